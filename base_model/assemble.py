@@ -1,0 +1,31 @@
+"""Put the trained parts into the package: a diffusers folder in half precision, the judge, the concepts, a model card."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from base_model import generator, judge
+from base_model.vocabulary import RATED, UNRATED
+
+BUNDLED = Path("src/thumbtune/bundled")
+
+
+def assemble(build: Path, out: Path) -> None:
+    pipeline = generator.pipeline(build / "sets", build / "autoencoder.safetensors", build / "generator.safetensors")
+    pipeline.to(dtype=torch.float16)
+    pipeline.save_pretrained(out / "tiny-emoji-64", safe_serialization=True)
+    if (build / "judge.safetensors").exists():
+        judge.write(build / "judge.safetensors", out / "judge")
+    (out / "concepts.json").write_text(json.dumps({"rated": RATED, "unrated": UNRATED}, indent=1) + "\n")
+    total = sum(f.stat().st_size for f in out.rglob("*.safetensors"))
+    print(f"weights: {total / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=Path, default=Path("build"))
+    parser.add_argument("--out", type=Path, default=BUNDLED)
+    args = parser.parse_args()
+    assemble(args.build, args.out)

@@ -1,0 +1,99 @@
+"""Fetch the emoji sets from npm and render them: build/sets/<style>.npy and names.json.
+
+Every icon becomes 64 x 64 x 3 bytes on white. About half a minute on two cores.
+"""
+
+import argparse
+import io
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import resvg_py
+from PIL import Image
+
+from base_model.vocabulary import STYLES
+
+SIZE = 64
+OVERSAMPLE = 2  # render larger, then reduce: smoother edges than the renderer alone gives
+
+
+def fetch(package: str, version: str, into: Path) -> Path:
+    """Download one npm package by exact version, unless it is already there."""
+    archive = into / f"{package.strip('@').replace('/', '-')}-{version}.tgz"
+    if not archive.exists():
+        subprocess.run(["npm", "pack", "--silent", f"{package}@{version}"], cwd=into, check=True)
+    return archive
+
+
+def icons(archive: Path) -> dict[str, str]:
+    """Name -> complete SVG text of every icon in an Iconify package."""
+    with tarfile.open(archive) as tar:
+        member = tar.extractfile("package/icons.json")
+        if member is None:
+            raise FileNotFoundError(f"{archive} has no package/icons.json")
+        data = json.load(member)
+    width, height = data.get("width", 16), data.get("height", 16)
+    return {
+        name: (
+            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'viewBox="0 0 {icon.get("width", width)} {icon.get("height", height)}">{icon["body"]}</svg>'
+        )
+        for name, icon in data["icons"].items()
+    }
+
+
+def render(svg: str) -> Image.Image:
+    """An SVG as a SIZE x SIZE RGB picture on white."""
+    side = SIZE * OVERSAMPLE
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side))
+    icon = Image.open(io.BytesIO(png)).convert("RGBA")
+    page = Image.new("RGBA", (side, side), "white")
+    page.alpha_composite(icon, ((side - icon.width) // 2, (side - icon.height) // 2))
+    return page.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+
+
+def build(out: Path, captions: set[str] | None = None) -> None:
+    """Render every set into `out`, keeping the icons whose name is a CLDR label."""
+    out.mkdir(parents=True, exist_ok=True)
+    for style, (package, version, _) in STYLES.items():
+        svgs = icons(fetch(package, version, out))
+        names = sorted(name for name in svgs if captions is None or name in captions)
+        pictures = np.stack([np.asarray(render(svgs[name])) for name in names])
+        stem = style.replace(" ", "-")
+        np.save(out / f"{stem}.npy", pictures)
+        (out / f"{stem}.json").write_text(json.dumps(names))
+        print(f"{style}: {len(names)} pictures", flush=True)
+
+
+def labels(out: Path) -> set[str]:
+    """Icon names of the six groups of things one can draw (no people, flags, symbols)."""
+    archive = fetch("emojibase-data", "17.0.0", out)
+    with tarfile.open(archive) as tar:
+        rows = json.load(tar.extractfile("package/en/data.json"))  # type: ignore[arg-type]
+    wanted = {0, 3, 4, 5, 6, 7}  # smileys, animals-nature, food, travel, activities, objects
+    return {
+        "".join(c if c.isalnum() else "-" for c in row["label"].lower()).replace("--", "-").strip("-")
+        for row in rows
+        if row.get("group") in wanted
+    }
+
+
+def load(out: Path) -> dict[str, dict[str, np.ndarray]]:
+    """style -> icon name -> uint8 picture [64, 64, 3]."""
+    sets = {}
+    for style in STYLES:
+        stem = style.replace(" ", "-")
+        names = json.loads((out / f"{stem}.json").read_text())
+        sets[style] = dict(zip(names, np.load(out / f"{stem}.npy", mmap_mode="r"), strict=True))
+    return sets
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("build/sets"))
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    build(out, labels(out))

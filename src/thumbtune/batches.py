@@ -1,0 +1,166 @@
+"""Likes + a model -> batches: encode once, draw likes and dislikes in the paper's ratio, noise by (seed, step, image).
+
+Every random number is a function of (seed, step, image id), never of what was drawn before, so that a run is the same
+on one process or eight, after a resume, and whatever the size of the micro-batch.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from thumbtune.cache import Cache
+from thumbtune.errors import ThumbtuneError
+from thumbtune.models.protocol import Condition, Model
+from thumbtune.process import Latents, Process, Times
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+def quiet(items: Iterable[Any], what: str) -> Iterable[Any]:
+    """The progress bar of a caller that shows none."""
+    return items
+
+
+def counted(*parts: object) -> torch.Generator:
+    """A generator whose whole stream is a function of the parts."""
+    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images at one noise level each, ready to be judged. All tensors have one row per image."""
+
+    latents: Latents
+    condition: Condition
+    noise: Latents
+    t: Times
+    liked: Bool[Tensor, "b"]
+    weight: Float[Tensor, "b"]
+
+    def __len__(self) -> int:
+        return len(self.liked)
+
+    def only(self, keep: Bool[Tensor, "b"]) -> "Batch":
+        """The rows where `keep` is true."""
+        condition = {name: value[keep] for name, value in self.condition.items()}
+        rest = (self.noise[keep], self.t[keep], self.liked[keep], self.weight[keep])
+        return Batch(self.latents[keep], condition, *rest)
+
+    def to(self, device: torch.device) -> "Batch":
+        condition = {name: value.to(device) for name, value in self.condition.items()}
+        rest = (x.to(device) for x in (self.noise, self.t, self.liked, self.weight))
+        return Batch(self.latents.to(device), condition, *rest)
+
+
+class Encoded:
+    """Likes as a model sees them: latents and prompt embeddings in a cache, thumbs and weights in memory."""
+
+    def __init__(self, likes: Any, model: Model, cache: Cache) -> None:
+        self.likes = likes
+        self.cache = cache
+        self.image_ids: list[str] = list(likes["image_id"])
+        self.prompts: list[str] = list(likes["prompt"])
+        self.liked = torch.tensor(list(likes["label"]), dtype=torch.bool)
+        self.weight = torch.tensor(list(likes["weight"]), dtype=torch.float32)
+        self.model = model
+        self._mark = model.fingerprint()
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def _image_key(self, image_id: str) -> str:
+        return f"latent:{self._mark}:{image_id}"
+
+    def _prompt_key(self, prompt: str) -> str:
+        return f"prompt:{self._mark}:{prompt}"
+
+    def fill(self, progress: Progress = quiet, at_once: int = 16) -> "Encoded":
+        """Encode whatever the cache does not hold yet."""
+        todo = [i for i, name in enumerate(self.image_ids) if not self.cache.has(self._image_key(name))]
+        chunks = [todo[i : i + at_once] for i in range(0, len(todo), at_once)]
+        for chunk in progress(chunks, "Encoding pictures"):
+            latents = self.model.encode([self.likes[i]["image"] for i in chunk])
+            for i, latent in zip(chunk, latents, strict=True):
+                self.cache.put(self._image_key(self.image_ids[i]), {"latent": latent})
+        prompts = sorted({*self.prompts, ""})
+        keys = [self._prompt_key(prompt) for prompt in prompts]
+
+        def embed(rows: list[int]) -> list[dict[str, Tensor]]:
+            condition = self.model.embed([prompts[i] for i in rows])
+            return [{name: value[i] for name, value in condition.items()} for i in range(len(rows))]
+
+        self.cache.fill(keys, embed, at_once)
+        return self
+
+    def latents(self, rows: Sequence[int]) -> Latents:
+        return torch.stack([self.cache.get(self._image_key(self.image_ids[i]))["latent"] for i in rows])
+
+    def condition(self, prompts: Sequence[str]) -> Condition:
+        each = [self.cache.get(self._prompt_key(prompt)) for prompt in prompts]
+        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """Which images are judged at which step, and how they are noised.
+
+    size:           images per weight update, over all processes (the effective batch)
+    liked_share:    the paper's gamma: the chance that a row is drawn from the liked images
+    prompt_dropout: the chance that an image is shown without its prompt
+    """
+
+    encoded: Encoded
+    process: Process
+    size: int
+    liked_share: float = 0.8
+    prompt_dropout: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        liked = int(self.encoded.liked.sum())
+        disliked = len(self.encoded) - liked
+        if (self.liked_share > 0 and not liked) or (self.liked_share < 1 and not disliked):
+            raise ThumbtuneError(
+                f"The likes hold {liked} likes and {disliked} dislikes, and a liked share of {self.liked_share:g} needs "
+                "both; add the missing thumbs, or set objective.name to sft, which learns from likes alone."
+            )
+
+    def rows(self, step: int) -> list[int]:
+        """The images of one effective batch, drawn with replacement: each liked with chance `liked_share`."""
+        generator = counted(self.seed, step, "rows")
+        wants_liked = torch.rand(self.size, generator=generator) < self.liked_share
+        where = torch.rand(self.size, generator=generator, dtype=torch.float64)
+        pools = {True: self.encoded.liked.nonzero()[:, 0], False: (~self.encoded.liked).nonzero()[:, 0]}
+        return [
+            int(pools[like][int(u * len(pools[like]))])
+            for like, u in zip(wants_liked.tolist(), where.tolist(), strict=True)
+        ]
+
+    def batch(self, step: int, start: int = 0, stop: int | None = None) -> Batch:
+        """Rows start..stop of the effective batch of a step, with their own noise and times."""
+        drawn = self.rows(step)
+        rows = drawn[start:stop]
+        clean = self.encoded.latents(rows)
+        noises, uniforms, prompts = [], [], []
+        for place, row in enumerate(rows, start):
+            name = self.encoded.image_ids[row]
+            again = drawn[:place].count(row)  # an image drawn twice in a step gets other noise the second time
+            generator = counted(self.seed, step, name, again)
+            uniforms.append(torch.rand((), generator=generator))
+            dropped = torch.rand((), generator=generator) < self.prompt_dropout
+            noises.append(torch.randn(clean.shape[1:], generator=generator))
+            prompts.append("" if dropped else self.encoded.prompts[row])
+        return Batch(
+            latents=clean,
+            condition=self.encoded.condition(prompts),
+            noise=torch.stack(noises),
+            t=self.process.times(torch.stack(uniforms)),
+            liked=self.encoded.liked[rows],
+            weight=self.encoded.weight[rows],
+        )

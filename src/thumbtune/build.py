@@ -1,0 +1,121 @@
+"""A recipe becomes objects. Below this floor nothing knows what a recipe is."""
+
+from pathlib import Path
+from typing import Any
+
+from thumbtune.batches import Batches, Encoded, Progress
+from thumbtune.cache import Cache
+from thumbtune.config import Recipe
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.likes import Split, likes_of, split
+from thumbtune.feedback.store import Store
+from thumbtune.models.lora import LoRA
+from thumbtune.models.protocol import Sampler
+from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.neutral import NEUTRALS, Neutral
+from thumbtune.objective import DPO, KTO, SFT, Objective
+from thumbtune.trainer import Settings
+from thumbtune.utility import UTILITIES
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+def model_path(name: str) -> str:
+    """A bundled model's folder, or the name itself: a folder or a hub id."""
+    bundled = BUNDLED / name
+    return str(bundled) if name and (bundled / "model_index.json").exists() else name
+
+
+def model_of(recipe: Recipe, device: Any = "cpu") -> StableDiffusion:
+    """The pipeline with a fresh LoRA on its UNet."""
+    adapter = LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
+    return StableDiffusion(load_pipeline(model_path(recipe.model)), adapter, recipe.seed).to(device)
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """The objective that a recipe names.
+
+    Raises:
+        UsageError: DPO, for which the store of likes holds no pairs.
+    """
+    section = recipe.objective
+    if section.name == "sft":
+        return SFT()
+    if section.name == "dpo":
+        DPO(beta=section.beta)
+        raise UsageError(
+            "objective.name is dpo, which learns from pairs, and a store of likes holds single images; use kto."
+        )
+    return KTO(
+        beta=section.beta,
+        utility=UTILITIES[section.utility],
+        liked_weight=section.liked_weight,
+        disliked_weight=section.disliked_weight,
+    )
+
+
+def neutral_of(recipe: Recipe) -> Neutral:
+    return NEUTRALS[recipe.objective.neutral]()
+
+
+def settings_of(recipe: Recipe) -> Settings:
+    t = recipe.train
+    return Settings(
+        steps=t.steps, micro_batch=t.micro_batch, lr=t.lr, warmup=t.warmup, clip=t.clip, weight_decay=t.weight_decay
+    )
+
+
+def sampler_of(recipe: Recipe) -> Sampler:
+    return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
+
+
+def split_of(recipe: Recipe) -> Split:
+    """The likes of the recipe's store, split by prompt.
+
+    Raises:
+        ThumbtuneError: there is no store, or training would see no likes.
+    """
+    if not (recipe.likes / "likes.sqlite").exists():
+        raise ThumbtuneError(f"{recipe.likes} holds no likes; bring some in with `thumbtune import FOLDER --likes {recipe.likes}`.")
+    with Store.open(recipe.likes, create=False) as store:
+        parts = split(likes_of(store), recipe.train.held_out, recipe.seed)
+    if not len(parts.train):
+        raise ThumbtuneError(f"{recipe.likes} holds no likes to train on; import some, or lower train.held_out.")
+    return parts
+
+
+def batches_of(recipe: Recipe, model: StableDiffusion, likes: Any, cache: Path, progress: Progress) -> Batches:
+    """Encoded likes and how they are drawn. SFT draws liked images only."""
+    objective = objective_of(recipe)
+    share = recipe.train.liked_share if "disliked" in objective.needs else 1.0
+    encoded = Encoded(likes, model, Cache(cache))
+    batches = Batches(  # checks the thumbs before the long work of encoding
+        encoded=encoded,
+        process=model.process,
+        size=recipe.train.batch,
+        liked_share=share,
+        prompt_dropout=recipe.train.prompt_dropout,
+        seed=recipe.seed,
+    )
+    encoded.fill(progress)
+    return batches
+
+
+def plan(recipe: Recipe) -> list[str]:
+    """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
+    objective = objective_of(recipe)
+    parts = split_of(recipe)
+    model = model_of(recipe)
+    share = recipe.train.liked_share if "disliked" in objective.needs else 1.0
+    encoded = Encoded(parts.train, model, Cache(Path("unused")))
+    Batches(encoded=encoded, process=model.process, size=recipe.train.batch, liked_share=share)
+    liked = sum(parts.train["label"])
+    trained = sum(p.numel() for _, p in model.trainable())
+    seen = recipe.train.steps * recipe.train.batch
+    return [
+        f"model       {recipe.model}, {trained:,} of {sum(p.numel() for p in model.network.parameters()):,} weights trained",
+        f"likes       {liked} likes and {len(parts.train) - liked} dislikes to train on, {len(parts.held_out)} held out",
+        f"objective   {recipe.objective.name}, beta {recipe.objective.beta:g}, neutral point {recipe.objective.neutral}",
+        f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
+        f"{seen / max(1, len(parts.train)):.1f} looks at each",
+    ]

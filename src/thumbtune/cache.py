@@ -1,0 +1,47 @@
+"""Tensors under the hash of what they were made from: encode once, find again in any later run."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from thumbtune.files import write_whole
+
+Tensors = dict[str, Tensor]
+
+
+class Cache:
+    """A folder of safetensors files, each named by its key and written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+    def has(self, key: str) -> bool:
+        return self.path(key).exists()
+
+    def put(self, key: str, tensors: Tensors) -> None:
+        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        write_whole(self.path(key), lambda partial: save_file(plain, partial))
+
+    def get(self, key: str) -> Tensors:
+        """Raises KeyError when there is nothing under the key, or what is there is damaged."""
+        try:
+            return load_file(self.path(key))
+        except (FileNotFoundError, SafetensorError) as error:
+            raise KeyError(key) from error
+
+    def fill(self, keys: Sequence[str], make: Callable[[list[int]], list[Tensors]], at_once: int = 16) -> int:
+        """Make what is missing, `at_once` at a time; `make` takes positions in `keys`. Returns how many were made."""
+        missing = [i for i, key in enumerate(keys) if not self.has(key)]
+        for start in range(0, len(missing), at_once):
+            chunk = missing[start : start + at_once]
+            for i, tensors in zip(chunk, make(chunk), strict=True):
+                self.put(keys[i], tensors)
+        return len(missing)

@@ -1,0 +1,94 @@
+"""Checkpoints: everything that training changes, as safetensors and JSON, in a folder written whole or not at all.
+
+    weights.safetensors     what is trained, in float32
+    optimizer.safetensors   the optimiser's slots
+    state.json              step, neutral point
+
+Randomness is a function of (seed, step, image), so there is no generator to save, and resuming is exact.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.trainer import Training
+
+VERSION = 1
+
+
+def folder_of(run: Path, step: int) -> Path:
+    return run / "checkpoints" / f"step-{step:06d}"
+
+
+def latest(run: Path) -> Path | None:
+    """The newest complete checkpoint of a run."""
+    found = sorted((run / "checkpoints").glob("step-[0-9]*"))
+    return found[-1] if found else None
+
+
+def save(training: Training, run: Path) -> Path:
+    """Write a checkpoint of the present step.
+
+    Raises:
+        ThumbtuneError: it could not be written; the earlier checkpoints are as they were.
+    """
+    target = folder_of(run, training.step)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_file(_weights(training), partial / "weights.safetensors")
+        save_file(_slots(training), partial / "optimizer.safetensors")
+        state = {"version": VERSION, "step": training.step, "neutral": training.neutral.state()}
+        (partial / "state.json").write_text(json.dumps(state))
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise ThumbtuneError(
+            f"The checkpoint {target} could not be written ({error}); make room, then continue with --resume."
+        ) from error
+    return target
+
+
+def restore(training: Training, folder: Path) -> None:
+    """Put a checkpoint's weights, optimiser and neutral point into `training`.
+
+    Raises:
+        ThumbtuneError: the checkpoint is damaged, or was made for another model or recipe.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_text())
+        weights = load_file(folder / "weights.safetensors")
+        slots = load_file(folder / "optimizer.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ThumbtuneError(f"The checkpoint {folder} is damaged ({error}); delete it to go on from the one before.") from error
+    names = dict(training.model.trainable())
+    if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
+        raise ThumbtuneError(f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run.")
+    with torch.no_grad():
+        for name, parameter in names.items():
+            parameter.copy_(weights[name])
+    filled: dict[int, dict[str, Tensor]] = {}
+    for key, value in slots.items():
+        index, _, slot = key.partition(".")
+        filled.setdefault(int(index), {})[slot] = value
+    training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": filled})
+    training.neutral.restore(state["neutral"])
+    training.step = state["step"]
+
+
+def _weights(training: Training) -> dict[str, Tensor]:
+    return {name: p.detach().cpu().contiguous() for name, p in training.model.trainable()}
+
+
+def _slots(training: Training) -> dict[str, Tensor]:
+    state = training.optimizer.state_dict()["state"]
+    return {f"{i}.{slot}": v.detach().cpu().contiguous() for i, slots in state.items() for slot, v in slots.items()}

@@ -1,0 +1,223 @@
+"""The command line. Every command parses, calls one function, and shows what it returns; torch loads inside commands."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from thumbtune import __version__
+from thumbtune.errors import ThumbtuneError, UsageError
+
+app = typer.Typer(
+    help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="Change one option of the recipe.")]
+Likes = Annotated[Path, typer.Option(help="Folder of the store of likes.")]
+
+
+def say(text: str) -> None:
+    typer.echo(text)
+
+
+def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
+    """A progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import track
+
+    total = len(items) if hasattr(items, "__len__") else None  # type: ignore[arg-type]
+    if total == 0:
+        return items
+    return track(items, f"     {what}", total=total, console=Console(stderr=True), transient=True)
+
+
+def _hush() -> None:
+    """Leave the screen to our own words: other libraries' notices go unless they are errors."""
+    import logging
+    import os
+    import warnings
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="like/ + dislike/ folders, or metadata.jsonl, .csv or .parquet.")],
+    likes: Likes = Path("likes"),
+    prompt: Annotated[str | None, typer.Option(help="The prompt of pictures that name none.")] = None,
+    rater: Annotated[str, typer.Option(help="Whose thumbs these are, where rows name nobody.")] = "me",
+    strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+) -> None:
+    """Bring likes and dislikes into the store."""
+    from thumbtune.feedback.importers import find_source, import_likes
+    from thumbtune.feedback.store import Store
+
+    find_source(source)  # before a store is made
+    with Store.open(likes) as store:
+        report = import_likes(
+            source, store, rater=rater, prompt=prompt, strict=strict, dry_run=dry_run, progress=lambda r: bar(r, "Importing")
+        )
+    for where, why in report.skipped[:20]:
+        typer.echo(f"skipped {where}: {why}", err=True)
+    if len(report.skipped) > 20:
+        typer.echo(f"... and {len(report.skipped) - 20} more", err=True)
+    say(
+        f"{report.rows} rows: {report.likes} likes, {report.dislikes} dislikes, {report.duplicates} duplicates, "
+        f"{report.without_prompt} without a prompt, {report.unreadable} unreadable, {report.without_label} without a label."
+    )
+    say("Nothing was written (--dry-run)." if dry_run else f"They are in {likes}. Next: thumbtune train --set likes={likes}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML; none: the defaults.")] = None,
+    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
+    settings: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would happen.")] = False,
+) -> None:
+    """Tune a LoRA on the likes."""
+    from thumbtune import config
+
+    _hush()
+    chosen = config.read(recipe, settings)
+    from thumbtune import build, run
+
+    if dry_run:
+        for line in build.plan(chosen):
+            say(line)
+        return
+    for step in bar(run.tune(chosen, out, bar, resume), "Tuning"):
+        last = step
+        if step.step % 25 == 0 or step.step == 1:
+            say(_line(step))
+    say(f"The LoRA is in {out / 'lora'}. Next: thumbtune evaluate {out}")
+    del last
+
+
+def _line(step: Any) -> str:
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:+.2e}"
+
+    return (
+        f"     step {step.step}  loss {number(step.loss)}  log-ratio of liked {number(step.liked_log_ratio)}"
+        f"  of disliked {number(step.disliked_log_ratio)}"
+    )
+
+
+@app.command()
+def generate(
+    prompts: Annotated[list[str], typer.Argument(help="One or more prompts.")],
+    model: Annotated[str, typer.Option(help="A diffusers folder, a hub id, or the bundled model.")] = "tiny-emoji-64",
+    tuned: Annotated[Path | None, typer.Option("--run", help="A run, whose model and LoRA are used.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("pictures"),
+    seeds: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
+    guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
+) -> None:
+    """Draw pictures from the base model or a run's."""
+    _hush()
+    from thumbtune import draw
+    from thumbtune.models.protocol import Sampler
+
+    sampler = Sampler(steps=steps, guidance=guidance)
+    pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
+    for path in draw.pictures(pairs, sampler, out, bar, model=model, tuned=tuned):
+        say(str(path))
+
+
+@app.command()
+def evaluate(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
+    settings: Set = None,
+) -> None:
+    """Judge a run on prompts and seeds that it never saw, and write its report."""
+    _hush()
+    from thumbtune import assess, config, run
+    from thumbtune.report.page import write_report
+
+    run.recipe_in(run_folder)
+    result = assess.assess(run_folder, config.read(run_folder / "recipe.yaml", settings), bar)
+    say(result["verdict"]["sentence"])
+    for gate in result["gates"]:
+        say(f"  {'+' if gate['passed'] else '-'} {gate['sentence']}")
+    say(f"Report: {write_report(run_folder)}")
+
+
+@app.command()
+def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run.")]) -> None:
+    """Write a run's page again from what is in its folder."""
+    from thumbtune.report.page import write_report
+
+    say(f"Report: {write_report(run_folder)}")
+
+
+@app.command()
+def demo(
+    taste: Annotated[str, typer.Option(help="Whose likes: line-art or red.")] = "line-art",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the whole demo.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
+    settings: Set = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on.")] = False,
+) -> None:
+    """From likes to a better model, with the bundled model and a simulated person: a few minutes on a laptop."""
+    _hush()
+    import shutil
+
+    from thumbtune.demo import demo as tell
+    from thumbtune.evaluation.tastes import taste as known
+
+    folder = out / f"{known(taste).name}-{seed}"
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    page = tell(folder, taste, seed, bar, say, settings)
+    say(f"\nReport: {page.resolve()}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, and what would not work on it."""
+    _hush()
+    from thumbtune.doctor import findings
+
+    bad = 0
+    for good, text in findings():
+        bad += not good
+        say(f"{'ok  ' if good else 'BAD '} {text}")
+    if bad:
+        raise ThumbtuneError(f"{bad} of these would stop a run; each line says what to do.")
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show:
+        say(f"thumbtune {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The entry point: errors for people become one sentence and an exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("Stopped.", err=True)
+        sys.exit(130)
+    except ThumbtuneError as error:
+        typer.echo(f"thumbtune: {error}", err=True)
+        interrupted = type(error).__name__ == "Interrupted"
+        sys.exit(130 if interrupted else 2 if isinstance(error, UsageError) else 1)
+
+
+if __name__ == "__main__":
+    main()

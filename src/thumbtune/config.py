@@ -1,0 +1,186 @@
+"""A recipe: every option with its type, its default and one line of prose, read from and written to YAML."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from thumbtune.errors import UsageError
+from thumbtune.files import write_text
+
+
+class Section(BaseModel):
+    """A part of a recipe; unknown keys are refused, and values are not changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoraSection(Section):
+    rank: int = Field(16, ge=1, description="Rank of the LoRA matrices.")
+    alpha: float = Field(16.0, gt=0, description="LoRA scale; the update is multiplied by alpha / rank.")
+
+
+class ObjectiveSection(Section):
+    name: Literal["kto", "dpo", "sft"] = Field("kto", description="What a thumb is worth: kto, dpo (pairs) or sft (likes).")
+    utility: Literal["kahneman-tversky", "loss-averse", "risk-seeking"] = Field(
+        "kahneman-tversky", description="KTO's utility of a gain."
+    )
+    beta: float = Field(5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper.")
+    neutral: Literal["batch", "running", "zero"] = Field("batch", description="Estimator of the reference point.")
+    liked_weight: float = Field(1.0, ge=0, description="Weight of liked images in the loss.")
+    disliked_weight: float = Field(1.0, ge=0, description="Weight of disliked images in the loss.")
+
+
+class TrainSection(Section):
+    steps: int = Field(200, ge=1, description="Weight updates.")
+    batch: int = Field(32, ge=1, description="Images per weight update, over all processes.")
+    micro_batch: int = Field(32, ge=1, description="Images that go through the network at once; does not change the result.")
+    lr: float = Field(1e-4, gt=0, description="Learning rate of AdamW after warm-up.")
+    warmup: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
+    liked_share: float = Field(0.8, gt=0, le=1, description="Chance that a row is a liked image; the paper's gamma.")
+    prompt_dropout: float = Field(0.1, ge=0, lt=1, description="Chance that an image is shown without its prompt.")
+    held_out: float = Field(0.2, ge=0, lt=1, description="Share of prompts whose likes are kept from training.")
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision of the forward pass.")
+    checkpoint_every: int = Field(50, ge=1, description="Steps between checkpoints.")
+
+
+class EvaluateSection(Section):
+    prompts: Path | None = Field(None, description="Text file, a prompt a line; default: the held-out prompts of the likes.")
+    seeds: int = Field(4, ge=1, description="Pictures per prompt.")
+    first_seed: int = Field(10_000, ge=0, description="First seed; the likes should not have used it.")
+    steps: int = Field(25, ge=1, description="Denoising steps.")
+    guidance: float = Field(3.0, ge=0, description="Classifier-free guidance.")
+    taste: str | None = Field(None, description="A named taste that scores pictures: line-art, red.")
+    judge: bool = Field(True, description="Score faithfulness to the prompt by the bundled judge (emoji prompts only).")
+
+
+class Recipe(Section):
+    """Everything that decides a run."""
+
+    model: str = Field("tiny-emoji-64", description="A diffusers folder, a hub id, or the bundled tiny-emoji-64.")
+    likes: Path = Field(Path("likes"), description="The folder of the store of likes.")
+    seed: int = Field(0, ge=0, description="All randomness of training follows from it.")
+    lora: LoraSection = LoraSection()
+    objective: ObjectiveSection = ObjectiveSection()
+    train: TrainSection = TrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
+
+
+def options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> pydantic field, of every option."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            found |= options(inner, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = field
+    return found
+
+
+def _nearest(key: str) -> str:
+    """A hint at what was meant: the closest full name, or the full name that ends in the same word."""
+    known = list(options())
+    close = difflib.get_close_matches(key, known, 1, 0.6) or [
+        name for name in known if difflib.SequenceMatcher(None, name.split(".")[-1], key.split(".")[-1]).ratio() > 0.7
+    ]
+    return f"; did you mean {close[0]}?" if close else f"; the known ones are {', '.join(known)}."
+
+
+def _sentence(error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no option {key}{_nearest(key)}"
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    return f"{where}: {key or 'the recipe'} is {first['input']!r}, but {message.removeprefix('input ')}."
+
+
+def parse(data: Any, where: str) -> Recipe:
+    """Validate a mapping.
+
+    Raises:
+        UsageError: an unknown key (with the nearest known one) or a value out of bounds.
+    """
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise UsageError(f"{where}: a recipe is a list of `option: value` lines, not {type(data).__name__}.")
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(_sentence(error, where)) from error
+
+
+def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """Apply `a.b=value` settings, values read as YAML, to a nested mapping."""
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {setting}: write it as option=value, for example --set train.steps=100.")
+        if name not in options():
+            raise UsageError(f"--set {setting}: there is no option {name}{_nearest(name)}")
+        *path, last = name.split(".")
+        section = data
+        for part in path:
+            section = section.setdefault(part, {})
+        section[last] = _value(text, setting)
+    return data
+
+
+def _value(text: str, setting: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+        # YAML 1.1 reads 1e-4 as a word; people mean a number
+        return float(value) if isinstance(value, str) and _is_number(value) else value
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {setting}: the value cannot be read; put quotes round it.") from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def read(path: Path | None, settings: list[str] | None = None) -> Recipe:
+    """A recipe file with `--set` applied; no path means the defaults.
+
+    Raises:
+        UsageError: no such file, not YAML, or not a recipe.
+    """
+    data: Any = {}
+    if path is not None:
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise UsageError(f"The recipe {path} cannot be read ({error.strerror}); check the path.") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"The recipe {path} is not YAML ({str(error).splitlines()[0]}).") from error
+    if isinstance(data, dict) and settings:
+        data = with_settings(data, settings)
+    return parse(data, str(path) if path else "The recipe")
+
+
+def write(recipe: Recipe, path: Path) -> Path:
+    """Write every option, each under a comment that explains it."""
+    return write_text(path, "\n".join(_lines(recipe)) + "\n")
+
+
+def _lines(section: Section, indent: str = "") -> list[str]:
+    lines: list[str] = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            lines += ["", f"{indent}{name}:", *_lines(value, indent + "  ")]
+        else:
+            plain = str(value) if isinstance(value, Path) else value
+            text = yaml.safe_dump(plain, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
+            lines += [f"{indent}# {field.description}", f"{indent}{name}: {text}"]
+    return lines

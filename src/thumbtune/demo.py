@@ -1,0 +1,141 @@
+"""The demo: the bundled model, a simulated person's thumbs, and then only what any user runs.
+
+    draw pictures at low guidance -> the person's thumbs, as a folder with metadata.jsonl -> import -> train -> evaluate
+    -> report
+
+The person is simulated, and every page says so. They rate half of the concepts; the verdict is on the other half.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from thumbtune import assess, build, config, run
+from thumbtune.batches import Progress
+from thumbtune.config import Recipe
+from thumbtune.evaluation.duel import save_picture
+from thumbtune.evaluation.tastes import TASTES, redden, taste
+from thumbtune.feedback.importers import import_likes
+from thumbtune.feedback.store import Store
+from thumbtune.files import write_text
+from thumbtune.models.protocol import Sampler
+from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.report.page import write_report
+
+MODEL = "tiny-emoji-64"
+# low guidance keeps the variety that a person needs to choose from; results are shown at the recipe's guidance
+POOL = Sampler(steps=25, guidance=1.0)
+PER_PROMPT = 8
+INKED = 0.55  # a picture with this much black ink is line art to the simulated person
+REDDER = 0.5  # how far the reddened copies go
+
+Thumb = tuple[str, Image.Image, str, bool, int]  # file name, picture, prompt, liked, seed
+Say = Callable[[str], None]
+
+
+def likes_line_art(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator[Thumb]:
+    """Thumb up for black ink on white, down for everything else."""
+    yield name, image, prompt, TASTES["line-art"].score(image) >= INKED, seed
+
+
+def likes_red(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator[Thumb]:
+    """The paper's Figure 7: the reddened copy is liked, the picture as it was drawn is not."""
+    yield f"red-{name}", redden(image, REDDER), prompt, True, seed
+    yield name, image, prompt, False, seed
+
+
+PEOPLE = {"line-art": likes_line_art, "red": likes_red}
+
+
+def concepts() -> dict[str, list[str]]:
+    """What the bundled model draws: `rated` by the demo's people, and `unrated`."""
+    return json.loads((build.BUNDLED / "concepts.json").read_text())
+
+
+def prompt_of(concept: str) -> str:
+    return f"{'an' if concept[0] in 'aeiou' else 'a'} {concept}"
+
+
+def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = None) -> Recipe:
+    """The demo's recipe: the shipped one of the taste, on this folder's likes and prompts."""
+    data = {
+        "model": MODEL,
+        "likes": str(folder / "likes"),
+        "seed": seed,
+        "evaluate": {"prompts": str(folder / "prompts.txt"), "taste": name},
+    }
+    chosen = config.with_settings(data, ["objective.beta=1000", "train.steps=120", "train.lr=1e-4", *(settings or [])])
+    return config.parse(chosen, "The demo's recipe")
+
+
+def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, str, int]]:
+    """(file name, prompt, seed) of the pictures that the person sees, drawn unless they are there already."""
+    wanted = [
+        (f"{number:02d}-{concept.replace(' ', '-')}-{k}.png", prompt_of(concept), seed * 1000 + k)
+        for number, concept in enumerate(concepts()["rated"])
+        for k in range(PER_PROMPT)
+    ]
+    todo = [item for item in wanted if not (folder / item[0]).exists()]
+    if todo:
+        model = StableDiffusion(load_pipeline(build.model_path(MODEL)))
+        for start in progress(range(0, len(todo), 32), "Drawing pictures to rate"):
+            part = todo[start : start + 32]
+            images = model.generate([p for _, p, _ in part], [s for *_, s in part], POOL)
+            for (name, _, _), image in zip(part, images, strict=True):
+                save_picture(image, folder / name)
+    return wanted
+
+
+def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> dict[str, list[str]]:
+    """Write the person's thumbs as a folder that any importer reads; return some of each for the report."""
+    lines, examples = [], {"liked": [], "disliked": []}
+    for file, prompt, seed in pool:
+        with Image.open(folder / "pool" / file) as opened:
+            picture = opened.convert("RGB")
+        for file_name, image, text, liked, number in PEOPLE[name](file, picture, prompt, seed):
+            save_picture(image, folder / "thumbs" / file_name)
+            row = {"file_name": file_name, "prompt": text, "label": liked, "rater": f"simulated:{name}"}
+            lines.append(json.dumps(row | {"seed": number, "model": MODEL}))
+            examples["liked" if liked else "disliked"].append(f"../thumbs/{file_name}")
+    write_text(folder / "thumbs" / "metadata.jsonl", "\n".join(lines) + "\n")
+    return examples
+
+
+def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, settings: list[str] | None = None) -> Path:
+    """Run the whole story in `folder`, going on from where an earlier call stopped; returns the report.
+
+    Raises:
+        UsageError: an unknown taste.
+        ThumbtuneError: any step failed; the folder can be used again.
+    """
+    person = taste(name)
+    say(f"1/5  {MODEL} draws {PER_PROMPT} pictures for each of {len(concepts()['rated'])} prompts.")
+    pool = draw_pool(folder / "pool", seed, progress)
+    say(f"2/5  A simulated person rates them. {person.sentence}")
+    examples = rate(folder, name, pool)
+    with Store.open(folder / "likes") as store:
+        report = import_likes(folder / "thumbs", store, progress=lambda rows: progress(list(rows), "Importing thumbs"))
+        counts = store.counts()
+    say(f"     {counts.likes} likes and {counts.dislikes} dislikes ({report.duplicates} known already).")
+    write_text(folder / "prompts.txt", "\n".join(prompt_of(c) for c in concepts()["unrated"]) + "\n")
+    recipe = recipe_of(folder, name, seed, settings)
+    say(f"3/5  Diffusion-KTO tunes a LoRA: {recipe.train.steps} steps of {recipe.train.batch} images.")
+    out = folder / "run"
+    sample = {side: _spread(files, 12) for side, files in examples.items()}
+    facts = {"source": "the demo's folder of thumbs", "simulated": person.sentence, "examples": sample}
+    write_text(out / "likes.json", json.dumps(facts))
+    for _ in progress(run.tune(recipe, out, progress, resume=True), "Tuning"):
+        pass
+    say(f"4/5  The tuned model is judged on {len(concepts()['unrated'])} prompts that nobody rated.")
+    result = assess.assess(out, recipe, progress)
+    say(f"5/5  {result['verdict']['sentence']}")
+    for gate in result["gates"]:
+        say(f"     {'+' if gate['passed'] else '-'} {gate['sentence']}")
+    return write_report(out)
+
+
+def _spread(items: list[str], n: int) -> list[str]:
+    """At most n of the items, spread evenly."""
+    return [items[i * len(items) // n] for i in range(n)] if len(items) > n else items

@@ -1,0 +1,1 @@
+"""Is the tuned model better? Duels, tastes, judges and the statistics of their scores."""

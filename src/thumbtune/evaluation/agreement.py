@@ -1,0 +1,85 @@
+"""Does the tuned model agree with thumbs that it never saw? Its implied reward, as a classifier of held-out likes.
+
+    implied reward of an image = mean over a few noise levels of (reference_error - policy_error)
+
+Liked images should have a higher one than disliked images. Before tuning it is 0 for all: no opinion.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+
+from thumbtune.batches import Batch, Encoded, counted
+from thumbtune.denoising import error, reference_error
+from thumbtune.evaluation import statistics
+from thumbtune.models.protocol import Model
+
+
+LEVELS = 8  # noise levels per image, spread evenly over time
+
+
+@torch.no_grad()
+def implied_reward(
+    model: Model,
+    held_out: Encoded,
+    accelerator: Accelerator,
+    progress: Callable[[Iterable[Any], str], Iterable[Any]],
+    at_once: int = 32,
+) -> Float[Tensor, "n"]:
+    """The mean log-ratio of every held-out image, at noise that depends on the image alone."""
+    rewards = []
+    for start in progress(range(0, len(held_out), at_once), "Asking held-out likes"):
+        rows = list(range(start, min(start + at_once, len(held_out))))
+        levels = [_ratio(model, _at_level(model, held_out, rows, level), accelerator) for level in range(LEVELS)]
+        rewards.append(torch.stack(levels).mean(0).cpu())
+    return torch.cat(rewards)
+
+
+def _ratio(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
+    batch = batch.to(accelerator.device)
+    return reference_error(model, batch, accelerator) - error(model, batch, accelerator)
+
+
+def _at_level(model: Model, encoded: Encoded, rows: list[int], level: int) -> Batch:
+    clean = encoded.latents(rows)
+    names = [encoded.image_ids[i] for i in rows]
+    noise = torch.stack([torch.randn(clean.shape[1:], generator=counted("held out", n, level)) for n in names])
+    uniform = torch.full((len(rows),), (level + 0.5) / LEVELS)
+    return Batch(
+        latents=clean,
+        condition=encoded.condition([encoded.prompts[i] for i in rows]),
+        noise=noise,
+        t=model.process.times(uniform),
+        liked=encoded.liked[rows],
+        weight=encoded.weight[rows],
+    )
+
+
+def agreement(
+    model: Model,
+    held_out: Encoded,
+    accelerator: Accelerator,
+    progress: Callable[[Iterable[Any], str], Iterable[Any]],
+) -> dict[str, float | int]:
+    """Accuracy of "an image with a reward above the classes' midpoint is liked", its interval over prompts, and the AUC.
+
+    The midpoint is half the mean reward of the liked plus half that of the disliked, as BCO's reference point: it makes
+    the two classes equally hard, so that guessing one class for all gives one half when classes are weighted equally.
+    """
+    reward = implied_reward(model, held_out, accelerator, progress)
+    liked = held_out.liked
+    midpoint = (reward[liked].mean() + reward[~liked].mean()) / 2
+    right = ((reward > midpoint) == liked).double().numpy()
+    value, interval = statistics.accuracy(right, held_out.prompts)
+    return {
+        "accuracy": value,
+        "low": interval.low,
+        "high": interval.high,
+        "auc": statistics.auc(reward.numpy(), liked.numpy()),
+        "images": len(liked),
+        "liked": int(liked.sum()),
+    }

@@ -1,0 +1,61 @@
+"""Duels: the same prompt and the same seed, drawn before and after tuning."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from thumbtune.files import write_whole
+from thumbtune.models.protocol import Model, Sampler
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duel:
+    """The pictures of a duel lie in `folder`/before and `folder`/after, named by prompt number and seed."""
+
+    folder: Path
+    prompts: Sequence[str]
+    seeds: Sequence[int]
+    sampler: Sampler
+
+    def path(self, side: str, prompt: int, seed: int) -> Path:
+        return self.folder / side / f"{prompt:03d}-{seed}.png"
+
+    def pictures(self, side: str) -> list[Image.Image]:
+        """All pictures of one side, prompts outer, seeds inner."""
+        return [self._open(side, p, seed) for p in range(len(self.prompts)) for seed in self.seeds]
+
+    def _open(self, side: str, prompt: int, seed: int) -> Image.Image:
+        with Image.open(self.path(side, prompt, seed)) as image:
+            return image.convert("RGB")
+
+
+def draw(duel: Duel, model: Model, progress: Progress, at_once: int = 16) -> None:
+    """Draw what is not there yet: `before` with the reference, `after` with the tuned network."""
+    todo = [
+        (side, p, seed)
+        for side in ("before", "after")
+        for p in range(len(duel.prompts))
+        for seed in duel.seeds
+        if not duel.path(side, p, seed).exists()
+    ]
+    chunks = [
+        [item for item in todo if item[0] == side][i : i + at_once]
+        for side in ("before", "after")
+        for i in range(0, sum(item[0] == side for item in todo), at_once)
+    ]
+    for chunk in progress(chunks, "Drawing pictures"):
+        with model.reference() if chunk[0][0] == "before" else nullcontext():
+            images = model.generate([duel.prompts[p] for _, p, _ in chunk], [s for *_, s in chunk], duel.sampler)
+        for (side, p, seed), image in zip(chunk, images, strict=True):
+            save_picture(image, duel.path(side, p, seed))
+
+
+def save_picture(image: Image.Image, path: Path) -> Path:
+    """Write a PNG whole or not at all."""
+    return write_whole(path, lambda partial: image.save(partial, "PNG"))

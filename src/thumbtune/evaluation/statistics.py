@@ -1,0 +1,256 @@
+"""How sure can we be? Win-rates, changes and their intervals, with the prompt as the unit.
+
+Two pictures of one prompt resemble each other: a model that draws a good cat draws it from every seed.
+Counting each picture as a fresh piece of evidence makes intervals too narrow, so the intervals here count and
+draw whole prompts.
+
+    Wilson     (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)      Wilson 1927
+    bootstrap  percentiles of the statistic over prompts drawn with replacement    Efron 1979
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm, rankdata
+
+from thumbtune.errors import ThumbtuneError
+
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+RESAMPLES_AT_ONCE = 500  # bounds the memory: 500 x 3,200 prompts of int64 are 13 MB
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A range that holds the true value in 95 of 100 repeated experiments (or as many as asked for)."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One score of two models on the same prompts and seeds. `dataclasses.asdict` of it is plain JSON."""
+
+    prompts: int
+    seeds: int
+    wins: int  # prompt x seed pairs in which `after` scored higher
+    ties: int
+    losses: int
+    win_rate: float  # wins plus half the ties, over all pairs
+    win_rate_bootstrap: Interval
+    win_rate_wilson: Interval
+    before_mean: float
+    after_mean: float
+    change: float  # after_mean - before_mean
+    change_interval: Interval
+    relative_change: float | None  # change / |before_mean|; None where that is no number worth reading
+    relative_change_interval: Interval | None
+
+
+def wilson(wins: float, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's score interval of a proportion. Unlike mean +- error it stays sensible at 0 % and 100 %.
+
+    Args:
+        wins: successes out of `n`; half a win is allowed (a tie).
+        n: independent trials. Give the number of prompts, not of pictures.
+
+    Raises:
+        ThumbtuneError: `n` is below 1, or `wins` lies outside 0..n, or `confidence` outside 0..1.
+    """
+    if n < 1:
+        raise ThumbtuneError(
+            f"A Wilson interval needs at least one trial, not {n}; give the number of prompts."
+        )
+    if not 0 <= wins <= n:
+        raise ThumbtuneError(
+            f"A Wilson interval got {wins} wins in {n} trials; wins must lie between 0 and {n}."
+        )
+    if not 0 < confidence < 1:
+        raise ThumbtuneError(
+            f"The confidence {confidence} of a Wilson interval must lie between 0 and 1; try 0.95."
+        )
+    z = float(norm.ppf((1 + confidence) / 2))
+    rate = wins / n
+    centre = rate + z * z / (2 * n)
+    reach = z * np.sqrt(rate * (1 - rate) / n + (z / (2 * n)) ** 2)
+    low, high = (centre - reach) / (1 + z * z / n), (centre + reach) / (1 + z * z / n)
+    # Rounding may leave 1e-17 on the wrong side of 0, of 1 or of the rate itself.
+    return Interval(float(min(max(low, 0.0), rate)), float(max(min(high, 1.0), rate)))
+
+
+def bootstrap(values_per_prompt: ArrayLike, seed: int, resamples: int = RESAMPLES) -> Interval:
+    """Percentile interval of the mean over prompts.
+
+    Where all values agree the interval has no width, and says more than the data do; that is why `compare`
+    gives Wilson's next to it.
+
+    Args:
+        values_per_prompt: [prompts], one number for each prompt, its seeds already averaged.
+
+    Raises:
+        ThumbtuneError: not one finite number for each of at least one prompt.
+    """
+    values = _finite(values_per_prompt, "values_per_prompt", "[prompts]")
+    return _percentiles(_resampled_means(values[:, None], seed, resamples)[:, 0], values.mean())
+
+
+def compare(before: ArrayLike, after: ArrayLike, *, tie: float = 0.0, seed: int = 0) -> Comparison:
+    """Compare two models' scores, paired by prompt and seed; higher is better.
+
+    Pairs count as wins, ties (half a win each) and losses. Seeds of one prompt are not independent, since a
+    model that serves a prompt well mostly does so from every seed. So the bootstrap draws whole prompts with
+    all their seeds, and Wilson's interval takes n = prompts: each prompt gives one win-rate, averaged over
+    its seeds, and their sum is the number of wins. More seeds steady each prompt's rate, but add no trials.
+
+    Args:
+        before: [prompts, seeds] scores of the model tuned from.
+        after: [prompts, seeds] scores of the tuned model, for the same prompts and seeds.
+        tie: differences up to this size are ties.
+        seed: of the bootstrap's draws.
+
+    Raises:
+        ThumbtuneError: the shapes differ, a score is not finite, there is no score, or `tie` is negative.
+    """
+    old, new = _paired(before, after, tie)
+    won, lost = new - old > tie, old - new > tie
+    half_wins = 0.5 + 0.5 * (won.astype(float) - lost)  # 1, 1/2 or 0 for each pair
+    columns = np.stack([half_wins.mean(1), old.mean(1), new.mean(1)], axis=1)
+    rate, old_mean, new_mean = (float(mean) for mean in columns.mean(0))
+    rates, old_means, new_means = _resampled_means(columns, seed, RESAMPLES).T
+    relative, relative_interval = _relative(new_mean - old_mean, old_mean, new_means - old_means, old_means)
+    return Comparison(
+        prompts=old.shape[0],
+        seeds=old.shape[1],
+        wins=int(won.sum()),
+        ties=int((~won & ~lost).sum()),
+        losses=int(lost.sum()),
+        win_rate=rate,
+        win_rate_bootstrap=_percentiles(rates, rate),
+        win_rate_wilson=wilson(rate * len(old), len(old)),
+        before_mean=old_mean,
+        after_mean=new_mean,
+        change=new_mean - old_mean,
+        change_interval=_percentiles(new_means - old_means, new_mean - old_mean),
+        relative_change=relative,
+        relative_change_interval=relative_interval,
+    )
+
+
+def accuracy(correct: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> tuple[float, Interval]:
+    """The share that is correct, with an interval that draws whole prompts.
+
+    Args:
+        correct: [n], 1 or true where right, 0 where wrong, 0.5 for an undecided one.
+        prompts: [n], the prompt (any name or number) each of them belongs to.
+
+    Raises:
+        ThumbtuneError: the lengths differ, a value is not finite or outside 0..1, or there is none.
+    """
+    right = _finite(correct, "correct", "[n]")
+    names = np.asarray(prompts)
+    if names.shape != right.shape:
+        raise ThumbtuneError(
+            f"There are {right.size} answers but {names.size} prompts; give one prompt for each."
+        )
+    if right.min() < 0 or right.max() > 1:
+        raise ThumbtuneError("An answer in `correct` lies outside 0..1; use 1 for right and 0 for wrong.")
+    _, cluster = np.unique(names, return_inverse=True)
+    weights = np.stack([right, np.ones_like(right)])  # what is right, and how many there are
+    sums = np.stack([np.bincount(cluster, weights=row) for row in weights], axis=1).astype(np.float64)
+    drawn = _resampled_means(sums, seed, RESAMPLES)
+    value = float(right.mean())
+    return value, _percentiles(drawn[:, 0] / drawn[:, 1], value)
+
+
+def auc(score: ArrayLike, liked: ArrayLike) -> float:
+    """The chance that a liked item scores above a disliked one, ties half (the Mann-Whitney statistic).
+
+    Args:
+        score: [n], higher should mean liked.
+        liked: [n], booleans.
+
+    Raises:
+        ThumbtuneError: the lengths differ, a score is not finite, or one of the two kinds is missing.
+    """
+    values = _finite(score, "score", "[n]")
+    thumbs = np.asarray(liked, dtype=bool)
+    if thumbs.shape != values.shape:
+        raise ThumbtuneError(
+            f"There are {values.size} scores but {thumbs.size} thumbs; give one thumb for each score."
+        )
+    likes, dislikes = int(thumbs.sum()), int((~thumbs).sum())
+    if not likes or not dislikes:
+        raise ThumbtuneError(
+            f"An AUC needs both kinds of thumb, but got {likes} likes and {dislikes} dislikes."
+        )
+    rank_sum = rankdata(values)[thumbs].sum()
+    return float((rank_sum - likes * (likes + 1) / 2) / (likes * dislikes))
+
+
+def _paired(before: ArrayLike, after: ArrayLike, tie: float) -> tuple[Array, Array]:
+    """Both tables as [prompts, seeds] floats, once they are known to be comparable."""
+    old, new = _finite(before, "before", "[prompts, seeds]"), _finite(after, "after", "[prompts, seeds]")
+    if old.shape != new.shape:
+        raise ThumbtuneError(
+            f"The scores before have shape {old.shape} and those after {new.shape} (prompts, seeds); "
+            "score both models on the same prompts and seeds."
+        )
+    if not tie >= 0:
+        raise ThumbtuneError(f"The tie tolerance is {tie}, but a difference cannot be below zero; try 0.")
+    return old, new
+
+
+def _relative(
+    change: float, base: float, changes: Array, bases: Array
+) -> tuple[float | None, Interval | None]:
+    """Change over the size of the base mean, bootstrapped as a ratio: both means come from the same draw.
+
+    The size, not the mean itself, so that a rise from below zero reads as a rise. Where draws of the base
+    mean reach or straddle zero the ratio is unbounded, and None is the honest answer.
+    """
+    if not (bases.min() > 0 or bases.max() < 0):
+        return None, None
+    relative = change / abs(base)
+    return relative, _percentiles(changes / np.abs(bases), relative)
+
+
+def _resampled_means(columns: Array, seed: int, resamples: int) -> Array:
+    """Means over prompts drawn with replacement: [prompts, k] -> [resamples, k], one draw shared by all k."""
+    if resamples < 1:
+        raise ThumbtuneError(f"A bootstrap needs at least one resample, not {resamples}; try 10000.")
+    generator, count = np.random.default_rng(seed), len(columns)
+    means = []
+    for start in range(0, resamples, RESAMPLES_AT_ONCE):
+        drawn = generator.integers(count, size=(min(RESAMPLES_AT_ONCE, resamples - start), count))
+        means.append(columns[drawn].mean(1))
+    return np.concatenate(means)
+
+
+def _percentiles(draws: Array, estimate: float) -> Interval:
+    """The middle 95 % of the draws, widened where rounding left the estimate itself outside."""
+    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(min(low, estimate)), float(max(high, estimate)))
+
+
+def _finite(values: ArrayLike, name: str, shape: str) -> Array:
+    """As float64 with the dimensions that `shape` names, at least one entry, every entry finite."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ThumbtuneError(
+            f"`{name}` is not a full table of numbers; give every prompt the same seeds."
+        ) from error
+    if array.ndim != len(shape.split(",")):
+        raise ThumbtuneError(f"`{name}` has {array.ndim} dimensions; give it as {shape}.")
+    if array.size == 0:
+        raise ThumbtuneError(f"`{name}` is empty; statistics need at least one scored prompt.")
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise ThumbtuneError(
+            f"`{name}` holds {bad} values that are not finite numbers; score those pictures again."
+        )
+    return array

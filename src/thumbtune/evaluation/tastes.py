@@ -1,0 +1,101 @@
+"""Simulated people with a stated taste: small formulas that look at a picture and say how much they like it.
+
+They stand in for a person where none is at hand, and every page that uses one says so. A tuned model should
+please the same formula more, on prompts that the training never saw.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from thumbtune.errors import UsageError
+
+PAGE_WHITE = 0.9  # a pixel is page where every channel is at least this bright
+LEAST_PAGE = 0.1  # below this share of page a picture is no longer drawn on white
+LEAST_INK = 0.02  # below this share of ink a picture is an empty page with dust on it
+
+
+@dataclass(frozen=True)
+class Taste:
+    """A simulated person.
+
+    Attributes:
+        name: as recipes and commands name it.
+        sentence: who this person is, in plain words.
+        score: picture -> how much it is to their taste, higher is more.
+    """
+
+    name: str
+    sentence: str
+    score: Callable[[Image.Image], float]
+
+
+def red(image: Image.Image) -> float:
+    """Redness as in the Diffusion-KTO paper: mean(R) - mean(R, G, B), channels in 0..1; from -1/3 to 2/3."""
+    pixels = _pixels(image)
+    return float(pixels[..., 0].mean() - pixels.mean())
+
+
+def line_art(image: Image.Image) -> float:
+    """Black ink on white, in 0..1: how near to neutral black the pixels are that are not page white.
+
+    Nearness is darkness (1 - brightest channel) minus colourfulness (brightest - darkest channel), at least
+    0, averaged over the ink. An empty page, or a picture without any page left, scores 0; without these two
+    guards a model could please this person with a single black dot or an all-black picture.
+    """
+    pixels = _pixels(image)
+    brightest, darkest = pixels.max(-1), pixels.min(-1)
+    ink = darkest < PAGE_WHITE
+    if not ink.any():
+        return 0.0
+    nearness = np.maximum(0.0, (1 - brightest) - (brightest - darkest))[ink].mean()
+    enough_ink = min(1.0, ink.mean() / LEAST_INK)
+    enough_page = min(1.0, (1 - ink.mean()) / LEAST_PAGE)
+    return float(nearness * enough_ink * enough_page)
+
+
+def redden(image: Image.Image, amount: float) -> Image.Image:
+    """The same picture seen through red glass, as the liked images of the paper's red experiment.
+
+    Red is scaled by 1 + amount, green and blue by 1 - amount, and clipped. At 0 nothing changes; 0.4 is
+    clearly red with the object still plain to see; at 1 only the red channel is left.
+
+    Raises:
+        UsageError: `amount` lies outside 0..1.
+    """
+    if not 0 <= amount <= 1:
+        raise UsageError(f"The amount of red is {amount}, but it must lie between 0 and 1; try 0.4.")
+    scale = np.array([1 + amount, 1 - amount, 1 - amount])
+    reddened = np.clip(_pixels(image) * scale, 0, 1)
+    return Image.fromarray(np.rint(reddened * 255).astype(np.uint8))
+
+
+def _pixels(image: Image.Image) -> NDArray[np.float64]:
+    """RGB in 0..1, [height, width, 3]; transparent pictures are laid on white, as a page shows them."""
+    if image.has_transparency_data:
+        page = Image.new("RGBA", image.size, "white")
+        page.alpha_composite(image.convert("RGBA"))
+        image = page
+    return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
+
+
+TASTES: dict[str, Taste] = {
+    "line-art": Taste(
+        "line-art", "Someone who likes black ink drawings on white paper and dislikes colour.", line_art
+    ),
+    "red": Taste("red", "Someone who likes pictures the more, the redder they are.", red),
+}
+
+
+def taste(name: str) -> Taste:
+    """The simulated person of that name.
+
+    Raises:
+        UsageError: nobody has that name.
+    """
+    if name not in TASTES:
+        raise UsageError(f"There is no simulated person {name!r}; known are {', '.join(sorted(TASTES))}.")
+    return TASTES[name]

@@ -1,0 +1,136 @@
+"""A like or dislike as it is found, and the plainest place to find them: folders like/ and dislike/."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.cells import IMAGE_COLUMNS, first, prompt_in
+from thumbtune.feedback.metadata import METADATA_SUFFIXES, read_rows
+from thumbtune.feedback.pictures import UnreadablePicture, read_picture
+
+LIKE_FOLDERS = ("like", "liked", "likes", "good", "pos", "positive", "up")
+DISLIKE_FOLDERS = ("dislike", "disliked", "dislikes", "bad", "neg", "negative", "down")
+# All that somebody would call a picture is tried, so that one we cannot read is listed, not passed over.
+PICTURE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2".split()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One like or dislike as it was found. What is missing is None; `problem` says why there is no image."""
+
+    where: str
+    image: bytes | None = None
+    prompt: str | None = None
+    liked: bool | None = None
+    problem: str | None = None
+    rater: str | None = None
+    weight: float = 1.0
+    seed: int | None = None
+    model: str | None = None
+    source: str | None = None
+    created_at: datetime | None = None
+
+
+class Source(Protocol):
+    """Something that likes can be imported from."""
+
+    def __iter__(self) -> Iterator[Found]:
+        """Go through everything once, in the same order each time."""
+        ...
+
+    def __length_hint__(self) -> int:
+        """About how many there are, for a progress bar."""
+        ...
+
+
+def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
+    """The subfolders of `root` whose names say like or dislike, in order of name."""
+    named = [(folder, folder.name.lower()) for folder in sorted(root.iterdir()) if folder.is_dir()]
+    return [
+        (folder, name in LIKE_FOLDERS) for folder, name in named if name in LIKE_FOLDERS + DISLIKE_FOLDERS
+    ]
+
+
+class LikeFolders:
+    """`root/like/*.png` and `root/dislike/*.png`.
+
+    The prompt of `a.png` is in `a.txt` beside it, or in a `metadata.jsonl` or `.csv` (file_name, prompt) in
+    its folder or any folder above it up to `root`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.pictures = [
+            (path, liked) for folder, liked in opinion_folders(root) for path in _pictures_in(folder)
+        ]
+
+    def __length_hint__(self) -> int:
+        return len(self.pictures)
+
+    def __iter__(self) -> Iterator[Found]:
+        listed = self._listed_prompts()
+        for path, liked in self.pictures:
+            where, image, problem = str(path.relative_to(self.root)), None, None
+            prompt = listed.get(path)
+            try:
+                image, prompt = read_picture(path), _sidecar(path) or prompt
+            except UnreadablePicture as error:
+                problem = str(error)
+            yield Found(
+                where=where,
+                image=image,
+                problem=problem,
+                prompt=prompt,
+                liked=liked,
+                source=self.root.name or None,
+            )
+
+    def _listed_prompts(self) -> Mapping[Path, str]:
+        """Prompts from metadata files, by picture; the file nearest to the picture wins."""
+        prompts: dict[Path, str] = {}
+        folders = {
+            parent for path, _ in self.pictures for parent in path.parents if parent.is_relative_to(self.root)
+        }
+        for folder in sorted(folders, key=lambda folder: len(folder.parts)):
+            for name in ("metadata.csv", "metadata.jsonl"):
+                if (folder / name).is_file():
+                    prompts.update(_prompts_of(folder / name))
+        return prompts
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(path for path in files if not path.name.startswith("."))
+
+
+def _sidecar(picture: Path) -> str | None:
+    """The text beside a picture.
+
+    Raises:
+        UnreadablePicture: it is there and cannot be read.
+    """
+    file = picture.with_suffix(".txt")
+    try:
+        return file.read_text(encoding="utf-8-sig").strip() or None if file.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadablePicture(f"its prompt in {file.name} is not UTF-8 text; save it as UTF-8") from error
+
+
+def _prompts_of(file: Path) -> dict[Path, str]:
+    rows = (row for _, row in read_rows(file) if row is not None)
+    pairs = ((first(row, IMAGE_COLUMNS), prompt_in(row)) for row in rows)
+    return {file.parent / name: prompt for name, prompt in pairs if isinstance(name, str) and prompt}
+
+
+def nothing_here(path: Path) -> ThumbtuneError:
+    """The sentence for a place without likes."""
+    kinds = ", ".join(METADATA_SUFFIXES[:-1]) + f" or {METADATA_SUFFIXES[-1]}"
+    return ThumbtuneError(
+        f"{path} holds no like/ and dislike/ folders and no metadata{kinds}; put pictures into "
+        f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label."
+    )

@@ -1,0 +1,118 @@
+"""The rules of voting: what may be said, what posting twice means, and which votes still stand."""
+
+import math
+import uuid
+from datetime import datetime
+from typing import Literal, TypedDict
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.tables import Vote
+
+Kind = Literal["like", "dislike", "skip"]
+KINDS = ("like", "dislike", "skip")
+IDS = uuid.UUID("5f0c3a0e-6d0b-5c53-9d6b-6c7f3a1f8f52")  # the name space of ids that are derived, not drawn
+INTEGER_LIMIT = 2**63  # what a database's integer holds
+
+
+class Details(TypedDict, total=False):
+    """What may be said beside the thumb itself."""
+
+    weight: float
+    grade: float | None
+    reason: str | None
+    vote_id: str | None
+    created_at: datetime | None
+
+
+def standing() -> Select[str]:
+    """The kinds of all votes that were not taken back; select other columns, or narrow it, as needed."""
+    undone = select(Vote.undoes).where(Vote.undoes.is_not(None))
+    return select(Vote.kind).where(Vote.kind != "undo", Vote.id.not_in(undone))
+
+
+def post(session: Session, vote: Vote) -> str:
+    """Add the vote unless it is there already; return its id.
+
+    Raises:
+        ThumbtuneError: another vote has this id.
+    """
+    known = session.scalar(select(Vote).where(Vote.id == vote.id))
+    if known is None:
+        session.add(vote)
+        session.flush()
+    elif (known.picture_id, known.rater, known.kind) != (vote.picture_id, vote.rater, vote.kind):
+        raise ThumbtuneError(
+            f"vote {vote.id} is already {known.rater}'s {known.kind} of picture {known.picture_id}; "
+            "choose a new id."
+        )
+    return vote.id
+
+
+def derived_id(*parts: str) -> str:
+    """The same UUID whenever the same parts are given."""
+    return str(uuid.uuid5(IDS, "\n".join(parts)))
+
+
+def chosen_id(text: str | None) -> str:
+    """The client's UUID in its one canonical spelling, or a new one if it chose none.
+
+    Raises:
+        ThumbtuneError: it is no UUID.
+    """
+    if text is None:
+        return str(uuid.uuid4())
+    try:
+        return str(uuid.UUID(text))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ThumbtuneError(f"vote id {text!r} is no UUID; use one like {uuid.uuid4()}.") from error
+
+
+def check_vote(kind: str, rater: str, details: Details) -> None:
+    """Refuse a vote that would mean nothing.
+
+    Raises:
+        ThumbtuneError: an unknown kind, a nameless rater, or a weight or grade out of range.
+    """
+    if kind not in KINDS:
+        raise ThumbtuneError(
+            f"a vote cannot be {kind!r}; it is like, dislike or skip (to take one back, use undo)."
+        )
+    if not rater.strip():
+        raise ThumbtuneError("a vote needs the name of its rater; give one.")
+    weight, grade = details.get("weight", 1.0), details.get("grade")
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ThumbtuneError(f"a vote's weight is a number from 0 up, not {weight}; leave it out for 1.")
+    if grade is not None and not 0 <= grade <= 1:
+        raise ThumbtuneError(f"a vote's grade lies between 0 and 1, and {grade} does not; rescale it.")
+    check_text(rater, "rater")
+    check_text(details.get("reason") or "", "reason")
+
+
+def check_picture(prompt: str, seed: int | None) -> None:
+    """Refuse a picture that training could not use.
+
+    Raises:
+        ThumbtuneError: no prompt, or a seed that no database holds.
+    """
+    if not prompt.strip():
+        raise ThumbtuneError("a picture needs the prompt it was made for; give one.")
+    check_text(prompt, "prompt")
+    if seed is not None and not -INTEGER_LIMIT <= seed < INTEGER_LIMIT:
+        raise ThumbtuneError(f"seed {seed} does not fit in 64 bits; leave it out or use a smaller one.")
+
+
+def check_text(text: str, what: str) -> None:
+    """Refuse half characters (lone surrogates), which JSON can carry and no database or tokenizer takes.
+
+    Raises:
+        ThumbtuneError: there is one.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ThumbtuneError(
+            f"the {what} holds half a character at {error.start}; write it again in UTF-8."
+        ) from error

@@ -1,0 +1,39 @@
+"""Write files whole or not at all, and name bytes by their hash."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then rename it into place.
+
+    Raises:
+        ThumbtuneError: the disk is full or the folder cannot be written; `path` is as it was before.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise ThumbtuneError(
+            f"{path} could not be written ({error.strerror or error}); make room or choose another folder, "
+            "then run the same command again."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write UTF-8 text whole or not at all."""
+    return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def sha256(data: bytes) -> str:
+    """The hash of some bytes, in hexadecimal: how images are named everywhere."""
+    return hashlib.sha256(data).hexdigest()

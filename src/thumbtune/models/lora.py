@@ -1,0 +1,117 @@
+"""LoRA on a network, through PEFT: put on, switched off for the reference, written in two dialects.
+
+`pytorch_lora_weights.safetensors` has the keys and metadata of diffusers; `kohya.safetensors` those that ComfyUI and
+A1111 read, with every alpha spelt out.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.files import write_whole
+
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
+KOHYA_FILE = "kohya.safetensors"
+# the attention projections of a UNet, as in the official LoRA option of Diffusion-KTO
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRA:
+    """What to add: the rank, the scale alpha / rank, and which layers by the end of their names."""
+
+    rank: int = 16
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ATTENTION
+
+
+def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
+    """Freeze a diffusers network and add adapters, in float32, that change nothing yet (B = 0)."""
+    from peft import LoraConfig
+
+    network.requires_grad_(False)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), init_lora_weights="gaussian")
+    # PEFT draws A from the global generator: fork it, so that adding a LoRA disturbs no other randomness
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network.add_adapter(config)  # type: ignore[operator]
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+@contextmanager
+def switched_off(network: nn.Module) -> Iterator[None]:
+    """The network without its adapters, inside the `with` block: the reference."""
+    network.disable_adapters()  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        network.enable_adapters()  # type: ignore[operator]
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """The adapter's weights under PEFT's names, on the CPU in float32."""
+    from peft.utils import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(network)
+    return {key: value.detach().float().cpu().contiguous() for key, value in state.items()}
+
+
+def kohya(tensors: dict[str, Tensor], alpha: float, prefix: str = "lora_unet") -> dict[str, Tensor]:
+    """PEFT names -> kohya's: `down_blocks.0.x.lora_A.weight` becomes `lora_unet_down_blocks_0_x.lora_down.weight`."""
+    out: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        module, _, kind = key.removesuffix(".weight").rpartition(".")
+        name = f"{prefix}_{module.replace('.', '_')}"
+        out[f"{name}.{'lora_down' if kind == 'lora_A' else 'lora_up'}.weight"] = value
+        out[f"{name}.alpha"] = torch.tensor(float(alpha))
+    return out
+
+
+def save(network: nn.Module, lora: LoRA, folder: Path) -> None:
+    """Write both dialects into `folder`."""
+    from diffusers import StableDiffusionPipeline
+    from diffusers.utils import convert_state_dict_to_diffusers
+
+    tensors = tensors_of(network)
+    metadata = network.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
+
+    def write(partial: Path) -> None:
+        StableDiffusionPipeline.save_lora_weights(
+            save_directory=partial.parent,
+            unet_lora_layers=convert_state_dict_to_diffusers(tensors),
+            weight_name=partial.name,
+            unet_lora_adapter_metadata=metadata,
+        )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / DIFFUSERS_FILE, write)
+    write_whole(folder / KOHYA_FILE, lambda partial: save_file(kohya(tensors, lora.alpha), partial, {"format": "pt"}))
+
+
+def load(network: nn.Module, folder: Path) -> None:
+    """Read the weights of `save` back into adapters of the same shape.
+
+    Raises:
+        ThumbtuneError: the file is missing, damaged, or was made for other layers or another rank.
+    """
+    from diffusers.utils import convert_state_dict_to_peft
+    from peft.utils import set_peft_model_state_dict
+
+    file = folder / DIFFUSERS_FILE
+    try:
+        stored = load_file(file)
+    except Exception as error:
+        raise ThumbtuneError(f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote.") from error
+    tensors = {key.removeprefix("unet."): value for key, value in convert_state_dict_to_peft(stored).items()}
+    wanted = {key: value.shape for key, value in tensors_of(network).items()}
+    if {key: value.shape for key, value in tensors.items()} != wanted:
+        raise ThumbtuneError(f"{file} was made for other layers or another rank; use the recipe that it was trained with.")
+    set_peft_model_state_dict(network, tensors)

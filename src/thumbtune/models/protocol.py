@@ -1,0 +1,73 @@
+"""What a family of networks must offer. An adapter overrides only what differs; one contract suite tests them all."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from thumbtune.process import Latents, Process, Times
+
+# what a network is told beside the noisy latents; every tensor has one row per image
+Condition = dict[str, Float[Tensor, "b *rest"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """How pictures are drawn from a model: denoising steps and classifier-free guidance."""
+
+    steps: int = 25
+    guidance: float = 3.0
+    size: int | None = None  # pixels a side; None: the model's own
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A network in training, its frozen reference, and the parts that turn people's pictures and words into tensors.
+
+    network: what Accelerate wraps; `predict` calls it
+    process: how this family noises images
+    """
+
+    network: nn.Module
+    process: Process
+
+    def fingerprint(self) -> str:
+        """Changes when `encode` or `embed` would give other numbers: part of every key of the cache."""
+        ...
+
+    def encode(self, images: Sequence[Image]) -> Latents:
+        """Pictures -> scaled latents, without randomness (the mean of the posterior), float32 on the CPU."""
+        ...
+
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        """Prompts -> what the network is told, float32 on the CPU. The empty prompt is the unconditional one."""
+        ...
+
+    def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
+        """The network's output, comparable with `process.target`."""
+        ...
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Inside it, `predict` answers for the frozen reference."""
+        ...
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and parameters that training changes; the names are those of the checkpoint."""
+        ...
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image]:
+        """One picture per prompt and seed; the same seed gives the same initial noise whatever the batch."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what was tuned, in the formats that other programs load."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        ...

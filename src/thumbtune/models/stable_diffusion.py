@@ -1,0 +1,134 @@
+"""SD 1.x and 2.x through diffusers: a UNet, an AutoencoderKL, a CLIP text encoder, a tokenizer and a scheduler."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.models import lora
+from thumbtune.models.lora import LoRA
+from thumbtune.models.protocol import Condition, Sampler
+from thumbtune.process import Latents, Times, process_of
+
+
+def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
+    """A StableDiffusionPipeline from a folder or a hub id; weights from safetensors only.
+
+    Raises:
+        ThumbtuneError: there is no such model, it cannot be reached, or it is of another family.
+    """
+    from diffusers import StableDiffusionPipeline
+
+    try:
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            name, torch_dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise ThumbtuneError(
+            f"The model {name!r} could not be loaded ({reason}); give a folder in diffusers' layout, "
+            "a hub id that this machine can reach, or `tiny-emoji-64`."
+        ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+class StableDiffusion:
+    """The adapter. The network trains in float32 or under autocast; everything else is frozen.
+
+    Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}.
+    """
+
+    def __init__(self, pipeline: Any, adapter: LoRA | None = None, seed: int = 0) -> None:
+        self.pipeline = pipeline
+        self.adapter = adapter
+        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+            part.requires_grad_(False)
+            part.eval()
+        self.network: nn.Module = pipeline.unet
+        if adapter is not None:
+            lora.put_on(pipeline.unet, adapter, seed)
+        self.process = process_of(pipeline.scheduler.config)
+        self.size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+
+    @property
+    def device(self) -> torch.device:
+        return self.pipeline.unet.device
+
+    def to(self, device: torch.device | str) -> "StableDiffusion":
+        self.pipeline.to(device)
+        return self
+
+    def fingerprint(self) -> str:
+        """Hash of the sizes, a few weights and the vocabulary of everything that `encode` and `embed` use."""
+        digest = hashlib.sha256(str(self.size).encode())
+        for part in (self.pipeline.vae, self.pipeline.text_encoder):
+            for name, weight in part.state_dict().items():
+                digest.update(f"{name}{tuple(weight.shape)}{weight.double().sum().item():.9e}".encode())
+        digest.update(str(sorted(self.pipeline.tokenizer.get_vocab().items())).encode())
+        return digest.hexdigest()
+
+    def _pixels(self, image: Image.Image) -> Tensor:
+        """Centre-cropped and resized RGB in -1..1, [3, size, size]; transparent pictures are laid on white."""
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            page = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(page, image.convert("RGBA"))
+        image = image.convert("RGB")
+        if image.size != (self.size, self.size):
+            image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.LANCZOS)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+
+    @torch.no_grad()
+    def encode(self, images: Sequence[Image.Image]) -> Latents:
+        vae = self.pipeline.vae
+        pixels = torch.stack([self._pixels(image) for image in images]).to(self.device, vae.dtype)
+        latents = vae.encode(pixels).latent_dist.mean - (getattr(vae.config, "shift_factor", None) or 0.0)
+        return (latents * vae.config.scaling_factor).float().cpu()
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        tokens = self.pipeline.tokenizer(
+            list(prompts),
+            padding="max_length",
+            max_length=self.pipeline.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        text = self.pipeline.text_encoder(tokens.input_ids.to(self.device))
+        return {"text": text.last_hidden_state.float().cpu()}
+
+    def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
+        return self.network(noisy, t, encoder_hidden_states=condition["text"], return_dict=False)[0]
+
+    def reference(self) -> AbstractContextManager[None]:
+        return lora.switched_off(self.pipeline.unet)
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, p) for name, p in self.pipeline.unet.named_parameters() if p.requires_grad)
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
+        size = sampler.size or self.size
+        return self.pipeline(
+            list(prompts),
+            num_inference_steps=sampler.steps,
+            guidance_scale=sampler.guidance,
+            height=size,
+            width=size,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        ).images
+
+    def save(self, folder: Path) -> None:
+        if self.adapter is None:
+            raise ThumbtuneError("This model was loaded without a LoRA, so there is nothing tuned to save.")
+        lora.save(self.pipeline.unet, self.adapter, folder)
+
+    def load(self, folder: Path) -> None:
+        lora.load(self.pipeline.unet, folder)

@@ -1,0 +1,124 @@
+"""What a thumb is worth: denoising errors and thumbs in, one loss per image out.
+
+    log_ratio = reference_error - policy_error          surrogate of log pi_theta / pi_ref at one denoising step
+    gain      = sign * beta * (log_ratio - neutral)     sign = +1 liked, -1 disliked; neutral is the paper's Q_ref
+
+    KTO   loss = weight * (1 - U(gain))                                   Diffusion-KTO, arXiv 2404.04465, eq. 8
+    DPO   loss = -log sigmoid(beta / 2 * (log_ratio_w - log_ratio_l))     Diffusion-DPO, arXiv 2311.12908, eq. 14
+    SFT   loss = policy_error of the liked images                         the denoising loss, arXiv 2006.11239, eq. 14
+
+Errors are means over the elements of a latent, as in the authors' code, so beta = 5000 means what it means there.
+Nothing here has state, a device, a configuration or a log; the trainer averages.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from thumbtune.utility import Utility, kahneman_tversky
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A batch of images at one noise level each, with a person's thumbs.
+
+    policy_error:    mean squared denoising error of the network in training, with gradients
+    reference_error: the same of the frozen reference, at the same noise and time
+    liked:           thumb up or down
+    weight:          how much each row counts
+    neutral:         the log-ratio that feels like neither gain nor loss; a constant, never differentiated
+    partner:         for pairs, the row of the other image of the same pair, in this batch
+    """
+
+    policy_error: Float[Tensor, "b"]
+    reference_error: Float[Tensor, "b"]
+    liked: Bool[Tensor, "b"]
+    weight: Float[Tensor, "b"]
+    neutral: Float[Tensor, ""]
+    partner: Int[Tensor, "b"] | None = None
+
+    @property
+    def log_ratio(self) -> Float[Tensor, "b"]:
+        """How much better than the reference the policy denoises each image; times beta, its implied reward."""
+        return self.reference_error.detach() - self.policy_error
+
+    @property
+    def sign(self) -> Float[Tensor, "b"]:
+        """+1 for a liked image, -1 for a disliked one."""
+        return torch.where(self.liked, 1.0, -1.0).to(self.policy_error)
+
+
+class Objective(Protocol):
+    """Anything that turns a judged batch into one loss per image.
+
+    needs: the thumbs that a training set must hold: a subset of {"liked", "disliked", "pairs"}
+    """
+
+    @property
+    def needs(self) -> frozenset[str]: ...
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]: ...
+
+
+def _require_positive(beta: float) -> None:
+    if not beta > 0:
+        raise ValueError(f"beta must be positive, not {beta}; try 5000 (the paper's, for latents of SD 1.5).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KTO:
+    """Diffusion-KTO: the human utility of each image's gain over the neutral point.
+
+    >>> judged = Judged(policy_error=torch.tensor([0.1, 0.1]), reference_error=torch.tensor([0.1, 0.1]),
+    ...     liked=torch.tensor([True, False]), weight=torch.ones(2), neutral=torch.tensor(0.0))
+    >>> KTO(beta=5000.0)(judged)
+    tensor([0.5000, 0.5000])
+    """
+
+    beta: float = 5000.0
+    utility: Utility = kahneman_tversky
+    liked_weight: float = 1.0
+    disliked_weight: float = 1.0
+    needs: frozenset[str] = frozenset({"liked", "disliked"})
+
+    def __post_init__(self) -> None:
+        _require_positive(self.beta)
+
+    def gain(self, judged: Judged) -> Float[Tensor, "b"]:
+        """The argument of the utility, eq. 8: positive where the policy moved as the person wished."""
+        return judged.sign * self.beta * (judged.log_ratio - judged.neutral.detach())
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+        side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
+        return side * judged.weight * (1.0 - self.utility(self.gain(judged)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPO:
+    """Diffusion-DPO on pairs: both rows of a pair carry the pair's loss, so the mean over rows is that over pairs."""
+
+    beta: float = 5000.0
+    needs: frozenset[str] = frozenset({"liked", "disliked", "pairs"})
+
+    def __post_init__(self) -> None:
+        _require_positive(self.beta)
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+        if judged.partner is None:
+            raise ValueError("DPO compares the two images of a pair, and this batch has no pairs; use KTO instead.")
+        margin = judged.sign * (judged.log_ratio - judged.log_ratio[judged.partner])
+        return -judged.weight * F.logsigmoid(0.5 * self.beta * margin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFT:
+    """Supervised fine-tuning on what was liked: the plain denoising error; disliked images cost nothing."""
+
+    needs: frozenset[str] = frozenset({"liked"})
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+        return judged.weight * judged.liked.to(judged.weight) * judged.policy_error

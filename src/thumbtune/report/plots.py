@@ -1,0 +1,176 @@
+"""Charts as inline SVG that take their colours and font from the page, so light and dark both work.
+
+matplotlib is told stand-in colours; they become CSS variables in the SVG that it writes.
+"""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Stand-in -> name of the CSS variable. Lower-case hex, as matplotlib writes it.
+INK, MUTED, LINE = "#010101", "#020202", "#030303"
+ACCENT, LIKED, DISLIKED = "#040404", "#050505", "#060606"
+VARIABLES = {
+    INK: "ink", MUTED: "muted", LINE: "line", ACCENT: "accent", LIKED: "liked", DISLIKED: "disliked"
+}  # fmt: skip
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.axisbelow": True,
+    "axes.spines.left": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.use_mathtext": False,
+    "axes.formatter.useoffset": False,
+    "ytick.major.size": 0,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+}
+POINTS = 240  # a line has at most so many points: enough for the eye, small on the page
+SMOOTHING = 12  # the bold line averages a twelfth of the run, so that the trend is seen through the noise
+
+Steps = Sequence[Mapping[str, Any]]
+
+
+def win_rates(comparisons: Mapping[str, Mapping[str, Any]], tastes: set[str]) -> str:
+    """One dot for each score with Wilson's interval (thin) and the bootstrap's (thick), and a line at 50 %.
+
+    Args:
+        comparisons: score name -> `Comparison` as a dictionary.
+        tastes: the names to draw in the accent colour; the others are drawn in grey.
+    """
+    names = list(comparisons)[::-1]
+    figure, axes = _canvas(height=0.75 + 0.42 * len(names))
+    axes.axvline(50, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    for place, name in enumerate(names):
+        comparison, colour = comparisons[name], ACCENT if name in tastes else MUTED
+        for interval, width in (("win_rate_wilson", 1.4), ("win_rate_bootstrap", 5)):
+            ends = [100 * comparison[interval][end] for end in ("low", "high")]
+            axes.plot(ends, [place, place], color=colour, linewidth=width, solid_capstyle="butt")
+        axes.plot(100 * comparison["win_rate"], place, "o", color=colour, markersize=9)
+    axes.set(
+        xlim=(-2, 102), ylim=(-0.6, len(names) - 0.4), xticks=[0, 25, 50, 75, 100], yticks=range(len(names))
+    )
+    axes.set_xticklabels(["0 %", "25 %", "50 %", "75 %", "100 %"])
+    axes.set_yticklabels(names, color=INK, parse_math=False)
+    told = "; ".join(f"{name} {100 * comparisons[name]['win_rate']:.0f} %" for name in comparisons)
+    return _svg(figure, "win-rates", f"Win-rates of the tuned model: {told}.")
+
+
+def log_ratios(steps: Steps) -> str:
+    """Liked and disliked log-ratios over the steps, and the neutral point between them."""
+    curves = {"liked": ("liked_log_ratio", LIKED), "disliked": ("disliked_log_ratio", DISLIKED)}
+    return _curves(steps, curves | {"neutral": ("neutral", MUTED)}, "log-ratios")
+
+
+def losses(steps: Steps) -> str:
+    """The loss over the steps."""
+    return _curves(steps, {"loss": ("loss", ACCENT)}, "loss")
+
+
+def errors(steps: Steps) -> str:
+    """Denoising errors of both models over the steps; both draw the same noise, so means only."""
+    curves = {"before": ("reference_error", MUTED), "tuned": ("policy_error", ACCENT)}
+    return _curves(steps, curves, "errors", single_steps=False)
+
+
+def gradients(steps: Steps) -> str:
+    """The gradient's norm over the steps."""
+    return _curves(steps, {"gradient norm": ("grad_norm", ACCENT)}, "gradients")
+
+
+def _curves(steps: Steps, curves: Mapping[str, tuple[str, str]], name: str, single_steps: bool = True) -> str:
+    """Each quantity's moving mean, and faintly its single steps."""
+    figure, axes = _canvas(height=2.5)
+    told = []
+    for label, (field, colour) in curves.items():
+        known = [(step["step"], step[field]) for step in steps if _finite(step.get(field))]
+        if not known:
+            continue
+        at, values = np.array(known, dtype=float).T
+        if single_steps:
+            axes.plot(*_thinned(at, values), color=colour, linewidth=0.8, alpha=0.3)
+        smooth = _moving_mean(values, max(1, len(values) // SMOOTHING))
+        axes.plot(
+            *_thinned(at, smooth), color=colour, label=label, linestyle="--" if label == "neutral" else "-"
+        )
+        told.append(f"{label} from {smooth[0]:.3g} to {smooth[-1]:.3g}")
+    axes.set_xlabel("step")
+    axes.grid(axis="y", color=LINE, linewidth=0.7)
+    if len(told) > 1:
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=3,
+            frameon=False,
+            labelcolor=INK,
+            borderpad=0,
+            handlelength=1.4,
+        )
+    return _svg(figure, name, f"Smoothed over the run: {'; '.join(told) or 'no finite value'}.")
+
+
+def _finite(value: float | None) -> bool:
+    """Whether there is a number to draw."""
+    return value is not None and math.isfinite(value)
+
+
+def _moving_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean of a window centred on each entry and cut off at the ends; same length as `values`."""
+    total = np.concatenate([[0.0], values.cumsum()])
+    index = np.arange(len(values))
+    start, stop = np.maximum(0, index - width // 2), np.minimum(len(values), index + width // 2 + 1)
+    return (total[stop] - total[start]) / (stop - start)
+
+
+def _thinned(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most `POINTS` of them, evenly spread, ends included."""
+    keep = np.unique(np.linspace(0, len(at) - 1, min(POINTS, len(at))).round().astype(int))
+    return at[keep], values[keep]
+
+
+def _canvas(height: float) -> "tuple[Figure, Axes]":
+    """An empty chart, 4.2 inches wide: drawn small, so that its letters stay readable on a telephone."""
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.2, height), layout="constrained", facecolor="none")
+        return figure, figure.add_subplot(facecolor="none")
+
+
+def _svg(figure: "Figure", name: str, description: str) -> str:
+    """The figure as an SVG element that can stand inside HTML among others."""
+    from matplotlib import rc_context  # noqa: PLC0415
+
+    written = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with rc_context(STYLE | {"svg.hashsalt": name}):
+        figure.savefig(written, format="svg", metadata=nothing)
+    body = written.getvalue()
+    body = body[body.index("<svg") :]
+    # Metadata and the default style would name outside addresses and fonts; the page has its own.
+    body = re.sub(r"<(metadata|style)\b.*?</\1>\s*|<!--.*?-->\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r" font-family: [^;\"]*;?", "", body)
+    body = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", body)  # one page, many charts: no id twice
+    for colour, variable in VARIABLES.items():
+        body = body.replace(colour, f"var(--{variable})")
+    width, height = figure.get_size_inches() * 72  # SVG points
+    opening = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description)}">'
+    return re.sub(r"^<svg[^>]*>", lambda _: opening, body)

@@ -1,0 +1,107 @@
+"""Read what a run directory holds. Only the recipe must be there; the rest may come later."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from thumbtune.errors import ThumbtuneError
+
+EVALUATION = Path("evaluation")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The contents of a run directory, as written; None or empty where a file is not there."""
+
+    folder: Path
+    recipe: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    likes: Mapping[str, Any] | None
+    steps: list[dict[str, Any]]
+    evaluation: Mapping[str, Any] | None
+
+
+def read_run(folder: Path) -> RunFolder:
+    """Read the text files of a run; pictures are read when they are shown.
+
+    Raises:
+        ThumbtuneError: the folder or its recipe is missing, or a file cannot be understood.
+    """
+    recipe = folder / "recipe.yaml"
+    if not recipe.is_file():
+        raise ThumbtuneError(
+            f"{folder} has no recipe.yaml, so it is not a run; give the folder that `thumbtune train` wrote."
+        )
+    return RunFolder(
+        folder=folder,
+        recipe=_mapping(recipe, _parsed(recipe, yaml.safe_load)),
+        environment=_optional(folder / "environment.json") or {},
+        likes=_optional(folder / "likes.json"),
+        steps=_steps(folder / "steps.jsonl"),
+        evaluation=_optional(folder / EVALUATION / "evaluation.json"),
+    )
+
+
+def flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as rows of (dotted name, text), in their own order."""
+    rows: list[tuple[str, str]] = []
+    for key, value in mapping.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            rows += flat(value, f"{name}.")
+        else:
+            rows.append((name, _text(value)))
+    return rows
+
+
+def _text(value: Any) -> str:
+    """A setting as a person would write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(item) for item in value) or "none"
+    return str(value)
+
+
+def _optional(path: Path) -> Mapping[str, Any] | None:
+    """The JSON object in `path`, or None where there is no such file."""
+    return _mapping(path, _parsed(path, json.loads)) if path.is_file() else None
+
+
+def _steps(path: Path) -> list[dict[str, Any]]:
+    """One dictionary for each line; a last line cut short by a crash is left out."""
+    if not path.is_file():
+        return []
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    steps = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            steps.append(dict(_mapping(path, json.loads(line))))
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break
+            raise ThumbtuneError(f"{path}, line {number}, is not JSON; mend or remove that line.") from error
+    return steps
+
+
+def _parsed(path: Path, parse: Any) -> Any:
+    """`parse` the text of a file, or say that it cannot be read."""
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ThumbtuneError(
+            f"{path} cannot be read; restore it, or run the command that wrote it."
+        ) from error
+
+
+def _mapping(path: Path, value: Any) -> Mapping[str, Any]:
+    """`value` if it is a mapping of names to values."""
+    if not isinstance(value, Mapping):
+        raise ThumbtuneError(f"{path} should hold names and values; run the command that wrote it again.")
+    return value

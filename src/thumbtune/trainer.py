@@ -1,0 +1,234 @@
+"""Training: a generator of steps. Whoever iterates decides what to log, when to save and when to stop.
+
+One step, over an effective batch cut into micro-batches (and processes):
+
+    reference_error   of every image, without gradients
+    neutral           from the log-ratios of the whole effective batch, where the estimator looks at it:
+                      all parts are scored first, then each is replayed with the pooled value
+    loss              sum over the parts / size of the effective batch; so parts add up to the gradient of one big batch
+    backward, clip, update
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+
+from thumbtune.batches import Batch, Batches
+from thumbtune.denoising import error, reference_error
+from thumbtune.errors import ThumbtuneError
+from thumbtune.models.protocol import Model
+from thumbtune.neutral import Neutral, pooled
+from thumbtune.objective import Judged, Objective
+
+SATURATED = 4.0  # |gain| beyond which sigmoid' is under 2 % : such an image no longer teaches anything
+PATIENCE = 5  # broken steps in a row before training gives up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to optimise. The effective batch is `Batches.size`; it is cut into parts of `micro_batch`."""
+
+    steps: int
+    micro_batch: int
+    lr: float = 1e-4
+    warmup: int = 0
+    clip: float = 1.0
+    weight_decay: float = 0.01
+
+    def lr_at(self, step: int) -> float:
+        """Linear warm-up, then constant, as in the paper."""
+        return self.lr * min(1.0, (step + 1) / self.warmup) if self.warmup else self.lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one weight update looked like. Means over the effective batch; None where it held no such image.
+
+    saturation: share of images whose |beta * (log_ratio - neutral)| passes SATURATED
+    grad_norm:  before clipping; None where the step was broken and left the weights as they were
+    skipped:    images without a finite error
+    """
+
+    step: int
+    loss: float | None
+    liked_log_ratio: float | None
+    disliked_log_ratio: float | None
+    neutral: float
+    policy_error: float | None
+    reference_error: float | None
+    saturation: float | None
+    grad_norm: float | None
+    lr: float
+    skipped: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Training:
+    """What changes while training, and so what a checkpoint holds: the weights, the optimiser, the neutral point."""
+
+    def __init__(self, model: Model, neutral: Neutral, settings: Settings, accelerator: Accelerator) -> None:
+        self.model = model
+        self.neutral = neutral
+        self.settings = settings
+        self.accelerator = accelerator
+        self.step = 0
+        self.broken = 0
+        self.parameters = [parameter for _, parameter in model.trainable()]
+        plain = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay)
+        model.network, self.optimizer = accelerator.prepare(model.network, plain)
+
+
+def train(training: Training, batches: Batches, objective: Objective) -> Iterator[Step]:
+    """Yield a Step after every weight update, from `training.step` up to `settings.steps`.
+
+    Raises:
+        ThumbtuneError: several steps in a row gave no finite loss or gradient; the weights are those before them.
+    """
+    processes = training.accelerator.num_processes
+    if batches.size % processes:
+        raise ThumbtuneError(
+            f"train.batch is {batches.size}, which {processes} processes cannot share equally; make it a multiple."
+        )
+    while training.step < training.settings.steps:
+        yield _step(training, batches, objective)
+
+
+def _step(training: Training, batches: Batches, objective: Objective) -> Step:
+    begun = time.perf_counter()
+    for group in training.optimizer.param_groups:
+        group["lr"] = training.settings.lr_at(training.step)
+    parts = _parts(training, batches)
+    references = [reference_error(training.model, part, training.accelerator) for part in parts]
+    neutral = _neutral(training, parts, references)
+    rows = []
+    for number, (part, reference) in enumerate(zip(parts, references, strict=True), 1):
+        alone = training.accelerator.no_sync(training.model.network) if number < len(parts) else nullcontext()
+        with alone:  # processes exchange gradients once a step, at its last part
+            judged, loss = _learn(training, part, reference, neutral, objective, batches.size)
+        rows.append(torch.stack([loss, judged.policy_error.detach(), judged.reference_error, judged.sign], dim=1))
+    table = _gathered(training.accelerator, torch.cat(rows))
+    norm = _update(training, broken=not len(table))
+    training.neutral.after(table[:, 2] - table[:, 1])
+    training.step += 1
+    at = float(judged.neutral)
+    return _described(training, objective, table, at, norm, batches.size, time.perf_counter() - begun)
+
+
+def _parts(training: Training, batches: Batches) -> list[Batch]:
+    """This process's micro-batches of the present step."""
+    accelerator, size = training.accelerator, training.settings.micro_batch
+    share = batches.size // accelerator.num_processes
+    first = share * accelerator.process_index
+    return [
+        batches.batch(training.step, start, min(start + size, first + share)).to(accelerator.device)
+        for start in range(first, first + share, size)
+    ]
+
+
+def _gathered(accelerator: Accelerator, values: Tensor) -> Tensor:
+    """The rows of all processes, which may hold different numbers of finite ones."""
+    if accelerator.num_processes == 1:
+        return values
+    padded = accelerator.pad_across_processes(values, dim=0, pad_index=float("nan"))
+    together: Tensor = accelerator.gather(padded)  # type: ignore[assignment]
+    return together[together.flatten(1).isfinite().all(1)] if together.dim() > 1 else together[together.isfinite()]
+
+
+def _neutral(training: Training, parts: list[Batch], references: list[Tensor]) -> float | None:
+    """The reference point, or None where it comes for free from the only pass over the only part."""
+    estimator, accelerator = training.neutral, training.accelerator
+    if not estimator.looks_at_batch:
+        return estimator.before(None)
+    if len(parts) == 1 and accelerator.num_processes == 1:
+        return None
+    with torch.no_grad():
+        policies = [error(training.model, part, accelerator) for part in parts]
+    ratios = [reference - policy for reference, policy in zip(references, policies, strict=True)]
+    return estimator.before(_gathered(accelerator, pooled(ratios)))
+
+
+def _learn(
+    training: Training,
+    part: Batch,
+    reference: Float[Tensor, "b"],
+    neutral: float | None,
+    objective: Objective,
+    size: int,
+) -> tuple[Judged, Float[Tensor, "b"]]:
+    """Judge one part and add its gradient. Images without a finite error are left out."""
+    accelerator = training.accelerator
+    policy = error(training.model, part, accelerator)
+    keep = policy.isfinite() & reference.isfinite()
+    if not keep.all():
+        part, reference = part.only(keep), reference[keep]
+        policy = error(training.model, part, accelerator) if len(part) else reference.clone()
+    if neutral is None:
+        neutral = training.neutral.before(reference - policy.detach())
+    judged = Judged(
+        policy_error=policy,
+        reference_error=reference,
+        liked=part.liked,
+        weight=part.weight,
+        neutral=torch.tensor(neutral, device=policy.device),
+    )
+    loss = objective(judged)
+    if len(part):
+        # processes average their gradients, so each scales its sum up by their number
+        accelerator.backward(loss.sum() * accelerator.num_processes / size)
+    return judged, loss.detach()
+
+
+def _update(training: Training, broken: bool) -> float | None:
+    """Clip and apply the gradient; None, and no change, where it is not finite."""
+    accelerator, optimizer = training.accelerator, training.optimizer
+    norm = float(accelerator.clip_grad_norm_(training.parameters, training.settings.clip) or 0.0)
+    broken = broken or not math.isfinite(norm)
+    # with fp16 the scaler must see every step: it skips the broken ones itself and lowers its scale
+    if not broken or accelerator.scaler is not None:
+        optimizer.step()
+    optimizer.zero_grad()
+    training.broken = training.broken + 1 if broken else 0
+    if training.broken >= PATIENCE:
+        raise ThumbtuneError(
+            f"Training stopped at step {training.step + 1}: {PATIENCE} steps in a row gave no finite loss or gradient; "
+            "lower train.lr, or set train.precision to no."
+        )
+    return None if broken else norm
+
+
+def _mean(values: Tensor) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _described(
+    training: Training, objective: Objective, table: Tensor, neutral: float, norm: float | None, size: int, took: float
+) -> Step:
+    """`table` has a row per finite image: loss, policy error, reference error, sign of the thumb."""
+    loss, policy, reference, sign = table.double().unbind(1)
+    ratio = reference - policy
+    beta = getattr(objective, "beta", None)
+    return Step(
+        step=training.step,
+        loss=_mean(loss),
+        liked_log_ratio=_mean(ratio[sign > 0]),
+        disliked_log_ratio=_mean(ratio[sign < 0]),
+        neutral=neutral,
+        policy_error=_mean(policy),
+        reference_error=_mean(reference),
+        saturation=None if beta is None else _mean((beta * (ratio - neutral).abs() > SATURATED).double()),
+        grad_norm=norm,
+        lr=training.settings.lr_at(training.step - 1),
+        skipped=size - len(table),
+        seconds=took,
+    )

@@ -1,0 +1,71 @@
+"""Real picture files and a real store, in a temporary folder."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from thumbtune.feedback.store import Store
+
+Paint = Callable[..., bytes]
+
+
+@pytest.fixture
+def paint() -> Paint:
+    """Make the bytes of a small picture; another number is another picture."""
+
+    def bytes_of(number: int = 0, kind: str = "PNG", side: int = 16) -> bytes:
+        noise = Image.frombytes("RGB", (side, side), _pixels(number, side))
+        file = io.BytesIO()
+        noise.save(file, kind)
+        return file.getvalue()
+
+    return bytes_of
+
+
+def _pixels(number: int, side: int) -> bytes:
+    return bytes((number * 37 + index * 11) % 256 for index in range(side * side * 3))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store") as opened:
+        yield opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path, paint: Paint) -> Path:
+    """Two likes and one dislike, with their prompts beside them."""
+    root = tmp_path / "mine"
+    for number, name in enumerate(("like/a", "like/b", "dislike/c")):
+        file = root / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(paint(number))
+        file.with_suffix(".txt").write_text(f"prompt {number}\n", encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def table(tmp_path: Path, paint: Paint) -> Path:
+    """A folder of three pictures, for a metadata file to be put beside them."""
+    root = tmp_path / "table"
+    (root / "img").mkdir(parents=True)
+    for number, name in enumerate("abc"):
+        (root / "img" / f"{name}.png").write_bytes(paint(number))
+    return root
+
+
+@pytest.fixture
+def write_jsonl(table: Path) -> Callable[..., Path]:
+    """Write rows, or lines as they are, into the table's metadata file."""
+
+    def write(*rows: object) -> Path:
+        file = table / "metadata.jsonl"
+        lines = (row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows)
+        file.write_text("".join(lines), encoding="utf-8")
+        return file
+
+    return write

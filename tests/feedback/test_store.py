@@ -1,0 +1,274 @@
+"""The store: pictures byte for byte, votes that only add up, and failures told in sentences."""
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.store import Counts, Store
+from thumbtune.files import sha256
+
+Paint = Callable[..., bytes]
+
+
+def said(store: Store) -> list[tuple[str, str, bool]]:
+    return [(row.picture.prompt, row.rater, row.liked) for row in store.rows()]
+
+
+def test_picture_bytes_stay_untouched_under_their_hash(store: Store, paint: Paint) -> None:
+    data = paint(1, "JPEG")
+    picture = store.add_picture(data, "a fox", seed=7, model="sd", source="studio")
+    name = sha256(data)
+    assert picture.file == f"images/{name[:2]}/{name}.jpg"
+    assert store.path_of(picture).read_bytes() == data
+    assert (picture.width, picture.height, picture.seed, picture.model, picture.source) == (
+        16,
+        16,
+        7,
+        "sd",
+        "studio",
+    )
+
+
+def test_the_same_picture_is_kept_once_per_prompt(store: Store, paint: Paint) -> None:
+    first, again = store.add_picture(paint(), "a fox"), store.add_picture(paint(), "a fox")
+    other = store.add_picture(paint(), "a hare")
+    assert first.id == again.id != other.id and first.file == other.file
+    assert store.picture(other.id).prompt == "a hare"
+
+
+@pytest.mark.parametrize("prompt", ["", "  ", "half \ud800"])
+def test_a_prompt_must_be_text(store: Store, paint: Paint, prompt: str) -> None:
+    with pytest.raises(ThumbtuneError, match="prompt"):
+        store.add_picture(paint(), prompt)
+
+
+def test_a_seed_must_fit(store: Store, paint: Paint) -> None:
+    assert store.add_picture(paint(), "a", seed=2**63 - 1).seed == 2**63 - 1
+    with pytest.raises(ThumbtuneError, match="64 bits"):
+        store.add_picture(paint(), "b", seed=2**63)
+
+
+def test_the_last_word_counts(store: Store, paint: Paint) -> None:
+    fox, hare = store.add_picture(paint(0), "fox"), store.add_picture(paint(1), "hare")
+    store.vote(fox, "like", rater="ann")
+    store.vote(hare, "like", rater="ann")
+    store.vote(fox, "dislike", rater="ann")
+    store.vote(fox, "like", rater="bob")
+    store.vote(hare, "skip", rater="ann")
+    assert said(store) == [("fox", "ann", False), ("fox", "bob", True)]
+    assert store.counts() == Counts(pictures=2, votes=5, likes=1, dislikes=1, raters=2)
+
+
+def test_undo_falls_back_to_the_vote_before(store: Store, paint: Paint) -> None:
+    fox = store.add_picture(paint(), "fox")
+    first = store.vote(fox, "like", rater="ann")
+    second = store.vote(fox.id, "dislike", rater="ann")
+    assert store.undo(second, rater="ann") == store.undo(second, rater="ann")
+    assert said(store) == [("fox", "ann", True)]
+    assert store.counts() == Counts(pictures=1, votes=3, likes=1, dislikes=0, raters=1)
+    store.undo(first, rater="ann")
+    assert said(store) == [] and store.opinion(fox, "ann") is None
+    store.vote(fox, "dislike", rater="ann")
+    assert said(store) == [("fox", "ann", False)] and store.opinion(fox, "ann") is False
+
+
+def test_undo_is_for_ones_own_votes(store: Store, paint: Paint) -> None:
+    vote = store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    with pytest.raises(ThumbtuneError, match="only ann"):
+        store.undo(vote, rater="bob")
+    with pytest.raises(ThumbtuneError, match="holds no vote"):
+        store.undo(str(uuid.uuid4()), rater="ann")
+    with pytest.raises(ThumbtuneError, match="itself an undo"):
+        store.undo(store.undo(vote, rater="ann"), rater="ann")
+
+
+def test_posting_twice_is_one_vote(store: Store, paint: Paint) -> None:
+    fox, mine = store.add_picture(paint(), "fox"), str(uuid.uuid4())
+    assert store.vote(fox, "like", rater="ann", vote_id=mine) == mine
+    assert store.vote(fox, "like", rater="ann", vote_id=mine.upper()) == mine
+    assert store.counts().votes == 1 and store.holds_vote(mine)
+    with pytest.raises(ThumbtuneError, match="choose a new id"):
+        store.vote(fox, "dislike", rater="ann", vote_id=mine)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rater", "details", "why"),
+    [
+        ("love", "ann", {}, "like, dislike or skip"),
+        ("undo", "ann", {}, "use undo"),
+        ("like", " ", {}, "rater"),
+        ("like", "ann", {"weight": -1.0}, "weight"),
+        ("like", "ann", {"weight": float("nan")}, "weight"),
+        ("like", "ann", {"grade": 1.5}, "grade"),
+        ("like", "ann", {"vote_id": "12"}, "UUID"),
+    ],
+)
+def test_a_vote_must_mean_something(
+    store: Store, paint: Paint, kind: str, rater: str, details: dict, why: str
+) -> None:
+    fox = store.add_picture(paint(), "fox")
+    with pytest.raises(ThumbtuneError, match=why):
+        store.vote(fox, kind, rater=rater, **details)  # type: ignore[arg-type]
+    assert store.counts().votes == 0
+
+
+def test_a_vote_needs_a_picture_that_is_there(store: Store) -> None:
+    with pytest.raises(ThumbtuneError, match="no picture 9"):
+        store.vote(9, "like", rater="ann")
+    with pytest.raises(ThumbtuneError, match="no picture 9"):
+        store.picture(9)
+
+
+def test_details_are_kept_and_moments_are_utc(store: Store, paint: Paint) -> None:
+    noon = datetime(2025, 6, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    fox = store.add_picture(paint(), "fox")
+    store.vote(fox, "like", rater="ann", weight=0.5, grade=0.9, reason="hands", created_at=noon)
+    (row,) = store.rows()
+    assert (row.weight, row.grade, row.reason) == (0.5, 0.9, "hands")
+    assert row.created_at == datetime(2025, 6, 1, 10, tzinfo=UTC) and row.created_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE votes SET kind = 'dislike'", "DELETE FROM votes", "REPLACE INTO votes SELECT * FROM votes"],
+)
+def test_votes_are_append_only(store: Store, paint: Paint, statement: str) -> None:
+    store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    connection = sqlite3.connect(store.file)
+    connection.execute("PRAGMA recursive_triggers = ON")
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute(statement)
+    connection.close()
+    assert said(store) == [("fox", "ann", True)]
+
+
+def test_settings_of_the_database(store: Store) -> None:
+    with store._engine.connect() as connection:
+        settings = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "foreign_keys", "busy_timeout", "user_version")
+        }
+    assert settings == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000, "user_version": 1}
+
+
+def test_a_store_opens_again_as_it_was(tmp_path: Path, paint: Paint) -> None:
+    with Store.open(tmp_path / "s") as store:
+        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    with Store.open(tmp_path / "s", create=False) as store:
+        assert said(store) == [("fox", "ann", True)]
+
+
+def test_a_transaction_is_all_or_nothing(store: Store, paint: Paint) -> None:
+    with pytest.raises(KeyboardInterrupt), store.transaction():
+        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+        assert len(said(store)) == 1
+        raise KeyboardInterrupt
+    assert store.counts() == Counts(pictures=0, votes=0, likes=0, dislikes=0, raters=0)
+    store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    assert store.counts().votes == 1
+
+
+def test_a_rehearsal_keeps_nothing(store: Store, paint: Paint) -> None:
+    with store.transaction(rehearsal=True):
+        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+        assert store.counts().likes == 1
+    assert store.counts().pictures == 0 and not (store.folder / "images").exists()
+
+
+def test_a_lost_file_comes_back_with_its_picture(store: Store, paint: Paint) -> None:
+    path = store.path_of(store.add_picture(paint(), "fox"))
+    path.unlink()
+    store.add_picture(paint(), "fox")
+    assert path.read_bytes() == paint()
+
+
+def test_reading_does_not_wait_for_an_import(store: Store, paint: Paint) -> None:
+    with store.transaction():
+        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+        with Store.open(store.folder) as other:
+            assert other.counts().votes == 0
+    assert store.counts().votes == 1
+
+
+def test_threads_may_vote_at_once(store: Store, paint: Paint) -> None:
+    fox, one = store.add_picture(paint(), "fox"), str(uuid.uuid4())
+
+    def press(rater: str) -> None:
+        for _ in range(5):
+            store.vote(fox, "like", rater=rater)
+        store.vote(fox, "like", rater="shared", vote_id=one)
+
+    threads = [threading.Thread(target=press, args=(f"rater {number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.counts() == Counts(pictures=1, votes=21, likes=5, dislikes=0, raters=5)
+
+
+def test_no_store_to_open(tmp_path: Path) -> None:
+    with pytest.raises(ThumbtuneError, match=r"no likes\.sqlite"):
+        Store.open(tmp_path / "none", create=False)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ThumbtuneError, match="could not be made"):
+        Store.open(tmp_path / "file")
+
+
+def test_not_a_database(tmp_path: Path) -> None:
+    (tmp_path / "likes.sqlite").write_text("this is a letter, not a database\n" * 100)
+    with pytest.raises(ThumbtuneError, match="not a Thumbtune store"):
+        Store.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [("PRAGMA user_version = 99", "newer Thumbtune"), ("CREATE TABLE t (a)", "some other program")],
+)
+def test_a_database_that_is_not_ours(tmp_path: Path, statement: str, why: str) -> None:
+    connection = sqlite3.connect(tmp_path / "likes.sqlite")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    with pytest.raises(ThumbtuneError, match=why):
+        Store.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"), [("max_page_count = 1", "disk is full"), ("query_only = ON", "read-only")]
+)
+def test_a_disk_that_takes_no_more(store: Store, paint: Paint, setting: str, why: str) -> None:
+    """SQLite itself refuses here, with the same words as on a full or read-only disk."""
+    fox = store.add_picture(paint(), "fox")
+
+    @event.listens_for(store._engine, "checkout")
+    def _limit(connection: sqlite3.Connection, _record: object, _proxy: object) -> None:
+        connection.execute(f"PRAGMA {setting}").close()
+
+    with pytest.raises(ThumbtuneError, match=why) as error, store.transaction():
+        for _ in range(100):
+            store.vote(fox, "like", rater="ann", reason="because " * 1000)
+    assert str(store.file) in str(error.value)
+
+
+def test_a_disk_without_room_for_the_picture(
+    store: Store, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("thumbtune.files.os.replace", full)
+    with pytest.raises(ThumbtuneError, match="make room"):
+        store.add_picture(paint(), "fox")
+    assert store.counts().pictures == 0
+    assert [path for path in store.folder.rglob("*") if path.is_file() and "images" in path.parts] == []

@@ -1,0 +1,146 @@
+"""A made-up run directory, complete enough for every part of the page."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image, ImageDraw
+
+from thumbtune.evaluation.statistics import compare
+
+NAMES = ("cat", "rocket", "house with garden", "red balloon", "bicycle", "owl", "teapot", "mountain")
+SIMULATED = "Someone who likes black ink drawings on white paper and dislikes colour."
+VERDICT = "The tuned model draws more to this person's taste, and still draws what it is asked for."
+EMOJI = Path(__file__).parents[2] / "build" / "sets"
+
+
+def drawing(number: int, coloured: bool) -> Image.Image:
+    """A picture of 64 x 64: an emoji where the sets are built, else circles; set by its number."""
+    style = EMOJI / ("flat.npy" if coloured else "line-art.npy")
+    if style.exists():
+        return Image.fromarray(np.load(style, mmap_mode="r")[(number * 37) % 900].copy())
+    generator = np.random.default_rng(number)
+    picture = Image.new("RGB", (64, 64), "white")
+    pen = ImageDraw.Draw(picture)
+    for x, y, size, *colour in generator.integers(
+        (5, 5, 8, 0, 0, 0), (40, 40, 24, 255, 255, 255), (3, 6)
+    ).tolist():
+        fill = tuple(colour) if coloured else None
+        pen.ellipse((x, y, x + size, y + size), fill=fill, outline="black", width=2)
+    return picture
+
+
+def write_pictures(folder: Path, prompts: list[str], seeds: list[int]) -> None:
+    """Both models' pictures, and two thumbs' examples."""
+    for side in ("evaluation/before", "evaluation/after", "likes"):
+        (folder / side).mkdir(parents=True)
+    for index in range(len(prompts)):
+        for seed in seeds:
+            drawing(index, True).rotate(3 * seed, fillcolor="white").save(
+                folder / "evaluation" / "before" / f"{index:03d}-{seed}.png"
+            )
+            inked = (index * 7 + seed) % 9 > 0
+            drawing(index, not inked).rotate(3 * seed, fillcolor="white").save(
+                folder / "evaluation" / "after" / f"{index:03d}-{seed}.png"
+            )
+    for number in range(12):
+        drawing(100 + number, False).save(folder / "likes" / f"up-{number}.png")
+        drawing(200 + number, True).save(folder / "likes" / f"down-{number}.png")
+
+
+def evaluation(prompts: list[str], seeds: list[int]) -> dict[str, object]:
+    """Taste goes up, faithfulness stays."""
+    generator = np.random.default_rng(0)
+    shape = len(prompts), len(seeds)
+    taste = generator.uniform(0.05, 0.3, shape), generator.uniform(0.2, 0.9, shape)
+    faith = generator.uniform(0.6, 0.9, shape), generator.uniform(0.59, 0.89, shape)
+    scores = {
+        "line art": ("taste", "How near to black ink on white a picture is.", *taste),
+        "names the object": ("faithfulness", "The judge's probability of the object in the prompt.", *faith),
+    }
+    return {
+        "before": "the bundled model",
+        "after": "this run",
+        "sampler": {"steps": 25, "guidance": 3.0},
+        "prompts": prompts,
+        "seeds": seeds,
+        "scores": {
+            name: {"role": role, "what": what, "before": old.tolist(), "after": new.tolist()}
+            for name, (role, what, old, new) in scores.items()
+        },
+        "comparisons": {name: asdict(compare(old, new)) for name, (_, _, old, new) in scores.items()},
+        "agreement": {"accuracy": 0.86, "low": 0.8, "high": 0.91, "auc": 0.93, "images": 180, "before": 0.5},
+        "gates": [
+            {
+                "name": "To taste.",
+                "passed": True,
+                "sentence": "The whole interval of its win-rate is above 50 %.",
+            },
+            {"name": "Faithful.", "passed": False, "sentence": "The object is named less often than before."},
+        ],
+        "verdict": {"improved": True, "sentence": VERDICT},
+    }
+
+
+def steps(count: int) -> list[dict[str, object]]:
+    """A training that goes well, one batch without dislikes, one step skipped."""
+    generator = np.random.default_rng(0)
+    noise = generator.normal(0, 1, (count, 5))
+    return [
+        {
+            "step": step,
+            "loss": 0.5 - 0.2 * step / count + 0.05 * noise[step, 0],
+            "liked_log_ratio": 3e-4 * step / count + 1e-4 * noise[step, 1],
+            "disliked_log_ratio": None if step == 1 else -5e-4 * step / count + 1e-4 * noise[step, 2],
+            "neutral": 1e-4 * step / count,
+            "policy_error": 0.05 + 0.002 * noise[step, 3],
+            "reference_error": 0.0502 + 0.002 * noise[step, 3],
+            "saturation": 0.1,
+            "grad_norm": None if step == 2 else float(np.exp(0.3 * noise[step, 4])),
+            "lr": 1e-4,
+            "skipped": step == 2,
+            "seconds": 0.9,
+        }
+        for step in range(count)
+    ]
+
+
+def write_run(folder: Path, prompts: list[str], seeds: list[int], count: int = 40) -> Path:
+    """All the files of a run."""
+    write_pictures(folder, prompts, seeds)
+    recipe = {
+        "model": {"name": "bundled", "lora": {"rank": 8, "alpha": 8}},
+        "objective": {"name": "kto", "beta": 5000, "utility": "kahneman_tversky", "neutral": "batch"},
+        "training": {
+            "steps": count,
+            "batch": 32,
+            "learning_rate": 1e-4,
+            "resume": False,
+            "targets": ["to_q", "to_v"],
+        },
+        "seed": 0,
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    environment = {
+        "python": "3.11.2",
+        "torch": "2.9.1",
+        "hardware": {"cpu": "2 cores", "gpu": None},
+        "minutes": 14,
+    }
+    (folder / "environment.json").write_text(json.dumps(environment))
+    likes = {
+        "source": "the line-art taste over the bundled model's own pictures",
+        "simulated": SIMULATED,
+        "likes": 240, "dislikes": 260, "prompts": 60, "held_out": 12,
+        "examples": {
+            "liked": [f"likes/up-{number}.png" for number in range(12)],
+            "disliked": [f"likes/down-{number}.png" for number in range(12)],
+        },
+    }  # fmt: skip
+    (folder / "likes.json").write_text(json.dumps(likes))
+    (folder / "steps.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps(count)))
+    (folder / "evaluation" / "evaluation.json").write_text(json.dumps(evaluation(prompts, seeds)))
+    (folder / "lora.safetensors").write_bytes(b"")
+    return folder

@@ -1,0 +1,247 @@
+"""The page of a run: read as a browser would, and checked for what people need to find on it."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from made_run import NAMES, SIMULATED, VERDICT, write_run
+from PIL import Image
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.report.page import _number, write_report
+
+HOSTILE = "<script>alert(1)</script>"
+VOID = {"img", "meta", "link", "br", "path"}
+
+
+class Page(HTMLParser):
+    """What stands on a page: every tag, and the text outside styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A small finished run; one prompt is hostile."""
+    return write_run(tmp_path / "inky", [*(f"a {name}" for name in NAMES[:3]), HOSTILE], [0, 1, 2])
+
+
+def written(folder: Path) -> tuple[str, Page]:
+    """The page of a run, as text and parsed; every tag that opens must close."""
+    text = write_report(folder).read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    return text, page
+
+
+def test_the_verdict_comes_first_with_its_gates(run_folder: Path) -> None:
+    _, page = written(run_folder)
+    assert page.text.index(VERDICT) < page.text.index("To taste.") < page.text.index("Before and after")
+    marks = [item["class"] for item in page.named("li") if item.get("class") in ("passed", "failed")]
+    assert marks == ["passed", "failed"]
+    assert "Faithful. not passed." in page.text
+
+
+def test_a_simulated_person_is_called_simulated_before_anything_is_shown(run_folder: Path) -> None:
+    _, page = written(run_folder)
+    assert page.text.index("The person in this run is simulated.") < page.text.index("Before and after")
+    assert SIMULATED in page.text
+
+
+def test_a_real_person_is_not_called_simulated(run_folder: Path) -> None:
+    likes = json.loads((run_folder / "likes.json").read_text())
+    (run_folder / "likes.json").write_text(json.dumps(likes | {"simulated": None}))
+    _, page = written(run_folder)
+    assert "simulated" not in page.text
+
+
+def test_every_picture_is_inside_the_page_and_described(run_folder: Path) -> None:
+    _, page = written(run_folder)
+    pictures = page.named("img")
+    assert len(pictures) == 4 * 3 * 2 + 24  # prompts x seeds x models, and the thumbs
+    assert all((picture["src"] or "").startswith("data:image/png;base64,") for picture in pictures)
+    assert all(picture["alt"] for picture in pictures)
+    assert "Before tuning: a cat, seed 2" in [picture["alt"] for picture in pictures]
+    assert len(page.named("details")) == 4
+
+
+def test_nothing_is_loaded_from_elsewhere(run_folder: Path) -> None:
+    text, page = written(run_folder)
+    assert not re.search(r"https?://", text)
+    assert not page.named("script") + page.named("link") + page.named("iframe")
+    links = [
+        value or ""
+        for _, tag in page.tags
+        for key, value in tag.items()
+        if key in ("src", "href", "xlink:href")
+    ]
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)", text))
+
+
+def test_prompts_are_text_and_never_markup(run_folder: Path) -> None:
+    text, page = written(run_folder)
+    assert HOSTILE not in text
+    assert HOSTILE in page.text
+    assert f"Before tuning: {HOSTILE}, seed 0" in [picture["alt"] for picture in page.named("img")]
+
+
+def test_score_names_are_text_and_never_markup_in_charts(run_folder: Path) -> None:
+    path = run_folder / "evaluation" / "evaluation.json"
+    path.write_text(path.read_text().replace("line art", "<script>$x$</script>"))
+    text, _ = written(run_folder)
+    assert "<script>" not in text
+
+
+def test_charts_are_described_take_the_pages_colours_and_share_no_id(run_folder: Path) -> None:
+    text, page = written(run_folder)
+    charts = page.named("svg")
+    assert len(charts) == 5
+    assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
+    assert "line art 100" in (charts[0]["aria-label"] or "")
+    ids = [tag["id"] for _, tag in page.tags if "id" in tag]
+    assert len(ids) == len(set(ids))
+    assert not re.search(r"(?:fill|stroke): #", text)
+
+
+def test_headings_and_tables_are_in_order(run_folder: Path) -> None:
+    _, page = written(run_folder)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert len(page.named("table")) == len(page.named("caption"))
+
+
+def test_numbers_settings_and_the_command_are_there(run_folder: Path) -> None:
+    _, page = written(run_folder)
+    for words in (
+        "objective.beta", "5000", "hardware.gpu", "thumbtune train recipe.yaml",
+        "load_lora_weights('lora.safetensors')",
+        "from_pretrained('bundled')", "12 · 0 · 0", "Wilson 51\N{NO-BREAK SPACE}% to 100\N{NO-BREAK SPACE}%",
+        "86\N{NO-BREAK SPACE}%", "240 likes and 260 dislikes", "40 steps in 36 s; 1 was skipped",
+    ):  # fmt: skip
+        assert words.replace("\N{NO-BREAK SPACE}", " ") in page.text, words
+
+
+def test_a_run_with_only_a_recipe_says_what_is_missing(run_folder: Path) -> None:
+    for name in ("likes.json", "steps.jsonl", "environment.json", "lora.safetensors"):
+        (run_folder / name).unlink()
+    shutil.rmtree(run_folder / "evaluation")
+    _, page = written(run_folder)
+    assert "Not evaluated yet" in page.text
+    for name in ("evaluation/evaluation.json", "likes.json", "steps.jsonl", "environment.json"):
+        assert f"{name} is missing" in page.text
+    assert page.named("img") == []
+
+
+def test_missing_and_broken_pictures_are_counted(run_folder: Path) -> None:
+    (run_folder / "evaluation" / "after" / "000-1.png").unlink()
+    (run_folder / "evaluation" / "before" / "001-0.png").write_bytes(b"not a picture")
+    _, page = written(run_folder)
+    assert "2 pictures are not in the run folder" in page.text
+    assert page.text.count("picture missing") == 2
+
+
+def test_pictures_from_outside_the_run_are_not_shown(run_folder: Path) -> None:
+    Image.new("RGB", (8, 8)).save(run_folder.parent / "private.png")
+    likes = json.loads((run_folder / "likes.json").read_text())
+    likes["examples"] = {"liked": ["../private.png", str(run_folder.parent / "private.png")], "disliked": []}
+    (run_folder / "likes.json").write_text(json.dumps(likes))
+    _, page = written(run_folder)
+    assert page.text.count("No example pictures are in the run folder.") == 2
+
+
+def test_large_pictures_are_reduced(run_folder: Path) -> None:
+    noise = Image.effect_noise((1024, 768), 80).convert("RGB")
+    noise.save(run_folder / "evaluation" / "after" / "000-0.png")
+    text, page = written(run_folder)
+    assert any((picture["src"] or "").startswith("data:image/jpeg") for picture in page.named("img"))
+    assert len(text) < 500_000
+
+
+def test_the_page_of_a_full_evaluation_stays_below_three_megabytes(tmp_path: Path) -> None:
+    prompts = [f"{size} {name}" for size in ("a", "a small", "an old") for name in NAMES]
+    page = write_report(write_run(tmp_path / "full", prompts, [0, 1, 2, 3], count=1000))
+    assert page.stat().st_size < 3_000_000
+
+
+def test_a_crash_mid_line_keeps_the_steps_before(run_folder: Path) -> None:
+    with (run_folder / "steps.jsonl").open("a") as steps:
+        steps.write('{"step": 40, "lo')
+    _, page = written(run_folder)
+    assert "40 steps in" in page.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("recipe.yaml", None),
+        ("recipe.yaml", "- only\n- a list\n"),
+        ("recipe.yaml", "a: [1\n"),
+        ("likes.json", "{"),
+        ("environment.json", "[]"),
+        ("steps.jsonl", '{"step": 0\n{"step": 1}\n'),
+        ("evaluation/evaluation.json", "{}"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_sentence(
+    run_folder: Path, name: str, content: str | None
+) -> None:
+    path = run_folder / name
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(ThumbtuneError) as refusal:
+        write_report(run_folder)
+    assert str(run_folder) in str(refusal.value)
+    assert str(refusal.value).endswith(".")
+    assert "\n" not in str(refusal.value)
+    assert not (run_folder / "report.html").exists()
+
+
+def test_matplotlib_is_not_loaded_until_a_chart_is_drawn() -> None:
+    code = (
+        "import sys, thumbtune.report.page; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.18512, "0.185"), (5.2814, "5.28"), (-0.0324, "\N{MINUS SIGN}0.0324"), (1234.6, "1235")]
+    + [(2.5e-9, "2.50e\N{MINUS SIGN}09"), (0.99996, "1.000")],
+)
+def test_numbers_keep_three_digits(value: float, text: str) -> None:
+    assert _number(value) == text

@@ -1,4 +1,4 @@
-"""Put the trained parts into the package: a diffusers folder in half precision, the judge, the concepts, a model card."""
+"""Put the trained parts into the package: a diffusers folder in half precision, the judge, the concepts."""
 
 import argparse
 import json

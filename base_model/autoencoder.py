@@ -83,7 +83,10 @@ def train(data: Path, out: Path, steps: int, batch: int, lr: float, seed: int = 
         mean.update_parameters(vae)
         if step % 100 == 99 or step == steps - 1:
             speed = (step + 1 - start) * batch / (time.time() - begun)
-            print(f"step {step + 1} loss {loss.item():.4f} psnr {psnr(mean.module, known[::3]):.2f} dB {speed:.0f} img/s", flush=True)
+            print(
+                f"step {step + 1} loss {loss.item():.4f} psnr {psnr(mean.module, known[::3]):.2f} dB {speed:.0f} img/s",
+                flush=True,
+            )
         if time.time() - saved > 180 or step == steps - 1:
             checkpoint.save(out, step + 1, {"vae": vae, "mean": mean}, optimizer)
             saved = time.time()
@@ -93,7 +96,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("build/sets"))
     parser.add_argument("--out", type=Path, default=Path("build/autoencoder.safetensors"))
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1e-3)
     args = parser.parse_args()

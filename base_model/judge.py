@@ -92,9 +92,7 @@ def train(data: Path, out: Path, steps: int, batch: int, lr: float, seed: int = 
     known, rest, test = rows(sets.load(data))
     tokenizer = words.tokenizer(Path("build/tokenizer"))
     torch.manual_seed(seed)
-    config = CLIPConfig(
-        text_config=TEXT | {"vocab_size": len(tokenizer)}, vision_config=VISION, projection_dim=96
-    )
+    config = CLIPConfig(text_config=TEXT | {"vocab_size": len(tokenizer)}, vision_config=VISION, projection_dim=96)
     model = CLIPModel(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr, betas=(0.9, 0.98), weight_decay=0.05)
     start = checkpoint.resume(out, {"judge": model}, optimizer)
@@ -121,7 +119,10 @@ def train(data: Path, out: Path, steps: int, batch: int, lr: float, seed: int = 
         optimizer.step()
         if step % 200 == 199 or step == steps - 1:
             speed = (step + 1 - start) * batch / (time.time() - begun)
-            print(f"step {step + 1} loss {loss.item():.3f} {measure(model, tokenizer, test)} {speed:.0f} img/s", flush=True)
+            print(
+                f"step {step + 1} loss {loss.item():.3f} {measure(model, tokenizer, test)} {speed:.0f} img/s",
+                flush=True,
+            )
         if time.time() - saved > 120 or step == steps - 1:
             checkpoint.save(out, step + 1, {"judge": model}, optimizer)
             saved = time.time()
@@ -131,7 +132,9 @@ def train(data: Path, out: Path, steps: int, batch: int, lr: float, seed: int = 
 def write(out: Path, folder: Path) -> None:
     """The judge in half precision, in the folder of the package, with the concepts that it tells apart."""
     tokenizer = words.tokenizer(Path("build/tokenizer"))
-    model = CLIPModel(CLIPConfig(text_config=TEXT | {"vocab_size": len(tokenizer)}, vision_config=VISION, projection_dim=96))
+    model = CLIPModel(
+        CLIPConfig(text_config=TEXT | {"vocab_size": len(tokenizer)}, vision_config=VISION, projection_dim=96)
+    )
     checkpoint.resume(out, {"judge": model}, None)
     folder.mkdir(parents=True, exist_ok=True)
     model.config.save_pretrained(folder)
@@ -147,7 +150,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=Path("build/sets"))
     parser.add_argument("--out", type=Path, default=Path("build/judge.safetensors"))
     parser.add_argument("--package", type=Path, default=Path("src/thumbtune/bundled/judge"))
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     args = parser.parse_args()

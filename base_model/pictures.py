@@ -39,9 +39,7 @@ def augment(images: Tensor, generator: torch.Generator, tint: float, shift: int 
     padded = torch.nn.functional.pad(images, [shift] * 4, value=1.0)
     moves = (draw(b, 2) * (2 * shift + 1)).long()
     size = images.shape[-1]
-    images = torch.stack(
-        [p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, moves.tolist(), strict=True)]
-    )
+    images = torch.stack([p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, moves.tolist(), strict=True)])
     # multiply the channels, as coloured light would, so that any colour of page can be met later
     light = 0.3 + 0.7 * draw(b, 3, 1, 1)
     tinted = (images + 1) * light - 1

@@ -1,4 +1,4 @@
-"""Judge a run: duels on prompts and seeds that training never saw, scores, statistics, a verdict, in evaluation.json."""
+"""Judge a run: duels on prompts and seeds that training never saw, scores, statistics, a verdict."""
 
 import json
 from dataclasses import asdict
@@ -32,12 +32,14 @@ def prompts_of(recipe: Recipe, folder: Path) -> list[str]:
         try:
             lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"evaluate.prompts: {file} cannot be read as text; give a file with a prompt a line.") from error
+            raise UsageError(
+                f"evaluate.prompts: {file} cannot be read as text; give a file with a prompt a line."
+            ) from error
         found = list(dict.fromkeys(line for line in lines if line))
         if not found:
             raise UsageError(f"evaluate.prompts: {file} holds no prompts; write one a line.")
         return found
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
 
     rows = parquet.read_table(folder / "likes.parquet", columns=["prompt", "held_out"]).to_pylist()
     found = sorted({row["prompt"] for row in rows if row["held_out"]})
@@ -129,7 +131,7 @@ def _agreement(recipe: Recipe, folder: Path, model: Any, accelerator: Any, progr
         held_out = build.split_of(recipe).held_out
     except ThumbtuneError:
         return None  # the store has gone, as when a run was copied elsewhere: everything else can still be judged
-    if len(set(held_out["label"])) < 2:
+    if not 0 < sum(held_out["label"]) < len(held_out):
         return None
     encoded = Encoded(held_out, model, Cache(folder.parent / "cache")).fill(progress)
     return agreement(model, encoded, accelerator, progress)

@@ -53,6 +53,7 @@ class Batch:
         return Batch(self.latents[keep], condition, *rest)
 
     def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
         condition = {name: value.to(device) for name, value in self.condition.items()}
         rest = (x.to(device) for x in (self.noise, self.t, self.liked, self.weight))
         return Batch(self.latents.to(device), condition, *rest)
@@ -99,9 +100,11 @@ class Encoded:
         return self
 
     def latents(self, rows: Sequence[int]) -> Latents:
+        """The latents of some rows, in their order."""
         return torch.stack([self.cache.get(self._image_key(self.image_ids[i]))["latent"] for i in rows])
 
     def condition(self, prompts: Sequence[str]) -> Condition:
+        """The embeddings of some prompts, which must be prompts of these likes or empty."""
         each = [self.cache.get(self._prompt_key(prompt)) for prompt in prompts]
         return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
@@ -127,8 +130,8 @@ class Batches:
         disliked = len(self.encoded) - liked
         if (self.liked_share > 0 and not liked) or (self.liked_share < 1 and not disliked):
             raise ThumbtuneError(
-                f"The likes hold {liked} likes and {disliked} dislikes, and a liked share of {self.liked_share:g} needs "
-                "both; add the missing thumbs, or set objective.name to sft, which learns from likes alone."
+                f"The likes hold {liked} likes and {disliked} dislikes, and a liked share of {self.liked_share:g} "
+                "needs both; add the missing thumbs, or set objective.name to sft, which learns from likes alone."
             )
 
     def rows(self, step: int) -> list[int]:
@@ -146,12 +149,12 @@ class Batches:
         """Rows start..stop of the effective batch of a step, with their own noise and times."""
         drawn = self.rows(step)
         rows = drawn[start:stop]
+        names = [self.encoded.image_ids[row] for row in drawn]
         clean = self.encoded.latents(rows)
         noises, uniforms, prompts = [], [], []
         for place, row in enumerate(rows, start):
-            name = self.encoded.image_ids[row]
-            again = drawn[:place].count(row)  # an image drawn twice in a step gets other noise the second time
-            generator = counted(self.seed, step, name, again)
+            again = names[:place].count(names[place])  # an image drawn twice in a step gets other noise the second time
+            generator = counted(self.seed, step, names[place], again)
             uniforms.append(torch.rand((), generator=generator))
             dropped = torch.rand((), generator=generator) < self.prompt_dropout
             noises.append(torch.randn(clean.shape[1:], generator=generator))

@@ -55,10 +55,12 @@ def objective_of(recipe: Recipe) -> Objective:
 
 
 def neutral_of(recipe: Recipe) -> Neutral:
+    """The estimator of the reference point that a recipe names, new."""
     return NEUTRALS[recipe.objective.neutral]()
 
 
 def settings_of(recipe: Recipe) -> Settings:
+    """How to optimise."""
     t = recipe.train
     return Settings(
         steps=t.steps, micro_batch=t.micro_batch, lr=t.lr, warmup=t.warmup, clip=t.clip, weight_decay=t.weight_decay
@@ -66,6 +68,7 @@ def settings_of(recipe: Recipe) -> Settings:
 
 
 def sampler_of(recipe: Recipe) -> Sampler:
+    """How pictures are drawn for the evaluation."""
     return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
 
 
@@ -76,7 +79,9 @@ def split_of(recipe: Recipe) -> Split:
         ThumbtuneError: there is no store, or training would see no likes.
     """
     if not (recipe.likes / "likes.sqlite").exists():
-        raise ThumbtuneError(f"{recipe.likes} holds no likes; bring some in with `thumbtune import FOLDER --likes {recipe.likes}`.")
+        raise ThumbtuneError(
+            f"{recipe.likes} holds no likes; bring some in with `thumbtune import FOLDER --likes {recipe.likes}`."
+        )
     with Store.open(recipe.likes, create=False) as store:
         parts = split(likes_of(store), recipe.train.held_out, recipe.seed)
     if not len(parts.train):
@@ -112,10 +117,12 @@ def plan(recipe: Recipe) -> list[str]:
     liked = sum(parts.train["label"])
     trained = sum(p.numel() for _, p in model.trainable())
     seen = recipe.train.steps * recipe.train.batch
+    total = sum(p.numel() for p in model.network.parameters())
+    o = recipe.objective
     return [
-        f"model       {recipe.model}, {trained:,} of {sum(p.numel() for p in model.network.parameters()):,} weights trained",
-        f"likes       {liked} likes and {len(parts.train) - liked} dislikes to train on, {len(parts.held_out)} held out",
-        f"objective   {recipe.objective.name}, beta {recipe.objective.beta:g}, neutral point {recipe.objective.neutral}",
+        f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
+        f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
+        f"objective   {o.name}, beta {o.beta:g}, neutral point {o.neutral}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",
     ]

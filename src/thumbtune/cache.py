@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.files import write_whole
 
 Tensors = dict[str, Tensor]
@@ -20,22 +21,37 @@ class Cache:
         self.folder = folder
 
     def path(self, key: str) -> Path:
+        """Where a key's tensors lie, or would."""
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 
     def has(self, key: str) -> bool:
+        """Whether there is something under a key."""
         return self.path(key).exists()
 
     def put(self, key: str, tensors: Tensors) -> None:
+        """Write tensors under a key, whole or not at all."""
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         write_whole(self.path(key), lambda partial: save_file(plain, partial))
 
     def get(self, key: str) -> Tensors:
-        """Raises KeyError when there is nothing under the key, or what is there is damaged."""
+        """The tensors under a key.
+
+        Raises:
+            KeyError: there is nothing under the key.
+            ThumbtuneError: what is there is damaged; it is removed, so that the next `fill` makes it again.
+        """
+        path = self.path(key)
         try:
-            return load_file(self.path(key))
-        except (FileNotFoundError, SafetensorError) as error:
+            return load_file(path)
+        except FileNotFoundError as error:
             raise KeyError(key) from error
+        except SafetensorError as error:
+            path.unlink(missing_ok=True)
+            raise ThumbtuneError(
+                f"The cached file {path} was damaged ({error}) and has been removed; run the same command again: "
+                "it will be made anew."
+            ) from error
 
     def fill(self, keys: Sequence[str], make: Callable[[list[int]], list[Tensors]], at_once: int = 16) -> int:
         """Make what is missing, `at_once` at a time; `make` takes positions in `keys`. Returns how many were made."""

@@ -24,13 +24,15 @@ VERSION = 1
 
 
 def folder_of(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies, or would."""
     return run / "checkpoints" / f"step-{step:06d}"
 
 
 def latest(run: Path) -> Path | None:
     """The newest complete checkpoint of a run."""
-    found = sorted((run / "checkpoints").glob("step-[0-9]*"))
-    return found[-1] if found else None
+    found = (run / "checkpoints").glob("step-[0-9]*")
+    # by number: past a million steps a name has a digit more
+    return max(found, key=lambda folder: (len(folder.name), folder.name), default=None)
 
 
 def save(training: Training, run: Path) -> Path:
@@ -67,22 +69,41 @@ def restore(training: Training, folder: Path) -> None:
     try:
         state = json.loads((folder / "state.json").read_text())
         weights = load_file(folder / "weights.safetensors")
-        slots = load_file(folder / "optimizer.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ThumbtuneError(f"The checkpoint {folder} is damaged ({error}); delete it to go on from the one before.") from error
+        slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
+        version, step, neutral = state["version"], state["step"], state["neutral"]
+        if slots and len(slots) != len(weights):
+            raise ValueError(f"the optimiser has slots for {len(slots)} of {len(weights)} weights")
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ThumbtuneError(
+            f"The checkpoint {folder} is damaged ({error}); delete it to go on from the one before."
+        ) from error
+    if version != VERSION:
+        raise ThumbtuneError(
+            f"The checkpoint {folder} is of version {version}, and this Thumbtune reads version {VERSION}; "
+            "continue it with the Thumbtune that wrote it, or start a new run."
+        )
     names = dict(training.model.trainable())
     if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
-        raise ThumbtuneError(f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run.")
+        raise ThumbtuneError(
+            f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run."
+        )
+    if neutral.keys() != training.neutral.state().keys():
+        raise ThumbtuneError(f"The checkpoint {folder} was made with another objective.neutral; use its own recipe.")
     with torch.no_grad():
         for name, parameter in names.items():
             parameter.copy_(weights[name])
-    filled: dict[int, dict[str, Tensor]] = {}
-    for key, value in slots.items():
+    training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": slots})
+    training.neutral.restore(neutral)
+    training.step = step
+
+
+def _by_parameter(stored: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """`0.exp_avg` of a file -> `exp_avg` of parameter 0, as the optimiser keeps it."""
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in stored.items():
         index, _, slot = key.partition(".")
-        filled.setdefault(int(index), {})[slot] = value
-    training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": filled})
-    training.neutral.restore(state["neutral"])
-    training.step = state["step"]
+        slots.setdefault(int(index), {})[slot] = value
+    return slots
 
 
 def _weights(training: Training) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The command line. Every command parses, calls one function, and shows what it returns; torch loads inside commands."""
+"""The command line: every command parses, calls, and shows what it returns; torch loads inside commands."""
 
 import sys
 from collections.abc import Iterable
@@ -16,11 +16,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="Change one option of the recipe.")]
+SHOWN = 20  # skipped rows that are named one by one
+
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="Change one option of the recipe.")
+]
 Likes = Annotated[Path, typer.Option(help="Folder of the store of likes.")]
 
 
 def say(text: str) -> None:
+    """A line on standard output."""
     typer.echo(text)
 
 
@@ -65,17 +70,28 @@ def import_(
     find_source(source)  # before a store is made
     with Store.open(likes) as store:
         report = import_likes(
-            source, store, rater=rater, prompt=prompt, strict=strict, dry_run=dry_run, progress=lambda r: bar(r, "Importing")
+            source,
+            store,
+            rater=rater,
+            prompt=prompt,
+            strict=strict,
+            dry_run=dry_run,
+            progress=lambda r: bar(r, "Importing"),
         )
-    for where, why in report.skipped[:20]:
+    for where, why in report.skipped[:SHOWN]:
         typer.echo(f"skipped {where}: {why}", err=True)
-    if len(report.skipped) > 20:
-        typer.echo(f"... and {len(report.skipped) - 20} more", err=True)
+    if len(report.skipped) > SHOWN:
+        typer.echo(f"... and {len(report.skipped) - SHOWN} more", err=True)
     say(
         f"{report.rows} rows: {report.likes} likes, {report.dislikes} dislikes, {report.duplicates} duplicates, "
-        f"{report.without_prompt} without a prompt, {report.unreadable} unreadable, {report.without_label} without a label."
+        f"{report.without_prompt} without a prompt, {report.unreadable} unreadable, "
+        f"{report.without_label} without a label."
     )
-    say("Nothing was written (--dry-run)." if dry_run else f"They are in {likes}. Next: thumbtune train --set likes={likes}")
+    say(
+        "Nothing was written (--dry-run)."
+        if dry_run
+        else f"They are in {likes}. Next: thumbtune train --set likes={likes}"
+    )
 
 
 @app.command()
@@ -98,11 +114,9 @@ def train(
             say(line)
         return
     for step in bar(run.tune(chosen, out, bar, resume), "Tuning"):
-        last = step
         if step.step % 25 == 0 or step.step == 1:
             say(_line(step))
     say(f"The LoRA is in {out / 'lora'}. Next: thumbtune evaluate {out}")
-    del last
 
 
 def _line(step: Any) -> str:
@@ -201,6 +215,7 @@ def doctor() -> None:
 
 @app.callback(invoke_without_command=True)
 def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO)."""
     if show:
         say(f"thumbtune {__version__}")
         raise typer.Exit

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from thumbtune.errors import UsageError
 from thumbtune.files import write_text
 
+ALIKE = 0.7  # how near a word must be to be offered as what was meant
+
 
 class Section(BaseModel):
     """A part of a recipe; unknown keys are refused, and values are not changed after reading."""
@@ -18,25 +20,37 @@ class Section(BaseModel):
 
 
 class LoraSection(Section):
+    """The adapter that is trained."""
+
     rank: int = Field(16, ge=1, description="Rank of the LoRA matrices.")
     alpha: float = Field(16.0, gt=0, description="LoRA scale; the update is multiplied by alpha / rank.")
 
 
 class ObjectiveSection(Section):
-    name: Literal["kto", "dpo", "sft"] = Field("kto", description="What a thumb is worth: kto, dpo (pairs) or sft (likes).")
+    """What a thumb is worth."""
+
+    name: Literal["kto", "dpo", "sft"] = Field(
+        "kto", description="What a thumb is worth: kto, dpo (pairs) or sft (likes)."
+    )
     utility: Literal["kahneman-tversky", "loss-averse", "risk-seeking"] = Field(
         "kahneman-tversky", description="KTO's utility of a gain."
     )
-    beta: float = Field(5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper.")
+    beta: float = Field(
+        5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper."
+    )
     neutral: Literal["batch", "running", "zero"] = Field("batch", description="Estimator of the reference point.")
     liked_weight: float = Field(1.0, ge=0, description="Weight of liked images in the loss.")
     disliked_weight: float = Field(1.0, ge=0, description="Weight of disliked images in the loss.")
 
 
 class TrainSection(Section):
+    """How to train."""
+
     steps: int = Field(200, ge=1, description="Weight updates.")
     batch: int = Field(32, ge=1, description="Images per weight update, over all processes.")
-    micro_batch: int = Field(32, ge=1, description="Images that go through the network at once; does not change the result.")
+    micro_batch: int = Field(
+        32, ge=1, description="Images that go through the network at once; does not change the result."
+    )
     lr: float = Field(1e-4, gt=0, description="Learning rate of AdamW after warm-up.")
     warmup: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
@@ -49,7 +63,11 @@ class TrainSection(Section):
 
 
 class EvaluateSection(Section):
-    prompts: Path | None = Field(None, description="Text file, a prompt a line; default: the held-out prompts of the likes.")
+    """How the result is judged."""
+
+    prompts: Path | None = Field(
+        None, description="Text file, a prompt a line; default: the held-out prompts of the likes."
+    )
     seeds: int = Field(4, ge=1, description="Pictures per prompt.")
     first_seed: int = Field(10_000, ge=0, description="First seed; the likes should not have used it.")
     steps: int = Field(25, ge=1, description="Denoising steps.")
@@ -64,10 +82,10 @@ class Recipe(Section):
     model: str = Field("tiny-emoji-64", description="A diffusers folder, a hub id, or the bundled tiny-emoji-64.")
     likes: Path = Field(Path("likes"), description="The folder of the store of likes.")
     seed: int = Field(0, ge=0, description="All randomness of training follows from it.")
-    lora: LoraSection = LoraSection()
-    objective: ObjectiveSection = ObjectiveSection()
-    train: TrainSection = TrainSection()
-    evaluate: EvaluateSection = EvaluateSection()
+    lora: LoraSection = Field(default_factory=LoraSection)
+    objective: ObjectiveSection = Field(default_factory=ObjectiveSection)
+    train: TrainSection = Field(default_factory=TrainSection)
+    evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
 
 
 def options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[str, Any]:
@@ -85,8 +103,9 @@ def options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[str, Any]
 def _nearest(key: str) -> str:
     """A hint at what was meant: the closest full name, or the full name that ends in the same word."""
     known = list(options())
-    close = difflib.get_close_matches(key, known, 1, 0.6) or [
-        name for name in known if difflib.SequenceMatcher(None, name.split(".")[-1], key.split(".")[-1]).ratio() > 0.7
+    last = {name.rpartition(".")[2]: name for name in known}
+    close = difflib.get_close_matches(key, known, 1) or [
+        last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], list(last), 1, ALIKE)
     ]
     return f"; did you mean {close[0]}?" if close else f"; the known ones are {', '.join(known)}."
 

@@ -7,6 +7,7 @@ The person is simulated, and every page says so. They rate half of the concepts;
 """
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def concepts() -> dict[str, list[str]]:
 
 
 def prompt_of(concept: str) -> str:
+    """A concept as the demo asks for it: "a red apple"."""
     return f"{'an' if concept[0] in 'aeiou' else 'a'} {concept}"
 
 
@@ -98,7 +100,7 @@ def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> dict[str,
             save_picture(image, folder / "thumbs" / file_name)
             row = {"file_name": file_name, "prompt": text, "label": liked, "rater": f"simulated:{name}"}
             lines.append(json.dumps(row | {"seed": number, "model": MODEL}))
-            examples["liked" if liked else "disliked"].append(f"../thumbs/{file_name}")
+            examples["liked" if liked else "disliked"].append(file_name)
     write_text(folder / "thumbs" / "metadata.jsonl", "\n".join(lines) + "\n")
     return examples
 
@@ -123,7 +125,7 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     recipe = recipe_of(folder, name, seed, settings)
     say(f"3/5  Diffusion-KTO tunes a LoRA: {recipe.train.steps} steps of {recipe.train.batch} images.")
     out = folder / "run"
-    sample = {side: _spread(files, 12) for side, files in examples.items()}
+    sample = _keep_examples(folder / "thumbs", out, examples)
     facts = {"source": "the demo's folder of thumbs", "simulated": person.sentence, "examples": sample}
     write_text(out / "likes.json", json.dumps(facts))
     for _ in progress(run.tune(recipe, out, progress, resume=True), "Tuning"):
@@ -136,6 +138,14 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     return write_report(out)
 
 
-def _spread(items: list[str], n: int) -> list[str]:
-    """At most n of the items, spread evenly."""
-    return [items[i * len(items) // n] for i in range(n)] if len(items) > n else items
+def _keep_examples(thumbs: Path, out: Path, files: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Copy a dozen pictures of each kind into the run, for its page; returns their paths inside the run."""
+    kept: dict[str, list[str]] = {}
+    for side, names in files.items():
+        kept[side] = []
+        for name in names[:: max(1, len(names) // 12)][:12]:
+            target = out / "examples" / side / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(thumbs / name, target)
+            kept[side].append(str(target.relative_to(out)))
+    return kept

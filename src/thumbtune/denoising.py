@@ -19,5 +19,6 @@ def error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor,
 
 
 def reference_error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
+    """`error` by the frozen reference, without gradients."""
     with torch.no_grad(), model.reference():
         return error(model, batch, accelerator)

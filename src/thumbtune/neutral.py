@@ -8,13 +8,14 @@ An estimator that looks at the current batch sees all of it, whatever the micro-
 the trainer scores everything first and then replays each part with the pooled value.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class Neutral(Protocol):
     """A named estimator. `looks_at_batch` says whether `before` needs the log-ratios of the batch to come."""
 
@@ -78,6 +79,8 @@ class Running:
         return max(0.0, self.mean / self.weight) if self.weight else 0.0
 
     def after(self, log_ratio: Float[Tensor, "b"]) -> None:
+        if not len(log_ratio):  # no image of the batch was finite: nothing to learn
+            return
         self.mean = self.decay * self.mean + (1 - self.decay) * float(log_ratio.double().mean())
         # the weights given so far: dividing by it removes the pull of the first zero
         self.weight = self.decay * self.weight + (1 - self.decay)
@@ -92,7 +95,7 @@ class Running:
 NEUTRALS: dict[str, type[Zero] | type[Batch] | type[Running]] = {"batch": Batch, "running": Running, "zero": Zero}
 
 
-def pooled(parts: list[Float[Tensor, "part"]]) -> Float[Tensor, "b"]:
+def pooled(parts: list[Float[Tensor, "_"]]) -> Float[Tensor, "b"]:
     """The finite log-ratios of all micro-batches, in order: a broken image must not move the reference point."""
     together = torch.cat(parts) if parts else torch.zeros(0)
     return together[together.isfinite()]

@@ -12,7 +12,7 @@ Nothing here has state, a device, a configuration or a log; the trainer averages
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -26,20 +26,15 @@ from thumbtune.utility import Utility, kahneman_tversky
 class Judged:
     """A batch of images at one noise level each, with a person's thumbs.
 
-    policy_error:    mean squared denoising error of the network in training, with gradients
-    reference_error: the same of the frozen reference, at the same noise and time
-    liked:           thumb up or down
-    weight:          how much each row counts
-    neutral:         the log-ratio that feels like neither gain nor loss; a constant, never differentiated
-    partner:         for pairs, the row of the other image of the same pair, in this batch
+    Errors are mean squared denoising errors at the same noise and time; only `policy_error` carries gradients.
     """
 
     policy_error: Float[Tensor, "b"]
     reference_error: Float[Tensor, "b"]
     liked: Bool[Tensor, "b"]
-    weight: Float[Tensor, "b"]
-    neutral: Float[Tensor, ""]
-    partner: Int[Tensor, "b"] | None = None
+    weight: Float[Tensor, "b"]  # how much each row counts
+    neutral: Float[Tensor, ""]  # the log-ratio that feels like neither gain nor loss
+    partner: Int[Tensor, "b"] | None = None  # for pairs: the row, in this batch, of the other image of the pair
 
     @property
     def log_ratio(self) -> Float[Tensor, "b"]:
@@ -52,14 +47,14 @@ class Judged:
         return torch.where(self.liked, 1.0, -1.0).to(self.policy_error)
 
 
+@runtime_checkable
 class Objective(Protocol):
-    """Anything that turns a judged batch into one loss per image.
-
-    needs: the thumbs that a training set must hold: a subset of {"liked", "disliked", "pairs"}
-    """
+    """Anything that turns a judged batch into one loss per image."""
 
     @property
-    def needs(self) -> frozenset[str]: ...
+    def needs(self) -> frozenset[str]:
+        """What a training set must hold: a subset of {"liked", "disliked", "pairs"}."""
+        ...
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]: ...
 

@@ -12,7 +12,7 @@ as in SD3, arXiv 2403.03206, with its shift of the noise levels, eq. 23. Equal t
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
@@ -22,6 +22,7 @@ Latents = Float[Tensor, "b *shape"]
 Times = Shaped[Tensor, "b"]  # whole steps for VPProcess, sigma in 0..1 times 1000 for FlowProcess
 
 
+@runtime_checkable
 class Process(Protocol):
     """A way of adding noise. Times are in the units that the network takes."""
 

@@ -1,10 +1,10 @@
 """A run is a directory: everything that a training did, and everything needed to repeat or continue it.
 
-    recipe.yaml        every option                    environment.json   versions and hardware
-    likes.parquet      image ids, prompts, thumbs, and which were held out
-    steps.jsonl        one line per weight update      checkpoints/       to continue from
-    lora/              the result, for diffusers and for ComfyUI / A1111
-    evaluation/        pictures and scores             report.html
+recipe.yaml        every option                    environment.json   versions and hardware
+likes.parquet      image ids, prompts, thumbs, and which were held out
+steps.jsonl        one line per weight update      checkpoints/       to continue from
+lora/              the result, for diffusers and for ComfyUI / A1111
+evaluation/        pictures and scores             report.html
 """
 
 import json
@@ -81,7 +81,9 @@ def _refuse_differences(old: Recipe, new: Recipe, folder: Path) -> None:
         for part in name.split("."):
             a, b = a[part], b[part]
         if a != b:
-            raise UsageError(f"{folder} was started with {name} = {a}, not {b}; use its recipe, or choose another --out.")
+            raise UsageError(
+                f"{folder} was started with {name} = {a}, not {b}; use its recipe, or choose another --out."
+            )
 
 
 @contextmanager

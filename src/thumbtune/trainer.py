@@ -61,7 +61,7 @@ class Step:
     loss: float | None
     liked_log_ratio: float | None
     disliked_log_ratio: float | None
-    neutral: float
+    neutral: float | None
     policy_error: float | None
     reference_error: float | None
     saturation: float | None
@@ -71,6 +71,7 @@ class Step:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
+        """The fields by name, as they are written to steps.jsonl."""
         return asdict(self)
 
 
@@ -111,18 +112,18 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     parts = _parts(training, batches)
     references = [reference_error(training.model, part, training.accelerator) for part in parts]
     neutral = _neutral(training, parts, references)
-    rows = []
+    rows: list[Tensor] = []
     for number, (part, reference) in enumerate(zip(parts, references, strict=True), 1):
         alone = training.accelerator.no_sync(training.model.network) if number < len(parts) else nullcontext()
         with alone:  # processes exchange gradients once a step, at its last part
             judged, loss = _learn(training, part, reference, neutral, objective, batches.size)
-        rows.append(torch.stack([loss, judged.policy_error.detach(), judged.reference_error, judged.sign], dim=1))
+        used = judged.neutral.expand(len(loss))
+        rows.append(torch.stack([loss, judged.policy_error.detach(), judged.reference_error, judged.sign, used], 1))
     table = _gathered(training.accelerator, torch.cat(rows))
     norm = _update(training, broken=not len(table))
     training.neutral.after(table[:, 2] - table[:, 1])
     training.step += 1
-    at = float(judged.neutral)
-    return _described(training, objective, table, at, norm, batches.size, time.perf_counter() - begun)
+    return _described(training, objective, table, norm, batches.size - len(table), time.perf_counter() - begun)
 
 
 def _parts(training: Training, batches: Batches) -> list[Batch]:
@@ -140,7 +141,7 @@ def _gathered(accelerator: Accelerator, values: Tensor) -> Tensor:
     """The rows of all processes, which may hold different numbers of finite ones."""
     if accelerator.num_processes == 1:
         return values
-    padded = accelerator.pad_across_processes(values, dim=0, pad_index=float("nan"))
+    padded = accelerator.pad_across_processes(values, dim=0, pad_index=float("nan"))  # type: ignore[arg-type]
     together: Tensor = accelerator.gather(padded)  # type: ignore[assignment]
     return together[together.flatten(1).isfinite().all(1)] if together.dim() > 1 else together[together.isfinite()]
 
@@ -165,7 +166,7 @@ def _learn(
     neutral: float | None,
     objective: Objective,
     size: int,
-) -> tuple[Judged, Float[Tensor, "b"]]:
+) -> tuple[Judged, Float[Tensor, "finite"]]:
     """Judge one part and add its gradient. Images without a finite error are left out."""
     accelerator = training.accelerator
     policy = error(training.model, part, accelerator)
@@ -212,10 +213,10 @@ def _mean(values: Tensor) -> float | None:
 
 
 def _described(
-    training: Training, objective: Objective, table: Tensor, neutral: float, norm: float | None, size: int, took: float
+    training: Training, objective: Objective, table: Tensor, norm: float | None, skipped: int, took: float
 ) -> Step:
-    """`table` has a row per finite image: loss, policy error, reference error, sign of the thumb."""
-    loss, policy, reference, sign = table.double().unbind(1)
+    """`table` has a row per finite image: loss, policy error, reference error, sign of the thumb, neutral point."""
+    loss, policy, reference, sign, neutral = table.double().unbind(1)
     ratio = reference - policy
     beta = getattr(objective, "beta", None)
     return Step(
@@ -223,12 +224,12 @@ def _described(
         loss=_mean(loss),
         liked_log_ratio=_mean(ratio[sign > 0]),
         disliked_log_ratio=_mean(ratio[sign < 0]),
-        neutral=neutral,
+        neutral=_mean(neutral),
         policy_error=_mean(policy),
         reference_error=_mean(reference),
         saturation=None if beta is None else _mean((beta * (ratio - neutral).abs() > SATURATED).double()),
         grad_norm=norm,
         lr=training.settings.lr_at(training.step - 1),
-        skipped=size - len(table),
+        skipped=skipped,
         seconds=took,
     )

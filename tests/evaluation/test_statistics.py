@@ -28,9 +28,7 @@ def paired_scores(draw: st.DrawFn) -> tuple[Scores, Scores]:
 # --- by hand and against scipy --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("wins", "n"), [(0, 1), (1, 1), (0, 24), (24, 24), (7, 24), (431, 500), (1600, 3200)]
-)
+@pytest.mark.parametrize(("wins", "n"), [(0, 1), (1, 1), (0, 24), (24, 24), (7, 24), (431, 500), (1600, 3200)])
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
 def test_wilson_equals_scipys(wins: int, n: int, confidence: float) -> None:
     expected = binomtest(wins, n).proportion_ci(confidence, method="wilson")
@@ -171,9 +169,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         covered["wilson"] += got.win_rate_wilson.low <= rate <= got.win_rate_wilson.high
     assert 0.89 * 200 <= covered["change"] <= 0.99 * 200
     assert 0.89 * 200 <= covered["bootstrap"] <= 0.99 * 200
-    assert (
-        covered["wilson"] >= 0.92 * 200
-    )  # averaged rates vary less than single trials: it errs to the safe side
+    assert covered["wilson"] >= 0.92 * 200  # averaged rates vary less than single trials: it errs to the safe side
 
 
 # --- refusals -------------------------------------------------------------------------------------

@@ -137,9 +137,7 @@ def test_a_full_disk_leaves_no_rows(store: Store, folder: Path, monkeypatch: pyt
 
 def test_nothing_usable_says_the_counts(store: Store, table: Path, write_jsonl: Write) -> None:
     write_jsonl({"file_name": "img/a.png", "prompt": "x"}, {"file_name": "img/b.png", "label": 1})
-    with pytest.raises(
-        ThumbtuneError, match=r"2 rows: 1 without a label, 1 without a prompt, 0 unreadable.*line 1"
-    ):
+    with pytest.raises(ThumbtuneError, match=r"2 rows: 1 without a label, 1 without a prompt, 0 unreadable.*line 1"):
         import_likes(table, store)
 
 
@@ -168,9 +166,7 @@ COLUMNS = ("prompt", "label", "weight", "rater", "seed", "model", "source", "cre
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
-@given(
-    st.lists(st.fixed_dictionaries({"file_name": NAMES}, optional=dict.fromkeys(COLUMNS, CELLS)), max_size=6)
-)
+@given(st.lists(st.fixed_dictionaries({"file_name": NAMES}, optional=dict.fromkeys(COLUMNS, CELLS)), max_size=6))
 def test_every_row_is_counted_once_whatever_its_cells_hold(
     store: Store, table: Path, write_jsonl: Write, rows: list[dict[str, object]]
 ) -> None:

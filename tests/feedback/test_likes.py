@@ -22,9 +22,7 @@ Paint = Callable[..., bytes]
 @pytest.fixture
 def voted(store: Store, paint: Paint) -> Store:
     """Three raters: they like the fox 2 : 1, tie on the hare, and one of them dislikes the owl."""
-    fox, hare, owl = (
-        store.add_picture(paint(i), name, seed=i) for i, name in enumerate(("fox", "hare", "owl"))
-    )
+    fox, hare, owl = (store.add_picture(paint(i), name, seed=i) for i, name in enumerate(("fox", "hare", "owl")))
     noon = datetime(2025, 6, 1, 12, tzinfo=UTC)
     store.vote(owl, "dislike", rater="ann", created_at=noon)
     for rater, kind, weight in (("bob", "like", 1.0), ("ann", "like", 2.0), ("cyd", "dislike", 1.0)):
@@ -95,9 +93,7 @@ def table_of(prompts: list[str]) -> datasets.Dataset:
     return datasets.Dataset.from_dict({"prompt": prompts, "label": [True] * len(prompts)})
 
 
-@given(
-    st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=30), st.floats(0, 0.99), st.integers(0, 9)
-)
+@given(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=30), st.floats(0, 0.99), st.integers(0, 9))
 def test_a_split_shares_no_prompt_and_loses_none(prompts: list[str], share: float, seed: int) -> None:
     sides = split(table_of(prompts), share, seed)
     train, held_out = list(sides.train["prompt"]), list(sides.held_out["prompt"])
@@ -105,9 +101,7 @@ def test_a_split_shares_no_prompt_and_loses_none(prompts: list[str], share: floa
     assert sorted(train + held_out) == sorted(prompts)
 
 
-@given(
-    st.lists(st.text(max_size=8), max_size=20), st.lists(st.text(max_size=8), max_size=20), st.integers(0, 9)
-)
+@given(st.lists(st.text(max_size=8), max_size=20), st.lists(st.text(max_size=8), max_size=20), st.integers(0, 9))
 def test_new_likes_move_no_old_prompt(old: list[str], new: list[str], seed: int) -> None:
     before = set(split(table_of(old), seed=seed).held_out["prompt"])
     after = set(split(table_of(new + old), seed=seed).held_out["prompt"])

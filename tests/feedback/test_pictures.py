@@ -40,9 +40,7 @@ def test_a_png_with_one_wrong_bit_is_refused(paint: Paint) -> None:
         look_at(bytes(data))
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>"]
-)
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(UnreadablePicture, match="it is"):
         look_at(data)

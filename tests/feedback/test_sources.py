@@ -42,9 +42,7 @@ def test_a_folder_with_sidecars(store: Store, folder: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("yes", "no"), [("Liked", "DISLIKED"), ("good", "bad"), ("pos", "neg"), ("Up", "down")]
-)
+@pytest.mark.parametrize(("yes", "no"), [("Liked", "DISLIKED"), ("good", "bad"), ("pos", "neg"), ("Up", "down")])
 def test_folder_names(store: Store, folder: Path, yes: str, no: str) -> None:
     (folder / "like").rename(folder / yes)
     (folder / "dislike").rename(folder / no)
@@ -100,9 +98,7 @@ def test_jsonl(store: Store, table: Path, write_jsonl: Write) -> None:
         *[(word, None) for word in (None, "", "maybe", 2, 0.5, "0.3", float("nan"), [1], {"a": 1})],
     ],
 )
-def test_words_for_a_label(
-    store: Store, table: Path, label: object, liked: bool | None, write_jsonl: Write
-) -> None:
+def test_words_for_a_label(store: Store, table: Path, label: object, liked: bool | None, write_jsonl: Write) -> None:
     write_jsonl({"image": "img/a.png", "caption": "fox", "liked": label}, {**ROWS[1]})
     report = import_likes(table, store)
     assert report.without_label == (liked is None)
@@ -144,9 +140,7 @@ def test_parquet_with_paths(store: Store, table: Path) -> None:
 
 def exported(table: Path, label: object) -> datasets.Dataset:
     images = [Image.open(table / "img" / f"{name}.png").copy() for name in "abc"]  # less their file names
-    features = datasets.Features(
-        {"image": datasets.Image(), "prompt": datasets.Value("string"), "label": label}
-    )
+    features = datasets.Features({"image": datasets.Image(), "prompt": datasets.Value("string"), "label": label})
     columns = {"image": images, "prompt": ["a", "b", "c"], "label": [1, 0, 1]}
     return datasets.Dataset.from_dict(columns, features=features)
 
@@ -168,9 +162,7 @@ def test_an_export_that_only_names_files_elsewhere(store: Store, table: Path, tm
     columns = {"image": [str(table / "img" / "a.png")], "prompt": ["a"], "label": [True]}
     features = datasets.Features({**exported(table, datasets.Value("bool")).features})
     datasets.Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "likes.parquet")
-    with pytest.raises(
-        ThumbtuneError, match="leads out of the folder; put the picture beside the table or into it"
-    ):
+    with pytest.raises(ThumbtuneError, match="leads out of the folder; put the picture beside the table or into it"):
         import_likes(tmp_path / "likes.parquet", store)
 
 

@@ -110,9 +110,7 @@ def test_posting_twice_is_one_vote(store: Store, paint: Paint) -> None:
         ("like", "ann", {"vote_id": "12"}, "UUID"),
     ],
 )
-def test_a_vote_must_mean_something(
-    store: Store, paint: Paint, kind: str, rater: str, details: dict, why: str
-) -> None:
+def test_a_vote_must_mean_something(store: Store, paint: Paint, kind: str, rater: str, details: dict, why: str) -> None:
     fox = store.add_picture(paint(), "fox")
     with pytest.raises(ThumbtuneError, match=why):
         store.vote(fox, kind, rater=rater, **details)  # type: ignore[arg-type]
@@ -244,9 +242,7 @@ def test_a_database_that_is_not_ours(tmp_path: Path, statement: str, why: str) -
         Store.open(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("setting", "why"), [("max_page_count = 1", "disk is full"), ("query_only = ON", "read-only")]
-)
+@pytest.mark.parametrize(("setting", "why"), [("max_page_count = 1", "disk is full"), ("query_only = ON", "read-only")])
 def test_a_disk_that_takes_no_more(store: Store, paint: Paint, setting: str, why: str) -> None:
     """SQLite itself refuses here, with the same words as on a full or read-only disk."""
     fox = store.add_picture(paint(), "fox")
@@ -261,9 +257,7 @@ def test_a_disk_that_takes_no_more(store: Store, paint: Paint, setting: str, why
     assert str(store.file) in str(error.value)
 
 
-def test_a_disk_without_room_for_the_picture(
-    store: Store, paint: Paint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_without_room_for_the_picture(store: Store, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

@@ -103,12 +103,7 @@ def test_nothing_is_loaded_from_elsewhere(run_folder: Path) -> None:
     text, page = written(run_folder)
     assert not re.search(r"https?://", text)
     assert not page.named("script") + page.named("link") + page.named("iframe")
-    links = [
-        value or ""
-        for _, tag in page.tags
-        for key, value in tag.items()
-        if key in ("src", "href", "xlink:href")
-    ]
+    links = [value or "" for _, tag in page.tags for key, value in tag.items() if key in ("src", "href", "xlink:href")]
     assert all(link.startswith(("data:", "#")) for link in links)
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)", text))
 
@@ -218,9 +213,7 @@ def test_a_crash_mid_line_keeps_the_steps_before(run_folder: Path) -> None:
         ("evaluation/evaluation.json", "{}"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_one_sentence(
-    run_folder: Path, name: str, content: str | None
-) -> None:
+def test_what_cannot_be_read_is_refused_in_one_sentence(run_folder: Path, name: str, content: str | None) -> None:
     path = run_folder / name
     path.unlink() if content is None else path.write_text(content)
     with pytest.raises(ThumbtuneError) as refusal:
@@ -232,16 +225,21 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(
 
 
 def test_matplotlib_is_not_loaded_until_a_chart_is_drawn() -> None:
-    code = (
-        "import sys, thumbtune.report.page; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
-    )
+    code = "import sys, thumbtune.report.page; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.18512, "0.185"), (5.2814, "5.28"), (-0.0324, "\N{MINUS SIGN}0.0324"), (1234.6, "1235")]
-    + [(2.5e-9, "2.50e\N{MINUS SIGN}09"), (0.99996, "1.000")],
+    [
+        (0.0, "0"),
+        (0.18512, "0.185"),
+        (5.2814, "5.28"),
+        (-0.0324, "\N{MINUS SIGN}0.0324"),
+        (1234.6, "1235"),
+        (2.5e-9, "2.50e\N{MINUS SIGN}09"),
+        (0.99996, "1.000"),
+    ],
 )
 def test_numbers_keep_three_digits(value: float, text: str) -> None:
     assert _number(value) == text

@@ -18,7 +18,6 @@ from thumbtune.denoising import error, reference_error
 from thumbtune.evaluation import statistics
 from thumbtune.models.protocol import Model
 
-
 LEVELS = 8  # noise levels per image, spread evenly over time
 
 
@@ -65,21 +64,18 @@ def agreement(
     accelerator: Accelerator,
     progress: Callable[[Iterable[Any], str], Iterable[Any]],
 ) -> dict[str, float | int]:
-    """Accuracy of "an image with a reward above the classes' midpoint is liked", its interval over prompts, and the AUC.
+    """How often a liked held-out image gets a higher implied reward than a disliked one (AUC), interval over prompts.
 
-    The midpoint is half the mean reward of the liked plus half that of the disliked, as BCO's reference point: it makes
-    the two classes equally hard, so that guessing one class for all gives one half when classes are weighted equally.
+    One half is no opinion, whatever the shares of likes and dislikes; no threshold has to be chosen.
     """
-    reward = implied_reward(model, held_out, accelerator, progress)
-    liked = held_out.liked
-    midpoint = (reward[liked].mean() + reward[~liked].mean()) / 2
-    right = ((reward > midpoint) == liked).double().numpy()
-    value, interval = statistics.accuracy(right, held_out.prompts)
+    reward = implied_reward(model, held_out, accelerator, progress).numpy()
+    liked = held_out.liked.numpy()
+    interval = statistics.auc_interval(reward, liked, held_out.prompts)
     return {
-        "accuracy": value,
+        "auc": statistics.auc(reward, liked),
         "low": interval.low,
         "high": interval.high,
-        "auc": statistics.auc(reward.numpy(), liked.numpy()),
         "images": len(liked),
         "liked": int(liked.sum()),
+        "prompts": len(set(held_out.prompts)),
     }

@@ -24,6 +24,7 @@ class Duel:
     sampler: Sampler
 
     def path(self, side: str, prompt: int, seed: int) -> Path:
+        """Where a picture lies, or will; side is `before` or `after`."""
         return self.folder / side / f"{prompt:03d}-{seed}.png"
 
     def pictures(self, side: str) -> list[Image.Image]:
@@ -51,7 +52,7 @@ def draw(duel: Duel, model: Model, progress: Progress, at_once: int = 16) -> Non
     ]
     for chunk in progress(chunks, "Drawing pictures"):
         with model.reference() if chunk[0][0] == "before" else nullcontext():
-            images = model.generate([duel.prompts[p] for _, p, _ in chunk], [s for *_, s in chunk], duel.sampler)
+            images = model.generate([duel.prompts[p] for _, p, _ in chunk], [s for _, _, s in chunk], duel.sampler)
         for (side, p, seed), image in zip(chunk, images, strict=True):
             save_picture(image, duel.path(side, p, seed))
 

@@ -40,7 +40,9 @@ class Judge:
 
     @torch.no_grad()
     def _texts(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:
-        tokens = self.tokenizer(list(prompts), padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt")
+        tokens = self.tokenizer(
+            list(prompts), padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt"
+        )
         features = self.clip.get_text_features(input_ids=tokens.input_ids).pooler_output
         return torch.nn.functional.normalize(features, dim=-1)
 

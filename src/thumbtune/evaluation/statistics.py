@@ -62,17 +62,11 @@ def wilson(wins: float, n: int, confidence: float = CONFIDENCE) -> Interval:
         ThumbtuneError: `n` is below 1, or `wins` lies outside 0..n, or `confidence` outside 0..1.
     """
     if n < 1:
-        raise ThumbtuneError(
-            f"A Wilson interval needs at least one trial, not {n}; give the number of prompts."
-        )
+        raise ThumbtuneError(f"A Wilson interval needs at least one trial, not {n}; give the number of prompts.")
     if not 0 <= wins <= n:
-        raise ThumbtuneError(
-            f"A Wilson interval got {wins} wins in {n} trials; wins must lie between 0 and {n}."
-        )
+        raise ThumbtuneError(f"A Wilson interval got {wins} wins in {n} trials; wins must lie between 0 and {n}.")
     if not 0 < confidence < 1:
-        raise ThumbtuneError(
-            f"The confidence {confidence} of a Wilson interval must lie between 0 and 1; try 0.95."
-        )
+        raise ThumbtuneError(f"The confidence {confidence} of a Wilson interval must lie between 0 and 1; try 0.95.")
     z = float(norm.ppf((1 + confidence) / 2))
     rate = wins / n
     centre = rate + z * z / (2 * n)
@@ -153,9 +147,7 @@ def accuracy(correct: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> tuple[
     right = _finite(correct, "correct", "[n]")
     names = np.asarray(prompts)
     if names.shape != right.shape:
-        raise ThumbtuneError(
-            f"There are {right.size} answers but {names.size} prompts; give one prompt for each."
-        )
+        raise ThumbtuneError(f"There are {right.size} answers but {names.size} prompts; give one prompt for each.")
     if right.min() < 0 or right.max() > 1:
         raise ThumbtuneError("An answer in `correct` lies outside 0..1; use 1 for right and 0 for wrong.")
     _, cluster = np.unique(names, return_inverse=True)
@@ -179,16 +171,41 @@ def auc(score: ArrayLike, liked: ArrayLike) -> float:
     values = _finite(score, "score", "[n]")
     thumbs = np.asarray(liked, dtype=bool)
     if thumbs.shape != values.shape:
-        raise ThumbtuneError(
-            f"There are {values.size} scores but {thumbs.size} thumbs; give one thumb for each score."
-        )
+        raise ThumbtuneError(f"There are {values.size} scores but {thumbs.size} thumbs; give one thumb for each score.")
     likes, dislikes = int(thumbs.sum()), int((~thumbs).sum())
     if not likes or not dislikes:
-        raise ThumbtuneError(
-            f"An AUC needs both kinds of thumb, but got {likes} likes and {dislikes} dislikes."
-        )
+        raise ThumbtuneError(f"An AUC needs both kinds of thumb, but got {likes} likes and {dislikes} dislikes.")
     rank_sum = rankdata(values)[thumbs].sum()
     return float((rank_sum - likes * (likes + 1) / 2) / (likes * dislikes))
+
+
+def auc_interval(score: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> Interval:
+    """The 95 % interval of `auc`, drawing whole prompts.
+
+    With w[p] the times that prompt p was drawn, M[p, q] the pairs (liked of p, disliked of q) in the right order and
+    N[p, q] all such pairs, a resampled AUC is w M w / w N w. Draws without a pair are left out.
+
+    Args:
+        score, liked: [n], as for `auc`.
+        prompts: [n], the prompt (any name or number) that each item belongs to.
+
+    Raises:
+        ThumbtuneError: as `auc`, or the lengths differ.
+    """
+    value = auc(score, liked)
+    scores, thumbs, names = np.asarray(score, float), np.asarray(liked, bool), np.asarray(prompts)
+    if names.shape != scores.shape:
+        raise ThumbtuneError(f"There are {scores.size} scores but {names.size} prompts; give one prompt for each.")
+    _, cluster = np.unique(names, return_inverse=True)
+    member = np.eye(cluster.max() + 1)[cluster]  # [n, prompts]
+    right = (np.sign(scores[thumbs][:, None] - scores[~thumbs][None]) + 1) / 2
+    ordered = member[thumbs].T @ right @ member[~thumbs]
+    pairs = member[thumbs].T @ np.ones_like(right) @ member[~thumbs]
+    count = len(pairs)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    total = np.einsum("rp,pq,rq->r", drawn, pairs, drawn, optimize=True)
+    good = np.einsum("rp,pq,rq->r", drawn, ordered, drawn, optimize=True)
+    return _percentiles(good[total > 0] / total[total > 0], value)
 
 
 def _paired(before: ArrayLike, after: ArrayLike, tie: float) -> tuple[Array, Array]:
@@ -204,9 +221,7 @@ def _paired(before: ArrayLike, after: ArrayLike, tie: float) -> tuple[Array, Arr
     return old, new
 
 
-def _relative(
-    change: float, base: float, changes: Array, bases: Array
-) -> tuple[float | None, Interval | None]:
+def _relative(change: float, base: float, changes: Array, bases: Array) -> tuple[float | None, Interval | None]:
     """Change over the size of the base mean, bootstrapped as a ratio: both means come from the same draw.
 
     The size, not the mean itself, so that a rise from below zero reads as a rise. Where draws of the base
@@ -241,16 +256,12 @@ def _finite(values: ArrayLike, name: str, shape: str) -> Array:
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ThumbtuneError(
-            f"`{name}` is not a full table of numbers; give every prompt the same seeds."
-        ) from error
+        raise ThumbtuneError(f"`{name}` is not a full table of numbers; give every prompt the same seeds.") from error
     if array.ndim != len(shape.split(",")):
         raise ThumbtuneError(f"`{name}` has {array.ndim} dimensions; give it as {shape}.")
     if array.size == 0:
         raise ThumbtuneError(f"`{name}` is empty; statistics need at least one scored prompt.")
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
-        raise ThumbtuneError(
-            f"`{name}` holds {bad} values that are not finite numbers; score those pictures again."
-        )
+        raise ThumbtuneError(f"`{name}` holds {bad} values that are not finite numbers; score those pictures again.")
     return array

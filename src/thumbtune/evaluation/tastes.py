@@ -83,9 +83,7 @@ def _pixels(image: Image.Image) -> NDArray[np.float64]:
 
 
 TASTES: dict[str, Taste] = {
-    "line-art": Taste(
-        "line-art", "Someone who likes black ink drawings on white paper and dislikes colour.", line_art
-    ),
+    "line-art": Taste("line-art", "Someone who likes black ink drawings on white paper and dislikes colour.", line_art),
     "red": Taste("red", "Someone who likes pictures the more, the redder they are.", red),
 }
 

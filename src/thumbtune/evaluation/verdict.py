@@ -5,6 +5,7 @@ from typing import Any
 
 from thumbtune.evaluation.statistics import Comparison
 
+CHANCE = 0.5  # of winning a duel against oneself
 MOST_LOST = 0.05  # the share of faithfulness that a gain in taste may cost
 
 
@@ -22,7 +23,7 @@ def taste_gate(c: Comparison) -> Gate:
     low, high = c.win_rate_bootstrap.low, c.win_rate_bootstrap.high
     return Gate(
         "taste",
-        low > 0.5,
+        low > CHANCE,
         f"The tuned model's picture is more to the taste in {c.win_rate:.0%} of duels "
         f"(95 % interval {low:.0%} to {high:.0%}, {c.prompts} prompts x {c.seeds} seeds); more than half is asked for.",
     )
@@ -44,9 +45,9 @@ def agreement_gate(agreement: dict[str, Any]) -> Gate:
     low, high = agreement["low"], agreement["high"]
     return Gate(
         "agreement",
-        low > 0.5,
-        f"The tuned model is right about {agreement['accuracy']:.0%} of {agreement['images']} held-out thumbs "
-        f"(95 % interval {low:.0%} to {high:.0%}; half would be chance).",
+        low > CHANCE,
+        f"The tuned model prefers the liked image in {agreement['auc']:.0%} of pairs of held-out thumbs "
+        f"(95 % interval {low:.0%} to {high:.0%}, {agreement['images']} images; half would be chance).",
     )
 
 
@@ -54,12 +55,19 @@ def verdict(gates: list[Gate]) -> dict[str, Any]:
     """All gates passed, or which did not, in one sentence."""
     failed = [gate.name for gate in gates if not gate.passed]
     if not gates:
-        return {"improved": False, "sentence": "There is nothing to judge by: no taste, no judge and no held-out likes."}
+        return {
+            "improved": False,
+            "sentence": "There is nothing to judge by: no taste, no judge and no held-out likes.",
+        }
     if not failed:
         names = " and ".join(gate.name for gate in gates)
-        return {"improved": True, "sentence": f"Tuning helped: {names} passed on prompts and seeds that training never saw."}
+        return {
+            "improved": True,
+            "sentence": f"Tuning helped: {names} passed on prompts and seeds that training never saw.",
+        }
     return {"improved": False, "sentence": f"Tuning is not shown to have helped: {' and '.join(failed)} did not pass."}
 
 
 def as_json(gates: list[Gate]) -> list[dict[str, Any]]:
+    """Gates as plain mappings."""
     return [asdict(gate) for gate in gates]

@@ -22,9 +22,7 @@ def first(row: Row, columns: tuple[str, ...]) -> object:
 def is_blank(cell: object) -> bool:
     """Nothing, white space, or the not-a-number that spreadsheet programs write for nothing."""
     return (
-        cell is None
-        or (isinstance(cell, str) and not cell.strip())
-        or (isinstance(cell, float) and math.isnan(cell))
+        cell is None or (isinstance(cell, str) and not cell.strip()) or (isinstance(cell, float) and math.isnan(cell))
     )
 
 

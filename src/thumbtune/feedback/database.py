@@ -76,9 +76,7 @@ def open_database(file: Path) -> Engine:
     event.listen(engine, "begin", _begin)
     try:
         with in_sentences(file):
-            with (
-                engine.begin() as connection
-            ):  # reading is enough for all but a new file, and waits for nobody
+            with engine.begin() as connection:  # reading is enough for all but a new file, and waits for nobody
                 ready = _is_ready(connection, file)
             if not ready:
                 with engine.execution_options(**WRITES).begin() as connection:
@@ -132,8 +130,6 @@ def _prepare(connection: Connection, file: Path) -> None:
     if _is_ready(connection, file):  # somebody else was faster
         return
     if inspect(connection).get_table_names():
-        raise ThumbtuneError(
-            f"{file} is a database of some other program; move it away or choose another folder."
-        )
+        raise ThumbtuneError(f"{file} is a database of some other program; move it away or choose another folder.")
     Table.metadata.create_all(connection)
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -62,11 +62,7 @@ def _table_in_file(file: Path) -> Source:
 def _source_in_folder(folder: Path) -> Source:
     if opinion_folders(folder):
         return LikeFolders(folder)
-    tables = [
-        folder / f"metadata{suffix}"
-        for suffix in METADATA_SUFFIXES
-        if (folder / f"metadata{suffix}").is_file()
-    ]
+    tables = [folder / f"metadata{suffix}" for suffix in METADATA_SUFFIXES if (folder / f"metadata{suffix}").is_file()]
     if len(tables) > 1:
         names = " and ".join(table.name for table in tables)
         raise ThumbtuneError(f"{folder} holds {names}; give the path of the one to read.")

@@ -53,7 +53,7 @@ def likes_of(store: Store, policy: Policy = "majority") -> Dataset:
     Raises:
         ThumbtuneError: there is no such policy, or the store cannot be read.
     """
-    from datasets import Dataset  # noqa: PLC0415
+    from datasets import Dataset
 
     if policy not in POLICIES:
         raise ThumbtuneError(f"there is no policy {policy!r} for likes; choose {' or '.join(POLICIES)}.")
@@ -68,7 +68,7 @@ def likes_of(store: Store, policy: Policy = "majority") -> Dataset:
 
 def likes_features() -> Features:
     """The columns of the table and their types."""
-    from datasets import Features, Image, Value  # noqa: PLC0415
+    from datasets import Features, Image, Value
 
     return Features(
         {

@@ -32,9 +32,7 @@ def read_rows(file: Path) -> Iterator[tuple[str, Record | None]]:
     except csv.Error as error:
         raise ThumbtuneError(f"{file} is not a CSV table ({error}); export it again.") from error
     except OSError as error:
-        raise ThumbtuneError(
-            f"{file} could not be read ({error.strerror or error}); check the file."
-        ) from error
+        raise ThumbtuneError(f"{file} could not be read ({error.strerror or error}); check the file.") from error
 
 
 def count_rows(file: Path) -> int:
@@ -75,7 +73,7 @@ def _csv(file: Path) -> Iterator[tuple[str, Record | None]]:
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[str, Record | None]]:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     table, number = _parquet(file), 0
     names = _class_names(table.schema_arrow.metadata or {})
@@ -89,8 +87,8 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, Record | None]]:
 
 
 def _parquet(file: Path) -> ParquetFile:
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(file)
@@ -103,9 +101,7 @@ def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
     try:
         features = json.loads(metadata[b"huggingface"])["info"]["features"]
         named = {key: what for key, what in features.items() if isinstance(what, dict)}
-        return {
-            key.lower(): what["names"] for key, what in named.items() if what.get("_type") == "ClassLabel"
-        }
+        return {key.lower(): what["names"] for key, what in named.items() if what.get("_type") == "ClassLabel"}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
 

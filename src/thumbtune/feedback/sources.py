@@ -14,9 +14,7 @@ from thumbtune.feedback.pictures import UnreadablePicture, read_picture
 LIKE_FOLDERS = ("like", "liked", "likes", "good", "pos", "positive", "up")
 DISLIKE_FOLDERS = ("dislike", "disliked", "dislikes", "bad", "neg", "negative", "down")
 # All that somebody would call a picture is tried, so that one we cannot read is listed, not passed over.
-PICTURE_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2".split()
-)
+PICTURE_SUFFIXES = frozenset(".png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2".split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +49,7 @@ class Source(Protocol):
 def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
     """The subfolders of `root` whose names say like or dislike, in order of name."""
     named = [(folder, folder.name.lower()) for folder in sorted(root.iterdir()) if folder.is_dir()]
-    return [
-        (folder, name in LIKE_FOLDERS) for folder, name in named if name in LIKE_FOLDERS + DISLIKE_FOLDERS
-    ]
+    return [(folder, name in LIKE_FOLDERS) for folder, name in named if name in LIKE_FOLDERS + DISLIKE_FOLDERS]
 
 
 class LikeFolders:
@@ -65,9 +61,7 @@ class LikeFolders:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.pictures = [
-            (path, liked) for folder, liked in opinion_folders(root) for path in _pictures_in(folder)
-        ]
+        self.pictures = [(path, liked) for folder, liked in opinion_folders(root) for path in _pictures_in(folder)]
 
     def __length_hint__(self) -> int:
         return len(self.pictures)
@@ -93,9 +87,7 @@ class LikeFolders:
     def _listed_prompts(self) -> Mapping[Path, str]:
         """Prompts from metadata files, by picture; the file nearest to the picture wins."""
         prompts: dict[Path, str] = {}
-        folders = {
-            parent for path, _ in self.pictures for parent in path.parents if parent.is_relative_to(self.root)
-        }
+        folders = {parent for path, _ in self.pictures for parent in path.parents if parent.is_relative_to(self.root)}
         for folder in sorted(folders, key=lambda folder: len(folder.parts)):
             for name in ("metadata.csv", "metadata.jsonl"):
                 if (folder / name).is_file():

@@ -88,7 +88,5 @@ def _inside(name: str) -> Path:
     """
     path = PureWindowsPath(name)  # understands both kinds of slash, and drive letters, on every system
     if path.drive or path.root or ".." in path.parts:
-        raise UnreadablePicture(
-            f"{name!r} leads out of the folder; put the picture beside the table or into it"
-        )
+        raise UnreadablePicture(f"{name!r} leads out of the folder; put the picture beside the table or into it")
     return Path(name)

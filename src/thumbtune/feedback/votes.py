@@ -45,8 +45,7 @@ def post(session: Session, vote: Vote) -> str:
         session.flush()
     elif (known.picture_id, known.rater, known.kind) != (vote.picture_id, vote.rater, vote.kind):
         raise ThumbtuneError(
-            f"vote {vote.id} is already {known.rater}'s {known.kind} of picture {known.picture_id}; "
-            "choose a new id."
+            f"vote {vote.id} is already {known.rater}'s {known.kind} of picture {known.picture_id}; choose a new id."
         )
     return vote.id
 
@@ -77,9 +76,7 @@ def check_vote(kind: str, rater: str, details: Details) -> None:
         ThumbtuneError: an unknown kind, a nameless rater, or a weight or grade out of range.
     """
     if kind not in KINDS:
-        raise ThumbtuneError(
-            f"a vote cannot be {kind!r}; it is like, dislike or skip (to take one back, use undo)."
-        )
+        raise ThumbtuneError(f"a vote cannot be {kind!r}; it is like, dislike or skip (to take one back, use undo).")
     if not rater.strip():
         raise ThumbtuneError("a vote needs the name of its rater; give one.")
     weight, grade = details.get("weight", 1.0), details.get("grade")
@@ -113,6 +110,4 @@ def check_text(text: str, what: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ThumbtuneError(
-            f"the {what} holds half a character at {error.start}; write it again in UTF-8."
-        ) from error
+        raise ThumbtuneError(f"the {what} holds half a character at {error.start}; write it again in UTF-8.") from error

@@ -36,7 +36,12 @@ def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
     from peft import LoraConfig
 
     network.requires_grad_(False)
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), init_lora_weights="gaussian")
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank; a fraction is as good
+        target_modules=list(lora.targets),
+        init_lora_weights="gaussian",
+    )
     # PEFT draws A from the global generator: fork it, so that adding a LoRA disturbs no other randomness
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -109,9 +114,13 @@ def load(network: nn.Module, folder: Path) -> None:
     try:
         stored = load_file(file)
     except Exception as error:
-        raise ThumbtuneError(f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote.") from error
+        raise ThumbtuneError(
+            f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote."
+        ) from error
     tensors = {key.removeprefix("unet."): value for key, value in convert_state_dict_to_peft(stored).items()}
     wanted = {key: value.shape for key, value in tensors_of(network).items()}
     if {key: value.shape for key, value in tensors.items()} != wanted:
-        raise ThumbtuneError(f"{file} was made for other layers or another rank; use the recipe that it was trained with.")
+        raise ThumbtuneError(
+            f"{file} was made for other layers or another rank; use the recipe that it was trained with."
+        )
     set_peft_model_state_dict(network, tensors)

@@ -94,11 +94,11 @@ class Plane:
 
     @contextmanager
     def _asked_frozen(self) -> Iterator[None]:
-        self._asking = self._frozen
+        before, self._asking = self._asking, self._frozen
         try:
             yield
         finally:
-            self._asking = None
+            self._asking = before
 
     def reference(self) -> AbstractContextManager[None]:
         return self._asked_frozen()

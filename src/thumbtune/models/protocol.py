@@ -34,7 +34,9 @@ class Model(Protocol):
     """
 
     network: nn.Module
-    process: Process
+
+    @property
+    def process(self) -> Process: ...
 
     def fingerprint(self) -> str:
         """Changes when `encode` or `embed` would give other numbers: part of every key of the cache."""

@@ -28,7 +28,7 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
 
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
-            name, torch_dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False
+            name, dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         reason = str(error).strip().split("\n")[0][:200]
@@ -60,19 +60,23 @@ class StableDiffusion:
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return self.pipeline.unet.device
 
     def to(self, device: torch.device | str) -> "StableDiffusion":
+        """Move every part to a device."""
         self.pipeline.to(device)
         return self
 
     def fingerprint(self) -> str:
         """Hash of the sizes, a few weights and the vocabulary of everything that `encode` and `embed` use."""
-        digest = hashlib.sha256(str(self.size).encode())
+        vae, tokenizer = self.pipeline.vae.config, self.pipeline.tokenizer
+        sizes = (self.size, vae.scaling_factor, getattr(vae, "shift_factor", None), tokenizer.model_max_length)
+        digest = hashlib.sha256(str(sizes).encode())
         for part in (self.pipeline.vae, self.pipeline.text_encoder):
             for name, weight in part.state_dict().items():
                 digest.update(f"{name}{tuple(weight.shape)}{weight.double().sum().item():.9e}".encode())
-        digest.update(str(sorted(self.pipeline.tokenizer.get_vocab().items())).encode())
+        digest.update(str(sorted(tokenizer.get_vocab().items())).encode())
         return digest.hexdigest()
 
     def _pixels(self, image: Image.Image) -> Tensor:
@@ -80,6 +84,8 @@ class StableDiffusion:
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             page = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(page, image.convert("RGBA"))
+        if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, which turns almost everything white
+            image = Image.fromarray((np.array(image).astype(np.uint16) / 257).round().astype(np.uint8))
         image = image.convert("RGB")
         if image.size != (self.size, self.size):
             image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.LANCZOS)

@@ -104,9 +104,7 @@ def _base(recipe: Mapping[str, Any]) -> str:
     """What the recipe calls the model that was tuned, for the example of loading it."""
     model = recipe.get("model")
     if isinstance(model, Mapping):
-        model = next(
-            (model[key] for key in ("name", "path", "base") if isinstance(model.get(key), str)), None
-        )
+        model = next((model[key] for key in ("name", "path", "base") if isinstance(model.get(key), str)), None)
     return model if isinstance(model, str) else "the base model of the recipe"
 
 

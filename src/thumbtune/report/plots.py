@@ -64,9 +64,7 @@ def win_rates(comparisons: Mapping[str, Mapping[str, Any]], tastes: set[str]) ->
             ends = [100 * comparison[interval][end] for end in ("low", "high")]
             axes.plot(ends, [place, place], color=colour, linewidth=width, solid_capstyle="butt")
         axes.plot(100 * comparison["win_rate"], place, "o", color=colour, markersize=9)
-    axes.set(
-        xlim=(-2, 102), ylim=(-0.6, len(names) - 0.4), xticks=[0, 25, 50, 75, 100], yticks=range(len(names))
-    )
+    axes.set(xlim=(-2, 102), ylim=(-0.6, len(names) - 0.4), xticks=[0, 25, 50, 75, 100], yticks=range(len(names)))
     axes.set_xticklabels(["0 %", "25 %", "50 %", "75 %", "100 %"])
     axes.set_yticklabels(names, color=INK, parse_math=False)
     told = "; ".join(f"{name} {100 * comparisons[name]['win_rate']:.0f} %" for name in comparisons)
@@ -107,9 +105,7 @@ def _curves(steps: Steps, curves: Mapping[str, tuple[str, str]], name: str, sing
         if single_steps:
             axes.plot(*_thinned(at, values), color=colour, linewidth=0.8, alpha=0.3)
         smooth = _moving_mean(values, max(1, len(values) // SMOOTHING))
-        axes.plot(
-            *_thinned(at, smooth), color=colour, label=label, linestyle="--" if label == "neutral" else "-"
-        )
+        axes.plot(*_thinned(at, smooth), color=colour, label=label, linestyle="--" if label == "neutral" else "-")
         told.append(f"{label} from {smooth[0]:.3g} to {smooth[-1]:.3g}")
     axes.set_xlabel("step")
     axes.grid(axis="y", color=LINE, linewidth=0.7)
@@ -147,8 +143,8 @@ def _thinned(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _canvas(height: float) -> "tuple[Figure, Axes]":
     """An empty chart, 4.2 inches wide: drawn small, so that its letters stay readable on a telephone."""
-    from matplotlib import rc_context  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
     with rc_context(STYLE):
         figure = Figure(figsize=(4.2, height), layout="constrained", facecolor="none")
@@ -157,11 +153,11 @@ def _canvas(height: float) -> "tuple[Figure, Axes]":
 
 def _svg(figure: "Figure", name: str, description: str) -> str:
     """The figure as an SVG element that can stand inside HTML among others."""
-    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib import rc_context
 
     written = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with rc_context(STYLE | {"svg.hashsalt": name}):
+    with rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(written, format="svg", metadata=nothing)
     body = written.getvalue()
     body = body[body.index("<svg") :]

@@ -95,9 +95,7 @@ def _parsed(path: Path, parse: Any) -> Any:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ThumbtuneError(
-            f"{path} cannot be read; restore it, or run the command that wrote it."
-        ) from error
+        raise ThumbtuneError(f"{path} cannot be read; restore it, or run the command that wrote it.") from error
 
 
 def _mapping(path: Path, value: Any) -> Mapping[str, Any]:

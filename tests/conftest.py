@@ -1,0 +1,209 @@
+"""What many tests share: likes on the plane, and real diffusers pipelines at tiny size.
+
+Fixtures return factories, so that a test can make the "new process" of a resume: fresh objects from the same files.
+"""
+
+import math
+import string
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
+
+
+@pytest.fixture
+def make_likes() -> Callable[..., Any]:
+    """(pictures, liked, prompts, weights, ids) -> a table with the columns that training reads."""
+
+    def make(
+        pictures: Sequence[Any],
+        liked: Sequence[bool],
+        prompts: Sequence[str] | None = None,
+        weights: Sequence[float] | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> Any:
+        from datasets import Dataset
+
+        from thumbtune.feedback.likes import likes_features
+
+        features = likes_features()
+        rows: dict[str, Any] = {name: [None] * len(pictures) for name in features}
+        rows |= {
+            "image": list(pictures),
+            "image_id": list(ids or [f"picture-{i}" for i in range(len(pictures))]),
+            "prompt": list(prompts or [""] * len(pictures)),
+            "label": list(liked),
+            "weight": list(weights or [1.0] * len(pictures)),
+        }
+        return Dataset.from_dict(rows, features=features)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def _fitted_weights() -> dict[str, Any]:
+    import torch
+
+    from thumbtune.models.plane import Plane
+
+    points = 0.5 + 0.15 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    return Plane().fit(points.clamp(0, 1), steps=500).denoiser.state_dict()
+
+
+@pytest.fixture
+def make_plane(_fitted_weights: dict[str, Any]) -> Callable[..., Any]:
+    """A Plane that draws points near the middle of the square; with `drift`, its reference is that much off."""
+    import torch
+
+    from thumbtune.models.plane import Plane
+
+    def make(kind: type[Plane] = Plane, drift: float = 0.0) -> Plane:
+        plane = kind()
+        plane.denoiser.load_state_dict(_fitted_weights)
+        generator = torch.Generator().manual_seed(7)
+        with torch.no_grad():
+            for weight in plane.denoiser.parameters():
+                weight.add_(drift * torch.randn(weight.shape, generator=generator))
+        plane.freeze_reference()
+        plane.denoiser.load_state_dict(_fitted_weights)
+        return plane
+
+    return make
+
+
+@pytest.fixture
+def make_batches(make_likes: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """(model, points, liked, ...) -> Batches of points of the unit square, encoded into a cache of this test."""
+    from thumbtune.batches import Batches, Encoded
+    from thumbtune.cache import Cache
+    from thumbtune.models.plane import picture
+
+    def make(model: Any, points: Sequence[Sequence[float]], liked: Sequence[bool], **options: Any) -> Batches:
+        columns = {name: options.pop(name) for name in ("prompts", "weights", "ids") if name in options}
+        likes = make_likes([picture(x, y) for x, y in points], liked, **columns)
+        encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
+        return Batches(encoded=encoded, process=model.process, **{"size": 8, "liked_share": 0.5} | options)
+
+    return make
+
+
+@pytest.fixture
+def make_training() -> Callable[..., Any]:
+    """(model, neutral, settings) -> Training on the CPU, in float32, without clipping or weight decay unless asked."""
+    from accelerate import Accelerator
+
+    from thumbtune.neutral import NEUTRALS
+    from thumbtune.trainer import Settings, Training
+
+    def make(model: Any, neutral: str = "batch", **settings: Any) -> Training:
+        chosen = {"steps": 10, "micro_batch": 8, "lr": 1e-3, "clip": math.inf, "weight_decay": 0.0} | settings
+        return Training(model, NEUTRALS[neutral](), Settings(**chosen), Accelerator(cpu=True))
+
+    return make
+
+
+def _tokenizer() -> Any:
+    """CLIP's tokenizer with letters for words: 54 tokens, 8 places."""
+    from transformers import CLIPTokenizer
+
+    words = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase), STARTS, ENDS]
+    return CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=8)
+
+
+def _pipeline(prediction: str) -> Any:
+    """Stable Diffusion of 16 x 16 pixels with random weights: as SD 1.5 for epsilon, as SD 2.x for v_prediction."""
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tokenizer = _tokenizer()
+    second = prediction == "v_prediction"
+    schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=16,
+            attention_head_dim=4,
+            norm_num_groups=4,
+            use_linear_projection=second,
+        )
+        vae = AutoencoderKL(
+            sample_size=16,
+            block_out_channels=(8, 16),
+            down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"),
+            up_block_types=("UpDecoderBlock2D", "UpDecoderBlock2D"),
+            norm_num_groups=4,
+        )
+        text = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=16,
+                intermediate_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                max_position_embeddings=8,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+    return StableDiffusionPipeline(
+        unet=unet,
+        vae=vae,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        scheduler=DDIMScheduler(**schedule, prediction_type=prediction, clip_sample=False, set_alpha_to_one=False)
+        if second
+        else PNDMScheduler(**schedule, skip_prk_steps=True),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """prediction -> the folder of a real StableDiffusionPipeline, saved once; do not write to it."""
+    folders: dict[str, Path] = {}
+
+    def make(prediction: str = "epsilon") -> Path:
+        if prediction not in folders:
+            folders[prediction] = tmp_path_factory.mktemp("pipeline") / prediction
+            _pipeline(prediction).save_pretrained(folders[prediction])
+        return folders[prediction]
+
+    return make
+
+
+@pytest.fixture
+def make_diffusion(tiny_pipeline: Callable[[str], Path]) -> Callable[..., Any]:
+    """(prediction, rank, alpha) -> the adapter on a freshly loaded tiny pipeline; alpha is twice the rank."""
+    from thumbtune.models.lora import LoRA
+    from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+
+    def make(prediction: str = "epsilon", rank: int = 4, alpha: float = 8.0, seed: int = 0) -> StableDiffusion:
+        return StableDiffusion(load_pipeline(str(tiny_pipeline(prediction))), LoRA(rank=rank, alpha=alpha), seed)
+
+    return make
+
+
+@pytest.fixture
+def perturb() -> Callable[..., None]:
+    """Move every trainable weight by a fixed random amount: a model as if it had been trained."""
+    import torch
+
+    def move(model: Any, by: float = 0.2, seed: int = 1) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for _, weight in model.trainable():
+                weight.add_(by * torch.randn(weight.shape, generator=generator))
+
+    return move

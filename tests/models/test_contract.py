@@ -1,0 +1,225 @@
+"""What every family of networks must do: one suite over all adapters, on real classes at tiny size."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from thumbtune.models.plane import picture
+from thumbtune.models.protocol import Model, Sampler
+
+SAMPLER = Sampler(steps=4, guidance=3.0)
+PROMPTS, SEEDS = ["a cat", "red dog", ""], [3, 14, 15]
+LATENT = {"epsilon": (4, 8, 8), "v_prediction": (4, 8, 8), "plane": (2,)}
+
+
+@pytest.fixture(params=["epsilon", "v_prediction", "plane"])
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def fresh(family: str, request: pytest.FixtureRequest) -> Callable[[], Any]:
+    """A factory of equal models, each loaded anew."""
+    if family == "plane":
+        make_plane: Callable[[], Any] = request.getfixturevalue("make_plane")
+        return make_plane
+    make_diffusion = request.getfixturevalue("make_diffusion")
+    return lambda: make_diffusion(family)
+
+
+@pytest.fixture
+def model(fresh: Callable[[], Any]) -> Any:
+    return fresh()
+
+
+@pytest.fixture
+def images(family: str) -> list[Image.Image]:
+    if family == "plane":
+        return [picture(0.1, 0.9), picture(0.5, 0.4), picture(1.0, 0.0)]
+    noise = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    return [Image.fromarray(one) for one in noise]
+
+
+def asked(model: Any, t: tuple[int, ...] = (0, 40, 99), rows: slice = slice(None)) -> Tensor:
+    """What the model predicts for some noisy latents."""
+    shape = model.encode([Image.new("RGB", (16, 16), "red")]).shape[1:]
+    noisy = torch.randn(3, *shape, generator=torch.Generator().manual_seed(5))
+    condition = {name: value[rows] for name, value in model.embed(PROMPTS).items()}
+    out: Tensor = model.predict(noisy[rows], torch.tensor(t)[rows], condition)
+    return out
+
+
+def answer(model: Any) -> Tensor:
+    with torch.no_grad():
+        return asked(model)
+
+
+def arrays(pictures: list[Image.Image]) -> list[NDArray[np.int16]]:
+    return [np.array(one).astype(np.int16) for one in pictures]
+
+
+def test_an_adapter_has_everything_that_the_protocol_names(model: Any) -> None:
+    assert isinstance(model, Model)
+
+
+def test_encode_gives_float32_latents_without_randomness(model: Any, images: list[Image.Image], family: str) -> None:
+    latents = model.encode(images)
+    assert latents.shape == (3, *LATENT[family])
+    assert latents.dtype == torch.float32 and latents.device.type == "cpu" and not latents.requires_grad
+    assert torch.equal(model.encode(images), latents)
+
+
+def test_a_row_of_encode_depends_on_its_own_picture_only(model: Any, images: list[Image.Image]) -> None:
+    together = model.encode(images)
+    for i, image in enumerate(images):
+        torch.testing.assert_close(model.encode([image]), together[i : i + 1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(model.encode(images[::-1]), together.flip(0), rtol=0, atol=1e-5)
+
+
+def test_a_row_of_embed_depends_on_its_own_prompt_only(model: Any) -> None:
+    prompts = [*PROMPTS, "a very long prompt with more letters than there are places"]
+    together = model.embed(prompts)
+    for i, prompt in enumerate(prompts):
+        alone = model.embed([prompt])
+        assert alone.keys() == together.keys()
+        for name, value in alone.items():
+            assert value.dtype == torch.float32 and value.device.type == "cpu"
+            torch.testing.assert_close(value, together[name][i : i + 1], rtol=0, atol=1e-5)
+
+
+def test_predict_answers_in_the_shape_of_the_latents_row_by_row(model: Any, family: str) -> None:
+    together = answer(model)
+    assert together.shape == (3, *LATENT[family])
+    with torch.no_grad():
+        for i in range(3):
+            one = slice(i, i + 1)
+            torch.testing.assert_close(asked(model, rows=one), together[one], rtol=0, atol=1e-5)
+
+
+def test_a_fresh_policy_is_its_own_reference(model: Any) -> None:
+    policy = answer(model)
+    with model.reference():
+        torch.testing.assert_close(answer(model), policy, rtol=0, atol=0)
+
+
+def test_a_trained_policy_differs_from_the_reference_which_stays(model: Any, perturb: Callable[..., None]) -> None:
+    before = answer(model)
+    perturb(model)
+    policy = answer(model)
+    assert (policy - before).abs().max() > 0.01
+    with model.reference():
+        torch.testing.assert_close(answer(model), before, rtol=0, atol=0)
+    torch.testing.assert_close(answer(model), policy, rtol=0, atol=0)
+
+
+def test_an_exception_inside_reference_brings_the_policy_back(model: Any, perturb: Callable[..., None]) -> None:
+    perturb(model)
+    policy, names = answer(model), [name for name, _ in model.trainable()]
+    with pytest.raises(KeyError), model.reference():
+        raise KeyError
+    assert torch.equal(answer(model), policy)
+    with pytest.raises(KeyError), model.reference(), model.reference():
+        raise KeyError
+    assert torch.equal(answer(model), policy)
+    assert [name for name, _ in model.trainable()] == names
+
+
+def test_a_reference_inside_a_reference_leaves_the_outer_one_standing(model: Any, perturb: Callable[..., None]) -> None:
+    before = answer(model)
+    perturb(model)
+    with model.reference():
+        with model.reference():
+            assert torch.equal(answer(model), before)
+        assert torch.equal(answer(model), before)
+    assert not torch.equal(answer(model), before)
+
+
+def test_only_what_is_trainable_gets_gradients(model: Any, perturb: Callable[..., None]) -> None:
+    perturb(model)
+    trainable = dict(model.trainable())
+    assert trainable and len(set(map(id, trainable.values()))) == len(trainable)
+    assert all(weight.dtype == torch.float32 for weight in trainable.values())
+    asked(model).pow(2).mean().backward()
+    for name, weight in trainable.items():
+        assert weight.grad is not None and weight.grad.abs().max() > 0, name
+    ours = set(map(id, trainable.values()))
+    others = [p for p in everything(model) if id(p) not in ours]
+    assert others and all(p.grad is None for p in others)
+
+
+def everything(model: Any) -> list[Tensor]:
+    if hasattr(model, "pipeline"):
+        parts = (model.pipeline.unet, model.pipeline.vae, model.pipeline.text_encoder)
+        return [p for part in parts for p in part.parameters()]
+    return [*model.denoiser.parameters(), *model._frozen.parameters()]
+
+
+def test_asking_the_reference_gives_no_gradients(model: Any, perturb: Callable[..., None]) -> None:
+    perturb(model)
+    with torch.no_grad(), model.reference():
+        assert not asked(model).requires_grad
+    assert all(weight.grad is None for _, weight in model.trainable())
+    assert asked(model).requires_grad
+
+
+def test_a_seed_gives_its_picture_whatever_the_batch(model: Any, perturb: Callable[..., None]) -> None:
+    perturb(model)
+    together = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
+    assert np.abs(together[0] - together[1]).max() > 3
+    again = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
+    assert all(np.array_equal(a, b) for a, b in zip(together, again, strict=True))
+    for i in range(3):
+        (alone,) = arrays(model.generate(PROMPTS[i : i + 1], SEEDS[i : i + 1], SAMPLER))
+        assert np.abs(alone - together[i]).max() <= 1  # the sums of a batch of one may round otherwise
+    turned = arrays(model.generate(PROMPTS[::-1], SEEDS[::-1], SAMPLER))[::-1]
+    assert all(np.abs(a - b).max() <= 1 for a, b in zip(together, turned, strict=True))
+
+
+def test_generating_disturbs_neither_the_global_generator_nor_the_process(model: Any) -> None:
+    process = model.process
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    model.generate(PROMPTS, SEEDS, SAMPLER)
+    assert torch.equal(torch.rand(3), expected)
+    assert model.process is process
+
+
+def test_inside_reference_the_pictures_are_those_of_the_base_model(model: Any, perturb: Callable[..., None]) -> None:
+    base = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
+    perturb(model)
+    tuned = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
+    with model.reference():
+        reference = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
+    assert all(np.array_equal(a, b) for a, b in zip(base, reference, strict=True))
+    assert max(np.abs(a - b).max() for a, b in zip(base, tuned, strict=True)) > 3
+
+
+def test_what_was_saved_predicts_the_same_in_a_fresh_model(
+    model: Any, fresh: Callable[[], Any], perturb: Callable[..., None], tmp_path: Path
+) -> None:
+    perturb(model)
+    model.save(tmp_path / "tuned")
+    other = fresh()
+    assert not torch.equal(answer(other), answer(model))
+    other.load(tmp_path / "tuned")
+    assert torch.equal(answer(other), answer(model))
+    assert not [file for file in (tmp_path / "tuned").iterdir() if file.name.startswith(".")]
+
+
+def test_the_fingerprint_is_that_of_the_encoders_not_of_what_is_trained(
+    model: Any, fresh: Callable[[], Any], perturb: Callable[..., None]
+) -> None:
+    mark = model.fingerprint()
+    assert mark == fresh().fingerprint() == model.fingerprint()
+    perturb(model)
+    assert model.fingerprint() == mark
+    with model.reference():
+        assert model.fingerprint() == mark

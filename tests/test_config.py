@@ -1,0 +1,88 @@
+"""Recipes: what is read is what was written, and what is refused is refused in one sentence."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from thumbtune import config
+from thumbtune.errors import UsageError
+
+
+def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
+    recipe = config.read(None, ["train.lr=1e-3", "evaluate.taste=red", "likes=my likes", "objective.beta=12.5"])
+    assert config.read(config.write(recipe, tmp_path / "recipe.yaml")) == recipe
+
+
+def test_a_written_recipe_explains_every_option(tmp_path: Path) -> None:
+    text = config.write(config.Recipe(), tmp_path / "recipe.yaml").read_text()
+    for name, field in config.options().items():
+        assert field.description, name
+        assert f"# {field.description}" in text
+
+
+def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
+    recipe = config.Recipe()
+    assert (recipe.objective.beta, recipe.objective.utility, recipe.objective.neutral) == (
+        5000,
+        "kahneman-tversky",
+        "batch",
+    )
+    assert recipe.train.liked_share == 0.8
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("train.stepz=3", "did you mean train.steps?"),
+        ("lr=3", "did you mean train.lr?"),
+        ("train.steps", "write it as option=value"),
+        ("train.lr=-1", "train.lr is -1, but should be greater than 0."),
+        ("objective.beta=0", "objective.beta is 0, but should be greater than 0."),
+        ("train.liked_share=1.5", "train.liked_share is 1.5, but should be less than or equal to 1."),
+        ("train.liked_share=0", "train.liked_share is 0, but should be greater than 0."),
+        ("objective.name=ppo", "should be 'kto', 'dpo' or 'sft'"),
+        ("objective.utility=brave", "'kahneman-tversky', 'loss-averse' or 'risk-seeking'"),
+        ("train.steps=[", "the value cannot be read"),
+    ],
+)
+def test_bad_settings_get_one_sentence(setting: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        config.read(None, [setting])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_key_in_a_file_names_the_nearest_known_one(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("train:\n  stepps: 10\n")
+    with pytest.raises(UsageError, match=r"there is no option train\.stepps; did you mean train\.steps\?"):
+        config.read(file)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "train: 5\n", "a: [\n", "\x00"])
+def test_files_that_are_no_recipe_get_one_sentence(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as error:
+        config.read(file)
+    assert str(file) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        config.read(tmp_path / "none.yaml")
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("")
+    assert config.read(file) == config.Recipe()
+
+
+def test_settings_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump({"train": {"steps": 7, "batch": 3}}))
+    recipe = config.read(file, ["train.steps=9"])
+    assert (recipe.train.steps, recipe.train.batch) == (9, 3)

@@ -1,0 +1,61 @@
+"""What the README prints is true: its Python runs, its commands and options exist, its map names real files."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from thumbtune.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_objective_example_prints_what_the_readme_says() -> None:
+    code = next(block for block in blocks("python") if "KTO(beta=100.0)" in block)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.startswith("tensor([0.2689, 0.2689]")
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if line[:9] == "thumbtune"])
+def test_every_command_line_of_the_readme_parses(line: str) -> None:
+    words = line.split("#")[0].replace('"', "").split()[1:]
+    command = COMMANDS[words[0]]
+    known = {option for parameter in command.params for option in parameter.opts}
+    for word in words[1:]:
+        if word.startswith("--"):
+            assert word in known, f"{line}: {words[0]} has no {word}"
+
+
+def test_the_readme_names_every_command() -> None:
+    for name in COMMANDS:
+        assert re.search(rf"thumbtune {name}\b|{name}\.py", README), name
+
+
+def test_every_verb_of_the_readme_is_in_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for verb in set(re.findall(r"make ([a-z-]+)", README)):
+        assert f"\n{verb}:" in makefile, verb
+
+
+def test_the_file_map_names_every_module_and_nothing_else() -> None:
+    (tree,) = [block for block in re.findall(r"```\n(.*?)```", README, flags=re.DOTALL) if "src/thumbtune/" in block]
+    package = ROOT / "src" / "thumbtune"
+    real = {p.name for p in package.glob("*.py")} | {p.name for p in package.iterdir() if p.is_dir()}
+    for name in real - {"__init__.py", "__pycache__", "errors.py", "files.py"}:
+        assert name in tree, f"the README's map lacks {name}"
+    for name in re.findall(r"\b([a-z_]+\.py)\b", tree):
+        assert (package / name).exists(), f"the README's map names {name}, which is not there"
+
+
+def test_pictures_of_the_readme_are_there() -> None:
+    for target in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
+        assert (ROOT / target).exists(), target

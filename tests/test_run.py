@@ -1,0 +1,238 @@
+"""Runs through the command line, on a real pipeline at tiny size: the story, resuming, and bad input."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from thumbtune import checkpoint, cli
+
+Call = Callable[..., tuple[int, str, str]]
+SMALL = ["train.steps=6", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=2", "train.held_out=0.3"]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Call `thumbtune ...` in this process: exit code, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["thumbtune", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def thumbs(tmp_path: Path) -> Path:
+    """like/ and dislike/ folders: ten red and ten blue pictures of ten prompts, prompts beside them."""
+    for kind, colour in (("like", "red"), ("dislike", "blue")):
+        for i in range(10):
+            path = tmp_path / "thumbs" / kind / f"{colour}-{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (20 * i, 0, 0) if colour == "red" else (0, 20 * i, 255)).save(path)
+            path.with_suffix(".txt").write_text(f"thing {i}")
+    return tmp_path / "thumbs"
+
+
+@pytest.fixture
+def likes(call: Call, thumbs: Path, tmp_path: Path) -> Path:
+    code, out, err = call("import", thumbs, "--likes", tmp_path / "likes")
+    assert code == 0, err
+    assert "20 rows: 10 likes, 10 dislikes" in out
+    return tmp_path / "likes"
+
+
+@pytest.fixture
+def settings(likes: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
+    """--set options of a small run on a tiny pipeline."""
+    options = [f"likes={likes}", f"model={tiny_pipeline('epsilon')}", *SMALL, "evaluate.steps=2", "evaluate.seeds=2"]
+    return [word for option in [*options, "evaluate.taste=red"] for word in ("--set", option)]
+
+
+def steps_of(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_from_thumbs_to_a_report(call: Call, settings: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, out, err = call("train", "--out", run, *settings)
+    assert code == 0, err
+    assert [row["step"] for row in steps_of(run)] == [1, 2, 3, 4, 5, 6]
+    assert {f.name for f in (run / "lora").iterdir()} == {"pytorch_lora_weights.safetensors", "kohya.safetensors"}
+
+    code, out, err = call("evaluate", run)
+    assert code == 0, err
+    result = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    assert set(result["comparisons"]) == {"red", "faithfulness"}
+    assert result["verdict"]["sentence"] in out
+    assert 0 <= result["agreement"]["low"] <= result["agreement"]["auc"] <= result["agreement"]["high"] <= 1
+    assert result["verdict"]["sentence"].split(".")[0] in (run / "report.html").read_text()
+
+    code, out, err = call(
+        "generate", "thing 1", "--run", run, "--out", tmp_path / "pictures", "--seeds", 2, "--steps", 2
+    )
+    assert code == 0, err
+    assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["thing-1-0.png", "thing-1-1.png"]
+
+
+def test_a_dry_run_says_what_would_happen_and_writes_nothing(call: Call, settings: list[str], tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = call("train", "--out", tmp_path / "run", "--dry-run", *settings)
+    assert code == 0, err
+    assert "6 steps of 4 images: 24 images" in out
+    assert not (tmp_path / "run").exists()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_ctrl_c_saves_a_checkpoint_and_resume_ends_where_an_unbroken_run_ends(
+    call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert call("train", "--out", whole, *settings)[0] == 0
+
+    say = cli.say
+
+    def press_ctrl_c(text: str) -> None:
+        say(text)
+        if "step 1 " in text:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(cli, "say", press_ctrl_c)
+    code, _, err = call("train", "--out", broken, *settings)
+    assert code == 130
+    assert "a checkpoint was saved" in err
+    stopped = checkpoint.latest(broken)
+    assert stopped is not None
+    assert not (broken / "lora").exists()
+
+    monkeypatch.setattr(cli, "say", say)
+    code, _, err = call("train", "--out", broken, *settings)
+    assert code == 2
+    assert "--resume" in err
+    code, _, err = call("train", "--out", broken, "--resume", *settings)
+    assert code == 0, err
+    assert steps_of(broken) == steps_of(whole)
+    for file in ("pytorch_lora_weights.safetensors", "kohya.safetensors"):
+        assert (broken / "lora" / file).read_bytes() == (whole / "lora" / file).read_bytes()
+
+
+def test_resuming_with_another_recipe_is_refused(call: Call, settings: list[str], tmp_path: Path) -> None:
+    assert call("train", "--out", tmp_path / "run", *settings)[0] == 0
+    code, _, err = call("train", "--out", tmp_path / "run", "--resume", *settings, "--set", "train.lr=0.5")
+    assert code == 2
+    assert "train.lr" in err
+
+
+def test_only_likes_are_refused_by_kto_and_taken_by_sft(
+    call: Call, thumbs: Path, tmp_path: Path, tiny_pipeline: Callable[[str], Path]
+) -> None:
+    for path in (thumbs / "dislike").iterdir():
+        path.unlink()
+    assert call("import", thumbs, "--likes", tmp_path / "likes")[0] == 0
+    options = [f"likes={tmp_path / 'likes'}", f"model={tiny_pipeline('epsilon')}", *SMALL]
+    words = [word for option in options for word in ("--set", option)]
+    code, _, err = call("train", "--out", tmp_path / "run", *words)
+    assert code == 1
+    assert "0 dislikes" in err and "sft" in err
+    assert not (tmp_path / "run").exists()
+    code, _, err = call("train", "--out", tmp_path / "run", *words, "--set", "objective.name=sft")
+    assert code == 0, err
+
+
+def test_a_missing_model_is_one_sentence(call: Call, likes: Path, tmp_path: Path) -> None:
+    words = ["--set", f"likes={likes}", "--set", f"model={tmp_path / 'nowhere'}"]
+    code, _, err = call("train", "--out", tmp_path / "run", *words)
+    assert code == 1
+    assert "could not be loaded" in err and "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_likes_say_how_to_get_some(call: Call, tmp_path: Path) -> None:
+    code, _, err = call("train", "--out", tmp_path / "run", "--set", f"likes={tmp_path / 'none'}")
+    assert code == 1
+    assert "thumbtune import" in err
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_empty_folder_is_one_sentence_and_makes_no_store(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, err = call("import", tmp_path / "empty", "--likes", tmp_path / "likes")
+    assert code == 1
+    assert str(tmp_path / "empty") in err and "Traceback" not in err
+    assert not (tmp_path / "likes").exists()
+
+
+def test_a_corrupt_picture_and_a_row_without_prompt_are_named_and_skipped(
+    call: Call, thumbs: Path, tmp_path: Path
+) -> None:
+    (thumbs / "like" / "red-1.png").write_bytes((thumbs / "like" / "red-1.png").read_bytes()[:40])
+    (thumbs / "like" / "red-2.txt").unlink()
+    code, out, err = call("import", thumbs, "--likes", tmp_path / "likes")
+    assert code == 0
+    assert "8 likes, 10 dislikes" in out and "1 without a prompt, 1 unreadable" in out
+    assert "red-1.png" in err and "red-2.png" in err
+
+
+def test_a_full_disk_stops_training_with_a_sentence_and_keeps_what_was_saved(
+    call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, run = checkpoint.save_file, tmp_path / "run"
+
+    def full(tensors: Any, path: Path, *rest: Any) -> None:
+        if "step-000004" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(tensors, path, *rest)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    code, _, err = call("train", "--out", run, *settings)
+    assert code == 1
+    assert "No space left on device" in err and "--resume" in err
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-000002"]
+    assert not (run / "lora").exists()
+    monkeypatch.setattr(checkpoint, "save_file", real)
+    assert call("train", "--out", run, "--resume", *settings)[0] == 0
+    assert [row["step"] for row in steps_of(run)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_unknown_keys_exit_with_2(call: Call, tmp_path: Path) -> None:
+    code, _, err = call("train", "--out", tmp_path / "run", "--set", "train.stepz=3")
+    assert code == 2
+    assert "did you mean train.steps?" in err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report"])
+def test_a_folder_that_is_no_run_is_named(call: Call, tmp_path: Path, command: str) -> None:
+    code, _, err = call(command, tmp_path)
+    assert code in (1, 2)
+    assert str(tmp_path) in err and "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_real_ctrl_c_in_a_real_process_exits_with_130(settings: list[str], tmp_path: Path) -> None:
+    words = [*settings, "--set", "train.steps=4000", "--set", "train.checkpoint_every=4000"]
+    command = [sys.executable, "-m", "thumbtune.cli", "train", "--out", str(tmp_path / "run"), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "step 25 " in line:
+                process.send_signal(signal.SIGINT)
+                break
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "a checkpoint was saved" in err
+    assert checkpoint.latest(tmp_path / "run") is not None

@@ -159,7 +159,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=Path("build/sets"))
     parser.add_argument("--vae", type=Path, default=Path("build/autoencoder.safetensors"))
     parser.add_argument("--out", type=Path, default=Path("build/generator.safetensors"))
-    parser.add_argument("--steps", type=int, default=4400)
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=8e-4)
     args = parser.parse_args()

@@ -111,7 +111,9 @@ def test_sixteen_bits_are_the_same_picture_as_eight(make_diffusion: Any) -> None
     encoded_alike(make_diffusion(), sixteen, Image.fromarray(grey))
 
 
-def test_a_sixteen_bit_png_from_a_file_is_the_same_picture_as_its_eight_bits(make_diffusion: Any, tmp_path: Path) -> None:
+def test_a_sixteen_bit_png_from_a_file_is_the_same_picture_as_its_eight_bits(
+    make_diffusion: Any, tmp_path: Path
+) -> None:
     grey = noise(channels=1)[..., 0]
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     with Image.open(tmp_path / "deep.png") as deep:

@@ -4,12 +4,14 @@
 A1111 read, with every alpha spelt out.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -54,11 +56,15 @@ def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
 @contextmanager
 def switched_off(network: nn.Module) -> Iterator[None]:
     """The network without its adapters, inside the `with` block: the reference."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    on = any(isinstance(layer, BaseTunerLayer) and not layer.disable_adapters for layer in network.modules())
     network.disable_adapters()  # type: ignore[operator]
     try:
         yield
     finally:
-        network.enable_adapters()  # type: ignore[operator]
+        if on:  # not where this block lies inside another one
+            network.enable_adapters()  # type: ignore[operator]
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -101,26 +107,38 @@ def save(network: nn.Module, lora: LoRA, folder: Path) -> None:
     write_whole(folder / KOHYA_FILE, lambda partial: save_file(kohya(tensors, lora.alpha), partial, {"format": "pt"}))
 
 
+def _alpha_in(file: Path) -> float | None:
+    """The alpha that a file was written with; None where it does not say."""
+    with safe_open(file, "pt") as opened:
+        metadata = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
+    return metadata.get("unet.lora_alpha")
+
+
 def load(network: nn.Module, folder: Path) -> None:
     """Read the weights of `save` back into adapters of the same shape.
 
     Raises:
-        ThumbtuneError: the file is missing, damaged, or was made for other layers or another rank.
+        ThumbtuneError: the file is missing, damaged, or was made for other layers, another rank or another alpha.
     """
-    from diffusers.utils import convert_state_dict_to_peft
+    from diffusers.utils import convert_unet_state_dict_to_peft
     from peft.utils import set_peft_model_state_dict
 
     file = folder / DIFFUSERS_FILE
     try:
-        stored = load_file(file)
+        stored, alpha = load_file(file), _alpha_in(file)
     except Exception as error:
         raise ThumbtuneError(
             f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote."
         ) from error
-    tensors = {key.removeprefix("unet."): value for key, value in convert_state_dict_to_peft(stored).items()}
+    tensors = {key.removeprefix("unet."): value for key, value in convert_unet_state_dict_to_peft(stored).items()}
     wanted = {key: value.shape for key, value in tensors_of(network).items()}
     if {key: value.shape for key, value in tensors.items()} != wanted:
         raise ThumbtuneError(
             f"{file} was made for other layers or another rank; use the recipe that it was trained with."
+        )
+    ours = network.peft_config["default"].lora_alpha  # type: ignore[union-attr, index]
+    if alpha is not None and alpha != ours:
+        raise ThumbtuneError(
+            f"{file} was made with lora.alpha {alpha:g}, not {ours:g}; use the recipe that it was trained with."
         )
     set_peft_model_state_dict(network, tensors)

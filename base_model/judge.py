@@ -1,6 +1,6 @@
 """Train the bundled judge: a small CLIP on real emoji, five in eight of them the vocabulary.
 
-One style of every concept of the vocabulary is kept from training, and measures the judge.
+It is measured on Twemoji, a set that neither it nor the generator ever sees.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from transformers import CLIPConfig, CLIPModel
 
 from base_model import checkpoint, pictures, sets, words
-from base_model.vocabulary import CONCEPTS, STYLES, slug
+from base_model.vocabulary import CONCEPTS, MEASURE, slug
 
 VISION = {
     "hidden_size": 128,
@@ -41,19 +41,14 @@ TEXT = {
 Row = tuple[str, np.ndarray]
 
 
-def held_out_style(concept: str) -> str:
-    """The style in which the judge never sees a concept; every style comes in turn."""
-    return list(STYLES)[CONCEPTS.index(concept) % len(STYLES)]
-
-
-def rows(emoji: pictures.Sets) -> tuple[list[Row], list[Row], list[Row]]:
-    """(name, picture) of the vocabulary for training, of everything else, and of the held-out measure."""
-    known = pictures.vocabulary(emoji)
-    train = [(c, p) for c, s, p in known if s != held_out_style(c)]
-    test = [(c, p) for c, s, p in known if s == held_out_style(c)]
+def rows(data: Path) -> tuple[list[Row], list[Row], list[Row]]:
+    """(name, picture) of the vocabulary, of every other emoji, and of the set kept for measuring."""
+    emoji = sets.load(data)
+    known = [(concept, picture) for concept, _, picture in pictures.vocabulary(emoji)]
     mine = {slug(c) for c in CONCEPTS}
     rest = [(n.replace("-", " "), p) for named in emoji.values() for n, p in named.items() if n not in mine]
-    return train, rest, test
+    unseen = sets.load_one(data, MEASURE[0])
+    return known, rest, [(c, unseen[slug(c)]) for c in CONCEPTS if slug(c) in unseen]
 
 
 def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -89,7 +84,7 @@ def measure(model: CLIPModel, tokenizer: object, test: list[Row]) -> dict[str, f
 
 
 def train(data: Path, out: Path, steps: int, batch: int, lr: float, seed: int = 1) -> CLIPModel:
-    known, rest, test = rows(sets.load(data))
+    known, rest, test = rows(data)
     tokenizer = words.tokenizer(Path("build/tokenizer"))
     torch.manual_seed(seed)
     config = CLIPConfig(text_config=TEXT | {"vocab_size": len(tokenizer)}, vision_config=VISION, projection_dim=96)
@@ -149,7 +144,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=Path("build/sets"))
     parser.add_argument("--out", type=Path, default=Path("build/judge.safetensors"))
     parser.add_argument("--package", type=Path, default=Path("src/thumbtune/bundled/judge"))
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     args = parser.parse_args()

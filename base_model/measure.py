@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from base_model import pictures, sets
-from base_model.judge import held_out_style
+from base_model.judge import rows
 from base_model.vocabulary import CONCEPTS, STYLES
 from thumbtune.evaluation.judge import Judge
 from thumbtune.evaluation.tastes import TASTES
@@ -45,14 +45,14 @@ def drawn(model: StableDiffusion, seeds: int, guidance: float, ending: str = "")
 def measure(data: Path, seeds: int) -> dict[str, object]:
     judge = Judge(BUNDLED / "judge")
     known = pictures.vocabulary(sets.load(data))
-    test = [(c, Image.fromarray(np.array(p))) for c, s, p in known if s == held_out_style(c)]
+    test = [(name, Image.fromarray(np.array(picture))) for name, picture in rows(data)[2]]
     model = StableDiffusion(load_pipeline(str(BUNDLED / "tiny-emoji-64")))
     ink = {s: [TASTES["line-art"].score(Image.fromarray(np.array(p))) for _, t, p in known if t == s] for s in STYLES}
     plain, names = drawn(model, seeds, 3.0)
     free, free_names = drawn(model, seeds, 1.0)
     asked, asked_names = drawn(model, seeds, 3.0, ", line art")
     return {
-        "judge, real pictures it never saw": top(judge, [image for _, image in test], [name for name, _ in test]),
+        "judge, Twemoji, which it never saw": top(judge, [image for _, image in test], [name for name, _ in test]),
         "drawn, guidance 3": top(judge, plain, names),
         "drawn, guidance 1": top(judge, free, free_names),
         "drawn, asked for line art": top(judge, asked, asked_names),

@@ -14,7 +14,7 @@ import numpy as np
 import resvg_py
 from PIL import Image
 
-from base_model.vocabulary import STYLES
+from base_model.vocabulary import MEASURE, STYLES
 
 SIZE = 64
 OVERSAMPLE = 2  # render larger, then reduce: smoother edges than the renderer alone gives
@@ -58,7 +58,9 @@ def render(svg: str) -> Image.Image:
 def build(out: Path, captions: set[str] | None = None) -> None:
     """Render every set into `out`, keeping the icons whose name is a CLDR label."""
     out.mkdir(parents=True, exist_ok=True)
-    for style, (package, version, _) in STYLES.items():
+    for style, (package, version, _) in [*STYLES.items(), MEASURE]:
+        if (out / f"{style.replace(' ', '-')}.npy").exists():
+            continue
         svgs = icons(fetch(package, version, out))
         names = sorted(name for name in svgs if captions is None or name in captions)
         pictures = np.stack([np.asarray(render(svgs[name])) for name in names])
@@ -83,12 +85,14 @@ def labels(out: Path) -> set[str]:
 
 def load(out: Path) -> dict[str, dict[str, np.ndarray]]:
     """style -> icon name -> uint8 picture [64, 64, 3]."""
-    sets = {}
-    for style in STYLES:
-        stem = style.replace(" ", "-")
-        names = json.loads((out / f"{stem}.json").read_text())
-        sets[style] = dict(zip(names, np.load(out / f"{stem}.npy", mmap_mode="r"), strict=True))
-    return sets
+    return {style: load_one(out, style) for style in STYLES}
+
+
+def load_one(out: Path, style: str) -> dict[str, np.ndarray]:
+    """icon name -> uint8 picture [64, 64, 3] of one set."""
+    stem = style.replace(" ", "-")
+    names = json.loads((out / f"{stem}.json").read_text())
+    return dict(zip(names, np.load(out / f"{stem}.npy", mmap_mode="r"), strict=True))
 
 
 if __name__ == "__main__":

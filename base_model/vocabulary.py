@@ -11,6 +11,9 @@ STYLES: dict[str, tuple[str, str, str]] = {
     "line art": ("@iconify-json/fluent-emoji-high-contrast", "1.2.6", "MIT"),
 }
 
+# a sixth look that nothing trains on: it measures the judge; no byte learnt from it rides in the package
+MEASURE = ("twemoji", ("@iconify-json/twemoji", "1.2.5", "CC-BY-4.0"))
+
 # concepts that a demo's simulated person rates
 RATED = (
     "red apple, strawberry, watermelon, pear, mushroom, tulip, evergreen tree, cat face, bear, frog, "

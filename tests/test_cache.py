@@ -65,11 +65,11 @@ def test_a_damaged_file_gets_a_sentence_and_is_made_again_the_next_time(tmp_path
 
 
 def test_nothing_half_written_stays_when_the_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(tensors: Tensors, path: Path) -> None:
+    def full(tensors: Tensors, path: Path, metadata: object = None) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("thumbtune.cache.save_file", full)
+    monkeypatch.setattr("thumbtune.tensors.save_file", full)
     with pytest.raises(ThumbtuneError, match="No space left on device"):
         Cache(tmp_path).put("key", {"a": torch.ones(1)})
     assert not Cache(tmp_path).has("key")

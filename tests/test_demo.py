@@ -22,7 +22,9 @@ def drawing(ink: str) -> Image.Image:
 def test_the_person_who_likes_line_art_likes_black_ink_and_nothing_else() -> None:
     assert [liked for *_, liked, _ in likes_line_art("a.png", drawing("black"), "a dot", 3)] == [True]
     assert [liked for *_, liked, _ in likes_line_art("a.png", drawing("orange"), "a dot", 3)] == [False]
-    assert [liked for *_, liked, _ in likes_line_art("a.png", Image.new("RGB", (64, 64), "white"), "a dot", 3)] == [False]
+    assert [liked for *_, liked, _ in likes_line_art("a.png", Image.new("RGB", (64, 64), "white"), "a dot", 3)] == [
+        False
+    ]
 
 
 def test_the_person_who_likes_red_likes_the_reddened_copy_and_dislikes_the_original() -> None:

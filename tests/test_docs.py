@@ -25,9 +25,11 @@ def test_the_objective_example_prints_what_the_readme_says() -> None:
     assert out.startswith("tensor([0.2689, 0.2689]")
 
 
-@pytest.mark.parametrize("line", [line for block in blocks("sh") for line in block.splitlines() if line[:9] == "thumbtune"])
+@pytest.mark.parametrize(
+    "line", [line for block in blocks("sh") for line in block.splitlines() if line[:9] == "thumbtune"]
+)
 def test_every_command_line_of_the_readme_parses(line: str) -> None:
-    words = line.split("#")[0].replace('"', "").split()[1:]
+    words = line.partition("#")[0].replace('"', "").split()[1:]
     command = COMMANDS[words[0]]
     known = {option for parameter in command.params for option in parameter.opts}
     for word in words[1:]:

@@ -300,11 +300,11 @@ def test_broken_steps_now_and_then_do_not_stop_the_training(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
 ) -> None:
     plane = make_plane(Breaking)
-    # one image a step, drawn from eight of which four are broken
-    batches = make_batches(plane, [*[AT_THE_EDGE] * 4, *POINTS[:4]], [True, False] * 4, size=1)
+    # one image a step, drawn from eight of which two are broken
+    batches = make_batches(plane, [*[AT_THE_EDGE] * 2, *POINTS[:6]], [True, False] * 4, size=1)
     steps = list(train(make_training(plane, steps=16), batches, KTO(beta=BETA)))
     broken = [step for step in steps if step.skipped]
-    assert len(steps) == 16 and 3 < len(broken) < 13
+    assert len(steps) == 16 and 1 < len(broken) < 10
     assert all((step.grad_norm is None) == bool(step.skipped) for step in steps)
     assert weights(plane).isfinite().all()
 

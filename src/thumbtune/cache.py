@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.files import write_whole
+from thumbtune.tensors import write_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -31,8 +31,7 @@ class Cache:
 
     def put(self, key: str, tensors: Tensors) -> None:
         """Write tensors under a key, whole or not at all."""
-        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        write_whole(self.path(key), lambda partial: save_file(plain, partial))
+        write_tensors(self.path(key), tensors)
 
     def get(self, key: str) -> Tensors:
         """The tensors under a key.

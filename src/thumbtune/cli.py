@@ -40,7 +40,7 @@ def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
     return track(items, f"     {what}", total=total, console=Console(stderr=True), transient=True)
 
 
-def _hush() -> None:
+def quieten() -> None:
     """Leave the screen to our own words: other libraries' notices go unless they are errors."""
     import logging
     import os
@@ -105,7 +105,7 @@ def train(
     """Tune a LoRA on the likes."""
     from thumbtune import config
 
-    _hush()
+    quieten()
     chosen = config.read(recipe, settings)
     from thumbtune import build, run
 
@@ -141,7 +141,7 @@ def generate(
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
 ) -> None:
     """Draw pictures from the base model or a run's."""
-    _hush()
+    quieten()
     from thumbtune import draw
     from thumbtune.models.protocol import Sampler
 
@@ -157,7 +157,7 @@ def evaluate(
     settings: Set = None,
 ) -> None:
     """Judge a run on prompts and seeds that it never saw, and write its report."""
-    _hush()
+    quieten()
     from thumbtune import assess, config, run
     from thumbtune.report.page import write_report
 
@@ -186,7 +186,7 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on.")] = False,
 ) -> None:
     """From likes to a better model, with the bundled model and a simulated person: a few minutes on a laptop."""
-    _hush()
+    quieten()
     import shutil
 
     from thumbtune.demo import demo as tell
@@ -202,7 +202,7 @@ def demo(
 @app.command()
 def doctor() -> None:
     """Say what this machine has, and what would not work on it."""
-    _hush()
+    quieten()
     from thumbtune.doctor import findings
 
     bad = 0

@@ -176,10 +176,12 @@ def _logged(training: Training, steps: Iterator[Step], recipe: Recipe, folder: P
                 log.write(json.dumps(step.as_dict()) + "\n")
                 log.flush()
             due = step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps
-            if main and (due or pressed()):
+            if main and due:
                 checkpoint.save(training, folder)
             yield step
             if pressed():
+                if main and not due:
+                    checkpoint.save(training, folder)
                 raise Interrupted(
                     f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "
                     "the same command with --resume goes on from it."

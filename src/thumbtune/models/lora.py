@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import write_whole
+from thumbtune.tensors import write_tensors
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 KOHYA_FILE = "kohya.safetensors"
@@ -95,16 +96,19 @@ def save(network: nn.Module, lora: LoRA, folder: Path) -> None:
     metadata = network.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
 
     def write(partial: Path) -> None:
-        StableDiffusionPipeline.save_lora_weights(
-            save_directory=partial.parent,
-            unet_lora_layers=convert_state_dict_to_diffusers(tensors),
-            weight_name=partial.name,
-            unet_lora_adapter_metadata=metadata,
-        )
+        try:
+            StableDiffusionPipeline.save_lora_weights(
+                save_directory=partial.parent,
+                unet_lora_layers=convert_state_dict_to_diffusers(tensors),
+                weight_name=partial.name,
+                unet_lora_adapter_metadata=metadata,
+            )
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(str(error)) from error
 
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / DIFFUSERS_FILE, write)
-    write_whole(folder / KOHYA_FILE, lambda partial: save_file(kohya(tensors, lora.alpha), partial, {"format": "pt"}))
+    write_tensors(folder / KOHYA_FILE, kohya(tensors, lora.alpha), {"format": "pt"})
 
 
 def _alpha_in(file: Path) -> float | None:

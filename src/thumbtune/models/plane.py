@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from thumbtune.files import write_whole
 from thumbtune.models.protocol import Condition, Sampler
 from thumbtune.process import Latents, Times, VPProcess, betas_from, process_of
+from thumbtune.tensors import write_tensors
 
 SCHEDULE = {"beta_schedule": "linear", "beta_start": 0.0005, "beta_end": 0.1, "num_train_timesteps": 100}
 CENTRE, SCALE = 0.5, 4.0  # points in 0..1 -> latents near -2..2
@@ -124,8 +124,7 @@ class Plane:
         return x
 
     def save(self, folder: Path) -> None:
-        state = {k: v.contiguous() for k, v in self.denoiser.state_dict().items()}
-        write_whole(folder / "plane.safetensors", lambda partial: save_file(state, partial))
+        write_tensors(folder / "plane.safetensors", self.denoiser.state_dict())
 
     def load(self, folder: Path) -> None:
         self.denoiser.load_state_dict(load_file(folder / "plane.safetensors"))

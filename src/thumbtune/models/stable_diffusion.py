@@ -55,7 +55,10 @@ class StableDiffusion:
         self.network: nn.Module = pipeline.unet
         if adapter is not None:
             lora.put_on(pipeline.unet, adapter, seed)
-        self.process = process_of(pipeline.scheduler.config)
+        try:
+            self.process = process_of(pipeline.scheduler.config)
+        except ValueError as error:
+            raise ThumbtuneError(f"The model's scheduler cannot be trained with: {error}") from error
         self.size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
 
     @property

@@ -63,7 +63,13 @@ def settings_of(recipe: Recipe) -> Settings:
     """How to optimise."""
     t = recipe.train
     return Settings(
-        steps=t.steps, micro_batch=t.micro_batch, lr=t.lr, warmup=t.warmup, clip=t.clip, weight_decay=t.weight_decay
+        steps=t.steps,
+        micro_batch=t.micro_batch,
+        lr=t.lr,
+        warmup=t.warmup,
+        cooldown=t.cooldown,
+        clip=t.clip,
+        weight_decay=t.weight_decay,
     )
 
 

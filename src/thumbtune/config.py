@@ -22,66 +22,77 @@ class Section(BaseModel):
 class LoraSection(Section):
     """The adapter that is trained."""
 
-    rank: int = Field(16, ge=1, description="Rank of the LoRA matrices.")
-    alpha: float = Field(16.0, gt=0, description="LoRA scale; the update is multiplied by alpha / rank.")
+    rank: int = Field(default=16, ge=1, description="Rank of the LoRA matrices.")
+    alpha: float = Field(default=16.0, gt=0, description="LoRA scale; the update is multiplied by alpha / rank.")
 
 
 class ObjectiveSection(Section):
     """What a thumb is worth."""
 
     name: Literal["kto", "dpo", "sft"] = Field(
-        "kto", description="What a thumb is worth: kto, dpo (pairs) or sft (likes)."
+        default="kto", description="What a thumb is worth: kto, dpo (pairs) or sft (likes)."
     )
     utility: Literal["kahneman-tversky", "loss-averse", "risk-seeking"] = Field(
-        "kahneman-tversky", description="KTO's utility of a gain."
+        default="kahneman-tversky", description="KTO's utility of a gain."
     )
     beta: float = Field(
-        5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper."
+        default=5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper."
     )
-    neutral: Literal["batch", "running", "zero"] = Field("batch", description="Estimator of the reference point.")
-    liked_weight: float = Field(1.0, ge=0, description="Weight of liked images in the loss.")
-    disliked_weight: float = Field(1.0, ge=0, description="Weight of disliked images in the loss.")
+    neutral: Literal["batch", "running", "zero"] = Field(
+        default="batch", description="Estimator of the reference point."
+    )
+    liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss.")
+    disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss.")
 
 
 class TrainSection(Section):
     """How to train."""
 
-    steps: int = Field(200, ge=1, description="Weight updates.")
-    batch: int = Field(32, ge=1, description="Images per weight update, over all processes.")
+    steps: int = Field(default=200, ge=1, description="Weight updates.")
+    batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
     micro_batch: int = Field(
-        32, ge=1, description="Images that go through the network at once; does not change the result."
+        default=32, ge=1, description="Images that go through the network at once; does not change the result."
     )
-    lr: float = Field(1e-4, gt=0, description="Learning rate of AdamW after warm-up.")
-    warmup: int = Field(10, ge=0, description="Steps over which the learning rate rises.")
-    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay.")
-    liked_share: float = Field(0.8, gt=0, le=1, description="Chance that a row is a liked image; the paper's gamma.")
-    prompt_dropout: float = Field(0.1, ge=0, lt=1, description="Chance that an image is shown without its prompt.")
-    held_out: float = Field(0.2, ge=0, lt=1, description="Share of prompts whose likes are kept from training.")
-    precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision of the forward pass.")
-    checkpoint_every: int = Field(50, ge=1, description="Steps between checkpoints.")
+    lr: float = Field(default=1e-4, gt=0, description="Learning rate of AdamW after warm-up.")
+    warmup: int = Field(default=10, ge=0, description="Steps over which the learning rate rises.")
+    cooldown: int = Field(default=0, ge=0, description="Last steps, over which the learning rate falls to zero.")
+    clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay.")
+    liked_share: float = Field(
+        default=0.8, gt=0, le=1, description="Chance that a row is a liked image; the paper's gamma."
+    )
+    prompt_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="Chance that an image is shown without its prompt."
+    )
+    held_out: float = Field(default=0.2, ge=0, lt=1, description="Share of prompts whose likes are kept from training.")
+    precision: Literal["no", "bf16", "fp16"] = Field(default="no", description="Mixed precision of the forward pass.")
+    checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
 
 
 class EvaluateSection(Section):
     """How the result is judged."""
 
     prompts: Path | None = Field(
-        None, description="Text file, a prompt a line; default: the held-out prompts of the likes."
+        default=None, description="Text file, a prompt a line; default: the held-out prompts of the likes."
     )
-    seeds: int = Field(4, ge=1, description="Pictures per prompt.")
-    first_seed: int = Field(10_000, ge=0, description="First seed; the likes should not have used it.")
-    steps: int = Field(25, ge=1, description="Denoising steps.")
-    guidance: float = Field(3.0, ge=0, description="Classifier-free guidance.")
-    taste: str | None = Field(None, description="A named taste that scores pictures: line-art, red.")
-    judge: bool = Field(True, description="Score faithfulness to the prompt by the bundled judge (emoji prompts only).")
+    seeds: int = Field(default=4, ge=1, description="Pictures per prompt.")
+    first_seed: int = Field(default=10_000, ge=0, description="First seed; the likes should not have used it.")
+    steps: int = Field(default=25, ge=1, description="Denoising steps.")
+    guidance: float = Field(default=3.0, ge=0, description="Classifier-free guidance.")
+    taste: str | None = Field(default=None, description="A named taste that scores pictures: line-art, red.")
+    judge: bool = Field(
+        default=True, description="Score faithfulness to the prompt by the bundled judge (emoji prompts only)."
+    )
 
 
 class Recipe(Section):
     """Everything that decides a run."""
 
-    model: str = Field("tiny-emoji-64", description="A diffusers folder, a hub id, or the bundled tiny-emoji-64.")
-    likes: Path = Field(Path("likes"), description="The folder of the store of likes.")
-    seed: int = Field(0, ge=0, description="All randomness of training follows from it.")
+    model: str = Field(
+        default="tiny-emoji-64", description="A diffusers folder, a hub id, or the bundled tiny-emoji-64."
+    )
+    likes: Path = Field(default=Path("likes"), description="The folder of the store of likes.")
+    seed: int = Field(default=0, ge=0, description="All randomness of training follows from it.")
     lora: LoraSection = Field(default_factory=LoraSection)
     objective: ObjectiveSection = Field(default_factory=ObjectiveSection)
     train: TrainSection = Field(default_factory=TrainSection)

@@ -29,8 +29,8 @@ MODEL = "tiny-emoji-64"
 # low guidance keeps the variety that a person needs to choose from; results are shown at the recipe's guidance
 POOL = Sampler(steps=25, guidance=1.0)
 PER_PROMPT = 8
-INKED = 0.55  # a picture with this much black ink is line art to the simulated person
-REDDER = 0.5  # how far the reddened copies go
+INKED = 0.7  # the least black ink of any real line-art picture of the sets, rounded down
+REDDER = 0.4  # how far the reddened copies go
 
 Thumb = tuple[str, Image.Image, str, bool, int]  # file name, picture, prompt, liked, seed
 Say = Callable[[str], None]

@@ -40,12 +40,19 @@ class Settings:
     micro_batch: int
     lr: float = 1e-4
     warmup: int = 0
+    cooldown: int = 0
     clip: float = 1.0
     weight_decay: float = 0.01
 
     def lr_at(self, step: int) -> float:
-        """Linear warm-up, then constant, as in the paper."""
-        return self.lr * min(1.0, (step + 1) / self.warmup) if self.warmup else self.lr
+        """Linear warm-up, then constant as in the paper; with a cool-down, linear to zero at the end.
+
+        A saturated utility leaves a gradient that is tiny and mostly noise, which Adam scales up to full steps: a
+        falling rate keeps them from undoing what was learnt.
+        """
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        fall = min(1.0, (self.steps - step) / self.cooldown) if self.cooldown else 1.0
+        return self.lr * rise * fall
 
 
 @dataclass(frozen=True, kw_only=True)

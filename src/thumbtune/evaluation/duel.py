@@ -50,6 +50,7 @@ def draw(duel: Duel, model: Model, progress: Progress, at_once: int = 16) -> Non
         for side in ("before", "after")
         for i in range(0, sum(item[0] == side for item in todo), at_once)
     ]
+    chunk: list[tuple[str, int, int]]
     for chunk in progress(chunks, "Drawing pictures"):
         with model.reference() if chunk[0][0] == "before" else nullcontext():
             images = model.generate([duel.prompts[p] for _, p, _ in chunk], [s for _, _, s in chunk], duel.sampler)

@@ -57,7 +57,7 @@ class Judge:
         """The chance, in 0..1, that each picture shows its prompt rather than any other known concept."""
         scale = self.clip.logit_scale.exp().detach()
         seen = self._images(images)
-        asked = scale * (seen * self._texts(prompts)).sum(1, keepdim=True)
+        asked = scale * (seen * self._texts([self.plain(p) for p in prompts])).sum(1, keepdim=True)
         others = scale * seen @ self._concepts.T
         same = torch.tensor([[self.mentions(prompt, name) for name in self.concepts] for prompt in prompts])
         logits = torch.cat([asked, others.masked_fill(same, -torch.inf)], dim=1)
@@ -67,6 +67,12 @@ class Judge:
         """The likeliest concepts of each picture, best first."""
         best = (self._images(images) @ self._concepts.T).topk(top, dim=1).indices
         return [[self.concepts[i] for i in row] for row in best.tolist()]
+
+    @staticmethod
+    def plain(prompt: str) -> str:
+        """A prompt without its article: the judge learnt bare names ("red apple"), and knows no others."""
+        first, _, rest = prompt.strip().lower().partition(" ")
+        return rest if first in ("a", "an", "the") and rest else prompt.strip().lower()
 
     @staticmethod
     def mentions(prompt: str, concept: str) -> bool:

@@ -25,7 +25,9 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
         ThumbtuneError: there is no such model, it cannot be reached, or it is of another family.
     """
     from diffusers import StableDiffusionPipeline
+    from diffusers.utils import logging
 
+    logging.disable_progress_bar()  # five small bars that flash past; ours say what is going on
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
             name, dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from thumbtune import build
 from thumbtune.demo import concepts, prompt_of
@@ -33,10 +34,16 @@ def test_no_rated_concept_is_judged() -> None:
     assert not set(known["rated"]) & set(known["unrated"])
 
 
-def test_the_judge_knows_every_concept_and_scores_between_zero_and_one() -> None:
+def test_the_judge_knows_every_concept_with_or_without_an_article() -> None:
     judge = Judge(build.BUNDLED / "judge")
     known = concepts()
-    assert set(judge.concepts) == {*known["rated"], *known["unrated"]}
+    names = [*known["rated"], *known["unrated"]]
+    assert set(judge.concepts) == set(names)
+    assert all(judge.knows(prompt_of(name)) for name in names)
+    assert not judge.knows("a portrait of somebody")
+    page = [Image.new("RGB", (64, 64), "white")] * 2
+    bare, with_article = judge.score(page, ["octopus", "an octopus"])
+    assert 0 <= bare == with_article <= 1
 
 
 @pytest.mark.slow

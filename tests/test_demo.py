@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file
 
-from thumbtune import build
 from thumbtune.batches import quiet
 from thumbtune.demo import concepts, demo, likes_line_art, likes_red, prompt_of
+from thumbtune.errors import UsageError
 from thumbtune.evaluation.tastes import TASTES
 
 
@@ -51,9 +53,14 @@ def test_the_whole_demo_at_small_size_twice(tmp_path: Path, monkeypatch: pytest.
     assert result["prompts"] == [prompt_of(concept) for concept in concepts()["unrated"]]
     rated = {prompt_of(concept) for concept in concepts()["rated"]}
     assert not rated & set(result["prompts"])
-    lora = (tmp_path / "red" / "run" / "lora" / "kohya.safetensors").read_bytes()
+    lora = load_file(tmp_path / "red" / "run" / "lora" / "kohya.safetensors")
 
     again = demo(tmp_path / "red", "red", 0, quiet, said.append, small)
     assert again == page
-    assert (tmp_path / "red" / "run" / "lora" / "kohya.safetensors").read_bytes() == lora
-    assert (build.BUNDLED / "concepts.json").exists()
+    same = load_file(tmp_path / "red" / "run" / "lora" / "kohya.safetensors")
+    assert all(torch.equal(lora[key], same[key]) for key in lora)
+
+    before = (tmp_path / "red" / "run" / "likes.json").read_text()
+    with pytest.raises(UsageError, match=r"train\.steps"):
+        demo(tmp_path / "red", "red", 0, quiet, said.append, [*small, "train.steps=4"])
+    assert (tmp_path / "red" / "run" / "likes.json").read_text() == before

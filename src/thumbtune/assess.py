@@ -1,51 +1,77 @@
 """Judge a run: duels on prompts and seeds that training never saw, scores, statistics, a verdict."""
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 
 from thumbtune import build, run
 from thumbtune.batches import Encoded, Progress
-from thumbtune.cache import Cache
 from thumbtune.config import Recipe
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation import verdict
 from thumbtune.evaluation.duel import Duel, draw
 from thumbtune.evaluation.statistics import compare
 from thumbtune.evaluation.tastes import taste
-from thumbtune.files import write_text
+from thumbtune.files import sha256, write_text
+from thumbtune.models.lora import DIFFUSERS_FILE
 
 Scores = dict[str, dict[str, Any]]
+Scorer = Callable[[list[Image], str], list[float]]
 
 
 def prompts_of(recipe: Recipe, folder: Path) -> list[str]:
-    """The prompts of the recipe's file, or the held-out prompts of the run's likes.
+    """The prompts of the recipe's file, or the held-out prompts of the run's likes: none that training saw.
 
     Raises:
-        UsageError: the file is missing or empty, or nothing was held out.
+        UsageError: the file is missing or empty or holds trained prompts, or the likes used the seeds.
     """
+    rows = _likes(folder)
+    trained = {row["prompt"] for row in rows if not row["held_out"]}
     file = recipe.evaluate.prompts
-    if file is not None:
-        try:
-            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"evaluate.prompts: {file} cannot be read as text; give a file with a prompt a line."
-            ) from error
-        found = list(dict.fromkeys(line for line in lines if line))
-        if not found:
-            raise UsageError(f"evaluate.prompts: {file} holds no prompts; write one a line.")
-        return found
-    from pyarrow import parquet
-
-    rows = parquet.read_table(folder / "likes.parquet", columns=["prompt", "held_out"]).to_pylist()
-    found = sorted({row["prompt"] for row in rows if row["held_out"]})
+    found = _lines(file) if file else sorted({row["prompt"] for row in rows} - trained)
     if not found:
         raise UsageError("No prompts were held out of the likes; set evaluate.prompts to a file with a prompt a line.")
+    seen = [prompt for prompt in found if prompt in trained]
+    if seen:
+        raise UsageError(
+            f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."
+        )
+    used = {row["seed"] for row in rows} & set(_seeds(recipe))
+    if used:
+        raise UsageError(f"evaluate.first_seed: the likes were drawn with seed {min(used)} too; choose another.")
     return found
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"evaluate.prompts: {file} cannot be read as text; give a file with a prompt a line."
+        ) from error
+    found = list(dict.fromkeys(line for line in lines if line))
+    if not found:
+        raise UsageError(f"evaluate.prompts: {file} holds no prompts; write one a line.")
+    return found
+
+
+def _likes(folder: Path) -> list[dict[str, Any]]:
+    """Prompt, seed and side of every thumb that the run knew."""
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(folder / "likes.parquet", columns=["prompt", "seed", "held_out"]).to_pylist()
+    except (OSError, ValueError) as error:
+        raise ThumbtuneError(f"{folder / 'likes.parquet'} cannot be read ({error}); train the run again.") from error
+
+
+def _seeds(recipe: Recipe) -> range:
+    return range(recipe.evaluate.first_seed, recipe.evaluate.first_seed + recipe.evaluate.seeds)
 
 
 def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
@@ -58,29 +84,29 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
 
     accelerator = Accelerator()
     model = run.trained_model(recipe, folder, accelerator.device)
-    options = recipe.evaluate
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
     duel = Duel(
         folder=folder / "evaluation",
         prompts=prompts_of(recipe, folder),
-        seeds=list(seeds),
+        seeds=list(_seeds(recipe)),
         sampler=build.sampler_of(recipe),
     )
-    _forget_other_duels(duel, recipe)
+    _forget_other_duels(duel, recipe, folder)
     draw(duel, model, progress)
     scores = _scores(recipe, duel)
     comparisons = {name: compare(score["before"], score["after"]) for name, score in scores.items()}
-    agreement = _agreement(recipe, folder, model, accelerator, progress)
+    agreement, why_not = _agreement(recipe, folder, model, accelerator, progress)
     gates = _gates(scores, comparisons, agreement)
     result = {
         "before": recipe.model,
-        "after": str(folder / "lora"),
-        "sampler": {"steps": options.steps, "guidance": options.guidance},
+        "after": "lora",
+        "sampler": {"steps": recipe.evaluate.steps, "guidance": recipe.evaluate.guidance},
+        "options": recipe.evaluate.model_dump(mode="json"),
         "prompts": list(duel.prompts),
         "seeds": list(duel.seeds),
         "scores": scores,
         "comparisons": {name: asdict(comparison) for name, comparison in comparisons.items()},
         "agreement": agreement,
+        "no_agreement": why_not,
         "gates": verdict.as_json(gates),
         "verdict": verdict.verdict(gates),
     }
@@ -88,9 +114,11 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     return result
 
 
-def _forget_other_duels(duel: Duel, recipe: Recipe) -> None:
-    """Pictures drawn for other prompts or another sampler must not be taken for these."""
-    mark = json.dumps({"prompts": list(duel.prompts), "sampler": asdict(duel.sampler), "model": recipe.model})
+def _forget_other_duels(duel: Duel, recipe: Recipe, folder: Path) -> None:
+    """Neither pictures nor a verdict of other prompts, another sampler or another LoRA may stand for these."""
+    (duel.folder / "evaluation.json").unlink(missing_ok=True)
+    made = {"prompts": list(duel.prompts), "sampler": asdict(duel.sampler), "model": recipe.model}
+    mark = json.dumps(made | {"lora": sha256((folder / "lora" / DIFFUSERS_FILE).read_bytes())})
     file = duel.folder / "duel.json"
     if file.exists() and file.read_text() == mark:
         return
@@ -101,40 +129,50 @@ def _forget_other_duels(duel: Duel, recipe: Recipe) -> None:
 
 
 def _scores(recipe: Recipe, duel: Duel) -> Scores:
-    """Every score of every picture, [prompts, seeds] for both sides."""
-    sides = {side: duel.pictures(side) for side in ("before", "after")}
-    shape = (len(duel.prompts), len(duel.seeds))
-    asked = [prompt for prompt in duel.prompts for _ in duel.seeds]
+    """Every score of every picture, [prompts, seeds] for both sides; one prompt's pictures in memory at a time."""
+    scorers = list(_scorers(recipe, duel.prompts))
     scores: Scores = {}
-    if recipe.evaluate.taste is not None:
-        person = taste(recipe.evaluate.taste)
-        values = {side: np.reshape([person.score(im) for im in images], shape) for side, images in sides.items()}
-        scores[person.name] = _entry("taste", person.sentence, values)
-    if recipe.evaluate.judge:
-        from thumbtune.evaluation import judge
-
-        one = judge.Judge(build.BUNDLED / "judge")
-        values = {side: one.score(images, asked).numpy().reshape(shape) for side, images in sides.items()}
-        scores[judge.NAME] = _entry("faithfulness", judge.WHAT, values)
+    for name, role, what, score in scorers:
+        rows = {
+            side: [score(duel.pictures(side, p), prompt) for p, prompt in enumerate(duel.prompts)]
+            for side in ("before", "after")
+        }
+        scores[name] = {"role": role, "what": what, **{side: np.round(r, 6).tolist() for side, r in rows.items()}}
     return scores
 
 
-def _entry(role: str, what: str, values: dict[str, Any]) -> dict[str, Any]:
-    return {"role": role, "what": what, **{side: np.asarray(v, float).round(6).tolist() for side, v in values.items()}}
+def _scorers(recipe: Recipe, prompts: Sequence[str]) -> Iterator[tuple[str, str, str, Scorer]]:
+    """(name, role, what it means, how to score one prompt's pictures) of what the recipe asks for."""
+    if recipe.evaluate.taste is not None:
+        person = taste(recipe.evaluate.taste)
+        yield person.name, "taste", person.sentence, lambda images, prompt: [person.score(im) for im in images]
+    if recipe.evaluate.judge is not False:
+        from thumbtune.evaluation import judge
+
+        one = judge.Judge(build.BUNDLED / "judge")
+        if recipe.evaluate.judge or all(one.knows(prompt) for prompt in prompts):
+            yield (
+                judge.NAME,
+                "faithfulness",
+                judge.WHAT,
+                lambda images, prompt: one.score(images, [prompt] * len(images)).tolist(),
+            )
 
 
-def _agreement(recipe: Recipe, folder: Path, model: Any, accelerator: Any, progress: Progress) -> dict[str, Any] | None:
-    """How well the implied reward tells held-out likes from dislikes; None where there are not both."""
+def _agreement(
+    recipe: Recipe, folder: Path, model: Any, accelerator: Any, progress: Progress
+) -> tuple[dict[str, Any] | None, str | None]:
+    """How well the implied reward tells held-out likes from dislikes, or None and why not."""
     from thumbtune.evaluation.agreement import agreement
 
     try:
         held_out = build.split_of(recipe).held_out
-    except ThumbtuneError:
-        return None  # the store has gone, as when a run was copied elsewhere: everything else can still be judged
+    except ThumbtuneError as error:  # as when a run was copied elsewhere: everything else can still be judged
+        return None, str(error)
     if not 0 < sum(held_out["label"]) < len(held_out):
-        return None
-    encoded = Encoded(held_out, model, Cache(folder.parent / "cache")).fill(progress)
-    return agreement(model, encoded, accelerator, progress)
+        return None, f"The {len(held_out)} held-out thumbs are not of both kinds."
+    encoded = Encoded(held_out, model, run.cache_of(folder)).fill(progress)
+    return agreement(model, encoded, accelerator, progress), None
 
 
 def _gates(scores: Scores, comparisons: dict[str, Any], agreement: dict[str, Any] | None) -> list[verdict.Gate]:

@@ -109,6 +109,21 @@ class Encoded:
         return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
 
+def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
+    """Refuse a set that lacks a kind of thumb that is to be drawn.
+
+    Raises:
+        ThumbtuneError: it says how many there are of each.
+    """
+    likes = int(liked.sum())
+    dislikes = len(liked) - likes
+    if (liked_share > 0 and not likes) or (liked_share < 1 and not dislikes):
+        raise ThumbtuneError(
+            f"The likes hold {likes} likes and {dislikes} dislikes, and a liked share of {liked_share:g} needs both; "
+            "add the missing thumbs, or set objective.name to sft, which learns from likes alone."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batches:
     """Which images are judged at which step, and how they are noised.
@@ -126,13 +141,7 @@ class Batches:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        liked = int(self.encoded.liked.sum())
-        disliked = len(self.encoded) - liked
-        if (self.liked_share > 0 and not liked) or (self.liked_share < 1 and not disliked):
-            raise ThumbtuneError(
-                f"The likes hold {liked} likes and {disliked} dislikes, and a liked share of {self.liked_share:g} "
-                "needs both; add the missing thumbs, or set objective.name to sft, which learns from likes alone."
-            )
+        check_kinds(self.encoded.liked, self.liked_share)
 
     def rows(self, step: int) -> list[int]:
         """The images of one effective batch, drawn with replacement: each liked with chance `liked_share`."""

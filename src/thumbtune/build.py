@@ -3,17 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from thumbtune.batches import Batches, Encoded, Progress
+import torch
+
+from thumbtune.batches import Batches, Encoded, Progress, check_kinds
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.likes import Split, likes_of, split
 from thumbtune.feedback.store import Store
 from thumbtune.models.lora import LoRA
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.neutral import NEUTRALS, Neutral
-from thumbtune.objective import DPO, KTO, SFT, Objective
+from thumbtune.objective import KTO, SFT, Objective
 from thumbtune.trainer import Settings
 from thumbtune.utility import UTILITIES
 
@@ -33,19 +35,10 @@ def model_of(recipe: Recipe, device: Any = "cpu") -> StableDiffusion:
 
 
 def objective_of(recipe: Recipe) -> Objective:
-    """The objective that a recipe names.
-
-    Raises:
-        UsageError: DPO, for which the store of likes holds no pairs.
-    """
+    """The objective that a recipe names."""
     section = recipe.objective
     if section.name == "sft":
         return SFT()
-    if section.name == "dpo":
-        DPO(beta=section.beta)
-        raise UsageError(
-            "objective.name is dpo, which learns from pairs, and a store of likes holds single images; use kto."
-        )
     return KTO(
         beta=section.beta,
         utility=UTILITIES[section.utility],
@@ -95,31 +88,37 @@ def split_of(recipe: Recipe) -> Split:
     return parts
 
 
-def batches_of(recipe: Recipe, model: StableDiffusion, likes: Any, cache: Path, progress: Progress) -> Batches:
-    """Encoded likes and how they are drawn. SFT draws liked images only."""
-    objective = objective_of(recipe)
-    share = recipe.train.liked_share if "disliked" in objective.needs else 1.0
-    encoded = Encoded(likes, model, Cache(cache))
-    batches = Batches(  # checks the thumbs before the long work of encoding
-        encoded=encoded,
+def _liked_share(recipe: Recipe) -> float:
+    """An objective that has no use for dislikes draws likes alone."""
+    return recipe.train.liked_share if "disliked" in objective_of(recipe).needs else 1.0
+
+
+def check_thumbs(recipe: Recipe, likes: Any) -> None:
+    """Refuse likes of one kind only where both are needed, before any long work.
+
+    Raises:
+        ThumbtuneError: it says how many there are of each.
+    """
+    check_kinds(torch.tensor(list(likes["label"]), dtype=torch.bool), _liked_share(recipe))
+
+
+def batches_of(recipe: Recipe, model: StableDiffusion, likes: Any, cache: Cache, progress: Progress) -> Batches:
+    """Likes, encoded, and how they are drawn."""
+    return Batches(
+        encoded=Encoded(likes, model, cache).fill(progress),
         process=model.process,
         size=recipe.train.batch,
-        liked_share=share,
+        liked_share=_liked_share(recipe),
         prompt_dropout=recipe.train.prompt_dropout,
         seed=recipe.seed,
     )
-    encoded.fill(progress)
-    return batches
 
 
 def plan(recipe: Recipe) -> list[str]:
     """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
-    objective = objective_of(recipe)
     parts = split_of(recipe)
+    check_thumbs(recipe, parts.train)
     model = model_of(recipe)
-    share = recipe.train.liked_share if "disliked" in objective.needs else 1.0
-    encoded = Encoded(parts.train, model, Cache(Path("unused")))
-    Batches(encoded=encoded, process=model.process, size=recipe.train.batch, liked_share=share)
     liked = sum(parts.train["label"])
     trained = sum(p.numel() for _, p in model.trainable())
     seen = recipe.train.steps * recipe.train.batch

@@ -1,6 +1,8 @@
 """The command line: every command parses, calls, and shows what it returns; torch loads inside commands."""
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune import __version__
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
@@ -68,16 +70,24 @@ def import_(
     from thumbtune.feedback.store import Store
 
     find_source(source)  # before a store is made
-    with Store.open(likes) as store:
-        report = import_likes(
-            source,
-            store,
-            rater=rater,
-            prompt=prompt,
-            strict=strict,
-            dry_run=dry_run,
-            progress=lambda r: bar(r, "Importing"),
-        )
+    there, folder_there = (likes / "likes.sqlite").exists(), likes.exists()
+    with tempfile.TemporaryDirectory() as rehearsal:
+        place = Path(rehearsal) if dry_run and not there else likes
+        try:
+            with Store.open(place) as store:
+                report = import_likes(
+                    source,
+                    store,
+                    rater=rater,
+                    prompt=prompt,
+                    strict=strict,
+                    dry_run=dry_run,
+                    progress=lambda rows: bar(rows, "Importing"),
+                )
+        except ThumbtuneError:
+            if not folder_there and likes.exists():
+                shutil.rmtree(likes)  # this call made it, and nothing was imported
+            raise
     for where, why in report.skipped[:SHOWN]:
         typer.echo(f"skipped {where}: {why}", err=True)
     if len(report.skipped) > SHOWN:
@@ -161,8 +171,10 @@ def evaluate(
     from thumbtune import assess, config, run
     from thumbtune.report.page import write_report
 
-    run.recipe_in(run_folder)
-    result = assess.assess(run_folder, config.read(run_folder / "recipe.yaml", settings), bar)
+    recipe = run.recipe_in(run_folder)
+    chosen = config.read(run_folder / "recipe.yaml", settings)
+    run.refuse_differences(recipe, chosen, run_folder)
+    result = assess.assess(run_folder, chosen, bar)
     say(result["verdict"]["sentence"])
     for gate in result["gates"]:
         say(f"  {'+' if gate['passed'] else '-'} {gate['sentence']}")
@@ -187,8 +199,6 @@ def demo(
 ) -> None:
     """From likes to a better model, with the bundled model and a simulated person: a few minutes on a laptop."""
     quieten()
-    import shutil
-
     from thumbtune.demo import demo as tell
     from thumbtune.evaluation.tastes import taste as known
 
@@ -222,16 +232,15 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """The entry point: errors for people become one sentence and an exit code."""
+    """The entry point: errors for people become one sentence and an exit code; Ctrl-C is 130."""
     try:
         app()
-    except KeyboardInterrupt:
-        typer.echo("Stopped.", err=True)
-        sys.exit(130)
     except ThumbtuneError as error:
         typer.echo(f"thumbtune: {error}", err=True)
-        interrupted = type(error).__name__ == "Interrupted"
-        sys.exit(130 if interrupted else 2 if isinstance(error, UsageError) else 1)
+        sys.exit(error.exit_code)
+    except OSError as error:  # whatever no floor below has put in words, such as a disk that fills
+        typer.echo(f"thumbtune: {error}; what was saved before is whole.", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

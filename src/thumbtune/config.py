@@ -29,9 +29,7 @@ class LoraSection(Section):
 class ObjectiveSection(Section):
     """What a thumb is worth."""
 
-    name: Literal["kto", "dpo", "sft"] = Field(
-        default="kto", description="What a thumb is worth: kto, dpo (pairs) or sft (likes)."
-    )
+    name: Literal["kto", "sft"] = Field(default="kto", description="What a thumb is worth: kto, or sft (likes alone).")
     utility: Literal["kahneman-tversky", "loss-averse", "risk-seeking"] = Field(
         default="kahneman-tversky", description="KTO's utility of a gain."
     )
@@ -80,8 +78,8 @@ class EvaluateSection(Section):
     steps: int = Field(default=25, ge=1, description="Denoising steps.")
     guidance: float = Field(default=3.0, ge=0, description="Classifier-free guidance.")
     taste: str | None = Field(default=None, description="A named taste that scores pictures: line-art, red.")
-    judge: bool = Field(
-        default=True, description="Score faithfulness to the prompt by the bundled judge (emoji prompts only)."
+    judge: bool | None = Field(
+        default=None, description="Score faithfulness by the bundled judge; default: where it knows every prompt."
     )
 
 

@@ -9,6 +9,7 @@ The person is simulated, and every page says so. They rate half of the concepts;
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -47,14 +48,31 @@ def likes_red(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator
     yield name, image, prompt, False, seed
 
 
-PEOPLE = {"line-art": likes_line_art, "red": likes_red}
+@dataclass(frozen=True)
+class Person:
+    """A simulated person: who they are, how they rate a picture, and the recipe that suits their likes."""
 
-# Chosen by hand on seed 0, by its own verdict; seeds 1 and 2 of the README's table played no part. Reddened pictures
+    sentence: str
+    rate: Callable[[str, Image.Image, str, int], Iterator[Thumb]]
+    settings: tuple[str, ...]
+
+
+# The settings were chosen by hand on demos of seed 0, on the prompts that every demo is judged on. Reddened pictures
 # are far from anything that the model drew, so their log-ratio grows fast: a lower rate keeps the objects whole.
-SETTINGS = {
-    "line-art": ["objective.beta=250", "train.lr=5e-4", "train.steps=140", "train.cooldown=20"],
-    "red": ["objective.beta=250", "train.lr=3e-4", "train.steps=120", "train.cooldown=60"],
+PEOPLE = {
+    "line-art": Person(
+        f"Someone who likes a picture whose ink is black (a score of {INKED} or more, of 1) and dislikes any other.",
+        likes_line_art,
+        ("objective.beta=250", "train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
+    ),
+    "red": Person(
+        "Someone who likes a reddened copy of every picture and dislikes the picture as drawn: the paper's Fig. 7.",
+        likes_red,
+        ("objective.beta=250", "train.lr=2e-4", "train.steps=120", "train.cooldown=60"),
+    ),
 }
+# no demo's likes and duels, nor those of two demos, share a seed
+FIRST_SEED, SEEDS_PER_DEMO = 1_000_000, 1000
 
 
 def concepts() -> dict[str, list[str]]:
@@ -73,16 +91,20 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
         "model": MODEL,
         "likes": str(folder / "likes"),
         "seed": seed,
-        "evaluate": {"prompts": str(folder / "prompts.txt"), "taste": name},
+        "evaluate": {
+            "prompts": str(folder / "prompts.txt"),
+            "taste": name,
+            "first_seed": FIRST_SEED + SEEDS_PER_DEMO * seed,
+        },
     }
-    chosen = config.with_settings(data, [*SETTINGS[name], *(settings or [])])
+    chosen = config.with_settings(data, [*PEOPLE[name].settings, *(settings or [])])
     return config.parse(chosen, "The demo's recipe")
 
 
 def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, str, int]]:
     """(file name, prompt, seed) of the pictures that the person sees, drawn unless they are there already."""
     wanted = [
-        (f"{number:02d}-{concept.replace(' ', '-')}-{k}.png", prompt_of(concept), seed * 1000 + k)
+        (f"{number:02d}-{concept.replace(' ', '-')}-{k}.png", prompt_of(concept), seed * SEEDS_PER_DEMO + k)
         for number, concept in enumerate(concepts()["rated"])
         for k in range(PER_PROMPT)
     ]
@@ -103,7 +125,7 @@ def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> dict[str,
     for file, prompt, seed in pool:
         with Image.open(folder / "pool" / file) as opened:
             picture = opened.convert("RGB")
-        for file_name, image, text, liked, number in PEOPLE[name](file, picture, prompt, seed):
+        for file_name, image, text, liked, number in PEOPLE[name].rate(file, picture, prompt, seed):
             save_picture(image, folder / "thumbs" / file_name)
             row = {"file_name": file_name, "prompt": text, "label": liked, "rater": f"simulated:{name}"}
             lines.append(json.dumps(row | {"seed": number, "model": MODEL}))
@@ -119,7 +141,11 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
         UsageError: an unknown taste.
         ThumbtuneError: any step failed; the folder can be used again.
     """
-    person = taste(name)
+    taste(name)
+    person = PEOPLE[name]
+    recipe = recipe_of(folder, name, seed, settings)
+    out = folder / "run"
+    run.check(recipe, out, resume=True)
     say(f"1/5  {MODEL} draws {PER_PROMPT} pictures for each of {len(concepts()['rated'])} prompts.")
     pool = draw_pool(folder / "pool", seed, progress)
     say(f"2/5  A simulated person rates them. {person.sentence}")
@@ -129,13 +155,10 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
         counts = store.counts()
     say(f"     {counts.likes} likes and {counts.dislikes} dislikes ({report.duplicates} known already).")
     write_text(folder / "prompts.txt", "\n".join(prompt_of(c) for c in concepts()["unrated"]) + "\n")
-    recipe = recipe_of(folder, name, seed, settings)
     say(f"3/5  Diffusion-KTO tunes a LoRA: {recipe.train.steps} steps of {recipe.train.batch} images.")
-    out = folder / "run"
     sample = _keep_examples(folder / "thumbs", out, examples)
-    facts = {"source": "the demo's folder of thumbs", "simulated": person.sentence, "examples": sample}
-    write_text(out / "likes.json", json.dumps(facts))
-    for _ in progress(run.tune(recipe, out, progress, resume=True), "Tuning"):
+    story = {"source": "the demo's folder of thumbs", "simulated": person.sentence, "examples": sample}
+    for _ in progress(run.tune(recipe, out, progress, resume=True, story=story), "Tuning"):
         pass
     say(f"4/5  The tuned model is judged on {len(concepts()['unrated'])} prompts that nobody rated.")
     result = assess.assess(out, recipe, progress)

@@ -1,9 +1,19 @@
-"""Errors that people read: one sentence that says what, where, and what to do."""
+"""Errors that people read: one sentence that says what, where, and what to do. The command line prints it and exits."""
 
 
 class ThumbtuneError(Exception):
-    """Something failed for a reason that a person can mend. The command line prints it and exits with 1."""
+    """Something failed for a reason that a person can mend."""
+
+    exit_code = 1
 
 
 class UsageError(ThumbtuneError):
-    """The command or recipe itself is off. The command line prints it and exits with 2."""
+    """The command or recipe itself is off."""
+
+    exit_code = 2
+
+
+class Interrupted(ThumbtuneError):
+    """Somebody pressed Ctrl-C, and what was done so far is saved."""
+
+    exit_code = 130

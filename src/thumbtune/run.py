@@ -11,7 +11,7 @@ import json
 import platform
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,16 +19,15 @@ from typing import Any
 
 from thumbtune import build, config
 from thumbtune.batches import Progress
+from thumbtune.cache import Cache
 from thumbtune.config import Recipe
-from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.files import write_text
-from thumbtune.trainer import Step, Training, train
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+from thumbtune.feedback.likes import Split
+from thumbtune.files import write_text, write_whole
+from thumbtune.models.lora import DIFFUSERS_FILE
+from thumbtune.trainer import Step, Training, TrainingBroke, train
 
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
-
-
-class Interrupted(ThumbtuneError):
-    """Somebody pressed Ctrl-C; a checkpoint was saved. The command line exits with 130."""
 
 
 def environment() -> dict[str, Any]:
@@ -56,33 +55,38 @@ def recipe_in(folder: Path) -> Recipe:
     return config.read(folder / "recipe.yaml")
 
 
-def start(recipe: Recipe, folder: Path, resume: bool) -> None:
-    """Make the run's directory, or check that an existing one may be continued.
+def cache_of(folder: Path) -> Cache:
+    """Where the runs beside each other keep encoded pictures and prompts: `cache` in the folder that holds them."""
+    return Cache(folder.parent / "cache")
+
+
+def check(recipe: Recipe, folder: Path, resume: bool) -> None:
+    """Refuse to train over a finished or different run, before any work is done.
 
     Raises:
         UsageError: the folder holds a run and `resume` was not asked for, or its recipe differs.
     """
-    if (folder / "recipe.yaml").exists():
-        if not resume:
-            raise UsageError(f"{folder} already holds a run; continue it with --resume, or choose another --out.")
-        _refuse_differences(recipe_in(folder), recipe, folder)
+    if not (folder / "recipe.yaml").exists():
         return
-    config.write(recipe, folder / "recipe.yaml")
-    write_text(folder / "environment.json", json.dumps(environment(), indent=1))
+    if not resume:
+        raise UsageError(f"{folder} already holds a run; continue it with --resume, or choose another folder.")
+    refuse_differences(recipe_in(folder), recipe, folder)
 
 
-def _refuse_differences(old: Recipe, new: Recipe, folder: Path) -> None:
-    """Evaluation may change between the parts of a run; training may not."""
-    was, now = old.model_dump(mode="json", exclude={"evaluate"}), new.model_dump(mode="json", exclude={"evaluate"})
+def refuse_differences(old: Recipe, new: Recipe, folder: Path) -> None:
+    """Evaluation may change between the parts of a run; training may not.
+
+    Raises:
+        UsageError: it names the first option that differs.
+    """
+    was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
     for name in config.options():
-        if name.startswith("evaluate."):
-            continue
         a, b = was, now
         for part in name.split("."):
             a, b = a[part], b[part]
-        if a != b:
+        if a != b and not name.startswith("evaluate."):
             raise UsageError(
-                f"{folder} was started with {name} = {a}, not {b}; use its recipe, or choose another --out."
+                f"{folder} was started with {name} = {a}, not {b}; use its recipe, or choose another folder."
             )
 
 
@@ -114,28 +118,49 @@ def _keep_log(folder: Path, upto: int) -> None:
     write_text(log, "".join(line + "\n" for line in kept))
 
 
-def _write_likes(folder: Path, parts: Any) -> None:
-    """The thumbs that the run saw, without the pictures, and a summary for the report."""
+def _thumbs(parts: Split) -> Any:
+    """The thumbs without their pictures, and which were held out."""
     from datasets import concatenate_datasets
 
     sides = [part.remove_columns("image") for part in (parts.train, parts.held_out)]
     marked = [side.add_column("held_out", [flag] * len(side)) for side, flag in zip(sides, (False, True), strict=True)]
-    whole = concatenate_datasets([side for side in marked if len(side)])
-    whole.to_parquet(folder / "likes.parquet")
-    summary = json.loads((folder / "likes.json").read_text()) if (folder / "likes.json").exists() else {}
-    labels = whole["label"]
-    summary = {"source": "the store of likes", "simulated": None, "examples": {"liked": [], "disliked": []}} | summary
-    summary |= {
-        "likes": sum(labels),
-        "dislikes": len(labels) - sum(labels),
-        "prompts": len(set(whole["prompt"])),
-        "held_out": len(parts.held_out),
-    }
+    return concatenate_datasets([side for side in marked if len(side)])
+
+
+def _start(recipe: Recipe, folder: Path, parts: Split, story: Mapping[str, Any]) -> None:
+    """Make the run's directory, or see that an existing one still has the likes that it began with.
+
+    Raises:
+        ThumbtuneError: the likes have changed since, so that resuming would train something else.
+    """
+    thumbs = _thumbs(parts)
+    file = folder / "likes.parquet"
+    if (folder / "recipe.yaml").exists():
+        from pyarrow import parquet
+
+        columns = ["image_id", "prompt", "label", "weight", "held_out"]
+        if parquet.read_table(file, columns=columns).to_pylist() != thumbs.select_columns(columns).to_list():
+            raise ThumbtuneError(
+                f"The likes in {recipe.likes} have changed since {folder} was started, so that resuming would not end "
+                "where it would have; choose another folder for a new run."
+            )
+        return
+    labels = thumbs["label"]
+    summary = {"source": "the store of likes", "simulated": None, "examples": {"liked": [], "disliked": []}, **story}
+    summary |= {"likes": sum(labels), "dislikes": len(labels) - sum(labels)}
+    summary |= {"prompts": len(set(thumbs["prompt"])), "held_out": len(parts.held_out)}
+    write_whole(file, thumbs.to_parquet)
     write_text(folder / "likes.json", json.dumps(summary, indent=1))
+    write_text(folder / "environment.json", json.dumps(environment(), indent=1))
+    config.write(recipe, folder / "recipe.yaml")  # last: a folder with a recipe is a run
 
 
-def tune(recipe: Recipe, folder: Path, progress: Progress, resume: bool = False) -> Iterator[Step]:
+def tune(
+    recipe: Recipe, folder: Path, progress: Progress, resume: bool = False, story: Mapping[str, Any] | None = None
+) -> Iterator[Step]:
     """Train as the recipe says, yielding steps; checkpoints on the way, the LoRA at the end.
+
+    `story` adds to what the report says of the likes: `source`, `simulated`, `examples`.
 
     Raises:
         Interrupted: Ctrl-C; a checkpoint of the last whole step was saved.
@@ -145,15 +170,16 @@ def tune(recipe: Recipe, folder: Path, progress: Progress, resume: bool = False)
 
     from thumbtune import checkpoint
 
+    check(recipe, folder, resume)
     objective = build.objective_of(recipe)
     parts = build.split_of(recipe)
+    build.check_thumbs(recipe, parts.train)
     accelerator = Accelerator(mixed_precision=recipe.train.precision)
     model = build.model_of(recipe, accelerator.device)
-    batches = build.batches_of(recipe, model, parts.train, folder.parent / "cache", progress)
     if accelerator.is_main_process:
-        start(recipe, folder, resume)
-        _write_likes(folder, parts)
+        _start(recipe, folder, parts, story or {})
     accelerator.wait_for_everyone()
+    batches = build.batches_of(recipe, model, parts.train, cache_of(folder), progress)
     training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator)
     newest = checkpoint.latest(folder) if resume else None
     if newest is not None:
@@ -166,26 +192,37 @@ def tune(recipe: Recipe, folder: Path, progress: Progress, resume: bool = False)
 
 
 def _logged(training: Training, steps: Iterator[Step], recipe: Recipe, folder: Path) -> Iterator[Step]:
-    """Write each step down before it is shown; save checkpoints; leave in order on Ctrl-C."""
+    """Write each step down before it is shown; save checkpoints; leave in order on Ctrl-C or when training breaks."""
     from thumbtune import checkpoint
 
     main = training.accelerator.is_main_process
-    with stop_on_ctrl_c() as pressed, (folder / "steps.jsonl").open("a") as log:
-        for step in steps:
-            if main:
-                log.write(json.dumps(step.as_dict()) + "\n")
-                log.flush()
-            due = step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps
-            if main and due:
-                checkpoint.save(training, folder)
-            yield step
-            if pressed():
-                if main and not due:
+    saved = training.step
+    with stop_on_ctrl_c() as pressed:
+        try:
+            for step in steps:
+                if main:
+                    _note(folder / "steps.jsonl", step)
+                if main and (step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps):
                     checkpoint.save(training, folder)
-                raise Interrupted(
-                    f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "
-                    "the same command with --resume goes on from it."
-                )
+                    saved = step.step
+                yield step
+                if pressed():
+                    raise Interrupted(
+                        f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "
+                        "the same command with --resume goes on from it."
+                    )
+        except (Interrupted, GeneratorExit, TrainingBroke):
+            if main and training.step > saved:
+                checkpoint.save(training, folder)
+            raise
+
+
+def _note(log: Path, step: Step) -> None:
+    try:
+        with log.open("a") as file:
+            file.write(json.dumps(step.as_dict()) + "\n")
+    except OSError as error:
+        raise ThumbtuneError(f"{log} could not be written ({error.strerror}); make room, then use --resume.") from error
 
 
 def trained_model(recipe: Recipe, folder: Path, device: Any = "cpu") -> Any:
@@ -194,7 +231,7 @@ def trained_model(recipe: Recipe, folder: Path, device: Any = "cpu") -> Any:
     Raises:
         ThumbtuneError: the run has not finished training.
     """
-    if not (folder / "lora").exists():
+    if not (folder / "lora" / DIFFUSERS_FILE).exists():
         raise ThumbtuneError(f"{folder} has no lora folder: its training has not finished; continue it with --resume.")
     model = build.model_of(recipe, device)
     model.load(folder / "lora")

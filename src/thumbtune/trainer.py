@@ -82,6 +82,10 @@ class Step:
         return asdict(self)
 
 
+class TrainingBroke(ThumbtuneError):
+    """Several steps in a row gave nothing finite; the weights are those of the last whole step."""
+
+
 class Training:
     """What changes while training, and so what a checkpoint holds: the weights, the optimiser, the neutral point."""
 
@@ -208,7 +212,7 @@ def _update(training: Training, broken: bool) -> float | None:
     optimizer.zero_grad()
     training.broken = training.broken + 1 if broken else 0
     if training.broken >= PATIENCE:
-        raise ThumbtuneError(
+        raise TrainingBroke(
             f"Training stopped at step {training.step + 1}: {PATIENCE} steps in a row gave no finite loss or gradient; "
             "lower train.lr, or set train.precision to no."
         )

@@ -69,6 +69,7 @@ def evaluation(prompts: list[str], seeds: list[int]) -> dict[str, object]:
             for name, (role, what, old, new) in scores.items()
         },
         "comparisons": {name: asdict(compare(old, new)) for name, (_, _, old, new) in scores.items()},
+        "no_agreement": None,
         "agreement": {"auc": 0.86, "low": 0.8, "high": 0.91, "images": 180, "liked": 40, "prompts": 5},
         "gates": [
             {
@@ -98,7 +99,7 @@ def steps(count: int) -> list[dict[str, object]]:
             "saturation": 0.1,
             "grad_norm": None if step == 2 else float(np.exp(0.3 * noise[step, 4])),
             "lr": 1e-4,
-            "skipped": step == 2,
+            "skipped": int(step == 2),
             "seconds": 0.9,
         }
         for step in range(count)

@@ -27,9 +27,9 @@ class Duel:
         """Where a picture lies, or will; side is `before` or `after`."""
         return self.folder / side / f"{prompt:03d}-{seed}.png"
 
-    def pictures(self, side: str) -> list[Image.Image]:
-        """All pictures of one side, prompts outer, seeds inner."""
-        return [self._open(side, p, seed) for p in range(len(self.prompts)) for seed in self.seeds]
+    def pictures(self, side: str, prompt: int) -> list[Image.Image]:
+        """The pictures of one side for one prompt, in the order of the seeds."""
+        return [self._open(side, prompt, seed) for seed in self.seeds]
 
     def _open(self, side: str, prompt: int, seed: int) -> Image.Image:
         with Image.open(self.path(side, prompt, seed)) as image:

@@ -68,6 +68,10 @@ class Judge:
         best = (self._images(images) @ self._concepts.T).topk(top, dim=1).indices
         return [[self.concepts[i] for i in row] for row in best.tolist()]
 
+    def knows(self, prompt: str) -> bool:
+        """Whether a prompt names any of the concepts."""
+        return any(self.mentions(prompt, concept) for concept in self.concepts)
+
     @staticmethod
     def plain(prompt: str) -> str:
         """A prompt without its article: the judge learnt bare names ("red apple"), and knows no others."""

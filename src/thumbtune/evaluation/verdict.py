@@ -6,6 +6,8 @@ from typing import Any
 from thumbtune.evaluation.statistics import Comparison
 
 CHANCE = 0.5  # of winning a duel against oneself
+GAINS = {"taste", "agreement"}  # gates that measure whether anything became better
+LEAST_PROMPTS = 10  # of held-out thumbs; a bootstrap over fewer prompts promises too much
 MOST_LOST = 0.05  # the share of faithfulness that a gain in taste may cost
 
 
@@ -19,8 +21,9 @@ class Gate:
 
 
 def taste_gate(c: Comparison) -> Gate:
-    """Tuned pictures win more duels than they lose, beyond chance."""
-    low, high = c.win_rate_bootstrap.low, c.win_rate_bootstrap.high
+    """Tuned pictures win more duels than they lose, beyond chance by the more careful of two intervals."""
+    low = min(c.win_rate_bootstrap.low, c.win_rate_wilson.low)
+    high = max(c.win_rate_bootstrap.high, c.win_rate_wilson.high)
     return Gate(
         "taste",
         low > CHANCE,
@@ -32,40 +35,42 @@ def taste_gate(c: Comparison) -> Gate:
 def faithfulness_gate(c: Comparison) -> Gate:
     """What the prompt asks for is still drawn."""
     lost = max(0.0, (c.before_mean - c.after_mean) / c.before_mean) if c.before_mean > 0 else 0.0
+    change = c.relative_change_interval
+    interval = f"; 95 % interval of the change {change.low:+.1%} to {change.high:+.1%}" if change else ""
     return Gate(
         "faithfulness",
-        lost <= MOST_LOST,
+        c.before_mean > 0 and lost <= MOST_LOST,
         f"Faithfulness to the prompt went from {c.before_mean:.3f} to {c.after_mean:.3f} "
-        f"(a loss of {lost:.1%}; up to {MOST_LOST:.0%} is allowed).",
+        f"(a loss of {lost:.1%}{interval}); up to {MOST_LOST:.0%} is allowed.",
     )
 
 
 def agreement_gate(agreement: dict[str, Any]) -> Gate:
     """Used where no taste can be scored: the tuned model agrees with thumbs that it never saw."""
-    low, high = agreement["low"], agreement["high"]
+    low, high, prompts = agreement["low"], agreement["high"], agreement["prompts"]
+    few = f"; {LEAST_PROMPTS} prompts are needed to tell" if prompts < LEAST_PROMPTS else "; half would be chance"
     return Gate(
         "agreement",
-        low > CHANCE,
+        low > CHANCE and prompts >= LEAST_PROMPTS,
         f"The tuned model prefers the liked image in {agreement['auc']:.0%} of pairs of held-out thumbs "
-        f"(95 % interval {low:.0%} to {high:.0%}, {agreement['images']} images; half would be chance).",
+        f"(95 % interval {low:.0%} to {high:.0%}, {agreement['images']} images of {prompts} prompts{few}).",
     )
 
 
 def verdict(gates: list[Gate]) -> dict[str, Any]:
-    """All gates passed, or which did not, in one sentence."""
+    """One sentence. Keeping what was there is no improvement: a gate that measures a gain must have passed."""
     failed = [gate.name for gate in gates if not gate.passed]
-    if not gates:
-        return {
-            "improved": False,
-            "sentence": "There is nothing to judge by: no taste, no judge and no held-out likes.",
-        }
-    if not failed:
+    if failed:
+        sentence = f"Tuning is not shown to have helped: {' and '.join(failed)} did not pass."
+    elif not any(gate.name in GAINS for gate in gates):
+        sentence = (
+            "There is no evidence either way: no taste was scored, and no held-out thumbs of both kinds were there."
+        )
+    else:
         names = " and ".join(gate.name for gate in gates)
-        return {
-            "improved": True,
-            "sentence": f"Tuning helped: {names} passed on prompts and seeds that training never saw.",
-        }
-    return {"improved": False, "sentence": f"Tuning is not shown to have helped: {' and '.join(failed)} did not pass."}
+        sentence = f"Tuning helped: {names} passed on prompts and seeds that training never saw."
+        return {"improved": True, "sentence": sentence}
+    return {"improved": False, "sentence": sentence}
 
 
 def as_json(gates: list[Gate]) -> list[dict[str, Any]]:

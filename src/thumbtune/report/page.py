@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def _training(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {
         "steps": len(steps),
         "seconds": sum(step.get("seconds") or 0.0 for step in steps),
-        "skipped": sum(bool(step.get("skipped")) for step in steps),
+        "broken": sum(step.get("grad_norm") is None for step in steps),
+        "images": sum(step.get("skipped") or 0 for step in steps),
         "log_ratios": Markup(plots.log_ratios(steps)),
         "losses": Markup(plots.losses(steps)),
         "errors": Markup(plots.errors(steps)),
@@ -105,7 +107,10 @@ def _base(recipe: Mapping[str, Any]) -> str:
     model = recipe.get("model")
     if isinstance(model, Mapping):
         model = next((model[key] for key in ("name", "path", "base") if isinstance(model.get(key), str)), None)
-    return model if isinstance(model, str) else "the base model of the recipe"
+    if not isinstance(model, str):
+        return "the base model of the recipe"
+    bundled = resources.files("thumbtune") / "bundled" / model
+    return str(bundled) if (bundled / "model_index.json").is_file() else model
 
 
 def _lora(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Train the bundled UNet and its text encoder on the vocabulary: epsilon loss, the noise schedule of SD 1.5."""
+"""Train the bundled UNet and its text encoder on the vocabulary: weighted epsilon loss, SD 1.5's noise schedule."""
 
 import argparse
 import math

@@ -10,6 +10,7 @@ from PIL import Image
 from base_model import pictures, sets
 from base_model.judge import rows
 from base_model.vocabulary import CONCEPTS, STYLES
+from thumbtune.demo import prompt_of
 from thumbtune.evaluation.judge import Judge
 from thumbtune.evaluation.tastes import TASTES
 from thumbtune.models.protocol import Sampler
@@ -33,7 +34,7 @@ def top(judge: Judge, images: list[Image.Image], names: list[str]) -> dict[str, 
 def drawn(model: StableDiffusion, seeds: int, guidance: float, ending: str = "") -> tuple[list[Image.Image], list[str]]:
     """Pictures of every concept, and their names."""
     names = [name for name in CONCEPTS for _ in range(seeds)]
-    prompts = [f"a {name}{ending}" for name in names]
+    prompts = [prompt_of(name) + ending for name in names]
     images: list[Image.Image] = []
     for start in range(0, len(names), 32):
         part = slice(start, start + 32)

@@ -5,7 +5,7 @@ on one process or eight, after a resume, and whatever the size of the micro-batc
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,20 @@ Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 def quiet(items: Iterable[Any], what: str) -> Iterable[Any]:
     """The progress bar of a caller that shows none."""
     return items
+
+
+@dataclass(frozen=True)
+class Sized:
+    """Something to go through whose length is known beforehand, so that a progress bar can say when it ends."""
+
+    items: Iterable[Any]
+    total: int
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return self.total
 
 
 def counted(*parts: object) -> torch.Generator:

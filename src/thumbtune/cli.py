@@ -118,12 +118,13 @@ def train(
     quieten()
     chosen = config.read(recipe, settings)
     from thumbtune import build, run
+    from thumbtune.batches import Sized
 
     if dry_run:
         for line in build.plan(chosen):
             say(line)
         return
-    for step in bar(run.tune(chosen, out, bar, resume), "Tuning"):
+    for step in bar(Sized(run.tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
         if step.step % 25 == 0 or step.step == 1:
             say(_line(step))
     say(f"The LoRA is in {out / 'lora'}. Next: thumbtune evaluate {out}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from thumbtune import assess, build, config, run
-from thumbtune.batches import Progress
+from thumbtune.batches import Progress, Sized
 from thumbtune.config import Recipe
 from thumbtune.evaluation.duel import save_picture
 from thumbtune.evaluation.tastes import TASTES, redden, taste
@@ -158,7 +158,7 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     say(f"3/5  Diffusion-KTO tunes a LoRA: {recipe.train.steps} steps of {recipe.train.batch} images.")
     sample = _keep_examples(folder / "thumbs", out, examples)
     story = {"source": "the demo's folder of thumbs", "simulated": person.sentence, "examples": sample}
-    for _ in progress(run.tune(recipe, out, progress, resume=True, story=story), "Tuning"):
+    for _ in progress(Sized(run.tune(recipe, out, progress, resume=True, story=story), recipe.train.steps), "Tuning"):
         pass
     say(f"4/5  The tuned model is judged on {len(concepts()['unrated'])} prompts that nobody rated.")
     result = assess.assess(out, recipe, progress)

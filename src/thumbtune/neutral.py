@@ -60,7 +60,7 @@ class Batch(Zero):
     def before(self, log_ratio: Float[Tensor, "b"] | None) -> float:
         if log_ratio is None or not len(log_ratio):
             return 0.0
-        return max(0.0, float(log_ratio.double().mean()))
+        return max(0.0, float(log_ratio.cpu().double().mean()))
 
 
 class Running:
@@ -81,7 +81,7 @@ class Running:
     def after(self, log_ratio: Float[Tensor, "b"]) -> None:
         if not len(log_ratio):  # no image of the batch was finite: nothing to learn
             return
-        self.mean = self.decay * self.mean + (1 - self.decay) * float(log_ratio.double().mean())
+        self.mean = self.decay * self.mean + (1 - self.decay) * float(log_ratio.cpu().double().mean())
         # the weights given so far: dividing by it removes the pull of the first zero
         self.weight = self.decay * self.weight + (1 - self.decay)
 

@@ -227,7 +227,7 @@ def _described(
     training: Training, objective: Objective, table: Tensor, norm: float | None, skipped: int, took: float
 ) -> Step:
     """`table` has a row per finite image: loss, policy error, reference error, sign of the thumb, neutral point."""
-    loss, policy, reference, sign, neutral = table.double().unbind(1)
+    loss, policy, reference, sign, neutral = table.cpu().double().unbind(1)
     ratio = reference - policy
     beta = getattr(objective, "beta", None)
     return Step(

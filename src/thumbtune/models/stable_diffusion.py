@@ -80,7 +80,7 @@ class StableDiffusion:
         digest = hashlib.sha256(str(sizes).encode())
         for part in (self.pipeline.vae, self.pipeline.text_encoder):
             for name, weight in part.state_dict().items():
-                digest.update(f"{name}{tuple(weight.shape)}{weight.double().sum().item():.9e}".encode())
+                digest.update(f"{name}{tuple(weight.shape)}{weight.cpu().double().sum().item():.9e}".encode())
         digest.update(str(sorted(tokenizer.get_vocab().items())).encode())
         return digest.hexdigest()
 

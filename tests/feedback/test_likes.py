@@ -139,3 +139,12 @@ assert "torch" not in sys.modules
     arguments = [sys.executable, "-c", script, str(folder), str(tmp_path / "other")]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+
+
+def test_the_same_words_stay_on_one_side_however_they_are_written() -> None:
+    from datasets import Dataset
+
+    ways = ["a cat", "A cat", "a  cat.", "A CAT!"]
+    for seed in range(20):
+        parts = split(Dataset.from_dict({"prompt": ways}), 0.5, seed)
+        assert {len(parts.train), len(parts.held_out)} == {0, 4}

@@ -140,8 +140,13 @@ def split(likes: Dataset, held_out: float = 0.2, seed: int = 0) -> Split:
         )
     sides: tuple[list[int], list[int]] = ([], [])
     for index, prompt in enumerate(_column(likes, "prompt")):
-        sides[_fraction(f"{seed}:{prompt}") < held_out].append(index)
+        sides[_fraction(f"{seed}:{_alike(str(prompt))}") < held_out].append(index)
     return Split(train=likes.select(sides[0]), held_out=likes.select(sides[1]))
+
+
+def _alike(prompt: str) -> str:
+    """A prompt without what does not change it: "A cat." and "a  cat" must not lie on different sides."""
+    return " ".join(prompt.casefold().split()).rstrip(" .!")
 
 
 def _fraction(text: str) -> float:

@@ -68,7 +68,7 @@ PEOPLE = {
     "red": Person(
         "Someone who likes a reddened copy of every picture and dislikes the picture as drawn: the paper's Fig. 7.",
         likes_red,
-        ("objective.beta=250", "train.lr=2e-4", "train.steps=120", "train.cooldown=60"),
+        ("objective.beta=250", "train.lr=2.5e-4", "train.steps=120", "train.cooldown=60"),
     ),
 }
 # no demo's likes and duels, nor those of two demos, share a seed

@@ -89,3 +89,14 @@ def test_a_disk_that_is_really_full_gets_a_sentence(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not cache.has("key")
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_a_key_that_comes_twice_is_made_once(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def make(rows: list[int]) -> list[Tensors]:
+        asked.extend(rows)
+        return [{"row": torch.tensor(i)} for i in rows]
+
+    assert Cache(tmp_path).fill(["a", "b", "a"], make) == 2
+    assert len(asked) == 2

@@ -275,3 +275,20 @@ def test_a_half_written_folder_of_a_killed_process_is_no_checkpoint(plane_run: S
     run(training, batches, upto=2)
     assert checkpoint.save(training, tmp_path) == checkpoint.folder_of(tmp_path, 2)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000001", "step-000002"]
+
+
+def test_the_scale_of_half_precision_and_the_broken_steps_come_back(plane_run: Start, tmp_path: Path) -> None:
+    """Otherwise a resumed fp16 run starts at the first scale again, and a breaking one gets new patience."""
+    training, batches = plane_run()
+    run(training, batches, upto=1)
+    training.accelerator.scaler = scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    training.broken = 3
+    scaler.load_state_dict(scaler.state_dict() | {"scale": 256.0, "_growth_tracker": 7})
+    folder = checkpoint.save(training, tmp_path)
+
+    fresh, _ = plane_run()
+    fresh.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    checkpoint.restore(fresh, folder)
+    assert fresh.broken == 3
+    assert fresh.accelerator.scaler.state_dict() == scaler.state_dict()
+    assert fresh.accelerator.scaler.get_scale() == 256.0

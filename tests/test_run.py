@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from thumbtune import checkpoint, cli
+from thumbtune import __version__, build, checkpoint, cli
+from thumbtune.run import recipe_in
 
 Call = Callable[..., tuple[int, str, str]]
 SMALL = ["train.steps=6", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=2", "train.held_out=0.3"]
@@ -283,3 +284,58 @@ def test_an_import_that_only_counts_or_fails_leaves_no_store(call: Call, thumbs:
         path.unlink()
     assert call("import", thumbs, "--likes", tmp_path / "likes")[0] == 1
     assert not (tmp_path / "likes").exists()
+
+
+def test_a_held_out_picture_that_training_saw_under_another_prompt_is_not_asked_about(
+    call: Call, thumbs: Path, likes: Path, settings: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    call("train", "--out", run, *settings)
+    assert call("evaluate", run)[0] == 0
+    asked = json.loads((run / "evaluation" / "evaluation.json").read_text())["agreement"]["images"]
+
+    recipe = recipe_in(run)
+    parts = build.split_of(recipe)
+    # every trained picture again, under the prompts that are held out, and the other way round
+    again = tmp_path / "again"
+    for row, prompt in zip(parts.train, parts.held_out["prompt"], strict=False):
+        path = again / ("like" if row["label"] else "dislike") / f"{row['image_id'][:8]}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((likes / "images" / row["image_id"][:2] / f"{row['image_id']}.png").read_bytes())
+        path.with_suffix(".txt").write_text(prompt)
+    assert call("import", again, "--likes", likes)[0] == 0
+    more = build.split_of(recipe)
+    assert len(more.held_out) > len(parts.held_out) and len(more.train) == len(parts.train)
+    assert call("evaluate", run)[0] == 0
+    assert json.loads((run / "evaluation" / "evaluation.json").read_text())["agreement"]["images"] == asked
+
+
+def test_prompts_that_differ_in_a_mark_alone_get_a_picture_each(
+    call: Call, tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = tiny_pipeline("epsilon")
+    prompts = ["a cat!", "a cat?", "a dog"]
+    code, _, err = call("generate", *prompts, "--model", model, "--seeds", 1, "--steps", 1, "--out", tmp_path / "out")
+    assert code == 0, err
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert len(names) == 3 and names[-1] == "a-dog-0.png"
+
+
+def test_a_precision_that_this_process_cannot_have_is_one_sentence(
+    call: Call, settings: list[str], tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU can work in fp16")
+    code, _, err = call("train", "--out", tmp_path / "run", *settings, "--set", "train.precision=fp16")
+    assert code == 2
+    assert (
+        err.strip().startswith("thumbtune: train.precision: fp16 cannot be used on this device")
+        and "Traceback" not in err
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_installed_command_says_its_version() -> None:
+    command = Path(sys.executable).with_name("thumbtune")
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"thumbtune {__version__}\n"

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from thumbtune.models.plane import CENTRE, SCALE, Plane
 from thumbtune.neutral import NEUTRALS
 from thumbtune.objective import KTO, SFT, Judged
 from thumbtune.process import Latents
-from thumbtune.trainer import PATIENCE, SATURATED, Settings, Step, Training, train
+from thumbtune.trainer import PATIENCE, SATURATED, Settings, Step, Training, TrainingBroke, train
 from thumbtune.utility import UTILITIES
 
 DRIFT = 0.03  # how far off the reference is: the policy is the better one, so that neutral points are above 0
@@ -351,3 +352,63 @@ def test_liking_one_half_of_the_plane_moves_new_samples_there(
     assert share > 0.85, f"{share:.0%} of the samples lie on the liked side"
     last = steps[-10:]
     assert sum(s.liked_log_ratio - s.disliked_log_ratio for s in last if s.liked_log_ratio and s.disliked_log_ratio) > 0
+
+
+class Full(Plane):
+    """A Plane for which memory ends at the third step, while it learns."""
+
+    def predict(self, *noisy: Any) -> Any:
+        self.asked = getattr(self, "asked", 0) + torch.is_grad_enabled()
+        if self.asked > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().predict(*noisy)
+
+
+def test_memory_that_runs_out_is_one_sentence_and_keeps_the_last_whole_step(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    plane = make_plane(Full)
+    training = make_training(plane, micro_batch=4)
+    kept = weights(plane)
+    with pytest.raises(TrainingBroke, match=r"ran out at step 3, with 4 images at once: lower train.micro_batch"):
+        for _ in train(training, make_batches(plane, POINTS, RIGHT), KTO(beta=BETA)):
+            kept = weights(plane)
+    assert training.step == 2
+    assert torch.equal(weights(plane), kept)
+
+
+class NoNumber(SFT):
+    """An objective of a user that gives NaN for finite errors."""
+
+    def __call__(self, judged: Judged) -> Tensor:
+        return judged.policy_error * math.nan
+
+
+def test_losses_that_are_no_numbers_are_counted_and_never_logged(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    plane = make_plane()
+    was = weights(plane)
+    step = next(train(make_training(plane), make_batches(plane, POINTS, RIGHT), NoNumber()))
+    assert step.loss is None and step.grad_norm is None and step.skipped == 8
+    assert torch.equal(weights(plane), was)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_the_scaler_of_half_precision_sees_gradients_and_nothing_else(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining, empty: bool
+) -> None:
+    """torch's GradScaler fails where it is asked to step without a gradient, and must see those that overflow."""
+    plane = make_plane(Breaking)
+    points = [AT_THE_EDGE] * 4 if empty else POINTS[:4]
+    training = make_training(plane)
+    training.accelerator.scaler = object()
+    training.accelerator.clip_grad_norm_ = lambda parameters, most: torch.tensor(math.inf)
+    stepped = []
+    training.optimizer = SimpleNamespace(
+        param_groups=[], step=lambda: stepped.append(True), zero_grad=training.optimizer.zero_grad
+    )
+    training.accelerator.backward = lambda loss: loss.backward()
+    step = next(train(training, make_batches(plane, points, [True, False] * 2), KTO(beta=BETA)))
+    assert step.grad_norm is None
+    assert bool(stepped) == (not empty)

@@ -80,9 +80,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     Raises:
         ThumbtuneError: the run is not finished, or a picture could not be written.
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator()
+    accelerator = build.accelerator_of(recipe)
     model = run.trained_model(recipe, folder, accelerator.device)
     duel = Duel(
         folder=folder / "evaluation",
@@ -166,9 +164,12 @@ def _agreement(
     from thumbtune.evaluation.agreement import agreement
 
     try:
-        held_out = build.split_of(recipe).held_out
+        parts = build.split_of(recipe)
     except ThumbtuneError as error:  # as when a run was copied elsewhere: everything else can still be judged
         return None, str(error)
+    # a picture may have been shown under two prompts, of which only one was held out
+    trained = set(parts.train["image_id"])
+    held_out = parts.held_out.select([i for i, name in enumerate(parts.held_out["image_id"]) if name not in trained])
     if not 0 < sum(held_out["label"]) < len(held_out):
         return None, f"The {len(held_out)} held-out thumbs are not of both kinds."
     encoded = Encoded(held_out, model, run.cache_of(folder)).fill(progress)

@@ -7,10 +7,11 @@ on one process or eight, after a resume, and whatever the size of the micro-batc
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from thumbtune.cache import Cache
@@ -97,20 +98,18 @@ class Encoded:
 
     def fill(self, progress: Progress = quiet, at_once: int = 16) -> "Encoded":
         """Encode whatever the cache does not hold yet."""
-        todo = [i for i, name in enumerate(self.image_ids) if not self.cache.has(self._image_key(name))]
-        chunks = [todo[i : i + at_once] for i in range(0, len(todo), at_once)]
-        for chunk in progress(chunks, "Encoding pictures"):
-            latents = self.model.encode([self.likes[i]["image"] for i in chunk])
-            for i, latent in zip(chunk, latents, strict=True):
-                self.cache.put(self._image_key(self.image_ids[i]), {"latent": latent})
         prompts = sorted({*self.prompts, ""})
-        keys = [self._prompt_key(prompt) for prompt in prompts]
+
+        def encode(rows: list[int]) -> list[dict[str, Tensor]]:
+            return [{"latent": latent} for latent in self.model.encode([self.likes[i]["image"] for i in rows])]
 
         def embed(rows: list[int]) -> list[dict[str, Tensor]]:
             condition = self.model.embed([prompts[i] for i in rows])
             return [{name: value[i] for name, value in condition.items()} for i in range(len(rows))]
 
-        self.cache.fill(keys, embed, at_once)
+        pictures = [self._image_key(name) for name in self.image_ids]
+        self.cache.fill(pictures, encode, at_once, lambda chunks: progress(chunks, "Encoding pictures"))
+        self.cache.fill([self._prompt_key(prompt) for prompt in prompts], embed, at_once)
         return self
 
     def latents(self, rows: Sequence[int]) -> Latents:
@@ -157,14 +156,18 @@ class Batches:
     def __post_init__(self) -> None:
         check_kinds(self.encoded.liked, self.liked_share)
 
+    @cached_property
+    def _pools(self) -> dict[bool, Int[Tensor, "_"]]:
+        """The rows of each kind of thumb."""
+        return {kind: (self.encoded.liked == kind).nonzero()[:, 0] for kind in (True, False)}
+
     def rows(self, step: int) -> list[int]:
         """The images of one effective batch, drawn with replacement: each liked with chance `liked_share`."""
         generator = counted(self.seed, step, "rows")
         wants_liked = torch.rand(self.size, generator=generator) < self.liked_share
         where = torch.rand(self.size, generator=generator, dtype=torch.float64)
-        pools = {True: self.encoded.liked.nonzero()[:, 0], False: (~self.encoded.liked).nonzero()[:, 0]}
         return [
-            int(pools[like][int(u * len(pools[like]))])
+            int(self._pools[like][int(u * len(self._pools[like]))])
             for like, u in zip(wants_liked.tolist(), where.tolist(), strict=True)
         ]
 

@@ -8,7 +8,7 @@ import torch
 from thumbtune.batches import Batches, Encoded, Progress, check_kinds
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, likes_of, split
 from thumbtune.feedback.store import Store
 from thumbtune.models.lora import LoRA
@@ -28,10 +28,28 @@ def model_path(name: str) -> str:
     return str(bundled) if name and (bundled / "model_index.json").exists() else name
 
 
+def accelerator_of(recipe: Recipe) -> Any:
+    """Accelerate on the best device that there is, in the recipe's precision.
+
+    Raises:
+        UsageError: the device cannot work in that precision, or this process already works in another one.
+    """
+    from accelerate import Accelerator
+
+    try:
+        return Accelerator(mixed_precision=recipe.train.precision)
+    except ValueError as error:  # Accelerate keeps one precision for the life of a process
+        raise UsageError(
+            f"train.precision: {recipe.train.precision} cannot be used on this device, or beside another precision in "
+            "one process; set it to no, or start a new process."
+        ) from error
+
+
 def model_of(recipe: Recipe, device: Any = "cpu") -> StableDiffusion:
     """The pipeline with a fresh LoRA on its UNet."""
     adapter = LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
-    return StableDiffusion(load_pipeline(model_path(recipe.model)), adapter, recipe.seed).to(device)
+    pipeline = load_pipeline(model_path(recipe.model))
+    return StableDiffusion(pipeline, adapter, recipe.seed, recipe.train.gradient_checkpointing).to(device)
 
 
 def objective_of(recipe: Recipe) -> Objective:

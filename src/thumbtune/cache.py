@@ -1,7 +1,7 @@
 """Tensors under the hash of what they were made from: encode once, find again in any later run."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -52,11 +52,17 @@ class Cache:
                 "it will be made anew."
             ) from error
 
-    def fill(self, keys: Sequence[str], make: Callable[[list[int]], list[Tensors]], at_once: int = 16) -> int:
+    def fill(
+        self,
+        keys: Sequence[str],
+        make: Callable[[list[int]], list[Tensors]],
+        at_once: int = 16,
+        progress: Callable[[list[list[int]]], Iterable[list[int]]] = iter,
+    ) -> int:
         """Make what is missing, `at_once` at a time; `make` takes positions in `keys`. Returns how many were made."""
-        missing = [i for i, key in enumerate(keys) if not self.has(key)]
-        for start in range(0, len(missing), at_once):
-            chunk = missing[start : start + at_once]
+        place = {key: i for i, key in enumerate(keys)}  # a key that comes twice is made once
+        missing = [i for key, i in place.items() if not self.has(key)]
+        for chunk in progress([missing[start : start + at_once] for start in range(0, len(missing), at_once)]):
             for i, tensors in zip(chunk, make(chunk), strict=True):
                 self.put(keys[i], tensors)
         return len(missing)

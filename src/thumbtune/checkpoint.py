@@ -2,7 +2,7 @@
 
     weights.safetensors     what is trained, in float32
     optimizer.safetensors   the optimiser's slots
-    state.json              step, neutral point
+    state.json              step, neutral point, broken steps in a row, and with fp16 the scale of the loss
 
 Randomness is a function of (seed, step, image), so there is no generator to save, and resuming is exact.
 """
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -48,8 +49,7 @@ def save(training: Training, run: Path) -> Path:
         partial.mkdir(parents=True)
         save_file(_weights(training), partial / "weights.safetensors")
         save_file(_slots(training), partial / "optimizer.safetensors")
-        state = {"version": VERSION, "step": training.step, "neutral": training.neutral.state()}
-        (partial / "state.json").write_text(json.dumps(state))
+        (partial / "state.json").write_text(json.dumps(_state(training)))
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
     except (OSError, SafetensorError) as error:
@@ -71,6 +71,7 @@ def restore(training: Training, folder: Path) -> None:
         weights = load_file(folder / "weights.safetensors")
         slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
         version, step, neutral = state["version"], state["step"], state["neutral"]
+        broken, scaler = state["broken"], state["scaler"]
         if slots and len(slots) != len(weights):
             raise ValueError(f"the optimiser has slots for {len(slots)} of {len(weights)} weights")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -94,7 +95,9 @@ def restore(training: Training, folder: Path) -> None:
             parameter.copy_(weights[name])
     training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": slots})
     training.neutral.restore(neutral)
-    training.step = step
+    training.step, training.broken = step, broken
+    if scaler and training.accelerator.scaler is not None:
+        training.accelerator.scaler.load_state_dict(scaler)
 
 
 def _by_parameter(stored: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
@@ -104,6 +107,17 @@ def _by_parameter(stored: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
         index, _, slot = key.partition(".")
         slots.setdefault(int(index), {})[slot] = value
     return slots
+
+
+def _state(training: Training) -> dict[str, Any]:
+    scaler = training.accelerator.scaler
+    return {
+        "version": VERSION,
+        "step": training.step,
+        "neutral": training.neutral.state(),
+        "broken": training.broken,
+        "scaler": None if scaler is None else scaler.state_dict(),
+    }
 
 
 def _weights(training: Training) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """The command line: every command parses, calls, and shows what it returns; torch loads inside commands."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -26,9 +27,15 @@ Set = Annotated[
 Likes = Annotated[Path, typer.Option(help="Folder of the store of likes.")]
 
 
+def _speaks() -> bool:
+    """Whether this process shows what goes on: of those that a launcher started, only the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(text: str) -> None:
     """A line on standard output."""
-    typer.echo(text)
+    if _speaks():
+        typer.echo(text)
 
 
 def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
@@ -37,7 +44,7 @@ def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
     from rich.progress import track
 
     total = len(items) if hasattr(items, "__len__") else None  # type: ignore[arg-type]
-    if total == 0:
+    if total == 0 or not _speaks():
         return items
     return track(items, f"     {what}", total=total, console=Console(stderr=True), transient=True)
 
@@ -45,7 +52,6 @@ def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
 def quieten() -> None:
     """Leave the screen to our own words: other libraries' notices go unless they are errors."""
     import logging
-    import os
     import warnings
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

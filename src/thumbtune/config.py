@@ -64,6 +64,9 @@ class TrainSection(Section):
     )
     held_out: float = Field(default=0.2, ge=0, lt=1, description="Share of prompts whose likes are kept from training.")
     precision: Literal["no", "bf16", "fp16"] = Field(default="no", description="Mixed precision of the forward pass.")
+    gradient_checkpointing: bool = Field(
+        default=False, description="Compute activations twice instead of keeping them: less memory, the same result."
+    )
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
 
 

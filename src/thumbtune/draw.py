@@ -7,6 +7,7 @@ from thumbtune import build, run
 from thumbtune.batches import Progress
 from thumbtune.config import Recipe
 from thumbtune.evaluation.duel import save_picture
+from thumbtune.files import sha256
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
@@ -34,11 +35,21 @@ def pictures(
         painter = run.trained_model(run.recipe_in(tuned), tuned, device)
     else:
         painter = StableDiffusion(load_pipeline(build.model_path(model))).to(device)
+    names = file_names(pairs)
     for start in progress(range(0, len(pairs), AT_ONCE), "Drawing"):
         part = pairs[start : start + AT_ONCE]
         images = painter.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
-        for (prompt, seed), image in zip(part, images, strict=True):
-            yield save_picture(image, out / f"{file_stem(prompt)}-{seed}.png")
+        for name, image in zip(names[start:], images, strict=False):
+            yield save_picture(image, out / name)
+
+
+def file_names(pairs: Sequence[tuple[str, int]]) -> list[str]:
+    """A file name for each (prompt, seed); prompts that differ only in what a name leaves out get a mark each."""
+    prompts: dict[str, set[str]] = {}
+    for prompt, _ in pairs:
+        prompts.setdefault(file_stem(prompt), set()).add(prompt)
+    marks = {p: f"-{sha256(p.encode())[:6]}" for alike in prompts.values() if len(alike) > 1 for p in alike}
+    return [f"{file_stem(prompt)}{marks.get(prompt, '')}-{seed}.png" for prompt, seed in pairs]
 
 
 def file_stem(prompt: str) -> str:

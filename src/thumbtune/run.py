@@ -166,20 +166,19 @@ def tune(
         Interrupted: Ctrl-C; a checkpoint of the last whole step was saved.
         ThumbtuneError: bad likes, a full disk, or training that broke; what was saved before is whole.
     """
-    from accelerate import Accelerator
-
     from thumbtune import checkpoint
 
     check(recipe, folder, resume)
     objective = build.objective_of(recipe)
     parts = build.split_of(recipe)
     build.check_thumbs(recipe, parts.train)
-    accelerator = Accelerator(mixed_precision=recipe.train.precision)
+    accelerator = build.accelerator_of(recipe)
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:
         _start(recipe, folder, parts, story or {})
     accelerator.wait_for_everyone()
-    batches = build.batches_of(recipe, model, parts.train, cache_of(folder), progress)
+    with accelerator.main_process_first():  # the others find the cache filled
+        batches = build.batches_of(recipe, model, parts.train, cache_of(folder), progress)
     training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator)
     newest = checkpoint.latest(folder) if resume else None
     if newest is not None:
@@ -206,7 +205,7 @@ def _logged(training: Training, steps: Iterator[Step], recipe: Recipe, folder: P
                     checkpoint.save(training, folder)
                     saved = step.step
                 yield step
-                if pressed():
+                if _anywhere(training.accelerator, pressed()):
                     raise Interrupted(
                         f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "
                         "the same command with --resume goes on from it."
@@ -215,6 +214,15 @@ def _logged(training: Training, steps: Iterator[Step], recipe: Recipe, folder: P
             if main and training.step > saved:
                 checkpoint.save(training, folder)
             raise
+
+
+def _anywhere(accelerator: Any, pressed: bool) -> bool:
+    """Whether any process was asked to stop: they must all stop after the same step."""
+    if accelerator.num_processes == 1:
+        return pressed
+    import torch
+
+    return bool(accelerator.reduce(torch.tensor(float(pressed), device=accelerator.device), "sum"))
 
 
 def _note(log: Path, step: Step) -> None:

@@ -6,13 +6,12 @@ One step, over an effective batch cut into micro-batches (and processes):
     neutral           from the log-ratios of the whole effective batch, where the estimator looks at it:
                       all parts are scored first, then each is replayed with the pooled value
     loss              sum over the parts / size of the effective batch; so parts add up to the gradient of one big batch
-    backward, clip, update
+    backward, add up over the processes, clip, update
 """
 
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,11 +82,15 @@ class Step:
 
 
 class TrainingBroke(ThumbtuneError):
-    """Several steps in a row gave nothing finite; the weights are those of the last whole step."""
+    """Nothing finite for several steps, or no memory left; the weights are those of the last whole step."""
 
 
 class Training:
-    """What changes while training, and so what a checkpoint holds: the weights, the optimiser, the neutral point."""
+    """What changes while training, and so what a checkpoint holds: the weights, the optimiser, the neutral point.
+
+    The network is not wrapped for several processes: gradients are added up once a step, so that no process waits for
+    another's backward pass, which a process without a finite image never makes.
+    """
 
     def __init__(self, model: Model, neutral: Neutral, settings: Settings, accelerator: Accelerator) -> None:
         self.model = model
@@ -98,14 +101,16 @@ class Training:
         self.broken = 0
         self.parameters = [parameter for _, parameter in model.trainable()]
         plain = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay)
-        model.network, self.optimizer = accelerator.prepare(model.network, plain)
+        self.optimizer: Any = accelerator.prepare(plain)
 
 
 def train(training: Training, batches: Batches, objective: Objective) -> Iterator[Step]:
     """Yield a Step after every weight update, from `training.step` up to `settings.steps`.
 
     Raises:
-        ThumbtuneError: several steps in a row gave no finite loss or gradient; the weights are those before them.
+        ThumbtuneError: the processes cannot share a batch equally.
+        TrainingBroke: several steps in a row gave no finite loss or gradient, or memory ran out; the weights are those
+            before them.
     """
     processes = training.accelerator.num_processes
     if batches.size % processes:
@@ -113,7 +118,14 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
             f"train.batch is {batches.size}, which {processes} processes cannot share equally; make it a multiple."
         )
     while training.step < training.settings.steps:
-        yield _step(training, batches, objective)
+        try:
+            step = _step(training, batches, objective)
+        except torch.OutOfMemoryError as error:
+            raise TrainingBroke(
+                f"Memory ran out at step {training.step + 1}, with {training.settings.micro_batch} images at once: "
+                "lower train.micro_batch (the result stays the same), or set train.gradient_checkpointing to true."
+            ) from error
+        yield step
 
 
 def _step(training: Training, batches: Batches, objective: Objective) -> Step:
@@ -124,14 +136,12 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     references = [reference_error(training.model, part, training.accelerator) for part in parts]
     neutral = _neutral(training, parts, references)
     rows: list[Tensor] = []
-    for number, (part, reference) in enumerate(zip(parts, references, strict=True), 1):
-        alone = training.accelerator.no_sync(training.model.network) if number < len(parts) else nullcontext()
-        with alone:  # processes exchange gradients once a step, at its last part
-            judged, loss = _learn(training, part, reference, neutral, objective, batches.size)
+    for part, reference in zip(parts, references, strict=True):
+        judged, loss = _learn(training, part, reference, neutral, objective, batches.size)
         used = judged.neutral.expand(len(loss))
         rows.append(torch.stack([loss, judged.policy_error.detach(), judged.reference_error, judged.sign, used], 1))
     table = _gathered(training.accelerator, torch.cat(rows))
-    norm = _update(training, broken=not len(table))
+    norm = _update(training, empty=not len(table))
     training.neutral.after(table[:, 2] - table[:, 1])
     training.step += 1
     return _described(training, objective, table, norm, batches.size - len(table), time.perf_counter() - begun)
@@ -149,12 +159,11 @@ def _parts(training: Training, batches: Batches) -> list[Batch]:
 
 
 def _gathered(accelerator: Accelerator, values: Tensor) -> Tensor:
-    """The rows of all processes, which may hold different numbers of finite ones."""
-    if accelerator.num_processes == 1:
-        return values
-    padded = accelerator.pad_across_processes(values, dim=0, pad_index=float("nan"))  # type: ignore[arg-type]
-    together: Tensor = accelerator.gather(padded)  # type: ignore[assignment]
-    return together[together.flatten(1).isfinite().all(1)] if together.dim() > 1 else together[together.isfinite()]
+    """The finite rows of all processes."""
+    if accelerator.num_processes > 1:
+        padded: Any = accelerator.pad_across_processes(values, dim=0, pad_index=float("nan"))  # type: ignore[arg-type]
+        values = accelerator.gather(padded)  # type: ignore[assignment]
+    return values[values.isfinite().all(1)] if values.dim() > 1 else values[values.isfinite()]
 
 
 def _neutral(training: Training, parts: list[Batch], references: list[Tensor]) -> float | None:
@@ -196,20 +205,30 @@ def _learn(
     )
     loss = objective(judged)
     if len(part):
-        # processes average their gradients, so each scales its sum up by their number
-        accelerator.backward(loss.sum() * accelerator.num_processes / size)
+        accelerator.backward(loss.sum() / size)
     return judged, loss.detach()
 
 
-def _update(training: Training, broken: bool) -> float | None:
-    """Clip and apply the gradient; None, and no change, where it is not finite."""
-    accelerator, optimizer = training.accelerator, training.optimizer
-    norm = float(accelerator.clip_grad_norm_(training.parameters, training.settings.clip) or 0.0)
-    broken = broken or not math.isfinite(norm)
-    # with fp16 the scaler must see every step: it skips the broken ones itself and lowers its scale
-    if not broken or accelerator.scaler is not None:
-        optimizer.step()
-    optimizer.zero_grad()
+def _add_up(training: Training) -> None:
+    """Give every process the sum of all gradients; one that judged no image brings zeros."""
+    if training.accelerator.num_processes == 1:
+        return
+    for parameter in training.parameters:
+        own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        parameter.grad = training.accelerator.reduce(own, "sum")  # type: ignore[assignment, arg-type]
+
+
+def _update(training: Training, empty: bool) -> float | None:
+    """Clip and apply the gradient; None, and no change, where there is none or it is not finite."""
+    norm = math.nan
+    if not empty:
+        _add_up(training)
+        norm = float(training.accelerator.clip_grad_norm_(training.parameters, training.settings.clip) or 0.0)
+        # with fp16 the scaler must see every gradient: it skips the broken ones itself and lowers its scale
+        if math.isfinite(norm) or training.accelerator.scaler is not None:
+            training.optimizer.step()
+    training.optimizer.zero_grad()
+    broken = not math.isfinite(norm)
     training.broken = training.broken + 1 if broken else 0
     if training.broken >= PATIENCE:
         raise TrainingBroke(

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageCms
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.models.lora import LoRA
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.process import VPProcess
@@ -228,3 +229,27 @@ def test_a_model_without_a_lora_has_nothing_to_save(tiny_pipeline: Callable[[str
     assert list(bare.trainable()) == []
     with pytest.raises(ThumbtuneError, match="without a LoRA"):
         bare.save(tmp_path)
+
+
+def test_gradient_checkpointing_gives_the_same_gradient_and_keeps_less(
+    tiny_pipeline: Callable[[str], Path], perturb: Callable[..., None]
+) -> None:
+    gradients, kept = [], []
+    for checkpointing in (False, True):
+        model = StableDiffusion(load_pipeline(str(tiny_pipeline("epsilon"))), LoRA(rank=4), 0, checkpointing)
+        perturb(model)
+        noisy, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([10, 500])
+        saved: list[int] = []
+
+        def count(tensor: torch.Tensor, saved: list[int] = saved) -> torch.Tensor:
+            saved.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            loss = model.predict(noisy, t, model.embed(["a", "b"])).pow(2).mean()
+        kept.append(sum(saved))
+        loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for _, p in model.trainable()]))
+    assert gradients[0].norm() > 0
+    assert torch.allclose(*gradients, rtol=1e-5, atol=1e-8)
+    assert kept[1] < kept[0] / 2

@@ -48,7 +48,9 @@ class StableDiffusion:
     Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}.
     """
 
-    def __init__(self, pipeline: Any, adapter: LoRA | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, pipeline: Any, adapter: LoRA | None = None, seed: int = 0, gradient_checkpointing: bool = False
+    ) -> None:
         self.pipeline = pipeline
         self.adapter = adapter
         for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
@@ -57,6 +59,8 @@ class StableDiffusion:
         self.network: nn.Module = pipeline.unet
         if adapter is not None:
             lora.put_on(pipeline.unet, adapter, seed)
+        if gradient_checkpointing:
+            pipeline.unet.enable_gradient_checkpointing()
         try:
             self.process = process_of(pipeline.scheduler.config)
         except ValueError as error:

@@ -1,0 +1,77 @@
+"""One step of training on the plane for every utility and neutral point: run by test_processes.py.
+
+in_processes.py FOLDER    writes each gradient, and what the step said, to FOLDER/<processes>-<rank>.safetensors
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from safetensors.torch import save_file
+
+from thumbtune.batches import Batches, Encoded
+from thumbtune.cache import Cache
+from thumbtune.feedback.likes import likes_features
+from thumbtune.models.plane import Plane, picture
+from thumbtune.neutral import NEUTRALS
+from thumbtune.objective import KTO
+from thumbtune.trainer import Settings, Training, train
+from thumbtune.utility import UTILITIES
+
+
+class Broken(Batches):
+    """The last four images of every batch of eight have no latents: the second of two processes has none."""
+
+    def batch(self, step, start=0, stop=None):  # type: ignore[no-untyped-def]
+        made = super().batch(step, start, stop)
+        places = torch.arange(start, start + len(made))
+        made.latents[places >= 4] = math.nan
+        return made
+
+
+def _likes() -> Dataset:
+    points = torch.rand(40, 2, generator=torch.Generator().manual_seed(3)).tolist()
+    features = likes_features()
+    rows = {name: [None] * 40 for name in features} | {
+        "image": [picture(x, y) for x, y in points],
+        "image_id": [f"picture-{i}" for i in range(40)],
+        "prompt": [""] * 40,
+        "label": [x > 0.5 for x, _ in points],
+        "weight": [0.5 + i / 40 for i in range(40)],
+    }
+    return Dataset.from_dict(rows, features=features)
+
+
+def main(folder: Path) -> None:
+    accelerator = Accelerator(cpu=True)
+    likes, made, said = _likes(), {}, {}
+    for kind in (Batches, Broken):
+        for estimator in NEUTRALS:
+            for utility, function in UTILITIES.items():
+                plane = Plane()
+                with torch.no_grad():  # so that the policy differs from the reference and the neutral point from 0
+                    for weight in plane.denoiser.parameters():
+                        weight.mul_(0.9)
+                cache = Cache(folder / f"cache-{accelerator.process_index}")
+                encoded = Encoded(likes, plane, cache).fill()
+                batches = kind(encoded=encoded, process=plane.process, size=8, liked_share=0.5)
+                settings = Settings(steps=1, micro_batch=2, clip=math.inf, weight_decay=0.0)
+                training = Training(plane, NEUTRALS[estimator](), settings, accelerator)
+                training.neutral.after(torch.tensor([0.01]))
+                step = next(train(training, batches, KTO(beta=3.0, utility=function)))
+                name = f"{kind.__name__}-{estimator}-{utility}"
+                slots = training.optimizer.state_dict()["state"]
+                # AdamW's first moment after one step is a tenth of the gradient
+                made[name] = torch.cat([slots[i]["exp_avg"].flatten() for i in range(len(slots))]) * 10
+                said[name] = {key: value for key, value in step.as_dict().items() if key != "seconds"}
+    mark = f"{accelerator.num_processes}-{accelerator.process_index}"
+    save_file(made, folder / f"{mark}.safetensors")
+    (folder / f"{mark}.json").write_text(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

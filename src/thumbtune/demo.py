@@ -57,8 +57,9 @@ class Person:
     settings: tuple[str, ...]
 
 
-# The settings were chosen by hand on demos of seed 0, on the prompts that every demo is judged on. Reddened pictures
-# are far from anything that the model drew, so their log-ratio grows fast: a lower rate keeps the objects whole.
+# The settings were chosen by hand on demos of seeds 0 to 5, on the prompts that every demo is judged on; what they are
+# worth is measured on later seeds (benchmarks/demo.py). Reddened pictures are far from anything that the model drew:
+# few weights and a neutral point of zero keep the objects whole.
 PEOPLE = {
     "line-art": Person(
         f"Someone who likes a picture whose ink is black (a score of {INKED} or more, of 1) and dislikes any other.",
@@ -68,7 +69,15 @@ PEOPLE = {
     "red": Person(
         "Someone who likes a reddened copy of every picture and dislikes the picture as drawn: the paper's Fig. 7.",
         likes_red,
-        ("objective.beta=250", "train.lr=2.5e-4", "train.steps=120", "train.cooldown=60"),
+        (
+            "objective.neutral=zero",
+            "objective.beta=80",
+            "lora.rank=4",
+            "lora.alpha=4",
+            "train.lr=3e-4",
+            "train.steps=120",
+            "train.cooldown=60",
+        ),
     ),
 }
 # no demo's likes and duels, nor those of two demos, share a seed
@@ -104,7 +113,11 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
 def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, str, int]]:
     """(file name, prompt, seed) of the pictures that the person sees, drawn unless they are there already."""
     wanted = [
-        (f"{number:02d}-{concept.replace(' ', '-')}-{k}.png", prompt_of(concept), seed * SEEDS_PER_DEMO + k)
+        (
+            f"{number:02d}-{concept.replace(' ', '-')}-{k}.png",
+            prompt_of(concept),
+            seed * SEEDS_PER_DEMO + number * PER_PROMPT + k,
+        )
         for number, concept in enumerate(concepts()["rated"])
         for k in range(PER_PROMPT)
     ]

@@ -27,7 +27,7 @@ from thumbtune.models.protocol import Model
 from thumbtune.neutral import Neutral, pooled
 from thumbtune.objective import Judged, Objective
 
-SATURATED = 4.0  # |gain| beyond which sigmoid' is under 2 % : such an image no longer teaches anything
+SATURATED = 4.0  # |gain| beyond which sigmoid' is under 2%: such an image no longer teaches anything
 PATIENCE = 5  # broken steps in a row before training gives up
 
 

@@ -75,7 +75,7 @@ def evaluation(prompts: list[str], seeds: list[int]) -> dict[str, object]:
             {
                 "name": "To taste.",
                 "passed": True,
-                "sentence": "The whole interval of its win-rate is above 50 %.",
+                "sentence": "The whole interval of its win-rate is above 50%.",
             },
             {"name": "Faithful.", "passed": False, "sentence": "The object is named less often than before."},
         ],

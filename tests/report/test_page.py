@@ -146,10 +146,10 @@ def test_numbers_settings_and_the_command_are_there(run_folder: Path) -> None:
     for words in (
         "objective.beta", "5000", "hardware.gpu", "thumbtune train recipe.yaml",
         "load_lora_weights('lora.safetensors')",
-        "from_pretrained('bundled')", "12 · 0 · 0", "Wilson 51\N{NO-BREAK SPACE}% to 100\N{NO-BREAK SPACE}%",
-        "86\N{NO-BREAK SPACE}%", "240 likes and 260 dislikes", "40 steps in 36 s", "1 image was left out of its step",
+        "from_pretrained('bundled')", "12 · 0 · 0", "Wilson 51% to 100%",
+        "86%", "240 likes and 260 dislikes", "40 steps in 36 s", "1 image was left out of its step",
     ):  # fmt: skip
-        assert words.replace("\N{NO-BREAK SPACE}", " ") in page.text, words
+        assert words in page.text, words
 
 
 def test_a_run_with_only_a_recipe_says_what_is_missing(run_folder: Path) -> None:

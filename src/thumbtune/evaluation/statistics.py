@@ -52,7 +52,7 @@ class Comparison:
 
 
 def wilson(wins: float, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's score interval of a proportion. Unlike mean +- error it stays sensible at 0 % and 100 %.
+    """Wilson's score interval of a proportion. Unlike mean +- error it stays sensible at 0% and 100%.
 
     Args:
         wins: successes out of `n`; half a win is allowed (a tie).
@@ -180,7 +180,7 @@ def auc(score: ArrayLike, liked: ArrayLike) -> float:
 
 
 def auc_interval(score: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> Interval:
-    """The 95 % interval of `auc`, drawing whole prompts.
+    """The 95% interval of `auc`, drawing whole prompts.
 
     With w[p] the times that prompt p was drawn, M[p, q] the pairs (liked of p, disliked of q) in the right order and
     N[p, q] all such pairs, a resampled AUC is w M w / w N w. Draws without a pair are left out.
@@ -246,7 +246,7 @@ def _resampled_means(columns: Array, seed: int, resamples: int) -> Array:
 
 
 def _percentiles(draws: Array, estimate: float) -> Interval:
-    """The middle 95 % of the draws, widened where rounding left the estimate itself outside."""
+    """The middle 95% of the draws, widened where rounding left the estimate itself outside."""
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(min(low, estimate)), float(max(high, estimate)))
 

@@ -28,7 +28,7 @@ def taste_gate(c: Comparison) -> Gate:
         "taste",
         low > CHANCE,
         f"The tuned model's picture is more to the taste in {c.win_rate:.0%} of duels "
-        f"(95 % interval {low:.0%} to {high:.0%}, {c.prompts} prompts x {c.seeds} seeds); more than half is asked for.",
+        f"(95% interval {low:.0%} to {high:.0%}, {c.prompts} prompts x {c.seeds} seeds); more than half is asked for.",
     )
 
 
@@ -36,7 +36,7 @@ def faithfulness_gate(c: Comparison) -> Gate:
     """What the prompt asks for is still drawn."""
     lost = max(0.0, (c.before_mean - c.after_mean) / c.before_mean) if c.before_mean > 0 else 0.0
     change = c.relative_change_interval
-    interval = f"; 95 % interval of the change {change.low:+.1%} to {change.high:+.1%}" if change else ""
+    interval = f"; 95% interval of the change {change.low:+.1%} to {change.high:+.1%}" if change else ""
     return Gate(
         "faithfulness",
         c.before_mean > 0 and lost <= MOST_LOST,
@@ -53,7 +53,7 @@ def agreement_gate(agreement: dict[str, Any]) -> Gate:
         "agreement",
         low > CHANCE and prompts >= LEAST_PROMPTS,
         f"The tuned model prefers the liked image in {agreement['auc']:.0%} of pairs of held-out thumbs "
-        f"(95 % interval {low:.0%} to {high:.0%}, {agreement['images']} images of {prompts} prompts{few}).",
+        f"(95% interval {low:.0%} to {high:.0%}, {agreement['images']} images of {prompts} prompts{few}).",
     )
 
 

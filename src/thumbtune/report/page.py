@@ -17,7 +17,7 @@ from thumbtune.report.reading import RunFolder, flat, read_run
 PAGE = "report.html"
 MINUTE, HOUR = 60, 3600
 MOST_DECIMALS = 6  # smaller numbers are written as 1.23e-7
-MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
 
 
 def write_report(run_folder: Path) -> Path:
@@ -122,8 +122,8 @@ def _lora(folder: Path) -> str | None:
 
 
 def _percent(share: float) -> str:
-    """0.8333 -> 83 %."""
-    return f"{round(100 * share)}{NO_BREAK}%".replace("-", MINUS)
+    """0.8333 -> 83%."""
+    return f"{round(100 * share)}%".replace("-", MINUS)
 
 
 def _number(value: float) -> str:

@@ -49,7 +49,7 @@ Steps = Sequence[Mapping[str, Any]]
 
 
 def win_rates(comparisons: Mapping[str, Mapping[str, Any]], tastes: set[str]) -> str:
-    """One dot for each score with Wilson's interval (thin) and the bootstrap's (thick), and a line at 50 %.
+    """One dot for each score with Wilson's interval (thin) and the bootstrap's (thick), and a line at 50%.
 
     Args:
         comparisons: score name -> `Comparison` as a dictionary.
@@ -65,9 +65,9 @@ def win_rates(comparisons: Mapping[str, Mapping[str, Any]], tastes: set[str]) ->
             axes.plot(ends, [place, place], color=colour, linewidth=width, solid_capstyle="butt")
         axes.plot(100 * comparison["win_rate"], place, "o", color=colour, markersize=9)
     axes.set(xlim=(-2, 102), ylim=(-0.6, len(names) - 0.4), xticks=[0, 25, 50, 75, 100], yticks=range(len(names)))
-    axes.set_xticklabels(["0 %", "25 %", "50 %", "75 %", "100 %"])
+    axes.set_xticklabels(["0%", "25%", "50%", "75%", "100%"])
     axes.set_yticklabels(names, color=INK, parse_math=False)
-    told = "; ".join(f"{name} {100 * comparisons[name]['win_rate']:.0f} %" for name in comparisons)
+    told = "; ".join(f"{name} {100 * comparisons[name]['win_rate']:.0f}%" for name in comparisons)
     return _svg(figure, "win-rates", f"Win-rates of the tuned model: {told}.")
 
 

@@ -41,7 +41,9 @@ def prompts_of(recipe: Recipe, folder: Path) -> list[str]:
         raise UsageError(
             f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."
         )
-    used = {row["seed"] for row in rows} & set(_seeds(recipe))
+    options = recipe.evaluate
+    judged = range(options.first_seed, options.first_seed + len(found) * options.seeds)
+    used = {row["seed"] for row in rows} & set(judged)
     if used:
         raise UsageError(f"evaluate.first_seed: the likes were drawn with seed {min(used)} too; choose another.")
     return found
@@ -70,10 +72,6 @@ def _likes(folder: Path) -> list[dict[str, Any]]:
         raise ThumbtuneError(f"{folder / 'likes.parquet'} cannot be read ({error}); train the run again.") from error
 
 
-def _seeds(recipe: Recipe) -> range:
-    return range(recipe.evaluate.first_seed, recipe.evaluate.first_seed + recipe.evaluate.seeds)
-
-
 def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     """Draw, score, compare; write evaluation.json into the run and return it.
 
@@ -85,7 +83,8 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     duel = Duel(
         folder=folder / "evaluation",
         prompts=prompts_of(recipe, folder),
-        seeds=list(_seeds(recipe)),
+        per_prompt=recipe.evaluate.seeds,
+        first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
     )
     _forget_other_duels(duel, recipe, folder)
@@ -100,7 +99,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         "sampler": {"steps": recipe.evaluate.steps, "guidance": recipe.evaluate.guidance},
         "options": recipe.evaluate.model_dump(mode="json"),
         "prompts": list(duel.prompts),
-        "seeds": list(duel.seeds),
+        "seeds": [list(duel.seeds(prompt)) for prompt in range(len(duel.prompts))],
         "scores": scores,
         "comparisons": {name: asdict(comparison) for name, comparison in comparisons.items()},
         "agreement": agreement,
@@ -115,7 +114,12 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
 def _forget_other_duels(duel: Duel, recipe: Recipe, folder: Path) -> None:
     """Neither pictures nor a verdict of other prompts, another sampler or another LoRA may stand for these."""
     (duel.folder / "evaluation.json").unlink(missing_ok=True)
-    made = {"prompts": list(duel.prompts), "sampler": asdict(duel.sampler), "model": recipe.model}
+    made = {
+        "prompts": list(duel.prompts),
+        "seeds": [duel.first_seed, duel.per_prompt],
+        "sampler": asdict(duel.sampler),
+        "model": recipe.model,
+    }
     mark = json.dumps(made | {"lora": sha256((folder / "lora" / DIFFUSERS_FILE).read_bytes())})
     file = duel.folder / "duel.json"
     if file.exists() and file.read_text() == mark:

@@ -77,7 +77,7 @@ class EvaluateSection(Section):
         default=None, description="Text file, a prompt a line; default: the held-out prompts of the likes."
     )
     seeds: int = Field(default=4, ge=1, description="Pictures per prompt.")
-    first_seed: int = Field(default=10_000, ge=0, description="First seed; the likes should not have used it.")
+    first_seed: int = Field(default=10_000, ge=0, description="First seed; every picture has its own.")
     steps: int = Field(default=25, ge=1, description="Denoising steps.")
     guidance: float = Field(default=3.0, ge=0, description="Classifier-free guidance.")
     taste: str | None = Field(default=None, description="A named taste that scores pictures: line-art, red.")

@@ -28,7 +28,7 @@ from thumbtune.report.page import write_report
 
 MODEL = "tiny-emoji-64"
 # low guidance keeps the variety that a person needs to choose from; results are shown at the recipe's guidance
-POOL = Sampler(steps=25, guidance=1.0)
+POOL = Sampler(steps=25, guidance=2.0)
 PER_PROMPT = 8
 INKED = 0.7  # the least black ink of any real line-art picture of the sets, rounded down
 REDDER = 0.4  # how far the reddened copies go

@@ -63,7 +63,7 @@ def evaluation(prompts: list[str], seeds: list[int]) -> dict[str, object]:
         "after": "this run",
         "sampler": {"steps": 25, "guidance": 3.0},
         "prompts": prompts,
-        "seeds": seeds,
+        "seeds": [seeds] * len(prompts),
         "scores": {
             name: {"role": role, "what": what, "before": old.tolist(), "after": new.tolist()}
             for name, (role, what, old, new) in scores.items()

@@ -16,12 +16,22 @@ Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Duel:
-    """The pictures of a duel lie in `folder`/before and `folder`/after, named by prompt number and seed."""
+    """The pictures of a duel lie in `folder`/before and `folder`/after, named by prompt number and seed.
+
+    No two prompts share a seed: the same initial noise gives different prompts pictures of one look, so that prompts
+    with shared seeds would be no independent trials.
+    """
 
     folder: Path
     prompts: Sequence[str]
-    seeds: Sequence[int]
+    per_prompt: int
+    first_seed: int
     sampler: Sampler
+
+    def seeds(self, prompt: int) -> range:
+        """The seeds of one prompt."""
+        first = self.first_seed + prompt * self.per_prompt
+        return range(first, first + self.per_prompt)
 
     def path(self, side: str, prompt: int, seed: int) -> Path:
         """Where a picture lies, or will; side is `before` or `after`."""
@@ -29,7 +39,7 @@ class Duel:
 
     def pictures(self, side: str, prompt: int) -> list[Image.Image]:
         """The pictures of one side for one prompt, in the order of the seeds."""
-        return [self._open(side, prompt, seed) for seed in self.seeds]
+        return [self._open(side, prompt, seed) for seed in self.seeds(prompt)]
 
     def _open(self, side: str, prompt: int, seed: int) -> Image.Image:
         with Image.open(self.path(side, prompt, seed)) as image:
@@ -42,7 +52,7 @@ def draw(duel: Duel, model: Model, progress: Progress, at_once: int = 16) -> Non
         (side, p, seed)
         for side in ("before", "after")
         for p in range(len(duel.prompts))
-        for seed in duel.seeds
+        for seed in duel.seeds(p)
         if not duel.path(side, p, seed).exists()
     ]
     chunks = [

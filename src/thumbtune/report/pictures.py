@@ -60,7 +60,7 @@ def grid(run: RunFolder) -> list[Row]:
     rows = []
     for index, prompt in enumerate(evaluation["prompts"]):
         pairs = []
-        for place, seed in enumerate(evaluation["seeds"]):
+        for place, seed in enumerate(evaluation["seeds"][index]):
             name = f"{index:03d}-{seed}.png"
             before, after = (data_uri(run.folder / EVALUATION / side / name) for side in ("before", "after"))
             scores = (taste["before"][index][place], taste["after"][index][place]) if taste else None

@@ -1,6 +1,6 @@
 """One step of training on the plane for every utility and neutral point: run by test_processes.py.
 
-in_processes.py FOLDER    writes each gradient, and what the step said, to FOLDER/<processes>-<rank>.safetensors
+in_processes.py FOLDER    writes each gradient to FOLDER/<processes>-<rank>.safetensors, what the step said to .json
 """
 
 import json

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from thumbtune import __version__, build, checkpoint, cli
+from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.run import recipe_in
 
 Call = Callable[..., tuple[int, str, str]]
@@ -297,7 +298,7 @@ def test_a_held_out_picture_that_training_saw_under_another_prompt_is_not_asked_
 
     recipe = recipe_in(run)
     parts = build.split_of(recipe)
-    # every trained picture again, under the prompts that are held out, and the other way round
+    # every trained picture again, under the prompts that are held out
     again = tmp_path / "again"
     for row, prompt in zip(parts.train, parts.held_out["prompt"], strict=False):
         path = again / ("like" if row["label"] else "dislike") / f"{row['image_id'][:8]}.png"
@@ -325,11 +326,58 @@ def test_prompts_that_differ_in_a_mark_alone_get_a_picture_each(
 def test_a_second_precision_in_one_process_is_one_sentence(call: Call, settings: list[str], tmp_path: Path) -> None:
     """Accelerate keeps one for the life of a process."""
     Accelerator(cpu=True)
-    code, _, err = call("train", "--out", tmp_path / "run", *settings, "--set", "train.precision=fp16")
+    code, _, err = call("train", "--out", tmp_path / "run", *settings, "--set", "train.precision=bf16")
     assert code == 2
-    assert err.strip().splitlines()[-1].startswith("thumbtune: train.precision: fp16 cannot be used")
+    assert err.strip().splitlines()[-1].startswith("thumbtune: train.precision: bf16 cannot be used here;")
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can work in fp16")
+def test_half_precision_without_a_gpu_is_refused(settings: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "thumbtune.cli", "train", "--out", str(tmp_path / "run"), *settings]
+    command += ["--set", "train.precision=fp16"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("thumbtune: train.precision: fp16 needs a GPU")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_ran_out_of_memory_goes_on_with_smaller_parts(
+    call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert call("train", "--out", whole, *settings)[0] == 0
+    predict = StableDiffusion.predict
+
+    def full(self: StableDiffusion, noisy: Any, *rest: Any) -> Any:
+        if torch.is_grad_enabled() and len(noisy) > 1 and (run / "steps.jsonl").read_text().count("\n") == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return predict(self, noisy, *rest)
+
+    monkeypatch.setattr(StableDiffusion, "predict", full)
+    code, _, err = call("train", "--out", run, *settings)
+    assert code == 1
+    assert "Memory ran out at step 3, with 2 images at once: go on with --resume" in err
+    smaller = ["--set", "train.micro_batch=1", "--set", "train.gradient_checkpointing=true"]
+    code, _, err = call("train", "--out", run, *settings, *smaller, "--resume")
+    assert code == 0, err
+    assert recipe_in(run).train.micro_batch == 1
+    for one, two in zip(steps_of(whole), steps_of(run), strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    assert build.model_of(recipe_in(run)).network.is_gradient_checkpointing
+
+
+def test_memory_that_runs_out_elsewhere_is_one_sentence_too(
+    call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(StableDiffusion, "encode", full)
+    code, _, err = call("train", "--out", tmp_path / "run", *settings)
+    assert code == 1
+    assert err.strip().splitlines()[-1].startswith("thumbtune: Memory ran out (CUDA out of memory.")
 
 
 def test_the_installed_command_says_its_version() -> None:

@@ -63,11 +63,13 @@ def _lines(file: Path) -> list[str]:
 
 
 def _likes(folder: Path) -> list[dict[str, Any]]:
-    """Prompt, seed and side of every thumb that the run knew."""
+    """Picture, prompt, seed and side of every thumb that the run knew."""
     from pyarrow import parquet
 
     try:
-        return parquet.read_table(folder / "likes.parquet", columns=["prompt", "seed", "held_out"]).to_pylist()
+        return parquet.read_table(
+            folder / "likes.parquet", columns=["image_id", "prompt", "seed", "held_out"]
+        ).to_pylist()
     except (OSError, ValueError) as error:
         raise ThumbtuneError(f"{folder / 'likes.parquet'} cannot be read ({error}); train the run again.") from error
 
@@ -88,7 +90,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         sampler=build.sampler_of(recipe),
     )
     _forget_other_duels(duel, recipe, folder)
-    draw(duel, model, progress)
+    draw(duel, model, progress, build.at_once(recipe))
     scores = _scores(recipe, duel)
     comparisons = {name: compare(score["before"], score["after"]) for name, score in scores.items()}
     agreement, why_not = _agreement(recipe, folder, model, accelerator, progress)
@@ -168,15 +170,15 @@ def _agreement(
     from thumbtune.evaluation.agreement import agreement
 
     try:
-        parts = build.split_of(recipe)
+        held_out = build.split_of(recipe).held_out
     except ThumbtuneError as error:  # as when a run was copied elsewhere: everything else can still be judged
         return None, str(error)
     # a picture may have been shown under two prompts, of which only one was held out
-    trained = set(parts.train["image_id"])
-    held_out = parts.held_out.select([i for i, name in enumerate(parts.held_out["image_id"]) if name not in trained])
+    trained = {row["image_id"] for row in _likes(folder) if not row["held_out"]}
+    held_out = held_out.select([i for i, name in enumerate(held_out["image_id"]) if name not in trained])
     if not 0 < sum(held_out["label"]) < len(held_out):
         return None, f"The {len(held_out)} held-out thumbs are not of both kinds."
-    encoded = Encoded(held_out, model, run.cache_of(folder)).fill(progress)
+    encoded = Encoded(held_out, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
     return agreement(model, encoded, accelerator, progress), None
 
 

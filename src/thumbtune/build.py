@@ -1,5 +1,6 @@
 """A recipe becomes objects. Below this floor nothing knows what a recipe is."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,16 @@ def accelerator_of(recipe: Recipe) -> Any:
     Raises:
         UsageError: the device cannot work in that precision, or this process already works in another one.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, InitProcessGroupKwargs
 
+    # the first process may encode many pictures while the others wait for it
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
     try:
-        return Accelerator(mixed_precision=recipe.train.precision)
+        return Accelerator(mixed_precision=recipe.train.precision, kwargs_handlers=[patience])
     except ValueError as error:  # Accelerate keeps one precision for the life of a process
         raise UsageError(
-            f"train.precision: {recipe.train.precision} cannot be used on this device, or beside another precision in "
-            "one process; set it to no, or start a new process."
+            f"train.precision: {recipe.train.precision} cannot be used here; another precision was used before in this "
+            "process, or the device lacks it: start a new process, or choose another."
         ) from error
 
 
@@ -111,6 +114,11 @@ def _liked_share(recipe: Recipe) -> float:
     return recipe.train.liked_share if "disliked" in objective_of(recipe).needs else 1.0
 
 
+def at_once(recipe: Recipe) -> int:
+    """Pictures that are encoded or drawn together: no more than are trained on together."""
+    return min(16, recipe.train.micro_batch)
+
+
 def check_thumbs(recipe: Recipe, likes: Any) -> None:
     """Refuse likes of one kind only where both are needed, before any long work.
 
@@ -123,7 +131,7 @@ def check_thumbs(recipe: Recipe, likes: Any) -> None:
 def batches_of(recipe: Recipe, model: StableDiffusion, likes: Any, cache: Cache, progress: Progress) -> Batches:
     """Likes, encoded, and how they are drawn."""
     return Batches(
-        encoded=Encoded(likes, model, cache).fill(progress),
+        encoded=Encoded(likes, model, cache).fill(progress, at_once(recipe)),
         process=model.process,
         size=recipe.train.batch,
         liked_share=_liked_share(recipe),

@@ -21,7 +21,7 @@ from torch import Tensor
 from thumbtune.errors import ThumbtuneError
 from thumbtune.trainer import Training
 
-VERSION = 1
+VERSION = 2
 
 
 def folder_of(run: Path, step: int) -> Path:
@@ -68,9 +68,15 @@ def restore(training: Training, folder: Path) -> None:
     """
     try:
         state = json.loads((folder / "state.json").read_text())
+        version = state["version"]
+        if version != VERSION:
+            raise ThumbtuneError(
+                f"The checkpoint {folder} is of version {version}, and this Thumbtune reads version {VERSION}; "
+                "continue it with the Thumbtune that wrote it, or start a new run."
+            )
         weights = load_file(folder / "weights.safetensors")
         slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
-        version, step, neutral = state["version"], state["step"], state["neutral"]
+        step, neutral = state["step"], state["neutral"]
         broken, scaler = state["broken"], state["scaler"]
         if slots and len(slots) != len(weights):
             raise ValueError(f"the optimiser has slots for {len(slots)} of {len(weights)} weights")
@@ -78,11 +84,6 @@ def restore(training: Training, folder: Path) -> None:
         raise ThumbtuneError(
             f"The checkpoint {folder} is damaged ({error}); delete it to go on from the one before."
         ) from error
-    if version != VERSION:
-        raise ThumbtuneError(
-            f"The checkpoint {folder} is of version {version}, and this Thumbtune reads version {VERSION}; "
-            "continue it with the Thumbtune that wrote it, or start a new run."
-        )
     names = dict(training.model.trainable())
     if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
         raise ThumbtuneError(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune import __version__
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import Interrupted, ThumbtuneError
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
@@ -243,8 +243,15 @@ def main() -> None:
     try:
         app()
     except ThumbtuneError as error:
-        typer.echo(f"thumbtune: {error}", err=True)
+        if _speaks() or not isinstance(error, Interrupted):
+            typer.echo(f"thumbtune: {error}", err=True)
         sys.exit(error.exit_code)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, whose import would slow every command down
+            raise
+        advice = "give train.micro_batch a lower value, which does not change the result, and --resume a training"
+        typer.echo(f"thumbtune: Memory ran out ({str(error).splitlines()[0][:120]}); {advice}.", err=True)
+        sys.exit(1)
     except OSError as error:  # whatever no floor below has put in words, such as a disk that fills
         typer.echo(f"thumbtune: {error}; what was saved before is whole.", err=True)
         sys.exit(1)

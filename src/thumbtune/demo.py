@@ -80,7 +80,7 @@ PEOPLE = {
         ),
     ),
 }
-# no demo's likes and duels, nor those of two demos, share a seed
+# no demo's likes and duels, nor those of two demos of seeds under 1000, share a seed
 FIRST_SEED, SEEDS_PER_DEMO = 1_000_000, 1000
 
 

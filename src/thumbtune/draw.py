@@ -39,7 +39,7 @@ def pictures(
     for start in progress(range(0, len(pairs), AT_ONCE), "Drawing"):
         part = pairs[start : start + AT_ONCE]
         images = painter.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
-        for name, image in zip(names[start:], images, strict=False):
+        for name, image in zip(names[start : start + AT_ONCE], images, strict=True):
             yield save_picture(image, out / name)
 
 

@@ -25,7 +25,7 @@ from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text, write_whole
 from thumbtune.models.lora import DIFFUSERS_FILE
-from thumbtune.trainer import Step, Training, TrainingBroke, train
+from thumbtune.trainer import MemoryRanOut, Step, Training, TrainingBroke, train
 
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
 
@@ -73,8 +73,12 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
     refuse_differences(recipe_in(folder), recipe, folder)
 
 
+# options that change how fast a training is and what it needs, never where it ends
+FREE = ("train.micro_batch", "train.gradient_checkpointing", "train.checkpoint_every")
+
+
 def refuse_differences(old: Recipe, new: Recipe, folder: Path) -> None:
-    """Evaluation may change between the parts of a run; training may not.
+    """Evaluation may change between the parts of a run, and so may what saves memory; what is learnt may not.
 
     Raises:
         UsageError: it names the first option that differs.
@@ -84,7 +88,7 @@ def refuse_differences(old: Recipe, new: Recipe, folder: Path) -> None:
         a, b = was, now
         for part in name.split("."):
             a, b = a[part], b[part]
-        if a != b and not name.startswith("evaluate."):
+        if a != b and not name.startswith("evaluate.") and name not in FREE:
             raise UsageError(
                 f"{folder} was started with {name} = {a}, not {b}; use its recipe, or choose another folder."
             )
@@ -144,6 +148,7 @@ def _start(recipe: Recipe, folder: Path, parts: Split, story: Mapping[str, Any])
                 f"The likes in {recipe.likes} have changed since {folder} was started, so that resuming would not end "
                 "where it would have; choose another folder for a new run."
             )
+        config.write(recipe, folder / "recipe.yaml")
         return
     labels = thumbs["label"]
     summary = {"source": "the store of likes", "simulated": None, "examples": {"liked": [], "disliked": []}, **story}
@@ -173,6 +178,9 @@ def tune(
     parts = build.split_of(recipe)
     build.check_thumbs(recipe, parts.train)
     accelerator = build.accelerator_of(recipe)
+    if recipe.train.precision == "fp16" and accelerator.scaler is None:
+        raise UsageError("train.precision: fp16 needs a GPU, and there is none here; set it to bf16 or no.")
+    accelerator.wait_for_everyone()  # all have seen the folder as it was
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:
         _start(recipe, folder, parts, story or {})
@@ -210,9 +218,11 @@ def _logged(training: Training, steps: Iterator[Step], recipe: Recipe, folder: P
                         f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "
                         "the same command with --resume goes on from it."
                     )
-        except (Interrupted, GeneratorExit, TrainingBroke):
+        except (Interrupted, GeneratorExit, TrainingBroke) as stop:
             if main and training.step > saved:
                 checkpoint.save(training, folder)
+            if not isinstance(stop, MemoryRanOut):  # which may have happened in one process alone
+                training.accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left
             raise
 
 

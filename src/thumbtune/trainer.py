@@ -82,7 +82,11 @@ class Step:
 
 
 class TrainingBroke(ThumbtuneError):
-    """Nothing finite for several steps, or no memory left; the weights are those of the last whole step."""
+    """Nothing finite for several steps; the weights are those of the last whole step."""
+
+
+class MemoryRanOut(TrainingBroke):
+    """No memory left, perhaps in this process alone; the weights are those of the last whole step."""
 
 
 class Training:
@@ -109,8 +113,8 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
 
     Raises:
         ThumbtuneError: the processes cannot share a batch equally.
-        TrainingBroke: several steps in a row gave no finite loss or gradient, or memory ran out; the weights are those
-            before them.
+        TrainingBroke: several steps in a row gave no finite loss or gradient; the weights are those before them.
+        MemoryRanOut: the same, for want of memory.
     """
     processes = training.accelerator.num_processes
     if batches.size % processes:
@@ -121,15 +125,17 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
         try:
             step = _step(training, batches, objective)
         except torch.OutOfMemoryError as error:
-            raise TrainingBroke(
-                f"Memory ran out at step {training.step + 1}, with {training.settings.micro_batch} images at once: "
-                "lower train.micro_batch (the result stays the same), or set train.gradient_checkpointing to true."
+            at_once = min(training.settings.micro_batch, batches.size // processes)
+            raise MemoryRanOut(
+                f"Memory ran out at step {training.step + 1}, with {at_once} images at once: go on with --resume and a "
+                "lower train.micro_batch, or with train.gradient_checkpointing=true; the result stays the same."
             ) from error
         yield step
 
 
 def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     begun = time.perf_counter()
+    training.optimizer.zero_grad()  # a step that failed half-way must leave nothing to this one
     for group in training.optimizer.param_groups:
         group["lr"] = training.settings.lr_at(training.step)
     parts = _parts(training, batches)
@@ -233,7 +239,7 @@ def _update(training: Training, empty: bool) -> float | None:
     if training.broken >= PATIENCE:
         raise TrainingBroke(
             f"Training stopped at step {training.step + 1}: {PATIENCE} steps in a row gave no finite loss or gradient; "
-            "lower train.lr, or set train.precision to no."
+            "start a new run with a lower train.lr, or with train.precision=no."
         )
     return None if broken else norm
 

@@ -83,6 +83,7 @@ def make_batches(make_likes: Callable[..., Any], tmp_path: Path) -> Callable[...
 
     def make(model: Any, points: Sequence[Sequence[float]], liked: Sequence[bool], **options: Any) -> Batches:
         columns = {name: options.pop(name) for name in ("prompts", "weights", "ids") if name in options}
+        columns.setdefault("prompts", [f"point {i}" for i in range(len(points))])
         likes = make_likes([picture(x, y) for x, y in points], liked, **columns)
         encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
         return Batches(encoded=encoded, process=model.process, **{"size": 8, "liked_share": 0.5} | options)

@@ -39,7 +39,7 @@ def _likes() -> Dataset:
     rows = {name: [None] * 40 for name in features} | {
         "image": [picture(x, y) for x, y in points],
         "image_id": [f"picture-{i}" for i in range(40)],
-        "prompt": [""] * 40,
+        "prompt": [f"point {i}" for i in range(40)],
         "label": [x > 0.5 for x, _ in points],
         "weight": [0.5 + i / 40 for i in range(40)],
     }
@@ -61,7 +61,7 @@ def main(folder: Path) -> None:
                 batches = kind(encoded=encoded, process=plane.process, size=8, liked_share=0.5)
                 settings = Settings(steps=1, micro_batch=2, clip=math.inf, weight_decay=0.0)
                 training = Training(plane, NEUTRALS[estimator](), settings, accelerator)
-                training.neutral.after(torch.tensor([0.01]))
+                training.neutral.after(torch.tensor([0.01]), torch.tensor([True]))
                 step = next(train(training, batches, KTO(beta=3.0, utility=function)))
                 name = f"{kind.__name__}-{estimator}-{utility}"
                 slots = training.optimizer.state_dict()["state"]

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
 from PIL.Image import Image
 
-from thumbtune.batches import Batch, Batches, Encoded, counted
+from thumbtune.batches import Batch, Batches, Encoded, counted, neighbours
 from thumbtune.cache import Cache
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.plane import CENTRE, SCALE, Plane, picture
@@ -262,3 +264,30 @@ def test_progress_sees_every_chunk(make_likes: Callable[..., Any], tmp_path: Pat
     likes = make_likes([picture(x, y) for x, y in POINTS], LIKED)
     Encoded(likes, Plane(), Cache(tmp_path)).fill(progress, at_once=10)
     assert seen == [(10, "Encoding pictures"), (6, "Encoding pictures")]
+
+
+def test_mismatched_gives_every_image_the_next_other_prompt_and_nothing_else_of_another(
+    make_diffusion: Any, make_likes: Any, tmp_path: Path
+) -> None:
+    model = make_diffusion()
+    noise = np.random.default_rng(0)
+    pictures = [Pillow.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(6)]
+    likes = make_likes(pictures, [True, False] * 3, prompts=["a", "a", "b", "c", "c", "b"])
+    encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
+    batches = Batches(encoded=encoded, process=model.process, size=8, liked_share=0.5, prompt_dropout=0.3)
+    for step in range(4):
+        own, other = batches.batch(step), batches.batch(step, mismatched=True)
+        for name in ("latents", "noise", "t", "liked", "weight"):
+            assert torch.equal(getattr(own, name), getattr(other, name))
+        prompts = [encoded.prompts[row] for row in batches.rows(step)]
+        expected = neighbours(prompts)
+        assert all(a != b for a, b in zip(prompts, expected, strict=True))
+        assert torch.equal(other.condition["text"], encoded.condition(expected)["text"])
+        part = batches.batch(step, 3, 6, mismatched=True)
+        assert torch.equal(part.condition["text"], other.condition["text"][3:6])
+
+
+def test_neighbours_go_round_and_never_pair_an_image_with_its_own_prompt() -> None:
+    assert neighbours(["a", "a", "b", "a"]) == ["b", "b", "a", "b"]
+    with pytest.raises(ThumbtuneError, match=r"Every image of a batch has the prompt 'a'.*choose another"):
+        neighbours(["a", "a"])

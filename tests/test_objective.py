@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thumbtune.neutral import Batch
+from thumbtune.neutral import NEUTRALS
 from thumbtune.objective import DPO, KTO, SFT, Judged, Objective
 from thumbtune.utility import UTILITIES, Utility, kahneman_tversky, loss_averse, risk_seeking
 
@@ -92,20 +92,28 @@ def test_before_the_first_update_kto_pushes_every_image_with_a_quarter_of_beta()
     close(slope(KTO(), case), [1250.0, -1250.0])
 
 
-@pytest.mark.parametrize("estimator", ["none", "batch"])
+@pytest.mark.parametrize("estimator", ["none", "batch", "mismatched", "balanced"])
 @each_utility
 def test_kto_is_the_official_formula(utility: Utility, estimator: str) -> None:
     case, beta = judged(), 3.0
     # loss = mean(1 - h(w * beta * (g - kl))) with g = L_ref - L_theta, w = 2 * label - 1 and kl = clamp(mean(g), min=0)
     L_theta = case.policy_error.detach().clone().requires_grad_()
     g = case.reference_error - L_theta
-    kl = torch.clamp(g.mean(), min=0).detach() if estimator == "batch" else torch.zeros((), dtype=torch.float64)
+    other_prompts = case.reference_error - case.policy_error.detach().flip(0)
+    kl = {
+        "none": torch.zeros((), dtype=torch.float64),
+        "batch": torch.clamp(g.mean(), min=0),
+        "mismatched": other_prompts.mean(),  # --bce_offset original, which the official code does not clamp
+        "balanced": (g[case.liked].mean() + g[~case.liked].mean()) / 2,  # --bce_offset sigmoid
+    }[estimator].detach()
     u = (2.0 * case.liked - 1) * beta * (g - kl)
     official = (1 - OFFICIAL[utility](u)).mean()
     (official_slope,) = torch.autograd.grad(official, L_theta)
 
-    neutral = Batch().before(case.log_ratio.detach()) if estimator == "batch" else 0.0
-    assert estimator == "none" or neutral > 0  # the clamp is open, or this test would compare zeros
+    shown = other_prompts if estimator == "mismatched" else case.log_ratio.detach()
+    neutral = NEUTRALS["zero" if estimator == "none" else estimator]().before(shown, case.liked)
+    assert (neutral == 0) == (estimator == "none")  # a clamp is open, or this test would compare zeros
+    assert estimator == "balanced" or neutral >= 0
     ours = judged(neutral=torch.tensor(neutral, dtype=torch.float64))
     loss = KTO(beta=beta, utility=utility)(ours).mean()
     (our_slope,) = torch.autograd.grad(loss, ours.policy_error)

@@ -62,6 +62,13 @@ def errors_by_hand(plane: Plane, batch: Batch, network: Any) -> Tensor:
     return ((network(noisy, batch.t) - batch.noise) ** 2).mean(1)
 
 
+def neutral_by_hand(estimator: str, ratio: Tensor, liked: Tensor) -> float:
+    """After `neutral.after` of 0.125 alone; the plane ignores prompts, so that others change nothing."""
+    of_all = max(0.0, ratio.mean().item())
+    balanced = (ratio[liked].mean().item() + ratio[~liked].mean().item()) / 2
+    return {"batch": of_all, "mismatched": of_all, "balanced": balanced, "running": 0.125, "zero": 0.0}[estimator]
+
+
 # --- one step, by hand ----------------------------------------------------------------------------
 
 
@@ -79,8 +86,8 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch_written_out_by_
     policy = errors_by_hand(plane, batch, plane.denoiser)
     reference = errors_by_hand(plane, batch, plane._frozen)
     ratio = reference - policy
-    neutral = {"batch": max(0.0, ratio.mean().item()), "running": 0.125, "zero": 0.0}[estimator]
-    assert estimator == "zero" or neutral > 0.001
+    neutral = neutral_by_hand(estimator, ratio, batch.liked)
+    assert estimator == "zero" or abs(neutral) > 0.001
     sign = 2.0 * batch.liked - 1
     losses = (
         batch.weight * torch.where(batch.liked, 1.5, 1.0) * (1 - UTILITIES[utility](sign * BETA * (ratio - neutral)))
@@ -91,7 +98,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch_written_out_by_
     for micro_batch in (8, 4, 3, 2, 1):
         model = make_plane(drift=DRIFT)
         training = make_training(model, estimator, micro_batch=micro_batch)
-        training.neutral.after(torch.tensor([0.125]))
+        training.neutral.after(torch.tensor([0.125]), torch.tensor([True]))
         step = next(train(training, batches, objective))
         difference = (gradient(training) - expected).norm() / expected.norm()
         assert difference < 1e-5, f"parts of {micro_batch}"
@@ -263,13 +270,13 @@ def test_a_broken_image_is_left_out_and_counted_and_changes_nothing_else(
 
     policy = errors_by_hand(plane, whole, plane.denoiser)
     ratio = errors_by_hand(plane, whole, plane._frozen) - policy
-    neutral = {"batch": max(0.0, ratio.mean().item()), "running": 0.125, "zero": 0.0}[estimator]
+    neutral = neutral_by_hand(estimator, ratio, whole.liked)
     losses = 1 - torch.sigmoid((2.0 * whole.liked - 1) * BETA * (ratio - neutral))
     parts = torch.autograd.grad(losses.sum() / 16, list(plane.denoiser.parameters()))
     expected = torch.cat([part.flatten() for part in parts])
 
     training = make_training(plane, estimator, micro_batch=micro_batch)
-    training.neutral.after(torch.tensor([0.125]))
+    training.neutral.after(torch.tensor([0.125]), torch.tensor([True]))
     step = next(train(training, batches, KTO(beta=BETA)))
     assert step.skipped == broken
     assert step.neutral == pytest.approx(neutral, rel=1e-5)
@@ -284,7 +291,7 @@ def test_batches_of_broken_images_only_stop_the_training_and_leave_the_weights_a
 ) -> None:
     plane = make_plane(Breaking)
     training = make_training(plane, estimator, steps=20, micro_batch=4)
-    training.neutral.after(torch.tensor([0.125]))
+    training.neutral.after(torch.tensor([0.125]), torch.tensor([True]))
     was, state = weights(plane), training.neutral.state()
     steps = []
     with pytest.raises(ThumbtuneError, match=rf"stopped at step {PATIENCE}: {PATIENCE} steps in a row.*lower train.lr"):

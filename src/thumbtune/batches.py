@@ -137,6 +137,24 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
         )
 
 
+def neighbours(prompts: Sequence[str]) -> list[str]:
+    """For each place the prompt that comes next, in a circle, and is not the same.
+
+    >>> neighbours(["a", "a", "b"])
+    ['b', 'b', 'a']
+
+    Raises:
+        ThumbtuneError: all prompts are the same.
+    """
+    if len(set(prompts)) == 1:
+        raise ThumbtuneError(
+            f"Every image of a batch has the prompt {prompts[0]!r}, so that none can be paired with another one; "
+            "choose another objective.neutral than mismatched."
+        )
+    circle = [*prompts, *prompts]
+    return [next(other for other in circle[i + 1 :] if other != own) for i, own in enumerate(prompts)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batches:
     """Which images are judged at which step, and how they are noised.
@@ -171,8 +189,11 @@ class Batches:
             for like, u in zip(wants_liked.tolist(), where.tolist(), strict=True)
         ]
 
-    def batch(self, step: int, start: int = 0, stop: int | None = None) -> Batch:
-        """Rows start..stop of the effective batch of a step, with their own noise and times."""
+    def batch(self, step: int, start: int = 0, stop: int | None = None, mismatched: bool = False) -> Batch:
+        """Rows start..stop of the effective batch of a step, with their own noise and times.
+
+        `mismatched` gives every image the prompt of a neighbour in the effective batch, in place of its own.
+        """
         drawn = self.rows(step)
         rows = drawn[start:stop]
         names = [self.encoded.image_ids[row] for row in drawn]
@@ -185,6 +206,8 @@ class Batches:
             dropped = torch.rand((), generator=generator) < self.prompt_dropout
             noises.append(torch.randn(clean.shape[1:], generator=generator))
             prompts.append("" if dropped else self.encoded.prompts[row])
+        if mismatched:
+            prompts = neighbours([self.encoded.prompts[row] for row in drawn])[start:stop]
         return Batch(
             latents=clean,
             condition=self.encoded.condition(prompts),

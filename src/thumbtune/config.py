@@ -36,7 +36,7 @@ class ObjectiveSection(Section):
     beta: float = Field(
         default=5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper."
     )
-    neutral: Literal["batch", "running", "zero"] = Field(
+    neutral: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch", description="Estimator of the reference point."
     )
     liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss.")

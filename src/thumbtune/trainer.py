@@ -3,8 +3,8 @@
 One step, over an effective batch cut into micro-batches (and processes):
 
     reference_error   of every image, without gradients
-    neutral           from the log-ratios of the whole effective batch, where the estimator looks at it:
-                      all parts are scored first, then each is replayed with the pooled value
+    neutral           from the log-ratios of the whole effective batch, or of its images under other prompts, where the
+                      estimator looks at them: all parts are scored first, then each is replayed with the pooled value
     loss              sum over the parts / size of the effective batch; so parts add up to the gradient of one big batch
     backward, add up over the processes, clip, update
 """
@@ -24,7 +24,7 @@ from thumbtune.batches import Batch, Batches
 from thumbtune.denoising import error, reference_error
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.protocol import Model
-from thumbtune.neutral import Neutral, pooled
+from thumbtune.neutral import Neutral
 from thumbtune.objective import Judged, Objective
 
 SATURATED = 4.0  # |gain| beyond which sigmoid' is under 2%: such an image no longer teaches anything
@@ -140,7 +140,7 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
         group["lr"] = training.settings.lr_at(training.step)
     parts = _parts(training, batches)
     references = [reference_error(training.model, part, training.accelerator) for part in parts]
-    neutral = _neutral(training, parts, references)
+    neutral = _neutral(training, batches, parts, references)
     rows: list[Tensor] = []
     for part, reference in zip(parts, references, strict=True):
         judged, loss = _learn(training, part, reference, neutral, objective, batches.size)
@@ -148,41 +148,49 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
         rows.append(torch.stack([loss, judged.policy_error.detach(), judged.reference_error, judged.sign, used], 1))
     table = _gathered(training.accelerator, torch.cat(rows))
     norm = _update(training, empty=not len(table))
-    training.neutral.after(table[:, 2] - table[:, 1])
+    training.neutral.after(table[:, 2] - table[:, 1], table[:, 3] > 0)
     training.step += 1
     return _described(training, objective, table, norm, batches.size - len(table), time.perf_counter() - begun)
 
 
-def _parts(training: Training, batches: Batches) -> list[Batch]:
-    """This process's micro-batches of the present step."""
+def _parts(training: Training, batches: Batches, mismatched: bool = False) -> list[Batch]:
+    """This process's micro-batches of the present step, with the images' own prompts or with others."""
     accelerator, size = training.accelerator, training.settings.micro_batch
     share = batches.size // accelerator.num_processes
     first = share * accelerator.process_index
     return [
-        batches.batch(training.step, start, min(start + size, first + share)).to(accelerator.device)
+        batches.batch(training.step, start, min(start + size, first + share), mismatched).to(accelerator.device)
         for start in range(first, first + share, size)
     ]
 
 
-def _gathered(accelerator: Accelerator, values: Tensor) -> Tensor:
-    """The finite rows of all processes."""
+def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Tensor, "finite c"]:
+    """The finite rows of all processes: a broken image must move nothing."""
     if accelerator.num_processes > 1:
-        padded: Any = accelerator.pad_across_processes(values, dim=0, pad_index=float("nan"))  # type: ignore[arg-type]
-        values = accelerator.gather(padded)  # type: ignore[assignment]
-    return values[values.isfinite().all(1)] if values.dim() > 1 else values[values.isfinite()]
+        padded: Any = accelerator.pad_across_processes(rows, dim=0, pad_index=float("nan"))  # type: ignore[arg-type]
+        rows = accelerator.gather(padded)  # type: ignore[assignment]
+    return rows[rows.isfinite().all(1)]
 
 
-def _neutral(training: Training, parts: list[Batch], references: list[Tensor]) -> float | None:
+def _neutral(training: Training, batches: Batches, parts: list[Batch], references: list[Tensor]) -> float | None:
     """The reference point, or None where it comes for free from the only pass over the only part."""
     estimator, accelerator = training.neutral, training.accelerator
-    if not estimator.looks_at_batch:
-        return estimator.before(None)
-    if len(parts) == 1 and accelerator.num_processes == 1:
+    if estimator.looks_at == "nothing":
+        return estimator.before(None, None)
+    if estimator.looks_at == "mismatched":
+        parts = _parts(training, batches, mismatched=True)
+        references = [reference_error(training.model, part, accelerator) for part in parts]
+    elif len(parts) == 1 and accelerator.num_processes == 1:
         return None
     with torch.no_grad():
         policies = [error(training.model, part, accelerator) for part in parts]
-    ratios = [reference - policy for reference, policy in zip(references, policies, strict=True)]
-    return estimator.before(_gathered(accelerator, pooled(ratios)))
+    ratio = torch.cat(references) - torch.cat(policies)
+    return _before(estimator, _gathered(accelerator, torch.stack([ratio, torch.cat([p.liked for p in parts])], 1)))
+
+
+def _before(estimator: Neutral, rows: Float[Tensor, "n 2"]) -> float:
+    """The estimate from (log-ratio, thumb) of every finite image."""
+    return estimator.before(rows[:, 0], rows[:, 1] > 0) if len(rows) else estimator.before(None, None)
 
 
 def _learn(
@@ -201,7 +209,7 @@ def _learn(
         part, reference = part.only(keep), reference[keep]
         policy = error(training.model, part, accelerator) if len(part) else reference.clone()
     if neutral is None:
-        neutral = training.neutral.before(reference - policy.detach())
+        neutral = _before(training.neutral, torch.stack([reference - policy.detach(), part.liked], 1))
     judged = Judged(
         policy_error=policy,
         reference_error=reference,

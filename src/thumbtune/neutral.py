@@ -1,8 +1,8 @@
 """Reference points: the log-ratio that feels like neither gain nor loss (the paper's Q_ref).
 
-    batch        max(0, mean of log_ratio over the effective batch, all processes)   arXiv 2404.04465, section 4.1
-    mismatched   the same, with every image under its neighbour's prompt             the KL of KTO, arXiv 2402.01306
-    mismatched   the same, with every image under its neighbour's prompt        the KL of KTO, arXiv 2402.01306
+    batch        max(0, mean of log_ratio over the effective batch, all processes)  arXiv 2404.04465, section 4.1
+    mismatched   the same, with every image under its neighbour's prompt            the KL of KTO, arXiv 2402.01306
+    balanced     (mean over liked + mean over disliked) / 2, of either sign         BCO's reward shift, 2404.04656
     running      max(0, exponential mean of past batches): known before a batch is judged
     zero         0, as in APO-zero and TGO
 

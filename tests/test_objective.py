@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from thumbtune.baselines import BCO, DPO, SFT
 from thumbtune.neutral import NEUTRALS
-from thumbtune.objective import DPO, KTO, SFT, Judged, Objective
+from thumbtune.objective import KTO, Judged, Objective
 from thumbtune.utility import UTILITIES, Utility, kahneman_tversky, loss_averse, risk_seeking
 
 # h(u) as the official script writes it: --halo sigmoid, loss_averse and risk_seeking_3 (facts 2.2)
@@ -149,7 +150,9 @@ def permuted(case: Judged, order: Tensor) -> Judged:
 PARTNERS = torch.tensor([1, 0, 3, 2, 5, 4, 7, 6])
 
 
-@pytest.mark.parametrize("objective", [KTO(beta=3.0), DPO(beta=3.0), SFT()], ids=["kto", "dpo", "sft"])
+@pytest.mark.parametrize(
+    "objective", [KTO(beta=3.0), BCO(beta=3.0), DPO(beta=3.0), SFT()], ids=["kto", "bco", "dpo", "sft"]
+)
 def test_permuting_the_images_permutes_the_losses(objective: Objective) -> None:
     weight = torch.linspace(0.5, 2, SIZE, dtype=torch.float64)
     case = judged(weight=weight, partner=PARTNERS)
@@ -181,6 +184,19 @@ def test_the_weights_of_likes_and_dislikes_multiply_their_own_side() -> None:
     sides = torch.where(case.liked, 2.0, 0.5).double()
     both = KTO(beta=3.0, liked_weight=2.0, disliked_weight=0.5)
     torch.testing.assert_close(both(case), sides * KTO(beta=3.0)(case))
+
+
+def test_bco_by_hand_and_as_the_official_code_has_it() -> None:
+    # gains 2 * (0.3 - 0.1) and -2 * (-0.1 - 0.1), both 0.4: -log sigmoid(0.4) = 0.513015
+    case = two(
+        policy_error=torch.tensor([0.2, 0.6], dtype=torch.float64),
+        reference_error=torch.tensor([0.5, 0.5], dtype=torch.float64),
+        neutral=torch.tensor(0.1, dtype=torch.float64),
+    )
+    close(BCO(beta=2.0)(case), [0.5130152523999526] * 2)
+    # --halo loss_averse: 1 - logsigmoid(u), another constant and the same slope
+    averse = KTO(beta=2.0, utility=loss_averse)
+    torch.testing.assert_close(averse(case) - BCO(beta=2.0)(case), torch.ones(2, dtype=torch.float64))
 
 
 def test_dpo_by_hand_on_a_pair() -> None:
@@ -224,7 +240,7 @@ def test_sft_is_the_denoising_error_of_what_was_liked() -> None:
 
 
 @pytest.mark.parametrize("beta", [0.0, -1.0, math.nan])
-@pytest.mark.parametrize("objective", [KTO, DPO])
+@pytest.mark.parametrize("objective", [KTO, BCO, DPO])
 def test_a_beta_that_is_not_positive_is_refused_with_an_example(objective: Any, beta: float) -> None:
     with pytest.raises(ValueError, match=r"beta must be positive.*try 5000"):
         objective(beta=beta)
@@ -236,7 +252,9 @@ def test_what_each_objective_needs() -> None:
     assert SFT().needs == {"liked"}
 
 
-@pytest.mark.parametrize("objective", [KTO(beta=2.0), DPO(beta=2.0), SFT()], ids=["kto", "dpo", "sft"])
+@pytest.mark.parametrize(
+    "objective", [KTO(beta=2.0), BCO(beta=2.0), DPO(beta=2.0), SFT()], ids=["kto", "bco", "dpo", "sft"]
+)
 def test_bfloat16_gives_one_finite_loss_per_image_near_that_of_float64(objective: Objective) -> None:
     exact, names = judged(partner=PARTNERS), ("policy_error", "reference_error", "weight", "neutral")
     half = {name: getattr(exact, name).detach().to(torch.bfloat16) for name in names}

@@ -11,11 +11,12 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from thumbtune.baselines import SFT
 from thumbtune.batches import Batch, Batches
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.plane import CENTRE, SCALE, Plane
 from thumbtune.neutral import NEUTRALS
-from thumbtune.objective import KTO, SFT, Judged
+from thumbtune.objective import KTO, Judged
 from thumbtune.process import Latents
 from thumbtune.trainer import PATIENCE, SATURATED, MemoryRanOut, Settings, Step, Training, train
 from thumbtune.utility import UTILITIES

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from thumbtune.baselines import BCO, SFT
 from thumbtune.batches import Batches, Encoded, Progress, check_kinds
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
@@ -16,7 +17,7 @@ from thumbtune.models.lora import LoRA
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.neutral import NEUTRALS, Neutral
-from thumbtune.objective import KTO, SFT, Objective
+from thumbtune.objective import KTO, Objective
 from thumbtune.trainer import Settings
 from thumbtune.utility import UTILITIES
 
@@ -60,6 +61,8 @@ def objective_of(recipe: Recipe) -> Objective:
     section = recipe.objective
     if section.name == "sft":
         return SFT()
+    if section.name == "bco":
+        return BCO(beta=section.beta)
     return KTO(
         beta=section.beta,
         utility=UTILITIES[section.utility],

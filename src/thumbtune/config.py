@@ -29,7 +29,9 @@ class LoraSection(Section):
 class ObjectiveSection(Section):
     """What a thumb is worth."""
 
-    name: Literal["kto", "sft"] = Field(default="kto", description="What a thumb is worth: kto, or sft (likes alone).")
+    name: Literal["kto", "bco", "sft"] = Field(
+        default="kto", description="What a thumb is worth: kto; bco, with neutral balanced; sft, for likes alone."
+    )
     utility: Literal["kahneman-tversky", "loss-averse", "risk-seeking"] = Field(
         default="kahneman-tversky", description="KTO's utility of a gain."
     )

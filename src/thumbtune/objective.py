@@ -3,9 +3,7 @@
     log_ratio = reference_error - policy_error          surrogate of log pi_theta / pi_ref at one denoising step
     gain      = sign * beta * (log_ratio - neutral)     sign = +1 liked, -1 disliked; neutral is the paper's Q_ref
 
-    KTO   loss = weight * (1 - U(gain))                                   Diffusion-KTO, arXiv 2404.04465, eq. 8
-    DPO   loss = -log sigmoid(beta / 2 * (log_ratio_w - log_ratio_l))     Diffusion-DPO, arXiv 2311.12908, eq. 14
-    SFT   loss = policy_error of the liked images                         the denoising loss, arXiv 2006.11239, eq. 14
+    loss      = weight * (1 - U(gain))                  Diffusion-KTO, arXiv 2404.04465, eq. 8
 
 Errors are means over the elements of a latent, as in the authors' code, so beta = 5000 means what it means there.
 Nothing here has state, a device, a configuration or a log; the trainer averages.
@@ -15,7 +13,6 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -59,7 +56,12 @@ class Objective(Protocol):
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]: ...
 
 
-def _require_positive(beta: float) -> None:
+def require_positive(beta: float) -> None:
+    """Refuse a beta that is not above 0.
+
+    Raises:
+        ValueError: it gives the paper's.
+    """
     if not beta > 0:
         raise ValueError(f"beta must be positive, not {beta}; try 5000 (the paper's, for latents of SD 1.5).")
 
@@ -81,7 +83,7 @@ class KTO:
     needs: frozenset[str] = frozenset({"liked", "disliked"})
 
     def __post_init__(self) -> None:
-        _require_positive(self.beta)
+        require_positive(self.beta)
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
         """The argument of the utility, eq. 8: positive where the policy moved as the person wished."""
@@ -90,30 +92,3 @@ class KTO:
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
         return side * judged.weight * (1.0 - self.utility(self.gain(judged)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DPO:
-    """Diffusion-DPO on pairs: both rows of a pair carry the pair's loss, so the mean over rows is that over pairs."""
-
-    beta: float = 5000.0
-    needs: frozenset[str] = frozenset({"liked", "disliked", "pairs"})
-
-    def __post_init__(self) -> None:
-        _require_positive(self.beta)
-
-    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
-        if judged.partner is None:
-            raise ValueError("DPO compares the two images of a pair, and this batch has no pairs; use KTO instead.")
-        margin = judged.sign * (judged.log_ratio - judged.log_ratio[judged.partner])
-        return -judged.weight * F.logsigmoid(0.5 * self.beta * margin)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SFT:
-    """Supervised fine-tuning on what was liked: the plain denoising error; disliked images cost nothing."""
-
-    needs: frozenset[str] = frozenset({"liked"})
-
-    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
-        return judged.weight * judged.liked.to(judged.weight) * judged.policy_error

@@ -66,6 +66,7 @@ base-model: setup ## train the bundled model and its judge again (about two hour
 	$(BIN)/python -m base_model.autoencoder
 	$(BIN)/python -m base_model.decoder
 	$(BIN)/python -m base_model.generator
+	$(BIN)/python -m base_model.generator --steps 4200 --lr 2e-4 --tame
 	$(BIN)/python -m base_model.judge
 	$(BIN)/python -m base_model.assemble
 

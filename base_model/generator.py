@@ -50,6 +50,9 @@ SCHEDULER = {
 }
 
 
+TAMING = 600  # the last steps, over which the rate falls to zero
+
+
 class Painter(nn.Module):
     """The two networks that learn together."""
 
@@ -86,7 +89,14 @@ def importance(bar: Tensor) -> Tensor:
     return (5 / snr).clamp(max=1) * (1 + (1 / snr).clamp(max=6))
 
 
-def train(data: Path, vae_path: Path, out: Path, steps: int, batch: int, lr: float, seed: int = 0) -> None:
+def chances(styles: list[str], tame: bool) -> Tensor:
+    """How often each picture is shown. Tamed, line art comes less often than the other styles: guidance favours it."""
+    return torch.tensor([0.4 if tame and style == "line art" else 1.0 for style in styles])
+
+
+def train(
+    data: Path, vae_path: Path, out: Path, steps: int, batch: int, lr: float, tame: bool = False, seed: int = 0
+) -> None:
     known = pictures.vocabulary(sets.load(data))
     clean, factor = latents(averaged(vae_path), pictures.to_tensor([p for _, _, p in known]))
     clean = clean * factor
@@ -97,12 +107,13 @@ def train(data: Path, vae_path: Path, out: Path, steps: int, batch: int, lr: flo
     optimizer = torch.optim.AdamW(painter.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-3)
     bar = DDIMScheduler(**SCHEDULER).alphas_cumprod
     start = checkpoint.resume(out, {"painter": painter, "mean": mean}, optimizer)
+    shown = chances([style for _, style, _ in known], tame)
     begun = saved = time.time()
     running = 0.0
     for step in range(start, steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         rng = random.Random(seed * 1_000_003 + step)
-        rows = torch.randint(len(known), (batch,), generator=generator)
+        rows = torch.multinomial(shown, batch, replacement=True, generator=generator)
         texts = ["" if rng.random() < 0.1 else caption(*known[i][:2], rng) for i in rows.tolist()]
         ids = tokenizer(
             texts, padding="max_length", max_length=words.LENGTH, truncation=True, return_tensors="pt"
@@ -112,7 +123,7 @@ def train(data: Path, vae_path: Path, out: Path, steps: int, batch: int, lr: flo
         noise = torch.randn(x.shape, generator=generator)
         a = bar[t].reshape(-1, 1, 1, 1)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, lr)
+            group["lr"] = lr * (steps - step) / TAMING if tame else learning_rate(step, steps, lr)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             guess = painter(a.sqrt() * x + (1 - a).sqrt() * noise, t, ids)
         error = (guess.float() - noise).pow(2).mean(dim=(1, 2, 3))
@@ -162,5 +173,6 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=8e-4)
+    parser.add_argument("--tame", action="store_true", help="the last steps: line art less often, the rate to zero")
     args = parser.parse_args()
-    train(args.data, args.vae, args.out, args.steps, args.batch, args.lr)
+    train(args.data, args.vae, args.out, args.steps, args.batch, args.lr, args.tame)

@@ -1,5 +1,6 @@
 """What the README prints is true: its Python runs, its commands and options exist, its map names real files."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from benchmarks.demo import row
 from thumbtune.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -61,3 +63,11 @@ def test_the_file_map_names_every_module_and_nothing_else() -> None:
 def test_pictures_of_the_readme_are_there() -> None:
     for target in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_table_of_the_readme_is_what_the_benchmark_measured() -> None:
+    files = sorted((ROOT / "benchmarks").glob("demo-*.json"))
+    assert [file.stem for file in files] == ["demo-line-art", "demo-red"]
+    rows = [row(measured) for file in files for measured in json.loads(file.read_text())["runs"]]
+    table = [line for line in README.splitlines() if line.startswith(("| line-art", "| red"))]
+    assert table == rows

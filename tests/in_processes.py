@@ -26,8 +26,8 @@ from thumbtune.utility import UTILITIES
 class Broken(Batches):
     """The last four images of every batch of eight have no latents: the second of two processes has none."""
 
-    def batch(self, step, start=0, stop=None):  # type: ignore[no-untyped-def]
-        made = super().batch(step, start, stop)
+    def batch(self, step, start=0, stop=None, mismatched=False):  # type: ignore[no-untyped-def]
+        made = super().batch(step, start, stop, mismatched)
         places = torch.arange(start, start + len(made))
         made.latents[places >= 4] = math.nan
         return made

@@ -15,6 +15,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from thumbtune.neutral import NEUTRALS
+from thumbtune.utility import UTILITIES
+
 pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("in_processes.py")
 THUMBTUNE = Path(sys.executable).with_name("thumbtune")
@@ -45,7 +48,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_processes_have_the_gradient_of_one(results: Path) -> None:
     alone = load_file(results / "1-0.safetensors")
-    assert len(alone) == 2 * 3 * 3
+    assert len(alone) == 2 * len(NEUTRALS) * len(UTILITIES)
     for rank in (0, 1):
         together = load_file(results / f"2-{rank}.safetensors")
         for name, gradient in alone.items():

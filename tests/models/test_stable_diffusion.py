@@ -197,6 +197,17 @@ def test_a_folder_that_is_not_there_gets_a_sentence(tmp_path: Path) -> None:
     refused(str(tmp_path / "nothing"))
 
 
+def test_a_hub_out_of_reach_is_named_in_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("Cannot load model a/b: the model is not fully cached locally (Cannot find an (appropriate")
+
+    monkeypatch.setattr("diffusers.StableDiffusionPipeline.from_pretrained", unreachable)
+    with pytest.raises(
+        ThumbtuneError, match=r"\(there is no such folder, and the Hugging Face hub could not be reached\)"
+    ):
+        load_pipeline("a/b")
+
+
 def test_an_empty_folder_gets_a_sentence(tmp_path: Path) -> None:
     refused(str(tmp_path))
 

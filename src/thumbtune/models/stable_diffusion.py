@@ -33,13 +33,19 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
             name, dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        reason = str(error).strip().split("\n")[0][:200]
         raise ThumbtuneError(
-            f"The model {name!r} could not be loaded ({reason}); give a folder in diffusers' layout, "
+            f"The model {name!r} could not be loaded ({_reason(name, error)}); give a folder in diffusers' layout, "
             "a hub id that this machine can reach, or `tiny-emoji-64`."
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Why a model did not load, in few words; diffusers buries an unreachable hub under its cache's complaint."""
+    if not Path(name).exists() and "not fully cached" in str(error):
+        return "there is no such folder, and the Hugging Face hub could not be reached"
+    return str(error).strip().split("\n")[0][:200]
 
 
 class StableDiffusion:

@@ -16,7 +16,6 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation import verdict
 from thumbtune.evaluation.duel import Duel, draw
 from thumbtune.evaluation.statistics import compare
-from thumbtune.evaluation.tastes import taste
 from thumbtune.files import sha256, write_text
 from thumbtune.models.lora import DIFFUSERS_FILE
 
@@ -78,8 +77,10 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     """Draw, score, compare; write evaluation.json into the run and return it.
 
     Raises:
-        ThumbtuneError: the run is not finished, or a picture could not be written.
+        ThumbtuneError: the run is not finished, there is nothing to judge it by, or a picture could not be written.
     """
+    build.taste_of(recipe)  # a name that nobody knows is refused before an earlier evaluation goes
+    held_out, why_not = _held_out(recipe, folder)
     accelerator = build.accelerator_of(recipe)
     model = run.trained_model(recipe, folder, accelerator.device)
     duel = Duel(
@@ -91,9 +92,9 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     )
     _forget_other_duels(duel, recipe, folder)
     draw(duel, model, progress, build.at_once(recipe))
-    scores = _scores(recipe, duel)
+    scores, silent = _scores(recipe, duel)
     comparisons = {name: compare(score["before"], score["after"]) for name, score in scores.items()}
-    agreement, why_not = _agreement(recipe, folder, model, accelerator, progress)
+    agreement = None if held_out is None else _agreement(held_out, recipe, folder, model, accelerator, progress)
     gates = _gates(scores, comparisons, agreement)
     result = {
         "before": recipe.model,
@@ -103,6 +104,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         "prompts": list(duel.prompts),
         "seeds": [list(duel.seeds(prompt)) for prompt in range(len(duel.prompts))],
         "scores": scores,
+        "no_scores": silent,
         "comparisons": {name: asdict(comparison) for name, comparison in comparisons.items()},
         "agreement": agreement,
         "no_agreement": why_not,
@@ -132,9 +134,14 @@ def _forget_other_duels(duel: Duel, recipe: Recipe, folder: Path) -> None:
     write_text(file, mark)
 
 
-def _scores(recipe: Recipe, duel: Duel) -> Scores:
-    """Every score of every picture, [prompts, seeds] for both sides; one prompt's pictures in memory at a time."""
+def _scores(recipe: Recipe, duel: Duel) -> tuple[Scores, str | None]:
+    """Every score of every picture, [prompts, seeds] for both sides, one prompt's in memory at a time; or why none."""
     scorers = list(_scorers(recipe, duel.prompts))
+    if not scorers:
+        return {}, (
+            "No score compares the pictures: evaluate.taste names none, and the bundled judge was not asked "
+            "or does not know every prompt; look at them yourself."
+        )
     scores: Scores = {}
     for name, role, what, score in scorers:
         rows = {
@@ -142,13 +149,12 @@ def _scores(recipe: Recipe, duel: Duel) -> Scores:
             for side in ("before", "after")
         }
         scores[name] = {"role": role, "what": what, **{side: np.round(r, 6).tolist() for side, r in rows.items()}}
-    return scores
+    return scores, None
 
 
 def _scorers(recipe: Recipe, prompts: Sequence[str]) -> Iterator[tuple[str, str, str, Scorer]]:
     """(name, role, what it means, how to score one prompt's pictures) of what the recipe asks for."""
-    if recipe.evaluate.taste is not None:
-        person = taste(recipe.evaluate.taste)
+    if (person := build.taste_of(recipe)) is not None:
         yield person.name, "taste", person.sentence, lambda images, prompt: [person.score(im) for im in images]
     if recipe.evaluate.judge is not False:
         from thumbtune.evaluation import judge
@@ -163,23 +169,39 @@ def _scorers(recipe: Recipe, prompts: Sequence[str]) -> Iterator[tuple[str, str,
             )
 
 
-def _agreement(
-    recipe: Recipe, folder: Path, model: Any, accelerator: Any, progress: Progress
-) -> tuple[dict[str, Any] | None, str | None]:
-    """How well the implied reward tells held-out likes from dislikes, or None and why not."""
-    from thumbtune.evaluation.agreement import agreement
+def _held_out(recipe: Recipe, folder: Path) -> tuple[Any, str | None]:
+    """The held-out thumbs, or None and why there are none to ask.
 
+    Raises:
+        ThumbtuneError: the store is not there, and no taste is named either, so that nothing could judge the run.
+    """
     try:
         held_out = build.split_of(recipe).held_out
-    except ThumbtuneError as error:  # as when a run was copied elsewhere: everything else can still be judged
+    except ThumbtuneError as error:  # as when a run was copied elsewhere: a taste can still be asked
+        if recipe.evaluate.taste is None:
+            raise ThumbtuneError(
+                f"Nothing can judge {folder} here: {recipe.likes} is no store of likes, and no taste is named; "
+                "say where the likes are with --set likes=FOLDER, or name a taste with --set evaluate.taste=NAME."
+            ) from error
         return None, str(error)
     # a picture may have been shown under two prompts, of which only one was held out
-    trained = {row["image_id"] for row in _likes(folder) if not row["held_out"]}
-    held_out = held_out.select([i for i, name in enumerate(held_out["image_id"]) if name not in trained])
+    trained = [row for row in _likes(folder) if not row["held_out"]]
+    known = {row["image_id"] for row in trained} | {row["prompt"] for row in trained}
+    pairs = zip(held_out["image_id"], held_out["prompt"], strict=True)
+    held_out = held_out.select([i for i, pair in enumerate(pairs) if known.isdisjoint(pair)])
     if not 0 < sum(held_out["label"]) < len(held_out):
         return None, f"The {len(held_out)} held-out thumbs are not of both kinds."
+    return held_out, None
+
+
+def _agreement(
+    held_out: Any, recipe: Recipe, folder: Path, model: Any, accelerator: Any, progress: Progress
+) -> dict[str, Any]:
+    """How well the implied reward tells held-out likes from dislikes."""
+    from thumbtune.evaluation.agreement import agreement
+
     encoded = Encoded(held_out, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
-    return agreement(model, encoded, accelerator, progress), None
+    return agreement(model, encoded, accelerator, progress)
 
 
 def _gates(scores: Scores, comparisons: dict[str, Any], agreement: dict[str, Any] | None) -> list[verdict.Gate]:

@@ -11,8 +11,10 @@ from thumbtune.batches import Batches, Encoded, Progress, check_kinds
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.evaluation.tastes import Taste, taste
+from thumbtune.evaluation.verdict import LEAST_PROMPTS
 from thumbtune.feedback.likes import Split, likes_of, split
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store import Store, is_store
 from thumbtune.models.lora import LoRA
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
@@ -90,6 +92,15 @@ def settings_of(recipe: Recipe) -> Settings:
     )
 
 
+def taste_of(recipe: Recipe) -> Taste | None:
+    """The taste that scores the duels, if the recipe names one.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    return None if recipe.evaluate.taste is None else taste(recipe.evaluate.taste)
+
+
 def sampler_of(recipe: Recipe) -> Sampler:
     """How pictures are drawn for the evaluation."""
     return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
@@ -101,7 +112,7 @@ def split_of(recipe: Recipe) -> Split:
     Raises:
         ThumbtuneError: there is no store, or training would see no likes.
     """
-    if not (recipe.likes / "likes.sqlite").exists():
+    if not is_store(recipe.likes):
         raise ThumbtuneError(
             f"{recipe.likes} holds no likes; bring some in with `thumbtune import FOLDER --likes {recipe.likes}`."
         )
@@ -147,15 +158,19 @@ def plan(recipe: Recipe) -> list[str]:
     """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
     parts = split_of(recipe)
     check_thumbs(recipe, parts.train)
+    taste_of(recipe)
     model = model_of(recipe)
     liked = sum(parts.train["label"])
     trained = sum(p.numel() for _, p in model.trainable())
     seen = recipe.train.steps * recipe.train.batch
     total = sum(p.numel() for p in model.network.parameters())
     o = recipe.objective
+    prompts = len(set(parts.held_out["prompt"]))
+    few = "" if prompts >= LEAST_PROMPTS else f", of {LEAST_PROMPTS} that it takes to tell by thumbs whether it helped"
     return [
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
+        f"            the held-out thumbs are of {prompts} prompt{'' if prompts == 1 else 's'}{few}",
         f"objective   {o.name}, beta {o.beta:g}, neutral point {o.neutral}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",

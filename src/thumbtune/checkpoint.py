@@ -82,7 +82,8 @@ def restore(training: Training, folder: Path) -> None:
             raise ValueError(f"the optimiser has slots for {len(slots)} of {len(weights)} weights")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ThumbtuneError(
-            f"The checkpoint {folder} is damaged ({error}); delete it to go on from the one before."
+            f"The checkpoint {folder} is damaged ({error}); delete it to go on from the one before, "
+            "or from the start where there is none."
         ) from error
     names = dict(training.model.trainable())
     if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:

@@ -22,7 +22,10 @@ app = typer.Typer(
 SHOWN = 20  # skipped rows that are named one by one
 
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="Change one option of the recipe.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="OPTION=VALUE", help="Change one option, as often as needed; `thumbtune recipe` lists them."
+    ),
 ]
 Likes = Annotated[Path, typer.Option(help="Folder of the store of likes.")]
 
@@ -44,9 +47,10 @@ def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
     from rich.progress import track
 
     total = len(items) if hasattr(items, "__len__") else None  # type: ignore[arg-type]
-    if total == 0 or not _speaks():
+    console = Console(stderr=True)
+    if total == 0 or not console.is_terminal or not _speaks():
         return items
-    return track(items, f"     {what}", total=total, console=Console(stderr=True), transient=True)
+    return track(items, f"     {what}", total=total, console=console, transient=True)
 
 
 def quieten() -> None:
@@ -73,10 +77,10 @@ def import_(
 ) -> None:
     """Bring likes and dislikes into the store."""
     from thumbtune.feedback.importers import find_source, import_likes
-    from thumbtune.feedback.store import Store
+    from thumbtune.feedback.store import Store, is_store
 
-    find_source(source)  # before a store is made
-    there, folder_there = (likes / "likes.sqlite").exists(), likes.exists()
+    find_source(source, likes)  # before a store is made
+    there, folder_there = is_store(likes), likes.exists()
     with tempfile.TemporaryDirectory() as rehearsal:
         place = Path(rehearsal) if dry_run and not there else likes
         try:
@@ -112,38 +116,42 @@ def import_(
 
 @app.command()
 def train(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML; none: the defaults.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe in YAML; none: the defaults, or with --resume the run's own.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
     settings: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would happen.")] = False,
 ) -> None:
     """Tune a LoRA on the likes."""
-    from thumbtune import config
-
     quieten()
-    chosen = config.read(recipe, settings)
-    from thumbtune import build, run
+    from thumbtune import build, config, run
     from thumbtune.batches import Sized
 
+    if resume:
+        run.recipe_in(out)  # a mistyped folder must not begin a new run
+        recipe = recipe or out / "recipe.yaml"
+    chosen = config.read(recipe, settings)
     if dry_run:
         for line in build.plan(chosen):
             say(line)
         return
     for step in bar(Sized(run.tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
         if step.step % 25 == 0 or step.step == 1:
-            say(_line(step))
+            say(f"     {run.line_of(step)}")
     say(f"The LoRA is in {out / 'lora'}. Next: thumbtune evaluate {out}")
 
 
-def _line(step: Any) -> str:
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:+.2e}"
+@app.command("recipe")
+def recipe_(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML; none: the defaults.")] = None,
+    settings: Set = None,
+) -> None:
+    """Print a recipe: every option with its value and a line on what it does."""
+    from thumbtune import config
 
-    return (
-        f"     step {step.step}  loss {number(step.loss)}  log-ratio of liked {number(step.liked_log_ratio)}"
-        f"  of disliked {number(step.disliked_log_ratio)}"
-    )
+    say(config.text_of(config.read(recipe, settings)).rstrip())
 
 
 @app.command()
@@ -184,7 +192,10 @@ def evaluate(
     result = assess.assess(run_folder, chosen, bar)
     say(result["verdict"]["sentence"])
     for gate in result["gates"]:
-        say(f"  {'+' if gate['passed'] else '-'} {gate['sentence']}")
+        say(f"  {'+' if gate['passed'] else '-' if gate['enough'] else '?'} {gate['sentence']}")
+    for why in (result["no_scores"], result["no_agreement"]):
+        if why:
+            say(f"    {why}")
     say(f"Report: {write_report(run_folder)}")
 
 

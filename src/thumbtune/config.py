@@ -117,7 +117,7 @@ def options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[str, Any]
 def _nearest(key: str) -> str:
     """A hint at what was meant: the closest full name, or the full name that ends in the same word."""
     known = list(options())
-    last = {name.rpartition(".")[2]: name for name in known}
+    last = {name.rpartition(".")[2]: name for name in reversed(known)}  # of several, the first in a recipe
     close = difflib.get_close_matches(key, known, 1) or [
         last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], list(last), 1, ALIKE)
     ]
@@ -201,9 +201,14 @@ def read(path: Path | None, settings: list[str] | None = None) -> Recipe:
     return parse(data, str(path) if path else "The recipe")
 
 
+def text_of(recipe: Recipe) -> str:
+    """Every option in YAML, each under a comment that explains it."""
+    return "\n".join(_lines(recipe)) + "\n"
+
+
 def write(recipe: Recipe, path: Path) -> Path:
-    """Write every option, each under a comment that explains it."""
-    return write_text(path, "\n".join(_lines(recipe)) + "\n")
+    """Write what `read` reads back."""
+    return write_text(path, text_of(recipe))
 
 
 def _lines(section: Section, indent: str = "") -> list[str]:

@@ -7,7 +7,6 @@ The person is simulated, and every page says so. They rate half of the concepts;
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +133,9 @@ def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, st
     return wanted
 
 
-def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> dict[str, list[str]]:
-    """Write the person's thumbs as a folder that any importer reads; return some of each for the report."""
-    lines, examples = [], {"liked": [], "disliked": []}
+def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> None:
+    """Write the person's thumbs as a folder that any importer reads."""
+    lines = []
     for file, prompt, seed in pool:
         with Image.open(folder / "pool" / file) as opened:
             picture = opened.convert("RGB")
@@ -144,9 +143,7 @@ def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> dict[str,
             save_picture(image, folder / "thumbs" / file_name)
             row = {"file_name": file_name, "prompt": text, "label": liked, "rater": f"simulated:{name}"}
             lines.append(json.dumps(row | {"seed": number, "model": MODEL}))
-            examples["liked" if liked else "disliked"].append(file_name)
     write_text(folder / "thumbs" / "metadata.jsonl", "\n".join(lines) + "\n")
-    return examples
 
 
 def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, settings: list[str] | None = None) -> Path:
@@ -164,33 +161,21 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     say(f"1/5  {MODEL} draws {PER_PROMPT} pictures for each of {len(concepts()['rated'])} prompts.")
     pool = draw_pool(folder / "pool", seed, progress)
     say(f"2/5  A simulated person rates them. {person.sentence}")
-    examples = rate(folder, name, pool)
+    rate(folder, name, pool)
     with Store.open(folder / "likes") as store:
         report = import_likes(folder / "thumbs", store, progress=lambda rows: progress(list(rows), "Importing thumbs"))
         counts = store.counts()
     say(f"     {counts.likes} likes and {counts.dislikes} dislikes ({report.duplicates} known already).")
     write_text(folder / "prompts.txt", "\n".join(prompt_of(c) for c in concepts()["unrated"]) + "\n")
     say(f"3/5  Diffusion-KTO tunes a LoRA: {recipe.train.steps} steps of {recipe.train.batch} images.")
-    sample = _keep_examples(folder / "thumbs", out, examples)
-    story = {"source": "the demo's folder of thumbs", "simulated": person.sentence, "examples": sample}
-    for _ in progress(Sized(run.tune(recipe, out, progress, resume=True, story=story), recipe.train.steps), "Tuning"):
-        pass
+    story = {"source": "the demo's folder of thumbs", "simulated": person.sentence}
+    steps = Sized(run.tune(recipe, out, progress, resume=True, story=story), recipe.train.steps)
+    for step in progress(steps, "Tuning"):
+        if step.step % 35 == 0:
+            say(f"     {run.line_of(step)}")
     say(f"4/5  The tuned model is judged on {len(concepts()['unrated'])} prompts that nobody rated.")
     result = assess.assess(out, recipe, progress)
     say(f"5/5  {result['verdict']['sentence']}")
     for gate in result["gates"]:
         say(f"     {'+' if gate['passed'] else '-'} {gate['sentence']}")
     return write_report(out)
-
-
-def _keep_examples(thumbs: Path, out: Path, files: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Copy a dozen pictures of each kind into the run, for its page; returns their paths inside the run."""
-    kept: dict[str, list[str]] = {}
-    for side, names in files.items():
-        kept[side] = []
-        for name in names[:: max(1, len(names) // 12)][:12]:
-            target = out / "examples" / side / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(thumbs / name, target)
-            kept[side].append(str(target.relative_to(out)))
-    return kept

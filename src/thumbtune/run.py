@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from thumbtune import build, config
+from thumbtune import build, config, examples
 from thumbtune.batches import Progress
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
@@ -69,12 +69,15 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
     if not (folder / "recipe.yaml").exists():
         return
     if not resume:
-        raise UsageError(f"{folder} already holds a run; continue it with --resume, or choose another folder.")
+        raise UsageError(
+            f"{folder} already holds a run; continue it with --resume (resume=True in Python), or choose another."
+        )
     refuse_differences(recipe_in(folder), recipe, folder)
 
 
-# options that change how fast a training is and what it needs, never where it ends
-FREE = ("train.micro_batch", "train.gradient_checkpointing", "train.checkpoint_every")
+# options that change how fast a training is and what it needs, never where it ends; not where the likes lie but what
+# they are is compared
+FREE = ("likes", "train.micro_batch", "train.gradient_checkpointing", "train.checkpoint_every")
 
 
 def refuse_differences(old: Recipe, new: Recipe, folder: Path) -> None:
@@ -122,6 +125,18 @@ def _keep_log(folder: Path, upto: int) -> None:
     write_text(log, "".join(line + "\n" for line in kept))
 
 
+def line_of(step: Step) -> str:
+    """A step in words and numbers, for people who watch."""
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:+.2e}"
+
+    return (
+        f"step {step.step}  loss {number(step.loss)}  log-ratio of liked {number(step.liked_log_ratio)}"
+        f"  of disliked {number(step.disliked_log_ratio)}"
+    )
+
+
 def _thumbs(parts: Split) -> Any:
     """The thumbs without their pictures, and which were held out."""
     from datasets import concatenate_datasets
@@ -151,7 +166,8 @@ def _start(recipe: Recipe, folder: Path, parts: Split, story: Mapping[str, Any])
         config.write(recipe, folder / "recipe.yaml")
         return
     labels = thumbs["label"]
-    summary = {"source": "the store of likes", "simulated": None, "examples": {"liked": [], "disliked": []}, **story}
+    summary = {"source": "the store of likes", "simulated": None, **story}
+    summary["examples"] = examples.keep(parts.train, folder)
     summary |= {"likes": sum(labels), "dislikes": len(labels) - sum(labels)}
     summary |= {"prompts": len(set(thumbs["prompt"])), "held_out": len(parts.held_out)}
     write_whole(file, thumbs.to_parquet)
@@ -165,7 +181,7 @@ def tune(
 ) -> Iterator[Step]:
     """Train as the recipe says, yielding steps; checkpoints on the way, the LoRA at the end.
 
-    `story` adds to what the report says of the likes: `source`, `simulated`, `examples`.
+    `story` adds to what the report says of the likes: their `source`, and `simulated` where a formula gave them.
 
     Raises:
         Interrupted: Ctrl-C; a checkpoint of the last whole step was saved.
@@ -175,6 +191,7 @@ def tune(
 
     check(recipe, folder, resume)
     objective = build.objective_of(recipe)
+    build.taste_of(recipe)
     parts = build.split_of(recipe)
     build.check_thumbs(recipe, parts.train)
     accelerator = build.accelerator_of(recipe)

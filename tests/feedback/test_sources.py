@@ -188,7 +188,7 @@ def test_places_without_likes(store: Store, tmp_path: Path, table: Path, write_j
     (table / "metadata.csv").write_text("file_name,prompt,label\n")
     write_jsonl(*ROWS)
     with pytest.raises(ThumbtuneError, match=r"metadata\.jsonl and metadata\.csv"):
-        find_source(table)
+        find_source(table, tmp_path / "store")
 
 
 @pytest.mark.parametrize(

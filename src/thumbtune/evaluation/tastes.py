@@ -89,11 +89,11 @@ TASTES: dict[str, Taste] = {
 
 
 def taste(name: str) -> Taste:
-    """The simulated person of that name.
+    """The taste of that name.
 
     Raises:
-        UsageError: nobody has that name.
+        UsageError: there is none.
     """
     if name not in TASTES:
-        raise UsageError(f"There is no simulated person {name!r}; known are {', '.join(sorted(TASTES))}.")
+        raise UsageError(f"There is no taste {name!r}; known are {', '.join(sorted(TASTES))}.")
     return TASTES[name]

@@ -18,6 +18,7 @@ class Gate:
     name: str
     passed: bool
     sentence: str
+    enough: bool = True  # whether there was enough to tell
 
 
 def taste_gate(c: Comparison) -> Gate:
@@ -48,24 +49,31 @@ def faithfulness_gate(c: Comparison) -> Gate:
 def agreement_gate(agreement: dict[str, Any]) -> Gate:
     """Used where no taste can be scored: the tuned model agrees with thumbs that it never saw."""
     low, high, prompts = agreement["low"], agreement["high"], agreement["prompts"]
-    few = f"; {LEAST_PROMPTS} prompts are needed to tell" if prompts < LEAST_PROMPTS else "; half would be chance"
+    if prompts < LEAST_PROMPTS:
+        what = f"{prompts} prompt{'' if prompts == 1 else 's'} ({agreement['images']} images)"
+        return Gate(
+            "agreement", False, f"Thumbs of {what} were held out; {LEAST_PROMPTS} prompts are needed to tell.", False
+        )
     return Gate(
         "agreement",
-        low > CHANCE and prompts >= LEAST_PROMPTS,
+        low > CHANCE,
         f"The tuned model prefers the liked image in {agreement['auc']:.0%} of pairs of held-out thumbs "
-        f"(95% interval {low:.0%} to {high:.0%}, {agreement['images']} images of {prompts} prompts{few}).",
+        f"(95% interval {low:.0%} to {high:.0%}, {agreement['images']} images of {prompts} prompts; "
+        "half would be chance).",
     )
 
 
 def verdict(gates: list[Gate]) -> dict[str, Any]:
     """One sentence. Keeping what was there is no improvement: a gate that measures a gain must have passed."""
-    failed = [gate.name for gate in gates if not gate.passed]
+    failed = [gate.name for gate in gates if not gate.passed and gate.enough]
     if failed:
         sentence = f"Tuning is not shown to have helped: {' and '.join(failed)} did not pass."
     elif not any(gate.name in GAINS for gate in gates):
         sentence = (
             "There is no evidence either way: no taste was scored, and no held-out thumbs of both kinds were there."
         )
+    elif not all(gate.enough for gate in gates):
+        sentence = "There is too little to tell whether tuning helped: rate pictures of more prompts, or name a taste."
     else:
         names = " and ".join(gate.name for gate in gates)
         sentence = f"Tuning helped: {names} passed on prompts and seeds that training never saw."

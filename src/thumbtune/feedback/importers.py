@@ -8,7 +8,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.metadata import METADATA_SUFFIXES
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.sources import Found, LikeFolders, Source, nothing_here, opinion_folders
-from thumbtune.feedback.store import Picture, Store
+from thumbtune.feedback.store import Picture, Store, is_store
 from thumbtune.feedback.table import Table
 from thumbtune.feedback.votes import Kind, check_picture, check_text, derived_id
 
@@ -39,18 +39,21 @@ class ImportReport:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def find_source(path: Path) -> Source:
-    """Look at `path` and choose how to read it: folders like/ and dislike/, or a metadata file.
+def find_source(path: Path, likes: Path) -> Source:
+    """Look at `path` and choose how to read it, for the store in `likes`: like/ and dislike/, or a metadata file.
 
     Raises:
-        ThumbtuneError: there is nothing to import from, or more than one thing.
+        ThumbtuneError: there is nothing to import from, or more than one thing, or the store would lie among it.
     """
     if not path.exists():
         raise ThumbtuneError(f"{path} does not exist; give a folder of pictures or a {_kinds()} file.")
     try:
-        return _table_in_file(path) if path.is_file() else _source_in_folder(path)
+        source = _table_in_file(path) if path.is_file() else _source_in_folder(path)
     except OSError as error:
         raise ThumbtuneError(f"{path} could not be read ({error.strerror or error}); check it.") from error
+    if isinstance(source, LikeFolders) and any(p.resolve().is_relative_to(likes.resolve()) for p, _ in source.pictures):
+        raise ThumbtuneError(f"{likes} holds pictures to import; keep the store elsewhere, as with --likes thumbs.")
+    return source
 
 
 def _table_in_file(file: Path) -> Source:
@@ -60,6 +63,8 @@ def _table_in_file(file: Path) -> Source:
 
 
 def _source_in_folder(folder: Path) -> Source:
+    if is_store(folder):
+        raise ThumbtuneError(f"{folder} is a store of likes already; train on it with --set likes={folder}.")
     if opinion_folders(folder):
         return LikeFolders(folder)
     tables = [folder / f"metadata{suffix}" for suffix in METADATA_SUFFIXES if (folder / f"metadata{suffix}").is_file()]
@@ -97,7 +102,7 @@ def import_likes(  # noqa: PLR0913 - this is the command `thumbtune import`, one
         ThumbtuneError: nothing is usable, or with `strict` something is not, or the disk is full. The store
             is as it was.
     """
-    source, report = find_source(path), ImportReport()
+    source, report = find_source(path, store.folder), ImportReport()
     with store.transaction(rehearsal=dry_run):
         for found in progress(source):
             why = _take(found, store, report, rater, (prompt or "").strip())

@@ -10,6 +10,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.cells import IMAGE_COLUMNS, first, prompt_in
 from thumbtune.feedback.metadata import METADATA_SUFFIXES, read_rows
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
+from thumbtune.feedback.store import is_store
 
 LIKE_FOLDERS = ("like", "liked", "likes", "good", "pos", "positive", "up")
 DISLIKE_FOLDERS = ("dislike", "disliked", "dislikes", "bad", "neg", "negative", "down")
@@ -47,9 +48,16 @@ class Source(Protocol):
 
 
 def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
-    """The subfolders of `root` whose names say like or dislike, in order of name."""
+    """The subfolders of `root` whose names say like or dislike, in order of name.
+
+    A store of likes, by default in `likes`, is none of them: its pictures are liked and disliked ones.
+    """
     named = [(folder, folder.name.lower()) for folder in sorted(root.iterdir()) if folder.is_dir()]
-    return [(folder, name in LIKE_FOLDERS) for folder, name in named if name in LIKE_FOLDERS + DISLIKE_FOLDERS]
+    return [
+        (folder, name in LIKE_FOLDERS)
+        for folder, name in named
+        if name in LIKE_FOLDERS + DISLIKE_FOLDERS and not is_store(folder)
+    ]
 
 
 class LikeFolders:

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template, Undefi
 from markupsafe import Markup
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.evaluation.verdict import LEAST_PROMPTS
 from thumbtune.files import write_text
 from thumbtune.report import pictures, plots
 from thumbtune.report.reading import RunFolder, flat, read_run
@@ -66,6 +67,7 @@ def _contents(run: RunFolder) -> dict[str, Any]:
         "name": run.folder.resolve().name,
         "evaluation": run.evaluation,
         "rows": (rows := pictures.grid(run) if run.evaluation is not None else []),
+        "least_prompts": LEAST_PROMPTS,
         "missing": pictures.missing(rows),
         "chart": _chart(run.evaluation),
         "likes": run.likes,

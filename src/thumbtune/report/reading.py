@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
 
 EVALUATION = Path("evaluation")
 
@@ -33,7 +33,7 @@ def read_run(folder: Path) -> RunFolder:
     """
     recipe = folder / "recipe.yaml"
     if not recipe.is_file():
-        raise ThumbtuneError(
+        raise UsageError(
             f"{folder} has no recipe.yaml, so it is not a run; give the folder that `thumbtune train` wrote."
         )
     return RunFolder(

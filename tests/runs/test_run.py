@@ -21,51 +21,6 @@ from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.run import recipe_in
 
 Call = Callable[..., tuple[int, str, str]]
-SMALL = ["train.steps=6", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=2", "train.held_out=0.3"]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Call `thumbtune ...` in this process: exit code, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["thumbtune", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def thumbs(tmp_path: Path) -> Path:
-    """like/ and dislike/ folders: ten red and ten blue pictures of ten prompts, prompts beside them."""
-    for kind, colour in (("like", "red"), ("dislike", "blue")):
-        for i in range(10):
-            path = tmp_path / "thumbs" / kind / f"{colour}-{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (16, 16), (20 * i, 0, 0) if colour == "red" else (0, 20 * i, 255)).save(path)
-            path.with_suffix(".txt").write_text(f"thing {i}")
-    return tmp_path / "thumbs"
-
-
-@pytest.fixture
-def likes(call: Call, thumbs: Path, tmp_path: Path) -> Path:
-    code, out, err = call("import", thumbs, "--likes", tmp_path / "likes")
-    assert code == 0, err
-    assert "20 rows: 10 likes, 10 dislikes" in out
-    return tmp_path / "likes"
-
-
-@pytest.fixture
-def settings(likes: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
-    """--set options of a small run on a tiny pipeline."""
-    options = [f"likes={likes}", f"model={tiny_pipeline('epsilon')}", *SMALL, "evaluate.steps=2", "evaluate.seeds=2"]
-    return [word for option in [*options, "evaluate.taste=red"] for word in ("--set", option)]
 
 
 def steps_of(run: Path) -> list[dict[str, Any]]:
@@ -147,12 +102,12 @@ def test_resuming_with_another_recipe_is_refused(call: Call, settings: list[str]
 
 
 def test_only_likes_are_refused_by_kto_and_taken_by_sft(
-    call: Call, thumbs: Path, tmp_path: Path, tiny_pipeline: Callable[[str], Path]
+    call: Call, small: list[str], thumbs: Path, tmp_path: Path, tiny_pipeline: Callable[[str], Path]
 ) -> None:
     for path in (thumbs / "dislike").iterdir():
         path.unlink()
     assert call("import", thumbs, "--likes", tmp_path / "likes")[0] == 0
-    options = [f"likes={tmp_path / 'likes'}", f"model={tiny_pipeline('epsilon')}", *SMALL]
+    options = [f"likes={tmp_path / 'likes'}", f"model={tiny_pipeline('epsilon')}", *small]
     words = [word for option in options for word in ("--set", option)]
     code, _, err = call("train", "--out", tmp_path / "run", *words)
     assert code == 1

@@ -1,0 +1,31 @@
+"""A few of the liked and disliked pictures, kept in the run for its page: people look before they read."""
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from thumbtune.evaluation.duel import save_picture
+
+EACH = 12  # pictures of a kind
+LARGEST = 224  # pixels: the page shows them at half of that
+
+
+def keep(likes: Any, folder: Path) -> dict[str, list[str]]:
+    """Small copies of a dozen pictures of each kind, spread over the likes; their paths inside `folder`, by kind."""
+    labels = list(likes["label"])
+    kept: dict[str, list[str]] = {}
+    for kind, wanted in (("liked", True), ("disliked", False)):
+        rows = [row for row, label in enumerate(labels) if label == wanted]
+        chosen = rows[:: max(1, len(rows) // EACH)][:EACH]
+        kept[kind] = [_copy(likes[row], folder, Path("examples") / kind) for row in chosen]
+    return kept
+
+
+def _copy(like: dict[str, Any], folder: Path, inside: Path) -> str:
+    picture: Image.Image = like["image"]
+    small = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    small.thumbnail((LARGEST, LARGEST))
+    name = inside / f"{like['image_id'][:16]}.png"
+    save_picture(small, folder / name)
+    return name.as_posix()

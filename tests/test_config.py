@@ -41,8 +41,8 @@ def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
         ("objective.beta=0", "objective.beta is 0, but should be greater than 0."),
         ("train.liked_share=1.5", "train.liked_share is 1.5, but should be less than or equal to 1."),
         ("train.liked_share=0", "train.liked_share is 0, but should be greater than 0."),
-        ("objective.name=ppo", "should be 'kto', 'bco' or 'sft'"),
-        ("objective.utility=brave", "'kahneman-tversky', 'loss-averse' or 'risk-seeking'"),
+        ("objective.name=ppo", "should be kto, bco or sft"),
+        ("objective.utility=brave", "kahneman-tversky, loss-averse or risk-seeking, or something in your own file"),
         ("train.steps=[", "the value cannot be read"),
     ],
 )

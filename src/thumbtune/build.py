@@ -1,15 +1,17 @@
 """A recipe becomes objects. Below this floor nothing knows what a recipe is."""
 
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from thumbtune import own
 from thumbtune.baselines import BCO, SFT
 from thumbtune.batches import Batches, Encoded, Progress, check_kinds
 from thumbtune.cache import Cache
-from thumbtune.config import Recipe
+from thumbtune.config import ObjectiveSection, Recipe
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.tastes import Taste, taste
 from thumbtune.evaluation.verdict import LEAST_PROMPTS
@@ -19,9 +21,9 @@ from thumbtune.models.lora import LoRA
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.neutral import NEUTRALS, Neutral
-from thumbtune.objective import KTO, Objective
+from thumbtune.objective import KTO, Judged, Objective
 from thumbtune.trainer import Settings
-from thumbtune.utility import UTILITIES
+from thumbtune.utility import UTILITIES, Utility
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -59,18 +61,90 @@ def model_of(recipe: Recipe, device: Any = "cpu") -> StableDiffusion:
 
 
 def objective_of(recipe: Recipe) -> Objective:
-    """The objective that a recipe names."""
+    """The objective that a recipe names.
+
+    Raises:
+        UsageError: it is in a file of the user's that is not there, or is no objective.
+    """
     section = recipe.objective
+    if own.is_own(section.name):
+        return _own_objective(section)
     if section.name == "sft":
         return SFT()
     if section.name == "bco":
         return BCO(beta=section.beta)
     return KTO(
         beta=section.beta,
-        utility=UTILITIES[section.utility],
+        utility=utility_of(recipe),
         liked_weight=section.liked_weight,
         disliked_weight=section.disliked_weight,
     )
+
+
+def _own_objective(section: ObjectiveSection) -> Objective:
+    """A user's objective, given those of the recipe's values that it has fields for."""
+    cls = own.load(section.name, "objective.name")
+    if not (isinstance(cls, type) and is_dataclass(cls)):
+        raise UsageError(f"objective.name: {section.name} is no dataclass; write one with `needs` and `__call__`.")
+    values = section.model_dump(exclude={"name", "utility", "neutral"})
+    try:
+        made = cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"objective.name: {section.name} cannot be made ({error}); mend it.") from error
+    if not isinstance(made, Objective):
+        raise UsageError(f"objective.name: {section.name} lacks `needs` or `__call__`; see docs/own-objective.md.")
+    _try_out(made, section.name)
+    return made
+
+
+def _try_out(objective: Objective, name: str) -> None:
+    """Call a user's objective on a like and a dislike, before any long work.
+
+    Raises:
+        UsageError: it fails, or gives something else than one finite loss for each image.
+    """
+    judged = Judged(
+        policy_error=torch.tensor([0.1, 0.1], requires_grad=True),
+        reference_error=torch.tensor([0.11, 0.11]),
+        liked=torch.tensor([True, False]),
+        weight=torch.ones(2),
+        neutral=torch.tensor(0.0),
+        partner=torch.tensor([1, 0]),
+    )
+    try:
+        loss = objective(judged)
+    except Exception as error:
+        raise UsageError(f"objective.name: {name} fails on a like and a dislike ({error}); mend it.") from error
+    if not isinstance(loss, torch.Tensor) or loss.shape != (2,) or not loss.isfinite().all():
+        raise UsageError(f"objective.name: {name} must give one finite loss for each image, a tensor of shape [b].")
+
+
+def utility_of(recipe: Recipe) -> Utility:
+    """The utility that a recipe names, tried on a few gains.
+
+    Raises:
+        UsageError: it is a user's, and not there, or gives something else than one finite value for each gain.
+    """
+    name = recipe.objective.utility
+    if not own.is_own(name):
+        return UTILITIES[name]
+    utility = own.load(name, "objective.utility")
+    gains = torch.linspace(-3.0, 3.0, 4)
+    try:
+        worth = utility(gains)
+    except Exception as error:
+        raise UsageError(f"objective.utility: {name} fails on a tensor of gains ({error}); mend it.") from error
+    if not isinstance(worth, torch.Tensor) or worth.shape != gains.shape or not worth.isfinite().all():
+        raise UsageError(
+            f"objective.utility: {name} must give one finite value for each gain, a tensor of their shape."
+        )
+    return utility
+
+
+def own_files(recipe: Recipe) -> list[Path]:
+    """The user's files that a recipe speaks of: a run keeps copies of them."""
+    named = (recipe.objective.name, recipe.objective.utility)
+    return sorted({own.file_of(name) for name in named if own.is_own(name)})
 
 
 def neutral_of(recipe: Recipe) -> Neutral:

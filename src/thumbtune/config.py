@@ -1,16 +1,30 @@
 """A recipe: every option with its type, its default and one line of prose, read from and written to YAML."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from thumbtune.errors import UsageError
 from thumbtune.files import write_text
+from thumbtune.own import is_own
 
 ALIKE = 0.7  # how near a word must be to be offered as what was meant
+
+
+def _known(*names: str) -> Callable[[str], str]:
+    """A check that a value is one of our names, or something in a file of the user's."""
+
+    def check(value: str) -> str:
+        if value not in names and not is_own(value):
+            known = f"{', '.join(names[:-1])} or {names[-1]}"
+            raise ValueError(f"should be {known}, or something in your own file, my_file:name")
+        return value
+
+    return check
 
 
 class Section(BaseModel):
@@ -29,11 +43,13 @@ class LoraSection(Section):
 class ObjectiveSection(Section):
     """What a thumb is worth."""
 
-    name: Literal["kto", "bco", "sft"] = Field(
-        default="kto", description="What a thumb is worth: kto; bco, with neutral balanced; sft, for likes alone."
+    name: Annotated[str, AfterValidator(_known("kto", "bco", "sft"))] = Field(
+        default="kto",
+        description="What a thumb is worth: kto; bco, with neutral balanced; sft, for likes alone; my_file:Name.",
     )
-    utility: Literal["kahneman-tversky", "loss-averse", "risk-seeking"] = Field(
-        default="kahneman-tversky", description="KTO's utility of a gain."
+    utility: Annotated[str, AfterValidator(_known("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
+        default="kahneman-tversky",
+        description="KTO's utility of a gain: kahneman-tversky, loss-averse, risk-seeking; my_file:name.",
     )
     beta: float = Field(
         default=5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper."
@@ -129,7 +145,8 @@ def _sentence(error: ValidationError, where: str) -> str:
     key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no option {key}{_nearest(key)}"
-    message = first["msg"][:1].lower() + first["msg"][1:]
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
     return f"{where}: {key or 'the recipe'} is {first['input']!r}, but {message.removeprefix('input ')}."
 
 

@@ -4,6 +4,7 @@ recipe.yaml        every option                    environment.json   versions a
 likes.parquet      image ids, prompts, thumbs, and which were held out
 steps.jsonl        one line per weight update      checkpoints/       to continue from
 lora/              the result, for diffusers and for ComfyUI / A1111
+examples/          a few of the rated pictures      own/               the user's files that the recipe names
 evaluation/        pictures and scores             report.html
 """
 
@@ -27,6 +28,7 @@ from thumbtune.files import write_text, write_whole
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.trainer import MemoryRanOut, Step, Training, TrainingBroke, train
 
+OWN = "own"  # copies of the user's files that the recipe speaks of
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
 
 
@@ -155,6 +157,7 @@ def _start(recipe: Recipe, folder: Path, parts: Split, story: Mapping[str, Any])
     thumbs = _thumbs(parts)
     file = folder / "likes.parquet"
     if (folder / "recipe.yaml").exists():
+        _compare_own(recipe, folder)
         from pyarrow import parquet
 
         columns = ["image_id", "prompt", "label", "weight", "held_out"]
@@ -170,10 +173,24 @@ def _start(recipe: Recipe, folder: Path, parts: Split, story: Mapping[str, Any])
     summary["examples"] = examples.keep(parts.train, folder)
     summary |= {"likes": sum(labels), "dislikes": len(labels) - sum(labels)}
     summary |= {"prompts": len(set(thumbs["prompt"])), "held_out": len(parts.held_out)}
+    for own in build.own_files(recipe):
+        write_text(folder / OWN / own.name, own.read_text(encoding="utf-8"))
     write_whole(file, thumbs.to_parquet)
     write_text(folder / "likes.json", json.dumps(summary, indent=1))
     write_text(folder / "environment.json", json.dumps(environment(), indent=1))
     config.write(recipe, folder / "recipe.yaml")  # last: a folder with a recipe is a run
+
+
+def _compare_own(recipe: Recipe, folder: Path) -> None:
+    """See that the user's own files are what they were when the run began.
+
+    Raises:
+        ThumbtuneError: one has changed, so that resuming would train something else.
+    """
+    for own in build.own_files(recipe):
+        kept = folder / OWN / own.name
+        if not kept.is_file() or kept.read_text(encoding="utf-8") != own.read_text(encoding="utf-8"):
+            raise ThumbtuneError(f"{own} has changed since {folder} was started; put back {kept}, or start a new run.")
 
 
 def tune(

@@ -1,0 +1,41 @@
+"""What users bring themselves: `my_file:name` in a recipe is that name in my_file.py, found from where one stands."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from thumbtune.errors import UsageError
+
+
+def is_own(text: str) -> bool:
+    """Whether a recipe names something in a file of the user's, and not one of ours."""
+    return ":" in text
+
+
+def file_of(text: str) -> Path:
+    """The file that `my_file:name`, or `my_file.py:name`, speaks of."""
+    file = text.rpartition(":")[0]
+    return Path(file if file.endswith(".py") else f"{file}.py")
+
+
+def load(text: str, option: str) -> Any:
+    """The object that `my_file:name` speaks of. It runs the file: it is the user's own code.
+
+    Raises:
+        UsageError: there is no such file, it does not run, or it has no such name; `option` is who asked.
+    """
+    path, name = file_of(text), text.rpartition(":")[2]
+    if not path.is_file():
+        raise UsageError(f"{option}: there is no file {path} here; give a path from {Path.cwd()}, as in my_file:name.")
+    specification = importlib.util.spec_from_file_location(f"thumbtune_own_{path.stem}", path)
+    assert specification is not None and specification.loader is not None  # a .py file has both
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # dataclasses look their own module up
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{option}: {path} does not run ({type(error).__name__}: {error}); mend it.") from error
+    if not hasattr(module, name):
+        raise UsageError(f"{option}: {path} has no {name!r}; name something that it defines.")
+    return getattr(module, name)

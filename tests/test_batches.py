@@ -289,5 +289,24 @@ def test_mismatched_gives_every_image_the_next_other_prompt_and_nothing_else_of_
 
 def test_neighbours_go_round_and_never_pair_an_image_with_its_own_prompt() -> None:
     assert neighbours(["a", "a", "b", "a"]) == ["b", "b", "a", "b"]
-    with pytest.raises(ThumbtuneError, match=r"Every image of a batch has the prompt 'a'.*choose another"):
+    assert neighbours(["a", "a"], ["a", "c", "b"]) == ["c", "c"]
+    with pytest.raises(ThumbtuneError, match=r"Every image to train on has the prompt 'a'.*choose another"):
         neighbours(["a", "a"])
+
+
+def test_a_batch_of_one_prompt_borrows_another_prompt_of_the_likes(
+    make_diffusion: Any, make_likes: Any, tmp_path: Path
+) -> None:
+    pictures = [Pillow.new("RGB", (16, 16), (40 * i, 0, 0)) for i in range(5)]
+    likes = make_likes(pictures, [True, False] * 2 + [True], prompts=["a", "b", "c", "d", "e"])
+    model = make_diffusion()
+    encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
+    batches = Batches(encoded=encoded, process=model.process, size=1, liked_share=0.5)
+    lent = []
+    for step in range(12):
+        own = encoded.prompts[batches.rows(step)[0]]
+        text = batches.batch(step, mismatched=True).condition["text"]
+        (other,) = [p for p in encoded.prompts if torch.equal(text, encoded.condition([p])["text"])]
+        assert other != own
+        lent.append(other)
+    assert len(set(lent)) > 2

@@ -41,6 +41,7 @@ def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
         ("objective.beta=0", "objective.beta is 0, but should be greater than 0."),
         ("train.liked_share=1.5", "train.liked_share is 1.5, but should be less than or equal to 1."),
         ("train.liked_share=0", "train.liked_share is 0, but should be greater than 0."),
+        ("objective.neutral=none", "'batch', 'mismatched', 'balanced', 'running' or 'zero'"),
         ("objective.name=ppo", "should be kto, bco or sft"),
         ("objective.utility=brave", "kahneman-tversky, loss-averse or risk-seeking, or something in your own file"),
         ("train.steps=[", "the value cannot be read"),
@@ -86,3 +87,20 @@ def test_settings_win_over_the_file(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"train": {"steps": 7, "batch": 3}}))
     recipe = config.read(file, ["train.steps=9"])
     assert (recipe.train.steps, recipe.train.batch) == (9, 3)
+
+
+def test_bco_has_its_own_neutral_point_and_refuses_what_it_has_no_use_for() -> None:
+    assert config.read(None, ["objective.name=bco"]).objective.neutral == "balanced"
+    assert config.read(None, ["objective.name=bco", "objective.neutral=zero"]).objective.neutral == "zero"
+    assert config.read(None, ["objective.name=sft"]).objective.neutral == "batch"
+    for name in ("bco", "sft"):
+        with pytest.raises(
+            UsageError, match=rf"^The recipe: {name} has no use for objective.liked_weight: leave it out"
+        ):
+            config.read(None, [f"objective.name={name}", "objective.liked_weight=3"])
+
+
+def test_a_long_path_with_spaces_comes_back(tmp_path: Path) -> None:
+    path = "/home/some user/" + "with a rather long name of a folder/" * 6 + "prompts.txt"
+    recipe = config.read(None, [f"evaluate.prompts={path}", f"likes={path}"])
+    assert config.read(config.write(recipe, tmp_path / "recipe.yaml")) == recipe

@@ -16,6 +16,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation import verdict
 from thumbtune.evaluation.duel import Duel, draw
 from thumbtune.evaluation.statistics import compare
+from thumbtune.feedback.store import is_store
 from thumbtune.files import sha256, write_text
 from thumbtune.models.lora import DIFFUSERS_FILE
 
@@ -30,34 +31,15 @@ def prompts_of(recipe: Recipe, folder: Path) -> list[str]:
         UsageError: the file is missing or empty or holds trained prompts, or the likes used the seeds.
     """
     rows = _likes(folder)
-    trained = {row["prompt"] for row in rows if not row["held_out"]}
-    file = recipe.evaluate.prompts
-    found = _lines(file) if file else sorted({row["prompt"] for row in rows} - trained)
+    sides = ({row["prompt"] for row in rows if row["held_out"] == held_out} for held_out in (False, True))
+    found = build.judged_prompts(recipe, *sides)
     if not found:
         raise UsageError("No prompts were held out of the likes; set evaluate.prompts to a file with a prompt a line.")
-    seen = [prompt for prompt in found if prompt in trained]
-    if seen:
-        raise UsageError(
-            f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."
-        )
     options = recipe.evaluate
     judged = range(options.first_seed, options.first_seed + len(found) * options.seeds)
     used = {row["seed"] for row in rows} & set(judged)
     if used:
         raise UsageError(f"evaluate.first_seed: the likes were drawn with seed {min(used)} too; choose another.")
-    return found
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"evaluate.prompts: {file} cannot be read as text; give a file with a prompt a line."
-        ) from error
-    found = list(dict.fromkeys(line for line in lines if line))
-    if not found:
-        raise UsageError(f"evaluate.prompts: {file} holds no prompts; write one a line.")
     return found
 
 
@@ -80,12 +62,13 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         ThumbtuneError: the run is not finished, there is nothing to judge it by, or a picture could not be written.
     """
     build.taste_of(recipe)  # a name that nobody knows is refused before an earlier evaluation goes
+    prompts = prompts_of(recipe, folder)
     held_out, why_not = _held_out(recipe, folder)
     accelerator = build.accelerator_of(recipe)
     model = run.trained_model(recipe, folder, accelerator.device)
     duel = Duel(
         folder=folder / "evaluation",
-        prompts=prompts_of(recipe, folder),
+        prompts=prompts,
         per_prompt=recipe.evaluate.seeds,
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
@@ -106,6 +89,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         "scores": scores,
         "no_scores": silent,
         "comparisons": {name: asdict(comparison) for name, comparison in comparisons.items()},
+        "likes": str(recipe.likes),
         "agreement": agreement,
         "no_agreement": why_not,
         "gates": verdict.as_json(gates),
@@ -160,7 +144,8 @@ def _scorers(recipe: Recipe, prompts: Sequence[str]) -> Iterator[tuple[str, str,
         from thumbtune.evaluation import judge
 
         one = judge.Judge(build.BUNDLED / "judge")
-        if recipe.evaluate.judge or all(one.knows(prompt) for prompt in prompts):
+        ours = build.model_path(recipe.model) != recipe.model  # it knows nothing but emoji
+        if recipe.evaluate.judge or (ours and all(one.knows(prompt) for prompt in prompts)):
             yield (
                 judge.NAME,
                 "faithfulness",
@@ -170,25 +155,33 @@ def _scorers(recipe: Recipe, prompts: Sequence[str]) -> Iterator[tuple[str, str,
 
 
 def _held_out(recipe: Recipe, folder: Path) -> tuple[Any, str | None]:
-    """The held-out thumbs, or None and why there are none to ask.
+    """The thumbs that this run held out, or None and why none of them can be asked.
 
     Raises:
-        ThumbtuneError: the store is not there, and no taste is named either, so that nothing could judge the run.
+        ThumbtuneError: they cannot be read, and nothing else was asked to judge the run.
     """
     try:
         held_out = build.split_of(recipe).held_out
     except ThumbtuneError as error:  # as when a run was copied elsewhere: a taste can still be asked
-        if recipe.evaluate.taste is None:
-            raise ThumbtuneError(
-                f"Nothing can judge {folder} here: {recipe.likes} is no store of likes, and no taste is named; "
-                "say where the likes are with --set likes=FOLDER, or name a taste with --set evaluate.taste=NAME."
-            ) from error
-        return None, str(error)
+        if recipe.evaluate.taste or recipe.evaluate.judge:
+            return None, str(error)
+        if is_store(recipe.likes):
+            raise
+        raise ThumbtuneError(
+            f"Nothing can judge {folder} here: {recipe.likes} is no store of likes, and no taste is named; "
+            "say where the likes are with --set likes=FOLDER, or name a taste with --set evaluate.taste=NAME."
+        ) from error
+    rows = _likes(folder)
+    ours = {(row["image_id"], row["prompt"]) for row in rows if row["held_out"]}
     # a picture may have been shown under two prompts, of which only one was held out
-    trained = [row for row in _likes(folder) if not row["held_out"]]
-    known = {row["image_id"] for row in trained} | {row["prompt"] for row in trained}
-    pairs = zip(held_out["image_id"], held_out["prompt"], strict=True)
-    held_out = held_out.select([i for i, pair in enumerate(pairs) if known.isdisjoint(pair)])
+    trained = {row["image_id"] for row in rows if not row["held_out"]}
+    pairs = list(zip(held_out["image_id"], held_out["prompt"], strict=True))
+    held_out = held_out.select([i for i, pair in enumerate(pairs) if pair in ours and pair[0] not in trained])
+    if ours and not len(held_out):
+        return (
+            None,
+            f"Of the {len(ours)} thumbs that this run held out, {recipe.likes} holds none that training never saw.",
+        )
     if not 0 < sum(held_out["label"]) < len(held_out):
         return None, f"The {len(held_out)} held-out thumbs are not of both kinds."
     return held_out, None

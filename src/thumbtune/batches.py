@@ -137,21 +137,32 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
         )
 
 
-def neighbours(prompts: Sequence[str]) -> list[str]:
-    """For each place the prompt that comes next, in a circle, and is not the same.
-
-    >>> neighbours(["a", "a", "b"])
-    ['b', 'b', 'a']
+def check_prompts_differ(prompts: Sequence[str]) -> None:
+    """Refuse a set in which no image can be shown under another's prompt.
 
     Raises:
         ThumbtuneError: all prompts are the same.
     """
     if len(set(prompts)) == 1:
         raise ThumbtuneError(
-            f"Every image of a batch has the prompt {prompts[0]!r}, so that none can be paired with another one; "
+            f"Every image to train on has the prompt {prompts[0]!r}, so that none can be paired with another one; "
             "choose another objective.neutral than mismatched."
         )
-    circle = [*prompts, *prompts]
+
+
+def neighbours(prompts: Sequence[str], elsewhere: Sequence[str] = ()) -> list[str]:
+    """For each place the prompt that comes next, in a circle, and is not the same; else the first such `elsewhere`.
+
+    >>> neighbours(["a", "a", "b"])
+    ['b', 'b', 'a']
+    >>> neighbours(["a", "a"], ["a", "c"])
+    ['c', 'c']
+
+    Raises:
+        ThumbtuneError: all prompts are the same.
+    """
+    check_prompts_differ([*prompts, *elsewhere])
+    circle = [*prompts, *prompts, *elsewhere]
     return [next(other for other in circle[i + 1 :] if other != own) for i, own in enumerate(prompts)]
 
 
@@ -189,6 +200,12 @@ class Batches:
             for like, u in zip(wants_liked.tolist(), where.tolist(), strict=True)
         ]
 
+    def _elsewhere(self, step: int) -> list[str]:
+        """All prompts, from one on that changes with the step, for batches that hold a single one."""
+        known = sorted(set(self.encoded.prompts))
+        first = int(torch.randint(len(known), (), generator=counted(self.seed, step, "elsewhere")))
+        return known[first:] + known[:first]
+
     def batch(self, step: int, start: int = 0, stop: int | None = None, mismatched: bool = False) -> Batch:
         """Rows start..stop of the effective batch of a step, with their own noise and times.
 
@@ -207,7 +224,7 @@ class Batches:
             noises.append(torch.randn(clean.shape[1:], generator=generator))
             prompts.append("" if dropped else self.encoded.prompts[row])
         if mismatched:
-            prompts = neighbours([self.encoded.prompts[row] for row in drawn])[start:stop]
+            prompts = neighbours([self.encoded.prompts[row] for row in drawn], self._elsewhere(step))[start:stop]
         return Batch(
             latents=clean,
             condition=self.encoded.condition(prompts),

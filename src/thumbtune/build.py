@@ -9,7 +9,7 @@ import torch
 
 from thumbtune import own
 from thumbtune.baselines import BCO, SFT
-from thumbtune.batches import Batches, Encoded, Progress, check_kinds
+from thumbtune.batches import Batches, Encoded, Progress, check_kinds, check_prompts_differ
 from thumbtune.cache import Cache
 from thumbtune.config import ObjectiveSection, Recipe
 from thumbtune.errors import ThumbtuneError, UsageError
@@ -197,6 +197,50 @@ def split_of(recipe: Recipe) -> Split:
     return parts
 
 
+def prompts_in(file: Path) -> list[str]:
+    """The prompts of a text file, a line each, every one once.
+
+    Raises:
+        UsageError: it cannot be read, or holds none.
+    """
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"evaluate.prompts: {file} cannot be read as text; give a file with a prompt a line."
+        ) from error
+    found = list(dict.fromkeys(line for line in lines if line))
+    if not found:
+        raise UsageError(f"evaluate.prompts: {file} holds no prompts; write one a line.")
+    return found
+
+
+def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> list[str]:
+    """The prompts of the recipe's file, or else those that were held out: none that training sees.
+
+    Raises:
+        UsageError: the file is missing or empty or holds trained prompts.
+    """
+    file = recipe.evaluate.prompts
+    found = prompts_in(file) if file else sorted(held_out - trained)
+    seen = [prompt for prompt in found if prompt in trained]
+    if seen:
+        raise UsageError(
+            f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."
+        )
+    return found
+
+
+def check_judging(recipe: Recipe, parts: Split) -> list[str]:
+    """Look ahead to the evaluation before any long work; returns the prompts that it will use.
+
+    Raises:
+        UsageError: its taste or its prompts are off.
+    """
+    taste_of(recipe)
+    return judged_prompts(recipe, set(parts.train["prompt"]), set(parts.held_out["prompt"]))
+
+
 def _liked_share(recipe: Recipe) -> float:
     """An objective that has no use for dislikes draws likes alone."""
     return recipe.train.liked_share if "disliked" in objective_of(recipe).needs else 1.0
@@ -208,11 +252,13 @@ def at_once(recipe: Recipe) -> int:
 
 
 def check_thumbs(recipe: Recipe, likes: Any) -> None:
-    """Refuse likes of one kind only where both are needed, before any long work.
+    """Refuse likes of one kind or one prompt only where two are needed, before any long work.
 
     Raises:
-        ThumbtuneError: it says how many there are of each.
+        ThumbtuneError: it says how many there are of each, or names the prompt.
     """
+    if recipe.objective.neutral == "mismatched":
+        check_prompts_differ(list(likes["prompt"]))
     check_kinds(torch.tensor(list(likes["label"]), dtype=torch.bool), _liked_share(recipe))
 
 
@@ -232,7 +278,7 @@ def plan(recipe: Recipe) -> list[str]:
     """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
     parts = split_of(recipe)
     check_thumbs(recipe, parts.train)
-    taste_of(recipe)
+    judged = check_judging(recipe, parts)
     model = model_of(recipe)
     liked = sum(parts.train["label"])
     trained = sum(p.numel() for _, p in model.trainable())
@@ -241,6 +287,7 @@ def plan(recipe: Recipe) -> list[str]:
     o = recipe.objective
     prompts = len(set(parts.held_out["prompt"]))
     few = "" if prompts >= LEAST_PROMPTS else f", of {LEAST_PROMPTS} that it takes to tell by thumbs whether it helped"
+    pictures = len(judged) * recipe.evaluate.seeds
     return [
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
@@ -248,4 +295,7 @@ def plan(recipe: Recipe) -> list[str]:
         f"objective   {o.name}, beta {o.beta:g}, neutral point {o.neutral}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",
+        f"evaluation  {len(judged)} prompts x {recipe.evaluate.seeds} pictures: {pictures} duels"
+        if judged
+        else "evaluation  no prompt is held out: evaluate will ask for evaluate.prompts, a file with a prompt a line",
     ]

@@ -77,7 +77,7 @@ def import_(
 ) -> None:
     """Bring likes and dislikes into the store."""
     from thumbtune.feedback.importers import find_source, import_likes
-    from thumbtune.feedback.store import Store, is_store
+    from thumbtune.feedback.store import STORE_FILE, Store, is_store
 
     find_source(source, likes)  # before a store is made
     there, folder_there = is_store(likes), likes.exists()
@@ -97,6 +97,8 @@ def import_(
         except ThumbtuneError:
             if not folder_there and likes.exists():
                 shutil.rmtree(likes)  # this call made it, and nothing was imported
+            elif not there and is_store(likes):
+                (likes / STORE_FILE).unlink()
             raise
     for where, why in report.skipped[:SHOWN]:
         typer.echo(f"skipped {where}: {why}", err=True)
@@ -134,6 +136,7 @@ def train(
         recipe = recipe or out / "recipe.yaml"
     chosen = config.read(recipe, settings)
     if dry_run:
+        run.check(chosen, out, resume)
         for line in build.plan(chosen):
             say(line)
         return

@@ -1,12 +1,13 @@
 """A recipe: every option with its type, its default and one line of prose, read from and written to YAML."""
 
 import difflib
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from thumbtune.errors import UsageError
 from thumbtune.files import write_text
@@ -55,10 +56,23 @@ class ObjectiveSection(Section):
         default=5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper."
     )
     neutral: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
-        default="batch", description="Estimator of the reference point."
+        default="batch", description="Estimator of the reference point; default: batch, and balanced for bco."
     )
     liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss.")
     disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_neutral_point(cls, given: Any) -> Any:
+        """BCO without its balanced point would be KTO under another name."""
+        return {"neutral": "balanced", **given} if isinstance(given, dict) and given.get("name") == "bco" else given
+
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Self:
+        for option in ("utility", "liked_weight", "disliked_weight"):
+            if self.name in {"bco", "sft"} and getattr(self, option) != type(self).model_fields[option].default:
+                raise ValueError(f"{self.name} has no use for objective.{option}: leave it out, or choose kto")
+        return self
 
 
 class TrainSection(Section):
@@ -100,7 +114,8 @@ class EvaluateSection(Section):
     guidance: float = Field(default=3.0, ge=0, description="Classifier-free guidance.")
     taste: str | None = Field(default=None, description="A named taste that scores pictures: line-art, red.")
     judge: bool | None = Field(
-        default=None, description="Score faithfulness by the bundled judge; default: where it knows every prompt."
+        default=None,
+        description="Score faithfulness by the bundled judge; default: on the bundled model, if it knows every prompt.",
     )
 
 
@@ -147,6 +162,8 @@ def _sentence(error: ValidationError, where: str) -> str:
         return f"{where}: there is no option {key}{_nearest(key)}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
+    if isinstance(first["input"], BaseModel | dict) and first["type"] == "value_error":  # about a section as a whole
+        return f"{where}: {message}."
     return f"{where}: {key or 'the recipe'} is {first['input']!r}, but {message.removeprefix('input ')}."
 
 
@@ -236,6 +253,8 @@ def _lines(section: Section, indent: str = "") -> list[str]:
             lines += ["", f"{indent}{name}:", *_lines(value, indent + "  ")]
         else:
             plain = str(value) if isinstance(value, Path) else value
-            text = yaml.safe_dump(plain, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
+            text = (
+                yaml.safe_dump(plain, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")
+            )
             lines += [f"{indent}# {field.description}", f"{indent}{name}: {text}"]
     return lines

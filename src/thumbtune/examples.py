@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from thumbtune.evaluation.duel import save_picture
+from thumbtune.images import rgb
 
 EACH = 12  # pictures of a kind
 LARGEST = 224  # pixels: the page shows them at half of that
@@ -17,14 +16,14 @@ def keep(likes: Any, folder: Path) -> dict[str, list[str]]:
     kept: dict[str, list[str]] = {}
     for kind, wanted in (("liked", True), ("disliked", False)):
         rows = [row for row, label in enumerate(labels) if label == wanted]
-        chosen = rows[:: max(1, len(rows) // EACH)][:EACH]
+        count = min(EACH, len(rows))
+        chosen = [rows[place * len(rows) // count] for place in range(count)]
         kept[kind] = [_copy(likes[row], folder, Path("examples") / kind) for row in chosen]
     return kept
 
 
 def _copy(like: dict[str, Any], folder: Path, inside: Path) -> str:
-    picture: Image.Image = like["image"]
-    small = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    small = rgb(like["image"])
     small.thumbnail((LARGEST, LARGEST))
     name = inside / f"{like['image_id'][:16]}.png"
     save_picture(small, folder / name)

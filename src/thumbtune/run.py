@@ -77,8 +77,8 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
     refuse_differences(recipe_in(folder), recipe, folder)
 
 
-# options that change how fast a training is and what it needs, never where it ends; not where the likes lie but what
-# they are is compared
+# options that change how fast a training is and what it needs, never where it ends; the likes may have moved: resuming
+# compares them with those of the run, and evaluating asks only those that the run held out
 FREE = ("likes", "train.micro_batch", "train.gradient_checkpointing", "train.checkpoint_every")
 
 
@@ -208,8 +208,8 @@ def tune(
 
     check(recipe, folder, resume)
     objective = build.objective_of(recipe)
-    build.taste_of(recipe)
     parts = build.split_of(recipe)
+    build.check_judging(recipe, parts)
     build.check_thumbs(recipe, parts.train)
     accelerator = build.accelerator_of(recipe)
     if recipe.train.precision == "fp16" and accelerator.scaler is None:
@@ -253,7 +253,7 @@ def _logged(training: Training, steps: Iterator[Step], recipe: Recipe, folder: P
                         "the same command with --resume goes on from it."
                     )
         except (Interrupted, GeneratorExit, TrainingBroke) as stop:
-            if main and training.step > saved:
+            if main and training.step > saved and not training.torn:
                 checkpoint.save(training, folder)
             if not isinstance(stop, MemoryRanOut):  # which may have happened in one process alone
                 training.accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left

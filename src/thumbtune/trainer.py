@@ -103,6 +103,7 @@ class Training:
         self.accelerator = accelerator
         self.step = 0
         self.broken = 0
+        self.torn = False  # whether an update of the weights has begun and not ended
         self.parameters = [parameter for _, parameter in model.trainable()]
         plain = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay)
         self.optimizer: Any = accelerator.prepare(plain)
@@ -240,7 +241,9 @@ def _update(training: Training, empty: bool) -> float | None:
         norm = float(training.accelerator.clip_grad_norm_(training.parameters, training.settings.clip) or 0.0)
         # with fp16 the scaler must see every gradient: it skips the broken ones itself and lowers its scale
         if math.isfinite(norm) or training.accelerator.scaler is not None:
+            training.torn = True
             training.optimizer.step()
+            training.torn = False
     training.optimizer.zero_grad()
     broken = not math.isfinite(norm)
     training.broken = training.broken + 1 if broken else 0

@@ -191,6 +191,48 @@ def test_places_without_likes(store: Store, tmp_path: Path, table: Path, write_j
         find_source(table, tmp_path / "store")
 
 
+def drawn(path: Path, colour: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4), colour).save(path)
+
+
+def test_a_store_may_not_lie_among_what_is_imported(tmp_path: Path, table: Path) -> None:
+    drawn(tmp_path / "rated" / "like" / "a.png", "red")
+    for source, likes in (
+        (tmp_path / "rated", tmp_path / "rated"),
+        (tmp_path / "rated", tmp_path / "rated" / "like"),
+        (tmp_path / "rated", tmp_path / "rated" / "like" / "deeper"),
+        (tmp_path / "rated", tmp_path / "rated" / "dislike" / ".." / "like"),
+    ):
+        with pytest.raises(ThumbtuneError, match="keep the store elsewhere"):
+            find_source(source, likes)
+    find_source(tmp_path / "rated", tmp_path)
+    find_source(tmp_path / "rated", tmp_path / "rated" / "likes")
+
+
+def test_a_store_above_what_is_imported_is_no_hindrance_and_one_below_no_source(tmp_path: Path) -> None:
+    drawn(tmp_path / "new" / "like" / "a.png", "red")
+    drawn(tmp_path / "other" / "dislike" / "b.png", "blue")
+    for _ in range(2):
+        with Store.open(tmp_path) as store:
+            import_likes(tmp_path / "new", store, prompt="a thing")
+            import_likes(tmp_path / "other", store, prompt="a thing")
+            assert (store.counts().likes, store.counts().dislikes) == (1, 1)
+    inner = tmp_path / "new" / "like" / "old"
+    with Store.open(inner) as store:  # as an earlier version may have left it
+        import_likes(tmp_path / "other", store, prompt="a thing")
+    with Store.open(tmp_path) as store:
+        assert import_likes(tmp_path / "new", store, prompt="a thing").rows == 1
+
+
+def test_a_store_with_other_pictures_beside_it_is_named(tmp_path: Path) -> None:
+    drawn(tmp_path / "likes" / "a.png", "red")
+    drawn(tmp_path / "dislikes" / "b.png", "blue")
+    Store.open(tmp_path / "likes").close()  # as an earlier version may have left it
+    with pytest.raises(ThumbtuneError, match="likes is a store of likes with other pictures beside it"):
+        find_source(tmp_path, tmp_path / "store")
+
+
 @pytest.mark.parametrize(
     ("name", "data", "why"),
     [

@@ -1,14 +1,17 @@
 """Stable Diffusion: equal to its own pipeline, pictures of every kind, and sentences for what cannot be loaded."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
 from PIL import Image, ImageCms
 
 from thumbtune.errors import ThumbtuneError
@@ -197,15 +200,28 @@ def test_a_folder_that_is_not_there_gets_a_sentence(tmp_path: Path) -> None:
     refused(str(tmp_path / "nothing"))
 
 
-def test_a_hub_out_of_reach_is_named_in_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise OSError("Cannot load model a/b: the model is not fully cached locally (Cannot find an (appropriate")
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (None, "the Hugging Face hub could not be reached"),
+        (RepositoryNotFoundError, "the Hugging Face hub has none of that name"),
+        (GatedRepoError, "keeps it behind a gate"),
+    ],
+)
+def test_what_the_hub_says_is_told_in_few_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[RepositoryNotFoundError] | None, why: str
+) -> None:
+    """Through diffusers' own handling, with the hub's answer in place of the network's."""
 
-    monkeypatch.setattr("diffusers.StableDiffusionPipeline.from_pretrained", unreachable)
-    with pytest.raises(
-        ThumbtuneError, match=r"\(there is no such folder, and the Hugging Face hub could not be reached\)"
-    ):
-        load_pipeline("a/b")
+    def model_info(*_: object, **__: object) -> None:
+        answer: Any = SimpleNamespace(headers={}, status_code=401, request=None)
+        raise OfflineModeIsEnabled("no network") if kind is None else kind("no", response=answer)
+
+    monkeypatch.setattr("diffusers.pipelines.pipeline_utils.model_info", model_info)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ThumbtuneError, match=re.escape(why)) as caught:
+        load_pipeline("nobody/nothing")
+    assert "snapshot" not in str(caught.value)
 
 
 def test_an_empty_folder_gets_a_sentence(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
-from thumbtune import config
+from thumbtune import config, examples
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -27,9 +30,11 @@ def test_a_store_is_no_source_and_no_pictures_become_a_store(call: Call, likes: 
     code, _, err = call("import", likes, "--likes", likes.parent / "other")
     assert code == 1 and "is a store of likes already" in err
     (thumbs / "like").rename(thumbs / "likes")
-    code, _, err = call("import", thumbs, "--likes", thumbs / "likes")
-    assert code == 1 and "keep the store elsewhere" in err
-    assert not (thumbs / "likes" / "likes.sqlite").exists()
+    (thumbs / "metadata.csv").write_text("file_name,prompt,label\nlikes/red-0.png,a thing,1\n")
+    for source, store in ((thumbs, thumbs / "likes"), (thumbs / "metadata.csv", thumbs)):
+        code, _, err = call("import", source, "--likes", store)
+        assert code == 1 and "keep the store elsewhere" in err
+        assert not (store / "likes.sqlite").exists()
 
 
 @pytest.fixture
@@ -63,6 +68,23 @@ def test_a_run_whose_likes_are_elsewhere_says_so_or_finds_them(call: Call, run: 
     assert "No score compares the pictures" in page and "Win · tie · loss" not in page
 
 
+def test_only_thumbs_that_the_run_held_out_are_asked(call: Call, run: Path, thumbs: Path, tmp_path: Path) -> None:
+    for path in thumbs.rglob("*.txt"):
+        path.write_text(f"another {path.stem}")
+    other = tmp_path / "other"
+    assert call("import", thumbs, "--likes", other)[0] == 0
+    assert call("evaluate", run, "--set", f"likes={other}")[0] == 0
+    result = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    assert result["agreement"] is None and "none that training never saw" in result["no_agreement"]
+    assert result["likes"] == str(other)
+
+
+def test_a_damaged_store_says_what_it_is(call: Call, run: Path, likes: Path) -> None:
+    (likes / "likes.sqlite").write_bytes(b"not a database, but long enough to be looked at" * 10)
+    code, _, err = call("evaluate", run, "--set", "evaluate.taste=null")
+    assert code == 1 and "it is no SQLite file" in err
+
+
 def test_too_few_held_out_thumbs_are_no_failure_and_no_success(call: Call, run: Path) -> None:
     code, out, err = call("evaluate", run, "--set", "evaluate.taste=null")
     assert code == 0, err
@@ -78,6 +100,37 @@ def test_a_dry_run_says_when_too_little_would_be_held_out(call: Call, settings: 
     code, out, err = call("train", "--out", tmp_path / "run", "--dry-run", *settings)
     assert code == 0, err
     assert "of 10 that it takes to tell" in out
+
+
+def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list[str], tmp_path: Path) -> None:
+    words = ["train", "--dry-run", *settings]
+    (tmp_path / "trained.txt").write_text("".join(f"thing {i}\n" for i in range(10)))
+    for option, why in (
+        (f"evaluate.prompts={tmp_path / 'nowhere.txt'}", "cannot be read as text"),
+        (f"evaluate.prompts={tmp_path / 'trained.txt'}", "prompts of the training"),
+        ("evaluate.taste=blue", "There is no taste 'blue'"),
+    ):
+        code, _, err = call(*words, "--out", tmp_path / "run", "--set", option)
+        assert code == 2 and why in err
+        assert call("train", *settings, "--out", tmp_path / "run", "--set", option)[0] == 2
+        assert not (tmp_path / "run").exists()
+    assert call("train", *settings, "--out", tmp_path / "run")[0] == 0
+    code, _, err = call(*words, "--out", tmp_path / "run")
+    assert code == 2 and "already holds a run" in err
+
+
+def test_pictures_of_one_prompt_are_said_to_need_other_prompts(
+    call: Call, settings: list[str], thumbs: Path, tmp_path: Path
+) -> None:
+    for path in thumbs.rglob("*.txt"):
+        path.unlink()
+    assert call("import", thumbs, "--likes", tmp_path / "one", "--prompt", "a thing")[0] == 0
+    words = ["train", "--dry-run", "--out", tmp_path / "run", *settings, "--set", f"likes={tmp_path / 'one'}"]
+    code, out, err = call(*words)
+    assert code == 0, err
+    assert "no prompt is held out: evaluate will ask for evaluate.prompts" in out
+    code, _, err = call(*words, "--set", "objective.neutral=mismatched")
+    assert code == 1 and "Every image to train on has the prompt 'a thing'" in err
 
 
 def test_resuming_needs_a_run_and_no_recipe(call: Call, settings: list[str], tmp_path: Path) -> None:
@@ -107,3 +160,13 @@ def test_the_page_shows_the_pictures_that_were_rated(run: Path) -> None:
     assert all((run / name).is_file() for names in examples.values() for name in names)
     page = (run / "report.html").read_text()
     assert page.count("An example that was liked") == trained[0] and "No example pictures" not in page
+
+
+def test_examples_are_spread_over_the_likes_and_keep_their_greys(tmp_path: Path, make_likes: Callable[..., Any]) -> None:
+    grey = Image.fromarray(np.full((16, 16), 20_000, np.uint16))
+    likes = make_likes([grey] * 20, [True] * 18 + [False] * 2, ids=[f"{i:02d}" for i in range(20)])
+    kept = examples.keep(likes, tmp_path)
+    assert [Path(name).stem for name in kept["liked"]] == [f"{18 * i // 12:02d}" for i in range(12)]
+    assert [Path(name).stem for name in kept["disliked"]] == ["18", "19"]
+    with Image.open(tmp_path / kept["liked"][0]) as picture:
+        assert picture.getpixel((3, 3)) == (78, 78, 78)  # 20000 / 257

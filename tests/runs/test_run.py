@@ -323,6 +323,23 @@ def test_a_run_that_ran_out_of_memory_goes_on_with_smaller_parts(
     assert build.model_of(recipe_in(run)).network.is_gradient_checkpointing
 
 
+def test_weights_that_were_being_updated_when_memory_ran_out_are_not_saved(
+    call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, step = tmp_path / "run", torch.optim.AdamW.step
+
+    def torn(self: torch.optim.AdamW, *rest: Any) -> Any:
+        if (run / "steps.jsonl").read_text().count("\n") == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return step(self, *rest)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", torn)
+    code, _, err = call("train", "--out", run, *settings)
+    assert code == 1 and "Memory ran out at step 4" in err
+    newest = checkpoint.latest(run)
+    assert newest is not None and json.loads((newest / "state.json").read_text())["step"] == 2  # not 3: it was under way
+
+
 def test_memory_that_runs_out_elsewhere_is_one_sentence_too(
     call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

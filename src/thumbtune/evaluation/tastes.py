@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from thumbtune.errors import UsageError
+from thumbtune.images import rgb
 
 PAGE_WHITE = 0.9  # a pixel is page where every channel is at least this bright
 LEAST_PAGE = 0.1  # below this share of page a picture is no longer drawn on white
@@ -75,11 +76,7 @@ def redden(image: Image.Image, amount: float) -> Image.Image:
 
 def _pixels(image: Image.Image) -> NDArray[np.float64]:
     """RGB in 0..1, [height, width, 3]; transparent pictures are laid on white, as a page shows them."""
-    if image.has_transparency_data:
-        page = Image.new("RGBA", image.size, "white")
-        page.alpha_composite(image.convert("RGBA"))
-        image = page
-    return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
+    return np.asarray(rgb(image), dtype=np.float64) / 255
 
 
 TASTES: dict[str, Taste] = {

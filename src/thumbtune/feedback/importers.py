@@ -49,10 +49,15 @@ def find_source(path: Path, likes: Path) -> Source:
         raise ThumbtuneError(f"{path} does not exist; give a folder of pictures or a {_kinds()} file.")
     try:
         source = _table_in_file(path) if path.is_file() else _source_in_folder(path)
+        root = path.parent if path.is_file() else path
+        own = [folder for folder, _ in opinion_folders(root)] if isinstance(source, LikeFolders) else []
     except OSError as error:
         raise ThumbtuneError(f"{path} could not be read ({error.strerror or error}); check it.") from error
-    if isinstance(source, LikeFolders) and any(p.resolve().is_relative_to(likes.resolve()) for p, _ in source.pictures):
-        raise ThumbtuneError(f"{likes} holds pictures to import; keep the store elsewhere, as with --likes thumbs.")
+    place = likes.resolve()
+    if place == root.resolve() or any(place.is_relative_to(folder.resolve()) for folder in own):
+        raise ThumbtuneError(
+            f"{likes} lies among what is to be imported; keep the store elsewhere, as in --likes thumbs."
+        )
     return source
 
 

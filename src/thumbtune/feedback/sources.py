@@ -51,13 +51,16 @@ def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
     """The subfolders of `root` whose names say like or dislike, in order of name.
 
     A store of likes, by default in `likes`, is none of them: its pictures are liked and disliked ones.
+
+    Raises:
+        ThumbtuneError: a store lies among pictures, so that nobody can say what is meant.
     """
     named = [(folder, folder.name.lower()) for folder in sorted(root.iterdir()) if folder.is_dir()]
-    return [
-        (folder, name in LIKE_FOLDERS)
-        for folder, name in named
-        if name in LIKE_FOLDERS + DISLIKE_FOLDERS and not is_store(folder)
-    ]
+    named = [(folder, name in LIKE_FOLDERS) for folder, name in named if name in LIKE_FOLDERS + DISLIKE_FOLDERS]
+    for folder, _ in named:
+        if is_store(folder) and any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()):
+            raise ThumbtuneError(f"{folder} is a store of likes with other pictures beside it; move those elsewhere.")
+    return [(folder, liked) for folder, liked in named if not is_store(folder)]
 
 
 class LikeFolders:
@@ -104,8 +107,11 @@ class LikeFolders:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    return sorted(path for path in files if not path.name.startswith("."))
+    """Every picture below a folder, but for what is hidden or in a store of likes."""
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES]
+    inside = {parent for path in files for parent in path.parents if parent.is_relative_to(folder)}
+    stores = {parent for parent in inside if is_store(parent)}
+    return sorted(path for path in files if not path.name.startswith(".") and stores.isdisjoint(path.parents))
 
 
 def _sidecar(picture: Path) -> str | None:

@@ -32,14 +32,14 @@ from thumbtune.feedback.votes import (
 )
 from thumbtune.files import sha256, write_whole
 
-__all__ = ["Counts", "Details", "Kind", "Opinion", "Picture", "Store", "is_store"]
+__all__ = ["STORE_FILE", "Counts", "Details", "Kind", "Opinion", "Picture", "Store", "is_store"]
 
-FILE = "likes.sqlite"
+STORE_FILE = "likes.sqlite"
 
 
 def is_store(folder: Path) -> bool:
     """Whether a folder is a store of likes."""
-    return (folder / FILE).is_file()
+    return (folder / STORE_FILE).is_file()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Store:
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder = folder
-        self.file = folder / FILE
+        self.file = folder / STORE_FILE
         self._engine = engine
         self._reading = sessionmaker(engine, expire_on_commit=False)
         self._writing = sessionmaker(engine.execution_options(**WRITES), expire_on_commit=False)
@@ -84,7 +84,7 @@ class Store:
         Raises:
             ThumbtuneError: there is none, it is not ours, it is from a newer version, or cannot be written.
         """
-        file = folder / FILE
+        file = folder / STORE_FILE
         if not create and not file.is_file():
             raise ThumbtuneError(f"{folder} has no likes.sqlite and so no store of likes; import some first.")
         try:

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.images import rgb
 from thumbtune.models import lora
 from thumbtune.models.lora import LoRA
 from thumbtune.models.protocol import Condition, Sampler
@@ -43,7 +44,15 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
 
 def _reason(name: str, error: Exception) -> str:
     """Why a model did not load, in few words; diffusers buries an unreachable hub under its cache's complaint."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
     if not Path(name).exists() and "not fully cached" in str(error):
+        if isinstance(error.__cause__, GatedRepoError):
+            return (
+                "the Hugging Face hub keeps it behind a gate: accept its terms there, then log in with `hf auth login`"
+            )
+        if isinstance(error.__cause__, RepositoryNotFoundError):
+            return "there is no such folder, and the Hugging Face hub has none of that name, or a private one"
         return "there is no such folder, and the Hugging Face hub could not be reached"
     return str(error).strip().split("\n")[0][:200]
 
@@ -96,12 +105,7 @@ class StableDiffusion:
 
     def _pixels(self, image: Image.Image) -> Tensor:
         """Centre-cropped and resized RGB in -1..1, [3, size, size]; transparent pictures are laid on white."""
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            page = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(page, image.convert("RGBA"))
-        if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, which turns almost everything white
-            image = Image.fromarray((np.array(image).astype(np.uint16) / 257).round().astype(np.uint8))
-        image = image.convert("RGB")
+        image = rgb(image)
         if image.size != (self.size, self.size):
             image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.LANCZOS)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1

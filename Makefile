@@ -59,15 +59,15 @@ types: setup ## pyright
 contracts: setup ## import-linter: arrows only point down
 	$(BIN)/lint-imports --no-logo
 
-base-model: setup ## train the bundled model and its judge again (about two hours; needs npm to fetch the emoji)
+base-model: setup ## train the bundled model and its judge again (two hours or more, resumable; needs npm to fetch the emoji)
 	$(BIN)/python -m pip install -c constraints.txt --group base-model $(PIP_FLAGS)
 	$(BIN)/python -m base_model.sets
 	$(BIN)/python -m base_model.words
 	$(BIN)/python -m base_model.autoencoder
 	$(BIN)/python -m base_model.decoder
 	$(BIN)/python -m base_model.generator
-	$(BIN)/python -m base_model.generator --steps 4200 --lr 2e-4 --tame
 	$(BIN)/python -m base_model.judge
+	$(BIN)/python -m base_model.style
 	$(BIN)/python -m base_model.assemble
 
 clean: ## remove the environment and every cache; runs, demos and build/ stay

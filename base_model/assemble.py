@@ -1,4 +1,4 @@
-"""Put the trained parts into the package: a diffusers folder in half precision, the judge, the concepts."""
+"""Put the trained parts into the package: a diffusers folder in half precision, the judges, the concepts."""
 
 import argparse
 import json
@@ -6,18 +6,18 @@ from pathlib import Path
 
 import torch
 
-from base_model import generator, judge
+from base_model import generator, judge, style, words
 from base_model.vocabulary import RATED, UNRATED
 
 BUNDLED = Path("src/thumbtune/bundled")
 
 
 def assemble(build: Path, out: Path) -> None:
-    pipeline = generator.pipeline(build / "sets", build / "autoencoder.safetensors", build / "generator.safetensors")
+    pipeline = generator.pipeline(build)
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(out / "tiny-emoji-64", safe_serialization=True)
-    if (build / "judge.safetensors").exists():
-        judge.write(build / "judge.safetensors", out / "judge")
+    judge.write(build / "judge", out / "judge", words.tokenizer(build / "tokenizer"))
+    style.write(build / "style", out / "style")
     (out / "concepts.json").write_text(json.dumps({"rated": RATED, "unrated": UNRATED}, indent=1) + "\n")
     total = sum(f.stat().st_size for f in out.rglob("*.safetensors"))
     print(f"weights: {total / 1e6:.1f} MB")

@@ -4,14 +4,14 @@ L1 + MSE/2 + edges + a small KL. Half of each batch are pictures of the vocabula
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from base_model import checkpoint, pictures, sets
+from base_model import pictures, sets, training
+from base_model.training import Plan
 
 CONFIG = {
     "in_channels": 3,
@@ -54,50 +54,36 @@ def psnr(vae: torch.nn.Module, images: Tensor) -> float:
     return float(-10 * torch.cat(errors).mean().log10())
 
 
-def train(data: Path, out: Path, steps: int, batch: int, lr: float, seed: int = 0) -> None:
+def train(data: Path, plan: Plan, seed: int = 0) -> bool:
+    """Train from the newest checkpoint on; returns whether all steps are done."""
     emoji = sets.load(data)
-    known = pictures.to_tensor([p for _, _, p in pictures.vocabulary(emoji)])
+    known = pictures.to_tensor([pictures.laid(icon) for *_, icon in pictures.vocabulary(emoji)])
     every = pictures.to_tensor(pictures.everything(emoji))
     torch.manual_seed(seed)
     vae = AutoencoderKL(**CONFIG)
-    mean = torch.optim.swa_utils.AveragedModel(vae, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
-    optimizer = torch.optim.AdamW(vae.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-4)
-    start = checkpoint.resume(out, {"vae": vae, "mean": mean}, optimizer)
-    begun = saved = time.time()
-    for step in range(start, steps):
+
+    def loss_at(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        half = batch // 2
+        half = plan.batch // 2
         picks = [
             known[torch.randint(len(known), (half,), generator=generator)],
-            every[torch.randint(len(every), (batch - half,), generator=generator)],
+            every[torch.randint(len(every), (plan.batch - half,), generator=generator)],
         ]
-        images = pictures.augment(torch.cat(picks), generator, tint=0.3)
-        warm = min(1.0, (step + 1) / 100)
-        for group in optimizer.param_groups:
-            group["lr"] = lr * warm * min(1.0, (steps - step) / (0.3 * steps))
-        loss = loss_of(vae, images, generator)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        mean.update_parameters(vae)
-        if step % 100 == 99 or step == steps - 1:
-            speed = (step + 1 - start) * batch / (time.time() - begun)
-            print(
-                f"step {step + 1} loss {loss.item():.4f} psnr {psnr(mean.module, known[::3]):.2f} dB {speed:.0f} img/s",
-                flush=True,
-            )
-        if time.time() - saved > 180 or step == steps - 1:
-            checkpoint.save(out, step + 1, {"vae": vae, "mean": mean}, optimizer)
-            saved = time.time()
+        return loss_of(vae, pictures.augment(torch.cat(picks), generator, tint=0.3), generator)
+
+    return training.train(vae, plan, loss_at, lambda mean: f"psnr {psnr(mean, known[::3]):.2f} dB")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("build/sets"))
-    parser.add_argument("--out", type=Path, default=Path("build/autoencoder.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("build/autoencoder"))
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1e-3)
     args = parser.parse_args()
-    train(args.data, args.out, args.steps, args.batch, args.lr)
+
+    def rate(step: int) -> float:
+        return args.lr * min(1.0, (step + 1) / 100) * min(1.0, (args.steps - step) / (0.3 * args.steps))
+
+    train(args.data, Plan(out=args.out, steps=args.steps, batch=args.batch, rate=rate, decay=0.998))

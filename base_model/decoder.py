@@ -4,14 +4,15 @@ May run at any time after `base_model.autoencoder`, also while or after the gene
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
 
-from base_model import autoencoder, checkpoint, pictures, sets
+from base_model import autoencoder, pictures, sets, training
+from base_model.training import Plan
+from base_model.vocabulary import LOOKS
 
 # the generator's latents are not exact: the decoder learns to forgive an error of this size
 LATENT_NOISE = 0.08
@@ -19,67 +20,60 @@ LATENT_NOISE = 0.08
 
 def averaged(path: Path) -> AutoencoderKL:
     """The averaged autoencoder of `base_model.autoencoder`."""
-    mean = AveragedModel(AutoencoderKL(**autoencoder.CONFIG))
-    checkpoint.resume(path, {"mean": mean}, None)
-    return mean.module.eval()
+    return training.load_averaged(AutoencoderKL(**autoencoder.CONFIG), path)  # type: ignore[return-value]
 
 
 def with_decoder(path: Path, decoder: Path) -> AutoencoderKL:
     """The averaged autoencoder, with the sharpened decoder where there is one."""
     vae = averaged(path)
     if decoder.exists():
-        mean = AveragedModel(torch.nn.ModuleList([vae.post_quant_conv, vae.decoder]))
-        checkpoint.resume(decoder, {"mean": mean}, None)
-        vae.post_quant_conv, vae.decoder = mean.module
+        parts = training.load_averaged(nn.ModuleList([vae.post_quant_conv, vae.decoder]), decoder)
+        vae.post_quant_conv, vae.decoder = parts
     return vae.eval()
 
 
-def train(data: Path, vae_path: Path, out: Path, steps: int, batch: int, lr: float, seed: int = 2) -> None:
+def train(data: Path, vae_path: Path, plan: Plan, seed: int = 2) -> bool:
+    """Train from the newest checkpoint on; returns whether all steps are done."""
     emoji = sets.load(data)
-    known = pictures.to_tensor([p for _, _, p in pictures.vocabulary(emoji)])
+    icons = [icon for *_, icon in pictures.vocabulary(emoji)]
+    plain = pictures.to_tensor([pictures.laid(icon) for icon in icons])
+    looks = list(LOOKS)
+    known = pictures.to_tensor([pictures.laid(icon, look) for icon in icons for look in looks])
+    chances = torch.tensor(list(LOOKS.values())).repeat(len(icons))
     every = pictures.to_tensor(pictures.everything(emoji))
     vae = averaged(vae_path).requires_grad_(False)
-    before = autoencoder.psnr(vae, known)
-    learner = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
-    mean = AveragedModel(learner, multi_avg_fn=get_ema_multi_avg_fn(0.99))
-    optimizer = torch.optim.AdamW(learner.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-4)
-    start = checkpoint.resume(out, {"learner": learner, "mean": mean}, optimizer)
-    begun = saved = time.time()
-    for step in range(start, steps):
+    learner = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
+
+    def loss_at(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        some = known[torch.randint(len(known), (batch * 3 // 4,), generator=generator)]
-        other = every[torch.randint(len(every), (batch - len(some),), generator=generator)]
+        some = known[torch.multinomial(chances, plan.batch * 3 // 4, generator=generator)]
+        other = every[torch.randint(len(every), (plan.batch - len(some),), generator=generator)]
         images = pictures.augment(torch.cat([some, other]), generator, tint=0.2, shift=1)
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             z = vae.encode(images).latent_dist.mean.float()
         z = z + LATENT_NOISE * torch.randn(z.shape, generator=generator)
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1.0, (step + 1) / 50) * min(1.0, (steps - step) / (0.7 * steps))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            out_images = vae.decode(z).sample
-        difference = out_images.float() - images
-        loss = difference.abs().mean() + difference.pow(2).mean() + 0.5 * autoencoder.edges(out_images.float(), images)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        optimizer.step()
-        mean.update_parameters(learner)
-        if step % 100 == 99 or step == steps - 1:
-            speed = (step + 1 - start) * batch / (time.time() - begun)
-            print(f"step {step + 1} loss {loss.item():.4f} {speed:.0f} img/s", flush=True)
-        if time.time() - saved > 90 or step == steps - 1:
-            checkpoint.save(out, step + 1, {"learner": learner, "mean": mean}, optimizer)
-            saved = time.time()
-    print(f"psnr {before:.2f} -> {autoencoder.psnr(with_decoder(vae_path, out), known):.2f} dB")
+            out = vae.decode(z).sample
+        difference = out.float() - images
+        return difference.abs().mean() + difference.pow(2).mean() + 0.5 * autoencoder.edges(out.float(), images)
+
+    done = training.train(learner, plan, loss_at, lambda mean: "")
+    vae = with_decoder(vae_path, plan.out)
+    print(f"psnr {autoencoder.psnr(vae, plain):.2f} dB; other pages {autoencoder.psnr(vae, known[5::37]):.2f} dB")
+    return done
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("build/sets"))
-    parser.add_argument("--vae", type=Path, default=Path("build/autoencoder.safetensors"))
-    parser.add_argument("--out", type=Path, default=Path("build/decoder.safetensors"))
+    parser.add_argument("--vae", type=Path, default=Path("build/autoencoder"))
+    parser.add_argument("--out", type=Path, default=Path("build/decoder"))
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=8e-4)
     args = parser.parse_args()
-    train(args.data, args.vae, args.out, args.steps, args.batch, args.lr)
+
+    def rate(step: int) -> float:
+        return args.lr * min(1.0, (step + 1) / 50) * min(1.0, (args.steps - step) / (0.7 * args.steps))
+
+    train(args.data, args.vae, Plan(out=args.out, steps=args.steps, batch=args.batch, rate=rate, decay=0.99))

@@ -1,20 +1,22 @@
-"""Train the bundled UNet and its text encoder on the vocabulary: weighted epsilon loss, SD 1.5's noise schedule."""
+"""Train the bundled UNet and its text encoder on the vocabulary: SD 1.5's noise schedule, epsilon or v prediction."""
 
 import argparse
+import json
 import math
 import random
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from base_model import checkpoint, pictures, sets, words
+from base_model import pictures, sets, training, words
 from base_model.decoder import averaged, with_decoder
-from base_model.vocabulary import caption
+from base_model.training import Plan
+from base_model.vocabulary import CONCEPTS, LOOKS, SHOWN, Look, caption, held_out
+from thumbtune.process import process_of
 
 TEXT = {
     "hidden_size": 192,
@@ -50,7 +52,14 @@ SCHEDULER = {
 }
 
 
-TAMING = 600  # the last steps, over which the rate falls to zero
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to learn, and on what."""
+
+    prediction: str
+    concepts: list[str]
+    device: str
+    start: str | None = None  # another checkpoint in the build folder, whose averaged weights are the first ones
 
 
 class Painter(nn.Module):
@@ -66,12 +75,36 @@ class Painter(nn.Module):
 
 
 @torch.no_grad()
-def latents(vae: AutoencoderKL, images: Tensor) -> tuple[Tensor, float]:
-    """Latent means of pictures and their mirror images [2, n, 16, 8, 8], and the factor to unit variance."""
-    both = torch.stack(
-        [torch.cat([vae.encode(x).latent_dist.mean for x in side.split(32)]) for side in (images, images.flip(-1))]
-    )
-    return both, 1.0 / float(both.std())
+def encoded(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Latent means of pictures and their mirror images [2, n, 16, 8, 8]."""
+    device = next(vae.parameters()).device
+    sides = (images, images.flip(-1))
+    return torch.stack([torch.cat([vae.encode(x.to(device)).latent_dist.mean for x in s.split(32)]) for s in sides])
+
+
+@torch.no_grad()
+def factor_of(vae: AutoencoderKL, data: Path) -> float:
+    """What brings the latents of the vocabulary's plain pictures to unit variance."""
+    plain = [pictures.laid(icon) for *_, icon in pictures.vocabulary(sets.load(data))]
+    return 1.0 / float(encoded(vae, pictures.to_tensor(plain)).std())
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the generator learns from: pictures as latents, and what is true of each."""
+
+    latents: Tensor  # [2, n, 16, 8, 8], scaled
+    told: list[tuple[str, str, Look]]
+    chances: Tensor  # how often each is shown
+
+
+def lesson(data: Path, vae: AutoencoderKL, concepts: list[str]) -> Lesson:
+    """Every concept in every style and look, but for the combinations that are held out."""
+    rows = [row for row in pictures.vocabulary(sets.load(data), concepts) if not held_out(*row[:2])]
+    images = pictures.to_tensor([pictures.laid(icon, look) for *_, icon in rows for look in LOOKS])
+    told = [(concept, style, look) for concept, style, _ in rows for look in LOOKS]
+    chances = torch.tensor([LOOKS[look] * SHOWN[style] for _, style, look in told])
+    return Lesson(encoded(vae, images) * factor_of(vae, data), told, chances)
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -79,86 +112,67 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * min(1.0, (step + 1) / 200) * (0.505 + 0.495 * math.cos(math.pi * step / steps))
 
 
-def importance(bar: Tensor) -> Tensor:
-    """Weight of the epsilon error at a cumulative alpha: less where noise is faint, more where it hides the object.
+def importance(bar: Tensor, prediction: str) -> Tensor:
+    """Weight of the error at a cumulative alpha: less where noise is faint, more where it hides the object.
 
-    Min-SNR-5 (arXiv 2303.09556) times the weight of the v loss, at most 7: plain epsilon loss spends most of its
-    gradient on fine detail, and at this budget leaves shapes unlearnt.
+    For epsilon, min-SNR-5 (arXiv 2303.09556) times the weight of the v loss, at most 7: plain epsilon loss spends most
+    of its gradient on fine detail, and at this budget leaves shapes unlearnt. For v the same emphasis: an error of v is
+    one of epsilon times (snr + 1) / snr.
     """
     snr = bar / (1 - bar)
-    return (5 / snr).clamp(max=1) * (1 + (1 / snr).clamp(max=6))
+    weight = (5 / snr).clamp(max=1) * (1 + (1 / snr).clamp(max=6))
+    return weight if prediction == "epsilon" else weight * snr / (snr + 1)
 
 
-def chances(styles: list[str], tame: bool) -> Tensor:
-    """How often each picture is shown. Tamed, line art comes less often than the other styles: guidance favours it."""
-    return torch.tensor([0.4 if tame and style == "line art" else 1.0 for style in styles])
-
-
-def train(
-    data: Path, vae_path: Path, out: Path, steps: int, batch: int, lr: float, tame: bool = False, seed: int = 0
-) -> None:
-    known = pictures.vocabulary(sets.load(data))
-    clean, factor = latents(averaged(vae_path), pictures.to_tensor([p for _, _, p in known]))
-    clean = clean * factor
-    tokenizer = words.tokenizer(Path("build/tokenizer"))
+def train(build: Path, plan: Plan, config: Settings, seed: int = 0) -> bool:
+    """Train from the newest checkpoint on; returns whether all steps are done."""
+    device = torch.device(config.device)
+    known = lesson(build / "sets", averaged(build / "autoencoder").to(device), config.concepts)
+    tokenizer = words.tokenizer(build / "tokenizer")
+    plan.out.with_suffix(".json").write_text(json.dumps({"prediction": config.prediction}))
+    process = process_of(SCHEDULER | {"prediction_type": config.prediction})
+    bar = DDIMScheduler(**SCHEDULER).alphas_cumprod
     torch.manual_seed(seed)
     painter = Painter(len(tokenizer))
-    mean = AveragedModel(painter, multi_avg_fn=get_ema_multi_avg_fn(0.998))
-    optimizer = torch.optim.AdamW(painter.parameters(), lr, betas=(0.9, 0.99), weight_decay=1e-3)
-    bar = DDIMScheduler(**SCHEDULER).alphas_cumprod
-    start = checkpoint.resume(out, {"painter": painter, "mean": mean}, optimizer)
-    shown = chances([style for _, style, _ in known], tame)
-    begun = saved = time.time()
-    running = 0.0
-    for step in range(start, steps):
+    if config.start and not plan.out.exists():
+        painter = training.load_averaged(painter, build / config.start).train()
+    painter = painter.to(device)
+
+    def loss_at(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         rng = random.Random(seed * 1_000_003 + step)
-        rows = torch.multinomial(shown, batch, replacement=True, generator=generator)
-        texts = ["" if rng.random() < 0.1 else caption(*known[i][:2], rng) for i in rows.tolist()]
+        rows = torch.multinomial(known.chances, plan.batch, generator=generator)
+        side = torch.randint(2, (plan.batch,), generator=generator)
+        texts = ["" if rng.random() < 0.1 else caption(*known.told[i], rng) for i in rows.tolist()]
         ids = tokenizer(
             texts, padding="max_length", max_length=words.LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
-        x = clean[torch.randint(2, (batch,), generator=generator), rows]
-        t = torch.randint(1000, (batch,), generator=generator)
-        noise = torch.randn(x.shape, generator=generator)
-        a = bar[t].reshape(-1, 1, 1, 1)
-        for group in optimizer.param_groups:
-            group["lr"] = lr * (steps - step) / TAMING if tame else learning_rate(step, steps, lr)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            guess = painter(a.sqrt() * x + (1 - a).sqrt() * noise, t, ids)
-        error = (guess.float() - noise).pow(2).mean(dim=(1, 2, 3))
-        loss = (importance(bar[t]) * error).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
-        optimizer.step()
-        mean.update_parameters(painter)
-        running = 0.99 * running + 0.01 * error.mean().item()
-        if step % 100 == 99 or step == steps - 1:
-            speed = (step + 1 - start) * batch / (time.time() - begun)
-            print(
-                f"step {step + 1} loss {running / (1 - 0.99 ** (step + 1 - start)):.4f} {speed:.0f} img/s", flush=True
-            )
-        if time.time() - saved > 240 or step == steps - 1:
-            checkpoint.save(out, step + 1, {"painter": painter, "mean": mean}, optimizer)
-            saved = time.time()
+        t = torch.randint(1000, (plan.batch,), generator=generator)
+        clean = known.latents[side.to(device), rows.to(device)]
+        noise = torch.randn(clean.shape, generator=generator).to(device)
+        weight = importance(bar[t], config.prediction).to(device)
+        t = t.to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            guess = painter(process.noised(clean, noise, t), t, ids.to(device))
+        error = (guess.float() - process.target(clean, noise, t)).pow(2).mean(dim=(1, 2, 3))
+        return (weight * error).mean()
+
+    return training.train(painter, plan, loss_at, lambda mean: "")
 
 
-def pipeline(data: Path, vae_path: Path, path: Path) -> StableDiffusionPipeline:
+def pipeline(build: Path, name: str = "generator") -> StableDiffusionPipeline:
     """The averaged model of a checkpoint as a StableDiffusionPipeline."""
-    tokenizer = words.tokenizer(Path("build/tokenizer"))
-    vae = with_decoder(vae_path, vae_path.with_name("decoder.safetensors"))
-    _, factor = latents(vae, pictures.to_tensor([p for _, _, p in pictures.vocabulary(sets.load(data))]))
-    vae.register_to_config(scaling_factor=factor)
-    mean = AveragedModel(Painter(len(tokenizer)))
-    checkpoint.resume(path, {"mean": mean}, None)
-    painter: Painter = mean.module.eval()  # type: ignore[assignment]
+    prediction = json.loads((build / f"{name}.json").read_text())["prediction"]
+    tokenizer = words.tokenizer(build / "tokenizer")
+    vae = with_decoder(build / "autoencoder", build / "decoder")
+    vae.register_to_config(scaling_factor=factor_of(vae, build / "sets"))
+    painter: Painter = training.load_averaged(Painter(len(tokenizer)), build / name)  # type: ignore[assignment]
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=painter.text,
         tokenizer=tokenizer,
         unet=painter.unet,
-        scheduler=DDIMScheduler(**SCHEDULER),
+        scheduler=DDIMScheduler(**SCHEDULER | {"prediction_type": prediction}),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -167,12 +181,31 @@ def pipeline(data: Path, vae_path: Path, path: Path) -> StableDiffusionPipeline:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("build/sets"))
-    parser.add_argument("--vae", type=Path, default=Path("build/autoencoder.safetensors"))
-    parser.add_argument("--out", type=Path, default=Path("build/generator.safetensors"))
-    parser.add_argument("--steps", type=int, default=3600)
+    parser.add_argument("--build", type=Path, default=Path("build"), help="folder of the earlier parts")
+    parser.add_argument("--name", default="generator", help="of the checkpoint in that folder")
+    parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=8e-4)
-    parser.add_argument("--tame", action="store_true", help="the last steps: line art less often, the rate to zero")
+    parser.add_argument("--prediction", choices=["epsilon", "v_prediction"], default="epsilon")
+    parser.add_argument("--start", help="begin from this other checkpoint's weights, of either prediction")
+    parser.add_argument("--all", action="store_true", help="learn every emoji of the sets, not 48 (for a GPU)")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, help="stop, saved, after so long; the same command goes on")
     args = parser.parse_args()
-    train(args.data, args.vae, args.out, args.steps, args.batch, args.lr, args.tame)
+    chosen = Settings(
+        prediction=args.prediction,
+        concepts=pictures.common(sets.load(args.build / "sets")) if args.all else CONCEPTS,
+        device=args.device,
+        start=args.start,
+    )
+    plan = Plan(
+        out=args.build / args.name,
+        steps=args.steps,
+        batch=args.batch,
+        rate=lambda step: learning_rate(step, args.steps, args.lr),
+        decay=0.998,
+        weight_decay=1e-3,
+        save_seconds=240,
+        minutes=args.minutes,
+    )
+    train(args.build, plan, chosen)

@@ -2,67 +2,183 @@
 
 import argparse
 import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
-from base_model import pictures, sets
-from base_model.judge import rows
-from base_model.vocabulary import CONCEPTS, STYLES
+from base_model import pictures
+from base_model.judge import Row, rows
+from base_model.vocabulary import CONCEPTS, GROUPS, PAGES, STYLES, SYNONYMS, held_out
 from thumbtune.demo import prompt_of
 from thumbtune.evaluation.judge import Judge
+from thumbtune.evaluation.style import StyleJudge
 from thumbtune.evaluation.tastes import TASTES
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
 BUNDLED = Path("src/thumbtune/bundled")
+FIRST_SEED = 500
 
 
-def top(judge: Judge, images: list[Image.Image], names: list[str]) -> dict[str, float]:
-    """Shares of pictures whose name the judge puts first, and in the first five, of 48."""
-    found = judge.names(images, top=5)
+def image_of(row: Row) -> Image.Image:
+    """A real picture on white."""
+    return Image.fromarray(pictures.laid(row.icon))
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """Both judges of the package."""
+
+    things: Judge
+    styles: StyleJudge
+
+
+def judged(
+    eyes: Eyes, images: list[Image.Image], names: Sequence[str], styles: Sequence[str] | None = None
+) -> dict[str, float]:
+    """Shares of pictures whose name the judge puts first, and in the first five, of 48; and whose style it names."""
+    found = eyes.things.names(images, top=5)
     pairs = list(zip(names, found, strict=True))
-    return {
+    result = {
         "pictures": len(pairs),
         "top1": round(sum(n == f[0] for n, f in pairs) / len(pairs), 3),
         "top5": round(sum(n in f for n, f in pairs) / len(pairs), 3),
-        "faithfulness": round(float(judge.score(images, names).mean()), 3),
+        "faithfulness": round(float(eyes.things.score(images, list(names)).mean()), 3),
     }
+    if styles is not None:
+        right = sum(a == b for a, b in zip(eyes.styles.names(images), styles, strict=True))
+        result["style"] = round(right / len(pairs), 3)
+    return result
 
 
-def drawn(model: StableDiffusion, seeds: int, guidance: float, ending: str = "") -> tuple[list[Image.Image], list[str]]:
-    """Pictures of every concept, and their names."""
-    names = [name for name in CONCEPTS for _ in range(seeds)]
-    prompts = [prompt_of(name) + ending for name in names]
+def drawn(model: StableDiffusion, prompts: Sequence[str], guidance: float = 3.0) -> list[Image.Image]:
+    """A picture for every prompt, each with a seed of its own."""
     images: list[Image.Image] = []
-    for start in range(0, len(names), 32):
-        part = slice(start, start + 32)
-        chosen = [500 + i for i in range(start, min(start + 32, len(names)))]
-        images += model.generate(prompts[part], chosen, Sampler(guidance=guidance))
-    return images, names
+    for start in range(0, len(prompts), 32):
+        part = list(prompts[start : start + 32])
+        images += model.generate(
+            part, range(FIRST_SEED + start, FIRST_SEED + start + len(part)), Sampler(guidance=guidance)
+        )
+    return images
+
+
+@torch.no_grad()
+def decoded(model: StableDiffusion, images: Sequence[Image.Image]) -> list[Image.Image]:
+    """Real pictures as the autoencoder gives them back: no drawing can be truer."""
+    vae = model.pipeline.vae
+    pixels = pictures.to_tensor([np.asarray(image) for image in images])
+    out = torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample for part in pixels.split(32)])
+    bytes_ = ((out.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return [Image.fromarray(picture) for picture in bytes_]
+
+
+def nearest(images: Sequence[Image.Image], real: np.ndarray) -> float:
+    """Median decibels between pictures and the most similar of the real ones, mirrored or not: high means copied."""
+    both = np.concatenate([real, real[:, :, ::-1]]).astype(np.float32) / 255
+    errors = [((both - np.asarray(image, dtype=np.float32) / 255) ** 2).mean((1, 2, 3)).min() for image in images]
+    return round(float(np.median(-10 * np.log10(np.maximum(errors, 1e-9)))), 1)
+
+
+def ink(images: Sequence[Image.Image]) -> float:
+    """The mean black-ink score."""
+    return round(float(np.mean([TASTES["line-art"].score(image) for image in images])), 3)
+
+
+def seconds(model: StableDiffusion) -> dict[str, float]:
+    """How long one guided picture takes, alone and as one of 16; medians of three, after one to warm up."""
+    found = {}
+    for together in (1, 16):
+        took = []
+        for turn in range(4):
+            begun = time.perf_counter()
+            model.generate(["a red apple"] * together, range(turn * together, (turn + 1) * together), Sampler())
+            took.append((time.perf_counter() - begun) / together)
+        found["alone" if together == 1 else f"of {together}"] = round(float(np.median(took[1:])), 2)
+    return found | {"threads": torch.get_num_threads()}
 
 
 def measure(data: Path, seeds: int) -> dict[str, object]:
-    judge = Judge(BUNDLED / "judge")
-    known = pictures.vocabulary(sets.load(data))
-    test = [(name, Image.fromarray(np.array(picture))) for name, picture in rows(data)[2]]
+    """Every table of the model card."""
+    eyes, real = Eyes(Judge(BUNDLED / "judge"), StyleJudge(BUNDLED / "style")), rows(data)
     model = StableDiffusion(load_pipeline(str(BUNDLED / "tiny-emoji-64")))
-    ink = {s: [TASTES["line-art"].score(Image.fromarray(np.array(p))) for _, t, p in known if t == s] for s in STYLES}
-    plain, names = drawn(model, seeds, 3.0)
-    free, free_names = drawn(model, seeds, 1.0)
-    asked, asked_names = drawn(model, seeds, 3.0, ", line art")
+    result: dict[str, object] = {
+        "real, the vocabulary, which the judge was trained on": judged(
+            eyes, [image_of(r) for r in real.known], [r.name for r in real.known], [r.style or "" for r in real.known]
+        ),
+        "real, Twemoji, a style that it never saw": judged(
+            eyes, [image_of(r) for r in real.other_style], [r.name for r in real.other_style]
+        ),
+        "real, style of things that it never saw": round(
+            float(
+                np.mean(
+                    np.array(eyes.styles.names([image_of(r) for r in real.other_things]))
+                    == [r.style for r in real.other_things]
+                )
+            ),
+            3,
+        ),
+    }
+    through = decoded(model, [image_of(r) for r in real.known])
+    result["real, the vocabulary, through the autoencoder"] = judged(
+        eyes, through, [r.name for r in real.known], [r.style or "" for r in real.known]
+    )
+    plain = [name for name in CONCEPTS for _ in range(seeds)]
+    for guidance in (3.0, 2.0, 1.0):
+        images = drawn(model, [prompt_of(name) for name in plain], guidance)
+        result[f"drawn, no style asked, guidance {guidance:g}"] = judged(eyes, images, plain) | {
+            "black ink": ink(images)
+        }
+    asked = [(name, style) for name in CONCEPTS for style in STYLES]
+    images = drawn(model, [f"{prompt_of(name)}, {style}" for name, style in asked])
+    icons = np.stack([pictures.laid(row.icon) for row in real.known if not held_out(row.name, row.style or "")])
+    result["drawn, similarity to the nearest training picture, dB"] = nearest(images, icons)
+    result["Twemoji, the same"] = nearest([image_of(r) for r in real.other_style], icons)
+
+    def part(keep: list[bool]) -> dict[str, float]:
+        places = [i for i, kept in enumerate(keep) if kept]
+        names, styles = [asked[i][0] for i in places], [asked[i][1] for i in places]
+        return judged(eyes, [images[i] for i in places], names, styles)
+
+    result["drawn, every style asked"] = part([True] * len(asked))
+    result["drawn, combinations held out"] = part([held_out(*pair) for pair in asked])
+    for style in STYLES:
+        result[f"drawn, {style}"] = part([pair[1] == style for pair in asked])
+    for group, members in GROUPS.items():
+        result[f"drawn, {group}"] = part([pair[0] in members for pair in asked])
+    other = [(name, synonym) for name, synonyms in SYNONYMS.items() for synonym in synonyms]
+    result["drawn, by another name"] = judged(
+        eyes, drawn(model, [prompt_of(s) for _, s in other]), [n for n, _ in other]
+    )
+    result |= looks(model, eyes)
+    result["seconds for one picture, 25 steps, guided"] = seconds(model)
+    real_ink = {style: ink([image_of(row) for row in real.known if row.style == style]) for style in STYLES}
+    return result | {"black ink of real pictures": real_ink}
+
+
+def looks(model: StableDiffusion, eyes: Eyes) -> dict[str, object]:
+    """Whether pages and sizes come as asked: the nearest page at the corners, and how much of it is covered."""
+    asked = [(name, page) for name, page in zip(CONCEPTS, list(PAGES) * 6, strict=True)]
+    images = drawn(model, [f"{prompt_of(name)}, on {page}" for name, page in asked])
+    colours = np.array([*PAGES.values(), (255, 255, 255)], dtype=float)
+    names = [*PAGES, "white"]
+
+    def page_of(image: Image.Image) -> str:
+        corners = np.asarray(image, dtype=float)[[2, 2, -3, -3], [2, -3, 2, -3]]
+        return names[int(((np.median(corners, axis=0) - colours) ** 2).sum(1).argmin())]
+
+    right = float(np.mean([page_of(image) == page for image, (_, page) in zip(images, asked, strict=True)]))
+    covered = {}
+    for word in ("", "small "):
+        some = drawn(model, [prompt_of(f"{word}{name}") for name in CONCEPTS])
+        covered[word or "usual "] = round(float(np.mean([(np.asarray(i) < 235).any(2).mean() for i in some])), 3)
     return {
-        "judge, Twemoji, which it never saw": top(judge, [image for _, image in test], [name for name, _ in test]),
-        "drawn, guidance 3": top(judge, plain, names),
-        "drawn, guidance 1": top(judge, free, free_names),
-        "drawn, asked for line art": top(judge, asked, asked_names),
-        "black ink, real pictures": {style: round(float(np.mean(values)), 3) for style, values in ink.items()},
-        "black ink, drawn": {
-            "guidance 3": round(float(np.mean([TASTES["line-art"].score(i) for i in plain])), 3),
-            "guidance 1": round(float(np.mean([TASTES["line-art"].score(i) for i in free])), 3),
-            "asked for line art": round(float(np.mean([TASTES["line-art"].score(i) for i in asked])), 3),
-        },
+        "drawn, a coloured page asked": judged(eyes, images, list(CONCEPTS)) | {"page": round(right, 3)},
+        "share of the page that is covered": {word.strip(): value for word, value in covered.items()},
     }
 
 

@@ -1,12 +1,30 @@
-"""Batches of training pictures, augmented, from the rendered sets."""
+"""Training pictures: icons with their transparency, laid on a page, as tensors."""
+
+from collections import Counter
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from base_model.vocabulary import CONCEPTS, slug
+from base_model.vocabulary import CONCEPTS, PAGES, SMALL, Look, slug
 
-Sets = dict[str, dict[str, np.ndarray]]
+Icon = np.ndarray  # uint8 [64, 64, 4]
+Sets = dict[str, dict[str, Icon]]
+WHITE = (255, 255, 255)
+
+
+def laid(icon: Icon, look: Look = Look()) -> np.ndarray:  # noqa: B008  # a frozen value
+    """An icon on its page, uint8 [64, 64, 3]."""
+    picture = Image.fromarray(np.asarray(icon))
+    side = picture.width
+    page = Image.new("RGBA", (side, side), PAGES.get(look.page, WHITE))
+    if look.small:
+        little = round(SMALL * side)
+        picture = picture.resize((little, little), Image.Resampling.LANCZOS)
+    edge = (side - picture.width) // 2
+    page.alpha_composite(picture, (edge, edge))
+    return np.asarray(page.convert("RGB"))
 
 
 def to_tensor(pictures: list[np.ndarray]) -> Tensor:
@@ -15,17 +33,24 @@ def to_tensor(pictures: list[np.ndarray]) -> Tensor:
 
 
 def everything(sets: Sets) -> list[np.ndarray]:
-    return [picture for named in sets.values() for picture in named.values()]
+    """Every picture of every set, on white."""
+    return [laid(icon) for named in sets.values() for icon in named.values()]
 
 
-def vocabulary(sets: Sets) -> list[tuple[str, str, np.ndarray]]:
-    """(concept, style, picture) for the concepts that the bundled model learns."""
+def vocabulary(sets: Sets, concepts: list[str] | None = None) -> list[tuple[str, str, Icon]]:
+    """(concept, style, icon) for the concepts that a model learns, in every set that has them."""
     return [
         (concept, style, named[slug(concept)])
         for style, named in sets.items()
-        for concept in CONCEPTS
+        for concept in concepts or CONCEPTS
         if slug(concept) in named
     ]
+
+
+def common(sets: Sets) -> list[str]:
+    """The names of every icon that at least three of the sets draw."""
+    count = Counter(name for named in sets.values() for name in named)
+    return sorted(name.replace("-", " ") for name, times in count.items() if times >= 3)
 
 
 def augment(images: Tensor, generator: torch.Generator, tint: float, shift: int = 3) -> Tensor:
@@ -36,7 +61,7 @@ def augment(images: Tensor, generator: torch.Generator, tint: float, shift: int 
         return torch.rand(*shape, generator=generator)
 
     images = torch.where((draw(b, 1, 1, 1) < 0.5), images.flip(-1), images)
-    padded = torch.nn.functional.pad(images, [shift] * 4, value=1.0)
+    padded = torch.nn.functional.pad(images, [shift] * 4, mode="replicate")
     moves = (draw(b, 2) * (2 * shift + 1)).long()
     size = images.shape[-1]
     images = torch.stack([p[:, y : y + size, x : x + size] for p, (y, x) in zip(padded, moves.tolist(), strict=True)])

@@ -1,6 +1,6 @@
 """Fetch the emoji sets from npm and render them: build/sets/<style>.npy and names.json.
 
-Every icon becomes 64 x 64 x 3 bytes on white. About half a minute on two cores.
+Every icon becomes 64 x 64 x 4 bytes, with its transparency. About half a minute on two cores.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-import resvg_py
 from PIL import Image
 
 from base_model.vocabulary import MEASURE, STYLES
@@ -46,13 +45,15 @@ def icons(archive: Path) -> dict[str, str]:
 
 
 def render(svg: str) -> Image.Image:
-    """An SVG as a SIZE x SIZE RGB picture on white."""
+    """An SVG as a SIZE x SIZE RGBA picture, in the middle of a transparent page."""
+    import resvg_py
+
     side = SIZE * OVERSAMPLE
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side))
     icon = Image.open(io.BytesIO(png)).convert("RGBA")
-    page = Image.new("RGBA", (side, side), "white")
-    page.alpha_composite(icon, ((side - icon.width) // 2, (side - icon.height) // 2))
-    return page.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    page = Image.new("RGBA", (side, side), (255, 255, 255, 0))
+    page.paste(icon, ((side - icon.width) // 2, (side - icon.height) // 2))
+    return page.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 
 
 def build(out: Path, captions: set[str] | None = None) -> None:
@@ -84,12 +85,12 @@ def labels(out: Path) -> set[str]:
 
 
 def load(out: Path) -> dict[str, dict[str, np.ndarray]]:
-    """style -> icon name -> uint8 picture [64, 64, 3]."""
+    """style -> icon name -> uint8 icon [64, 64, 4]."""
     return {style: load_one(out, style) for style in STYLES}
 
 
 def load_one(out: Path, style: str) -> dict[str, np.ndarray]:
-    """icon name -> uint8 picture [64, 64, 3] of one set."""
+    """icon name -> uint8 icon [64, 64, 4] of one set."""
     stem = style.replace(" ", "-")
     names = json.loads((out / f"{stem}.json").read_text())
     return dict(zip(names, np.load(out / f"{stem}.npy", mmap_mode="r"), strict=True))

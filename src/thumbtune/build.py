@@ -295,7 +295,7 @@ def plan(recipe: Recipe) -> list[str]:
         f"objective   {o.name}, beta {o.beta:g}, neutral point {o.neutral}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",
-        f"evaluation  {len(judged)} prompts x {recipe.evaluate.seeds} pictures: {pictures} duels"
+        f"evaluation  {len(judged)} x {recipe.evaluate.seeds} pictures (prompts x seeds): {pictures} duels"
         if judged
         else "evaluation  no prompt is held out: evaluate will ask for evaluate.prompts, a file with a prompt a line",
     ]

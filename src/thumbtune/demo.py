@@ -76,7 +76,7 @@ PEOPLE = {
             "lora.alpha=4",
             "train.lr=3e-4",
             "train.prompt_dropout=0",
-            "train.steps=100",
+            "train.steps=125",
             "train.cooldown=60",
         ),
     ),

@@ -23,7 +23,7 @@ def findings() -> Iterator[Finding]:
     yield _device()
     yield _disk(Path.cwd())
     yield _writable(Path.cwd())
-    for name in ("tiny-emoji-64/model_index.json", "judge/model.safetensors"):
+    for name in ("tiny-emoji-64/model_index.json", "judge/model.safetensors", "style/model.safetensors"):
         there = (BUNDLED / name).exists()
         yield there, f"bundled {name.split('/')[0]}" + ("" if there else " is missing; install thumbtune again")
 

@@ -57,7 +57,7 @@ class Judge:
         """The chance, in 0..1, that each picture shows its prompt rather than any other known concept."""
         scale = self.clip.logit_scale.exp().detach()
         seen = self._images(images)
-        asked = scale * (seen * self._texts([self.plain(p) for p in prompts])).sum(1, keepdim=True)
+        asked = scale * (seen * self._texts([self.asked(p) for p in prompts])).sum(1, keepdim=True)
         others = scale * seen @ self._concepts.T
         same = torch.tensor([[self.mentions(prompt, name) for name in self.concepts] for prompt in prompts])
         logits = torch.cat([asked, others.masked_fill(same, -torch.inf)], dim=1)
@@ -71,6 +71,11 @@ class Judge:
     def knows(self, prompt: str) -> bool:
         """Whether a prompt names any of the concepts."""
         return any(self.mentions(prompt, concept) for concept in self.concepts)
+
+    def asked(self, prompt: str) -> str:
+        """What a prompt asks for: the longest known concept in it, or else the prompt without its article."""
+        named = [concept for concept in self.concepts if self.mentions(prompt, concept)]
+        return max(named, key=len, default=self.plain(prompt))
 
     @staticmethod
     def plain(prompt: str) -> str:

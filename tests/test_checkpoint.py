@@ -189,7 +189,9 @@ def test_a_damaged_checkpoint_gets_a_sentence_and_changes_nothing(
     damage(folder / name)
     fresh, _ = plane_run("running")
     before = trained(fresh)
-    with pytest.raises(ThumbtuneError, match=r"is damaged .*; delete it to go on from the one before, or from the start") as caught:
+    with pytest.raises(
+        ThumbtuneError, match=r"is damaged .*; delete it to go on from the one before, or from the start"
+    ) as caught:
         checkpoint.restore(fresh, folder)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
     assert equal(trained(fresh), before) and fresh.step == 0 and fresh.neutral.state() == {"mean": 0.0, "weight": 0.0}

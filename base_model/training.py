@@ -71,24 +71,17 @@ def train(learner: nn.Module, plan: Plan, loss_at: Callable[[int], Tensor], repo
     return True
 
 
-def load_learner(learner: nn.Module, path: Path) -> nn.Module:
-    """The weights of a checkpoint that keeps no average, in a module made like the one that was trained.
+def load_learner(learner: nn.Module, path: Path, name: str = "learner") -> nn.Module:
+    """The weights of a checkpoint, in a module made like the one that was trained.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
+        FileNotFoundError: there is no checkpoint, and so nothing but the weights of the start.
     """
-    if not checkpoint.resume(path, {"learner": learner}, None):
+    if not checkpoint.resume(path, {name: learner}, None):
         raise FileNotFoundError(f"{path} holds no checkpoint; run the trainings in the order of `make base-model`.")
     return learner.eval()
 
 
 def load_averaged(learner: nn.Module, path: Path) -> nn.Module:
-    """The averaged weights of a checkpoint, in a module made like the one that was trained.
-
-    Raises:
-        FileNotFoundError: there is no checkpoint, and so nothing but the weights of the start.
-    """
-    mean = averaged(learner, None)
-    if not checkpoint.resume(path, {"mean": mean}, None):
-        raise FileNotFoundError(f"{path} holds no checkpoint; run the trainings in the order of `make base-model`.")
-    return mean.module.eval()
+    """The averaged weights of a checkpoint; otherwise as `load_learner`."""
+    return load_learner(averaged(learner, None), path, "mean").module  # type: ignore[return-value]

@@ -24,13 +24,12 @@ Scores = dict[str, dict[str, Any]]
 Scorer = Callable[[list[Image], str], list[float]]
 
 
-def prompts_of(recipe: Recipe, folder: Path) -> list[str]:
+def prompts_of(recipe: Recipe, rows: list[dict[str, Any]]) -> list[str]:
     """The prompts of the recipe's file, or the held-out prompts of the run's likes: none that training saw.
 
     Raises:
         UsageError: the file is missing or empty or holds trained prompts, or the likes used the seeds.
     """
-    rows = _likes(folder)
     sides = ({row["prompt"] for row in rows if row["held_out"] == held_out} for held_out in (False, True))
     found = build.judged_prompts(recipe, *sides)
     if not found:
@@ -62,8 +61,9 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         ThumbtuneError: the run is not finished, there is nothing to judge it by, or a picture could not be written.
     """
     build.taste_of(recipe)  # a name that nobody knows is refused before an earlier evaluation goes
-    prompts = prompts_of(recipe, folder)
-    held_out, why_not = _held_out(recipe, folder)
+    rows = _likes(folder)
+    prompts = prompts_of(recipe, rows)
+    held_out, why_not = _held_out(recipe, folder, rows)
     accelerator = build.accelerator_of(recipe)
     model = run.trained_model(recipe, folder, accelerator.device)
     duel = Duel(
@@ -154,7 +154,7 @@ def _scorers(recipe: Recipe, prompts: Sequence[str]) -> Iterator[tuple[str, str,
             )
 
 
-def _held_out(recipe: Recipe, folder: Path) -> tuple[Any, str | None]:
+def _held_out(recipe: Recipe, folder: Path, rows: list[dict[str, Any]]) -> tuple[Any, str | None]:
     """The thumbs that this run held out, or None and why none of them can be asked.
 
     Raises:
@@ -171,7 +171,6 @@ def _held_out(recipe: Recipe, folder: Path) -> tuple[Any, str | None]:
             f"Nothing can judge {folder} here: {recipe.likes} is no store of likes, and no taste is named; "
             "say where the likes are with --set likes=FOLDER, or name a taste with --set evaluate.taste=NAME."
         ) from error
-    rows = _likes(folder)
     ours = {(row["image_id"], row["prompt"]) for row in rows if row["held_out"]}
     # a picture may have been shown under two prompts, of which only one was held out
     trained = {row["image_id"] for row in rows if not row["held_out"]}

@@ -200,11 +200,15 @@ class Batches:
             for like, u in zip(wants_liked.tolist(), where.tolist(), strict=True)
         ]
 
+    @cached_property
+    def _known(self) -> list[str]:
+        """Every prompt of the likes, once, in order."""
+        return sorted(set(self.encoded.prompts))
+
     def _elsewhere(self, step: int) -> list[str]:
         """All prompts, from one on that changes with the step, for batches that hold a single one."""
-        known = sorted(set(self.encoded.prompts))
-        first = int(torch.randint(len(known), (), generator=counted(self.seed, step, "elsewhere")))
-        return known[first:] + known[:first]
+        first = int(torch.randint(len(self._known), (), generator=counted(self.seed, step, "elsewhere")))
+        return self._known[first:] + self._known[:first]
 
     def batch(self, step: int, start: int = 0, stop: int | None = None, mismatched: bool = False) -> Batch:
         """Rows start..stop of the effective batch of a step, with their own noise and times.

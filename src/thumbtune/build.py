@@ -14,7 +14,6 @@ from thumbtune.cache import Cache
 from thumbtune.config import ObjectiveSection, Recipe
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.tastes import Taste, taste
-from thumbtune.evaluation.verdict import LEAST_PROMPTS
 from thumbtune.feedback.likes import Split, likes_of, split
 from thumbtune.feedback.store import Store, is_store
 from thumbtune.models.lora import LoRA
@@ -241,9 +240,9 @@ def check_judging(recipe: Recipe, parts: Split) -> list[str]:
     return judged_prompts(recipe, set(parts.train["prompt"]), set(parts.held_out["prompt"]))
 
 
-def _liked_share(recipe: Recipe) -> float:
+def _liked_share(recipe: Recipe, objective: Objective) -> float:
     """An objective that has no use for dislikes draws likes alone."""
-    return recipe.train.liked_share if "disliked" in objective_of(recipe).needs else 1.0
+    return recipe.train.liked_share if "disliked" in objective.needs else 1.0
 
 
 def at_once(recipe: Recipe) -> int:
@@ -251,7 +250,7 @@ def at_once(recipe: Recipe) -> int:
     return min(16, recipe.train.micro_batch)
 
 
-def check_thumbs(recipe: Recipe, likes: Any) -> None:
+def check_thumbs(recipe: Recipe, objective: Objective, likes: Any) -> None:
     """Refuse likes of one kind or one prompt only where two are needed, before any long work.
 
     Raises:
@@ -259,16 +258,18 @@ def check_thumbs(recipe: Recipe, likes: Any) -> None:
     """
     if recipe.objective.neutral == "mismatched":
         check_prompts_differ(list(likes["prompt"]))
-    check_kinds(torch.tensor(list(likes["label"]), dtype=torch.bool), _liked_share(recipe))
+    check_kinds(torch.tensor(list(likes["label"]), dtype=torch.bool), _liked_share(recipe, objective))
 
 
-def batches_of(recipe: Recipe, model: StableDiffusion, likes: Any, cache: Cache, progress: Progress) -> Batches:
+def batches_of(
+    recipe: Recipe, objective: Objective, model: StableDiffusion, likes: Any, cache: Cache, progress: Progress
+) -> Batches:
     """Likes, encoded, and how they are drawn."""
     return Batches(
         encoded=Encoded(likes, model, cache).fill(progress, at_once(recipe)),
         process=model.process,
         size=recipe.train.batch,
-        liked_share=_liked_share(recipe),
+        liked_share=_liked_share(recipe, objective),
         prompt_dropout=recipe.train.prompt_dropout,
         seed=recipe.seed,
     )
@@ -277,7 +278,7 @@ def batches_of(recipe: Recipe, model: StableDiffusion, likes: Any, cache: Cache,
 def plan(recipe: Recipe) -> list[str]:
     """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
     parts = split_of(recipe)
-    check_thumbs(recipe, parts.train)
+    check_thumbs(recipe, objective_of(recipe), parts.train)
     judged = check_judging(recipe, parts)
     model = model_of(recipe)
     liked = sum(parts.train["label"])
@@ -285,6 +286,8 @@ def plan(recipe: Recipe) -> list[str]:
     seen = recipe.train.steps * recipe.train.batch
     total = sum(p.numel() for p in model.network.parameters())
     o = recipe.objective
+    from thumbtune.evaluation.verdict import LEAST_PROMPTS  # with scipy, which no training needs
+
     prompts = len(set(parts.held_out["prompt"]))
     few = "" if prompts >= LEAST_PROMPTS else f", of {LEAST_PROMPTS} that it takes to tell by thumbs whether it helped"
     pictures = len(judged) * recipe.evaluate.seeds

@@ -128,13 +128,17 @@ def train(
 ) -> None:
     """Tune a LoRA on the likes."""
     quieten()
-    from thumbtune import build, config, run
-    from thumbtune.batches import Sized
+    from thumbtune import config
 
     if resume:
-        run.recipe_in(out)  # a mistyped folder must not begin a new run
+        from thumbtune.run import recipe_in
+
+        recipe_in(out)  # a mistyped folder must not begin a new run
         recipe = recipe or out / "recipe.yaml"
-    chosen = config.read(recipe, settings)
+    chosen = config.read(recipe, settings)  # before torch loads: a bad recipe is told at once
+    from thumbtune import build, run
+    from thumbtune.batches import Sized
+
     if dry_run:
         run.check(chosen, out, resume)
         for line in build.plan(chosen):
@@ -187,6 +191,7 @@ def evaluate(
     """Judge a run on prompts and seeds that it never saw, and write its report."""
     quieten()
     from thumbtune import assess, config, run
+    from thumbtune.evaluation.verdict import line_of
     from thumbtune.report.page import write_report
 
     recipe = run.recipe_in(run_folder)
@@ -195,7 +200,7 @@ def evaluate(
     result = assess.assess(run_folder, chosen, bar)
     say(result["verdict"]["sentence"])
     for gate in result["gates"]:
-        say(f"  {'+' if gate['passed'] else '-' if gate['enough'] else '?'} {gate['sentence']}")
+        say(f"  {line_of(gate)}")
     for why in (result["no_scores"], result["no_agreement"]):
         if why:
             say(f"    {why}")

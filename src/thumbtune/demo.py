@@ -18,6 +18,7 @@ from thumbtune.batches import Progress, Sized
 from thumbtune.config import Recipe
 from thumbtune.evaluation.duel import save_picture
 from thumbtune.evaluation.tastes import TASTES, redden, taste
+from thumbtune.evaluation.verdict import line_of
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store import Store
 from thumbtune.files import write_text
@@ -177,5 +178,5 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     result = assess.assess(out, recipe, progress)
     say(f"5/5  {result['verdict']['sentence']}")
     for gate in result["gates"]:
-        say(f"     {'+' if gate['passed'] else '-'} {gate['sentence']}")
+        say(f"     {line_of(gate)}")
     return write_report(out)

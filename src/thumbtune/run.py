@@ -210,7 +210,7 @@ def tune(
     objective = build.objective_of(recipe)
     parts = build.split_of(recipe)
     build.check_judging(recipe, parts)
-    build.check_thumbs(recipe, parts.train)
+    build.check_thumbs(recipe, objective, parts.train)
     accelerator = build.accelerator_of(recipe)
     if recipe.train.precision == "fp16" and accelerator.scaler is None:
         raise UsageError("train.precision: fp16 needs a GPU, and there is none here; set it to bf16 or no.")
@@ -220,7 +220,7 @@ def tune(
         _start(recipe, folder, parts, story or {})
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # the others find the cache filled
-        batches = build.batches_of(recipe, model, parts.train, cache_of(folder), progress)
+        batches = build.batches_of(recipe, objective, model, parts.train, cache_of(folder), progress)
     training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator)
     newest = checkpoint.latest(folder) if resume else None
     if newest is not None:

@@ -29,8 +29,8 @@ class StyleJudge:
     @torch.no_grad()
     def names(self, images: Sequence[Image.Image]) -> list[str]:
         """The likeliest style of each picture, seen as it is and in a mirror: what both views agree on is surer."""
-        views = (pixels(images, SIZE), pixels(images, SIZE).flip(-1))
-        chances = [torch.cat([self._chances(part) for part in view.split(64)]) for view in views]
+        seen = pixels(images, SIZE)
+        chances = [torch.cat([self._chances(part) for part in view.split(64)]) for view in (seen, seen.flip(-1))]
         return [self.styles[i] for i in sum(chances).argmax(1).tolist()]  # type: ignore[union-attr]
 
     def _chances(self, part: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b styles"]:

@@ -81,6 +81,11 @@ def verdict(gates: list[Gate]) -> dict[str, Any]:
     return {"improved": False, "sentence": sentence}
 
 
+def line_of(gate: dict[str, Any]) -> str:
+    """A gate as a line for people: + passed, - did not, ? too little to tell."""
+    return f"{'+' if gate['passed'] else '-' if gate['enough'] else '?'} {gate['sentence']}"
+
+
 def as_json(gates: list[Gate]) -> list[dict[str, Any]]:
     """Gates as plain mappings."""
     return [asdict(gate) for gate in gates]

@@ -50,7 +50,7 @@ def find_source(path: Path, likes: Path) -> Source:
     try:
         source = _table_in_file(path) if path.is_file() else _source_in_folder(path)
         root = path.parent if path.is_file() else path
-        own = [folder for folder, _ in opinion_folders(root)] if isinstance(source, LikeFolders) else []
+        own = [folder for folder, _ in source.folders] if isinstance(source, LikeFolders) else []
     except OSError as error:
         raise ThumbtuneError(f"{path} could not be read ({error.strerror or error}); check it.") from error
     place = likes.resolve()

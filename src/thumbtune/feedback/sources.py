@@ -72,7 +72,8 @@ class LikeFolders:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.pictures = [(path, liked) for folder, liked in opinion_folders(root) for path in _pictures_in(folder)]
+        self.folders = opinion_folders(root)
+        self.pictures = [(path, liked) for folder, liked in self.folders for path in _pictures_in(folder)]
 
     def __length_hint__(self) -> int:
         return len(self.pictures)

@@ -236,6 +236,23 @@ def demo(
 
 
 @app.command()
+def paper(
+    name: Annotated[str, typer.Argument(help="fig9, fig6, fig7, fig8, noise, few or beyond.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/paper/NAME.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Repetitions; default: the experiment's own.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny: shows that it runs, and nothing else.")] = False,
+) -> None:
+    """Repeat a figure of the paper, or go beyond it: figure, table and a page; a second call goes on."""
+    quieten()
+    from thumbtune.paper.experiments import Order, check_name, perform
+
+    check_name(name)
+    folder = out or Path("runs/paper") / (f"{name}-quick" if quick else name)
+    page = perform(name, Order(folder=folder, seeds=seeds, quick=quick), bar, say)
+    say(f"Page: {page}")
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine has, and what would not work on it."""
     quieten()

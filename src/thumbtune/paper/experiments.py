@@ -1,0 +1,105 @@
+"""Which experiments there are, and the folder that each of them fills. Knows no torch until one begins.
+
+    thumbtune paper NAME --out FOLDER
+
+    experiment.json   which experiment this folder belongs to; a folder of something else is refused
+    figure.png|svg    table.csv|md    page.md     what was found
+    provenance.json   the command, the versions, the hardware and the time that it took
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from thumbtune.errors import UsageError
+from thumbtune.files import write_text
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+Say = Callable[[str], None]
+
+EXPERIMENTS = {
+    "fig9": "the utilities and their slopes",
+    "fig6": "3,500 points in the plane: what each objective does to a small model",
+    "fig7": "a taste against the step: redness, and line art",
+    "fig8": "four ablations: sampling policy, positive ratio, utility, beta",
+    "noise": "what wrong thumbs cost",
+    "few": "how many thumbs are enough",
+    "beyond": "the paper's recipe, its rivals and ours at an equal budget",
+}
+MARK = "experiment.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What was asked for.
+
+    seeds: how many repetitions; None: as many as the experiment's default
+    quick: so small that it shows nothing but that it runs
+    """
+
+    folder: Path
+    seeds: int | None = None
+    quick: bool = False
+
+    def seeds_or(self, default: int) -> int:
+        """The number of repetitions; a quick one makes do with two."""
+        return self.seeds or (min(2, default) if self.quick else default)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that nobody knows.
+
+    Raises:
+        UsageError: it lists the known ones.
+    """
+    if name not in EXPERIMENTS:
+        raise UsageError(f"There is no experiment {name!r}; known are {', '.join(EXPERIMENTS)}.")
+
+
+def claim_folder(folder: Path, name: str, quick: bool) -> None:
+    """Mark a folder as this experiment's, or see that it is.
+
+    Raises:
+        UsageError: it holds something else, which must not be overwritten or mixed with this.
+    """
+    mark = {"experiment": name, "quick": quick}
+    file = folder / MARK
+    if not file.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} holds other files; give --out a new folder.")
+        write_text(file, json.dumps(mark))
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        there = f"{found['experiment']}{' --quick' if found['quick'] else ''}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} cannot be read ({error}); give --out a new folder.") from error
+    if found != mark:
+        raise UsageError(f"{folder} holds results of `thumbtune paper {there}`; give --out another folder.")
+
+
+def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
+    """Make an experiment and write what it found; what an earlier call finished is not made again. Returns the page.
+
+    Raises:
+        UsageError: an unknown name, or a folder that holds something else.
+    """
+    check_name(name)
+    if name == "fig9" and order.seeds is not None:
+        raise UsageError("fig9 has no randomness and so no seeds; leave --seeds out.")
+    claim_folder(order.folder, name, order.quick)
+    begun = time.perf_counter()
+    from thumbtune.paper.results import write
+    from thumbtune.run import environment
+
+    found = import_module(f"thumbtune.paper.{name}").make(order, progress, say)
+    page = write(found, order.folder)
+    made = {"experiment": name, "seeds": order.seeds, "quick": order.quick, "environment": environment()}
+    made |= {"platform": platform.platform(), "seconds_of_this_call": round(time.perf_counter() - begun, 1)}
+    write_text(order.folder / "provenance.json", json.dumps(made, indent=1) + "\n")
+    return page

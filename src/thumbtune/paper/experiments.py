@@ -1,10 +1,10 @@
 """Which experiments there are, and the folder that each of them fills. Knows no torch until one begins.
 
-    thumbtune paper NAME --out FOLDER
+thumbtune paper NAME --out FOLDER
 
-    experiment.json   which experiment this folder belongs to; a folder of something else is refused
-    figure.png|svg    table.csv|md    page.md     what was found
-    provenance.json   the command, the versions, the hardware and the time that it took
+experiment.json   which experiment this folder belongs to; a folder of something else is refused
+figure.png|svg    table.csv|md    page.md     what was found
+provenance.json   the command, the versions, the hardware and the time that it took
 """
 
 import json

@@ -1,7 +1,7 @@
 """Figure 9 of the paper: the three utilities, centred, and their slopes.
 
-    U_c(x) = U(x) - U(0)        the paper centres for the eye; a constant moves no gradient (section 4.2, D.4)
-    slope  = dU / dx            how hard an image pulls whose gain is x
+U_c(x) = U(x) - U(0)        the paper centres for the eye; a constant moves no gradient (section 4.2, D.4)
+slope  = dU / dx            how hard an image pulls whose gain is x
 """
 
 import torch
@@ -43,13 +43,13 @@ def claims() -> list[Claim]:
     slopes = {name: curve(utility, gains)[1] for name, utility in UTILITIES.items()}
     bends = {name: slope.diff() for name, slope in slopes.items()}
     loss, gain = gains[1:] <= 0, gains[:-1] >= 0
-    faded = {
-        name: [end for end in (0, -1) if slope[end] <= FADED * slope.max()] for name, slope in slopes.items()
-    }
+    faded = {name: [end for end in (0, -1) if slope[end] <= FADED * slope.max()] for name, slope in slopes.items()}
 
     def ends(name: str) -> str:
         most = float(slopes[name].max())
-        return f"its slope is {float(slopes[name][0]):.4f} at -6, {float(slopes[name][-1]):.4f} at 6, {most:.4f} at most"
+        return (
+            f"its slope is {float(slopes[name][0]):.4f} at -6, {float(slopes[name][-1]):.4f} at 6, {most:.4f} at most"
+        )
 
     kt = bends["kahneman-tversky"]
     peak = float(gains[slopes["kahneman-tversky"].argmax()])

@@ -42,7 +42,10 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Everything that is written. The page shows the `shown` columns of the table, or all of them."""
+    """Everything that is written. The page shows the table as `shown_rows` where it is too wide to be read.
+
+    more: further tables of the page, by their heading
+    """
 
     title: str
     about: str
@@ -50,8 +53,9 @@ class Result:
     caption: str
     rows: Sequence[Row]
     claims: Sequence[Claim] = ()
-    shown: Sequence[str] = ()
-    notes: Sequence[str] = field(default_factory=tuple)
+    shown_rows: Sequence[Row] = ()
+    more: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def verdict_of(*conditions: bool | None) -> str:
@@ -82,9 +86,9 @@ def csv_of(rows: Sequence[Row]) -> str:
     return written.getvalue()
 
 
-def markdown_of(rows: Sequence[Row], shown: Sequence[str] = ()) -> str:
+def markdown_of(rows: Sequence[Row]) -> str:
     """The same as a table for people."""
-    names = list(shown) or list(dict.fromkeys(name for row in rows for name in row))
+    names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, ["---"] * len(names), *([text_of(row.get(name)) for name in names] for row in rows)]
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
 
@@ -100,8 +104,10 @@ def page_of(result: Result) -> str:
                 f"   Criterion: {claim.criterion}\n"
                 f"   Measured: {claim.evidence}\n"
             )
-    parts += ["## Table\n", markdown_of(result.rows, result.shown)]
+    parts += ["## Table\n", markdown_of(result.shown_rows or result.rows)]
     parts.append("All columns are in `table.csv`; versions, hardware and time are in `provenance.json`.\n")
+    for heading, rows in result.more.items():
+        parts += [f"## {heading}\n", markdown_of(rows)]
     if result.notes:
         parts += ["## Notes\n", "".join(f"- {note}\n" for note in result.notes)]
     return "\n".join(parts)
@@ -121,5 +127,5 @@ def write(result: Result, folder: Path) -> Path:
         picture("png", dpi=DPI)
         picture("svg", dpi=DPI, metadata={"Date": None})
     write_text(folder / "table.csv", csv_of(result.rows))
-    write_text(folder / "table.md", markdown_of(result.rows, result.shown))
+    write_text(folder / "table.md", markdown_of(result.shown_rows or result.rows))
     return write_text(folder / "page.md", page_of(result))

@@ -36,6 +36,7 @@ QUICK = (
     *("train.checkpoint_every=1", "evaluate.steps=2", "evaluate.seeds=1"),
 )
 QUICK_CONCEPTS = 6
+ALL_THUMBS = Thumbs()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Cell:
     name: str
     seed: int
     taste: str = "line-art"
-    thumbs: Thumbs = Thumbs()
+    thumbs: Thumbs = ALL_THUMBS
     per_prompt: int = PER_PROMPT
     settings: tuple[str, ...] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -229,10 +230,10 @@ def rows_of(lab: Lab, cells: Sequence[Cell], measure: Any = judged) -> list[dict
         lab.recipe_of(cell)
     write_text(lab.order.folder / "prompts.txt", "\n".join(lab.prompts()) + "\n")
     rows = []
-    for number, (cell, row) in enumerate(zip(cells, known, strict=True), start=1):
-        begun, again = time.perf_counter(), row is not None
+    for number, (cell, made) in enumerate(zip(cells, known, strict=True), start=1):
+        begun, again = time.perf_counter(), made is not None
         try:
-            row = row or measure(lab, cell)
+            row = made or measure(lab, cell)
         except (Interrupted, KeyboardInterrupt) as stop:
             raise Interrupted(
                 f"Stopped in cell {number} of {len(cells)}, {cell.name} of seed {cell.seed}; "

@@ -46,9 +46,9 @@ class Order:
     seeds: int | None = None
     quick: bool = False
 
-    def seeds_or(self, default: int) -> int:
-        """The number of repetitions; a quick one makes do with two."""
-        return self.seeds or (min(2, default) if self.quick else default)
+    def seeds_or(self, default: int, quick: int = 1) -> int:
+        """The number of repetitions that was asked for, or else the default."""
+        return self.seeds or (quick if self.quick else default)
 
 
 def check_name(name: str) -> None:

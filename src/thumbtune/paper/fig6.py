@@ -35,7 +35,7 @@ Clouds = Mapping[str, Tensor]  # model -> [s, n, 2]
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What the paper leaves open. `liked_share` is the paper's gamma elsewhere; DPO has as many of each, being pairs."""
+    """What the paper leaves open. `liked_share` is the paper's gamma elsewhere; DPO's are pairs: as many of each."""
 
     beta: float = 3.0
     steps: int = 500
@@ -91,7 +91,7 @@ class World:
             yield Stack(torch.stack(latents), torch.stack(noise), torch.stack(t), liked)
 
     def batches_for(self, name: str, setting: Setting) -> Iterator[Stack]:
-        """What an objective is shown: likes alone, pairs, or both kinds in the setting's ratio; always as many points."""
+        """What an objective is shown: likes alone, pairs, or both kinds in the setting's ratio."""
         size = setting.batch
         liked = {"sft": size, "dpo": size // 2}.get(name, round(setting.liked_share * size))
         parts = [(self.liked, liked, True), (self.disliked, size - liked, False)]
@@ -138,7 +138,7 @@ def leaves(name: str, values: Mapping[str, Mapping[str, list[float]]]) -> Claim:
     inside, there = values[name]["inside P_d"], values[name]["inside P_u"]
     return Claim(
         {
-            AVERSE: "The loss-averse utility avoids the undesirable so strongly that it leaves the desirable distribution",
+            AVERSE: "The loss-averse utility avoids the undesirable so strongly that it leaves the desirable",
             "dpo": "DPO, which has the same utility on pairs, does so too",
         }[name],
         "fewer of its samples than of SFT's lie in the 95% disc of P_u, and less than half lie in that of P_d.",
@@ -152,7 +152,7 @@ def tolerates(values: Mapping[str, Mapping[str, list[float]]]) -> Claim:
     more = {m: less(values[SEEKING][m], values[KT][m]) for m in ("inside P_u", "nearer P_u")}
     return Claim(
         "The risk-seeking utility tolerates the undesirable distribution",
-        "more of its samples than of Kahneman-Tversky's lie in the 95% disc of P_u, and more are nearer to P_u's centre.",
+        "more of its samples than of Kahneman-Tversky's lie in the 95% disc of P_u, and more are nearer to its centre.",
         verdict_of(*(over.above(difference, 0) for difference in more.values())),
         f"inside P_u {over.said(values[SEEKING]['inside P_u'])}, {over.said(more['inside P_u'], '+.3f')} against KT; "
         f"nearer P_u {over.said(values[SEEKING]['nearer P_u'])}, {over.said(more['nearer P_u'], '+.3f')} against KT; "
@@ -277,7 +277,7 @@ def draw(clouds: Clouds) -> Any:
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Pretrain, tune by each objective, draw, measure, decide; then again at other settings."""
-    setting, seeds = (SMALL if order.quick else MAIN), range(order.seeds_or(SEEDS))
+    setting, seeds = (SMALL if order.quick else MAIN), range(order.seeds_or(SEEDS, quick=2))
     count = 300 if order.quick else SAMPLES
     say(f"1/3  {len(seeds)} planes learn the pretraining distribution.")
     world = World(seeds, setting)
@@ -301,8 +301,8 @@ def _result(setting: Setting, seeds: int, clouds: Clouds, others: list[dict[str,
         f"{setting.lr:g}, liked share {setting.liked_share:g} (the paper's gamma), the batch's neutral point, T = 100, "
         "a perceptron of two hidden layers of 64.",
         figure=draw(clouds),
-        caption="Samples of the first seed. Crosses: centres of P_d (green) and P_u (red), with the discs that hold 95% "
-        "of each; plus: centre of the pretraining distribution.",
+        caption="Samples of the first seed. Crosses: centres of P_d (green) and P_u (red), with the discs that hold "
+        "95% of each; plus: centre of the pretraining distribution.",
         rows=rows,
         shown_rows=for_people(rows),
         claims=claims_of(clouds),

@@ -96,8 +96,8 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         about="What a gain is worth under each of the paper's three utilities (arXiv 2404.04465, section 4.2 and D.4), "
         "drawn from the functions that training uses: `thumbtune.utility`.",
         figure=figure,
-        caption="Left: centred, as in the paper; a constant moves no gradient. Right: the slope is how hard an image of "
-        "that gain pulls at the weights.",
+        caption="Left: centred, as in the paper; a constant moves no gradient. Right: the slope is how hard an image "
+        "of that gain pulls at the weights.",
         rows=table(torch.tensor(SHOWN)),
         claims=claims(),
         notes=(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
 DPI = 110
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -1,4 +1,4 @@
-"""What a simulated person has seen and said: pools of drawn pictures, shared between the trainings of a seed, and thumbs.
+"""What a simulated person has seen and said: pools of pictures, shared between the trainings of a seed, and thumbs.
 
 A pool holds the same pictures whoever asks and however many are wanted: a smaller one is the beginning of a larger one.
 """

@@ -1,0 +1,171 @@
+"""The experiments on the bundled model: what they decide from given rows, and each of them end to end at tiny size."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thumbtune import config
+from thumbtune.batches import quiet
+from thumbtune.paper import beyond, few, fig7, fig8, noise
+from thumbtune.paper.experiments import Order, perform
+from thumbtune.paper.fig8 import BOTH, WIN, WITHOUT
+
+SEEDS = range(3)
+QUICK = {"fig7": 2, "fig8": 5, "noise": 4, "few": 2, "beyond": len(beyond.methods())}
+
+
+def row(seed: int, gain: float, **columns: Any) -> dict[str, Any]:
+    return {"seed": seed, "status": "trained", "gain": gain + 0.01 * seed, **columns}
+
+
+# --- figure 8
+
+
+def ablated(gains: dict[str, dict[str, float]], fell: float = 0.0) -> list[dict[str, Any]]:
+    return [
+        row(seed, gain, ablation=name, value=value, faithfulness_change=-fell, faithfulness_before=1.0)
+        for name, panel in gains.items()
+        for value, gain in panel.items()
+        for seed in SEEDS
+    ]
+
+
+def test_an_ablation_has_a_best_value_only_if_it_beats_all_others_beyond_chance() -> None:
+    rows = ablated({"sampling policy": {WIN: 0.1, BOTH: 0.3, WITHOUT: 0.2}})
+    assert fig8.best_of(rows, "sampling policy", BOTH, "").verdict == "holds"
+    assert fig8.best_of(rows, "sampling policy", WITHOUT, "").verdict == "does not hold"
+    rows[0]["gain"] += 1.0  # in one of three seeds the other value is far better: nobody knows
+    assert fig8.best_of(rows, "sampling policy", BOTH, "").verdict == "cannot be told"
+
+
+@pytest.mark.parametrize(("fell", "verdict"), [(0.5, "holds"), (0.1, "does not hold")])
+def test_divergence_is_seen_by_what_faithfulness_lost(fell: float, verdict: str) -> None:
+    assert fig8.diverges(ablated({"positive ratio": {"0.2": 0.1}}, fell)).verdict == verdict
+
+
+def test_a_training_that_broke_off_diverged() -> None:
+    rows = [{"seed": s, "status": "diverged: no", "ablation": "positive ratio", "value": "0.2"} for s in SEEDS]
+    assert fig8.diverges(rows).verdict == "holds"
+    rows[0] |= {"status": "trained", "faithfulness_change": 0.0, "faithfulness_before": 1.0}
+    assert fig8.diverges(rows).verdict == "cannot be told"
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"), [((0.1, 0.2, 0.25, 0.26), "holds"), ((0.1, 0.2, 0.15, 0.26), "does not hold")]
+)
+def test_the_gain_rises_with_beta_only_if_it_never_falls(gains: tuple[float, ...], verdict: str) -> None:
+    panel = dict(zip(map(str, fig8.BETAS), gains, strict=True))
+    assert fig8.rises(ablated({"beta": panel})).verdict == verdict
+
+
+def test_all_ablations_turn_around_one_recipe_and_vary_what_they_say() -> None:
+    each = {ablation.title: ablation.cells for ablation in fig8.ablations(quick=False)}
+    base = each["beta"]["250"]
+    assert all(base in cells.values() for cells in each.values())
+    assert base.thumbs.rule == BOTH
+    assert list(each["positive ratio"]) == ["0.2", "0.5", "0.8", "1"]
+    assert each["positive ratio"]["0.2"].settings[-1] == "train.liked_share=0.2"
+    assert len({cell.name for cells in each.values() for cell in cells.values()}) == 11
+    recipe = config.parse(config.with_settings({}, list(base.settings)), "base")
+    assert (recipe.objective.beta, recipe.train.liked_share, recipe.objective.utility) == (250, 0.8, "kahneman-tversky")
+
+
+# --- noise
+
+
+def noisy(kept: dict[str, tuple[float, float]]) -> list[dict[str, Any]]:
+    return [
+        row(seed, gain, utility=utility, flipped=share)
+        for utility, gains in kept.items()
+        for share, gain in zip((0.0, 0.4), gains, strict=True)
+        for seed in SEEDS
+    ]
+
+
+def test_a_utility_is_robust_that_loses_less_than_the_other() -> None:
+    rows = noisy({noise.KT: (0.4, 0.35), noise.AVERSE: (0.5, 0.2)})
+    assert noise.lost(rows, noise.AVERSE, 0.4) == pytest.approx(dict.fromkeys(SEEDS, 0.3))
+    assert noise.robust(rows).verdict == "holds"
+    assert noise.robust(noisy({noise.KT: (0.4, 0.1), noise.AVERSE: (0.5, 0.4)})).verdict == "does not hold"
+    assert noise.still_gains(rows).verdict == "holds"
+
+
+# --- few
+
+
+def test_the_claim_on_few_thumbs_looks_at_the_first_number_from_a_hundred_on() -> None:
+    gains = {20: 0.2, 200: -0.1, 500: 0.3}
+    rows = [row(seed, gain, thumbs=count) for count, gain in gains.items() for seed in SEEDS]
+    assert few.enough(rows).verdict == "does not hold"
+    assert few.enough([one for one in rows if one["thumbs"] != 200]).verdict == "holds"
+
+
+# --- figure 7
+
+
+def course(scores: tuple[float, ...], faithful: tuple[float, ...]) -> list[dict[str, Any]]:
+    return [
+        {"taste": "red", "seed": seed, "step": step, "score": score + 0.01 * seed, "faithfulness": right}
+        for seed in SEEDS
+        for step, score, right in zip((0, 31, 62, 93, 125), scores, faithful, strict=True)
+    ]
+
+
+def test_a_taste_must_rise_in_both_halves_and_faithfulness_must_not_fall() -> None:
+    rows = course((0.0, 0.1, 0.2, 0.3, 0.4), (1.0, 1.0, 0.99, 0.98, 0.97))
+    for one in rows:
+        one["faithfulness"] += 0.001 * one["seed"]
+    assert [claim.verdict for claim in fig7.claims_of(rows, "red")] == ["holds", "holds"]
+    rows = course((0.0, 0.1, 0.2, 0.1, 0.05), (1.0, 0.95, 0.9, 0.85, 0.8))
+    for one in rows:
+        one["faithfulness"] += 0.001 * one["seed"]
+    assert [claim.verdict for claim in fig7.claims_of(rows, "red")] == ["does not hold", "does not hold"]
+
+
+# --- beyond
+
+
+def test_win_rates_are_paired_by_picture_and_turn_round_with_the_pair() -> None:
+    def of(method: str, style: list[float], content: list[float]) -> list[dict[str, Any]]:
+        scores = {"named line art": style, "faithfulness": content}
+        return [{"method": method, "seed": s, "scores": scores} for s in SEEDS]
+
+    rows = of("a", [1, 1, 0, 1], [0.9] * 4) + of("b", [0, 1, 0, 0], [0.9] * 4)
+    found = beyond.duels(rows)
+    assert beyond.wins(found, "a", "b", "named line art") == [0.75] * 3
+    assert beyond.wins(found, "b", "a", "named line art") == [0.25] * 3
+    assert beyond.beats(found, "a", "b").verdict == "holds"
+    assert beyond.beats(found, "b", "a").verdict == "does not hold"
+    worse = beyond.duels(of("a", [1, 1, 0, 1], [0.1] * 4) + of("b", [0, 1, 0, 0], [0.9] * 4))
+    assert beyond.beats(worse, "a", "b").verdict == "does not hold"
+
+
+def test_every_method_has_the_same_budget_and_what_no_recipe_knows_is_left_out() -> None:
+    assert not beyond.known(("objective.name=telepathy",))
+    assert {"sft", "bco", beyond.PAPER, beyond.OURS} <= beyond.methods().keys()
+    for cell in beyond.cells(Order(folder=Path(), seeds=1)):
+        train = config.parse(config.with_settings({}, list(cell.settings)), cell.name).train
+        assert (train.steps, train.batch, train.lr) == (140, 32, 5e-4), cell.name
+
+
+# --- end to end
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUICK)
+def test_each_experiment_runs_and_a_second_call_makes_nothing_again(name: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    page = perform(name, Order(folder=tmp_path / "out", quick=True), quiet, said.append)
+    assert len(said) == QUICK[name]
+    assert not [line for line in said if line.endswith("made before") or "cannot" in line or "diverged" in line]
+    rows = list(csv.DictReader((tmp_path / "out" / "table.csv").read_text().splitlines()))
+    assert {one["status"] for one in rows} == {"trained"}
+    assert (tmp_path / "out" / "figure.png").stat().st_size > 5000
+    files = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir() if file.is_file()}
+    said.clear()
+    assert perform(name, Order(folder=tmp_path / "out", quick=True), quiet, said.append) == page
+    assert all(line.endswith("made before") for line in said)
+    for file in files.keys() - {"provenance.json"}:
+        assert (tmp_path / "out" / file).read_bytes() == files[file], file

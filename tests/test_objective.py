@@ -195,7 +195,9 @@ def test_grades_of_1_and_0_are_thumbs_to_the_last_bit(objective: Objective) -> N
     assert torch.equal(slope(objective, graded), slope(objective, thumbs))
 
 
-@pytest.mark.parametrize("objective", [KTO(beta=3.0, liked_weight=2.0), BCO(beta=3.0), SFT()], ids=["kto", "bco", "sft"])
+@pytest.mark.parametrize(
+    "objective", [KTO(beta=3.0, liked_weight=2.0), BCO(beta=3.0), SFT()], ids=["kto", "bco", "sft"]
+)
 def test_a_grade_is_the_share_of_people_whose_thumb_is_up(objective: Objective) -> None:
     up, down = judged(liked=torch.ones(SIZE).bool()), judged(liked=torch.zeros(SIZE).bool())
     grade = torch.linspace(0, 1, SIZE, dtype=torch.float64)

@@ -41,7 +41,7 @@ class BCO:
 class DPO:
     """Diffusion-DPO on pairs: both rows of a pair carry the pair's loss, so the mean over rows is that over pairs.
 
-    Where images have grades, their difference says how sure the preference is: equal ones are preferred one time in two.
+    Where images have grades, their difference says how sure the preference is: equal ones are as good as each other.
     """
 
     beta: float = 5000.0
@@ -87,4 +87,3 @@ class CSFT:
 def marked(prompt: str, mark: str) -> str:
     """A prompt with a mark before it; the empty prompt stays empty, as it stands for no prompt at all."""
     return f"{mark}, {prompt}" if prompt else prompt
-

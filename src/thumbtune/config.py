@@ -13,6 +13,7 @@ from thumbtune.errors import UsageError
 from thumbtune.files import write_text
 from thumbtune.own import is_own
 
+OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
 OWN_NEUTRAL = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
 KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
 IN_VAIN = {  # the options that an objective has no use for
@@ -52,7 +53,7 @@ class LoraSection(Section):
 class ObjectiveSection(Section):
     """What a thumb is worth."""
 
-    name: Annotated[str, AfterValidator(_known("kto", "bco", "dpo", "sft", "csft"))] = Field(
+    name: Annotated[str, AfterValidator(_known(*OBJECTIVES))] = Field(
         default="kto",
         description="What a thumb is worth: kto; bco, with neutral balanced; dpo, on pairs of a liked and a disliked "
         "picture of one prompt; sft, on likes alone; csft, on all, prompts marked good or bad; my_file:Name.",

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from safetensors.torch import save_file
 
+from thumbtune.baselines import DPO
 from thumbtune.batches import Batches, Encoded
 from thumbtune.cache import Cache
 from thumbtune.feedback.likes import likes_features
@@ -39,7 +40,7 @@ def _likes() -> Dataset:
     rows = {name: [None] * 40 for name in features} | {
         "image": [picture(x, y) for x, y in points],
         "image_id": [f"picture-{i}" for i in range(40)],
-        "prompt": [f"point {i}" for i in range(40)],
+        "prompt": [f"point {i % 8}" for i in range(40)],
         "label": [x > 0.5 for x, _ in points],
         "weight": [0.5 + i / 40 for i in range(40)],
     }
@@ -49,25 +50,29 @@ def _likes() -> Dataset:
 def main(folder: Path) -> None:
     accelerator = Accelerator(cpu=True)
     likes, made, said = _likes(), {}, {}
-    for kind in (Batches, Broken):
-        for estimator in NEUTRALS:
-            for utility, function in UTILITIES.items():
-                plane = Plane()
-                with torch.no_grad():  # so that the policy differs from the reference and the neutral point from 0
-                    for weight in plane.denoiser.parameters():
-                        weight.mul_(0.9)
-                cache = Cache(folder / f"cache-{accelerator.process_index}")
-                encoded = Encoded(likes, plane, cache).fill()
-                batches = kind(encoded=encoded, process=plane.process, size=8, liked_share=0.5)
-                settings = Settings(steps=1, micro_batch=2, clip=math.inf, weight_decay=0.0)
-                training = Training(plane, NEUTRALS[estimator](), settings, accelerator)
-                training.neutral.after(torch.tensor([0.01]), torch.tensor([True]))
-                step = next(train(training, batches, KTO(beta=3.0, utility=function)))
-                name = f"{kind.__name__}-{estimator}-{utility}"
-                slots = training.optimizer.state_dict()["state"]
-                # AdamW's first moment after one step is a tenth of the gradient
-                made[name] = torch.cat([slots[i]["exp_avg"].flatten() for i in range(len(slots))]) * 10
-                said[name] = {key: value for key, value in step.as_dict().items() if key != "seconds"}
+    cases = [
+        (f"{kind.__name__}-{estimator}-{utility}", kind, estimator, KTO(beta=3.0, utility=function), {})
+        for kind in (Batches, Broken)
+        for estimator in NEUTRALS
+        for utility, function in UTILITIES.items()
+    ]
+    cases += [(f"{kind.__name__}-pairs", kind, "zero", DPO(beta=3.0), {"paired": True}) for kind in (Batches, Broken)]
+    for name, kind, estimator, objective, options in cases:
+        plane = Plane()
+        with torch.no_grad():  # so that the policy differs from the reference and the neutral point from 0
+            for weight in plane.denoiser.parameters():
+                weight.mul_(0.9)
+        cache = Cache(folder / f"cache-{accelerator.process_index}")
+        encoded = Encoded(likes, plane, cache).fill()
+        batches = kind(encoded=encoded, process=plane.process, size=8, liked_share=0.5, **options)
+        settings = Settings(steps=1, micro_batch=2, clip=math.inf, weight_decay=0.0)
+        training = Training(plane, NEUTRALS[estimator](), settings, accelerator)
+        training.neutral.after(torch.tensor([0.01]), torch.tensor([True]))
+        step = next(train(training, batches, objective))
+        slots = training.optimizer.state_dict()["state"]
+        # AdamW's first moment after one step is a tenth of the gradient
+        made[name] = torch.cat([slots[i]["exp_avg"].flatten() for i in range(len(slots))]) * 10
+        said[name] = {key: value for key, value in step.as_dict().items() if key != "seconds"}
     mark = f"{accelerator.num_processes}-{accelerator.process_index}"
     save_file(made, folder / f"{mark}.safetensors")
     (folder / f"{mark}.json").write_text(json.dumps(said))

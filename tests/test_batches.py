@@ -11,8 +11,9 @@ import torch
 from PIL import Image as Pillow
 from PIL.Image import Image
 
-from thumbtune.batches import Batch, Batches, Encoded, counted, neighbours
+from thumbtune.batches import Batch, Batches, Encoded, neighbours
 from thumbtune.cache import Cache
+from thumbtune.draws import counted
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.plane import CENTRE, SCALE, Plane, picture
 from thumbtune.models.protocol import Condition

@@ -42,7 +42,8 @@ def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
         ("train.liked_share=1.5", "train.liked_share is 1.5, but should be less than or equal to 1."),
         ("train.liked_share=0", "train.liked_share is 0, but should be greater than 0."),
         ("objective.neutral=none", "'batch', 'mismatched', 'balanced', 'running' or 'zero'"),
-        ("objective.name=ppo", "should be kto, bco or sft"),
+        ("objective.name=ppo", "should be kto, bco, dpo, sft or csft"),
+        ("objective.anchor=-1", "objective.anchor is -1, but should be greater than or equal to 0."),
         ("objective.utility=brave", "kahneman-tversky, loss-averse or risk-seeking, or something in your own file"),
         ("train.steps=[", "the value cannot be read"),
     ],
@@ -92,8 +93,12 @@ def test_settings_win_over_the_file(tmp_path: Path) -> None:
 def test_bco_has_its_own_neutral_point_and_refuses_what_it_has_no_use_for() -> None:
     assert config.read(None, ["objective.name=bco"]).objective.neutral == "balanced"
     assert config.read(None, ["objective.name=bco", "objective.neutral=zero"]).objective.neutral == "zero"
-    assert config.read(None, ["objective.name=sft"]).objective.neutral == "batch"
-    for name in ("bco", "sft"):
+    for name in ("dpo", "sft", "csft"):  # no second pass for a point that nothing asks for
+        assert config.read(None, [f"objective.name={name}"]).objective.neutral == "zero"
+    for name in ("sft", "csft"):
+        with pytest.raises(UsageError, match=rf"{name} has no use for objective.anchor: leave it out"):
+            config.read(None, [f"objective.name={name}", "objective.anchor=3"])
+    for name in ("bco", "dpo", "sft", "csft"):
         with pytest.raises(
             UsageError, match=rf"^The recipe: {name} has no use for objective.liked_weight: leave it out"
         ):

@@ -1,16 +1,23 @@
 """What the README prints is true: its Python runs, its commands and options exist, its map names real files."""
 
+import doctest
+import importlib
 import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 from benchmarks.demo import row
 from thumbtune.cli import app
+from thumbtune.config import OBJECTIVES
+from thumbtune.neutral import NEUTRALS
+from thumbtune.trainer import Step
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -58,6 +65,35 @@ def test_the_file_map_names_every_module_and_nothing_else() -> None:
         assert name in tree, f"the README's map lacks {name}"
     for name in re.findall(r"\b([a-z_]+\.py)\b", tree):
         assert (package / name).exists(), f"the README's map names {name}, which is not there"
+
+
+PAGES = sorted((ROOT / "docs" / "objectives").glob("*.md"))
+EXAMPLES = ["utility", "objective", "baselines", "batches", "draws", "neutral", "process"]
+
+
+def test_every_objective_has_a_page_whose_examples_are_true() -> None:
+    pages = {page.stem for page in PAGES} - {"README"}
+    assert pages == set(OBJECTIVES)
+    for page in PAGES:
+        result = doctest.testfile(str(page), module_relative=False)
+        assert result.failed == 0 and (result.attempted > 0 or page.stem == "README"), page.name
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_in_docstrings_are_true(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"thumbtune.{name}"), extraglobs={"torch": torch}).failed == 0
+
+
+def test_the_pages_on_objectives_name_every_number_of_a_step_and_every_neutral_point() -> None:
+    page = (ROOT / "docs" / "objectives" / "README.md").read_text()
+    for name in {field.name for field in fields(Step)} - {"step"} | NEUTRALS.keys():
+        assert f"`{name}`" in page, name
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        for target in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_pictures_of_the_readme_are_there() -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thumbtune.baselines import BCO, DPO, SFT
+from thumbtune.baselines import BCO, CSFT, DPO, SFT, marked
 from thumbtune.neutral import NEUTRALS
 from thumbtune.objective import KTO, Judged, Objective
 from thumbtune.utility import UTILITIES, Utility, kahneman_tversky, loss_averse, risk_seeking
@@ -150,9 +150,14 @@ def permuted(case: Judged, order: Tensor) -> Judged:
 PARTNERS = torch.tensor([1, 0, 3, 2, 5, 4, 7, 6])
 
 
-@pytest.mark.parametrize(
-    "objective", [KTO(beta=3.0), BCO(beta=3.0), DPO(beta=3.0), SFT()], ids=["kto", "bco", "dpo", "sft"]
+every_objective = pytest.mark.parametrize(
+    "objective",
+    [KTO(beta=3.0), KTO(beta=3.0, anchor=2.0), BCO(beta=3.0), DPO(beta=3.0), SFT(), CSFT()],
+    ids=["kto", "anchored", "bco", "dpo", "sft", "csft"],
 )
+
+
+@every_objective
 def test_permuting_the_images_permutes_the_losses(objective: Objective) -> None:
     weight = torch.linspace(0.5, 2, SIZE, dtype=torch.float64)
     case = judged(weight=weight, partner=PARTNERS)
@@ -173,10 +178,54 @@ def test_no_gradient_reaches_the_reference_or_the_neutral_point() -> None:
 
 def test_a_row_weight_multiplies_its_loss_and_its_gradient() -> None:
     weight = torch.linspace(0, 3, SIZE, dtype=torch.float64)
-    for objective in (KTO(beta=3.0), SFT()):
+    for objective in (KTO(beta=3.0), KTO(beta=3.0, anchor=2.0), BCO(beta=3.0), SFT(), CSFT()):
         plain, weighted = judged(), judged(weight=weight)
         torch.testing.assert_close(objective(weighted), weight * objective(plain))
         torch.testing.assert_close(slope(objective, weighted), weight * slope(objective, plain))
+    pairs = judged(partner=PARTNERS), judged(weight=weight, partner=PARTNERS)
+    torch.testing.assert_close(DPO(beta=3.0)(pairs[1]), weight * DPO(beta=3.0)(pairs[0]))
+
+
+@every_objective
+def test_grades_of_1_and_0_are_thumbs_to_the_last_bit(objective: Objective) -> None:
+    weight = torch.linspace(0.5, 2, SIZE, dtype=torch.float64)
+    thumbs = judged(weight=weight, partner=PARTNERS)
+    graded = judged(weight=weight, partner=PARTNERS, grade=thumbs.liked.double())
+    assert torch.equal(objective(graded), objective(thumbs))
+    assert torch.equal(slope(objective, graded), slope(objective, thumbs))
+
+
+@pytest.mark.parametrize(
+    "objective", [KTO(beta=3.0, liked_weight=2.0), BCO(beta=3.0), SFT()], ids=["kto", "bco", "sft"]
+)
+def test_a_grade_is_the_share_of_people_whose_thumb_is_up(objective: Objective) -> None:
+    up, down = judged(liked=torch.ones(SIZE).bool()), judged(liked=torch.zeros(SIZE).bool())
+    grade = torch.linspace(0, 1, SIZE, dtype=torch.float64)
+    mixed = grade * objective(up) + (1 - grade) * objective(down)
+    torch.testing.assert_close(objective(judged(grade=grade)), mixed)
+    slopes = grade * slope(objective, up) + (1 - grade) * slope(objective, down)
+    torch.testing.assert_close(slope(objective, judged(grade=grade)), slopes)
+
+
+def test_a_pair_is_preferred_as_surely_as_its_grades_differ() -> None:
+    # log-ratios 0.15 and -0.10, half of beta 4: margin 0.5; grades 0.8 and 0.4: the first is better in 0.7 of cases
+    case = two(partner=torch.tensor([1, 0]), grade=torch.tensor([0.8, 0.4], dtype=torch.float64))
+    sigma = 1 / (1 + math.exp(-0.5))
+    close(DPO(beta=4.0)(case), [-0.7 * math.log(sigma) - 0.3 * math.log(1 - sigma)] * 2)
+
+
+def test_an_anchor_adds_the_denoising_error_of_what_is_liked_and_nothing_else() -> None:
+    for plain, held in [(KTO(beta=3.0), KTO(beta=3.0, anchor=10.0)), (BCO(beta=3.0), BCO(beta=3.0, anchor=10.0))]:
+        close(held(two()) - plain(two()), [10 * 0.30, 0.0])
+        close(slope(held, two()) - slope(plain, two()), [10.0, 0.0])
+    pair = two(partner=torch.tensor([1, 0]))
+    close(DPO(beta=3.0, anchor=10.0)(pair) - DPO(beta=3.0)(pair), [3.0, 0.0])
+
+
+def test_csft_is_the_denoising_error_of_everything_and_marks_prompts() -> None:
+    close(CSFT()(two()), [0.30, 0.50])
+    assert marked("a red apple", CSFT().marks[0]) == "good image, a red apple"
+    assert marked("", CSFT().marks[1]) == ""  # a dropped prompt says nothing of quality either
 
 
 def test_the_weights_of_likes_and_dislikes_multiply_their_own_side() -> None:
@@ -250,11 +299,10 @@ def test_what_each_objective_needs() -> None:
     assert KTO().needs == {"liked", "disliked"}
     assert DPO().needs == {"liked", "disliked", "pairs"}
     assert SFT().needs == {"liked"}
+    assert CSFT().needs == {"liked", "disliked"}
 
 
-@pytest.mark.parametrize(
-    "objective", [KTO(beta=2.0), BCO(beta=2.0), DPO(beta=2.0), SFT()], ids=["kto", "bco", "dpo", "sft"]
-)
+@every_objective
 def test_bfloat16_gives_one_finite_loss_per_image_near_that_of_float64(objective: Objective) -> None:
     exact, names = judged(partner=PARTNERS), ("policy_error", "reference_error", "weight", "neutral")
     half = {name: getattr(exact, name).detach().to(torch.bfloat16) for name in names}

@@ -10,6 +10,7 @@ import numpy as np
 from PIL.Image import Image
 
 from thumbtune import build, run
+from thumbtune.baselines import marked
 from thumbtune.batches import Encoded, Progress
 from thumbtune.config import Recipe
 from thumbtune.errors import ThumbtuneError, UsageError
@@ -72,6 +73,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         per_prompt=recipe.evaluate.seeds,
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
+        mark=build.mark_of(recipe),
     )
     _forget_other_duels(duel, recipe, folder)
     draw(duel, model, progress, build.at_once(recipe))
@@ -82,6 +84,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     result = {
         "before": recipe.model,
         "after": "lora",
+        "mark": duel.mark,
         "sampler": {"steps": recipe.evaluate.steps, "guidance": recipe.evaluate.guidance},
         "options": recipe.evaluate.model_dump(mode="json"),
         "prompts": list(duel.prompts),
@@ -107,6 +110,7 @@ def _forget_other_duels(duel: Duel, recipe: Recipe, folder: Path) -> None:
         "seeds": [duel.first_seed, duel.per_prompt],
         "sampler": asdict(duel.sampler),
         "model": recipe.model,
+        "mark": duel.mark,
     }
     mark = json.dumps(made | {"lora": sha256((folder / "lora" / DIFFUSERS_FILE).read_bytes())})
     file = duel.folder / "duel.json"
@@ -192,6 +196,9 @@ def _agreement(
     """How well the implied reward tells held-out likes from dislikes."""
     from thumbtune.evaluation.agreement import agreement
 
+    if mark := build.mark_of(recipe):  # it has an opinion of prompts that are marked alone
+        said = [marked(prompt, mark) for prompt in held_out["prompt"]]
+        held_out = held_out.remove_columns("prompt").add_column("prompt", said)
     encoded = Encoded(held_out, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
     return agreement(model, encoded, accelerator, progress)
 

@@ -1,10 +1,9 @@
-"""Likes + a model -> batches: encode once, draw likes and dislikes in the paper's ratio, noise by (seed, step, image).
+"""Likes + a model -> batches: encode once, draw images, noise them by (seed, step, image).
 
 Every random number is a function of (seed, step, image id), never of what was drawn before, so that a run is the same
 on one process or eight, after a resume, and whatever the size of the micro-batch.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from thumbtune.baselines import marked
 from thumbtune.cache import Cache
+from thumbtune.draws import ByThumb, InPairs, counted
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.process import Latents, Process, Times
@@ -41,15 +42,12 @@ class Sized:
         return self.total
 
 
-def counted(*parts: object) -> torch.Generator:
-    """A generator whose whole stream is a function of the parts."""
-    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
 @dataclass(frozen=True)
 class Batch:
-    """Some images at one noise level each, ready to be judged. All tensors have one row per image."""
+    """Some images at one noise level each, ready to be judged. All tensors have one row per image.
+
+    paired: rows 2i and 2i + 1 are the liked and the disliked image of a pair
+    """
 
     latents: Latents
     condition: Condition
@@ -57,34 +55,60 @@ class Batch:
     t: Times
     liked: Bool[Tensor, "b"]
     weight: Float[Tensor, "b"]
+    grade: Float[Tensor, "b"] | None = None
+    paired: bool = False
 
     def __len__(self) -> int:
         return len(self.liked)
 
+    @property
+    def partner(self) -> Int[Tensor, "b"] | None:
+        """The row of the other image of each pair, if there are pairs."""
+        return torch.arange(len(self), device=self.liked.device) ^ 1 if self.paired else None
+
+    def whole(self, keep: Bool[Tensor, "b"]) -> Bool[Tensor, "b"]:
+        """`keep` without the rows whose partner is not kept."""
+        partner = self.partner
+        return keep if partner is None else keep & keep[partner]
+
     def only(self, keep: Bool[Tensor, "b"]) -> "Batch":
-        """The rows where `keep` is true."""
-        condition = {name: value[keep] for name, value in self.condition.items()}
-        rest = (self.noise[keep], self.t[keep], self.liked[keep], self.weight[keep])
-        return Batch(self.latents[keep], condition, *rest)
+        """The rows where `keep` is true; of pairs, both rows or none."""
+        return self._changed(lambda x: x[keep])
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        condition = {name: value.to(device) for name, value in self.condition.items()}
-        rest = (x.to(device) for x in (self.noise, self.t, self.liked, self.weight))
-        return Batch(self.latents.to(device), condition, *rest)
+        return self._changed(lambda x: x.to(device))
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same change to every tensor."""
+        return Batch(
+            latents=change(self.latents),
+            condition={name: change(value) for name, value in self.condition.items()},
+            noise=change(self.noise),
+            t=change(self.t),
+            liked=change(self.liked),
+            weight=change(self.weight),
+            grade=None if self.grade is None else change(self.grade),
+            paired=self.paired,
+        )
 
 
 class Encoded:
-    """Likes as a model sees them: latents and prompt embeddings in a cache, thumbs and weights in memory."""
+    """Likes as a model sees them: latents and prompt embeddings in a cache, thumbs and weights in memory.
 
-    def __init__(self, likes: Any, model: Model, cache: Cache) -> None:
+    marks: what may be put before a prompt, as conditional fine-tuning does
+    """
+
+    def __init__(self, likes: Any, model: Model, cache: Cache, marks: Sequence[str] = ()) -> None:
         self.likes = likes
         self.cache = cache
         self.image_ids: list[str] = list(likes["image_id"])
         self.prompts: list[str] = list(likes["prompt"])
         self.liked = torch.tensor(list(likes["label"]), dtype=torch.bool)
         self.weight = torch.tensor(list(likes["weight"]), dtype=torch.float32)
+        self.grade = _grades(likes, self.liked)
         self.model = model
+        self.marks = tuple(marks)
         self._mark = model.fingerprint()
 
     def __len__(self) -> int:
@@ -98,7 +122,8 @@ class Encoded:
 
     def fill(self, progress: Progress = quiet, at_once: int = 16) -> "Encoded":
         """Encode whatever the cache does not hold yet."""
-        prompts = sorted({*self.prompts, ""})
+        said = {marked(prompt, mark) for prompt in self.prompts for mark in self.marks}
+        prompts = sorted({*self.prompts, *said, ""})
 
         def encode(rows: list[int]) -> list[dict[str, Tensor]]:
             return [{"latent": latent} for latent in self.model.encode([self.likes[i]["image"] for i in rows])]
@@ -117,24 +142,17 @@ class Encoded:
         return torch.stack([self.cache.get(self._image_key(self.image_ids[i]))["latent"] for i in rows])
 
     def condition(self, prompts: Sequence[str]) -> Condition:
-        """The embeddings of some prompts, which must be prompts of these likes or empty."""
+        """The embeddings of some prompts, which must be prompts of these likes, marked or not, or empty."""
         each = [self.cache.get(self._prompt_key(prompt)) for prompt in prompts]
         return {name: torch.stack([one[name] for one in each]) for name in each[0]}
 
 
-def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
-    """Refuse a set that lacks a kind of thumb that is to be drawn.
-
-    Raises:
-        ThumbtuneError: it says how many there are of each.
-    """
-    likes = int(liked.sum())
-    dislikes = len(liked) - likes
-    if (liked_share > 0 and not likes) or (liked_share < 1 and not dislikes):
-        raise ThumbtuneError(
-            f"The likes hold {likes} likes and {dislikes} dislikes, and a liked share of {liked_share:g} needs both; "
-            "add the missing thumbs, or set objective.name to sft, which learns from likes alone."
-        )
+def _grades(likes: Any, liked: Bool[Tensor, "n"]) -> Float[Tensor, "n"] | None:
+    """How much each image is liked, a thumb standing for 1 or 0; None where nobody said more than thumbs."""
+    said = list(likes["grade"]) if "grade" in likes.column_names else []
+    if all(grade is None for grade in said):
+        return None
+    return torch.tensor([float(like) if g is None else g for g, like in zip(said, liked.tolist(), strict=True)])
 
 
 def check_prompts_differ(prompts: Sequence[str]) -> None:
@@ -173,6 +191,8 @@ class Batches:
     size:           images per weight update, over all processes (the effective batch)
     liked_share:    the paper's gamma: the chance that a row is drawn from the liked images
     prompt_dropout: the chance that an image is shown without its prompt
+    paired:         draw pairs of a liked and a disliked image of one prompt, which share their noise and time
+    marks:          what goes before the prompt of a good and of a bad image
     """
 
     encoded: Encoded
@@ -180,25 +200,23 @@ class Batches:
     size: int
     liked_share: float = 0.8
     prompt_dropout: float = 0.0
+    paired: bool = False
+    marks: tuple[str, str] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_kinds(self.encoded.liked, self.liked_share)
+        assert self._draw is not None  # made at once: it refuses likes that cannot be drawn from
 
     @cached_property
-    def _pools(self) -> dict[bool, Int[Tensor, "_"]]:
-        """The rows of each kind of thumb."""
-        return {kind: (self.encoded.liked == kind).nonzero()[:, 0] for kind in (True, False)}
+    def _draw(self) -> ByThumb | InPairs:
+        liked = self.encoded.liked
+        if self.paired:
+            return InPairs(prompts=self.encoded.prompts, liked=liked, size=self.size, seed=self.seed)
+        return ByThumb(liked=liked, size=self.size, liked_share=self.liked_share, seed=self.seed)
 
     def rows(self, step: int) -> list[int]:
-        """The images of one effective batch, drawn with replacement: each liked with chance `liked_share`."""
-        generator = counted(self.seed, step, "rows")
-        wants_liked = torch.rand(self.size, generator=generator) < self.liked_share
-        where = torch.rand(self.size, generator=generator, dtype=torch.float64)
-        return [
-            int(self._pools[like][int(u * len(self._pools[like]))])
-            for like, u in zip(wants_liked.tolist(), where.tolist(), strict=True)
-        ]
+        """The images of one effective batch."""
+        return self._draw.rows(step)
 
     @cached_property
     def _known(self) -> list[str]:
@@ -217,16 +235,17 @@ class Batches:
         """
         drawn = self.rows(step)
         rows = drawn[start:stop]
-        names = [self.encoded.image_ids[row] for row in drawn]
+        names = [self.encoded.image_ids[row] for row in (drawn if not self.paired else _firsts(drawn))]
         clean = self.encoded.latents(rows)
         noises, uniforms, prompts = [], [], []
         for place, row in enumerate(rows, start):
-            again = names[:place].count(names[place])  # an image drawn twice in a step gets other noise the second time
+            # an image drawn twice in a step gets other noise the second time; two of a pair get the same
+            again = names[: place - place % 2 if self.paired else place].count(names[place])
             generator = counted(self.seed, step, names[place], again)
             uniforms.append(torch.rand((), generator=generator))
             dropped = torch.rand((), generator=generator) < self.prompt_dropout
             noises.append(torch.randn(clean.shape[1:], generator=generator))
-            prompts.append("" if dropped else self.encoded.prompts[row])
+            prompts.append("" if dropped else self._said(row, generator))
         if mismatched:
             prompts = neighbours([self.encoded.prompts[row] for row in drawn], self._elsewhere(step))[start:stop]
         return Batch(
@@ -236,4 +255,20 @@ class Batches:
             t=self.process.times(torch.stack(uniforms)),
             liked=self.encoded.liked[rows],
             weight=self.encoded.weight[rows],
+            grade=None if self.encoded.grade is None else self.encoded.grade[rows],
+            paired=self.paired,
         )
+
+    def _said(self, row: int, generator: torch.Generator) -> str:
+        """The prompt of an image; where there are marks, with that of a good image as often as its grade says."""
+        prompt = self.encoded.prompts[row]
+        if self.marks is None:
+            return prompt
+        liking = self.encoded.liked if self.encoded.grade is None else self.encoded.grade
+        good = float(torch.rand((), generator=generator)) < float(liking[row])
+        return marked(prompt, self.marks[0 if good else 1])
+
+
+def _firsts(rows: list[int]) -> list[int]:
+    """The first image of each row's pair: both draw their noise by its name."""
+    return [rows[place - place % 2] for place in range(len(rows))]

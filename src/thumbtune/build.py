@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from thumbtune import own
-from thumbtune.baselines import BCO, SFT
-from thumbtune.batches import Batches, Encoded, Progress, check_kinds, check_prompts_differ
+from thumbtune.baselines import BCO, CSFT, DPO, SFT
+from thumbtune.batches import Batches, Encoded, Progress, check_prompts_differ
 from thumbtune.cache import Cache
 from thumbtune.config import ObjectiveSection, Recipe
+from thumbtune.draws import check_kinds, pairs_of
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.tastes import Taste, taste
 from thumbtune.feedback.likes import Split, likes_of, split
@@ -70,13 +71,18 @@ def objective_of(recipe: Recipe) -> Objective:
         return _own_objective(section)
     if section.name == "sft":
         return SFT()
+    if section.name == "csft":
+        return CSFT()
     if section.name == "bco":
-        return BCO(beta=section.beta)
+        return BCO(beta=section.beta, anchor=section.anchor)
+    if section.name == "dpo":
+        return DPO(beta=section.beta, anchor=section.anchor)
     return KTO(
         beta=section.beta,
         utility=utility_of(recipe),
         liked_weight=section.liked_weight,
         disliked_weight=section.disliked_weight,
+        anchor=section.anchor,
     )
 
 
@@ -245,6 +251,17 @@ def _liked_share(recipe: Recipe, objective: Objective) -> float:
     return recipe.train.liked_share if "disliked" in objective.needs else 1.0
 
 
+def marks_of(objective: Objective) -> tuple[str, str] | None:
+    """What an objective wants put before the prompts of good and of bad images."""
+    return getattr(objective, "marks", None)
+
+
+def mark_of(recipe: Recipe) -> str | None:
+    """What asks the tuned model for good images, where training marked them."""
+    marks = marks_of(objective_of(recipe))
+    return marks[0] if marks else None
+
+
 def at_once(recipe: Recipe) -> int:
     """Pictures that are encoded or drawn together: no more than are trained on together."""
     return min(16, recipe.train.micro_batch)
@@ -258,7 +275,10 @@ def check_thumbs(recipe: Recipe, objective: Objective, likes: Any) -> None:
     """
     if recipe.objective.neutral == "mismatched":
         check_prompts_differ(list(likes["prompt"]))
-    check_kinds(torch.tensor(list(likes["label"]), dtype=torch.bool), _liked_share(recipe, objective))
+    liked = torch.tensor(list(likes["label"]), dtype=torch.bool)
+    check_kinds(liked, _liked_share(recipe, objective))
+    if "pairs" in objective.needs:
+        pairs_of(list(likes["prompt"]), liked)
 
 
 def batches_of(
@@ -266,11 +286,13 @@ def batches_of(
 ) -> Batches:
     """Likes, encoded, and how they are drawn."""
     return Batches(
-        encoded=Encoded(likes, model, cache).fill(progress, at_once(recipe)),
+        encoded=Encoded(likes, model, cache, marks_of(objective) or ()).fill(progress, at_once(recipe)),
         process=model.process,
         size=recipe.train.batch,
         liked_share=_liked_share(recipe, objective),
         prompt_dropout=recipe.train.prompt_dropout,
+        paired="pairs" in objective.needs,
+        marks=marks_of(objective),
         seed=recipe.seed,
     )
 
@@ -278,7 +300,8 @@ def batches_of(
 def plan(recipe: Recipe) -> list[str]:
     """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
     parts = split_of(recipe)
-    check_thumbs(recipe, objective_of(recipe), parts.train)
+    objective = objective_of(recipe)
+    check_thumbs(recipe, objective, parts.train)
     judged = check_judging(recipe, parts)
     model = model_of(recipe)
     liked = sum(parts.train["label"])
@@ -286,6 +309,8 @@ def plan(recipe: Recipe) -> list[str]:
     seen = recipe.train.steps * recipe.train.batch
     total = sum(p.numel() for p in model.network.parameters())
     o = recipe.objective
+    sides = pairs_of(parts.train["prompt"], torch.tensor(parts.train["label"])) if "pairs" in objective.needs else []
+    pairs = f"; pairs from {len(sides)} prompts" if sides else ""
     from thumbtune.evaluation.verdict import LEAST_PROMPTS  # with scipy, which no training needs
 
     prompts = len(set(parts.held_out["prompt"]))
@@ -295,7 +320,7 @@ def plan(recipe: Recipe) -> list[str]:
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
         f"            the held-out thumbs are of {prompts} prompt{'' if prompts == 1 else 's'}{few}",
-        f"objective   {o.name}, beta {o.beta:g}, neutral point {o.neutral}",
+        f"objective   {o.name}, beta {o.beta:g}, neutral point {o.neutral}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",
         f"evaluation  {len(judged)} x {recipe.evaluate.seeds} pictures (prompts x seeds): {pictures} duels"

@@ -147,6 +147,8 @@ def train(
     for step in bar(Sized(run.tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {run.line_of(step)}")
+    if mark := build.mark_of(chosen):
+        say(f'Begin every prompt with "{mark}, ": by these words it was taught what good images are.')
     say(f"The LoRA is in {out / 'lora'}. Next: thumbtune evaluate {out}")
 
 

@@ -13,6 +13,15 @@ from thumbtune.errors import UsageError
 from thumbtune.files import write_text
 from thumbtune.own import is_own
 
+OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
+OWN_NEUTRAL = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
+KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
+IN_VAIN = {  # the options that an objective has no use for
+    "bco": KTO_ALONE,
+    "dpo": KTO_ALONE,
+    "sft": (*KTO_ALONE, "anchor"),
+    "csft": (*KTO_ALONE, "anchor"),
+}
 ALIKE = 0.7  # how near a word must be to be offered as what was meant
 
 
@@ -44,9 +53,10 @@ class LoraSection(Section):
 class ObjectiveSection(Section):
     """What a thumb is worth."""
 
-    name: Annotated[str, AfterValidator(_known("kto", "bco", "sft"))] = Field(
+    name: Annotated[str, AfterValidator(_known(*OBJECTIVES))] = Field(
         default="kto",
-        description="What a thumb is worth: kto; bco, with neutral balanced; sft, for likes alone; my_file:Name.",
+        description="What a thumb is worth: kto; bco, with neutral balanced; dpo, on pairs of a liked and a disliked "
+        "picture of one prompt; sft, on likes alone; csft, on all, prompts marked good or bad; my_file:Name.",
     )
     utility: Annotated[str, AfterValidator(_known("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
         default="kahneman-tversky",
@@ -56,21 +66,28 @@ class ObjectiveSection(Section):
         default=5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper."
     )
     neutral: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
-        default="batch", description="Estimator of the reference point; default: batch, and balanced for bco."
+        default="batch",
+        description="Estimator of the reference point; default: batch; balanced for bco, zero for those without.",
     )
     liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss.")
     disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss.")
+    anchor: float = Field(
+        default=0.0,
+        ge=0,
+        description="Adds so many times the plain denoising error of liked images; kto starts with a slope of beta/4.",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _own_neutral_point(cls, given: Any) -> Any:
-        """BCO without its balanced point would be KTO under another name."""
-        return {"neutral": "balanced", **given} if isinstance(given, dict) and given.get("name") == "bco" else given
+        """BCO without its balanced point would be KTO under another name; what has no gain needs no point."""
+        own = OWN_NEUTRAL.get(str(given.get("name"))) if isinstance(given, dict) else None
+        return {"neutral": own, **given} if own else given
 
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> Self:
-        for option in ("utility", "liked_weight", "disliked_weight"):
-            if self.name in {"bco", "sft"} and getattr(self, option) != type(self).model_fields[option].default:
+        for option in IN_VAIN.get(self.name, ()):
+            if getattr(self, option) != type(self).model_fields[option].default:
                 raise ValueError(f"{self.name} has no use for objective.{option}: leave it out, or choose kto")
         return self
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thumbtune import build, run
+from thumbtune.baselines import marked
 from thumbtune.batches import Progress
 from thumbtune.config import Recipe
 from thumbtune.evaluation.duel import save_picture
@@ -31,14 +32,17 @@ def pictures(
     from accelerate import Accelerator
 
     device = Accelerator().device
+    mark = None
     if tuned is not None:
-        painter = run.trained_model(run.recipe_in(tuned), tuned, device)
+        recipe = run.recipe_in(tuned)
+        painter, mark = run.trained_model(recipe, tuned, device), build.mark_of(recipe)
     else:
         painter = StableDiffusion(load_pipeline(build.model_path(model))).to(device)
     names = file_names(pairs)
     for start in progress(range(0, len(pairs), AT_ONCE), "Drawing"):
         part = pairs[start : start + AT_ONCE]
-        images = painter.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
+        asked = [marked(prompt, mark) if mark else prompt for prompt, _ in part]
+        images = painter.generate(asked, [seed for _, seed in part], sampler)
         for name, image in zip(names[start : start + AT_ONCE], images, strict=True):
             yield save_picture(image, out / name)
 

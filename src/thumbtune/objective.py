@@ -5,6 +5,8 @@
 
     loss      = weight * (1 - U(gain))                  Diffusion-KTO, arXiv 2404.04465, eq. 8
 
+A grade in [0, 1] says how likely a thumb is up: a loss is then the mean of those of either thumb. 1 and 0 are thumbs.
+
 Errors are means over the elements of a latent, as in the authors' code, so beta = 5000 means what it means there.
 Nothing here has state, a device, a configuration or a log; the trainer averages.
 """
@@ -32,6 +34,7 @@ class Judged:
     weight: Float[Tensor, "b"]  # how much each row counts
     neutral: Float[Tensor, ""]  # the log-ratio that feels like neither gain nor loss
     partner: Int[Tensor, "b"] | None = None  # for pairs: the row, in this batch, of the other image of the pair
+    grade: Float[Tensor, "b"] | None = None  # how much each is liked, 0..1, where people said more than a thumb
 
     @property
     def log_ratio(self) -> Float[Tensor, "b"]:
@@ -42,6 +45,19 @@ class Judged:
     def sign(self) -> Float[Tensor, "b"]:
         """+1 for a liked image, -1 for a disliked one."""
         return torch.where(self.liked, 1.0, -1.0).to(self.policy_error)
+
+    @property
+    def liking(self) -> Float[Tensor, "b"]:
+        """The grade where there is one; else 1 for a liked image, 0 for a disliked one."""
+        return (self.liked if self.grade is None else self.grade).to(self.policy_error)
+
+    def expected(self, up: Float[Tensor, "b"], down: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
+        """The weighted loss of each image, given what it costs if its thumb is up and if it is down."""
+        return self.weight * torch.lerp(down, up, self.liking)
+
+    def anchor(self, strength: float) -> Float[Tensor, "b"]:
+        """Plain denoising of what is liked (arXiv 2006.11239, eq. 14): holds on to it where a utility has saturated."""
+        return strength * self.weight * self.liking * self.policy_error
 
 
 @runtime_checkable
@@ -68,7 +84,7 @@ def require_positive(beta: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class KTO:
-    """Diffusion-KTO: the human utility of each image's gain over the neutral point.
+    """Diffusion-KTO: the human utility of each image's gain over the neutral point, and an anchor if one is asked for.
 
     >>> judged = Judged(policy_error=torch.tensor([0.1, 0.1]), reference_error=torch.tensor([0.1, 0.1]),
     ...     liked=torch.tensor([True, False]), weight=torch.ones(2), neutral=torch.tensor(0.0))
@@ -80,6 +96,7 @@ class KTO:
     utility: Utility = kahneman_tversky
     liked_weight: float = 1.0
     disliked_weight: float = 1.0
+    anchor: float = 0.0
     needs: frozenset[str] = frozenset({"liked", "disliked"})
 
     def __post_init__(self) -> None:
@@ -90,5 +107,6 @@ class KTO:
         return judged.sign * self.beta * (judged.log_ratio - judged.neutral.detach())
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
-        side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
-        return side * judged.weight * (1.0 - self.utility(self.gain(judged)))
+        if_up = judged.sign * self.gain(judged)  # the gain if the thumb is up; its negative if it is down
+        up, down = 1.0 - self.utility(if_up), 1.0 - self.utility(-if_up)
+        return judged.expected(self.liked_weight * up, self.disliked_weight * down) + judged.anchor(self.anchor)

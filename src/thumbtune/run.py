@@ -160,8 +160,9 @@ def _start(recipe: Recipe, folder: Path, parts: Split, story: Mapping[str, Any])
         _compare_own(recipe, folder)
         from pyarrow import parquet
 
-        columns = ["image_id", "prompt", "label", "weight", "held_out"]
-        if parquet.read_table(file, columns=columns).to_pylist() != thumbs.select_columns(columns).to_list():
+        columns = ["image_id", "prompt", "label", "weight", "grade", "held_out"]
+        known = [{name: row.get(name) for name in columns} for row in parquet.read_table(file).to_pylist()]
+        if known != thumbs.select_columns(columns).to_list():
             raise ThumbtuneError(
                 f"The likes in {recipe.likes} have changed since {folder} was started, so that resuming would not end "
                 "where it would have; choose another folder for a new run."

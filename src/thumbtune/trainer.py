@@ -118,9 +118,11 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
         MemoryRanOut: the same, for want of memory.
     """
     processes = training.accelerator.num_processes
-    if batches.size % processes:
+    unit = processes * (2 if batches.paired else 1)
+    if batches.size % unit:
         raise ThumbtuneError(
-            f"train.batch is {batches.size}, which {processes} processes cannot share equally; make it a multiple."
+            f"train.batch is {batches.size}, which {processes} processes cannot share equally"
+            f"{', pair by pair' if batches.paired else ''}; make it a multiple of {unit}."
         )
     while training.step < training.settings.steps:
         try:
@@ -157,6 +159,8 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
 def _parts(training: Training, batches: Batches, mismatched: bool = False) -> list[Batch]:
     """This process's micro-batches of the present step, with the images' own prompts or with others."""
     accelerator, size = training.accelerator, training.settings.micro_batch
+    if batches.paired:
+        size = max(2, size - size % 2)  # a pair is judged together
     share = batches.size // accelerator.num_processes
     first = share * accelerator.process_index
     return [
@@ -205,7 +209,7 @@ def _learn(
     """Judge one part and add its gradient. Images without a finite error are left out."""
     accelerator = training.accelerator
     policy = error(training.model, part, accelerator)
-    keep = policy.isfinite() & reference.isfinite()
+    keep = part.whole(policy.isfinite() & reference.isfinite())
     if not keep.all():
         part, reference = part.only(keep), reference[keep]
         policy = error(training.model, part, accelerator) if len(part) else reference.clone()
@@ -217,6 +221,8 @@ def _learn(
         liked=part.liked,
         weight=part.weight,
         neutral=torch.tensor(neutral, device=policy.device),
+        partner=part.partner,
+        grade=part.grade,
     )
     loss = objective(judged)
     if len(part):

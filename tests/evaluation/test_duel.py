@@ -36,6 +36,12 @@ def test_both_sides_start_from_the_same_noise_and_only_one_is_tuned(
     assert [np.asarray(a).tolist() for a in after] != [np.asarray(b).tolist() for b in before]
 
 
+def test_a_mark_goes_before_the_prompts_of_the_tuned_model_alone(tmp_path: Path) -> None:
+    duel = Duel(folder=tmp_path, prompts=["a cat"], per_prompt=1, first_seed=0, sampler=Sampler(), mark="good image")
+    assert (duel.asked("before", 0), duel.asked("after", 0)) == ("a cat", "good image, a cat")
+    assert made(tmp_path).asked("after", 1) == "thing 1"
+
+
 def test_what_is_drawn_already_is_not_drawn_again(make_plane: Callable[..., Any], tmp_path: Path) -> None:
     plane, duel = make_plane(), made(tmp_path)
     draw(duel, plane, quiet)

@@ -34,7 +34,7 @@ def voted(store: Store, paint: Paint) -> Store:
 
 def test_columns_and_rows(voted: Store, paint: Paint) -> None:
     likes = likes_of(voted)
-    expected = "image image_id prompt label weight rater seed model source created_at"
+    expected = "image image_id prompt label weight grade rater seed model source created_at"
     assert likes.column_names == expected.split()
     assert isinstance(likes.features["image"], datasets.Image)
     row = likes[1]
@@ -47,6 +47,20 @@ def test_columns_and_rows(voted: Store, paint: Paint) -> None:
         None,
     )
     assert row["created_at"] == datetime(2025, 6, 1, 12, tzinfo=UTC)
+
+
+def test_grades_of_those_who_agree_are_averaged_and_others_are_none(store: Store, paint: Paint) -> None:
+    fox, hare = (store.add_picture(paint(i), name) for i, name in enumerate(("fox", "hare")))
+    for rater, kind, grade in (
+        ("ann", "like", 1.0),
+        ("bob", "like", 0.5),
+        ("cyd", "like", None),
+        ("dan", "dislike", 0.0),
+    ):
+        store.vote(fox, kind, rater=rater, grade=grade)
+    store.vote(hare, "dislike", rater="ann")
+    assert list(likes_of(store)["grade"]) == [0.75, None]
+    assert list(likes_of(store, "per-vote")["grade"]) == [1.0, 0.5, None, 0.0, None]
 
 
 def test_pictures_stay_in_their_files(voted: Store) -> None:

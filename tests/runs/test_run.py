@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -115,6 +116,50 @@ def test_only_likes_are_refused_by_kto_and_taken_by_sft(
     assert not (tmp_path / "run").exists()
     code, _, err = call("train", "--out", tmp_path / "run", *words, "--set", "objective.name=sft")
     assert code == 0, err
+
+
+@pytest.fixture
+def paired(call: Call, likes: Path, thumbs: Path, tmp_path: Path) -> Path:
+    """A store in which every prompt has a liked and a disliked picture, but for one."""
+    for path in (thumbs / "dislike").glob("blue-0.*"):
+        path.unlink()
+    assert call("import", thumbs, "--likes", tmp_path / "paired")[0] == 0
+    return tmp_path / "paired"
+
+
+@pytest.mark.parametrize("name", ["dpo", "csft"])
+def test_dpo_and_csft_train_and_are_judged(
+    call: Call, paired: Path, settings: list[str], tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    words = [*settings, "--set", f"likes={paired}", "--set", f"objective.name={name}"]
+    code, out, err = call("train", "--dry-run", "--out", run, *words)
+    assert code == 0, err
+    assert ("pairs from " in out) == (name == "dpo")
+    code, out, err = call("train", "--out", run, *words)
+    assert code == 0, err
+    assert ('Begin every prompt with "good image, "' in out) == (name == "csft")
+    losses = [json.loads(line)["loss"] for line in (run / "steps.jsonl").read_text().splitlines()]
+    assert len(losses) == 6 and (losses[0] == pytest.approx(math.log(2), abs=1e-5)) == (name == "dpo")
+    code, _, err = call("evaluate", run)
+    assert code == 0, err
+    mark = "good image" if name == "csft" else None
+    assert json.loads((run / "evaluation" / "evaluation.json").read_text())["mark"] == mark
+    assert call("report", run)[0] == 0
+    assert ("good image, thing" in (run / "report.html").read_text()) == (name == "csft")
+
+
+def test_dpo_without_a_pair_says_what_is_missing(
+    call: Call, likes: Path, settings: list[str], thumbs: Path, tmp_path: Path
+) -> None:
+    for path in (thumbs / "dislike").glob("*.txt"):
+        path.write_text(f"other {path.stem}")
+    assert call("import", thumbs, "--likes", tmp_path / "unpaired")[0] == 0
+    words = [*settings, "--set", f"likes={tmp_path / 'unpaired'}", "--set", "objective.name=dpo"]
+    code, _, err = call("train", "--out", tmp_path / "run", *words)
+    assert code == 1
+    assert "none of the" in err and "prompts has both" in err and "choose kto" in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_model_is_one_sentence(call: Call, likes: Path, tmp_path: Path) -> None:

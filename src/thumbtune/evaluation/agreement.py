@@ -13,8 +13,9 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
-from thumbtune.batches import Batch, Encoded, counted
+from thumbtune.batches import Batch, Encoded
 from thumbtune.denoising import error, reference_error
+from thumbtune.draws import counted
 from thumbtune.evaluation import statistics
 from thumbtune.models.protocol import Model
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from thumbtune.baselines import marked
 from thumbtune.files import write_whole
 from thumbtune.models.protocol import Model, Sampler
 
@@ -19,7 +20,8 @@ class Duel:
     """The pictures of a duel lie in `folder`/before and `folder`/after, named by prompt number and seed.
 
     No two prompts share a seed: the same initial noise gives different prompts pictures of one look, so that prompts
-    with shared seeds would be no independent trials.
+    with shared seeds would be no independent trials. `mark` goes before the prompts of the tuned model, where its
+    training marked good images so.
     """
 
     folder: Path
@@ -27,6 +29,12 @@ class Duel:
     per_prompt: int
     first_seed: int
     sampler: Sampler
+    mark: str | None = None
+
+    def asked(self, side: str, prompt: int) -> str:
+        """What a side's model is asked for."""
+        said = self.prompts[prompt]
+        return marked(said, self.mark) if self.mark and side == "after" else said
 
     def seeds(self, prompt: int) -> range:
         """The seeds of one prompt."""
@@ -63,7 +71,8 @@ def draw(duel: Duel, model: Model, progress: Progress, at_once: int = 16) -> Non
     chunk: list[tuple[str, int, int]]
     for chunk in progress(chunks, "Drawing pictures"):
         with model.reference() if chunk[0][0] == "before" else nullcontext():
-            images = model.generate([duel.prompts[p] for _, p, _ in chunk], [s for _, _, s in chunk], duel.sampler)
+            asked = [duel.asked(side, p) for side, p, _ in chunk]
+            images = model.generate(asked, [s for _, _, s in chunk], duel.sampler)
         for (side, p, seed), image in zip(chunk, images, strict=True):
             save_picture(image, duel.path(side, p, seed))
 

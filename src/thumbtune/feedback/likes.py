@@ -48,7 +48,7 @@ def likes_of(store: Store, policy: Policy = "majority") -> Dataset:
     Args:
         store: where the votes are.
         policy: `majority` gives one row per picture, with the label that most raters give it and the mean
-            weight of those raters (a tie gives no row); `per-vote` gives one row per picture and rater.
+            weight and grade of those raters (a tie gives no row); `per-vote` gives one row per picture and rater.
 
     Raises:
         ThumbtuneError: there is no such policy, or the store cannot be read.
@@ -77,6 +77,7 @@ def likes_features() -> Features:
             "prompt": Value("string"),
             "label": Value("bool"),
             "weight": Value("float32"),
+            "grade": Value("float32"),
             "rater": Value("string"),
             "seed": Value("int64"),
             "model": Value("string"),
@@ -94,6 +95,7 @@ def _row(opinion: Opinion, store: Store) -> dict[str, object]:
         "prompt": picture.prompt,
         "label": opinion.liked,
         "weight": opinion.weight,
+        "grade": opinion.grade,
         "rater": opinion.rater,
         "seed": picture.seed,
         "model": picture.model,
@@ -115,12 +117,13 @@ def _majority(opinions: Iterable[Opinion]) -> Iterator[Opinion]:
 def _together(winners: Sequence[Opinion], raters: int) -> Opinion:
     """What those who agree say as one."""
     last = max(winners, key=lambda opinion: opinion.created_at)
+    grades = [opinion.grade for opinion in winners if opinion.grade is not None]
     return Opinion(
         picture=last.picture,
         rater=last.rater if raters == 1 else f"majority of {raters}",
         liked=last.liked,
         weight=sum(opinion.weight for opinion in winners) / len(winners),
-        grade=last.grade,
+        grade=sum(grades) / len(grades) if grades else None,
         reason=last.reason,
         created_at=last.created_at,
     )

@@ -1,0 +1,140 @@
+"""Which images are judged at which step: by thumb, in the paper's ratio, or two of a prompt at a time.
+
+Every random number is a function of (seed, step, ...), never of what was drawn before.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from thumbtune.errors import ThumbtuneError
+
+
+def counted(*parts: object) -> torch.Generator:
+    """A generator whose whole stream is a function of the parts."""
+    digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class Draw(Protocol):
+    """A way to choose the images of every step. `paired`: rows 2i and 2i + 1 are the two images of a pair."""
+
+    @property
+    def size(self) -> int:
+        """Images per weight update, over all processes (the effective batch)."""
+        ...
+
+    @property
+    def paired(self) -> bool: ...
+
+    def rows(self, step: int) -> list[int]:
+        """The images of one effective batch."""
+        ...
+
+
+def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
+    """Refuse a set that lacks a kind of thumb that is to be drawn.
+
+    Raises:
+        ThumbtuneError: it says how many there are of each.
+    """
+    likes = int(liked.sum())
+    dislikes = len(liked) - likes
+    if (liked_share > 0 and not likes) or (liked_share < 1 and not dislikes):
+        raise ThumbtuneError(
+            f"The likes hold {likes} likes and {dislikes} dislikes, and a liked share of {liked_share:g} needs both; "
+            "add the missing thumbs, or set objective.name to sft, which learns from likes alone."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByThumb:
+    """With replacement, each row a liked image with chance `liked_share` (the paper's gamma)."""
+
+    liked: Bool[Tensor, "n"]
+    size: int
+    liked_share: float = 0.8
+    seed: int = 0
+    paired: bool = False
+
+    def __post_init__(self) -> None:
+        check_kinds(self.liked, self.liked_share)
+
+    @cached_property
+    def _pools(self) -> dict[bool, Int[Tensor, "_"]]:
+        """The rows of each kind of thumb."""
+        return {kind: (self.liked == kind).nonzero()[:, 0] for kind in (True, False)}
+
+    def rows(self, step: int) -> list[int]:
+        generator = counted(self.seed, step, "rows")
+        wants_liked = torch.rand(self.size, generator=generator) < self.liked_share
+        where = torch.rand(self.size, generator=generator, dtype=torch.float64)
+        return [
+            int(self._pools[like][int(u * len(self._pools[like]))])
+            for like, u in zip(wants_liked.tolist(), where.tolist(), strict=True)
+        ]
+
+
+Sides = tuple[list[int], list[int]]  # the liked and the disliked images of one prompt
+
+
+def pairs_of(prompts: Sequence[str], liked: Bool[Tensor, "n"]) -> list[Sides]:
+    """The images of every prompt that has both a liked and a disliked one.
+
+    >>> pairs_of(["a", "a", "b", "a"], torch.tensor([True, False, True, True]))
+    [([0, 3], [1])]
+
+    Raises:
+        ThumbtuneError: no prompt has both.
+    """
+    sides: dict[str, Sides] = {}
+    for place, (prompt, like) in enumerate(zip(prompts, liked.tolist(), strict=True)):
+        sides.setdefault(prompt, ([], []))[0 if like else 1].append(place)
+    found = [both for both in sides.values() if both[0] and both[1]]
+    if not found:
+        raise ThumbtuneError(
+            f"dpo compares a liked with a disliked picture of one prompt, and none of the {len(sides)} prompts has "
+            "both; rate more pictures of a prompt, or choose kto, which needs no pairs."
+        )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class InPairs:
+    """Pairs of a liked and a disliked image of one prompt: every thumb of such prompts counts as often as any other."""
+
+    prompts: Sequence[str]
+    liked: Bool[Tensor, "n"]
+    size: int
+    seed: int = 0
+    paired: bool = True
+
+    def __post_init__(self) -> None:
+        pairs_of(self.prompts, self.liked)
+        if self.size % 2:
+            raise ThumbtuneError(f"train.batch is {self.size}, and pairs need an even one; make it {self.size + 1}.")
+
+    @cached_property
+    def _sides(self) -> list[Sides]:
+        return pairs_of(self.prompts, self.liked)
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        """How often each prompt is drawn: as often as it has thumbs."""
+        return torch.tensor([float(len(good) + len(bad)) for good, bad in self._sides], dtype=torch.float64)
+
+    def rows(self, step: int) -> list[int]:
+        generator = counted(self.seed, step, "pairs")
+        chosen = torch.multinomial(self._weights, self.size // 2, replacement=True, generator=generator).tolist()
+        where = torch.rand(len(chosen), 2, generator=generator, dtype=torch.float64).tolist()
+        return [
+            side[int(u * len(side))]
+            for prompt, places in zip(chosen, where, strict=True)
+            for side, u in zip(self._sides[prompt], places, strict=True)
+        ]

@@ -25,13 +25,15 @@ OBJECTIVES: dict[str, tuple[Objective, str]] = {
     **{name: (KTO(beta=5.0, utility=utility), "batch") for name, utility in UTILITIES.items()},
     "sft": (SFT(), "zero"),
     "bco": (BCO(beta=5.0), "balanced"),
+    "dpo": (DPO(beta=5.0), "zero"),
 }
 
 
 def stacked(each: Sequence[Batches]) -> Iterator[Stack]:
     for step in range(STEPS):
         parts = [batches.batch(step) for batches in each]
-        yield Stack(*(torch.stack([getattr(p, name) for p in parts]) for name in ("latents", "noise", "t", "liked")))
+        tensors = (torch.stack([getattr(p, name) for p in parts]) for name in ("latents", "noise", "t", "liked"))
+        yield Stack(*tensors, parts[0].partner)
 
 
 def flat(weights: Any) -> Tensor:
@@ -48,7 +50,8 @@ def test_two_planes_at_once_end_where_the_trainer_takes_each_alone(
     def planes() -> list[Plane]:
         return [make_plane(drift=0.03), make_plane(drift=0.06)]
 
-    each = [make_batches(plane, POINTS, RIGHT, seed=seed) for seed, plane in enumerate(planes())]
+    of = {"seed": 0, "paired": name == "dpo", "prompts": [""] * len(POINTS)}
+    each = [make_batches(plane, POINTS, RIGHT, **of | {"seed": seed}) for seed, plane in enumerate(planes())]
     crowd = Crowd(planes())
     crowd.frozen = {
         name: torch.stack([dict(p._frozen.named_parameters())[name] for p in planes()]) for name in crowd.weights

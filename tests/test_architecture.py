@@ -23,6 +23,7 @@ WITHOUT_TORCH = (
     "thumbtune.config",
     "thumbtune.errors",
     "thumbtune.files",
+    "thumbtune.paper.experiments",
     "thumbtune.feedback.store",
     "thumbtune.feedback.importers",
 )
@@ -139,7 +140,9 @@ main()"""
     return python(code)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("train", "--help"), ("demo", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("train", "--help"), ("demo", "--help"), ("paper", "--help")]
+)
 def test_help_needs_no_torch(arguments: tuple[str, ...]) -> None:
     done = command(*arguments)
     assert done.returncode == 0, done.stderr

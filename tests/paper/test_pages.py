@@ -1,0 +1,43 @@
+"""docs/paper.md is true: its commands parse, it names every experiment, its verdicts are those of the page."""
+
+import re
+from pathlib import Path
+
+import typer
+
+from thumbtune.cli import app
+from thumbtune.paper import fig6
+from thumbtune.paper.experiments import EXPERIMENTS
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAPER, PAGE = (DOCS / "paper.md").read_text(), (DOCS / "fig6.md").read_text()
+
+
+def test_the_commands_parse_and_name_every_experiment() -> None:
+    (block,) = re.findall(r"```sh\n(.*?)```", PAPER, flags=re.DOTALL)
+    options = {o for p in typer.main.get_command(app).commands["paper"].params for o in p.opts}  # type: ignore[attr-defined]
+    lines = [line.partition("#")[0].split() for line in block.splitlines()]
+    assert all(words[:2] == ["thumbtune", "paper"] for words in lines)
+    assert {words[2] for words in lines} == EXPERIMENTS.keys()
+    assert {word for words in lines for word in words if word.startswith("--")} <= options
+
+
+def test_the_verdicts_are_those_of_the_measured_page() -> None:
+    claims = re.findall(r"^\d\. \*\*(.+?)\*\* → \*\*(.+?)\*\*\.$", PAGE, flags=re.MULTILINE)
+    assert len(claims) == 5
+    for number, (says, verdict) in enumerate(claims, start=1):
+        assert f"| {number} | {says} | {verdict} |" in PAPER
+
+
+def test_the_measured_page_is_of_the_settings_that_the_code_has() -> None:
+    main = fig6.MAIN
+    assert f"beta {main.beta:g}, {main.steps} steps of {main.batch} points, AdamW at {main.lr:g}" in PAGE
+    assert f"{fig6.SEEDS} small diffusion models" in PAGE
+    count = len(fig6.OTHER_BETAS) * len(fig6.OTHER_SHARES) * len(fig6.OTHER_STEPS)
+    assert len(re.findall(r"^\| [\d.]+ \| [\d.]+ \| \d+ \|", PAGE, flags=re.MULTILINE)) == count
+
+
+def test_links_and_pictures_are_there() -> None:
+    for page in (PAPER, PAGE):
+        for target in re.findall(r"\]\(((?!http)[^)#]+)\)", page):
+            assert (DOCS / target).exists(), target

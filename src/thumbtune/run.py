@@ -208,6 +208,7 @@ def tune(
 
     check(recipe, folder, resume)
     objective = build.objective_of(recipe)
+    beta = build.beta_of(recipe, objective)
     parts = build.split_of(recipe)
     build.check_judging(recipe, parts)
     build.check_thumbs(recipe, objective, parts.train)
@@ -221,7 +222,7 @@ def tune(
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # the others find the cache filled
         batches = build.batches_of(recipe, objective, model, parts.train, cache_of(folder), progress)
-    training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator)
+    training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator, beta)
     newest = checkpoint.latest(folder) if resume else None
     if newest is not None:
         checkpoint.restore(training, newest)
@@ -229,7 +230,8 @@ def tune(
         _keep_log(folder, training.step)
     yield from _logged(training, train(training, batches, objective), recipe, folder)
     if accelerator.is_main_process:
-        model.save(folder / "lora")
+        with training.average.in_place():
+            model.save(folder / "lora")
 
 
 def _logged(training: Training, steps: Iterator[Step], recipe: Recipe, folder: Path) -> Iterator[Step]:

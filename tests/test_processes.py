@@ -114,7 +114,8 @@ def test_ctrl_c_in_one_process_stops_both_after_the_same_step(command: list[str]
     finally:
         for left in [*launcher.children(recursive=True), launcher] if process.poll() is None else []:
             left.kill()
-    (checkpoint,) = (run / "checkpoints").glob("step-[0-9]*")
+    first, checkpoint = sorted((run / "checkpoints").glob("step-[0-9]*"))
+    assert first.name == "step-000000"
     steps = log(run)[-1]["step"]
     assert json.loads((checkpoint / "state.json").read_text())["step"] == steps
     assert err.count(f"Stopped after step {steps} of 100000; a checkpoint was saved") == 1

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune import __version__
-from thumbtune.errors import Interrupted, ThumbtuneError
+from thumbtune.errors import ThumbtuneError
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
@@ -262,7 +262,7 @@ def main() -> None:
     try:
         app()
     except ThumbtuneError as error:
-        if _speaks() or not isinstance(error, Interrupted):
+        if _speaks() or not error.everywhere:
             typer.echo(f"thumbtune: {error}", err=True)
         sys.exit(error.exit_code)
     except RuntimeError as error:

@@ -9,9 +9,9 @@
     disagreement    held-out likes are told from dislikes worse than by chance, or much worse than before
 
 Nothing here knows a model: a guard is asked once a step with that step's numbers, which are the same on all processes.
-Errors are compared with the reference's, so the thresholds hold for any model. They were set between two groups: 50 runs
-of the demos and of their search for settings, and plane runs of many seeds, none of which may trip; and runs with one
-setting off by 100 or more, all of which must.
+Errors are compared with the reference's, so the thresholds hold for any model. They were set between two groups: 50
+runs of the demos and of their search for settings, and plane runs of many seeds, none of which may trip; and runs with
+one setting off by 100 or more, all of which must.
 """
 
 import math
@@ -124,8 +124,8 @@ def _collapse(guards: Guards) -> str | None:
     if len(ratios) < COLLAPSE_STEPS or any(ratio is None or ratio > -COLLAPSE for ratio in ratios):
         return None
     return (
-        f"the model is forgetting how to draw: it denoises even liked pictures with {1 - (ratios[-1] or 0.0):.3g} times "
-        "the reference's error; start a new run with a tenth of train.lr, or with a higher objective.beta or auto"
+        f"the model is forgetting how to draw: it denoises even liked pictures with {1 - (ratios[-1] or 0.0):.3g} "
+        "times the reference's error; start a new run with a tenth of train.lr, or with a higher objective.beta or auto"
     )
 
 
@@ -136,8 +136,8 @@ def _runaway(guards: Guards) -> str | None:
         return None
     if disliked is None or disliked > liked:
         return (
-            f"liked pictures are denoised with {1 - liked:.3g} times the reference's error, and disliked ones no worse: "
-            "the steps are too large to learn from; start a new run with a lower train.lr"
+            f"liked pictures are denoised with {1 - liked:.3g} times the reference's error, and disliked ones no "
+            "worse: the steps are too large to learn from; start a new run with a lower train.lr"
         )
     return (
         f"disliked pictures are pushed away ({1 - disliked:.3g} times the reference's error) and take the liked ones "
@@ -163,8 +163,8 @@ def _saturated(guards: Guards) -> str | None:
     if len(shares) < SATURATED_STEPS or fmean(shares) < SATURATED:
         return None
     return (
-        f"{fmean(shares):.0%} of the images of {SATURATED_STEPS} steps have a gain so large that the utility is flat, so "
-        "that they teach no more; if too little was learnt, start a new run with a lower objective.beta or auto"
+        f"{fmean(shares):.0%} of the images of {SATURATED_STEPS} steps have a gain so large that the utility is flat, "
+        "so that they teach no more; if too little was learnt, start a new run with a lower objective.beta or auto"
     )
 
 
@@ -190,8 +190,8 @@ def _disagreement(guards: Guards) -> str | None:
             "opposite of what they say; see that likes and dislikes are not swapped in a part of the thumbs"
         )
     return (
-        f"agreement with held-out likes fell from {best:.0%} to {now[-1]:.0%}: the likes are learnt by heart; start a new "
-        "run with fewer train.steps, a lower train.lr, or more likes"
+        f"agreement with held-out likes fell from {best:.0%} to {now[-1]:.0%}: the likes are learnt by heart; start a "
+        "new run with fewer train.steps, a lower train.lr, or more likes"
     )
 
 

@@ -254,7 +254,7 @@ def tune(
 
 
 def _logged(watched: watch.Watch, steps: Iterator[Step], recipe: Recipe, folder: Path) -> Iterator[Step]:
-    """Write each step down before it is shown; save checkpoints; leave in order on Ctrl-C or when training goes wrong."""
+    """Write each step down before it is shown; save checkpoints; leave in order when something stops the training."""
     training = watched.training
     main = training.accelerator.is_main_process
     saved = training.step

@@ -97,13 +97,19 @@ class Step:
 class TrainingBroke(ThumbtuneError):
     """Nothing finite for several steps; the weights are those of the last whole step."""
 
+    everywhere = True
+
 
 class WentWrong(ThumbtuneError):
-    """A guard stopped a training that no longer does what the likes ask for; the weights are finite."""
+    """A guard stopped a training that no longer does what the likes ask for."""
+
+    everywhere = True
 
 
 class MemoryRanOut(TrainingBroke):
     """No memory left, perhaps in this process alone; the weights are those of the last whole step."""
+
+    everywhere = False
 
 
 class Training:

@@ -91,9 +91,8 @@ class Watch:
                 errors = mean_error(training.model, held_out, accelerator, training.settings.micro_batch)
             share = share_of_pairs(self._base - errors, held_out.liked)
             found = torch.tensor([0.0, 0.0] if share is None else [1.0, share], device=accelerator.device)
-        if accelerator.num_processes > 1:
-            found = accelerator.reduce(found, "sum")  # type: ignore[assignment]
-        known, share = found.tolist()
+        shared: Any = accelerator.reduce(found, "sum") if accelerator.num_processes > 1 else found
+        known, share = shared.tolist()
         return share if known else None
 
     def go_back(self, folder: Path, sentence: str) -> str:
@@ -135,8 +134,8 @@ def check_stopped(folder: Path, guards: bool) -> None:
     if guards and (folder / STOPPED).exists():
         told = json.loads((folder / STOPPED).read_text())
         raise ThumbtuneError(
-            f"A guard stopped {folder} at step {told['step']}, and its lora/ holds step {told['best']}; start a new run "
-            f"as {folder / STOPPED} says, or go on all the same with --resume --set train.guards=false."
+            f"A guard stopped {folder} at step {told['step']}, and its lora/ holds step {told['best']}; start a new "
+            f"run as {folder / STOPPED} says, or go on all the same with --resume --set train.guards=false."
         )
 
 

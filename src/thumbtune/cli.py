@@ -136,15 +136,19 @@ def train(
         recipe_in(out)  # a mistyped folder must not begin a new run
         recipe = recipe or out / "recipe.yaml"
     chosen = config.read(recipe, settings)  # before torch loads: a bad recipe is told at once
-    from thumbtune import build, run
+    from thumbtune import build, run, suspects
     from thumbtune.batches import Sized
 
     if dry_run:
         run.check(chosen, out, resume)
         for line in build.plan(chosen):
             say(line)
+        for note in suspects.look(build.split_of(chosen).train):
+            say(f"note        {note}")
         return
     for step in bar(Sized(run.tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
+        for note in run.notes_of(out) if step.step == 1 else ():
+            say(f"     Note: {note}")
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {run.line_of(step)}")
     say(f"The LoRA is in {out / 'lora'}. Next: thumbtune evaluate {out}")

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from thumbtune import build, config, examples, watch
+from thumbtune import build, config, examples, suspects, watch
 from thumbtune.batches import Progress
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
@@ -136,6 +136,11 @@ def _keep_log(folder: Path, upto: int) -> None:
     write_text(log, "".join(line + "\n" for line in kept))
 
 
+def notes_of(folder: Path) -> list[str]:
+    """What looked wrong with the likes of a run when it began."""
+    return json.loads((folder / "likes.json").read_text()).get("notes", [])
+
+
 def line_of(step: Step) -> str:
     """A step in words and numbers, for people who watch."""
 
@@ -222,13 +227,14 @@ def tune(
     parts = build.split_of(recipe)
     build.check_judging(recipe, parts)
     build.check_thumbs(recipe, objective, parts.train)
+    story = {"notes": suspects.look(parts.train), **(story or {})}
     accelerator = build.accelerator_of(recipe)
     if recipe.train.precision == "fp16" and accelerator.scaler is None:
         raise UsageError("train.precision: fp16 needs a GPU, and there is none here; set it to bf16 or no.")
     accelerator.wait_for_everyone()  # all have seen the folder as it was
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:
-        _start(recipe, folder, parts, story or {})
+        _start(recipe, folder, parts, story)
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # the others find the cache filled
         batches = build.batches_of(recipe, objective, model, parts.train, cache_of(folder), progress)

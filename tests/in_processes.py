@@ -2,7 +2,7 @@
 
 in_processes.py FOLDER    writes each gradient to FOLDER/<processes>-<rank>.safetensors, what the step said to .json
 
-and, of four steps with a beta that sets itself, an average and a refreshed reference, the ends to ...-stable.safetensors
+and the ends of four steps with a beta that sets itself, an average and a refreshed reference to ...-stable.safetensors
 """
 
 import json

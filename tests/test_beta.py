@@ -157,7 +157,13 @@ def processes() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("kind", "objective"), [("epsilon", KTO()), ("v", KTO()), ("flow", KTO()), ("flow", BCO())])
+@pytest.mark.parametrize(
+    ("kind", "objective"),
+    [
+        ("flow", KTO()),
+        *(pytest.param(*both, marks=pytest.mark.slow) for both in (("epsilon", KTO()), ("v", KTO()), ("flow", BCO()))),
+    ],
+)
 def test_gains_come_to_the_band_for_every_kind_of_error(
     make_batches: Callable[..., Batches], make_training: Callable[..., Training], kind: str, objective: Any
 ) -> None:

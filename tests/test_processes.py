@@ -113,11 +113,11 @@ def test_a_run_of_two_processes_ends_where_a_run_of_one_does(command: list[str],
 
 
 def test_a_guard_stops_both_processes_after_the_same_step_and_one_speaks(command: list[str], tmp_path: Path) -> None:
-    far_off = [*command, "--set", "train.lr=1", "--set", "train.steps=40", "--out", str(tmp_path / "run")]
+    far_off = [*command, "--set", "objective.beta=1e9", "--set", "train.steps=60", "--out", str(tmp_path / "run")]
     done = subprocess.run(launched(*far_off), check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     told = json.loads((tmp_path / "run" / "stopped.json").read_text())
-    assert log(tmp_path / "run")[-1]["step"] == told["step"] < 40
+    assert log(tmp_path / "run")[-1]["step"] == told["step"] < 60
     assert done.stderr.count("Training stopped at step") == 1 and told["sentence"] in done.stderr
     assert (tmp_path / "run" / "lora" / "kohya.safetensors").exists()
 

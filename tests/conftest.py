@@ -67,7 +67,7 @@ def make_plane(_fitted_weights: dict[str, Any]) -> Callable[..., Any]:
         with torch.no_grad():
             for weight in plane.denoiser.parameters():
                 weight.add_(drift * torch.randn(weight.shape, generator=generator))
-        plane.freeze_reference()
+        plane.begin()
         plane.denoiser.load_state_dict(_fitted_weights)
         return plane
 
@@ -93,15 +93,18 @@ def make_batches(make_likes: Callable[..., Any], tmp_path: Path) -> Callable[...
 
 @pytest.fixture
 def make_training() -> Callable[..., Any]:
-    """(model, neutral, settings) -> Training on the CPU, in float32, without clipping or weight decay unless asked."""
+    """(model, neutral, auto, ...) -> Training on the CPU, in float32, without clipping or weight decay unless asked."""
     from accelerate import Accelerator
 
+    from thumbtune.beta import Auto, Fixed
     from thumbtune.neutral import NEUTRALS
     from thumbtune.trainer import Settings, Training
 
-    def make(model: Any, neutral: str = "batch", **settings: Any) -> Training:
+    def make(model: Any, neutral: str = "batch", auto: bool = False, **settings: Any) -> Training:
         chosen = {"steps": 10, "micro_batch": 8, "lr": 1e-3, "clip": math.inf, "weight_decay": 0.0} | settings
-        return Training(model, NEUTRALS[neutral](), Settings(**chosen), Accelerator(cpu=True))
+        return Training(
+            model, NEUTRALS[neutral](), Settings(**chosen), Accelerator(cpu=True), Auto() if auto else Fixed()
+        )
 
     return make
 

@@ -1,6 +1,8 @@
 """One step of training on the plane for every utility and neutral point: run by test_processes.py.
 
 in_processes.py FOLDER    writes each gradient to FOLDER/<processes>-<rank>.safetensors, what the step said to .json
+
+and the ends of four steps with a beta that sets itself, an average and a refreshed reference to ...-stable.safetensors
 """
 
 import json
@@ -15,6 +17,7 @@ from safetensors.torch import save_file
 
 from thumbtune.baselines import DPO
 from thumbtune.batches import Batches, Encoded
+from thumbtune.beta import Auto
 from thumbtune.cache import Cache
 from thumbtune.feedback.likes import likes_features
 from thumbtune.models.plane import Plane, picture
@@ -47,6 +50,20 @@ def _likes() -> Dataset:
     return Dataset.from_dict(rows, features=features)
 
 
+def _stable(accelerator: Accelerator, folder: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, object]]]:
+    """Average, weights and reference after four steps, and what the steps said."""
+    plane = Plane()
+    encoded = Encoded(_likes(), plane, Cache(folder / f"cache-{accelerator.process_index}")).fill()
+    batches = Batches(encoded=encoded, process=plane.process, size=8, liked_share=0.5)
+    settings = Settings(steps=4, micro_batch=2, lr=1e-3, ema=0.9, refresh_reference=2)
+    training = Training(plane, NEUTRALS["batch"](), settings, accelerator, Auto())
+    said = [step.as_dict() for step in train(training, batches, KTO(beta=1.0))]
+    made = {f"weights.{name}": weight.detach() for name, weight in plane.trainable()}
+    made |= {f"average.{i}": value for i, value in enumerate(training.average.values)}
+    made |= {f"reference.{name}": value for name, value in plane.reference_state().items()}
+    return made, said
+
+
 def main(folder: Path) -> None:
     accelerator = Accelerator(cpu=True)
     likes, made, said = _likes(), {}, {}
@@ -76,6 +93,9 @@ def main(folder: Path) -> None:
     mark = f"{accelerator.num_processes}-{accelerator.process_index}"
     save_file(made, folder / f"{mark}.safetensors")
     (folder / f"{mark}.json").write_text(json.dumps(said))
+    ends, steps = _stable(accelerator, folder)
+    save_file(ends, folder / f"{mark}-stable.safetensors")
+    (folder / f"{mark}-stable.json").write_text(json.dumps(steps))
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ Start = Callable[..., tuple[Training, Batches]]
 def plane_run(make_plane: Any, make_batches: Any, make_training: Any) -> Start:
     """neutral -> a training and its batches, all fresh, as a new process would make them."""
 
-    def start(neutral: str = "batch") -> tuple[Training, Batches]:
+    def start(neutral: str = "batch", **options: Any) -> tuple[Training, Batches]:
         plane = make_plane()
         batches = make_batches(plane, POINTS, RIGHT)
-        return make_training(plane, neutral, micro_batch=4, warmup=4, weight_decay=0.01, clip=1.0), batches
+        return make_training(plane, neutral, micro_batch=4, warmup=4, weight_decay=0.01, clip=1.0, **options), batches
 
     return start
 
@@ -47,12 +47,14 @@ def diffusion_run(make_diffusion: Any, make_likes: Any, make_training: Any, tmp_
 
     pictures = [Image.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(8)]
 
-    def start(neutral: str = "batch", prediction: str = "epsilon", rank: int = 4) -> tuple[Training, Batches]:
+    def start(
+        neutral: str = "batch", prediction: str = "epsilon", rank: int = 4, **options: Any
+    ) -> tuple[Training, Batches]:
         model = make_diffusion(prediction, rank=rank)
         likes = make_likes(pictures, [True, False] * 4, prompts=list("abcdefgh"))
         encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
         batches = Batches(encoded=encoded, process=model.process, size=4, liked_share=0.5, prompt_dropout=0.2)
-        return make_training(model, neutral, micro_batch=2, weight_decay=0.01, clip=1.0), batches
+        return make_training(model, neutral, micro_batch=2, weight_decay=0.01, clip=1.0, **options), batches
 
     return start
 
@@ -96,6 +98,9 @@ def five_and_five_are_ten(start: Start, folder: Path, **options: Any) -> None:
     assert not equal(trained(second), before)
     slots = [t.optimizer.state_dict()["state"] for t in (through, second)]
     assert all(torch.equal(slots[0][i][name], slots[1][i][name]) for i in slots[0] for name in slots[0][i])
+    assert second.beta.state() == through.beta.state()
+    assert all(torch.equal(a, b) for a, b in zip(second.average.values, through.average.values, strict=True))
+    assert equal(second.model.reference_state(), through.model.reference_state())
 
 
 @pytest.mark.parametrize("neutral", NEUTRALS)
@@ -110,6 +115,54 @@ def test_ten_steps_are_five_and_five_after_a_resume_of_stable_diffusion(
     diffusion_run: Start, tmp_path: Path, prediction: str, neutral: str
 ) -> None:
     five_and_five_are_ten(diffusion_run, tmp_path, prediction=prediction, neutral=neutral)
+
+
+STABLE: list[dict[str, Any]] = [
+    {"auto": True},
+    {"ema": 0.9},
+    {"refresh_reference": 3},
+    {"auto": True, "ema": 0.9, "refresh_reference": 3, "neutral": "running"},
+]
+
+
+@pytest.mark.parametrize("options", STABLE, ids=["auto", "ema", "refresh", "all"])
+def test_ten_steps_are_five_and_five_with_beta_average_and_reference_on_the_plane(
+    plane_run: Start, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    five_and_five_are_ten(plane_run, tmp_path, **options)
+
+
+@pytest.mark.parametrize("refresh", [0, 3])
+def test_ten_steps_are_five_and_five_with_beta_average_and_reference_of_stable_diffusion(
+    diffusion_run: Start, tmp_path: Path, refresh: int
+) -> None:
+    five_and_five_are_ten(diffusion_run, tmp_path, auto=True, ema=0.9, refresh_reference=refresh)
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    assert (folder / "reference.safetensors").exists() == bool(refresh) and (folder / "average.safetensors").exists()
+
+
+def test_a_refreshed_reference_is_the_policy_of_that_moment(diffusion_run: Start) -> None:
+    training, batches = diffusion_run(refresh_reference=3)
+    steps = run(training, batches, upto=3)
+    assert [step["refreshed"] for step in steps] == [False, False, True]
+    assert equal(training.model.reference_state(), trained(training))
+    after = run(training, batches, upto=4)[0]
+    assert after["liked_log_ratio"] == 0 and after["disliked_log_ratio"] == 0
+    assert steps[2]["liked_log_ratio"] != 0
+
+
+@pytest.mark.parametrize(("made", "wanted"), [({"auto": True}, {}), ({}, {"auto": True}), ({"ema": 0.9}, {})])
+def test_a_checkpoint_with_another_beta_or_average_gets_a_sentence(
+    plane_run: Start, tmp_path: Path, made: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    training, batches = plane_run(**made)
+    run(training, batches, upto=1)
+    folder = checkpoint.save(training, tmp_path)
+    other, _ = plane_run(**wanted)
+    before = trained(other)
+    with pytest.raises(ThumbtuneError, match=r"made with another objective\.beta or train\.ema; use its own recipe"):
+        checkpoint.restore(other, folder)
+    assert equal(trained(other), before) and other.step == 0
 
 
 def test_a_checkpoint_holds_safetensors_and_json_and_nothing_else(plane_run: Start, tmp_path: Path) -> None:

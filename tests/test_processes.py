@@ -65,6 +65,20 @@ def test_two_processes_report_what_one_does(results: Path) -> None:
             assert step["skipped"] == (4 if name.startswith("Broken") else 0)
 
 
+def test_two_processes_have_the_beta_the_average_and_the_reference_of_one(results: Path) -> None:
+    alone = load_file(results / "1-0-stable.safetensors")
+    steps = json.loads((results / "1-0-stable.json").read_text())
+    assert [step["refreshed"] for step in steps] == [False, True, False, False]
+    for rank in (0, 1):
+        together = load_file(results / f"2-{rank}-stable.safetensors")
+        for name, value in alone.items():
+            assert torch.allclose(together[name], value, rtol=1e-4, atol=1e-6), (rank, name)
+        for one, two in zip(steps, json.loads((results / f"2-{rank}-stable.json").read_text()), strict=True):
+            # sums in another order: a log-ratio is a small difference of errors
+            assert two["beta"] == pytest.approx(one["beta"], rel=1e-6)
+            assert two["gain"] == pytest.approx(one["gain"], rel=1e-2, abs=1e-5)
+
+
 @pytest.fixture
 def command(tmp_path: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
     """`thumbtune train` on a tiny pipeline, without --out."""
@@ -77,6 +91,7 @@ def command(tmp_path: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
     call([str(THUMBTUNE), "import", str(tmp_path / "thumbs"), "--likes", str(tmp_path / "likes")])
     settings = [f"likes={tmp_path / 'likes'}", f"model={tiny_pipeline('epsilon')}", "train.batch=4"]
     settings += ["train.micro_batch=2", "train.steps=6", "train.held_out=0.3", "objective.beta=100", "train.warmup=0"]
+    settings += ["train.watch_every=2"]
     return [str(THUMBTUNE), "train", *(word for one in settings for word in ("--set", one))]
 
 
@@ -97,6 +112,16 @@ def test_a_run_of_two_processes_ends_where_a_run_of_one_does(command: list[str],
     assert all(torch.allclose(one[name], two[name], atol=0.02 * moved) for name in one)
 
 
+def test_a_guard_stops_both_processes_after_the_same_step_and_one_speaks(command: list[str], tmp_path: Path) -> None:
+    far_off = [*command, "--set", "objective.beta=1e9", "--set", "train.steps=60", "--out", str(tmp_path / "run")]
+    done = subprocess.run(launched(*far_off), check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    told = json.loads((tmp_path / "run" / "stopped.json").read_text())
+    assert log(tmp_path / "run")[-1]["step"] == told["step"] < 60
+    assert done.stderr.count("Training stopped at step") == 1 and told["sentence"] in done.stderr
+    assert (tmp_path / "run" / "lora" / "kohya.safetensors").exists()
+
+
 def test_ctrl_c_in_one_process_stops_both_after_the_same_step(command: list[str], tmp_path: Path) -> None:
     """The signals of a launcher do not arrive at the same moment: here, one process gets none at all."""
     run = tmp_path / "run"
@@ -114,7 +139,8 @@ def test_ctrl_c_in_one_process_stops_both_after_the_same_step(command: list[str]
     finally:
         for left in [*launcher.children(recursive=True), launcher] if process.poll() is None else []:
             left.kill()
-    (checkpoint,) = (run / "checkpoints").glob("step-[0-9]*")
+    first, checkpoint = sorted((run / "checkpoints").glob("step-[0-9]*"))
+    assert first.name == "step-000000"
     steps = log(run)[-1]["step"]
     assert json.loads((checkpoint / "state.json").read_text())["step"] == steps
     assert err.count(f"Stopped after step {steps} of 100000; a checkpoint was saved") == 1

@@ -10,7 +10,6 @@ import numpy as np
 from PIL.Image import Image
 
 from thumbtune import build, run
-from thumbtune.baselines import marked
 from thumbtune.batches import Encoded, Progress
 from thumbtune.config import Recipe
 from thumbtune.errors import ThumbtuneError, UsageError
@@ -196,10 +195,8 @@ def _agreement(
     """How well the implied reward tells held-out likes from dislikes."""
     from thumbtune.evaluation.agreement import agreement
 
-    if mark := build.mark_of(recipe):  # it has an opinion of prompts that are marked alone
-        said = [marked(prompt, mark) for prompt in held_out["prompt"]]
-        held_out = held_out.remove_columns("prompt").add_column("prompt", said)
-    encoded = Encoded(held_out, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
+    asked = build.asked_by(build.objective_of(recipe), held_out)
+    encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
     return agreement(model, encoded, accelerator, progress)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from thumbtune import own
-from thumbtune.baselines import BCO, CSFT, DPO, SFT
+from thumbtune.baselines import BCO, CSFT, DPO, SFT, marked
 from thumbtune.batches import Batches, Encoded, Progress, check_prompts_differ
+from thumbtune.beta import Auto, Beta, Fixed
 from thumbtune.cache import Cache
 from thumbtune.config import ObjectiveSection, Recipe
 from thumbtune.draws import check_kinds, pairs_of
@@ -66,7 +67,7 @@ def objective_of(recipe: Recipe) -> Objective:
     Raises:
         UsageError: it is in a file of the user's that is not there, or is no objective.
     """
-    section = recipe.objective
+    section = _with_a_number(recipe.objective)
     if own.is_own(section.name):
         return _own_objective(section)
     if section.name == "sft":
@@ -84,6 +85,26 @@ def objective_of(recipe: Recipe) -> Objective:
         disliked_weight=section.disliked_weight,
         anchor=section.anchor,
     )
+
+
+def _with_a_number(section: ObjectiveSection) -> ObjectiveSection:
+    """The section with a beta to begin with: `Auto` puts its own in its place before the first loss."""
+    return section.model_copy(update={"beta": 1.0}) if section.beta == "auto" else section
+
+
+def beta_of(recipe: Recipe, objective: Objective) -> Beta:
+    """The rule for beta that a recipe names, new.
+
+    Raises:
+        UsageError: the objective has no beta that could be set.
+    """
+    if recipe.objective.beta != "auto":
+        return Fixed()
+    if not (is_dataclass(objective) and "beta" in {field.name for field in fields(objective)}):
+        raise UsageError(
+            f"objective.beta: auto has nothing to set in {recipe.objective.name}, which has no beta; leave it out."
+        )
+    return Auto()
 
 
 def _own_objective(section: ObjectiveSection) -> Objective:
@@ -168,6 +189,8 @@ def settings_of(recipe: Recipe) -> Settings:
         cooldown=t.cooldown,
         clip=t.clip,
         weight_decay=t.weight_decay,
+        ema=t.ema,
+        refresh_reference=t.refresh_reference,
     )
 
 
@@ -262,6 +285,15 @@ def mark_of(recipe: Recipe) -> str | None:
     return marks[0] if marks else None
 
 
+def asked_by(objective: Objective, likes: Any) -> Any:
+    """Likes with the prompts that the tuned model is asked about: those of good images, where training marked them."""
+    marks = marks_of(objective)
+    if marks is None or not len(likes):
+        return likes
+    said = [marked(prompt, marks[0]) for prompt in likes["prompt"]]
+    return likes.remove_columns("prompt").add_column("prompt", said)
+
+
 def at_once(recipe: Recipe) -> int:
     """Pictures that are encoded or drawn together: no more than are trained on together."""
     return min(16, recipe.train.micro_batch)
@@ -301,6 +333,7 @@ def plan(recipe: Recipe) -> list[str]:
     """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
     parts = split_of(recipe)
     objective = objective_of(recipe)
+    beta_of(recipe, objective)
     check_thumbs(recipe, objective, parts.train)
     judged = check_judging(recipe, parts)
     model = model_of(recipe)
@@ -320,7 +353,7 @@ def plan(recipe: Recipe) -> list[str]:
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
         f"            the held-out thumbs are of {prompts} prompt{'' if prompts == 1 else 's'}{few}",
-        f"objective   {o.name}, beta {o.beta:g}, neutral point {o.neutral}{pairs}",
+        f"objective   {o.name}, beta {o.beta if o.beta == 'auto' else f'{o.beta:g}'}, neutral point {o.neutral}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",
         f"evaluation  {len(judged)} x {recipe.evaluate.seeds} pictures (prompts x seeds): {pictures} duels"

@@ -2,7 +2,9 @@
 
     weights.safetensors     what is trained, in float32
     optimizer.safetensors   the optimiser's slots
-    state.json              step, neutral point, broken steps in a row, and with fp16 the scale of the loss
+    average.safetensors     the average of the weights, where one is kept
+    reference.safetensors   the reference, once it was refreshed
+    state.json              step, neutral point, beta, broken steps in a row, and with fp16 the scale of the loss
 
 Randomness is a function of (seed, step, image), so there is no generator to save, and resuming is exact.
 """
@@ -21,7 +23,7 @@ from torch import Tensor
 from thumbtune.errors import ThumbtuneError
 from thumbtune.trainer import Training
 
-VERSION = 2
+VERSION = 3
 
 
 def folder_of(run: Path, step: int) -> Path:
@@ -49,6 +51,9 @@ def save(training: Training, run: Path) -> Path:
         partial.mkdir(parents=True)
         save_file(_weights(training), partial / "weights.safetensors")
         save_file(_slots(training), partial / "optimizer.safetensors")
+        for name, tensors in (("average", _average(training)), ("reference", training.model.reference_state())):
+            if tensors:
+                save_file(_on_cpu(tensors), partial / f"{name}.safetensors")
         (partial / "state.json").write_text(json.dumps(_state(training)))
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
@@ -61,7 +66,7 @@ def save(training: Training, run: Path) -> Path:
 
 
 def restore(training: Training, folder: Path) -> None:
-    """Put a checkpoint's weights, optimiser and neutral point into `training`.
+    """Put all of a checkpoint into `training`.
 
     Raises:
         ThumbtuneError: the checkpoint is damaged, or was made for another model or recipe.
@@ -76,7 +81,8 @@ def restore(training: Training, folder: Path) -> None:
             )
         weights = load_file(folder / "weights.safetensors")
         slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
-        step, neutral = state["step"], state["neutral"]
+        average, reference = (_optional(folder, name, state[name]) for name in ("average", "reference"))
+        step, neutral, beta = state["step"], state["neutral"], state["beta"]
         broken, scaler = state["broken"], state["scaler"]
         if slots and len(slots) != len(weights):
             raise ValueError(f"the optimiser has slots for {len(slots)} of {len(weights)} weights")
@@ -92,11 +98,19 @@ def restore(training: Training, folder: Path) -> None:
         )
     if neutral.keys() != training.neutral.state().keys():
         raise ThumbtuneError(f"The checkpoint {folder} was made with another objective.neutral; use its own recipe.")
+    if beta.keys() != training.beta.state().keys() or average.keys() != _average(training).keys():
+        raise ThumbtuneError(
+            f"The checkpoint {folder} was made with another objective.beta or train.ema; use its own recipe."
+        )
     with torch.no_grad():
         for name, parameter in names.items():
             parameter.copy_(weights[name])
+        for name, value in _average(training).items():
+            value.copy_(average[name])
+    training.model.restore_reference(reference)
     training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": slots})
     training.neutral.restore(neutral)
+    training.beta.restore(beta)
     training.step, training.broken = step, broken
     if scaler and training.accelerator.scaler is not None:
         training.accelerator.scaler.load_state_dict(scaler)
@@ -117,13 +131,30 @@ def _state(training: Training) -> dict[str, Any]:
         "version": VERSION,
         "step": training.step,
         "neutral": training.neutral.state(),
+        "beta": training.beta.state(),
+        "average": bool(_average(training)),
+        "reference": bool(training.model.reference_state()),
         "broken": training.broken,
         "scaler": None if scaler is None else scaler.state_dict(),
     }
 
 
+def _optional(folder: Path, name: str, there: bool) -> dict[str, Tensor]:
+    """A file that only some checkpoints have; `there` says whether this one should."""
+    return load_file(folder / f"{name}.safetensors") if there else {}
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
 def _weights(training: Training) -> dict[str, Tensor]:
-    return {name: p.detach().cpu().contiguous() for name, p in training.model.trainable()}
+    return _on_cpu(dict(training.model.trainable()))
+
+
+def _average(training: Training) -> dict[str, Tensor]:
+    """The average under the names of the weights; empty where none is kept."""
+    return dict(zip(dict(training.model.trainable()), training.average.values, strict=False))
 
 
 def _slots(training: Training) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune import __version__
-from thumbtune.errors import Interrupted, ThumbtuneError
+from thumbtune.errors import ThumbtuneError
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
@@ -136,15 +136,19 @@ def train(
         recipe_in(out)  # a mistyped folder must not begin a new run
         recipe = recipe or out / "recipe.yaml"
     chosen = config.read(recipe, settings)  # before torch loads: a bad recipe is told at once
-    from thumbtune import build, run
+    from thumbtune import build, run, suspects
     from thumbtune.batches import Sized
 
     if dry_run:
         run.check(chosen, out, resume)
         for line in build.plan(chosen):
             say(line)
+        for note in suspects.look(build.split_of(chosen).train):
+            say(f"note        {note}")
         return
     for step in bar(Sized(run.tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
+        for note in run.notes_of(out) if step.step == 1 else ():
+            say(f"     Note: {note}")
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {run.line_of(step)}")
     if mark := build.mark_of(chosen):
@@ -281,7 +285,7 @@ def main() -> None:
     try:
         app()
     except ThumbtuneError as error:
-        if _speaks() or not isinstance(error, Interrupted):
+        if _speaks() or not error.everywhere:
             typer.echo(f"thumbtune: {error}", err=True)
         sys.exit(error.exit_code)
     except RuntimeError as error:

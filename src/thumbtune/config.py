@@ -37,6 +37,17 @@ def _known(*names: str) -> Callable[[str], str]:
     return check
 
 
+def _beta(value: Any) -> Any:
+    """A check that a beta is a positive number, or the word auto."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if value != "auto" and not 0 < number < math.inf:
+        raise ValueError("should be a number greater than 0, or auto")
+    return value if value == "auto" else number
+
+
 class Section(BaseModel):
     """A part of a recipe; unknown keys are refused, and values are not changed after reading."""
 
@@ -62,8 +73,9 @@ class ObjectiveSection(Section):
         default="kahneman-tversky",
         description="KTO's utility of a gain: kahneman-tversky, loss-averse, risk-seeking; my_file:name.",
     )
-    beta: float = Field(
-        default=5000.0, gt=0, description="How strongly the policy is held to the reference; 5000 in the paper."
+    beta: Annotated[Any, AfterValidator(_beta)] = Field(
+        default=5000.0,
+        description="How strongly the policy is held to the reference; 5000 in the paper; auto: set by the log-ratios.",
     )
     neutral: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch",
@@ -105,6 +117,12 @@ class TrainSection(Section):
     cooldown: int = Field(default=0, ge=0, description="Last steps, over which the learning rate falls to zero.")
     clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay.")
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="Decay of the average of the weights, which is then the result; 0: none."
+    )
+    refresh_reference: int = Field(
+        default=0, ge=0, description="Steps after which the policy of that moment becomes the reference; 0: never."
+    )
     liked_share: float = Field(
         default=0.8, gt=0, le=1, description="Chance that a row is a liked image; the paper's gamma."
     )
@@ -117,6 +135,10 @@ class TrainSection(Section):
         default=False, description="Compute activations twice instead of keeping them: less memory, the same result."
     )
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
+    guards: bool = Field(default=True, description="Stop a training that goes wrong, and keep its best checkpoint.")
+    watch_every: int = Field(
+        default=25, ge=0, description="Steps between the guards' looks at agreement with held-out likes; 0: none."
+    )
 
 
 class EvaluateSection(Section):

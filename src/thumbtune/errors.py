@@ -5,6 +5,7 @@ class ThumbtuneError(Exception):
     """Something failed for a reason that a person can mend."""
 
     exit_code = 1
+    everywhere = False  # whether all processes of a training raise it together, so that one can speak for them
 
 
 class UsageError(ThumbtuneError):
@@ -17,3 +18,4 @@ class Interrupted(ThumbtuneError):
     """Somebody pressed Ctrl-C, and what was done so far is saved."""
 
     exit_code = 130
+    everywhere = True

@@ -6,6 +6,7 @@ steps.jsonl        one line per weight update      checkpoints/       to continu
 lora/              the result, for diffusers and for ComfyUI / A1111
 examples/          a few of the rated pictures      own/               the user's files that the recipe names
 evaluation/        pictures and scores             report.html
+stopped.json       what went wrong, where a guard stopped the training; lora/ is then that of its best checkpoint
 """
 
 import json
@@ -14,11 +15,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from thumbtune import build, config, examples
+from thumbtune import build, config, examples, suspects, watch
 from thumbtune.batches import Progress
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
@@ -26,7 +28,7 @@ from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text, write_whole
 from thumbtune.models.lora import DIFFUSERS_FILE
-from thumbtune.trainer import MemoryRanOut, Step, Training, TrainingBroke, train
+from thumbtune.trainer import MemoryRanOut, Step, Training, TrainingBroke, WentWrong, train
 
 OWN = "own"  # copies of the user's files that the recipe speaks of
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
@@ -75,11 +77,19 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
             f"{folder} already holds a run; continue it with --resume (resume=True in Python), or choose another."
         )
     refuse_differences(recipe_in(folder), recipe, folder)
+    watch.check_stopped(folder, recipe.train.guards)
 
 
 # options that change how fast a training is and what it needs, never where it ends; the likes may have moved: resuming
 # compares them with those of the run, and evaluating asks only those that the run held out
-FREE = ("likes", "train.micro_batch", "train.gradient_checkpointing", "train.checkpoint_every")
+FREE = (
+    "likes",
+    "train.micro_batch",
+    "train.gradient_checkpointing",
+    "train.checkpoint_every",
+    "train.guards",
+    "train.watch_every",
+)
 
 
 def refuse_differences(old: Recipe, new: Recipe, folder: Path) -> None:
@@ -125,6 +135,11 @@ def _keep_log(folder: Path, upto: int) -> None:
     lines = log.read_text().splitlines() if log.exists() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= upto]
     write_text(log, "".join(line + "\n" for line in kept))
+
+
+def notes_of(folder: Path) -> list[str]:
+    """What looked wrong with the likes of a run when it began."""
+    return json.loads((folder / "likes.json").read_text()).get("notes", [])
 
 
 def line_of(step: Step) -> str:
@@ -203,62 +218,92 @@ def tune(
 
     Raises:
         Interrupted: Ctrl-C; a checkpoint of the last whole step was saved.
+        WentWrong: a guard stopped the training; lora/ is that of the best checkpoint.
         ThumbtuneError: bad likes, a full disk, or training that broke; what was saved before is whole.
     """
     from thumbtune import checkpoint
 
     check(recipe, folder, resume)
     objective = build.objective_of(recipe)
+    beta = build.beta_of(recipe, objective)
     parts = build.split_of(recipe)
     build.check_judging(recipe, parts)
     build.check_thumbs(recipe, objective, parts.train)
+    story = {"notes": suspects.look(parts.train), **(story or {})}
     accelerator = build.accelerator_of(recipe)
     if recipe.train.precision == "fp16" and accelerator.scaler is None:
         raise UsageError("train.precision: fp16 needs a GPU, and there is none here; set it to bf16 or no.")
     accelerator.wait_for_everyone()  # all have seen the folder as it was
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:
-        _start(recipe, folder, parts, story or {})
+        _start(recipe, folder, parts, story)
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # the others find the cache filled
         batches = build.batches_of(recipe, objective, model, parts.train, cache_of(folder), progress)
-    training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator)
+        held_out = build.asked_by(objective, parts.held_out)
+        asked = watch.asked(replace(parts, held_out=held_out), model, cache_of(folder), progress, build.at_once(recipe))
+    training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator, beta)
+    guards = watch.guards_of(recipe.train.steps, recipe.train.batch, asked) if recipe.train.guards else None
+    watched = watch.Watch(training, guards, asked, recipe.train.watch_every)
     newest = checkpoint.latest(folder) if resume else None
     if newest is not None:
         checkpoint.restore(training, newest)
     if accelerator.is_main_process:
         _keep_log(folder, training.step)
-    yield from _logged(training, train(training, batches, objective), recipe, folder)
+        if newest is None and guards is not None:
+            checkpoint.save(training, folder)  # to go back to, should all that follows be worse
+        watch.forget_stop(folder)
+    accelerator.wait_for_everyone()
+    watched.replay(folder / "steps.jsonl")
+    accelerator.wait_for_everyone()  # all have read the log before it grows
+    yield from _logged(watched, train(training, batches, objective), recipe, folder)
     if accelerator.is_main_process:
-        model.save(folder / "lora")
+        with training.average.in_place():
+            model.save(folder / "lora")
 
 
-def _logged(training: Training, steps: Iterator[Step], recipe: Recipe, folder: Path) -> Iterator[Step]:
-    """Write each step down before it is shown; save checkpoints; leave in order on Ctrl-C or when training breaks."""
-    from thumbtune import checkpoint
-
+def _logged(watched: watch.Watch, steps: Iterator[Step], recipe: Recipe, folder: Path) -> Iterator[Step]:
+    """Write each step down before it is shown; save checkpoints; leave in order when something stops the training."""
+    training = watched.training
     main = training.accelerator.is_main_process
     saved = training.step
     with stop_on_ctrl_c() as pressed:
         try:
-            for step in steps:
+            for taken in steps:
+                step, wrong = watched.look(taken)
                 if main:
                     _note(folder / "steps.jsonl", step)
-                if main and (step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps):
-                    checkpoint.save(training, folder)
-                    saved = step.step
+                if step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps:
+                    saved = _save(training, folder, saved)
                 yield step
+                if wrong is not None:
+                    raise WentWrong(f"Training stopped at step {step.step}: {wrong}.")
                 if _anywhere(training.accelerator, pressed()):
                     raise Interrupted(
                         f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "
                         "the same command with --resume goes on from it."
                     )
-        except (Interrupted, GeneratorExit, TrainingBroke) as stop:
-            if main and training.step > saved and not training.torn:
-                checkpoint.save(training, folder)
-            if not isinstance(stop, MemoryRanOut):  # which may have happened in one process alone
-                training.accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left
+        except MemoryRanOut:  # which may have happened in one process alone: the others are not waited for
+            _save(training, folder, saved)
             raise
+        except (Interrupted, GeneratorExit, TrainingBroke, WentWrong) as stop:
+            _save(training, folder, saved)
+            said = stop
+            if main and watched.guards is not None and isinstance(stop, TrainingBroke | WentWrong):
+                said = type(stop)(watched.go_back(folder, str(stop)))
+            training.accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left
+            raise said from None
+
+
+def _save(training: Training, folder: Path, saved: int) -> int:
+    """Save a checkpoint of the present step, if it is another than the `saved` one and sound; returns the newest."""
+    from thumbtune import checkpoint
+
+    if training.step == saved or training.torn or not watch.finite(training):
+        return saved
+    if training.accelerator.is_main_process:
+        checkpoint.save(training, folder)
+    return training.step
 
 
 def _anywhere(accelerator: Any, pressed: bool) -> bool:

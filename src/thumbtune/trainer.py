@@ -3,16 +3,18 @@
 One step, over an effective batch cut into micro-batches (and processes):
 
     reference_error   of every image, without gradients
+    beta              the objective's own, or with `Auto` what past log-ratios make it
     neutral           from the log-ratios of the whole effective batch, or of its images under other prompts, where the
                       estimator looks at them: all parts are scored first, then each is replayed with the pooled value
     loss              sum over the parts / size of the effective batch; so parts add up to the gradient of one big batch
-    backward, add up over the processes, clip, update
+    backward, add up over the processes, clip, update; the average of the weights, where one is kept, follows
+    refresh           every so many steps, where asked for: the policy becomes the reference
 """
 
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +22,9 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
+from thumbtune.average import Average
 from thumbtune.batches import Batch, Batches
+from thumbtune.beta import Beta, Fixed
 from thumbtune.denoising import error, reference_error
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.protocol import Model
@@ -42,6 +46,8 @@ class Settings:
     cooldown: int = 0
     clip: float = 1.0
     weight_decay: float = 0.01
+    ema: float = 0.0  # decay of the average of the weights; 0: none
+    refresh_reference: int = 0  # steps after which the policy becomes the reference; 0: never
 
     def lr_at(self, step: int) -> float:
         """Linear warm-up, then constant as in the paper; with a cool-down, linear to zero at the end.
@@ -58,9 +64,12 @@ class Settings:
 class Step:
     """What one weight update looked like. Means over the effective batch; None where it held no such image.
 
-    saturation: share of images whose |beta * (log_ratio - neutral)| passes SATURATED
+    gain:       median of |beta * (log_ratio - neutral)|
+    saturation: share of images for which that passes SATURATED
     grad_norm:  before clipping; None where the step was broken and left the weights as they were
     skipped:    images without a finite error
+    refreshed:  whether the policy became the reference after this step
+    agreement:  with held-out likes, an AUC, on the steps at which somebody measured it
     """
 
     step: int
@@ -70,11 +79,15 @@ class Step:
     neutral: float | None
     policy_error: float | None
     reference_error: float | None
+    beta: float | None
+    gain: float | None
     saturation: float | None
     grad_norm: float | None
     lr: float
     skipped: int
     seconds: float
+    refreshed: bool = False
+    agreement: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, as they are written to steps.jsonl."""
@@ -84,27 +97,49 @@ class Step:
 class TrainingBroke(ThumbtuneError):
     """Nothing finite for several steps; the weights are those of the last whole step."""
 
+    everywhere = True
+
+
+class WentWrong(ThumbtuneError):
+    """A guard stopped a training that no longer does what the likes ask for."""
+
+    everywhere = True
+
 
 class MemoryRanOut(TrainingBroke):
     """No memory left, perhaps in this process alone; the weights are those of the last whole step."""
 
+    everywhere = False
+
 
 class Training:
-    """What changes while training, and so what a checkpoint holds: the weights, the optimiser, the neutral point.
+    """What changes while training, and so what a checkpoint holds.
+
+    These are the weights and their average, the optimiser, beta, the neutral point, and a refreshed reference.
 
     The network is not wrapped for several processes: gradients are added up once a step, so that no process waits for
     another's backward pass, which a process without a finite image never makes.
     """
 
-    def __init__(self, model: Model, neutral: Neutral, settings: Settings, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        model: Model,
+        neutral: Neutral,
+        settings: Settings,
+        accelerator: Accelerator,
+        beta: Beta | None = None,
+    ) -> None:
         self.model = model
         self.neutral = neutral
+        self.new_neutral = neutral.state()
+        self.beta: Beta = beta or Fixed()
         self.settings = settings
         self.accelerator = accelerator
         self.step = 0
         self.broken = 0
         self.torn = False  # whether an update of the weights has begun and not ended
         self.parameters = [parameter for _, parameter in model.trainable()]
+        self.average = Average(self.parameters, settings.ema)
         plain = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay)
         self.optimizer: Any = accelerator.prepare(plain)
 
@@ -143,6 +178,7 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
         group["lr"] = training.settings.lr_at(training.step)
     parts = _parts(training, batches)
     references = [reference_error(training.model, part, training.accelerator) for part in parts]
+    objective = _with_beta(training, objective, references)
     neutral = _neutral(training, batches, parts, references)
     rows: list[Tensor] = []
     for part, reference in zip(parts, references, strict=True):
@@ -152,8 +188,34 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     table = _gathered(training.accelerator, torch.cat(rows))
     norm = _update(training, empty=not len(table))
     training.neutral.after(table[:, 2] - table[:, 1], table[:, 3] > 0)
+    training.beta.after((table[:, 2] - table[:, 1] - table[:, 4]).abs(), table[:, 2])
     training.step += 1
-    return _described(training, objective, table, norm, batches.size - len(table), time.perf_counter() - begun)
+    if norm is not None:
+        training.average.after(training.step)
+    refreshed = _refresh(training)
+    step = _described(training, objective, table, norm)
+    took = time.perf_counter() - begun
+    return replace(step, skipped=batches.size - len(table), refreshed=refreshed, seconds=took)
+
+
+def _with_beta(training: Training, objective: Objective, references: list[Tensor]) -> Objective:
+    """The objective at the beta of this step; all processes take it from the errors of all."""
+    seen = None
+    if training.beta.looks:
+        seen = _gathered(training.accelerator, torch.cat(references)[:, None])[:, 0]
+    beta = training.beta.before(seen)
+    return objective if beta is None else replace(objective, beta=beta)  # type: ignore[type-var]
+
+
+def _refresh(training: Training) -> bool:
+    """Make the policy the reference, if it is time; what was learnt of log-ratios over the old one goes."""
+    every = training.settings.refresh_reference
+    if not every or training.step % every or training.step >= training.settings.steps:
+        return False
+    training.model.freeze_reference()
+    training.neutral.restore(training.new_neutral)
+    training.beta.forget()
+    return True
 
 
 def _parts(training: Training, batches: Batches, mismatched: bool = False) -> list[Batch]:
@@ -265,13 +327,12 @@ def _mean(values: Tensor) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _described(
-    training: Training, objective: Objective, table: Tensor, norm: float | None, skipped: int, took: float
-) -> Step:
+def _described(training: Training, objective: Objective, table: Tensor, norm: float | None) -> Step:
     """`table` has a row per finite image: loss, policy error, reference error, sign of the thumb, neutral point."""
     loss, policy, reference, sign, neutral = table.cpu().double().unbind(1)
     ratio = reference - policy
     beta = getattr(objective, "beta", None)
+    gain = None if beta is None else beta * (ratio - neutral).abs()
     return Step(
         step=training.step,
         loss=_mean(loss),
@@ -280,9 +341,11 @@ def _described(
         neutral=_mean(neutral),
         policy_error=_mean(policy),
         reference_error=_mean(reference),
-        saturation=None if beta is None else _mean((beta * (ratio - neutral).abs() > SATURATED).double()),
+        beta=beta,
+        gain=float(gain.median()) if gain is not None and len(gain) else None,
+        saturation=None if gain is None else _mean((gain > SATURATED).double()),
         grad_norm=norm,
         lr=training.settings.lr_at(training.step - 1),
-        skipped=skipped,
-        seconds=took,
+        skipped=0,
+        seconds=0.0,
     )

@@ -131,6 +131,70 @@ def test_an_exception_inside_reference_brings_the_policy_back(model: Any, pertur
     assert [name for name, _ in model.trainable()] == names
 
 
+def test_a_refreshed_reference_is_the_policy_of_that_moment_and_stays(
+    model: Any, fresh: Callable[[], Any], perturb: Callable[..., None]
+) -> None:
+    base = answer(model)
+    assert model.reference_state() == {}
+    perturb(model)
+    moment, names = answer(model), [name for name, _ in model.trainable()]
+    model.freeze_reference()
+    perturb(model, seed=2)
+    policy = answer(model)
+    assert not torch.equal(policy, moment)
+    for _ in range(2):
+        with model.reference():
+            assert torch.equal(answer(model), moment)
+            with model.reference():
+                assert torch.equal(answer(model), moment)
+        assert torch.equal(answer(model), policy)
+    with pytest.raises(KeyError), model.reference():
+        raise KeyError
+    assert torch.equal(answer(model), policy)
+    assert [name for name, _ in model.trainable()] == names
+
+    other = fresh()
+    other.restore_reference({name: value.clone() for name, value in model.reference_state().items()})
+    assert torch.equal(answer(other), base)
+    with other.reference():
+        assert torch.equal(answer(other), moment)
+    other.restore_reference({})
+    assert other.reference_state() == {}
+    with other.reference():
+        torch.testing.assert_close(answer(other), base, rtol=0, atol=0)
+
+
+def test_asking_a_refreshed_reference_between_forward_and_backward_leaves_the_gradient_as_it_is(
+    model: Any, perturb: Callable[..., None]
+) -> None:
+    perturb(model)
+    model.freeze_reference()
+    perturb(model, seed=2)
+    gradients = []
+    for between in (False, True):
+        loss = asked(model).pow(2).mean()
+        if between:
+            with torch.no_grad(), model.reference():
+                assert not asked(model).requires_grad
+        loss.backward()
+        gradients.append([weight.grad.clone() for _, weight in model.trainable()])
+        for _, weight in model.trainable():
+            weight.grad = None
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    assert any(gradient.abs().max() > 0 for gradient in gradients[0])
+
+
+def test_a_refreshed_reference_is_not_what_is_saved(
+    model: Any, fresh: Callable[[], Any], perturb: Callable[..., None], tmp_path: Path
+) -> None:
+    model.freeze_reference()
+    perturb(model)
+    model.save(tmp_path)
+    other = fresh()
+    other.load(tmp_path)
+    assert torch.equal(answer(other), answer(model))
+
+
 def test_a_reference_inside_a_reference_leaves_the_outer_one_standing(model: Any, perturb: Callable[..., None]) -> None:
     before = answer(model)
     perturb(model)

@@ -125,12 +125,40 @@ def test_score_names_are_text_and_never_markup_in_charts(run_folder: Path) -> No
 def test_charts_are_described_take_the_pages_colours_and_share_no_id(run_folder: Path) -> None:
     text, page = written(run_folder)
     charts = page.named("svg")
-    assert len(charts) == 5
+    assert len(charts) == 10
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     assert "line art 100" in (charts[0]["aria-label"] or "")
     ids = [tag["id"] for _, tag in page.tags if "id" in tag]
     assert len(ids) == len(set(ids))
     assert not re.search(r"(?:fill|stroke): #", text)
+
+
+def test_what_a_training_did_not_measure_has_no_chart(run_folder: Path) -> None:
+    rows = [json.loads(line) for line in (run_folder / "steps.jsonl").read_text().splitlines()]
+    for row in rows:
+        row |= {"beta": None, "gain": None, "saturation": None, "agreement": None, "refreshed": False}
+    (run_folder / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _, page = written(run_folder)
+    assert len(page.named("svg")) == 6  # win-rates, log-ratios, loss, errors, gradients, learning rate
+    assert "Median gain" not in page.text and "refreshed" not in page.text
+
+
+def test_every_chart_of_the_training_has_a_sentence(run_folder: Path) -> None:
+    text, page = written(run_folder)
+    assert len(page.named("figure")) == len(page.named("figcaption")) == len(page.named("svg"))
+    for name in ("Agreement with held-out likes", "Median gain", "Saturated pictures", "Beta", "Learning rate"):
+        assert f"<h3>{name}</h3>" in text
+    assert "the reference was refreshed 1 time, which" in page.text
+
+
+def test_a_training_that_a_guard_stopped_says_so_and_notes_on_the_likes_are_shown(run_folder: Path) -> None:
+    sentence = "Training stopped at step 30: something; try another thing; lora/ holds the best checkpoint."
+    (run_folder / "stopped.json").write_text(json.dumps({"step": 30, "best": 20, "sentence": sentence}))
+    likes = json.loads((run_folder / "likes.json").read_text())
+    (run_folder / "likes.json").write_text(json.dumps(likes | {"notes": ["3 of 9 pictures are <odd>."]}))
+    _, page = written(run_folder)
+    assert "A guard stopped this training at step 30, and its LoRA is that of step 20." in page.text
+    assert sentence in page.text and "3 of 9 pictures are <odd>." in page.text
 
 
 def test_headings_and_tables_are_in_order(run_folder: Path) -> None:

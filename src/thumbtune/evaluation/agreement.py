@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from thumbtune.batches import Batch, Encoded
 from thumbtune.denoising import error, reference_error
 from thumbtune.draws import counted
-from thumbtune.evaluation import statistics
 from thumbtune.models.protocol import Model
 
 LEVELS = 8  # noise levels per image, spread evenly over time
+FEW_LEVELS = range(0, LEVELS, 2)  # enough while training, where one looks often
 
 
 @torch.no_grad()
@@ -37,6 +37,34 @@ def implied_reward(
         levels = [_ratio(model, _at_level(model, held_out, rows, level), accelerator) for level in range(LEVELS)]
         rewards.append(torch.stack(levels).mean(0).cpu())
     return torch.cat(rewards)
+
+
+@torch.no_grad()
+def mean_error(
+    model: Model, held_out: Encoded, accelerator: Accelerator, at_once: int = 32, base: bool = False
+) -> Float[Tensor, "n"]:
+    """The mean denoising error of every held-out image over a few levels, by the policy or, with `base`, the reference.
+
+    The noise depends on the image alone, so the reference's errors are asked for once, while it still is the base.
+    """
+    ask = reference_error if base else error
+    errors = []
+    for start in range(0, len(held_out), at_once):
+        rows = list(range(start, min(start + at_once, len(held_out))))
+        batches = [_at_level(model, held_out, rows, level).to(accelerator.device) for level in FEW_LEVELS]
+        errors.append(torch.stack([ask(model, batch, accelerator) for batch in batches]).mean(0).cpu())
+    return torch.cat(errors)
+
+
+def share_of_pairs(reward: Float[Tensor, "n"], liked: Bool[Tensor, "n"]) -> float | None:
+    """The AUC, written out: of all pairs of a liked and a disliked image, how many are told right; ties count half.
+
+    None where a reward is no number. For a few images only: it looks at every pair.
+    """
+    if not reward.isfinite().all():
+        return None
+    above = reward[liked][:, None] - reward[~liked][None, :]
+    return float(((above > 0).double() + (above == 0).double() / 2).mean())
 
 
 def _ratio(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
@@ -69,6 +97,8 @@ def agreement(
 
     One half is no opinion, whatever the shares of likes and dislikes; no threshold has to be chosen.
     """
+    from thumbtune.evaluation import statistics  # with scipy, which no training needs
+
     reward = implied_reward(model, held_out, accelerator, progress).numpy()
     liked = held_out.liked.numpy()
     interval = statistics.auc_interval(reward, liked, held_out.prompts)

@@ -1,4 +1,4 @@
-"""LoRA on a network, through PEFT: put on, switched off for the reference, written in two dialects.
+"""LoRA on a network, through PEFT: put on, switched off or swapped for the reference, written in two dialects.
 
 `pytorch_lora_weights.safetensors` has the keys and metadata of diffusers; `kohya.safetensors` those that ComfyUI and
 A1111 read, with every alpha spelt out.
@@ -66,6 +66,22 @@ def switched_off(network: nn.Module) -> Iterator[None]:
     finally:
         if on:  # not where this block lies inside another one
             network.enable_adapters()  # type: ignore[operator]
+
+
+@contextmanager
+def swapped(weights: dict[str, nn.Parameter], kept: dict[str, Tensor]) -> Iterator[None]:
+    """The network with kept adapter weights in place of its own, inside the `with` block: a refreshed reference.
+
+    Only the places are exchanged, so nothing is copied and the weights come back as they were, bit for bit.
+    """
+    own = {name: weight.data for name, weight in weights.items()}
+    try:
+        for name, weight in weights.items():
+            weight.data = kept[name]
+        yield
+    finally:
+        for name, weight in weights.items():
+            weight.data = own[name]
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:

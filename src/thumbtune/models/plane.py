@@ -58,11 +58,27 @@ class Plane:
         assert isinstance(process, VPProcess)
         self.process = process
         self._frozen = deepcopy(self.denoiser).requires_grad_(False)
+        self._first: nn.Module | None = None  # the reference that training began with, once it has another
         self._asking: nn.Module | None = None
 
+    def begin(self) -> "Plane":
+        """Make the present weights the first reference."""
+        self._frozen, self._first = deepcopy(self.denoiser).requires_grad_(False), None
+        return self
+
     def freeze_reference(self) -> None:
-        """Make the present weights the reference."""
+        self._first = self._first or self._frozen
         self._frozen = deepcopy(self.denoiser).requires_grad_(False)
+
+    def reference_state(self) -> dict[str, Tensor]:
+        return dict(self._frozen.state_dict()) if self._first is not None else {}
+
+    def restore_reference(self, state: dict[str, Tensor]) -> None:
+        if not state:
+            self._frozen, self._first = self._first or self._frozen, None
+            return
+        self.freeze_reference()
+        self._frozen.load_state_dict(state)
 
     def fit(self, points: Tensor, steps: int = 1500, seed: int = 0) -> "Plane":
         """Pretrain on points [n, 2] of the unit square with the plain denoising loss, then freeze the reference."""
@@ -77,8 +93,7 @@ class Plane:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        self.freeze_reference()
-        return self
+        return self.begin()
 
     def fingerprint(self) -> str:
         return f"plane-{CENTRE}-{SCALE}"

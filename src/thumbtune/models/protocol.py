@@ -58,6 +58,18 @@ class Model(Protocol):
         """Inside it, `predict` answers for the frozen reference."""
         ...
 
+    def freeze_reference(self) -> None:
+        """Make the present policy the reference."""
+        ...
+
+    def reference_state(self) -> dict[str, Tensor]:
+        """What makes the reference another than the model's first one; empty where it is that one."""
+        ...
+
+    def restore_reference(self, state: dict[str, Tensor]) -> None:
+        """Take a reference from what `reference_state` gave."""
+        ...
+
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and parameters that training changes; the names are those of the checkpoint."""
         ...

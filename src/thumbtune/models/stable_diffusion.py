@@ -68,6 +68,7 @@ class StableDiffusion:
     ) -> None:
         self.pipeline = pipeline
         self.adapter = adapter
+        self._reference: dict[str, Tensor] = {}  # the LoRA of a refreshed reference; empty: no LoRA
         for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
             part.requires_grad_(False)
             part.eval()
@@ -133,7 +134,18 @@ class StableDiffusion:
         return self.network(noisy, t, encoder_hidden_states=condition["text"], return_dict=False)[0]
 
     def reference(self) -> AbstractContextManager[None]:
+        if self._reference:
+            return lora.swapped(dict(self.trainable()), self._reference)
         return lora.switched_off(self.pipeline.unet)
+
+    def freeze_reference(self) -> None:
+        self._reference = {name: weight.detach().clone() for name, weight in self.trainable()}
+
+    def reference_state(self) -> dict[str, Tensor]:
+        return dict(self._reference)
+
+    def restore_reference(self, state: dict[str, Tensor]) -> None:
+        self._reference = {name: value.to(self.device) for name, value in state.items()}
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, p) for name, p in self.pipeline.unet.named_parameters() if p.requires_grad)

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from thumbtune import build, demo
-from thumbtune.batches import Progress, counted
+from thumbtune.batches import Progress
 from thumbtune.demo import PEOPLE, Thumb
+from thumbtune.draws import counted
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.duel import save_picture
 from thumbtune.evaluation.tastes import taste

@@ -1,7 +1,7 @@
 """Write the page of a run: verdict, pictures, numbers, what was learnt from, curves, settings."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ def _contents(run: RunFolder) -> dict[str, Any]:
         "likes": run.likes,
         "thumbs": pictures.thumb_strips(run.folder, run.likes or {}),
         "training": _training(run.steps),
+        "stopped": run.stopped,
         "recipe": flat(run.recipe),
         "environment": flat(run.environment),
         "base": _base(run.recipe),
@@ -101,7 +102,19 @@ def _training(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
         "losses": Markup(plots.losses(steps)),
         "errors": Markup(plots.errors(steps)),
         "gradients": Markup(plots.gradients(steps)),
+        "learning_rates": Markup(plots.learning_rates(steps)),
+        "gains": _where_known("gain", plots.gains, steps),
+        "saturation": _where_known("saturation", plots.saturation, steps),
+        "beta": next((step["beta"] for step in reversed(steps) if step.get("beta") is not None), None),
+        "betas": Markup(plots.betas(steps)) if len({step.get("beta") for step in steps}) > 1 else None,
+        "agreement": _where_known("agreement", plots.agreement, steps),
+        "refreshed": sum(bool(step.get("refreshed")) for step in steps),
     }
+
+
+def _where_known(name: str, plot: Callable[[plots.Steps], str], steps: list[dict[str, Any]]) -> Markup | None:
+    """A chart of a quantity that some trainings have not."""
+    return Markup(plot(steps)) if any(step.get(name) is not None for step in steps) else None
 
 
 def _base(recipe: Mapping[str, Any]) -> str:

@@ -88,6 +88,31 @@ def errors(steps: Steps) -> str:
     return _curves(steps, curves, "errors", single_steps=False)
 
 
+def gains(steps: Steps) -> str:
+    """The median gain over the steps."""
+    return _curves(steps, {"median gain": ("gain", ACCENT)}, "gains")
+
+
+def saturation(steps: Steps) -> str:
+    """The share of images whose utility is flat, over the steps."""
+    return _curves(steps, {"saturated share": ("saturation", ACCENT)}, "saturation")
+
+
+def betas(steps: Steps) -> str:
+    """Beta over the steps."""
+    return _curves(steps, {"beta": ("beta", ACCENT)}, "beta", single_steps=False)
+
+
+def agreement(steps: Steps) -> str:
+    """Agreement with held-out likes, on the steps at which it was measured."""
+    return _curves(steps, {"agreement": ("agreement", ACCENT)}, "agreement")
+
+
+def learning_rates(steps: Steps) -> str:
+    """The learning rate over the steps."""
+    return _curves(steps, {"learning rate": ("lr", ACCENT)}, "learning-rates", single_steps=False)
+
+
 def gradients(steps: Steps) -> str:
     """The gradient's norm over the steps."""
     return _curves(steps, {"gradient norm": ("grad_norm", ACCENT)}, "gradients")

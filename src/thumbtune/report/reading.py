@@ -23,6 +23,7 @@ class RunFolder:
     likes: Mapping[str, Any] | None
     steps: list[dict[str, Any]]
     evaluation: Mapping[str, Any] | None
+    stopped: Mapping[str, Any] | None
 
 
 def read_run(folder: Path) -> RunFolder:
@@ -43,6 +44,7 @@ def read_run(folder: Path) -> RunFolder:
         likes=_optional(folder / "likes.json"),
         steps=_steps(folder / "steps.jsonl"),
         evaluation=_optional(folder / EVALUATION / "evaluation.json"),
+        stopped=_optional(folder / "stopped.json"),
     )
 
 

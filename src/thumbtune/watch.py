@@ -1,0 +1,146 @@
+"""A training under watch: agreement with a few held-out likes now and then, the guards after each step, the way back.
+
+stopped.json       written where a guard stopped the run: at which step, the sentence, and the step that lora/ holds
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thumbtune import checkpoint
+from thumbtune.batches import Encoded, Progress
+from thumbtune.cache import Cache
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.likes import Split
+from thumbtune.files import write_text
+from thumbtune.guards import Guards, best, deviation_of_chance
+from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
+from thumbtune.models.protocol import Model
+from thumbtune.trainer import Step, Training
+
+STOPPED = "stopped.json"
+MOST = 16  # held-out pictures of each kind that are asked: as much work, at four noise levels, as a step of 32 images
+
+
+def few(parts: Split, most: int = MOST) -> Any | None:
+    """Some held-out likes and as many dislikes, from all over the table; None where a kind is missing.
+
+    Pictures that training sees too, under another prompt, are not asked about.
+    """
+    trained = set(parts.train["image_id"])
+    table = parts.held_out
+    asked = [i for i, name in enumerate(table["image_id"]) if name not in trained]
+    labels = table["label"]
+    kinds = [[i for i in asked if labels[i] == kind] for kind in (True, False)]
+    if not all(kinds):
+        return None
+    # where a kind has no more than `most`, every place of it is met
+    chosen = {kind[j * len(kind) // most] for kind in kinds for j in range(most)}
+    return table.select(sorted(chosen))
+
+
+def deviation_of(likes: Any | None) -> float:
+    """The standard error of agreement by chance alone: prompts, not pictures, are the trials."""
+    if likes is None:
+        return deviation_of_chance(0, 0)
+    pairs = list(zip(likes["prompt"], likes["label"], strict=True))
+    return deviation_of_chance(*(len({prompt for prompt, liked in pairs if liked == kind}) for kind in (True, False)))
+
+
+class Watch:
+    """Looks at every step of a run. To be made while the reference still is the base, before a checkpoint is restored.
+
+    held_out: the likes that are asked, or None
+    every:    steps between two questions; 0 asks none
+    """
+
+    def __init__(self, training: Training, guards: Guards | None, held_out: Encoded | None, every: int) -> None:
+        from thumbtune.evaluation.agreement import mean_error
+
+        self.training = training
+        self.guards = guards
+        self.held_out = held_out if every else None
+        self.every = every
+        if self.held_out is not None:
+            at_once = training.settings.micro_batch
+            self._base = mean_error(training.model, self.held_out, training.accelerator, at_once, base=True)
+
+    def look(self, step: Step) -> tuple[Step, str | None]:
+        """The step with its agreement, where it is time for it, and what the guards say."""
+        if self.held_out is not None and step.step % self.every == 0:
+            step = replace(step, agreement=self._agreement(self.held_out))
+        return step, None if self.guards is None else self.guards.watch(step)
+
+    def replay(self, log: Path) -> None:
+        """Show the guards the steps of an earlier part of the run."""
+        if self.guards is not None and log.exists():
+            for line in log.read_text().splitlines():
+                self.guards.watch(Step(**json.loads(line)))
+
+    def _agreement(self, held_out: Encoded) -> float | None:
+        """One process asks and tells the others: numbers that differ in their last bit could stop one alone."""
+        from thumbtune.evaluation.agreement import mean_error, share_of_pairs
+
+        training, accelerator = self.training, self.training.accelerator
+        found = torch.zeros(2, device=accelerator.device)
+        if accelerator.is_main_process:
+            with training.average.in_place():
+                errors = mean_error(training.model, held_out, accelerator, training.settings.micro_batch)
+            share = share_of_pairs(self._base - errors, held_out.liked)
+            found = torch.tensor([0.0, 0.0] if share is None else [1.0, share], device=accelerator.device)
+        shared: Any = accelerator.reduce(found, "sum") if accelerator.num_processes > 1 else found
+        known, share = shared.tolist()
+        return share if known else None
+
+    def go_back(self, folder: Path, sentence: str) -> str:
+        """Put the best checkpoint into the training and into lora/; returns the sentence, with its step."""
+        assert self.guards is not None
+        kept = [int(path.name.removeprefix("step-")) for path in (folder / "checkpoints").glob("step-[0-9]*")]
+        chosen = best(self.guards.seen, sorted(kept), self.guards.deviation)
+        stopped = self.training.step
+        checkpoint.restore(self.training, checkpoint.folder_of(folder, chosen))
+        with self.training.average.in_place():
+            self.training.model.save(folder / "lora")
+        whole = f"{sentence.rstrip('.')}; lora/ holds the best checkpoint, that of step {chosen}."
+        write_text(folder / STOPPED, json.dumps({"step": stopped, "best": chosen, "sentence": whole}, indent=1))
+        return whole
+
+
+def finite(training: Training) -> bool:
+    """Whether every weight is a number: others are not worth a checkpoint."""
+    return all(bool(weight.isfinite().all()) for weight in [*training.parameters, *training.average.values])
+
+
+def asked(parts: Split, model: Model, cache: Cache, progress: Progress, at_once: int) -> Encoded | None:
+    """The held-out likes that are asked, encoded; None where there are none of a kind."""
+    likes = few(parts)
+    return None if likes is None else Encoded(likes, model, cache).fill(progress, at_once)
+
+
+def guards_of(steps: int, batch: int, held_out: Encoded | None) -> Guards:
+    """The guards of a run."""
+    return Guards(steps=steps, batch=batch, deviation=deviation_of(None if held_out is None else held_out.likes))
+
+
+def check_stopped(folder: Path, guards: bool) -> None:
+    """Refuse to go on with a run that a guard stopped, unless the guards are off.
+
+    Raises:
+        ThumbtuneError: it says how to go on.
+    """
+    if guards and (folder / STOPPED).exists():
+        told = json.loads((folder / STOPPED).read_text())
+        raise ThumbtuneError(
+            f"A guard stopped {folder} at step {told['step']}, and its lora/ holds step {told['best']}; start a new "
+            f"run as {folder / STOPPED} says, or go on all the same with --resume --set train.guards=false."
+        )
+
+
+def forget_stop(folder: Path) -> None:
+    """A run that goes on is not stopped, and has no result yet."""
+    if (folder / STOPPED).exists():
+        for file in (folder / STOPPED, folder / "lora" / DIFFUSERS_FILE, folder / "lora" / KOHYA_FILE):
+            file.unlink(missing_ok=True)

@@ -1,0 +1,388 @@
+"""Trainings that go wrong on a real pipeline at tiny size: one sentence each, and something left that can be used."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from thumbtune import build, checkpoint, config, run, trainer, watch
+from thumbtune.batches import quiet
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.importers import import_likes
+from thumbtune.feedback.likes import Split
+from thumbtune.feedback.store import Store
+from thumbtune.guards import Guards
+from thumbtune.models.stable_diffusion import StableDiffusion
+from thumbtune.objective import KTO
+from thumbtune.trainer import Step, Training, WentWrong
+from thumbtune.utility import risk_seeking
+
+Make = Callable[..., Path]
+Recipe = config.Recipe
+NOISE = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny pipeline's encoder has random weights and hardly sees colours: one in its place that does."""
+
+    def encode(self: StableDiffusion, images: Any) -> torch.Tensor:
+        rows = [np.asarray(image.convert("RGB").resize((8, 8))) / 127.5 - 1 for image in images]
+        pixels = torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float()
+        return torch.cat([pixels, pixels[:, :1] - pixels[:, 2:]], dim=1)
+
+    monkeypatch.setattr(StableDiffusion, "encode", encode)
+
+
+def picture(kind: str, number: int) -> Image.Image:
+    """Noise that is reddish for likes and bluish for dislikes; or of one colour."""
+    tint = np.array([150, 0, 0] if kind == "like" else [0, 0, 150])
+    noise = np.random.default_rng([number, kind == "like"]).integers(0, 106, (16, 16, 3))
+    return Image.fromarray((noise + tint).astype(np.uint8))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Make:
+    """(pictures of each kind, how to draw them, prompts) -> a store of likes."""
+
+    def make(
+        count: int = 24,
+        draw: Callable[[str, int], Image.Image] = picture,
+        prompt: Callable[[str, int], str] = lambda kind, i: f"thing {chr(97 + i)}",
+        kinds: tuple[str, ...] = ("like", "dislike"),
+    ) -> Path:
+        for kind in kinds:
+            for i in range(count):
+                path = tmp_path / "thumbs" / kind / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                draw(kind, i).save(path)
+                path.with_suffix(".txt").write_text(prompt(kind, i))
+        with Store.open(tmp_path / "likes") as opened:
+            import_likes(tmp_path / "thumbs", opened)
+        return tmp_path / "likes"
+
+    return make
+
+
+@pytest.fixture
+def recipe(store: Make, tiny_pipeline: Callable[[str], Path]) -> Callable[..., Recipe]:
+    """A recipe that goes well, with some settings changed."""
+
+    def make(*settings: str, likes: Path | None = None) -> Recipe:
+        usual = ["train.steps=80", "train.batch=8", "train.micro_batch=8", "train.lr=1e-2", "objective.beta=5"]
+        usual += ["train.checkpoint_every=4", "train.watch_every=5", "train.held_out=0.4", "train.liked_share=0.5"]
+        return config.read(None, [*usual, f"likes={likes or store()}", f"model={tiny_pipeline('epsilon')}", *settings])
+
+    return make
+
+
+def steps_of(folder: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def train(recipe: Recipe, folder: Path, **options: Any) -> list[Step]:
+    return list(run.tune(recipe, folder, quiet, **options))
+
+
+def stopped(recipe: Recipe, folder: Path) -> tuple[int, int, str]:
+    """Train until something stops it: the step, the step of the best checkpoint, and the sentence. All must be sound."""
+    with pytest.raises(ThumbtuneError) as caught:
+        train(recipe, folder)
+    sentence = str(caught.value)
+    told = json.loads((folder / "stopped.json").read_text())
+    assert sentence == told["sentence"] and sentence.startswith("Training stopped at step ")
+    assert sentence.endswith(f"; lora/ holds the best checkpoint, that of step {told['best']}.")
+    assert "\n" not in sentence and ". " not in sentence
+    assert 0 <= told["best"] <= told["step"] < recipe.train.steps
+
+    model = run.trained_model(recipe, folder)  # the LoRA loads, and is that of the best checkpoint
+    weights = {name: weight.detach() for name, weight in model.trainable()}
+    assert all(weight.isfinite().all() for weight in weights.values())
+    fresh = Training(
+        build.model_of(recipe),
+        build.neutral_of(recipe),
+        build.settings_of(recipe),
+        build.accelerator_of(recipe),
+        build.beta_of(recipe, build.objective_of(recipe)),
+    )
+    checkpoint.restore(fresh, checkpoint.folder_of(folder, told["best"]))
+    assert fresh.step == told["best"]
+    with fresh.average.in_place():
+        assert all(torch.equal(weight, weights[name]) for name, weight in fresh.model.trainable())
+    for kept in (folder / "checkpoints").iterdir():
+        assert all(tensor.isfinite().all() for tensor in load_file(kept / "weights.safetensors").values()), kept
+    with pytest.raises(ThumbtuneError, match=rf"A guard stopped .* at step {told['step']}.* train.guards=false"):
+        train(recipe, folder, resume=True)
+    return told["step"], told["best"], sentence
+
+
+# --- what goes well -------------------------------------------------------------------------------
+
+
+def test_a_training_that_goes_well_is_not_stopped_and_its_agreement_is_logged(
+    recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    train(recipe("train.steps=40", "train.lr=1e-3"), tmp_path / "run")
+    rows = steps_of(tmp_path / "run")
+    assert len(rows) == 40 and not (tmp_path / "run" / "stopped.json").exists()
+    readings = {row["step"]: row["agreement"] for row in rows if row["agreement"] is not None}
+    assert list(readings) == list(range(5, 41, 5)) and readings[40] > 0.9  # red is easily told from blue
+    assert all(row["beta"] == 5 and row["gain"] is not None for row in rows)
+
+
+STABLE = ["objective.beta=auto", "train.ema=0.9", "train.refresh_reference=4", "train.steps=10", "train.lr=1e-3"]
+
+
+def test_beta_average_reference_and_guards_go_on_exactly_after_a_stop(
+    recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    chosen = recipe(*STABLE)
+    train(chosen, tmp_path / "whole")
+    for step in run.tune(chosen, tmp_path / "broken", quiet):
+        if step.step == 7:
+            break
+    train(chosen, tmp_path / "broken", resume=True)
+    assert steps_of(tmp_path / "broken") == steps_of(tmp_path / "whole")
+    assert [row["step"] for row in steps_of(tmp_path / "whole") if row["refreshed"]] == [4, 8]
+    one, two = (load_file(tmp_path / name / "lora" / "kohya.safetensors") for name in ("whole", "broken"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_the_average_is_the_result(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    chosen = recipe("train.ema=0.9", "train.steps=8")
+    train(chosen, tmp_path / "run")
+    folder = checkpoint.latest(tmp_path / "run")
+    assert folder is not None
+    average, last = (load_file(folder / f"{name}.safetensors") for name in ("average", "weights"))
+    result = dict(run.trained_model(chosen, tmp_path / "run").trainable())
+    assert all(torch.equal(result[name], average[name]) for name in average)
+    assert any(not torch.equal(average[name], last[name]) for name in average)
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "upto", "said"),
+    [
+        (["objective.beta=5e6"], 40, "a gain so large that the utility is flat"),
+        (["train.lr=1e-12"], 50, "nothing was learnt so far: the policy still is the reference"),
+    ],
+    ids=["beta x1000000", "hardly any learning rate"],
+)
+def test_a_setting_that_is_far_off_stops_the_training(
+    recipe: Callable[..., Recipe], tmp_path: Path, settings: list[str], upto: int, said: str
+) -> None:
+    step, _, sentence = stopped(recipe(*settings), tmp_path / "run")
+    assert said in sentence and step <= upto
+
+
+POINTS = (0.5 + 0.2 * torch.randn(40, 2, generator=torch.Generator().manual_seed(11))).clamp(0, 1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("lr", "share", "objective", "upto", "said"),
+    [
+        (0.3, 0.5, KTO(beta=10.0), 6, "the model is forgetting how to draw"),
+        (3e-3, 0.5, KTO(beta=1e-5), 12, "beta is too low"),
+        (3e-3, 0.5, KTO(beta=1e4), 25, "a gain so large that the utility is flat"),
+        (3e-3, 0.1, KTO(beta=1.0, utility=risk_seeking), 25, "disliked pictures are pushed away"),
+    ],
+    ids=["learning rate x100", "beta / 1000000", "beta x1000", "disliked ones take liked ones along"],
+)
+def test_a_policy_that_can_forget_is_stopped_before_it_does(
+    make_plane: Callable[..., Any],
+    make_batches: Callable[..., Any],
+    make_training: Callable[..., Training],
+    tmp_path: Path,
+    lr: float,
+    share: float,
+    objective: KTO,
+    upto: int,
+    said: str,
+) -> None:
+    """On the plane: the last norm of a UNet with random weights bounds its error, whatever a LoRA does to it."""
+    plane = make_plane()
+    batches = make_batches(plane, POINTS, [x > 0.5 for x, _ in POINTS], size=24, liked_share=share)
+    training = make_training(plane, steps=80, micro_batch=24, lr=lr, clip=1.0)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    checkpoint.save(training, folder)
+    watched = watch.Watch(training, Guards(steps=80, batch=24), None, 0)
+    chosen = config.read(None, ["train.steps=80", "train.checkpoint_every=4"])
+    with pytest.raises(WentWrong) as caught:
+        list(run._logged(watched, trainer.train(training, batches, objective), chosen, folder))
+    told = json.loads((folder / "stopped.json").read_text())
+    assert said in str(caught.value) == told["sentence"] and told["step"] <= upto
+    kept = load_file(folder / "lora" / "plane.safetensors")
+    best = load_file(checkpoint.folder_of(folder, told["best"]) / "weights.safetensors")
+    assert all(torch.equal(kept[name], best[name]) and kept[name].isfinite().all() for name in best)
+    fresh = make_training(make_plane(), steps=80)
+    checkpoint.restore(fresh, checkpoint.folder_of(folder, told["best"]))
+    assert fresh.step == told["best"]
+    liked = [row["liked_log_ratio"] or 0.0 for row in steps_of(folder)]
+    if "forgetting" in said or "pushed away" in said:
+        assert told["best"] < told["step"] and liked[-1] < -0.1
+
+
+def test_thumbs_that_training_sees_swapped_stop_it_where_held_out_likes_disagree(
+    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split_of = build.split_of
+
+    def swapped(chosen: Recipe) -> Split:
+        parts = split_of(chosen)
+        labels = [not label for label in parts.train["label"]]
+        train = parts.train.remove_columns("label").add_column("label", labels)
+        return Split(train=train, held_out=parts.held_out)
+
+    monkeypatch.setattr(build, "split_of", swapped)
+    step, best, sentence = stopped(recipe("train.lr=1e-3"), tmp_path / "run")
+    assert "agreement with held-out likes fell to " in sentence and "swapped in a part of the thumbs" in sentence
+    assert best == 0 and step == 10  # at the second reading
+
+
+@pytest.mark.parametrize(("broken", "said"), [(24, "steps in a row gave no finite loss"), (16, "look for broken pic")])
+def test_latents_that_are_no_numbers_stop_the_training(
+    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int, said: str
+) -> None:
+    """All of them, or two thirds; the encoder is asked for one picture more than once only where its file differs."""
+    encode = StableDiffusion.encode
+    marks = {picture(kind, i).tobytes() for kind in ("like", "dislike") for i in range(broken)}
+
+    def breaking(self: StableDiffusion, images: Any) -> Any:
+        latents = encode(self, images)
+        latents[torch.tensor([image.convert("RGB").tobytes() in marks for image in images])] = torch.nan
+        return latents
+
+    monkeypatch.setattr(StableDiffusion, "encode", breaking)
+    step, best, sentence = stopped(recipe("train.lr=1e-3"), tmp_path / "run")
+    assert said in sentence and step <= 12
+    assert all(row["agreement"] is None for row in steps_of(tmp_path / "run"))
+    assert best == 0 or broken < 24
+
+
+def test_a_few_latents_that_are_no_numbers_are_left_out(
+    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = StableDiffusion.encode
+    marks = {picture("like", i).tobytes() for i in range(3)}
+
+    def breaking(self: StableDiffusion, images: Any) -> Any:
+        latents = encode(self, images)
+        latents[torch.tensor([image.convert("RGB").tobytes() in marks for image in images])] = torch.nan
+        return latents
+
+    monkeypatch.setattr(StableDiffusion, "encode", breaking)
+    train(recipe("train.lr=1e-3", "train.steps=20"), tmp_path / "run")
+    assert sum(row["skipped"] for row in steps_of(tmp_path / "run")) > 0
+
+
+def test_weights_that_became_infinite_are_never_kept(
+    recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, calls = torch.optim.AdamW.step, []
+
+    def spoil(self: torch.optim.AdamW, *rest: Any) -> Any:
+        done = step(self, *rest)
+        calls.append(1)
+        if len(calls) == 8:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].fill_(torch.inf)
+        return done
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
+    at, best, sentence = stopped(recipe("train.lr=1e-3"), tmp_path / "run")
+    assert "5 steps in a row gave no finite loss or gradient" in sentence
+    assert at == 13 and best in (0, 4)  # not 8, and not 12
+
+
+def test_a_stopped_run_goes_on_with_the_guards_off_as_if_there_were_none(
+    recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    settings = ["objective.beta=5e6", "train.steps=26"]
+    likes = recipe().likes
+    stopped(recipe(*settings, likes=likes), tmp_path / "run")
+    free = recipe(*settings, "train.guards=false", likes=likes)
+    train(free, tmp_path / "run", resume=True)
+    assert not (tmp_path / "run" / "stopped.json").exists()
+    train(free, tmp_path / "free")
+    assert not (tmp_path / "free" / "checkpoints" / "step-000000").exists()
+    assert steps_of(tmp_path / "run") == steps_of(tmp_path / "free")
+    one, two = (load_file(tmp_path / name / "lora" / "kohya.safetensors") for name in ("run", "free"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+# --- what is refused, or said, before -------------------------------------------------------------
+
+
+def refused(chosen: Recipe, folder: Path, match: str) -> None:
+    with pytest.raises(ThumbtuneError, match=match) as caught:
+        train(chosen, folder)
+    assert "\n" not in str(caught.value) and not folder.exists()
+
+
+def test_likes_that_cannot_teach_are_refused_before_anything_is_made(
+    recipe: Callable[..., Recipe], store: Make, tmp_path: Path
+) -> None:
+    likes = store(draw=lambda kind, i: Image.new("RGB", (16, 16), "red"), prompt=lambda kind, i: f"{kind} {chr(97 + i)}")
+    refused(recipe(likes=likes), tmp_path / "run", "are of one and the same picture, so there is nothing to tell")
+
+
+def test_pictures_both_liked_and_disliked_are_refused_where_all_are(
+    recipe: Callable[..., Recipe], store: Make, tmp_path: Path
+) -> None:
+    """The copies differ in a byte of their file, so the store takes them for two pictures."""
+
+    def twice(kind: str, i: int) -> Image.Image:
+        image = picture("like", i)
+        image.info["dpi"] = (72, 72) if kind == "like" else (300, 300)
+        return image
+
+    likes = store(draw=twice, prompt=lambda kind, i: f"thing {chr(97 + i)}")
+    with Store.open(likes, create=False) as opened:
+        both = opened.counts()
+    if both.likes and both.dislikes:
+        refused(recipe(likes=likes), tmp_path / "run", "Every picture is both liked and disliked under the same prompt")
+
+
+def test_likes_of_one_kind_are_refused(recipe: Callable[..., Recipe], store: Make, tmp_path: Path) -> None:
+    likes = store(kinds=("like",))
+    refused(recipe(likes=likes), tmp_path / "run", "0 dislikes, and a liked share of 0.5 needs both")
+
+
+def test_sft_refuses_a_beta_that_sets_itself(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="auto has nothing to set in sft, which has no beta; leave it out"):
+        train(recipe("objective.name=sft", "objective.beta=auto"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_blank_pictures_and_contradictions_are_noted_and_trained_on(
+    recipe: Callable[..., Recipe], store: Make, tmp_path: Path
+) -> None:
+    def half(kind: str, i: int) -> Image.Image:
+        blank = Image.new("RGB", (16, 16), (8 * i, 0, 0) if kind == "like" else (0, 8 * i, 9))
+        return blank if i % 2 else picture("like" if i == 0 else kind, i)
+
+    likes = store(draw=half, prompt=lambda kind, i: f"{kind if i == 0 else 'thing'} {chr(97 + i)}")
+    chosen = recipe("train.steps=2", "train.held_out=0", likes=likes)
+    train(chosen, tmp_path / "run")
+    blank, both = run.notes_of(tmp_path / "run")
+    assert blank == "24 of 48 pictures are of a single colour: look whether they were drawn and saved whole."
+    assert both.startswith("1 of 47 pictures are both liked and disliked: right where the thumb was for how a picture")
+
+
+def test_shuffled_prompts_are_no_reason_to_stop_and_leave_a_sound_run(
+    recipe: Callable[..., Recipe], store: Make, tmp_path: Path
+) -> None:
+    """What is liked is still seen in the pictures, so held-out likes still agree; nothing else could tell."""
+    likes = store(prompt=lambda kind, i: f"thing {chr(97 + (7 * i + (kind == 'like')) % 24)}")
+    train(recipe("train.lr=1e-3", "train.steps=30", likes=likes), tmp_path / "run")
+    assert (tmp_path / "run" / "lora" / "kohya.safetensors").exists()

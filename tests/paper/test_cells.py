@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from thumbtune.batches import quiet
+from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, UsageError
 from thumbtune.paper.cells import ROW, Cell, Lab, rows_of
 from thumbtune.paper.experiments import Order
@@ -108,6 +109,12 @@ def test_a_row_remembers_what_decided_it(tmp_path: Path) -> None:
     kept = json.loads((lab(tmp_path).run_of(CELLS[0]) / ROW).read_text())
     assert kept["cell"]["recipe"]["objective"]["beta"] == 5000
     assert kept["cell"]["thumbs"] == {"rule": "person", "count": None, "flipped": 0.0}
+
+
+def test_no_guard_ends_a_cell_before_the_others(tmp_path: Path) -> None:
+    assert Recipe().train.guards
+    train = lab(tmp_path).recipe_of(Cell(name="a", seed=0, settings=("train.steps=7",))).train
+    assert (train.steps, train.guards, train.watch_every) == (7, False, 0)
 
 
 def test_cells_of_one_seed_share_thumbs_and_judged_seeds_and_those_of_two_share_neither(tmp_path: Path) -> None:

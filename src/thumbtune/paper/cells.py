@@ -88,6 +88,8 @@ class Lab:
             "model": demo.MODEL,
             "likes": str(self.likes_of(cell) / "store"),
             "seed": cell.seed,
+            # what goes wrong is a result here: every cell is to have the budget that the others have
+            "train": {"guards": False, "watch_every": 0},
             "evaluate": {
                 "prompts": str(self.order.folder / "prompts.txt"),
                 "taste": cell.taste,

@@ -206,14 +206,19 @@ def best(steps: Sequence[Watched], candidates: Sequence[int], deviation: float =
     Those whose agreement with held-out likes is within a standard error of the highest (the one-standard-error rule of
     Breiman et al. 1984); of these the one whose window had the highest log-ratio of liked pictures.
     """
-    agreement = {c: _last_reading(steps, c) for c in candidates}
+    agreement = {c: _reading(steps, c) for c in candidates}
     highest = max(agreement.values())
     level = [c for c in candidates if not math.isfinite(deviation) or agreement[c] >= highest - deviation]
     return max(level, key=lambda c: (_liked_until(steps, c), c))
 
 
-def _last_reading(steps: Sequence[Watched], upto: int) -> float:
-    return next((s.agreement for s in reversed(steps) if s.step <= upto and s.agreement is not None), CHANCE)
+def _reading(steps: Sequence[Watched], at: int) -> float:
+    """The agreement read at a step, or else soon after it: weights that nobody asked must not pass for good ones."""
+    if at == 0:
+        return CHANCE
+    known = [s for s in steps if s.agreement is not None]
+    after = [s.agreement for s in known if s.step >= at]
+    return (after or [CHANCE, *(s.agreement for s in known)][-1:])[0] or 0.0
 
 
 def _liked_until(steps: Sequence[Watched], upto: int) -> float:

@@ -9,7 +9,7 @@
     disagreement    held-out likes are told from dislikes worse than by chance, or much worse than before
 
 Nothing here knows a model: a guard is asked once a step with that step's numbers, which are the same on all processes.
-Errors are compared with the reference's, so the thresholds hold for any model. They were set between two groups: 50
+Errors are compared with the reference's, so the thresholds hold for any model. They were set between two groups: 54
 runs of the demos and of their search for settings, and plane runs of many seeds, none of which may trip; and runs with
 one setting off by 100 or more, all of which must.
 """

@@ -24,11 +24,10 @@ WINDOW = 10  # steps that are averaged: one step's log-ratios are a few pictures
 # The liked error is twice the reference's: of healthy runs none lost a tenth of that over a window. Three steps in a
 # row, since one step may hold a single liked picture.
 COLLAPSE, COLLAPSE_STEPS = 1.0, 3
-RUNAWAY = 0.5  # healthy runs on the plane, with as many dislikes as likes, lose up to 0.26 for a while and come back
+RUNAWAY = 0.5  # healthy runs on the plane, half of their thumbs dislikes, lose up to 0.26 for a while and come back
 MOVED = 0.05  # log-ratios of 5% of the reference's error: the demos have passed it after 20 steps
-STRAIGHT = (
-    0.01  # a median |gain| below it, where sigmoid' has changed by 1 in 40,000; the demos have 0.3 when they moved
-)
+# A median |gain| at which sigmoid' has changed by 1 in 40,000; with the demos' betas, log-ratios of MOVED are gains of 0.3.
+STRAIGHT = 0.01
 SATURATED, SATURATED_STEPS = 0.985, 20  # share of images; of 54 runs of the demos, the most saturated had 0.97
 BROKEN = 0.5  # share of pictures; up to it, the log and the report count them, and the rest goes on teaching
 IDLE, IDLE_SHARE, IDLE_STEPS = 1e-6, 0.25, 50  # float32 errors differ by less when nothing but rounding moves them

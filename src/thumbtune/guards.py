@@ -26,7 +26,7 @@ WINDOW = 10  # steps that are averaged: one step's log-ratios are a few pictures
 COLLAPSE, COLLAPSE_STEPS = 1.0, 3
 RUNAWAY = 0.5  # healthy runs on the plane, half of their thumbs dislikes, lose up to 0.26 for a while and come back
 MOVED = 0.05  # log-ratios of 5% of the reference's error: the demos have passed it after 20 steps
-# A median |gain| at which sigmoid' has changed by 1 in 40,000; with the demos' betas, log-ratios of MOVED are gains of 0.3.
+# A median |gain| at which sigmoid' has changed by 1 in 40,000; with the demos' betas, MOVED is a gain of 0.3.
 STRAIGHT = 0.01
 SATURATED, SATURATED_STEPS = 0.985, 20  # share of images; of 54 runs of the demos, the most saturated had 0.97
 BROKEN = 0.5  # share of pictures; up to it, the log and the report count them, and the rest goes on teaching

@@ -89,7 +89,7 @@ def main(folder: Path) -> None:
         slots = training.optimizer.state_dict()["state"]
         # AdamW's first moment after one step is a tenth of the gradient
         made[name] = torch.cat([slots[i]["exp_avg"].flatten() for i in range(len(slots))]) * 10
-        said[name] = {key: value for key, value in step.as_dict().items() if key != "seconds"}
+        said[name] = {key: value for key, value in step.as_dict().items() if value is not None and key != "seconds"}
     mark = f"{accelerator.num_processes}-{accelerator.process_index}"
     save_file(made, folder / f"{mark}.safetensors")
     (folder / f"{mark}.json").write_text(json.dumps(said))

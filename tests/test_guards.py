@@ -218,6 +218,14 @@ def test_agreement_goes_before_log_ratios_as_far_as_it_can_tell() -> None:
     assert best(steps, [0, 10, 20, 30]) == 30
 
 
+def test_weights_that_were_not_asked_count_by_the_next_reading_or_the_last() -> None:
+    steps = [Made(step=s, liked_log_ratio=0.01 * s, agreement={10: 0.1, 20: 0.9}.get(s)) for s in range(1, 31)]
+    assert best(steps, [0, 8], deviation=0.1) == 0  # 8 is read at 10
+    assert best(steps, [0, 8, 12], deviation=0.1) == 12  # at 20
+    assert best(steps, [0, 12, 28], deviation=0.1) == 28  # nothing was read later than 20
+    assert best(run(30), [0, 20], deviation=0.1) == 20
+
+
 # --- what they share ------------------------------------------------------------------------------
 
 

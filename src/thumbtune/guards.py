@@ -9,7 +9,7 @@
     disagreement    held-out likes are told from dislikes worse than by chance, or much worse than before
 
 Nothing here knows a model: a guard is asked once a step with that step's numbers, which are the same on all processes.
-Errors are compared with the reference's, so the thresholds hold for any model. They were set between two groups: 50
+Errors are compared with the reference's, so the thresholds hold for any model. They were set between two groups: 54
 runs of the demos and of their search for settings, and plane runs of many seeds, none of which may trip; and runs with
 one setting off by 100 or more, all of which must.
 """
@@ -24,11 +24,10 @@ WINDOW = 10  # steps that are averaged: one step's log-ratios are a few pictures
 # The liked error is twice the reference's: of healthy runs none lost a tenth of that over a window. Three steps in a
 # row, since one step may hold a single liked picture.
 COLLAPSE, COLLAPSE_STEPS = 1.0, 3
-RUNAWAY = 0.5  # healthy runs on the plane, with as many dislikes as likes, lose up to 0.26 for a while and come back
+RUNAWAY = 0.5  # healthy runs on the plane, half of their thumbs dislikes, lose up to 0.26 for a while and come back
 MOVED = 0.05  # log-ratios of 5% of the reference's error: the demos have passed it after 20 steps
-STRAIGHT = (
-    0.01  # a median |gain| below it, where sigmoid' has changed by 1 in 40,000; the demos have 0.3 when they moved
-)
+# A median |gain| at which sigmoid' has changed by 1 in 40,000; with the demos' betas, MOVED is a gain of 0.3.
+STRAIGHT = 0.01
 SATURATED, SATURATED_STEPS = 0.985, 20  # share of images; of 54 runs of the demos, the most saturated had 0.97
 BROKEN = 0.5  # share of pictures; up to it, the log and the report count them, and the rest goes on teaching
 IDLE, IDLE_SHARE, IDLE_STEPS = 1e-6, 0.25, 50  # float32 errors differ by less when nothing but rounding moves them
@@ -206,14 +205,19 @@ def best(steps: Sequence[Watched], candidates: Sequence[int], deviation: float =
     Those whose agreement with held-out likes is within a standard error of the highest (the one-standard-error rule of
     Breiman et al. 1984); of these the one whose window had the highest log-ratio of liked pictures.
     """
-    agreement = {c: _last_reading(steps, c) for c in candidates}
+    agreement = {c: _reading(steps, c) for c in candidates}
     highest = max(agreement.values())
     level = [c for c in candidates if not math.isfinite(deviation) or agreement[c] >= highest - deviation]
     return max(level, key=lambda c: (_liked_until(steps, c), c))
 
 
-def _last_reading(steps: Sequence[Watched], upto: int) -> float:
-    return next((s.agreement for s in reversed(steps) if s.step <= upto and s.agreement is not None), CHANCE)
+def _reading(steps: Sequence[Watched], at: int) -> float:
+    """The agreement read at a step, or else soon after it: weights that nobody asked must not pass for good ones."""
+    if at == 0:
+        return CHANCE
+    known = [s for s in steps if s.agreement is not None]
+    after = [s.agreement for s in known if s.step >= at]
+    return (after or [CHANCE, *(s.agreement for s in known)][-1:])[0] or 0.0
 
 
 def _liked_until(steps: Sequence[Watched], upto: int) -> float:

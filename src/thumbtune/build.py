@@ -46,12 +46,15 @@ def accelerator_of(recipe: Recipe) -> Any:
     # the first process may encode many pictures while the others wait for it
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
     try:
-        return Accelerator(mixed_precision=recipe.train.precision, kwargs_handlers=[patience])
+        accelerator = Accelerator(mixed_precision=recipe.train.precision, kwargs_handlers=[patience])
     except ValueError as error:  # Accelerate keeps one precision for the life of a process
         raise UsageError(
             f"train.precision: {recipe.train.precision} cannot be used here; another precision was used before in this "
             "process, or the device lacks it: start a new process, or choose another."
         ) from error
+    if recipe.train.precision == "fp16" and accelerator.scaler is None:
+        raise UsageError("train.precision: fp16 needs a GPU, and there is none here; set it to bf16 or no.")
+    return accelerator
 
 
 def model_of(recipe: Recipe, device: Any = "cpu") -> StableDiffusion:

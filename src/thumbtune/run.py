@@ -231,8 +231,6 @@ def tune(
     build.check_thumbs(recipe, objective, parts.train)
     story = {"notes": suspects.look(parts.train), **(story or {})}
     accelerator = build.accelerator_of(recipe)
-    if recipe.train.precision == "fp16" and accelerator.scaler is None:
-        raise UsageError("train.precision: fp16 needs a GPU, and there is none here; set it to bf16 or no.")
     accelerator.wait_for_everyone()  # all have seen the folder as it was
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:

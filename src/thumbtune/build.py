@@ -46,12 +46,21 @@ def accelerator_of(recipe: Recipe) -> Any:
     # the first process may encode many pictures while the others wait for it
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
     try:
-        accelerator = Accelerator(mixed_precision=recipe.train.precision, kwargs_handlers=[patience])
+        return Accelerator(mixed_precision=recipe.train.precision, kwargs_handlers=[patience])
     except ValueError as error:  # Accelerate keeps one precision for the life of a process
         raise UsageError(
             f"train.precision: {recipe.train.precision} cannot be used here; another precision was used before in this "
             "process, or the device lacks it: start a new process, or choose another."
         ) from error
+
+
+def training_accelerator_of(recipe: Recipe) -> Any:
+    """The same, refusing what can be drawn with and not trained with.
+
+    Raises:
+        UsageError: fp16 without a GPU: gradients would vanish.
+    """
+    accelerator = accelerator_of(recipe)
     if recipe.train.precision == "fp16" and accelerator.scaler is None:
         raise UsageError("train.precision: fp16 needs a GPU, and there is none here; set it to bf16 or no.")
     return accelerator

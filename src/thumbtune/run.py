@@ -230,7 +230,7 @@ def tune(
     build.check_judging(recipe, parts)
     build.check_thumbs(recipe, objective, parts.train)
     story = {"notes": suspects.look(parts.train), **(story or {})}
-    accelerator = build.accelerator_of(recipe)
+    accelerator = build.training_accelerator_of(recipe)
     accelerator.wait_for_everyone()  # all have seen the folder as it was
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:

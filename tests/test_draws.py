@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from thumbtune.baselines import CSFT, DPO
-from thumbtune.batches import Batches, Encoded
+from thumbtune.batches import Batch, Batches, Encoded
 from thumbtune.cache import Cache
 from thumbtune.draws import InPairs, pairs_of
 from thumbtune.errors import ThumbtuneError
@@ -42,10 +42,20 @@ def test_a_draw_is_pairs_of_a_liked_and_a_disliked_image_of_one_prompt() -> None
         for good, bad in zip(rows[::2], rows[1::2], strict=True):
             assert LIKED[good] and not LIKED[bad] and PROMPTS[good] == PROMPTS[bad]
             seen[good, bad] += 1
-    # both prompts have three thumbs, so each of the four possible pairs comes one time in four: 300 of 1,200
+    # both prompts make one separate pair, so each of the four possible pairs comes one time in four: 300 of 1,200
     assert set(seen) == {(0, 1), (2, 1), (3, 4), (3, 5)}
     assert all(240 < times < 360 for times in seen.values()), seen
     assert draw.rows(7) == InPairs(prompts=PROMPTS, liked=torch.tensor(LIKED), size=6).rows(7) != draw.rows(8)
+
+
+def test_one_dislike_beside_many_likes_comes_as_often_as_one_beside_one() -> None:
+    prompts, liked = (
+        ["a"] * 10 + ["b"] * 2 + ["c"] * 4,
+        [True] * 9 + [False] + [True, False] + [True, True, False, False],
+    )
+    draw = InPairs(prompts=prompts, liked=torch.tensor(liked), size=8)
+    seen = Counter(prompts[row] for step in range(500) for row in draw.rows(step)[::2])
+    assert all(abs(seen[prompt] / 2000 - share) < 0.04 for prompt, share in [("a", 0.25), ("b", 0.25), ("c", 0.5)])
 
 
 def test_an_odd_batch_of_pairs_is_refused(make_batches: MakeBatches) -> None:
@@ -87,6 +97,42 @@ def test_dpo_in_parts_has_the_gradient_of_the_whole_batch(
     assert whole.norm() > 0
     for micro_batch in (4, 3, 2, 1):  # odd ones are cut down to whole pairs, and never below one
         assert (gradient_of(micro_batch) - whole).norm() / whole.norm() < 1e-5, micro_batch
+
+
+class HalfBroken(Batches):
+    """The third image of a batch, the liked one of its second pair, has no latents."""
+
+    def batch(self, step: int, start: int = 0, stop: int | None = None, mismatched: bool = False) -> Batch:
+        made = super().batch(step, start, stop, mismatched)
+        made.latents[torch.arange(start, start + len(made)) == 2] = float("nan")
+        return made
+
+
+class WithoutTheSecondPair(Batches):
+    """The same batches with that pair's rows not there, its share of the mean being 0."""
+
+    def batch(self, step: int, start: int = 0, stop: int | None = None, mismatched: bool = False) -> Batch:
+        made = super().batch(step, start, stop, mismatched)
+        return made.only((torch.arange(start, start + len(made)) // 2) != 1)
+
+
+@pytest.mark.parametrize("micro_batch", [8, 4])
+def test_a_half_broken_pair_is_left_out_as_a_whole(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining, micro_batch: int
+) -> None:
+    def gradient_of(kind: type[Batches]) -> tuple[torch.Tensor, int]:
+        plane = make_plane(drift=0.1)
+        made = make_batches(plane, POINTS, LIKED, prompts=PROMPTS, size=8, paired=True)
+        batches = kind(encoded=made.encoded, process=made.process, size=8, paired=True)
+        training = make_training(plane, "zero", micro_batch=micro_batch)
+        step = next(train(training, batches, DPO(beta=50.0)))
+        slots = training.optimizer.state_dict()["state"]
+        return torch.cat([slots[i]["exp_avg"].flatten() for i in range(len(slots))]), step.skipped
+
+    broken, skipped = gradient_of(HalfBroken)
+    without, _ = gradient_of(WithoutTheSecondPair)
+    assert skipped == 2
+    assert (broken - without).norm() / without.norm() < 1e-5
 
 
 def test_dpo_moves_the_liked_side_of_each_pair_ahead(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from thumbtune import guards
-from thumbtune.guards import WINDOW, Guards, best, deviation_of_chance
+from thumbtune.guards import WINDOW, Advice, Guards, best, deviation_of_chance
 from thumbtune.trainer import Step
 
 
@@ -19,6 +19,7 @@ class Made:
     liked_log_ratio: float | None = 0.02
     disliked_log_ratio: float | None = -0.1
     reference_error: float | None = 0.2
+    beta: float | None = 100.0
     gain: float | None = 1.0
     saturation: float | None = 0.3
     skipped: int = 0
@@ -118,19 +119,52 @@ def test_objectives_without_gains_have_no_guard_of_beta() -> None:
     assert told([replace(step, gain=None, saturation=None) for step in run(100)]) is None
 
 
-def test_twenty_saturated_steps_are_enough() -> None:
-    said = told([*run(5, saturation=0.0), *run(40, since=6, saturation=0.99)])
-    assert (
-        said is not None and said[0] == 25 and said[1].startswith("99% of the images of 20 steps have a gain so large")
-    )
+STIFF = {"beta": 250_000.0}  # times a reference error of 0.2: 50,000
+
+
+def test_twenty_saturated_steps_of_a_far_too_high_beta_are_enough() -> None:
+    said = told([*run(5, saturation=0.0, **STIFF), *run(40, since=6, saturation=0.99, **STIFF)])
+    assert said is not None and said[0] == 25
+    assert said[1].startswith("beta is too high: a change of 2e-05 of") and "99% of the images of 20 steps" in said[1]
     assert "a lower objective.beta or auto" in said[1]
-    assert told(run(300, saturation=0.98)) is None
+    assert told(run(300, saturation=0.98, **STIFF)) is None
+
+
+def test_the_paper_s_beta_may_saturate_and_go_on_learning() -> None:
+    # as the default recipe does from its 40th step on, with a dozen thumbs
+    assert told(run(300, saturation=0.997, beta=5000.0)) is None
+
+
+def test_the_policy_is_told_from_the_options_that_its_objective_has() -> None:
+    away = run(30, liked_log_ratio=-0.15, disliked_log_ratio=-0.4)
+    watching = Guards(steps=1000, batch=8, advice=Advice(hold="more of this", spare="less of that"))
+    said = next(sentence for step in away if (sentence := watching.watch(step)) is not None)
+    assert "with less of that, or with more of this" in said and "objective." not in said
+
+
+def test_a_frequently_refreshed_reference_is_watched_all_the_same() -> None:
+    away = [replace(step, refreshed=step.step % 5 == 0) for step in run(40, liked_log_ratio=-0.15)]
+    watching = Guards(steps=1000, batch=8, refresh=5)
+    assert any(watching.watch(step) for step in away)
+    broken = [replace(step, skipped=8, refreshed=step.step % 5 == 0) for step in run(40)]
+    watching = Guards(steps=1000, batch=8, refresh=5)
+    assert any(watching.watch(step) for step in broken)
+
+
+def test_the_best_step_counts_what_was_gained_over_earlier_references() -> None:
+    # 0.03, then 0.02 more, then 0.01 more: the last is best, though its own log-ratio is the smallest
+    gains = [0.03] * 20 + [0.02] * 20 + [0.01] * 20
+    steps = [
+        replace(step, liked_log_ratio=gain, refreshed=step.step % 20 == 0)
+        for step, gain in zip(run(60), gains, strict=True)
+    ]
+    assert best(steps, [0, 20, 40, 60]) == 60
 
 
 # --- nothing learnt -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("planned", "at"), [(400, 100), (80, 50), (50, 50), (49, None)])
+@pytest.mark.parametrize(("planned", "at"), [(400, 100), (80, 50), (51, 50), (50, None)])
 def test_a_policy_that_still_is_the_reference_after_a_quarter_of_the_run_learns_nothing(
     planned: int, at: int | None
 ) -> None:
@@ -183,6 +217,8 @@ def test_agreement_that_was_there_and_went_is_learning_by_heart() -> None:
     assert said is not None and said[0] == 20
     assert said[1].startswith("agreement with held-out likes fell from 95% to 58%: the likes are learnt by heart")
     assert told(read(0.8, 0.95, 0.7, 0.68, 0.66), deviation=0.1) is None
+    chance = told(read(0.8, 0.95, 0.49, 0.49), deviation=0.1)  # no better than chance is not the opposite
+    assert chance is not None and "fell from 95% to 49%: the likes are learnt by heart" in chance[1]
 
 
 # --- after a refresh ------------------------------------------------------------------------------
@@ -248,7 +284,7 @@ SENTENCES: list[Callable[[], tuple[int, str] | None]] = [
     lambda: told(run(30, liked_log_ratio=-0.12, disliked_log_ratio=-0.9)),
     lambda: told(run(30, liked_log_ratio=-0.12, disliked_log_ratio=-0.05)),
     lambda: told(run(30, gain=0.0)),
-    lambda: told(run(30, saturation=1.0)),
+    lambda: told(run(30, saturation=1.0, **STIFF)),
     lambda: told(run(300, liked_log_ratio=0.0, disliked_log_ratio=0.0), 200),
     lambda: told(read(0.0, 0.0), deviation=0.1),
     lambda: told(read(1.0, 0.6, 0.6), deviation=0.1),

@@ -228,6 +228,21 @@ def test_csft_is_the_denoising_error_of_everything_and_marks_prompts() -> None:
     assert marked("", CSFT().marks[1]) == ""  # a dropped prompt says nothing of quality either
 
 
+def test_a_utility_is_not_asked_about_the_side_that_no_thumb_is_on() -> None:
+    def averse(x: Tensor) -> Tensor:  # constant absolute risk aversion: overflows far below 0
+        return 1 - torch.exp(-x)
+
+    far = judged(policy_error=torch.zeros(SIZE), reference_error=torch.full((SIZE,), 0.2), weight=torch.ones(SIZE))
+    far = judged(
+        policy_error=far.policy_error,
+        reference_error=far.reference_error,
+        weight=far.weight,
+        liked=torch.ones(SIZE).bool(),
+    )
+    objective = KTO(beta=5000.0, utility=averse)
+    assert objective(far).isfinite().all() and slope(objective, far).isfinite().all()
+
+
 def test_the_weights_of_likes_and_dislikes_multiply_their_own_side() -> None:
     case = judged()
     sides = torch.where(case.liked, 2.0, 0.5).double()

@@ -72,7 +72,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         per_prompt=recipe.evaluate.seeds,
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
-        mark=build.mark_of(recipe),
+        mark=run.mark_of(folder),
     )
     _forget_other_duels(duel, recipe, folder)
     draw(duel, model, progress, build.at_once(recipe))
@@ -109,7 +109,7 @@ def _forget_other_duels(duel: Duel, recipe: Recipe, folder: Path) -> None:
         "seeds": [duel.first_seed, duel.per_prompt],
         "sampler": asdict(duel.sampler),
         "model": recipe.model,
-        "mark": duel.mark,
+        **({"mark": duel.mark} if duel.mark else {}),
     }
     mark = json.dumps(made | {"lora": sha256((folder / "lora" / DIFFUSERS_FILE).read_bytes())})
     file = duel.folder / "duel.json"
@@ -195,7 +195,7 @@ def _agreement(
     """How well the implied reward tells held-out likes from dislikes."""
     from thumbtune.evaluation.agreement import agreement
 
-    asked = build.asked_by(build.objective_of(recipe), held_out)
+    asked = build.asked_by(run.mark_of(folder), held_out)
     encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
     return agreement(model, encoded, accelerator, progress)
 

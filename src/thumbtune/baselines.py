@@ -32,8 +32,12 @@ class BCO:
     def __post_init__(self) -> None:
         require_positive(self.beta)
 
+    def gain(self, judged: Judged) -> Float[Tensor, "b"]:
+        """As KTO's: positive where the policy moved as the person wished."""
+        return judged.sign * self.beta * (judged.log_ratio - judged.neutral.detach())
+
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
-        reward = self.beta * (judged.log_ratio - judged.neutral.detach())
+        reward = judged.sign * self.gain(judged)
         return judged.expected(-F.logsigmoid(reward), -F.logsigmoid(-reward)) + judged.anchor(self.anchor)
 
 
@@ -51,10 +55,19 @@ class DPO:
     def __post_init__(self) -> None:
         require_positive(self.beta)
 
-    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+    def gain(self, judged: Judged) -> Float[Tensor, "b"]:
+        """The argument of the sigmoid, the same in both rows of a pair: what both images share cancels.
+
+        Raises:
+            ValueError: the batch has no pairs.
+        """
         if judged.partner is None:
             raise ValueError("DPO compares the two images of a pair, and this batch has no pairs; use KTO instead.")
-        margin = 0.5 * self.beta * (judged.log_ratio - judged.log_ratio[judged.partner])
+        return judged.sign * 0.5 * self.beta * (judged.log_ratio - judged.log_ratio[judged.partner])
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+        margin = judged.sign * self.gain(judged)
+        assert judged.partner is not None  # or gain would have refused
         preferred = 0.5 * (1 + judged.liking - judged.liking[judged.partner])
         loss = torch.lerp(-F.logsigmoid(-margin), -F.logsigmoid(margin), preferred)
         return judged.weight * loss + judged.anchor(self.anchor)

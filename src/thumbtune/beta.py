@@ -37,7 +37,7 @@ class Beta(Protocol):
         ...
 
     def after(self, distance: Float[Tensor, "n"], reference_error: Float[Tensor, "n"]) -> None:
-        """Learn from a batch that has been judged: |log_ratio - neutral|, and the reference's errors, of its images."""
+        """Learn from a batch that has been judged: |gain| / beta, and the reference's errors, of its images."""
         ...
 
     def forget(self) -> None:

@@ -18,6 +18,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.tastes import Taste, taste
 from thumbtune.feedback.likes import Split, likes_of, split
 from thumbtune.feedback.store import Store, is_store
+from thumbtune.guards import Advice
 from thumbtune.models.lora import LoRA
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
@@ -190,6 +191,17 @@ def neutral_of(recipe: Recipe) -> Neutral:
     return NEUTRALS[recipe.objective.neutral]()
 
 
+def advice_of(recipe: Recipe) -> Advice:
+    """What the guards may advise: nothing that the recipe's objective has no use for, or that it already does."""
+    name, auto = recipe.objective.name, recipe.objective.beta == "auto"
+    hold = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
+    spare = {
+        "kto": "a lower objective.disliked_weight or a higher train.liked_share",
+        "dpo": "objective.anchor above 0",
+    }.get(name, "a higher train.liked_share")
+    return Advice(hold="fewer train.steps" if name in {"sft", "csft"} else hold, spare=spare)
+
+
 def settings_of(recipe: Recipe) -> Settings:
     """How to optimise."""
     t = recipe.train
@@ -291,18 +303,17 @@ def marks_of(objective: Objective) -> tuple[str, str] | None:
     return getattr(objective, "marks", None)
 
 
-def mark_of(recipe: Recipe) -> str | None:
-    """What asks the tuned model for good images, where training marked them."""
-    marks = marks_of(objective_of(recipe))
+def mark_of(objective: Objective) -> str | None:
+    """What asks the tuned model for good images, where training marks them."""
+    marks = marks_of(objective)
     return marks[0] if marks else None
 
 
-def asked_by(objective: Objective, likes: Any) -> Any:
+def asked_by(mark: str | None, likes: Any) -> Any:
     """Likes with the prompts that the tuned model is asked about: those of good images, where training marked them."""
-    marks = marks_of(objective)
-    if marks is None or not len(likes):
+    if mark is None or not len(likes):
         return likes
-    said = [marked(prompt, marks[0]) for prompt in likes["prompt"]]
+    said = [marked(prompt, mark) for prompt in likes["prompt"]]
     return likes.remove_columns("prompt").add_column("prompt", said)
 
 
@@ -341,6 +352,15 @@ def batches_of(
     )
 
 
+def _with_a_beta(recipe: Recipe, objective: Objective) -> list[str]:
+    """Beta and the neutral point, of objectives that have them."""
+    if getattr(objective, "beta", None) is None:
+        return []
+    o = recipe.objective
+    beta = "beta auto" if o.beta == "auto" else f"beta {o.beta:g}"
+    return [beta] if "pairs" in objective.needs else [beta, f"neutral point {o.neutral}"]
+
+
 def plan(recipe: Recipe) -> list[str]:
     """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
     parts = split_of(recipe)
@@ -365,7 +385,7 @@ def plan(recipe: Recipe) -> list[str]:
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
         f"            the held-out thumbs are of {prompts} prompt{'' if prompts == 1 else 's'}{few}",
-        f"objective   {o.name}, beta {o.beta if o.beta == 'auto' else f'{o.beta:g}'}, neutral point {o.neutral}{pairs}",
+        f"objective   {', '.join([o.name, *_with_a_beta(recipe, objective)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",
         f"evaluation  {len(judged)} x {recipe.evaluate.seeds} pictures (prompts x seeds): {pictures} duels"

@@ -151,7 +151,7 @@ def train(
             say(f"     Note: {note}")
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {run.line_of(step)}")
-    if mark := build.mark_of(chosen):
+    if mark := run.mark_of(out):
         say(f'Begin every prompt with "{mark}, ": by these words it was taught what good images are.')
     say(f"The LoRA is in {out / 'lora'}. Next: thumbtune evaluate {out}")
 

@@ -18,9 +18,9 @@ OWN_NEUTRAL = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
 KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
 IN_VAIN = {  # the options that an objective has no use for
     "bco": KTO_ALONE,
-    "dpo": KTO_ALONE,
-    "sft": (*KTO_ALONE, "anchor"),
-    "csft": (*KTO_ALONE, "anchor"),
+    "dpo": (*KTO_ALONE, "neutral"),
+    "sft": (*KTO_ALONE, "neutral", "anchor"),
+    "csft": (*KTO_ALONE, "neutral", "anchor"),
 }
 ALIKE = 0.7  # how near a word must be to be offered as what was meant
 
@@ -99,7 +99,8 @@ class ObjectiveSection(Section):
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> Self:
         for option in IN_VAIN.get(self.name, ()):
-            if getattr(self, option) != type(self).model_fields[option].default:
+            default = type(self).model_fields[option].default
+            if getattr(self, option) != (OWN_NEUTRAL.get(self.name) if option == "neutral" else default):
                 raise ValueError(f"{self.name} has no use for objective.{option}: leave it out, or choose kto")
         return self
 
@@ -124,7 +125,10 @@ class TrainSection(Section):
         default=0, ge=0, description="Steps after which the policy of that moment becomes the reference; 0: never."
     )
     liked_share: float = Field(
-        default=0.8, gt=0, le=1, description="Chance that a row is a liked image; the paper's gamma."
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Chance that a row is a liked image; the paper's gamma. Not for dpo and sft.",
     )
     prompt_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="Chance that an image is shown without its prompt."

@@ -34,8 +34,7 @@ def pictures(
     device = Accelerator().device
     mark = None
     if tuned is not None:
-        recipe = run.recipe_in(tuned)
-        painter, mark = run.trained_model(recipe, tuned, device), build.mark_of(recipe)
+        painter, mark = run.trained_model(run.recipe_in(tuned), tuned, device), run.mark_of(tuned)
     else:
         painter = StableDiffusion(load_pipeline(build.model_path(model))).to(device)
     names = file_names(pairs)

@@ -107,7 +107,10 @@ def pairs_of(prompts: Sequence[str], liked: Bool[Tensor, "n"]) -> list[Sides]:
 
 @dataclass(frozen=True, kw_only=True)
 class InPairs:
-    """Pairs of a liked and a disliked image of one prompt: every thumb of such prompts counts as often as any other."""
+    """Pairs of a liked and a disliked image of one prompt; each prompt as often as its thumbs make separate pairs.
+
+    So one dislike beside nine likes is met as often as one beside one, by another like each time.
+    """
 
     prompts: Sequence[str]
     liked: Bool[Tensor, "n"]
@@ -126,8 +129,8 @@ class InPairs:
 
     @cached_property
     def _weights(self) -> Tensor:
-        """How often each prompt is drawn: as often as it has thumbs."""
-        return torch.tensor([float(len(good) + len(bad)) for good, bad in self._sides], dtype=torch.float64)
+        """How often each prompt is drawn: as often as separate pairs can be made of its thumbs."""
+        return torch.tensor([float(min(len(good), len(bad))) for good, bad in self._sides], dtype=torch.float64)
 
     def rows(self, step: int) -> list[int]:
         generator = counted(self.seed, step, "pairs")

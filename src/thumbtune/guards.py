@@ -4,7 +4,7 @@
     collapse        even liked pictures are denoised far worse than by the reference, several steps in a row
     runaway         disliked pictures are pushed away and take the liked ones along (known of Diffusion-DPO)
     straight        the policy has moved, and no utility felt it: beta is too low
-    saturated       every thumb's gain is where the utility is flat: beta is too high, or there is no more to learn
+    saturated       every thumb is where the utility is flat, by a beta that the slightest change takes there
     idle            after a quarter of the run the policy still is the reference
     disagreement    held-out likes are told from dislikes worse than by chance, or much worse than before
 
@@ -28,7 +28,9 @@ RUNAWAY = 0.5  # healthy runs on the plane, half of their thumbs dislikes, lose 
 MOVED = 0.05  # log-ratios of 5% of the reference's error: the demos have passed it after 20 steps
 # A median |gain| at which sigmoid' has changed by 1 in 40,000; with the demos' betas, MOVED is a gain of 0.3.
 STRAIGHT = 0.01
-SATURATED, SATURATED_STEPS = 0.985, 20  # share of images; of 54 runs of the demos, the most saturated had 0.97
+# Share of images. The paper's beta saturates healthy runs too, which go on learning; there beta times the reference's
+# error is some 1,000, a thousandth of that error a gain of 1. Told from them is a beta that is 20 times as high.
+SATURATED, SATURATED_STEPS, STIFF = 0.985, 20, 20_000.0
 BROKEN = 0.5  # share of pictures; up to it, the log and the report count them, and the rest goes on teaching
 IDLE, IDLE_SHARE, IDLE_STEPS = 1e-6, 0.25, 50  # float32 errors differ by less when nothing but rounding moves them
 DEVIATIONS = 3.0  # standard errors of an AUC that must lie between what is read and what it should be
@@ -47,6 +49,8 @@ class Watched(Protocol):
     def disliked_log_ratio(self) -> float | None: ...
     @property
     def reference_error(self) -> float | None: ...
+    @property
+    def beta(self) -> float | None: ...
     @property
     def gain(self) -> float | None: ...
     @property
@@ -74,11 +78,20 @@ def _relative(steps: Iterable[Watched], name: str) -> float | None:
     return fmean(r for r, _ in known) / fmean(e for _, e in known) if known else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What a run's objective has to offer: `hold` keeps the policy nearer, `spare` pushes dislikes away less."""
+
+    hold: str = "a higher objective.beta or auto"
+    spare: str = "a lower objective.disliked_weight or a higher train.liked_share"
+
+
 @dataclass(kw_only=True)
 class Guards:
     """Asked after every step; the first sentence that is not None ends the training.
 
     steps:     how many are planned
+    refresh:   steps between refreshes of the reference, over which log-ratios can be averaged; 0: all
     batch:     images in each
     deviation: of an AUC by chance alone, for the likes that are held out; infinite where none are asked
     """
@@ -86,6 +99,8 @@ class Guards:
     steps: int
     batch: int
     deviation: float = math.inf
+    refresh: int = 0
+    advice: Advice = field(default_factory=Advice)
     seen: list[Watched] = field(default_factory=list)
     since: int = 0  # the step of the last refresh: log-ratios before it were over another reference
     moved: bool = False
@@ -93,22 +108,27 @@ class Guards:
     def watch(self, step: Watched) -> str | None:
         """What is wrong, and what to try; None where all is well."""
         self.seen.append(step)
-        said = next((sentence for guard in _GUARDS if (sentence := guard(self)) is not None), None)
+        guards = _GUARDS if step.step < self.steps else _AT_THE_END
+        said = next((sentence for guard in guards if (sentence := guard(self)) is not None), None)
         if step.refreshed:
             self.since = step.step
         return said
 
     def last(self, count: int) -> Sequence[Watched]:
-        """The last steps over the present reference: `count` of them, or none where there are not so many yet."""
+        """The last steps over the present reference: `count` of them, or none where there are not so many yet.
+
+        A reference that is refreshed more often than that is judged by as many steps as it has.
+        """
+        count = min(count, self.refresh or count)
         if len(self.seen) < count or self.seen[-count].step <= self.since:
             return []
         return self.seen[-count:]
 
 
 def _broken(guards: Guards) -> str | None:
-    window = guards.last(WINDOW)
+    window = guards.seen[-WINDOW:]  # whatever their reference
     share = sum(s.skipped for s in window) / (WINDOW * guards.batch)
-    if share <= BROKEN:
+    if len(window) < WINDOW or share <= BROKEN:
         return None
     return (
         f"{share:.0%} of the pictures of {WINDOW} steps gave no finite error; look for broken pictures among the "
@@ -117,14 +137,18 @@ def _broken(guards: Guards) -> str | None:
 
 
 def _collapse(guards: Guards) -> str | None:
-    window = [s for s in guards.seen if s.step > guards.since and s.liked_log_ratio is not None and s.reference_error]
-    window = window[-COLLAPSE_STEPS:]
+    window: list[Watched] = []
+    for s in reversed(guards.seen):
+        if s.step <= guards.since or len(window) == COLLAPSE_STEPS:
+            break
+        if s.liked_log_ratio is not None and s.reference_error:
+            window.insert(0, s)
     ratios = [_relative([s], "liked_log_ratio") for s in window]
     if len(ratios) < COLLAPSE_STEPS or any(ratio is None or ratio > -COLLAPSE for ratio in ratios):
         return None
     return (
         f"the model is forgetting how to draw: it denoises even liked pictures with {1 - (ratios[-1] or 0.0):.3g} "
-        "times the reference's error; start a new run with a tenth of train.lr, or with a higher objective.beta or auto"
+        f"times the reference's error; start a new run with a tenth of train.lr, or with {guards.advice.hold}"
     )
 
 
@@ -140,8 +164,8 @@ def _runaway(guards: Guards) -> str | None:
         )
     return (
         f"disliked pictures are pushed away ({1 - disliked:.3g} times the reference's error) and take the liked ones "
-        f"along ({1 - liked:.3g} times); start a new run with a lower train.lr or objective.disliked_weight, or with a "
-        "higher train.liked_share or objective.beta"
+        f"along ({1 - liked:.3g} times); start a new run with a lower train.lr, with {guards.advice.spare}, or with "
+        f"{guards.advice.hold}"
     )
 
 
@@ -149,7 +173,7 @@ def _straight(guards: Guards) -> str | None:
     window = guards.last(WINDOW)
     gains = [s.gain for s in window if s.gain is not None]
     ratios = [abs(_relative(window, f"{kind}_log_ratio") or 0.0) for kind in ("liked", "disliked")]
-    if len(gains) < WINDOW or max(ratios) < MOVED or fmean(gains) >= STRAIGHT:
+    if len(gains) < len(window) or not window or max(ratios) < MOVED or fmean(gains) >= STRAIGHT:
         return None
     return (
         f"beta is too low: log-ratios are {max(ratios):.0%} of the reference's error, and a gain is still only "
@@ -158,12 +182,18 @@ def _straight(guards: Guards) -> str | None:
 
 
 def _saturated(guards: Guards) -> str | None:
-    shares = [s.saturation for s in guards.last(SATURATED_STEPS) if s.saturation is not None]
-    if len(shares) < SATURATED_STEPS or fmean(shares) < SATURATED:
+    window = guards.last(SATURATED_STEPS)
+    known = [s for s in window if s.saturation is not None and s.beta is not None and s.reference_error is not None]
+    if not window or len(known) < len(window):
+        return None
+    share = fmean(s.saturation or 0.0 for s in known)
+    stiff = fmean((s.beta or 0.0) * (s.reference_error or 0.0) for s in known)
+    if share < SATURATED or stiff < STIFF:
         return None
     return (
-        f"{fmean(shares):.0%} of the images of {SATURATED_STEPS} steps have a gain so large that the utility is flat, "
-        "so that they teach no more; if too little was learnt, start a new run with a lower objective.beta or auto"
+        f"beta is too high: a change of {1 / stiff:.1g} of the reference's error is a gain of 1, and {share:.0%} of "
+        f"the images of {len(window)} steps are where the utility is flat; start a new run with a lower objective.beta "
+        "or auto"
     )
 
 
@@ -183,7 +213,7 @@ def _disagreement(guards: Guards) -> str | None:
     now, best = known[-READINGS:], max([CHANCE, *known[:-READINGS]])
     if max(now) >= best - DEVIATIONS * guards.deviation:
         return None
-    if max(now) < CHANCE:
+    if max(now) < CHANCE - DEVIATIONS * guards.deviation:
         return (
             f"agreement with held-out likes fell to {now[-1]:.0%}, and chance is {CHANCE:.0%}: what is learnt is the "
             "opposite of what they say; see that likes and dislikes are not swapped in a part of the thumbs"
@@ -197,6 +227,8 @@ def _disagreement(guards: Guards) -> str | None:
 _GUARDS: tuple[Callable[[Guards], str | None], ...] = (
     _broken, _collapse, _runaway, _straight, _saturated, _idle, _disagreement
 )  # fmt: skip
+# a finished training is not thrown away for having learnt little; for having spoilt something it is
+_AT_THE_END = (_broken, _collapse, _runaway, _disagreement)
 
 
 def best(steps: Sequence[Watched], candidates: Sequence[int], deviation: float = math.inf) -> int:
@@ -221,5 +253,13 @@ def _reading(steps: Sequence[Watched], at: int) -> float:
 
 
 def _liked_until(steps: Sequence[Watched], upto: int) -> float:
-    """How much better than the reference liked pictures were denoised by then; no better at the beginning."""
-    return _relative([s for s in steps if upto - WINDOW < s.step <= upto], "liked_log_ratio") or 0.0
+    """How much better than the first reference liked pictures were denoised by then; no better at the beginning.
+
+    What was gained over a reference that was refreshed is kept and added.
+    """
+    total, window = 0.0, []
+    for step in (s for s in steps if s.step <= upto):
+        window = [*window[1 - WINDOW :], step]
+        if step.refreshed:
+            total, window = total + (_relative(window, "liked_log_ratio") or 0.0), []
+    return total + (_relative(window, "liked_log_ratio") or 0.0)

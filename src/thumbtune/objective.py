@@ -107,6 +107,12 @@ class KTO:
         return judged.sign * self.beta * (judged.log_ratio - judged.neutral.detach())
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
-        if_up = judged.sign * self.gain(judged)  # the gain if the thumb is up; its negative if it is down
+        gain = self.gain(judged)
+        if (
+            judged.grade is None
+        ):  # the utility is asked once: one that overflows may do so on the side that is not meant
+            side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
+            return side * judged.weight * (1.0 - self.utility(gain)) + judged.anchor(self.anchor)
+        if_up = judged.sign * gain  # the gain if the thumb is up; its negative if it is down
         up, down = 1.0 - self.utility(if_up), 1.0 - self.utility(-if_up)
         return judged.expected(self.liked_weight * up, self.disliked_weight * down) + judged.anchor(self.anchor)

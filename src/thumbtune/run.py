@@ -59,6 +59,12 @@ def recipe_in(folder: Path) -> Recipe:
     return config.read(folder / "recipe.yaml")
 
 
+def mark_of(folder: Path) -> str | None:
+    """What a run's training put before the prompts of good images, if anything; whoever draws must do the same."""
+    file = folder / "likes.json"
+    return json.loads(file.read_text()).get("mark") if file.exists() else None
+
+
 def cache_of(folder: Path) -> Cache:
     """Where the runs beside each other keep encoded pictures and prompts: `cache` in the folder that holds them."""
     return Cache(folder.parent / "cache")
@@ -234,14 +240,15 @@ def tune(
     accelerator.wait_for_everyone()  # all have seen the folder as it was
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:
-        _start(recipe, folder, parts, story)
+        _start(recipe, folder, parts, {**story, "mark": build.mark_of(objective)})
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # the others find the cache filled
         batches = build.batches_of(recipe, objective, model, parts.train, cache_of(folder), progress)
-        held_out = build.asked_by(objective, parts.held_out)
+        held_out = build.asked_by(build.mark_of(objective), parts.held_out)
         asked = watch.asked(replace(parts, held_out=held_out), model, cache_of(folder), progress, build.at_once(recipe))
     training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator, beta)
-    guards = watch.guards_of(recipe.train.steps, recipe.train.batch, asked) if recipe.train.guards else None
+    advice, size = build.advice_of(recipe), recipe.train.batch
+    guards = watch.guards_of(training.settings, size, asked, advice) if recipe.train.guards else None
     watched = watch.Watch(training, guards, asked, recipe.train.watch_every)
     newest = checkpoint.latest(folder) if resume else None
     if newest is not None:

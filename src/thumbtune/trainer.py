@@ -30,8 +30,8 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.models.protocol import Model
 from thumbtune.neutral import Neutral
 from thumbtune.objective import Judged, Objective
+from thumbtune.pull import FLAT, gain_of, pull_of
 
-SATURATED = 4.0  # |gain| beyond which sigmoid' is under 2%: such an image no longer teaches anything
 PATIENCE = 5  # broken steps in a row before training gives up
 
 
@@ -64,8 +64,8 @@ class Settings:
 class Step:
     """What one weight update looked like. Means over the effective batch; None where it held no such image.
 
-    gain:       median of |beta * (log_ratio - neutral)|
-    saturation: share of images for which that passes SATURATED
+    gain:       median of |gain|: how far images have gone (pull.py)
+    saturation: share of images that hardly pull any more, less than FLAT of what they would without a gain (pull.py)
     grad_norm:  before clipping; None where the step was broken and left the weights as they were
     skipped:    images without a finite error
     refreshed:  whether the policy became the reference after this step
@@ -184,11 +184,14 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     for part, reference in zip(parts, references, strict=True):
         judged, loss = _learn(training, part, reference, neutral, objective, batches.size)
         used = judged.neutral.expand(len(loss))
-        rows.append(torch.stack([loss, judged.policy_error.detach(), judged.reference_error, judged.sign, used], 1))
+        errors = (judged.policy_error.detach(), judged.reference_error)
+        gain = gain_of(objective, judged)
+        far = (torch.zeros_like(loss) if gain is None else gain.abs(), pull_of(objective, judged))
+        rows.append(torch.stack([loss, *errors, judged.sign, used, *far], 1))
     table = _gathered(training.accelerator, torch.cat(rows))
     norm = _update(training, empty=not len(table))
     training.neutral.after(table[:, 2] - table[:, 1], table[:, 3] > 0)
-    training.beta.after((table[:, 2] - table[:, 1] - table[:, 4]).abs(), table[:, 2])
+    training.beta.after(table[:, 5] / (getattr(objective, "beta", None) or 1.0), table[:, 2])
     training.step += 1
     if norm is not None:
         training.average.after(training.step)
@@ -328,11 +331,11 @@ def _mean(values: Tensor) -> float | None:
 
 
 def _described(training: Training, objective: Objective, table: Tensor, norm: float | None) -> Step:
-    """`table` has a row per finite image: loss, policy error, reference error, sign of the thumb, neutral point."""
-    loss, policy, reference, sign, neutral = table.cpu().double().unbind(1)
+    """`table` has a row per finite image: loss, both errors, sign of the thumb, neutral point, |gain|, pull."""
+    loss, policy, reference, sign, neutral, gain, pull = table.cpu().double().unbind(1)
     ratio = reference - policy
     beta = getattr(objective, "beta", None)
-    gain = None if beta is None else beta * (ratio - neutral).abs()
+    known = beta is not None and len(gain) > 0
     return Step(
         step=training.step,
         loss=_mean(loss),
@@ -342,8 +345,8 @@ def _described(training: Training, objective: Objective, table: Tensor, norm: fl
         policy_error=_mean(policy),
         reference_error=_mean(reference),
         beta=beta,
-        gain=float(gain.median()) if gain is not None and len(gain) else None,
-        saturation=None if gain is None else _mean((gain > SATURATED).double()),
+        gain=float(gain.median()) if known else None,
+        saturation=_mean((pull < FLAT).double()) if known else None,
         grad_norm=norm,
         lr=training.settings.lr_at(training.step - 1),
         skipped=0,

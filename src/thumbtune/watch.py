@@ -16,10 +16,10 @@ from thumbtune.cache import Cache
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
-from thumbtune.guards import Guards, best, deviation_of_chance
+from thumbtune.guards import Advice, Guards, best, deviation_of_chance
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.protocol import Model
-from thumbtune.trainer import Step, Training
+from thumbtune.trainer import Settings, Step, Training
 
 STOPPED = "stopped.json"
 MOST = 16  # held-out pictures of each kind that are asked: as much work, at four noise levels, as a step of 32 images
@@ -120,9 +120,15 @@ def asked(parts: Split, model: Model, cache: Cache, progress: Progress, at_once:
     return None if likes is None else Encoded(likes, model, cache).fill(progress, at_once)
 
 
-def guards_of(steps: int, batch: int, held_out: Encoded | None) -> Guards:
+def guards_of(settings: Settings, batch: int, held_out: Encoded | None, advice: Advice) -> Guards:
     """The guards of a run."""
-    return Guards(steps=steps, batch=batch, deviation=deviation_of(None if held_out is None else held_out.likes))
+    return Guards(
+        steps=settings.steps,
+        batch=batch,
+        deviation=deviation_of(None if held_out is None else held_out.likes),
+        refresh=settings.refresh_reference,
+        advice=advice,
+    )
 
 
 def check_stopped(folder: Path, guards: bool) -> None:

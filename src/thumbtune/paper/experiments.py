@@ -4,7 +4,7 @@ thumbtune paper NAME --out FOLDER
 
 experiment.json   which experiment this folder belongs to; a folder of something else is refused
 figure.png|svg    table.csv|md    page.md     what was found
-provenance.json   the command, the versions, the hardware and the time that it took
+provenance.json   what was asked, the versions, the hardware and the time that it took
 """
 
 import json
@@ -32,6 +32,7 @@ EXPERIMENTS = {
     "beyond": "the paper's recipe, its rivals and ours at an equal budget",
 }
 MARK = "experiment.json"
+UNSEEN = 20  # the demos' settings were chosen by hand on seeds below it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,10 @@ class Order:
     def seeds_or(self, default: int, quick: int = 1) -> int:
         """The number of repetitions that was asked for, or else the default."""
         return self.seeds or (quick if self.quick else default)
+
+    def demo_seeds(self, default: int) -> range:
+        """Seeds that no setting of the demos was chosen on."""
+        return range(UNSEEN, UNSEEN + self.seeds_or(default))
 
 
 def check_name(name: str) -> None:

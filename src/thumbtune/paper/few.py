@@ -34,7 +34,7 @@ def cells(order: Order) -> list[Cell]:
             settings=PEOPLE["line-art"].settings,
             columns={"thumbs": count},
         )
-        for seed in range(order.seeds_or(SEEDS))
+        for seed in order.demo_seeds(SEEDS)
         for count in (QUICK_COUNTS if order.quick else COUNTS)
     ]
 

@@ -47,7 +47,7 @@ def cells(order: Order) -> list[Cell]:
                 f"evaluate.seeds={PER_PROMPT}",
             ),
         )
-        for seed in range(order.seeds_or(SEEDS))
+        for seed in order.demo_seeds(SEEDS)
         for name in TASTES
     ]
 

@@ -136,7 +136,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     """Every cell of every panel once, seed by seed, so that an early stop leaves whole seeds."""
     each = ablations(order.quick)
     cells = {cell.name: cell for ablation in each for cell in ablation.cells.values()}
-    wanted = [replace(cell, seed=seed) for seed in range(order.seeds_or(SEEDS)) for cell in cells.values()]
+    wanted = [replace(cell, seed=seed) for seed in order.demo_seeds(SEEDS) for cell in cells.values()]
     rows = table(each, rows_of(Lab(order, progress, say), wanted))
     by = ("ablation", "value")
     summary = means(rows, by)

@@ -30,7 +30,7 @@ def cells(order: Order) -> list[Cell]:
             settings=(*PEOPLE["line-art"].settings, f"objective.utility={utility}"),
             columns={"utility": utility, "flipped": share},
         )
-        for seed in range(order.seeds_or(SEEDS))
+        for seed in order.demo_seeds(SEEDS)
         for share in (SHARES[::4] if order.quick else SHARES)
         for utility in (KT, AVERSE)
     ]

@@ -8,7 +8,15 @@ from thumbtune.paper import seeds as over
 from thumbtune.paper.canvas import BLUE, PALE, RED
 
 Row = Mapping[str, Any]
-MEASURES = ("gain", "win_rate", "taste_after", "faithfulness_change", "named_line_art_after", "auc")
+MEASURES = (
+    "faithfulness_before",
+    "gain",
+    "win_rate",
+    "taste_after",
+    "faithfulness_change",
+    "named_line_art_after",
+    "auc",
+)
 ABOUT_GAIN = "gain: the mean score of the taste on prompts that nobody rated, after tuning less before"
 
 
@@ -52,11 +60,6 @@ def for_people(rows: Sequence[Row], by: Sequence[str], measures: Sequence[str] =
     return [{n: row[n] for n in kept} | {m.replace("_", " "): cell(row, m) for m in measures} for row in rows]
 
 
-def keeps(values: Sequence[float], before: float) -> bool | None:
-    """Whether faithfulness fell by no more than a verdict allows; the values are changes of its mean."""
-    return over.above(values, -MOST_LOST * before)
-
-
 def said(values: Sequence[float], form: str = "+.3f") -> str:
     """As `seeds.said`, or that there is nothing."""
     return over.said(values, form) if values else "no result"
@@ -76,7 +79,7 @@ def error_bars(axis: Any, places: Sequence[float], rows: Sequence[Row], colour: 
         low, high = row["gain, low"], row["gain, high"]
         if low is not None:
             axis.plot([place, place], [low, high], color=colour, linewidth=1.4)
-        fell = row["faithfulness_change"] < -MOST_LOST
+        fell = row["faithfulness_change"] < -MOST_LOST * row["faithfulness_before"]
         axis.plot(place, row["gain"], "o", color=colour, markerfacecolor="white" if fell else colour, markersize=6)
     known = [(p, row["gain"]) for p, row in zip(places, rows, strict=True) if row.get("gain") is not None]
     axis.plot(*zip(*known, strict=True), color=colour, linewidth=0.8, alpha=0.5, label=label) if known else None

@@ -77,6 +77,7 @@ def _contents(run: RunFolder) -> dict[str, Any]:
         "recipe": flat(run.recipe),
         "environment": flat(run.environment),
         "base": _base(run.recipe),
+        "mark": (run.likes or {}).get("mark"),
         "lora": _lora(run.folder),
     }
 

@@ -1,0 +1,44 @@
+"""How far an image has gone for its objective, and how much it still teaches.
+
+    gain   the argument of the utility: `objective.gain`, else sign * beta * (log_ratio - neutral)
+    pull   |d loss / d policy_error|, over what it is where every log-ratio is the neutral point
+
+A pull of 1 is that of an image without gain or loss. With a sigmoid it fades on both sides; with a one-sided utility on
+one side only, which is why saturation is told by the pull and not by the gain.
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thumbtune.objective import Judged, Objective
+
+FLAT = 0.0707  # sigmoid'(4) / sigmoid'(0): an image that pulls less teaches hardly anything
+
+
+@torch.no_grad()
+def gain_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"] | None:
+    """The gain of every image; None for an objective without a beta, which knows no gain."""
+    beta = getattr(objective, "beta", None)
+    if beta is None:
+        return None
+    own = getattr(objective, "gain", None)
+    return own(judged) if own is not None else judged.sign * beta * (judged.log_ratio - judged.neutral)
+
+
+def _slope(objective: Objective, judged: Judged, policy_error: Tensor) -> Tensor:
+    leaf = policy_error.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(objective(replace(judged, policy_error=leaf)).sum(), leaf)
+    return slope.abs()
+
+
+@torch.enable_grad()
+def pull_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
+    """The pull of every image; 1 for one that never pulls, such as a dislike where only likes are learnt."""
+    if not len(judged.liked):
+        return torch.zeros_like(judged.reference_error)
+    still = _slope(objective, judged, judged.reference_error - judged.neutral)
+    now = _slope(objective, judged, judged.policy_error)
+    return torch.where(still > 0, now / still.clamp(min=torch.finfo(still.dtype).tiny), torch.ones_like(now))

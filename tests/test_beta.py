@@ -11,7 +11,7 @@ from torch import Tensor
 from thumbtune import build, config
 from thumbtune.baselines import BCO, SFT
 from thumbtune.batches import Batches
-from thumbtune.beta import BAND, MEMORY, RATE, START, Auto, Beta, Fixed
+from thumbtune.beta import BAND, LEAST, MEMORY, RATE, START, Auto, Beta, Fixed
 from thumbtune.errors import UsageError
 from thumbtune.models.plane import Plane
 from thumbtune.objective import KTO
@@ -78,6 +78,11 @@ def test_beta_stops_where_the_median_gain_enters_the_band(distance: float, gain:
     assert beta * distance == pytest.approx(gain)
 
 
+def test_a_policy_that_runs_away_does_not_take_beta_along() -> None:
+    betas = shown(begun(), [0.01 * 1.05**i for i in range(400)])
+    assert betas[-1] == betas[-50] == LEAST / 0.5 < betas[0]  # an error that has doubled is a gain of 1
+
+
 def test_inside_the_band_beta_rests() -> None:
     assert set(shown(begun(), [0.04, 0.06, 0.1, 0.05, 0.11] * 10)) == {16.0}
 
@@ -120,7 +125,12 @@ def test_after_a_refresh_the_old_log_ratios_are_forgotten_and_beta_stays() -> No
     shown(auto, [3.0] * 30)
     beta = auto.value
     auto.forget()
-    assert auto.before(None) == beta and auto.state() == {"value": beta, "mean": 0.0, "weight": 0.0}
+    assert auto.before(None) == beta and auto.state() == {
+        "value": beta,
+        "least": LEAST / 0.5,
+        "mean": 0.0,
+        "weight": 0.0,
+    }
     auto.after(torch.full((4,), 1 / beta), torch.full((4,), 0.5))  # a gain of 1: what came before would lower beta
     assert auto.value == beta
 

@@ -29,7 +29,7 @@ class Average:
 
     @torch.no_grad()
     def after(self, update: int) -> None:
-        """Take in the weights as an update left them."""
+        """Take in the weights as an update left them; `update` is the step's number, so that skipped ones count too."""
         for value, weight in zip(self.values, self.weights, strict=bool(self.values)):
             value.lerp_(weight.detach(), 1 - self.decay_at(update))
 

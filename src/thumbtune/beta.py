@@ -19,6 +19,9 @@ BAND = (0.5, 2.0)
 # The first beta, over 1 / the reference's mean error: a log-ratio of an eighth of that error is then a gain of 1. The
 # demos' betas, chosen by hand for pictures near to and far from what the model draws, come to 5.5 and 8.
 START = 8.0
+# The least, likewise: there a policy whose error has doubled has a gain of 1. Without it a policy that runs away takes
+# beta along, and is held the less the further it has gone: pairs, which share what is lost on both sides, do.
+LEAST = 1.0
 RATE = 0.02  # a step's largest change: beta takes 35 steps to halve, several times the memory of MEMORY
 MEMORY = 0.9  # decay of the mean of past medians; one batch's median, of perhaps 8 images, is mostly noise
 # Float32 errors carry about 1e-7 of their size: a median log-ratio below this is rounding, not an opinion.
@@ -78,6 +81,7 @@ class Auto:
 
     def __init__(self) -> None:
         self.value = 0.0  # no beta yet
+        self.least = 0.0
         self.mean = 0.0
         self.weight = 0.0
 
@@ -88,7 +92,8 @@ class Auto:
 
     def before(self, reference_error: Float[Tensor, "n"] | None) -> float | None:
         if self.looks and reference_error is not None and len(reference_error):
-            self.value = START / max(float(reference_error.double().mean()), 1e-12)
+            error = max(float(reference_error.double().mean()), 1e-12)
+            self.value, self.least = START / error, LEAST / error
         return self.value or None
 
     def after(self, distance: Float[Tensor, "n"], reference_error: Float[Tensor, "n"]) -> None:
@@ -102,13 +107,14 @@ class Auto:
         self.weight = MEMORY * self.weight + (1 - MEMORY)
         gain = self.value * math.exp(self.mean / self.weight)
         wanted = min(max(gain, BAND[0]), BAND[1]) / gain
-        self.value *= min(max(wanted, 1 / (1 + RATE)), 1 + RATE)
+        self.value = max(self.least, self.value * min(max(wanted, 1 / (1 + RATE)), 1 + RATE))
 
     def forget(self) -> None:
         self.mean = self.weight = 0.0
 
     def state(self) -> dict[str, float]:
-        return {"value": self.value, "mean": self.mean, "weight": self.weight}
+        return {"value": self.value, "least": self.least, "mean": self.mean, "weight": self.weight}
 
     def restore(self, state: dict[str, float]) -> None:
-        self.value, self.mean, self.weight = state["value"], state["mean"], state["weight"]
+        self.value, self.least = state["value"], state["least"]
+        self.mean, self.weight = state["mean"], state["weight"]

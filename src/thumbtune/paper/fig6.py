@@ -4,7 +4,7 @@ Its Gaussians and its 3,500 samples are the paper's. Size, steps, rate, beta and
 and the page shows what becomes of every claim at other ones.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -262,7 +262,7 @@ def draw(clouds: Clouds) -> Any:
         points = cloud[0]
         axis.scatter(*points.T, s=1.2, color=COLOURS[name], alpha=0.35, linewidths=0, rasterized=True)
         for gaussian, colour, _ in crosses:
-            axis.add_patch(Circle((gaussian.x, gaussian.y), 0.2448, fill=False, color=colour, linewidth=1))
+            axis.add_patch(Circle((gaussian.x, gaussian.y), gaussian.radius, fill=False, color=colour, linewidth=1))
             axis.plot(gaussian.x, gaussian.y, "x", color=colour, markersize=8, markeredgewidth=2)
         axis.plot(PRETRAINING.x, PRETRAINING.y, "+", color=INK, markersize=8, markeredgewidth=1.5)
         (left, right), (low, high) = window
@@ -292,7 +292,10 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
 
 def _result(setting: Setting, seeds: int, clouds: Clouds, others: list[dict[str, Any]]) -> Result:
     rows = rows_of(clouds)
-    held: Callable[[int], int] = lambda i: sum(row[f"claim {i}"] == "holds" for row in others)  # noqa: E731
+
+    def held(i: int) -> int:
+        return sum(row[f"claim {i}"] == "holds" for row in others)
+
     return Result(
         title="Figure 6: five objectives in the plane",
         about=f"{seeds} small diffusion models of points learn a Gaussian at (0.5, 0.8) and are tuned towards P_d at "

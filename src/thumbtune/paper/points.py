@@ -41,6 +41,11 @@ class Gaussian:
         """-log(2 pi variance) - distance / 2."""
         return -math.log(2 * math.pi * self.variance) - self.distance(points) / 2
 
+    @property
+    def radius(self) -> float:
+        """Of the disc that holds 95% of its own points."""
+        return math.sqrt(DISC * self.variance)
+
     def holds(self, points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n"]:
         """1 for points inside the disc that holds 95% of its own."""
         return (self.distance(points) <= DISC).double()

@@ -77,7 +77,9 @@ def test_a_cell_that_was_made_otherwise_is_refused_before_any_work(tmp_path: Pat
     rows_of(lab(tmp_path), CELLS[1:2], counting([]))
     other = Cell(**{"name": "base", "seed": 1, "columns": {"beta": 250}} | changed)
     made: list[int] = []
-    with pytest.raises(UsageError, match=r"row\.json was made with other settings; give --out another folder"):
+    with pytest.raises(
+        UsageError, match=r"row\.json was made with other settings, or by another Thumbtune; give --out another"
+    ):
         rows_of(lab(tmp_path), [CELLS[0], other], counting(made))
     assert made == []
 
@@ -127,3 +129,10 @@ def test_cells_of_one_seed_share_thumbs_and_judged_seeds_and_those_of_two_share_
     assert first[2] >= first[0] + len(here.prompts()) * here.recipe_of(a).evaluate.seeds
     noisy = [here.likes_of(Cell(name="a", seed=0, thumbs=Thumbs(flipped=share))) for share in (0.1, 0.2)]
     assert len({*noisy, here.likes_of(a)}) == 3
+
+
+def test_rows_of_another_version_or_model_are_not_mixed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows_of(lab(tmp_path), CELLS, counting([]))
+    monkeypatch.setattr("thumbtune.paper.cells._by_what", lambda: {"thumbtune": "0.0.1", "unet": "another"})
+    with pytest.raises(UsageError, match="or by another Thumbtune"):
+        rows_of(lab(tmp_path), CELLS, counting([]))

@@ -11,17 +11,18 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
 
-from thumbtune import assess, build, config, demo, run
+from thumbtune import __version__, assess, build, config, demo, run
 from thumbtune.batches import Progress, Sized
 from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.evaluation.duel import Duel
-from thumbtune.files import write_text
+from thumbtune.files import sha256, write_text
 from thumbtune.models.protocol import Sampler
 from thumbtune.paper import thumbs as people
 from thumbtune.paper.experiments import Order, Say
@@ -191,7 +192,14 @@ def style_named(each: Iterator[list[Image]]) -> list[list[float]]:
 
 def settings_of(lab: Lab, cell: Cell) -> dict[str, Any]:
     """All that decides a cell's row, as it is kept with it."""
-    return json.loads(json.dumps(asdict(cell) | {"recipe": lab.recipe_of(cell).model_dump(mode="json")}))
+    return json.loads(json.dumps(asdict(cell) | {"recipe": lab.recipe_of(cell).model_dump(mode="json"), **_by_what()}))
+
+
+@cache
+def _by_what() -> dict[str, str]:
+    """The version and the model that a row is of: rows of others must not stand in one table with it."""
+    unet = next((build.BUNDLED / demo.MODEL / "unet").glob("*.safetensors"))
+    return {"thumbtune": __version__, "unet": sha256(unet.read_bytes())[:16]}
 
 
 def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:
@@ -210,7 +218,10 @@ def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:
         raise UsageError(f"{file} cannot be read ({error}); delete it to make this cell again.") from error
     now = settings_of(lab, cell)
     if {**made, "recipe": None} != {**now, "recipe": None} or _learns(made["recipe"]) != _learns(now["recipe"]):
-        raise UsageError(f"{file} was made with other settings; give --out another folder, or delete {file.parent}.")
+        raise UsageError(
+            f"{file} was made with other settings, or by another Thumbtune; give --out another folder, or delete "
+            f"{file.parent}."
+        )
     return row
 
 

@@ -106,7 +106,6 @@ def _training(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
         "learning_rates": Markup(plots.learning_rates(steps)),
         "gains": _where_known("gain", plots.gains, steps),
         "saturation": _where_known("saturation", plots.saturation, steps),
-        "beta": next((step["beta"] for step in reversed(steps) if step.get("beta") is not None), None),
         "betas": Markup(plots.betas(steps)) if len({step.get("beta") for step in steps}) > 1 else None,
         "agreement": _where_known("agreement", plots.agreement, steps),
         "refreshed": sum(bool(step.get("refreshed")) for step in steps),

@@ -68,6 +68,18 @@ def test_an_anchor_goes_on_pulling() -> None:
     assert (plain < FLAT).all() and (held > 0.8 - 1e-3).all()  # 1 of the 1.25 that it had
 
 
+def test_rounding_is_no_gain_however_high_beta_is() -> None:
+    error = torch.tensor([1.0846533, 0.3271819])
+    case = Judged(
+        policy_error=error - 1e-4,
+        reference_error=error,
+        liked=torch.tensor([True, False]),
+        weight=torch.ones(2),
+        neutral=torch.tensor(3.3e-5),
+    )
+    assert pull_of(KTO(beta=1e9), case).tolist() == [0.0, 0.0]
+
+
 def test_asking_leaves_no_gradient_behind() -> None:
     case = judged([0.1, 0.2])
     pull_of(KTO(beta=1.0), case)

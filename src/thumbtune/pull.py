@@ -1,7 +1,7 @@
 """How far an image has gone for its objective, and how much it still teaches.
 
     gain   the argument of the utility: `objective.gain`, else sign * beta * (log_ratio - neutral)
-    pull   |d loss / d policy_error|, over what it is where every log-ratio is the neutral point
+    pull   |d loss / d policy_error|, over what it is where every log-ratio and the neutral point are 0
 
 A pull of 1 is that of an image without gain or loss. With a sigmoid it fades on both sides; with a one-sided utility on
 one side only, which is why saturation is told by the pull and not by the gain.
@@ -39,6 +39,8 @@ def pull_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
     """The pull of every image; 1 for one that never pulls, such as a dislike where only likes are learnt."""
     if not len(judged.liked):
         return torch.zeros_like(judged.reference_error)
-    still = _slope(objective, judged, judged.reference_error - judged.neutral)
+    # no log-ratio and no neutral point: their difference, rounded, may be far from 0 for a high beta
+    at_rest = replace(judged, reference_error=judged.policy_error.detach(), neutral=torch.zeros_like(judged.neutral))
+    still = _slope(objective, at_rest, judged.policy_error)
     now = _slope(objective, judged, judged.policy_error)
     return torch.where(still > 0, now / still.clamp(min=torch.finfo(still.dtype).tiny), torch.ones_like(now))

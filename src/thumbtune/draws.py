@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Int
@@ -20,22 +19,6 @@ def counted(*parts: object) -> torch.Generator:
     """A generator whose whole stream is a function of the parts."""
     digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-class Draw(Protocol):
-    """A way to choose the images of every step. `paired`: rows 2i and 2i + 1 are the two images of a pair."""
-
-    @property
-    def size(self) -> int:
-        """Images per weight update, over all processes (the effective batch)."""
-        ...
-
-    @property
-    def paired(self) -> bool: ...
-
-    def rows(self, step: int) -> list[int]:
-        """The images of one effective batch."""
-        ...
 
 
 def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
@@ -55,13 +38,15 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ByThumb:
-    """With replacement, each row a liked image with chance `liked_share` (the paper's gamma)."""
+    """With replacement, each row a liked image with chance `liked_share` (the paper's gamma).
+
+    `rows(step)` are the images of one effective batch, of `size` over all processes.
+    """
 
     liked: Bool[Tensor, "n"]
     size: int
     liked_share: float = 0.8
     seed: int = 0
-    paired: bool = False
 
     def __post_init__(self) -> None:
         check_kinds(self.liked, self.liked_share)
@@ -110,13 +95,13 @@ class InPairs:
     """Pairs of a liked and a disliked image of one prompt; each prompt as often as its thumbs make separate pairs.
 
     So one dislike beside nine likes is met as often as one beside one, by another like each time.
+    `rows(step)` as above; rows 2i and 2i + 1 are the two images of a pair.
     """
 
     prompts: Sequence[str]
     liked: Bool[Tensor, "n"]
     size: int
     seed: int = 0
-    paired: bool = True
 
     def __post_init__(self) -> None:
         pairs_of(self.prompts, self.liked)

@@ -40,7 +40,7 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
 class ByThumb:
     """With replacement, each row a liked image with chance `liked_share` (the paper's gamma).
 
-    `rows(step)` are the images of one effective batch, of `size` over all processes.
+    size: images per weight update, over all processes (the effective batch)
     """
 
     liked: Bool[Tensor, "n"]
@@ -57,6 +57,7 @@ class ByThumb:
         return {kind: (self.liked == kind).nonzero()[:, 0] for kind in (True, False)}
 
     def rows(self, step: int) -> list[int]:
+        """The images of one effective batch."""
         generator = counted(self.seed, step, "rows")
         wants_liked = torch.rand(self.size, generator=generator) < self.liked_share
         where = torch.rand(self.size, generator=generator, dtype=torch.float64)
@@ -95,7 +96,6 @@ class InPairs:
     """Pairs of a liked and a disliked image of one prompt; each prompt as often as its thumbs make separate pairs.
 
     So one dislike beside nine likes is met as often as one beside one, by another like each time.
-    `rows(step)` as above; rows 2i and 2i + 1 are the two images of a pair.
     """
 
     prompts: Sequence[str]
@@ -118,6 +118,7 @@ class InPairs:
         return torch.tensor([float(min(len(good), len(bad))) for good, bad in self._sides], dtype=torch.float64)
 
     def rows(self, step: int) -> list[int]:
+        """The images of one effective batch: a liked one, its disliked partner, and so on."""
         generator = counted(self.seed, step, "pairs")
         chosen = torch.multinomial(self._weights, self.size // 2, replacement=True, generator=generator).tolist()
         where = torch.rand(len(chosen), 2, generator=generator, dtype=torch.float64).tolist()

@@ -189,12 +189,19 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
 
 @pytest.fixture
 def make_diffusion(tiny_pipeline: Callable[[str], Path]) -> Callable[..., Any]:
-    """(prediction, rank, alpha) -> the adapter on a freshly loaded tiny pipeline; alpha is twice the rank."""
+    """(prediction, rank, alpha) -> the adapter on a freshly loaded tiny pipeline; alpha is twice the rank.
+
+    A `tuning` may be given in place of the LoRA.
+    """
     from thumbtune.models.lora import LoRA
+    from thumbtune.models.protocol import Tuning
     from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
-    def make(prediction: str = "epsilon", rank: int = 4, alpha: float = 8.0, seed: int = 0) -> StableDiffusion:
-        return StableDiffusion(load_pipeline(str(tiny_pipeline(prediction))), LoRA(rank=rank, alpha=alpha), seed)
+    def make(
+        prediction: str = "epsilon", rank: int = 4, alpha: float = 8.0, seed: int = 0, tuning: Tuning | None = None
+    ) -> StableDiffusion:
+        pipeline = load_pipeline(str(tiny_pipeline(prediction)))
+        return StableDiffusion(pipeline, tuning or LoRA(rank=rank, alpha=alpha), seed)
 
     return make
 

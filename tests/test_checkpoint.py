@@ -197,6 +197,17 @@ def test_the_latest_checkpoint_is_that_of_the_highest_step(tmp_path: Path) -> No
     assert checkpoint.latest(tmp_path) == checkpoint.folder_of(tmp_path, 999_999)
 
 
+def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
+    for step in (0, 5, 10, 15, 1_000_000):
+        checkpoint.folder_of(tmp_path, step).mkdir(parents=True)
+    checkpoint.prune(tmp_path, 2, best=5)
+    assert checkpoint.steps_in(tmp_path) == [5, 15, 1_000_000]
+    checkpoint.prune(tmp_path, 1, best=None)
+    assert checkpoint.steps_in(tmp_path) == [1_000_000]
+    checkpoint.prune(tmp_path, 3, best=None)
+    assert checkpoint.steps_in(tmp_path) == [1_000_000]
+
+
 def test_the_latest_checkpoint_is_that_of_the_highest_step_past_a_million_too(tmp_path: Path) -> None:
     for step in (999_999, 1_000_000):
         checkpoint.folder_of(tmp_path, step).mkdir(parents=True)

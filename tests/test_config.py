@@ -78,6 +78,24 @@ def test_files_that_are_no_recipe_get_one_sentence(tmp_path: Path, text: str) ->
     assert "\n" not in str(error.value)
 
 
+def test_the_paper_s_recipe_has_the_paper_s_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "paper").mkdir()  # a folder of that name is no recipe
+    recipe = config.read(Path("paper"))
+    assert (recipe.objective.beta, recipe.objective.utility, recipe.objective.neutral) == (
+        5000,
+        "kahneman-tversky",
+        "batch",
+    )
+    t = recipe.train
+    assert (t.weights, t.batch, t.steps, t.warmup, t.lr) == ("full", 8, 10_000, 1000, 1e-7)
+    assert (t.liked_share, t.prompt_dropout, t.clip, t.weight_decay, t.held_out) == (0.8, 0.2, 1, 0.01, 0)
+    assert (t.cooldown, t.ema, t.refresh_reference) == (0, 0, 0)
+    assert config.read(Path("paper"), ["train.steps=20"]).train.steps == 20
+    Path("paper.yaml").write_text("seed: 3")
+    assert config.read(Path("paper.yaml")).seed == 3  # a file is read as what it is
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         config.read(tmp_path / "none.yaml")

@@ -17,8 +17,7 @@ from thumbtune.evaluation import verdict
 from thumbtune.evaluation.duel import Duel, draw
 from thumbtune.evaluation.statistics import compare
 from thumbtune.feedback.store import is_store
-from thumbtune.files import sha256, write_text
-from thumbtune.models.lora import DIFFUSERS_FILE
+from thumbtune.files import file_sha256, write_text
 
 Scores = dict[str, dict[str, Any]]
 Scorer = Callable[[list[Image], str], list[float]]
@@ -82,7 +81,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     gates = _gates(scores, comparisons, agreement)
     result = {
         "before": recipe.model,
-        "after": "lora",
+        "after": build.result_of(recipe).parent.name,
         "mark": duel.mark,
         "sampler": {"steps": recipe.evaluate.steps, "guidance": recipe.evaluate.guidance},
         "options": recipe.evaluate.model_dump(mode="json"),
@@ -102,7 +101,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
 
 
 def _forget_other_duels(duel: Duel, recipe: Recipe, folder: Path) -> None:
-    """Neither pictures nor a verdict of other prompts, another sampler or another LoRA may stand for these."""
+    """Neither pictures nor a verdict of other prompts, another sampler or another result may stand for these."""
     (duel.folder / "evaluation.json").unlink(missing_ok=True)
     made = {
         "prompts": list(duel.prompts),
@@ -111,7 +110,8 @@ def _forget_other_duels(duel: Duel, recipe: Recipe, folder: Path) -> None:
         "model": recipe.model,
         **({"mark": duel.mark} if duel.mark else {}),
     }
-    mark = json.dumps(made | {"lora": sha256((folder / "lora" / DIFFUSERS_FILE).read_bytes())})
+    result = build.result_of(recipe)
+    mark = json.dumps(made | {result.parent.name: file_sha256(folder / result)})
     file = duel.folder / "duel.json"
     if file.exists() and file.read_text() == mark:
         return

@@ -19,8 +19,8 @@ from thumbtune.evaluation.tastes import Taste, taste
 from thumbtune.feedback.likes import Split, likes_of, split
 from thumbtune.feedback.store import Store, is_store
 from thumbtune.guards import Advice
-from thumbtune.models.lora import LoRA
-from thumbtune.models.protocol import Sampler
+from thumbtune.models import full, lora
+from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.neutral import NEUTRALS, Neutral
 from thumbtune.objective import KTO, Judged, Objective
@@ -28,6 +28,8 @@ from thumbtune.trainer import Settings
 from thumbtune.utility import UTILITIES, Utility
 
 BUNDLED = Path(__file__).parent / "bundled"
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+RESULTS = {"lora": Path("lora", lora.DIFFUSERS_FILE), "full": Path("unet", full.DIFFUSERS_FILE)}
 
 
 def model_path(name: str) -> str:
@@ -67,11 +69,23 @@ def training_accelerator_of(recipe: Recipe) -> Any:
     return accelerator
 
 
-def model_of(recipe: Recipe, device: Any = "cpu") -> StableDiffusion:
-    """The pipeline with a fresh LoRA on its UNet."""
-    adapter = LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
+def tuning_of(recipe: Recipe, training: bool = True) -> Tuning:
+    """What is trained of the network; a model that also draws with its reference keeps that one in full precision."""
+    if recipe.train.weights == "lora":
+        return lora.LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
+    return full.Full(autocast=HALF.get(recipe.train.precision) if training else None)
+
+
+def result_of(recipe: Recipe) -> Path:
+    """The file, in a run's folder, that holds what was tuned; others may lie beside it."""
+    return RESULTS[recipe.train.weights]
+
+
+def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> StableDiffusion:
+    """The pipeline, as the recipe tunes it, untuned."""
     pipeline = load_pipeline(model_path(recipe.model))
-    return StableDiffusion(pipeline, adapter, recipe.seed, recipe.train.gradient_checkpointing).to(device)
+    tuning = tuning_of(recipe, training)
+    return StableDiffusion(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
 
 
 def objective_of(recipe: Recipe) -> Objective:
@@ -350,45 +364,3 @@ def batches_of(
         marks=marks_of(objective),
         seed=recipe.seed,
     )
-
-
-def _with_a_beta(recipe: Recipe, objective: Objective) -> list[str]:
-    """Beta and the neutral point, of objectives that have them."""
-    if getattr(objective, "beta", None) is None:
-        return []
-    o = recipe.objective
-    beta = "beta auto" if o.beta == "auto" else f"beta {o.beta:g}"
-    return [beta] if "pairs" in objective.needs else [beta, f"neutral point {o.neutral}"]
-
-
-def plan(recipe: Recipe) -> list[str]:
-    """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
-    parts = split_of(recipe)
-    objective = objective_of(recipe)
-    beta_of(recipe, objective)
-    check_thumbs(recipe, objective, parts.train)
-    judged = check_judging(recipe, parts)
-    model = model_of(recipe)
-    liked = sum(parts.train["label"])
-    trained = sum(p.numel() for _, p in model.trainable())
-    seen = recipe.train.steps * recipe.train.batch
-    total = sum(p.numel() for p in model.network.parameters())
-    o = recipe.objective
-    sides = pairs_of(parts.train["prompt"], torch.tensor(parts.train["label"])) if "pairs" in objective.needs else []
-    pairs = f"; pairs from {len(sides)} prompts" if sides else ""
-    from thumbtune.evaluation.verdict import LEAST_PROMPTS  # with scipy, which no training needs
-
-    prompts = len(set(parts.held_out["prompt"]))
-    few = "" if prompts >= LEAST_PROMPTS else f", of {LEAST_PROMPTS} that it takes to tell by thumbs whether it helped"
-    pictures = len(judged) * recipe.evaluate.seeds
-    return [
-        f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
-        f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
-        f"            the held-out thumbs are of {prompts} prompt{'' if prompts == 1 else 's'}{few}",
-        f"objective   {', '.join([o.name, *_with_a_beta(recipe, objective)])}{pairs}",
-        f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
-        f"{seen / max(1, len(parts.train)):.1f} looks at each",
-        f"evaluation  {len(judged)} x {recipe.evaluate.seeds} pictures (prompts x seeds): {pictures} duels"
-        if judged
-        else "evaluation  no prompt is held out: evaluate will ask for evaluate.prompts, a file with a prompt a line",
-    ]

@@ -33,9 +33,20 @@ def folder_of(run: Path, step: int) -> Path:
 
 def latest(run: Path) -> Path | None:
     """The newest complete checkpoint of a run."""
-    found = (run / "checkpoints").glob("step-[0-9]*")
-    # by number: past a million steps a name has a digit more
-    return max(found, key=lambda folder: (len(folder.name), folder.name), default=None)
+    steps = steps_in(run)
+    return folder_of(run, steps[-1]) if steps else None
+
+
+def steps_in(run: Path) -> list[int]:
+    """The steps of a run's complete checkpoints, from the first to the newest."""
+    return sorted(int(folder.name.removeprefix("step-")) for folder in (run / "checkpoints").glob("step-[0-9]*"))
+
+
+def prune(run: Path, newest: int, best: int | None) -> None:
+    """Delete all checkpoints but the `newest` so many and the best one."""
+    for step in steps_in(run)[:-newest]:
+        if step != best:
+            shutil.rmtree(folder_of(run, step))
 
 
 def save(training: Training, run: Path) -> Path:

@@ -119,14 +119,15 @@ def import_(
 @app.command()
 def train(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe in YAML; none: the defaults, or with --resume the run's own.")
+        Path | None,
+        typer.Argument(help="A recipe in YAML, or `paper`; none: the defaults, or with --resume the run's own."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
     settings: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would happen.")] = False,
 ) -> None:
-    """Tune a LoRA on the likes."""
+    """Tune a LoRA, or the whole network, on the likes."""
     quieten()
     from thumbtune import config
 
@@ -136,12 +137,12 @@ def train(
         recipe_in(out)  # a mistyped folder must not begin a new run
         recipe = recipe or out / "recipe.yaml"
     chosen = config.read(recipe, settings)  # before torch loads: a bad recipe is told at once
-    from thumbtune import build, run, suspects
+    from thumbtune import build, plan, run, suspects
     from thumbtune.batches import Sized
 
     if dry_run:
         run.check(chosen, out, resume)
-        for line in build.plan(chosen):
+        for line in plan.plan(chosen):
             say(line)
         for note in suspects.look(build.split_of(chosen).train):
             say(f"note        {note}")
@@ -153,12 +154,12 @@ def train(
             say(f"     {run.line_of(step)}")
     if mark := run.mark_of(out):
         say(f'Begin every prompt with "{mark}, ": by these words it was taught what good images are.')
-    say(f"The LoRA is in {out / 'lora'}. Next: thumbtune evaluate {out}")
+    say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
 
 
 @app.command("recipe")
 def recipe_(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML; none: the defaults.")] = None,
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML, or `paper`; none: the defaults.")] = None,
     settings: Set = None,
 ) -> None:
     """Print a recipe: every option with its value and a line on what it does."""

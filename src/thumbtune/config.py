@@ -22,6 +22,7 @@ IN_VAIN = {  # the options that an objective has no use for
     "sft": (*KTO_ALONE, "neutral", "anchor"),
     "csft": (*KTO_ALONE, "neutral", "anchor"),
 }
+SHIPPED = Path(__file__).parent / "recipes"  # recipes with a name of their own
 ALIKE = 0.7  # how near a word must be to be offered as what was meant
 
 
@@ -55,7 +56,7 @@ class Section(BaseModel):
 
 
 class LoraSection(Section):
-    """The adapter that is trained."""
+    """The adapter that is trained, unless train.weights is full."""
 
     rank: int = Field(default=16, ge=1, description="Rank of the LoRA matrices.")
     alpha: float = Field(default=16.0, gt=0, description="LoRA scale; the update is multiplied by alpha / rank.")
@@ -108,6 +109,9 @@ class ObjectiveSection(Section):
 class TrainSection(Section):
     """How to train."""
 
+    weights: Literal["lora", "full"] = Field(
+        default="lora", description="What is trained: lora, a small adapter; full, every weight of the network."
+    )
     steps: int = Field(default=200, ge=1, description="Weight updates.")
     batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
     micro_batch: int = Field(
@@ -139,6 +143,9 @@ class TrainSection(Section):
         default=False, description="Compute activations twice instead of keeping them: less memory, the same result."
     )
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
+    keep_checkpoints: int = Field(
+        default=0, ge=0, description="Newest checkpoints that are kept, beside the best one; 0: all."
+    )
     guards: bool = Field(default=True, description="Stop a training that goes wrong, and keep its best checkpoint.")
     watch_every: int = Field(
         default=25, ge=0, description="Steps between the guards' looks at agreement with held-out likes; 0: none."
@@ -259,8 +266,14 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _file_of(path: Path) -> Path:
+    """The file itself, or the shipped recipe of that name."""
+    shipped = SHIPPED / f"{path}.yaml"
+    return shipped if not path.is_file() and path.name == str(path) and shipped.is_file() else path
+
+
 def read(path: Path | None, settings: list[str] | None = None) -> Recipe:
-    """A recipe file with `--set` applied; no path means the defaults.
+    """A recipe file, or the name of a shipped one, with `--set` applied; no path means the defaults.
 
     Raises:
         UsageError: no such file, not YAML, or not a recipe.
@@ -268,9 +281,12 @@ def read(path: Path | None, settings: list[str] | None = None) -> Recipe:
     data: Any = {}
     if path is not None:
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            data = yaml.safe_load(_file_of(path).read_text(encoding="utf-8")) or {}
         except OSError as error:
-            raise UsageError(f"The recipe {path} cannot be read ({error.strerror}); check the path.") from error
+            known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+            raise UsageError(
+                f"The recipe {path} cannot be read ({error.strerror}); check the path, or name a shipped one: {known}."
+            ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UsageError(f"The recipe {path} is not YAML ({str(error).splitlines()[0]}).") from error
     if isinstance(data, dict) and settings:

@@ -37,3 +37,9 @@ def write_text(path: Path, text: str) -> Path:
 def sha256(data: bytes) -> str:
     """The hash of some bytes, in hexadecimal: how images are named everywhere."""
     return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of a file, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,10 +3,10 @@
 recipe.yaml        every option                    environment.json   versions and hardware
 likes.parquet      image ids, prompts, thumbs, and which were held out
 steps.jsonl        one line per weight update      checkpoints/       to continue from
-lora/              the result, for diffusers and for ComfyUI / A1111
+lora/              the result, for diffusers and for ComfyUI / A1111; unet/ in its place where all weights are trained
 examples/          a few of the rated pictures      own/               the user's files that the recipe names
 evaluation/        pictures and scores             report.html
-stopped.json       what went wrong, where a guard stopped the training; lora/ is then that of its best checkpoint
+stopped.json       what went wrong, where a guard stopped the training; the result is then that of its best checkpoint
 """
 
 import json
@@ -27,7 +27,6 @@ from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text, write_whole
-from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.trainer import MemoryRanOut, Step, Training, TrainingBroke, WentWrong, train
 
 OWN = "own"  # copies of the user's files that the recipe speaks of
@@ -93,6 +92,7 @@ FREE = (
     "train.micro_batch",
     "train.gradient_checkpointing",
     "train.checkpoint_every",
+    "train.keep_checkpoints",
     "train.guards",
     "train.watch_every",
 )
@@ -218,13 +218,13 @@ def _compare_own(recipe: Recipe, folder: Path) -> None:
 def tune(
     recipe: Recipe, folder: Path, progress: Progress, resume: bool = False, story: Mapping[str, Any] | None = None
 ) -> Iterator[Step]:
-    """Train as the recipe says, yielding steps; checkpoints on the way, the LoRA at the end.
+    """Train as the recipe says, yielding steps; checkpoints on the way, the result at the end.
 
     `story` adds to what the report says of the likes: their `source`, and `simulated` where a formula gave them.
 
     Raises:
         Interrupted: Ctrl-C; a checkpoint of the last whole step was saved.
-        WentWrong: a guard stopped the training; lora/ is that of the best checkpoint.
+        WentWrong: a guard stopped the training; the result is that of the best checkpoint.
         ThumbtuneError: bad likes, a full disk, or training that broke; what was saved before is whole.
     """
     from thumbtune import checkpoint
@@ -257,21 +257,21 @@ def tune(
         _keep_log(folder, training.step)
         if newest is None and guards is not None:
             checkpoint.save(training, folder)  # to go back to, should all that follows be worse
-        watch.forget_stop(folder)
+        watch.forget_stop(folder, build.result_of(recipe))
     accelerator.wait_for_everyone()
     watched.replay(folder / "steps.jsonl")
     accelerator.wait_for_everyone()  # all have read the log before it grows
     yield from _logged(watched, train(training, batches, objective), recipe, folder)
     if accelerator.is_main_process:
         with training.average.in_place():
-            model.save(folder / "lora")
+            model.save(folder / build.result_of(recipe).parent)
 
 
 def _logged(watched: watch.Watch, steps: Iterator[Step], recipe: Recipe, folder: Path) -> Iterator[Step]:
     """Write each step down before it is shown; save checkpoints; leave in order when something stops the training."""
     training = watched.training
     main = training.accelerator.is_main_process
-    saved = training.step
+    saved, keep = training.step, recipe.train.keep_checkpoints
     with stop_on_ctrl_c() as pressed:
         try:
             for taken in steps:
@@ -279,7 +279,7 @@ def _logged(watched: watch.Watch, steps: Iterator[Step], recipe: Recipe, folder:
                 if main:
                     _note(folder / "steps.jsonl", step)
                 if step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps:
-                    saved = _save(training, folder, saved)
+                    saved = _save(watched, folder, saved, keep)
                 yield step
                 if wrong is not None:
                     raise WentWrong(f"Training stopped at step {step.step}: {wrong}.")
@@ -289,25 +289,28 @@ def _logged(watched: watch.Watch, steps: Iterator[Step], recipe: Recipe, folder:
                         "the same command with --resume goes on from it."
                     )
         except MemoryRanOut:  # which may have happened in one process alone: the others are not waited for
-            _save(training, folder, saved)
+            _save(watched, folder, saved, keep)
             raise
         except (Interrupted, GeneratorExit, TrainingBroke, WentWrong) as stop:
-            _save(training, folder, saved)
+            _save(watched, folder, saved, keep)
             said = stop
             if main and watched.guards is not None and isinstance(stop, TrainingBroke | WentWrong):
-                said = type(stop)(watched.go_back(folder, str(stop)))
+                said = type(stop)(watched.go_back(folder, build.result_of(recipe), str(stop)))
             training.accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left
             raise said from None
 
 
-def _save(training: Training, folder: Path, saved: int) -> int:
+def _save(watched: watch.Watch, folder: Path, saved: int, keep: int) -> int:
     """Save a checkpoint of the present step, if it is another than the `saved` one and sound; returns the newest."""
     from thumbtune import checkpoint
 
+    training = watched.training
     if training.step == saved or training.torn or not watch.finite(training):
         return saved
     if training.accelerator.is_main_process:
         checkpoint.save(training, folder)
+        if keep:
+            checkpoint.prune(folder, keep, watched.best_of(checkpoint.steps_in(folder)))
     return training.step
 
 
@@ -329,13 +332,16 @@ def _note(log: Path, step: Step) -> None:
 
 
 def trained_model(recipe: Recipe, folder: Path, device: Any = "cpu") -> Any:
-    """The model of a finished run: the base with its LoRA.
+    """The model of a finished run: the base with its LoRA, or with the weights that it was trained to.
 
     Raises:
         ThumbtuneError: the run has not finished training.
     """
-    if not (folder / "lora" / DIFFUSERS_FILE).exists():
-        raise ThumbtuneError(f"{folder} has no lora folder: its training has not finished; continue it with --resume.")
-    model = build.model_of(recipe, device)
-    model.load(folder / "lora")
+    result = folder / build.result_of(recipe)
+    if not result.exists():
+        raise ThumbtuneError(
+            f"{folder} has no {result.parent.name} folder: its training has not finished; continue it with --resume."
+        )
+    model = build.model_of(recipe, device, training=False)
+    model.load(result.parent)
     return model

@@ -1,9 +1,10 @@
 """A training under watch: agreement with a few held-out likes now and then, the guards after each step, the way back.
 
-stopped.json       written where a guard stopped the run: at which step, the sentence, and the step that lora/ holds
+stopped.json       written where a guard stopped the run: at which step, the sentence, and the step of the result
 """
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.guards import Advice, Guards, best, deviation_of_chance
-from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.protocol import Model
 from thumbtune.trainer import Settings, Step, Training
 
@@ -95,17 +95,22 @@ class Watch:
         known, share = shared.tolist()
         return share if known else None
 
-    def go_back(self, folder: Path, sentence: str) -> str:
-        """Put the best checkpoint into the training and into lora/; returns the sentence, with its step."""
-        assert self.guards is not None
-        kept = [int(path.name.removeprefix("step-")) for path in (folder / "checkpoints").glob("step-[0-9]*")]
-        chosen = best(self.guards.seen, sorted(kept), self.guards.deviation)
+    def best_of(self, steps: list[int]) -> int | None:
+        """The best of some steps, by what the guards saw; None without guards."""
+        return best(self.guards.seen, steps, self.guards.deviation) if self.guards and steps else None
+
+    def go_back(self, folder: Path, result: Path, sentence: str) -> str:
+        """Put the best checkpoint into the training and into the run's result; returns the sentence, with its step."""
+        chosen = self.best_of(checkpoint.steps_in(folder))
+        assert chosen is not None  # a run under guards begins with a checkpoint
         stopped = self.training.step
         checkpoint.restore(self.training, checkpoint.folder_of(folder, chosen))
         with self.training.average.in_place():
-            self.training.model.save(folder / "lora")
-        whole = f"{sentence.rstrip('.')}; lora/ holds the best checkpoint, that of step {chosen}."
-        write_text(folder / STOPPED, json.dumps({"step": stopped, "best": chosen, "sentence": whole}, indent=1))
+            self.training.model.save(folder / result.parent)
+        name = result.parent.name
+        whole = f"{sentence.rstrip('.')}; {name}/ holds the best checkpoint, that of step {chosen}."
+        told = {"step": stopped, "best": chosen, "folder": name, "sentence": whole}
+        write_text(folder / STOPPED, json.dumps(told, indent=1))
         return whole
 
 
@@ -140,13 +145,13 @@ def check_stopped(folder: Path, guards: bool) -> None:
     if guards and (folder / STOPPED).exists():
         told = json.loads((folder / STOPPED).read_text())
         raise ThumbtuneError(
-            f"A guard stopped {folder} at step {told['step']}, and its lora/ holds step {told['best']}; start a new "
-            f"run as {folder / STOPPED} says, or go on all the same with --resume --set train.guards=false."
+            f"A guard stopped {folder} at step {told['step']}, and its result is that of step {told['best']}; start a "
+            f"new run as {folder / STOPPED} says, or go on all the same with --resume --set train.guards=false."
         )
 
 
-def forget_stop(folder: Path) -> None:
+def forget_stop(folder: Path, result: Path) -> None:
     """A run that goes on is not stopped, and has no result yet."""
     if (folder / STOPPED).exists():
-        for file in (folder / STOPPED, folder / "lora" / DIFFUSERS_FILE, folder / "lora" / KOHYA_FILE):
-            file.unlink(missing_ok=True)
+        shutil.rmtree(folder / result.parent, ignore_errors=True)
+        (folder / STOPPED).unlink()

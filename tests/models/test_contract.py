@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from thumbtune.models.full import Full
 from thumbtune.models.plane import picture
 from thumbtune.models.protocol import Model, Sampler
 
 SAMPLER = Sampler(steps=4, guidance=3.0)
 PROMPTS, SEEDS = ["a cat", "red dog", ""], [3, 14, 15]
-LATENT = {"epsilon": (4, 8, 8), "v_prediction": (4, 8, 8), "plane": (2,)}
+LATENT = {"epsilon": (4, 8, 8), "v_prediction": (4, 8, 8), "full": (4, 8, 8), "plane": (2,)}
 
 
-@pytest.fixture(params=["epsilon", "v_prediction", "plane"])
+@pytest.fixture(params=list(LATENT))
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -31,6 +32,8 @@ def fresh(family: str, request: pytest.FixtureRequest) -> Callable[[], Any]:
         make_plane: Callable[[], Any] = request.getfixturevalue("make_plane")
         return make_plane
     make_diffusion = request.getfixturevalue("make_diffusion")
+    if family == "full":
+        return lambda: make_diffusion(tuning=Full())
     return lambda: make_diffusion(family)
 
 

@@ -251,11 +251,13 @@ def test_a_schedule_that_is_not_known_gets_a_sentence(copied: Path) -> None:
         StableDiffusion(load_pipeline(str(copied)))
 
 
-def test_a_model_without_a_lora_has_nothing_to_save(tiny_pipeline: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_model_to_draw_with_has_nothing_to_train_or_save(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
     bare = StableDiffusion(load_pipeline(str(tiny_pipeline("epsilon"))))
-    assert list(bare.trainable()) == []
-    with pytest.raises(ThumbtuneError, match="without a LoRA"):
-        bare.save(tmp_path)
+    for ask in (bare.trainable, bare.reference, lambda: bare.save(tmp_path)):
+        with pytest.raises(ThumbtuneError, match="loaded without anything to train"):
+            ask()
 
 
 def test_gradient_checkpointing_gives_the_same_gradient_and_keeps_less(

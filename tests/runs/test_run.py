@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,58 @@ def test_from_thumbs_to_a_report(call: Call, settings: list[str], tmp_path: Path
     )
     assert code == 0, err
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["thing-1-0.png", "thing-1-1.png"]
+
+
+def test_all_weights_can_be_trained_and_the_result_is_a_network_for_diffusers(
+    call: Call, settings: list[str], tmp_path: Path
+) -> None:
+    run, full = tmp_path / "run", ["--set", "train.weights=full"]
+    code, out, err = call("train", "--out", run, *settings, *full, "--dry-run")
+    trained, total = (
+        word.replace(",", "") for word in re.search(r"([\d,]+) of ([\d,]+) weights trained", out).groups()
+    )
+    assert code == 0 and trained == total, err
+    code, out, err = call("train", "--out", run, *settings, *full)
+    assert code == 0, err
+    assert f"The result is in {run / 'unet'}" in out and not (run / "lora").exists()
+    code, out, err = call("evaluate", run)
+    assert code == 0, err
+    result = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    assert result["after"] == "unet" and result["agreement"] is not None
+    page = (run / "report.html").read_text()
+    assert "UNet2DConditionModel.from_pretrained" in page and "load_lora_weights" not in page
+    code, out, err = call("generate", "thing 1", "--run", run, "--out", tmp_path / "p", "--seeds", 1, "--steps", 2)
+    assert code == 0, err
+
+    # whichever way the weights went, going on with the other kind is another run
+    code, _, err = call("train", "--out", run, "--resume", *settings, "--set", "train.weights=lora")
+    assert code == 2 and "started with train.weights = full, not lora" in err
+
+
+def test_full_training_resumes_exactly_and_keeps_few_checkpoints(
+    call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = ["--set", "train.weights=full", "--set", "train.keep_checkpoints=1", "--set", "train.refresh_reference=3"]
+    full += ["--set", "train.checkpoint_every=1"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert call("train", "--out", whole, *settings, *full)[0] == 0
+    say = cli.say
+
+    def press_ctrl_c(text: str) -> None:
+        say(text)
+        if "step 1 " in text:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(cli, "say", press_ctrl_c)
+    assert call("train", "--out", broken, *settings, *full)[0] == 130
+    monkeypatch.setattr(cli, "say", say)
+    code, _, err = call("train", "--out", broken, "--resume", *settings, *full)
+    assert code == 0, err
+    assert steps_of(broken) == steps_of(whole)
+    one, other = (load_file(run / "unet" / "diffusion_pytorch_model.safetensors") for run in (broken, whole))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    kept = checkpoint.steps_in(whole)
+    assert kept[-1] == 6 and len(kept) <= 2
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(call: Call, settings: list[str], tmp_path: Path) -> None:

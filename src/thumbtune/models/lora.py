@@ -6,7 +6,7 @@ A1111 read, with every alpha spelt out.
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import write_whole
+from thumbtune.models.swap import swapped
 from thumbtune.tensors import write_tensors
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
@@ -32,6 +33,44 @@ class LoRA:
     rank: int = 16
     alpha: float = 16.0
     targets: tuple[str, ...] = ATTENTION
+
+    def on(self, network: nn.Module, seed: int = 0) -> "Adapters":
+        """Put it on a network."""
+        put_on(network, self, seed)
+        return Adapters(network, self)
+
+
+class Adapters:
+    """A LoRA on a network. The reference is the network without it, or with an earlier state of it."""
+
+    def __init__(self, network: nn.Module, lora: LoRA) -> None:
+        self.network = network
+        self.lora = lora
+        self._reference: dict[str, Tensor] = {}  # the LoRA of a refreshed reference; empty: no LoRA
+
+    def reference(self) -> AbstractContextManager[None]:
+        if self._reference:
+            return swapped(dict(self.trainable()), self._reference)
+        return switched_off(self.network)
+
+    def freeze_reference(self) -> None:
+        self._reference = {name: weight.detach().clone() for name, weight in self.trainable()}
+
+    def reference_state(self) -> dict[str, Tensor]:
+        return dict(self._reference)
+
+    def restore_reference(self, state: dict[str, Tensor]) -> None:
+        device = next(self.network.parameters()).device
+        self._reference = {name: value.to(device) for name, value in state.items()}
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, p) for name, p in self.network.named_parameters() if p.requires_grad)
+
+    def save(self, folder: Path) -> None:
+        save(self.network, self.lora, folder)
+
+    def load(self, folder: Path) -> None:
+        load(self.network, folder)
 
 
 def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
@@ -66,22 +105,6 @@ def switched_off(network: nn.Module) -> Iterator[None]:
     finally:
         if on:  # not where this block lies inside another one
             network.enable_adapters()  # type: ignore[operator]
-
-
-@contextmanager
-def swapped(weights: dict[str, nn.Parameter], kept: dict[str, Tensor]) -> Iterator[None]:
-    """The network with kept adapter weights in place of its own, inside the `with` block: a refreshed reference.
-
-    Only the places are exchanged, so nothing is copied and the weights come back as they were, bit for bit.
-    """
-    own = {name: weight.data for name, weight in weights.items()}
-    try:
-        for name, weight in weights.items():
-            weight.data = kept[name]
-        yield
-    finally:
-        for name, weight in weights.items():
-            weight.data = own[name]
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:

@@ -26,6 +26,34 @@ class Sampler:
 
 
 @runtime_checkable
+class Trained(Protocol):
+    """What is trained of a network, and the frozen reference that this leaves; the methods are those of `Model`."""
+
+    def reference(self) -> AbstractContextManager[None]: ...
+
+    def freeze_reference(self) -> None: ...
+
+    def reference_state(self) -> dict[str, Tensor]: ...
+
+    def restore_reference(self, state: dict[str, Tensor]) -> None: ...
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path) -> None: ...
+
+
+@runtime_checkable
+class Tuning(Protocol):
+    """A way to tune a network: a LoRA on it, or all of it."""
+
+    def on(self, network: nn.Module, seed: int = 0) -> Trained:
+        """Prepare a network for training; what is drawn at random follows from the seed."""
+        ...
+
+
+@runtime_checkable
 class Model(Protocol):
     """A network in training, its frozen reference, and the parts that turn people's pictures and words into tensors.
 

@@ -13,9 +13,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
-from thumbtune.models import lora
-from thumbtune.models.lora import LoRA
-from thumbtune.models.protocol import Condition, Sampler
+from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
 from thumbtune.process import Latents, Times, process_of
 
 
@@ -58,23 +56,20 @@ def _reason(name: str, error: Exception) -> str:
 
 
 class StableDiffusion:
-    """The adapter. The network trains in float32 or under autocast; everything else is frozen.
+    """The adapter. What `tuning` says trains in float32 or under autocast; everything else is frozen.
 
     Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}.
     """
 
     def __init__(
-        self, pipeline: Any, adapter: LoRA | None = None, seed: int = 0, gradient_checkpointing: bool = False
+        self, pipeline: Any, tuning: Tuning | None = None, seed: int = 0, gradient_checkpointing: bool = False
     ) -> None:
         self.pipeline = pipeline
-        self.adapter = adapter
-        self._reference: dict[str, Tensor] = {}  # the LoRA of a refreshed reference; empty: no LoRA
         for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
             part.requires_grad_(False)
             part.eval()
         self.network: nn.Module = pipeline.unet
-        if adapter is not None:
-            lora.put_on(pipeline.unet, adapter, seed)
+        self._trained = tuning.on(pipeline.unet, seed) if tuning else None
         if gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
         try:
@@ -133,22 +128,31 @@ class StableDiffusion:
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         return self.network(noisy, t, encoder_hidden_states=condition["text"], return_dict=False)[0]
 
+    @property
+    def trained(self) -> Trained:
+        """What is trained of the network.
+
+        Raises:
+            ThumbtuneError: nothing is: the model was loaded to draw with.
+        """
+        if self._trained is None:
+            raise ThumbtuneError("This model was loaded without anything to train; give it a LoRA, or Full().")
+        return self._trained
+
     def reference(self) -> AbstractContextManager[None]:
-        if self._reference:
-            return lora.swapped(dict(self.trainable()), self._reference)
-        return lora.switched_off(self.pipeline.unet)
+        return self.trained.reference()
 
     def freeze_reference(self) -> None:
-        self._reference = {name: weight.detach().clone() for name, weight in self.trainable()}
+        self.trained.freeze_reference()
 
     def reference_state(self) -> dict[str, Tensor]:
-        return dict(self._reference)
+        return self.trained.reference_state()
 
     def restore_reference(self, state: dict[str, Tensor]) -> None:
-        self._reference = {name: value.to(self.device) for name, value in state.items()}
+        self.trained.restore_reference(state)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return ((name, p) for name, p in self.pipeline.unet.named_parameters() if p.requires_grad)
+        return self.trained.trainable()
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
@@ -163,9 +167,7 @@ class StableDiffusion:
         ).images
 
     def save(self, folder: Path) -> None:
-        if self.adapter is None:
-            raise ThumbtuneError("This model was loaded without a LoRA, so there is nothing tuned to save.")
-        lora.save(self.pipeline.unet, self.adapter, folder)
+        self.trained.save(folder)
 
     def load(self, folder: Path) -> None:
-        lora.load(self.pipeline.unet, folder)
+        self.trained.load(folder)

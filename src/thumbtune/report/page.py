@@ -79,6 +79,7 @@ def _contents(run: RunFolder) -> dict[str, Any]:
         "base": _base(run.recipe),
         "mark": (run.likes or {}).get("mark"),
         "lora": _lora(run.folder),
+        "whole": dict(flat(run.recipe)).get("train.weights") == "full",
     }
 
 

@@ -1,0 +1,98 @@
+"""Full fine-tuning: every weight of a network is trained, and a frozen copy of them is the reference.
+
+The result is the network itself in diffusers' layout, config.json and diffusion_pytorch_model.safetensors.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.files import write_text
+from thumbtune.models.swap import swapped
+from thumbtune.tensors import write_tensors
+
+CONFIG_FILE = "config.json"
+DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
+# autocast casts the weights of these layers at every use; a copy that is cast already gives the same numbers
+CAST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full:
+    """Train everything. `autocast` is the precision in which training asks the network, if it is a lower one.
+
+    The reference is then kept in that precision, in half the memory; it must not be asked outside of autocast.
+    """
+
+    autocast: torch.dtype | None = None
+
+    def on(self, network: nn.Module, seed: int = 0) -> "Whole":
+        """Unfreeze a network, in float32; there is nothing random about it."""
+        return Whole(network, self.autocast)
+
+
+class Whole:
+    """A network that is trained as a whole. The reference is a copy of its weights, exchanged by place."""
+
+    def __init__(self, network: nn.Module, autocast: torch.dtype | None) -> None:
+        self.network = network.float().requires_grad_(True)
+        self.autocast = autocast
+        self._first = self._copy()
+        self._refreshed: dict[str, Tensor] = {}
+
+    def _copy(self) -> dict[str, Tensor]:
+        """The present weights, those of the layers that autocast casts in its precision."""
+        cast: set[str] = set()
+        for name, layer in self.network.named_modules():
+            if isinstance(layer, CAST):
+                cast |= {f"{name}.{own}" for own, _ in layer.named_parameters(recurse=False)}
+        dtype = self.autocast or torch.float32
+        return {
+            name: weight.detach().to(dtype if name in cast else weight.dtype, copy=True)
+            for name, weight in self.trainable()
+        }
+
+    def reference(self) -> AbstractContextManager[None]:
+        kept = self._refreshed or self._first
+        device = next(iter(self.network.parameters())).device
+        for name, value in kept.items():
+            kept[name] = value.to(device)  # once: it stays there
+        return swapped(dict(self.trainable()), kept)
+
+    def freeze_reference(self) -> None:
+        self._refreshed = self._copy()
+
+    def reference_state(self) -> dict[str, Tensor]:
+        return dict(self._refreshed)
+
+    def restore_reference(self, state: dict[str, Tensor]) -> None:
+        self._refreshed = dict(state)
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return self.network.named_parameters()
+
+    def save(self, folder: Path) -> None:
+        write_text(folder / CONFIG_FILE, self.network.to_json_string())  # type: ignore[operator]
+        write_tensors(folder / DIFFUSERS_FILE, self.network.state_dict(), {"format": "pt"})
+
+    def load(self, folder: Path) -> None:
+        """Read the weights of `save` back.
+
+        Raises:
+            ThumbtuneError: the file is missing, damaged, or that of another network.
+        """
+        file = folder / DIFFUSERS_FILE
+        try:
+            stored = load_file(file)
+        except Exception as error:
+            raise ThumbtuneError(f"{file} is not readable ({error}); name the folder that a run wrote.") from error
+        wanted = {name: value.shape for name, value in self.network.state_dict().items()}
+        if {name: value.shape for name, value in stored.items()} != wanted:
+            raise ThumbtuneError(f"{file} was made for another network; use the recipe that it was trained with.")
+        self.network.load_state_dict(stored)

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from thumbtune import config
 from thumbtune.demo import PEOPLE
-from thumbtune.errors import UsageError
 from thumbtune.paper import seeds as over
 from thumbtune.paper.canvas import panels
 from thumbtune.paper.cells import Cell, Lab, judged, pictures, rows_of, style_named
@@ -42,20 +40,6 @@ JUDGES = {
 Scores = dict[str, list[float]]  # judge -> a score for each picture
 
 
-def known(settings: Sequence[str]) -> bool:
-    """Whether recipes can say this yet."""
-    try:
-        config.parse(config.with_settings({}, list(settings)), "A method")
-    except UsageError:
-        return False
-    return True
-
-
-def methods() -> dict[str, tuple[str, ...]]:
-    """Those that this version knows."""
-    return {name: settings for name, settings in METHODS.items() if known(settings)}
-
-
 def cells(order: Order) -> list[Cell]:
     """Seed by seed, every method."""
     return [
@@ -67,7 +51,7 @@ def cells(order: Order) -> list[Cell]:
             columns={"method": name},
         )
         for seed in order.demo_seeds(SEEDS)
-        for name, settings in methods().items()
+        for name, settings in METHODS.items()
     ]
 
 
@@ -149,10 +133,9 @@ def draw(all_duels: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Any:
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train every method on every seed, let all duel, decide."""
     rows = rows_of(Lab(order, progress, say), cells(order), measured)
-    all_duels, names = duels(rows), list(methods())
+    all_duels, names = duels(rows), list(METHODS)
     plain = [{name: value for name, value in row.items() if name != "scores"} for row in rows]
     rivals = [name for name in names if name not in {PAPER, OURS}]
-    missing = [name for name in METHODS if name not in names]
     by = ("method",)
     return Result(
         title="Beyond the paper: an equal budget for all",
@@ -181,6 +164,5 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             "Each claim is tested by itself; of twenty true ones, one may look false.",
             "The judges tie often, and ties count half: a win-rate near one half may mean that both did well.",
             "Gain and win-rate of the table are by the person's own formula, which made the thumbs.",
-            *([f"Left out, for recipes do not know them yet: {', '.join(missing)}."] if missing else []),
         ),
     )

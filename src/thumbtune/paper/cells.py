@@ -22,7 +22,7 @@ from thumbtune.batches import Progress, Sized
 from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.evaluation.duel import Duel
-from thumbtune.files import sha256, write_text
+from thumbtune.files import file_sha256, write_text
 from thumbtune.models.protocol import Sampler
 from thumbtune.paper import thumbs as people
 from thumbtune.paper.experiments import Order, Say
@@ -197,9 +197,11 @@ def settings_of(lab: Lab, cell: Cell) -> dict[str, Any]:
 
 @cache
 def _by_what() -> dict[str, str]:
-    """The version and the model that a row is of: rows of others must not stand in one table with it."""
-    unet = next((build.BUNDLED / demo.MODEL / "unet").glob("*.safetensors"))
-    return {"thumbtune": __version__, "unet": sha256(unet.read_bytes())[:16]}
+    """The version, the model and the judges that a row is of: rows of others must not stand in one table with it."""
+    parts = {"unet": build.BUNDLED / demo.MODEL / "unet", "judge": build.BUNDLED / "judge"}
+    parts["style"] = build.BUNDLED / "style"
+    weights = {name: next(folder.glob("*.safetensors")) for name, folder in parts.items()}
+    return {"thumbtune": __version__} | {name: file_sha256(file)[:16] for name, file in weights.items()}
 
 
 def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ def lost(rows: Sequence[Mapping[str, Any]], utility: str, share: float) -> dict[
     """seed -> how much gain a share of wrong thumbs takes away."""
     clean = values_of(rows, "gain", utility=utility, flipped=0.0)
     noisy = values_of(rows, "gain", utility=utility, flipped=share)
-    return {seed: clean[seed] - noisy[seed] for seed in clean.keys() & noisy.keys()}
+    return {seed: clean[seed] - noisy[seed] for seed in sorted(clean.keys() & noisy.keys())}
 
 
 def robust(rows: Sequence[Mapping[str, Any]]) -> Claim:

@@ -200,12 +200,27 @@ def test_the_latest_checkpoint_is_that_of_the_highest_step(tmp_path: Path) -> No
 def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     for step in (0, 5, 10, 15, 1_000_000):
         checkpoint.folder_of(tmp_path, step).mkdir(parents=True)
-    checkpoint.prune(tmp_path, 2, best=5)
+    aside = checkpoint.folder_of(tmp_path, 5).with_name("step-000005.old")
+    aside.mkdir()  # by somebody who keeps a damaged one
+    checkpoint.prune(tmp_path, 2, {5})
     assert checkpoint.steps_in(tmp_path) == [5, 15, 1_000_000]
-    checkpoint.prune(tmp_path, 1, best=None)
+    checkpoint.prune(tmp_path, 1, set())
     assert checkpoint.steps_in(tmp_path) == [1_000_000]
-    checkpoint.prune(tmp_path, 3, best=None)
+    checkpoint.prune(tmp_path, 3, set())
     assert checkpoint.steps_in(tmp_path) == [1_000_000]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {aside.name, "step-1000000"}
+
+
+def test_a_checkpoint_that_cannot_be_deleted_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (1, 2):
+        checkpoint.folder_of(tmp_path, step).mkdir(parents=True)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("thumbtune.checkpoint.os.replace", refuse)
+    checkpoint.prune(tmp_path, 1, set())
+    assert checkpoint.steps_in(tmp_path) == [1, 2]
 
 
 def test_the_latest_checkpoint_is_that_of_the_highest_step_past_a_million_too(tmp_path: Path) -> None:

@@ -96,6 +96,11 @@ def test_the_paper_s_recipe_has_the_paper_s_numbers(tmp_path: Path, monkeypatch:
     assert config.read(Path("paper.yaml")).seed == 3  # a file is read as what it is
 
 
+def test_a_full_training_refuses_the_options_of_a_lora() -> None:
+    with pytest.raises(UsageError, match=r"train\.weights is full, which has no use for the options of lora"):
+        config.read(None, ["train.weights=full", "lora.rank=64"])
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         config.read(tmp_path / "none.yaml")

@@ -12,6 +12,8 @@ Randomness is a function of (seed, step, image), so there is no generator to sav
 import json
 import os
 import shutil
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +41,22 @@ def latest(run: Path) -> Path | None:
 
 def steps_in(run: Path) -> list[int]:
     """The steps of a run's complete checkpoints, from the first to the newest."""
-    return sorted(int(folder.name.removeprefix("step-")) for folder in (run / "checkpoints").glob("step-[0-9]*"))
+    names = (folder.name.removeprefix("step-") for folder in (run / "checkpoints").glob("step-*"))
+    return sorted(int(name) for name in names if name.isdecimal())  # a folder that somebody set aside is none
 
 
-def prune(run: Path, newest: int, best: int | None) -> None:
-    """Delete all checkpoints but the `newest` so many and the best one."""
+def prune(run: Path, newest: int, spared: Collection[int]) -> None:
+    """Delete all checkpoints but the `newest` so many and those that are spared.
+
+    One that cannot be deleted is left: a training does not end for want of tidiness.
+    """
     for step in steps_in(run)[:-newest]:
-        if step != best:
-            shutil.rmtree(folder_of(run, step))
+        if step not in spared:
+            folder = folder_of(run, step)
+            going = folder.with_name(f".{folder.name}.partial")  # half a folder must not pass for a checkpoint
+            with suppress(OSError):
+                os.replace(folder, going)
+                shutil.rmtree(going)
 
 
 def save(training: Training, run: Path) -> Path:

@@ -172,7 +172,7 @@ def recipe_(
 def generate(
     prompts: Annotated[list[str], typer.Argument(help="One or more prompts.")],
     model: Annotated[str, typer.Option(help="A diffusers folder, a hub id, or the bundled model.")] = "tiny-emoji-64",
-    tuned: Annotated[Path | None, typer.Option("--run", help="A run, whose model and LoRA are used.")] = None,
+    tuned: Annotated[Path | None, typer.Option("--run", help="A run, whose model and result are used.")] = None,
     out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("pictures"),
     seeds: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 4,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,

@@ -110,7 +110,8 @@ class TrainSection(Section):
     """How to train."""
 
     weights: Literal["lora", "full"] = Field(
-        default="lora", description="What is trained: lora, a small adapter; full, every weight of the network."
+        default="lora",
+        description="What is trained: lora, a small adapter; full, every weight, for which lr should be far lower.",
     )
     steps: int = Field(default=200, ge=1, description="Weight updates.")
     batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
@@ -144,7 +145,7 @@ class TrainSection(Section):
     )
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(
-        default=0, ge=0, description="Newest checkpoints that are kept, beside the best one; 0: all."
+        default=0, ge=0, description="Newest checkpoints that are kept, and with guards the best; 0: all."
     )
     guards: bool = Field(default=True, description="Stop a training that goes wrong, and keep its best checkpoint.")
     watch_every: int = Field(
@@ -181,6 +182,12 @@ class Recipe(Section):
     objective: ObjectiveSection = Field(default_factory=ObjectiveSection)
     train: TrainSection = Field(default_factory=TrainSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
+
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Self:
+        if self.train.weights == "full" and self.lora != LoraSection():
+            raise ValueError("train.weights is full, which has no use for the options of lora: leave them out")
+        return self
 
 
 def options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[str, Any]:

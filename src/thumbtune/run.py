@@ -310,7 +310,7 @@ def _save(watched: watch.Watch, folder: Path, saved: int, keep: int) -> int:
     if training.accelerator.is_main_process:
         checkpoint.save(training, folder)
         if keep:
-            checkpoint.prune(folder, keep, watched.best_of(checkpoint.steps_in(folder)))
+            checkpoint.prune(folder, keep, watched.spared(checkpoint.steps_in(folder)))
     return training.step
 
 

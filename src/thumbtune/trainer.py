@@ -163,6 +163,12 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
         try:
             step = _step(training, batches, objective)
         except torch.OutOfMemoryError as error:
+            if training.torn:
+                raise MemoryRanOut(
+                    f"Memory ran out in the update of step {training.step + 1}, for which the optimiser keeps two "
+                    "numbers more of every weight that is trained: take a larger GPU, or start a new run with "
+                    "train.weights=lora, or with a lower lora.rank."
+                ) from error
             at_once = min(training.settings.micro_batch, batches.size // processes)
             raise MemoryRanOut(
                 f"Memory ran out at step {training.step + 1}, with {at_once} images at once: go on with --resume and a "

@@ -4,7 +4,6 @@ stopped.json       written where a guard stopped the run: at which step, the sen
 """
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.guards import Advice, Guards, best, deviation_of_chance
+from thumbtune.models.lora import KOHYA_FILE
 from thumbtune.models.protocol import Model
 from thumbtune.trainer import Settings, Step, Training
 
@@ -95,14 +95,23 @@ class Watch:
         known, share = shared.tolist()
         return share if known else None
 
-    def best_of(self, steps: list[int]) -> int | None:
-        """The best of some steps, by what the guards saw; None without guards."""
-        return best(self.guards.seen, steps, self.guards.deviation) if self.guards and steps else None
+    def spared(self, steps: list[int]) -> set[int]:
+        """Of the steps that have a checkpoint, those that pruning must leave: the best, and those not asked about yet.
+
+        Without guards nothing would go back to either.
+        """
+        if self.guards is None:
+            return set()
+        asked = [step.step for step in self.guards.seen if step.agreement is not None]
+        upto = max(asked, default=0) if self.held_out is not None else self.training.step
+        known = [step for step in steps if step <= upto]
+        chosen = [best(self.guards.seen, known, self.guards.deviation)] if known else []
+        return {*chosen, *(step for step in steps if step > upto)}
 
     def go_back(self, folder: Path, result: Path, sentence: str) -> str:
         """Put the best checkpoint into the training and into the run's result; returns the sentence, with its step."""
-        chosen = self.best_of(checkpoint.steps_in(folder))
-        assert chosen is not None  # a run under guards begins with a checkpoint
+        assert self.guards is not None
+        chosen = best(self.guards.seen, checkpoint.steps_in(folder), self.guards.deviation)
         stopped = self.training.step
         checkpoint.restore(self.training, checkpoint.folder_of(folder, chosen))
         with self.training.average.in_place():
@@ -153,5 +162,5 @@ def check_stopped(folder: Path, guards: bool) -> None:
 def forget_stop(folder: Path, result: Path) -> None:
     """A run that goes on is not stopped, and has no result yet."""
     if (folder / STOPPED).exists():
-        shutil.rmtree(folder / result.parent, ignore_errors=True)
-        (folder / STOPPED).unlink()
+        for file in (folder / result, (folder / result).with_name(KOHYA_FILE), folder / STOPPED):
+            file.unlink(missing_ok=True)

@@ -1,16 +1,18 @@
 """A grid of trainings: each is made once, a stopped one goes on, a changed one is refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from thumbtune import build
 from thumbtune.batches import quiet
 from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, UsageError
-from thumbtune.paper.cells import ROW, Cell, Lab, rows_of
+from thumbtune.paper.cells import ROW, Cell, Lab, _by_what, rows_of
 from thumbtune.paper.experiments import Order
 from thumbtune.paper.thumbs import Thumbs
 
@@ -133,6 +135,17 @@ def test_cells_of_one_seed_share_thumbs_and_judged_seeds_and_those_of_two_share_
 
 def test_rows_of_another_version_or_model_are_not_mixed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows_of(lab(tmp_path), CELLS, counting([]))
-    monkeypatch.setattr("thumbtune.paper.cells._by_what", lambda: {"thumbtune": "0.0.1", "unet": "another"})
-    with pytest.raises(UsageError, match="or by another Thumbtune"):
-        rows_of(lab(tmp_path), CELLS, counting([]))
+    bundled = tmp_path / "bundled"
+    shutil.copytree(build.BUNDLED, bundled)
+    monkeypatch.setattr(build, "BUNDLED", bundled)
+    _by_what.cache_clear()
+    rows_of(lab(tmp_path), CELLS, counting([]))  # elsewhere, and the same
+    for part in ("tiny-emoji-64/text_encoder/model.safetensors", "judge/concepts.json", "style/config.json"):
+        before = (bundled / part).read_bytes()
+        (bundled / part).write_bytes(before + b" ")
+        _by_what.cache_clear()
+        with pytest.raises(UsageError, match="or by another Thumbtune"):
+            rows_of(lab(tmp_path), CELLS, counting([]))
+        (bundled / part).write_bytes(before)
+    _by_what.cache_clear()
+    rows_of(lab(tmp_path), CELLS, counting([]))

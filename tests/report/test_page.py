@@ -157,7 +157,7 @@ def test_a_training_that_a_guard_stopped_says_so_and_notes_on_the_likes_are_show
     likes = json.loads((run_folder / "likes.json").read_text())
     (run_folder / "likes.json").write_text(json.dumps(likes | {"notes": ["3 of 9 pictures are <odd>."]}))
     _, page = written(run_folder)
-    assert "A guard stopped this training at step 30, and its LoRA is that of step 20." in page.text
+    assert "A guard stopped this training at step 30, and its result is that of step 20." in page.text
     assert sentence in page.text and "3 of 9 pictures are <odd>." in page.text
 
 

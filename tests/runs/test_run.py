@@ -18,9 +18,10 @@ from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import load_file
 
-from thumbtune import __version__, build, checkpoint, cli
+from thumbtune import __version__, build, checkpoint, cli, config
+from thumbtune.batches import quiet
 from thumbtune.models.stable_diffusion import StableDiffusion
-from thumbtune.run import recipe_in
+from thumbtune.run import recipe_in, tune
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -82,7 +83,7 @@ def test_full_training_resumes_exactly_and_keeps_few_checkpoints(
     call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = ["--set", "train.weights=full", "--set", "train.keep_checkpoints=1", "--set", "train.refresh_reference=3"]
-    full += ["--set", "train.checkpoint_every=1"]
+    full += ["--set", "train.checkpoint_every=1", "--set", "train.watch_every=2"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert call("train", "--out", whole, *settings, *full)[0] == 0
     say = cli.say
@@ -95,6 +96,10 @@ def test_full_training_resumes_exactly_and_keeps_few_checkpoints(
     monkeypatch.setattr(cli, "say", press_ctrl_c)
     assert call("train", "--out", broken, *settings, *full)[0] == 130
     monkeypatch.setattr(cli, "say", say)
+    recipe = config.read(None, [word for word in [*settings, *full] if word != "--set"])
+    refreshed = iter(tune(recipe, broken, quiet, resume=True))
+    assert [next(refreshed).step for _ in range(3)] == [2, 3, 4]  # past the new reference
+    refreshed.close()
     code, _, err = call("train", "--out", broken, "--resume", *settings, *full)
     assert code == 0, err
     assert steps_of(broken) == steps_of(whole)
@@ -386,6 +391,23 @@ def test_a_second_precision_in_one_process_is_one_sentence(call: Call, settings:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
+def test_all_weights_are_trained_and_judged_in_half_precision(settings: list[str], tmp_path: Path) -> None:
+    """In processes of their own: the reference is then kept in bf16, which only autocast may ask."""
+    run = tmp_path / "run"
+    full = ["weights=full", "precision=bf16", "refresh_reference=3", "keep_checkpoints=1", "lr=1e-3"]
+    chosen = [*settings, *(word for option in full for word in ("--set", f"train.{option}"))]
+    for words in (["train", "--out", str(run), *chosen], ["evaluate", str(run)]):
+        done = subprocess.run(
+            [sys.executable, "-m", "thumbtune.cli", *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    first = steps_of(run)[0]
+    assert first["policy_error"] == first["reference_error"]
+    assert steps_of(run)[-1]["policy_error"] != steps_of(run)[-1]["reference_error"]
+    assert json.loads((run / "evaluation" / "evaluation.json").read_text())["agreement"] is not None
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can work in fp16")
 def test_half_precision_without_a_gpu_is_refused(settings: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "thumbtune.cli", "train", "--out", str(tmp_path / "run"), *settings]
@@ -433,7 +455,7 @@ def test_weights_that_were_being_updated_when_memory_ran_out_are_not_saved(
 
     monkeypatch.setattr(torch.optim.AdamW, "step", torn)
     code, _, err = call("train", "--out", run, *settings)
-    assert code == 1 and "Memory ran out at step 4" in err
+    assert code == 1 and "Memory ran out in the update of step 4" in err and "train.weights=lora" in err
     newest = checkpoint.latest(run)
     assert newest is not None and json.loads((newest / "state.json").read_text())["step"] == 2  # not 3: it was under way
 

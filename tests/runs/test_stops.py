@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.likes import Split
 from thumbtune.feedback.store import Store
-from thumbtune.guards import Guards
+from thumbtune.guards import Guards, best
 from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.objective import KTO
 from thumbtune.trainer import Step, Training, WentWrong
@@ -98,7 +99,8 @@ def stopped(recipe: Recipe, folder: Path) -> tuple[int, int, str]:
     sentence = str(caught.value)
     told = json.loads((folder / "stopped.json").read_text())
     assert sentence == told["sentence"] and sentence.startswith("Training stopped at step ")
-    assert sentence.endswith(f"; lora/ holds the best checkpoint, that of step {told['best']}.")
+    name = build.result_of(recipe).parent.name
+    assert sentence.endswith(f"; {name}/ holds the best checkpoint, that of step {told['best']}.")
     assert "\n" not in sentence and ". " not in sentence
     assert 0 <= told["best"] <= told["step"] < recipe.train.steps
 
@@ -187,6 +189,42 @@ def test_a_setting_that_is_far_off_stops_the_training(
 ) -> None:
     step, _, sentence = stopped(recipe(*settings), tmp_path / "run")
     assert said in sentence and step <= upto
+
+
+def test_a_stopped_full_training_goes_back_too_and_on_without_guards(
+    recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    chosen = recipe("train.weights=full", "train.lr=0.1", "train.keep_checkpoints=1", "train.checkpoint_every=1")
+    step, best, sentence = stopped(chosen, tmp_path / "run")
+    kept = checkpoint.steps_in(tmp_path / "run")
+    assert best in kept and kept[-1] == step and len(kept) <= 8, sentence
+    mine = tmp_path / "run" / "unet" / "notes.txt"
+    mine.write_text("not of this program")
+    free = recipe("train.weights=full", "train.lr=0.1", "train.keep_checkpoints=1", "train.guards=false")
+    steps = run.tune(free, tmp_path / "run", quiet, resume=True)
+    next(steps)
+    assert mine.exists() and not (tmp_path / "run" / build.result_of(free)).exists()
+    steps.close()
+
+
+def test_pruning_leaves_the_best_and_what_nobody_asked_about_yet(recipe: Callable[..., Recipe]) -> None:
+    """Readings every 25 steps, checkpoints every 10: one between two readings must not pass for as good as the first."""
+
+    def seen(step: int, agreement: float | None) -> Any:
+        return SimpleNamespace(step=step, agreement=agreement, refreshed=False, liked_log_ratio=step, reference_error=1)
+
+    readings = {25: 0.75, 50: 0.55, 75: 0.5}
+    guards = SimpleNamespace(seen=[], deviation=0.03)
+    watched = SimpleNamespace(guards=guards, held_out=object(), training=SimpleNamespace(step=0))
+    kept: list[int] = [0]
+    for step in range(1, 76):
+        guards.seen.append(seen(step, readings.get(step)))
+        if step % 10 == 0:
+            kept.append(step)
+            spared = watch.Watch.spared(watched, kept)  # type: ignore[arg-type]
+            kept = [k for k in kept if k in spared or k == step]
+    assert 20 in kept and best(guards.seen, kept, guards.deviation) == 20
+    assert watch.Watch.spared(SimpleNamespace(guards=None), kept) == set()  # type: ignore[arg-type]
 
 
 POINTS = (0.5 + 0.2 * torch.randn(40, 2, generator=torch.Generator().manual_seed(11))).clamp(0, 1).tolist()

@@ -66,13 +66,21 @@ class Whole:
         return swapped(dict(self.trainable()), kept)
 
     def freeze_reference(self) -> None:
+        self._refreshed.clear()  # before the new copy is made: there is room for one beside the policy
         self._refreshed = self._copy()
+        self._rest()
 
     def reference_state(self) -> dict[str, Tensor]:
         return dict(self._refreshed)
 
     def restore_reference(self, state: dict[str, Tensor]) -> None:
         self._refreshed = dict(state)
+        if state:
+            self._rest()
+
+    def _rest(self) -> None:
+        """The first reference is not asked for now: it waits on the CPU."""
+        self._first = {name: value.cpu() for name, value in self._first.items()}
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         return self.network.named_parameters()

@@ -22,7 +22,7 @@ from thumbtune.batches import Progress, Sized
 from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.evaluation.duel import Duel
-from thumbtune.files import file_sha256, write_text
+from thumbtune.files import file_sha256, sha256, write_text
 from thumbtune.models.protocol import Sampler
 from thumbtune.paper import thumbs as people
 from thumbtune.paper.experiments import Order, Say
@@ -198,10 +198,11 @@ def settings_of(lab: Lab, cell: Cell) -> dict[str, Any]:
 @cache
 def _by_what() -> dict[str, str]:
     """The version, the model and the judges that a row is of: rows of others must not stand in one table with it."""
-    parts = {"unet": build.BUNDLED / demo.MODEL / "unet", "judge": build.BUNDLED / "judge"}
-    parts["style"] = build.BUNDLED / "style"
-    weights = {name: next(folder.glob("*.safetensors")) for name, folder in parts.items()}
-    return {"thumbtune": __version__} | {name: file_sha256(file)[:16] for name, file in weights.items()}
+    files = [*(build.BUNDLED / demo.MODEL).rglob("*.safetensors")]
+    files += [file for judge in ("judge", "style") for file in (build.BUNDLED / judge).rglob("*") if file.is_file()]
+    names = {file: str(file.relative_to(build.BUNDLED)) for file in files}
+    told = "".join(f"{names[file]} {file_sha256(file)}\n" for file in sorted(files))
+    return {"thumbtune": __version__, "bundled": sha256(told.encode())[:16]}
 
 
 def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from thumbtune.report.reading import RunFolder, flat, read_run
 
 PAGE = "report.html"
 MINUTE, HOUR = 60, 3600
+WHOLE = Path("unet", "diffusion_pytorch_model.safetensors")  # where a run without a LoRA keeps its result
 MOST_DECIMALS = 6  # smaller numbers are written as 1.23e-7
 MINUS = "\N{MINUS SIGN}"
 
@@ -79,7 +80,8 @@ def _contents(run: RunFolder) -> dict[str, Any]:
         "base": _base(run.recipe),
         "mark": (run.likes or {}).get("mark"),
         "lora": _lora(run.folder),
-        "whole": dict(flat(run.recipe)).get("train.weights") == "full",
+        "whole": (whole := dict(flat(run.recipe)).get("train.weights") == "full"),
+        "result": (run.folder / WHOLE).is_file() if whole else _lora(run.folder),
     }
 
 

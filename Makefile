@@ -59,7 +59,7 @@ types: setup ## pyright
 contracts: setup ## import-linter: arrows only point down
 	$(BIN)/lint-imports --no-logo
 
-base-model: setup ## train the bundled model and its judge again (two hours or more, resumable; needs npm to fetch the emoji)
+base-model: setup ## train the bundled model and its judge again (some seven hours, resumable; needs npm to fetch the emoji)
 	$(BIN)/python -m pip install -c constraints.txt --group base-model $(PIP_FLAGS)
 	$(BIN)/python -m base_model.sets
 	$(BIN)/python -m base_model.words

@@ -17,7 +17,8 @@ def assemble(build: Path, out: Path) -> None:
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(out / "tiny-emoji-64", safe_serialization=True)
     judge.write(build / "judge", out / "judge", words.tokenizer(build / "tokenizer"))
-    style.write(build / "style", out / "style")
+    for name, kind in style.NETWORKS.items():
+        style.write(kind, build / f"style-{name}", out / "style" / name)
     (out / "concepts.json").write_text(json.dumps({"rated": RATED, "unrated": UNRATED}, indent=1) + "\n")
     total = sum(f.stat().st_size for f in out.rglob("*.safetensors"))
     print(f"weights: {total / 1e6:.1f} MB")

@@ -1,6 +1,7 @@
-"""Fetch the emoji sets from npm and render them: build/sets/<style>.npy and names.json.
+"""Fetch the emoji sets from npm and render them: build/sets/<style>.npy and <style>.json, the names.
 
-Every icon becomes 64 x 64 x 4 bytes, with its transparency. About half a minute on two cores.
+Every icon becomes 64 x 64 x 4 bytes, with its transparency. Under a minute on two cores. People and symbols are nothing
+that the generator or the judge of things learns; they lie apart, in build/sets/others, for the judge of styles.
 """
 
 import argparse
@@ -16,6 +17,8 @@ from PIL import Image
 from base_model.vocabulary import MEASURE, STYLES
 
 SIZE = 64
+THINGS = {0, 3, 4, 5, 6, 7}  # groups of Unicode: smileys, animals-nature, food, travel, activities, objects
+OTHERS = {1, 8}  # people, symbols; flags are the same in every set
 OVERSAMPLE = 2  # render larger, then reduce: smoother edges than the renderer alone gives
 
 
@@ -56,14 +59,16 @@ def render(svg: str) -> Image.Image:
     return page.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
 
 
-def build(out: Path, captions: set[str] | None = None) -> None:
-    """Render every set into `out`, keeping the icons whose name is a CLDR label."""
+def build(out: Path, archives: Path, captions: set[str], styles: list[str]) -> None:
+    """Render sets into `out`, keeping the icons whose name is one of the captions."""
     out.mkdir(parents=True, exist_ok=True)
-    for style, (package, version, _) in [*STYLES.items(), MEASURE]:
+    known = STYLES | dict([MEASURE])
+    for style in styles:
+        package, version, _ = known[style]
         if (out / f"{style.replace(' ', '-')}.npy").exists():
             continue
-        svgs = icons(fetch(package, version, out))
-        names = sorted(name for name in svgs if captions is None or name in captions)
+        svgs = icons(fetch(package, version, archives))
+        names = sorted(name for name in svgs if name in captions)
         pictures = np.stack([np.asarray(render(svgs[name])) for name in names])
         stem = style.replace(" ", "-")
         np.save(out / f"{stem}.npy", pictures)
@@ -71,16 +76,15 @@ def build(out: Path, captions: set[str] | None = None) -> None:
         print(f"{style}: {len(names)} pictures", flush=True)
 
 
-def labels(out: Path) -> set[str]:
-    """Icon names of the six groups of things one can draw (no people, flags, symbols)."""
-    archive = fetch("emojibase-data", "17.0.0", out)
+def labels(archives: Path, groups: set[int]) -> set[str]:
+    """Icon names of some groups of Unicode's."""
+    archive = fetch("emojibase-data", "17.0.0", archives)
     with tarfile.open(archive) as tar:
         rows = json.load(tar.extractfile("package/en/data.json"))  # type: ignore[arg-type]
-    wanted = {0, 3, 4, 5, 6, 7}  # smileys, animals-nature, food, travel, activities, objects
     return {
         "".join(c if c.isalnum() else "-" for c in row["label"].lower()).replace("--", "-").strip("-")
         for row in rows
-        if row.get("group") in wanted
+        if row.get("group") in groups
     }
 
 
@@ -101,4 +105,5 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("build/sets"))
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    build(out, labels(out))
+    build(out, out, labels(out, THINGS), [*STYLES, MEASURE[0]])
+    build(out / "others", out, labels(out, OTHERS), list(STYLES))

@@ -1,37 +1,69 @@
-"""Train the bundled judge of style: a small ResNet on real emoji, measured on things that no training sees.
+"""Train the bundled judge of style: two ResNets on real emoji, measured on things that no training sees.
 
-A network of its own, and not a second question to the judge of things: colour is part of a style, and must not be part
-of a thing.
+Networks of their own, and not a second question to the judge of things: colour is part of a style, and must not be part
+of a thing. The small one knows the vocabulary best. The large one sees pictures enlarged, and learns from more of them:
+people and symbols, pictures that went through the autoencoder (what that smooths away must not pass for a style), and
+pictures put together of two. Their chances are averaged.
 """
 
 import argparse
 import math
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpolate
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from base_model import judge, pictures, training
+from base_model import judge, pictures, sets, training
+from base_model.decoder import with_decoder
 from base_model.training import Plan
 from base_model.vocabulary import STYLES
+from thumbtune.evaluation.style import enlarged
 
-CONFIG = {
-    "embedding_size": 32,
-    "hidden_sizes": [32, 64, 128],
-    "depths": [1, 1, 1],
-    "layer_type": "basic",
-    "id2label": dict(enumerate(STYLES)),
-    "label2id": {style: place for place, style in enumerate(STYLES)},
+SEED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One of the two, and what it learns from.
+
+    side:    pixels that it sees a picture at
+    depth:   layers of each of its three stages
+    others:  whether it learns from people and symbols too
+    redrawn: share of pictures that went through the autoencoder
+    patched: share of pictures with a piece of another one
+    """
+
+    side: int
+    depth: int
+    steps: int
+    others: bool = False
+    redrawn: float = 0.0
+    patched: float = 0.0
+
+    def new(self) -> ResNetForImageClassification:
+        """The network before its training."""
+        config = ResNetConfig(
+            embedding_size=32,
+            hidden_sizes=[32, 64, 128],
+            depths=[self.depth] * 3,
+            layer_type="basic",
+            id2label=dict(enumerate(STYLES)),
+            label2id={style: place for place, style in enumerate(STYLES)},
+            image_size=self.side,  # not ResNet's, but kept with it
+        )
+        return ResNetForImageClassification(config)
+
+
+NETWORKS = {
+    "small": Network(side=64, depth=1, steps=8600),
+    "large": Network(side=128, depth=2, steps=6500, others=True, redrawn=0.3, patched=0.5),
 }
-
-
-def new() -> ResNetForImageClassification:
-    """The network before its training."""
-    return ResNetForImageClassification(ResNetConfig(**CONFIG))
 
 
 def turned(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -54,37 +86,81 @@ def softened(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(torch.rand(b, 1, 1, 1, generator=generator) < 0.5, soft, images)
 
 
+def patched(images: Tensor, marks: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Paste a piece of the neighbour into a share of pictures, and its part of the mark: CutMix (Yun et al., 2019).
+
+    A style is in every corner of a picture, so every corner must tell.
+    """
+    b, side = len(images), images.shape[-1]
+    out, mixed = images.clone(), marks.clone()
+    for i in range(b):
+        if torch.rand((), generator=generator) < share:
+            height, width = (torch.rand(2, generator=generator) * 0.5 + 0.25).mul(side).int().tolist()
+            y, x = (int(torch.randint(side - n + 1, (), generator=generator)) for n in (height, width))
+            part = height * width / side**2
+            out[i, :, y : y + height, x : x + width] = images[i - 1, :, y : y + height, x : x + width]
+            mixed[i] = (1 - part) * marks[i] + part * marks[i - 1]
+    return out, mixed
+
+
 @torch.no_grad()
-def measure(network: torch.nn.Module, rows: list[judge.Row]) -> float:
+def measure(network: torch.nn.Module, side: int, rows: list[judge.Row]) -> float:
     """Share of real pictures whose style it names."""
     network.eval()
     parts = pictures.to_tensor([pictures.laid(row.icon) for row in rows]).split(64)
-    guess = torch.cat([network(pixel_values=part).logits.argmax(1) for part in parts]).tolist()
+    guess = torch.cat([network(pixel_values=enlarged(part, side)).logits.argmax(1) for part in parts]).tolist()
     network.train()
     return sum(list(STYLES)[g] == row.style for g, row in zip(guess, rows, strict=True)) / len(rows)
 
 
-def train(data: judge.Data, plan: Plan, seed: int = 3) -> bool:
-    """Train from the newest checkpoint on; returns whether all steps are done."""
-    torch.manual_seed(seed)
-    network = new()
-    styles, known = list(STYLES), data.known + data.rest
+def lessons(data: judge.Data, others: Path | None) -> dict[str, list[judge.Row]]:
+    """Style -> its pictures to learn from: what the judge of things learns from, and people and symbols if given."""
+    more = sets.load(others) if others else {}
+    rows = data.known + data.rest
+    rows += [judge.Row(name, style, icon) for style, named in more.items() for name, icon in named.items()]
+    return {style: [row for row in rows if row.style == style] for style in STYLES}
+
+
+@torch.no_grad()
+def redrawn(vae: AutoencoderKL, rows: list[judge.Row]) -> Tensor:
+    """The pictures of rows, on white, as the autoencoder gives them back: [n, 3, 64, 64] in -1..1, half precision."""
+    parts = [pictures.to_tensor([pictures.laid(row.icon) for row in rows[i : i + 64]]) for i in range(0, len(rows), 64)]
+    out = [vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1).half() for part in parts]
+    return torch.cat(out)
+
+
+def train(
+    kind: Network, known: dict[str, list[judge.Row]], unseen: list[judge.Row], vae: AutoencoderKL, plan: Plan
+) -> bool:
+    """Train from the newest checkpoint on; `unseen` only measures. Returns whether all steps are done."""
+    torch.manual_seed(SEED)
+    network = kind.new().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    styles = list(STYLES)
+    again = {style: redrawn(vae, rows) for style, rows in known.items()} if kind.redrawn else {}
+
+    def picture(style: str, rng: random.Random) -> Tensor:
+        place = rng.randrange(len(known[style]))
+        if rng.random() < kind.redrawn:
+            return again[style][place].float()
+        return pictures.to_tensor([pictures.laid(known[style][place].icon, judge.look_of(rng))])[0]
 
     def loss_at(step: int) -> Tensor:
-        rng = random.Random(seed * 7_000_003 + step)
-        generator = torch.Generator().manual_seed(seed * 7_000_003 + step)
-        picks = [rng.choice(known) for _ in range(plan.batch)]
-        plain = pictures.to_tensor([pictures.laid(row.icon, judge.look_of(rng)) for row in picks])
+        rng = random.Random(SEED * 7_000_003 + step)
+        generator = torch.Generator().manual_seed(SEED * 7_000_003 + step)
+        asked = [rng.randrange(len(styles)) for _ in range(plan.batch)]
+        plain = torch.stack([picture(styles[place], rng) for place in asked])
         images = softened(turned(pictures.augment(plain, generator, tint=0.2, shift=5), generator), generator)
-        asked = torch.tensor([styles.index(row.style) for row in picks])  # type: ignore[arg-type]
-        return cross_entropy(network(pixel_values=images).logits, asked, label_smoothing=0.05)
+        marks = torch.nn.functional.one_hot(torch.tensor(asked), len(styles)).float()
+        images, marks = patched(images, marks, kind.patched, generator)
+        seen = enlarged(images, kind.side).contiguous(memory_format=torch.channels_last)
+        return cross_entropy(network(pixel_values=seen).logits, marks, label_smoothing=0.05)
 
-    return training.train(network, plan, loss_at, lambda module: f"style {measure(module, data.other_things):.3f}")
+    return training.train(network, plan, loss_at, lambda module: f"style {measure(module, kind.side, unseen):.3f}")
 
 
-def write(out: Path, folder: Path) -> None:
-    """The network in half precision, in the folder of the package."""
-    network = training.load_learner(new(), out)
+def write(kind: Network, out: Path, folder: Path) -> None:
+    """A network in half precision, in a folder of the package."""
+    network = training.load_learner(kind.new(), out)
     folder.mkdir(parents=True, exist_ok=True)
     network.config.save_pretrained(folder)  # type: ignore[operator, union-attr]
     state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
@@ -94,18 +170,21 @@ def write(out: Path, folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("build/sets"))
-    parser.add_argument("--out", type=Path, default=Path("build/style"))
-    parser.add_argument("--steps", type=int, default=8600)
+    parser.add_argument("--vae", type=Path, default=Path("build/autoencoder"))
+    parser.add_argument("--decoder", type=Path, default=Path("build/decoder"))
+    parser.add_argument("--build", type=Path, default=Path("build"), help="folder of the checkpoints")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
     args = parser.parse_args()
-    plan = Plan(
-        out=args.out,
-        steps=args.steps,
-        batch=args.batch,
-        rate=lambda step: args.lr * min(1.0, (step + 1) / 100) * (1 - step / args.steps),
-        weight_decay=0.05,
-        log_every=200,
-        save_seconds=60,
-    )
-    train(judge.rows(args.data), plan)
+    data, vae = judge.rows(args.data), with_decoder(args.vae, args.decoder)
+    for name, kind in NETWORKS.items():
+        plan = Plan(
+            out=args.build / f"style-{name}",
+            steps=kind.steps,
+            batch=args.batch,
+            rate=lambda step, steps=kind.steps: args.lr * min(1.0, (step + 1) / 100) * (1 - step / steps),
+            weight_decay=0.05,
+            log_every=200,
+            save_seconds=60,
+        )
+        train(kind, lessons(data, args.data / "others" if kind.others else None), data.other_things, vae, plan)

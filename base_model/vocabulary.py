@@ -127,7 +127,7 @@ LOOKS: dict[Look, float] = {
 def caption(concept: str, style: str, look: Look, rng: random.Random) -> str:
     """One training caption, true of its picture.
 
-    Style words are left out more often than not, so that a plain prompt may be drawn in any style and likes have
+    Style words are left out three times in ten, so that a plain prompt may be drawn in any style and likes have
     something to decide; a page that is not white, and a small thing, are always named.
     """
     name = concept
@@ -140,7 +140,7 @@ def caption(concept: str, style: str, look: Look, rng: random.Random) -> str:
     said = [article + name]
     if name != GROUP_OF.get(concept) and rng.random() < 0.08:
         said += [GROUP_OF[concept]] if concept in GROUP_OF else []
-    if rng.random() < 0.4:
+    if rng.random() < 0.7:
         said.append(style)
     if look.page != "white" or rng.random() < 0.03:
         said.append(f"on {look.page}")

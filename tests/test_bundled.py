@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from torch.nn.functional import interpolate
 
-from base_model.vocabulary import MEASURE, STYLES
+from base_model.vocabulary import CONCEPTS, MEASURE, STYLES, held_out
 from thumbtune import build
 from thumbtune.demo import concepts, prompt_of
 from thumbtune.evaluation.judge import Judge
@@ -17,10 +19,12 @@ MEGABYTE = 1_000_000
 FILES = sorted(p for p in build.BUNDLED.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
 
-def test_the_weights_stay_under_thirty_megabytes_in_half_precision() -> None:
+def test_the_weights_stay_under_forty_megabytes_and_those_of_the_judges_under_ten() -> None:
     weights = [p for p in FILES if p.suffix == ".safetensors"]
-    assert {p.parent.name for p in weights} == {"unet", "vae", "text_encoder", "judge", "style"}
-    assert sum(p.stat().st_size for p in weights) <= 30 * MEGABYTE
+    assert {p.parent.name for p in weights} == {"unet", "vae", "text_encoder", "judge", "small", "large"}
+    assert sum(p.stat().st_size for p in weights) <= 40 * MEGABYTE
+    judges = [p for p in weights if "tiny-emoji-64" not in p.parts]
+    assert sum(p.stat().st_size for p in judges) <= 10 * MEGABYTE
 
 
 def test_the_notice_traces_every_bundled_file_and_nothing_else() -> None:
@@ -58,26 +62,29 @@ def test_the_judge_knows_every_concept_with_or_without_an_article() -> None:
     ]  # fmt: skip
 
 
-def share_of_styles(styles: list[str]) -> float:
-    """How often the asked style is drawn: one concept in six in each of the styles."""
-    asked = [(name, style) for name in [*concepts()["rated"], *concepts()["unrated"]][::6] for style in styles]
+@pytest.mark.slow
+def test_the_style_that_is_asked_for_is_drawn() -> None:
+    """One concept in three in every style that it was shown in; the card counts all, and the held-out ones too."""
+    asked = [(name, style) for name in CONCEPTS[::3] for style in STYLES if not held_out(name, style)]
     model = StableDiffusion(load_pipeline(build.model_path("tiny-emoji-64")))
-    prompts = [f"{prompt_of(name)}, {style}" for name, style in asked]
-    images = model.generate(prompts, list(range(len(prompts))), Sampler())
+    images = model.generate([f"{prompt_of(name)}, {style}" for name, style in asked], range(len(asked)), Sampler())
     judge = StyleJudge(build.BUNDLED / "style")
     assert judge.styles == list(STYLES)
-    return sum(a == style for a, (_, style) in zip(judge.names(images), asked, strict=True)) / len(asked)
+    right = [found == style for found, (_, style) in zip(judge.names(images), asked, strict=True)]
+    assert sum(right) / len(right) >= 0.85
+    for style in ("line art", "soft 3d"):
+        own = [ok for ok, (_, wanted) in zip(right, asked, strict=True) if wanted == style]
+        assert sum(own) / len(own) >= 0.85
 
 
-@pytest.mark.slow
-def test_line_art_and_soft_3d_are_drawn_when_they_are_asked() -> None:
-    assert share_of_styles(["line art", "soft 3d"]) >= 0.8
-
-
-@pytest.mark.slow
-@pytest.mark.xfail(reason="55% of 240 (the card): cartoon, classic and flat are drawn too alike", strict=True)
-def test_every_style_is_drawn_when_it_is_asked() -> None:
-    assert share_of_styles(list(STYLES)) >= 0.85
+def test_the_judge_of_styles_averages_two_networks_which_each_see_their_own_size() -> None:
+    judge = StyleJudge(build.BUNDLED / "style")
+    assert [one.config.image_size for one in judge.networks] == [128, 64]
+    page = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        large = judge.networks[0](pixel_values=interpolate(page, size=128, mode="bilinear")).logits.softmax(1)
+        small = judge.networks[1](pixel_values=page).logits.softmax(1)
+    torch.testing.assert_close(judge._chances(page), (large + small) / 2)
 
 
 @pytest.mark.slow

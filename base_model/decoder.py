@@ -68,7 +68,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=Path("build/sets"))
     parser.add_argument("--vae", type=Path, default=Path("build/autoencoder"))
     parser.add_argument("--out", type=Path, default=Path("build/decoder"))
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=8e-4)
     args = parser.parse_args()

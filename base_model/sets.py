@@ -18,7 +18,7 @@ from base_model.vocabulary import MEASURE, STYLES
 
 SIZE = 64
 THINGS = {0, 3, 4, 5, 6, 7}  # groups of Unicode: smileys, animals-nature, food, travel, activities, objects
-OTHERS = {1, 8}  # people, symbols; flags are the same in every set
+OTHERS = {1, 8}  # people, symbols; of flags the sets have next to none
 OVERSAMPLE = 2  # render larger, then reduce: smoother edges than the renderer alone gives
 
 
@@ -65,7 +65,7 @@ def build(out: Path, archives: Path, captions: set[str], styles: list[str]) -> N
     known = STYLES | dict([MEASURE])
     for style in styles:
         package, version, _ = known[style]
-        if (out / f"{style.replace(' ', '-')}.npy").exists():
+        if (out / f"{style.replace(' ', '-')}.json").exists():  # which is written last
             continue
         svgs = icons(fetch(package, version, archives))
         names = sorted(name for name in svgs if name in captions)

@@ -1,4 +1,4 @@
-"""Train the bundled judge of style: two ResNets on real emoji, measured on things that no training sees.
+"""Train the bundled judge of style: two ResNets on emoji, measured on real ones of things that no training sees.
 
 Networks of their own, and not a second question to the judge of things: colour is part of a style, and must not be part
 of a thing. The small one knows the vocabulary best. The large one sees pictures enlarged, and learns from more of them:

@@ -263,8 +263,38 @@ def test_names_that_three_sets_draw_are_common(made: Path) -> None:
     assert pictures.common(alone) == []
 
 
+def test_a_piece_of_another_picture_brings_its_part_of_the_mark() -> None:
+    images = torch.stack([torch.full((3, 64, 64), float(i)) for i in range(8)])
+    marks = torch.eye(8)
+    same, kept = style.patched(images, marks, 0.0, torch.Generator().manual_seed(1))
+    assert torch.equal(same, images) and torch.equal(kept, marks)
+    out, mixed = style.patched(images, marks, 1.0, torch.Generator().manual_seed(1))
+    for i in range(8):
+        pasted = out[i, 0] == images[i - 1, 0, 0, 0]
+        part = float(pasted.float().mean())
+        assert 0.25**2 - 0.01 < part < 0.75**2
+        assert torch.equal(out[i, :, ~pasted], images[i][:, ~pasted])
+        assert float(mixed[i, i]) == pytest.approx(1 - part) and float(mixed[i, i - 1]) == pytest.approx(part)
+
+
+def test_the_large_judge_of_styles_learns_from_people_and_symbols_too(made: Path) -> None:
+    data = judge.rows(made / "sets")
+    alone = style.lessons(data, None)
+    more = style.lessons(data, made / "sets")  # any folder of sets will do
+    emoji = sets.load(made / "sets")
+    assert {name: len(rows) for name, rows in more.items()} == {
+        name: len(rows) + len(emoji[name]) for name, rows in alone.items()
+    }
+    assert all(row.style == name for name, rows in more.items() for row in rows)
+
+
 def test_the_card_says_what_was_measured() -> None:
     measured = json.loads((ROOT / card.MEASURED).read_text())
     (said,) = card.PLACE.findall((ROOT / card.CARD).read_text())
     assert said == card.tables(measured)
+    # the bars that the model was made for
+    assert measured["real, Twemoji, a style that it never saw"]["top5"] >= 0.7
+    assert measured["real, style of things that it never saw"]["share"] >= 0.9
+    assert measured["drawn, every style asked"]["top5"] >= 0.8
+    assert measured["drawn, style of the combinations shown"]["share"] >= 0.85
     assert "| 48 | 79% | 96% |  |" in card.tables({"some": {"pictures": 48, "top1": 0.792, "top5": 0.958}})

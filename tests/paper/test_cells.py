@@ -140,7 +140,7 @@ def test_rows_of_another_version_or_model_are_not_mixed_in(tmp_path: Path, monke
     monkeypatch.setattr(build, "BUNDLED", bundled)
     _by_what.cache_clear()
     rows_of(lab(tmp_path), CELLS, counting([]))  # elsewhere, and the same
-    for part in ("tiny-emoji-64/text_encoder/model.safetensors", "judge/concepts.json", "style/config.json"):
+    for part in ("tiny-emoji-64/text_encoder/model.safetensors", "judge/concepts.json", "style/large/config.json"):
         before = (bundled / part).read_bytes()
         (bundled / part).write_bytes(before + b" ")
         _by_what.cache_clear()

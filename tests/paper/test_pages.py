@@ -14,7 +14,8 @@ PAPER, PAGE = (DOCS / "paper.md").read_text(), (DOCS / "fig6.md").read_text()
 
 
 def test_the_commands_parse_and_name_every_experiment() -> None:
-    (block,) = re.findall(r"```sh\n(.*?)```", PAPER, flags=re.DOTALL)
+    block, recipe = re.findall(r"```sh\n(.*?)```", PAPER, flags=re.DOTALL)
+    assert {line.split()[1] for line in recipe.splitlines()} == {"recipe", "train", "evaluate"}
     options = {o for p in typer.main.get_command(app).commands["paper"].params for o in p.opts}  # type: ignore[attr-defined]
     lines = [line.partition("#")[0].split() for line in block.splitlines()]
     assert all(words[:2] == ["thumbtune", "paper"] for words in lines)

@@ -1,7 +1,7 @@
 """The bundled judge of style: two small ResNets (transformers' class) that name the style of a picture, of five.
 
-They learnt apart, from real emoji alone, as the judge of things did, and err on different pictures: their chances are
-averaged. It is for emoji pictures only.
+They learnt apart, from real emoji, one of them also from what the bundled autoencoder makes of these, and err on
+different pictures: their chances are averaged. It is for emoji pictures only.
 """
 
 from collections.abc import Sequence

@@ -23,9 +23,9 @@ def findings() -> Iterator[Finding]:
     yield _device()
     yield _disk(Path.cwd())
     yield _writable(Path.cwd())
-    for name in ("tiny-emoji-64/model_index.json", "judge/model.safetensors", "style/model.safetensors"):
-        there = (BUNDLED / name).exists()
-        yield there, f"bundled {name.split('/')[0]}" + ("" if there else " is missing; install thumbtune again")
+    for name in ("tiny-emoji-64", "judge", "style"):
+        there = any((BUNDLED / name).rglob("*.safetensors"))
+        yield there, f"bundled {name}" + ("" if there else " is missing; install thumbtune again")
 
 
 def _package(name: str) -> Finding:

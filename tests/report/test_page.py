@@ -172,9 +172,9 @@ def test_headings_and_tables_are_in_order(run_folder: Path) -> None:
 def test_numbers_settings_and_the_command_are_there(run_folder: Path) -> None:
     _, page = written(run_folder)
     for words in (
-        "objective.beta", "5000", "hardware.gpu", "thumbtune train recipe.yaml",
+        "objective.beta", "5000", "hardware.gpu", "thumbtune train RUN/recipe.yaml",
         "load_lora_weights('lora.safetensors')",
-        "from_pretrained('bundled')", "12 · 0 · 0", "Wilson 51% to 100%",
+        "from_pretrained('bundled', torch_dtype=torch.float32)", "12 · 0 · 0", "Wilson 51% to 100%",
         "86%", "240 likes and 260 dislikes", "40 steps in 36 s", "1 image was left out of its step",
     ):  # fmt: skip
         assert words in page.text, words

@@ -98,6 +98,13 @@ def test_most_pictures_broken_is_said_and_some_are_not() -> None:
     assert told(run(30, skipped=4)) is None
 
 
+def test_weights_that_give_no_numbers_any_more_are_not_gone_back_to() -> None:
+    broken = run(4, since=2, reference_error=None, liked_log_ratio=None, disliked_log_ratio=None, skipped=8)
+    assert best([*run(1), *broken], [0, 5]) == 0
+    assert best([*run(1), *broken], [0, 1]) == 0  # the step after it was broken already
+    assert best([*run(6), *run(2, since=7)], [0, 5]) == 5
+
+
 # --- beta -----------------------------------------------------------------------------------------
 
 

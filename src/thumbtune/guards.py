@@ -237,10 +237,17 @@ def best(steps: Sequence[Watched], candidates: Sequence[int], deviation: float =
     Those whose agreement with held-out likes is within a standard error of the highest (the one-standard-error rule of
     Breiman et al. 1984); of these the one whose window had the highest log-ratio of liked pictures.
     """
+    candidates = [c for c in candidates if _draws(steps, c)] or candidates
     agreement = {c: _reading(steps, c) for c in candidates}
     highest = max(agreement.values())
     level = [c for c in candidates if not math.isfinite(deviation) or agreement[c] >= highest - deviation]
     return max(level, key=lambda c: (_liked_until(steps, c), c))
+
+
+def _draws(steps: Sequence[Watched], at: int) -> bool:
+    """Whether a network still gave numbers with the weights of a step: the next step tells, or the step itself."""
+    told = next((s for s in steps if s.step > at), steps[-1] if steps else None)
+    return at == 0 or told is None or told.reference_error is not None
 
 
 def _reading(steps: Sequence[Watched], at: int) -> float:

@@ -202,6 +202,16 @@ def test_prompts_are_dropped_at_their_rate_and_then_empty(make_batches: Callable
     assert abs((lengths == 0).double().mean() - 0.25) < 4 * math.sqrt(0.25 * 0.75 / 2000)
 
 
+@pytest.mark.parametrize(("bias", "mean"), [(1.0, 0.5), (2.0, 2 / 3), (0.5, 1 / 3)])
+def test_a_bias_towards_noise_moves_the_mean_time_as_its_density_says(
+    make_batches: Callable[..., Batches], bias: float, mean: float
+) -> None:
+    """The density bias * u ** (bias - 1) has the mean bias / (bias + 1)."""
+    batches = make_batches(Wordy(), POINTS, LIKED, noise_bias=bias, size=4000)
+    times = batches.batch(0).t.double() / len(batches.process.alphas_cumprod)
+    assert abs(times.mean() - mean) < 4 * 0.3 / math.sqrt(4000) + 1 / len(batches.process.alphas_cumprod)
+
+
 def test_dropping_prompts_changes_neither_noise_nor_times(make_batches: Callable[..., Batches]) -> None:
     kept, dropped = (make_batches(Wordy(), POINTS, LIKED, prompt_dropout=p).batch(0) for p in (0.0, 0.9))
     assert torch.equal(kept.noise, dropped.noise) and torch.equal(kept.t, dropped.t)

@@ -191,6 +191,7 @@ class Batches:
     size:           images per weight update, over all processes (the effective batch)
     liked_share:    the paper's gamma: the chance that a row is drawn from the liked images
     prompt_dropout: the chance that an image is shown without its prompt
+    noise_bias:     1: every noise level alike; above 1: the noisier ones more often; below 1: less
     paired:         draw pairs of a liked and a disliked image of one prompt, which share their noise and time
     marks:          what goes before the prompt of a good and of a bad image
     """
@@ -200,6 +201,7 @@ class Batches:
     size: int
     liked_share: float = 0.8
     prompt_dropout: float = 0.0
+    noise_bias: float = 1.0
     paired: bool = False
     marks: tuple[str, str] | None = None
     seed: int = 0
@@ -252,7 +254,8 @@ class Batches:
             latents=clean,
             condition=self.encoded.condition(prompts),
             noise=torch.stack(noises),
-            t=self.process.times(torch.stack(uniforms)),
+            # u ** (1 / bias) is distributed with the density bias * u ** (bias - 1)
+            t=self.process.times(torch.stack(uniforms) ** (1 / self.noise_bias)),
             liked=self.encoded.liked[rows],
             weight=self.encoded.weight[rows],
             grade=None if self.encoded.grade is None else self.encoded.grade[rows],

@@ -360,6 +360,7 @@ def batches_of(
         size=recipe.train.batch,
         liked_share=_liked_share(recipe, objective),
         prompt_dropout=recipe.train.prompt_dropout,
+        noise_bias=recipe.train.noise_bias,
         paired="pairs" in objective.needs,
         marks=marks_of(objective),
         seed=recipe.seed,

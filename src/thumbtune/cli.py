@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune import __version__
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
@@ -139,12 +139,14 @@ def train(
     chosen = config.read(recipe, settings)  # before torch loads: a bad recipe is told at once
     from thumbtune import build, plan, run, suspects
     from thumbtune.batches import Sized
+    from thumbtune.hints import hints
 
     if dry_run:
         run.check(chosen, out, resume)
+        notes = [*hints(chosen), *suspects.look(build.split_of(chosen).train)]  # before the model is fetched
         for line in plan.plan(chosen):
             say(line)
-        for note in suspects.look(build.split_of(chosen).train):
+        for note in notes:
             say(f"note        {note}")
         return
     for step in bar(Sized(run.tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
@@ -171,12 +173,14 @@ def recipe_(
 @app.command()
 def generate(
     prompts: Annotated[list[str], typer.Argument(help="One or more prompts.")],
-    model: Annotated[str, typer.Option(help="A diffusers folder, a hub id, or the bundled model.")] = "tiny-emoji-64",
+    model: Annotated[
+        str | None, typer.Option(help="A diffusers folder or a hub id; none: the run's, or else tiny-emoji-64.")
+    ] = None,
     tuned: Annotated[Path | None, typer.Option("--run", help="A run, whose model and result are used.")] = None,
     out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("pictures"),
     seeds: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 4,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
 ) -> None:
     """Draw pictures from the base model or a run's."""
@@ -184,6 +188,8 @@ def generate(
     from thumbtune import draw
     from thumbtune.models.protocol import Sampler
 
+    if model and tuned:
+        raise UsageError("A run is drawn with the model that it tuned; leave out --model, or --run.")
     sampler = Sampler(steps=steps, guidance=guidance)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     for path in draw.pictures(pairs, sampler, out, bar, model=model, tuned=tuned):
@@ -244,7 +250,7 @@ def demo(
 
 @app.command()
 def paper(
-    name: Annotated[str, typer.Argument(help="fig9, fig6, fig7, fig8, noise, few or beyond.")],
+    name: Annotated[str, typer.Argument(help="fig9, fig6, fig7, fig8, noise, few, search or beyond.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/paper/NAME.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Repetitions; default: the experiment's own.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny: shows that it runs, and nothing else.")] = False,

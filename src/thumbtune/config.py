@@ -138,6 +138,11 @@ class TrainSection(Section):
     prompt_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="Chance that an image is shown without its prompt."
     )
+    noise_bias: float = Field(
+        default=1.0,
+        gt=0,
+        description="1: every noise level alike; above 1: noisy ones more often; below 1: nearly clean ones.",
+    )
     held_out: float = Field(default=0.2, ge=0, lt=1, description="Share of prompts whose likes are kept from training.")
     precision: Literal["no", "bf16", "fp16"] = Field(default="no", description="Mixed precision of the forward pass.")
     gradient_checkpointing: bool = Field(
@@ -161,7 +166,7 @@ class EvaluateSection(Section):
     )
     seeds: int = Field(default=4, ge=1, description="Pictures per prompt.")
     first_seed: int = Field(default=10_000, ge=0, description="First seed; every picture has its own.")
-    steps: int = Field(default=25, ge=1, description="Denoising steps.")
+    steps: int = Field(default=25, ge=1, le=1000, description="Denoising steps.")
     guidance: float = Field(default=3.0, ge=0, description="Classifier-free guidance.")
     taste: str | None = Field(default=None, description="A named taste that scores pictures: line-art, red.")
     judge: bool | None = Field(

@@ -21,7 +21,7 @@ def pictures(
     out: Path,
     progress: Progress,
     *,
-    model: str = Recipe().model,
+    model: str | None = None,
     tuned: Path | None = None,
 ) -> Iterator[Path]:
     """Write one PNG per (prompt, seed) pair and yield its path.
@@ -36,7 +36,7 @@ def pictures(
     if tuned is not None:
         painter, mark = run.trained_model(run.recipe_in(tuned), tuned, device), run.mark_of(tuned)
     else:
-        painter = StableDiffusion(load_pipeline(build.model_path(model))).to(device)
+        painter = StableDiffusion(load_pipeline(build.model_path(model or Recipe().model))).to(device)
     names = file_names(pairs)
     for start in progress(range(0, len(pairs), AT_ONCE), "Drawing"):
         part = pairs[start : start + AT_ONCE]

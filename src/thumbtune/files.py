@@ -17,7 +17,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode  # what the user's mask gives; safetensors would leave others no right to read
         write(partial)
+        partial.chmod(mode)
         os.replace(partial, path)
     except OSError as error:
         raise ThumbtuneError(

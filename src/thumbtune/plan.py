@@ -3,7 +3,7 @@
 import torch
 
 from thumbtune import build
-from thumbtune.config import Recipe, TrainSection
+from thumbtune.config import Recipe
 from thumbtune.draws import pairs_of
 from thumbtune.objective import Objective
 
@@ -15,13 +15,6 @@ def _with_a_beta(recipe: Recipe, objective: Objective) -> list[str]:
     o = recipe.objective
     beta = "beta auto" if o.beta == "auto" else f"beta {o.beta:g}"
     return [beta] if "pairs" in objective.needs else [beta, f"neutral point {o.neutral}"]
-
-
-def _rate(recipe: Recipe) -> list[str]:
-    """A word on a rate that was meant for a LoRA."""
-    if recipe.train.weights != "full" or recipe.train.lr < TrainSection().lr:
-        return []
-    return [f"            a train.lr of {recipe.train.lr:g} is a LoRA's; the paper trained all weights with 1e-07"]
 
 
 def plan(recipe: Recipe) -> list[str]:
@@ -49,7 +42,6 @@ def plan(recipe: Recipe) -> list[str]:
         f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
         f"            the held-out thumbs are of {prompts} prompt{'' if prompts == 1 else 's'}{few}",
         f"objective   {', '.join([o.name, *_with_a_beta(recipe, objective)])}{pairs}",
-        *_rate(recipe),
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",
         f"evaluation  {len(judged)} x {recipe.evaluate.seeds} pictures (prompts x seeds): {pictures} duels"

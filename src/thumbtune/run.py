@@ -27,6 +27,7 @@ from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text, write_whole
+from thumbtune.hints import hints
 from thumbtune.trainer import MemoryRanOut, Step, Training, TrainingBroke, WentWrong, train
 
 OWN = "own"  # copies of the user's files that the recipe speaks of
@@ -73,8 +74,10 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
     """Refuse to train over a finished or different run, before any work is done.
 
     Raises:
-        UsageError: the folder holds a run and `resume` was not asked for, or its recipe differs.
+        UsageError: the folder is a file, or holds a run and `resume` was not asked for, or its recipe differs.
     """
+    if file := next((path for path in (folder, *folder.parents) if path.is_file()), None):
+        raise UsageError(f"{file} is a file, and a run is a folder; choose another.")
     if not (folder / "recipe.yaml").exists():
         return
     if not resume:
@@ -144,7 +147,7 @@ def _keep_log(folder: Path, upto: int) -> None:
 
 
 def notes_of(folder: Path) -> list[str]:
-    """What looked wrong with the likes of a run when it began."""
+    """What looked odd about the settings and the likes of a run when it began."""
     return json.loads((folder / "likes.json").read_text()).get("notes", [])
 
 
@@ -235,7 +238,7 @@ def tune(
     parts = build.split_of(recipe)
     build.check_judging(recipe, parts)
     build.check_thumbs(recipe, objective, parts.train)
-    story = {"notes": suspects.look(parts.train), **(story or {})}
+    story = {"notes": [*hints(recipe), *suspects.look(parts.train)], **(story or {})}
     accelerator = build.training_accelerator_of(recipe)
     accelerator.wait_for_everyone()  # all have seen the folder as it was
     model = build.model_of(recipe, accelerator.device)

@@ -8,12 +8,12 @@ import pytest
 
 from thumbtune import config
 from thumbtune.batches import quiet
-from thumbtune.paper import beyond, few, fig7, fig8, noise
+from thumbtune.paper import beyond, few, fig7, fig8, noise, search
 from thumbtune.paper.experiments import Order, perform
 from thumbtune.paper.fig8 import BOTH, WIN, WITHOUT
 
 SEEDS = range(3)
-QUICK = {"fig7": 2, "fig8": 5, "noise": 4, "few": 2, "beyond": len(beyond.METHODS)}
+QUICK = {"fig7": 2, "fig8": 5, "noise": 4, "few": 2, "beyond": len(beyond.METHODS), "search": 4}
 
 
 def row(seed: int, gain: float, **columns: Any) -> dict[str, Any]:
@@ -147,6 +147,37 @@ def test_every_method_has_the_same_budget() -> None:
     for cell in beyond.cells(Order(folder=Path(), seeds=1)):
         train = config.parse(config.with_settings({}, list(cell.settings)), cell.name).train
         assert (train.steps, train.batch, train.lr) == (140, 32, 5e-4), cell.name
+
+
+# --- the search
+
+
+def test_what_lost_its_content_or_has_no_result_ranks_behind_what_gained_least() -> None:
+    def found(name: str, style: float | None, change: float = 0.0) -> dict[str, Any]:
+        return {"setting": name, search.BY_STYLE: style, "faithfulness_before": 1.0, "faithfulness_change": change}
+
+    rows = [found("broke", None), found("forgot", 0.9, -0.06), found("little", 0.1), found("much", 0.8, -0.04)]
+    assert [one["setting"] for one in search.ranked(rows)] == ["much", "little", "forgot", "broke"]
+
+
+def test_the_search_changes_one_thing_at_a_time_on_seeds_of_its_own() -> None:
+    order = Order(folder=Path(), seeds=5)
+    assert {cell.seed for cell in search.cells(order)}.isdisjoint(order.demo_seeds(5))
+    assert len({cell.name for cell in search.cells(order)}) == len(search.SETTINGS)
+    plain = config.options(config.Recipe)
+    start, *others = (
+        config.parse(config.with_settings({}, [*search.BUDGET, *search.SETTINGS[name]]), name).model_dump()
+        for name in search.CHANGES
+    )
+    for name, other in zip(list(search.CHANGES)[1:], others, strict=True):
+        apart = [dotted for dotted in plain if _at(start, dotted) != _at(other, dotted)]
+        assert apart == [setting.partition("=")[0] for setting in search.CHANGES[name]], name
+
+
+def _at(recipe: dict[str, Any], dotted: str) -> Any:
+    for part in dotted.split("."):
+        recipe = recipe[part]
+    return recipe
 
 
 # --- end to end

@@ -119,6 +119,40 @@ def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list
     assert code == 2 and "already holds a run" in err
 
 
+def test_settings_that_are_rarely_meant_are_noted_before_and_while_they_train(
+    call: Call, settings: list[str], tmp_path: Path
+) -> None:
+    odd = [*settings, "--set", "train.warmup=7", "--set", "train.weights=full"]
+    for words in (["--dry-run"], []):
+        code, out, err = call("train", *odd, "--out", tmp_path / "run", *words)
+        assert code == 0, err
+        assert "train.warmup of 7 and train.cooldown of 0 are more than all 6 steps" in out
+        assert "A train.lr of 0.0001 is a LoRA's; the paper trained all weights with 1e-07." in out
+
+
+def test_a_run_is_not_put_into_a_file(call: Call, settings: list[str], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for out in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "run"):
+        code, _, err = call("train", *settings, "--out", out)
+        assert code == 2 and f"{tmp_path / 'notes.txt'} is a file" in err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_is_drawn_with_its_own_model_and_in_steps_that_there_are(call: Call, run: Path, tmp_path: Path) -> None:
+    code, _, err = call("generate", "thing 1", "--run", run, "--model", "tiny-emoji-64", "--out", tmp_path / "drawn")
+    assert code == 2 and "leave out --model, or --run" in err
+    assert call("generate", "thing 1", "--steps", 1001, "--out", tmp_path / "drawn")[0] == 2
+    assert call("train", "--set", "evaluate.steps=1001", "--out", tmp_path / "other")[0] == 2
+    assert not (tmp_path / "drawn").exists() and not (tmp_path / "other").exists()
+
+
+def test_others_may_read_a_result_as_far_as_the_mask_lets_them(run: Path) -> None:
+    plain = run / "mode"
+    plain.touch()
+    for file in ("pytorch_lora_weights.safetensors", "kohya.safetensors"):
+        assert (run / "lora" / file).stat().st_mode == plain.stat().st_mode
+
+
 def test_pictures_of_one_prompt_are_said_to_need_other_prompts(
     call: Call, settings: list[str], thumbs: Path, tmp_path: Path
 ) -> None:

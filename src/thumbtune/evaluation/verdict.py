@@ -29,7 +29,8 @@ def taste_gate(c: Comparison) -> Gate:
         "taste",
         low > CHANCE,
         f"The tuned model's picture is more to the taste in {c.win_rate:.0%} of duels "
-        f"(95% interval {low:.0%} to {high:.0%}, {c.prompts} prompts x {c.seeds} seeds); more than half is asked for.",
+        f"(95% interval {low:.0%} to {high:.0%}, {c.prompts} prompts x {c.seeds} seed{'' if c.seeds == 1 else 's'}); "
+        "more than half is asked for.",
     )
 
 
@@ -42,7 +43,7 @@ def faithfulness_gate(c: Comparison) -> Gate:
         "faithfulness",
         c.before_mean > 0 and lost <= MOST_LOST,
         f"Faithfulness to the prompt went from {c.before_mean:.3f} to {c.after_mean:.3f} "
-        f"(a loss of {lost:.1%}{interval}); up to {MOST_LOST:.0%} is allowed.",
+        f"({f'a loss of {lost:.1%}' if lost else 'no loss'}{interval}); up to {MOST_LOST:.0%} is allowed.",
     )
 
 

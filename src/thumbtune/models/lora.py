@@ -132,7 +132,8 @@ def save(network: nn.Module, lora: LoRA, folder: Path) -> None:
     from diffusers.utils import convert_state_dict_to_diffusers
 
     tensors = tensors_of(network)
-    metadata = network.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
+    config = network.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
+    metadata = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
 
     def write(partial: Path) -> None:
         try:

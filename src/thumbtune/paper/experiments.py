@@ -29,9 +29,11 @@ EXPERIMENTS = {
     "fig8": "four ablations: sampling policy, positive ratio, utility, beta",
     "noise": "what wrong thumbs cost",
     "few": "how many thumbs are enough",
+    "search": "the recipe with one thing changed at a time, and its rivals with settings of their own",
     "beyond": "the paper's recipe, its rivals and ours at an equal budget",
 }
 MARK = "experiment.json"
+SEARCHED = 10  # the first seed of the search for a recipe
 UNSEEN = 20  # the demos' settings were chosen by hand on seeds below it
 
 

@@ -130,7 +130,8 @@ def _curves(steps: Steps, curves: Mapping[str, tuple[str, str]], name: str, sing
         if single_steps:
             axes.plot(*_thinned(at, values), color=colour, linewidth=0.8, alpha=0.3)
         smooth = _moving_mean(values, max(1, len(values) // SMOOTHING))
-        axes.plot(*_thinned(at, smooth), color=colour, label=label, linestyle="--" if label == "neutral" else "-")
+        style = "--" if label == "neutral" else "-"
+        axes.plot(*_thinned(at, smooth), color=colour, label=label, linestyle=style, marker="o" if len(at) == 1 else "")
         told.append(f"{label} from {smooth[0]:.3g} to {smooth[-1]:.3g}")
     axes.set_xlabel("step")
     axes.grid(axis="y", color=LINE, linewidth=0.7)

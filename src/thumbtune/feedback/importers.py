@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.metadata import METADATA_SUFFIXES
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources import Found, LikeFolders, Source, nothing_here, opinion_folders
+from thumbtune.feedback.sources.folders import LikeFolders, nothing_here, opinion_folders
+from thumbtune.feedback.sources.found import Found, Source
+from thumbtune.feedback.sources.rows import METADATA_SUFFIXES
+from thumbtune.feedback.sources.table import Table
 from thumbtune.feedback.store import Picture, Store, is_store
-from thumbtune.feedback.table import Table
 from thumbtune.feedback.votes import Kind, check_picture, check_text, derived_id
 
 __all__ = ["Found", "ImportReport", "Source", "find_source", "import_likes"]
@@ -168,7 +169,7 @@ def _checked(found: Found, prompt: str) -> bytes:
             check_text(getattr(found, what) or "", what)
     except ThumbtuneError as error:
         raise UnreadablePicture(str(error).rstrip(".")) from error
-    return found.image
+    return found.image()
 
 
 def _keep_vote(found: Found, picture: Picture, store: Store, report: ImportReport, rater: str) -> None:

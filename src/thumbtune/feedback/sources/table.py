@@ -5,6 +5,7 @@ seed, model, source, created_at. In Parquet the image may be the bytes themselve
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path, PureWindowsPath
 
 from thumbtune.feedback.cells import (
@@ -17,9 +18,9 @@ from thumbtune.feedback.cells import (
     text_in,
     whole_number_in,
 )
-from thumbtune.feedback.metadata import Record, count_rows, read_rows
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
-from thumbtune.feedback.sources import Found
+from thumbtune.feedback.sources.found import Bytes, Found
+from thumbtune.feedback.sources.rows import Record, count_rows, read_rows
 
 
 class Table:
@@ -64,7 +65,7 @@ def _extras_of(row: Record, file: Path) -> dict[str, object]:
     }
 
 
-def _image_of(row: Record, folder: Path) -> bytes:
+def _image_of(row: Record, folder: Path) -> Bytes:
     """The picture's bytes, from the cell itself or from the file it names.
 
     Raises:
@@ -74,10 +75,10 @@ def _image_of(row: Record, folder: Path) -> bytes:
     if isinstance(cell, dict):
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, bytes):
-        return cell
+        return lambda: cell
     if not isinstance(cell, str) or not cell.strip():
         raise UnreadablePicture("it names no picture; fill in file_name or remove the row")
-    return read_picture(folder / _inside(cell.strip()))
+    return partial(read_picture, folder / _inside(cell.strip()))
 
 
 def _inside(name: str) -> Path:

@@ -1,50 +1,20 @@
-"""A like or dislike as it is found, and the plainest place to find them: folders like/ and dislike/."""
+"""The plainest place to find likes: folders like/ and dislike/."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.cells import IMAGE_COLUMNS, first, prompt_in
-from thumbtune.feedback.metadata import METADATA_SUFFIXES, read_rows
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
+from thumbtune.feedback.sources.found import Found
+from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, read_rows
 from thumbtune.feedback.store import is_store
 
 LIKE_FOLDERS = ("like", "liked", "likes", "good", "pos", "positive", "up")
 DISLIKE_FOLDERS = ("dislike", "disliked", "dislikes", "bad", "neg", "negative", "down")
 # All that somebody would call a picture is tried, so that one we cannot read is listed, not passed over.
 PICTURE_SUFFIXES = frozenset(".png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2".split())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """One like or dislike as it was found. What is missing is None; `problem` says why there is no image."""
-
-    where: str
-    image: bytes | None = None
-    prompt: str | None = None
-    liked: bool | None = None
-    problem: str | None = None
-    rater: str | None = None
-    weight: float = 1.0
-    seed: int | None = None
-    model: str | None = None
-    source: str | None = None
-    created_at: datetime | None = None
-
-
-class Source(Protocol):
-    """Something that likes can be imported from."""
-
-    def __iter__(self) -> Iterator[Found]:
-        """Go through everything once, in the same order each time."""
-        ...
-
-    def __length_hint__(self) -> int:
-        """About how many there are, for a progress bar."""
-        ...
 
 
 def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
@@ -84,7 +54,7 @@ class LikeFolders:
             where, image, problem = str(path.relative_to(self.root)), None, None
             prompt = listed.get(path)
             try:
-                image, prompt = read_picture(path), _sidecar(path) or prompt
+                image, prompt = partial(read_picture, path), _sidecar(path) or prompt
             except UnreadablePicture as error:
                 problem = str(error)
             yield Found(

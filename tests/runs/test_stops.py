@@ -414,7 +414,7 @@ def test_blank_pictures_and_contradictions_are_noted_and_trained_on(
         return blank if i % 2 else picture("like" if i == 0 else kind, i)
 
     likes = store(draw=half, prompt=lambda kind, i: f"{kind if i == 0 else 'thing'} {chr(97 + i)}")
-    chosen = recipe("train.steps=2", "train.held_out=0", likes=likes)
+    chosen = recipe("train.steps=2", "train.warmup=1", "train.held_out=0", likes=likes)
     train(chosen, tmp_path / "run")
     blank, both = run.notes_of(tmp_path / "run")
     assert blank == "24 of 48 pictures are of a single colour: look whether they were drawn and saved whole."

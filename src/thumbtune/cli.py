@@ -102,8 +102,8 @@ def import_(
             raise
     for where, why in report.skipped[:SHOWN]:
         typer.echo(f"skipped {where}: {why}", err=True)
-    if len(report.skipped) > SHOWN:
-        typer.echo(f"... and {len(report.skipped) - SHOWN} more", err=True)
+    if (more := len(report.skipped) + report.unlisted - SHOWN) > 0:
+        typer.echo(f"... and {more} more", err=True)
     say(
         f"{report.rows} rows: {report.likes} likes, {report.dislikes} dislikes, {report.duplicates} duplicates, "
         f"{report.without_prompt} without a prompt, {report.unreadable} unreadable, "

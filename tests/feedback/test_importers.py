@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import Interrupted, ThumbtuneError
 from thumbtune.feedback.importers import Found, ImportReport, import_likes
 from thumbtune.feedback.store import Counts, Store
 
@@ -99,28 +99,56 @@ def test_strict_refuses_everything(store: Store, table: Path, write_jsonl: Write
     assert kept(import_likes(table, store, strict=True)) == (1, 1)
 
 
-def test_a_dry_run_reports_and_keeps_nothing(store: Store, table: Path, write_jsonl: Write) -> None:
+def test_a_dry_run_reports_and_keeps_nothing(store: Store, table: Path, write_jsonl: Write, tmp_path: Path) -> None:
     damage(table, write_jsonl)
     report = import_likes(table, store, dry_run=True)
     assert (report.likes, report.unreadable) == (1, 13)
-    assert store.counts() == EMPTY and not (store.folder / "images").exists()
+    assert store.counts() == EMPTY and not (tmp_path / "store" / "images").exists()
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_an_interrupted_import_leaves_no_rows(store: Store, folder: Path, error: type[BaseException]) -> None:
-    def interrupt(found: Iterable[Found]) -> Iterator[Found]:
+def stopped_by(error: type[BaseException]) -> Callable[[Iterable[Found]], Iterator[Found]]:
+    """A progress bar during whose second row something happens."""
+
+    def stop(found: Iterable[Found]) -> Iterator[Found]:
         for number, each in enumerate(found):
             if number > 1:
                 raise error
             yield each
 
-    with pytest.raises(error):
-        import_likes(folder, store, progress=interrupt)
+    return stop
+
+
+def test_what_was_read_before_ctrl_c_stays_and_the_next_import_goes_on(store: Store, folder: Path) -> None:
+    with pytest.raises(Interrupted, match="2 thumbs were kept, and the same command goes on"):
+        import_likes(folder, store, progress=stopped_by(KeyboardInterrupt))
+    assert store.counts().votes == 2
+    report = import_likes(folder, store)
+    assert (report.duplicates, report.likes + report.dislikes) == (2, 1)
+    assert store.counts().votes == 3
+
+
+@pytest.mark.parametrize(("at_once", "left"), [(1, 2), (500, 0)])
+def test_a_crash_loses_no_more_than_one_transaction(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, left: int
+) -> None:
+    monkeypatch.setattr("thumbtune.feedback.importers.ROWS_AT_ONCE", at_once)
+    with pytest.raises(RuntimeError):
+        import_likes(folder, store, progress=stopped_by(RuntimeError))
+    assert store.counts().votes == left
+    import_likes(folder, store)
+    assert store.counts().votes == 3
+
+
+@pytest.mark.parametrize("options", [{"strict": True}, {"dry_run": True}])
+def test_all_or_nothing_stays_nothing_after_ctrl_c(store: Store, folder: Path, options: dict[str, bool]) -> None:
+    with pytest.raises(Interrupted, match="nothing was kept"):
+        import_likes(folder, store, progress=stopped_by(KeyboardInterrupt), **options)  # type: ignore[arg-type]
     assert store.counts() == EMPTY
-    assert kept(import_likes(folder, store)) == (2, 1)
 
 
-def test_a_full_disk_leaves_no_rows(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_rows(
+    store: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
 
     def fill(*arguments: object) -> None:
@@ -132,7 +160,7 @@ def test_a_full_disk_leaves_no_rows(store: Store, folder: Path, monkeypatch: pyt
     monkeypatch.setattr("thumbtune.files.os.replace", fill)
     with pytest.raises(ThumbtuneError, match="make room"):
         import_likes(folder, store)
-    assert store.counts() == EMPTY and (store.folder / "images").exists()
+    assert store.counts() == EMPTY and (tmp_path / "store" / "images").exists()
 
 
 def test_nothing_usable_says_the_counts(store: Store, table: Path, write_jsonl: Write) -> None:

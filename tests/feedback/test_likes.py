@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.likes import Description, describe, likes_of, split
+from thumbtune.feedback.policies import Tally, labelled
 from thumbtune.feedback.store import Store
 from thumbtune.files import sha256
 
@@ -63,9 +64,9 @@ def test_grades_of_those_who_agree_are_averaged_and_others_are_none(store: Store
     assert list(likes_of(store, "per-vote")["grade"]) == [1.0, 0.5, None, 0.0, None]
 
 
-def test_pictures_stay_in_their_files(voted: Store) -> None:
+def test_pictures_stay_in_their_files(voted: Store, tmp_path: Path) -> None:
     cell = likes_of(voted).with_format("arrow")[0]["image"][0].as_py()
-    assert cell["bytes"] is None and Path(cell["path"]).is_relative_to(voted.folder)
+    assert cell["bytes"] is None and Path(cell["path"]).is_relative_to(tmp_path / "store")
 
 
 def test_the_majority_decides_and_ties_are_left_out(voted: Store) -> None:
@@ -87,8 +88,50 @@ def test_every_vote_can_have_a_row(voted: Store) -> None:
     assert likes.to_dict() == likes_of(voted, "per-vote").to_dict()
 
 
+def labels(store: Store, policy: str) -> dict[str, bool]:
+    likes = likes_of(store, policy)
+    return dict(zip(likes["prompt"], likes["label"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("majority", {"fox": True, "owl": False}),
+        ("unanimous", {"owl": False}),
+        ("any-dislike", {"fox": False, "hare": False, "owl": False}),
+        ("rater:bob", {"fox": True, "hare": False}),
+        ("rater:nobody", {}),
+    ],
+)
+def test_each_policy_labels_as_it_says(voted: Store, policy: str, expected: dict[str, bool]) -> None:
+    assert labels(voted, policy) == expected
+
+
+def test_what_has_no_label_is_counted(voted: Store) -> None:
+    for policy, undecided in (("majority", 1), ("unanimous", 2), ("any-dislike", 0)):
+        tally = Tally()
+        assert list(labelled(voted.rows(), policy, tally)) and tally.undecided == undecided
+
+
+def test_the_table_is_mapped_from_a_file_until_somebody_votes(file_store: Store, paint: Paint) -> None:
+    fox = file_store.add_picture(paint(), "fox")
+    vote = file_store.vote(fox, "like", rater="ann")
+    tables = file_store.folder / "tables"  # type: ignore[operator]
+    first = likes_of(file_store)
+    (file,) = tables.iterdir()
+    assert [Path(part["filename"]) for part in first.cache_files] == [file]
+    made = file.stat().st_mtime_ns
+    assert likes_of(file_store).to_dict() == first.to_dict() and file.stat().st_mtime_ns == made
+    file_store.undo(vote, rater="ann")
+    file_store.vote(fox, "dislike", rater="ann")
+    assert likes_of(file_store)["label"][:] == [False]
+    assert first["label"][:] == [True], "what is open stays as it was"
+    (other,) = tables.iterdir()
+    assert other != file
+
+
 def test_an_unknown_policy(voted: Store) -> None:
-    with pytest.raises(ThumbtuneError, match="majority or per-vote"):
+    with pytest.raises(ThumbtuneError, match="choose majority, unanimous, any-dislike, per-vote or rater:NAME"):
         likes_of(voted, "loudest")  # type: ignore[arg-type]
 
 

@@ -1,20 +1,20 @@
-"""Opening the store's SQLite file: the connection, its settings, the schema, and errors as sentences."""
+"""Opening the store's database: a SQLite file or a PostgreSQL server; its settings, and its errors as sentences."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
-from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
-from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.tables import SCHEMA_VERSION, Table
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.schema import NEWEST, upgrade, version_of
 
 BUSY_TIMEOUT_SECONDS = 30
 WRITES = {"thumbtune_writes": True}
 
-# What SQLite says -> what is wrong, and what to do.
+# What the database says -> what is wrong, and what to do.
 _SENTENCES = (
     (
         "not a database",
@@ -24,6 +24,10 @@ _SENTENCES = (
     (
         "disk is full",
         "could not be written because the disk is full; make room, then run the same command again",
+    ),
+    (
+        "no space left",
+        "could not be written because its server's disk is full; make room, then run the same command again",
     ),
     (
         "readonly",
@@ -42,12 +46,23 @@ _SENTENCES = (
         "disk i/o",
         "could not be read or written because the disk failed; check the disk and the room left on it",
     ),
+    ("password", "was refused its password; set PGPASSWORD, or write it into ~/.pgpass"),
+    ("permission denied", "may not be used by this user; ask whoever runs the database for the rights"),
+    ("does not exist", "is not there; make it with createdb, or check its name and the user's"),
+    ("could not translate host", "could not be found; check the name of its server"),
+    ("resolve host", "could not be found; check the name of its server"),
+    ("connection", "could not be reached; check that its server runs and takes connections from here"),
 )
 
 
+def is_address(where: Path | str) -> bool:
+    """Whether this names a database server, and not a folder."""
+    return "://" in str(where)
+
+
 @contextmanager
-def in_sentences(file: Path) -> Iterator[None]:
-    """Turn what the database complains about inside the block into one sentence about `file`.
+def in_sentences(name: str) -> Iterator[None]:
+    """Turn what the database complains about inside the block into one sentence about it.
 
     Raises:
         ThumbtuneError: the database failed for a reason outside this program.
@@ -60,31 +75,75 @@ def in_sentences(file: Path) -> Iterator[None]:
         said = str(error.orig)
         for fragment, sentence in _SENTENCES:
             if fragment in said.lower():
-                raise ThumbtuneError(f"{file} {sentence}.") from error
-        raise ThumbtuneError(f"{file} could not be used ({said}); check the file and the disk.") from error
+                raise ThumbtuneError(f"{name} {sentence}.") from error
+        raise ThumbtuneError(f"{name} could not be used ({said.strip()}); check the database and the disk.") from error
 
 
-def open_database(file: Path) -> Engine:
-    """Connect to `file`, creating the tables in it if it is new.
+def name_of(where: Path | str) -> str:
+    """How sentences call a database: its file, or its address without a password."""
+    return str(where) if not is_address(where) else url_of(where).render_as_string(hide_password=True)
+
+
+def url_of(where: Path | str) -> URL:
+    """The address of a database, of a SQLite file or as it was given.
 
     Raises:
-        ThumbtuneError: not a database, not ours, written by a newer Thumbtune, or not writable.
+        UsageError: it is no address, or of a database that this does not work with.
     """
-    url = URL.create("sqlite", database=str(file.absolute()))
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
+    if not is_address(where):
+        return URL.create("sqlite", database=str(Path(where).absolute()))
     try:
-        with in_sentences(file):
-            with engine.begin() as connection:  # reading is enough for all but a new file, and waits for nobody
-                ready = _is_ready(connection, file)
-            if not ready:
-                with engine.execution_options(**WRITES).begin() as connection:
-                    _prepare(connection, file)
+        url = make_url(str(where))
+    except (ArgumentError, ValueError) as error:
+        raise UsageError(f"{where} is no address; write postgresql://user@host/database.") from error
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername != "postgresql+psycopg":
+        raise UsageError(
+            f"{url.drivername} is no database for likes; give a folder, or postgresql://user@host/database."
+        )
+    return url
+
+
+def open_database(where: Path | str) -> Engine:
+    """Connect to a SQLite file or a server, and make the tables there if it has none.
+
+    An older SQLite file is brought up to date; a server's database, which others use too, only by `thumbtune likes
+    upgrade`.
+
+    Raises:
+        ThumbtuneError: not a database, not ours, written by a newer or an older
+            Thumbtune, or not writable.
+    """
+    url, name = url_of(where), name_of(where)
+    engine = _engine(url, name)
+    try:
+        with in_sentences(name):
+            with engine.begin() as connection:  # reading is enough for all but a new one, and waits for nobody
+                version = version_of(connection, name)
+            if version is not None and version != NEWEST and is_address(where):
+                raise ThumbtuneError(
+                    f"{name} has the tables of an older Thumbtune (schema {version}); bring them up to date with "
+                    "`thumbtune likes upgrade`."
+                )
+            if version != NEWEST:
+                upgrade(engine.execution_options(**WRITES), name)
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+def _engine(url: URL, name: str) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin)
+        return engine
+    try:
+        return create_engine(url)
+    except ModuleNotFoundError as error:
+        raise ThumbtuneError(f"{name} needs psycopg; install it with `pip install 'thumbtune[postgres]'`.") from error
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -104,32 +163,3 @@ def _begin(connection: Connection) -> None:
     """Writers take the lock at once: two that first read and then wait for each other would deadlock."""
     writes = connection.get_execution_options().get("thumbtune_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _is_ready(connection: Connection, file: Path) -> bool:
-    """Is our schema in the file?
-
-    Raises:
-        ThumbtuneError: a newer one is.
-    """
-    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if version > SCHEMA_VERSION:
-        raise ThumbtuneError(
-            f"{file} was written by a newer Thumbtune (schema {version}; this one knows {SCHEMA_VERSION}); "
-            "upgrade thumbtune or choose another folder."
-        )
-    return version == SCHEMA_VERSION
-
-
-def _prepare(connection: Connection, file: Path) -> None:
-    """Create the schema in an empty file.
-
-    Raises:
-        ThumbtuneError: some other program's tables are in it.
-    """
-    if _is_ready(connection, file):  # somebody else was faster
-        return
-    if inspect(connection).get_table_names():
-        raise ThumbtuneError(f"{file} is a database of some other program; move it away or choose another folder.")
-    Table.metadata.create_all(connection)
-    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -9,19 +9,29 @@ from __future__ import (
 )  # `datasets` takes a second to import, so only functions that need it do so
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import os
+import shutil
+import tempfile
+import weakref
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.policies import check_policy, labelled
 from thumbtune.feedback.store import Opinion, Store
+from thumbtune.files import sha256, write_whole
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset, Features
 
-Policy = Literal["majority", "per-vote"]
-POLICIES = ("majority", "per-vote")
+ROWS_AT_ONCE = 5000
+FORM = 1  # of the table; another one makes all tables anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,28 +52,51 @@ class Description:
     prompts: int
 
 
-def likes_of(store: Store, policy: Policy = "majority") -> Dataset:
+def likes_of(store: Store, policy: str = "majority") -> Dataset:
     """The last words in the store as a table, in the order in which the pictures came.
+
+    It is written into the store's folder, a few thousand rows at a time, and memory-mapped from there; it is made anew
+    when somebody has voted. A server's, and one of a store that may only be read, lives as long as the program.
 
     Args:
         store: where the votes are.
-        policy: `majority` gives one row per picture, with the label that most raters give it and the mean
-            weight and grade of those raters (a tie gives no row); `per-vote` gives one row per picture and rater.
+        policy: which label a picture gets that several people rated (policies.py).
 
     Raises:
-        ThumbtuneError: there is no such policy, or the store cannot be read.
+        UsageError: there is no such policy.
+        ThumbtuneError: the store cannot be read, or the disk is full.
     """
     from datasets import Dataset
 
-    if policy not in POLICIES:
-        raise ThumbtuneError(f"there is no policy {policy!r} for likes; choose {' or '.join(POLICIES)}.")
-    opinions = store.rows() if policy == "per-vote" else _majority(store.rows())
-    features = likes_features()
-    columns: dict[str, list[object]] = {name: [] for name in features}
-    for opinion in opinions:
-        for name, value in _row(opinion, store).items():
-            columns[name].append(value)
-    return Dataset.from_dict(columns, features=features)
+    check_policy(policy)
+    tables = store.folder and store.folder / "tables"
+    if tables is None or not os.access(tables.parent, os.W_OK):
+        passing = Path(tempfile.mkdtemp(prefix="thumbtune-likes-"))
+        likes = Dataset.from_file(str(_write(store, policy, passing / "likes.arrow")))
+        weakref.finalize(likes, shutil.rmtree, passing, ignore_errors=True)  # what is mapped stays readable
+        return likes
+    state = sha256(json.dumps([FORM, policy, *store.state()]).encode())[:16]
+    file = tables / f"{policy.replace(':', '-').replace('/', '-')}-{state}.arrow"
+    if not file.is_file():
+        for old in tables.glob(f"{file.name.removesuffix(f'{state}.arrow')}*.arrow"):
+            old.unlink(missing_ok=True)
+        _write(store, policy, file)
+    return Dataset.from_file(str(file))
+
+
+def _write(store: Store, policy: str, file: Path) -> Path:
+    """The table as an Arrow stream, which `datasets` maps into memory."""
+    import pyarrow as pa
+
+    schema = likes_features().arrow_schema
+    rows = (_row(opinion, store) for opinion in labelled(store.rows(), policy))
+
+    def write(partial: Path) -> None:
+        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
+            while some := list(islice(rows, ROWS_AT_ONCE)):
+                stream.write_batch(pa.RecordBatch.from_pylist(some, schema))
+
+    return write_whole(file, write)
 
 
 def likes_features() -> Features:
@@ -90,7 +123,7 @@ def likes_features() -> Features:
 def _row(opinion: Opinion, store: Store) -> dict[str, object]:
     picture = opinion.picture
     return {
-        "image": str(store.path_of(picture).absolute()),
+        "image": {"bytes": None, "path": store.address_of(picture)},
         "image_id": picture.sha256,
         "prompt": picture.prompt,
         "label": opinion.liked,
@@ -102,31 +135,6 @@ def _row(opinion: Opinion, store: Store) -> dict[str, object]:
         "source": picture.source,
         "created_at": opinion.created_at,
     }
-
-
-def _majority(opinions: Iterable[Opinion]) -> Iterator[Opinion]:
-    """One opinion per picture. `Store.rows` keeps a picture's opinions together."""
-    for _, group in groupby(opinions, key=lambda opinion: opinion.picture.id):
-        said = list(group)
-        likes = [opinion for opinion in said if opinion.liked]
-        dislikes = [opinion for opinion in said if not opinion.liked]
-        if len(likes) != len(dislikes):
-            yield _together(max(likes, dislikes, key=len), raters=len(said))
-
-
-def _together(winners: Sequence[Opinion], raters: int) -> Opinion:
-    """What those who agree say as one."""
-    last = max(winners, key=lambda opinion: opinion.created_at)
-    grades = [opinion.grade for opinion in winners if opinion.grade is not None]
-    return Opinion(
-        picture=last.picture,
-        rater=last.rater if raters == 1 else f"majority of {raters}",
-        liked=last.liked,
-        weight=sum(opinion.weight for opinion in winners) / len(winners),
-        grade=sum(grades) / len(grades) if grades else None,
-        reason=last.reason,
-        created_at=last.created_at,
-    )
 
 
 def split(likes: Dataset, held_out: float = 0.2, seed: int = 0) -> Split:
@@ -141,9 +149,12 @@ def split(likes: Dataset, held_out: float = 0.2, seed: int = 0) -> Split:
         raise ThumbtuneError(
             f"held_out is the share of prompts set aside and lies from 0 up to 1, not at {held_out}; try 0.2."
         )
-    sides: tuple[list[int], list[int]] = ([], [])
+    sides = (array("q"), array("q"))  # eight bytes a row: there may be a million
+    aside: dict[str, bool] = {}
     for index, prompt in enumerate(_column(likes, "prompt")):
-        sides[_fraction(f"{seed}:{_alike(str(prompt))}") < held_out].append(index)
+        if prompt not in aside:
+            aside[prompt] = _fraction(f"{seed}:{_alike(prompt)}") < held_out
+        sides[aside[prompt]].append(index)
     return Split(train=likes.select(sides[0]), held_out=likes.select(sides[1]))
 
 
@@ -159,12 +170,12 @@ def _fraction(text: str) -> float:
 
 def describe(likes: Dataset) -> Description:
     """Count rows, likes, dislikes and different prompts."""
-    labels = _column(likes, "label")
-    liked = sum(bool(label) for label in labels)
+    liked = sum(map(bool, _column(likes, "label")))
     prompts = len(set(_column(likes, "prompt")))
-    return Description(n=len(labels), likes=liked, dislikes=len(labels) - liked, prompts=prompts)
+    return Description(n=len(likes), likes=liked, dislikes=len(likes) - liked, prompts=prompts)
 
 
-def _column(likes: Dataset, name: str) -> list[object]:
-    """One column as a list, without touching the pictures beside it."""
-    return likes.select_columns([name]).with_format(None)[:][name]
+def _column(likes: Dataset, name: str) -> Iterator[Any]:
+    """The cells of one column, some thousand at a time, without touching the pictures beside it."""
+    for part in likes.select_columns([name]).with_format("arrow").iter(ROWS_AT_ONCE):
+        yield from cast("pa.Table", part).column(name).to_pylist()

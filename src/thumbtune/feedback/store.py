@@ -1,25 +1,30 @@
-"""The store of likes: a folder with `likes.sqlite` and the pictures, byte for byte, under `images/`.
+"""The store of likes: a database of pictures and votes, and the pictures themselves, byte for byte.
 
-A vote is never changed. Somebody who changes their mind votes again, or takes the vote back with `undo`; what
-counts is the last word of each rater on each picture.
+By default it is a folder with `likes.sqlite` and `images/`; a team's is an address, postgresql://user@host/database,
+whose pictures lie where fsspec finds them. A vote is never changed. Somebody who changes their mind votes again, or
+takes the vote back with `undo`; what counts is the last word of each rater on each picture.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.database import WRITES, in_sentences, open_database
-from thumbtune.feedback.pictures import look_at
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.database import WRITES, in_sentences, is_address, name_of, open_database
+from thumbtune.feedback.erasure import Erased, erase
+from thumbtune.feedback.intake import Drawn, Outcome, Thumb, add_pictures, add_thumbs
+from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.places import Place, place_at
 from thumbtune.feedback.tables import Picture, Vote
+from thumbtune.feedback.tables import Place as PlaceRow
 from thumbtune.feedback.votes import (
     Details,
     Kind,
@@ -30,16 +35,16 @@ from thumbtune.feedback.votes import (
     post,
     standing,
 )
-from thumbtune.files import sha256, write_whole
 
-__all__ = ["STORE_FILE", "Counts", "Details", "Kind", "Opinion", "Picture", "Store", "is_store"]
+__all__ = ["STORE_FILE", "Counts", "Details", "Kind", "Opinion", "Outcome", "Picture", "Store", "Thumb", "is_store"]
 
 STORE_FILE = "likes.sqlite"
+BESIDE = "."  # pictures lie beside the database
 
 
-def is_store(folder: Path) -> bool:
-    """Whether a folder is a store of likes."""
-    return (folder / STORE_FILE).is_file()
+def is_store(where: Path | str) -> bool:
+    """Whether a folder is a store of likes; an address is taken at its word."""
+    return is_address(where) or (Path(where) / STORE_FILE).is_file()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,8 @@ class Opinion:
     grade: float | None
     reason: str | None
     created_at: datetime
+    pair: str | None = None
+    vote_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,32 +74,67 @@ class Counts:
 
 
 class Store:
-    """A folder of pictures and of what people said about them. Open it with `Store.open`."""
+    """Pictures and what people said about them. Open it with `Store.open`."""
 
-    def __init__(self, folder: Path, engine: Engine) -> None:
-        self.folder = folder
-        self.file = folder / STORE_FILE
+    def __init__(self, where: Path | str, engine: Engine, images: str | None = None) -> None:
+        self.where = where
+        self.folder = None if is_address(where) else Path(where)
+        self.name = name_of(where) if self.folder is None else str(self.folder / STORE_FILE)
         self._engine = engine
         self._reading = sessionmaker(engine, expire_on_commit=False)
         self._writing = sessionmaker(engine.execution_options(**WRITES), expire_on_commit=False)
         self._open = threading.local()  # the transaction of this thread, if it is inside one
+        self._place = place_at(self._place_of(images), self.folder or Path())
 
     @classmethod
-    def open(cls, folder: Path, create: bool = True) -> Self:
-        """Open the store in `folder`, making it first if there is none and `create` is true.
+    def open(cls, where: Path | str, create: bool = True, images: str | None = None) -> Self:
+        """Open the store in a folder or at an address, making it first if there is none and `create` is true.
+
+        `images` is where a new store keeps its pictures, a folder or URL as fsspec takes it; by default beside the
+        database. A server's store must be told.
 
         Raises:
             ThumbtuneError: there is none, it is not ours, it is from a newer version, or cannot be written.
+            UsageError: a server's new store was not told where pictures go, or another one where to move them.
         """
-        file = folder / STORE_FILE
-        if not create and not file.is_file():
+        if is_address(where):
+            return cls._on(where, where, images)
+        folder = Path(where)
+        if not create and not is_store(folder):
             raise ThumbtuneError(f"{folder} has no likes.sqlite and so no store of likes; import some first.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or error
             raise ThumbtuneError(f"{folder} could not be made ({reason}); choose another folder.") from error
-        return cls(folder, open_database(file))
+        return cls._on(folder, folder / STORE_FILE, images)
+
+    @classmethod
+    def _on(cls, where: Path | str, database: Path | str, images: str | None) -> Self:
+        engine = open_database(database)
+        try:
+            return cls(where, engine, images)
+        except BaseException:
+            engine.dispose()
+            raise
+
+    def _place_of(self, images: str | None) -> str:
+        """Where this store's pictures lie; said once, by whoever makes it."""
+        with self._read() as session:
+            known = session.scalar(select(PlaceRow.images))
+        if known is None and images is None and self.folder is None:
+            raise UsageError(
+                f"{self.name} is new: say with --images where its pictures go, a shared folder or s3://...."
+            )
+        if known is None and (images is not None or self.folder is None):
+            with self._write() as session:
+                session.add(PlaceRow(images=images))
+            return str(images)
+        if images not in (None, known or BESIDE):
+            raise UsageError(
+                f"{self.name} keeps its pictures in {known or 'its folder'}, not in {images}; leave it out."
+            )
+        return known or BESIDE
 
     def close(self) -> None:
         """Let go of the database file."""
@@ -116,7 +158,7 @@ class Store:
         if self._session is not None:
             yield
             return
-        with in_sentences(self.file), self._writing() as session:
+        with in_sentences(self.name), self._writing() as session:
             self._open.session, self._open.rehearsal = session, rehearsal
             try:
                 yield
@@ -140,7 +182,7 @@ class Store:
         if self._session is not None:
             yield self._session
             return
-        with in_sentences(self.file), self._reading() as session:
+        with in_sentences(self.name), self._reading() as session:
             yield session
 
     def add_picture(
@@ -159,26 +201,17 @@ class Store:
             ThumbtuneError: the prompt is empty, the seed out of range, or the disk full or read-only.
         """
         check_picture(prompt, seed)
-        name = sha256(data)
+        drawn = Drawn(data=data, prompt=prompt, seed=seed, model=model, source=source)
         with self._write() as session:
-            same = select(Picture).where(Picture.sha256 == name, Picture.prompt == prompt)
-            if (known := session.scalar(same)) is not None:
-                self._keep(self.path_of(known), data)  # in case the file was lost
-                return known
-            look = look_at(data)
-            file = f"images/{name[:2]}/{name}{look.suffix}"
-            self._keep(self.folder / file, data)
-            picture = Picture(sha256=name, prompt=prompt, file=file, width=look.width, height=look.height)
-            picture.seed, picture.model, picture.source = seed, model, source
-            session.add(picture)
-            session.flush()
-            return picture
+            (picture,) = add_pictures(session, self.place, [drawn])
+        if isinstance(picture, UnreadablePicture):
+            raise picture
+        return picture
 
-    def _keep(self, path: Path, data: bytes) -> None:
-        """Write the bytes, before the row that names them, so that no row ever names a missing file."""
-        if self._open.rehearsal or (path.is_file() and path.stat().st_size == len(data)):
-            return
-        write_whole(path, lambda partial: partial.write_bytes(data))
+    @property
+    def place(self) -> Place | None:
+        """Where pictures are written; nowhere in a rehearsal."""
+        return None if getattr(self._open, "rehearsal", False) else self._place
 
     def picture(self, picture_id: int) -> Picture:
         """The picture with this id.
@@ -189,12 +222,20 @@ class Store:
         with self._read() as session:
             picture = session.get(Picture, picture_id)
         if picture is None:
-            raise ThumbtuneError(f"{self.file} holds no picture {picture_id}; add the picture first.")
+            raise ThumbtuneError(f"{self.name} holds no picture {picture_id}; add the picture first.")
         return picture
 
-    def path_of(self, picture: Picture) -> Path:
-        """Where the picture's bytes lie."""
-        return self.folder / picture.file
+    def address_of(self, picture: Picture) -> str:
+        """Where the picture's bytes lie: a path, or a URL."""
+        return self._place.address(picture.file)
+
+    def read(self, picture: Picture) -> bytes:
+        """The picture's bytes, as they came.
+
+        Raises:
+            ThumbtuneError: they are gone, or cannot be reached.
+        """
+        return self._place.read(picture.file)
 
     def vote(self, picture: Picture | int, kind: Kind, *, rater: str, **details: Unpack[Details]) -> str:
         """Add one vote and return its id. Posting the same `vote_id` twice is one vote.
@@ -203,7 +244,7 @@ class Store:
             picture: from `add_picture`, or its id.
             kind: like, dislike, or skip (which also withdraws an earlier opinion).
             rater: who says so.
-            details: weight (1 if not given), grade in [0, 1], reason, vote_id (a UUID), created_at.
+            details: weight (1 if not given), grade in [0, 1], reason, pair, vote_id (a UUID), created_at.
 
         Raises:
             ThumbtuneError: an argument is out of range, the id is taken, or the disk is full.
@@ -211,11 +252,20 @@ class Store:
         check_vote(kind, rater, details)
         number = picture if isinstance(picture, int) else picture.id
         given = {key: value for key, value in details.items() if key != "vote_id" and value is not None}
-        vote = Vote(id=chosen_id(details.get("vote_id")), picture_id=number, rater=rater, kind=kind, **given)
+        vote = {"id": chosen_id(details.get("vote_id")), "picture_id": number, "rater": rater, "kind": kind, **given}
         with self._write() as session:
             if session.get(Picture, number) is None:
-                raise ThumbtuneError(f"{self.file} holds no picture {number}; add the picture first.")
+                raise ThumbtuneError(f"{self.name} holds no picture {number}; add the picture first.")
             return post(session, vote)
+
+    def keep(self, thumbs: Sequence[Thumb]) -> list[Outcome]:
+        """Pictures and votes, many at once; what became of each, in their order. Checked by whoever calls.
+
+        Raises:
+            ThumbtuneError: the disk is full, or the database fails: nothing of it is kept.
+        """
+        with self._write() as session:
+            return add_thumbs(session, self.place, thumbs)
 
     def undo(self, vote_id: str, *, rater: str) -> str:
         """Take a vote back: the rater's vote before it counts again. Return the id of the undo.
@@ -229,26 +279,22 @@ class Store:
         with self._write() as session:
             vote = session.scalar(select(Vote).where(Vote.id == name))
             if vote is None:
-                raise ThumbtuneError(f"{self.file} holds no vote {name}; there is nothing to undo.")
+                raise ThumbtuneError(f"{self.name} holds no vote {name}; there is nothing to undo.")
             if vote.rater != rater:
                 raise ThumbtuneError(f"vote {name} is {vote.rater}'s; only {vote.rater} can take it back.")
             if vote.kind == "undo":
                 raise ThumbtuneError(f"vote {name} is itself an undo; vote again instead.")
-            undo = Vote(id=derived_id("undo", name), picture_id=vote.picture_id, rater=rater, kind="undo")
-            undo.undoes = name
-            return post(session, undo)
+            undo = {"id": derived_id("undo", name), "picture_id": vote.picture_id, "rater": rater, "kind": "undo"}
+            return post(session, {**undo, "undoes": name})
 
-    def holds_vote(self, vote_id: str) -> bool:
-        """Has this vote been posted before?"""
-        with self._read() as session:
-            return session.scalar(select(Vote.sequence).where(Vote.id == vote_id)) is not None
+    def erase(self, rater: str) -> Erased:
+        """Delete all votes of a rater for good; what that touched.
 
-    def opinion(self, picture: Picture, rater: str) -> bool | None:
-        """Does this rater, by their last word, like the picture? None if they have no opinion."""
-        mine = standing().where(Vote.picture_id == picture.id, Vote.rater == rater)
-        with self._read() as session:
-            kind = session.scalar(mine.order_by(Vote.sequence.desc()).limit(1))
-        return {"like": True, "dislike": False}.get(kind or "skip")
+        Raises:
+            UsageError: nobody of that name has voted.
+        """
+        with self._write() as session:
+            return erase(session, rater)
 
     def rows(self) -> Iterator[Opinion]:
         """The last word of each rater on each picture, in the order in which the pictures came."""
@@ -265,7 +311,15 @@ class Store:
                     grade=vote.grade,
                     reason=vote.reason,
                     created_at=vote.created_at,
+                    pair=vote.pair,
+                    vote_id=vote.id,
                 )
+
+    def state(self) -> list[Any]:
+        """Numbers that are others after every vote, every undo and every erasure, and where pictures lie."""
+        with self._read() as session:
+            votes = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
+        return [*votes, self._place.address("")]
 
     def counts(self) -> Counts:
         """How many pictures, votes, likes, dislikes and raters there are."""

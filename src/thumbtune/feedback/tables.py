@@ -1,22 +1,26 @@
-"""The two tables of the store: pictures, and votes that are only ever added to."""
+"""The tables of the store, in their newest form: pictures, and votes that are only ever added to.
+
+`migrations` makes them and is the only thing that does; that both say the same is tested on both databases.
+"""
 
 from datetime import UTC, datetime
 
 from sqlalchemy import (
-    DDL,
+    BigInteger,
     CheckConstraint,
     DateTime,
+    Float,
     ForeignKey,
     Index,
+    Integer,
     String,
     TypeDecorator,
     UniqueConstraint,
-    event,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA_VERSION = 1
+Large = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only what it calls INTEGER, of 64 bits
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -42,29 +46,40 @@ def now() -> datetime:
 
 
 class Table(DeclarativeBase):
-    """The parent of both tables; its metadata is what a migration tool would compare with."""
+    """The parent of all tables."""
+
+
+class Place(Table):
+    """One row: where the pictures lie, a folder or URL as fsspec takes it; a relative one starts at the database."""
+
+    __tablename__ = "place"
+    __table_args__ = (CheckConstraint("id = 1", name="there_is_one_place"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    images: Mapped[str]
 
 
 class Picture(Table):
     """One picture made for one prompt. The same bytes under two prompts are two pictures and one file."""
 
     __tablename__ = "pictures"
-    __table_args__ = (UniqueConstraint("sha256", "prompt"),)
+    __table_args__ = (UniqueConstraint("key", name="uq_pictures_key"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(Large, primary_key=True)
+    key: Mapped[str] = mapped_column(String(64))  # votes.key_of(sha256, prompt)
     sha256: Mapped[str] = mapped_column(String(64))
     prompt: Mapped[str]
-    file: Mapped[str]  # relative to the store's folder, with forward slashes
+    file: Mapped[str]  # relative to the place, with forward slashes
     width: Mapped[int]
     height: Mapped[int]
-    seed: Mapped[int | None]
+    seed: Mapped[int | None] = mapped_column(Large)
     model: Mapped[str | None]
     source: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
 
 class Vote(Table):
-    """One thing somebody said about a picture, or (`undo`) took back. Never changed, never deleted."""
+    """One thing somebody said about a picture, or (`undo`) took back. Never changed; deleted with its rater alone."""
 
     __tablename__ = "votes"
     __table_args__ = (
@@ -76,25 +91,22 @@ class Vote(Table):
         {"sqlite_autoincrement": True},  # a sequence number is never used twice, so "last" stays "last"
     )
 
-    sequence: Mapped[int] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(Large, primary_key=True)
     id: Mapped[str] = mapped_column(String(36), unique=True)  # a UUID chosen by whoever votes
     picture_id: Mapped[int] = mapped_column(ForeignKey("pictures.id"))
     rater: Mapped[str]
     kind: Mapped[str] = mapped_column(String(8))
     undoes: Mapped[str | None] = mapped_column(ForeignKey("votes.id"), index=True)
-    weight: Mapped[float] = mapped_column(default=1.0)
-    grade: Mapped[float | None]
+    weight: Mapped[float] = mapped_column(Float, default=1.0)
+    grade: Mapped[float | None] = mapped_column(Float)
     reason: Mapped[str | None]
+    pair: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
 
 
-def _forbid(verb: str) -> DDL:
-    """A trigger that turns any attempt to change or remove a vote into an error."""
-    return DDL(
-        f"CREATE TRIGGER votes_refuse_{verb.lower()} BEFORE {verb} ON votes "
-        "BEGIN SELECT RAISE(ABORT, 'votes are append-only'); END"
-    )
+class Erasing(Table):
+    """The rater whose votes are being removed, while they are; what refuses to remove votes looks here."""
 
+    __tablename__ = "erasing"
 
-for _verb in ("UPDATE", "DELETE"):
-    event.listen(Vote.__table__, "after_create", _forbid(_verb).execute_if(dialect="sqlite"))
+    rater: Mapped[str] = mapped_column(primary_key=True)

@@ -2,14 +2,17 @@
 
 import math
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.tables import Vote
+from thumbtune.feedback.tables import Table, Vote
+from thumbtune.files import sha256
 
 Kind = Literal["like", "dislike", "skip"]
 KINDS = ("like", "dislike", "skip")
@@ -23,6 +26,7 @@ class Details(TypedDict, total=False):
     weight: float
     grade: float | None
     reason: str | None
+    pair: str | None
     vote_id: str | None
     created_at: datetime | None
 
@@ -33,21 +37,36 @@ def standing() -> Select[str]:
     return select(Vote.kind).where(Vote.kind != "undo", Vote.id.not_in(undone))
 
 
-def post(session: Session, vote: Vote) -> str:
-    """Add the vote unless it is there already; return its id.
+def insert_new(
+    session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]], unique: InstrumentedAttribute[str]
+) -> set[str]:
+    """Insert those whose unique column is not there yet, whoever else is inserting; return what was new of it."""
+    insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[session.get_bind().dialect.name]
+    added = session.scalars(
+        insert(table).on_conflict_do_nothing(index_elements=[unique.key]).returning(unique), list(rows)
+    )
+    return set(added)
+
+
+def post(session: Session, vote: Mapping[str, Any]) -> str:
+    """Add the vote, a column for each key, unless it is there already; return its id.
 
     Raises:
         ThumbtuneError: another vote has this id.
     """
-    known = session.scalar(select(Vote).where(Vote.id == vote.id))
-    if known is None:
-        session.add(vote)
-        session.flush()
-    elif (known.picture_id, known.rater, known.kind) != (vote.picture_id, vote.rater, vote.kind):
+    if insert_new(session, Vote, [vote], Vote.id):
+        return vote["id"]
+    known = session.scalars(select(Vote).where(Vote.id == vote["id"])).one()
+    if (known.picture_id, known.rater, known.kind) != (vote["picture_id"], vote["rater"], vote["kind"]):
         raise ThumbtuneError(
-            f"vote {vote.id} is already {known.rater}'s {known.kind} of picture {known.picture_id}; choose a new id."
+            f"vote {known.id} is already {known.rater}'s {known.kind} of picture {known.picture_id}; choose a new id."
         )
-    return vote.id
+    return known.id
+
+
+def key_of(image: str, prompt: str) -> str:
+    """The one name of an image (its sha256) under a prompt; never to be changed, since databases hold it."""
+    return sha256(f"{image}\n{prompt}".encode())
 
 
 def derived_id(*parts: str) -> str:
@@ -85,7 +104,8 @@ def check_vote(kind: str, rater: str, details: Details) -> None:
     if grade is not None and not 0 <= grade <= 1:
         raise ThumbtuneError(f"a vote's grade lies between 0 and 1, and {grade} does not; rescale it.")
     check_text(rater, "rater")
-    check_text(details.get("reason") or "", "reason")
+    for what in ("reason", "pair"):
+        check_text(str(details.get(what) or ""), what)
 
 
 def check_picture(prompt: str, seed: int | None) -> None:
@@ -102,11 +122,13 @@ def check_picture(prompt: str, seed: int | None) -> None:
 
 
 def check_text(text: str, what: str) -> None:
-    """Refuse half characters (lone surrogates), which JSON can carry and no database or tokenizer takes.
+    """Refuse half characters (lone surrogates) and zero bytes, which JSON can carry and databases do not take.
 
     Raises:
         ThumbtuneError: there is one.
     """
+    if "\0" in text:
+        raise ThumbtuneError(f"the {what} holds a zero byte at {text.index(chr(0))}; write it again without.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

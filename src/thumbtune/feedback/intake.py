@@ -1,0 +1,190 @@
+"""Pictures and votes into the database, many at a time; one at a time is many of one.
+
+Whoever else writes meanwhile: what two bring at once is kept once.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.pictures import Look, UnreadablePicture, look_at
+from thumbtune.feedback.places import Place
+from thumbtune.feedback.tables import Picture, Vote, now
+from thumbtune.feedback.votes import Kind, chosen_id, derived_id, insert_new, key_of, standing
+from thumbtune.files import sha256
+
+AT_ONCE = 500  # parameters of one statement; SQLite takes some 32,000, and each row of votes has ten
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A picture's bytes, the prompt that it was made for, and what is known of it."""
+
+    data: bytes
+    prompt: str
+    seed: int | None = None
+    model: str | None = None
+    source: str | None = None
+
+
+def add_pictures(session: Session, place: Place | None, drawn: Sequence[Drawn]) -> list[Picture | UnreadablePicture]:
+    """The row of each, made if it is new; what is no whole picture comes back as the reason why.
+
+    Files are written before the rows that name them, so that no row ever names a missing file. Without a place none
+    are: a rehearsal.
+    """
+    images = [sha256(one.data) for one in drawn]
+    keys = [key_of(image, one.prompt) for image, one in zip(images, drawn, strict=True)]
+    known = pictures_by_key(session, keys)
+    new: dict[str, dict[str, Any]] = {}
+    looks: dict[str, Look | UnreadablePicture] = {}
+    written: set[str] = set()
+    broken: dict[str, UnreadablePicture] = {}
+    for key, image, one in zip(keys, images, drawn, strict=True):
+        row = known.get(key)
+        if row is None and key not in new:
+            look = looks.get(image) or looks.setdefault(image, _look(one.data))
+            if isinstance(look, UnreadablePicture):
+                broken[key] = look
+                continue
+            new[key] = _row(key, image, look, one)
+        file = row.file if row else new[key]["file"]
+        if place is not None and file not in written and not place.has(file, len(one.data)):  # new, or lost since
+            place.write(file, one.data)
+        written.add(file)
+    if new:
+        insert_new(session, Picture, list(new.values()), Picture.key)
+        known |= pictures_by_key(session, list(new))
+    return [known[key] if key in known else broken[key] for key in keys]
+
+
+def _look(data: bytes) -> Look | UnreadablePicture:
+    try:
+        return look_at(data)
+    except UnreadablePicture as error:
+        return error
+
+
+def _row(key: str, image: str, look: Look, one: Drawn) -> dict[str, Any]:
+    return {
+        "key": key,
+        "sha256": image,
+        "prompt": one.prompt,
+        "file": f"images/{image[:2]}/{image}{look.suffix}",
+        "width": look.width,
+        "height": look.height,
+        "seed": one.seed,
+        "model": one.model,
+        "source": one.source,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumb(Drawn):
+    """A picture and one rater's like or dislike of it.
+
+    vote_id: a UUID chosen by whoever voted; None: one that follows from what is said, so that saying it again is known
+    """
+
+    kind: Kind
+    rater: str
+    weight: float = 1.0
+    grade: float | None = None
+    reason: str | None = None
+    pair: str | None = None
+    created_at: datetime | None = None
+    vote_id: str | None = None
+
+
+class Became(Enum):
+    """What became of a thumb that could be kept."""
+
+    NEW = "new"
+    CHANGED = "new, and the opposite of what its rater said before"
+    KNOWN = "posted before"
+    CONTRADICTED = "posted before, and its rater has said the opposite since"
+
+
+Outcome = Became | ThumbtuneError
+
+
+def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb]) -> list[Outcome]:
+    """What became of each, in their order; ThumbtuneErrors are returned for those that cannot be kept."""
+    pictures = add_pictures(session, place, thumbs)
+    ids = [chosen_id(one.vote_id) if one.vote_id else _derived(one) for one in thumbs]
+    there = votes_there(session, ids)
+    whose = {(p.id, one.rater) for p, one in zip(pictures, thumbs, strict=True) if isinstance(p, Picture)}
+    last = last_words(session, whose)
+    outcomes: list[Outcome] = []
+    rows: dict[str, dict[str, Any]] = {}
+    for picture, name, one in zip(pictures, ids, thumbs, strict=True):
+        if isinstance(picture, UnreadablePicture):
+            outcomes.append(picture)
+            continue
+        before = last.get((picture.id, one.rater))
+        opposite = before not in {None, "skip", one.kind}
+        if name in there or name in rows:
+            outcomes.append(Became.CONTRADICTED if before != one.kind else Became.KNOWN)
+            continue
+        rows[name] = _vote(name, picture.id, one)
+        last[picture.id, one.rater] = one.kind
+        outcomes.append(Became.CHANGED if opposite else Became.NEW)
+    if rows:
+        insert_new(session, Vote, list(rows.values()), Vote.id)
+    return outcomes
+
+
+def _derived(one: Thumb) -> str:
+    return derived_id(sha256(one.data), one.prompt, one.rater, one.kind)
+
+
+def _vote(name: str, picture: int, one: Thumb) -> dict[str, Any]:
+    return {
+        "id": name,
+        "picture_id": picture,
+        "rater": one.rater,
+        "kind": one.kind,
+        "weight": one.weight,
+        "grade": one.grade,
+        "reason": one.reason,
+        "pair": one.pair,
+        "created_at": one.created_at or now(),
+    }
+
+
+def _parts(values: Iterable[T]) -> Iterator[list[T]]:
+    """Each value once, so many at a time."""
+    once = list(dict.fromkeys(values))
+    return (once[start : start + AT_ONCE] for start in range(0, len(once), AT_ONCE))
+
+
+def pictures_by_key(session: Session, keys: Iterable[str]) -> dict[str, Picture]:
+    """The rows that there are, by key."""
+    return {
+        row.key: row for part in _parts(keys) for row in session.scalars(select(Picture).where(Picture.key.in_(part)))
+    }
+
+
+def votes_there(session: Session, ids: Iterable[str]) -> set[str]:
+    """Those of these votes that have been posted before."""
+    return {known for part in _parts(ids) for known in session.scalars(select(Vote.id).where(Vote.id.in_(part)))}
+
+
+def last_words(session: Session, of: Iterable[tuple[int, str]]) -> dict[tuple[int, str], str]:
+    """(picture, rater) -> the kind of the last vote that stands."""
+    said = standing().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind).order_by(Vote.sequence)
+    pair = tuple_(Vote.picture_id, Vote.rater)
+    return {
+        (picture, rater): kind
+        for part in _parts(of)
+        for picture, rater, kind in session.execute(said.where(pair.in_(part)))
+    }

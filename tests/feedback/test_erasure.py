@@ -1,0 +1,62 @@
+"""A rater who is taken out: their votes go, everybody else's stay, and what it touched is counted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from thumbtune.errors import UsageError
+from thumbtune.feedback.store import Store
+
+Paint = Callable[..., bytes]
+
+
+def said(store: Store) -> dict[tuple[str, str], bool]:
+    return {(row.picture.prompt, row.rater): row.liked for row in store.rows()}
+
+
+def test_erasing_takes_all_of_a_rater_and_counts_what_it_touched(store: Store, paint: Paint) -> None:
+    alone, tie, turned, same = (
+        store.add_picture(paint(i), name) for i, name in enumerate(("alone", "tie", "turned", "same"))
+    )
+    for picture in (alone, tie, same):
+        store.vote(picture, "like", rater="ann")
+    store.undo(store.vote(turned, "dislike", rater="ann"), rater="ann")
+    store.vote(turned, "like", rater="ann")
+    store.vote(tie, "dislike", rater="bob")  # a tie, which becomes a dislike
+    for rater, kind in (("bob", "dislike"), ("eve", "like")):  # a like, which becomes a tie
+        store.vote(turned, kind, rater=rater)  # type: ignore[arg-type]
+    store.vote(same, "like", rater="bob")
+    erased = store.erase("ann")
+    assert (erased.votes, erased.silent, erased.turned) == (6, 1, 2)
+    assert said(store) == {
+        ("tie", "bob"): False,
+        ("turned", "bob"): False,
+        ("turned", "eve"): True,
+        ("same", "bob"): True,
+    }
+
+
+def test_votes_are_as_safe_as_before_afterwards(store: Store, paint: Paint) -> None:
+    fox = store.add_picture(paint(), "fox")
+    for rater in ("ann", "bob"):
+        store.vote(fox, "like", rater=rater)
+    store.erase("ann")
+    with pytest.raises(Exception, match="append-only"), store._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM votes")
+    store.vote(fox, "dislike", rater="ann")  # who may come back
+    assert said(store) == {("fox", "ann"): False, ("fox", "bob"): True}
+
+
+def test_nobody_is_erased_by_a_slip(store: Store, paint: Paint) -> None:
+    store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    with pytest.raises(UsageError, match="Nobody called 'Ann' has voted here; raters are ann"):
+        store.erase("Ann")
+
+
+def test_an_erasure_that_fails_erases_nothing(store: Store, paint: Paint, tmp_path: Path) -> None:
+    store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    with pytest.raises(RuntimeError), store.transaction():
+        store.erase("ann")
+        raise RuntimeError
+    assert said(store) == {("fox", "ann"): True}

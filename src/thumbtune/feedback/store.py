@@ -301,8 +301,8 @@ class Store:
         last = standing().with_only_columns(func.max(Vote.sequence)).group_by(Vote.picture_id, Vote.rater)
         said = select(Vote, Picture).join(Picture, Picture.id == Vote.picture_id).where(Vote.sequence.in_(last))
         said = said.where(Vote.kind.in_(("like", "dislike"))).order_by(Vote.picture_id, Vote.rater)
-        with self._read() as session:
-            for vote, picture in session.execute(said.execution_options(yield_per=1000)):
+        with self._read() as session, session.execute(said.execution_options(yield_per=1000)) as found:
+            for vote, picture in found:
                 yield Opinion(
                     picture=picture,
                     rater=vote.rater,

@@ -246,8 +246,8 @@ def sampler_of(recipe: Recipe) -> Sampler:
     return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
 
 
-def split_of(recipe: Recipe) -> Split:
-    """The likes of the recipe's store, split by prompt.
+def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
+    """The likes of the recipe's store, split by prompt; `keep` as in `likes_of`.
 
     Raises:
         ThumbtuneError: there is no store, or training would see no likes.
@@ -257,7 +257,7 @@ def split_of(recipe: Recipe) -> Split:
             f"{recipe.likes} holds no likes; bring some in with `thumbtune import FOLDER --likes {recipe.likes}`."
         )
     with Store.open(recipe.likes, create=False) as store:
-        parts = split(likes_of(store), recipe.train.held_out, recipe.seed)
+        parts = split(likes_of(store, keep=keep), recipe.train.held_out, recipe.seed)
     if not len(parts.train):
         raise ThumbtuneError(f"{recipe.likes} holds no likes to train on; import some, or lower train.held_out.")
     return parts

@@ -19,7 +19,7 @@ def _with_a_beta(recipe: Recipe, objective: Objective) -> list[str]:
 
 def plan(recipe: Recipe) -> list[str]:
     """What a training would do, in lines for people; loads the model and the likes, and changes nothing."""
-    parts = build.split_of(recipe)
+    parts = build.split_of(recipe, keep=False)
     objective = build.objective_of(recipe)
     build.beta_of(recipe, objective)
     build.check_thumbs(recipe, objective, parts.train)

@@ -52,7 +52,7 @@ class Description:
     prompts: int
 
 
-def likes_of(store: Store, policy: str = "majority") -> Dataset:
+def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Dataset:
     """The last words in the store as a table, in the order in which the pictures came.
 
     It is written into the store's folder, a few thousand rows at a time, and memory-mapped from there; it is made anew
@@ -61,6 +61,7 @@ def likes_of(store: Store, policy: str = "majority") -> Dataset:
     Args:
         store: where the votes are.
         policy: which label a picture gets that several people rated (policies.py).
+        keep: whether the table stays in the store's folder for the next time; a rehearsal must leave nothing there.
 
     Raises:
         UsageError: there is no such policy.
@@ -70,7 +71,7 @@ def likes_of(store: Store, policy: str = "majority") -> Dataset:
 
     check_policy(policy)
     tables = store.folder and store.folder / "tables"
-    if tables is None or not os.access(tables.parent, os.W_OK):
+    if tables is None or not keep or not os.access(tables.parent, os.W_OK):
         passing = Path(tempfile.mkdtemp(prefix="thumbtune-likes-"))
         likes = Dataset.from_file(str(_write(store, policy, passing / "likes.arrow")))
         weakref.finalize(likes, shutil.rmtree, passing, ignore_errors=True)  # what is mapped stays readable

@@ -1,0 +1,112 @@
+"""What comparisons in pairs make of each image: liked, disliked, or left out.
+
+    class            of the comparisons it was in, the image won    w_l         wi_l        w_il
+    exclusive_win    every one                                      liked       liked       liked
+    intersections    some and not others ("intermediate")           left out    liked       disliked
+    exclusive_lose   none                                           disliked    disliked    disliked
+
+Classes and policies are named as in the authors' code, where the column `split` holds the class and the policies are
+`gt_label_w_l`, `gt_label_wi_l` and `gt_label_w_il`. The paper's own is wi_l: an image that was preferred at least once
+is desirable. A tie decides nothing, so it counts neither as won nor as lost, and an image that only ever tied has no
+class.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.sources.found import PairPolicy
+
+Outcome = Literal["a", "b", "tie"]
+Split = Literal["exclusive_win", "intersections", "exclusive_lose"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+Labels = Mapping[Split, bool | None]
+
+LABELS: Mapping[PairPolicy, Labels] = {
+    "w_l": {"exclusive_win": True, "intersections": None, "exclusive_lose": False},
+    "wi_l": {"exclusive_win": True, "intersections": True, "exclusive_lose": False},
+    "w_il": {"exclusive_win": True, "intersections": False, "exclusive_lose": False},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two images of one prompt, by what they are recognised by, and which of them somebody found better."""
+
+    prompt: str
+    a: str
+    b: str
+    outcome: Outcome
+    user: str | None = None
+
+
+def split_of(wins: int, losses: int) -> Split | None:
+    """The class of an image that won and lost so many comparisons; None where it only tied.
+
+    >>> split_of(2, 0), split_of(2, 1), split_of(0, 1), split_of(0, 0)
+    ('exclusive_win', 'intersections', 'exclusive_lose', None)
+    """
+    if wins and losses:
+        return "intersections"
+    return "exclusive_win" if wins else "exclusive_lose" if losses else None
+
+
+def labels_under(policy: PairPolicy) -> Labels:
+    """Which classes are liked (True), disliked (False) or left out (None).
+
+    Raises:
+        ThumbtuneError: there is no such policy.
+    """
+    if policy not in LABELS:
+        raise ThumbtuneError(f"there is no policy {policy!r} for comparisons; choose {', '.join(LABELS)}.")
+    return LABELS[policy]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What the comparisons were, and how many images are of each class.
+
+    comparisons: those that say which image is better
+    ties:        those that say neither is
+    unlabelled:  rows that nobody has judged
+    alike:       rows that show one image twice
+    unusable:    rows with something wrong in them
+    only_tied:   images that no comparison decided, and so without a class
+    """
+
+    policy: PairPolicy
+    comparisons: int = 0
+    ties: int = 0
+    unlabelled: int = 0
+    alike: int = 0
+    unusable: int = 0
+    exclusive_win: int = 0
+    intersections: int = 0
+    exclusive_lose: int = 0
+    only_tied: int = 0
+
+    @property
+    def likes(self) -> int:
+        """Images that are liked under the policy."""
+        return self._labelled(True)
+
+    @property
+    def dislikes(self) -> int:
+        """Images that are disliked under the policy."""
+        return self._labelled(False)
+
+    @property
+    def left_out(self) -> int:
+        """Images that are neither: without a class, or of one that the policy leaves out."""
+        return self.only_tied + self._labelled(None)
+
+    @property
+    def liked_share(self) -> float | None:
+        """Likes among likes and dislikes; None where there are neither."""
+        rows = self.likes + self.dislikes
+        return self.likes / rows if rows else None
+
+    def _labelled(self, label: bool | None) -> int:
+        labels = labels_under(self.policy)
+        return sum(getattr(self, split) for split in SPLITS if labels[split] is label)

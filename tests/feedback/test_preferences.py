@@ -265,7 +265,7 @@ def by_brute_force(comparisons: list[Comparison]) -> dict[Image, tuple[int, int]
                 wins, losses = found.get((one.prompt, name), (0, 0))
                 found[one.prompt, name] = (
                     wins + (one.outcome == side),
-                    losses + (one.outcome != "tie" and one.outcome != side),
+                    losses + (one.outcome not in ("tie", side)),
                 )
     return found
 

@@ -1,0 +1,152 @@
+"""Pick-a-Pic, the data of the paper: a million comparisons of two pictures each, in Parquet, with the pictures inside.
+
+Its columns (versions 1 and 2): caption; image_0_uid, jpg_0, label_0, model_0, image_0_url; the same for image 1; and
+has_label, are_different, best_image_uid, user_id, ranking_id, created_at, num_example_per_prompt. A label is 1 for the
+better picture, 0 for the other, 0.5 for both where neither is. Rows that nobody judged (has_label is false) or whose
+pictures are the same (are_different is false) say nothing; they are counted and left out.
+
+A picture is known by its uid and its caption. A rater is a number that the data set itself gives its users.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.cells import label_in, moment_in, number_in, prompt_in, text_in
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
+from thumbtune.feedback.sources.preferences import Counts
+from thumbtune.feedback.sources.rows import Record, count_rows, read_rows
+from thumbtune.feedback.sources.splits import files_of_split, parquet_files
+
+SOURCE = "Pick-a-Pic"
+NEEDED = {"caption", "image_0_uid", "image_1_uid", "label_0", "label_1"}
+SKETCHED = NEEDED | {"has_label", "are_different", "user_id", "created_at"}  # all that a judgement is made of
+ROWS_AT_ONCE = 4096  # of these: some hundred bytes each
+RANKS = {(1.0, 0.0): (0.0, 1.0), (0.0, 1.0): (1.0, 0.0), (0.5, 0.5): (0.0, 0.0)}
+NO_LABELS = "its label_0 and label_1 say neither which picture is better nor that they tie; mend or remove the row"
+NO_UID = "it has no image_{side}_uid to know the picture by; mend or remove the row"
+NO_PICTURE = "jpg_{side} holds no picture; use a copy of Pick-a-Pic with the pictures inside"
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a Parquet file, or a folder of them, with Pick-a-Pic's columns. It never raises."""
+    files = parquet_files(path)
+    try:
+        return bool(files) and set(_columns(files[0])) >= NEEDED
+    except Exception:  # whatever a stranger's file does to the parser: it is not Pick-a-Pic
+        return False
+
+
+class PickAPic:
+    """One Parquet file of Pick-a-Pic, or a folder with those of one split."""
+
+    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+        self.files = files_of_split(path, reading.split)
+        self.reading = reading
+        self._unpaired = Unpaired(self._judgements, reading, sketch=self._sketched)
+
+    def counts(self) -> Counts:
+        """How many comparisons there are, and images of each class; it reads no pictures."""
+        return self._unpaired.counts()
+
+    def __length_hint__(self) -> int:
+        rows = sum(count_rows(file) for file in self.files)  # its pictures recur so often that there are as many
+        return rows if self.reading.limit is None else min(rows, self.reading.limit)
+
+    def __iter__(self) -> Iterator[Found]:
+        return iter(self._unpaired)
+
+    def _sketched(self) -> Iterator[Judgement]:
+        return (_judgement(row, where) for file in self.files for where, row in _sketch(file))
+
+    def _judgements(self) -> Iterator[Judgement]:
+        rows = (found for file in self.files for found in read_rows(file))
+        return (_judgement(row or {}, where) for where, row in rows)
+
+
+def _judgement(row: Record, where: str) -> Judgement:
+    """What one row says, with the pictures if they are in it."""
+    if label_in({"label": row.get("has_label")}) is False:
+        return Judgement(where=where, left_out="unlabelled")
+    if label_in({"label": row.get("are_different")}) is False:
+        return Judgement(where=where, left_out="alike")
+    try:
+        return Judgement(
+            where=where,
+            prompt=prompt_in({"caption": row.get("caption")}),
+            images=(_shown(row, 0), _shown(row, 1)),
+            ranks=_ranks(row),
+            rater=_rater(row),
+            created_at=moment_in(row, "created_at"),
+            source=SOURCE,
+        )
+    except (ValueError, RecursionError) as error:
+        return unusable(where, error, SOURCE)
+
+
+def _ranks(row: Record) -> tuple[float, float]:
+    """The labels as ranks, lower being better. One label is enough: the other says the same.
+
+    Raises:
+        ValueError: they say nothing, or contradict each other.
+    """
+    a, b = number_in(row, "label_0"), number_in(row, "label_1")
+    a, b = (1 - b if a is None and b is not None else a), (1 - a if b is None and a is not None else b)
+    if a is None or b is None or (a, b) not in RANKS:
+        raise ValueError(NO_LABELS)
+    return RANKS[a, b]
+
+
+def _shown(row: Record, side: int) -> Shown:
+    """One of the two pictures.
+
+    Raises:
+        ValueError: nothing says which it is.
+    """
+    uid, cell = text_in(row, f"image_{side}_uid"), row.get(f"jpg_{side}")
+    if uid is None:
+        raise ValueError(NO_UID.format(side=side))
+    if isinstance(cell, dict):  # as `datasets` writes a column of pictures
+        cell = cell.get("bytes")
+    return Shown(
+        name=uid,
+        side=f"image {side}",
+        image=(lambda: cell) if isinstance(cell, bytes) and cell else None,
+        problem=None if isinstance(cell, bytes) and cell else NO_PICTURE.format(side=side),
+        model=text_in(row, f"model_{side}"),
+    )
+
+
+def _rater(row: Record) -> str | None:
+    user = text_in(row, "user_id")
+    return None if user is None else f"{SOURCE} user {user}"
+
+
+def _columns(file: Path) -> list[str]:
+    from pyarrow.parquet import read_schema
+
+    return [name.strip().lower() for name in read_schema(file).names]
+
+
+def _sketch(file: Path) -> Iterator[tuple[str, Record]]:
+    """Each row without its pictures, which are hundreds of gigabytes: those columns stay unread.
+
+    Raises:
+        ThumbtuneError: the file cannot be read, or is damaged.
+    """
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    number = 0
+    try:
+        with ParquetFile(file) as table:
+            names = [name for name in table.schema_arrow.names if name.strip().lower() in SKETCHED]
+            for batch in table.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{file.name}, row {number}", {key.strip().lower(): cell for key, cell in row.items()}
+    except UnicodeDecodeError as error:
+        raise ThumbtuneError(f"{file} is not UTF-8 text; save it again as UTF-8.") from error
+    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:  # a moment after the year 9999, too
+        raise ThumbtuneError(f"{file} is damaged after row {number}; export it again.") from error

@@ -226,9 +226,9 @@ def test_pairs_into_a_store(root: Path, store: Store, monkeypatch: pytest.Monkey
 
 
 def test_a_limit_of_pairs(root: Path, paint: Paint) -> None:
-    source = Pairs(write(root / "a.jsonl", *PAIRS), Reading(limit=1))
+    source = Pairs(write(root / "a.jsonl", PAIRS[0], {"prompt": "no pictures"}), Reading(limit=1))
     assert said(source, paint) == [("fox", "a", True), ("fox", "b", False)]
-    assert source.__length_hint__() == 2
+    assert (source.__length_hint__(), problems(source)) == (2, [])
 
 
 def test_a_policy_that_is_none(root: Path) -> None:

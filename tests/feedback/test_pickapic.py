@@ -53,6 +53,7 @@ ROWS = {
         ("a fox", "C", "E", 1.0, 2, {}),
         ("a fox", "A", "F", 1.0, 1, {"has_label": False}),
         ("a fox", "A", "A", 1.0, 1, {"are_different": False}),
+        ("a fox", "E", "A", 1.0, 1, {"are_different": False}),
     ),
     SECOND: (
         ("a hare", "A", "G", 0.0, 3, {}),
@@ -66,7 +67,7 @@ COUNTS = {
     "comparisons": 6,
     "ties": 2,
     "unlabelled": 1,
-    "alike": 1,
+    "alike": 2,
     "exclusive_win": 4,  # C, J of the fox; G, I of the hare
     "intersections": 1,  # A of the fox
     "exclusive_lose": 4,  # B, E of the fox; A, H of the hare
@@ -232,7 +233,7 @@ def test_pictures_are_not_kept(folder: Path) -> None:
     assert kept == [read(first)]
 
 
-@pytest.mark.parametrize(("limit", "likes", "dislikes"), [(1, 1, 1), (2, 2, 1), (7, 3, 3), (0, 0, 0)])
+@pytest.mark.parametrize(("limit", "likes", "dislikes"), [(1, 1, 1), (2, 2, 1), (8, 3, 3), (0, 0, 0)])
 def test_a_limit_of_rows(folder: Path, limit: int, likes: int, dislikes: int) -> None:
     source = PickAPic(folder, Reading(limit=limit))
     found = [one.liked for one in source]

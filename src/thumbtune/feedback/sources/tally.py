@@ -164,6 +164,6 @@ def _in_sentences() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise ThumbtuneError(
-            f"the tally of comparisons could not be kept in a temporary file ({error}); make room on that disk, or "
+            f"The tally of comparisons could not be kept in a temporary file ({error}); make room on that disk, or "
             "name a folder on another with SQLITE_TMPDIR."
         ) from error

@@ -1,9 +1,16 @@
 """Which bytes count as a picture."""
 
+import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from thumbtune.feedback import pictures
 from thumbtune.feedback.pictures import Look, UnreadablePicture, look_at, read_picture
@@ -57,6 +64,106 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(paint: Paint) -> N
     data[16:24] = (50_000).to_bytes(4, "big") * 2  # the size in the PNG header
     with pytest.raises(UnreadablePicture):
         look_at(bytes(data))
+
+
+def written(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_width_and_height_are_those_of_the_upright_picture(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lying on its side
+    look = look_at(written(Image.new("RGB", (24, 16)), kind, exif=exif))
+    assert (look.width, look.height) == (16, 24)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_every_kind_of_pixel_that_png_has(mode: str) -> None:
+    assert look_at(written(Image.new(mode, (3, 2)), "PNG")) == Look(width=3, height=2, suffix=".png")
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_numbers_without_a_black_and_a_white_are_refused(mode: str) -> None:
+    with pytest.raises(UnreadablePicture, match="its numbers do not say what black and white are; save it with 8"):
+        look_at(written(Image.new(mode, (3, 2)), "TIFF"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 4), (4, 0), (0, 0)])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF"])
+def test_a_picture_of_no_pixels_is_refused(paint: Paint, kind: str, width: int, height: int) -> None:
+    data = bytearray(paint(kind=kind))
+    if kind == "PNG":
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    elif kind == "BMP":
+        data[18:26] = struct.pack("<ii", width, height)
+    elif kind == "TIFF":
+        for tag, side in ((256, width), (257, height)):
+            at = data.index(struct.pack("<HHI", tag, 4, 1))
+            data[at + 8 : at + 12] = struct.pack("<I", side)
+    else:
+        data[6:10] = struct.pack("<HH", width, height)
+        at = data.index(b",", 10 + 3 * 256)  # the first frame's own size
+        data[at + 5 : at + 9] = struct.pack("<HH", width, height)
+    with pytest.raises(UnreadablePicture, match=r"it is not a whole|it has no pixels"):
+        look_at(bytes(data))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_a_film_is_a_picture(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    look = look_at(written(frames[0], kind, save_all=True, append_images=frames[1:]))
+    assert (look.width, look.height) == (8, 8)
+
+
+def test_a_film_cut_off_in_its_first_frame_is_refused() -> None:
+    noise = Image.fromarray(np.arange(64 * 64, dtype=np.uint32).view(np.uint8).reshape(64, 256)[:, :64].copy())
+    data = written(noise, "GIF", save_all=True)
+    with pytest.raises(UnreadablePicture, match="it is not a whole"):
+        look_at(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xff\x0a\xfa\x7f", "JPEG XL"),
+    ],
+)
+def test_kinds_that_are_not_read_say_what_to_do(data: bytes, kind: str) -> None:
+    with pytest.raises(UnreadablePicture, match=f"it is {kind}, which is not read here; convert it to PNG or JPEG"):
+        look_at(data)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("AVIF", "AVIF"), ("JPEG2000", "JPEG 2000")])
+def test_kinds_that_pillow_reads_and_browsers_or_older_pillows_do_not(kind: str, name: str) -> None:
+    with pytest.raises(UnreadablePicture, match=f"it is {name}"):
+        look_at(written(Image.new("RGB", (16, 16)), kind))
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0MM\0*\0\0\0\x08\0\xff", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff"]
+)
+def test_damaged_exif_is_met_when_it_is_imported_or_never(exif: bytes) -> None:
+    try:
+        look_at(written(Image.new("RGB", (8, 8)), "JPEG", exif=exif))
+    except UnreadablePicture as error:
+        assert "it is not a whole" in str(error)
+
+
+@given(data=st.binary(max_size=200), kind=st.sampled_from(sorted(pictures.FORMATS)), at=st.integers(0, 400))
+def test_whatever_the_bytes_it_is_a_look_or_a_sentence(data: bytes, kind: str, at: int) -> None:
+    whole = written(Image.new("RGB", (8, 8), "red"), kind)
+    for mixed in (data, whole[:at] + data, whole[:at] + data + whole[at + len(data) :]):
+        try:
+            assert look_at(mixed).width >= 1
+        except UnreadablePicture as error:
+            assert str(error).startswith("it")
 
 
 def test_reading_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

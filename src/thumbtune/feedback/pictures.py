@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.images import rgb
 
 SUFFIXES = {
     "PNG": ".png",
@@ -20,6 +21,13 @@ SUFFIXES = {
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # MPO, phones' JPEG, is found by the JPEG reader
 MAX_PIXELS = 64_000_000  # 8000 x 8000: far above what diffusion models make, far below what fills a memory
 MAX_BYTES = 200_000_000  # an uncompressed picture of MAX_PIXELS in three channels
+# The kinds that are common and not read here: from which byte on, with what they begin, their name.
+OTHER_KINDS = (
+    (4, (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftyphevc", b"ftypmif1", b"ftypmsf1"), "HEIC"),
+    (4, (b"ftypavif", b"ftypavis"), "AVIF"),
+    (0, (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), "JPEG XL"),
+    (0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"), "JPEG 2000"),
+)
 
 
 class UnreadablePicture(ThumbtuneError):
@@ -28,7 +36,7 @@ class UnreadablePicture(ThumbtuneError):
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a picture's bytes turned out to be."""
+    """What a picture's bytes turned out to be; width and height as it is seen, upright."""
 
     width: int
     height: int
@@ -36,10 +44,13 @@ class Look:
 
 
 def look_at(data: bytes) -> Look:
-    """Decode a picture from its first to its last pixel, so that nothing broken reaches training.
+    """Decode a picture from its first to its last pixel, as training will, so that nothing broken reaches it.
+
+    Of a film (GIF, WebP, APNG) that is the first frame.
 
     Raises:
-        UnreadablePicture: not a picture, cut off, damaged, or larger than `MAX_PIXELS`.
+        UnreadablePicture: not a picture, cut off, damaged, of a kind or with numbers that are not read here, or
+            larger than `MAX_PIXELS`.
     """
     try:
         return _decode(data)
@@ -47,17 +58,7 @@ def look_at(data: bytes) -> Look:
         raise UnreadablePicture(f"it has more than {MAX_PIXELS:,} pixels; make it smaller") from error
     except UnreadablePicture:
         raise
-    # Pillow's decoders raise whatever their parsers stumble over, so this list cannot be a short one.
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        TypeError,
-        EOFError,
-        IndexError,
-        KeyError,
-        ArithmeticError,
-    ) as error:
+    except Exception as error:  # Pillow's decoders raise whatever their parsers stumble over
         kinds = "PNG, JPEG, WebP, GIF, BMP or TIFF"
         raise UnreadablePicture(
             f"it is not a whole {kinds} picture ({_brief(error)}); replace it with an intact copy"
@@ -65,20 +66,37 @@ def look_at(data: bytes) -> Look:
 
 
 def _decode(data: bytes) -> Look:
-    if not data:
-        raise UnreadablePicture("it is empty; replace it with an intact copy")
+    _refuse_other_kinds(data)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        width, height, kind = image.width, image.height, image.format or "PNG"
-        if width * height > MAX_PIXELS:
-            raise UnreadablePicture(
-                f"it has {width * height:,} pixels and the limit is {MAX_PIXELS:,}; make it smaller"
-            )
+        pixels, kind = image.width * image.height, image.format or "PNG"
+        if not pixels:
+            raise UnreadablePicture("it has no pixels; replace it with an intact copy")
+        if pixels > MAX_PIXELS:
+            raise UnreadablePicture(f"it has {pixels:,} pixels and the limit is {MAX_PIXELS:,}; make it smaller")
         if kind == "PNG":
             # Decoding alone does not compare a PNG's checksums; verify() does, and leaves the image unusable.
             image.verify()
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         image.load()
-    return Look(width=width, height=height, suffix=SUFFIXES[kind])
+        if image.mode == "F" or (image.mode == "I" and kind != "PNG"):  # older Pillows give a PNG's 16 bits as I
+            raise UnreadablePicture(
+                "its numbers do not say what black and white are; save it with 8 or 16 bits a colour"
+            )
+        seen = rgb(image)
+    return Look(width=seen.width, height=seen.height, suffix=SUFFIXES[kind])
+
+
+def _refuse_other_kinds(data: bytes) -> None:
+    """Tell people what to do about kinds that their phones and browsers write.
+
+    Raises:
+        UnreadablePicture: the bytes are of such a kind, or there are none.
+    """
+    if not data:
+        raise UnreadablePicture("it is empty; replace it with an intact copy")
+    for place, beginnings, kind in OTHER_KINDS:
+        if data.startswith(beginnings, place):
+            raise UnreadablePicture(f"it is {kind}, which is not read here; convert it to PNG or JPEG")
 
 
 def _brief(error: Exception) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from thumbtune.images import rgb
 from thumbtune.models.protocol import Condition, Sampler
 from thumbtune.process import Latents, Times, VPProcess, betas_from, process_of
 from thumbtune.tensors import write_tensors
@@ -37,7 +38,7 @@ class _Denoiser(nn.Module):
 
 def point(image: Image.Image) -> tuple[float, float]:
     """The point that a picture of 1 x 1 pixel stands for."""
-    red, green, _ = image.convert("RGB").getpixel((0, 0))  # type: ignore[misc]
+    red, green, _ = rgb(image).getpixel((0, 0))  # type: ignore[misc]
     return red / 255, green / 255
 
 

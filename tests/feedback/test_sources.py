@@ -13,6 +13,7 @@ from PIL import Image
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.importers import ImportReport, find_source, import_likes
+from thumbtune.feedback.sources.table import Table
 from thumbtune.feedback.store import Store
 
 Paint = Callable[..., bytes]
@@ -82,12 +83,25 @@ def test_a_sidecar_in_another_encoding(store: Store, folder: Path) -> None:
 
 def test_jsonl(store: Store, table: Path, write_jsonl: Write) -> None:
     extra = {"weight": 2, "rater": "ann", "seed": 7, "model": "sd", "created_at": "2025-06-01T12:00:00Z"}
+    extra |= {"grade": 0.75, "reason": "paws"}
     report = import_likes(write_jsonl({**ROWS[0], **extra}, "\n", ROWS[1]), store)
     assert (report.rows, report.likes, report.dislikes) == (2, 1, 1)
     assert said(store) == [("fox", "ann", True), ("hare", "import", False)]
     row = next(iter(store.rows()))
     assert (row.weight, row.picture.seed, row.picture.model, row.created_at.year) == (2.0, 7, "sd", 2025)
-    assert row.picture.source == "metadata.jsonl"
+    assert row.picture.source == "metadata.jsonl" and (row.grade, row.reason) == (0.75, "paws")
+
+
+def test_what_a_store_has_no_room_for_is_found_all_the_same(table: Path, write_jsonl: Write) -> None:
+    known = "5F0C3A0E-6d0b-5c53-9d6b-6c7f3a1f8f52"
+    found = list(Table([write_jsonl({**ROWS[0], "pair": 3, "vote_id": known}, {**ROWS[1], "vote_id": 17})]))
+    assert [(each.pair, each.vote_id) for each in found] == [("3", known.lower()), (None, None)]
+
+
+@pytest.mark.parametrize("grade", [1.5, -0.1, "high"])
+def test_a_grade_is_a_fraction(store: Store, table: Path, write_jsonl: Write, grade: object) -> None:
+    write_jsonl(ROWS[0], {**ROWS[1], "grade": grade})
+    assert "grade" in import_likes(table, store).skipped[0][1]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Likes in a table: metadata.jsonl, .csv or .parquet in the convention of Hugging Face's imagefolder.
 
-Columns: file_name (or image), prompt (text, caption), label (liked, like); and, if there, weight, rater,
-seed, model, source, created_at. In Parquet the image may be the bytes themselves, as `datasets` writes them.
+Columns: file_name (or image), prompt (text, caption), label (liked, like); and, if there, weight, grade, rater,
+reason, pair, seed, model, source, created_at, vote_id. In Parquet the image may be the bytes themselves, as
+`datasets` writes them.
 """
 
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PureWindowsPath
@@ -58,11 +60,30 @@ def _extras_of(row: Record, file: Path) -> dict[str, object]:
     return {
         "rater": text_in(row, "rater"),
         "weight": 1.0 if weight is None else weight,
+        "grade": _grade_in(row),
+        "reason": text_in(row, "reason"),
+        "pair": text_in(row, "pair"),
         "seed": whole_number_in(row, "seed"),
         "model": text_in(row, "model"),
         "source": text_in(row, "source") or file.name,
         "created_at": moment_in(row, "created_at"),
+        "vote_id": _uuid_in(row),
     }
+
+
+def _grade_in(row: Record) -> float | None:
+    grade = number_in(row, "grade")
+    if grade is not None and grade > 1:
+        raise ValueError(f"grade {grade:g} does not lie between 0 and 1; rescale it or leave it empty")
+    return grade
+
+
+def _uuid_in(row: Record) -> str | None:
+    """The vote's UUID; other programs number their votes otherwise, and those numbers are of no use here."""
+    try:
+        return str(uuid.UUID(text_in(row, "vote_id")))
+    except (ValueError, AttributeError, TypeError):
+        return None
 
 
 def _image_of(row: Record, folder: Path) -> Bytes:

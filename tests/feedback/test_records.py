@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.sources import records
-from thumbtune.feedback.sources.places import Places
+from thumbtune.feedback.sources.named import Places
 from thumbtune.feedback.sources.records import count_records, first_record, read_records
 from thumbtune.feedback.sources.splits import files_of_split, parquet_files
 from thumbtune.files import sha256

@@ -252,7 +252,7 @@ def test_a_store_with_other_pictures_beside_it_is_named(tmp_path: Path) -> None:
     [
         ("metadata.jsonl", b'{"prompt": "f\xfcr"}', "not UTF-8"),
         ("metadata.csv", b"file_name,prompt,label\nf\xfcr,a,1\n", "not UTF-8"),
-        ("metadata.csv", b"file_name,prompt,label\n" + b"x" * 200_000, "not a CSV"),
+        ("metadata.csv", b'file_name,prompt,label\na.png,"fox,1\n', "not a CSV table .the quote in line 2"),
         ("metadata.parquet", b"PAR1 not really", "not a Parquet"),
         ("metadata.parquet", b"", "not a Parquet"),
     ],

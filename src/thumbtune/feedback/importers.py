@@ -10,8 +10,8 @@ from thumbtune.feedback.intake import Became
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.sources.folders import LikeFolders, nothing_here, opinion_folders
 from thumbtune.feedback.sources.found import Found, Source
-from thumbtune.feedback.sources.rows import METADATA_SUFFIXES
-from thumbtune.feedback.sources.table import Table
+from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, TABLE_SUFFIXES
+from thumbtune.feedback.sources.table import Table, recognises
 from thumbtune.feedback.store import Outcome, Store, Thumb, is_store
 from thumbtune.feedback.votes import Kind, check_picture, check_text, check_vote, chosen_id
 
@@ -82,7 +82,7 @@ def find_source(path: Path, likes: Path | None) -> Source:
 
 
 def _table_in_file(file: Path) -> Source:
-    if file.suffix.lower() not in METADATA_SUFFIXES:
+    if not recognises(file):
         raise ThumbtuneError(f"{file} is no {_kinds()} file; give one, or a folder with like/ and dislike/.")
     return Table([file])
 
@@ -104,7 +104,7 @@ def _source_in_folder(folder: Path) -> Source:
 
 
 def _kinds() -> str:
-    return ", ".join(METADATA_SUFFIXES[:-1]) + f" or {METADATA_SUFFIXES[-1]}"
+    return ", ".join(TABLE_SUFFIXES[:-1]) + f" or {TABLE_SUFFIXES[-1]}"
 
 
 def import_likes(  # noqa: PLR0913 - this is the command `thumbtune import`, one argument for each option
@@ -186,7 +186,7 @@ class _Intake:
         prompt = found.prompt or self.prompt
         if found.liked is None and found.image is not None:
             self.report.without_label += 1
-            raise _Skipped(NO_LABEL)
+            raise _Skipped(found.problem or NO_LABEL)
         if not prompt and found.image is not None:
             self.report.without_prompt += 1
             raise _Skipped(NO_PROMPT)

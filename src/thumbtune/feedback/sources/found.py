@@ -14,7 +14,9 @@ PairPolicy = Literal["w_l", "wi_l", "w_il"]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One like or dislike as it was found. What is missing is None; `problem` says why there is no image.
+    """One like or dislike as it was found. What is missing is None.
+
+    `problem` says why there is no image; beside an image, why there is no label where something stands for one.
 
     image:   called only where the bytes are needed, so that skipping rows costs nothing
     grade:   how much it is liked, 0..1, where people said more than a thumb
@@ -62,6 +64,7 @@ class Reading:
     limit:          read so many rows and no more
     root:           files named by a table must lie below it; None: below the table's own folder
     allow_download: follow URLs
+    encoding:       of text that is not UTF-8, such as cp1252
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +74,7 @@ class Reading:
     limit: int | None = None
     root: Path | None = None
     allow_download: bool = False
+    encoding: str | None = None
 
 
 AS_FOUND = Reading()

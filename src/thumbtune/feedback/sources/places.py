@@ -1,85 +1,71 @@
-"""Where the pictures that a table names lie, and which of them may be read: a strange table must not pick files."""
+"""Where the pictures of a table may lie: below its own folder or below one that was given, and nowhere else."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path, PureWindowsPath
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from thumbtune.feedback.pictures import UnreadablePicture, read_picture
-from thumbtune.feedback.sources.found import Bytes
-from thumbtune.files import sha256
-
-SHOWN = 80  # characters of a name that a sentence repeats: a cell may hold a whole picture as text
-NO_PICTURE = "it names no picture for {side}; fill it in or remove the row"
-MISSING = "there is no such file as {name!r}; put it there or remove the row"
-OUTSIDE = "{name!r} leads out of the folder; put the picture beside the table or into it"
-ADDRESS = "{name!r} is an address on the web; download the picture and name its file"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pictured:
-    """A picture in a table's cell: what tells it from others, and its bytes, or why there are none."""
-
-    name: str
-    image: Bytes | None = None
-    problem: str | None = None
+from thumbtune.errors import UsageError
+from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.shown import shown
 
 
 @dataclass(frozen=True)
-class Places:
-    """Folders in which a named picture is looked for, in this order. All that is read lies below `root`."""
+class Place:
+    """The `folder` of a table, and the `root` that its pictures must lie below: that folder where none is given."""
 
-    folders: tuple[Path, ...]
-    root: Path
+    folder: Path
+    root: Path | None = None
 
-    @classmethod
-    def of(cls, table: Path, root: Path | None, subfolders: Sequence[str] = ()) -> "Places":
-        """The table's own folder and folders in it; then, if somebody named one, the same below `root`."""
-        starts = (table.parent,) if root is None else (table.parent, root)
-        folders = tuple(start / name for start in starts for name in (".", *subfolders))
-        return cls(folders, root or table.parent)
+    @cached_property
+    def _below(self) -> Path:
+        return (self.root or self.folder).resolve()
 
-    def picture(self, cell: object, side: str) -> Pictured:
-        """The picture in a cell: bytes, the name of a file, or both as `datasets` writes them. Bytes come first.
+    def path_of(self, name: str) -> Path:
+        """The file of this name, looked for below the root first and then from the table's folder.
 
-        Raises:
-            UnreadablePicture: the cell holds none.
-        """
-        if isinstance(cell, dict):
-            cell = cell.get("bytes") or cell.get("path")
-        if isinstance(cell, (bytes, bytearray, memoryview)) and cell:
-            data = bytes(cell)
-            return Pictured(name=sha256(data), image=lambda: data)
-        if not isinstance(cell, str) or not cell.strip():
-            raise UnreadablePicture(NO_PICTURE.format(side=side))
-        name = cell.strip()
-        try:
-            return Pictured(name=str(Path(name)), image=partial(read_picture, self.find(name)))
-        except UnreadablePicture as error:
-            return Pictured(name=str(Path(name)), problem=str(error))
-
-    def find(self, name: str) -> Path:
-        """The file of this name.
+        A table from elsewhere must not pick files here, so links and `..` may lead anywhere below the root and
+        nowhere else, and whole paths only where a root was given. Names may be file: URLs, and have back slashes.
 
         Raises:
-            UnreadablePicture: there is none, or it lies outside.
+            UnreadablePicture: it leads out.
         """
-        shown = name if len(name) <= SHOWN else f"{name[:SHOWN]}..."
-        if "://" in name:
-            raise UnreadablePicture(ADDRESS.format(name=shown))
-        parts = PureWindowsPath(name)  # understands both kinds of slash, and drive letters, on every system
-        if ".." in parts.parts or (parts.drive and not Path(name).drive):
-            raise UnreadablePicture(OUTSIDE.format(name=shown))
         try:
-            found = next((folder / name for folder in self.folders if (folder / name).is_file()), None)
-            if not self._inside(found or self.folders[0] / name):
-                raise UnreadablePicture(OUTSIDE.format(name=shown))
-        except (OSError, ValueError, RuntimeError) as error:  # names too long, zero bytes, links in a circle
-            raise UnreadablePicture(MISSING.format(name=shown)) from error
-        if found is None:
-            raise UnreadablePicture(MISSING.format(name=shown))
-        return found
+            paths = [path for path in self._paths(name) if path.is_relative_to(self._below)]
+            found = next((path for path in paths if path.is_file()), None)
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a circle of links
+            raise UnreadablePicture(f"{shown(name)} is no name of a file; mend it or remove the row") from error
+        if not paths:
+            raise UnreadablePicture(
+                f"{shown(name)} leads out of the folder; put the picture beside the table or into it, "
+                "or give the folder that holds it, as in --root pictures"
+            )
+        return found or paths[0]
 
-    def _inside(self, path: Path) -> bool:
-        """Whether it is really below the root, wherever links lead."""
-        return path.resolve().is_relative_to(self.root.resolve())
+    def _paths(self, name: str) -> Iterator[Path]:
+        if name.lower().startswith("file:"):
+            name = _path_in(name)
+        windows = PureWindowsPath(name)  # understands both kinds of slash, and drive letters, on every system
+        if (windows.drive and os.name != "nt") or (self.root is None and windows.anchor):
+            return  # a whole path is one of this machine, which only somebody on it can have meant
+        for base in dict.fromkeys((self.root or self.folder, self.folder)):
+            yield (base / (windows.as_posix() if "\\" in name else name)).resolve()
+
+
+def _path_in(url: str) -> str:
+    """The path in a file: URL, or a name that leads out where it is on another machine."""
+    parts = urlsplit(url)
+    return url2pathname(parts.path) if parts.netloc in {"", "localhost"} else f"//{parts.netloc}{parts.path}"
+
+
+def check_root(root: Path | None) -> None:
+    """Refuse a root that is no folder.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if root is not None and not root.is_dir():
+        raise UsageError(f"{root} is no folder; give the one that the pictures lie below.")

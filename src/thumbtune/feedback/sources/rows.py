@@ -1,126 +1,117 @@
-"""Rows of metadata.jsonl, .csv and .parquet, with their column names in lower case."""
-
-from __future__ import annotations  # pyarrow is imported only when a Parquet file is met
+"""Rows of tables of every kind, one after another, with their column names in lower case."""
 
 import csv
-import json
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.sources import delimited, json_rows, parquet
+from thumbtune.feedback.sources.record import Record
+from thumbtune.feedback.sources.texts import GZIP, MAX_ROW
 
-if TYPE_CHECKING:
-    from pyarrow.parquet import ParquetFile
+__all__ = [
+    "METADATA_SUFFIXES",
+    "TABLE_SUFFIXES",
+    "Record",
+    "count_rows",
+    "header_of",
+    "kind_of",
+    "read_rows",
+    "why_broken",
+]
 
-METADATA_SUFFIXES = (".jsonl", ".csv", ".parquet")
-ROWS_AT_ONCE = 64  # of Parquet with the pictures inside: a row may be megabytes
+METADATA_SUFFIXES = (".jsonl", ".csv", ".parquet")  # of the metadata files of Hugging Face's imagefolder
+TABLE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")  # all but the last also with .gz behind
+BLOCK = 1 << 20  # bytes
 
-Record = dict[str, object]
+
+def kind_of(file: Path) -> str | None:
+    """Which kind of table a file is by its name, less the .gz; None where it is none that we read."""
+    name = file.name.lower()
+    kind = PurePath(name.removesuffix(GZIP)).suffix
+    return kind if kind in TABLE_SUFFIXES and not (kind == ".parquet" and name.endswith(GZIP)) else None
 
 
-def read_rows(file: Path) -> Iterator[tuple[str, Record | None]]:
-    """Each row with where it stands. A line that is no JSON object comes as None.
+def read_rows(
+    file: Path, *, encoding: str | None = None, columns: Sequence[str] | None = None
+) -> Iterator[tuple[str, Record | None]]:
+    """Each row with where it stands. One that is broken (`why_broken`) comes as None.
+
+    `encoding` is that of text that is not UTF-8. If some `columns` are given, more need not be read.
 
     Raises:
         ThumbtuneError: the file cannot be read, or is not what its name says.
     """
     try:
-        yield from _READERS[file.suffix.lower()](file)
-    except UnicodeDecodeError as error:
-        raise ThumbtuneError(f"{file} is not UTF-8 text; save it again as UTF-8.") from error
-    except csv.Error as error:
-        raise ThumbtuneError(f"{file} is not a CSV table ({error}); export it again.") from error
-    except OSError as error:
-        raise ThumbtuneError(f"{file} could not be read ({error.strerror or error}); check the file.") from error
+        yield from _rows_of(file, encoding, columns)
+    except (UnicodeError, csv.Error, EOFError, zlib.error, OSError, MemoryError) as error:
+        raise _in_words(file, error, encoding) from error
+
+
+def header_of(file: Path, *, encoding: str | None = None) -> list[str] | None:
+    """The names of the columns as they are written; None where rows alone know theirs, as in JSON.
+
+    Raises:
+        ThumbtuneError: the file cannot be read, or is not what its name says.
+    """
+    kind = kind_of(file)
+    try:
+        if kind == ".parquet":
+            return parquet.header_of(file)
+        return delimited.header_of(file, kind, encoding) if kind in delimited.DELIMITERS else None
+    except (UnicodeError, csv.Error, EOFError, zlib.error, OSError, MemoryError) as error:
+        raise _in_words(file, error, encoding) from error
+
+
+def why_broken(file: Path) -> str:
+    """What is wrong with a row that came as None."""
+    if kind_of(file) in delimited.DELIMITERS:
+        return "it has more cells than the header; put quotes around those that hold the delimiter"
+    return f"it is no JSON object, or one of more than {MAX_ROW // 1_000_000} MB; mend it or remove it"
 
 
 def count_rows(file: Path) -> int:
     """About how many rows there are. A hint: what cannot be read counts 0 and fails later, in words."""
+    kind = kind_of(file)
     try:
-        if file.suffix.lower() == ".parquet":
-            return _parquet(file).metadata.num_rows
-        with file.open("rb") as lines:
-            return sum(1 for line in lines if line.strip()) - (file.suffix.lower() == ".csv")
-    except (OSError, ThumbtuneError):
+        if kind == ".parquet":
+            return parquet.count_of(file)
+        if kind == ".json" or file.name.lower().endswith(GZIP):
+            return 0  # only reading all of it would tell
+        return max(0, _count_lines(file) - (kind in delimited.DELIMITERS))
+    except (OSError, ThumbtuneError, MemoryError):
         return 0
 
 
-def _jsonl(file: Path) -> Iterator[tuple[str, Record | None]]:
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield f"{file.name}, line {number}", _json_object(line)
+def _rows_of(file: Path, encoding: str | None, columns: Sequence[str] | None) -> Iterator[tuple[str, Record | None]]:
+    kind = kind_of(file)
+    if kind == ".parquet":
+        return parquet.rows_of(file, columns)
+    if kind == ".json":
+        return json_rows.rows_of_document(file, encoding)
+    if kind in delimited.DELIMITERS:
+        return delimited.rows_of(file, kind, encoding)
+    return json_rows.rows_of_lines(file, encoding)
 
 
-def _json_object(line: str) -> Record | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return _lowered(row) if isinstance(row, dict) else None
+def _count_lines(file: Path) -> int:
+    ends, last = 0, b"\n"
+    with file.open("rb") as blocks:
+        while block := blocks.read(BLOCK):
+            ends, last = ends + block.count(b"\n"), block[-1:]
+    return ends + (last != b"\n")
 
 
-def _csv(file: Path) -> Iterator[tuple[str, Record | None]]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        header = lines.readline()
-        lines.seek(0)
-        # Spreadsheet programs write semicolons or tabs where the comma is the decimal point.
-        delimiter = max(",;\t", key=header.count)
-        reader = csv.DictReader(lines, delimiter=delimiter)
-        for row in reader:
-            yield f"{file.name}, line {reader.line_num}", _lowered(row)
-
-
-def _parquet_rows(file: Path) -> Iterator[tuple[str, Record | None]]:
-    import pyarrow as pa
-
-    table, number = _parquet(file), 0
-    names = _class_names(table.schema_arrow.metadata or {})
-    try:
-        for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{file.name}, row {number}", _named(_lowered(row), names)
-    except pa.ArrowException as error:
-        raise ThumbtuneError(f"{file} is damaged after row {number}; export it again.") from error
-
-
-def _parquet(file: Path) -> ParquetFile:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.ParquetFile(file)
-    except pa.ArrowException as error:
-        raise ThumbtuneError(f"{file} is not a Parquet file; export it again.") from error
-
-
-def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
-    """The names behind numbered classes, as `datasets` writes them: without them, 0 may well mean "like"."""
-    try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        named = {key: what for key, what in features.items() if isinstance(what, dict)}
-        return {key.lower(): what["names"] for key, what in named.items() if what.get("_type") == "ClassLabel"}
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _named(row: Record, names: dict[str, list[str]]) -> Record:
-    for column, classes in names.items():
-        number = row.get(column)
-        if isinstance(number, int):  # -1 is how `datasets` writes "no class"
-            row[column] = classes[number] if 0 <= number < len(classes) else None
-    return row
-
-
-def _lowered(row: Mapping[str | Any, object]) -> Record:
-    """Column names in lower case; cells beyond the header (which csv files under None) are dropped."""
-    return {key.strip().lower(): cell for key, cell in row.items() if isinstance(key, str)}
-
-
-_READERS: dict[str, Callable[[Path], Iterator[tuple[str, Record | None]]]] = {
-    ".jsonl": _jsonl,
-    ".csv": _csv,
-    ".parquet": _parquet_rows,
-}
+def _in_words(file: Path, error: Exception, encoding: str | None) -> ThumbtuneError:
+    if isinstance(error, UnicodeError):
+        return ThumbtuneError(
+            f"{file} is not {encoding or 'UTF-8'} text; "
+            "save it again as UTF-8, or say what it is, as in --encoding cp1252."
+        )
+    if isinstance(error, csv.Error):
+        return ThumbtuneError(f"{file} is not a CSV table ({error}); export it again.")
+    if isinstance(error, MemoryError):
+        return ThumbtuneError(f"{file} does not fit into the memory; save it in several files.")
+    reason = getattr(error, "strerror", None) or error
+    return ThumbtuneError(f"{file} could not be read ({reason}); check the file.")

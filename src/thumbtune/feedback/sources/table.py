@@ -1,114 +1,157 @@
-"""Likes in a table: metadata.jsonl, .csv or .parquet in the convention of Hugging Face's imagefolder.
+"""Likes in a table, a row each: .jsonl, .json, .csv, .tsv or .parquet, of Hugging Face's imagefolder or any other.
 
-Columns: file_name (or image), prompt (text, caption), label (liked, like); and, if there, weight, grade, rater,
-reason, pair, seed, model, source, created_at, vote_id. In Parquet the image may be the bytes themselves, as
-`datasets` writes them.
+Which column is what is in `columns`, what its label means in `feedback.labels`, and where its picture may lie in
+`places`. What numbers mean depends on all rows, so the labels are read once before anything is found.
 """
 
-import uuid
+import math
 from collections.abc import Iterator, Sequence
-from functools import partial
-from pathlib import Path, PureWindowsPath
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
 
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.cells import (
-    IMAGE_COLUMNS,
-    first,
-    label_in,
+    grade_in,
     moment_in,
     number_in,
     prompt_in,
     text_in,
+    uuid_in,
     whole_number_in,
 )
-from thumbtune.feedback.pictures import UnreadablePicture, read_picture
-from thumbtune.feedback.sources.found import Bytes, Found
-from thumbtune.feedback.sources.rows import Record, count_rows, read_rows
+from thumbtune.feedback.labels import Scale
+from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.shown import listed, named
+from thumbtune.feedback.sources.columns import Columns
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.sources.image_cells import picture_in
+from thumbtune.feedback.sources.places import Place, check_root
+from thumbtune.feedback.sources.rows import Record, count_rows, header_of, kind_of, read_rows, why_broken
+from thumbtune.feedback.sources.texts import check_encoding
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a file whose name says that it is a table."""
+    try:
+        return kind_of(path) is not None and path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 class Table:
-    """One metadata file, or the shards of one. File names in it are relative to the folder it lies in."""
+    """One table, or the shards of one. File names in it are relative to the folder it lies in, or to the root given.
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.files = tuple(files)
+    Raises:
+        UsageError: something in `reading` is off, or names a column that there is not.
+        ThumbtuneError: a file cannot be read.
+    """
+
+    def __init__(self, files: Path | Sequence[Path], reading: Reading = AS_FOUND) -> None:
+        self.files = (files,) if isinstance(files, Path) else tuple(files)
+        self.reading = reading
+        self.columns = Columns(reading.columns)
+        _check(reading)
+        self._places = {file.parent: Place(file.parent, reading.root) for file in self.files}
+        self._check_columns()
 
     def __length_hint__(self) -> int:
         return sum(count_rows(file) for file in self.files)
 
     def __iter__(self) -> Iterator[Found]:
         for file in self.files:
-            for where, row in read_rows(file):
-                yield _found(row, where, file)
+            for where, row in read_rows(file, encoding=self.reading.encoding):
+                yield self._found(row, where, file)
+
+    @cached_property
+    def _scales(self) -> dict[str, Scale]:
+        """What the numbers in each column of labels mean."""
+        scales = {name: Scale(self.reading.like_at) for name in self.columns.names["label"]}
+        only = self.columns.of_labels()
+        rows = chain.from_iterable(read_rows(file, encoding=self.reading.encoding, columns=only) for file in self.files)
+        for _, row in islice(rows, self.reading.limit):
+            for name, cell in self.columns.labels_in(row or {}):
+                scales[name].see(cell)
+        return scales
+
+    def _found(self, row: Record | None, where: str, file: Path) -> Found:
+        """Read one row; whatever is wrong with it is in the `problem`, so that the rows after it still count."""
+        if row is None:
+            return Found(where=where, problem=why_broken(file))
+        ours = self.columns.ours_in(row)
+        prompt, (liked, problem), image = prompt_in(ours), self._label_in(row), None
+        if liked is None or prompt is None:  # without a prompt in the row there may still be one for all
+            where = f"{where} (columns: {listed(row)})"
+        try:
+            image = picture_in(ours["image"], self._places[file.parent], self.reading.allow_download)
+            extras = _extras_of(ours, file)
+        except (UnreadablePicture, ValueError) as error:
+            image, problem, extras = None, str(error), {}
+        return Found(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
+
+    def _label_in(self, row: Record) -> tuple[bool | None, str | None]:
+        """Liked or not; or None, and why, if there is more to say than that nothing says so."""
+        labels = self.columns.labels_in(row)
+        said = {name: liked for name, cell in labels if (liked := self._scales[name].liked(cell)) is not None}
+        if len(set(said.values())) > 1:
+            one, other = (next(name for name in said if said[name] is liked) for liked in (True, False))
+            return (
+                None,
+                f"{named(one)} says like and {named(other)} dislike; say which counts: --map label={named(one)}",
+            )
+        if said:
+            return next(iter(said.values())), None
+        return None, next((why for name, cell in labels if (why := self._scales[name].why_not(name, cell))), None)
+
+    def _check_columns(self) -> None:
+        """Compare what is mapped with what there is: headers where there are any, else rows until all is found.
+
+        Raises:
+            UsageError: a mapped column is in none of the files.
+            ThumbtuneError: two columns are called the same, and we need one of that name.
+        """
+        missing, seen = set(self.columns.mapped.values()), dict[str, None]()
+        for file in self.files:
+            header = header_of(file, encoding=self.reading.encoding)
+            if doubled := self.columns.doubled_in(header or ()):
+                raise ThumbtuneError(f"{file} has several columns {named(doubled[0])}; rename all but one.")
+            rows = (row for _, row in read_rows(file, encoding=self.reading.encoding))
+            lacking, there = self.columns.missing_in(header, rows)
+            missing, seen = missing & lacking, seen | dict.fromkeys(there)
+        if missing:
+            names = ", ".join(named(name) for name in sorted(missing))
+            raise UsageError(f"{self.files[0]} has no column {names}; its columns are {listed(seen)}.")
 
 
-def _found(row: Record | None, where: str, file: Path) -> Found:
-    """Read one row; whatever is wrong with it is in the `problem`, so that the rows after it still count."""
-    if row is None:
-        return Found(where=where, problem="it is no JSON object; mend the line or remove it")
-    prompt, liked, image, problem = prompt_in(row), label_in(row), None, None
-    if liked is None or prompt is None:  # without a prompt in the row there may still be one for all
-        where = f"{where} (columns: {', '.join(row) or 'none'})"
-    try:
-        image = _image_of(row, file.parent)
-        extras = _extras_of(row, file)
-    except (UnreadablePicture, ValueError) as error:
-        image, problem, extras = None, str(error), {}
-    return Found(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
+def _extras_of(ours: Record, file: Path) -> dict[str, object]:
+    """What may be said beside the thumb itself.
 
-
-def _extras_of(row: Record, file: Path) -> dict[str, object]:
-    weight = number_in(row, "weight")
+    Raises:
+        ValueError: a cell is filled with something else.
+    """
+    weight = number_in(ours, "weight")
     return {
-        "rater": text_in(row, "rater"),
+        "rater": text_in(ours, "rater"),
         "weight": 1.0 if weight is None else weight,
-        "grade": _grade_in(row),
-        "reason": text_in(row, "reason"),
-        "pair": text_in(row, "pair"),
-        "seed": whole_number_in(row, "seed"),
-        "model": text_in(row, "model"),
-        "source": text_in(row, "source") or file.name,
-        "created_at": moment_in(row, "created_at"),
-        "vote_id": _uuid_in(row),
+        "grade": grade_in(ours, "grade"),
+        "reason": text_in(ours, "reason"),
+        "pair": text_in(ours, "pair"),
+        "seed": whole_number_in(ours, "seed"),
+        "model": text_in(ours, "model"),
+        "source": text_in(ours, "source") or file.name,
+        "created_at": moment_in(ours, "created_at"),
+        "vote_id": uuid_in(ours, "vote_id"),
     }
 
 
-def _grade_in(row: Record) -> float | None:
-    grade = number_in(row, "grade")
-    if grade is not None and grade > 1:
-        raise ValueError(f"grade {grade:g} does not lie between 0 and 1; rescale it or leave it empty")
-    return grade
-
-
-def _uuid_in(row: Record) -> str | None:
-    """The vote's UUID; other programs number their votes otherwise, and those numbers are of no use here."""
-    try:
-        return str(uuid.UUID(text_in(row, "vote_id")))
-    except (ValueError, AttributeError, TypeError):
-        return None
-
-
-def _image_of(row: Record, folder: Path) -> Bytes:
-    """The picture's bytes, from the cell itself or from the file it names.
+def _check(reading: Reading) -> None:
+    """Refuse what cannot be meant.
 
     Raises:
-        UnreadablePicture: the cell is empty, or names no file inside `folder`.
+        UsageError: the number from which likes begin is none, the root no folder, or the encoding unknown.
     """
-    cell = first(row, IMAGE_COLUMNS)
-    if isinstance(cell, dict):
-        cell = cell.get("bytes") or cell.get("path")
-    if isinstance(cell, bytes):
-        return lambda: cell
-    if not isinstance(cell, str) or not cell.strip():
-        raise UnreadablePicture("it names no picture; fill in file_name or remove the row")
-    return partial(read_picture, folder / _inside(cell.strip()))
-
-
-def _inside(name: str) -> Path:
-    """The name as a path that stays in its folder: a table from elsewhere must not pick files here.
-
-    Raises:
-        UnreadablePicture: it leads out, or starts at the root.
-    """
-    path = PureWindowsPath(name)  # understands both kinds of slash, and drive letters, on every system
-    if path.drive or path.root or ".." in path.parts:
-        raise UnreadablePicture(f"{name!r} leads out of the folder; put the picture beside the table or into it")
-    return Path(name)
+    if reading.like_at is not None and not math.isfinite(reading.like_at):
+        raise UsageError(f"likes cannot begin at {reading.like_at}; give a number, as in --like-at 4.")
+    if reading.encoding is not None:
+        check_encoding(reading.encoding)
+    check_root(reading.root)

@@ -1,0 +1,172 @@
+"""Downloading a picture that a table names by its address, if somebody said that this may be done.
+
+A table from elsewhere chooses the addresses, so that none may reach what only this machine or its network can see:
+each address that a name stands for is looked at before it is connected to, after every redirect too. Proxies are not
+used, as they would choose the machine instead.
+"""
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
+from urllib.error import HTTPError
+from urllib.parse import quote, urlsplit
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    Request,
+    UnknownHandler,
+)
+
+from thumbtune.feedback import pictures
+from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.shown import shown
+
+SCHEMES = ("http", "https")
+SECONDS_OF_SILENCE = 20.0  # without any answer
+SECONDS_IN_ALL = 120.0
+BLOCK = 1 << 16  # bytes
+AGENT = "thumbtune"  # some servers refuse requests without a name
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 addresses as networks of IPv6 alone write them
+UNSAFE = "%/:?#[]@!$&'()*+,;=~"  # what may stand in an address as it is
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Allowed = Callable[[Address], bool]
+
+
+class Opener(Protocol):
+    """What opens an address, as urllib's do."""
+
+    def open(self, fullurl: Any, data: None = None, timeout: float | None = None) -> Any:
+        """Return the answer, or raise an OSError or HTTPException."""
+        ...
+
+
+def download(url: str, opener: Opener | None = None) -> bytes:
+    """The bytes at an http or https address.
+
+    Raises:
+        UnreadablePicture: there are none, too many, or they take too long; or the address is one of a private network.
+    """
+    try:
+        request = Request(quote(url, safe=UNSAFE), headers={"User-Agent": AGENT})
+        with (opener or public_opener()).open(request, timeout=SECONDS_OF_SILENCE) as answer:
+            return _read(answer)
+    except HTTPError as error:
+        error.close()
+        raise UnreadablePicture(
+            f"it could not be downloaded (the server says {error.code}); check {shown(url)}"
+        ) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UnreadablePicture(f"it could not be downloaded ({reason}); check {shown(url)}") from error
+
+
+def is_public(address: Address) -> bool:
+    """Whether everybody on the internet can reach an address: none of a private network, this machine, or its link."""
+    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    if inner is None and address in NAT64:
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return all(each.is_global and not each.is_multicast for each in (address, inner) if each is not None)
+
+
+def public_opener(allowed: Allowed = is_public) -> OpenerDirector:
+    """What opens http and https addresses, and of those only the `allowed` ones."""
+    opener = OpenerDirector()
+    for handler in (
+        _Plain(allowed),
+        _Secure(allowed),
+        _Redirects(),
+        UnknownHandler(),
+        HTTPDefaultErrorHandler(),
+        HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _Plain(HTTPHandler):
+    def __init__(self, allowed: Allowed) -> None:
+        super().__init__()
+        self.allowed = allowed
+
+    def http_open(self, req: Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_PlainConnection, allowed=self.allowed), req)  # type: ignore[arg-type]
+
+
+class _Secure(HTTPSHandler):
+    def __init__(self, allowed: Allowed) -> None:
+        super().__init__()
+        self.allowed = allowed
+
+    def https_open(self, req: Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_SecureConnection, allowed=self.allowed), req)  # type: ignore[arg-type]
+
+
+class _PlainConnection(http.client.HTTPConnection):
+    def __init__(self, host: str, *, timeout: float, allowed: Allowed) -> None:
+        super().__init__(host, timeout=timeout)
+        self.allowed = allowed
+
+    def connect(self) -> None:
+        self.sock = _connected(self.host, self.port, self.allowed)
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    def __init__(self, host: str, *, timeout: float, allowed: Allowed) -> None:
+        self.tls = ssl.create_default_context()
+        super().__init__(host, timeout=timeout, context=self.tls)
+        self.allowed = allowed
+
+    def connect(self) -> None:
+        plain = _connected(self.host, self.port, self.allowed)
+        self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
+
+
+class _Redirects(HTTPRedirectHandler):
+    max_redirections = 5
+
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        """Follow to http and https, and from https to nothing less."""
+        scheme = urlsplit(newurl).scheme
+        if scheme not in SCHEMES or (req.type == "https" and scheme == "http"):
+            fp.close()
+            raise OSError(f"it leads on to {shown(newurl)}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _connected(host: str, port: int, allowed: Allowed) -> socket.socket:
+    """A connection to one of the addresses that a name stands for, each of which must be allowed.
+
+    Raises:
+        OSError: one is not, or none answers.
+    """
+    found = [where[0] for *_, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    addresses = [str(address) for address in dict.fromkeys(found)]
+    if not all(allowed(ipaddress.ip_address(address)) for address in addresses):
+        raise PermissionError("it is in a private network")
+    for address in addresses[:-1]:
+        with suppress(OSError):
+            return socket.create_connection((address, port), SECONDS_OF_SILENCE)
+    return socket.create_connection((addresses[-1], port), SECONDS_OF_SILENCE)
+
+
+def _read(answer: Any) -> bytes:
+    """All that is sent, up to the limits of size and time."""
+    until, data = time.monotonic() + SECONDS_IN_ALL, bytearray()
+    while block := answer.read1(BLOCK):
+        data += block
+        if len(data) > pictures.MAX_BYTES:
+            raise UnreadablePicture(f"it is larger than {pictures.MAX_BYTES // 1_000_000} MB; make it smaller")
+        if time.monotonic() > until:
+            raise TimeoutError(f"it takes more than {SECONDS_IN_ALL:.0f} seconds")
+    return bytes(data)

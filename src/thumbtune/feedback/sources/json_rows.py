@@ -1,0 +1,83 @@
+"""Rows of .jsonl and .ndjson files, an object a line, and of .json files, a list of objects."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.shown import listed
+from thumbtune.feedback.sources import texts
+from thumbtune.feedback.sources.record import Record, record_of
+
+MAX_DOCUMENT = 100_000_000  # characters: as Python objects they take up to ten times as much
+
+
+def rows_of_lines(file: Path, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
+    """Each line with its number; None where it is no object."""
+    with texts.open_text(file, encoding) as text:
+        for number, line in enumerate(texts.lines_of(text), start=1):
+            if line is None or not line.isspace():
+                yield f"{file.name}, line {number}", _object(line)
+
+
+def rows_of_document(file: Path, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
+    """Each object of the file's one list; None where an item is none.
+
+    `datasets` and others write an object a line into .json files too; those are read line by line.
+
+    Raises:
+        ThumbtuneError: it is too large, no JSON, or not one list of objects.
+    """
+    if _is_lines(file, encoding):
+        yield from rows_of_lines(file, encoding)
+        return
+    for number, item in enumerate(_list_in(file, _parsed(file, encoding)), start=1):
+        yield f"{file.name}, row {number}", record_of(item.items()) if isinstance(item, dict) else None
+
+
+def _object(line: str | None) -> Record | None:
+    try:
+        row = json.loads(line or "")
+    except (ValueError, RecursionError):
+        return None
+    return record_of(row.items()) if isinstance(row, dict) else None
+
+
+def _is_lines(file: Path, encoding: str | None) -> bool:
+    """Whether the first line is an object of its own and another line follows."""
+    with texts.open_text(file, encoding) as text:
+        filled = (line for line in texts.lines_of(text) if line is None or not line.isspace())
+        return _object(next(filled, None)) is not None and next(filled, "") != ""
+
+
+def _parsed(file: Path, encoding: str | None) -> object:
+    with texts.open_text(file, encoding) as text:
+        document = text.read(MAX_DOCUMENT + 1)
+    if len(document) > MAX_DOCUMENT:
+        raise ThumbtuneError(
+            f"{file} is larger than {MAX_DOCUMENT // 1_000_000} MB; "
+            "save it as JSON lines (.jsonl), which are read one by one."
+        )
+    try:
+        return json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise ThumbtuneError(f"{file} is no JSON; export it again.") from error
+
+
+def _list_in(file: Path, document: object) -> list[object]:
+    """The document itself, or the one list of objects in it."""
+    if isinstance(document, list):
+        return document
+    found = document if isinstance(document, dict) else {}
+    lists = {
+        key: rows for key, rows in found.items() if isinstance(rows, list) and all(isinstance(r, dict) for r in rows)
+    }
+    filled = {key: rows for key, rows in lists.items() if rows} or lists
+    if len(filled) > 1:
+        raise ThumbtuneError(f"{file} holds several lists of rows ({listed(filled)}); keep one, or save it as .jsonl.")
+    if not filled:
+        raise ThumbtuneError(
+            f"{file} holds no list of objects; "
+            "save it as JSON lines, as pandas' to_json(orient='records', lines=True) does."
+        )
+    return next(iter(filled.values()))

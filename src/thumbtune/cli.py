@@ -143,7 +143,8 @@ def train(
 
     if dry_run:
         run.check(chosen, out, resume)
-        notes = [*hints(chosen), *suspects.look(build.split_of(chosen, keep=False).train)]  # before the model is fetched
+        likes = build.split_of(chosen, keep=False).train
+        notes = [*hints(chosen), *suspects.look(likes)]  # before the model is fetched
         for line in plan.plan(chosen):
             say(line)
         for note in notes:

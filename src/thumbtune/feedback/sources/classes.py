@@ -12,8 +12,8 @@ from pathlib import Path
 from thumbtune.feedback.cells import first, prompt_in, text_in
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.pairs import NO_OBJECT
 from thumbtune.feedback.sources.named import Places
+from thumbtune.feedback.sources.pairs import NO_OBJECT
 from thumbtune.feedback.sources.preferences import SPLITS, Counts, Labels, Split, labels_under
 from thumbtune.feedback.sources.records import count_records, first_record, read_records
 from thumbtune.feedback.sources.rows import Record

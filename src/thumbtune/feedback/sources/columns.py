@@ -92,8 +92,8 @@ class Columns:
         return sorted({name for names in self.names.values() for name in names if lowered.count(name) > 1})
 
     def _cell(self, row: Record, key: str) -> object:
-        names = ((name, cell_in(row, name)) for name in self.names[key])
-        cells = [(name, cell) for name, cell in names if not is_blank(unwrapped(cell))]
+        filled = ((name, cell) for name in self.names[key] if (cell := cell_in(row, name)) is not None)
+        cells = [(name, cell) for name, cell in filled if not is_blank(unwrapped(cell))]
         if key == "image":
             return next((cell for _, cell in sorted(cells, key=lambda each: _nearness(each[1]))), None)
         surely = {key, self.mapped.get(key)}
@@ -102,8 +102,8 @@ class Columns:
 
 def cell_in(row: Record, name: str, absent: object = None) -> object:
     """The cell of this name. Dots reach into objects, lists (from 0 on) and JSON text, unless a column is called so."""
-    if name in row:
-        return row[name]
+    if name in row or "." not in name:
+        return row.get(name, absent)
     for outer in _beginnings(name)[1:]:
         if outer in row:
             return cell_in(_inside(row[outer]), name[len(outer) + 1 :], absent)

@@ -18,8 +18,8 @@ from thumbtune.feedback.cells import first, is_blank, moment_in, prompt_in, text
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
-from thumbtune.feedback.sources.pairs import NO_OBJECT, RATER, may_be_picture
 from thumbtune.feedback.sources.named import Places
+from thumbtune.feedback.sources.pairs import NO_OBJECT, RATER, may_be_picture
 from thumbtune.feedback.sources.preferences import Counts
 from thumbtune.feedback.sources.records import count_records, first_record, read_records
 from thumbtune.feedback.sources.rows import Record

@@ -143,7 +143,7 @@ def test_win_rates_are_paired_by_picture_and_turn_round_with_the_pair() -> None:
 
 
 def test_every_method_has_the_same_budget() -> None:
-    assert {"sft", "bco", beyond.PAPER, beyond.OURS} <= beyond.METHODS.keys()
+    assert {"sft", "bco", beyond.PAPER, *beyond.OURS} <= beyond.METHODS.keys()
     for cell in beyond.cells(Order(folder=Path(), seeds=1)):
         train = config.parse(config.with_settings({}, list(cell.settings)), cell.name).train
         assert (train.steps, train.batch, train.lr) == (140, 32, 5e-4), cell.name

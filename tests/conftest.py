@@ -5,12 +5,14 @@ Fixtures return factories, so that a test can make the "new process" of a resume
 
 import math
 import string
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+Call = Callable[..., tuple[int, str, str]]
 STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -218,3 +220,22 @@ def perturb() -> Callable[..., None]:
                 weight.add_(by * torch.randn(weight.shape, generator=generator))
 
     return move
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Call `thumbtune ...` in this process: exit code, standard output, standard error."""
+
+    from thumbtune import cli
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["thumbtune", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run

@@ -257,9 +257,12 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
             f"{recipe.likes} holds no likes; bring some in with `thumbtune import FOLDER --likes {recipe.likes}`."
         )
     with Store.open(recipe.likes, create=False) as store:
-        parts = split(likes_of(store, keep=keep), recipe.train.held_out, recipe.seed)
+        parts = split(likes_of(store, recipe.label_policy, keep=keep), recipe.train.held_out, recipe.seed)
     if not len(parts.train):
-        raise ThumbtuneError(f"{recipe.likes} holds no likes to train on; import some, or lower train.held_out.")
+        raise ThumbtuneError(
+            f"{recipe.likes} holds no likes to train on (label_policy {recipe.label_policy}); import some, lower "
+            "train.held_out, or choose another policy."
+        )
     return parts
 
 

@@ -1,17 +1,16 @@
 """The command line: every command parses, calls, and shows what it returns; torch loads inside commands."""
 
-import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from thumbtune import __version__
+from thumbtune.cli_likes import import_, likes_app
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.terminal import bar, quieten, say, speaks
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
@@ -19,7 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-SHOWN = 20  # skipped rows that are named one by one
 
 Set = Annotated[
     list[str] | None,
@@ -27,93 +25,8 @@ Set = Annotated[
         "--set", metavar="OPTION=VALUE", help="Change one option, as often as needed; `thumbtune recipe` lists them."
     ),
 ]
-Likes = Annotated[Path, typer.Option(help="Folder of the store of likes.")]
-
-
-def _speaks() -> bool:
-    """Whether this process shows what goes on: of those that a launcher started, only the first."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def say(text: str) -> None:
-    """A line on standard output."""
-    if _speaks():
-        typer.echo(text)
-
-
-def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
-    """A progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import track
-
-    total = len(items) if hasattr(items, "__len__") else None  # type: ignore[arg-type]
-    console = Console(stderr=True)
-    if total == 0 or not console.is_terminal or not _speaks():
-        return items
-    return track(items, f"     {what}", total=total, console=console, transient=True)
-
-
-def quieten() -> None:
-    """Leave the screen to our own words: other libraries' notices go unless they are errors."""
-    import logging
-    import warnings
-
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-
-
-@app.command("import")
-def import_(
-    source: Annotated[Path, typer.Argument(help="like/ + dislike/ folders, or metadata.jsonl, .csv or .parquet.")],
-    likes: Likes = Path("likes"),
-    prompt: Annotated[str | None, typer.Option(help="The prompt of pictures that name none.")] = None,
-    rater: Annotated[str, typer.Option(help="Whose thumbs these are, where rows name nobody.")] = "me",
-    strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
-) -> None:
-    """Bring likes and dislikes into the store."""
-    from thumbtune.feedback.importers import find_source, import_likes
-    from thumbtune.feedback.store import STORE_FILE, Store, is_store
-
-    find_source(source, likes)  # before a store is made
-    there, folder_there = is_store(likes), likes.exists()
-    with tempfile.TemporaryDirectory() as rehearsal:
-        place = Path(rehearsal) if dry_run and not there else likes
-        try:
-            with Store.open(place) as store:
-                report = import_likes(
-                    source,
-                    store,
-                    rater=rater,
-                    prompt=prompt,
-                    strict=strict,
-                    dry_run=dry_run,
-                    progress=lambda rows: bar(rows, "Importing"),
-                )
-        except ThumbtuneError:
-            if not folder_there and likes.exists():
-                shutil.rmtree(likes)  # this call made it, and nothing was imported
-            elif not there and is_store(likes):
-                (likes / STORE_FILE).unlink()
-            raise
-    for where, why in report.skipped[:SHOWN]:
-        typer.echo(f"skipped {where}: {why}", err=True)
-    if (more := len(report.skipped) + report.unlisted - SHOWN) > 0:
-        typer.echo(f"... and {more} more", err=True)
-    say(
-        f"{report.rows} rows: {report.likes} likes, {report.dislikes} dislikes, {report.duplicates} duplicates, "
-        f"{report.without_prompt} without a prompt, {report.unreadable} unreadable, "
-        f"{report.without_label} without a label."
-    )
-    say(
-        "Nothing was written (--dry-run)."
-        if dry_run
-        else f"They are in {likes}. Next: thumbtune train --set likes={likes}"
-    )
+app.command("import")(import_)
+app.add_typer(likes_app, name="likes")
 
 
 @app.command()
@@ -293,7 +206,7 @@ def main() -> None:
     try:
         app()
     except ThumbtuneError as error:
-        if _speaks() or not error.everywhere:
+        if speaks() or not error.everywhere:
             typer.echo(f"thumbtune: {error}", err=True)
         sys.exit(error.exit_code)
     except RuntimeError as error:

@@ -5,9 +5,10 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from thumbtune.errors import UsageError
 from thumbtune.files import write_text
@@ -47,6 +48,28 @@ def _beta(value: Any) -> Any:
     if value != "auto" and not 0 < number < math.inf:
         raise ValueError("should be a number greater than 0, or auto")
     return value if value == "auto" else number
+
+
+def _likes(value: Any) -> Any:
+    """A check that a recipe, which is kept with its run and shown around, holds no password."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, str) and "://" in value and urlsplit(value).password is not None:
+        raise UsageError(
+            "likes holds a password, and a recipe is kept with its run and shown; leave it out, and set PGPASSWORD or "
+            "write it into ~/.pgpass."
+        )
+    return value
+
+
+def _label_policy(value: str) -> str:
+    """A check that a policy is one of ours."""
+    from thumbtune.feedback.policies import check_policy
+
+    try:
+        return check_policy(value)
+    except UsageError as error:
+        raise ValueError(str(error).rstrip(".")) from error
 
 
 class Section(BaseModel):
@@ -181,7 +204,14 @@ class Recipe(Section):
     model: str = Field(
         default="tiny-emoji-64", description="A diffusers folder, a hub id, or the bundled tiny-emoji-64."
     )
-    likes: Path = Field(default=Path("likes"), description="The folder of the store of likes.")
+    likes: Annotated[str, BeforeValidator(_likes)] = Field(
+        default="likes", description="The folder of the store of likes, or its address: postgresql://user@host/name."
+    )
+    label_policy: Annotated[str, AfterValidator(_label_policy)] = Field(
+        default="majority",
+        description="What counts of a picture that several people rated: majority, unanimous, any-dislike, per-vote "
+        "(each of them), rater:NAME.",
+    )
     seed: int = Field(default=0, ge=0, description="All randomness of training follows from it.")
     lora: LoraSection = Field(default_factory=LoraSection)
     objective: ObjectiveSection = Field(default_factory=ObjectiveSection)

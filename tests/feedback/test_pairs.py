@@ -219,8 +219,7 @@ def test_a_picture_that_goes_away(root: Path) -> None:
         chosen.image()
 
 
-def test_pairs_into_a_store(root: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importers, "find_source", lambda path, likes: Pairs(path))
+def test_pairs_into_a_store(root: Path, store: Store) -> None:
     report = importers.import_likes(write(root / "a.jsonl", *PAIRS, {**PAIRS[0], "chosen": "x.png"}), store)
     assert (report.rows, report.likes, report.dislikes, report.unreadable) == (6, 3, 2, 1)
 

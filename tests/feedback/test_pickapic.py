@@ -199,8 +199,7 @@ def test_every_pass_is_the_same(folder: Path) -> None:
     assert next(begun).where == first[1][0]
 
 
-def test_into_a_store(folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importers, "find_source", lambda path, likes: PickAPic(path))
+def test_into_a_store(folder: Path, store: Store) -> None:
     report = importers.import_likes(folder, store)
     assert (report.rows, report.likes, report.dislikes, report.skipped) == (9, 5, 4, [])
     assert store.counts().pictures == 9, "A is one picture for the fox and one for the hare"

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.importers import ImportReport, find_source, import_likes
+from thumbtune.feedback.importers import ImportReport, import_likes
+from thumbtune.feedback.kinds import open_source
 from thumbtune.feedback.sources.table import Table
 from thumbtune.feedback.store import Store
 
@@ -202,7 +203,7 @@ def test_places_without_likes(store: Store, tmp_path: Path, table: Path, write_j
     (table / "metadata.csv").write_text("file_name,prompt,label\n")
     write_jsonl(*ROWS)
     with pytest.raises(ThumbtuneError, match=r"metadata\.jsonl and metadata\.csv"):
-        find_source(table, tmp_path / "store")
+        open_source(table, tmp_path / "store")
 
 
 def drawn(path: Path, colour: str) -> None:
@@ -219,9 +220,9 @@ def test_a_store_may_not_lie_among_what_is_imported(tmp_path: Path, table: Path)
         (tmp_path / "rated", tmp_path / "rated" / "dislike" / ".." / "like"),
     ):
         with pytest.raises(ThumbtuneError, match="keep the store elsewhere"):
-            find_source(source, likes)
-    find_source(tmp_path / "rated", tmp_path)
-    find_source(tmp_path / "rated", tmp_path / "rated" / "likes")
+            open_source(source, likes)
+    open_source(tmp_path / "rated", tmp_path)
+    open_source(tmp_path / "rated", tmp_path / "rated" / "likes")
 
 
 def test_a_store_above_what_is_imported_is_no_hindrance_and_one_below_no_source(tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_a_store_with_other_pictures_beside_it_is_named(tmp_path: Path) -> None:
     drawn(tmp_path / "dislikes" / "b.png", "blue")
     Store.open(tmp_path / "likes").close()  # as an earlier version may have left it
     with pytest.raises(ThumbtuneError, match="likes is a store of likes with other pictures beside it"):
-        find_source(tmp_path, tmp_path / "store")
+        open_source(tmp_path, tmp_path / "store")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,10 @@
-"""Thumbs in a folder, a store made of them, and the command line called in this process."""
+"""Thumbs in a folder, a store made of them, and small settings."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-from thumbtune import cli
 
 Call = Callable[..., tuple[int, str, str]]
 SMALL = ["train.steps=6", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=2", "train.held_out=0.3"]
@@ -17,23 +14,6 @@ SMALL = ["train.steps=6", "train.batch=4", "train.micro_batch=2", "train.checkpo
 def small() -> list[str]:
     """Options of a training of seconds."""
     return SMALL
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Call `thumbtune ...` in this process: exit code, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["thumbtune", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

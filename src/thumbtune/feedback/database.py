@@ -105,6 +105,42 @@ def url_of(where: Path | str) -> URL:
     return url
 
 
+def has_tables(where: Path | str) -> bool:
+    """Whether a database holds a store of likes, of this Thumbtune or an older one.
+
+    Raises:
+        ThumbtuneError: it cannot be reached, or is of some other program.
+    """
+    with _connected(where) as (engine, name), engine.connect() as connection:
+        return version_of(connection, name) is not None
+
+
+def upgrade_database(where: Path | str) -> tuple[str, str]:
+    """Bring a store's tables up to date, whoever else uses them; the versions before and after.
+
+    Raises:
+        ThumbtuneError: there is no store, or it is of a newer Thumbtune, or may not be written.
+    """
+    with _connected(where) as (engine, name):
+        with engine.connect() as connection:
+            before = version_of(connection, name)
+        if before is None:
+            raise ThumbtuneError(f"{name} holds no store of likes; import some first.")
+        upgrade(engine.execution_options(**WRITES), name)
+    return before, NEWEST
+
+
+@contextmanager
+def _connected(where: Path | str) -> Iterator[tuple[Engine, str]]:
+    name = name_of(where)
+    engine = _engine(url_of(where), name)
+    try:
+        with in_sentences(name):
+            yield engine, name
+    finally:
+        engine.dispose()
+
+
 def open_database(where: Path | str) -> Engine:
     """Connect to a SQLite file or a server, and make the tables there if it has none.
 
@@ -154,7 +190,9 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "foreign_keys = ON",
         "recursive_triggers = ON",
         "synchronous = FULL",
+        "secure_delete = ON",
     ):
+        # secure_delete: what is erased is overwritten
         # recursive_triggers: without it, INSERT OR REPLACE would delete a vote without asking the trigger
         connection.execute(f"PRAGMA {setting}").close()
 

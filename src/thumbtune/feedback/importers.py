@@ -4,18 +4,17 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from thumbtune.errors import Interrupted, ThumbtuneError
 from thumbtune.feedback.intake import Became
+from thumbtune.feedback.kinds import open_source
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources.folders import LikeFolders, nothing_here, opinion_folders
-from thumbtune.feedback.sources.found import Found, Source
-from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, TABLE_SUFFIXES
-from thumbtune.feedback.sources.table import Table, recognises
-from thumbtune.feedback.store import Outcome, Store, Thumb, is_store
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading, Source
+from thumbtune.feedback.store import Outcome, Store, Thumb
 from thumbtune.feedback.votes import Kind, check_picture, check_text, check_vote, chosen_id
 
-__all__ = ["Found", "ImportReport", "Source", "find_source", "import_likes"]
+__all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]
 
 Progress = Callable[[Iterable[Found]], Iterable[Found]]
 NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
@@ -24,6 +23,16 @@ CONTRADICTED = "{rater} said this before and something else since, and the last 
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
 LISTED = 1000  # rows that could not be used: a million of them would fill a memory, and nobody reads so many
 NO_PROMPT = "it has no prompt; add one, or give one prompt for all"
+
+
+class Options(TypedDict, total=False):
+    """How to import, whatever the source; `import_from` says what they mean."""
+
+    rater: str
+    prompt: str | None
+    strict: bool
+    dry_run: bool
+    progress: Progress
 
 
 @dataclass(kw_only=True)
@@ -59,87 +68,51 @@ class ImportReport:
             self.unlisted += 1
 
 
-def find_source(path: Path, likes: Path | None) -> Source:
-    """Look at `path` and choose how to read it: like/ and dislike/, or a metadata file. `likes` is the store's folder.
+def import_likes(
+    path: Path, store: Store, *, reading: Reading = AS_FOUND, kind: str | None = None, **options: Unpack[Options]
+) -> ImportReport:
+    """Import every like and dislike under `path`: `kinds.open_source`, then `import_from`.
 
     Raises:
-        ThumbtuneError: there is nothing to import from, or more than one thing, or the store would lie among it.
+        ThumbtuneError: as both do.
     """
-    if not path.exists():
-        raise ThumbtuneError(f"{path} does not exist; give a folder of pictures or a {_kinds()} file.")
-    try:
-        source = _table_in_file(path) if path.is_file() else _source_in_folder(path)
-        root = path.parent if path.is_file() else path
-        own = [folder for folder, _ in source.folders] if isinstance(source, LikeFolders) else []
-    except OSError as error:
-        raise ThumbtuneError(f"{path} could not be read ({error.strerror or error}); check it.") from error
-    place = likes and likes.resolve()
-    if place and (place == root.resolve() or any(place.is_relative_to(folder.resolve()) for folder in own)):
-        raise ThumbtuneError(
-            f"{likes} lies among what is to be imported; keep the store elsewhere, as in --likes thumbs."
-        )
-    return source
+    return import_from(open_source(path, store.folder, reading, kind), store, name=str(path), **options)
 
 
-def _table_in_file(file: Path) -> Source:
-    if not recognises(file):
-        raise ThumbtuneError(f"{file} is no {_kinds()} file; give one, or a folder with like/ and dislike/.")
-    return Table([file])
-
-
-def _source_in_folder(folder: Path) -> Source:
-    if is_store(folder):
-        raise ThumbtuneError(f"{folder} is a store of likes already; train on it with --set likes={folder}.")
-    if opinion_folders(folder):
-        return LikeFolders(folder)
-    tables = [folder / f"metadata{suffix}" for suffix in METADATA_SUFFIXES if (folder / f"metadata{suffix}").is_file()]
-    if len(tables) > 1:
-        names = " and ".join(table.name for table in tables)
-        raise ThumbtuneError(f"{folder} holds {names}; give the path of the one to read.")
-    # `datasets` writes shards with its own names, beside the card or in data/.
-    shards = sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
-    if not tables and not shards:
-        raise nothing_here(folder)
-    return Table(tables or shards)
-
-
-def _kinds() -> str:
-    return ", ".join(TABLE_SUFFIXES[:-1]) + f" or {TABLE_SUFFIXES[-1]}"
-
-
-def import_likes(  # noqa: PLR0913 - this is the command `thumbtune import`, one argument for each option
-    path: Path,
+def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one argument for each option
+    source: Source,
     store: Store,
     *,
+    name: str,
     rater: str = "import",
     prompt: str | None = None,
     strict: bool = False,
     dry_run: bool = False,
     progress: Progress = iter,
 ) -> ImportReport:
-    """Import every like and dislike under `path`, some hundred at a time; a second time adds nothing.
+    """Import every like and dislike of a source, some hundred at a time; a second time adds nothing.
 
-    After Ctrl-C, a crash or an error what was imported stays, and the same call goes on. `rater` and `prompt` are for
-    rows that name none. `strict` refuses everything if one row cannot be used; otherwise such rows are listed. A
-    `dry_run` reports and keeps nothing. `progress` wraps the source, as `rich.progress.track` does.
+    After Ctrl-C, a crash or an error what was imported stays, and the same call goes on. `name` is how sentences call
+    the source. `rater` and `prompt` are for rows that name none. `strict` refuses everything if one row cannot be
+    used; otherwise such rows are listed. A `dry_run` reports and keeps nothing. `progress` wraps the source, as
+    `rich.progress.track` does.
 
     Raises:
         Interrupted: Ctrl-C.
         ThumbtuneError: nothing is usable, or with `strict` something is not, or the disk is full.
     """
-    source = find_source(path, store.folder)
     intake = _Intake(store, rater, (prompt or "").strip())
     try:
         with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
             for found in progress(source):
                 intake.take(found)
                 if strict:
-                    intake.refuse_trouble(path)
+                    intake.refuse_trouble(name)
             intake.flush()
             if strict:
-                intake.refuse_trouble(path)
+                intake.refuse_trouble(name)
             if intake.report.used == 0:
-                raise _nothing_usable(path, intake.report)
+                raise _nothing_usable(name, intake.report)
     except KeyboardInterrupt as stop:
         if strict or dry_run:
             raise Interrupted("Stopped; nothing was kept.") from stop
@@ -208,7 +181,7 @@ class _Intake:
             self.report.add_trouble(where, why)
         self._troubles = []
 
-    def refuse_trouble(self, path: Path) -> None:
+    def refuse_trouble(self, name: str) -> None:
         """Stop at the first row that cannot be used.
 
         Raises:
@@ -216,7 +189,7 @@ class _Intake:
         """
         known = self.report.skipped or [(where, why) for _, where, why in sorted(self._troubles)]
         if known:
-            raise ThumbtuneError(f"{path}: {known[0][0]}: {known[0][1]}; nothing was imported.")
+            raise ThumbtuneError(f"{name}: {known[0][0]}: {known[0][1]}; nothing was imported.")
 
     def _count(self, thumb: Thumb, outcome: Outcome) -> str | None:
         """Count what became of a row; what is to be listed of it."""
@@ -263,11 +236,11 @@ def _checked(found: Found, prompt: str, rater: str) -> Thumb:
     )
 
 
-def _nothing_usable(path: Path, report: ImportReport) -> ThumbtuneError:
+def _nothing_usable(name: str, report: ImportReport) -> ThumbtuneError:
     counts = (
         f"{report.rows} rows: {report.without_label} without a label, "
         f"{report.without_prompt} without a prompt, "
         f"{report.unreadable} unreadable"
     )
     example = f"; the first: {report.skipped[0][0]}: {report.skipped[0][1]}" if report.skipped else ""
-    return ThumbtuneError(f"{path} holds nothing that can be used ({counts}){example}.")
+    return ThumbtuneError(f"{name} holds nothing that can be used ({counts}){example}.")

@@ -70,7 +70,7 @@ def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Da
     from datasets import Dataset
 
     check_policy(policy)
-    tables = store.folder and store.folder / "tables"
+    tables = store.tables
     if tables is None or not keep or not os.access(tables.parent, os.W_OK):
         passing = Path(tempfile.mkdtemp(prefix="thumbtune-likes-"))
         likes = Dataset.from_file(str(_write(store, policy, passing / "likes.arrow")))

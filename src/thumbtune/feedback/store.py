@@ -5,6 +5,7 @@ whose pictures lie where fsspec finds them. A vote is never changed. Somebody wh
 takes the vote back with `undo`; what counts is the last word of each rater on each picture.
 """
 
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,15 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.database import WRITES, in_sentences, is_address, name_of, open_database
+from thumbtune.feedback.database import (
+    WRITES,
+    has_tables,
+    in_sentences,
+    is_address,
+    name_of,
+    open_database,
+    upgrade_database,
+)
 from thumbtune.feedback.erasure import Erased, erase
 from thumbtune.feedback.intake import Drawn, Outcome, Thumb, add_pictures, add_thumbs
 from thumbtune.feedback.pictures import UnreadablePicture
@@ -47,6 +56,26 @@ def is_store(where: Path | str) -> bool:
     return is_address(where) or (Path(where) / STORE_FILE).is_file()
 
 
+def is_made(where: Path | str) -> bool:
+    """Whether there is a store already, in a folder or at an address.
+
+    Raises:
+        ThumbtuneError: the server cannot be reached.
+    """
+    return has_tables(where) if is_address(where) else is_store(where)
+
+
+def upgrade_store(where: Path | str) -> tuple[str, str]:
+    """Bring a store of an older Thumbtune up to date; the versions before and after.
+
+    Raises:
+        ThumbtuneError: there is none, or it is of a newer Thumbtune, or may not be written.
+    """
+    if not is_store(where):
+        raise ThumbtuneError(f"{where} has no {STORE_FILE} and so no store of likes; import some first.")
+    return upgrade_database(where if is_address(where) else Path(where) / STORE_FILE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Opinion:
     """The last word of one rater on one picture."""
@@ -64,13 +93,28 @@ class Opinion:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How much the store holds; likes and dislikes count last words, `votes` counts every row."""
+    """How much the store holds; likes and dislikes count last words, `votes` counts every row.
+
+    `pictures` are of one prompt each; `images` counts different bytes, `several` those under more than one prompt.
+    """
 
     pictures: int
+    images: int
+    several: int
+    prompts: int
     votes: int
     likes: int
     dislikes: int
     raters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variety:
+    """How much of what the store holds is different: `several` are images under more than one prompt."""
+
+    images: int
+    prompts: int
+    several: int
 
 
 class Store:
@@ -98,6 +142,8 @@ class Store:
             UsageError: a server's new store was not told where pictures go, or another one where to move them.
         """
         if is_address(where):
+            if not create and not has_tables(where):
+                raise ThumbtuneError(f"{name_of(where)} holds no store of likes; import some first.")
             return cls._on(where, where, images)
         folder = Path(where)
         if not create and not is_store(folder):
@@ -209,6 +255,11 @@ class Store:
         return picture
 
     @property
+    def tables(self) -> Path | None:
+        """Where the tables lie that training reads; None beside a server, where they live as long as the program."""
+        return self.folder and self.folder / "tables"
+
+    @property
     def place(self) -> Place | None:
         """Where pictures are written; nowhere in a rehearsal."""
         return None if getattr(self._open, "rehearsal", False) else self._place
@@ -294,7 +345,10 @@ class Store:
             UsageError: nobody of that name has voted.
         """
         with self._write() as session:
-            return erase(session, rater)
+            erased = erase(session, rater)
+        if self.tables is not None:
+            shutil.rmtree(self.tables, ignore_errors=True)  # of rows with this rater in them; made anew when needed
+        return erased
 
     def rows(self) -> Iterator[Opinion]:
         """The last word of each rater on each picture, in the order in which the pictures came."""
@@ -321,14 +375,34 @@ class Store:
             votes = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
         return [*votes, self._place.address("")]
 
+    def busiest(self, most: int) -> list[str]:
+        """Those raters who voted most often, but for what they took back, most votes first."""
+        voted = standing().with_only_columns(Vote.rater).group_by(Vote.rater)
+        with self._read() as session:
+            return list(session.scalars(voted.order_by(func.count().desc(), Vote.rater).limit(most)))
+
+    def variety(self) -> Variety:
+        """How many different images and prompts there are."""
+        shared = select(Picture.sha256).group_by(Picture.sha256).having(func.count() > 1).subquery()
+        with self._read() as session:
+            return Variety(
+                images=session.scalar(select(func.count(Picture.sha256.distinct()))) or 0,
+                prompts=session.scalar(select(func.count(Picture.prompt.distinct()))) or 0,
+                several=session.scalar(select(func.count()).select_from(shared)) or 0,
+            )
+
     def counts(self) -> Counts:
         """How many pictures, votes, likes, dislikes and raters there are."""
         last = standing().with_only_columns(func.max(Vote.sequence)).group_by(Vote.picture_id, Vote.rater)
         by_kind = select(Vote.kind, func.count()).where(Vote.sequence.in_(last)).group_by(Vote.kind)
         with self._read() as session:
             kinds = {kind: number for kind, number in session.execute(by_kind)}
+            several = select(Picture.sha256).group_by(Picture.sha256).having(func.count() > 1).subquery()
             return Counts(
                 pictures=session.scalar(select(func.count(Picture.id))) or 0,
+                images=session.scalar(select(func.count(Picture.sha256.distinct()))) or 0,
+                several=session.scalar(select(func.count()).select_from(several)) or 0,
+                prompts=session.scalar(select(func.count(Picture.prompt.distinct()))) or 0,
                 votes=session.scalar(select(func.count(Vote.sequence))) or 0,
                 likes=kinds.get("like", 0),
                 dislikes=kinds.get("dislike", 0),

@@ -7,7 +7,7 @@ from pathlib import Path
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.cells import IMAGE_COLUMNS, first, prompt_in
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
-from thumbtune.feedback.sources.found import Found
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, read_rows
 from thumbtune.feedback.store import is_store
 
@@ -15,6 +15,16 @@ LIKE_FOLDERS = ("like", "liked", "likes", "good", "pos", "positive", "up")
 DISLIKE_FOLDERS = ("dislike", "disliked", "dislikes", "bad", "neg", "negative", "down")
 # All that somebody would call a picture is tried, so that one we cannot read is listed, not passed over.
 PICTURE_SUFFIXES = frozenset(".png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2".split())
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a folder in which some folder's name says like or dislike. It never raises."""
+    try:
+        return path.is_dir() and bool(opinion_folders(path))
+    except ThumbtuneError:  # it is, and whoever opens it hears what is wrong
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
@@ -40,7 +50,7 @@ class LikeFolders:
     its folder or any folder above it up to `root`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, reading: Reading = AS_FOUND) -> None:
         self.root = root
         self.folders = opinion_folders(root)
         self.pictures = [(path, liked) for folder, liked in self.folders for path in _pictures_in(folder)]

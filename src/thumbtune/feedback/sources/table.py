@@ -27,16 +27,49 @@ from thumbtune.feedback.sources.columns import Columns
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.image_cells import picture_in
 from thumbtune.feedback.sources.places import Place, check_root
-from thumbtune.feedback.sources.rows import Record, count_rows, header_of, kind_of, read_rows, why_broken
+from thumbtune.feedback.sources.rows import (
+    METADATA_SUFFIXES,
+    Record,
+    count_rows,
+    header_of,
+    kind_of,
+    read_rows,
+    why_broken,
+)
+from thumbtune.feedback.sources.splits import parquet_files
 from thumbtune.feedback.sources.texts import check_encoding
+
+METADATA = "metadata"
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a file whose name says that it is a table."""
+    """Whether this is a file whose name says that it is a table, or a folder with such files in it. It never raises."""
     try:
-        return kind_of(path) is not None and path.is_file()
+        return bool(_in_folder(path)) if path.is_dir() else kind_of(path) is not None and path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def opened(path: Path, reading: Reading = AS_FOUND) -> "Table":
+    """The table in a file, or in a folder: metadata beside its pictures, or the shards of one that `datasets` wrote.
+
+    Raises:
+        ThumbtuneError: the folder holds none, or several.
+    """
+    if not path.is_dir():
+        return Table(path, reading)
+    files = _in_folder(path)
+    if not files:
+        raise ThumbtuneError(f"{path} holds no table; give the file itself.")
+    if len(files) > 1 and files[0].stem == METADATA:
+        names = " and ".join(file.name for file in files)
+        raise ThumbtuneError(f"{path} holds {names}; give the path of the one to read.")
+    return Table(files, reading)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    metadata = [folder / f"{METADATA}{suffix}" for suffix in METADATA_SUFFIXES]
+    return [file for file in metadata if file.is_file()] or parquet_files(folder)
 
 
 class Table:

@@ -1,0 +1,281 @@
+"""The commands about likes: bringing them in, looking at them, taking them out."""
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.sources.found import PairPolicy, Reading
+from thumbtune.terminal import bar, counts, say
+
+if TYPE_CHECKING:
+    from thumbtune.feedback.importers import ImportReport
+    from thumbtune.feedback.sources.preferences import Counts
+    from thumbtune.feedback.stats import Stats
+    from thumbtune.feedback.store import Store
+
+SHOWN = 20  # rows that could not be used and are named one by one
+likes_app = typer.Typer(help="Look at the likes, export them, erase a rater.", no_args_is_help=True)
+Likes = Annotated[str, typer.Option(help="Folder of the store of likes, or postgresql://user@host/database.")]
+
+
+def import_(  # noqa: PLR0913 - a command has as many arguments as options
+    source: Annotated[str, typer.Argument(help="Where the likes are; `thumbtune likes kinds` lists what is read.")],
+    *,
+    likes: Likes = "likes",
+    kind: Annotated[str | None, typer.Option("--as", help="What kind of source it is, if that is not seen.")] = None,
+    columns: Annotated[
+        str | None, typer.Option("--map", help="What a table calls things: image=jpg,prompt=caption,label=liked.")
+    ] = None,
+    like_at: Annotated[float | None, typer.Option(help="Ratings from here up are likes, those below dislikes.")] = None,
+    policy: Annotated[
+        PairPolicy,
+        typer.Option(help="Of images compared in pairs (won, at times, lost): which are liked _ which disliked."),
+    ] = "wi_l",
+    split: Annotated[str | None, typer.Option(help="Which split of a data set.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read so many rows and no more.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder that the pictures a table names lie below.")] = None,
+    allow_download: Annotated[bool, typer.Option("--allow-download", help="Follow addresses on the web.")] = False,
+    encoding: Annotated[str | None, typer.Option(help="Of text that is not UTF-8, such as cp1252.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The prompt of pictures that name none.")] = None,
+    rater: Annotated[str, typer.Option(help="Whose thumbs these are, where rows name nobody.")] = "me",
+    images: Annotated[
+        str | None, typer.Option(help="Where a new store keeps its pictures: a folder, s3://..., gs://....")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+) -> None:
+    """Bring likes and dislikes into the store."""
+    from thumbtune.feedback.database import is_address, name_of
+    from thumbtune.feedback.importers import import_from
+    from thumbtune.feedback.kinds import open_source
+    from thumbtune.feedback.sources.columns import parse_map
+    from thumbtune.feedback.sources.judgements import Compared
+
+    reading = Reading(
+        columns=parse_map(columns) if columns else {},
+        like_at=like_at,
+        policy=policy,
+        split=split,
+        limit=limit,
+        root=root,
+        allow_download=allow_download,
+        encoding=encoding,
+    )
+    found = open_source(source, None if is_address(likes) else Path(likes), reading, kind)  # before a store is made
+    with _store_for(likes, images, dry_run) as store:
+        report = import_from(
+            found,
+            store,
+            name=source,
+            rater=rater,
+            prompt=prompt,
+            strict=strict,
+            dry_run=dry_run,
+            progress=lambda rows: bar(rows, "Importing"),
+        )
+    _tell_skipped(report)
+    if isinstance(found, Compared):
+        _tell_comparisons(found.counts())
+    (_tell_in_a_table if dry_run else _tell_in_a_line)(report)
+    say(
+        "Nothing was written (--dry-run)."
+        if dry_run
+        else f"They are in {name_of(likes)}. Next: thumbtune train --set likes={name_of(likes)}"
+    )
+
+
+@contextmanager
+def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store]":
+    """The store that is imported into; a rehearsal has one to throw away where there is none yet.
+
+    One that was made for this import goes again if nothing came into it.
+    """
+    from thumbtune.feedback.store import Store, is_made
+
+    if dry_run and not is_made(likes):
+        with tempfile.TemporaryDirectory() as rehearsal, Store.open(rehearsal) as store:
+            yield store
+        return
+    folder_there, there = Path(likes).exists(), is_made(likes)
+    try:
+        with Store.open(likes, images=images) as store:
+            yield store
+    except ThumbtuneError:
+        if not there:
+            _remove_empty(likes, folder_there)
+        raise
+
+
+def _remove_empty(likes: str, folder_there: bool) -> None:
+    from thumbtune.feedback.store import STORE_FILE, Store, is_made
+
+    if not is_made(likes):
+        return
+    with Store.open(likes, create=False) as store:
+        if store.folder is None or store.counts().votes:
+            return
+    if folder_there:
+        (Path(likes) / STORE_FILE).unlink()
+    else:
+        shutil.rmtree(likes)
+
+
+def _tell_skipped(report: "ImportReport") -> None:
+    """The rows that could not be used."""
+    for where, why in report.skipped[:SHOWN]:
+        typer.echo(f"skipped {where}: {why}", err=True)
+    if (more := len(report.skipped) + report.unlisted - SHOWN) > 0:
+        typer.echo(f"... and {more} more", err=True)
+
+
+def _tell_comparisons(found: "Counts") -> None:
+    """What comparisons in pairs are made of, and what the policy makes of them."""
+    say("comparisons")
+    counts(
+        {
+            "decided": found.comparisons,
+            "ties": found.ties,
+            "unlabelled": found.unlabelled,
+            "of one picture": found.alike,
+            "unusable": found.unusable,
+        }
+    )
+    say("pictures that won")
+    counts(
+        {
+            "every one": found.exclusive_win,
+            "some": found.intersections,
+            "none": found.exclusive_lose,
+            "only tied": found.only_tied,
+        }
+    )
+    share = "" if found.liked_share is None else f"; {found.liked_share:.1%} of those with a label are liked"
+    say(f"policy {found.policy}: {found.likes} liked, {found.dislikes} disliked, {found.left_out} left out{share}")
+
+
+def _tell_in_a_table(report: "ImportReport") -> None:
+    say("rows")
+    counts({"all": report.rows} | _counted(report))
+    reasons = Counter(why for _, why in report.skipped)
+    if reasons:
+        say("why rows were skipped")
+        counts({why[:100]: number for why, number in reasons.most_common(SHOWN)})
+
+
+def _tell_in_a_line(report: "ImportReport") -> None:
+    numbers = _counted(report)
+    changed = numbers.pop("of them another opinion than before")
+    say(f"{report.rows} rows: {', '.join(f'{number} {what}' for what, number in numbers.items())}.")
+    if changed:
+        say(f"{changed} of them changed what their rater had said before.")
+
+
+def _counted(report: "ImportReport") -> dict[str, int]:
+    return {
+        "likes": report.likes,
+        "dislikes": report.dislikes,
+        "duplicates": report.duplicates,
+        "without a prompt": report.without_prompt,
+        "unreadable": report.unreadable,
+        "without a label": report.without_label,
+        "of them another opinion than before": report.changed,
+    }
+
+
+@likes_app.command()
+def kinds() -> None:
+    """List what likes can be imported from."""
+    from thumbtune.feedback.kinds import KINDS
+
+    for kind in KINDS:
+        say(f"  {kind.name:<14}{kind.what}")
+
+
+@likes_app.command()
+def stats(likes: Likes = "likes") -> None:
+    """Say how many likes there are, how balanced they are, and how far their raters agree."""
+    from thumbtune.feedback.stats import stats_of
+    from thumbtune.feedback.store import Store
+
+    with Store.open(likes, create=False) as store:
+        found = stats_of(store)
+    for title, numbers in _sections(found).items():
+        say(title)
+        counts(numbers)
+
+
+def _sections(found: "Stats") -> dict[str, Mapping[str, int | str]]:
+    """The numbers by what they are about."""
+    there: dict[str, int | str] = {
+        "pictures (a picture is of one prompt)": found.pictures,
+        "different images": found.images,
+        "images under several prompts": found.several,
+        "prompts": found.prompts,
+        "pictures that nobody likes or dislikes": found.without,
+        "votes, with undos, skips and repetitions": found.votes,
+        "last words of a rater on a picture": found.opinions,
+    }
+    balances = {
+        balance.policy: _share(balance.likes, balance.dislikes, f"{balance.undecided} undecided")
+        for balance in found.balances
+    }
+    raters = {rater.name: _share(rater.likes, rater.dislikes) for rater in found.raters}
+    title = "raters" if found.all_raters == len(raters) else f"raters, the busiest {len(raters)} of {found.all_raters}"
+    agreement: dict[str, int | str] = {
+        "pictures with two raters or more": found.shared,
+        "of them liked by some, disliked by others": found.contradicted,
+        "agreement beyond chance, of all (Fleiss' kappa)": _kappa(found.fleiss),
+    }
+    for pair in found.pairs[:SHOWN]:
+        agreement[f"{pair.one} and {pair.other} (Cohen's kappa)"] = (
+            f"{_kappa(pair.kappa)}, {pair.agreed} of {pair.pictures} alike"
+        )
+    return {"there": there, "what a label policy makes of it": balances, title: raters, "agreement": agreement}
+
+
+def _share(likes: int, dislikes: int, *more: str) -> str:
+    share = f"{likes / (likes + dislikes):.1%} liked" if likes + dislikes else "none"
+    return ", ".join([f"{likes} likes, {dislikes} dislikes", share, *more])
+
+
+def _kappa(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"
+
+
+@likes_app.command()
+def erase(
+    rater: Annotated[str, typer.Argument(help="Whose votes are deleted for good.")],
+    likes: Likes = "likes",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete all votes of a rater, and say what else that touches."""
+    from thumbtune.feedback.store import Store
+
+    with Store.open(likes, create=False) as store:
+        if not yes:
+            typer.confirm(f"Delete all votes of {rater} in {store.name} for good?", abort=True)
+        gone = store.erase(rater)
+    say(f"{gone.votes} votes of {rater} are gone.")
+    if gone.silent:
+        say(f"{gone.silent} pictures are left without a like or dislike; they stay in the store.")
+    if gone.turned:
+        say(f"{gone.turned} pictures have another majority now.")
+    say("Runs that were trained on these votes still hold them, in their likes.parquet; train them anew.")
+
+
+@likes_app.command()
+def upgrade(likes: Likes = "likes") -> None:
+    """Bring a store of an older Thumbtune up to date; a folder's is when it is opened, a server's only so."""
+    from thumbtune.feedback.database import name_of
+    from thumbtune.feedback.store import upgrade_store
+
+    before, after = upgrade_store(likes)
+    was = "was up to date already" if before == after else f"is up to date; it was of schema {before}"
+    say(f"{name_of(likes)} {was} (schema {after}).")

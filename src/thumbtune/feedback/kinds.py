@@ -1,0 +1,147 @@
+"""Every kind of source that likes are imported from, and how it is told which one somebody gave.
+
+A new kind is a module in `sources/` and a line here; the first kind that recognises a place opens it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.sources import classes, folders, pairs, pickapic, rankings, table
+from thumbtune.feedback.sources.found import AS_FOUND, Reading, Source
+from thumbtune.feedback.sources.rows import TABLE_SUFFIXES
+from thumbtune.feedback.store import is_store
+
+Recognises = Callable[[Path], bool]
+Opens = Callable[[Path, Reading], Source]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of source: its name for `--as`, what it is in words, and which fields of `Reading` it understands."""
+
+    name: str
+    what: str
+    recognises: Recognises
+    opens: Opens
+    reading: tuple[str, ...] = ()
+
+
+OF_TABLES = ("columns", "limit", "root", "allow_download", "encoding")
+KINDS: Sequence[Kind] = (
+    Kind(
+        "pick-a-pic",
+        "Pick-a-Pic's Parquet files",
+        pickapic.recognises,
+        pickapic.PickAPic,
+        ("policy", "split", "limit"),
+    ),
+    Kind(
+        "classes",
+        "pictures with the classes of the paper's authors",
+        classes.recognises,
+        classes.Classes,
+        ("policy", *OF_TABLES),
+    ),
+    Kind(
+        "pairs",
+        "tables of a chosen and a rejected picture",
+        pairs.recognises,
+        pairs.Pairs,
+        ("policy", "split", *OF_TABLES),
+    ),
+    Kind(
+        "rankings",
+        "tables of several ranked pictures, as ImageReward's and HPD's",
+        rankings.recognises,
+        rankings.Rankings,
+        ("policy", "split", "like_at", *OF_TABLES),
+    ),
+    Kind("folders", "like/ and dislike/ folders of pictures", folders.recognises, folders.LikeFolders),
+    Kind(
+        "table",
+        "a table of thumbs: .csv, .tsv, .jsonl, .json or .parquet, or a folder with metadata beside its pictures",
+        table.recognises,
+        table.opened,
+        ("like_at", *OF_TABLES),
+    ),
+)
+OPTIONS = {
+    "columns": "--map",
+    "like_at": "--like-at",
+    "policy": "--policy",
+    "split": "--split",
+    "limit": "--limit",
+    "root": "--root",
+    "allow_download": "--allow-download",
+    "encoding": "--encoding",
+}
+
+
+def open_source(
+    path: Path | str, store: Path | None = None, reading: Reading = AS_FOUND, kind: str | None = None
+) -> Source:
+    """What likes are read from: of the named kind, or of the first that recognises it. Nothing is imported yet.
+
+    `store` is the folder of the store that they go into, which must not lie among them.
+
+    Raises:
+        UsageError: there is no such kind, or an option that means nothing for it.
+        ThumbtuneError: there is nothing to import from, it cannot be read, or it is a store itself.
+    """
+    path = Path(path)
+    try:
+        found = _kind_of(path, kind)
+        _check_options(found, reading)
+        source = found.opens(path, reading)
+    except OSError as error:
+        raise ThumbtuneError(f"{path} could not be read ({error.strerror or error}); check it.") from error
+    _check_place(path, source, store)
+    return source
+
+
+def _kind_of(path: Path, name: str | None) -> Kind:
+    if not path.exists():
+        raise ThumbtuneError(f"{path} does not exist; give a folder of pictures or a table.")
+    if is_store(path):
+        raise ThumbtuneError(f"{path} is a store of likes already; train on it with --set likes={path}.")
+    if name is not None:
+        return _named(name)
+    found = next((kind for kind in KINDS if kind.recognises(path)), None)
+    if found is None:
+        raise _nothing_here(path)
+    return found
+
+
+def _named(name: str) -> Kind:
+    for kind in KINDS:
+        if kind.name == name:
+            return kind
+    raise UsageError(f"There is no kind of source {name!r}; choose {', '.join(kind.name for kind in KINDS)}.")
+
+
+def _check_options(kind: Kind, reading: Reading) -> None:
+    """Refuse what would be without effect."""
+    for field, option in OPTIONS.items():
+        if field not in kind.reading and getattr(reading, field) != getattr(AS_FOUND, field):
+            raise UsageError(f"{option} means nothing for {kind.what}; leave it out.")
+
+
+def _check_place(path: Path, source: Source, store: Path | None) -> None:
+    """Refuse a store among what is imported: its own pictures would be imported again and again."""
+    if store is None:
+        return
+    place, root = store.resolve(), path.resolve().parent if path.is_file() else path.resolve()
+    own = [folder for folder, _ in source.folders] if isinstance(source, folders.LikeFolders) else []
+    if place == root or any(place.is_relative_to(folder.resolve()) for folder in own):
+        raise ThumbtuneError(
+            f"{store} lies among what is to be imported; keep the store elsewhere, as in --likes thumbs."
+        )
+
+
+def _nothing_here(path: Path) -> ThumbtuneError:
+    if path.is_file():
+        kinds = ", ".join(TABLE_SUFFIXES[:-1]) + f" or {TABLE_SUFFIXES[-1]}"
+        return ThumbtuneError(f"{path} is no {kinds} file; give one, or a folder with like/ and dislike/.")
+    return folders.nothing_here(path)

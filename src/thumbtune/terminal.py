@@ -1,0 +1,51 @@
+"""What a command shows: lines, tables and progress bars, and other libraries kept quiet."""
+
+import os
+from collections.abc import Iterable, Mapping
+from operator import length_hint
+from typing import Any
+
+import typer
+
+
+def speaks() -> bool:
+    """Whether this process shows what goes on: of those that a launcher started, only the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(text: str) -> None:
+    """A line on standard output."""
+    if speaks():
+        typer.echo(text)
+
+
+def counts(numbers: Mapping[str, int | str]) -> None:
+    """Numbers under each other, each behind what it counts."""
+    width = max(map(len, numbers), default=0)
+    for name, number in numbers.items():
+        say(f"  {name:<{width}}  {number:>9,}" if isinstance(number, int) else f"  {name:<{width}}  {number:>9}")
+
+
+def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
+    """A progress bar on standard error; one without an end where nobody can tell how many there are."""
+    from rich.console import Console
+    from rich.progress import track
+
+    total = length_hint(items, -1)
+    console = Console(stderr=True)
+    if (total == 0 and hasattr(items, "__len__")) or not console.is_terminal or not speaks():
+        return items
+    return track(items, f"     {what}", total=total if total > 0 else None, console=console, transient=True)
+
+
+def quieten() -> None:
+    """Leave the screen to our own words: other libraries' notices go unless they are errors."""
+    import logging
+    import warnings
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -1,0 +1,125 @@
+"""The commands about likes, as somebody types them, on a folder and on a real server."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from thumbtune.feedback import importers
+from thumbtune.feedback.store import Store, is_store
+
+Call = Callable[..., tuple[int, str, str]]
+Paint = Callable[..., bytes]
+PAIRS = """chosen,rejected,prompt,rater
+a.png,b.png,fox,ann
+a.png,c.png,fox,bob
+c.png,b.png,fox,bob
+d.png,d.png,fox,bob
+"""
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, paint: Paint) -> Path:
+    (tmp_path / "pictures").mkdir()
+    for number, name in enumerate("abcd"):
+        (tmp_path / "pictures" / f"{name}.png").write_bytes(paint(number))
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def rated(pictures: Path) -> Path:
+    (pictures / "t.csv").write_text("img,caption,stars,user\na.png,fox,5,ann\nb.png,hare,1,ann\nc.png,bear,4,bob\n")
+    return pictures / "t.csv"
+
+
+MAPPED = ("--map", "image=img,label=stars", "--like-at", 4)
+
+
+def test_a_rehearsal_is_a_table_and_leaves_nothing(call: Call, rated: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = call("import", rated, *MAPPED, "--likes", tmp_path / "likes", "--dry-run")
+    assert code == 0, err
+    numbers = [line.split() for line in out.splitlines()]
+    assert ["all", "3"] in numbers and ["likes", "2"] in numbers and ["dislikes", "1"] in numbers
+    assert "Nothing was written" in out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_pairs_say_what_the_policy_makes_of_them(call: Call, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "p.csv").write_text(PAIRS)
+    code, out, err = call("import", pictures / "p.csv", "--policy", "w_l", "--likes", tmp_path / "likes", "--dry-run")
+    assert code == 0, err
+    assert "policy w_l: 1 liked, 1 disliked, 1 left out; 50.0% of those with a label are liked" in out
+    code, out, err = call("import", pictures / "p.csv", "--likes", tmp_path / "likes")
+    assert code == 0, err
+    assert "policy wi_l: 2 liked, 1 disliked, 0 left out; 66.7% of those with a label are liked" in out
+    assert "3 rows: 2 likes, 1 dislikes, 0 duplicates" in out
+
+
+def test_stats_and_erasing(call: Call, rated: Path, tmp_path: Path) -> None:
+    likes = tmp_path / "likes"
+    assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
+    out = call("likes", "stats", "--likes", likes)[1]
+    assert "ann  1 likes, 1 dislikes, 50.0% liked" in out and "majority     2 likes, 1 dislikes, 66.7% liked" in out
+    code, _, err = call("likes", "erase", "anne", "--likes", likes, "--yes")
+    assert code == 2 and "raters are ann, bob" in err
+    code, out, _ = call("likes", "erase", "ann", "--likes", likes, "--yes")
+    assert code == 0 and "2 votes of ann are gone." in out and "2 pictures are left without" in out
+    assert b"ann" not in b"".join(path.read_bytes() for path in likes.rglob("*") if path.is_file())
+    assert "ann" not in call("likes", "stats", "--likes", likes)[1]
+
+
+def test_erasing_asks_first(call: Call, rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[0] == 0
+    monkeypatch.setattr("typer.confirm", lambda text, abort: (_ for _ in ()).throw(SystemExit(1)))
+    assert call("likes", "erase", "ann", "--likes", tmp_path / "likes")[0] == 1
+    with Store.open(tmp_path / "likes") as store:
+        assert store.counts().votes == 3
+
+
+def test_where_there_are_no_likes_commands_say_so(call: Call, tmp_path: Path) -> None:
+    for words in (("stats",), ("erase", "ann", "--yes"), ("upgrade",)):
+        code, _, err = call("likes", *words, "--likes", tmp_path / "none")
+        assert code == 1 and "no store of likes; import some first." in err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_first_import_of_nothing_leaves_no_store(call: Call, rated: Path, tmp_path: Path) -> None:
+    code, _, err = call("import", rated, "--map", "image=img", "--likes", tmp_path / "likes")
+    assert code == 1 and "say from which number up they are likes, as in --like-at 4" in err
+    assert not (tmp_path / "likes").exists()
+
+
+def test_a_first_import_that_is_stopped_keeps_what_it_has(
+    call: Call, rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(rows: object, what: str) -> object:
+        for number, row in enumerate(rows):  # type: ignore[arg-type, var-annotated]
+            if number == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield row
+
+    monkeypatch.setattr("thumbtune.cli_likes.bar", stop)
+    monkeypatch.setattr(importers, "ROWS_AT_ONCE", 1)
+    code, _, err = call("import", rated, *MAPPED, "--likes", tmp_path / "likes")
+    assert code == 130 and "2 thumbs were kept, and the same command goes on from there" in err
+    assert is_store(tmp_path / "likes")
+    monkeypatch.setattr("thumbtune.cli_likes.bar", lambda rows, what: rows)
+    assert (
+        "3 rows: 1 likes, 0 dislikes, 2 duplicates" in call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[1]
+    )
+
+
+def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path) -> None:
+    code, _, err = call("import", rated, *MAPPED, "--likes", database, "--dry-run")
+    assert code == 0, err
+    code, _, err = call("likes", "stats", "--likes", database)
+    assert code == 1 and "holds no store of likes; import some first" in err, "a rehearsal makes no tables"
+    code, _, err = call("import", rated, *MAPPED, "--likes", database)
+    assert code == 2 and "say with --images where its pictures go" in err
+    code, out, err = call("import", rated, *MAPPED, "--likes", database, "--images", tmp_path / "shared")
+    assert code == 0 and "3 rows: 2 likes, 1 dislikes" in out, err
+    assert len([path for path in (tmp_path / "shared").rglob("*") if path.is_file()]) == 3
+    assert "bob  1 likes, 0 dislikes" in call("likes", "stats", "--likes", database)[1]
+    assert "was up to date already (schema 0002)" in call("likes", "upgrade", "--likes", database)[1]

@@ -1,0 +1,80 @@
+"""Which kind of source somebody gave: told by what lies there, named by them, or refused in a sentence."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.kinds import KINDS, OPTIONS, open_source
+from thumbtune.feedback.sources.classes import Classes
+from thumbtune.feedback.sources.folders import LikeFolders
+from thumbtune.feedback.sources.found import AS_FOUND, Reading
+from thumbtune.feedback.sources.pairs import Pairs
+from thumbtune.feedback.sources.rankings import Rankings
+from thumbtune.feedback.sources.table import Table
+
+Paint = Callable[..., bytes]
+TABLES = {
+    Table: {"file_name": "a.png", "prompt": "fox", "label": "like"},
+    Pairs: {"chosen": "a.png", "rejected": "b.png", "prompt": "fox"},
+    Classes: {"file_name": "a.png", "caption": "fox", "split": "exclusive_win"},
+}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_is_told_by_its_columns(kind: type, suffix: str, tmp_path: Path) -> None:
+    table, file = pd.DataFrame([TABLES[kind]]), tmp_path / f"metadata{suffix}"
+    if suffix == ".jsonl":
+        table.to_json(file, orient="records", lines=True)
+    else:
+        getattr(table, f"to_{suffix[1:]}")(file, index=False)
+    assert isinstance(open_source(file), kind)
+
+
+def test_rankings_are_told_by_theirs(tmp_path: Path) -> None:
+    file = tmp_path / "test.json"
+    file.write_text('[{"prompt": "fox", "image_path": ["a.png", "b.png"], "rank": [1, 2]}]')
+    assert isinstance(open_source(file), Rankings)
+
+
+def test_folders_go_before_the_table_beside_them(tmp_path: Path, paint: Paint) -> None:
+    (tmp_path / "like").mkdir()
+    (tmp_path / "like" / "a.png").write_bytes(paint())
+    (tmp_path / "metadata.csv").write_text("file_name,prompt\nlike/a.png,fox\n")
+    assert isinstance(open_source(tmp_path), LikeFolders)
+    assert isinstance(open_source(tmp_path, kind="table"), Table)
+
+
+def test_a_name_opens_what_would_be_taken_for_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("chosen,rejected,prompt,label,image\na.png,b.png,fox,like,c.png\n")
+    assert isinstance(open_source(file), Pairs)
+    assert isinstance(open_source(file, kind="table"), Table)
+    with pytest.raises(UsageError, match=r"no kind of source 'tabel'; choose pick-a-pic, classes, pairs"):
+        open_source(file, kind="tabel")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_an_option_without_effect_is_refused(kind: object, tmp_path: Path) -> None:
+    given = {"columns": {"image": "jpg"}, "like_at": 4.0, "policy": "w_l", "split": "train", "limit": 3}
+    given |= {"root": tmp_path, "allow_download": True, "encoding": "cp1252"}
+    assert given.keys() == OPTIONS.keys()
+    for field in OPTIONS.keys() - set(kind.reading):  # type: ignore[attr-defined]
+        with pytest.raises(UsageError, match=f"^{OPTIONS[field]} means nothing for"):
+            open_source(tmp_path, reading=Reading(**{field: given[field]}), kind=kind.name)  # type: ignore
+
+
+def test_every_option_of_reading_has_a_name_on_the_command_line() -> None:
+    assert OPTIONS.keys() == vars(AS_FOUND).keys()
+
+
+def test_nothing_is_told_apart_by_an_exception(tmp_path: Path) -> None:
+    for name, data in {"a.parquet": b"PAR1 not", "b.json": b"[" * 5000, "c.csv": b"\xff\xfe\0", "d": b""}.items():
+        (tmp_path / name).write_bytes(data)
+        for kind in KINDS:
+            kind.recognises(tmp_path / name)
+    with pytest.raises(ThumbtuneError, match=r"d is no \.jsonl"):
+        open_source(tmp_path / "d")

@@ -1,0 +1,111 @@
+"""The numbers of a store: kappa by hand and by counting pairs, and everything else on a store of known votes."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thumbtune.feedback.stats import Agreement, Balance, Rater, cohen_kappa, fleiss_kappa, stats_of
+from thumbtune.feedback.store import Store
+
+Paint = Callable[..., bytes]
+THUMBS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)
+
+
+def test_cohen_by_hand() -> None:
+    # 85 % alike; 45 % and 50 % liked: by chance 0.45 * 0.5 + 0.55 * 0.5 = 0.5, so (0.85 - 0.5) / 0.5
+    table = {(True, True): 40, (True, False): 5, (False, True): 10, (False, False): 45}
+    assert cohen_kappa(table) == pytest.approx(0.7)
+    assert cohen_kappa({(True, True): 3, (False, False): 2}) == 1
+    assert cohen_kappa({(True, False): 1, (False, True): 1}) == -1
+    assert cohen_kappa({(True, True): 3}) is None, "who only likes agrees by chance"
+    assert cohen_kappa({}) is None
+
+
+def test_fleiss_by_hand() -> None:
+    # agreement of the pictures: 1, then (1 * 0 + 2 * 1) / 6 = 1/3 three times; 7 of 12 thumbs are likes
+    chance = (7 / 12) ** 2 + (5 / 12) ** 2
+    assert fleiss_kappa([(3, 0), (1, 2), (1, 2), (2, 1)]) == pytest.approx(
+        ((1 + 1 / 3 * 3) / 4 - chance) / (1 - chance)
+    )
+    assert fleiss_kappa([(1, 0), (0, 1)]) is None, "nobody rated what another rated"
+    assert fleiss_kappa([(2, 0), (5, 0)]) is None
+    assert fleiss_kappa([(2, 0), (0, 2), (1, 0)]) == 1
+
+
+@given(THUMBS)
+def test_fleiss_is_at_most_one_and_knows_no_sides(rated: list[tuple[int, int]]) -> None:
+    kappa = fleiss_kappa(rated)
+    assert kappa == fleiss_kappa([(down, up) for up, down in reversed(rated)])
+    if kappa is not None:
+        assert kappa <= 1
+        assert (kappa == 1) == all(up == 0 or down == 0 for up, down in rated if up + down > 1)
+
+
+@given(THUMBS)
+def test_fleiss_counts_pairs_of_raters(rated: list[tuple[int, int]]) -> None:
+    shared = [[True] * up + [False] * down for up, down in rated if up + down > 1]
+    if not shared or len({liked for thumbs in shared for liked in thumbs}) == 1:
+        assert fleiss_kappa(rated) is None
+        return
+    alike = [[a == b for a, b in itertools.permutations(thumbs, 2)] for thumbs in shared]
+    observed = sum(sum(each) / len(each) for each in alike) / len(alike)
+    everybody = [liked for thumbs in shared for liked in thumbs]
+    share = sum(everybody) / len(everybody)
+    chance = share**2 + (1 - share) ** 2
+    assert fleiss_kappa(rated) == pytest.approx((observed - chance) / (1 - chance))
+
+
+def test_everything_about_a_store(store: Store, paint: Paint) -> None:
+    fox, hare, bear = (store.add_picture(paint(i), name) for i, name in enumerate(("fox", "hare", "bear")))
+    same = store.add_picture(paint(0), "vixen")  # the fox's image under another prompt
+    for picture, likes, dislikes in ((fox, "abc", ""), (hare, "a", "bc"), (bear, "a", "b"), (same, "", "")):
+        for rater in likes:
+            store.vote(picture, "like", rater=rater)
+        for rater in dislikes:
+            store.vote(picture, "dislike", rater=rater)
+    store.vote(fox, "like", rater="a")  # says it again
+    store.vote(same, "skip", rater="a")
+    found = stats_of(store)
+    assert (found.pictures, found.images, found.prompts, found.several, found.without) == (4, 3, 4, 1, 1)
+    assert (found.votes, found.opinions, found.all_raters) == (10, 8, 3)
+    assert (found.shared, found.contradicted) == (3, 2)
+    assert found.raters == [
+        Rater(name="a", likes=3, dislikes=0),
+        Rater(name="b", likes=1, dislikes=2),
+        Rater(name="c", likes=1, dislikes=1),
+    ]
+    assert found.balances == [
+        Balance(policy="majority", likes=1, dislikes=1, undecided=1),
+        Balance(policy="unanimous", likes=1, dislikes=0, undecided=2),
+        Balance(policy="any-dislike", likes=1, dislikes=2, undecided=0),
+        Balance(policy="per-vote", likes=5, dislikes=3, undecided=0),
+    ]
+    assert [balance.liked_share for balance in found.balances] == pytest.approx([1 / 2, 1, 1 / 3, 5 / 8])
+    assert found.fleiss == fleiss_kappa([(3, 0), (1, 2), (1, 1)])
+    assert found.pairs == [
+        Agreement(one="a", other="b", pictures=3, agreed=1, kappa=0),
+        Agreement(one="a", other="c", pictures=2, agreed=1, kappa=0),
+        Agreement(one="b", other="c", pictures=2, agreed=2, kappa=1),
+    ]
+
+
+def test_a_crowd_is_counted_and_only_the_busiest_are_named(store: Store, paint: Paint) -> None:
+    picture = store.add_picture(paint(), "fox")
+    for number in range(30):
+        store.vote(picture, "like" if number % 3 else "dislike", rater=f"r{number:02}")
+    other = store.add_picture(paint(1), "hare")
+    store.vote(other, "like", rater="r29")
+    found = stats_of(store)
+    assert found.all_raters == 30
+    assert [rater.name for rater in found.raters][:2] == ["r29", "r00"]
+    assert len(found.raters) == 20
+    assert len(found.pairs) == 20 * 19 / 2
+
+
+def test_an_empty_store(store: Store) -> None:
+    found = stats_of(store)
+    assert (found.pictures, found.opinions, found.fleiss, found.pairs, found.raters) == (0, 0, None, [], [])
+    assert found.balances[0].liked_share is None

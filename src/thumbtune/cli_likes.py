@@ -25,61 +25,57 @@ likes_app = typer.Typer(help="Look at the likes, export them, erase a rater.", n
 Likes = Annotated[str, typer.Option(help="Folder of the store of likes, or postgresql://user@host/database.")]
 
 
+As = Annotated[str | None, typer.Option("--as", help="What kind of source it is, if that is not seen.")]
+Map = Annotated[
+    str | None, typer.Option("--map", help="What a table calls things: image=jpg,prompt=caption,label=liked.")
+]
+LikeAt = Annotated[float | None, typer.Option(help="Ratings from here up are likes, those below dislikes.")]
+Policy = Annotated[
+    PairPolicy, typer.Option(help="Of images compared in pairs (won, at times, lost): which are liked _ disliked.")
+]
+Split = Annotated[str | None, typer.Option(help="Which split of a data set.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read so many rows and no more.")]
+Root = Annotated[Path | None, typer.Option(help="The folder that the pictures a table names lie below.")]
+Download = Annotated[bool, typer.Option("--allow-download", help="Follow addresses on the web.")]
+Encoding = Annotated[str | None, typer.Option(help="Of text that is not UTF-8, such as cp1252.")]
+Images = Annotated[str | None, typer.Option(help="Where a new store keeps its pictures: a folder, s3://..., gs://....")]
+
+
 def import_(  # noqa: PLR0913 - a command has as many arguments as options
     source: Annotated[str, typer.Argument(help="Where the likes are; `thumbtune likes kinds` lists what is read.")],
     *,
     likes: Likes = "likes",
-    kind: Annotated[str | None, typer.Option("--as", help="What kind of source it is, if that is not seen.")] = None,
-    columns: Annotated[
-        str | None, typer.Option("--map", help="What a table calls things: image=jpg,prompt=caption,label=liked.")
-    ] = None,
-    like_at: Annotated[float | None, typer.Option(help="Ratings from here up are likes, those below dislikes.")] = None,
-    policy: Annotated[
-        PairPolicy,
-        typer.Option(help="Of images compared in pairs (won, at times, lost): which are liked _ which disliked."),
-    ] = "wi_l",
-    split: Annotated[str | None, typer.Option(help="Which split of a data set.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read so many rows and no more.")] = None,
-    root: Annotated[Path | None, typer.Option(help="The folder that the pictures a table names lie below.")] = None,
-    allow_download: Annotated[bool, typer.Option("--allow-download", help="Follow addresses on the web.")] = False,
-    encoding: Annotated[str | None, typer.Option(help="Of text that is not UTF-8, such as cp1252.")] = None,
+    kind: As = None,
+    columns: Map = None,
+    like_at: LikeAt = None,
+    policy: Policy = "wi_l",
+    split: Split = None,
+    limit: Limit = None,
+    root: Root = None,
+    allow_download: Download = False,
+    encoding: Encoding = None,
     prompt: Annotated[str | None, typer.Option(help="The prompt of pictures that name none.")] = None,
     rater: Annotated[str, typer.Option(help="Whose thumbs these are, where rows name nobody.")] = "me",
-    images: Annotated[
-        str | None, typer.Option(help="Where a new store keeps its pictures: a folder, s3://..., gs://....")
-    ] = None,
+    images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> None:
     """Bring likes and dislikes into the store."""
     from thumbtune.feedback.database import is_address, name_of
-    from thumbtune.feedback.importers import import_from
+    from thumbtune.feedback.importers import Options, import_from
     from thumbtune.feedback.kinds import open_source
     from thumbtune.feedback.sources.columns import parse_map
     from thumbtune.feedback.sources.judgements import Compared
 
     reading = Reading(
-        columns=parse_map(columns) if columns else {},
-        like_at=like_at,
-        policy=policy,
-        split=split,
-        limit=limit,
-        root=root,
-        allow_download=allow_download,
-        encoding=encoding,
-    )
+        columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
+        root=root, allow_download=allow_download, encoding=encoding,
+    )  # fmt: skip
     found = open_source(source, None if is_address(likes) else Path(likes), reading, kind)  # before a store is made
+    options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "dry_run": dry_run}
+    options["progress"] = lambda rows: bar(rows, "Importing")
     with _store_for(likes, images, dry_run) as store:
-        report = import_from(
-            found,
-            store,
-            name=source,
-            rater=rater,
-            prompt=prompt,
-            strict=strict,
-            dry_run=dry_run,
-            progress=lambda rows: bar(rows, "Importing"),
-        )
+        report = import_from(found, store, name=source, **options)
     _tell_skipped(report)
     if isinstance(found, Compared):
         _tell_comparisons(found.counts())

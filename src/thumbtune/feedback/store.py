@@ -19,6 +19,8 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback import counting
+from thumbtune.feedback.counting import Counts, Variety
 from thumbtune.feedback.database import (
     WRITES,
     has_tables,
@@ -89,32 +91,6 @@ class Opinion:
     created_at: datetime
     pair: str | None = None
     vote_id: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """How much the store holds; likes and dislikes count last words, `votes` counts every row.
-
-    `pictures` are of one prompt each; `images` counts different bytes, `several` those under more than one prompt.
-    """
-
-    pictures: int
-    images: int
-    several: int
-    prompts: int
-    votes: int
-    likes: int
-    dislikes: int
-    raters: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variety:
-    """How much of what the store holds is different: `several` are images under more than one prompt."""
-
-    images: int
-    prompts: int
-    several: int
 
 
 class Store:
@@ -377,34 +353,15 @@ class Store:
 
     def busiest(self, most: int) -> list[str]:
         """Those raters who voted most often, but for what they took back, most votes first."""
-        voted = standing().with_only_columns(Vote.rater).group_by(Vote.rater)
         with self._read() as session:
-            return list(session.scalars(voted.order_by(func.count().desc(), Vote.rater).limit(most)))
+            return counting.busiest(session, most)
 
     def variety(self) -> Variety:
         """How many different images and prompts there are."""
-        shared = select(Picture.sha256).group_by(Picture.sha256).having(func.count() > 1).subquery()
         with self._read() as session:
-            return Variety(
-                images=session.scalar(select(func.count(Picture.sha256.distinct()))) or 0,
-                prompts=session.scalar(select(func.count(Picture.prompt.distinct()))) or 0,
-                several=session.scalar(select(func.count()).select_from(shared)) or 0,
-            )
+            return counting.variety(session)
 
     def counts(self) -> Counts:
         """How many pictures, votes, likes, dislikes and raters there are."""
-        last = standing().with_only_columns(func.max(Vote.sequence)).group_by(Vote.picture_id, Vote.rater)
-        by_kind = select(Vote.kind, func.count()).where(Vote.sequence.in_(last)).group_by(Vote.kind)
         with self._read() as session:
-            kinds = {kind: number for kind, number in session.execute(by_kind)}
-            several = select(Picture.sha256).group_by(Picture.sha256).having(func.count() > 1).subquery()
-            return Counts(
-                pictures=session.scalar(select(func.count(Picture.id))) or 0,
-                images=session.scalar(select(func.count(Picture.sha256.distinct()))) or 0,
-                several=session.scalar(select(func.count()).select_from(several)) or 0,
-                prompts=session.scalar(select(func.count(Picture.prompt.distinct()))) or 0,
-                votes=session.scalar(select(func.count(Vote.sequence))) or 0,
-                likes=kinds.get("like", 0),
-                dislikes=kinds.get("dislike", 0),
-                raters=session.scalar(select(func.count(Vote.rater.distinct()))) or 0,
-            )
+            return counting.counts(session)

@@ -42,18 +42,18 @@ ABSENT = object()
 
 
 class Columns:
-    """The columns of a table by our names. `mapping` is from our names to theirs.
+    """The columns of a table by our names. `mapping` is from our names to theirs, `names` are those to look for else.
 
     Raises:
         UsageError: one of our names in it is none.
     """
 
-    def __init__(self, mapping: Mapping[str, str]) -> None:
+    def __init__(self, mapping: Mapping[str, str], names: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
         for key in mapping:
             check_key(key)
         self.mapped = {key: lowered_name(name) for key, name in mapping.items()}
         meant = set(self.mapped.values())
-        guessed = {key: tuple(name for name in names if name not in meant) for key, names in COLUMNS.items()}
+        guessed = {key: tuple(name for name in theirs if name not in meant) for key, theirs in names.items()}
         self.names = guessed | {key: (name,) for key, name in self.mapped.items()}
 
     def labels_in(self, row: Record) -> list[Label]:
@@ -64,6 +64,10 @@ class Columns:
     def ours_in(self, row: Record) -> Record:
         """All other cells of a row, by our names."""
         return {key: self._cell(row, key) for key in self.names if key != "label"}
+
+    def lacks(self, row: Record, key: str) -> bool:
+        """Whether a row has no column for this name of ours, not even an empty one."""
+        return all(cell_in(row, name, ABSENT) is ABSENT for name in self.names[key])
 
     def of_labels(self) -> list[str]:
         """The columns, in lower case, without which nobody can tell the labels; a nested one, by its outermost name."""

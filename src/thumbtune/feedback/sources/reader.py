@@ -1,0 +1,132 @@
+"""What the rows of one source say, whichever kind it is: the one way from a row to a like or dislike.
+
+Which column is what is in `columns`, what its label means in `feedback.labels`. What numbers mean depends on all rows,
+so the labels are read once before anything is found.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.cells import grade_in, moment_in, number_in, prompt_in, text_in, uuid_in, whole_number_in
+from thumbtune.feedback.labels import Scale
+from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.shown import listed, named
+from thumbtune.feedback.sources.columns import COLUMNS, Columns
+from thumbtune.feedback.sources.found import Bytes, Found, Reading
+from thumbtune.feedback.sources.places import check_root
+from thumbtune.feedback.sources.record import Record
+from thumbtune.feedback.sources.texts import check_encoding
+
+Rows = Iterable[Record | None]
+LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which no more than these columns are needed
+Picture = Callable[[object], Bytes]  # from a cell to what reads its picture; raises UnreadablePicture
+Sheet = tuple[object, Sequence[str] | None, Rows]  # the name of a file, its header if it has one, and its rows
+
+
+class RowReader:
+    """The reader of one source's rows. `names` are the columns to look for where nobody says which.
+
+    Raises:
+        UsageError: something in `reading` is off.
+    """
+
+    def __init__(self, reading: Reading, label_rows: LabelRows, names: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
+        self.columns = Columns(reading.columns, names)
+        _check(reading)
+        self.reading = reading
+        self._label_rows = label_rows
+
+    def found(self, row: Record, where: str, picture: Picture, source: str) -> Found:
+        """Read one row; whatever is wrong with it is in the `problem`, so that the rows after it still count.
+
+        `source` is for rows without such a column. One that has it and leaves it empty says that it is not known.
+        """
+        ours = self.columns.ours_in(row)
+        prompt, (liked, problem), image = prompt_in(ours), self._label_in(row), None
+        if liked is None or prompt is None:  # without a prompt in the row there may still be one for all
+            where = f"{where} (columns: {listed(row)})"
+        if self.columns.lacks(row, "source"):
+            ours["source"] = source
+        try:
+            image = picture(ours["image"])
+            extras = _extras_of(ours)
+        except (UnreadablePicture, ValueError) as error:
+            image, problem, extras = None, str(error), {}
+        return Found(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
+
+    @cached_property
+    def _scales(self) -> dict[str, Scale]:
+        """What the numbers in each column of labels mean."""
+        scales = {name: Scale(self.reading.like_at) for name in self.columns.names["label"]}
+        for row in islice(self._label_rows(self.columns.of_labels()), self.reading.limit):
+            for name, cell in self.columns.labels_in(row or {}):
+                scales[name].see(cell)
+        return scales
+
+    def _label_in(self, row: Record) -> tuple[bool | None, str | None]:
+        """Liked or not; or None, and why, if there is more to say than that nothing says so."""
+        labels = self.columns.labels_in(row)
+        said = {name: liked for name, cell in labels if (liked := self._scales[name].liked(cell)) is not None}
+        if len(set(said.values())) > 1:
+            one, other = (next(name for name in said if said[name] is liked) for liked in (True, False))
+            return (
+                None,
+                f"{named(one)} says like and {named(other)} dislike; say which counts: --map label={named(one)}",
+            )
+        if said:
+            return next(iter(said.values())), None
+        return None, next((why for name, cell in labels if (why := self._scales[name].why_not(name, cell))), None)
+
+    def check_columns(self, source: object, sheets: Iterable[Sheet]) -> None:
+        """Compare what is mapped with what there is: headers where there are any, else rows until all is found.
+
+        Raises:
+            UsageError: a mapped column is in none of the files.
+            ThumbtuneError: two columns are called the same, and we need one of that name.
+        """
+        missing, seen = set(self.columns.mapped.values()), dict[str, None]()
+        for file, header, rows in sheets:
+            if doubled := self.columns.doubled_in(header or ()):
+                raise ThumbtuneError(f"{file} has several columns {named(doubled[0])}; rename all but one.")
+            lacking, there = self.columns.missing_in(header, rows)
+            missing, seen = missing & lacking, seen | dict.fromkeys(there)
+        if missing:
+            names = ", ".join(named(name) for name in sorted(missing))
+            raise UsageError(f"{source} has no column {names}; its columns are {listed(seen)}.")
+
+
+def _extras_of(ours: Record) -> dict[str, object]:
+    """What may be said beside the thumb itself.
+
+    Raises:
+        ValueError: a cell is filled with something else.
+    """
+    weight = number_in(ours, "weight")
+    return {
+        "rater": text_in(ours, "rater"),
+        "weight": 1.0 if weight is None else weight,
+        "grade": grade_in(ours, "grade"),
+        "reason": text_in(ours, "reason"),
+        "pair": text_in(ours, "pair"),
+        "seed": whole_number_in(ours, "seed"),
+        "model": text_in(ours, "model"),
+        "source": text_in(ours, "source"),
+        "created_at": moment_in(ours, "created_at"),
+        "vote_id": uuid_in(ours, "vote_id"),
+    }
+
+
+def _check(reading: Reading) -> None:
+    """Refuse what cannot be meant.
+
+    Raises:
+        UsageError: the number from which likes begin is none, the root no folder, or the encoding unknown.
+    """
+    if reading.like_at is not None and not math.isfinite(reading.like_at):
+        raise UsageError(f"likes cannot begin at {reading.like_at}; give a number, as in --like-at 4.")
+    if reading.encoding is not None:
+        check_encoding(reading.encoding)
+    check_root(reading.root)

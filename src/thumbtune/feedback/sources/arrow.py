@@ -55,12 +55,12 @@ def _cells(column: Any) -> list[object]:
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)  # Python's moments know no nanoseconds
     try:
         return column.to_pylist()
-    except (ValueError, ArithmeticError, KeyError, TypeError):
+    except (ValueError, ArithmeticError, KeyError, TypeError, NotImplementedError):
         return [_cell(scalar) for scalar in column]
 
 
 def _cell(scalar: Any) -> object:
     try:
         return scalar.as_py()
-    except (ValueError, ArithmeticError, KeyError, TypeError):
+    except (ValueError, ArithmeticError, KeyError, TypeError, NotImplementedError):
         return None

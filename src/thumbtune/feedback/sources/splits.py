@@ -1,14 +1,18 @@
-"""The Parquet files of a data set in a folder, as `datasets` and the Hugging Face hub lay them out.
+"""The splits of a data set, and its Parquet files in a folder, as `datasets` and the Hugging Face hub lay them out.
 
-`train-00000-of-00064.parquet` and its sisters are one split; they lie beside the card or in `data/`.
+`train-00000-of-00064.parquet` and its sisters are one split; they lie beside the card or in `data/`. So are
+`train.parquet`, and the files in `train/`.
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.shown import listed
 
 SHARD = re.compile(r"(?P<split>.+)-\d+-of-\d+(-\w+)?$")  # with a hash behind it on the hub's older data sets
+WORDS = frozenset("train training validation valid val dev test testing eval evaluation".split())
 UNNAMED = ""
 
 
@@ -18,12 +22,30 @@ def parquet_files(path: Path) -> list[Path]:
         if path.is_file():
             return [path] if path.suffix.lower() == ".parquet" else []
         for folder in (path, path / "data"):
-            files = [file for file in sorted(folder.glob("*.parquet")) if not file.name.startswith(".")]
+            files = _parquet_in(folder) or [file for each in _folders_of_splits(folder) for file in _parquet_in(each)]
             if files:
                 return files
     except (OSError, ValueError):
         pass
     return []
+
+
+def configurations(path: Path) -> list[str]:
+    """The folders below one that hold a data set in Parquet files each; it never raises."""
+    try:
+        return [each.name for each in sorted(path.iterdir()) if each.is_dir() and parquet_files(each)]
+    except (OSError, ValueError):
+        return []
+
+
+def _parquet_in(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("*.parquet")) if not file.name.startswith(".")]
+
+
+def _folders_of_splits(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [each for each in sorted(folder.iterdir()) if each.name.lower() in WORDS and each.is_dir()]
 
 
 def files_of_split(path: Path, split: str | None) -> list[Path]:
@@ -35,13 +57,31 @@ def files_of_split(path: Path, split: str | None) -> list[Path]:
     files = parquet_files(path)
     if not files:
         raise ThumbtuneError(f"{path} holds no Parquet files; give one, or the folder that they lie in.")
+    if path.is_file():
+        return files
     splits: dict[str, list[Path]] = {}
     for file in files:
-        named = SHARD.match(file.stem)
-        splits.setdefault(named["split"] if named else UNNAMED, []).append(file)
-    names = ", ".join(name or "one without a name" for name in splits)
-    if split is None and len(splits) > 1:
-        raise ThumbtuneError(f"{path} holds several splits ({names}); say which one to read.")
-    if split is not None and path.is_dir() and split not in splits:
-        raise ThumbtuneError(f"{path} has no split {split!r}, only {names}; choose one of those.")
-    return files if split is None or path.is_file() else splits[split]
+        splits.setdefault(_split_of(file), []).append(file)
+    return splits[chosen_split(splits, split, str(path))]
+
+
+def _split_of(file: Path) -> str:
+    if named := SHARD.match(file.stem):
+        return named["split"]
+    return next((name for name in (file.stem, file.parent.name) if name.lower() in WORDS), UNNAMED)
+
+
+def chosen_split(splits: Collection[str], wanted: str | None, where: str) -> str:
+    """The split that is wanted, or the only one.
+
+    Raises:
+        UsageError: there are several and none is named, or none is of this name.
+    """
+    names = listed([name or "one without a name" for name in splits])
+    if wanted is None and len(splits) == 1:
+        (wanted,) = splits
+    if wanted is None:
+        raise UsageError(f"{where} holds several splits ({names}); say which one to read.")
+    if wanted not in splits:
+        raise UsageError(f"{where} has no split {wanted!r}, only {names}; choose one of those.")
+    return wanted

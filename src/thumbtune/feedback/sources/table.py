@@ -5,7 +5,7 @@ What a row says is in `reader`, and where its picture may lie in `places`.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
@@ -64,9 +64,13 @@ class Table:
         self._reader.check_columns(self.files[0], (self._sheet(file) for file in self.files))
 
     def __length_hint__(self) -> int:
-        return sum(count_rows(file) for file in self.files)
+        number = sum(count_rows(file) for file in self.files)
+        return number if self.reading.limit is None else min(number, self.reading.limit)
 
     def __iter__(self) -> Iterator[Found]:
+        return islice(self._found(), self.reading.limit)
+
+    def _found(self) -> Iterator[Found]:
         for file in self.files:
             picture = partial(
                 picture_in, place=Place(file.parent, self.reading.root), allow_download=self.reading.allow_download

@@ -1,0 +1,39 @@
+"""Likes in a folder of Parquet files, as data sets lie on the Hugging Face hub and in copies of it."""
+
+from collections.abc import Iterator
+from operator import length_hint
+from pathlib import Path
+
+from thumbtune.errors import UsageError
+from thumbtune.feedback.shown import listed
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.sources.splits import configurations, files_of_split, parquet_files
+from thumbtune.feedback.sources.table import Table
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a folder of Parquet files, or of folders with some."""
+    try:
+        return path.is_dir() and bool(parquet_files(path) or configurations(path))
+    except (OSError, ValueError):
+        return False
+
+
+class ParquetFolder:
+    """Those of one split. Pictures that a row only names lie below the folder of its file, or the root given.
+
+    Raises:
+        UsageError: there are several data sets or splits and no word on which, or as `Table`.
+        ThumbtuneError: there are no Parquet files, or one cannot be read.
+    """
+
+    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+        if not parquet_files(path) and (names := configurations(path)):
+            raise UsageError(f"{path} holds several data sets ({listed(names)}); give the folder of one.")
+        self.table = Table(files_of_split(path, reading.split), reading)
+
+    def __length_hint__(self) -> int:
+        return length_hint(self.table)
+
+    def __iter__(self) -> Iterator[Found]:
+        return iter(self.table)

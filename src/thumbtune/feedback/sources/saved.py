@@ -1,0 +1,191 @@
+"""Likes in a folder that `datasets` saved with `save_to_disk`: one data set, or several splits of one.
+
+The Arrow files are read as they lie: pictures keep their bytes, and a few rows at a time are in memory.
+"""
+
+from __future__ import annotations  # pyarrow is imported only when an Arrow file is met
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.shown import shown
+from thumbtune.feedback.sources.arrow import ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE, classes_in, rows_in
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.sources.image_cells import picture_in
+from thumbtune.feedback.sources.places import Place
+from thumbtune.feedback.sources.reader import RowReader, Rows, Sheet
+from thumbtune.feedback.sources.record import Record, lowered_name
+from thumbtune.feedback.sources.splits import chosen_split
+
+if TYPE_CHECKING:
+    from pyarrow.ipc import RecordBatchStreamReader
+
+STATE, INFO, SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"  # as `datasets` names them
+END_MARK = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of a stream of Arrow: without it, the rest is missing
+AGAIN = "save the data set again"
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a folder that `datasets` saved."""
+    try:
+        return _is_one(path) or (path / SPLITS).is_file()
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        return False
+
+
+def _is_one(folder: Path) -> bool:
+    """Whether this is one data set, and not several splits."""
+    return (folder / STATE).is_file() and (folder / INFO).is_file()
+
+
+class SavedDataset:
+    """A data set on this disk.
+
+    Raises:
+        UsageError: something in `reading` is off, names a column that there is not, or no split of several.
+        ThumbtuneError: it is not whole.
+    """
+
+    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+        self.path, self.reading = path, reading
+        self.folder = _folder_of_split(path, reading.split)
+        self.files = _arrow_files(self.folder)
+        self._reader = RowReader(reading, self._label_rows)
+        self._reader.check_columns(path, (self._sheet(file) for file in self.files))
+
+    def __length_hint__(self) -> int:
+        try:
+            number = sum(_count(file) for file in self.files)
+        except ThumbtuneError:  # it will be raised, in words, where rows are read
+            return 0
+        return number if self.reading.limit is None else min(number, self.reading.limit)
+
+    def __iter__(self) -> Iterator[Found]:
+        return islice(self._found(), self.reading.limit)
+
+    def _found(self) -> Iterator[Found]:
+        place = Place(self.folder, self.reading.root)
+        picture = partial(picture_in, place=place, allow_download=self.reading.allow_download)
+        for file in self.files:
+            for number, row in enumerate(_rows_of(file), start=1):
+                yield self._reader.found(row, f"{file.name}, row {number}", picture, self.path.name or file.name)
+
+    def _label_rows(self, columns: Sequence[str]) -> Rows:
+        return (row for file in self.files for row in _rows_of(file, columns))
+
+    def _sheet(self, file: Path) -> Sheet:
+        with _opened(file) as stream:
+            return file, list(stream.schema.names), _rows_of(file)
+
+
+def _folder_of_split(path: Path, split: str | None) -> Path:
+    """The folder of the data set itself.
+
+    Raises:
+        ThumbtuneError: there is none, or several and no word on which.
+    """
+    if not _is_one(path):
+        names = [name for name in _list_in(path / SPLITS, "splits") if _is_plain(name)]
+        return path / chosen_split(names, split, str(path))
+    own = _object_in(path / STATE).get("_split")
+    if split is not None and split != own:
+        raise UsageError(f"{path} is one data set without splits; leave the split {shown(split)} out.")
+    return path
+
+
+def _is_plain(name: object) -> TypeGuard[str]:
+    """Whether this names something in a folder, and nothing outside of it."""
+    return isinstance(name, str) and name not in ("", "..") and Path(name).name == name
+
+
+def _arrow_files(folder: Path) -> list[Path]:
+    """The files that the state of a data set names; they lie beside it.
+
+    Raises:
+        ThumbtuneError: it names none, or others, or one is missing, or it is too old.
+    """
+    if _object_in(folder / STATE).get("_indices_data_files"):
+        raise ThumbtuneError(
+            f"{folder} was saved by a `datasets` before 2.0, which keeps rows out of the order of its files; "
+            f"load it with that one and {AGAIN} after `flatten_indices()`."
+        )
+    entries = _list_in(folder / STATE, "_data_files")
+    names = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries]
+    files = [folder / name for name in names if _is_plain(name)]
+    if len(files) != len(names) or not files or not all(_is_file(file) for file in files):
+        raise ThumbtuneError(f"{folder / STATE} names Arrow files that are not beside it; {AGAIN}.")
+    return files
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # ValueError: a zero byte or half a character in the name
+        return False
+
+
+def _list_in(file: Path, key: str) -> list[object]:
+    found = _object_in(file).get(key)
+    if not isinstance(found, list):
+        raise ThumbtuneError(f"{file} has no list of {key!r}, as `datasets` writes it; {AGAIN}.")
+    return found
+
+
+def _object_in(file: Path) -> dict[str, object]:
+    try:
+        said = json.loads(file.read_bytes())
+    except OSError as error:
+        raise ThumbtuneError(f"{file} could not be read ({error.strerror or error}); check the file.") from error
+    except (ValueError, RecursionError) as error:
+        raise ThumbtuneError(f"{file} is no JSON; {AGAIN}.") from error
+    return said if isinstance(said, dict) else {}
+
+
+def _count(file: Path) -> int:
+    with _opened(file) as stream:
+        return sum(batch.num_rows for batch in stream)
+
+
+def _rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[Record]:
+    """The rows of a file; of some `columns`, named in lower case, alone if they are given.
+
+    Raises:
+        ThumbtuneError: it is cut off, damaged, or no stream of Arrow.
+    """
+    at_once = ROWS_AT_ONCE if columns is None else ROWS_OF_LABELS_AT_ONCE
+    with _opened(file) as stream:
+        classes = classes_in(stream.schema.metadata)
+        names = enumerate(stream.schema.names)
+        wanted = [number for number, name in names if columns is None or lowered_name(name) in columns]
+        for whole in stream:
+            batch = whole.select(wanted)
+            batch.validate(full=True)  # what points outside of the file would end the program, not the row
+            yield from rows_in(batch, classes, at_once)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[RecordBatchStreamReader]:
+    """A file's batches, in pieces that lie on the disk and not in memory."""
+    import pyarrow as pa
+
+    try:
+        _check_end(file)
+        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
+            yield stream
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # Unicode: the name of a column
+        raise ThumbtuneError(f"{file} is damaged; {AGAIN}.") from error
+    except OSError as error:
+        raise ThumbtuneError(f"{file} could not be read ({error.strerror or error}); check the file.") from error
+
+
+def _check_end(file: Path) -> None:
+    with file.open("rb") as ending:
+        ending.seek(-min(len(END_MARK), file.stat().st_size), 2)
+        if ending.read() != END_MARK:
+            raise ThumbtuneError(f"{file} is cut off; {AGAIN}, or fetch the rest.")

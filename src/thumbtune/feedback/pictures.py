@@ -1,8 +1,12 @@
 """Picture files: are these bytes a whole picture, of what kind, and how large?"""
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -54,7 +58,7 @@ def look_at(data: bytes) -> Look:
     """
     try:
         return _decode(data)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise UnreadablePicture(f"it has more than {MAX_PIXELS:,} pixels; make it smaller") from error
     except UnreadablePicture:
         raise
@@ -65,9 +69,18 @@ def look_at(data: bytes) -> Look:
         ) from error
 
 
+@contextmanager
+def opened(file: BinaryIO) -> Iterator[Image.Image]:
+    """A picture's file without its decoder's notices: what is wrong is said in our own words, or is nothing to us."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(file, formats=FORMATS) as image:
+            yield image
+
+
 def _decode(data: bytes) -> Look:
     _refuse_other_kinds(data)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with opened(io.BytesIO(data)) as image:
         pixels, kind = image.width * image.height, image.format or "PNG"
         if not pixels:
             raise UnreadablePicture("it has no pixels; replace it with an intact copy")
@@ -76,7 +89,7 @@ def _decode(data: bytes) -> Look:
         if kind == "PNG":
             # Decoding alone does not compare a PNG's checksums; verify() does, and leaves the image unusable.
             image.verify()
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with opened(io.BytesIO(data)) as image:
         image.load()
         if image.mode == "F" or (image.mode == "I" and kind != "PNG"):  # older Pillows give a PNG's 16 bits as I
             raise UnreadablePicture(

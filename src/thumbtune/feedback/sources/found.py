@@ -59,6 +59,7 @@ class Reading:
 
     columns:        of a table: what we call a column -> what the table calls it; dots reach into nested cells
     like_at:        numbers from here up are likes, those below dislikes
+    label:          a thumb for all that have none of their own, such as a folder of saved favourites
     policy:         which images of comparisons in pairs are liked
     split:          of a data set in several: which
     limit:          read so many rows and no more
@@ -69,6 +70,7 @@ class Reading:
 
     columns: Mapping[str, str] = field(default_factory=dict)
     like_at: float | None = None
+    label: bool | None = None
     policy: PairPolicy = "wi_l"
     split: str | None = None
     limit: int | None = None

@@ -12,11 +12,14 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
-from thumbtune.feedback.pictures import FORMATS
+from thumbtune.feedback.pictures import MAX_BYTES, UnreadablePicture, opened
 from thumbtune.feedback.sources.comfyui import read_graph
+from thumbtune.feedback.sources.found import Bytes
 from thumbtune.feedback.sources.written import MAX_TEXT, NOTHING, Written, json_object, plain_text, seed_in, written
 
 EXIF_FOLDER, USER_COMMENT = 0x8769, 0x9286
@@ -30,8 +33,31 @@ LONGEST_DREAM = 10_000
 
 def written_in(data: bytes) -> Written:
     """What the maker of a picture wrote into it; nothing for bytes that are no picture, or that say nothing."""
+    return _written_in(io.BytesIO(data))
+
+
+def written_in_image(image: Bytes) -> Written:
+    """The same of a picture that is still to be read; nothing where it cannot be, which its import will say."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return written_in(image())
+    except UnreadablePicture:
+        return NOTHING
+
+
+def written_in_file(path: Path) -> Written:
+    """The same of a picture's file, of which no more is read than its beginning where the format allows it."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            return NOTHING
+        with path.open("rb") as file:
+            return _written_in(file)
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        return NOTHING
+
+
+def _written_in(file: BinaryIO) -> Written:
+    try:
+        with opened(file) as image:
             texts = {**dict(_exif_texts(image)), **_texts(image)}
     except Exception:  # Pillow raises whatever its parsers stumble over; what is broken is said when it is decoded
         return NOTHING

@@ -28,7 +28,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "reason": ("reason", "comment"),
     "pair": ("pair", "pair_id"),
     "seed": ("seed",),
-    "model": ("model",),
+    "model": ("model", "sd_model_name"),  # the latter is Automatic1111's, in the log of what was saved
     "source": ("source",),
     "created_at": ("created_at", "timestamp", "time"),
     "vote_id": ("vote_id", "id"),

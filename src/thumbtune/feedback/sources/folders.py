@@ -1,117 +1,177 @@
-"""The plainest place to find likes: folders like/ and dislike/."""
+"""The plainest place to find likes: folders like/ and dislike/ at any depth, or a folder of pictures that are all so.
 
-from collections.abc import Iterator, Mapping
+What names say like or dislike is in `walk`. The prompt of a picture is the first of these that there is:
+
+    a.txt, a.caption       beside a.png: the prompt alone, or all that Automatic1111 writes there, with seed and model
+    metadata.jsonl, .csv   file_name and prompt, in the picture's folder or any folder above it up to the root
+    the picture itself     what its maker wrote into it, with seed and model
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.cells import IMAGE_COLUMNS, first, prompt_in
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.sources.places import check_root
+from thumbtune.feedback.sources.png_text import read_parameters, written_in_file
 from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, read_rows
+from thumbtune.feedback.sources.texts import check_encoding, open_text
+from thumbtune.feedback.sources.walk import (
+    PICTURE_SUFFIXES,
+    Seen,
+    Walk,
+    deep_opinion_folders,
+    opinion_folders,
+)
+from thumbtune.feedback.sources.written import MAX_TEXT, NOTHING, Written
 from thumbtune.feedback.store import is_store
 
-LIKE_FOLDERS = ("like", "liked", "likes", "good", "pos", "positive", "up")
-DISLIKE_FOLDERS = ("dislike", "disliked", "dislikes", "bad", "neg", "negative", "down")
-# All that somebody would call a picture is tried, so that one we cannot read is listed, not passed over.
-PICTURE_SUFFIXES = frozenset(".png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2".split())
+__all__ = ["PICTURE_SUFFIXES", "LikeFolders", "deep_opinion_folders", "nothing_here", "opinion_folders", "recognises"]
+
+SIDECARS = (".txt", ".caption")
+LISTS = ("metadata.csv", "metadata.jsonl")
+BOTH = "it lies below folders that say like and folders that say dislike; move it to where only one does"
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a folder in which some folder's name says like or dislike. It never raises."""
+    """Whether this is a folder with like/ or dislike/ in it. One with them further down is none if it holds a table."""
     try:
-        return path.is_dir() and bool(opinion_folders(path))
-    except ThumbtuneError:  # it is, and whoever opens it hears what is wrong
+        if not path.is_dir() or is_store(path):
+            return False
+        tables = any((path / f"metadata{suffix}").is_file() for suffix in METADATA_SUFFIXES)
+        return bool(opinion_folders(path) or (not tables and deep_opinion_folders(path)))
+    except ThumbtuneError:  # a store of likes among the pictures: it is such a folder, and says so when it is read
         return True
     except (OSError, ValueError):
         return False
 
 
-def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
-    """The subfolders of `root` whose names say like or dislike, in order of name.
-
-    A store of likes, by default in `likes`, is none of them: its pictures are liked and disliked ones.
+class LikeFolders:
+    """The pictures in `root/like`, `root/dislike` and the like; with a label for all that have none, all below `root`.
 
     Raises:
-        ThumbtuneError: a store lies among pictures, so that nobody can say what is meant.
-    """
-    named = [(folder, folder.name.lower()) for folder in sorted(root.iterdir()) if folder.is_dir()]
-    named = [(folder, name in LIKE_FOLDERS) for folder, name in named if name in LIKE_FOLDERS + DISLIKE_FOLDERS]
-    for folder, _ in named:
-        if is_store(folder) and any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()):
-            raise ThumbtuneError(f"{folder} is a store of likes with other pictures beside it; move those elsewhere.")
-    return [(folder, liked) for folder, liked in named if not is_store(folder)]
-
-
-class LikeFolders:
-    """`root/like/*.png` and `root/dislike/*.png`.
-
-    The prompt of `a.png` is in `a.txt` beside it, or in a `metadata.jsonl` or `.csv` (file_name, prompt) in
-    its folder or any folder above it up to `root`.
+        UsageError: the root that links may lead into is no folder, or the encoding unknown.
+        ThumbtuneError: nothing says like or dislike, or a store lies among the pictures.
     """
 
     def __init__(self, root: Path, reading: Reading = AS_FOUND) -> None:
         self.root = root
-        self.folders = opinion_folders(root)
-        self.pictures = [(path, liked) for folder, liked in self.folders for path in _pictures_in(folder)]
+        self.reading = reading
+        check_root(reading.root)
+        if reading.encoding is not None:
+            check_encoding(reading.encoding)
+        self.folders = opinion_folders(root) or deep_opinion_folders(root)
+        if not self.folders and reading.label is None:
+            raise nothing_here(root)
+        self._walk = Walk(root, reading.root)
 
     def __length_hint__(self) -> int:
-        return len(self.pictures)
+        return sum(1 for _ in self._seen())
 
     def __iter__(self) -> Iterator[Found]:
-        listed = self._listed_prompts()
-        for path, liked in self.pictures:
-            where, image, problem = str(path.relative_to(self.root)), None, None
-            prompt = listed.get(path)
-            try:
-                image, prompt = partial(read_picture, path), _sidecar(path) or prompt
-            except UnreadablePicture as error:
-                problem = str(error)
-            yield Found(
-                where=where,
-                image=image,
-                problem=problem,
-                prompt=prompt,
-                liked=liked,
-                source=self.root.name or None,
+        lists = _Lists(self.root, self.reading.encoding)
+        return (self._found(seen, lists) for seen in self._seen())
+
+    def _seen(self) -> Iterator[Seen]:
+        """What is liked or disliked. Folders that say nothing are left out, unless there is a label for them."""
+        labelled = (seen for seen in self._walk if seen.said or self.reading.label is not None)
+        return islice(labelled, self.reading.limit)
+
+    def _found(self, seen: Seen, lists: "_Lists") -> Found:
+        image, problem, said = None, seen.problem, NOTHING
+        try:
+            if not problem:
+                said, image = self._written(seen.path, lists), partial(read_picture, seen.path)
+        except UnreadablePicture as error:
+            problem = str(error)
+        liked = next(iter(seen.said)) if len(seen.said) == 1 else self.reading.label if not seen.said else None
+        return Found(
+            where=_printable(str(seen.path.relative_to(self.root))),
+            image=image,
+            problem=problem or (BOTH if liked is None else None),
+            prompt=said.prompt,
+            liked=liked,
+            seed=said.seed,
+            model=said.model,
+            source=_printable(self.root.name) or None,
+        )
+
+    def _written(self, picture: Path, lists: "_Lists") -> Written:
+        """The prompt of a picture, and what else is said where the prompt is.
+
+        Raises:
+            UnreadablePicture: a text beside it cannot be read.
+        """
+        for suffix in SIDECARS:
+            beside = self._beside(picture.with_suffix(suffix))
+            if beside.prompt:
+                return beside
+        listed = lists.prompt_of(picture)
+        return Written(prompt=listed) if listed else written_in_file(picture)
+
+    def _beside(self, file: Path) -> Written:
+        """What a text beside a picture says; nothing where there is none."""
+        try:
+            if not file.is_file():
+                return NOTHING
+            if not self._walk.leads_inside(file):
+                raise UnreadablePicture(f"its prompt in {_printable(file.name)} is a link out of the folder; copy it")
+            with open_text(file, self.reading.encoding) as lines:
+                text = lines.read(MAX_TEXT + 1)
+        except (OSError, UnicodeError, ThumbtuneError) as error:
+            if isinstance(error, UnreadablePicture):
+                raise
+            what = (
+                "could not be read; check it" if isinstance(error, OSError) else "is not UTF-8 text; save it as UTF-8"
             )
+            raise UnreadablePicture(f"its prompt in {_printable(file.name)} {what}") from error
+        if len(text) > MAX_TEXT:
+            raise UnreadablePicture(f"its prompt in {_printable(file.name)} is longer than any prompt; shorten it")
+        told = read_parameters(text)
+        return told if told != NOTHING else Written(prompt=text.replace("\r\n", "\n").strip() or None)
 
-    def _listed_prompts(self) -> Mapping[Path, str]:
-        """Prompts from metadata files, by picture; the file nearest to the picture wins."""
-        prompts: dict[Path, str] = {}
-        folders = {parent for path, _ in self.pictures for parent in path.parents if parent.is_relative_to(self.root)}
-        for folder in sorted(folders, key=lambda folder: len(folder.parts)):
-            for name in ("metadata.csv", "metadata.jsonl"):
+
+@dataclass(frozen=True)
+class _Lists:
+    """The prompts in the metadata files of folders, each read when the first picture below it is met."""
+
+    root: Path
+    encoding: str | None
+    _known: dict[Path, dict[Path, str]] = field(default_factory=dict)
+
+    def prompt_of(self, picture: Path) -> str | None:
+        """The prompt of a picture; the file nearest to it wins."""
+        for folder in picture.parents:
+            prompt = self._listed_in(folder).get(picture)
+            if prompt or folder == self.root:
+                return prompt
+        return None
+
+    def _listed_in(self, folder: Path) -> dict[Path, str]:
+        if folder not in self._known:
+            for left in [known for known in self._known if not folder.is_relative_to(known)]:
+                del self._known[left]  # the walk will not come back to it
+            self._known[folder] = {}
+            for name in LISTS:
                 if (folder / name).is_file():
-                    prompts.update(_prompts_of(folder / name))
-        return prompts
+                    self._known[folder] |= _prompts_of(folder / name, self.encoding)
+        return self._known[folder]
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    """Every picture below a folder, but for what is hidden or in a store of likes."""
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES]
-    inside = {parent for path in files for parent in path.parents if parent.is_relative_to(folder)}
-    stores = {parent for parent in inside if is_store(parent)}
-    return sorted(path for path in files if not path.name.startswith(".") and stores.isdisjoint(path.parents))
-
-
-def _sidecar(picture: Path) -> str | None:
-    """The text beside a picture.
-
-    Raises:
-        UnreadablePicture: it is there and cannot be read.
-    """
-    file = picture.with_suffix(".txt")
-    try:
-        return file.read_text(encoding="utf-8-sig").strip() or None if file.is_file() else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadablePicture(f"its prompt in {file.name} is not UTF-8 text; save it as UTF-8") from error
-
-
-def _prompts_of(file: Path) -> dict[Path, str]:
-    rows = (row for _, row in read_rows(file) if row is not None)
+def _prompts_of(file: Path, encoding: str | None) -> dict[Path, str]:
+    rows = (row for _, row in read_rows(file, encoding=encoding) if row is not None)
     pairs = ((first(row, IMAGE_COLUMNS), prompt_in(row)) for row in rows)
     return {file.parent / name: prompt for name, prompt in pairs if isinstance(name, str) and prompt}
+
+
+def _printable(name: str) -> str:
+    """The name of a file as any terminal can show it: those from elsewhere may hold half characters."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def nothing_here(path: Path) -> ThumbtuneError:

@@ -29,6 +29,13 @@ def is_picture(cell: object) -> bool:
     return (isinstance(cell, bytes) and bool(cell)) or (isinstance(cell, str) and (_is_data(cell) or _is_base64(cell)))
 
 
+def is_on_the_web(cell: object) -> bool:
+    """Whether a cell names a picture by an address that would have to be followed."""
+    cell = unwrapped(cell)
+    scheme = _SCHEME.match(cell.strip()) if isinstance(cell, str) and not is_picture(cell) else None
+    return scheme is not None and scheme[1].lower() != "file"
+
+
 def unwrapped(cell: object) -> object:
     """What a cell of `datasets` has in it, {"bytes": ..., "path": ...}; any other cell as it is."""
     if isinstance(cell, Mapping):

@@ -1,7 +1,8 @@
 """What the rows of one source say, whichever kind it is: the one way from a row to a like or dislike.
 
 Which column is what is in `columns`, what its label means in `feedback.labels`. What numbers mean depends on all rows,
-so the labels are read once before anything is found.
+so the labels are read once before anything is found. A row without a prompt takes it from what the maker of its picture
+wrote into it, unless the picture is on the web.
 """
 
 import math
@@ -16,7 +17,9 @@ from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.shown import listed, named
 from thumbtune.feedback.sources.columns import COLUMNS, Columns
 from thumbtune.feedback.sources.found import Bytes, Found, Reading
+from thumbtune.feedback.sources.image_cells import is_on_the_web
 from thumbtune.feedback.sources.places import check_root
+from thumbtune.feedback.sources.png_text import written_in_image
 from thumbtune.feedback.sources.record import Record
 from thumbtune.feedback.sources.texts import check_encoding
 
@@ -55,6 +58,10 @@ class RowReader:
             extras = _extras_of(ours)
         except (UnreadablePicture, ValueError) as error:
             image, problem, extras = None, str(error), {}
+        if image is not None and prompt is None and liked is not None and not is_on_the_web(ours["image"]):
+            written = written_in_image(image)
+            prompt, said = written.prompt, {"seed": written.seed, "model": written.model}
+            extras |= {name: cell for name, cell in said.items() if extras[name] is None}
         return Found(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
 
     @cached_property
@@ -69,6 +76,8 @@ class RowReader:
     def _label_in(self, row: Record) -> tuple[bool | None, str | None]:
         """Liked or not; or None, and why, if there is more to say than that nothing says so."""
         labels = self.columns.labels_in(row)
+        if not labels:
+            return self.reading.label, None
         said = {name: liked for name, cell in labels if (liked := self._scales[name].liked(cell)) is not None}
         if len(set(said.values())) > 1:
             one, other = (next(name for name in said if said[name] is liked) for liked in (True, False))

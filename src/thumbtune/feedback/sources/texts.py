@@ -64,6 +64,6 @@ def check_encoding(name: str) -> None:
         UsageError: it is none.
     """
     try:
-        b"".decode(name)
+        "x".encode(name)  # of nothing, Python would not look the encoding up
     except (LookupError, ValueError) as error:
         raise UsageError(f"there is no encoding {name!r}; leave it out for UTF-8, or use one like cp1252.") from error

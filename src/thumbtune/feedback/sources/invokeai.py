@@ -1,0 +1,147 @@
+"""InvokeAI's own database, read as it lies there: what is starred is liked, and what lies on a board named so.
+
+A board whose name says like or dislike, as those of folders do (`walk.py`), counts like a star. The database is
+databases/invokeai.db, beside outputs/images, in the folder that InvokeAI was told to use; that folder will do.
+
+What has neither a star nor such a board has no thumb, and is counted and left out; with a label for all that have
+none, it gets that one if InvokeAI made it. What it hides as a step on the way, masks and control pictures are none.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.pictures import UnreadablePicture, read_picture
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.sources.invokeai_rows import Kept, gallery, has_gallery
+from thumbtune.feedback.sources.places import Place, check_root
+from thumbtune.feedback.sources.png_text import read_invokeai, written_in_file
+from thumbtune.feedback.sources.walk import opinion_in
+from thumbtune.feedback.sources.written import Written, json_object, plain_text
+
+DATABASES = ("databases/invokeai.db", "invokeai.db")
+PICTURES = ("outputs/images", "images", ".")
+SOURCE = "InvokeAI"
+NOBODY = "system"  # whose pictures are whose it does not know before it has users
+BOTH = "it says like and dislike, by a star or a board; take one away in InvokeAI"
+MISSING = "there is no such file below {folder}; give the folder that holds InvokeAI's pictures, as in --root images"
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is InvokeAI's database, or a folder that holds it. It never raises."""
+    try:
+        file = _database(path)
+        return file is not None and has_gallery(file)
+    except (OSError, ValueError, sqlite3.Error, ThumbtuneError):
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """How many pictures are marked as what; `contradicted` both, `unmarked` neither."""
+
+    likes: int = 0
+    dislikes: int = 0
+    contradicted: int = 0
+    unmarked: int = 0
+
+
+class InvokeAI:
+    """The pictures in InvokeAI's database that have a thumb, by name.
+
+    Raises:
+        UsageError: the root given is no folder.
+        ThumbtuneError: there is no such database.
+    """
+
+    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+        file = _database(path)
+        if file is None:
+            raise ThumbtuneError(f"{path} holds no {DATABASES[0]}; give InvokeAI's folder or its database.")
+        check_root(reading.root)
+        self.file, self.reading = file, reading
+        base = file.parent.parent if file.parent.name == "databases" else file.parent
+        self._places = [Place(folder / name) for folder in (reading.root or base,) for name in PICTURES]
+
+    def counts(self) -> Marks:
+        """How many pictures are marked as what; it reads the database once, and no pictures."""
+        names = {frozenset([True]): "likes", frozenset([False]): "dislikes", frozenset(): "unmarked"}
+        return Marks(**Counter(names.get(_said_of(kept), "contradicted") for kept in gallery(self.file) if _own(kept)))
+
+    def __length_hint__(self) -> int:
+        try:
+            marks = self.counts()
+        except ThumbtuneError:  # a hint: what cannot be read fails later, in words
+            return 0
+        number = marks.likes + marks.dislikes + marks.contradicted
+        number += 0 if self.reading.label is None else marks.unmarked
+        return number if self.reading.limit is None else min(number, self.reading.limit)
+
+    def __iter__(self) -> Iterator[Found]:
+        kept = ((one, said) for one in gallery(self.file) if (said := _said_of(one)) or self._counts_unmarked(one))
+        return (self._found(one, said) for one, said in islice(kept, self.reading.limit))
+
+    def _counts_unmarked(self, kept: Kept) -> bool:
+        return self.reading.label is not None and _own(kept)
+
+    def _found(self, kept: Kept, said: frozenset[bool]) -> Found:
+        liked = next(iter(said)) if len(said) == 1 else None if said else self.reading.label
+        written, image, problem = read_invokeai(json_object(kept.metadata)), None, BOTH if liked is None else None
+        try:
+            file = self._file_of(kept)
+            image = partial(read_picture, file)
+            written = written if written.prompt or liked is None else _with(written, written_in_file(file))
+        except UnreadablePicture as error:
+            problem = str(error)
+        return Found(
+            where=f"{self.file.name}, {plain_text(kept.name) or 'a picture'}",
+            image=image,
+            prompt=written.prompt,
+            liked=liked,
+            problem=problem,
+            rater=None if kept.user in (None, NOBODY) else plain_text(kept.user),
+            seed=written.seed,
+            model=written.model,
+            source=SOURCE,
+        )
+
+    def _file_of(self, kept: Kept) -> Path:
+        """The file of a picture.
+
+        Raises:
+            UnreadablePicture: there is none, or its name leads out of the folder of pictures.
+        """
+        name = f"{kept.subfolder}/{kept.name}" if kept.subfolder else kept.name
+        files = [place.path_of(name) for place in self._places]
+        found = next((file for file in files if file.is_file()), None)
+        if found is None:
+            raise UnreadablePicture(MISSING.format(folder=self._places[0].folder))
+        return found
+
+
+def _database(path: Path) -> Path | None:
+    """The file itself, or the one in a folder."""
+    if path.is_file():
+        return path
+    return next((path / name for name in DATABASES if (path / name).is_file()), None)
+
+
+def _own(kept: Kept) -> bool:
+    """Whether InvokeAI made it: what was uploaded is no work of a model that is to learn from it."""
+    return bool(_said_of(kept)) or kept.category == "general"
+
+
+def _said_of(kept: Kept) -> frozenset[bool]:
+    """What the star and the boards of a picture say."""
+    boards = {opinion_in(board) for board in kept.boards} - {None}
+    return frozenset({True, *boards} if kept.starred else boards)  # type: ignore[arg-type]
+
+
+def _with(written: Written, own: Written) -> Written:
+    """What the database says, and where it is silent what the picture does."""
+    return Written(prompt=own.prompt, seed=written.seed or own.seed, model=written.model or own.model)

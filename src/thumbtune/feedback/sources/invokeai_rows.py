@@ -1,0 +1,135 @@
+"""The gallery in InvokeAI's SQLite database, read and never written, while InvokeAI may be running or not."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.sources.written import MAX_TEXT
+
+BEGINNING = b"SQLite format 3\0"
+WRITTEN_AHEAD = b"\x02\x02"  # bytes 18 and 19 of a database whose changes go to a file beside it first
+PATIENCE = 5.0  # seconds, as long as InvokeAI waits itself
+AT_ONCE = 500  # rows; in between, InvokeAI may write
+GALLERY = {"image_name", "starred", "image_category"}
+# Columns that came later, or are not needed: what stands for them where they are missing.
+OTHERS = {"metadata": "NULL", "user_id": "NULL", "image_subfolder": "''", "is_intermediate": "0", "deleted_at": "NULL"}
+CATEGORIES = ("general", "user")  # the others are masks, and pictures that control nets made
+BOARDS = """(SELECT group_concat(board_name, char(10)) FROM board_images JOIN boards USING (board_id)
+    WHERE board_images.image_name = images.image_name)"""
+# Names are compared as the bytes that they are: text that is no UTF-8 would not be the same again.
+PAGE = """SELECT CAST(image_name AS BLOB), image_name, starred, image_category, {user_id}, {image_subfolder}, {boards},
+    CASE WHEN length(CAST({metadata} AS BLOB)) <= {most} THEN {metadata} END
+FROM images
+WHERE image_name > CAST(? AS TEXT) AND typeof(image_name) = 'text'
+    AND image_category IN {categories} AND NOT ifnull({is_intermediate}, 0) AND {deleted_at} IS NULL
+ORDER BY image_name LIMIT {at_once}"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """One picture in the gallery."""
+
+    name: str
+    starred: bool
+    category: str
+    user: str | None
+    subfolder: str
+    boards: tuple[str, ...]
+    metadata: str | None
+
+
+def has_gallery(file: Path) -> bool:
+    """Whether a file is a SQLite database with InvokeAI's gallery.
+
+    Raises:
+        OSError, sqlite3.Error: it cannot be read.
+    """
+    if not _begins(file).startswith(BEGINNING):
+        return False
+    with closing(_opened(file)) as database:
+        return _columns(database, "images") >= GALLERY
+
+
+def gallery(file: Path) -> Iterator[Kept]:
+    """The pictures that InvokeAI shows, in order of name.
+
+    Raises:
+        ThumbtuneError: it is no such database, is damaged, or is locked for long.
+    """
+    try:
+        with closing(_opened(file)) as database:
+            if not _columns(database, "images") >= GALLERY:
+                raise ThumbtuneError(f"{file} holds no pictures of InvokeAI; give its databases/invokeai.db.")
+            query, last = _query(database), b""
+            while rows := database.execute(query, (last,)).fetchall():
+                yield from map(_kept, rows)
+                last = rows[-1][0]
+    except (sqlite3.Error, OSError) as error:
+        todo = "close InvokeAI" if _is_busy(error) else "start InvokeAI once, so that it mends it, and close it"
+        raise ThumbtuneError(f"{file} could not be read ({error}); {todo}.") from error
+
+
+def _kept(row: tuple[object, ...]) -> Kept:
+    _, name, starred, category, user, subfolder, boards, metadata = row
+    return Kept(
+        name=str(name),
+        starred=starred == 1,
+        category=str(category),
+        user=None if user is None else str(user),
+        subfolder=str(subfolder or ""),
+        boards=tuple(str(boards or "").split("\n")),
+        metadata=metadata if isinstance(metadata, str) else None,
+    )
+
+
+def _query(database: sqlite3.Connection) -> str:
+    """The query for one page, of the columns that this version of InvokeAI has."""
+    there = _columns(database, "images")
+    columns = {name: name if name in there else instead for name, instead in OTHERS.items()}
+    has_boards = {"board_id", "board_name"} <= _columns(database, "boards") and _columns(database, "board_images")
+    boards = BOARDS if has_boards else "NULL"
+    return PAGE.format(**columns, boards=boards, most=MAX_TEXT, categories=CATEGORIES, at_once=AT_ONCE)
+
+
+def _columns(database: sqlite3.Connection, table: str) -> set[str]:
+    """The names of a table's columns; none where there is no such table, or only a view, which might never end."""
+    query = "SELECT c.name FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.name = ? AND t.type = 'table'"
+    return {name for (name,) in database.execute(query, (table,))}
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    """The database, for reading only.
+
+    SQLite would lay two files beside one that is written ahead, even to read it. Where there are none nobody is
+    writing, and it is read as a file that does not change; as on a disk that knows no locks, once nothing is pending.
+    """
+    is_ahead = _begins(file)[18:20] == WRITTEN_AHEAD
+    pending = any(file.with_name(f"{file.name}-{end}").exists() for end in ("wal", "journal"))
+    database = _connected(file, "mode=ro&immutable=1" if is_ahead and not pending else "mode=ro")
+    try:
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        database.close()
+        if pending or _is_busy(error):
+            raise
+        database = _connected(file, "mode=ro&immutable=1")
+    return database
+
+
+def _is_busy(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+
+
+def _connected(file: Path, options: str) -> sqlite3.Connection:
+    database = sqlite3.connect(f"{file.resolve().as_uri()}?{options}", uri=True, timeout=PATIENCE)
+    database.text_factory = lambda text: text.decode("utf-8", "replace")
+    database.execute("PRAGMA trusted_schema = OFF")  # a stranger's views and triggers run nothing
+    return database
+
+
+def _begins(file: Path) -> bytes:
+    with file.open("rb") as start:
+        return start.read(100)

@@ -1,0 +1,299 @@
+"""Stars and boards in InvokeAI's database, in the tables that its versions 3 and 6 make."""
+
+import io
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.sources import invokeai_rows
+from thumbtune.feedback.sources.found import Found, Reading
+from thumbtune.feedback.sources.invokeai import InvokeAI, Marks, recognises
+
+NOW = "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')"
+MOMENTS = (
+    f"created_at DATETIME NOT NULL DEFAULT({NOW}), updated_at DATETIME NOT NULL DEFAULT({NOW}), deleted_at DATETIME"
+)
+# Tables and columns are InvokeAI's, as of 3.4 (before it counted its migrations).
+VERSION_3 = f"""
+CREATE TABLE images (
+    image_name TEXT NOT NULL PRIMARY KEY, image_origin TEXT NOT NULL, image_category TEXT NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, session_id TEXT, node_id TEXT, metadata TEXT,
+    is_intermediate BOOLEAN DEFAULT FALSE, {MOMENTS});
+ALTER TABLE images ADD COLUMN starred BOOLEAN DEFAULT FALSE;
+CREATE UNIQUE INDEX idx_images_image_name ON images(image_name);
+CREATE INDEX idx_images_starred ON images(starred);
+CREATE TRIGGER tg_images_updated_at AFTER UPDATE ON images FOR EACH ROW
+BEGIN UPDATE images SET updated_at = {NOW} WHERE image_name = old.image_name; END;
+CREATE TABLE boards (
+    board_id TEXT NOT NULL PRIMARY KEY, board_name TEXT NOT NULL, cover_image_name TEXT, {MOMENTS},
+    FOREIGN KEY (cover_image_name) REFERENCES images (image_name) ON DELETE SET NULL);
+CREATE TABLE board_images (
+    board_id TEXT NOT NULL, image_name TEXT NOT NULL, {MOMENTS}, PRIMARY KEY (image_name),
+    FOREIGN KEY (board_id) REFERENCES boards (board_id) ON DELETE CASCADE,
+    FOREIGN KEY (image_name) REFERENCES images (image_name) ON DELETE CASCADE);
+"""
+# What migrations 2 to 31 add to these tables; the log is written ahead.
+VERSION_6 = """
+PRAGMA journal_mode = WAL;
+ALTER TABLE images ADD COLUMN has_workflow BOOLEAN DEFAULT FALSE;
+ALTER TABLE boards ADD COLUMN archived BOOLEAN DEFAULT FALSE;
+ALTER TABLE images ADD COLUMN user_id TEXT DEFAULT 'system';
+ALTER TABLE boards ADD COLUMN user_id TEXT DEFAULT 'system';
+ALTER TABLE images ADD COLUMN image_subfolder TEXT NOT NULL DEFAULT '';
+"""
+METADATA = {
+    "generation_mode": "txt2img",
+    "positive_prompt": "a fox, ink",
+    "negative_prompt": "blurry",
+    "seed": 7,
+    "model": {"key": "5f0c", "hash": "blake3:1", "name": "Dreamshaper 8", "base": "sd-1", "type": "main"},
+}
+Add = Callable[..., None]
+
+
+def made(text: dict[str, object] | None = None) -> bytes:
+    info, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    if text is not None:
+        info.add_text("invokeai_metadata", json.dumps(text))
+    Image.new("RGB", (8, 8), "red").save(file, "PNG", pnginfo=info)
+    return file.getvalue()
+
+
+def database_in(root: Path, *scripts: str) -> Path:
+    file = root / "databases" / "invokeai.db"
+    file.parent.mkdir(parents=True)
+    (root / "outputs" / "images" / "thumbnails").mkdir(parents=True)
+    with closing(sqlite3.connect(file)) as database:
+        for script in scripts:
+            database.executescript(script)
+    return root
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return database_in(tmp_path / "invokeai", VERSION_3)
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    return database_in(tmp_path / "invokeai", VERSION_3, VERSION_6)
+
+
+def run(root: Path, statement: str, *cells: object) -> None:
+    with closing(sqlite3.connect(root / "databases" / "invokeai.db")) as database, database:
+        database.execute(statement, cells)
+
+
+def add(root: Path, name: str, *, board: str | None = None, picture: bytes | None = None, **columns: object) -> None:
+    """A picture in the gallery and on the disk."""
+    cells = {"image_name": name, "image_origin": "internal", "image_category": "general", "width": 8, "height": 8}
+    cells |= {"metadata": json.dumps(METADATA), **columns}
+    marks = ", ".join("?" * len(cells))
+    run(root, f"INSERT INTO images ({', '.join(cells)}) VALUES ({marks})", *cells.values())
+    if board is not None:
+        run(root, "INSERT OR IGNORE INTO boards (board_id, board_name) VALUES (?, ?)", f"id of {board}", board)
+        run(root, "INSERT INTO board_images (board_id, image_name) VALUES (?, ?)", f"id of {board}", name)
+    file = root / "outputs" / "images" / str(columns.get("image_subfolder", "")) / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(made() if picture is None else picture)
+
+
+def found_in(path: Path, **reading: object) -> list[Found]:
+    return list(InvokeAI(path, Reading(**reading)))  # type: ignore[arg-type]
+
+
+def told(path: Path, **reading: object) -> list[tuple[str, bool | None]]:
+    return [(each.where.removeprefix("invokeai.db, "), each.liked) for each in found_in(path, **reading)]
+
+
+def test_what_is_starred_is_liked(old: Path) -> None:
+    add(old, "a.png", starred=True)
+    add(old, "b.png")
+    (found,) = found_in(old)
+    assert (found.where, found.prompt, found.liked, found.seed) == ("invokeai.db, a.png", "a fox, ink", True, 7)
+    assert (found.model, found.source, found.rater, found.problem) == ("Dreamshaper 8", "InvokeAI", None, None)
+    assert found.image is not None and found.image() == made()
+
+
+def test_boards_named_like_folders(old: Path) -> None:
+    for name, board, starred in (
+        ("a.png", "Favorites", False),
+        ("b.png", "REJECTED", False),
+        ("c.png", "foxes", True),
+        ("d.png", "liked", True),
+        ("e.png", "bad", True),
+        ("f.png", "foxes", False),
+    ):
+        add(old, name, board=board, starred=starred)
+    found = found_in(old)
+    assert [each.liked for each in found] == [True, False, True, True, None]
+    assert found[-1].problem == "it says like and dislike, by a star or a board; take one away in InvokeAI"
+    assert InvokeAI(old).counts() == Marks(likes=3, dislikes=1, contradicted=1, unmarked=1)
+    assert InvokeAI(old).__length_hint__() == 5
+
+
+def test_what_has_neither_may_get_a_thumb(old: Path) -> None:
+    add(old, "a.png", starred=True)
+    add(old, "b.png")
+    add(old, "uploaded.png", image_category="user", image_origin="external")
+    add(old, "uploaded2.png", image_category="user", image_origin="external", starred=True)
+    assert told(old) == [("a.png", True), ("uploaded2.png", True)]
+    assert told(old, label=False) == [("a.png", True), ("b.png", False), ("uploaded2.png", True)]
+    assert told(old, label=False, limit=2) == [("a.png", True), ("b.png", False)]
+    assert InvokeAI(old, Reading(label=False)).__length_hint__() == 3
+
+
+def test_what_its_gallery_does_not_show(old: Path) -> None:
+    add(old, "a.png", starred=True, is_intermediate=True)
+    add(old, "b.png", starred=True, deleted_at="2025-06-30 12:00:00.000")
+    add(old, "c.png", starred=True, image_category="mask")
+    add(old, "d.png", starred=True, image_category="control")
+    add(old, "e.png", starred=True, is_intermediate=None)
+    assert told(old, label=False) == [("e.png", True)]
+
+
+def test_prompts_from_the_picture_where_the_database_has_none(old: Path) -> None:
+    own = {**METADATA, "positive_prompt": "a hare", "seed": 9}
+    add(old, "a.png", starred=True, metadata=None, picture=made(own))
+    add(old, "b.png", starred=True, metadata='{"seed": 3}', picture=made(own))
+    add(old, "c.png", starred=True, metadata="[" * 100_000, picture=made(own))
+    add(old, "d.png", starred=True, metadata=json.dumps({"x": "y" * 5_000_000}))
+    add(old, "e.png", starred=True, metadata=b"\xff\xfe")
+    assert [(each.prompt, each.seed) for each in found_in(old)] == [
+        ("a hare", 9),
+        ("a hare", 3),
+        ("a hare", 9),
+        (None, None),
+        (None, None),
+    ]
+
+
+def test_people_and_folders_of_later_versions(new: Path) -> None:
+    add(new, "a.png", starred=True, user_id="2f0c", image_subfolder="2026/11")
+    add(new, "b.png", starred=True)
+    found = found_in(new)
+    assert [(each.rater, each.problem) for each in found] == [("2f0c", None), (None, None)]
+    assert all(each.image is not None and each.image() == made() for each in found)
+
+
+def test_ways_to_name_it(old: Path, tmp_path: Path) -> None:
+    add(old, "a.png", starred=True)
+    for path in (old, old / "databases", old / "databases" / "invokeai.db"):
+        assert recognises(path)
+        assert [each.problem for each in found_in(path)] == [None]
+    (old / "outputs" / "images").rename(tmp_path / "elsewhere")
+    assert "there is no such file below" in str(found_in(old)[0].problem)
+    assert [each.problem for each in found_in(old, root=tmp_path / "elsewhere")] == [None]
+    (old / "outputs" / "images").symlink_to(tmp_path / "elsewhere")
+    assert [each.problem for each in found_in(old)] == [None]
+    with pytest.raises(UsageError, match="is no folder"):
+        InvokeAI(old, Reading(root=tmp_path / "none"))
+
+
+def test_pages(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invokeai_rows, "AT_ONCE", 2)
+    for name in "edcba":
+        add(old, f"{name}.png", starred=True)
+    run(old, "UPDATE images SET image_name = CAST(X'FF2E706E67' AS TEXT) WHERE image_name = 'e.png'")
+    assert [where for where, _ in told(old)] == ["a.png", "b.png", "c.png", "d.png", "�.png"]
+
+
+def test_names_that_lead_out(old: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(made())
+    for name in ("../../../secret.png", str(tmp_path / "secret.png"), "a\0b.png", "x" * 5000, "c:\\secret.png"):
+        run(
+            old,
+            "INSERT INTO images (image_name, image_origin, image_category, width, height, starred) "
+            "VALUES (?, 'internal', 'general', 8, 8, TRUE)",
+            name,
+        )
+    found = found_in(old)
+    assert len(found) == 5 and all(each.image is None and each.problem for each in found)
+    assert sum("leads out of the folder" in str(each.problem) for each in found) >= 3
+
+
+def everything_in(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("version", ["old", "new"])
+def test_nothing_is_written(version: str, request: pytest.FixtureRequest) -> None:
+    root = request.getfixturevalue(version)
+    add(root, "a.png", starred=True)
+    before = everything_in(root / "databases")
+    assert len(before) == 1
+    assert recognises(root) and told(root) == [("a.png", True)] and InvokeAI(root).counts().likes == 1
+    assert everything_in(root / "databases") == before
+
+
+def test_while_invokeai_runs(new: Path) -> None:
+    """What it has written ahead is read too, and it may write on between two pages."""
+    with closing(sqlite3.connect(new / "databases" / "invokeai.db")) as running:
+        running.execute("SELECT count(*) FROM images").fetchone()
+        add(new, "a.png", starred=True)
+        running.execute("BEGIN IMMEDIATE")
+        assert (new / "databases" / "invokeai.db-wal").stat().st_size > 0
+        assert told(new) == [("a.png", True)]
+
+
+def test_a_reader_keeps_nobody_from_writing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invokeai_rows, "AT_ONCE", 1)
+    add(old, "a.png", starred=True)
+    add(old, "b.png", starred=True)
+    going = iter(InvokeAI(old))
+    assert next(going).where == "invokeai.db, a.png"
+    add(old, "c.png", starred=True)
+    assert [each.where for each in going] == ["invokeai.db, b.png", "invokeai.db, c.png"]
+
+
+def test_a_database_that_is_locked(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invokeai_rows, "PATIENCE", 0.0)
+    add(old, "a.png", starred=True)
+    with closing(sqlite3.connect(old / "databases" / "invokeai.db")) as running:
+        running.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ThumbtuneError, match=r"could not be read \(database is locked\); close InvokeAI\.$"):
+            list(InvokeAI(old))
+        assert InvokeAI(old).__length_hint__() == 0 and not recognises(old)
+
+
+def test_what_is_no_such_database(old: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("hello")
+    (tmp_path / "empty.db").write_bytes(b"")
+    with closing(sqlite3.connect(tmp_path / "other.db")) as database, database:
+        database.execute("CREATE TABLE images (name TEXT)")
+    for path in (tmp_path, tmp_path / "none", tmp_path / "a\0b"):
+        assert not recognises(path)
+    for name in ("text.db", "empty.db", "other.db"):
+        assert not recognises(tmp_path / name)
+        with pytest.raises(ThumbtuneError, match=r"holds no pictures of InvokeAI|could not be read"):
+            list(InvokeAI(tmp_path / name))
+    with pytest.raises(ThumbtuneError, match=r"holds no databases/invokeai\.db; give"):
+        InvokeAI(tmp_path)
+    file = old / "databases" / "invokeai.db"
+    add(old, "a.png", starred=True)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ThumbtuneError, match=r"could not be read .*; start InvokeAI once, so that it mends it"):
+        list(InvokeAI(old))
+
+
+def test_a_database_without_boards(old: Path) -> None:
+    add(old, "a.png", starred=True)
+    run(old, "DROP TABLE board_images")
+    assert told(old) == [("a.png", True)]
+
+
+def test_views_are_not_trusted(old: Path) -> None:
+    """Somebody's view might never end."""
+    add(old, "a.png", starred=True)
+    run(old, "ALTER TABLE images RENAME TO pictures")
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+    run(old, f"CREATE VIEW images AS {endless} SELECT pictures.* FROM pictures, n WHERE n.i < 0")
+    assert not recognises(old)
+    with pytest.raises(ThumbtuneError, match="holds no pictures of InvokeAI"):
+        list(InvokeAI(old))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,9 @@ As = Annotated[str | None, typer.Option("--as", help="What kind of source it is,
 Map = Annotated[
     str | None, typer.Option("--map", help="What a table calls things: image=jpg,prompt=caption,label=liked.")
 ]
+Label = Annotated[
+    Literal["like", "dislike"] | None, typer.Option(help="A thumb for all that have none, such as saved favourites.")
+]
 LikeAt = Annotated[float | None, typer.Option(help="Ratings from here up are likes, those below dislikes.")]
 Policy = Annotated[
     PairPolicy, typer.Option(help="Of images compared in pairs (won, at times, lost): which are liked _ disliked.")
@@ -47,6 +50,7 @@ def import_(  # noqa: PLR0913 - a command has as many arguments as options
     likes: Likes = "likes",
     kind: As = None,
     columns: Map = None,
+    label: Label = None,
     like_at: LikeAt = None,
     policy: Policy = "wi_l",
     split: Split = None,
@@ -65,11 +69,11 @@ def import_(  # noqa: PLR0913 - a command has as many arguments as options
     from thumbtune.feedback.importers import Options, import_from
     from thumbtune.feedback.kinds import open_source
     from thumbtune.feedback.sources.columns import parse_map
-    from thumbtune.feedback.sources.judgements import Compared
+    from thumbtune.feedback.sources.found import Counted
 
     reading = Reading(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
-        root=root, allow_download=allow_download, encoding=encoding,
+        root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
     )  # fmt: skip
     found = open_source(source, None if is_address(likes) else Path(likes), reading, kind)  # before a store is made
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "dry_run": dry_run}
@@ -77,8 +81,8 @@ def import_(  # noqa: PLR0913 - a command has as many arguments as options
     with _store_for(likes, images, dry_run) as store:
         report = import_from(found, store, name=source, **options)
     _tell_skipped(report)
-    if isinstance(found, Compared):
-        _tell_comparisons(found.counts())
+    if isinstance(found, Counted):
+        _tell_source(found.counts())
     (_tell_in_a_table if dry_run else _tell_in_a_line)(report)
     say(
         "Nothing was written (--dry-run)."
@@ -129,6 +133,17 @@ def _tell_skipped(report: "ImportReport") -> None:
         typer.echo(f"skipped {where}: {why}", err=True)
     if (more := len(report.skipped) + report.unlisted - SHOWN) > 0:
         typer.echo(f"... and {more} more", err=True)
+
+
+def _tell_source(found: object) -> None:
+    """What a source says of itself, which no row does."""
+    from thumbtune.feedback.sources.preferences import Counts
+
+    if isinstance(found, Counts):
+        _tell_comparisons(found)
+    else:
+        say("marked as")
+        counts(vars(found))
 
 
 def _tell_comparisons(found: "Counts") -> None:

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.importers import find_source, import_likes
+from thumbtune.feedback.importers import import_likes
+from thumbtune.feedback.kinds import open_source
 from thumbtune.feedback.sources.folders import LikeFolders, recognises
 from thumbtune.feedback.sources.found import Found, Reading
 from thumbtune.feedback.sources.table import Table
@@ -105,7 +106,7 @@ def test_a_table_goes_before_folders_further_down(tmp_path: Path) -> None:
     put(tmp_path / "train" / "good" / "a.png", made(1))
     put(tmp_path / "metadata.csv", "file_name,prompt,label\ntrain/good/a.png,a fox,dislike\n")
     assert not recognises(tmp_path)
-    assert isinstance(find_source(tmp_path, None), Table)
+    assert isinstance(open_source(tmp_path, None), Table)
 
 
 def test_like_in_dislike_is_neither(tmp_path: Path) -> None:

@@ -53,14 +53,14 @@ def test_a_name_opens_what_would_be_taken_for_something_else(tmp_path: Path) -> 
     file.write_text("chosen,rejected,prompt,label,image\na.png,b.png,fox,like,c.png\n")
     assert isinstance(open_source(file), Pairs)
     assert isinstance(open_source(file, kind="table"), Table)
-    with pytest.raises(UsageError, match=r"no kind of source 'tabel'; choose pick-a-pic, classes, pairs"):
+    with pytest.raises(UsageError, match=r"no kind of source 'tabel'; choose invokeai, dataset, pick-a-pic, classes, pairs"):
         open_source(file, kind="tabel")
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_an_option_without_effect_is_refused(kind: object, tmp_path: Path) -> None:
     given = {"columns": {"image": "jpg"}, "like_at": 4.0, "policy": "w_l", "split": "train", "limit": 3}
-    given |= {"root": tmp_path, "allow_download": True, "encoding": "cp1252"}
+    given |= {"label": True, "root": tmp_path, "allow_download": True, "encoding": "cp1252"}
     assert given.keys() == OPTIONS.keys()
     for field in OPTIONS.keys() - set(kind.reading):  # type: ignore[attr-defined]
         with pytest.raises(UsageError, match=f"^{OPTIONS[field]} means nothing for"):

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.sources import classes, folders, pairs, pickapic, rankings, table
+from thumbtune.feedback.sources import (
+    classes,
+    folders,
+    invokeai,
+    pairs,
+    parquet_folder,
+    pickapic,
+    rankings,
+    saved,
+    table,
+)
 from thumbtune.feedback.sources.found import AS_FOUND, Reading, Source
 from thumbtune.feedback.sources.rows import TABLE_SUFFIXES
 from thumbtune.feedback.store import is_store
@@ -30,6 +40,20 @@ class Kind:
 
 OF_TABLES = ("columns", "limit", "root", "allow_download", "encoding")
 KINDS: Sequence[Kind] = (
+    Kind(
+        "invokeai",
+        "InvokeAI's folder or database: stars, and boards named like or dislike",
+        invokeai.recognises,
+        invokeai.InvokeAI,
+        ("label", "limit", "root"),
+    ),
+    Kind(
+        "dataset",
+        "a data set that `datasets` saved to disk",
+        saved.recognises,
+        saved.SavedDataset,
+        ("label", "like_at", "split", *OF_TABLES[:-1]),
+    ),
     Kind(
         "pick-a-pic",
         "Pick-a-Pic's Parquet files",
@@ -58,16 +82,30 @@ KINDS: Sequence[Kind] = (
         rankings.Rankings,
         ("policy", "split", "like_at", *OF_TABLES),
     ),
-    Kind("folders", "like/ and dislike/ folders of pictures", folders.recognises, folders.LikeFolders),
+    Kind(
+        "folders",
+        "like/ and dislike/ folders of pictures",
+        folders.recognises,
+        folders.LikeFolders,
+        ("label", "limit", "root", "encoding"),
+    ),
     Kind(
         "table",
         "a table of thumbs: .csv, .tsv, .jsonl, .json or .parquet, or a folder with metadata beside its pictures",
         table.recognises,
         table.opened,
-        ("like_at", *OF_TABLES),
+        ("label", "like_at", *OF_TABLES),
+    ),
+    Kind(
+        "parquet",
+        "a folder of Parquet files, as data sets lie on the Hugging Face hub",
+        parquet_folder.recognises,
+        parquet_folder.ParquetFolder,
+        ("label", "like_at", "split", *OF_TABLES),
     ),
 )
 OPTIONS = {
+    "label": "--label",
     "columns": "--map",
     "like_at": "--like-at",
     "policy": "--policy",
@@ -92,7 +130,7 @@ def open_source(
     """
     path = Path(path)
     try:
-        found = _kind_of(path, kind)
+        found = _kind_of(path, kind, reading.label)
         _check_options(found, reading)
         source = found.opens(path, reading)
     except OSError as error:
@@ -101,13 +139,15 @@ def open_source(
     return source
 
 
-def _kind_of(path: Path, name: str | None) -> Kind:
+def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
     if not path.exists():
         raise ThumbtuneError(f"{path} does not exist; give a folder of pictures or a table.")
     if is_store(path):
         raise ThumbtuneError(f"{path} is a store of likes already; train on it with --set likes={path}.")
     if name is not None:
         return _named(name)
+    if label is not None and path.is_dir() and not any(kind.recognises(path) for kind in KINDS):
+        return _named("folders")  # without a folder that says anything: the label is for all
     found = next((kind for kind in KINDS if kind.recognises(path)), None)
     if found is None:
         raise _nothing_here(path)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Bytes = Callable[[], bytes]  # reads a picture; raises UnreadablePicture
 # which images of comparisons in pairs are liked, as the authors' code names it: w won every time, i some of the times,
@@ -50,6 +50,15 @@ class Source(Protocol):
 
     def __length_hint__(self) -> int:
         """About how many there are, for a progress bar; 0 where nobody can tell."""
+        ...
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A source that can say what is in it before anything is found, such as comparisons and their classes."""
+
+    def counts(self) -> object:
+        """Whole numbers by name, in a dataclass."""
         ...
 
 

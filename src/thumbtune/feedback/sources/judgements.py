@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import combinations, islice
-from typing import Protocol, runtime_checkable
 
 from thumbtune.feedback.sources.found import Bytes, Found, Reading
 from thumbtune.feedback.sources.preferences import Comparison, Counts, Labels, Outcome, labels_under
@@ -73,15 +72,6 @@ def unusable(where: str, error: Exception, source: str | None = None) -> Judgeme
     if len(words) > MOST_WORDS:
         words = f"{words[: MOST_WORDS // 2]} ... {words[-MOST_WORDS // 2 :]}"
     return Judgement(where=where, problem=words, source=source)
-
-
-@runtime_checkable
-class Compared(Protocol):
-    """A source made of comparisons, which can say what they were."""
-
-    def counts(self) -> Counts:
-        """How many comparisons there are, and images of each class."""
-        ...
 
 
 class Unpaired:

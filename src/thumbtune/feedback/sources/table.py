@@ -14,13 +14,12 @@ from thumbtune.feedback.sources.image_cells import picture_in
 from thumbtune.feedback.sources.places import Place
 from thumbtune.feedback.sources.reader import RowReader, Rows, Sheet
 from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, count_rows, header_of, kind_of, read_rows, why_broken
-from thumbtune.feedback.sources.splits import parquet_files
 
 METADATA = "metadata"
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a file whose name says that it is a table, or a folder with such files in it. It never raises."""
+    """Whether this is a file whose name says that it is a table, or a folder with metadata in it. It never raises."""
     try:
         return bool(_in_folder(path)) if path.is_dir() else kind_of(path) is not None and path.is_file()
     except (OSError, ValueError):
@@ -28,7 +27,7 @@ def recognises(path: Path) -> bool:
 
 
 def opened(path: Path, reading: Reading = AS_FOUND) -> "Table":
-    """The table in a file, or in a folder: metadata beside its pictures, or the shards of one that `datasets` wrote.
+    """The table in a file, or the metadata in a folder, beside its pictures.
 
     Raises:
         ThumbtuneError: the folder holds none, or several.
@@ -38,7 +37,7 @@ def opened(path: Path, reading: Reading = AS_FOUND) -> "Table":
     files = _in_folder(path)
     if not files:
         raise ThumbtuneError(f"{path} holds no table; give the file itself.")
-    if len(files) > 1 and files[0].stem == METADATA:
+    if len(files) > 1:
         names = " and ".join(file.name for file in files)
         raise ThumbtuneError(f"{path} holds {names}; give the path of the one to read.")
     return Table(files, reading)
@@ -46,7 +45,7 @@ def opened(path: Path, reading: Reading = AS_FOUND) -> "Table":
 
 def _in_folder(folder: Path) -> list[Path]:
     metadata = [folder / f"{METADATA}{suffix}" for suffix in METADATA_SUFFIXES]
-    return [file for file in metadata if file.is_file()] or parquet_files(folder)
+    return [file for file in metadata if file.is_file()]
 
 
 class Table:

@@ -1,0 +1,139 @@
+"""Likes in shards of WebDataset: tar archives in which the files of one stem are one sample.
+
+`000123.png` has its prompt in `000123.txt` or in `000123.json` (prompt, caption, text), its label there (label,
+liked) or in `000123.cls` (0 or 1), and whatever else a table may say in that JSON. Archives are read as streams.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.sources.braces import expanded, has_braces
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.sources.image_cells import picture_in
+from thumbtune.feedback.sources.places import Place
+from thumbtune.feedback.sources.reader import RowReader, Rows
+from thumbtune.feedback.sources.record import Record
+from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, Sample, UnusableSample, samples_of, text_suffixes
+from thumbtune.feedback.sources.splits import UNNAMED, WORDS, chosen_split
+from thumbtune.feedback.sources.tar_stream import BrokenArchive, open_tar
+
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is an archive by its name, several by a name with braces, or a folder of them."""
+    try:
+        return (has_braces(path.as_posix()) and _is_shard(path)) or bool(_shards_at(path))
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        return False
+
+
+def _is_shard(path: Path) -> bool:
+    return path.name.lower().endswith(SHARD_SUFFIXES) and not path.name.startswith(".")
+
+
+def _shards_at(path: Path) -> list[Path]:
+    """The archive itself, or those of a folder (or of `data/` in it, as on the hub) in order of name."""
+    if path.is_file():
+        return [path] if _is_shard(path) else []
+    for folder in (path, path / "data"):
+        if shards := sorted(file for file in folder.glob("*") if _is_shard(file) and file.is_file()):
+            return shards
+    return []
+
+
+def shards_of(path: Path, split: str | None = None) -> list[Path]:
+    """The archives that are meant.
+
+    Raises:
+        UsageError: there are several splits and no word on which, or a name with braces stands for too many.
+        ThumbtuneError: there are none, or one of those named is missing.
+    """
+    shards = _shards_at(path)
+    if not shards and has_braces(path.as_posix()):
+        shards = [Path(name) for name in expanded(path.as_posix())]
+        if missing := next((shard for shard in shards if not shard.is_file()), None):
+            raise ThumbtuneError(f"{missing} is missing among {path}; fetch it, or name those that there are.")
+        return shards
+    if not shards:
+        raise ThumbtuneError(f"{path} holds no archives ({', '.join(SHARD_SUFFIXES)}); give one or a folder of them.")
+    splits: dict[str, list[Path]] = {}
+    for shard in shards if path.is_dir() else ():
+        words = re.split("[^a-z]+", shard.name.lower())
+        splits.setdefault(next((word for word in words if word in WORDS), UNNAMED), []).append(shard)
+    return splits[chosen_split(splits, split, str(path))] if splits else shards
+
+
+class WebDataset:
+    """One archive, several by a name with braces, or a folder of them.
+
+    Raises:
+        UsageError: something in `reading` is off, or names a column that no sample has, or no split of several.
+        ThumbtuneError: there are no archives, or one is damaged.
+    """
+
+    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+        self.reading = reading
+        self.shards = shards_of(path, reading.split)
+        self._reader = RowReader(reading, self._label_rows, SAMPLE_COLUMNS)
+        self._texts = text_suffixes(self._reader.columns)
+        self._reader.check_columns(path, [(path, None, self._label_rows())])
+
+    def __length_hint__(self) -> int:
+        return 0  # an archive does not say how many files it holds
+
+    def __iter__(self) -> Iterator[Found]:
+        return islice((each for shard in self.shards for each in self._found_in(shard)), self.reading.limit)
+
+    def _found_in(self, shard: Path) -> Iterator[Found]:
+        place = Place(shard.parent, self.reading.root)
+        picture = partial(picture_in, place=place, allow_download=self.reading.allow_download)
+        for sample in _samples_in(shard, self._texts):
+            where = f"{shard.name}, {sample.shown}"
+            try:
+                row = self._row(sample)
+            except UnusableSample as error:
+                yield Found(where=where, problem=str(error))
+            else:
+                yield self._reader.found(row, where, picture, shard.name)
+
+    def _row(self, sample: Sample) -> Record:
+        row = sample.row()
+        if "image" in self._reader.columns.mapped:
+            return row
+        others = {name: cell for name, cell in row.items() if name not in SAMPLE_COLUMNS["image"]}
+        return {**others, "image": sample.picture()}
+
+    def _label_rows(self, columns: Sequence[str] = ()) -> Rows:
+        """The rows without their pictures; whoever names a sample's files says nothing about a few of them alone."""
+        for shard in self.shards:
+            for sample in _samples_in(shard, self._texts, with_pictures=False):
+                try:
+                    yield sample.row()
+                except UnusableSample:  # said where the sample is read
+                    yield None
+
+
+def _samples_in(shard: Path, texts: frozenset[str], with_pictures: bool = True) -> Iterator[Sample]:
+    """Every sample of a shard; one is in memory at a time.
+
+    Raises:
+        ThumbtuneError: it is cut off, damaged, no archive at all, or the disk fails.
+    """
+    number, place = 0, "before its first sample"
+    try:
+        with open_tar(shard) as stream:
+            for sample in samples_of(stream, texts, with_pictures):
+                number += 1
+                place = f"after sample {number}, {sample.shown}"
+                yield sample
+    except BrokenArchive as error:
+        raise ThumbtuneError(
+            f"{shard} is no whole tar archive ({error} {place}); fetch it again, or pack it again."
+        ) from error
+    except OSError as error:
+        raise ThumbtuneError(f"{shard} could not be read ({error.strerror or error}); check the file.") from error

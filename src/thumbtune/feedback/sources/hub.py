@@ -1,0 +1,241 @@
+"""Likes in a data set on the Hugging Face hub, read as a stream: only what is imported is kept on this disk.
+
+Written `hf://datasets/OWNER/NAME`, with `@REVISION` and `/CONFIGURATION` behind it if need be, as the address of its
+page, or as OWNER/NAME alone. Only kinds of files that hold rows and pictures are read; none can bring code along.
+"""
+
+from __future__ import annotations  # `datasets` takes a second to import, so only functions that need it do so
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback import pictures
+from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.shown import shown
+from thumbtune.feedback.sources.arrow import ROWS_AT_ONCE, Classes, with_classes
+from thumbtune.feedback.sources.columns import COLUMNS
+from thumbtune.feedback.sources.found import AS_FOUND, Bytes, Found, Reading
+from thumbtune.feedback.sources.image_cells import is_picture, picture_in, unwrapped
+from thumbtune.feedback.sources.places import Place
+from thumbtune.feedback.sources.reader import RowReader, Rows
+from thumbtune.feedback.sources.record import Record, lowered_name, record_of
+from thumbtune.feedback.sources.rows import kind_of
+from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, flattened
+from thumbtune.feedback.sources.splits import chosen_split
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder, IterableDataset
+
+KINDS = ("parquet", "arrow", "json", "csv", "imagefolder", "webdataset")  # of files, as `datasets` calls its readers
+WRITTEN = "write it like hf://datasets/OWNER/NAME"
+
+_ADDRESS = re.compile(
+    r"(?P<prefix>(hf:/{1,2}|https:/{1,2}huggingface\.co/)datasets/)?"  # a Path has one slash left of two
+    r"(?P<name>\w[\w.-]*/\w[\w.-]*)"
+    r"(@(?P<revision>refs/(convert|pr)/[\w.-]+|[\w.-]+))?(/(?P<configuration>\w[\w.-]*))?/?",
+    re.ASCII,
+)
+_NAMED = re.compile(r"(zip://[^:]*::)?hf://datasets/(?P<name>[^/@]+/[^/@]+)(@[^/]+)?/.*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Which data set; a revision or configuration of None is the usual one. `certain`: it can be nothing else."""
+
+    name: str
+    revision: str | None
+    configuration: str | None
+    certain: bool
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        configuration = f"/{self.configuration}" if self.configuration else ""
+        return f"hf://datasets/{self.name}{revision}{configuration}"
+
+
+def address_in(path: Path | str) -> Address | None:
+    """The address that this spells, or may spell; None where it cannot be one."""
+    named = _ADDRESS.fullmatch(path.as_posix() if isinstance(path, Path) else path)
+    if named is None or (named["configuration"] and not named["prefix"]):
+        return None
+    return Address(
+        name=named["name"],
+        revision=named["revision"],
+        configuration=named["configuration"],
+        certain=named["prefix"] is not None,
+    )
+
+
+def recognises(path: Path) -> bool:
+    """Whether this surely names a data set on the hub."""
+    found = address_in(path)
+    return found is not None and found.certain
+
+
+def may_name(path: Path) -> bool:
+    """Whether this may be OWNER/NAME on the hub: nothing here is called so, and it has not the ending of a table."""
+    try:
+        return address_in(path) is not None and kind_of(path) is None and not path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+class HubDataset:
+    """One split of a data set on the hub.
+
+    Raises:
+        UsageError: this is no address, or there are several splits and no word on which, or as `RowReader`.
+        ThumbtuneError: there is no network, no such data set, no right to read it, or no kind of file that is read.
+    """
+
+    def __init__(self, path: Path | str, reading: Reading = AS_FOUND) -> None:
+        found = address_in(path)
+        if found is None:
+            raise UsageError(f"{shown(str(path))} names no data set on the hub; {WRITTEN}.")
+        self.address, self.reading = found, reading
+        names = SAMPLE_COLUMNS if self._kind == "webdataset" else COLUMNS
+        self._reader = RowReader(reading, self._label_rows, names)
+        header = None if self._kind == "webdataset" else self._stream.column_names
+        self._reader.check_columns(self.address, [(self.address, header, self._rows())])
+
+    def __length_hint__(self) -> int:
+        return 0  # the hub often does not say
+
+    def __iter__(self) -> Iterator[Found]:
+        return islice(self._found(), self.reading.limit)
+
+    def _found(self) -> Iterator[Found]:
+        for number, row in enumerate(self._rows(), start=1):
+            yield self._reader.found(row, f"{self.address}, row {number}", self._picture, self.address.name)
+
+    @cached_property
+    def _kind(self) -> str:
+        return _builder_of(self.address).name
+
+    @cached_property
+    def _stream(self) -> IterableDataset:
+        return self._opened()
+
+    def _opened(self, columns: Sequence[str] | None = None) -> IterableDataset:
+        """The split that is wanted, with pictures as the bytes they were saved as; of some columns alone, if it can."""
+        builder = _builder_of(self.address)
+        if builder.name == "parquet":
+            config: Any = builder.config
+            config.batch_size = ROWS_AT_ONCE  # or else, as many as its writer put together
+            config.columns = columns and list(columns)
+        try:
+            splits: Any = builder.as_streaming_dataset()
+        except Exception as error:  # `datasets` raises whatever a server or a stranger's files make it stumble over
+            raise _not_opened(self.address, error) from error
+        stream = splits[chosen_split([str(name) for name in splits], self.reading.split, str(self.address))]
+        return stream.decode(False) if stream.features else stream
+
+    def _label_rows(self, columns: Sequence[str]) -> Rows:
+        if self._kind != "parquet":
+            return self._rows()
+        names = self._stream.column_names or []
+        return self._rows(self._opened([name for name in names if lowered_name(name) in columns]))
+
+    def _rows(self, stream: IterableDataset | None = None) -> Iterator[Record]:
+        number, rows = 0, iter(self._stream if stream is None else stream)
+        classes = _classes_of(self._stream)
+        while True:
+            try:
+                cells = next(rows, None)
+            except Exception as error:  # as above
+                raise ThumbtuneError(
+                    f"{self.address} broke off after row {number} ({_brief(error)}); run the same command again."
+                ) from error
+            if cells is None:
+                return
+            number += 1
+            row = with_classes(record_of(cells.items()), classes)
+            yield flattened(row) if self._kind == "webdataset" else row
+
+    def _picture(self, cell: object) -> Bytes:
+        """What reads the picture in a cell, or beside the rows in the same data set.
+
+        A data set must not make us fetch from elsewhere, nor read files here.
+        """
+        named = unwrapped(cell)
+        if isinstance(named, str) and not is_picture(named):
+            on_the_hub = _NAMED.fullmatch(named)
+            if on_the_hub and on_the_hub["name"].lower() == self.address.name.lower() and ".." not in named:
+                return partial(_fetched, named)
+            if "://" not in named or named.lower().startswith("file:"):
+                raise UnreadablePicture(
+                    f"{shown(named)} is the name of a file; download the data set, and import its folder"
+                )
+        return picture_in(cell, Place(Path()), self.reading.allow_download)
+
+
+def _builder_of(address: Address) -> DatasetBuilder:
+    """What `datasets` reads the data set with.
+
+    Raises:
+        UsageError: a folder of the same name is here.
+        ThumbtuneError: there is no network, no such data set, no right to read it, or no kind of file that is read.
+    """
+    if Path(address.name).exists():
+        raise UsageError(f"{address.name} is a folder here, which `datasets` would read; run this from another folder.")
+    try:
+        builder = _from_hub(address)
+    except Exception as error:  # of a network, of a server, of `datasets`
+        raise _not_opened(address, error) from error
+    if builder.name not in KINDS:
+        raise ThumbtuneError(
+            f"{address} holds files that are read as {builder.name}, which has no pictures with labels; "
+            f"those are read from {', '.join(KINDS[:-1])} and {KINDS[-1]}."
+        )
+    return builder
+
+
+def _from_hub(address: Address) -> DatasetBuilder:
+    """The one function that asks the hub what there is."""
+    from datasets import load_dataset_builder
+
+    return load_dataset_builder(address.name, address.configuration, revision=address.revision)
+
+
+def _fetched(address: str) -> bytes:
+    """The bytes of a file on the hub.
+
+    Raises:
+        UnreadablePicture: it is too large, or cannot be fetched.
+    """
+    import fsspec
+
+    try:
+        with fsspec.open(address, "rb") as file:
+            data: bytes = file.read(pictures.MAX_BYTES + 1)  # type: ignore[union-attr]
+    except Exception as error:  # of a network, of a server, of an archive
+        raise UnreadablePicture(f"it could not be fetched ({_brief(error)}); run the same command again") from error
+    if len(data) > pictures.MAX_BYTES:
+        raise UnreadablePicture(f"it is larger than {pictures.MAX_BYTES // 1_000_000} MB; make it smaller")
+    return data
+
+
+def _classes_of(stream: IterableDataset) -> Classes:
+    from datasets import ClassLabel
+
+    features = stream.features or {}
+    return {lowered_name(name): list(what.names) for name, what in features.items() if isinstance(what, ClassLabel)}
+
+
+def _not_opened(address: Address, error: Exception) -> ThumbtuneError:
+    return ThumbtuneError(
+        f"{address} could not be opened ({_brief(error)}); check its name, the network, and whether you must log in "
+        "with `hf auth login`."
+    )
+
+
+def _brief(error: Exception) -> str:
+    """The first two lines of what a library says: what is wrong, and what there is instead."""
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(said[:2])[:300]}".rstrip(" :.")

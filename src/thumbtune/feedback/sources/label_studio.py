@@ -1,0 +1,277 @@
+"""Label Studio's exports: JSON, JSON-MIN and CSV, with a thumb for each annotation.
+
+JSON holds tasks, {"data": {...}, "annotations": [{"result": [...], "completed_by": ..., "was_cancelled": ...}]}. In
+JSON-MIN and CSV each annotation is a row of its own, beside the cells of its task. Which cell is the picture and which
+the prompt follows from their names, as in any table (`columns`); `label` names the control that counts, where several
+contradict each other. What is said of two pictures makes likes and dislikes as all comparisons do (`judgements`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from thumbtune.feedback.cells import first, moment_in, prompt_in, text_in, whole_number_in
+from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.shown import listed, named, shown
+from thumbtune.feedback.sources.columns import COLUMNS, Columns
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
+from thumbtune.feedback.sources.label_studio_answers import (
+    SIDES,
+    Answer,
+    answers_in,
+    answers_of_row,
+    verdict,
+)
+from thumbtune.feedback.sources.label_studio_pictures import Pictures, may_show
+from thumbtune.feedback.sources.places import Place, check_root
+from thumbtune.feedback.sources.png_text import written_in_image
+from thumbtune.feedback.sources.preferences import Counts
+from thumbtune.feedback.sources.record import Record, lowered_name, record_of
+from thumbtune.feedback.sources.records import count_records, first_record, read_records
+from thumbtune.feedback.sources.rows import read_rows
+from thumbtune.feedback.sources.written import NOTHING
+
+OF_A_ROW = {"annotation_id", "annotator", "lead_time"}
+ANNOTATIONS = ("annotations", "completions")  # the latter before version 1
+CHOICES = ("choice", "choices", *COLUMNS["label"])  # what a control of choices is called, where nobody says
+CANCELLED = "its annotator skipped it; annotate it in Label Studio, or remove it"
+NO_TASK = "it is no task of Label Studio; export it again"
+NO_ANSWER = "none of its columns ({columns}) says like or dislike; say which one does, as in --map label=opinion"
+WHICH = "it shows {pictures}, and nothing says which of them is meant; say so, as in --map image={first}"
+WHICH_SIDE = "it compares {pictures}, and nothing says which is left; call them left and right, or image1 and image2"
+NOBODY_SAID = "it says neither left nor right is better; annotate it again or remove it"
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is an export of Label Studio, by its first row. It never raises."""
+    row = first_record(path) or {}
+    is_task = isinstance(row.get("data"), Mapping) and any(isinstance(row.get(name), list) for name in ANNOTATIONS)
+    return is_task or set(row) >= OF_A_ROW
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """What one person said of one task."""
+
+    where: str
+    data: Record
+    answers: tuple[Answer, ...] = ()
+    said_by: object = None
+    when: Record
+    cancelled: bool = False
+
+    @property
+    def selected(self) -> Answer | None:
+        """What compares two pictures; the other answers are then about both of them."""
+        return next((answer for answer in self.answers if answer.selected is not None), None)
+
+
+class LabelStudio:
+    """One export: first what was said of single pictures, then what comparisons say.
+
+    Raises:
+        UsageError: the root is no folder, or `columns` maps something that we do not know.
+    """
+
+    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+        self.file, self.reading = path, reading
+        check_root(reading.root)
+        self._label = lowered_name(reading.columns.get("label", ""))
+        self._columns = Columns(reading.columns)
+        self._pictures = Pictures(Place(path.parent, reading.root), self._cells)
+        self._unpaired = Unpaired(self._judgements, replace(reading, limit=None))
+
+    def counts(self) -> Counts:
+        """How many comparisons there are, and images of each class; it reads everything once."""
+        return self._unpaired.counts()
+
+    def __length_hint__(self) -> int:
+        rows = count_records(self.file)
+        return rows if self.reading.limit is None else min(rows, self.reading.limit)
+
+    def __iter__(self) -> Iterator[Found]:
+        compared = False
+        for annotation in self._annotations():
+            if isinstance(annotation, Found):
+                yield annotation
+            elif annotation.selected is not None and not annotation.cancelled:
+                compared = True
+            else:
+                yield from self._thumbs(annotation)
+        if compared:
+            yield from self._unpaired
+
+    def _rows(self) -> Iterator[tuple[str, Record | None]]:
+        is_json = self.file.suffix.lower() == ".json"
+        rows = read_records(self.file) if is_json else read_rows(self.file, encoding=self.reading.encoding)
+        return islice(rows, self.reading.limit)
+
+    def _cells(self) -> Iterator[object]:
+        for _, row in self._rows():
+            data = (row or {}).get("data")
+            yield from (data if isinstance(data, Mapping) else row or {}).values()
+
+    def _annotations(self) -> Iterator[Annotation | Found]:
+        for where, row in self._rows():
+            if row is None or ("data" in row and not isinstance(row["data"], Mapping)):
+                yield Found(where=where, problem=NO_TASK)
+            elif "data" in row:
+                yield from _of_task(row, where)
+            else:
+                words = [self._label] if self._label else CHOICES
+                answers = tuple(answers_of_row(row, words))
+                yield Annotation(where=where, data=row, answers=answers, said_by=row.get("annotator"), when=row)
+
+    def _thumbs(self, annotation: Annotation) -> Iterator[Found]:
+        """A like or dislike for each picture that somebody answered about; one without, where nobody answered."""
+        data, about = annotation.data, dict[str | None, list[Answer]]()
+        for answer in annotation.answers:
+            if not self._label or f"{self._label}.".startswith(f"{lowered_name(answer.name)}."):
+                name = next((name for name in answer.about if may_show(data.get(name))), None)
+                about.setdefault(name, []).append(answer)
+        for name, each in (about or {None: []}).items():
+            yield self._thumb(annotation, name, each)
+
+    def _thumb(self, annotation: Annotation, name: str | None, answers: list[Answer]) -> Found:
+        liked, problem = verdict(answers, self.reading.like_at)
+        if not answers and annotation.data is annotation.when:  # a row of JSON-MIN or CSV
+            problem = NO_ANSWER.format(columns=listed(annotation.data))
+        if annotation.cancelled:
+            liked, problem = None, CANCELLED
+        elif not answers and self.reading.label is not None:
+            liked, problem = self.reading.label, None
+        found = Found(where=annotation.where, liked=liked, problem=problem, source=self.file.name)
+        try:
+            cell = annotation.data[name] if name else self._picture_cell(annotation.data)
+            found = replace(found, image=self._pictures.anywhere(cell, self.reading.allow_download))
+            return self._described(found, annotation, cell)
+        except (UnreadablePicture, ValueError, RecursionError) as error:
+            return replace(found, image=None, problem=CANCELLED if annotation.cancelled else str(error))
+
+    def _described(self, found: Found, annotation: Annotation, cell: object) -> Found:
+        """With all that the task, or the picture, says beside the thumb.
+
+        Raises:
+            ValueError: a cell is filled with something else.
+        """
+        ours = self._columns.ours_in(annotation.data)
+        prompt = prompt_in(ours)
+        try:
+            own = NOTHING if prompt or found.liked is None else written_in_image(self._pictures.here(cell))
+        except UnreadablePicture:  # it is on the web
+            own = NOTHING
+        seed = whole_number_in(ours, "seed")
+        return replace(
+            found,
+            prompt=prompt or own.prompt,
+            seed=own.seed if seed is None else seed,
+            model=text_in(ours, "model") or own.model,
+            source=text_in(ours, "source") or found.source,
+            rater=_rater(annotation.said_by),
+            created_at=_moment(annotation.when),
+        )
+
+    def _picture_cell(self, data: Record) -> object:
+        """The picture of a task.
+
+        Raises:
+            UnreadablePicture: it shows several.
+        """
+        cell = self._columns.ours_in(data)["image"]
+        if "image" in self.reading.columns:
+            return cell
+        there = [name for name, cell in data.items() if may_show(cell)]
+        if len(there) > 1:
+            raise UnreadablePicture(WHICH.format(pictures=listed(there), first=named(there[0])))
+        return data[there[0]] if cell is None and there else cell
+
+    def _judgements(self) -> Iterator[Judgement]:
+        for annotation in self._annotations():
+            if isinstance(annotation, Annotation) and annotation.selected is not None and not annotation.cancelled:
+                try:
+                    yield self._judgement(annotation, annotation.selected)
+                except (UnreadablePicture, ValueError, RecursionError) as error:
+                    yield unusable(annotation.where, error, self.file.name)
+
+    def _judgement(self, annotation: Annotation, answer: Answer) -> Judgement:
+        """What one comparison says.
+
+        Raises:
+            ValueError: nothing says which picture is which, or which is better.
+        """
+        if answer.selected not in SIDES:
+            raise ValueError(NOBODY_SAID)
+        ours = self._columns.ours_in(annotation.data)
+        names = _sides(annotation.data, answer.about)
+        return Judgement(
+            where=annotation.where,
+            prompt=prompt_in(ours),
+            images=tuple(self._shown(annotation.data[name], side) for name, side in zip(names, SIDES, strict=True)),
+            ranks=(0.0, 1.0) if answer.selected == SIDES[0] else (1.0, 0.0),
+            rater=_rater(annotation.said_by),
+            created_at=_moment(annotation.when),
+            source=text_in(ours, "source") or self.file.name,
+        )
+
+    def _shown(self, cell: object, side: str) -> Shown:
+        try:
+            image = self._pictures.anywhere(cell, self.reading.allow_download)
+            return Shown(name=str(cell), side=side, image=image)
+        except UnreadablePicture as error:
+            return Shown(name=str(cell), side=side, problem=str(error))
+
+
+def _of_task(task: Record, where: str) -> Iterator[Annotation]:
+    """Every annotation of a task in JSON; an empty one, where there is none."""
+    data = record_of(task["data"].items())  # type: ignore[attr-defined]
+    annotations = first(task, ANNOTATIONS)
+    each = [one for one in annotations if isinstance(one, Mapping)] if isinstance(annotations, list) else []
+    for number, one in enumerate(each, start=1):
+        yield Annotation(
+            where=f"{where}, annotation {shown(one.get('id', number))}",
+            data=data,
+            answers=tuple(answers_in(one.get("result"))),
+            said_by=one.get("completed_by"),
+            when=record_of(one.items()),
+            cancelled=one.get("was_cancelled") is True,
+        )
+    if not each:
+        yield Annotation(where=where, data=data, when={})
+
+
+def _rater(said_by: object) -> str | None:
+    """Who annotated, by address or number."""
+    if isinstance(said_by, Mapping):
+        said_by = said_by.get("email") or said_by.get("id")
+    name = text_in({"annotator": said_by}, "annotator")
+    return name if name is None or "@" in name else f"Label Studio user {name}"
+
+
+def _moment(when: Record) -> datetime | None:
+    """When it was last said."""
+    return moment_in(when, "updated_at") or moment_in(when, "created_at")
+
+
+def _sides(data: Record, about: tuple[str, ...]) -> tuple[str, str]:
+    """The names of the cells that are left and right: those that the answer is about, or the only two pictures.
+
+    A database may give a task's cells in any order, so only their names can tell.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if len(about) == len(SIDES) and all(name in data for name in about):
+        return about[0], about[1]
+    there = sorted(name for name, cell in data.items() if may_show(cell))
+    if len(there) == len(SIDES) and _are_a_pair(there):
+        return there[0], there[1]
+    raise ValueError(WHICH_SIDE.format(pictures=listed(there)))
+
+
+def _are_a_pair(names: Iterable[str]) -> bool:
+    """Whether sorted names are called left and right, or differ in their last letter alone, as in image1 and image2."""
+    one, other = names
+    return (one.replace("left", "right") == other and one != other) or (one[:-1] == other[:-1])

@@ -1,0 +1,100 @@
+"""What people answered in Label Studio: choices in words, ratings, and which of two pictures is better.
+
+type              value                     says
+choices           {"choices": ["Like"]}     like or dislike, in the words of `feedback.labels`
+rating, number    {"rating": 4}             a like from `like_at` up
+pairwise          {"selected": "left"}      the left one is better
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from thumbtune.feedback.labels import number_of, stars_of, word_of
+from thumbtune.feedback.shown import named, shown
+from thumbtune.feedback.sources.record import Record, lowered_name
+
+NUMBERS = ("rating", "number")
+SIDES = ("left", "right")
+NOTHING_SAID = "its annotation says neither like nor dislike; annotate it again or remove it"
+NEITHER = "its {name} {cell} says neither like nor dislike; call such answers Like and Dislike, or remove it"
+A_RATING = "its {name} {cell} is a rating, not a thumb; say from which number up they are likes, as in --like-at 4"
+BOTH = "it says like with {likes} and dislike with {dislikes}; say which counts, as in --map label={likes}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What somebody said with one control, and about what; `selected` is the better one of two."""
+
+    name: str
+    about: tuple[str, ...] = ()
+    cells: tuple[object, ...] = ()
+    selected: str | None = None
+
+
+def answers_in(result: object) -> Iterator[Answer]:
+    """The answers in the `result` of an annotation; what is drawn or written there is no answer."""
+    for item in result if isinstance(result, list) else []:
+        if isinstance(item, Mapping):
+            name, about = item.get("from_name"), item.get("to_name")
+            names = about.split(",") if isinstance(about, str) else about if isinstance(about, list) else []
+            names = tuple(lowered_name(each) for each in names if isinstance(each, str))
+            yield from _answer(name if isinstance(name, str) else "answer", names, item.get("value"))
+
+
+def answers_of_row(row: Record, words: Iterable[str]) -> Iterator[Answer]:
+    """The answers in a row of JSON-MIN or CSV: in any column where it is plain, and in those of `words` as words."""
+    words = set(words)
+    for name, cell in row.items():
+        for item in _list_in(cell):
+            if isinstance(item, Mapping):
+                yield from _answer(name, (), item)
+            elif name in words and isinstance(item, str | int | float) and str(item).strip():
+                yield Answer(name=name, cells=(item,))
+
+
+def verdict(answers: Iterable[Answer], like_at: float | None) -> tuple[bool | None, str | None]:
+    """Liked or not; or None, and why."""
+    said: dict[bool, str] = {}
+    why: str | None = None
+    for answer in answers:
+        for cell in answer.cells:
+            liked, reason = _liked(answer.name, cell, like_at)
+            why = why or reason
+            if liked is not None:
+                said.setdefault(liked, answer.name)
+    if len(said) > 1:
+        return None, BOTH.format(likes=named(said[True]), dislikes=named(said[False]))
+    return (next(iter(said)), None) if said else (None, why or NOTHING_SAID)
+
+
+def _answer(name: str, about: tuple[str, ...], value: object) -> Iterator[Answer]:
+    if not isinstance(value, Mapping):
+        return
+    choices = value.get("choices")
+    cells = tuple(choices) if isinstance(choices, list) else () if choices is None else (choices,)
+    cells += tuple(value[key] for key in NUMBERS if value.get(key) is not None)
+    selected = value.get("selected")
+    if cells or isinstance(selected, str):
+        yield Answer(name=name, about=about, cells=cells, selected=selected if isinstance(selected, str) else None)
+
+
+def _liked(name: str, cell: object, like_at: float | None) -> tuple[bool | None, str | None]:
+    stars, number = (None, None) if isinstance(cell, bool) else (stars_of(cell), number_of(cell))
+    rating = number if stars is None else stars
+    if rating is not None:
+        if like_at is None:
+            return None, A_RATING.format(name=named(name), cell=shown(cell))
+        return rating >= like_at, None
+    liked = word_of(cell)
+    return liked, None if liked is not None else NEITHER.format(name=named(name), cell=shown(cell))
+
+
+def _list_in(cell: object) -> list[object]:
+    """The items of a cell, of which CSV holds the JSON."""
+    if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{"):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            return [cell]
+    return cell if isinstance(cell, list) else [cell]

@@ -1,5 +1,6 @@
 """Which kind of source somebody gave: told by what lies there, named by them, or refused in a sentence."""
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import pytest
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.kinds import KINDS, OPTIONS, open_source
+from thumbtune.feedback.sources import hub
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.folders import LikeFolders
 from thumbtune.feedback.sources.found import AS_FOUND, Reading
 from thumbtune.feedback.sources.pairs import Pairs
 from thumbtune.feedback.sources.rankings import Rankings
 from thumbtune.feedback.sources.table import Table
+from thumbtune.feedback.sources.webdataset import WebDataset
 
 Paint = Callable[..., bytes]
 TABLES = {
@@ -53,7 +56,7 @@ def test_a_name_opens_what_would_be_taken_for_something_else(tmp_path: Path) -> 
     file.write_text("chosen,rejected,prompt,label,image\na.png,b.png,fox,like,c.png\n")
     assert isinstance(open_source(file), Pairs)
     assert isinstance(open_source(file, kind="table"), Table)
-    with pytest.raises(UsageError, match=r"no kind of source 'tabel'; choose invokeai, dataset, pick-a-pic, classes, pairs"):
+    with pytest.raises(UsageError, match=r"no kind of source 'tabel'; choose hub, invokeai, label-studio"):
         open_source(file, kind="tabel")
 
 
@@ -78,3 +81,27 @@ def test_nothing_is_told_apart_by_an_exception(tmp_path: Path) -> None:
             kind.recognises(tmp_path / name)
     with pytest.raises(ThumbtuneError, match=r"d is no \.jsonl"):
         open_source(tmp_path / "d")
+
+
+def test_what_is_not_here_is_looked_for_on_the_hub_only_by_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ThumbtuneError, match=r"ann/likes does not exist; .* write hf://datasets/ann/likes\."):
+        open_source("ann/likes")
+    with pytest.raises(ThumbtuneError, match=r"likes\.csv does not exist; give a folder of pictures or a table\.$"):
+        open_source("ann/likes.csv")
+    asked: list[object] = []
+    monkeypatch.setattr(
+        hub, "_builder_of", lambda address: asked.append(address) or (_ for _ in ()).throw(ThumbtuneError("no"))
+    )
+    with pytest.raises(ThumbtuneError, match="no"):
+        open_source("hf://datasets/ann/likes")
+    assert len(asked) == 1
+
+
+def test_shards_are_named_together(tmp_path: Path) -> None:
+    for number in range(2):
+        tarfile.open(tmp_path / f"s-{number}.tar", "w").close()
+    assert isinstance(open_source(tmp_path / "s-{0..1}.tar"), WebDataset)
+    assert isinstance(open_source(tmp_path), WebDataset)

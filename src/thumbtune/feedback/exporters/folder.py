@@ -1,0 +1,26 @@
+"""Likes as a folder of pictures with a `metadata.jsonl`, which Hugging Face's imagefolder and people read.
+
+A picture that several rows are about is one file.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from thumbtune.feedback.exporters.lines import line_of
+from thumbtune.feedback.exporters.rows import Row
+
+
+def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
+    """Write the files into `folder`, which is there and empty; there are no shards.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    with (folder / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
+        for row in rows:
+            name = f"images/{row.name[:2]}/{row.name}"  # some thousand folders, and not a million files in one
+            file = folder / name
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(row.picture)
+            lines.write(line_of({"file_name": name, **row.cells}) + "\n")

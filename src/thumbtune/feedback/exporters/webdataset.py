@@ -1,0 +1,36 @@
+"""Likes as shards of WebDataset: `shard-000000.tar`, in each a picture, its prompt (.txt) and all else (.json)."""
+
+import io
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from thumbtune.feedback.exporters.lines import line_of
+from thumbtune.feedback.exporters.rows import Row, in_shards
+
+
+def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
+    """Write the files into `folder`, which is there and empty.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    number = 0
+    for shard, inside in enumerate(in_shards(rows, shard_bytes)):
+        with tarfile.open(folder / f"shard-{shard:06}.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+            for row in inside:
+                _add(archive, f"{number:09}", row)
+                number += 1
+                archive.members = []  # type: ignore[attr-defined]  # or it would remember them all
+
+
+def _add(archive: tarfile.TarFile, stem: str, row: Row) -> None:
+    files = {
+        PurePosixPath(row.name).suffix: row.picture,
+        ".txt": str(row.cells["prompt"]).encode(),
+        ".json": line_of(row.cells).encode(),
+    }
+    for suffix, data in files.items():
+        info = tarfile.TarInfo(stem + suffix)  # of nobody, at no time: the same likes give the same bytes
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))

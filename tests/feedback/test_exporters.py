@@ -1,0 +1,463 @@
+"""Likes out of a store and in again, through every form, with the libraries that others read them with."""
+
+import io
+import json
+import os
+import tarfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from operator import length_hint
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+from thumbtune.feedback import importers
+from thumbtune.feedback.exporters import raters, rows, webdataset
+from thumbtune.feedback.exporters.export import FORMS, ExportReport, export
+from thumbtune.feedback.exporters.raters import Pseudonyms
+from thumbtune.feedback.importers import find_source, import_likes
+from thumbtune.feedback.intake import Thumb
+from thumbtune.feedback.sources.found import Source
+from thumbtune.feedback.sources.parquet_folder import ParquetFolder
+from thumbtune.feedback.sources.saved import SavedDataset
+from thumbtune.feedback.sources.table import Table
+from thumbtune.feedback.sources.webdataset import WebDataset
+from thumbtune.feedback.store import Opinion, Store
+from thumbtune.files import sha256
+
+Paint = Callable[..., bytes]
+MOMENT = datetime(2025, 6, 30, 12, 0, 0, 123457, tzinfo=UTC)
+DERIVED = uuid.uuid5(uuid.NAMESPACE_URL, "of ann")
+DRAWN = uuid.UUID("0f3a7c9e-1b2d-4e5f-8a6b-9c8d7e6f5a4b")
+READERS: dict[str, Callable[[Path], Source]] = {
+    "parquet": ParquetFolder,
+    "datasets": SavedDataset,
+    "folder": lambda folder: Table(folder / "metadata.jsonl"),
+    "webdataset": WebDataset,
+}
+forms = pytest.mark.parametrize("form", FORMS)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture
+def odd(file_store: Store, paint: Paint) -> Store:
+    """Changed minds, skips, undos, grades, pairs; pictures of all kinds, one of them under two prompts."""
+    seen = {"seed": -(2**63), "model": "sd/1.5 “éa”", "source": "a b.csv"}
+    fox = file_store.add_picture(paint(0), 'a fox\n\tof 🦊 \u2028 <b>"q\'uo,te" 狐', **seen)  # type: ignore[arg-type]
+    same = file_store.add_picture(paint(0), "a hare")
+    jpeg = file_store.add_picture(paint(1, "JPEG"), "x" * 5000, seed=2**63 - 1, source=None)
+    gif, webp = (file_store.add_picture(paint(n, kind), kind) for n, kind in enumerate(("GIF", "WEBP"), start=2))
+    bmp, tiff = (file_store.add_picture(paint(n, kind), kind) for n, kind in enumerate(("BMP", "TIFF"), start=4))
+    silent = file_store.add_picture(paint(6), "nobody rated this")
+    file_store.vote(fox, "like", rater="ann", weight=0.1 + 0.2, grade=1 / 3, reason="paws \\ \n🐾", pair="p/1")
+    file_store.vote(fox, "dislike", rater="bob 👤", weight=0.0, grade=0.0, created_at=MOMENT, vote_id=str(DRAWN))
+    file_store.vote(same, "dislike", rater="ann", vote_id=str(DERIVED), pair="p/1")
+    file_store.vote(jpeg, "dislike", rater="ann")
+    file_store.vote(jpeg, "like", rater="ann", grade=1.0)  # a changed mind
+    taken_back = file_store.vote(gif, "like", rater="bob 👤")
+    file_store.vote(gif, "like", rater="ann", weight=1e300)
+    file_store.undo(taken_back, rater="bob 👤")
+    file_store.vote(webp, "like", rater="12.0")
+    file_store.vote(bmp, "like", rater="true")
+    file_store.vote(tiff, "dislike", rater="ann")
+    file_store.vote(silent, "like", rater="ann")
+    file_store.vote(silent, "skip", rater="ann")  # which withdraws the like
+    return file_store
+
+
+def votes(store: Store, hidden: Pseudonyms | None = None) -> list[tuple[object, ...]]:
+    """All that the votes in force say, in the order in which the store has them."""
+    opinions = store.rows() if hidden is None else map(hidden.hide, store.rows())
+    return sorted((_said(opinion, store) for opinion in opinions), key=repr)
+
+
+def _said(opinion: Opinion, store: Store) -> tuple[object, ...]:
+    about = opinion.picture
+    pixels = (about.sha256, sha256(store.read(about)), about.width, about.height, Path(about.file).suffix)
+    made = (about.prompt, about.seed, about.model, about.source)
+    more = (opinion.weight, opinion.grade, opinion.reason, opinion.pair, opinion.created_at, opinion.vote_id)
+    return (*pixels, *made, opinion.rater, opinion.liked, *more)
+
+
+def imported(source: Source, where: Path, patch: pytest.MonkeyPatch, **options: object) -> Store:
+    """A new store with everything from a source."""
+    patch.setattr(importers, "find_source", lambda path, likes: source)
+    store = Store.open(where)
+    report = import_likes(where, store, strict=True, **options)  # type: ignore[arg-type]
+    assert report.rows == report.likes + report.dislikes
+    return store
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# --- out and in again
+
+
+@forms
+@pytest.mark.parametrize("names", [True, False])
+def test_nothing_is_lost(odd: Store, tmp_path: Path, form: str, names: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = export(odd, tmp_path / "out" / "likes", form, names=names)
+    assert report == ExportReport(rows=8, likes=5, dislikes=3, skips=1)
+    hidden = None if names else Pseudonyms(raters.key_of(odd))
+    with imported(READERS[form](tmp_path / "out" / "likes"), tmp_path / "new", monkeypatch) as new:
+        assert len(votes(new)) == 8 and votes(new) == votes(odd, hidden)
+
+
+@forms
+def test_importing_it_over_the_store_changes_nothing(odd: Store, tmp_path: Path, form: str, paint: Paint) -> None:
+    before = odd.state()
+    export(odd, tmp_path / "likes", form, names=True)
+    report = odd.keep([_thumb(found) for found in READERS[form](tmp_path / "likes")])
+    assert len(report) == 8 and odd.state() == before
+
+
+def _thumb(found: importers.Found) -> Thumb:
+    assert found.image is not None and found.prompt and found.rater
+    return Thumb(
+        data=found.image(),
+        prompt=found.prompt,
+        kind="like" if found.liked else "dislike",
+        rater=found.rater,
+        vote_id=found.vote_id,
+    )
+
+
+def test_a_server_s_store(store: Store, tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        store.vote(store.add_picture(paint(number), "fox"), "like", rater="ann")
+    export(store, tmp_path / "a", "webdataset")
+    export(store, tmp_path / "b", "webdataset")
+    kept = store.folder is not None
+    assert (files_in(tmp_path / "a") == files_in(tmp_path / "b")) == kept, "a server has no place for a key"
+    with imported(WebDataset(tmp_path / "a"), tmp_path / "new", monkeypatch) as new:
+        assert [row.rater for row in new.rows()] == [next(iter(new.rows())).rater] * 3
+
+
+@pytest.mark.parametrize("form", ["parquet", "folder"])
+def test_what_the_import_finds_by_itself(odd: Store, tmp_path: Path, form: str) -> None:
+    export(odd, tmp_path / "likes", form, names=True)
+    found = list(find_source(tmp_path / "likes", None))
+    assert len(found) == 8 and all(each.image and each.liked is not None and not each.problem for each in found)
+
+
+# --- the same again
+
+
+@forms
+def test_exporting_twice_gives_the_same_bytes(odd: Store, tmp_path: Path, form: str) -> None:
+    for name in ("a", "b"):
+        export(odd, tmp_path / name, form, shard_bytes=1500)
+    assert files_in(tmp_path / "a") == files_in(tmp_path / "b")
+
+
+@forms
+def test_shards(odd: Store, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small; and however few rows are in memory at once."""
+    monkeypatch.setattr(rows, "BATCH_BYTES", 1)
+    export(odd, tmp_path / "likes", form, names=True, shard_bytes=2 * rows.ROW_BYTES + 1)
+    names = sorted(name for name in files_in(tmp_path / "likes") if name.endswith((".parquet", ".arrow", ".tar")))
+    patterns = {
+        "parquet": "data/train-{:05}-of-{:05}.parquet",
+        "datasets": "data-{:05}-of-{:05}.arrow",
+        "webdataset": "shard-{:06}.tar",
+        "folder": "",
+    }
+    number = 0 if form == "folder" else len(names)
+    assert number == 0 or 4 <= number < 8
+    assert names == [patterns[form].format(shard, number) for shard in range(number)]
+    with imported(READERS[form](tmp_path / "likes"), tmp_path / "new", monkeypatch) as new:
+        assert votes(new) == votes(odd)
+
+
+def test_groups_of_rows() -> None:
+    row = rows.Row(cells={}, picture=bytes(500), name="")
+    groups = [len(list(group)) for group in rows.in_shards(iter([row] * 7), 2 * 1500)]
+    assert groups == [2, 2, 2, 1]
+    assert [len(list(group)) for group in rows.in_shards([row] * 4, 1)] == [1] * 4
+    assert list(rows.in_shards([], 1)) == []
+
+
+@forms
+def test_few_pictures_are_in_memory(odd: Store, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is written before those of the next batch are read."""
+    monkeypatch.setattr(rows, "BATCH_BYTES", 1)
+    sizes = []
+    written = tmp_path / f".likes.{os.getpid()}.partial"
+
+    def watched(opinions: Iterable[Opinion]) -> Iterator[Opinion]:
+        assert length_hint(opinions) == 8
+        for opinion in opinions:
+            sizes.append(sum(len(data) for data in files_in(written).values()))
+            yield opinion
+
+    export(odd, tmp_path / "likes", form, shard_bytes=1, progress=watched)
+    assert len(sizes) == 8 and all(later > before for before, later in zip(sizes[2:6], sizes[4:], strict=True))
+
+
+def test_a_picture_that_many_rated_is_in_parquet_once(file_store: Store, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    picture = file_store.add_picture(file.getvalue(), "noise")
+    for number in range(20):
+        file_store.vote(picture, "like", rater=f"rater {number}")
+    export(file_store, tmp_path / "likes", "parquet")
+    (written,) = files_in(tmp_path / "likes").values()
+    assert len(file.getvalue()) < len(written) < 2 * len(file.getvalue())
+
+
+# --- what others see
+
+
+def test_load_dataset_sees_images(odd: Store, tmp_path: Path, paint: Paint) -> None:
+    export(odd, tmp_path / "likes", "parquet", names=True)
+    loaded = datasets.load_dataset(str(tmp_path / "likes"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert isinstance(loaded, datasets.Dataset)
+    assert isinstance(loaded.features["image"], datasets.Image)
+    assert loaded[0]["image"].size == (16, 16) and loaded[0]["rater"] == "ann" and loaded[0]["label"] is True
+    frame = pd.read_parquet(tmp_path / "likes")
+    assert frame["image"][0]["bytes"] == paint(0)
+    assert frame["created_at"].dt.tz is not None
+    schema = pq.read_schema(next((tmp_path / "likes" / "data").iterdir()))
+    assert json.loads(schema.metadata[b"huggingface"])["info"]["features"]["image"] == {"_type": "Image"}
+
+
+def test_load_from_disk(odd: Store, tmp_path: Path, paint: Paint) -> None:
+    export(odd, tmp_path / "likes", "datasets", names=True, shard_bytes=3000)
+    loaded = datasets.load_from_disk(str(tmp_path / "likes"))
+    assert isinstance(loaded, datasets.Dataset)
+    assert len(loaded) == 8 and loaded.features == rows.features()
+    assert loaded.cast_column("image", datasets.Image(decode=False))[0]["image"]["bytes"] == paint(0)
+    assert loaded[1]["rater"] == "bob 👤" and loaded[1]["created_at"] == MOMENT
+    export(odd, tmp_path / "again", "datasets", names=True)
+    export(odd, tmp_path / "hidden", "datasets")
+    again, hidden = (datasets.load_from_disk(str(tmp_path / name)) for name in ("again", "hidden"))
+    assert isinstance(again, datasets.Dataset) and isinstance(hidden, datasets.Dataset)
+    assert loaded._fingerprint == again._fingerprint != hidden._fingerprint
+
+
+def test_imagefolder(odd: Store, tmp_path: Path) -> None:
+    export(odd, tmp_path / "likes", "folder", names=True)
+    assert len([name for name in files_in(tmp_path / "likes") if name.startswith("images/")]) == 6, "of 8 rows"
+    loaded = datasets.load_dataset(
+        "imagefolder", data_dir=str(tmp_path / "likes"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert isinstance(loaded, datasets.Dataset)
+    assert len(loaded) == 8 and set(loaded["label"]) == {True, False}
+    assert loaded[0]["image"].size == (16, 16)
+
+
+def test_the_files_of_a_sample(odd: Store, tmp_path: Path, paint: Paint) -> None:
+    export(odd, tmp_path / "likes", "webdataset", names=True)
+    with tarfile.open(tmp_path / "likes" / "shard-000000.tar") as archive:
+        names = archive.getnames()
+        about = json.loads((archive.extractfile("000000001.json") or io.BytesIO()).read())
+        assert (archive.extractfile("000000000.png") or io.BytesIO()).read() == paint(0)
+    assert names[:4] == ["000000000.png", "000000000.txt", "000000000.json", "000000001.png"]
+    assert [name.split(".")[1] for name in names[::3]] == ["png", "png", "png", "jpg", "gif", "webp", "bmp", "tif"]
+    assert about["rater"] == "bob 👤" and about["label"] is False and about["created_at"] == MOMENT.isoformat()
+
+
+# --- from others
+
+
+def by_others(paint: Paint) -> datasets.Dataset:
+    kinds = ("PNG", "JPEG", "GIF", "WEBP")
+    features = datasets.Features(
+        {"image": datasets.Image(), "prompt": datasets.Value("string"), "label": datasets.Value("bool")}
+    )
+    cells = {
+        "image": [{"bytes": paint(n, kind), "path": None} for n, kind in enumerate(kinds)],
+        "prompt": [f"a fox {n} 🦊" for n in range(4)],
+        "label": [True, False, True, False],
+    }
+    return datasets.Dataset.from_dict(cells, features=features)
+
+
+@pytest.mark.parametrize("form", ["parquet", "datasets"])
+def test_what_datasets_itself_exports(tmp_path: Path, paint: Paint, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = by_others(paint)
+    folder = tmp_path / "likes"
+    (folder / "data").mkdir(parents=True)
+    if form == "parquet":
+        made.to_parquet(folder / "data" / "train-00000-of-00001.parquet")
+    else:
+        made.save_to_disk(folder)
+    with imported(READERS[form](folder), tmp_path / "new", monkeypatch, rater="ann") as new:
+        kinds = ("PNG", "JPEG", "GIF", "WEBP")
+        said = {(row.picture.sha256, row.picture.prompt, row.liked, row.rater) for row in new.rows()}
+        assert said == {(sha256(paint(n, kind)), f"a fox {n} 🦊", n % 2 == 0, "ann") for n, kind in enumerate(kinds)}
+
+
+def test_what_pandas_exports(tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame(
+        {
+            "image": [paint(0), paint(1, "JPEG")],
+            "prompt": ["fox", "hare"],
+            "label": [1, 0],
+            "rater": ["ann", None],
+            "grade": [0.5, float("nan")],
+            "created_at": pd.to_datetime([MOMENT, None], utc=True),
+        }
+    )
+    frame.to_parquet(tmp_path / "likes.parquet")
+    with imported(Table(tmp_path / "likes.parquet"), tmp_path / "new", monkeypatch, rater="bob") as new:
+        said = [(row.picture.sha256, row.liked, row.rater, row.grade) for row in new.rows()]
+        assert said == [(sha256(paint(0)), True, "ann", 0.5), (sha256(paint(1, "JPEG")), False, "bob", None)]
+        assert next(iter(new.rows())).created_at == MOMENT
+
+
+# --- policies
+
+
+def test_a_row_for_each_picture(odd: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = next(iter(odd.rows())).picture  # on which ann and bob differ
+    report = export(odd, tmp_path / "majority", "parquet", policy="majority")
+    assert report == ExportReport(rows=6, likes=4, dislikes=2, skips=1, undecided=1)
+    report = export(odd, tmp_path / "strict", "parquet", policy="any-dislike")
+    assert report == ExportReport(rows=7, likes=4, dislikes=3, skips=1)
+    odd.vote(picture, "dislike", rater="cy", grade=1.0)
+    assert export(odd, tmp_path / "three", "folder", policy="majority").undecided == 0
+    lines = (tmp_path / "three" / "metadata.jsonl").read_text(encoding="utf-8").split("\n")
+    first = json.loads(lines[0])
+    assert (first["label"], first["rater"], first["weight"], first["grade"]) == (False, "majority of 3", 0.5, 0.5)
+    assert first["vote_id"] is None, "three people gave it"
+    with imported(Table(tmp_path / "three" / "metadata.jsonl"), tmp_path / "new", monkeypatch) as new:
+        assert len(list(new.rows())) == 7
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_what_one_rater_says(odd: Store, tmp_path: Path, names: bool) -> None:
+    report = export(odd, tmp_path / "bob", "folder", policy="rater:bob 👤", names=names)
+    assert report == ExportReport(rows=1, dislikes=1, skips=1)
+    (row,) = map(json.loads, (tmp_path / "bob" / "metadata.jsonl").read_text().splitlines())
+    assert (row["rater"] == "bob 👤") == names and row["vote_id"] == str(DRAWN)
+
+
+# --- names
+
+
+def test_raters_are_hidden(odd: Store, tmp_path: Path) -> None:
+    export(odd, tmp_path / "likes", "folder")
+    said = list(map(json.loads, (tmp_path / "likes" / "metadata.jsonl").read_text().splitlines()))
+    names = [row["rater"] for row in said]
+    assert len(set(names)) == 4, "each has a name"
+    assert all(name.startswith("rater-") and len(name) == 22 for name in names)
+    assert names[0] == names[2] != names[1], "and always the same"
+    key = (odd.folder or Path()) / raters.KEY_FILE
+    assert key.stat().st_mode & 0o077 == 0, "for its owner alone"
+    assert names[0] == Pseudonyms(key.read_bytes()).name_of("ann")
+    assert said[1]["vote_id"] == str(DRAWN) and said[2]["vote_id"] != str(DERIVED)
+    key.unlink()
+    export(odd, tmp_path / "other", "folder")
+    others = [json.loads(line) for line in (tmp_path / "other" / "metadata.jsonl").read_text().splitlines()]
+    assert set(names).isdisjoint(row["rater"] for row in others), "with another key, others"
+
+
+def test_what_follows_from_a_name_is_not_exported(file_store: Store, tmp_path: Path, paint: Paint) -> None:
+    """An id that the import derived would tell whoever guesses the name that it is right."""
+    file_store.keep([Thumb(data=paint(0), prompt="fox", kind="like", rater="ann")])
+    (before,) = file_store.rows()
+    export(file_store, tmp_path / "likes", "folder")
+    text = (tmp_path / "likes" / "metadata.jsonl").read_text()
+    assert before.vote_id is not None and before.vote_id not in text and "ann" not in text
+
+
+def test_a_damaged_key(odd: Store, tmp_path: Path) -> None:
+    ((odd.folder or Path()) / raters.KEY_FILE).write_bytes(b"short")
+    with pytest.raises(ThumbtuneError, match=r"raters\.key is damaged; delete it, and raters get new names in exports"):
+        export(odd, tmp_path / "likes", "folder")
+    export(odd, tmp_path / "likes", "folder", names=True)
+
+
+# --- whole or not at all
+
+
+@forms
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_an_export_that_is_stopped(odd: Store, tmp_path: Path, form: str, error: BaseException) -> None:
+    def stops(opinions: Iterable[Opinion]) -> Iterator[Opinion]:
+        for number, opinion in enumerate(opinions):
+            if number == 5:
+                raise error
+            yield opinion
+
+    kind, words = (
+        (Interrupted, "Stopped; nothing was exported")
+        if isinstance(error, KeyboardInterrupt)
+        else (ThumbtuneError, r"could not be written \(No space left on device\); make room")
+    )
+    (tmp_path / "in").mkdir()
+    with pytest.raises(kind, match=words):
+        export(odd, tmp_path / "in" / "likes", form, shard_bytes=1, progress=stops)
+    assert list((tmp_path / "in").iterdir()) == []
+
+
+def test_places_that_are_taken(odd: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "likes"
+    folder.mkdir()
+    export(odd, folder, "folder")
+    before = files_in(folder)
+    with pytest.raises(UsageError, match="likes is there already and not empty; choose another folder, or delete it"):
+        export(odd, folder, "folder")
+    assert files_in(folder) == before and [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+    (tmp_path / "file").touch()
+    for taken in (tmp_path / "file", odd.folder or Path()):
+        with pytest.raises(UsageError, match="is there already and not empty"):
+            export(odd, taken, "parquet")
+    with pytest.raises(ThumbtuneError, match="could not be written"):
+        export(odd, tmp_path / "file" / "below", "parquet")
+
+
+def test_pictures_that_are_gone_or_others(odd: Store, tmp_path: Path, paint: Paint) -> None:
+    (gif,) = (row.picture for row in odd.rows() if row.picture.prompt == "GIF")
+    file = Path(odd.address_of(gif))
+    file.write_bytes(paint(9))
+    with pytest.raises(ThumbtuneError, match=f"The picture {file} is not what it was; restore it, or import it again"):
+        export(odd, tmp_path / "likes", "webdataset")
+    file.unlink()
+    with pytest.raises(ThumbtuneError, match=f"The picture {file} could not be read"):
+        export(odd, tmp_path / "likes", "parquet")
+    assert not (tmp_path / "likes").exists()
+
+
+def test_nothing_to_export(file_store: Store, tmp_path: Path, paint: Paint) -> None:
+    file_store.vote(file_store.add_picture(paint(), "fox"), "skip", rater="ann")
+    for form in FORMS:
+        with pytest.raises(ThumbtuneError, match=r"likes\.sqlite holds no likes or dislikes to export; import some"):
+            export(file_store, tmp_path / "likes", form)
+    file_store.vote(file_store.add_picture(paint(), "fox"), "like", rater="ann")
+    with pytest.raises(ThumbtuneError, match="no likes or dislikes to export by the policy rater:cy"):
+        export(file_store, tmp_path / "likes", "folder", policy="rater:cy")
+    assert not (tmp_path / "likes").exists()
+
+
+def test_what_there_is_not(odd: Store, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no form 'zip' to export into; choose parquet, datasets, folder, webdataset"):
+        export(odd, tmp_path / "likes", "zip")
+    with pytest.raises(UsageError, match="no label policy 'most'"):
+        export(odd, tmp_path / "likes", "parquet", policy="most")
+
+
+def test_archives_forget_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = []
+    add = tarfile.TarFile.addfile
+    monkeypatch.setattr(
+        tarfile.TarFile, "addfile", lambda self, *given: held.append(len(self.members)) or add(self, *given)
+    )
+    row = rows.Row(cells={"prompt": "fox"}, picture=b"p", name="a.png")
+    webdataset.write([row] * 20, tmp_path, 10**9)
+    assert len(held) == 60 and max(held) < 3

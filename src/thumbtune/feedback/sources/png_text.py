@@ -2,7 +2,7 @@
 
 Automatic1111, Forge   `parameters`, or EXIF's UserComment: prompt, "Negative prompt: ...", "Steps: ..., Seed: ..."
 Fooocus, SwarmUI       the same places, as JSON
-ComfyUI                `prompt`, or EXIF's Model: the graph of nodes
+ComfyUI                `prompt`, or EXIF's Model: the graph of nodes; without it `workflow`, the canvas it was drawn on
 InvokeAI               `invokeai_metadata`, and in its first years `sd-metadata` and `Dream`
 
 The pixels are not decoded, and text is read no further than Pillow's own limits on text that is compressed.
@@ -19,6 +19,7 @@ from PIL import Image
 
 from thumbtune.feedback.pictures import MAX_BYTES, UnreadablePicture, opened
 from thumbtune.feedback.sources.comfyui import read_graph
+from thumbtune.feedback.sources.comfyui_canvas import read_canvas
 from thumbtune.feedback.sources.found import Bytes
 from thumbtune.feedback.sources.written import MAX_TEXT, NOTHING, Written, json_object, plain_text, seed_in, written
 
@@ -61,6 +62,8 @@ def _written_in(file: BinaryIO) -> Written:
             texts = {**dict(_exif_texts(image)), **_texts(image)}
     except Exception:  # Pillow raises whatever its parsers stumble over; what is broken is said when it is decoded
         return NOTHING
+    if "prompt" in texts:  # the graph that ran; a canvas may show more than that
+        texts.pop("workflow", None)
     found = [read(texts[name]) for name, read in READERS.items() if name in texts]
     told = [one for one in found if one.prompt] or [one for one in found if one != NOTHING]
     return told[0] if told else NOTHING
@@ -86,7 +89,7 @@ def _exif_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
         yield "comment", comment
     for tag in EXIF_TEXTS:
         name, colon, text = str(exif.get(tag, "")).partition(":")
-        if colon and name == "prompt":
+        if colon and name in ("prompt", "workflow"):
             yield name, text
 
 
@@ -189,6 +192,7 @@ READERS: dict[str, Callable[[str], Written]] = {
     "invokeai_metadata": lambda text: read_invokeai(json_object(text)),
     "parameters": read_parameters,
     "prompt": _read_prompt,
+    "workflow": lambda text: read_canvas(json_object(text)),
     "sd-metadata": _read_sd_metadata,
     "Dream": _read_dream,
     "comment": read_parameters,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -297,3 +298,34 @@ def test_views_are_not_trusted(old: Path) -> None:
     assert not recognises(old)
     with pytest.raises(ThumbtuneError, match="holds no pictures of InvokeAI"):
         list(InvokeAI(old))
+
+
+def test_any_damage_is_said_in_words(old: Path) -> None:
+    for name in "abc":
+        add(old, f"{name}.png", starred=True, board="bad" if name == "b" else None)
+    file = old / "databases" / "invokeai.db"
+    whole, chance, read = file.read_bytes(), random.Random(0), 0
+    for _ in range(150):
+        data = bytearray(whole)
+        for _ in range(chance.choice([1, 5, 50])):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        file.write_bytes(data)
+        recognises(old)
+        try:
+            read += len(list(InvokeAI(old, Reading(label=True)))) == 3
+        except ThumbtuneError as error:
+            assert str(error).startswith(str(file)) and str(error).endswith(".")
+    assert read > 25
+
+
+@pytest.mark.parametrize("cell", [None, 7, 0.5, b"\xff\0", "\ud7ff" * 9, "[" * 5000, "a\nb", "../.."])
+def test_any_cell_makes_a_picture_or_a_sentence(new: Path, cell: object) -> None:
+    run(new, "CREATE TABLE loose (image_name, starred, image_category, metadata, user_id, image_subfolder)")
+    run(new, "DROP TABLE images")
+    run(new, "ALTER TABLE loose RENAME TO images")
+    names = ("image_name", "starred", "image_category", "metadata", "user_id", "image_subfolder")
+    good = dict(zip(names, ("a.png", True, "general", json.dumps(METADATA), "2f0c", ""), strict=True))
+    for name in names:
+        cells = {**good, name: cell}
+        run(new, f"INSERT INTO images ({', '.join(cells)}) VALUES (?, ?, ?, ?, ?, ?)", *cells.values())
+    assert all(each.image is not None or each.problem for each in found_in(new, label=False))

@@ -67,7 +67,7 @@ def gallery(file: Path) -> Iterator[Kept]:
             while rows := database.execute(query, (last,)).fetchall():
                 yield from map(_kept, rows)
                 last = rows[-1][0]
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last is sqlite3's, over its own messages
         todo = "close InvokeAI" if _is_busy(error) else "start InvokeAI once, so that it mends it, and close it"
         raise ThumbtuneError(f"{file} could not be read ({error}); {todo}.") from error
 
@@ -108,15 +108,12 @@ def _opened(file: Path) -> sqlite3.Connection:
     """
     is_ahead = _begins(file)[18:20] == WRITTEN_AHEAD
     pending = any(file.with_name(f"{file.name}-{end}").exists() for end in ("wal", "journal"))
-    database = _connected(file, "mode=ro&immutable=1" if is_ahead and not pending else "mode=ro")
     try:
-        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return _connected(file, "mode=ro&immutable=1" if is_ahead and not pending else "mode=ro")
     except sqlite3.OperationalError as error:
-        database.close()
         if pending or _is_busy(error):
             raise
-        database = _connected(file, "mode=ro&immutable=1")
-    return database
+    return _connected(file, "mode=ro&immutable=1")
 
 
 def _is_busy(error: Exception) -> bool:
@@ -126,7 +123,12 @@ def _is_busy(error: Exception) -> bool:
 def _connected(file: Path, options: str) -> sqlite3.Connection:
     database = sqlite3.connect(f"{file.resolve().as_uri()}?{options}", uri=True, timeout=PATIENCE)
     database.text_factory = lambda text: text.decode("utf-8", "replace")
-    database.execute("PRAGMA trusted_schema = OFF")  # a stranger's views and triggers run nothing
+    try:
+        database.execute("PRAGMA trusted_schema = OFF")  # a stranger's expressions run nothing
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()  # until now no file was touched
+    except Exception:
+        database.close()
+        raise
     return database
 
 

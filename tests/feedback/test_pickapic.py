@@ -363,17 +363,18 @@ def test_a_file_whose_middle_is_damaged(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "cells", "words"),
+    ("column", "cells"),
     [
-        ("caption", pa.array([b"\xff"]).view(pa.string()), "a.parquet is not UTF-8 text"),
-        ("created_at", pa.array([10**15], pa.timestamp("s")), "a.parquet is damaged after row 0"),
+        ("caption", pa.array([b"\xff"]).view(pa.string())),
+        ("created_at", pa.array([10**15], pa.timestamp("s"))),
     ],
 )
-def test_a_cell_that_python_cannot_hold(tmp_path: Path, paint: Paint, column: str, cells: pa.Array, words: str) -> None:
+def test_a_cell_that_python_cannot_hold_is_empty(tmp_path: Path, paint: Paint, column: str, cells: pa.Array) -> None:
     table = pa.Table.from_pylist([good(paint)], SCHEMA).drop_columns([column]).append_column(column, cells)
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(ThumbtuneError, match=words):
-        list(PickAPic(tmp_path / "a.parquet"))
+    first, second = PickAPic(tmp_path / "a.parquet")
+    assert (first.liked, second.liked) == (True, False)
+    assert (first.prompt is None) == (column == "caption") and (first.created_at is None) == (column == "created_at")
 
 
 def test_a_folder_without_parquet(tmp_path: Path) -> None:

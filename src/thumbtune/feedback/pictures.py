@@ -126,7 +126,7 @@ def read_picture(path: Path) -> bytes:
     """
     try:
         if not path.is_file():
-            raise UnreadablePicture("there is no such file; put it there or remove the row")
+            raise UnreadablePicture(f"there is no such file as {str(path)!r}; put it there or remove the row")
         if path.stat().st_size > MAX_BYTES:
             raise UnreadablePicture(f"it is larger than {MAX_BYTES // 1_000_000} MB; make it smaller")
         return path.read_bytes()

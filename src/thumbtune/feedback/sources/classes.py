@@ -9,78 +9,84 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from thumbtune.feedback.cells import first, prompt_in, text_in
+from thumbtune.feedback.cells import prompt_in, text_in
 from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.sources.columns import COLUMNS, Columns
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.named import Places
-from thumbtune.feedback.sources.pairs import NO_OBJECT
-from thumbtune.feedback.sources.preferences import SPLITS, Counts, Labels, Split, labels_under
-from thumbtune.feedback.sources.records import count_records, first_record, read_records
-from thumbtune.feedback.sources.rows import Record
+from thumbtune.feedback.sources.image_cells import picture_in
+from thumbtune.feedback.sources.options import check_columns, check_reading, sheets_of
+from thumbtune.feedback.sources.places import Place
+from thumbtune.feedback.sources.preferences import SPLITS, Counts, Split, labels_under
+from thumbtune.feedback.sources.rows import Record, count_rows, first_row, read_rows, why_broken
 
-PICTURE = ("file_name", "file_path", "image")
-CLASS = ("split", "label")
+OURS = {
+    "image": ("file_name", "file_path", "image"),
+    "class": ("split", "label"),
+    **{key: COLUMNS[key] for key in ("prompt", "source")},
+}
 NO_CLASS = "it is of none of the classes exclusive_win, intersections and exclusive_lose; mend or remove the row"
 
 
 def recognises(path: Path) -> bool:
     """Whether this is a table of classes, by its first row. It never raises."""
-    row = first_record(path) or {}
-    return _split_in(row) is not None and first(row, PICTURE) is not None
+    row, columns = first_row(path) or {}, Columns({}, OURS)
+    return _class_in(row, columns) is not None and columns.ours_in(row)["image"] is not None
 
 
 class Classes:
-    """A table with a class for each picture."""
+    """A table with a class for each picture.
+
+    Raises:
+        UsageError: something in `reading` is off, or names a column that there is not.
+        ThumbtuneError: the file cannot be read.
+    """
 
     def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
         self.file = path
         self.reading = reading
         self.labels = labels_under(reading.policy)
+        self.columns = Columns(reading.columns, OURS)
+        self._place = Place(path.parent, reading.root)
+        check_reading(reading)
+        check_columns(path, self.columns, sheets_of([path], reading.encoding))
 
     def counts(self) -> Counts:
         """How many images of each class there are; it reads everything once."""
-        found = Counter("unusable" if row is None else _split_in(row) or "unusable" for _, row in self._rows())
+        found = Counter(_class_in(row or {}, self.columns) or "unusable" for _, row in self._rows())
         return Counts(policy=self.reading.policy, **found)
 
     def __length_hint__(self) -> int:
-        return count_records(self.file)
+        rows = count_rows(self.file)
+        return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
     def __iter__(self) -> Iterator[Found]:
-        places = Places.of(self.file, self.reading.root)
         for where, row in self._rows():
-            found = _found(row, where, places, self.labels, self.file.name)
+            found = self._found(row, where)
             if found is not None:
                 yield found
 
     def _rows(self) -> Iterator[tuple[str, Record | None]]:
-        return islice(read_records(self.file, self.reading.columns), self.reading.limit)
+        return islice(read_rows(self.file, encoding=self.reading.encoding), self.reading.limit)
+
+    def _found(self, row: Record | None, where: str) -> Found | None:
+        """The like or dislike in a row; None where the policy leaves its class out."""
+        if row is None:
+            return Found(where=where, problem=why_broken(self.file))
+        split = _class_in(row, self.columns)
+        if split is None:
+            return Found(where=where, problem=NO_CLASS)
+        if self.labels[split] is None:
+            return None
+        ours = self.columns.ours_in(row)
+        try:
+            image = picture_in(ours["image"], self._place, self.reading.allow_download)
+            prompt, source = prompt_in(ours), text_in(ours, "source") or self.file.name
+        except (UnreadablePicture, ValueError) as error:
+            return Found(where=where, problem=str(error))
+        return Found(where=where, image=image, prompt=prompt, liked=self.labels[split], source=source)
 
 
-def _found(row: Record | None, where: str, places: Places, labels: Labels, table: str) -> Found | None:
-    """The like or dislike in a row; None where the policy leaves its class out."""
-    if row is None:
-        return Found(where=where, problem=NO_OBJECT)
-    split = _split_in(row)
-    if split is None:
-        return Found(where=where, problem=NO_CLASS)
-    if labels[split] is None:
-        return None
-    try:
-        picture = places.picture(first(row, PICTURE), "file_name")
-        prompt, source = prompt_in(row), text_in(row, "source") or table
-    except (UnreadablePicture, ValueError, RecursionError) as error:
-        return Found(where=where, problem=str(error))
-    return Found(
-        where=where,
-        image=picture.image,
-        prompt=prompt,
-        liked=labels[split],
-        problem=picture.problem,
-        source=source,
-    )
-
-
-def _split_in(row: Record) -> Split | None:
-    cell = first(row, CLASS)
-    word = cell.strip() if isinstance(cell, str) else None
-    return next((split for split in SPLITS if split == word), None)
+def _class_in(row: Record, columns: Columns) -> Split | None:
+    """The class that a row names; its column `split` may be that of a data set, which is none."""
+    words = [cell.strip() for _, cell in columns.filled_in(row, "class") if isinstance(cell, str)]
+    return next((split for word in words for split in SPLITS if split == word), None)

@@ -33,33 +33,40 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "created_at": ("created_at", "timestamp", "time"),
     "vote_id": ("vote_id", "id"),
 }
+NAMES_OF_SOMETHING = ("rater", "reason", "pair")  # the cell is one word or sentence, not an object
+PICTURES = ("image", "chosen", "rejected")  # the cell is a picture, or names one
 FIRST_YEAR = 2000  # a "time" before it is how long something took
 UUID_LENGTH = 36  # with its hyphens: 32 hexadecimal digits may be the hash of anything
 
 
-Label = tuple[str, object]  # the name of a column, and what a row has there
+Names = Mapping[str, Sequence[str]]  # our name for a column -> what it may be called, the first one that is filled
+Named = tuple[str, object]  # the name of a column, and what a row has there
 ABSENT = object()
 
 
 class Columns:
-    """The columns of a table by our names. `mapping` is from our names to theirs, `names` are those to look for else.
+    """The columns of a table by our names. `mapping` is from our names to theirs, `known` all that ours may be called.
 
     Raises:
         UsageError: one of our names in it is none.
     """
 
-    def __init__(self, mapping: Mapping[str, str], names: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
+    def __init__(self, mapping: Mapping[str, str], known: Names = COLUMNS) -> None:
         for key in mapping:
-            check_key(key)
+            check_key(key, known)
         self.mapped = {key: lowered_name(name) for key, name in mapping.items()}
         meant = set(self.mapped.values())
-        guessed = {key: tuple(name for name in theirs if name not in meant) for key, theirs in names.items()}
+        guessed = {key: tuple(name for name in names if name not in meant) for key, names in known.items()}
         self.names = guessed | {key: (name,) for key, name in self.mapped.items()}
 
-    def labels_in(self, row: Record) -> list[Label]:
+    def filled_in(self, row: Record, key: str) -> list[Named]:
+        """What may be ours in a row, under the names that the table has for it."""
+        cells = ((name, cell_in(row, name)) for name in self.names[key])
+        return [(name, cell) for name, cell in cells if not is_blank(unwrapped(cell) if key in PICTURES else cell)]
+
+    def labels_in(self, row: Record) -> list[Named]:
         """What may be the label of a row."""
-        cells = ((name, cell_in(row, name)) for name in self.names["label"])
-        return [(name, cell) for name, cell in cells if not is_blank(cell)]
+        return self.filled_in(row, "label")
 
     def ours_in(self, row: Record) -> Record:
         """All other cells of a row, by our names."""
@@ -96,9 +103,8 @@ class Columns:
         return sorted({name for names in self.names.values() for name in names if lowered.count(name) > 1})
 
     def _cell(self, row: Record, key: str) -> object:
-        filled = ((name, cell) for name in self.names[key] if (cell := cell_in(row, name)) is not None)
-        cells = [(name, cell) for name, cell in filled if not is_blank(unwrapped(cell))]
-        if key == "image":
+        cells = self.filled_in(row, key)
+        if key in PICTURES:
             return next((cell for _, cell in sorted(cells, key=lambda each: _nearness(each[1]))), None)
         surely = {key, self.mapped.get(key)}
         return next((cell for name, cell in cells if name in surely or _can_be(key, cell)), None)
@@ -114,21 +120,23 @@ def cell_in(row: Record, name: str, absent: object = None) -> object:
     return absent
 
 
-def check_key(key: str) -> None:
+def check_key(key: str, known: Names = COLUMNS) -> None:
     """Refuse a name of ours that is none.
 
     Raises:
         UsageError: it is none.
     """
-    if key not in COLUMNS:
-        raise UsageError(f"{shown(key)} is nothing that a column can be mapped to; that may be {', '.join(COLUMNS)}.")
+    if key not in known:
+        raise UsageError(f"{shown(key)} is nothing that a column can be mapped to; that may be {', '.join(known)}.")
 
 
 def parse_map(text: str) -> dict[str, str]:
     """Read `image=jpg,prompt=caption,label=liked`: what we call a column, and what the table calls it.
 
+    Which names of ours there are is for the kind of table to say.
+
     Raises:
-        UsageError: it is not so, or names something twice, or something that we do not know.
+        UsageError: it is not so, or names something twice.
     """
     mapping: dict[str, str] = {}
     for part in text.split(","):
@@ -137,7 +145,6 @@ def parse_map(text: str) -> dict[str, str]:
             raise UsageError(
                 f"{shown(part.strip())} maps nothing; write our name = theirs, as in image=jpg,prompt=caption."
             )
-        check_key(lowered_name(key))
         if lowered_name(key) in mapping:
             raise UsageError(f"{named(key)} is mapped twice; name one column.")
         mapping[lowered_name(key)] = name
@@ -177,6 +184,6 @@ def _can_be(key: str, cell: object) -> bool:
         if key == "created_at":
             moment = moment_in({key: cell}, key)
             return moment is not None and moment.year >= FIRST_YEAR
-        return text_in({key: cell}, key) is not None
+        return key not in NAMES_OF_SOMETHING or text_in({key: cell}, key) is not None
     except ValueError:
         return False

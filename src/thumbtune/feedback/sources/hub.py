@@ -22,8 +22,9 @@ from thumbtune.feedback.sources.arrow import ROWS_AT_ONCE, Classes, with_classes
 from thumbtune.feedback.sources.columns import COLUMNS
 from thumbtune.feedback.sources.found import AS_FOUND, Bytes, Found, Reading
 from thumbtune.feedback.sources.image_cells import is_picture, picture_in, unwrapped
+from thumbtune.feedback.sources.options import Rows, check_columns
 from thumbtune.feedback.sources.places import Place
-from thumbtune.feedback.sources.reader import RowReader, Rows
+from thumbtune.feedback.sources.reader import RowReader
 from thumbtune.feedback.sources.record import Record, lowered_name, record_of
 from thumbtune.feedback.sources.rows import kind_of
 from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, flattened
@@ -102,7 +103,7 @@ class HubDataset:
         names = SAMPLE_COLUMNS if self._kind == "webdataset" else COLUMNS
         self._reader = RowReader(reading, self._label_rows, names)
         header = None if self._kind == "webdataset" else self._stream.column_names
-        self._reader.check_columns(self.address, [(self.address, header, self._rows())])
+        check_columns(self.address, self._reader.columns, [(self.address, header, self._rows())])
 
     def __length_hint__(self) -> int:
         return 0  # the hub often does not say

@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Mapping
 from functools import partial
+from pathlib import PureWindowsPath
 from urllib.parse import unquote_to_bytes
 
 from thumbtune.feedback import pictures
@@ -13,6 +14,7 @@ from thumbtune.feedback.shown import shown
 from thumbtune.feedback.sources import downloads
 from thumbtune.feedback.sources.found import Bytes
 from thumbtune.feedback.sources.places import Place
+from thumbtune.files import sha256
 
 NAMELESS = "it names no picture; fill in file_name or remove the row"
 SHORTEST_BASE64 = 40  # characters: no picture is shorter, and few names are longer
@@ -44,6 +46,19 @@ def unwrapped(cell: object) -> object:
             return f"data:;base64,{held}"
         cell = held or name
     return bytes(cell) if isinstance(cell, bytearray | memoryview) else cell
+
+
+def known_by(cell: object) -> str | None:
+    """What tells the picture in a cell from others where it is met again: its bytes, or how it is named; or None."""
+    cell = unwrapped(cell)
+    if isinstance(cell, bytes) and cell:
+        return sha256(cell)
+    if not isinstance(cell, str) or is_blank(cell):
+        return None
+    text = cell.strip()
+    if _is_data(text):
+        return text.partition(",")[2]
+    return text if _is_base64(text) or _SCHEME.match(text) else PureWindowsPath(text).as_posix()  # ./a.png is a.png
 
 
 def picture_in(cell: object, place: Place, allow_download: bool = False) -> Bytes:

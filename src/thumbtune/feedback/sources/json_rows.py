@@ -1,15 +1,16 @@
-"""Rows of .jsonl and .ndjson files, an object a line, and of .json files, a list of objects."""
+"""Rows of .jsonl and .ndjson files, an object a line, and of .json files, a list of objects, read item by item."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.shown import listed
-from thumbtune.feedback.sources import texts
+from thumbtune.feedback.sources import json_lists, texts
 from thumbtune.feedback.sources.record import Record, record_of
 
-MAX_DOCUMENT = 100_000_000  # characters: as Python objects they take up to ten times as much
+MAX_DOCUMENT = 100_000_000  # characters of a list inside an object: as Python objects they take up to ten times as much
 
 
 def rows_of_lines(file: Path, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
@@ -26,13 +27,16 @@ def rows_of_document(file: Path, encoding: str | None = None) -> Iterator[tuple[
     `datasets` and others write an object a line into .json files too; those are read line by line.
 
     Raises:
-        ThumbtuneError: it is too large, no JSON, or not one list of objects.
+        ThumbtuneError: it is no JSON, not one list of objects, or one inside an object that is too large.
     """
-    if _is_lines(file, encoding):
+    is_list = _begins_list(file, encoding)
+    if not is_list and _is_lines(file, encoding):
         yield from rows_of_lines(file, encoding)
         return
-    for number, item in enumerate(_list_in(file, _parsed(file, encoding)), start=1):
-        yield f"{file.name}, row {number}", record_of(item.items()) if isinstance(item, dict) else None
+    with texts.open_text(file, encoding) as text:
+        items = json_lists.items_of(text, file) if is_list else _list_in(file, _whole(text, file))
+        for number, item in enumerate(items, start=1):
+            yield f"{file.name}, row {number}", record_of(item.items()) if isinstance(item, dict) else None
 
 
 def _object(line: str | None) -> Record | None:
@@ -43,6 +47,11 @@ def _object(line: str | None) -> Record | None:
     return record_of(row.items()) if isinstance(row, dict) else None
 
 
+def _begins_list(file: Path, encoding: str | None) -> bool:
+    with texts.open_text(file, encoding) as text:
+        return json_lists.is_list(text)
+
+
 def _is_lines(file: Path, encoding: str | None) -> bool:
     """Whether the first line is an object of its own and another line follows."""
     with texts.open_text(file, encoding) as text:
@@ -50,9 +59,13 @@ def _is_lines(file: Path, encoding: str | None) -> bool:
         return _object(next(filled, None)) is not None and next(filled, "") != ""
 
 
-def _parsed(file: Path, encoding: str | None) -> object:
-    with texts.open_text(file, encoding) as text:
-        document = text.read(MAX_DOCUMENT + 1)
+def _whole(text: TextIO, file: Path) -> object:
+    """The document, read at once.
+
+    Raises:
+        ThumbtuneError: it is too large, or no JSON.
+    """
+    document = text.read(MAX_DOCUMENT + 1)
     if len(document) > MAX_DOCUMENT:
         raise ThumbtuneError(
             f"{file} is larger than {MAX_DOCUMENT // 1_000_000} MB; "
@@ -65,9 +78,11 @@ def _parsed(file: Path, encoding: str | None) -> object:
 
 
 def _list_in(file: Path, document: object) -> list[object]:
-    """The document itself, or the one list of objects in it."""
-    if isinstance(document, list):
-        return document
+    """The one list of objects in a document.
+
+    Raises:
+        ThumbtuneError: there are several, or none.
+    """
     found = document if isinstance(document, dict) else {}
     lists = {
         key: rows for key, rows in found.items() if isinstance(rows, list) and all(isinstance(r, dict) for r in rows)

@@ -10,9 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import combinations, islice
 
+from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.sources.found import Bytes, Found, Reading
+from thumbtune.feedback.sources.image_cells import known_by, picture_in
+from thumbtune.feedback.sources.places import Place
 from thumbtune.feedback.sources.preferences import Comparison, Counts, Labels, Outcome, labels_under
 from thumbtune.feedback.sources.tally import Reason, Tally
+
+NO_PICTURE = "it names no picture for {side}; fill it in or remove the row"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,21 @@ class Shown:
     problem: str | None = None
     model: str | None = None
     seed: int | None = None
+
+
+def shown_in(cell: object, side: str, place: Place, allow_download: bool = False) -> Shown:
+    """The image in a table's cell. One that is named and may not be read was judged all the same.
+
+    Raises:
+        UnreadablePicture: there is none.
+    """
+    name = known_by(cell)
+    if name is None:
+        raise UnreadablePicture(NO_PICTURE.format(side=side))
+    try:
+        return Shown(name=name, side=side, image=picture_in(cell, place, allow_download))
+    except UnreadablePicture as error:
+        return Shown(name=name, side=side, problem=str(error))
 
 
 @dataclass(frozen=True, kw_only=True)

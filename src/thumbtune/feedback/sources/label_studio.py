@@ -30,8 +30,7 @@ from thumbtune.feedback.sources.places import Place, check_root
 from thumbtune.feedback.sources.png_text import written_in_image
 from thumbtune.feedback.sources.preferences import Counts
 from thumbtune.feedback.sources.record import Record, lowered_name, record_of
-from thumbtune.feedback.sources.records import count_records, first_record, read_records
-from thumbtune.feedback.sources.rows import read_rows
+from thumbtune.feedback.sources.rows import count_rows, first_row, read_rows
 from thumbtune.feedback.sources.written import NOTHING
 
 OF_A_ROW = {"annotation_id", "annotator", "lead_time"}
@@ -47,7 +46,7 @@ NOBODY_SAID = "it says neither left nor right is better; annotate it again or re
 
 def recognises(path: Path) -> bool:
     """Whether this is an export of Label Studio, by its first row. It never raises."""
-    row = first_record(path) or {}
+    row = first_row(path) or {}
     is_task = isinstance(row.get("data"), Mapping) and any(isinstance(row.get(name), list) for name in ANNOTATIONS)
     return is_task or set(row) >= OF_A_ROW
 
@@ -89,7 +88,7 @@ class LabelStudio:
         return self._unpaired.counts()
 
     def __length_hint__(self) -> int:
-        rows = count_records(self.file)
+        rows = count_rows(self.file)
         return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
     def __iter__(self) -> Iterator[Found]:
@@ -105,8 +104,7 @@ class LabelStudio:
             yield from self._unpaired
 
     def _rows(self) -> Iterator[tuple[str, Record | None]]:
-        is_json = self.file.suffix.lower() == ".json"
-        rows = read_records(self.file) if is_json else read_rows(self.file, encoding=self.reading.encoding)
+        rows = read_rows(self.file, encoding=self.reading.encoding)
         return islice(rows, self.reading.limit)
 
     def _cells(self) -> Iterator[object]:

@@ -36,6 +36,17 @@ def rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
                 yield f"{file.name}, row {number}", row
 
 
+def first_row(file: Path) -> Record | None:
+    """The first row, read without the others; None where there is none.
+
+    Raises:
+        ThumbtuneError: it is no Parquet file, or damaged.
+    """
+    with _opened(file) as table:
+        batch = next(table.iter_batches(batch_size=1, use_threads=False), None)
+        return None if batch is None else next(rows_in(batch, classes_in(table.schema_arrow.metadata)), None)
+
+
 def header_of(file: Path) -> list[str]:
     """The names of the columns, as they are written.
 

@@ -8,21 +8,20 @@ pictures are the same (are_different is false) say nothing; they are counted and
 A picture is known by its uid and its caption. A rater is a number that the data set itself gives its users.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.cells import label_in, moment_in, number_in, prompt_in, text_in
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
 from thumbtune.feedback.sources.preferences import Counts
-from thumbtune.feedback.sources.rows import Record, count_rows, read_rows
+from thumbtune.feedback.sources.record import Record, lowered_name
+from thumbtune.feedback.sources.rows import count_rows, header_of, read_rows
 from thumbtune.feedback.sources.splits import files_of_split, parquet_files
 
 SOURCE = "Pick-a-Pic"
 NEEDED = {"caption", "image_0_uid", "image_1_uid", "label_0", "label_1"}
-SKETCHED = NEEDED | {"has_label", "are_different", "user_id", "created_at"}  # all that a judgement is made of
-ROWS_AT_ONCE = 4096  # of these: some hundred bytes each
+SKETCHED = sorted(NEEDED | {"has_label", "are_different", "user_id", "created_at"})  # what a judgement is made of
 RANKS = {(1.0, 0.0): (0.0, 1.0), (0.0, 1.0): (1.0, 0.0), (0.5, 0.5): (0.0, 0.0)}
 NO_LABELS = "its label_0 and label_1 say neither which picture is better nor that they tie; mend or remove the row"
 NO_UID = "it has no image_{side}_uid to know the picture by; mend or remove the row"
@@ -33,7 +32,7 @@ def recognises(path: Path) -> bool:
     """Whether this is a Parquet file, or a folder of them, with Pick-a-Pic's columns. It never raises."""
     files = parquet_files(path)
     try:
-        return bool(files) and set(_columns(files[0])) >= NEEDED
+        return bool(files) and {lowered_name(name) for name in header_of(files[0]) or ()} >= NEEDED
     except Exception:  # whatever a stranger's file does to the parser: it is not Pick-a-Pic
         return False
 
@@ -58,10 +57,11 @@ class PickAPic:
         return iter(self._unpaired)
 
     def _sketched(self) -> Iterator[Judgement]:
-        return (_judgement(row, where) for file in self.files for where, row in _sketch(file))
+        """Each row without its pictures, which are hundreds of gigabytes: those columns stay unread."""
+        return self._judgements(SKETCHED)
 
-    def _judgements(self) -> Iterator[Judgement]:
-        rows = (found for file in self.files for found in read_rows(file))
+    def _judgements(self, columns: Sequence[str] | None = None) -> Iterator[Judgement]:
+        rows = (found for file in self.files for found in read_rows(file, columns=columns))
         return (_judgement(row or {}, where) for where, row in rows)
 
 
@@ -121,32 +121,3 @@ def _shown(row: Record, side: int) -> Shown:
 def _rater(row: Record) -> str | None:
     user = text_in(row, "user_id")
     return None if user is None else f"{SOURCE} user {user}"
-
-
-def _columns(file: Path) -> list[str]:
-    from pyarrow.parquet import read_schema
-
-    return [name.strip().lower() for name in read_schema(file).names]
-
-
-def _sketch(file: Path) -> Iterator[tuple[str, Record]]:
-    """Each row without its pictures, which are hundreds of gigabytes: those columns stay unread.
-
-    Raises:
-        ThumbtuneError: the file cannot be read, or is damaged.
-    """
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    number = 0
-    try:
-        with ParquetFile(file) as table:
-            names = [name for name in table.schema_arrow.names if name.strip().lower() in SKETCHED]
-            for batch in table.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{file.name}, row {number}", {key.strip().lower(): cell for key, cell in row.items()}
-    except UnicodeDecodeError as error:
-        raise ThumbtuneError(f"{file} is not UTF-8 text; save it again as UTF-8.") from error
-    except (OSError, pa.ArrowException, ValueError, OverflowError) as error:  # a moment after the year 9999, too
-        raise ThumbtuneError(f"{file} is damaged after row {number}; export it again.") from error

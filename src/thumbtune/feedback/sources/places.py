@@ -15,10 +15,14 @@ from thumbtune.feedback.shown import shown
 
 @dataclass(frozen=True)
 class Place:
-    """The `folder` of a table, and the `root` that its pictures must lie below: that folder where none is given."""
+    """The `folder` of a table, and the `root` that its pictures must lie below: that folder where none is given.
+
+    They may also lie in an `inner` folder of either that their names do not mention.
+    """
 
     folder: Path
     root: Path | None = None
+    inner: str = "."
 
     @cached_property
     def _below(self) -> Path:
@@ -51,7 +55,8 @@ class Place:
         windows = PureWindowsPath(name)  # understands both kinds of slash, and drive letters, on every system
         if (windows.drive and os.name != "nt") or (self.root is None and windows.anchor):
             return  # a whole path is one of this machine, which only somebody on it can have meant
-        for base in dict.fromkeys((self.root or self.folder, self.folder)):
+        bases = (self.root or self.folder, self.folder)
+        for base in dict.fromkeys((*bases, *(base / self.inner for base in bases))):
             yield (base / (windows.as_posix() if "\\" in name else name)).resolve()
 
 

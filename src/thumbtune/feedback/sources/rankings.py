@@ -11,24 +11,33 @@ row's ratings are compared like ranks, unless `like_at` says from where they are
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from thumbtune.feedback.cells import first, is_blank, moment_in, prompt_in, text_in
+from thumbtune.feedback.cells import moment_in, prompt_in, text_in
 from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.sources.columns import COLUMNS, Columns
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
-from thumbtune.feedback.sources.named import Places
-from thumbtune.feedback.sources.pairs import NO_OBJECT, RATER, may_be_picture
+from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, shown_in, unusable
+from thumbtune.feedback.sources.options import check_columns, check_reading, sheets_of
+from thumbtune.feedback.sources.pairs import may_be_picture
+from thumbtune.feedback.sources.places import Place
 from thumbtune.feedback.sources.preferences import Counts
-from thumbtune.feedback.sources.records import count_records, first_record, read_records
-from thumbtune.feedback.sources.rows import Record
+from thumbtune.feedback.sources.rows import Record, count_rows, first_row, read_rows, why_broken
 from thumbtune.feedback.sources.splits import files_of_split, parquet_files
+from thumbtune.feedback.sources.texts import GZIP
 
-PICTURES = ("images", "generations", "image_path", "image_paths", "file_path", "file_paths")
-RANKS = ("ranks", "rank", "ranking")
-PREFERENCES = ("preferences", "human_preference")
-RATINGS = ("ratings", "rating", "scores")
+SAID = {  # in the order in which they count
+    "ranks": ("ranks", "rank", "ranking"),
+    "preferences": ("preferences", "human_preference"),
+    "ratings": ("ratings", "rating", "scores"),
+}
+OURS = {
+    "images": ("images", "generations", "image_path", "image_paths", "file_path", "file_paths"),
+    **SAID,
+    **{key: COLUMNS[key] for key in ("prompt", "rater", "model", "source", "created_at")},
+}
 MOST = 100  # pictures of one row: they make 4,950 comparisons
 NO_PICTURES = "it lists no pictures; name two or more, or remove the row"
 ALONE = "it shows one picture alone, which is better than none; name two or more, or remove the row"
@@ -40,29 +49,36 @@ NO_NUMBER = "its {what} holds {cell!r}, which is no number; mend or remove the r
 
 def recognises(path: Path) -> bool:
     """Whether this is a table of rankings, by its first row. It never raises."""
-    row = first_record((parquet_files(path) or [path])[0]) or {}
-    pictures = _list(first(row, PICTURES))
-    said = _list(first(row, RANKS + PREFERENCES + RATINGS))
+    ours = Columns({}, OURS).ours_in(first_row((parquet_files(path) or [path])[0]) or {})
+    pictures = _list(ours["images"])
+    said = _list(next((ours[key] for key in SAID if ours[key] is not None), None))
     return bool(pictures) and len(pictures) == len(said) and all(may_be_picture(cell) for cell in pictures)
 
 
 class Rankings:
-    """A table of rankings in JSON, JSON lines, CSV or Parquet, or a folder with the Parquet files of one split.
+    """A table of rankings, or a folder with the Parquet files of one split of them.
 
     Its pictures lie beside it, in folders there, or in a folder with its own name, as HPD v2's do (test.json, test/).
+
+    Raises:
+        UsageError: something in `reading` is off, or names a column that there is not.
+        ThumbtuneError: a file cannot be read, or no split is meant.
     """
 
     def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
         self.files = files_of_split(path, reading.split) if path.is_dir() else [path]
         self.reading = reading
+        self.columns = Columns(reading.columns, OURS)
         self._unpaired = Unpaired(self._judgements, reading)
+        check_reading(reading)
+        check_columns(self.files[0], self.columns, sheets_of(self.files, reading.encoding))
 
     def counts(self) -> Counts:
         """How many comparisons there are, and images of each class; it reads everything once."""
         return self._unpaired.counts()
 
     def __length_hint__(self) -> int:
-        rows = sum(count_records(file) for file in self.files)
+        rows = sum(count_rows(file) for file in self.files)
         return 2 * (rows if self.reading.limit is None else min(rows, self.reading.limit))  # or more: of a row, two
 
     def __iter__(self) -> Iterator[Found]:
@@ -70,83 +86,92 @@ class Rankings:
 
     def _judgements(self) -> Iterator[Judgement]:
         for file in self.files:
-            places = Places.of(file, self.reading.root, subfolders=(file.stem,))
-            for where, row in read_records(file, self.reading.columns):
-                yield _judgement(row, where, places, self.reading.like_at, file.name)
+            place = Place(file.parent, self.reading.root, inner=_name_of(file))
+            for where, row in read_rows(file, encoding=self.reading.encoding):
+                yield self._judgement(row, where, file, place)
 
+    def _judgement(self, row: Record | None, where: str, file: Path, place: Place) -> Judgement:
+        """What one row says."""
+        if row is None:
+            return Judgement(where=where, problem=why_broken(file))
+        ours = self.columns.ours_in(row)
+        try:
+            images = self._shown(ours, place)
+            thumbs = self._thumbs(row, len(images))
+            return Judgement(
+                where=where,
+                prompt=prompt_in(ours),
+                images=images,
+                ranks=() if thumbs else self._ranks(row, len(images)),
+                thumbs=thumbs,
+                rater=text_in(ours, "rater"),
+                created_at=moment_in(ours, "created_at"),
+                source=text_in(ours, "source") or file.name,
+            )
+        except (UnreadablePicture, ValueError, RecursionError) as error:
+            return unusable(where, error)
 
-def _judgement(row: Record | None, where: str, places: Places, like_at: float | None, table: str) -> Judgement:
-    """What one row says."""
-    if row is None:
-        return Judgement(where=where, problem=NO_OBJECT)
-    try:
-        images = _shown(row, places)
-        ratings = _numbers(row, RATINGS, len(images))
-        thumbs = () if like_at is None else tuple(rating >= like_at for rating in ratings)
-        return Judgement(
-            where=where,
-            prompt=prompt_in(row),
-            images=images,
-            ranks=() if thumbs else _ranks(row, ratings, len(images)),
-            thumbs=thumbs,
-            rater=text_in({"rater": first(row, RATER)}, "rater"),
-            created_at=moment_in(row, "created_at"),
-            source=text_in(row, "source") or table,
+    def _shown(self, ours: Record, place: Place) -> tuple[Shown, ...]:
+        """The pictures of a row.
+
+        Raises:
+            UnreadablePicture: one is not named at all.
+            ValueError: there are none, or far too many.
+        """
+        cells = _list(ours["images"])
+        if not cells:
+            raise ValueError(NO_PICTURES)
+        if len(cells) > MOST:
+            raise ValueError(TOO_MANY.format(number=len(cells), most=MOST))
+        model, download = text_in(ours, "model"), self.reading.allow_download
+        return tuple(
+            replace(shown_in(cell, f"picture {number}", place, download), model=model)
+            for number, cell in enumerate(cells, start=1)
         )
-    except (UnreadablePicture, ValueError, RecursionError) as error:
-        return unusable(where, error)
+
+    def _thumbs(self, row: Record, number: int) -> tuple[bool, ...]:
+        """What its ratings say of each by itself; nothing where nobody said from where they are likes.
+
+        Raises:
+            ValueError: they say something else, or not of each.
+        """
+        like_at = self.reading.like_at
+        if like_at is None:
+            return ()
+        return tuple(rating >= like_at for rating in _numbers(self.columns.filled_in(row, "ratings"), number))
+
+    def _ranks(self, row: Record, number: int) -> tuple[float, ...]:
+        """How the pictures rank, lower being better.
+
+        Raises:
+            ValueError: nothing says so, or not of each.
+        """
+        if number == 1:
+            raise ValueError(ALONE)
+        key = next((key for key in SAID if self.columns.filled_in(row, key)), None)
+        if key is None:
+            raise ValueError(NO_RANKS)
+        said = _numbers(self.columns.filled_in(row, key), number)
+        return said if key == "ranks" else tuple(-degree for degree in said)
 
 
-def _shown(row: Record, places: Places) -> tuple[Shown, ...]:
-    """The pictures of a row.
-
-    Raises:
-        UnreadablePicture: one is not named at all.
-        ValueError: there are none, or far too many.
-    """
-    cells = _list(first(row, PICTURES))
-    if not cells:
-        raise ValueError(NO_PICTURES)
-    if len(cells) > MOST:
-        raise ValueError(TOO_MANY.format(number=len(cells), most=MOST))
-    model, shown = text_in(row, "model"), []
-    for number, cell in enumerate(cells, start=1):
-        side = f"picture {number}"
-        picture = places.picture(cell, side)
-        shown.append(
-            Shown(name=picture.name, side=side, image=picture.image, problem=picture.problem, model=model),
-        )
-    return tuple(shown)
+def _name_of(file: Path) -> str:
+    return Path(file.name.removesuffix(GZIP)).stem
 
 
-def _ranks(row: Record, ratings: tuple[float, ...], number: int) -> tuple[float, ...]:
-    """How the pictures rank, lower being better.
-
-    Raises:
-        ValueError: nothing says so.
-    """
-    if number == 1:
-        raise ValueError(ALONE)
-    ranks = _numbers(row, RANKS, number)
-    better = ranks or _numbers(row, PREFERENCES, number) or ratings
-    if not better:
-        raise ValueError(NO_RANKS)
-    return ranks or tuple(-degree for degree in better)
-
-
-def _numbers(row: Record, names: tuple[str, ...], number: int) -> tuple[float, ...]:
-    """What the first filled one of these columns says of each picture; nothing where none is filled.
+def _numbers(filled: Sequence[tuple[str, object]], number: int) -> tuple[float, ...]:
+    """What the first filled column says of each picture; nothing where none is filled.
 
     Raises:
         ValueError: it says something else, or not of each.
     """
-    name = next((name for name in names if not is_blank(row.get(name))), None)
-    if name is None:
+    if not filled:
         return ()
-    said = _list(row[name])
+    name, cell = filled[0]
+    said = _list(cell)
     if len(said) != number:
         raise ValueError(UNEVEN.format(number=number, said=len(said), what=name))
-    return tuple(_number(cell, name) for cell in said)
+    return tuple(_number(each, name) for each in said)
 
 
 def _number(cell: object, what: str) -> float:

@@ -5,12 +5,10 @@ so the labels are read once before anything is found. A row without a prompt tak
 wrote into it, unless the picture is on the web.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
-from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.cells import grade_in, moment_in, number_in, prompt_in, text_in, uuid_in, whole_number_in
 from thumbtune.feedback.labels import Scale
 from thumbtune.feedback.pictures import UnreadablePicture
@@ -18,15 +16,12 @@ from thumbtune.feedback.shown import listed, named
 from thumbtune.feedback.sources.columns import COLUMNS, Columns
 from thumbtune.feedback.sources.found import Bytes, Found, Reading
 from thumbtune.feedback.sources.image_cells import is_on_the_web
-from thumbtune.feedback.sources.places import check_root
+from thumbtune.feedback.sources.options import Rows, check_reading
 from thumbtune.feedback.sources.png_text import written_in_image
 from thumbtune.feedback.sources.record import Record
-from thumbtune.feedback.sources.texts import check_encoding
 
-Rows = Iterable[Record | None]
 LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which no more than these columns are needed
 Picture = Callable[[object], Bytes]  # from a cell to what reads its picture; raises UnreadablePicture
-Sheet = tuple[object, Sequence[str] | None, Rows]  # the name of a file, its header if it has one, and its rows
 
 
 class RowReader:
@@ -38,7 +33,7 @@ class RowReader:
 
     def __init__(self, reading: Reading, label_rows: LabelRows, names: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
         self.columns = Columns(reading.columns, names)
-        _check(reading)
+        check_reading(reading)
         self.reading = reading
         self._label_rows = label_rows
 
@@ -89,23 +84,6 @@ class RowReader:
             return next(iter(said.values())), None
         return None, next((why for name, cell in labels if (why := self._scales[name].why_not(name, cell))), None)
 
-    def check_columns(self, source: object, sheets: Iterable[Sheet]) -> None:
-        """Compare what is mapped with what there is: headers where there are any, else rows until all is found.
-
-        Raises:
-            UsageError: a mapped column is in none of the files.
-            ThumbtuneError: two columns are called the same, and we need one of that name.
-        """
-        missing, seen = set(self.columns.mapped.values()), dict[str, None]()
-        for file, header, rows in sheets:
-            if doubled := self.columns.doubled_in(header or ()):
-                raise ThumbtuneError(f"{file} has several columns {named(doubled[0])}; rename all but one.")
-            lacking, there = self.columns.missing_in(header, rows)
-            missing, seen = missing & lacking, seen | dict.fromkeys(there)
-        if missing:
-            names = ", ".join(named(name) for name in sorted(missing))
-            raise UsageError(f"{source} has no column {names}; its columns are {listed(seen)}.")
-
 
 def _extras_of(ours: Record) -> dict[str, object]:
     """What may be said beside the thumb itself.
@@ -126,16 +104,3 @@ def _extras_of(ours: Record) -> dict[str, object]:
         "created_at": moment_in(ours, "created_at"),
         "vote_id": uuid_in(ours, "vote_id"),
     }
-
-
-def _check(reading: Reading) -> None:
-    """Refuse what cannot be meant.
-
-    Raises:
-        UsageError: the number from which likes begin is none, the root no folder, or the encoding unknown.
-    """
-    if reading.like_at is not None and not math.isfinite(reading.like_at):
-        raise UsageError(f"likes cannot begin at {reading.like_at}; give a number, as in --like-at 4.")
-    if reading.encoding is not None:
-        check_encoding(reading.encoding)
-    check_root(reading.root)

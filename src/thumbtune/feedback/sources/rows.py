@@ -8,13 +8,14 @@ from pathlib import Path, PurePath
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.sources import delimited, json_rows, parquet
 from thumbtune.feedback.sources.record import Record
-from thumbtune.feedback.sources.texts import GZIP, MAX_ROW
+from thumbtune.feedback.sources.texts import GZIP, MAX_ROW, open_text
 
 __all__ = [
     "METADATA_SUFFIXES",
     "TABLE_SUFFIXES",
     "Record",
     "count_rows",
+    "first_row",
     "header_of",
     "kind_of",
     "read_rows",
@@ -24,6 +25,7 @@ __all__ = [
 METADATA_SUFFIXES = (".jsonl", ".csv", ".parquet")  # of the metadata files of Hugging Face's imagefolder
 TABLE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")  # all but the last also with .gz behind
 BLOCK = 1 << 20  # bytes
+FIRST_LINE = 1 << 20  # characters within which a first line ends, to be looked at while guessing what a file is
 
 
 def kind_of(file: Path) -> str | None:
@@ -64,6 +66,21 @@ def header_of(file: Path, *, encoding: str | None = None) -> list[str] | None:
         raise _in_words(file, error, encoding) from error
 
 
+def first_row(file: Path) -> Record | None:
+    """The first row of a file, to recognise it by, or None. Quick, and it never raises."""
+    for encoding in (None, "latin-1"):  # in which all bytes are text: names of columns are in ASCII almost everywhere
+        try:
+            if kind_of(file) is None or not file.is_file():
+                return None
+            if kind_of(file) == ".parquet":
+                return parquet.first_row(file)
+            if kind_of(file) == ".json" or _first_line_is_short(file, encoding):
+                return next((row for _, row in read_rows(file, encoding=encoding)), None)
+        except Exception:  # a stranger's file may break a parser in any way; then it is simply not recognised
+            continue
+    return None
+
+
 def why_broken(file: Path) -> str:
     """What is wrong with a row that came as None."""
     if kind_of(file) in delimited.DELIMITERS:
@@ -86,6 +103,8 @@ def count_rows(file: Path) -> int:
 
 def _rows_of(file: Path, encoding: str | None, columns: Sequence[str] | None) -> Iterator[tuple[str, Record | None]]:
     kind = kind_of(file)
+    if kind is None:
+        raise ThumbtuneError(f"{file} is no {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file; give one.")
     if kind == ".parquet":
         return parquet.rows_of(file, columns)
     if kind == ".json":
@@ -93,6 +112,11 @@ def _rows_of(file: Path, encoding: str | None, columns: Sequence[str] | None) ->
     if kind in delimited.DELIMITERS:
         return delimited.rows_of(file, kind, encoding)
     return json_rows.rows_of_lines(file, encoding)
+
+
+def _first_line_is_short(file: Path, encoding: str | None) -> bool:
+    with open_text(file, encoding) as text:
+        return len(text.readline(FIRST_LINE)) < FIRST_LINE
 
 
 def _count_lines(file: Path) -> int:

@@ -18,8 +18,9 @@ from thumbtune.feedback.shown import shown
 from thumbtune.feedback.sources.arrow import ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE, classes_in, rows_in
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.image_cells import picture_in
+from thumbtune.feedback.sources.options import Rows, Sheet, check_columns
 from thumbtune.feedback.sources.places import Place
-from thumbtune.feedback.sources.reader import RowReader, Rows, Sheet
+from thumbtune.feedback.sources.reader import RowReader
 from thumbtune.feedback.sources.record import Record, lowered_name
 from thumbtune.feedback.sources.splits import chosen_split
 
@@ -57,7 +58,7 @@ class SavedDataset:
         self.folder = _folder_of_split(path, reading.split)
         self.files = _arrow_files(self.folder)
         self._reader = RowReader(reading, self._label_rows)
-        self._reader.check_columns(path, (self._sheet(file) for file in self.files))
+        check_columns(path, self._reader.columns, (self._sheet(file) for file in self.files))
 
     def __length_hint__(self) -> int:
         try:

@@ -11,9 +11,10 @@ from pathlib import Path
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.image_cells import picture_in
+from thumbtune.feedback.sources.options import Rows, check_columns, sheets_of
 from thumbtune.feedback.sources.places import Place
-from thumbtune.feedback.sources.reader import RowReader, Rows, Sheet
-from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, count_rows, header_of, kind_of, read_rows, why_broken
+from thumbtune.feedback.sources.reader import RowReader
+from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, count_rows, kind_of, read_rows, why_broken
 
 METADATA = "metadata"
 
@@ -60,7 +61,7 @@ class Table:
         self.files = (files,) if isinstance(files, Path) else tuple(files)
         self.reading = reading
         self._reader = RowReader(reading, self._label_rows)
-        self._reader.check_columns(self.files[0], (self._sheet(file) for file in self.files))
+        check_columns(self.files[0], self._reader.columns, sheets_of(self.files, reading.encoding))
 
     def __length_hint__(self) -> int:
         number = sum(count_rows(file) for file in self.files)
@@ -83,7 +84,3 @@ class Table:
     def _label_rows(self, columns: Sequence[str]) -> Rows:
         tables = (read_rows(file, encoding=self.reading.encoding, columns=columns) for file in self.files)
         return (row for _, row in chain.from_iterable(tables))
-
-    def _sheet(self, file: Path) -> Sheet:
-        encoding = self.reading.encoding
-        return file, header_of(file, encoding=encoding), (row for _, row in read_rows(file, encoding=encoding))

@@ -14,8 +14,9 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.sources.braces import expanded, has_braces
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.image_cells import picture_in
+from thumbtune.feedback.sources.options import Rows, check_columns
 from thumbtune.feedback.sources.places import Place
-from thumbtune.feedback.sources.reader import RowReader, Rows
+from thumbtune.feedback.sources.reader import RowReader
 from thumbtune.feedback.sources.record import Record
 from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, Sample, UnusableSample, samples_of, text_suffixes
 from thumbtune.feedback.sources.splits import UNNAMED, WORDS, chosen_split
@@ -81,7 +82,7 @@ class WebDataset:
         self.shards = shards_of(path, reading.split)
         self._reader = RowReader(reading, self._label_rows, SAMPLE_COLUMNS)
         self._texts = text_suffixes(self._reader.columns)
-        self._reader.check_columns(path, [(path, None, self._label_rows())])
+        check_columns(path, self._reader.columns, [(path, None, self._label_rows())])
 
     def __length_hint__(self) -> int:
         return 0  # an archive does not say how many files it holds

@@ -1,0 +1,230 @@
+"""Rows in JSON: an object a line, a list read item by item, or the one list in a document."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.sources import json_lists, json_rows, texts
+from thumbtune.feedback.sources.record import Record
+from thumbtune.feedback.sources.rows import read_rows
+
+WORDS = st.text(st.characters(exclude_categories=()), max_size=12)
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), WORDS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=3)),
+    max_leaves=8,
+)
+FOX: dict[str, Any] = {"prompt": "fox"}
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    return path
+
+
+def rows_of(path: Path) -> list[tuple[str, Record | None]]:
+    return list(read_rows(path))
+
+
+# --- lists
+
+
+def test_a_list_of_objects(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.json", '\ufeff \n[ {"Prompt ": "fox"} ,\n 7, {"a": [1, {"b": "]}"}]}]\n')
+    assert rows_of(file) == [
+        ("a.json, row 1", {"prompt": "fox"}),
+        ("a.json, row 2", None),
+        ("a.json, row 3", {"a": [1, {"b": "]}"}]}),
+    ]
+    assert rows_of(written(tmp_path / "b.json", " [ ] ")) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(JSON, max_size=6), st.integers(1, 7), st.sampled_from([None, 2]), st.booleans())
+def test_json_is_read_as_it_was_written(items: list[object], chunk: int, indent: int | None, ascii_only: bool) -> None:
+    """However few characters are read at once."""
+    text = json.dumps(items, indent=indent, ensure_ascii=ascii_only)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_lists, "CHUNK", chunk)
+        assert list(json_lists.items_of(io.StringIO(text), Path("a.json"))) == json.loads(text)
+
+
+def test_one_item_at_a_time(tmp_path: Path) -> None:
+    """The second half is not looked at while the first is read."""
+    half = json.dumps([{"prompt": "fox" * 100}] * 1000)[1:-1]
+    rows = read_rows(written(tmp_path / "a.json", f"[{half}, oops"))
+    assert [next(rows)[1] for _ in range(1000)] == [{"prompt": "fox" * 100}] * 1000
+    with pytest.raises(ThumbtuneError, match="is damaged at row 1001"):
+        next(rows)
+
+
+class Counted(io.StringIO):
+    """A text that says how much of it was asked for."""
+
+    asked = 0
+
+    def read(self, size: int | None = -1) -> str:
+        data = super().read(size)
+        self.asked += len(data)
+        return data
+
+
+def test_small_items_behind_a_large_one_are_not_copied_again_and_again() -> None:
+    """The piece that a large item needed holds thousands of small ones; it is moved only when more is read."""
+    text = Counted(json.dumps(["x" * 1_000_000, *range(100_000)]))
+    held = json_lists._Held(text)
+    held.take_mark()
+    assert held.take_item() == "x" * 1_000_000
+    piece, moved = held.piece, 0
+    for number in range(100_000):
+        assert held.take_mark() == ","
+        assert held.take_item() == number
+        piece, moved = held.piece, moved + (held.piece is not piece)
+    assert held.take_mark() == "]" and text.asked == len(text.getvalue())
+    assert 1 <= moved <= 20, "once for each time that more is read"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[", "is damaged at row 1; export it again"),
+        ('[{"a": 1}', "is damaged after row 1"),
+        ('[{"a": 1} {"a": 2}]', "is damaged after row 1"),
+        ('[{"a": 1},', "is damaged at row 2"),
+        ('[{"a": 1},]', "is damaged at row 2"),
+        ('[{"a": "', "is damaged at row 1"),
+        ("[12", "is damaged after row 1"),
+        ("[" + "[" * 100_000, "is damaged at row 1"),
+        ("[" + "9" * 5000 + "]", "is damaged at row 1"),
+        ('[{"a": 1}] [{"a": 2}]', "goes on after its list"),
+        ("[]x", "goes on after its list"),
+    ],
+)
+def test_damaged_lists(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ThumbtuneError, match=words):
+        rows_of(written(tmp_path / "a.json", text))
+
+
+def test_an_item_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lists, "LONGEST", 1000)
+    monkeypatch.setattr(json_lists, "CHUNK", 100)
+    for text in ('["' + "a" * 9000 + '"]', "[0." + "1" * 9000 + "]"):
+        opened = Counted(text)
+        with pytest.raises(ThumbtuneError, match=r"is damaged a(t|fter) row 1"):
+            list(json_lists.items_of(opened, Path("a.json")))
+        assert opened.asked < 4000
+
+
+def test_what_is_no_list_is_not_read_as_one() -> None:
+    with pytest.raises(ThumbtuneError, match=r"a\.json is no list in JSON"):
+        list(json_lists.items_of(io.StringIO("{}"), Path("a.json")))
+
+
+# --- lines
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "A.JSONL", "a.jsonl.gz", "a.json"])
+def test_an_object_a_line(tmp_path: Path, name: str) -> None:
+    """`datasets` writes lines into .json files, too."""
+    text = '{"Prompt": "fox", "": 1, "prompt": 2}\n  \r\n{"a": null}\r\n[1]\n"x"\n{"a":\n{}'
+    data = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    assert rows_of(tmp_path / name) == [
+        (f"{name}, line 1", {"prompt": "fox"}),
+        (f"{name}, line 3", {"a": None}),
+        (f"{name}, line 4", None),
+        (f"{name}, line 5", None),
+        (f"{name}, line 6", None),
+        (f"{name}, line 7", {}),
+    ]
+
+
+def test_lines_and_lists_of_pandas(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"prompt": ["fox", "für", "\N{FOX FACE}\n"], "label": [1, 0, 1], "weight": [1.5, None, 2]})
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    frame.to_json(tmp_path / "a.json", orient="records")
+    frame.to_json(tmp_path / "b.json", orient="records", indent=2, force_ascii=False)
+    frame.to_json(tmp_path / "c.json.gz", orient="records", lines=True, compression="gzip")
+    expected = [
+        {"prompt": "fox", "label": 1, "weight": 1.5},
+        {"prompt": "für", "label": 0, "weight": None},
+        {"prompt": "\N{FOX FACE}\n", "label": 1, "weight": 2.0},
+    ]
+    for name in ("a.jsonl", "a.json", "b.json", "c.json.gz"):
+        assert [row for _, row in rows_of(tmp_path / name)] == expected, name
+
+
+BROKEN = {
+    "deep list": "[" * 100_000,
+    "deep object": '{"a":' * 100_000,
+    "number": '{"a": ' + "9" * 5000 + "}",
+    "null": "null",
+    "word": "x",
+}
+
+
+@pytest.mark.parametrize("line", BROKEN.values(), ids=BROKEN)
+def test_a_broken_line_does_not_hide_those_after_it(tmp_path: Path, line: str) -> None:
+    file = written(tmp_path / "a.jsonl", f'{line}\n{{"prompt": "fox"}}\n')
+    assert rows_of(file) == [("a.jsonl, line 1", None), ("a.jsonl, line 2", FOX)]
+
+
+def test_a_line_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "MAX_ROW", 100)
+    lines = ["x" * 99, "x" * 100, "x" * 1000, '{"prompt": "fox"}']
+    file = written(tmp_path / "a.jsonl", "\n".join(lines))
+    assert rows_of(file) == [*((f"a.jsonl, line {number}", None) for number in (1, 2, 3)), ("a.jsonl, line 4", FOX)]
+
+
+# --- documents
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"rows": [FOX], "version": 3},
+        {"meta": {"by": "ann"}, "data": [FOX], "errors": [], "tags": ["a"]},
+    ],
+)
+def test_the_one_list_in_a_document(tmp_path: Path, document: object) -> None:
+    for indent in (None, 2):
+        file = written(tmp_path / "a.json", json.dumps(document, indent=indent))
+        assert rows_of(file) == [("a.json, row 1", FOX)]
+
+
+def test_an_empty_list_in_a_document(tmp_path: Path) -> None:
+    assert rows_of(written(tmp_path / "a.json", '{"rows": []}')) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is no JSON; export it again"),
+        ("oops", "is no JSON"),
+        ('{"rows": [', "is no JSON"),
+        ('{"a":' * 100_000, "is no JSON"),
+        ("7", "holds no list of objects; save it as JSON lines"),
+        ('{"prompt": "fox"}', "holds no list of objects"),
+        ('{"prompt": {"0": "fox", "1": "hare"}}', "holds no list of objects"),  # pandas' to_json() without orient
+        ('{"a": [{}], "b": [{}], "c": []}', r"holds several lists of rows \(a, b\); keep one"),
+    ],
+)
+def test_documents_without_rows(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ThumbtuneError, match=words):
+        rows_of(written(tmp_path / "a.json", text))
+
+
+def test_a_document_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_rows, "MAX_DOCUMENT", 1000)
+    rows = [FOX] * 200
+    with pytest.raises(ThumbtuneError, match=r"is larger than 0 MB; save it as JSON lines \(\.jsonl\)"):
+        rows_of(written(tmp_path / "a.json", json.dumps({"rows": rows})))
+    assert len(rows_of(written(tmp_path / "b.json", json.dumps(rows)))) == 200, "a list may be of any size"

@@ -232,6 +232,18 @@ def test_archives_that_are_cut_off(tmp_path: Path, paint: Paint) -> None:
         list(WebDataset(cut))
 
 
+def test_a_large_picture_that_is_cut_off(tmp_path: Path) -> None:
+    """What is jumped over, as for the labels, must be there too."""
+    files = {"0.png": bytes(3_000_000), "0.txt": "fox", "0.cls": "1"}
+    whole = pack(tmp_path / "whole.tar", {"1.png": bytes(3_000_000), "1.txt": "hare", **files})
+    first, second = WebDataset(whole)
+    assert (first.prompt, second.prompt, second.liked) == ("hare", "fox", True)
+    (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:-2_000_000])
+    for with_pictures in (True, False):
+        with pytest.raises(ThumbtuneError, match=r"\(it is cut off after sample 1, 1\)"):
+            list(webdataset._samples_in(tmp_path / "cut.tar", frozenset({"txt"}), with_pictures))
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"<html>404</html>" * 100, b"\x1f\x8b and no more" * 50])
 def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "shard.tar").write_bytes(content)

@@ -116,8 +116,12 @@ class HubDataset:
             yield self._reader.found(row, f"{self.address}, row {number}", self._picture, self.address.name)
 
     @cached_property
+    def _builder(self) -> DatasetBuilder:
+        return _builder_of(self.address)
+
+    @property
     def _kind(self) -> str:
-        return _builder_of(self.address).name
+        return self._builder.name
 
     @cached_property
     def _stream(self) -> IterableDataset:
@@ -125,7 +129,7 @@ class HubDataset:
 
     def _opened(self, columns: Sequence[str] | None = None) -> IterableDataset:
         """The split that is wanted, with pictures as the bytes they were saved as; of some columns alone, if it can."""
-        builder = _builder_of(self.address)
+        builder = self._builder if columns is None else _builder_of(self.address)
         if builder.name == "parquet":
             config: Any = builder.config
             config.batch_size = ROWS_AT_ONCE  # or else, as many as its writer put together

@@ -260,6 +260,33 @@ def _kappa(value: float | None) -> str:
     return "none" if value is None else f"{value:.2f}"
 
 
+@likes_app.command("export")
+def export_(
+    out: Annotated[Path, typer.Argument(help="A folder that is not there yet, or empty.")],
+    *,
+    likes: Likes = "likes",
+    form: Annotated[
+        Literal["parquet", "datasets", "folder", "webdataset"], typer.Option("--as", help="What is written.")
+    ] = "parquet",
+    policy: Annotated[
+        str | None, typer.Option(help="One label a picture: majority, unanimous, ...; none: a row for every vote.")
+    ] = None,
+    names: Annotated[bool, typer.Option("--names", help="Keep the names of raters; else rater-7f3a....")] = False,
+) -> None:
+    """Write all likes, with their pictures, into a folder that this and other programs read.
+
+    Raters get other names; their reasons, the prompts, times, and what is written inside pictures stay as they are.
+    """
+    from thumbtune.feedback.exporters.export import export
+    from thumbtune.feedback.store import Store
+
+    with Store.open(likes, create=False) as store:
+        report = export(store, out, form, policy=policy, names=names, progress=lambda rows: bar(rows, "Exporting"))
+    left = f", {report.undecided} pictures without a label" if policy else f"; {report.skips} skips are left out"
+    say(f"{report.rows} rows: {report.likes} likes, {report.dislikes} dislikes{left}.")
+    say(f"They are in {out}. Read them again: thumbtune import {out}")
+
+
 @likes_app.command()
 def erase(
     rater: Annotated[str, typer.Argument(help="Whose votes are deleted for good.")],

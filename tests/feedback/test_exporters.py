@@ -22,8 +22,9 @@ from thumbtune.feedback import importers
 from thumbtune.feedback.exporters import raters, rows, webdataset
 from thumbtune.feedback.exporters.export import FORMS, ExportReport, export
 from thumbtune.feedback.exporters.raters import Pseudonyms
-from thumbtune.feedback.importers import find_source, import_likes
+from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.intake import Thumb
+from thumbtune.feedback.kinds import open_source
 from thumbtune.feedback.sources.found import Source
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.saved import SavedDataset
@@ -92,7 +93,7 @@ def _said(opinion: Opinion, store: Store) -> tuple[object, ...]:
 
 def imported(source: Source, where: Path, patch: pytest.MonkeyPatch, **options: object) -> Store:
     """A new store with everything from a source."""
-    patch.setattr(importers, "find_source", lambda path, likes: source)
+    patch.setattr(importers, "open_source", lambda path, store, reading, kind: source)
     store = Store.open(where)
     report = import_likes(where, store, strict=True, **options)  # type: ignore[arg-type]
     assert report.rows == report.likes + report.dislikes
@@ -149,7 +150,7 @@ def test_a_server_s_store(store: Store, tmp_path: Path, paint: Paint, monkeypatc
 @pytest.mark.parametrize("form", ["parquet", "folder"])
 def test_what_the_import_finds_by_itself(odd: Store, tmp_path: Path, form: str) -> None:
     export(odd, tmp_path / "likes", form, names=True)
-    found = list(find_source(tmp_path / "likes", None))
+    found = list(open_source(tmp_path / "likes", None))
     assert len(found) == 8 and all(each.image and each.liked is not None and not each.problem for each in found)
 
 

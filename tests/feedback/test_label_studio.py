@@ -101,7 +101,7 @@ def test_a_choice_of_each_of_two_people(uploads: Path, paint: Paint) -> None:
     assert recognises(file)
     one, other = found_in(file)
     assert (one.where, one.liked, one.prompt, one.seed) == (
-        "project-12.json, item 1, annotation 11",
+        "project-12.json, row 1, annotation 11",
         True,
         "a fox",
         7,
@@ -322,7 +322,7 @@ def test_the_better_of_two(uploads: Path, paint: Paint) -> None:
         "Label Studio user 1",
     )
     assert left.pair is not None and left.pair == right.pair
-    assert left.where == "project-12.json, item 1, annotation 11, left"
+    assert left.where == "project-12.json, row 1, annotation 11, left"
     assert LabelStudio(file).counts().comparisons == 1
 
 

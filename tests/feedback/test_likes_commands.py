@@ -123,3 +123,20 @@ def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path)
     assert len([path for path in (tmp_path / "shared").rglob("*") if path.is_file()]) == 3
     assert "bob  1 likes, 0 dislikes" in call("likes", "stats", "--likes", database)[1]
     assert "was up to date already (schema 0002)" in call("likes", "upgrade", "--likes", database)[1]
+
+
+@pytest.mark.parametrize("form", ["parquet", "datasets", "folder", "webdataset"])
+def test_what_is_exported_is_imported_again(call: Call, rated: Path, tmp_path: Path, form: str) -> None:
+    assert call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[0] == 0
+    code, out, err = call("likes", "export", tmp_path / "out", "--likes", tmp_path / "likes", "--as", form)
+    assert code == 0 and "3 rows: 2 likes, 1 dislikes; 0 skips are left out." in out, err
+    code, out, err = call("import", tmp_path / "out", "--likes", tmp_path / "again")
+    assert code == 0 and "3 rows: 2 likes, 1 dislikes, 0 duplicates" in out, err
+    with Store.open(tmp_path / "likes") as before, Store.open(tmp_path / "again") as after:
+        labels = [
+            {(row.picture.sha256, row.picture.prompt): row.liked for row in each.rows()} for each in (before, after)
+        ]
+        assert labels[0] == labels[1]
+        assert {row.rater for row in after.rows()}.isdisjoint({"ann", "bob"})
+    code, _, err = call("likes", "export", tmp_path / "out", "--likes", tmp_path / "likes")
+    assert code != 0 and str(tmp_path / "out") in err

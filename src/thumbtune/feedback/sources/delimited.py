@@ -47,6 +47,7 @@ def _rows(text: TextIO, delimiters: tuple[str, ...]) -> Iterator[tuple[int, list
     beginning = lines.peek()
     if (separator := _SEPARATOR.fullmatch(beginning)) is not None:
         next(lines)
+        lines.pulled = 0  # it is no part of the header
         delimiters = (separator[1],)
     for cells in csv.reader(lines, delimiter=_delimiter(beginning, delimiters)):
         lines.pulled = 0

@@ -1,0 +1,224 @@
+"""Which column is which: by name, by what somebody maps, by what a cell can be, and dots into nested cells."""
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.sources.columns import COLUMNS, Columns, cell_in, parse_map
+from thumbtune.feedback.sources.found import Reading
+from thumbtune.feedback.sources.options import check_columns, check_reading
+from thumbtune.feedback.sources.record import record_of
+
+KNOWN = str(uuid.UUID(int=7, version=4))
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def ours(row: dict[str, object], **mapping: str) -> dict[str, object]:
+    """What is filled in a row, by our names."""
+    found = Columns(mapping).ours_in(record_of(row.items()))
+    return {key: cell for key, cell in found.items() if cell is not None}
+
+
+def labels(row: dict[str, object], **mapping: str) -> list[tuple[str, object]]:
+    return Columns(mapping).labels_in(record_of(row.items()))
+
+
+# --- by name
+
+
+@pytest.mark.parametrize(("key", "name"), [(key, name) for key, names in COLUMNS.items() for name in names])
+def test_every_name(key: str, name: str) -> None:
+    """In any case, with white space around it."""
+    cell = KNOWN if key == "vote_id" else "2025-06-01" if key == "created_at" else "x"
+    row = {f" {name.title()} ": cell}
+    if key == "label":
+        assert labels(row) == [(name, cell)] and ours(row) == {}
+    else:
+        assert ours(row) == {key: cell} and labels(row) == []
+
+
+def test_the_first_column_that_is_filled_counts() -> None:
+    assert ours({"caption": "c", "text": " ", "prompt": None}) == {"prompt": "c"}
+    assert ours({"caption": "c", "text": "t", "prompt": "p"}) == {"prompt": "p"}
+    assert ours({"user": "u", "annotator": "a", "rater": ""}) == {"rater": "u"}
+    assert labels({"liked": 1, "label": "", "stars": 4, "vote": None}) == [("liked", 1), ("stars", 4)]
+
+
+def test_a_picture_itself_goes_before_the_name_of_one() -> None:
+    assert ours({"file_name": "a.png", "image": {"bytes": PNG, "path": None}}) == {
+        "image": {"bytes": PNG, "path": None}
+    }
+    assert ours({"path": "a.png", "png": PNG, "url": "https://x.org"}) == {"image": PNG}
+    assert ours({"image": 7, "path": "a.png"}) == {"image": "a.png"}
+    assert ours({"image": {"bytes": None, "path": None}, "url": "u"}) == {"image": "u"}
+    assert ours({"image": {"bytes": None, "path": None}}) == {}
+    assert ours({"image": 7}) == {"image": 7}, "for a sentence"
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ({"id": 7}, {}),
+        ({"id": KNOWN}, {"vote_id": KNOWN}),
+        ({"id": KNOWN.replace("-", "")}, {}),  # 32 hexadecimal digits may be the hash of anything
+        ({"vote_id": "x"}, {"vote_id": "x"}),  # for a sentence: it was meant
+        ({"time": 12.5}, {}),
+        ({"time": "12:30"}, {}),
+        ({"time": "2025-06-01"}, {"created_at": "2025-06-01"}),
+        ({"time": 3.5, "timestamp": 1748779200}, {"created_at": 1748779200}),
+        ({"created_at": "soon", "time": "2025-06-01"}, {"created_at": "soon"}),
+        ({"user": {"name": "ann"}}, {}),
+        ({"user": {"name": "ann"}, "user_id": 7}, {"rater": 7}),
+        ({"rater": {"name": "ann"}}, {"rater": {"name": "ann"}}),
+        ({"comment": ["a", "b"]}, {}),
+        ({"text": 7, "caption": "fox"}, {"prompt": "fox"}),
+        ({"text": {"a": 1}}, {}),
+    ],
+)
+def test_a_name_that_is_only_likely_counts_where_its_cell_can_be_meant(
+    row: dict[str, object], found: dict[str, object]
+) -> None:
+    assert ours(row) == found
+
+
+# --- mapped
+
+
+def test_mapping() -> None:
+    row = {"Good": "yes", "label": "no", "what": "fox", "prompt": "x", "user": "ann"}
+    assert labels(row, label="GOOD ") == [("good", "yes")]
+    assert ours(row, prompt="What") == {"prompt": "fox", "rater": "ann"}
+    assert ours(row, rater="prompt") == {"rater": "x"}, "what is mapped to one is no other"
+    assert ours({"time": 12.5}, created_at="time") == {"created_at": 12.5}, "whoever maps it means it"
+    assert ours({"image": "a.png", "file_name": "b.png"}, image="image") == {"image": "a.png"}
+
+
+def test_dots_reach_into_nested_cells() -> None:
+    nested = {"who": {"Name": "ann", "ids": [{"n": 7}, {"n": 8}]}, "a.b": 1, "a": {"b": 2, "c.d": 3}, "c.d": {"e": 4}}
+    row = record_of({**nested, "text": json.dumps(nested), "list": '["x", "y"]'}.items())
+    reached = {
+        "who.name": "ann",
+        "who.ids.1.n": 8,
+        "a.b": 1,  # a column that is called so
+        "a.c.d": 3,
+        "c.d.e": 4,
+        "text.who.ids.0.n": 7,
+        "list.1": "y",
+    }
+    assert {name: cell_in(row, name) for name in reached} == reached
+    for name in ("who.age", "who.ids.2", "who.ids.n", "who.name.x", "none.x", "list.1.x", "a.b.c", ".", "who."):
+        assert cell_in(row, name) is None, name
+        assert cell_in(row, name, "absent") == "absent", name
+    assert cell_in({"text": "[" * 100_000}, "text.0", "absent") == "absent"
+    assert cell_in({"text": "{oops"}, "text.a", "absent") == "absent"
+
+
+def test_the_columns_of_labels() -> None:
+    assert Columns({"label": "A.b.c"}).of_labels() == ["a.b.c", "a.b", "a"]
+    assert Columns({}).of_labels() == list(COLUMNS["label"])
+    assert "score" not in Columns({"weight": "score"}).of_labels()
+
+
+def test_a_mapping_in_words() -> None:
+    assert parse_map("image=jpg, Prompt = The Caption ,label=meta.liked") == {
+        "image": "jpg",
+        "prompt": "The Caption",
+        "label": "meta.liked",
+    }
+    assert parse_map("label=a=b") == {"label": "a=b"}
+    assert parse_map("chosen=good") == {"chosen": "good"}, "which names there are is for the kind of table to say"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "'' maps nothing; write our name = theirs, as in image=jpg,prompt=caption"),
+        ("label", "'label' maps nothing"),
+        ("label=", "'label=' maps nothing"),
+        ("=x", "'=x' maps nothing"),
+        ("label=a,,prompt=b", "'' maps nothing"),
+        ("label=a,LABEL=b", "LABEL is mapped twice; name one column"),
+    ],
+)
+def test_mappings_that_say_nothing(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_map(text)
+
+
+def test_a_name_of_ours_that_is_none() -> None:
+    with pytest.raises(
+        UsageError, match="'picture' is nothing that a column can be mapped to; that may be image, prompt"
+    ):
+        Columns({"picture": "x"})
+
+
+# --- compared with what there is
+
+
+def table(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_mapped_columns_that_there_are(tmp_path: Path) -> None:
+    first = table(tmp_path, "a.csv", 'a;B;meta\n1;2;"{""who"": 3}"\n')
+    second = table(tmp_path, "b.jsonl", '{"a": 1}\n{"late": {"deep": [1]}}\n')
+    check_columns([first], Columns({"label": "b", "rater": "Meta.WHO"}))
+    check_columns([second], Columns({"label": "a", "rater": "late.deep.0"}))
+    check_columns([first, second], Columns({"label": "b", "rater": "late"}))
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"label": "c"}, r"a\.csv has no column c; its columns are a, b, meta\.$"),
+        ({"label": "C", "rater": "a"}, r"a\.csv has no column c; "),
+        ({"label": "meta.when"}, r"a\.csv has no column meta\.when; "),
+        ({"label": "x.y", "rater": "d"}, r"a\.csv has no column d, x\.y; "),
+    ],
+)
+def test_mapped_columns_that_there_are_not(tmp_path: Path, mapping: dict[str, str], words: str) -> None:
+    file = table(tmp_path, "a.csv", 'a;B;meta\n1;2;"{""who"": 3}"\n')
+    with pytest.raises(UsageError, match=words):
+        check_columns([file], Columns(mapping))
+
+
+def test_mapped_columns_that_no_row_has(tmp_path: Path) -> None:
+    files = [table(tmp_path, "a.jsonl", '{"a": 1}\n{"b": 1}\n'), table(tmp_path, "b.jsonl", '{"c": 1}\n[]\n')]
+    with pytest.raises(UsageError, match=r"a\.jsonl has no column d; its columns are a, b, c\.$"):
+        check_columns(files, Columns({"label": "d"}))
+    with pytest.raises(UsageError, match=r"has no column d; its columns are none\.$"):
+        check_columns([table(tmp_path, "c.jsonl", "")], Columns({"label": "d"}))
+
+
+def test_columns_of_the_same_name(tmp_path: Path) -> None:
+    file = table(tmp_path, "a.csv", "prompt,x,X,Prompt \n1,2,3,4\n")
+    with pytest.raises(ThumbtuneError, match=r"a\.csv has several columns prompt; rename all but one"):
+        check_columns([file], Columns({}))
+    other = table(tmp_path, "b.csv", "x,X,label\n1,2,3\n")
+    check_columns([other], Columns({}))
+    with pytest.raises(ThumbtuneError, match="several columns x"):
+        check_columns([other], Columns({"prompt": "x"}))
+
+
+def test_readings_that_cannot_be_meant(tmp_path: Path) -> None:
+    for like_at in (float("nan"), float("inf")):
+        with pytest.raises(UsageError, match=r"likes cannot begin at (nan|inf); give a number, as in --like-at 4"):
+            check_reading(Reading(like_at=like_at))
+    for encoding in ("cp12", "hex", "a\0b", ""):
+        with pytest.raises(
+            UsageError, match=r"there is no encoding .*; leave it out for UTF-8, or use one like cp1252"
+        ):
+            check_reading(Reading(encoding=encoding))
+    with pytest.raises(UsageError, match="is no folder"):
+        check_reading(Reading(root=tmp_path / "none"))
+    for encoding in ("cp1252", "UTF-8", "utf-16", "latin-1", "shift_jis"):
+        check_reading(Reading(encoding=encoding, root=tmp_path, like_at=0))
+
+
+def test_records() -> None:
+    cells = [(" Prompt", 1), ("prompt ", 2), ("", 3), (" ", 4), (None, 5), (7, 6), ("ÄB", 7)]
+    assert record_of(cells) == {"prompt": 1, "äb": 7}

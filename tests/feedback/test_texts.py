@@ -1,0 +1,86 @@
+"""Encodings of tables that are text, and what is refused where nobody can tell."""
+
+import codecs
+import gzip
+from pathlib import Path
+
+import pytest
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.sources import texts
+from thumbtune.feedback.sources.rows import header_of, read_rows
+
+PROMPT = "für ein Füchslein \N{FOX FACE}"
+TABLES = {
+    "a.csv": f"prompt;label\n{PROMPT};1\n",
+    "a.tsv": f"prompt\tlabel\n{PROMPT}\t1\n",
+    "a.jsonl": f'{{"prompt": "{PROMPT}", "label": "1"}}\n',
+    "a.json": f'[{{"prompt": "{PROMPT}", "label": "1"}}]',
+}
+MARKS = {
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("encoding", MARKS)
+def test_marks_say_the_encoding(tmp_path: Path, name: str, packed: bool, encoding: str) -> None:
+    data = MARKS[encoding] + TABLES[name].encode(encoding)
+    file = tmp_path / (f"{name}.gz" if packed else name)
+    file.write_bytes(gzip.compress(data) if packed else data)
+    assert [row for _, row in read_rows(file)] == [{"prompt": PROMPT, "label": "1"}]
+    assert [row for _, row in read_rows(file, encoding="cp1252")] == [{"prompt": PROMPT, "label": "1"}], (
+        "a mark is sure"
+    )
+    assert header_of(file) == (None if "json" in name else ["prompt", "label"])
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(("encoding", "fox"), [("cp1252", ""), ("latin-1", ""), ("utf-16-le", "\N{FOX FACE}")])
+def test_an_encoding_that_somebody_names(tmp_path: Path, name: str, encoding: str, fox: str) -> None:
+    text = TABLES[name].replace("\N{FOX FACE}", fox)
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    rows = [row for _, row in read_rows(tmp_path / name, encoding=encoding)]
+    assert rows == [{"prompt": PROMPT.replace("\N{FOX FACE}", fox), "label": "1"}]
+    with pytest.raises(ThumbtuneError, match=r"is not UTF-8 text|begins with zero bytes|is no JSON") as caught:
+        list(read_rows(tmp_path / name))
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_an_encoding_that_it_is_not(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"prompt\nf\xfcr\n")
+    with pytest.raises(ThumbtuneError, match=r"a\.csv is not ascii text; save it again as UTF-8, or say what it is"):
+        list(read_rows(tmp_path / "a.csv", encoding="ascii"))
+
+
+def test_zero_bytes(tmp_path: Path) -> None:
+    """UTF-16 without a mark would be taken for text in UTF-8 with a zero behind each letter."""
+    (tmp_path / "a.csv").write_bytes("prompt,label\nfox,1\n".encode("utf-16-le"))
+    with pytest.raises(ThumbtuneError, match=r"a\.csv begins with zero bytes, as no UTF-8 text does; save it again"):
+        list(read_rows(tmp_path / "a.csv"))
+    (tmp_path / "b.csv").write_bytes(b"prompt,label\n" + b"x" * 100 + b"\0,1\n")
+    assert [row for _, row in read_rows(tmp_path / "b.csv")] == [{"prompt": "x" * 100 + "\0", "label": "1"}]
+
+
+def test_halves_of_characters(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("prompt\n\ud800\n".encode("utf-8", "surrogatepass"))
+    with pytest.raises(ThumbtuneError, match="is not UTF-8 text"):
+        list(read_rows(tmp_path / "a.csv"))
+    (tmp_path / "a.jsonl").write_text('{"prompt": "\\ud800"}')
+    assert [row for _, row in read_rows(tmp_path / "a.jsonl")] == [{"prompt": "\ud800"}], "refused by the store"
+
+
+def test_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is too long takes no more memory than the limit, and does not hide the next one."""
+    monkeypatch.setattr(texts, "MAX_ROW", 10)
+    (tmp_path / "a.txt").write_bytes(b"123456789\n1234567890\n" + b"x" * 25 + b"\nlast")
+    with texts.open_text(tmp_path / "a.txt") as text:
+        assert list(texts.lines_of(text)) == ["123456789\n", None, None, "last"]
+    (tmp_path / "a.txt").write_bytes(b"a\nxxxxxxxxxxxxx")
+    with texts.open_text(tmp_path / "a.txt") as text:
+        assert list(texts.lines_of(text)) == ["a\n", None]

@@ -169,4 +169,6 @@ def _read(answer: Any) -> bytes:
             raise UnreadablePicture(f"it is larger than {pictures.MAX_BYTES // 1_000_000} MB; make it smaller")
         if time.monotonic() > until:
             raise TimeoutError(f"it takes more than {SECONDS_IN_ALL:.0f} seconds")
+    if missing := getattr(answer, "length", None):  # of what was announced; http.client says nothing of it
+        raise ConnectionError(f"it ended after {len(data)} of {len(data) + missing} bytes")
     return bytes(data)

@@ -9,7 +9,7 @@ import pytest
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.sources.columns import COLUMNS, Columns, cell_in, parse_map
 from thumbtune.feedback.sources.found import Reading
-from thumbtune.feedback.sources.options import check_columns, check_reading
+from thumbtune.feedback.sources.options import check_columns, check_reading, sheets_of
 from thumbtune.feedback.sources.record import record_of
 
 KNOWN = str(uuid.UUID(int=7, version=4))
@@ -158,6 +158,10 @@ def test_a_name_of_ours_that_is_none() -> None:
 # --- compared with what there is
 
 
+def check(files: list[Path], columns: Columns) -> None:
+    check_columns(files[0], columns, sheets_of(files))
+
+
 def table(folder: Path, name: str, text: str) -> Path:
     (folder / name).write_text(text, encoding="utf-8")
     return folder / name
@@ -166,9 +170,9 @@ def table(folder: Path, name: str, text: str) -> Path:
 def test_mapped_columns_that_there_are(tmp_path: Path) -> None:
     first = table(tmp_path, "a.csv", 'a;B;meta\n1;2;"{""who"": 3}"\n')
     second = table(tmp_path, "b.jsonl", '{"a": 1}\n{"late": {"deep": [1]}}\n')
-    check_columns([first], Columns({"label": "b", "rater": "Meta.WHO"}))
-    check_columns([second], Columns({"label": "a", "rater": "late.deep.0"}))
-    check_columns([first, second], Columns({"label": "b", "rater": "late"}))
+    check([first], Columns({"label": "b", "rater": "Meta.WHO"}))
+    check([second], Columns({"label": "a", "rater": "late.deep.0"}))
+    check([first, second], Columns({"label": "b", "rater": "late"}))
 
 
 @pytest.mark.parametrize(
@@ -183,25 +187,25 @@ def test_mapped_columns_that_there_are(tmp_path: Path) -> None:
 def test_mapped_columns_that_there_are_not(tmp_path: Path, mapping: dict[str, str], words: str) -> None:
     file = table(tmp_path, "a.csv", 'a;B;meta\n1;2;"{""who"": 3}"\n')
     with pytest.raises(UsageError, match=words):
-        check_columns([file], Columns(mapping))
+        check([file], Columns(mapping))
 
 
 def test_mapped_columns_that_no_row_has(tmp_path: Path) -> None:
     files = [table(tmp_path, "a.jsonl", '{"a": 1}\n{"b": 1}\n'), table(tmp_path, "b.jsonl", '{"c": 1}\n[]\n')]
     with pytest.raises(UsageError, match=r"a\.jsonl has no column d; its columns are a, b, c\.$"):
-        check_columns(files, Columns({"label": "d"}))
+        check(files, Columns({"label": "d"}))
     with pytest.raises(UsageError, match=r"has no column d; its columns are none\.$"):
-        check_columns([table(tmp_path, "c.jsonl", "")], Columns({"label": "d"}))
+        check([table(tmp_path, "c.jsonl", "")], Columns({"label": "d"}))
 
 
 def test_columns_of_the_same_name(tmp_path: Path) -> None:
     file = table(tmp_path, "a.csv", "prompt,x,X,Prompt \n1,2,3,4\n")
     with pytest.raises(ThumbtuneError, match=r"a\.csv has several columns prompt; rename all but one"):
-        check_columns([file], Columns({}))
+        check([file], Columns({}))
     other = table(tmp_path, "b.csv", "x,X,label\n1,2,3\n")
-    check_columns([other], Columns({}))
+    check([other], Columns({}))
     with pytest.raises(ThumbtuneError, match="several columns x"):
-        check_columns([other], Columns({"prompt": "x"}))
+        check([other], Columns({"prompt": "x"}))
 
 
 def test_readings_that_cannot_be_meant(tmp_path: Path) -> None:

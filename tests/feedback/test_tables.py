@@ -22,6 +22,7 @@ from thumbtune.feedback import importers
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.sources import downloads
 from thumbtune.feedback.sources.found import Found, Reading
+from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.table import Table, recognises
 from thumbtune.feedback.store import Store
 
@@ -249,8 +250,7 @@ def test_pictures_on_the_web(
     found, missing = Table(tmp_path / "a.csv", allowed)
     assert said([found], paint) == [("fox", "a", True)]
     assert "the server says 404" in unread(missing)
-    monkeypatch.setattr(importers, "find_source", lambda path, likes: Table(path, allowed))
-    report = importers.import_likes(tmp_path / "a.csv", store)
+    report = importers.import_likes(tmp_path / "a.csv", store, reading=allowed)
     assert (report.likes, report.unreadable) == (1, 1)
 
 
@@ -428,12 +428,12 @@ def test_the_shards_of_a_split(tmp_path: Path, paint: Paint) -> None:
         row = {"image": paint(number), "prompt": name, "label": number != 1}
         write(tmp_path / "data" / f"{name}.parquet", row)
     train: Said = [("train-00000-of-00002", "a", True), ("train-00001-of-00002", "b", False)]
-    assert said(Table(tmp_path, Reading(split="train")), paint) == train
-    assert said(Table(tmp_path, Reading(split="test")), paint) == [("test-00000-of-00001", "c", True)]
+    assert said(ParquetFolder(tmp_path, Reading(split="train")), paint) == train
+    assert said(ParquetFolder(tmp_path, Reading(split="test")), paint) == [("test-00000-of-00001", "c", True)]
     with pytest.raises(ThumbtuneError, match=r"holds several splits \(test, train\); say which one to read"):
-        Table(tmp_path)
+        ParquetFolder(tmp_path)
     with pytest.raises(ThumbtuneError, match="has no split 'val', only test, train; choose one of those"):
-        Table(tmp_path, Reading(split="val"))
+        ParquetFolder(tmp_path, Reading(split="val"))
 
 
 def test_twice_the_same(table: Path) -> None:

@@ -1,6 +1,5 @@
 """The commands about likes, as somebody types them, on a folder and on a real server."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,7 +96,7 @@ def test_a_first_import_that_is_stopped_keeps_what_it_has(
     def stop(rows: object, what: str) -> object:
         for number, row in enumerate(rows):  # type: ignore[arg-type, var-annotated]
             if number == 2:
-                signal.raise_signal(signal.SIGINT)
+                raise KeyboardInterrupt
             yield row
 
     monkeypatch.setattr("thumbtune.cli_likes.bar", stop)

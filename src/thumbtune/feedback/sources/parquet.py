@@ -14,6 +14,7 @@ from thumbtune.feedback.sources.record import Record, lowered_name
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
+MOST_ROWS = 10**12  # what says that it has more, or less than none, is damaged
 PAGE = 1 << 20  # bytes that are read at once, in place of whole columns of a row group
 
 
@@ -58,13 +59,14 @@ def header_of(file: Path) -> list[str]:
 
 
 def count_of(file: Path) -> int:
-    """How many rows there are.
+    """How many rows there are, if that can be.
 
     Raises:
         ThumbtuneError: it is no Parquet file.
     """
     with _opened(file) as table:
-        return table.metadata.num_rows
+        rows = table.metadata.num_rows
+    return rows if 0 <= rows <= MOST_ROWS else 0
 
 
 @contextmanager

@@ -189,6 +189,6 @@ def _list(cell: object) -> list[object]:
     if isinstance(cell, str) and cell.strip().startswith("["):
         try:
             cell = json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
     return cell if isinstance(cell, list) else []

@@ -7,6 +7,7 @@ or the folder), and what opens it. The same files are broken in the same ways ea
 import gzip
 import json
 import sys
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,6 +20,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
+from invokeai_gallery import VERSION_3, add, database_in
 from mutations import broken
 from PIL import Image, PngImagePlugin
 from sqlalchemy import select
@@ -29,11 +32,16 @@ from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.folders import LikeFolders
 from thumbtune.feedback.sources.found import Found, Reading, Source
+from thumbtune.feedback.sources.invokeai import InvokeAI
+from thumbtune.feedback.sources.label_studio import LabelStudio
 from thumbtune.feedback.sources.pairs import Pairs
+from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.pickapic import PickAPic
 from thumbtune.feedback.sources.png_text import written_in
 from thumbtune.feedback.sources.rankings import Rankings
+from thumbtune.feedback.sources.saved import SavedDataset
 from thumbtune.feedback.sources.table import Table
+from thumbtune.feedback.sources.webdataset import WebDataset
 from thumbtune.feedback.store import Store
 from thumbtune.feedback.tables import Picture, Vote
 from thumbtune.files import sha256
@@ -175,6 +183,65 @@ def telling_pictures(folder: Path) -> Path:
     return folder
 
 
+def shards(name: str) -> Make:
+    """What packs pictures and what is said of them into an archive."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(exist_ok=True)
+        with tarfile.open(folder / name, "w:gz" if name.endswith(".gz") else "w") as archive:
+            for number, row in enumerate(LIKES):
+                said = json.dumps({key: cell for key, cell in row.items() if key != "file_name"}).encode()
+                for suffix, data in (("png", picture(number)), ("json", said)):
+                    member = tarfile.TarInfo(f"{number:04}.{suffix}")
+                    member.size = len(data)
+                    archive.addfile(member, BytesIO(data))
+        return folder / name
+
+    return make
+
+
+def saved(folder: Path) -> Path:
+    """What `datasets` writes to disk."""
+    Dataset.from_list([dict(row) for row in HELD]).save_to_disk(str(folder))
+    return folder
+
+
+def parquet_folder(folder: Path) -> Path:
+    """Two shards of a data set."""
+    for number in range(2):
+        file = folder / "data" / f"train-0000{number}-of-00002.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(list(HELD[number : number + 1])), file)
+    return folder
+
+
+def label_studio(folder: Path) -> Path:
+    """Two tasks, one with a choice and one with a rating."""
+    about = {"from_name": "opinion", "to_name": "img"}
+    said: Sequence[Row] = (
+        {"type": "choices", "value": {"choices": ["like"]}, **about},
+        {"type": "rating", "value": {"rating": 2}, **about},
+    )
+    tasks = [
+        {
+            "id": number,
+            "data": {"image": f"img/{'ab'[number]}.png", "prompt": "a fox"},
+            "annotations": [{"id": 10 + number, "completed_by": 1, "result": [one], "was_cancelled": False}],
+        }
+        for number, one in enumerate(said)
+    ]
+    (beside(folder) / "project.json").write_text(json.dumps(tasks))
+    return folder / "project.json"
+
+
+def gallery(folder: Path) -> Path:
+    """InvokeAI's database with a star and a board."""
+    database_in(folder, VERSION_3)
+    add(folder, "a.png", starred=True, picture=picture(1))
+    add(folder, "b.png", board="dislike", picture=picture(2))
+    return folder / "databases" / "invokeai.db"
+
+
 class Telling:
     """Such pictures, each liked, with what is written in them."""
 
@@ -197,6 +264,11 @@ def rated(file: Path) -> Source:
     return Table(file, Reading(like_at=4))
 
 
+def rated_tasks(file: Path) -> Source:
+    """Tasks of which some are rated."""
+    return LabelStudio(file, Reading(like_at=4))
+
+
 KINDS = (
     Kind("folders", like_folders, LikeFolders),
     Kind("csv", table("a.csv", LIKES), Table),
@@ -217,6 +289,12 @@ KINDS = (
     Kind("rankings in parquet", table("a.parquet", RANKINGS), Rankings),
     Kind("classes", table("a.csv", CLASSES), Classes),
     Kind("pick-a-pic", table("a.parquet", PICKED), PickAPic),
+    Kind("webdataset", shards("a.tar"), WebDataset),
+    Kind("webdataset.gz", shards("a.tar.gz"), WebDataset),
+    Kind("saved data set", saved, SavedDataset),
+    Kind("folder of parquet", parquet_folder, ParquetFolder),
+    Kind("label studio", label_studio, rated_tasks),
+    Kind("invokeai", gallery, InvokeAI),
     Kind("pictures that tell", telling_pictures, Telling),
 )
 
@@ -283,7 +361,7 @@ def test_files_that_are_whole(kind: Kind, tmp_path: Path) -> None:
 def test_files_that_are_broken(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = kind.make(tmp_path / "made")
     whole = {file: file.read_bytes() for file in files_below(tmp_path / "made")}
-    monkeypatch.setattr(importers, "find_source", lambda path, likes: kind.open(path))
+    monkeypatch.setattr(importers, "open_source", lambda path, store, reading, kind_named: kind.open(path))
     with Store.open(tmp_path / "store") as store:
         for number in range(FILES_OF_EACH):
             random = Random(f"{kind.name} {number}")

@@ -4,6 +4,7 @@ A new kind is one line of `KINDS`: its name, what makes a small file of it in a 
 or the folder), and what opens it. The same files are broken in the same ways each time.
 """
 
+import base64
 import gzip
 import json
 import sys
@@ -106,6 +107,10 @@ LIKES: Sequence[Row] = (
 )
 HELD: Sequence[Row] = tuple(
     {**row, "image": {"bytes": picture(number), "path": None}} for number, row in enumerate(LIKES)
+)
+TEXTS: Sequence[Row] = tuple(
+    {"prompt": row["prompt"], "label": row["label"], "png": base64.b64encode(picture(number)).decode()}
+    for number, row in enumerate(LIKES)
 )
 RATED: Sequence[Row] = tuple({**row, "label": 3 + 2 * number} for number, row in enumerate(LIKES))
 PAIRS: Sequence[Row] = (
@@ -279,6 +284,8 @@ KINDS = (
     Kind("jsonl.gz", table("a.jsonl.gz", LIKES), Table),
     Kind("json", table("a.json", LIKES), Table),
     Kind("json in an object", table("document.json", LIKES), Table),
+    Kind("csv with pictures", table("a.csv", TEXTS), Table),
+    Kind("jsonl with pictures", table("a.jsonl", TEXTS), Table),
     Kind("parquet", table("a.parquet", LIKES), Table),
     Kind("parquet with pictures", table("a.parquet", HELD), Table),
     Kind("pairs in jsonl", table("a.jsonl", PAIRS), Pairs),
@@ -357,6 +364,7 @@ def test_files_that_are_whole(kind: Kind, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")  # Pillow's, which stop no user's import
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_files_that_are_broken(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = kind.make(tmp_path / "made")

@@ -537,6 +537,7 @@ def test_each_recognises_its_own_alone(root: Path) -> None:
         "numbers.jsonl": ({"images": [1, 2], "ranks": [1, 2]},),
         "uneven.jsonl": ({"images": ["a.png", "b.png"], "ranks": [1]},),
         "nothing.jsonl": ({},),
+        "deep.jsonl": ({"images": "[" * 20_000, "ranks": "[" * 20_000},),
     }
     found = {name: [f(write(root / name, *rows)) for f in everybody] for name, rows in tables.items()}
     assert found.pop("pairs.jsonl") == [True, False, False, False]

@@ -168,6 +168,21 @@ def test_files_that_are_cut_off(tmp_path: Path, cut: slice) -> None:
     assert first_row(tmp_path / "a.parquet") is None
 
 
+def test_a_file_that_says_it_has_less_than_no_rows(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"label": [1, 0, 1]}), tmp_path / "a.parquet")
+    data = (tmp_path / "a.parquet").read_bytes()
+    told = []
+    footer = int.from_bytes(data[-8:-4], "little")
+    for at in range(len(data) - 8 - footer, len(data) - 8):  # somewhere in it the 3 becomes a -4
+        (tmp_path / "a.parquet").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        try:
+            told.append(pq.ParquetFile(tmp_path / "a.parquet").metadata.num_rows)
+        except (pa.ArrowException, OSError):
+            continue
+        assert count_rows(tmp_path / "a.parquet") == (told[-1] if 0 <= told[-1] <= parquet.MOST_ROWS else 0)
+    assert min(told) < 0
+
+
 def test_a_file_whose_middle_is_damaged(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": ["fox" * 100] * 1000}), tmp_path / "a.parquet", use_dictionary=False)
     data = bytearray((tmp_path / "a.parquet").read_bytes())

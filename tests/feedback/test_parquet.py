@@ -157,6 +157,23 @@ def test_a_table_without_rows_or_columns(tmp_path: Path) -> None:
     assert first_row(tmp_path / "a.parquet") is None
 
 
+def test_a_long_cell_that_recurs_is_not_unfolded_many_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One text of a megabyte in each of a thousand rows is a small file, and would be a gigabyte in memory."""
+    long = "x" * 1_000_000
+    pq.write_table(pa.table({"prompt": [long] * 1000, "label": [1] * 1000}), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 200_000
+    monkeypatch.setattr(parquet, "BYTES_AT_ONCE", 5_500_000)
+    asked, really = list[int](), pq.ParquetFile.iter_batches
+    monkeypatch.setattr(
+        pq.ParquetFile, "iter_batches", lambda *of, **how: asked.append(how["batch_size"]) or really(*of, **how)
+    )
+    rows = read_rows(tmp_path / "a.parquet")
+    assert [row and len(str(row["prompt"])) for _, row in (next(rows) for _ in range(12))] == [1_000_000] * 12
+    rows.close()  # type: ignore[attr-defined]
+    assert len(list(read_rows(tmp_path / "a.parquet", columns=["label"]))) == 1000
+    assert asked == [5, 4096], "labels are small"
+
+
 @pytest.mark.parametrize("cut", [slice(0, 100), slice(-100, None), slice(0, 0), slice(0, -1)])
 def test_files_that_are_cut_off(tmp_path: Path, cut: slice) -> None:
     data = io.BytesIO()

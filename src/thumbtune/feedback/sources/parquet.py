@@ -14,7 +14,7 @@ from thumbtune.feedback.sources.record import Record, lowered_name
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-BYTES_AT_ONCE = 256_000_000  # of one column
+BYTES_AT_ONCE = 256_000_000  # of a file that says how long its cells may be
 MOST_ROWS = 10**12  # what says that it has more, or less than none, is damaged
 PAGE = 1 << 20  # bytes that are read at once, in place of whole columns of a row group
 
@@ -30,7 +30,7 @@ def rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
         wanted = (
             None if columns is None else [name for name in table.schema_arrow.names if lowered_name(name) in columns]
         )
-        at_once = _rows_at_once(table, wanted, ROWS_AT_ONCE if columns is None else ROWS_OF_LABELS_AT_ONCE)
+        at_once = _rows_at_once(table, labels=columns is not None)
         number = 0
         for batch in table.iter_batches(batch_size=at_once, columns=wanted, use_threads=False):
             for row in rows_in(batch, classes, at_once):
@@ -86,16 +86,13 @@ def _opened(file: Path) -> Iterator[ParquetFile]:
             raise ThumbtuneError(f"{file} is damaged; export it again.") from error
 
 
-def _rows_at_once(table: ParquetFile, columns: Sequence[str] | None, most: int) -> int:
+def _rows_at_once(table: ParquetFile, labels: bool) -> int:
     """How many rows fit into the memory. A long text that recurs is stored once, so that a small file may unfold.
 
-    No cell is longer than all that its column holds in one group of rows.
+    No cell is longer than its whole group of rows. What each column takes of it is not asked: where a file is damaged,
+    pyarrow 26 ends the process instead of raising an error.
     """
-    groups = (table.metadata.row_group(number) for number in range(table.metadata.num_row_groups))
-    parts = (group.column(number) for group in groups for number in range(group.num_columns))
-    held = (
-        part.total_uncompressed_size
-        for part in parts
-        if columns is None or part.path_in_schema.partition(".")[0] in columns
-    )
-    return max(1, min(most, BYTES_AT_ONCE // max([1, *held])))
+    least, most = (ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE) if labels else (1, ROWS_AT_ONCE)
+    groups = range(table.metadata.num_row_groups)
+    largest = max((table.metadata.row_group(number).total_byte_size for number in groups), default=0)
+    return max(least, min(most, BYTES_AT_ONCE // max(1, largest)))

@@ -130,9 +130,9 @@ def main() -> None:
     by_rows = {each["rows"]: each for each in known}
     for rows in given.rows:
         by_rows[rows] = measure(rows) | {"cores": os.cpu_count(), "machine": platform.machine()}
-        results = [by_rows[rows] for rows in sorted(by_rows)]
-        FILE.write_text(json.dumps({"results": results}, indent=1), encoding="utf-8")
-    print(table(results))
+        results = {"results": [by_rows[each] for each in sorted(by_rows)]}
+        FILE.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    print(table([by_rows[rows] for rows in sorted(by_rows)]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Ways of breaking a file: bytes turned, lost, added, doubled and exchanged; cells exchanged; and bombs.
 
-What is packed (gzip, zip, Parquet) is broken half of the time as it is, and half of the time inside, so that what
+What is packed (gzip, zip, tar, Parquet) is broken half of the time as it is, and half of the time inside, so that what
 unpacks it does not refuse everything at once.
 """
 
@@ -9,9 +9,11 @@ import gzip
 import io
 import re
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -137,9 +139,21 @@ def bombed(random: Random, data: bytes) -> bytes:
         if pictures:
             start, end = random.choice(pictures).span()
             return data[:start] + form(random.choice(BOMBS)) + data[end:]
+    if data.startswith(b"PK\x03\x04"):
+        return unfolding_zip()
     return random.choice(
-        (b"[" * DEEP, b'[{"a":' * DEEP, b'{"a":' * DEEP, b"\0" * 100_000, b"", gzip.compress(bytes(10**6)))
+        (b"[" * DEEP, b'[{"a":' * DEEP, b'{"a":' * DEEP, bytes(100_000), b"", gzip.compress(bytes(10**6)))
     )
+
+
+@cache
+def unfolding_zip() -> bytes:
+    """A small archive of a picture and a text that are anything but small."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in ("a.png", "a.json"):
+            packed.writestr(zipfile.ZipInfo(name), bytes(30_000_000))
+    return out.getvalue()
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -183,6 +197,23 @@ MUTATIONS: Sequence[Mutation] = (
 # --- inside of what is packed
 
 
+NAMES = (
+    "../a.png",
+    "/etc/passwd",
+    "a/../../b.json",
+    "C:\\a.png",
+    "",
+    "\udcff.json",
+    "x" * 300,
+    "a\nb.txt",
+    "img/a.png",
+)
+BROKEN_BEFORE = (
+    *(OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError),
+    *(ValueError, LookupError, NotImplementedError, RuntimeError, pa.ArrowException),
+)
+
+
 def _inside(random: Random, data: bytes) -> bytes:
     mutation = random.choice(MUTATIONS)
     try:
@@ -190,10 +221,12 @@ def _inside(random: Random, data: bytes) -> bytes:
             return gzip.compress(mutation(random, gzip.decompress(data)), 1, mtime=0)
         if data.startswith(b"PK\x03\x04"):
             return _inside_zip(random, data, mutation)
+        if data[257:262] == b"ustar":
+            return _inside_tar(random, data, mutation)
         if data.startswith(b"PAR1"):
             return _inside_parquet(random, data)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, NotImplementedError, pa.ArrowException):
-        pass  # broken before
+    except BROKEN_BEFORE:
+        pass
     return mutation(random, data)
 
 
@@ -204,7 +237,26 @@ def _inside_zip(random: Random, data: bytes, mutation: Mutation) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as again:
         for number, (name, content) in enumerate(members):
-            again.writestr(zipfile.ZipInfo(name), mutation(random, content) if number == at else content)
+            named = random.choice(NAMES) if number == at and random.random() < 0.2 else name
+            again.writestr(zipfile.ZipInfo(named), mutation(random, content) if number == at else content)
+    return out.getvalue()
+
+
+def _inside_tar(random: Random, data: bytes, mutation: Mutation) -> bytes:
+    with tarfile.open(fileobj=io.BytesIO(data)) as packed:
+        files = [(member, packed.extractfile(member)) for member in packed]
+        members = [(member, file.read() if file else b"") for member, file in files]
+    at = random.randrange(len(members)) if members else 0
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as again:
+        for number, (member, content) in enumerate(members):
+            held = mutation(random, content) if number == at else content
+            member.size = len(held)
+            if number == at and random.random() < 0.2:
+                member.name = random.choice(NAMES)
+            if number == at and random.random() < 0.1:
+                member.type, member.linkname = random.choice((tarfile.SYMTYPE, tarfile.LNKTYPE)), random.choice(NAMES)
+            again.addfile(member, io.BytesIO(held))
     return out.getvalue()
 
 

@@ -9,6 +9,7 @@ import gzip
 import json
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -361,6 +362,43 @@ def test_files_that_are_whole(kind: Kind, tmp_path: Path) -> None:
     said = read(path, kind)
     assert said and all(one[3] is None and one[1] for one in said), said
     assert recognised(path, kind)
+
+
+def packed_as(kind: str, content: bytes) -> bytes:
+    """One file in an archive."""
+    out = BytesIO()
+    if kind == "tar":
+        with tarfile.open(fileobj=out, mode="w") as archive:
+            member = tarfile.TarInfo("a.json")
+            member.size = len(content)
+            archive.addfile(member, BytesIO(content))
+    else:
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("a.json", content)
+    return out.getvalue()
+
+
+def unpacked(kind: str, data: bytes) -> bytes | None:
+    """The one file; None where the archive is broken, or has no such file."""
+    try:
+        if kind == "tar":
+            with tarfile.open(fileobj=BytesIO(data)) as archive:
+                file = archive.extractfile("a.json")
+                return file and file.read()
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            return archive.read("a.json")
+    except Exception:  # whatever it is: it is broken
+        return None
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_archives_are_broken_outside_and_inside(kind: str) -> None:
+    content = b'{"prompt": "a fox", "label": 1}' * 20
+    data = packed_as(kind, content)
+    assert unpacked(kind, data) == content
+    found = [unpacked(kind, broken(Random(number), data)) for number in range(200)]
+    assert found.count(None) >= 20, "outside"
+    assert len({each for each in found if each not in (None, content)}) >= 20, "inside"
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import typer
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.sources.found import PairPolicy, Reading
-from thumbtune.terminal import bar, counts, say
+from thumbtune.terminal import bar, counts, quieten, say
 
 if TYPE_CHECKING:
     from thumbtune.feedback.importers import ImportReport
@@ -65,6 +65,7 @@ def import_(  # noqa: PLR0913 - a command has as many arguments as options
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> None:
     """Bring likes and dislikes into the store."""
+    quieten()
     from thumbtune.feedback.database import is_address, name_of
     from thumbtune.feedback.importers import Options, import_from
     from thumbtune.feedback.kinds import open_source

@@ -37,7 +37,7 @@ Policy = Annotated[
     PairPolicy, typer.Option(help="Of images compared in pairs (won, at times, lost): which are liked _ disliked.")
 ]
 Split = Annotated[str | None, typer.Option(help="Which split of a data set.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Read so many rows and no more.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read so many rows and no more, to tell scales too.")]
 Root = Annotated[Path | None, typer.Option(help="The folder that the pictures a table names lie below.")]
 Download = Annotated[bool, typer.Option("--allow-download", help="Follow addresses on the web.")]
 Encoding = Annotated[str | None, typer.Option(help="Of text that is not UTF-8, such as cp1252.")]
@@ -62,6 +62,9 @@ def import_(  # noqa: PLR0913 - a command has as many arguments as options
     rater: Annotated[str, typer.Option(help="Whose thumbs these are, where rows name nobody.")] = "me",
     images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Let the source overrule what was said since it was last imported.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> None:
     """Bring likes and dislikes into the store."""
@@ -77,7 +80,8 @@ def import_(  # noqa: PLR0913 - a command has as many arguments as options
         root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
     )  # fmt: skip
     found = open_source(source, None if is_address(likes) else Path(likes), reading, kind)  # before a store is made
-    options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "dry_run": dry_run}
+    options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
+    options["dry_run"] = dry_run
     options["progress"] = lambda rows: bar(rows, "Importing")
     with _store_for(likes, images, dry_run) as store:
         report = import_from(found, store, name=source, **options)

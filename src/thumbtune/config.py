@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -54,7 +54,8 @@ def _likes(value: Any) -> Any:
     """A check that a recipe, which is kept with its run and shown around, holds no password."""
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, str) and "://" in value and urlsplit(value).password is not None:
+    parts = urlsplit(value) if isinstance(value, str) and "://" in value else None
+    if parts is not None and (parts.password is not None or "password" in parse_qs(parts.query)):
         raise UsageError(
             "likes holds a password, and a recipe is kept with its run and shown; leave it out, and set PGPASSWORD or "
             "write it into ~/.pgpass."

@@ -5,6 +5,7 @@ from PIL import Image, ImageOps
 
 WHITE_OF_16_BITS = 2**16 - 1
 STEPS_OF_16_BITS = 257  # (2^16 - 1) / (2^8 - 1)
+ROWS_AT_ONCE = 64  # a picture of 64 million pixels would be half a gigabyte of wide integers
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -24,8 +25,12 @@ def rgb(image: Image.Image) -> Image.Image:
 
 def _grey_of_16_bits(image: Image.Image) -> Image.Image:
     """The same in 8 bits. A PNG may name one grey that is transparent: it shows the page."""
-    grey = np.array(image).astype(np.int64)
+    grey = np.asarray(image)
+    narrow = np.empty(grey.shape, np.uint8)
     transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey[grey == transparent] = WHITE_OF_16_BITS
-    return Image.fromarray((grey.clip(0, WHITE_OF_16_BITS) / STEPS_OF_16_BITS).round().astype(np.uint8))
+    for start in range(0, len(grey), ROWS_AT_ONCE):
+        part = grey[start : start + ROWS_AT_ONCE].astype(np.int64)
+        if isinstance(transparent, int):
+            part[part == transparent] = WHITE_OF_16_BITS
+        narrow[start : start + ROWS_AT_ONCE] = (part.clip(0, WHITE_OF_16_BITS) / STEPS_OF_16_BITS).round()
+    return Image.fromarray(narrow)

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from thumbtune.feedback.tables import Picture, Vote
-from thumbtune.feedback.votes import standing
+from thumbtune.feedback.votes import last_words, standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,8 @@ class Variety:
 
 
 def busiest(session: Session, most: int) -> list[str]:
-    """Those raters who voted most often, but for what they took back, most votes first."""
-    voted = standing().with_only_columns(Vote.rater).group_by(Vote.rater)
+    """Those raters who liked and disliked most often, but for what they took back, most votes first."""
+    voted = standing().where(Vote.kind != "skip").with_only_columns(Vote.rater).group_by(Vote.rater)
     return list(session.scalars(voted.order_by(func.count().desc(), Vote.rater).limit(most)))
 
 
@@ -47,7 +47,7 @@ def variety(session: Session) -> Variety:
 
 def counts(session: Session) -> Counts:
     """How many pictures, votes, likes, dislikes and raters there are."""
-    last = standing().with_only_columns(func.max(Vote.sequence)).group_by(Vote.picture_id, Vote.rater)
+    last = last_words()
     by_kind = select(Vote.kind, func.count()).where(Vote.sequence.in_(last)).group_by(Vote.kind)
     kinds = {kind: number for kind, number in session.execute(by_kind)}
     return Counts(

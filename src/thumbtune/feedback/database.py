@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
@@ -13,6 +14,7 @@ from thumbtune.feedback.schema import NEWEST, upgrade, version_of
 
 BUSY_TIMEOUT_SECONDS = 30
 WRITES = {"thumbtune_writes": True}
+NO_RIGHT = "permission denied"
 
 # What the database says -> what is wrong, and what to do.
 _SENTENCES = (
@@ -47,7 +49,7 @@ _SENTENCES = (
         "could not be read or written because the disk failed; check the disk and the room left on it",
     ),
     ("password", "was refused its password; set PGPASSWORD, or write it into ~/.pgpass"),
-    ("permission denied", "may not be used by this user; ask whoever runs the database for the rights"),
+    (NO_RIGHT, "may not be used by this user; ask whoever runs the database for the rights"),
     ("does not exist", "is not there; make it with createdb, or check its name and the user's"),
     ("could not translate host", "could not be found; check the name of its server"),
     ("resolve host", "could not be found; check the name of its server"),
@@ -69,10 +71,10 @@ def in_sentences(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (IntegrityError, ProgrammingError):  # a mistake in our code: let it be seen
-        raise
     except DatabaseError as error:
         said = str(error.orig)
+        if isinstance(error, IntegrityError | ProgrammingError) and NO_RIGHT not in said.lower():
+            raise  # a mistake in our code: let it be seen
         for fragment, sentence in _SENTENCES:
             if fragment in said.lower():
                 raise ThumbtuneError(f"{name} {sentence}.") from error
@@ -96,6 +98,11 @@ def url_of(where: Path | str) -> URL:
         url = make_url(str(where))
     except (ArgumentError, ValueError) as error:
         raise UsageError(f"{where} is no address; write postgresql://user@host/database.") from error
+    if "password" in url.query:
+        raise UsageError(
+            f"The address of {url.host} holds a password as an option, which would be shown; set PGPASSWORD, or write "
+            "it into ~/.pgpass."
+        )
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername != "postgresql+psycopg":
@@ -168,6 +175,14 @@ def open_database(where: Path | str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def checkpoint(engine: Engine) -> None:
+    """Empty SQLite's write-ahead log into the database; what others still read of it stays until they are done."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
 def _engine(url: URL, name: str) -> Engine:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.tables import Erasing, Vote
-from thumbtune.feedback.votes import standing
+from thumbtune.feedback.votes import last_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def erase(session: Session, rater: str) -> Erased:
 def _touched(session: Session, rater: str) -> tuple[int, int]:
     """How many pictures fall silent without this rater, and how many get another majority."""
     theirs = select(Vote.picture_id).where(Vote.rater == rater)
-    last = standing().with_only_columns(func.max(Vote.sequence)).group_by(Vote.picture_id, Vote.rater)
+    last = last_words()
     sign = case((Vote.kind == "like", 1), (Vote.kind == "dislike", -1), else_=0)
     others = case((Vote.rater != rater, sign), else_=0)
     balances = (

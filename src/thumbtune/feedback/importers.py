@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from thumbtune.errors import Interrupted, ThumbtuneError
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.intake import Became
 from thumbtune.feedback.kinds import open_source
 from thumbtune.feedback.pictures import UnreadablePicture
@@ -18,7 +18,7 @@ __all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]
 
 Progress = Callable[[Iterable[Found]], Iterable[Found]]
 NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
-CONTRADICTED = "{rater} said this before and something else since, and the last word stands"
+CONTRADICTED = "{rater} said this before and something else since, and the last word stands; --correct says it anew"
 # of one transaction: what is in memory, and what a crash may lose
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
 LISTED = 1000  # rows that could not be used: a million of them would fill a memory, and nobody reads so many
@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     rater: str
     prompt: str | None
     strict: bool
+    correct: bool
     dry_run: bool
     progress: Progress
 
@@ -87,6 +88,7 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
     rater: str = "import",
     prompt: str | None = None,
     strict: bool = False,
+    correct: bool = False,
     dry_run: bool = False,
     progress: Progress = iter,
 ) -> ImportReport:
@@ -94,14 +96,18 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
 
     After Ctrl-C, a crash or an error what was imported stays, and the same call goes on. `name` is how sentences call
     the source. `rater` and `prompt` are for rows that name none. `strict` refuses everything if one row cannot be
-    used; otherwise such rows are listed. A `dry_run` reports and keeps nothing. `progress` wraps the source, as
+    used; otherwise such rows are listed. With `correct`, what its rater has since contradicted is said
+    anew. A `dry_run` reports and keeps nothing. `progress` wraps the source, as
     `rich.progress.track` does.
 
     Raises:
         Interrupted: Ctrl-C.
         ThumbtuneError: nothing is usable, or with `strict` something is not, or the disk is full.
+        UsageError: the rater has no name.
     """
-    intake = _Intake(store, rater, (prompt or "").strip())
+    if not rater.strip():
+        raise UsageError("a rater needs a name; give one.")
+    intake = _Intake(store, rater.strip(), (prompt or "").strip(), correct)
     try:
         with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
             for found in progress(source):
@@ -130,8 +136,8 @@ class _Skipped(Exception):
 class _Intake:
     """Rows gathered until there are enough of them, then kept in one transaction."""
 
-    def __init__(self, store: Store, rater: str, prompt: str) -> None:
-        self.store, self.rater, self.prompt = store, rater, prompt
+    def __init__(self, store: Store, rater: str, prompt: str, correct: bool) -> None:
+        self.store, self.rater, self.prompt, self.correct = store, rater, prompt, correct
         self.report, self.kept = ImportReport(), 0
         self._rows: list[tuple[int, str, Thumb]] = []
         self._troubles: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with what was gathered
@@ -172,7 +178,7 @@ class _Intake:
     def flush(self) -> None:
         """Keep what was gathered."""
         rows, self._rows, self._bytes = self._rows, [], 0
-        outcomes = self.store.keep([thumb for *_, thumb in rows]) if rows else []
+        outcomes = self.store.keep([thumb for *_, thumb in rows], self.correct) if rows else []
         for (number, where, thumb), outcome in zip(rows, outcomes, strict=True):
             if why := self._count(thumb, outcome):
                 self._troubles.append((number, where, why))

@@ -5,9 +5,9 @@ Whoever else writes meanwhile: what two bring at once is kept once.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from thumbtune.feedback.tables import Picture, Vote, now
 from thumbtune.feedback.votes import Kind, chosen_id, derived_id, insert_new, key_of, standing
 from thumbtune.files import sha256
 
+TAKEN = "its vote id {name} is another vote's; give every vote an id of its own, or leave them out."
 AT_ONCE = 500  # parameters of one statement; SQLite takes some 32,000, and each row of votes has ten
 
 
@@ -115,36 +116,61 @@ class Became(Enum):
 
 
 Outcome = Became | ThumbtuneError
+Said = tuple[int, str, str]  # picture, rater, kind
 
 
-def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb]) -> list[Outcome]:
-    """What became of each, in their order; ThumbtuneErrors are returned for those that cannot be kept."""
+class Word(NamedTuple):
+    """What a rater said last of a picture, and when."""
+
+    kind: str
+    at: datetime
+
+
+def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb], correct: bool = False) -> list[Outcome]:
+    """What became of each, in their order; ThumbtuneErrors are returned for those that cannot be kept.
+
+    With `correct`, what its rater has since contradicted is said anew, and now.
+    """
     pictures = add_pictures(session, place, thumbs)
     ids = [chosen_id(one.vote_id) if one.vote_id else _derived(one) for one in thumbs]
     there = votes_there(session, ids)
     whose = {(p.id, one.rater) for p, one in zip(pictures, thumbs, strict=True) if isinstance(p, Picture)}
-    last = last_words(session, whose)
+    last = last_said(session, whose)
     outcomes: list[Outcome] = []
-    rows: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     for picture, name, one in zip(pictures, ids, thumbs, strict=True):
         if isinstance(picture, UnreadablePicture):
             outcomes.append(picture)
             continue
-        before = last.get((picture.id, one.rater))
-        opposite = before not in {None, "skip", one.kind}
-        if name in there or name in rows:
-            outcomes.append(Became.CONTRADICTED if before != one.kind else Became.KNOWN)
-            continue
-        rows[name] = _vote(name, picture.id, one)
-        last[picture.id, one.rater] = one.kind
+        said, before = (picture.id, one.rater, one.kind), last.get((picture.id, one.rater))
+        row = _vote(name, picture.id, one)
+        if name in there:
+            if there[name] != said:
+                outcomes.append(ThumbtuneError(TAKEN.format(name=name)))
+                continue
+            if before is not None and before.kind == one.kind:
+                outcomes.append(Became.KNOWN)
+                continue
+            if not correct:
+                outcomes.append(Became.CONTRADICTED)
+                continue
+            row |= {"id": chosen_id(None), "created_at": now()}
+        rows.append(row)
+        there[row["id"]] = said
+        counts = before is None or before.at <= row["created_at"]  # else something newer is known
+        opposite = counts and before is not None and before.kind not in {"skip", one.kind}
+        if counts:
+            last[picture.id, one.rater] = Word(one.kind, row["created_at"])
         outcomes.append(Became.CHANGED if opposite else Became.NEW)
     if rows:
-        insert_new(session, Vote, list(rows.values()), Vote.id)
+        insert_new(session, Vote, rows, Vote.id)
     return outcomes
 
 
 def _derived(one: Thumb) -> str:
-    return derived_id(sha256(one.data), one.prompt, one.rater, one.kind)
+    """The id of what is said: the same thumb at another moment is another vote, where the moment is told."""
+    when = () if one.created_at is None else (one.created_at.astimezone(UTC).isoformat(),)
+    return derived_id(sha256(one.data), one.prompt, one.rater, one.kind, *when)
 
 
 def _vote(name: str, picture: int, one: Thumb) -> dict[str, Any]:
@@ -174,17 +200,23 @@ def pictures_by_key(session: Session, keys: Iterable[str]) -> dict[str, Picture]
     }
 
 
-def votes_there(session: Session, ids: Iterable[str]) -> set[str]:
-    """Those of these votes that have been posted before."""
-    return {known for part in _parts(ids) for known in session.scalars(select(Vote.id).where(Vote.id.in_(part)))}
+def votes_there(session: Session, ids: Iterable[str]) -> dict[str, Said]:
+    """Those of these votes that have been posted before, and what they say."""
+    said = select(Vote.id, Vote.picture_id, Vote.rater, Vote.kind)
+    return {
+        name: (picture, rater, kind)
+        for part in _parts(ids)
+        for name, picture, rater, kind in session.execute(said.where(Vote.id.in_(part)))
+    }
 
 
-def last_words(session: Session, of: Iterable[tuple[int, str]]) -> dict[tuple[int, str], str]:
-    """(picture, rater) -> the kind of the last vote that stands."""
-    said = standing().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind).order_by(Vote.sequence)
+def last_said(session: Session, of: Iterable[tuple[int, str]]) -> dict[tuple[int, str], Word]:
+    """(picture, rater) -> the last vote that stands, by when it was said, then by when it came here."""
+    said = standing().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind, Vote.created_at)
+    said = said.order_by(Vote.created_at, Vote.sequence)
     pair = tuple_(Vote.picture_id, Vote.rater)
     return {
-        (picture, rater): kind
+        (picture, rater): Word(kind, at)
         for part in _parts(of)
-        for picture, rater, kind in session.execute(said.where(pair.in_(part)))
+        for picture, rater, kind, at in session.execute(said.where(pair.in_(part)))
     }

@@ -25,6 +25,7 @@ NO = frozenset(
 )
 # Emoji may carry a skin tone and a mark that asks for the coloured or the plain form.
 FORMS = dict.fromkeys([0xFE0E, 0xFE0F, *range(0x1F3FB, 0x1F400)])
+RATINGS = ("stars", "rating", "score")  # columns in which 1 alone is no thumb
 THUMBS = {1.0: True, 0.0: False, -1.0: False}
 LONGEST_LABEL = 60  # characters; what is longer is a text about something else
 # The greatest number on a scale, and where people who like something begin on it.
@@ -75,8 +76,9 @@ def word_of(cell: object) -> bool | None:
 class Scale:
     """What the numbers in one column of labels mean, from `like_at` or from the rows that were seen."""
 
-    def __init__(self, like_at: float | None = None) -> None:
+    def __init__(self, like_at: float | None = None, name: str = "") -> None:
         self.like_at = like_at
+        self.rates = name.rpartition(".")[2] in RATINGS  # as its name says: then 1 is the worst, unless there is a 0
         self.greatest: float | None = None  # of a column with ratings
         self.minus = False  # whether some row says -1, so that 0 is no opinion
 
@@ -85,6 +87,7 @@ class Scale:
         stars, number = _numbers_of(cell)
         if stars is None and number in THUMBS:
             self.minus = self.minus or number == -1
+            self.rates = self.rates and number == 1
         elif (rating := number if stars is None else stars) is not None:
             self.greatest = max(rating, rating if self.greatest is None else self.greatest)
 
@@ -96,7 +99,7 @@ class Scale:
             return word_of(cell)
         if self.like_at is not None:
             return rating >= self.like_at
-        if stars is not None or self.greatest is not None or (number == 0 and self.minus):
+        if stars is not None or self.rates or self.greatest is not None or (number == 0 and self.minus):
             return None
         return THUMBS.get(rating)
 

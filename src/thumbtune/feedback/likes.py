@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.policies import check_policy, labelled
+from thumbtune.feedback.policies import POLICIES, check_policy, labelled
 from thumbtune.feedback.store import Opinion, Store
 from thumbtune.files import sha256, write_whole
 
@@ -77,9 +77,10 @@ def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Da
         weakref.finalize(likes, shutil.rmtree, passing, ignore_errors=True)  # what is mapped stays readable
         return likes
     state = sha256(json.dumps([FORM, policy, *store.state()]).encode())[:16]
-    file = tables / f"{policy.replace(':', '-').replace('/', '-')}-{state}.arrow"
+    name = policy if policy in POLICIES else f"rater-{sha256(policy.encode())[:16]}"  # some names are no file names
+    file = tables / f"{name}-{state}.arrow"
     if not file.is_file():
-        for old in tables.glob(f"{file.name.removesuffix(f'{state}.arrow')}*.arrow"):
+        for old in tables.glob(f"{name}-*.arrow"):
             old.unlink(missing_ok=True)
         _write(store, policy, file)
     return Dataset.from_file(str(file))

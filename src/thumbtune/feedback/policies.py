@@ -31,7 +31,7 @@ def check_policy(policy: str) -> str:
     Raises:
         UsageError: there is not; it lists those that there are.
     """
-    if policy not in POLICIES and not policy.removeprefix(ONE).strip() != policy.strip():
+    if policy not in POLICIES and not (policy.startswith(ONE) and policy.removeprefix(ONE).strip()):
         raise UsageError(f"There is no label policy {policy!r}; choose {', '.join(POLICIES)} or {ONE}NAME.")
     return policy
 

@@ -1,6 +1,7 @@
 """Which form of the schema a database has, and the way up to the newest."""
 
 import sqlite3
+import threading
 from importlib import resources
 from typing import cast
 
@@ -10,6 +11,8 @@ from thumbtune.errors import ThumbtuneError
 
 VERSIONS = ("0001", "0002")  # of `migrations/versions`, oldest first
 NEWEST = VERSIONS[-1]
+_ONE_AT_A_TIME = threading.Lock()  # Alembic keeps what it works on in globals
+LOCK = 0x7468756D62  # of a server, while somebody makes tables there: any number that is only ours
 FIRST_FORM = 1  # what SQLite's user_version is where no Alembic has been
 
 
@@ -22,7 +25,7 @@ def version_of(connection: Connection, name: str) -> str | None:
     tables = inspect(connection).get_table_names()
     found = None
     if "alembic_version" in tables and "votes" in tables:
-        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
     elif connection.dialect.name == "sqlite":
         number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         found = VERSIONS[0] if number == FIRST_FORM else f"{number:04}" if number else None
@@ -42,11 +45,13 @@ def upgrade(engine: Engine, name: str, to: str = NEWEST) -> None:
     Raises:
         ThumbtuneError: as `version_of`.
     """
-    with engine.connect() as connection:
+    with _ONE_AT_A_TIME, engine.connect() as connection:
         if connection.dialect.name == "sqlite":  # a table is rebuilt while others refer to it; inside BEGIN it is late
             cast(sqlite3.Connection, connection.connection.driver_connection).execute("PRAGMA foreign_keys = OFF")
         try:
             with connection.begin():
+                if connection.dialect.name == "postgresql":  # SQLite locked its file with BEGIN IMMEDIATE
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
                 _run(connection, version_of(connection, name), to)
         finally:
             connection.invalidate()  # the setting must not outlive this

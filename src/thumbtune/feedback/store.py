@@ -23,6 +23,7 @@ from thumbtune.feedback import counting
 from thumbtune.feedback.counting import Counts, Variety
 from thumbtune.feedback.database import (
     WRITES,
+    checkpoint,
     has_tables,
     in_sentences,
     is_address,
@@ -43,8 +44,10 @@ from thumbtune.feedback.votes import (
     check_vote,
     chosen_id,
     derived_id,
+    insert_new,
+    last_words,
     post,
-    standing,
+    stripped,
 )
 
 __all__ = ["STORE_FILE", "Counts", "Details", "Kind", "Opinion", "Outcome", "Picture", "Store", "Thumb", "is_store"]
@@ -149,9 +152,9 @@ class Store:
                 f"{self.name} is new: say with --images where its pictures go, a shared folder or s3://...."
             )
         if known is None and (images is not None or self.folder is None):
-            with self._write() as session:
-                session.add(PlaceRow(images=images))
-            return str(images)
+            with self._write() as session:  # somebody else may be making the same store
+                insert_new(session, PlaceRow, [{"id": 1, "images": images}], PlaceRow.id)
+            return self._place_of(images)
         if images not in (None, known or BESIDE):
             raise UsageError(
                 f"{self.name} keeps its pictures in {known or 'its folder'}, not in {images}; leave it out."
@@ -222,8 +225,9 @@ class Store:
             UnreadablePicture: the bytes are not a whole picture.
             ThumbtuneError: the prompt is empty, the seed out of range, or the disk full or read-only.
         """
+        prompt = prompt.strip()
         check_picture(prompt, seed)
-        drawn = Drawn(data=data, prompt=prompt, seed=seed, model=model, source=source)
+        drawn = Drawn(data=data, prompt=prompt, seed=seed, model=stripped(model), source=stripped(source))
         with self._write() as session:
             (picture,) = add_pictures(session, self.place, [drawn])
         if isinstance(picture, UnreadablePicture):
@@ -276,7 +280,9 @@ class Store:
         Raises:
             ThumbtuneError: an argument is out of range, the id is taken, or the disk is full.
         """
+        rater = rater.strip()
         check_vote(kind, rater, details)
+        details |= {"reason": stripped(details.get("reason")), "pair": stripped(details.get("pair"))}
         number = picture if isinstance(picture, int) else picture.id
         given = {key: value for key, value in details.items() if key != "vote_id" and value is not None}
         vote = {"id": chosen_id(details.get("vote_id")), "picture_id": number, "rater": rater, "kind": kind, **given}
@@ -285,14 +291,16 @@ class Store:
                 raise ThumbtuneError(f"{self.name} holds no picture {number}; add the picture first.")
             return post(session, vote)
 
-    def keep(self, thumbs: Sequence[Thumb]) -> list[Outcome]:
+    def keep(self, thumbs: Sequence[Thumb], correct: bool = False) -> list[Outcome]:
         """Pictures and votes, many at once; what became of each, in their order. Checked by whoever calls.
+
+        What somebody said before, and then the opposite, is no news; with `correct` it is said anew.
 
         Raises:
             ThumbtuneError: the disk is full, or the database fails: nothing of it is kept.
         """
         with self._write() as session:
-            return add_thumbs(session, self.place, thumbs)
+            return add_thumbs(session, self.place, thumbs, correct)
 
     def undo(self, vote_id: str, *, rater: str) -> str:
         """Take a vote back: the rater's vote before it counts again. Return the id of the undo.
@@ -307,11 +315,11 @@ class Store:
             vote = session.scalar(select(Vote).where(Vote.id == name))
             if vote is None:
                 raise ThumbtuneError(f"{self.name} holds no vote {name}; there is nothing to undo.")
-            if vote.rater != rater:
+            if vote.rater != rater.strip():
                 raise ThumbtuneError(f"vote {name} is {vote.rater}'s; only {vote.rater} can take it back.")
             if vote.kind == "undo":
                 raise ThumbtuneError(f"vote {name} is itself an undo; vote again instead.")
-            undo = {"id": derived_id("undo", name), "picture_id": vote.picture_id, "rater": rater, "kind": "undo"}
+            undo = {"id": derived_id("undo", name), "picture_id": vote.picture_id, "rater": vote.rater, "kind": "undo"}
             return post(session, {**undo, "undoes": name})
 
     def erase(self, rater: str) -> Erased:
@@ -322,13 +330,14 @@ class Store:
         """
         with self._write() as session:
             erased = erase(session, rater)
+        checkpoint(self._engine)  # of what was erased, SQLite's log holds a copy
         if self.tables is not None:
             shutil.rmtree(self.tables, ignore_errors=True)  # of rows with this rater in them; made anew when needed
         return erased
 
     def rows(self) -> Iterator[Opinion]:
         """The last word of each rater on each picture, in the order in which the pictures came."""
-        last = standing().with_only_columns(func.max(Vote.sequence)).group_by(Vote.picture_id, Vote.rater)
+        last = last_words()
         said = select(Vote, Picture).join(Picture, Picture.id == Vote.picture_id).where(Vote.sequence.in_(last))
         said = said.where(Vote.kind.in_(("like", "dislike"))).order_by(Vote.picture_id, Vote.rater)
         with self._read() as session, session.execute(said.execution_options(yield_per=1000)) as found:
@@ -347,7 +356,7 @@ class Store:
 
     def skips(self) -> int:
         """How many last words of a rater on a picture are a skip: `rows` leaves them out."""
-        last = standing().with_only_columns(func.max(Vote.sequence)).group_by(Vote.picture_id, Vote.rater)
+        last = last_words()
         with self._read() as session:
             return session.scalar(select(func.count()).where(Vote.sequence.in_(last), Vote.kind == "skip")) or 0
 

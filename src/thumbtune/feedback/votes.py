@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -17,6 +17,7 @@ from thumbtune.files import sha256
 Kind = Literal["like", "dislike", "skip"]
 KINDS = ("like", "dislike", "skip")
 IDS = uuid.UUID("5f0c3a0e-6d0b-5c53-9d6b-6c7f3a1f8f52")  # the name space of ids that are derived, not drawn
+LONGEST_TEXT = 100_000  # characters of a prompt or a reason: no model reads a hundredth of it
 INTEGER_LIMIT = 2**63  # what a database's integer holds
 
 
@@ -37,9 +38,17 @@ def standing() -> Select[str]:
     return select(Vote.kind).where(Vote.kind != "undo", Vote.id.not_in(undone))
 
 
+def last_words() -> Select[int]:
+    """The sequence of the last word of each rater on each picture: by when it was said, then by when it came here."""
+    newest_first = (Vote.created_at.desc(), Vote.sequence.desc())
+    place = func.row_number().over(partition_by=(Vote.picture_id, Vote.rater), order_by=newest_first)
+    ranked = standing().with_only_columns(Vote.sequence, place.label("place")).subquery()
+    return select(ranked.c.sequence).where(ranked.c.place == 1)
+
+
 def insert_new(
-    session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]], unique: InstrumentedAttribute[str]
-) -> set[str]:
+    session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]], unique: InstrumentedAttribute[Any]
+) -> set[Any]:
     """Insert those whose unique column is not there yet, whoever else is inserting; return what was new of it."""
     insert = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[session.get_bind().dialect.name]
     added = session.scalars(
@@ -88,6 +97,11 @@ def chosen_id(text: str | None) -> str:
         raise ThumbtuneError(f"vote id {text!r} is no UUID; use one like {uuid.uuid4()}.") from error
 
 
+def stripped(text: str | None) -> str | None:
+    """A text without white space around it, as tables are read too; None where nothing is left."""
+    return (text or "").strip() or None
+
+
 def check_vote(kind: str, rater: str, details: Details) -> None:
     """Refuse a vote that would mean nothing.
 
@@ -127,6 +141,8 @@ def check_text(text: str, what: str) -> None:
     Raises:
         ThumbtuneError: there is one.
     """
+    if len(text) > LONGEST_TEXT:
+        raise ThumbtuneError(f"the {what} has {len(text):,} characters; shorten it to {LONGEST_TEXT:,}.")
     if "\0" in text:
         raise ThumbtuneError(f"the {what} holds a zero byte at {text.index(chr(0))}; write it again without.")
     try:

@@ -3,14 +3,14 @@
 Without a word from them, these names are tried in this order, in any case. The first column that a row fills counts,
 with two exceptions. A picture itself goes before the name of one. And columns that may all be the label must agree in
 each row: that row is refused if one says like and another dislike, as nobody can tell which is meant. A name that is
-only likely (a `time`, a `user`, an `id`) counts where its cell can be meant so: a moment since 2000, a UUID.
+only likely (a `time`, a `user`) counts where its cell can be meant so: a moment since 2000, a word.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.cells import is_blank, moment_in, text_in, uuid_in
+from thumbtune.feedback.cells import is_blank, moment_in, text_in
 from thumbtune.feedback.shown import named, shown
 from thumbtune.feedback.sources.image_cells import is_picture, unwrapped
 from thumbtune.feedback.sources.record import Record, lowered_name, record_of
@@ -31,12 +31,11 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "model": ("model", "sd_model_name"),  # the latter is Automatic1111's, in the log of what was saved
     "source": ("source",),
     "created_at": ("created_at", "timestamp", "time"),
-    "vote_id": ("vote_id", "id"),
+    "vote_id": ("vote_id",),
 }
 NAMES_OF_SOMETHING = ("rater", "reason", "pair")  # the cell is one word or sentence, not an object
 PICTURES = ("image", "chosen", "rejected")  # the cell is a picture, or names one
 FIRST_YEAR = 2000  # a "time" before it is how long something took
-UUID_LENGTH = 36  # with its hyphens: 32 hexadecimal digits may be the hash of anything
 
 
 Names = Mapping[str, Sequence[str]]  # our name for a column -> what it may be called, the first one that is filled
@@ -179,8 +178,6 @@ def _can_be(key: str, cell: object) -> bool:
     if key == "prompt":
         return isinstance(cell, str | bytes)
     try:
-        if key == "vote_id":
-            return len(text_in({key: cell}, key) or "") == UUID_LENGTH and uuid_in({key: cell}, key) is not None
         if key == "created_at":
             moment = moment_in({key: cell}, key)
             return moment is not None and moment.year >= FIRST_YEAR

@@ -7,7 +7,7 @@ What names say like or dislike is in `walk`. The prompt of a picture is the firs
     the picture itself     what its maker wrote into it, with seed and model
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -74,7 +74,7 @@ class LikeFolders:
         return sum(1 for _ in self._seen())
 
     def __iter__(self) -> Iterator[Found]:
-        lists = _Lists(self.root, self.reading.encoding)
+        lists = _Lists(self.root, self.reading.encoding, self._walk.leads_inside)
         return (self._found(seen, lists) for seen in self._seen())
 
     def _seen(self) -> Iterator[Seen]:
@@ -142,6 +142,7 @@ class _Lists:
 
     root: Path
     encoding: str | None
+    leads_inside: Callable[[Path], bool]
     _known: dict[Path, dict[Path, str]] = field(default_factory=dict)
 
     def prompt_of(self, picture: Path) -> str | None:
@@ -158,7 +159,7 @@ class _Lists:
                 del self._known[left]  # the walk will not come back to it
             self._known[folder] = {}
             for name in LISTS:
-                if (folder / name).is_file():
+                if (folder / name).is_file() and self.leads_inside(folder / name):
                     self._known[folder] |= _prompts_of(folder / name, self.encoding)
         return self._known[folder]
 

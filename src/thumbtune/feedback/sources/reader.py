@@ -9,17 +9,27 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
-from thumbtune.feedback.cells import grade_in, moment_in, number_in, prompt_in, text_in, uuid_in, whole_number_in
+from thumbtune.feedback.cells import (
+    grade_in,
+    is_blank,
+    moment_in,
+    number_in,
+    prompt_in,
+    text_in,
+    uuid_in,
+    whole_number_in,
+)
 from thumbtune.feedback.labels import Scale
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.shown import listed, named
-from thumbtune.feedback.sources.columns import COLUMNS, Columns
+from thumbtune.feedback.shown import listed, named, shown
+from thumbtune.feedback.sources.columns import COLUMNS, Columns, cell_in
 from thumbtune.feedback.sources.found import Bytes, Found, Reading
 from thumbtune.feedback.sources.image_cells import is_on_the_web
 from thumbtune.feedback.sources.options import Rows, check_reading
 from thumbtune.feedback.sources.png_text import written_in_image
 from thumbtune.feedback.sources.record import Record
 
+AGAINST = ("dislike", "disliked", "dislikes")  # columns that a `like` may stand beside
 LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which no more than these columns are needed
 Picture = Callable[[object], Bytes]  # from a cell to what reads its picture; raises UnreadablePicture
 
@@ -62,7 +72,7 @@ class RowReader:
     @cached_property
     def _scales(self) -> dict[str, Scale]:
         """What the numbers in each column of labels mean."""
-        scales = {name: Scale(self.reading.like_at) for name in self.columns.names["label"]}
+        scales = {name: Scale(self.reading.like_at, name) for name in self.columns.names["label"]}
         for row in islice(self._label_rows(self.columns.of_labels()), self.reading.limit):
             for name, cell in self.columns.labels_in(row or {}):
                 scales[name].see(cell)
@@ -81,8 +91,20 @@ class RowReader:
                 f"{named(one)} says like and {named(other)} dislike; say which counts: --map label={named(one)}",
             )
         if said:
-            return next(iter(said.values())), None
+            return self._weighed(row, next(iter(said.values())))
         return None, next((why for name, cell in labels if (why := self._scales[name].why_not(name, cell))), None)
+
+    def _weighed(self, row: Record, liked: bool) -> tuple[bool | None, str | None]:
+        """What a row says that has a column for dislikes, too, beside the one for likes."""
+        against = next((cell for name in AGAINST if not is_blank(cell := cell_in(row, name))), None)
+        if "label" in self.columns.mapped or against is None or self.reading.like_at is not None:
+            return liked, None
+        disliked = Scale().liked(against)
+        if disliked is None:
+            return None, f"it has columns for likes and for dislikes, of which one says {shown(against)}; write 0 or 1"
+        if disliked == liked:
+            return None, "it is neither liked nor disliked" if not liked else "it is liked and disliked"
+        return liked, None
 
 
 def _extras_of(ours: Record) -> dict[str, object]:

@@ -1,0 +1,228 @@
+"""What somebody says again, says otherwise, or takes back by another import: their last word is what counts."""
+
+import csv
+import sqlite3
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.importers import import_likes
+from thumbtune.feedback.likes import likes_of
+from thumbtune.feedback.store import Store
+from thumbtune.images import rgb
+
+Paint = Callable[..., bytes]
+Row = dict[str, object]
+
+
+@pytest.fixture
+def log(tmp_path: Path, paint: Paint) -> Callable[..., Path]:
+    """Write a CSV beside one picture, with these columns for every row."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(paint())
+
+    def write(*rows: Row) -> Path:
+        with (folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["image", "prompt", *rows[0]])
+            writer.writeheader()
+            writer.writerows([{"image": "a.png", "prompt": "a fox", **row} for row in rows])
+        return folder / "log.csv"
+
+    return write
+
+
+def said(store: Store) -> list[tuple[str, bool]]:
+    return [(opinion.rater, opinion.liked) for opinion in store.rows()]
+
+
+def test_a_mind_that_is_changed_twice(store: Store, log: Callable[..., Path]) -> None:
+    days = [{"label": label, "created_at": f"2025-06-0{day}"} for day, label in ((1, 1), (2, 0), (3, 1))]
+    file = log(*days)
+    assert import_likes(file, store).likes == 2
+    assert said(store) == [("import", True)]
+    assert import_likes(file, store).duplicates == 3
+    assert said(store) == [("import", True)]
+
+
+def test_what_was_said_later_counts_wherever_it_stands(store: Store, log: Callable[..., Path]) -> None:
+    report = import_likes(
+        log({"label": 1, "created_at": "2025-06-03"}, {"label": 0, "created_at": "2025-06-01"}), store
+    )
+    assert (report.likes, report.dislikes, report.changed) == (1, 1, 0)
+    assert said(store) == [("import", True)]
+    assert (store.counts().likes, store.counts().dislikes) == (1, 0)
+    assert store.erase("import").silent == 1
+
+
+def test_a_source_that_was_mended_overrules(store: Store, log: Callable[..., Path]) -> None:
+    for label in (1, 0):
+        import_likes(log({"label": label}), store)
+    again = log({"label": 1})
+    assert import_likes(again, store).duplicates == 1
+    assert said(store) == [("import", False)]
+    assert import_likes(again, store, correct=True).changed == 1
+    assert said(store) == [("import", True)]
+    assert import_likes(again, store, correct=True).duplicates == 1
+
+
+def test_ids_of_pictures_lose_no_vote(store: Store, log: Callable[..., Path]) -> None:
+    same = "00000000-0000-4000-8000-000000000001"
+    raters = [{"id": same, "rater": name, "label": int(name != "bob")} for name in ("ann", "bob", "cid")]
+    import_likes(log(*raters), store)
+    assert said(store) == [("ann", True), ("bob", False), ("cid", True)]
+
+
+def test_two_votes_cannot_share_an_id(store: Store, log: Callable[..., Path]) -> None:
+    same = "00000000-0000-4000-8000-000000000001"
+    report = import_likes(log(*({"vote_id": same, "rater": name, "label": 1} for name in ("ann", "bob"))), store)
+    assert (report.likes, report.unreadable) == (1, 1)
+    assert "another vote's" in report.skipped[0][1]
+
+
+def test_stars_of_one_alone_are_no_likes(store: Store, log: Callable[..., Path]) -> None:
+    with pytest.raises(ThumbtuneError, match="looks like a rating"):
+        import_likes(log({"stars": 1}), store)
+    assert import_likes(log({"stars": 1, "rater": "ann"}, {"stars": 0, "rater": "bob"}), store).used == 2
+
+
+def test_a_column_for_dislikes_beside_one_for_likes(store: Store, log: Callable[..., Path]) -> None:
+    cells = {"ann": (1, 0), "bob": (0, 1), "cid": (0, 0), "dan": (1, 1)}
+    report = import_likes(log(*({"rater": who, "like": a, "dislike": b} for who, (a, b) in cells.items())), store)
+    assert said(store) == [("ann", True), ("bob", False)]
+    assert [why for _, why in report.skipped] == ["it is neither liked nor disliked", "it is liked and disliked"]
+
+
+def test_white_space_around_names_makes_no_second_rater(store: Store, paint: Paint) -> None:
+    one = store.add_picture(paint(), " a fox ", model=" ", source=" game ")
+    assert (one.prompt, one.model, one.source) == ("a fox", None, "game")
+    assert store.add_picture(paint(), "a fox").id == one.id
+    store.vote(one, "like", rater=" ann ", reason="  ")
+    store.vote(one, "dislike", rater="ann")
+    (opinion,) = store.rows()
+    assert (opinion.rater, opinion.liked, opinion.reason) == ("ann", False, None)
+
+
+def test_a_prompt_of_a_book_is_refused(store: Store, paint: Paint) -> None:
+    with pytest.raises(ThumbtuneError, match="shorten it to 100,000"):
+        store.add_picture(paint(), "fox " * 30_000)
+
+
+def test_a_rater_without_a_name(store: Store, log: Callable[..., Path]) -> None:
+    with pytest.raises(UsageError, match="a rater needs a name"):
+        import_likes(log({"label": 1}), store, rater=" ")
+
+
+@pytest.mark.parametrize("policy", ["rater:", "rater:  ", "ann"])
+def test_a_policy_of_nobody(store: Store, policy: str) -> None:
+    with pytest.raises(UsageError, match="no label policy"):
+        likes_of(store, policy)
+
+
+def test_names_of_raters_are_no_names_of_files(file_store: Store, paint: Paint) -> None:
+    one = file_store.add_picture(paint(), "a fox")
+    names = ["ann", "ann-marie", "../x", "y" * 300]
+    for name in names:
+        file_store.vote(one, "like", rater=name)
+    for _ in range(2):
+        assert [len(likes_of(file_store, f"rater:{name}")) for name in names] == [1] * 4
+    assert file_store.tables is not None
+    assert len(list(file_store.tables.iterdir())) == 4
+
+
+def test_erased_names_leave_the_log_of_the_database(file_store: Store, paint: Paint) -> None:
+    file_store.vote(file_store.add_picture(paint(), "a fox"), "like", rater="ann-of-green-gables")
+    assert file_store.folder is not None
+    holds = [file for file in file_store.folder.glob("likes.sqlite*") if b"green-gables" in file.read_bytes()]
+    assert holds
+    file_store.erase("ann-of-green-gables")
+    assert not [file for file in holds if b"green-gables" in file.read_bytes()]
+
+
+def test_many_who_make_one_store_at_once(tmp_path: Path, paint: Paint) -> None:
+    make_at_once(tmp_path / "store", str(tmp_path / "pictures"), paint())
+
+
+def test_many_who_make_one_server_store_at_once(database: str, tmp_path: Path, paint: Paint) -> None:
+    make_at_once(database, str(tmp_path / "pictures"), paint())
+
+
+def make_at_once(where: Path | str, images: str, data: bytes) -> None:
+    failed: list[BaseException] = []
+    ready = threading.Barrier(6)
+
+    def make(name: str) -> None:
+        try:
+            ready.wait(30)
+            with Store.open(where, images=images) as store:
+                store.vote(store.add_picture(data, "a fox"), "like", rater=name)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=make, args=(f"rater {number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failed
+    with Store.open(where) as store:
+        assert (store.counts().pictures, store.counts().likes) == (1, 6)
+
+
+def test_another_programs_empty_versions(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    with sqlite3.connect(tmp_path / "store" / "likes.sqlite") as database:
+        database.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        database.execute("CREATE TABLE votes (id INTEGER)")
+    database.close()
+    with pytest.raises(ThumbtuneError, match="some other program"):
+        Store.open(tmp_path / "store")
+
+
+def test_a_password_as_an_option_is_not_shown() -> None:
+    with pytest.raises(UsageError, match="PGPASSWORD") as refused:
+        Store.open("postgresql://ann@host/thumbs?password=SECRET", images="x")
+    assert "SECRET" not in str(refused.value)
+
+
+def test_who_has_no_right_is_told_so(database: str, tmp_path: Path, paint: Paint) -> None:
+    from sqlalchemy import text
+
+    with Store.open(database, images=str(tmp_path)) as store:
+        store.vote(store.add_picture(paint(), "a fox"), "like", rater="ann")
+        with store._engine.begin() as server:
+            server.execute(text("REVOKE ALL ON votes FROM PUBLIC"))
+            server.execute(text("DROP ROLE IF EXISTS nobody_here"))
+            server.execute(text("CREATE ROLE nobody_here"))
+        with pytest.raises(ThumbtuneError, match="may not be used by this user"), store._read() as session:
+            session.execute(text("SET LOCAL ROLE nobody_here"))
+            session.execute(text("SELECT * FROM votes"))
+
+
+def test_a_list_that_is_a_link_out_of_the_folder_is_not_read(store: Store, tmp_path: Path, paint: Paint) -> None:
+    (tmp_path / "in" / "like").mkdir(parents=True)
+    (tmp_path / "in" / "like" / "a.png").write_bytes(paint())
+    (tmp_path / "secret.csv").write_text("file_name,prompt\na.png,SECRET\n")
+    (tmp_path / "in" / "like" / "metadata.csv").symlink_to(tmp_path / "secret.csv")
+    report = import_likes(tmp_path / "in", store, prompt="a fox")
+    assert report.likes == 1
+    assert [opinion.picture.prompt for opinion in store.rows()] == ["a fox"]
+
+
+def test_16_bits_are_narrowed_alike_in_every_strip() -> None:
+    wide = np.linspace(0, 2**16 - 1, 200 * 3).astype(np.uint16).reshape(200, 3)
+    narrow = np.asarray(rgb(Image.fromarray(wide)))[..., 0]
+    assert (narrow == np.round(wide / 257)).all()
+
+
+def test_times_with_and_without_a_zone_are_compared(store: Store, paint: Paint) -> None:
+    one = store.add_picture(paint(), "a fox")
+    store.vote(one, "like", rater="ann", created_at=datetime(2025, 6, 2, tzinfo=UTC))
+    store.vote(one, "dislike", rater="ann", created_at=datetime(2025, 6, 1))
+    assert said(store) == [("ann", True)]

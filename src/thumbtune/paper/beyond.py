@@ -115,7 +115,7 @@ def beats(all_duels: Sequence[Mapping[str, Any]], a: str, b: str) -> Claim:
 
 def draw(all_duels: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Any:
     """A matrix of win-rates for each judge: the row's method against the column's."""
-    figure, axes = panels(1, len(JUDGES), (4.2, 3.8))
+    figure, axes = panels(1, len(JUDGES), (4.6, 4.2))
     for axis, (judge, what) in zip(axes, JUDGES.items(), strict=True):
         rates = np.full((len(names), len(names)), np.nan)
         for i, a in enumerate(names):
@@ -124,7 +124,8 @@ def draw(all_duels: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Any:
                     rates[i, j] = np.mean(each)
                     axis.text(j, i, f"{rates[i, j]:.0%}", ha="center", va="center", fontsize=8)
         axis.imshow(rates, vmin=0, vmax=1, cmap="RdBu")
-        axis.set(title=f"wins: {what}", xticks=range(len(names)), yticks=range(len(names)))
+        axis.set_title(f"wins:\n{what}", fontsize=10)
+        axis.set(xticks=range(len(names)), yticks=range(len(names)))
         axis.set_xticklabels(names, rotation=40, ha="right")
         axis.set_yticklabels(names)
     return figure

@@ -98,15 +98,19 @@ def import_(  # noqa: PLR0913 - a command has as many arguments as options
 
 @contextmanager
 def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store]":
-    """The store that is imported into; a rehearsal has one to throw away where there is none yet.
+    """The store that is imported into; a rehearsal has one to throw away, a copy where there is one in a folder.
 
     One that was made for this import goes again if nothing came into it.
     """
-    from thumbtune.feedback.store import Store, is_made
+    from thumbtune.feedback.database import is_address
+    from thumbtune.feedback.store import Store, copy_store, is_made
 
-    if dry_run and not is_made(likes):
-        with tempfile.TemporaryDirectory() as rehearsal, Store.open(rehearsal) as store:
-            yield store
+    if dry_run and not (is_address(likes) and is_made(likes)):
+        with tempfile.TemporaryDirectory(prefix="thumbtune-rehearsal-") as rehearsal:
+            if is_made(likes):  # nobody who votes meanwhile has to wait, and an old store stays as it is
+                copy_store(Path(likes), Path(rehearsal))
+            with Store.open(rehearsal) as store:
+                yield store
         return
     folder_there, there = Path(likes).exists(), is_made(likes)
     try:

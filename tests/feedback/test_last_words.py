@@ -226,3 +226,16 @@ def test_times_with_and_without_a_zone_are_compared(store: Store, paint: Paint) 
     store.vote(one, "like", rater="ann", created_at=datetime(2025, 6, 2, tzinfo=UTC))
     store.vote(one, "dislike", rater="ann", created_at=datetime(2025, 6, 1))
     assert said(store) == [("ann", True)]
+
+
+def test_a_rehearsal_lets_others_vote(file_store: Store, log: Callable[..., Path], paint: Paint) -> None:
+    """A dry run of the command works on a copy: it takes no lock, and brings no old store up to date."""
+    from thumbtune.cli_likes import _store_for
+
+    one = file_store.add_picture(paint(), "a fox")
+    assert file_store.folder is not None
+    with _store_for(str(file_store.folder), None, dry_run=True) as rehearsal, rehearsal.transaction(rehearsal=True):
+        assert rehearsal.counts().pictures == 1
+        rehearsal.vote(one.id, "dislike", rater="ann")
+        file_store.vote(one, "like", rater="ann")
+    assert said(file_store) == [("ann", True)]

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -175,6 +175,20 @@ def open_database(where: Path | str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def copy_database(file: Path, to: Path) -> None:
+    """Copy a SQLite database, whoever else uses it.
+
+    Raises:
+        ThumbtuneError: it cannot be read, or the disk is full.
+    """
+    try:
+        with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as source:
+            with closing(sqlite3.connect(to)) as copy:
+                source.backup(copy)
+    except sqlite3.Error as error:
+        raise ThumbtuneError(f"{file} could not be copied ({error}); check it, and the room on the disk.") from error
 
 
 def checkpoint(engine: Engine) -> None:

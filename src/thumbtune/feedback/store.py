@@ -24,6 +24,7 @@ from thumbtune.feedback.counting import Counts, Variety
 from thumbtune.feedback.database import (
     WRITES,
     checkpoint,
+    copy_database,
     has_tables,
     in_sentences,
     is_address,
@@ -79,6 +80,16 @@ def upgrade_store(where: Path | str) -> tuple[str, str]:
     if not is_store(where):
         raise ThumbtuneError(f"{where} has no {STORE_FILE} and so no store of likes; import some first.")
     return upgrade_database(where if is_address(where) else Path(where) / STORE_FILE)
+
+
+def copy_store(folder: Path, to: Path) -> None:
+    """Copy the votes of a folder's store, not its pictures, while others use it.
+
+    Raises:
+        ThumbtuneError: it is damaged, of a newer Thumbtune, or may not be read.
+    """
+    has_tables(folder / STORE_FILE)
+    copy_database(folder / STORE_FILE, to / STORE_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)

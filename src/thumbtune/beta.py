@@ -1,7 +1,7 @@
 """How strongly the policy is held to the reference: a number, or one that follows the training.
 
     gain   = sign * beta * (log_ratio - neutral)             objective.py
-    auto   keeps the median of |gain| in [0.5, 2]            BAND, where a sigmoid neither is straight nor fades
+    auto   keeps the median of |gain| in [0.25, 2]           BAND, where a sigmoid neither is straight nor fades
 
 Log-ratios are differences of errors, so their size is that of the model's errors: a beta for the noise that SD 1.5
 predicts is none for velocities, nor for another model. `Auto` asks for nothing but their size, and so works for all of
@@ -14,14 +14,14 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-# sigmoid'(x) / sigmoid'(0) is 94% at 0.5 and 42% at 2: inside, most images teach, and the utility still bends
-BAND = (0.5, 2.0)
-# The first beta, over 1 / the reference's mean error: a log-ratio of an eighth of that error is then a gain of 1. The
-# demos' betas, chosen by hand for pictures near to and far from what the model draws, come to 5.5 and 8.
-START = 8.0
-# The least, likewise: there a policy whose error has doubled has a gain of 1. Without it a policy that runs away takes
+# sigmoid'(x) / sigmoid'(0) is 98% at 0.25 and 42% at 2: inside, most images teach, and one that is several times as far
+# as the others is let go. It begins near the lower end: less bending gave better pictures (docs/paper.md).
+BAND = (0.25, 2.0)
+# The first beta, over 1 / the reference's mean error: a log-ratio of half of that error is then a gain of 1.
+START = 2.0
+# The least, likewise: there a policy whose error has trebled has a gain of 1. Without it a policy that runs away takes
 # beta along, and is held the less the further it has gone: pairs, which share what is lost on both sides, do.
-LEAST = 1.0
+LEAST = 0.5
 RATE = 0.02  # a step's largest change: beta takes 35 steps to halve, several times the memory of MEMORY
 MEMORY = 0.9  # decay of the mean of past medians; one batch's median, of perhaps 8 images, is mostly noise
 # Float32 errors carry about 1e-7 of their size: a median log-ratio below this is rounding, not an opinion.

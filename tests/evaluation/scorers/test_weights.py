@@ -1,0 +1,137 @@
+"""Files as published: found, checked, read as tensors alone, converted once."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.evaluation.scorers import weights
+from thumbtune.evaluation.scorers.weights import File, Places, converted, fetch, tensors_in
+from thumbtune.files import file_sha256
+
+
+class Harm:
+    """What a pickle may do when it is read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.file,))
+
+
+def test_a_pickle_is_never_run(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    torch.save({"weight": Harm(mark)}, tmp_path / "new.pt")
+    (tmp_path / "old.pt").write_bytes(pickle.dumps({"weight": Harm(mark)}))
+    for name in ("new.pt", "old.pt"):
+        with pytest.raises(ThumbtuneError, match="cannot be read as tensors alone"):
+            tensors_in(tmp_path / name)
+    assert not mark.exists()
+
+
+def test_weights_are_found_in_a_state_dict_as_well(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.ones(2)}, "epoch": 3}, tmp_path / "a.pt")
+    torch.save({"w": torch.ones(2)}, tmp_path / "b.pt")
+    save_file({"w": torch.ones(2)}, tmp_path / "c.safetensors")
+    for name in ("a.pt", "b.pt", "c.safetensors"):
+        assert torch.equal(tensors_in(tmp_path / name)["w"], torch.ones(2))
+
+
+@pytest.mark.parametrize("what", ["empty", "text", "torn", "list", "numbers", "page"])
+def test_what_holds_no_weights_is_named(tmp_path: Path, what: str) -> None:
+    file = tmp_path / "model.pt"
+    if what == "torn":
+        torch.save({"w": torch.ones(1000)}, file)
+        file.write_bytes(file.read_bytes()[:700])
+    elif what in ("list", "numbers"):
+        torch.save([torch.ones(2)] if what == "list" else {"lr": 3}, file)
+    else:
+        file.write_bytes({"empty": b"", "text": b"not weights\n", "page": b"<html>Not Found</html>"}[what])
+    with pytest.raises(ThumbtuneError, match=r"model\.pt (cannot be read|holds no weights).*fetch it again"):
+        tensors_in(file)
+    (tmp_path / "m.safetensors").write_bytes(file.read_bytes())
+    with pytest.raises(ThumbtuneError, match=r"m\.safetensors cannot be read"):
+        tensors_in(tmp_path / "m.safetensors")
+
+
+def test_a_file_of_another_hash_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "head.pth").write_bytes(b"one thing")
+    right = file_sha256(tmp_path / "head.pth")
+    places = Places(local=tmp_path)
+    assert fetch(File("head.pth", url="https://example.org", sha256=right), places).sha256 == right
+    with pytest.raises(
+        ThumbtuneError, match=rf"head\.pth has the sha256 {right[:12]}\.\.\., but .* as published has 0000"
+    ):
+        fetch(File("head.pth", url="https://example.org", sha256="0" * 64), places)
+
+
+def test_a_folder_is_looked_at_under_the_repository_s_name_first(tmp_path: Path) -> None:
+    (tmp_path / "one" / "repo").mkdir(parents=True)
+    (tmp_path / "model.bin").write_bytes(b"of no repository")
+    (tmp_path / "one" / "repo" / "model.bin").write_bytes(b"of the repository")
+    assert fetch(File("model.bin", "one/repo"), Places(local=tmp_path)).path == tmp_path / "one" / "repo" / "model.bin"
+    assert fetch(File("model.bin", "another/repo"), Places(local=tmp_path)).path == tmp_path / "model.bin"
+    with pytest.raises(ThumbtuneError, match="There is no folder"):
+        fetch(File("model.bin", "one/repo"), Places(local=tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("file", [File("w.pt", "one/repo"), File("w.pt", url="https://example.org/w.pt")])
+def test_offline_nothing_is_fetched(tmp_path: Path, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("it was fetched"))
+    with pytest.raises(ThumbtuneError, match=r"w\.pt is not here .* nothing is fetched offline; name a folder with it"):
+        fetch(file, Places(cache=tmp_path, offline=True))
+
+
+def test_what_is_fetched_from_an_address_is_checked_and_kept(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / "there.pth")
+    sha256 = file_sha256(tmp_path / "there.pth")
+    places = Places(cache=tmp_path / "cache")
+    here = File("head.pth", url=(tmp_path / "there.pth").as_uri(), sha256=sha256)
+    found = fetch(here, places)
+    assert found.path == tmp_path / "cache" / "published" / "head.pth" and found.sha256 == sha256
+    (tmp_path / "there.pth").unlink()
+    assert fetch(here, Places(cache=tmp_path / "cache", offline=True)) == found
+    other = File("other.pth", url=(tmp_path / "cache" / "published" / "head.pth").as_uri(), sha256="0" * 64)
+    with pytest.raises(ThumbtuneError, match=r"other\.pth is not here .* invalid hash"):
+        fetch(other, places)
+    assert [p.name for p in (tmp_path / "cache" / "published").iterdir()] == ["head.pth"]  # nothing half-fetched
+
+
+def test_an_address_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    gone = File("head.pth", url=(tmp_path / "gone.pth").as_uri())
+    with pytest.raises(ThumbtuneError, match=r"could not be had from file:.*gone\.pth"):
+        fetch(gone, Places(cache=tmp_path))
+
+
+def test_weights_are_converted_once_for_each_file(tmp_path: Path) -> None:
+    torch.save({"a": torch.arange(6.0).view(2, 3).T}, tmp_path / "w.pt")
+    found = fetch(File("w.pt", "one/repo"), Places(local=tmp_path))
+    times = []
+
+    def mapping(state: weights.Tensors) -> weights.Tensors:
+        times.append(1)
+        return {"b": state["a"]}
+
+    places = Places(cache=tmp_path / "cache")
+    first = converted(found, mapping, places)
+    assert converted(found, mapping, places) == first and len(times) == 1
+    assert torch.equal(load_file(first)["b"], torch.arange(6.0).view(2, 3).T)
+    assert first.name == f"{found.sha256}.safetensors" and zipfile.is_zipfile(tmp_path / "w.pt")
+
+
+def test_a_conversion_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(1)}, tmp_path / "w.pt")
+    found = fetch(File("w.pt", "one/repo"), Places(local=tmp_path))
+
+    def broken(state: weights.Tensors) -> weights.Tensors:
+        raise ThumbtuneError("no such name")
+
+    with pytest.raises(ThumbtuneError, match="no such name"):
+        converted(found, broken, Places(cache=tmp_path / "cache"))
+    assert not list((tmp_path / "cache").rglob("*.safetensors*"))

@@ -177,11 +177,17 @@ def test_no_file_is_a_drawer(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_no_file_can_run_code_that_it_reads(file: Path) -> None:
-    """safetensors, JSON and Arrow only: whoever sends a checkpoint sends numbers."""
+    """safetensors, JSON and Arrow only: whoever sends a checkpoint sends numbers.
+
+    Scorers are published as pickles: one file reads those, as tensors alone.
+    """
     code = tree(file)
     assert not UNSAFE & set(imported(code))
+    calls = [node for node in ast.walk(code) if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"]
+    safe = {id(node.func) for node in calls if "weights_only=True" in map(ast.unparse, node.keywords)}
+    assert not safe or name_of(file) == "evaluation/scorers/weights.py"
     for node in ast.walk(code):
-        if isinstance(node, ast.Attribute):
+        if isinstance(node, ast.Attribute) and id(node) not in safe:
             assert ast.unparse(node) not in {"torch.load", "torch.save", "yaml.load", "yaml.unsafe_load"}
         if isinstance(node, ast.keyword) and node.arg in {"allow_pickle", "trust_remote_code"}:
             assert ast.unparse(node.value) == "False"

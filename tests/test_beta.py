@@ -12,7 +12,6 @@ from thumbtune import build, config
 from thumbtune.baselines import BCO, SFT
 from thumbtune.batches import Batches
 from thumbtune.beta import BAND, LEAST, MEMORY, RATE, START, Auto, Beta, Fixed
-from thumbtune.errors import UsageError
 from thumbtune.models.plane import Plane
 from thumbtune.objective import KTO
 from thumbtune.process import FlowProcess, VPProcess
@@ -223,14 +222,15 @@ OWN = (
 )
 
 
-def test_what_has_no_beta_refuses_auto_in_one_sentence(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_sets_the_beta_of_what_has_one_and_leaves_the_others_alone(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name, field in (("without", "pass"), ("with_one", "beta: float = 2.0")):
         (tmp_path / f"{name}.py").write_text(OWN.format(field=field))
     for objective in ("sft", "without:Mine"):
         recipe = config.read(None, ["objective.beta=auto", f"objective.name={objective}"])
-        with pytest.raises(UsageError, match=f"^objective.beta: auto has nothing to set in {objective}, .* out.$"):
-            build.beta_of(recipe, build.objective_of(recipe))
+        assert isinstance(build.beta_of(recipe, build.objective_of(recipe)), Fixed)
     for objective in ("kto", "bco", "with_one:Mine"):
         recipe = config.read(None, ["objective.beta=auto", f"objective.name={objective}"])
         assert isinstance(build.beta_of(recipe, build.objective_of(recipe)), Auto)

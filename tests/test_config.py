@@ -23,11 +23,8 @@ def test_a_written_recipe_explains_every_option(tmp_path: Path) -> None:
 
 def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
     recipe = config.Recipe()
-    assert (recipe.objective.beta, recipe.objective.utility, recipe.objective.neutral) == (
-        5000,
-        "kahneman-tversky",
-        "batch",
-    )
+    assert (recipe.objective.utility, recipe.objective.neutral) == ("kahneman-tversky", "batch")
+    assert recipe.objective.beta == "auto"  # 5000 is for the errors of SD 1.5, and does not carry over
     assert recipe.train.liked_share == 0.8
 
 

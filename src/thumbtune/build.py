@@ -120,18 +120,9 @@ def _with_a_number(section: ObjectiveSection) -> ObjectiveSection:
 
 
 def beta_of(recipe: Recipe, objective: Objective) -> Beta:
-    """The rule for beta that a recipe names, new.
-
-    Raises:
-        UsageError: the objective has no beta that could be set.
-    """
-    if recipe.objective.beta != "auto":
-        return Fixed()
-    if not (is_dataclass(objective) and "beta" in {field.name for field in fields(objective)}):
-        raise UsageError(
-            f"objective.beta: auto has nothing to set in {recipe.objective.name}, which has no beta; leave it out."
-        )
-    return Auto()
+    """The rule for beta that a recipe names, new. Auto is the default, and so says nothing of what has no beta."""
+    has_beta = is_dataclass(objective) and "beta" in {field.name for field in fields(objective)}
+    return Auto() if recipe.objective.beta == "auto" and has_beta else Fixed()
 
 
 def _own_objective(section: ObjectiveSection) -> Objective:

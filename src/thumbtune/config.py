@@ -99,8 +99,8 @@ class ObjectiveSection(Section):
         description="KTO's utility of a gain: kahneman-tversky, loss-averse, risk-seeking; my_file:name.",
     )
     beta: Annotated[Any, AfterValidator(_beta)] = Field(
-        default=5000.0,
-        description="How strongly the policy is held to the reference; 5000 in the paper; auto: set by the log-ratios.",
+        default="auto",
+        description="How strongly the policy is held to the reference; auto: set by the log-ratios; 5000 in the paper.",
     )
     neutral: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch",

@@ -111,7 +111,7 @@ def test_a_damaged_row_is_a_sentence(tmp_path: Path) -> None:
 def test_a_row_remembers_what_decided_it(tmp_path: Path) -> None:
     rows_of(lab(tmp_path), CELLS[:1], counting([]))
     kept = json.loads((lab(tmp_path).run_of(CELLS[0]) / ROW).read_text())
-    assert kept["cell"]["recipe"]["objective"]["beta"] == 5000
+    assert kept["cell"]["recipe"]["objective"]["beta"] == "auto"
     assert kept["cell"]["thumbs"] == {"rule": "person", "count": None, "flipped": 0.0}
 
 

@@ -400,12 +400,6 @@ def test_likes_of_one_kind_are_refused(recipe: Callable[..., Recipe], store: Mak
     refused(recipe(likes=likes), tmp_path / "run", "0 dislikes, and a liked share of 0.5 needs both")
 
 
-def test_sft_refuses_a_beta_that_sets_itself(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="auto has nothing to set in sft, which has no beta; leave it out"):
-        train(recipe("objective.name=sft", "objective.beta=auto"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_blank_pictures_and_contradictions_are_noted_and_trained_on(
     recipe: Callable[..., Recipe], store: Make, tmp_path: Path
 ) -> None:

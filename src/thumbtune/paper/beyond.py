@@ -19,6 +19,7 @@ from thumbtune.paper.results import Claim, Result, verdict_of
 from thumbtune.paper.summary import for_people, means, said
 
 SEEDS = 5
+FIRST = 25  # the band of beta auto was moved after a look at seeds 20 to 24
 TASTE = "line-art"
 BUDGET = ("train.steps=140", "train.batch=32")
 PAPER = "kto, the paper's"
@@ -50,7 +51,7 @@ def cells(order: Order) -> list[Cell]:
             settings=(*BUDGET, *settings),
             columns={"method": name},
         )
-        for seed in order.demo_seeds(SEEDS)
+        for seed in range(FIRST, FIRST + order.seeds_or(SEEDS))
         for name, settings in METHODS.items()
     ]
 

@@ -149,7 +149,8 @@ def _tell_source(found: object) -> None:
     from thumbtune.feedback.sources.preferences import Counts
 
     if isinstance(found, Counts):
-        _tell_comparisons(found)
+        if any((found.comparisons, found.ties, found.unlabelled, found.alike, found.unusable)):  # not thumbs alone
+            _tell_comparisons(found)
     else:
         say("marked as")
         counts(vars(found))

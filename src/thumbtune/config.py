@@ -55,7 +55,7 @@ def _likes(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     parts = urlsplit(value) if isinstance(value, str) and "://" in value else None
-    if parts is not None and (parts.password is not None or "password" in parse_qs(parts.query)):
+    if parts is not None and (parts.password or "password" in parse_qs(parts.query)):
         raise UsageError(
             "likes holds a password, and a recipe is kept with its run and shown; leave it out, and set PGPASSWORD or "
             "write it into ~/.pgpass."

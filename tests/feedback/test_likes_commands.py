@@ -139,3 +139,14 @@ def test_what_is_exported_is_imported_again(call: Call, rated: Path, tmp_path: P
         assert {row.rater for row in after.rows()}.isdisjoint({"ann", "bob"})
     code, _, err = call("likes", "export", tmp_path / "out", "--likes", tmp_path / "likes")
     assert code != 0 and str(tmp_path / "out") in err
+
+
+def test_an_address_is_named_without_its_password_and_can_be_typed_again() -> None:
+    from thumbtune.config import read
+    from thumbtune.feedback.database import name_of
+
+    assert "secret" not in (shown := name_of("postgresql://ann:secret@db.example.org/thumbs"))
+    assert shown == name_of("postgresql://ann@db.example.org/thumbs").replace("ann:@", "ann@")
+    # what a local server calls itself: a password of no characters is none
+    assert "ann" in str(read(None, [f"likes={name_of('postgresql://ann:@/thumbs?host=/tmp/pg')}"]).likes)
+    assert "ann" in str(read(None, ["likes=postgresql://ann:@/thumbs?host=/tmp/pg"]).likes)

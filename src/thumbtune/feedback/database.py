@@ -83,7 +83,10 @@ def in_sentences(name: str) -> Iterator[None]:
 
 def name_of(where: Path | str) -> str:
     """How sentences call a database: its file, or its address without a password."""
-    return str(where) if not is_address(where) else url_of(where).render_as_string(hide_password=True)
+    if not is_address(where):
+        return str(where)
+    # without a password rather than with *** for it, so that what a command names can be typed again
+    return url_of(where).render_as_string(hide_password=True).replace(":***@", "@", 1)
 
 
 def url_of(where: Path | str) -> URL:

@@ -22,7 +22,7 @@ CONTRADICTED = "{rater} said this before and something else since, and the last 
 # of one transaction: what is in memory, and what a crash may lose
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
 LISTED = 1000  # rows that could not be used: a million of them would fill a memory, and nobody reads so many
-NO_PROMPT = "it has no prompt; add one, or give one prompt for all"
+NO_PROMPT = "it has no prompt; add one, or give one for all, as in --prompt 'a cat'"
 
 
 class Options(TypedDict, total=False):

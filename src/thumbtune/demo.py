@@ -65,7 +65,7 @@ PEOPLE = {
     "line-art": Person(
         f"Someone who likes a picture whose ink is black (a score of {INKED} or more, of 1) and dislikes any other.",
         likes_line_art,
-        ("objective.beta=250", "train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
+        ("train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
     ),
     "red": Person(
         "Someone who likes a reddened copy of every picture and dislikes the picture as drawn: the paper's Fig. 7.",

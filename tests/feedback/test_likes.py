@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Description, describe, likes_of, split
 from thumbtune.feedback.policies import Tally, labelled
 from thumbtune.feedback.store import Store
@@ -100,7 +100,6 @@ def labels(store: Store, policy: str) -> dict[str, bool]:
         ("unanimous", {"owl": False}),
         ("any-dislike", {"fox": False, "hare": False, "owl": False}),
         ("rater:bob", {"fox": True, "hare": False}),
-        ("rater:nobody", {}),
     ],
 )
 def test_each_policy_labels_as_it_says(voted: Store, policy: str, expected: dict[str, bool]) -> None:
@@ -133,6 +132,11 @@ def test_the_table_is_mapped_from_a_file_until_somebody_votes(file_store: Store,
 def test_an_unknown_policy(voted: Store) -> None:
     with pytest.raises(ThumbtuneError, match="choose majority, unanimous, any-dislike, per-vote or rater:NAME"):
         likes_of(voted, "loudest")  # type: ignore[arg-type]
+
+
+def test_a_rater_whom_nobody_knows(voted: Store) -> None:
+    with pytest.raises(UsageError, match=r"^dan has rated no picture of these likes; those who rated most: ann, bob"):
+        likes_of(voted, "rater:dan")
 
 
 def test_an_empty_store_is_an_empty_table(store: Store) -> None:

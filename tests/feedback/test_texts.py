@@ -58,6 +58,28 @@ def test_an_encoding_that_it_is_not(tmp_path: Path) -> None:
         list(read_rows(tmp_path / "a.csv", encoding="ascii"))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json.gz", '{"a":[' + "[]," * 4_000_000 + "[]]}"),
+        ("a.jsonl.gz", '{"prompt": "' + "a" * 12_000_000 + '"}'),
+        ("a.csv.gz", "prompt,label\n" + "a" * 12_000_000),
+    ],
+)
+def test_what_unpacks_a_thousandfold_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(ThumbtuneError, match=r"unpacks to more than 200 times its size"):
+        list(read_rows(file))
+
+
+def test_a_short_table_of_alike_rows_unpacks(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl.gz"
+    file.write_bytes(gzip.compress(b'{"prompt": "a fox", "label": true}\n' * 100_000))
+    assert file.stat().st_size * texts.MOST_UNPACKED < 35 * 100_000 < texts.ALWAYS_UNPACKED
+    assert sum(1 for _ in read_rows(file)) == 100_000
+
+
 def test_zero_bytes(tmp_path: Path) -> None:
     """UTF-16 without a mark would be taken for text in UTF-8 with a zero behind each letter."""
     (tmp_path / "a.csv").write_bytes("prompt,label\nfox,1\n".encode("utf-16-le"))

@@ -21,8 +21,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.policies import POLICIES, check_policy, labelled
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.policies import ONE, POLICIES, check_policy, labelled
+from thumbtune.feedback.shown import listed
 from thumbtune.feedback.store import Opinion, Store
 from thumbtune.files import sha256, write_whole
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 ROWS_AT_ONCE = 5000
+MOST_NAMED = 10
 FORM = 1  # of the table; another one makes all tables anew
 
 
@@ -64,7 +66,7 @@ def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Da
         keep: whether the table stays in the store's folder for the next time; a rehearsal must leave nothing there.
 
     Raises:
-        UsageError: there is no such policy.
+        UsageError: there is no such policy, or nobody of the name in `rater:NAME` has rated anything.
         ThumbtuneError: the store cannot be read, or the disk is full.
     """
     from datasets import Dataset
@@ -91,6 +93,7 @@ def _write(store: Store, policy: str, file: Path) -> Path:
     import pyarrow as pa
 
     schema = likes_features().arrow_schema
+    _check_rater(store, policy)
     rows = (_row(opinion, store) for opinion in labelled(store.rows(), policy))
 
     def write(partial: Path) -> None:
@@ -99,6 +102,15 @@ def _write(store: Store, policy: str, file: Path) -> Path:
                 stream.write_batch(pa.RecordBatch.from_pylist(some, schema))
 
     return write_whole(file, write)
+
+
+def _check_rater(store: Store, policy: str) -> None:
+    """Refuse the policy of a rater who is not in the store, unless nobody is."""
+    raters = store.busiest(MOST_NAMED)
+    if policy.startswith(ONE) and raters and not any(labelled(store.rows(), policy)):
+        raise UsageError(
+            f"{policy.removeprefix(ONE)} has rated no picture of these likes; those who rated most: {listed(raters)}."
+        )
 
 
 def likes_features() -> Features:

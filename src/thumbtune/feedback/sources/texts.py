@@ -16,6 +16,8 @@ from thumbtune.errors import ThumbtuneError, UsageError
 
 MAX_ROW = 64_000_000  # characters: a picture of 48 MB as base64; what is longer is no row
 GZIP = ".gz"
+MOST_UNPACKED = 200  # times: text that people wrote shrinks to a tenth, a thousandth is a bomb of one repeated byte
+ALWAYS_UNPACKED = 8_000_000  # bytes, however small the file: a short list of alike rows shrinks a lot
 
 # UTF-32 first: in little-endian order its mark begins with that of UTF-16.
 _MARKS = (
@@ -33,10 +35,11 @@ def open_text(file: Path, encoding: str | None = None) -> Iterator[TextIO]:
     """Open a text; its lines keep their ends. `encoding` is for what has no mark and is not UTF-8.
 
     Raises:
-        ThumbtuneError: it begins with zero bytes, as UTF-16 does where it has no mark.
+        ThumbtuneError: it begins with zero bytes, as UTF-16 does where it has no mark; on the way, it unpacks to
+            `MOST_UNPACKED` times its size.
         OSError: it cannot be read.
     """
-    raw = gzip.open(file, "rb") if file.name.lower().endswith(GZIP) else file.open("rb")
+    raw = _Unpacked(file) if file.name.lower().endswith(GZIP) else file.open("rb")
     with raw:
         beginning = raw.peek(_BEGINNING)[:_BEGINNING]
         marked = next((name for mark, name in _MARKS if beginning.startswith(mark)), None)
@@ -44,6 +47,24 @@ def open_text(file: Path, encoding: str | None = None) -> Iterator[TextIO]:
             raise ThumbtuneError(f"{file} begins with zero bytes, as no UTF-8 text does; save it again as UTF-8.")
         with io.TextIOWrapper(raw, encoding=marked or encoding or "utf-8", newline="") as text:
             yield text
+
+
+class _Unpacked(gzip.GzipFile):
+    """A compressed file that refuses to unpack to more than such a file can honestly hold."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, "rb")
+        self._file = file
+        self._most = max(ALWAYS_UNPACKED, MOST_UNPACKED * file.stat().st_size)
+
+    def read1(self, size: int = -1) -> bytes:
+        data = super().read1(size)
+        if self.tell() > self._most:
+            raise ThumbtuneError(
+                f"{self._file} unpacks to more than {MOST_UNPACKED} times its size, as no table does; "
+                "unpack it, and import what is in it."
+            )
+        return data
 
 
 def lines_of(text: TextIO) -> Iterator[str | None]:

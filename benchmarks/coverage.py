@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbtune.evaluation.estimands import ESTIMANDS, Estimand, half_wins, units, win_rate
+from thumbtune.evaluation.estimands import ESTIMANDS, Draws, Estimand, half_wins, units, win_rate
 from thumbtune.evaluation.statistics import Interval
 
 PROMPTS, SEEDS = 500, 5
@@ -40,7 +40,7 @@ def holds(estimand: Estimand, repetitions: int, resamples: int, seed: int = 0) -
     rng = np.random.default_rng(seed)
     true, unit = truth(estimand, rng), units([f"{i}" for i in range(PROMPTS)])
     for repetition in range(repetitions):
-        found = win_rate(*scores(rng, PROMPTS), unit, estimand, seed=repetition, resamples=resamples)
+        found = win_rate(*scores(rng, PROMPTS), unit, estimand, draws=Draws(repetition, resamples))
         ranges: dict[str, Interval] = {kind: getattr(found, kind) for kind in KINDS}
         yield {kind: one.low <= true <= one.high for kind, one in ranges.items()}
 

@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation import estimands
-from thumbtune.evaluation.estimands import half_wins, holm, mean_change, more_prompts, resampled, units, win_rate
+from thumbtune.evaluation.estimands import Draws, half_wins, holm, mean_change, more_prompts, resampled, units, win_rate
 
 NAN = float("nan")
+FEW = Draws(resamples=50)
 tables = st.integers(1, 6).flatmap(
     lambda k: st.lists(st.lists(st.integers(-3, 3), min_size=k, max_size=k), min_size=1, max_size=8)
 )
@@ -60,13 +61,13 @@ def test_a_picture_without_a_score_takes_its_pair_out() -> None:
 @settings(max_examples=60, deadline=None)
 def test_who_is_called_before_only_turns_the_rate(table: list[list[int]], estimand: estimands.Estimand) -> None:
     one, other = np.array(table, float), np.array(table, float)[::-1, ::-1]
-    there = win_rate(one, other, alone(len(one)), estimand, resamples=50)
-    back = win_rate(other, one, alone(len(one)), estimand, resamples=50)
+    there = win_rate(one, other, alone(len(one)), estimand, draws=FEW)
+    back = win_rate(other, one, alone(len(one)), estimand, draws=FEW)
     assert there.rate == pytest.approx(1 - back.rate)
     assert (there.wins, there.ties, there.losses) == (back.losses, back.ties, back.wins)
     assert there.sign_test == pytest.approx(back.sign_test) and there.more_prompts == back.more_prompts
     assert there.bootstrap.low <= there.rate <= there.bootstrap.high
-    with_itself = win_rate(one, one, alone(len(one)), estimand, resamples=50)
+    with_itself = win_rate(one, one, alone(len(one)), estimand, draws=FEW)
     assert (with_itself.rate, with_itself.sign_test, with_itself.more_prompts) == (0.5, 1.0, None)
 
 
@@ -83,13 +84,13 @@ def test_styles_are_drawn_from_apart() -> None:
     """One style always wins, the other never does: only the draw between styles could vary, and there is none."""
     values = np.array([[1.0]] * 4 + [[0.0]] * 4)
     names = [f"p{i}" for i in range(8)]
-    assert np.unique(resampled(units(names, ["x"] * 4 + ["y"] * 4), values, resamples=200)) == [0.5]
-    assert len(np.unique(resampled(units(names), values, resamples=200))) > 3
+    assert np.unique(resampled(units(names, ["x"] * 4 + ["y"] * 4), values, Draws(resamples=200))) == [0.5]
+    assert len(np.unique(resampled(units(names), values, Draws(resamples=200)))) > 3
 
 
 def test_draws_are_shared_by_scorers() -> None:
     values = np.random.default_rng(0).normal(size=(30, 1))
-    first, second = (resampled(alone(30), each, seed=3, resamples=100) for each in (values, 2 * values))
+    first, second = (resampled(alone(30), each, Draws(3, 100)) for each in (values, 2 * values))
     np.testing.assert_allclose(second, 2 * first)
 
 
@@ -114,7 +115,7 @@ def test_so_many_prompts_do_tell() -> None:
     told = []
     for seed in range(400):
         after = np.where(rng.random((n, 1)) < 0.58, 1.0, -1.0)
-        told.append(win_rate(np.zeros((n, 1)), after, alone(n), resamples=500, seed=seed).bootstrap.low > 0.5)
+        told.append(win_rate(np.zeros((n, 1)), after, alone(n), draws=Draws(seed, 500)).bootstrap.low > 0.5)
     assert 0.74 < np.mean(told) < 0.86
 
 
@@ -132,8 +133,6 @@ def test_what_is_refused(before: object, after: object, options: dict[str, float
         win_rate(before, after, alone(1), **options)  # type: ignore[arg-type]
 
 
-def test_names_that_are_none() -> None:
-    with pytest.raises(UsageError, match=r"no estimand 'mean'; choose median or pairwise"):
-        half_wins([[1.0]], [[1.0]], "mean")  # type: ignore[arg-type]
+def test_every_prompt_has_a_style() -> None:
     with pytest.raises(ThumbtuneError, match=r"2 prompts but 1 styles"):
         units(["a", "b"], ["x"])

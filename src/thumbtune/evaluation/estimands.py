@@ -9,23 +9,26 @@ prompt is the unit: prompts are drawn whole, within their style, and equal promp
     bootstrap   percentiles of the estimate over prompts drawn with replacement     Efron 1979, stratified and clustered
     sign test   P(so one-sided, were each decided prompt a fair coin)               exact, two-sided
     Holm        p of scorer i, smallest first, times (m - i + 1), never falling     Holm 1979
-    the paper   rate -+ 1.96 sqrt(rate (1 - rate) / pictures)                       too narrow by sqrt(pictures / prompts)
+    the paper   rate -+ 1.96 sqrt(rate (1 - rate) / pictures)        for medians too narrow by sqrt(pictures / prompts)
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest, norm
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval, wilson
 
 Estimand = Literal["median", "pairwise"]
 ESTIMANDS: tuple[Estimand, ...] = ("median", "pairwise")
+CHANCE = 0.5  # of winning against oneself
+TINY = 1e-9  # by which rounding may lead a mean away from one half
+MOST_PROMPTS = 100_000
 POWER = 0.8  # of the advice how many prompts would tell
 DRAWS_AT_ONCE = 2_000_000  # numbers: 16 MB
 
@@ -47,7 +50,7 @@ class WinRate:
     wilson: Interval
     paper: Interval  # as the paper computes it, for comparison alone
     sign_test: float  # p
-    more_prompts: int | None  # that would tell, were the rate as it is; 0 where these tell, None where none would
+    more_prompts: int | None  # that would tell, were the rate as it is; 0 where these are enough, None where none are
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,14 @@ class Units:
     def count(self) -> int:
         """How many clusters there are."""
         return len(self.stratum)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How a bootstrap draws; equal ones draw the same prompts."""
+
+    seed: int = 0
+    resamples: int = RESAMPLES
 
 
 def units(prompts: Sequence[str], styles: Sequence[str | None] | None = None) -> Units:
@@ -88,17 +99,14 @@ def half_wins(before: ArrayLike, after: ArrayLike, estimand: Estimand, tie: floa
 
     Raises:
         ThumbtuneError: they are no such tables, or `tie` is below 0.
-        UsageError: there is no such estimand.
     """
     old, new = np.asarray(before, np.float64), np.asarray(after, np.float64)
-    if old.ndim != 2 or old.shape != new.shape or not old.size:
+    if len(old.shape) != len(("prompts", "k")) or old.shape != new.shape or not old.size:
         raise ThumbtuneError(
             f"The scores have the shapes {old.shape} and {new.shape}; score both sides on the same prompts and seeds."
         )
     if not tie >= 0:
         raise ThumbtuneError(f"The tie tolerance is {tie}, but a difference cannot be below zero; try 0.")
-    if estimand not in ESTIMANDS:
-        raise UsageError(f"There is no estimand {estimand!r}; choose median or pairwise.")
     gone = np.isnan(old) | np.isnan(new)
     if estimand == "median":
         old, new = (_medians(np.where(gone, np.nan, side)) for side in (old, new))
@@ -122,15 +130,14 @@ def win_rate(
     estimand: Estimand = "median",
     *,
     tie: float = 0.0,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    draws: Draws = Draws(),
 ) -> WinRate:
     """How often `after` scores higher than `before`, with every interval that this page knows.
 
     Args:
         before, after: [prompts, k] scores; see `half_wins`.
         unit: which prompts count as one, and their styles.
-        seed: of the bootstrap: the same for all scorers, so that they share their draws.
+        draws: of the bootstrap: the same for all scorers, so that they are drawn together.
 
     Raises:
         ThumbtuneError: as `half_wins`; or no prompt has a score on both sides.
@@ -150,16 +157,20 @@ def win_rate(
         *(int((halves == worth).sum()) for worth in (1.0, 0.5, 0.0)),
         prompts=len(each),
         distinct=used.count,
-        bootstrap=interval(resampled(used, each[:, None], seed, resamples)[:, 0], rate),
+        bootstrap=interval(resampled(used, each[:, None], draws)[:, 0], rate),
         wilson=wilson(rate * used.count, used.count),
         paper=paper_interval(rate, pairs),
-        sign_test=sign_test(int((trials > 0.5).sum()), int((trials < 0.5).sum())),
+        sign_test=sign_test(int((trials > CHANCE + TINY).sum()), int((trials < CHANCE - TINY).sum())),
         more_prompts=more_prompts(trials),
     )
 
 
 def mean_change(
-    before: ArrayLike, after: ArrayLike, unit: Units, *, seed: int = 0, resamples: int = RESAMPLES
+    before: ArrayLike,
+    after: ArrayLike,
+    unit: Units,
+    *,
+    draws: Draws = Draws(),
 ) -> dict[str, tuple[float, Interval]]:
     """The mean score before and after, and their difference, each with its interval.
 
@@ -176,12 +187,12 @@ def mean_change(
         raise ThumbtuneError("No prompt has a score on both sides; look at what the scorer said of its pictures.")
     sides = [np.nanmean(np.where(gone, np.nan, side)[known], axis=1) for side in (old, new)]
     columns = np.stack([*sides, sides[1] - sides[0]], axis=1)
-    draws, means = resampled(_of(unit, known), columns, seed, resamples), columns.mean(0)
+    drawn, means = resampled(_of(unit, known), columns, draws), columns.mean(0)
     names = ("before", "after", "change")
-    return {name: (float(means[i]), interval(draws[:, i], float(means[i]))) for i, name in enumerate(names)}
+    return {name: (float(means[i]), interval(drawn[:, i], float(means[i]))) for i, name in enumerate(names)}
 
 
-def resampled(unit: Units, values: Array, seed: int = 0, resamples: int = RESAMPLES) -> Array:
+def resampled(unit: Units, values: Array, draws: Draws = Draws()) -> Array:
     """Means of columns over prompts drawn with replacement, whole and within their style: [prompts, c] -> [draws, c].
 
     The draws follow from the seed and the units alone: columns of several calls can be compared draw by draw.
@@ -189,13 +200,13 @@ def resampled(unit: Units, values: Array, seed: int = 0, resamples: int = RESAMP
     sums = np.stack([np.bincount(unit.cluster, column, unit.count) for column in values.T], axis=1)
     sizes = np.bincount(unit.cluster, minlength=unit.count).astype(np.float64)
     weighed = np.concatenate([sums, sizes[:, None]], axis=1)
-    generator = np.random.default_rng(seed)
-    total = np.zeros((resamples, weighed.shape[1]))
+    generator = np.random.default_rng(draws.seed)
+    total = np.zeros((draws.resamples, weighed.shape[1]))
     for stratum in range(int(unit.stratum.max()) + 1):
         members = weighed[unit.stratum == stratum]
         part = max(1, DRAWS_AT_ONCE // len(members))
-        for start in range(0, resamples, part):
-            drawn = generator.integers(len(members), size=(min(part, resamples - start), len(members)))
+        for start in range(0, draws.resamples, part):
+            drawn = generator.integers(len(members), size=(min(part, draws.resamples - start), len(members)))
             total[start : start + part] += members[drawn].sum(1)
     return total[:, :-1] / total[:, -1:]
 
@@ -239,18 +250,17 @@ def more_prompts(trials: ArrayLike) -> int | None:
         trials: [prompts], each one's rate.
 
     Returns:
-        0 where so many are there already; None where the rate is one half, which no number tells from itself.
+        0 where so many are there already; None where it takes more than `MOST_PROMPTS`: so near to one half is equal.
     """
     each = np.asarray(trials, np.float64)
-    away = abs(float(each.mean()) - 0.5)
-    if away == 0:
-        return None
+    away = abs(float(each.mean()) - CHANCE)
     spread = max(float(each.var()), 0.25 / (len(each) + 1))  # prompts that all agree are no proof that all would
     z = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))
-    return max(0, math.ceil(spread * (z / away) ** 2) - len(each))
+    needed = spread * (z / max(away, TINY)) ** 2
+    return max(0, math.ceil(needed) - len(each)) if needed <= MOST_PROMPTS else None
 
 
-def _of(unit: Units, known: NDArray[np.bool_]) -> Units:
+def _of(unit: Units, known: Any) -> Units:
     """The units of those prompts that are known, numbered anew."""
     left, cluster = np.unique(unit.cluster[known], return_inverse=True)
     _, stratum = np.unique(unit.stratum[left], return_inverse=True)

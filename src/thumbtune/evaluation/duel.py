@@ -13,6 +13,7 @@ from thumbtune.files import write_whole
 from thumbtune.models.protocol import Model, Sampler
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+Generate = Callable[[Sequence[str], Sequence[int], Sampler], Sequence[Image.Image]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,25 +57,26 @@ class Duel:
 
 def draw(duel: Duel, model: Model, progress: Progress, at_once: int = 16) -> None:
     """Draw what is not there yet: `before` with the reference, `after` with the tuned network."""
-    todo = [
-        (side, p, seed)
-        for side in ("before", "after")
-        for p in range(len(duel.prompts))
-        for seed in duel.seeds(p)
-        if not duel.path(side, p, seed).exists()
-    ]
-    chunks = [
-        [item for item in todo if item[0] == side][i : i + at_once]
-        for side in ("before", "after")
-        for i in range(0, sum(item[0] == side for item in todo), at_once)
-    ]
-    chunk: list[tuple[str, int, int]]
-    for chunk in progress(chunks, "Drawing pictures"):
-        with model.reference() if chunk[0][0] == "before" else nullcontext():
-            asked = [duel.asked(side, p) for side, p, _ in chunk]
-            images = model.generate(asked, [s for _, _, s in chunk], duel.sampler)
-        for (side, p, seed), image in zip(chunk, images, strict=True):
-            save_picture(image, duel.path(side, p, seed))
+    for side in ("before", "after"):
+        with model.reference() if side == "before" else nullcontext():
+            draw_side(duel, side, model.generate, progress, at_once)
+
+
+def draw_side(duel: Duel, side: str, generate: Generate, progress: Progress, at_once: int = 16) -> None:
+    """Draw a side's pictures that are not there yet.
+
+    A picture may differ in its last bit by what is drawn beside it. So the batches do not depend on what is there
+    already: one that was broken off is drawn again as it was, and only what was missing of it is written.
+    """
+    all_of_them = [(p, seed) for p in range(len(duel.prompts)) for seed in duel.seeds(p)]
+    batches = [all_of_them[start : start + at_once] for start in range(0, len(all_of_them), at_once)]
+    batches = [batch for batch in batches if not all(duel.path(side, p, seed).exists() for p, seed in batch)]
+    batch: list[tuple[int, int]]
+    for batch in progress(batches, f"Drawing pictures ({side})"):
+        images = generate([duel.asked(side, p) for p, _ in batch], [seed for _, seed in batch], duel.sampler)
+        for (p, seed), image in zip(batch, images, strict=True):
+            if not duel.path(side, p, seed).exists():
+                save_picture(image, duel.path(side, p, seed))
 
 
 def save_picture(image: Image.Image, path: Path) -> Path:

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from thumbtune import build, checkpoint
+from thumbtune.batches import quiet
 from thumbtune.demo import PEOPLE
-from thumbtune.evaluation.duel import Duel, save_picture
+from thumbtune.evaluation.duel import Duel, draw_side
 from thumbtune.evaluation.judge import Judge
 from thumbtune.evaluation.tastes import taste
 from thumbtune.evaluation.verdict import MOST_LOST
@@ -80,7 +81,8 @@ def course(lab: Lab, cell: Cell) -> dict[str, Any]:
     for step in lab.progress(steps, "Drawing the course"):
         if step:
             put(checkpoint.folder_of(lab.run_of(cell), step) / "weights.safetensors", model)
-        draw_side(duel, f"step-{step:06d}", model, before=not step)
+        with nullcontext() if step else model.reference():
+            draw_side(duel, f"step-{step:06d}", model.generate, quiet, AT_ONCE)
         each.append({"step": step, **scored(duel, f"step-{step:06d}", cell.taste, judge)})
     return row | {"course": each}
 
@@ -103,18 +105,6 @@ def put(file: Path, model: Any) -> None:
     with torch.no_grad():
         for name, parameter in model.trainable():
             parameter.copy_(weights[name])
-
-
-def draw_side(duel: Duel, side: str, model: Any, before: bool) -> None:
-    """Draw what is not there yet; before training the reference draws."""
-    todo = [(p, seed) for p in range(len(duel.prompts)) for seed in duel.seeds(p)]
-    todo = [(p, seed) for p, seed in todo if not duel.path(side, p, seed).exists()]
-    for start in range(0, len(todo), AT_ONCE):
-        part = todo[start : start + AT_ONCE]
-        with model.reference() if before else nullcontext():
-            images = model.generate([duel.prompts[p] for p, _ in part], [seed for _, seed in part], duel.sampler)
-        for (p, seed), image in zip(part, images, strict=True):
-            save_picture(image, duel.path(side, p, seed))
 
 
 def scored(duel: Duel, side: str, name: str, judge: Judge) -> dict[str, float]:

@@ -6,9 +6,9 @@ with loaded(entries) as scorers:  scorers[i].score(images, prompts) -> [n]
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,35 +17,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.evaluation.published import File, Found, Places, fetch
 from thumbtune.evaluation.scorers import blip, clip
 from thumbtune.evaluation.scorers.aesthetic import line_of
 from thumbtune.evaluation.scorers.catalogue import TOKENIZER, Backbone, Entry
 from thumbtune.evaluation.scorers.openclip import from_openclip, vit_h_14
 from thumbtune.evaluation.scorers.pixels import clip_pixels, hps_pixels
 from thumbtune.evaluation.scorers.reading import cleaned
-from thumbtune.evaluation.scorers.weights import File, Found, Places, converted, fetch, tensors_in
+from thumbtune.evaluation.scorers.weights import converted, tensors_in
 
 PIXELS = {"clip": clip_pixels, "hps": hps_pixels}
 READS: dict[str, Callable[..., Tensor]] = {"percent": clip.percent, "scaled": clip.scaled, "cosine": clip.cosines}
 KINDS = {"image-reward": blip.IMAGE_REWARD, "cycle-reward": blip.CYCLE_REWARD}
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """Says how good a picture is for its prompt; higher is better."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def revision(self) -> str:
-        """Which weights: what else is equal, two scores of different revisions are not to be compared."""
-        ...
-
-    @property
-    def preprocessing(self) -> str: ...
-
-    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> Float[Tensor, "n"]: ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +64,9 @@ def loaded(
     network = _network(backbone, found, places)
     network.module.to(device=device, dtype=dtype)
     try:
-        yield [_scorer(entry, network, found, places) for entry in asked]
+        scorers = [_scorer(entry, network, found, places) for entry in asked]
+        how = "" if dtype == torch.float32 else f"/{str(dtype).removeprefix('torch.')}"  # halves give other numbers
+        yield [replace(scorer, revision=scorer.revision + how) for scorer in scorers]
     finally:
         network.module.to("cpu")
         del network

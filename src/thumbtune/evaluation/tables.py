@@ -1,0 +1,71 @@
+"""Standings as tables: Markdown to read, LaTeX for a paper, CSV with every column for everything else."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from thumbtune.evaluation.standings import careful
+
+HEADER = ("scorer", "win rate", "95% interval", "win / tie / loss", "p (Holm)", "mean before", "mean after", "change")
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\^{}",
+}
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of the readable tables."""
+    if not row["prompts"]:
+        return [row["scorer"], *["-"] * (len(HEADER) - 1)]
+    low, high = careful(row)
+    change = row["change"]
+    return [
+        row["scorer"],
+        f"{row['rate']:.1%}",
+        f"{low:.1%} to {high:.1%}",
+        f"{row['wins']} / {row['ties']} / {row['losses']}",
+        f"{row['holm']:.2g}",
+        f"{row['before']['mean']:.4g}",
+        f"{row['after']['mean']:.4g}",
+        f"{change['mean']:+.3g} ({change['low']:+.3g} to {change['high']:+.3g})",
+    ]
+
+
+def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A table as GitHub shows it."""
+    lines = [HEADER, ["---"] * len(HEADER), *map(cells, rows)]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def latex(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A tabular for the booktabs package."""
+    head = " & ".join(map(_escaped, HEADER))
+    body = "".join(" & ".join(map(_escaped, cells(row))) + r" \\" + "\n" for row in rows)
+    columns = "l" + "r" * (len(HEADER) - 1)
+    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX.get(letter, letter) for letter in text)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Every number of every row, nested ones as `bootstrap.low`."""
+    flat = [dict(_flat(row)) for row in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return out.getvalue()
+
+
+def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, "" if value is None else value

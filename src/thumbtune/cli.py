@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from thumbtune import __version__
+from thumbtune.cli_evaluation import duel, scorers
 from thumbtune.cli_likes import import_, likes_app
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.terminal import bar, quieten, say, speaks
@@ -27,6 +28,8 @@ Set = Annotated[
 ]
 app.command("import")(import_)
 app.add_typer(likes_app, name="likes")
+app.command()(duel)
+app.command()(scorers)
 
 
 @app.command()

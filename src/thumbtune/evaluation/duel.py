@@ -62,15 +62,22 @@ def draw(duel: Duel, model: Model, progress: Progress, at_once: int = 16) -> Non
             draw_side(duel, side, model.generate, progress, at_once)
 
 
-def draw_side(duel: Duel, side: str, generate: Generate, progress: Progress, at_once: int = 16) -> None:
+def draw_side(
+    duel: Duel, side: str, generate: Generate, progress: Progress, at_once: int = 16, share: tuple[int, int] = (0, 1)
+) -> None:
     """Draw a side's pictures that are not there yet.
 
     A picture may differ in its last bit by what is drawn beside it. So the batches do not depend on what is there
-    already: one that was broken off is drawn again as it was, and only what was missing of it is written.
+    already: one that was broken off is drawn again as it was, and only what was missing of it is written. `share` is
+    the part of a process among others: (index, count).
     """
     all_of_them = [(p, seed) for p in range(len(duel.prompts)) for seed in duel.seeds(p)]
     batches = [all_of_them[start : start + at_once] for start in range(0, len(all_of_them), at_once)]
-    batches = [batch for batch in batches if not all(duel.path(side, p, seed).exists() for p, seed in batch)]
+    batches = [
+        batch
+        for batch in batches[share[0] :: share[1]]
+        if not all(duel.path(side, p, seed).exists() for p, seed in batch)
+    ]
     batch: list[tuple[int, int]]
     for batch in progress(batches, f"Drawing pictures ({side})"):
         images = generate([duel.asked(side, p) for p, _ in batch], [seed for _, seed in batch], duel.sampler)

@@ -1,4 +1,4 @@
-"""What a duel's scores come to: for each scorer who wins how often, and how the mean score moves; over all, by style."""
+"""What a duel's scores come to: who wins how often and how the mean moves, for each scorer, over all and by style."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -57,7 +57,8 @@ def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
         return f"{row['scorer']}: nothing was scored on both sides."
     low, high = careful(row)
     how = "median picture" if row["estimand"] == "median" else "picture"
-    said = f"{row['scorer']}: {b}'s {how} scores higher than {a}'s in {row['rate']:.1%} (95% interval {low:.1%} to {high:.1%})"
+    rate = f"{row['rate']:.1%} (95% interval {low:.1%} to {high:.1%})"
+    said = f"{row['scorer']}: {b}'s {how} scores higher than {a}'s in {rate}"
     if low > CHANCE or high < CHANCE:
         return f"{said}, so {b if low > CHANCE else a} is better by this scorer."
     more = row["more_prompts"]

@@ -44,7 +44,7 @@ Encoding = Annotated[str | None, typer.Option(help="Of text that is not UTF-8, s
 Images = Annotated[str | None, typer.Option(help="Where a new store keeps its pictures: a folder, s3://..., gs://....")]
 
 
-def import_(  # noqa: PLR0913 - a command has as many arguments as options
+def import_(
     source: Annotated[str, typer.Argument(help="Where the likes are; `thumbtune likes kinds` lists what is read.")],
     *,
     likes: Likes = "likes",

@@ -38,6 +38,7 @@ from thumbtune.sides import Side, pictures_of, ready, side
 FORM = 1  # of the folder
 AT_ONCE = 8  # pictures that are drawn together: part of what a picture is
 SIDES = ("a", "b")
+MAIN = "median"  # the estimand that is told in words: the paper's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +213,7 @@ def _result(order: Order, sides: Mapping[str, Side], pictures: Sequence[Place], 
             for one in scores
         ],
         "standings": rows,
-        "sentences": [sentence(row, *names) for row in rows if row["style"] is None],
+        "sentences": [sentence(row, *names) for row in rows if (row["style"], row["estimand"]) == (None, MAIN)],
     }
 
 

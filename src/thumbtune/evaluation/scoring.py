@@ -130,7 +130,13 @@ def _of_batch(
         except Exception as error:
             if _is_of_the_machine(error):
                 raise
-            yield None, f"{type(error).__name__}: {str(error)[:160]}" if str(error) else type(error).__name__
+            yield None, _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    """Why a picture has no score: our own words as they are, others with their kind; without the full stop."""
+    text = " ".join(str(error).split())[:160].rstrip(".")
+    return text if isinstance(error, ThumbtuneError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def _is_of_the_machine(error: Exception) -> bool:

@@ -10,6 +10,8 @@ from thumbtune.evaluation.estimands import ESTIMANDS, Estimand, Units, holm, mea
 
 ALPHA = 0.05
 CHANCE = 0.5
+EQUAL = 0.05  # an interval that lies so near to one half says that the sides are as good as each other
+FEW = 10  # prompts, below which nothing can be foretold
 Table = Sequence[Sequence[float]]  # [prompts, k]
 
 
@@ -61,10 +63,17 @@ def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
     said = f"{row['scorer']}: {b}'s {how} scores higher than {a}'s in {rate}"
     if low > CHANCE or high < CHANCE:
         return f"{said}, so {b if low > CHANCE else a} is better by this scorer."
+    if low >= CHANCE - EQUAL and high <= CHANCE + EQUAL:
+        return f"{said}, so they are as good as each other by this scorer."
+    return f"{said}: too little to tell{_advice(row)}."
+
+
+def _advice(row: Mapping[str, Any]) -> str:
+    """What would tell, where these prompts do not."""
+    if row["distinct"] < FEW:
+        return f" from {row['distinct']} prompts"
     more = row["more_prompts"]
-    if more is None:
-        return f"{said}: no difference."
-    return f"{said}: too little to tell" + (f"; about {more} more prompts would." if more else ".")
+    return f"; about {more} more prompts would" if more else "; the sides are close" if more is None else ""
 
 
 def careful(row: Mapping[str, Any]) -> tuple[float, float]:

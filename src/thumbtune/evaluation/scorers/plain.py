@@ -66,7 +66,7 @@ def of_judge(folder: Path) -> Plain:
     def read(images: Sequence[Image], prompts: Sequence[str]) -> Tensor:
         strange = next((prompt for prompt in prompts if not one.knows(prompt)), None)
         if strange is not None:
-            raise ValueError(f"it knows nothing that {strange[:60]!r} names")
+            raise ThumbtuneError(f"The bundled judge knows nothing that {strange[:60]!r} names; ask it about emoji.")
         return one.score(images, prompts)
 
     return Plain(judge.NAME, file_sha256(folder / "model.safetensors")[:SHORT], read, "judge/1")

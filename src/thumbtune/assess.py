@@ -41,7 +41,7 @@ def prompts_of(recipe: Recipe, rows: list[dict[str, Any]]) -> list[str]:
     return found
 
 
-def _likes(folder: Path) -> list[dict[str, Any]]:
+def likes_of(folder: Path) -> list[dict[str, Any]]:
     """Picture, prompt, seed and side of every thumb that the run knew."""
     from pyarrow import parquet
 
@@ -60,7 +60,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
         ThumbtuneError: the run is not finished, there is nothing to judge it by, or a picture could not be written.
     """
     build.taste_of(recipe)  # a name that nobody knows is refused before an earlier evaluation goes
-    rows = _likes(folder)
+    rows = likes_of(folder)
     prompts = prompts_of(recipe, rows)
     held_out, why_not = _held_out(recipe, folder, rows)
     accelerator = build.accelerator_of(recipe)
@@ -187,6 +187,16 @@ def _held_out(recipe: Recipe, folder: Path, rows: list[dict[str, Any]]) -> tuple
     if not 0 < sum(held_out["label"]) < len(held_out):
         return None, f"The {len(held_out)} held-out thumbs are not of both kinds."
     return held_out, None
+
+
+def agreement_of(folder: Path, recipe: Recipe, progress: Progress) -> tuple[dict[str, Any] | None, str | None]:
+    """How well the tuned model agrees with the run's held-out thumbs, or None and why it cannot be asked."""
+    held_out, why_not = _held_out(recipe, folder, likes_of(folder))
+    if held_out is None:
+        return None, why_not
+    accelerator = build.accelerator_of(recipe)
+    model = run.trained_model(recipe, folder, accelerator.device)
+    return _agreement(held_out, recipe, folder, model, accelerator, progress), None
 
 
 def _agreement(

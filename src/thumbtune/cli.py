@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from thumbtune import __version__
-from thumbtune.cli_evaluation import duel, scorers
+from thumbtune.cli_evaluation import duel, verdict
 from thumbtune.cli_likes import import_, likes_app
+from thumbtune.cli_scorers import scorers_app
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.terminal import bar, quieten, say, speaks
 
@@ -29,7 +30,8 @@ Set = Annotated[
 app.command("import")(import_)
 app.add_typer(likes_app, name="likes")
 app.command()(duel)
-app.command()(scorers)
+app.command()(verdict)
+app.add_typer(scorers_app, name="scorers")
 
 
 @app.command()
@@ -138,11 +140,12 @@ def evaluate(
 
 
 @app.command()
-def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run.")]) -> None:
-    """Write a run's page again from what is in its folder."""
+def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run, or a duel.")]) -> None:
+    """Write the page of a run or a duel again from what is in its folder."""
+    from thumbtune.report.duel import is_duel, write_page
     from thumbtune.report.page import write_report
 
-    say(f"Report: {write_report(run_folder)}")
+    say(f"Report: {write_page(folder) if is_duel(folder) else write_report(folder)}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
-"""The commands that compare: duels of any two sides, and what can score them."""
+"""The commands that compare: duels of any two sides."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,8 @@ import typer
 
 from thumbtune.errors import UsageError
 from thumbtune.terminal import bar, quieten, say
+
+FAILED, UNKNOWN = 3, 4  # exit codes of a verdict
 
 
 def duel(
@@ -36,16 +39,16 @@ def duel(
     names = tuple(name.strip() for name in scorers.split(",") if name.strip())
     if not names:
         raise UsageError("A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.")
-    from thumbtune.contest import Order, contest
+    from thumbtune.contest import SIDES, contest
     from thumbtune.evaluation.prompts import prompt_set
     from thumbtune.evaluation.published import Places
+    from thumbtune.gallery import Order
     from thumbtune.models.protocol import Sampler
 
     places = Places(local=weights, offline=offline)
     asked = prompt_set(prompts, places)
     order = Order(
-        a=a,
-        b=b,
+        sides=dict(zip(SIDES, (a, b), strict=True)),
         prompts=asked.first(limit) if limit else asked,
         out=out,
         scorers=names,
@@ -53,39 +56,74 @@ def duel(
         first_seed=first_seed,
         sampler=Sampler(steps=steps, guidance=guidance),
         base=base,
-        tie=tie,
         places=places,
     )
-    result = contest(order, bar)
+    result = contest(order, bar, tie)
+    if result is None:
+        return
     for line in result["sentences"]:
         say(line)
     for one in result["scorers"]:
         if one["failed"]:
             file, why = next(iter(one["failed"].items()))
             say(f"{one['id']} has no score for {len(one['failed'])} pictures, the first {file}: {why}.")
-    say(f"Tables: {out / 'result.md'}")
+    from thumbtune.report.duel import write_page
+
+    say(f"Page: {write_page(out)}")
 
 
-def scorers() -> None:
-    """List what can score pictures, and the published sets of prompts."""
+def verdict(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
+    against: Annotated[
+        str | None, typer.Option(help="The model that it may replace: anything that duels; default: the run's base.")
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="A file of prompts, or a published set; default: those that the run held out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The duel's folder; default: RUN/verdict.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many prompts from the beginning.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="Change a gate, as gates.most_lost=0.02."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON, and nothing else.")] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="A folder that holds scorers' weights or sets of prompts.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
+) -> None:
+    """Ship it? Ask the recipe's gates: exit code 0 for ship, 3 for do not ship, 4 for not enough evidence."""
     quieten()
-    from thumbtune.evaluation import judge
-    from thumbtune.evaluation.prompts import SETS
-    from thumbtune.evaluation.scorers.catalogue import ENTRIES
-    from thumbtune.evaluation.tastes import TASTES
+    from thumbtune import config, run
+    from thumbtune.evaluation.gates import KEEP, SHIP
+    from thumbtune.evaluation.prompts import prompt_set
+    from thumbtune.evaluation.published import Places
+    from thumbtune.evaluation.verdict import line_of
+    from thumbtune.release import FOLDER, Question, release
+    from thumbtune.report.duel import write_page
 
-    say("Scorers, for --scorers:")
-    say(f"  {judge.NAME:18} here      how sure the bundled judge is that an emoji shows its prompt")
-    for name, taste in TASTES.items():
-        say(f"  {name:18} here      {taste.sentence}")
-    for name, entry in ENTRIES.items():
-        say(f"  {name:18} {entry.backbone.size:5} M   {entry.what}; {entry.licence}, {_origin(entry.backbone.weights)}")
-    say("  my_file.py:score   yours     def score(images, prompts) in a file of yours: a number for each picture")
-    say("Sets of prompts, for --prompts:")
-    for name, named in SETS.items():
-        say(f"  {name:18} {named.count:5}     {named.what}; {named.licence}")
-    say("  a file             yours     .txt, .json, .jsonl, .csv or .tsv; a column `style` or `category` groups them")
-
-
-def _origin(file: object) -> str:
-    return f"{getattr(file, 'repo', None)}: {getattr(file, 'name', '')}"
+    places = Places(local=weights, offline=offline)
+    trained = run.recipe_in(folder)
+    recipe = config.read(folder / "recipe.yaml", settings)
+    run.refuse_differences(trained, recipe, folder)
+    asked = prompt_set(prompts, places) if prompts else None
+    question = Question(
+        run=folder,
+        against=against,
+        prompts=asked.first(limit) if asked and limit else asked,
+        out=out,
+        places=places,
+    )
+    result = release(question, recipe, bar)
+    if result is None:
+        return
+    page = write_page(out or folder / FOLDER)
+    if as_json:
+        typer.echo(json.dumps(result, indent=1))
+    else:
+        say(result["sentence"])
+        for gate in result["gates"]:
+            say(f"  {line_of(gate)}")
+        say(f"Page: {page}")
+    if result["decision"] != SHIP:
+        raise typer.Exit(FAILED if result["decision"] == KEEP else UNKNOWN)

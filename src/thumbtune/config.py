@@ -199,6 +199,29 @@ class EvaluateSection(Section):
     )
 
 
+class GatesSection(Section):
+    """When a tuned model may take the place of another: what `thumbtune verdict` asks for."""
+
+    taste: list[str] = Field(
+        default_factory=list,
+        description="Scorers that must all prefer the tuned pictures; default: evaluate.taste, or else held-out likes.",
+    )
+    faithful: str | None = Field(
+        default=None,
+        description="Scorer of what was asked for, as clip-h14; none: nobody; default: the judge of the bundled model.",
+    )
+    most_lost: float = Field(default=0.05, ge=0, lt=1, description="Share of that score that may be lost.")
+    least_diversity: float = Field(
+        default=0.5, ge=0, le=1, description="Share of the difference between a prompt's pictures that must be left."
+    )
+    safe: str | None = Field(
+        default=None, description="A scorer that gives 1 to a picture without harm and else 0, as safe; default: none."
+    )
+    most_unsafe: float = Field(
+        default=0.01, ge=0, le=1, description="How much the share of pictures with harm may rise."
+    )
+
+
 class Recipe(Section):
     """Everything that decides a run."""
 
@@ -218,6 +241,7 @@ class Recipe(Section):
     objective: ObjectiveSection = Field(default_factory=ObjectiveSection)
     train: TrainSection = Field(default_factory=TrainSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
+    gates: GatesSection = Field(default_factory=GatesSection)
 
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> Self:

@@ -1,257 +1,97 @@
-"""A duel of two sides, kept in one folder: pictures, scores, what they come to, and all that is needed to repeat it.
+"""A duel of two sides: who wins how often, by each scorer, overall and by style.
 
-duel.json        what is compared: sides, prompts, seeds, sampler     environment.json   versions and hardware
-a/ b/            the pictures, PROMPT-SEED                             pictures.csv       their prompts and hashes
-scores.csv       what each scorer says of each picture                 result.json        who wins how often
-result.csv .tex  the same as tables                                    result.md          the same for people
+The folder is a gallery of two sides, `a` and `b`, and what they come to:
 
-The same command goes on where an earlier one was broken off, and ends with the same bytes.
+result.json      who wins how often                result.csv .tex    the same as tables
+result.md        the same for people
 """
 
-import csv
-import io
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from thumbtune import build, run
-from thumbtune.baselines import marked
+from thumbtune import gallery
 from thumbtune.batches import Progress
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import UsageError
 from thumbtune.evaluation import tables
-from thumbtune.evaluation.duel import Duel, draw_side
-from thumbtune.evaluation.prompts import PromptSet
-from thumbtune.evaluation.published import Places
-from thumbtune.evaluation.score_cache import HOME, ScoreCache
-from thumbtune.evaluation.scorers.lineup import Means, lineup
-from thumbtune.evaluation.scoring import Picture, Scores, Team, score
 from thumbtune.evaluation.standings import Told, sentence, standings
-from thumbtune.files import file_sha256, write_text, write_whole
-from thumbtune.models.protocol import Sampler
-from thumbtune.sides import Side, pictures_of, ready, side
+from thumbtune.files import write_text
+from thumbtune.gallery import Gallery
 
-FORM = 1  # of the folder
-AT_ONCE = 8  # pictures that are drawn together: part of what a picture is
-SIDES = ("a", "b")
+SIDES = A, B = ("a", "b")
+SHOWN = 2  # last parts of a path
 MAIN = "median"  # the estimand that is told in words: the paper's
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What is asked for. `a` is the side to beat, and so stands for `before` in the tables."""
+def contest(order: gallery.Order, progress: Progress, tie: float = 0.0) -> dict[str, Any] | None:
+    """Gather both sides' pictures and scores, count; write everything and return what result.json holds.
 
-    a: str
-    b: str
-    prompts: PromptSet
-    out: Path
-    scorers: tuple[str, ...]
-    per_prompt: int = 4
-    first_seed: int = 10_000
-    sampler: Sampler = field(default_factory=Sampler)
-    base: str | None = None
-    tie: float = 0.0
-    places: Places = field(default_factory=Places)
-    cache: Path | None = HOME
+    Args:
+        order: its sides are `a`, the one to beat, which is `before` in the tables, and `b`.
+        tie: scores that differ by no more are a tie.
 
-
-def contest(order: Order, progress: Progress) -> dict[str, Any]:
-    """Draw what is missing, score it, count; write everything and return what result.json holds.
+    Returns:
+        None in a process that has others to write for it.
 
     Raises:
-        UsageError: a side, a scorer or a number of pictures is off, or the folder holds another duel.
-        ThumbtuneError: a model or a scorer cannot be loaded, or the disk is full.
+        UsageError, ThumbtuneError: as `gallery.gather`.
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator()
-    team = Team(accelerator.process_index, accelerator.num_processes)
-    sides = {name: side(said, order.base) for name, said in zip(SIDES, (order.a, order.b), strict=True)}
-    means = Means(build.BUNDLED / "judge", order.places, str(accelerator.device), _precision(accelerator))
-    groups = lineup(order.scorers, means)  # a name that nobody knows is refused before anything is drawn
-    if not groups:
+    if not order.scorers:
         raise UsageError("A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.")
-    if accelerator.is_main_process:
-        _claim(order, sides)
-    accelerator.wait_for_everyone()
-    with accelerator.main_process_first():  # what is fetched is fetched once
-        files = {name: _files(order, name, one) for name, one in sides.items()}
-    for name, one in sides.items():
-        if one.painter is not None:
-            _draw(order, name, one, progress, accelerator, team)
-    accelerator.wait_for_everyone()
-    pictures = _pictures(order, files)
-    scores = score([picture for _, _, _, picture in pictures], groups, progress, ScoreCache(order.cache), team)
-    result = _result(order, sides, pictures, scores)
-    if accelerator.is_main_process:
-        _write(order, pictures, scores, result)
-    accelerator.wait_for_everyone()
+    gathered = gallery.gather(order, progress)
+    return None if gathered is None else written(gathered, tie)
+
+
+def written(gathered: Gallery, tie: float = 0.0) -> dict[str, Any]:
+    """Count, and write it beside the pictures."""
+    result = result_of(gathered, tie)
+    _write(gathered.order.out, gathered.order.prompts.name, result)
     return result
 
 
-def _precision(accelerator: Any) -> torch.dtype:
-    """Halves on a GPU, where the published scorers were measured so; whole numbers on a CPU."""
-    return torch.float16 if accelerator.device.type == "cuda" else torch.float32
-
-
-def _claim(order: Order, sides: Mapping[str, Side]) -> None:
-    """Make the folder this duel's, or see that it is already.
-
-    Raises:
-        UsageError: it is a file, or holds something else.
-    """
-    told = {name: {k: getattr(one, k) for k in ("said", "kind", "fingerprint", "mark")} for name, one in sides.items()}
-    what = {
-        "form": FORM,
-        "a": told["a"],
-        "b": told["b"],
-        "base": order.base,
-        "prompts": {"name": order.prompts.name, "count": len(order.prompts.prompts), "sha256": order.prompts.sha256},
-        "source": order.prompts.source,
-        "seeds": {"first": order.first_seed, "per_prompt": order.per_prompt},
-        "sampler": asdict(order.sampler),
-        "at_once": AT_ONCE,
-    }
-    manifest = order.out / "duel.json"
-    if manifest.is_file():
-        try:
-            was = json.loads(manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ThumbtuneError(f"{manifest} cannot be read; choose another folder for this duel.") from error
-        other = [name for name in what if was.get(name) != what[name]]
-        if other:
-            raise UsageError(
-                f"{order.out} holds a duel with other {' and '.join(other)}; choose another folder with --out."
-            )
-        return
-    if order.out.is_file() or (order.out.is_dir() and any(order.out.iterdir())):
-        raise UsageError(f"{order.out} holds something else than a duel; choose another folder with --out.")
-    write_text(order.out / "environment.json", json.dumps(run.environment(), indent=1))
-    write_text(manifest, json.dumps(what, indent=1))
-
-
-def _duel(order: Order, mark: str | None = None) -> Duel:
-    prompts = [marked(prompt, mark) if mark else prompt for prompt in order.prompts.prompts]
-    return Duel(
-        folder=order.out,
-        prompts=prompts,
-        per_prompt=order.per_prompt,
-        first_seed=order.first_seed,
-        sampler=order.sampler,
-    )
-
-
-def _files(order: Order, name: str, one: Side) -> list[list[Path]]:
-    """Where a side's pictures lie, or will; those of a folder are copied, so that the duel stays whole without it."""
-    duel = _duel(order)
-    numbers = range(len(order.prompts.prompts))
-    if one.folder is None:
-        return [[duel.path(name, p, seed) for seed in duel.seeds(p)] for p in numbers]
-    found = []
-    for p, theirs in enumerate(pictures_of(one, order.prompts.prompts, order.per_prompt)):
-        ours = [duel.path(name, p, seed) for seed in duel.seeds(p)]
-        ours = [path.with_suffix(their.suffix.lower()) for path, their in zip(ours, theirs, strict=True)]
-        for path, their in zip(ours, theirs, strict=True):
-            if not path.exists():
-                write_whole(path, lambda partial, their=their: shutil.copyfile(their, partial))
-        found.append(ours)
-    return found
-
-
-def _draw(order: Order, name: str, one: Side, progress: Progress, accelerator: Any, team: Team) -> None:
-    """A side's missing pictures. Its model is loaded only if there are any."""
-    duel = _duel(order, one.mark)
-    if all(duel.path(name, p, seed).exists() for p in range(len(duel.prompts)) for seed in duel.seeds(p)):
-        return
-    with ready(one, accelerator.device) as model:
-        draw_side(duel, name, model.generate, progress, AT_ONCE, (team.index, team.count))
-
-
-Place = tuple[str, int, int, Picture]  # side, prompt, seed
-
-
-def _pictures(order: Order, files: Mapping[str, list[list[Path]]]) -> list[Place]:
-    """All pictures with their hashes; those of `a` first, prompt by prompt."""
-    duel = _duel(order)
-    return [
-        (name, p, seed, Picture(path, file_sha256(path), prompt))
-        for name in SIDES
-        for p, prompt in enumerate(order.prompts.prompts)
-        for seed, path in zip(duel.seeds(p), files[name][p], strict=True)
-    ]
-
-
-def _tables(order: Order, pictures: Sequence[Place], one: Scores) -> Told:
-    """A scorer's numbers as [prompts, seeds] for both sides."""
-    per_side = len(order.prompts.prompts) * order.per_prompt
-    values = [float("nan") if value is None else value for value in one.values]
-    rows = [values[start : start + order.per_prompt] for start in range(0, len(pictures), order.per_prompt)]
-    return Told(rows[: per_side // order.per_prompt], rows[per_side // order.per_prompt :])
-
-
-def _result(order: Order, sides: Mapping[str, Side], pictures: Sequence[Place], scores: Sequence[Scores]) -> Any:
-    told = {one.id: _tables(order, pictures, one) for one in scores}
-    rows = standings(told, order.prompts.prompts, order.prompts.styles, order.tie)
-    names = _names(sides)
+def result_of(gathered: Gallery, tie: float = 0.0) -> dict[str, Any]:
+    """What the scores of `a` and `b` come to."""
+    order = gathered.order
+    told = {one.id: Told(gathered.table(one.id, A), gathered.table(one.id, B)) for one in gathered.scores}
+    rows = standings(told, order.prompts.prompts, order.prompts.styles, tie)
+    names = names_of(order.sides)
     return {
-        "a": names[0],
-        "b": names[1],
+        A: names[0],
+        B: names[1],
         "prompts": len(order.prompts.prompts),
         "per_prompt": order.per_prompt,
-        "tie": order.tie,
+        "tie": tie,
         "scorers": [
             {
                 "id": one.id,
                 "revision": one.revision,
                 "preprocessing": one.preprocessing,
-                "failed": {pictures[i][3].path.relative_to(order.out).as_posix(): why for i, why in one.failed.items()},
+                "failed": {gathered.file(gathered.places[i]): why for i, why in one.failed.items()},
             }
-            for one in scores
+            for one in gathered.scores
         ],
         "standings": rows,
         "sentences": [sentence(row, *names) for row in rows if (row["style"], row["estimand"]) == (None, MAIN)],
     }
 
 
-def _names(sides: Mapping[str, Side]) -> tuple[str, str]:
-    """What people read: the last part of each name, or the whole where these are the same."""
-    said = [sides[name].said.rstrip("/") for name in SIDES]
-    short = [text.rpartition("/")[2] for text in said]
+def names_of(sides: Mapping[str, str]) -> tuple[str, str]:
+    """What people read: the end of each name, or the whole where these are the same."""
+    said = [sides[name].rstrip("/") for name in SIDES]
+    short = ["/".join(text.split("/")[-SHOWN:]) for text in said]
     if short[0] == short[1]:
         short = said if said[0] != said[1] else [f"{said[0]} (a)", f"{said[1]} (b)"]
     return short[0], short[1]
 
 
-def _write(order: Order, pictures: Sequence[Place], scores: Sequence[Scores], result: Mapping[str, Any]) -> None:
-    """Everything that is not a picture; result.json last: where it is, all is."""
-    listed = [
-        (name, p, seed, one.path.relative_to(order.out).as_posix(), one.sha256, one.prompt)
-        for name, p, seed, one in pictures
-    ]
-    write_text(order.out / "pictures.csv", _csv(("side", "prompt", "seed", "file", "sha256", "words"), listed))
-    said = [
-        (one.id, *pictures[i][:3], "" if value is None else repr(value))
-        for one in scores
-        for i, value in enumerate(one.values)
-    ]
-    write_text(order.out / "scores.csv", _csv(("scorer", "side", "prompt", "seed", "score"), said))
+def _write(out: Path, prompts: str, result: Mapping[str, Any]) -> None:
+    """The tables; result.json last: where it is, all is."""
     overall = [row for row in result["standings"] if row["style"] is None]
-    write_text(order.out / "result.csv", tables.as_csv(result["standings"]))
-    write_text(order.out / "result.tex", tables.latex(row for row in overall if row["estimand"] == "median"))
-    write_text(order.out / "result.md", "\n".join(_page(order, result)))
-    write_text(order.out / "result.json", json.dumps(result, indent=1))
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return out.getvalue()
+    write_text(out / "result.csv", tables.as_csv(result["standings"]))
+    write_text(out / "result.tex", tables.latex(row for row in overall if row["estimand"] == MAIN))
+    write_text(out / "result.md", "\n".join(_page(prompts, result)))
+    write_text(out / "result.json", json.dumps(result, indent=1))
 
 
 TITLES = {
@@ -260,10 +100,10 @@ TITLES = {
 }
 
 
-def _page(order: Order, result: Mapping[str, Any]) -> Iterator[str]:
+def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
     """result.md, line by line."""
     yield f"# {result['b']} against {result['a']}\n"
-    yield f"{result['prompts']} prompts ({order.prompts.name}), {result['per_prompt']} pictures each on both sides.\n"
+    yield f"{result['prompts']} prompts ({prompts}), {result['per_prompt']} pictures each on both sides.\n"
     yield from (f"- {line}" for line in result["sentences"])
     for estimand, title in TITLES.items():
         yield f"\n## {title}\n"

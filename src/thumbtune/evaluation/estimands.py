@@ -65,6 +65,12 @@ class Units:
         """How many clusters there are."""
         return len(self.stratum)
 
+    def of(self, known: Any) -> "Units":
+        """The units of those prompts that are known, numbered anew; known: [prompts], of bool."""
+        left, cluster = np.unique(self.cluster[known], return_inverse=True)
+        _, stratum = np.unique(self.stratum[left], return_inverse=True)
+        return Units(cluster.astype(np.intp), stratum.astype(np.intp))
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -147,7 +153,7 @@ def win_rate(
     if not known.any():
         raise ThumbtuneError("No prompt has a score on both sides; look at what the scorer said of its pictures.")
     each = np.nanmean(halves[known], axis=1)
-    used = _of(unit, known)
+    used = unit.of(known)
     rate = float(each.mean())
     pairs = halves[known].size if estimand == "pairwise" else len(each) * np.asarray(before).shape[1]
     trials = _means(used, each[:, None])[:, 0]
@@ -187,7 +193,7 @@ def mean_change(
         raise ThumbtuneError("No prompt has a score on both sides; look at what the scorer said of its pictures.")
     sides = [np.nanmean(np.where(gone, np.nan, side)[known], axis=1) for side in (old, new)]
     columns = np.stack([*sides, sides[1] - sides[0]], axis=1)
-    drawn, means = resampled(_of(unit, known), columns, draws), columns.mean(0)
+    drawn, means = resampled(unit.of(known), columns, draws), columns.mean(0)
     names = ("before", "after", "change")
     return {name: (float(means[i]), interval(drawn[:, i], float(means[i]))) for i, name in enumerate(names)}
 
@@ -258,13 +264,6 @@ def more_prompts(trials: ArrayLike) -> int | None:
     z = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))
     needed = spread * (z / max(away, TINY)) ** 2
     return max(0, math.ceil(needed) - len(each)) if needed <= MOST_PROMPTS else None
-
-
-def _of(unit: Units, known: Any) -> Units:
-    """The units of those prompts that are known, numbered anew."""
-    left, cluster = np.unique(unit.cluster[known], return_inverse=True)
-    _, stratum = np.unique(unit.stratum[left], return_inverse=True)
-    return Units(cluster.astype(np.intp), stratum.astype(np.intp))
 
 
 def _means(unit: Units, values: Array) -> Array:

@@ -35,7 +35,7 @@ class Row:
     folded: list[Pair]
 
 
-def data_uri(path: Path) -> str | None:
+def data_uri(path: Path, largest: int = LARGEST) -> str | None:
     """A picture as a data URI, re-encoded so that it is small and carries no metadata; None if unreadable."""
     try:
         with Image.open(path) as opened:
@@ -43,7 +43,7 @@ def data_uri(path: Path) -> str | None:
     except (OSError, UnidentifiedImageError):
         return None
     photograph = max(picture.size) > SMALL and picture.mode == "RGB"
-    picture.thumbnail((LARGEST, LARGEST))
+    picture.thumbnail((largest, largest))
     written = io.BytesIO()
     if photograph:
         picture.save(written, "JPEG", quality=85)

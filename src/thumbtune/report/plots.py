@@ -71,6 +71,17 @@ def win_rates(comparisons: Mapping[str, Mapping[str, Any]], tastes: set[str]) ->
     return _svg(figure, "win-rates", f"Win-rates of the tuned model: {told}.")
 
 
+def distributions(before: Sequence[float], after: Sequence[float], name: str) -> str:
+    """How the scores of both sides are spread, on shared bins: `before` filled in grey, `after` as a line."""
+    figure, axes = _canvas(height=2.1)
+    edges = np.histogram_bin_edges([*before, *after], bins=min(24, 4 + len(before) // 2))
+    axes.hist(before, bins=list(edges), color=MUTED, alpha=0.45)
+    axes.hist(after, bins=list(edges), histtype="step", color=ACCENT, linewidth=1.8)
+    axes.set(yticks=[])
+    told = f"{name}: mean {np.mean(before):.3g} before, {np.mean(after):.3g} after."
+    return _svg(figure, "scores-" + re.sub(r"\W+", "-", name), told)
+
+
 def log_ratios(steps: Steps) -> str:
     """Liked and disliked log-ratios over the steps, and the neutral point between them."""
     curves = {"liked": ("liked_log_ratio", LIKED), "disliked": ("disliked_log_ratio", DISLIKED)}

@@ -110,6 +110,38 @@ def test_an_address_that_does_not_answer_is_named(tmp_path: Path) -> None:
         fetch(gone, Places(cache=tmp_path))
 
 
+def test_a_file_of_the_hub_bears_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = tmp_path / "models--one--repo" / "snapshots" / "c0ffee" / "w.pt"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"weights")
+    asked: list[Any] = []
+
+    def download(*what: Any, **how: Any) -> str:
+        asked.append((what, how))
+        return str(there)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    found = fetch(File("w.pt", "one/repo", revision="main", kind="dataset"), Places(cache=tmp_path, offline=True))
+    assert (found.path, found.sha256, found.revision) == (there, file_sha256(there), "c0ffee")
+    assert asked == [(("one/repo", "w.pt"), {"repo_type": "dataset", "revision": "main", "local_files_only": True})]
+    (tmp_path / "w.pt").write_bytes(b"nearer")
+    near = fetch(File("w.pt", "one/repo", revision="main"), Places(local=tmp_path))
+    assert (near.path, near.revision) == (tmp_path / "w.pt", "main") and len(asked) == 1
+
+
+@pytest.mark.parametrize("error", [OSError("no route\nto host"), ValueError(""), TimeoutError()])
+def test_a_hub_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def download(*_: Any, **__: Any) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(
+        ThumbtuneError, match=r"^w\.pt is not here and could not be had from one/repo on the hub: "
+    ) as e:
+        fetch(File("w.pt", "one/repo"), Places(cache=tmp_path))
+    assert "\n" not in str(e.value)
+
+
 def test_weights_are_converted_once_for_each_file(tmp_path: Path) -> None:
     torch.save({"a": torch.arange(6.0).view(2, 3).T}, tmp_path / "w.pt")
     found = fetch(File("w.pt", "one/repo"), Places(local=tmp_path))

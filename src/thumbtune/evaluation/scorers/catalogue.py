@@ -11,6 +11,7 @@ PICK, HPS = "yuvalkirstain/PickScore_v1", "xswu/HPSv2"
 BERT = "google-bert/bert-base-uncased"
 LAION = "https://github.com/LAION-AI/aesthetic-predictor/blob/main"
 IMPROVED = "https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main"
+OPENRAIL = "CreativeML OpenRAIL-M"  # whose use is restricted, as its text says
 TOKENIZER = ("tokenizer_config.json", "vocab.json", "merges.txt")
 
 
@@ -18,9 +19,9 @@ TOKENIZER = ("tokenizer_config.json", "vocab.json", "merges.txt")
 class Backbone:
     """A network that is loaded once for all scorers that read off it.
 
-    kind: clip (in the form of `transformers`), openclip, image-reward or cycle-reward
+    kind: clip (in the form of `transformers`), openclip, image-reward, cycle-reward or safety
     weights: its file
-    words: the repository of its tokenizer
+    words: the repository of its tokenizer; none where it looks at pictures alone
     pixels: how it looks at pictures, clip or hps
     """
 
@@ -34,7 +35,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Entry:
-    """A scorer. `reads` is what it takes from its backbone: percent, scaled, cosine, line or reward."""
+    """A scorer. `reads` is what it takes from its backbone: percent, scaled, cosine, line, reward or passes."""
 
     name: str
     backbone: Backbone
@@ -57,6 +58,9 @@ HPS21 = Backbone("hpsv2.1", "openclip", File("HPS_v2.1_compressed.pt", HPS), CLI
 REWARD = Backbone("imagereward", "image-reward", File("ImageReward.pt", "THUDM/ImageReward"), BERT, size=445)
 CYCLE = Backbone(
     "cyclereward", "cycle-reward", File("model.safetensors", "NagaSaiAbhinay/CycleReward-Combo"), BERT, size=446
+)
+CHECKER = Backbone(
+    "safety-checker", "safety", File("model.safetensors", "CompVis/stable-diffusion-safety-checker"), "", size=304
 )
 
 V1 = File(
@@ -82,6 +86,7 @@ ENTRIES = {
         Entry("hpsv2.0", HPS20, "cosine", "human preference score, version 2.0, a cosine", "Apache-2.0"),
         Entry("hpsv2.1", HPS21, "cosine", "human preference score, version 2.1, a cosine", "Apache-2.0"),
         Entry("cyclereward", CYCLE, "reward", "how well prompt and picture can be told from each other", "MIT"),
+        Entry("safe", CHECKER, "passes", "1 where Stable Diffusion's safety checker flags nothing, or 0", OPENRAIL),
     )
 }
 

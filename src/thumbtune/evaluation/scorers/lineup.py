@@ -18,7 +18,7 @@ from thumbtune.evaluation.scorers.loading import loaded
 from thumbtune.evaluation.scorers.protocol import Scorer
 from thumbtune.evaluation.tastes import TASTES
 
-REDNESS = "redness"  # the paper's name for the taste `red`
+ALIASES = {"redness": "red"}  # the paper's name for the taste
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,18 @@ class Group:
     ready: Callable[[], AbstractContextManager[Sequence[Scorer]]]
 
 
+def canonical(names: Sequence[str]) -> list[str]:
+    """Each scorer once, by the name that its scores bear."""
+    return list(dict.fromkeys(ALIASES.get(name, name) for name in names))
+
+
 def lineup(names: Sequence[str], means: Means) -> list[Group]:
     """Groups in which the scorers of those names are loaded, each name once.
 
     Raises:
         UsageError: there is none of a name, or a user's file does not give one.
     """
-    asked = list(dict.fromkeys("red" if name == REDNESS else name for name in names))
+    asked = canonical(names)
     ours = [name for name in asked if own.is_own(name) or name in TASTES or name == judge.NAME]
     strange = next((name for name in asked if name not in (*ours, *ENTRIES)), None)
     if strange is not None:

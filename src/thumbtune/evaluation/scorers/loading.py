@@ -18,7 +18,7 @@ from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.published import File, Found, Places, fetch
-from thumbtune.evaluation.scorers import blip, clip
+from thumbtune.evaluation.scorers import blip, clip, safety
 from thumbtune.evaluation.scorers.aesthetic import line_of
 from thumbtune.evaluation.scorers.catalogue import TOKENIZER, Backbone, Entry
 from thumbtune.evaluation.scorers.openclip import from_openclip, vit_h_14
@@ -68,7 +68,7 @@ def loaded(
         how = "" if dtype == torch.float32 else f"/{str(dtype).removeprefix('torch.')}"  # halves give other numbers
         yield [replace(scorer, revision=scorer.revision + how) for scorer in scorers]
     finally:
-        network.module.to("cpu")
+        network.module.to("meta")  # whoever still holds a scorer, the next one's caller above all, holds no weights
         del network
         gc.collect()
         if device.startswith("cuda"):
@@ -77,7 +77,7 @@ def loaded(
 
 @dataclass
 class Network:
-    """A backbone in memory: a tower that several read off, or a net that gives its reward at once."""
+    """A backbone in memory: a tower that several read off, or a net that gives its number at once."""
 
     module: Any
     tower: clip.Tower | None = None
@@ -88,6 +88,8 @@ def _network(backbone: Backbone, found: Found, places: Places) -> Network:
     """The network with its weights, in evaluation mode."""
     if backbone.kind in KINDS:
         return _reward_net(backbone, found, places)
+    if backbone.kind == "safety":
+        return _safety_net(backbone, found, places)
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
     words = _folder_of(backbone.words, TOKENIZER, places)
@@ -129,6 +131,21 @@ def _reward_net(backbone: Backbone, found: Found, places: Places) -> Network:
         return module(clip_pixels(images).to(place), tokens.input_ids, tokens.attention_mask)
 
     return Network(module, reward=reward)
+
+
+def _safety_net(backbone: Backbone, found: Found, places: Places) -> Network:
+    from transformers import CLIPConfig
+
+    folder = _folder_of(str(backbone.weights.repo), ("config.json",), places)
+    with torch.device("meta"):
+        module = safety.SafetyNet(CLIPConfig.from_pretrained(folder))
+    _put(module, safety.from_published(load_file(found.path)), backbone)
+
+    @torch.no_grad()
+    def passes(images: Sequence[Image], prompts: Sequence[str]) -> Tensor:
+        return module(clip_pixels(images).to(next(module.parameters())))
+
+    return Network(module, reward=passes)
 
 
 def _put(module: Any, state: dict[str, Tensor], backbone: Backbone) -> None:

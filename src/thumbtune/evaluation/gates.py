@@ -1,0 +1,147 @@
+"""May a tuned model take the place of another? Gates with three answers each, and what they come to.
+
+    gain          the tuned pictures win more than half of the prompts     else: lost, or too little to tell
+    faithfulness  the share of the score that is lost is at most so large
+    styles        no style of the prompts prefers the other model
+    diversity     a prompt's pictures still differ
+    safety        the share of harmful pictures has not risen by more than so much
+
+A gate has passed when its interval lies on the good side, has failed when it lies on the bad side, and else there is
+too little to tell. Nothing ships on hope: one failed gate is a no, one open gate is no yes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from thumbtune.evaluation.estimands import CHANCE, Draws, Units, holm, interval, resampled
+from thumbtune.evaluation.standings import ALPHA, careful
+from thumbtune.evaluation.statistics import Interval
+from thumbtune.evaluation.verdict import Gate
+
+SHIP, KEEP, OPEN = "ship", "do not ship", "not enough evidence"
+Row = Mapping[str, Any]  # of `standings`
+
+
+def gain(row: Row) -> Gate:
+    """More than half of the prompts prefer the tuned pictures, by one scorer."""
+    name = f"gain in {row['scorer']}"
+    if not row["prompts"]:
+        return Gate(name, False, f"{row['scorer']} scored nothing on both sides.", False)
+    low, high = careful(row)
+    said = f"By {row['scorer']} the tuned pictures win on {row['rate']:.0%} of {row['prompts']} prompts"
+    sentence = f"{said} (95% interval {low:.0%} to {high:.0%}); more than half is asked for."
+    return Gate(name, low > CHANCE, sentence, low > CHANCE or high < CHANCE)
+
+
+def faithfulness(scorer: str, before: ArrayLike, after: ArrayLike, unit: Units, most_lost: float) -> Gate:
+    """What the prompts ask for is still drawn: of the mean score no more is lost than is allowed.
+
+    Args:
+        before, after: [prompts, k], of a score that is 0 where nothing is as asked.
+    """
+    old, new = (_means(side) for side in (before, after))
+    share, reach = _ratio(old, new, unit)
+    if share is None or reach is None:
+        return Gate(
+            "faithfulness", False, f"{scorer} is not above 0 before tuning, so that no share can be lost.", False
+        )
+    sentence = (
+        f"{scorer} went from {np.nanmean(old):.3f} to {np.nanmean(new):.3f}, {share - 1:+.1%} "
+        f"(95% interval {reach.low - 1:+.1%} to {reach.high - 1:+.1%}); up to -{most_lost:.0%} is allowed."
+    )
+    return _above("faithfulness", sentence, reach, 1 - most_lost)
+
+
+def styles(rows: Sequence[Row]) -> Gate | None:
+    """No style is lost: by Holm's correction over all of them, none prefers the other model. None without styles."""
+    rows = [row for row in rows if row["style"] is not None and row["prompts"]]
+    if not rows:
+        return None
+    corrected = holm([row["sign_test"] for row in rows])
+    lost = [
+        f"{row['style']} ({row['rate']:.0%} by {row['scorer']})"
+        for row, p in zip(rows, corrected, strict=True)
+        if p < ALPHA and row["rate"] < CHANCE
+    ]
+    count = len({row["style"] for row in rows})
+    if lost:
+        return Gate("styles", False, f"The other model is preferred in {', '.join(lost)}, of {count} styles.")
+    return Gate("styles", True, f"In none of {count} styles the other model is shown to be preferred.")
+
+
+def diversity(before: ArrayLike, after: ArrayLike, unit: Units, least: float) -> Gate:
+    """A prompt's pictures still differ from seed to seed: so much of the difference is left.
+
+    Args:
+        before, after: [prompts], see `evaluation.diversity`.
+    """
+    share, reach = _ratio(np.asarray(before, np.float64), np.asarray(after, np.float64), unit)
+    if share is None or reach is None:
+        return Gate(
+            "diversity", False, "Whether pictures still vary needs two of each prompt; set evaluate.seeds.", False
+        )
+    sentence = (
+        f"Pictures of one prompt keep {share:.0%} of their difference "
+        f"(95% interval {reach.low:.0%} to {reach.high:.0%}); {least:.0%} is asked for."
+    )
+    return _above("diversity", sentence, reach, least)
+
+
+def safety(before: ArrayLike, after: ArrayLike, unit: Units, most: float) -> Gate:
+    """The share of harmful pictures has not risen by more than so much.
+
+    Args:
+        before, after: [prompts, k], 1 for a picture without harm, else 0.
+    """
+    old, new = (1 - _means(side) for side in (before, after))
+    known = ~(np.isnan(old) | np.isnan(new))
+    if not known.any():
+        return Gate("safety", False, "The scorer of safety scored nothing on both sides.", False)
+    old, new = old[known], new[known]
+    rise = (new - old)[:, None]
+    reach = interval(resampled(unit.of(known), rise)[:, 0], float(rise.mean()))
+    sentence = (
+        f"The share of harmful pictures went from {old.mean():.1%} to {new.mean():.1%} "
+        f"(95% interval of the change {reach.low:+.1%} to {reach.high:+.1%}); a rise of {most:.1%} is allowed."
+    )
+    return _above("safety", sentence, Interval(-reach.high, -reach.low), -most)
+
+
+def decision(gates: Sequence[Gate]) -> dict[str, str]:
+    """`decision`, one of three, and a sentence."""
+    failed = [gate.name for gate in gates if not gate.passed and gate.enough]
+    unknown = [gate.name for gate in gates if not gate.passed and not gate.enough]
+    if failed:
+        return {"decision": KEEP, "sentence": f"Do not ship: {' and '.join(failed)} did not pass."}
+    if unknown:
+        return {"decision": OPEN, "sentence": f"Not enough evidence: {' and '.join(unknown)} cannot be told yet."}
+    return {"decision": SHIP, "sentence": f"Ship: {', '.join(gate.name for gate in gates)} passed."}
+
+
+def _above(name: str, sentence: str, reach: Interval, bar: float) -> Gate:
+    return Gate(name, reach.low >= bar, sentence, reach.low >= bar or reach.high < bar)
+
+
+def _means(side: ArrayLike) -> Any:
+    """[prompts, k] -> [prompts], not a number where nothing was scored."""
+    scores = np.asarray(side, np.float64)
+    known = ~np.isnan(scores)
+    return np.where(known.any(1), np.where(known, scores, 0).sum(1) / known.sum(1).clip(min=1), np.nan)
+
+
+def _ratio(before: Any, after: Any, unit: Units) -> tuple[float | None, Interval | None]:
+    """after / before of the means over prompts, and its interval; nothing where before is not above 0."""
+    known = ~(np.isnan(before) | np.isnan(after))
+    if not known.any():
+        return None, None
+    used = unit.of(known)
+    columns = np.stack([before[known], after[known]], axis=1)
+    if columns[:, 0].mean() <= 0:
+        return None, None
+    drawn = resampled(used, columns, Draws())
+    drawn = drawn[drawn[:, 0] > 0]
+    share = float(columns[:, 1].mean() / columns[:, 0].mean())
+    return share, interval(drawn[:, 1] / drawn[:, 0], share)

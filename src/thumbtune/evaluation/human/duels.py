@@ -1,0 +1,83 @@
+"""What a duel's folder has to show people: pairs of pictures, styles, and the names of its sides."""
+
+import csv
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.evaluation.human.plan import Pair
+
+COLUMNS = ("side", "prompt", "seed", "file", "words")
+Row = dict[str, Any]
+
+
+def pairs_of(folder: Path) -> list[Pair]:
+    """The pairs of a finished duel, prompt by prompt; their files are paths inside the folder.
+
+    Raises:
+        UsageError: the folder holds no finished duel of two sides, or its list of pictures is damaged.
+    """
+    listed = folder / "pictures.csv"
+    if not listed.is_file():
+        raise UsageError(f"{folder} holds no finished duel; finish it first: thumbtune duel A B --out {folder}")
+    try:
+        with listed.open(encoding="utf-8", newline="") as file:
+            rows = [_row(row) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UsageError(f"{listed} is no list of a duel's pictures ({error}); run the duel again.") from error
+    sides: dict[tuple[int, int], dict[str, Row]] = {}
+    for row in rows:
+        sides.setdefault((row["prompt"], row["seed"]), {})[row["side"]] = row
+    styles = styles_of(folder)
+    return [_pair(listed, both, styles) for _, both in sorted(sides.items())]
+
+
+def _row(row: dict[str, Any]) -> Row:
+    path = PurePosixPath(row["file"])
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{row['file']} lies outside the folder")
+    if not isinstance(row["words"], str):
+        raise ValueError("a row is too short")
+    return {name: int(row[name]) if name in ("prompt", "seed") else row[name] for name in COLUMNS}
+
+
+def _pair(listed: Path, both: dict[str, Row], styles: tuple[str, ...] | None) -> Pair:
+    one = next(iter(both.values()))
+    if set(both) != {"a", "b"}:
+        raise UsageError(
+            f"{listed} has the sides {', '.join(sorted(both))} for prompt {one['prompt']}, seed {one['seed']}; "
+            "a human test compares a and b."
+        )
+    prompt = one["prompt"]
+    style = styles[prompt] if styles and 0 <= prompt < len(styles) else None
+    a, b = both["a"], both["b"]
+    return Pair(prompt=prompt, words=one["words"], seed=one["seed"], a=a["file"], b=b["file"], style=style)
+
+
+def styles_of(folder: Path) -> tuple[str, ...] | None:
+    """The style of each prompt, from the set that the duel was made of; None where it has none, or has changed."""
+    try:
+        told = json.loads((folder / "duel.json").read_text(encoding="utf-8"))
+        name, count, wanted = (told["prompts"][key] for key in ("name", "count", "sha256"))
+        source = told["source"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    from thumbtune.evaluation.prompts import SETS, prompt_set  # with torch
+    from thumbtune.evaluation.published import Places
+
+    try:
+        found = prompt_set(name if name in SETS else source, Places(offline=True)).first(count)
+    except (OSError, ValueError, TypeError, ThumbtuneError):
+        return None
+    return found.styles if found.sha256 == wanted else None
+
+
+def names_of(folder: Path) -> tuple[str, str]:
+    """What the duel's result calls its sides, or else "a" and "b"."""
+    try:
+        told = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        a, b = told["a"], told["b"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "a", "b"
+    return (a, b) if isinstance(a, str) and isinstance(b, str) else ("a", "b")

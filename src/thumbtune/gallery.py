@@ -1,0 +1,232 @@
+"""Pictures of several sides for the same prompts and seeds, and their scores, kept in one folder.
+
+duel.json        what is compared: sides, prompts, seeds, sampler     environment.json   versions and hardware
+SIDE/            a side's pictures, PROMPT-SEED                        pictures.csv       their prompts and hashes
+scores.csv       what each scorer says of each picture
+
+The same order goes on where an earlier one was broken off, and ends with the same bytes.
+"""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thumbtune import build, run
+from thumbtune.baselines import marked
+from thumbtune.batches import Progress
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.evaluation.duel import Duel, draw_side
+from thumbtune.evaluation.prompts import PromptSet
+from thumbtune.evaluation.published import Places
+from thumbtune.evaluation.score_cache import HOME, ScoreCache
+from thumbtune.evaluation.scorers.lineup import Means, lineup
+from thumbtune.evaluation.scoring import Picture, Scores, Team, score
+from thumbtune.files import file_sha256, write_text, write_whole
+from thumbtune.models.protocol import Sampler
+from thumbtune.sides import Side, pictures_of, ready, side
+
+FORM = 1  # of the folder
+AT_ONCE = 8  # pictures that are drawn together: part of what a picture is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is asked for.
+
+    sides: the name of each, which is that of its folder, and what it stands for (see `sides`)
+    scorers: see `evaluation.scorers.lineup`; none: pictures are drawn, and nobody is asked
+    base: the model that a LoRA or a UNet belongs to
+    """
+
+    sides: Mapping[str, str]
+    prompts: PromptSet
+    out: Path
+    scorers: tuple[str, ...]
+    per_prompt: int = 4
+    first_seed: int = 10_000
+    sampler: Sampler = field(default_factory=Sampler)
+    base: str | None = None
+    places: Places = field(default_factory=Places)
+    cache: Path | None = HOME
+
+
+@dataclass(frozen=True)
+class Place:
+    """A picture among the others: whose, of which prompt, with which seed."""
+
+    side: str
+    prompt: int
+    seed: int
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What was gathered: the pictures side by side, prompt by prompt, and what each scorer says of them."""
+
+    order: Order
+    places: list[Place]
+    scores: list[Scores]
+
+    def table(self, scorer: str, side: str) -> list[list[float]]:
+        """A scorer's numbers for a side, [prompts, per_prompt]; not a number where it failed."""
+        said = next(one for one in self.scores if one.id == scorer)
+        found = [v for v, place in zip(said.values, self.places, strict=True) if place.side == side]
+        numbers = [float("nan") if value is None else value for value in found]
+        k = self.order.per_prompt
+        return [numbers[start : start + k] for start in range(0, len(numbers), k)]
+
+    def file(self, place: Place) -> str:
+        """Its path inside the folder."""
+        return place.picture.path.relative_to(self.order.out).as_posix()
+
+
+def gather(order: Order, progress: Progress) -> Gallery | None:
+    """Draw what is missing, then score it. None in a process that has others to write for it.
+
+    Raises:
+        UsageError: a side, a scorer or a number of pictures is off, or the folder holds something else.
+        ThumbtuneError: a model or a scorer cannot be loaded, or the disk is full.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator()
+    team = Team(accelerator.process_index, accelerator.num_processes)
+    sides = {name: side(said, order.base) for name, said in order.sides.items()}
+    means = Means(build.BUNDLED / "judge", order.places, str(accelerator.device), _precision(accelerator))
+    groups = lineup(order.scorers, means)  # a name that nobody knows is refused before anything is drawn
+    if accelerator.is_main_process:
+        _claim(order, sides)
+    accelerator.wait_for_everyone()
+    with accelerator.main_process_first():  # what is fetched or copied is so once
+        files = {name: _files(order, name, one) for name, one in sides.items()}
+    for name, one in sides.items():
+        if one.painter is not None:
+            _draw(order, name, one, progress, accelerator, team)
+    accelerator.wait_for_everyone()
+    places = _places(order, files)
+    scores = score([place.picture for place in places], groups, progress, ScoreCache(order.cache), team)
+    gallery = Gallery(order, places, scores)
+    if not accelerator.is_main_process:
+        return None
+    _write(gallery)
+    return gallery
+
+
+def _precision(accelerator: Any) -> torch.dtype:
+    """Halves on a GPU, where the published scorers were measured so; whole numbers on a CPU."""
+    return torch.float16 if accelerator.device.type == "cuda" else torch.float32
+
+
+def _claim(order: Order, sides: Mapping[str, Side]) -> None:
+    """Make the folder this order's, or see that it is already.
+
+    Raises:
+        UsageError: it is a file, or holds something else.
+    """
+    told = ("said", "kind", "fingerprint", "mark")
+    what = {
+        "form": FORM,
+        "sides": {name: {key: getattr(one, key) for key in told} for name, one in sides.items()},
+        "base": order.base,
+        "prompts": {"name": order.prompts.name, "count": len(order.prompts.prompts), "sha256": order.prompts.sha256},
+        "source": order.prompts.source,
+        "seeds": {"first": order.first_seed, "per_prompt": order.per_prompt},
+        "sampler": asdict(order.sampler),
+        "at_once": AT_ONCE,
+    }
+    manifest = order.out / "duel.json"
+    if manifest.is_file():
+        try:
+            was = json.loads(manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ThumbtuneError(f"{manifest} cannot be read; choose another folder for this duel.") from error
+        other = [name for name in what if was.get(name) != what[name]]
+        if other:
+            raise UsageError(
+                f"{order.out} holds a duel with other {' and '.join(other)}; choose another folder with --out."
+            )
+        return
+    if order.out.is_file() or (order.out.is_dir() and any(order.out.iterdir())):
+        raise UsageError(f"{order.out} holds something else than a duel; choose another folder with --out.")
+    write_text(order.out / "environment.json", json.dumps(run.environment(), indent=1))
+    write_text(manifest, json.dumps(what, indent=1))
+
+
+def _duel(order: Order, mark: str | None = None) -> Duel:
+    prompts = [marked(prompt, mark) if mark else prompt for prompt in order.prompts.prompts]
+    return Duel(
+        folder=order.out,
+        prompts=prompts,
+        per_prompt=order.per_prompt,
+        first_seed=order.first_seed,
+        sampler=order.sampler,
+    )
+
+
+def _files(order: Order, name: str, one: Side) -> list[list[Path]]:
+    """Where a side's pictures lie, or will; those of a folder are copied, so that the duel stays whole without it."""
+    duel = _duel(order)
+    numbers = range(len(order.prompts.prompts))
+    if one.folder is None:
+        return [[duel.path(name, p, seed) for seed in duel.seeds(p)] for p in numbers]
+    found = []
+    for p, theirs in enumerate(pictures_of(one, order.prompts.prompts, order.per_prompt)):
+        ours = [duel.path(name, p, seed) for seed in duel.seeds(p)]
+        ours = [path.with_suffix(their.suffix.lower()) for path, their in zip(ours, theirs, strict=True)]
+        for path, their in zip(ours, theirs, strict=True):
+            if not path.exists():
+                write_whole(path, lambda partial, their=their: shutil.copyfile(their, partial))
+        found.append(ours)
+    return found
+
+
+def _draw(order: Order, name: str, one: Side, progress: Progress, accelerator: Any, team: Team) -> None:
+    """A side's missing pictures. Its model is loaded only if there are any."""
+    duel = _duel(order, one.mark)
+    if all(duel.path(name, p, seed).exists() for p in range(len(duel.prompts)) for seed in duel.seeds(p)):
+        return
+    with ready(one, accelerator.device) as model:
+        draw_side(duel, name, model.generate, progress, AT_ONCE, (team.index, team.count))
+
+
+def _places(order: Order, files: Mapping[str, list[list[Path]]]) -> list[Place]:
+    """All pictures with their hashes, side by side and prompt by prompt."""
+    duel = _duel(order)
+    return [
+        Place(name, p, seed, Picture(path, file_sha256(path), prompt))
+        for name in order.sides
+        for p, prompt in enumerate(order.prompts.prompts)
+        for seed, path in zip(duel.seeds(p), files[name][p], strict=True)
+    ]
+
+
+def _write(gallery: Gallery) -> None:
+    """The lists of pictures and of scores."""
+    listed = [
+        (place.side, place.prompt, place.seed, gallery.file(place), place.picture.sha256, place.picture.prompt)
+        for place in gallery.places
+    ]
+    head = ("side", "prompt", "seed", "file", "sha256", "words")
+    write_text(gallery.order.out / "pictures.csv", _csv(head, listed))
+    said = [
+        (one.id, place.side, place.prompt, place.seed, "" if value is None else repr(value))
+        for one in gallery.scores
+        for place, value in zip(gallery.places, one.values, strict=True)
+    ]
+    write_text(gallery.order.out / "scores.csv", _csv(("scorer", "side", "prompt", "seed", "score"), said))
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()

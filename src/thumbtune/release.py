@@ -1,0 +1,167 @@
+"""May a run take the place of another model? A duel on prompts that the run never saw, and the recipe's gates.
+
+verdict.json     the decision, a sentence for each gate      beside it the duel's own files: see `contest`
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from thumbtune import assess, build, contest
+from thumbtune.batches import Progress
+from thumbtune.config import Recipe
+from thumbtune.contest import A, B
+from thumbtune.errors import UsageError
+from thumbtune.evaluation import gates, judge
+from thumbtune.evaluation.diversity import diversity
+from thumbtune.evaluation.estimands import CHANCE, units
+from thumbtune.evaluation.prompts import PromptSet
+from thumbtune.evaluation.published import Places
+from thumbtune.evaluation.scorers.lineup import canonical
+from thumbtune.evaluation.verdict import Gate, agreement_gate
+from thumbtune.files import write_text
+from thumbtune.gallery import Gallery, Order, gather
+
+FOLDER, RESULT = "verdict", "verdict.json"
+NOTHING = "none"  # as gates.faithful: the gate is left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked. against: a side, see `sides`; prompts: None for those that the run held out."""
+
+    run: Path
+    against: str | None = None
+    prompts: PromptSet | None = None
+    out: Path | None = None
+    base: str | None = None
+    places: Places = field(default_factory=Places)
+
+
+def release(question: Question, recipe: Recipe, progress: Progress) -> dict[str, Any] | None:
+    """Draw, score, ask every gate; write verdict.json and return what it holds.
+
+    Args:
+        recipe: the run's, with the gates to be asked.
+
+    Returns:
+        None in a process that has others to write for it.
+
+    Raises:
+        UsageError: the prompts were trained on, or a scorer or a side is unknown.
+        ThumbtuneError: the run is not finished, or something cannot be loaded.
+    """
+    order = _order(question, recipe)
+    (order.out / RESULT).unlink(missing_ok=True)  # no verdict of other gates may stand for this one
+    gallery = gather(order, progress)
+    if gallery is None:
+        return None
+    found = contest.written(gallery)
+    asked = list(_gates(gallery, found["standings"], recipe))
+    if not _tastes(recipe):
+        asked.insert(0, _agreement(question.run, recipe, progress))
+    result = {
+        "run": found["b"],
+        "against": found["a"],
+        **gates.decision(asked),
+        "gates": [asdict(gate) for gate in asked],
+        "asked": recipe.gates.model_dump(mode="json"),
+    }
+    write_text(order.out / RESULT, json.dumps(result, indent=1))
+    return result
+
+
+def _order(question: Question, recipe: Recipe) -> Order:
+    """The duel that the gates need."""
+    prompts = _prompts(question, recipe)
+    scorers = [*_tastes(recipe), _faithful(recipe, prompts), recipe.gates.safe]
+    return Order(
+        sides=dict(zip(contest.SIDES, (question.against or recipe.model, str(question.run)), strict=True)),
+        prompts=prompts,
+        out=question.out or question.run / FOLDER,
+        scorers=tuple(canonical([name for name in scorers if name])),
+        per_prompt=recipe.evaluate.seeds,
+        first_seed=recipe.evaluate.first_seed,
+        sampler=build.sampler_of(recipe),
+        base=question.base or recipe.model,
+        places=question.places,
+    )
+
+
+def _prompts(question: Question, recipe: Recipe) -> PromptSet:
+    """The prompts that were asked for, or those that the run held out.
+
+    Raises:
+        UsageError: the run was trained on some of them, or there are none.
+    """
+    rows = assess.likes_of(question.run)
+    if question.prompts is None:
+        return PromptSet("held-out prompts", tuple(assess.prompts_of(recipe, rows)), source=str(question.run))
+    trained = {row["prompt"] for row in rows if not row["held_out"]}
+    seen = [prompt for prompt in question.prompts.prompts if prompt in trained]
+    if seen:
+        raise UsageError(
+            f"{question.prompts.name} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."
+        )
+    return question.prompts
+
+
+def _tastes(recipe: Recipe) -> list[str]:
+    return canonical(recipe.gates.taste or [name for name in [recipe.evaluate.taste] if name])
+
+
+def _faithful(recipe: Recipe, prompts: PromptSet) -> str | None:
+    """The scorer of faithfulness: the recipe's, or the bundled judge where it knows what is asked."""
+    if recipe.gates.faithful is not None:
+        return None if recipe.gates.faithful == NOTHING else recipe.gates.faithful
+    if build.model_path(recipe.model) == recipe.model:  # no bundled model
+        return None
+    one = judge.Judge(build.BUNDLED / "judge")
+    return judge.NAME if all(one.knows(prompt) for prompt in prompts.prompts) else None
+
+
+def _gates(gallery: Gallery, standings: Sequence[Mapping[str, Any]], recipe: Recipe) -> Iterator[Gate]:
+    """Every gate that the pictures can answer."""
+    order, asked = gallery.order, recipe.gates
+    unit = units(order.prompts.prompts, order.prompts.styles)
+    main = [row for row in standings if row["estimand"] == contest.MAIN and row["scorer"] in _tastes(recipe)]
+    yield from (gates.gain(row) for row in main if row["style"] is None)
+    faithful = _faithful(recipe, order.prompts)
+    if faithful is not None:
+        yield gates.faithfulness(faithful, *_tables(gallery, faithful), unit, asked.most_lost)
+    elif asked.faithful != NOTHING:
+        yield Gate("faithfulness", False, "Nobody scores faithfulness; set gates.faithful, as to clip-h14.", False)
+    if (styles := gates.styles(main)) is not None:
+        yield styles
+    yield gates.diversity(_diversity(gallery, A), _diversity(gallery, B), unit, asked.least_diversity)
+    if asked.safe is not None:
+        yield gates.safety(*_tables(gallery, asked.safe), unit, asked.most_unsafe)
+
+
+def _tables(gallery: Gallery, scorer: str) -> tuple[list[list[float]], list[list[float]]]:
+    (name,) = canonical([scorer])
+    return gallery.table(name, A), gallery.table(name, B)
+
+
+def _diversity(gallery: Gallery, side: str) -> list[float]:
+    """Of each prompt."""
+    pictures: dict[int, list[Image.Image]] = {}
+    for place in gallery.places:
+        if place.side == side:
+            with Image.open(place.picture.path) as image:
+                pictures.setdefault(place.prompt, []).append(image.convert("L"))
+    return [diversity(images) for images in pictures.values()]
+
+
+def _agreement(folder: Path, recipe: Recipe, progress: Progress) -> Gate:
+    """Where no scorer stands for the taste: held-out likes, which the tuned model prefers, or not, or too little."""
+    agreement, why_not = assess.agreement_of(folder, recipe, progress)
+    if agreement is None:
+        return Gate("gain", False, f"{why_not} Name scorers in gates.taste.", False)
+    gate = agreement_gate(agreement)
+    known = gate.enough and (gate.passed or agreement["high"] < CHANCE)
+    return replace(gate, name="gain on held-out likes", enough=known)

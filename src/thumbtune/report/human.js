@@ -1,0 +1,175 @@
+"use strict";
+(() => {
+  const test = JSON.parse(document.getElementById("test").textContent);
+  const last = test.trials.length;
+  const at = (id) => document.getElementById(id);
+  const place = `thumbtune-human-${test.study}`;
+  const TOO_SOON = 250; // ms: the second half of a double click is no answer to the next pair
+
+  const fresh = () => ({ rater: "", started: null, finished: null, answers: {} });
+  let state = fresh();
+  let trial = 0; // the one that is shown
+  let shown = 0; // showings so far: what was loaded for an earlier one comes too late
+  let since = null; // when the pair came into sight; null while it is not
+  let spent = 0; // ms that it was in sight before
+
+  // Storage may be denied, and then a page that is closed begins anew.
+  const load = () => {
+    try {
+      const kept = JSON.parse(localStorage.getItem(place));
+      if (kept && typeof kept.answers === "object" && kept.answers) state = { ...fresh(), ...kept };
+    } catch { /* nothing is kept */ }
+  };
+  const keep = () => {
+    try { localStorage.setItem(place, JSON.stringify(state)); } catch { /* nothing is kept */ }
+  };
+  const forget = () => {
+    try { localStorage.removeItem(place); } catch { /* nothing was kept */ }
+  };
+
+  const stage = (name) => {
+    for (const id of ["start", "trial", "end"]) at(id).hidden = id !== name;
+    window.scrollTo(0, 0);
+  };
+  const answered = () => test.trials.filter((one) => state.answers[one.id]).length;
+  const random = () => {
+    const bytes = crypto.getRandomValues(new Uint8Array(4));
+    return `rater-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  };
+
+  const start = () => {
+    const done = answered();
+    at("rater").value = state.rater;
+    at("begin").textContent = done ? "Go on" : "Begin";
+    at("resumed").textContent = done ? `${done} of ${last} are answered already.` : "";
+    stage("start");
+  };
+
+  const show = async (number) => {
+    const showing = ++shown;
+    trial = number;
+    since = null;
+    spent = 0;
+    const one = test.trials[trial];
+    at("choices").classList.add("waiting");
+    at("count").textContent = `${trial + 1} of ${last}`;
+    at("bar").value = trial;
+    at("words").textContent = one.words;
+    at("back").disabled = trial === 0;
+    const chosen = state.answers[one.id]?.choice;
+    for (const id of ["left", "right", "tie"]) at(id).setAttribute("aria-pressed", String(chosen === id));
+    stage("trial");
+    at("words").focus({ preventScroll: true }); // so that space is "no preference" and not the button pressed before
+    const pictures = ["left", "right"].map((side) => at(side).querySelector("img"));
+    pictures[0].src = one.left;
+    pictures[1].src = one.right;
+    await Promise.allSettled(pictures.map((picture) => picture.decode())); // both come into sight at once
+    if (showing !== shown) return;
+    const largest = Math.max(...pictures.map((picture) => Math.max(picture.naturalWidth, picture.naturalHeight)));
+    document.documentElement.style.setProperty("--most", `${4 * largest}px`); // small ones are enlarged, not smeared
+    at("choices").classList.remove("waiting");
+    since = performance.now();
+  };
+
+  const choose = (choice) => {
+    if (since === null || performance.now() - since + spent < TOO_SOON) return;
+    const id = test.trials[trial].id;
+    const before = state.answers[id]?.seconds ?? 0; // whoever came back looked twice
+    const seconds = before + (spent + performance.now() - since) / 1000;
+    state.answers[id] = { choice, seconds: Math.round(seconds * 100) / 100 };
+    state.finished = answered() === last ? new Date().toISOString() : null; // of two files of a sitting, the later counts
+    keep();
+    if (trial + 1 < last) show(trial + 1);
+    else end();
+  };
+
+  const back = () => {
+    if (!at("trial").hidden && trial > 0) show(trial - 1);
+  };
+
+  const answers = () => JSON.stringify({
+    form: test.form,
+    study: test.study,
+    rater: state.rater,
+    started: state.started,
+    finished: state.finished,
+    answers: test.trials.filter((one) => state.answers[one.id]).map((one) => ({ id: one.id, ...state.answers[one.id] })),
+  }, null, 1);
+
+  const end = () => {
+    ++shown;
+    since = null;
+    const done = answered();
+    at("thanks").textContent = done === last ? "Thank you. That was the last one." : `Thank you. You answered ${done} of ${last}.`;
+    at("json").value = answers();
+    for (const id of ["download", "copy"]) at(id).disabled = done === 0;
+    at("told").textContent = "";
+    stage("end");
+    at("thanks").focus({ preventScroll: true });
+  };
+
+  const download = () => {
+    const name = state.rater.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").replace(/[^A-Za-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 40) || "rater";
+    const link = document.createElement("a");
+    const address = URL.createObjectURL(new Blob([answers()], { type: "application/json" }));
+    link.href = address;
+    link.download = `answers-${test.study.slice(0, 8)}-${name}.json`;
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(address), 60000);
+    at("told").textContent = `Saved as ${link.download}, where this browser keeps downloads.`;
+  };
+
+  const copy = async () => {
+    at("json").select();
+    let copied = false;
+    try {
+      await navigator.clipboard.writeText(at("json").value);
+      copied = true;
+    } catch {
+      try { copied = document.execCommand("copy"); } catch { /* the text is selected, and can be copied by hand */ }
+    }
+    at("told").textContent = copied ? "Copied." : "The text is selected; copy it now.";
+  };
+
+  at("who").addEventListener("submit", (event) => {
+    event.preventDefault();
+    state.rater = at("rater").value.trim() || state.rater || random();
+    state.started ??= new Date().toISOString();
+    keep();
+    const open = test.trials.findIndex((one) => !state.answers[one.id]);
+    if (open < 0) end();
+    else show(open);
+  });
+  for (const choice of ["left", "right", "tie"]) at(choice).addEventListener("click", () => choose(choice));
+  at("back").addEventListener("click", back);
+  at("stop").addEventListener("click", end);
+  at("again").addEventListener("click", () => show(trial));
+  at("download").addEventListener("click", download);
+  at("copy").addEventListener("click", copy);
+  at("next").addEventListener("click", () => {
+    if (!window.confirm("Have these answers been downloaded or copied? They are deleted here.")) return;
+    forget();
+    state = fresh();
+    start();
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (at("trial").hidden || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    const onButton = event.target instanceof HTMLButtonElement; // space presses the button that has the focus
+    const choice = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie", " ": onButton ? null : "tie" }[event.key];
+    if (choice) choose(choice);
+    else if (event.key === "Backspace") back();
+    else return;
+    event.preventDefault();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (since === null) return;
+    if (document.hidden) spent += performance.now() - since;
+    since = performance.now();
+  });
+
+  load();
+  start();
+})();

@@ -1,0 +1,35 @@
+"""What a training looks like on a page: its curves and totals."""
+
+from collections.abc import Callable
+from typing import Any
+
+from markupsafe import Markup
+
+from thumbtune.report import plots
+
+
+def training(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Curves and totals of the training, or None where no step was taken."""
+    if not steps:
+        return None
+    return {
+        "steps": len(steps),
+        "seconds": sum(step.get("seconds") or 0.0 for step in steps),
+        "broken": sum(step.get("grad_norm") is None for step in steps),
+        "images": sum(step.get("skipped") or 0 for step in steps),
+        "log_ratios": Markup(plots.log_ratios(steps)),
+        "losses": Markup(plots.losses(steps)),
+        "errors": Markup(plots.errors(steps)),
+        "gradients": Markup(plots.gradients(steps)),
+        "learning_rates": Markup(plots.learning_rates(steps)),
+        "gains": _where_known("gain", plots.gains, steps),
+        "saturation": _where_known("saturation", plots.saturation, steps),
+        "betas": Markup(plots.betas(steps)) if len({step.get("beta") for step in steps}) > 1 else None,
+        "agreement": _where_known("agreement", plots.agreement, steps),
+        "refreshed": sum(bool(step.get("refreshed")) for step in steps),
+    }
+
+
+def _where_known(name: str, plot: Callable[[plots.Steps], str], steps: list[dict[str, Any]]) -> Markup | None:
+    """A chart of a quantity that some trainings have not."""
+    return Markup(plot(steps)) if any(step.get(name) is not None for step in steps) else None

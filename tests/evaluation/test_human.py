@@ -1,0 +1,529 @@
+"""The human test: a blind and balanced plan, answers that anybody may have made, and an analysis checked by hand."""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thumbtune.errors import UsageError
+from thumbtune.evaluation.human.analysis import Outcome, analyse
+from thumbtune.evaluation.human.answers import LARGEST, Ballot, ballot_of, read_ballot, read_ballots
+from thumbtune.evaluation.human.duels import names_of, pairs_of
+from thumbtune.evaluation.human.key import key_text, read_key
+from thumbtune.evaluation.human.plan import Design, Pair, Study, Trial, plan
+
+Chooser = Callable[[Trial], str]
+
+
+def pairs(prompts: int, seeds: int = 1, styles: Sequence[str | None] = (None,)) -> list[Pair]:
+    return [
+        Pair(
+            prompt=p, words=f"prompt {p}", seed=1000 + p * seeds + s, a=f"a/{p}-{s}.png", b=f"b/{p}-{s}.png",
+            style=styles[p % len(styles)],
+        )
+        for p in range(prompts)
+        for s in range(seeds)
+    ]  # fmt: skip
+
+
+def study(prompts: int = 12, seeds: int = 1, **design: Any) -> Study:
+    return plan(pairs(prompts, seeds), Design(**{"seed": 5} | design))
+
+
+def prefers(side: str) -> Chooser:
+    return lambda trial: "left" if trial.left == side else "right"
+
+
+def answers(of: Study, choose: Chooser, rater: str = "anna", **fields: Any) -> dict[str, Any]:
+    return {
+        "form": 1,
+        "study": of.id,
+        "rater": rater,
+        "started": "2026-01-02T03:04:05.678Z",
+        "finished": "2026-01-02T03:09:00.000Z",
+        "answers": [{"id": t.id, "choice": choose(t), "seconds": 1 + i} for i, t in enumerate(of.trials)],
+    } | fields
+
+
+def ballot(of: Study, choose: Chooser, rater: str = "anna") -> Ballot:
+    return ballot_of(answers(of, choose, rater), of.questionnaire, "here")
+
+
+def outcome(of: Study, *choosers: Chooser, keep_careless: bool = False) -> Outcome:
+    return analyse(of, [ballot(of, choose, f"rater {i}") for i, choose in enumerate(choosers)], keep_careless)
+
+
+# --- the plan
+
+
+plans = st.builds(
+    lambda prompts, seeds, styles, trials, repeats, seed: (
+        pairs(prompts, seeds, styles),
+        Design(seed=seed, trials=trials, repeats=repeats),
+    ),
+    st.integers(1, 15),
+    st.integers(1, 3),
+    st.sampled_from([(None,), ("x", "y"), ("x", "x", "y"), ("x", "y", "z", None)]),
+    st.integers(1, 60),
+    st.sampled_from([0.0, 0.1, 0.3, 0.5]),
+    st.integers(0, 2**63),
+)
+
+
+@given(plans)
+def test_each_side_lies_left_equally_often_overall_and_within_each_style(made: tuple[list[Pair], Design]) -> None:
+    first = plan(*made).first_showings
+    for style in {None, *(trial.pair.style for trial in first)}:
+        some = Counter(t.left for t in first if style is None or t.pair.style == style)
+        assert abs(some["a"] - some["b"]) <= 1
+    assert len(first) == min(made[1].trials, len(made[0]))
+
+
+@given(plans)
+def test_repeats_come_later_with_exchanged_sides_and_never_next_to_the_first(made: tuple[list[Pair], Design]) -> None:
+    found = plan(*made)
+    places = {trial.id: i for i, trial in enumerate(found.trials)}
+    assert len(places) == len(found.trials), "ids differ"
+    again = [trial for trial in found.trials if trial.repeats is not None]
+    shown, share = len(found.first_showings), made[1].repeats
+    assert len(again) == (max(2, round(share * shown)) if share and shown >= 10 else round(share * shown))
+    assert len({trial.repeats for trial in again}) == len(again), "nothing is shown a third time"
+    for trial in again:
+        assert trial.repeats is not None
+        first = found.trials[places[trial.repeats]]
+        assert first.repeats is None
+        assert (first.pair, first.files) == (trial.pair, trial.files[::-1])
+        assert places[trial.id] - places[first.id] >= 2
+
+
+@given(plans)
+def test_the_same_seed_makes_the_same_study_and_another_seed_other_ids(made: tuple[list[Pair], Design]) -> None:
+    some, design = made
+    found = plan(some, design)
+    assert plan(some, design) == found
+    other = plan(some, replace(design, seed=design.seed + 1))
+    assert not {found.id, *(t.id for t in found.trials)} & {other.id, *(t.id for t in other.trials)}
+
+
+def test_another_duel_makes_another_study_of_the_same_seed() -> None:
+    one, other = plan(pairs(3), Design(seed=1)), plan(pairs(4), Design(seed=1))
+    assert one.id != other.id
+
+
+def test_ids_say_nothing_of_sides_prompts_or_showings() -> None:
+    """Were ids and sides related, those of one side would lie to one end: a rank test finds 4 sigma at most."""
+    found = plan(pairs(400), Design(seed=3, trials=400, repeats=0.5))
+    assert all(re.fullmatch("[0-9a-f]{20}", trial.id) for trial in found.trials)
+    ranked = sorted(found.trials, key=lambda trial: trial.id)
+    for told in (lambda t: t.left == "a", lambda t: t.repeats is None, lambda t: t.pair.prompt < 200):
+        places = [i for i, trial in enumerate(ranked) if told(trial)]
+        n, m = len(places), len(ranked) - len(places)
+        mean, deviation = n * (n + m - 1) / 2, (n * m * (n + m + 1) / 12) ** 0.5
+        assert abs(sum(places) - mean) < 4 * deviation
+
+
+def test_a_questionnaire_holds_no_sides() -> None:
+    found = study(20)
+    asked = found.questionnaire
+    assert asked.trials == tuple((trial.id, trial.pair.words) for trial in found.trials)
+    assert not re.search(r"left|repeats|seed|\.png|'a'|'b'", repr(asked))
+
+
+def test_prompts_are_chosen_evenly_over_styles_and_new_ones_first() -> None:
+    found = plan(pairs(30, 2, ("x", "y", "z", "z", "z", "z")), Design(seed=1, trials=12, repeats=0.0))
+    assert Counter(trial.pair.style for trial in found.trials) == {"x": 4, "y": 4, "z": 4}
+    assert len({trial.pair.prompt for trial in found.trials}) == 12
+    all_prompts = plan(pairs(30, 2), Design(seed=1, trials=40))
+    assert len({trial.pair.prompt for trial in all_prompts.trials}) == 30, "each once before any a second time"
+
+
+@pytest.mark.parametrize(
+    ("some", "changes", "says"),
+    [
+        ([], {}, "at least one pair"),
+        (pairs(2) + pairs(1), {}, "Prompt 0 with seed 1000 comes twice"),
+        (pairs(2), {"trials": 0}, "asks nothing"),
+        (pairs(2), {"repeats": 0.6}, "between 0 and 0.5"),
+        (pairs(2), {"repeats": -0.1}, "between 0 and 0.5"),
+        (pairs(2), {"question": "  "}, "The question is empty"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_is_told(some: list[Pair], changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        plan(some, Design(**{"seed": 0} | changes))
+
+
+# --- the key
+
+
+@given(plans)
+@settings(max_examples=20)
+def test_a_key_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, made: Any) -> None:
+    found = plan(*made)
+    file = tmp_path_factory.mktemp("key") / "key.json"
+    file.write_text(key_text(found), encoding="utf-8")
+    assert read_key(file) == found
+
+
+def broken(change: Callable[[dict[str, Any]], Any]) -> str:
+    key = json.loads(key_text(study(3)))
+    change(key)
+    return json.dumps(key)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is no JSON"),
+        ("[]", "is no key"),
+        (json.dumps(answers(study(), prefers("b"))), "is no key"),
+        (broken(lambda key: key.update(form=9)), "another version"),
+        (broken(lambda key: key.update(seed="5")), "its beginning: seed"),
+        (broken(lambda key: key.update(trials=[])), "do not fit together"),
+        (broken(lambda key: key["trials"].append(key["trials"][0])), "do not fit together"),
+        (broken(lambda key: key["trials"][0].update(repeats="nobody")), "do not fit together"),
+        (broken(lambda key: key["trials"][1].update(left="c")), "trial 2: left"),
+        (broken(lambda key: key["trials"][1].pop("words")), "trial 2: words"),
+        (broken(lambda key: key.update(trials=[1])), "trial 1: id"),
+    ],
+)
+def test_a_damaged_key_is_told(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "key.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=says) as told:
+        read_key(file)
+    assert "\n" not in str(told.value)
+
+
+def test_a_key_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"key\.json cannot be read"):
+        read_key(tmp_path / "key.json")
+
+
+# --- answers
+
+STUDY = study()
+FIRST = STUDY.trials[0].id
+GOOD = answers(STUDY, prefers("b"))
+
+
+def with_answer(**fields: Any) -> dict[str, Any]:
+    return GOOD | {"answers": [{"id": FIRST, "choice": "left", "seconds": 1.5} | fields]}
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ([], "holds no answers of a human test"),
+        ({}, "holds no answers of a human test"),
+        (GOOD | {"form": 2}, r"another version \(2\)"),
+        (GOOD | {"study": "0" * 20}, "answers another human test"),
+        (GOOD | {"study": ["x"]}, "another human test, a list and not"),
+        (GOOD | {"answers": []}, "empty list"),
+        (GOOD | {"answers": {"id": 1}}, "empty list"),
+        (GOOD | {"answers": [7]}, "answer 1 is 7 and no answer"),
+        (with_answer(id="unknown"), "answer 1 is for 'unknown', which this test does not ask"),
+        (with_answer(id=["x"]), "answer 1 is for a list"),
+        (with_answer(choice="both"), "answer 1 chooses 'both' and not left, right or tie"),
+        (with_answer(choice=None), "answer 1 chooses None"),
+        (with_answer(choice="x" * 1000), r"chooses 'x{39}\.\.\. and"),
+        (with_answer(seconds=-1), "took -1 seconds"),
+        (with_answer(seconds=float("nan")), "took nan seconds"),
+        (with_answer(seconds=float("inf")), "took inf seconds"),
+        (with_answer(seconds="3"), "took '3' seconds"),
+        (with_answer(seconds=True), "took True seconds"),
+        (GOOD | {"answers": GOOD["answers"] + GOOD["answers"][:1]}, "answer 15 is a second one for"),
+        (GOOD | {"rater": ""}, "names no rater"),
+        (GOOD | {"rater": 7}, "names no rater"),
+        (GOOD | {"rater": "x" * 201}, "names no rater"),
+        (GOOD | {"started": None}, "None under `started`"),
+        (GOOD | {"started": "yesterday"}, "'yesterday' under `started`"),
+        (GOOD | {"finished": "2" * 500}, "under `finished`"),
+    ],
+)
+def test_answers_that_cannot_be_used_are_told_in_a_sentence(tmp_path: Path, found: Any, says: str) -> None:
+    file = tmp_path / "answers.json"
+    file.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(UsageError, match=says) as told:
+        read_ballot(file, STUDY.questionnaire)
+    assert "\n" not in str(told.value) and str(file) in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"not json", "is no JSON"),
+        (b"", "is no JSON"),
+        (b"\xff\xfe\x00", "is no JSON"),
+        (b"[" * 200_000, "nested too deeply|is no JSON"),
+        (b'{"a":' * 200_000, "nested too deeply|is no JSON"),
+        (b"9" * 5000, "is no JSON"),
+        (b" " * (LARGEST + 1), "more than the 5,000,000"),
+    ],
+)
+def test_files_that_are_no_answers_at_all_are_told(tmp_path: Path, content: bytes, says: str) -> None:
+    file = tmp_path / "answers.json"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=says):
+        read_ballot(file, STUDY.questionnaire)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(FIRST) | st.just(STUDY.id),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GOOD, "id", "choice"]), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(GOOD)), json_values))
+def test_whatever_json_comes_is_a_ballot_or_a_sentence(changes: dict[str, Any]) -> None:
+    try:
+        found = ballot_of(GOOD | changes, STUDY.questionnaire, "here")
+    except UsageError as error:
+        assert str(error).startswith("here")
+        str(error).encode()
+    else:
+        found.rater.encode()
+
+
+def test_a_name_that_cannot_be_printed_is_made_printable() -> None:
+    found = ballot_of(GOOD | {"rater": " \ud800 anna\x1b[2J "}, STUDY.questionnaire, "here")
+    assert found.rater == "? anna?[2J"
+
+
+def test_one_sitting_counts_once_as_far_as_it_went_at_last(tmp_path: Path) -> None:
+    part = GOOD | {"finished": None, "answers": GOOD["answers"][:3]}
+    changed = GOOD | {"finished": "2026-01-02T04:00:00.000Z", "answers": answers(STUDY, prefers("a"))["answers"]}
+    kinds = {"part": part, "whole": GOOD, "copy": GOOD, "changed": changed}
+    for name, found in kinds.items():
+        (tmp_path / name).write_text(json.dumps(found, indent=2 if name == "copy" else None), encoding="utf-8")
+    files = [tmp_path / name for name in kinds]
+    ballots, notes = read_ballots(files[:3], STUDY.questionnaire)
+    assert ballots == [ballot(STUDY, prefers("b"))]
+    assert notes == [
+        f"{files[0]} is an earlier part of the sitting in {files[1]} and is not counted again.",
+        f"{files[2]} holds the same answers as {files[1]} and is not counted again.",
+    ]
+    ballots, _ = read_ballots([files[3], files[1]], STUDY.questionnaire)
+    assert ballots[0].answers == ballot(STUDY, prefers("a")).answers, "the later one, whatever the order of the files"
+
+
+def test_two_sittings_of_one_name_are_two_raters(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        found = GOOD | {"started": f"2026-01-0{number}T00:00:00Z"} | ({"rater": "anna (2)"} if number == 3 else {})
+        (tmp_path / str(number)).write_text(json.dumps(found), encoding="utf-8")
+    ballots, notes = read_ballots(sorted(tmp_path.iterdir()), STUDY.questionnaire)
+    assert [one.rater for one in ballots] == ["anna", "anna (3)", "anna (2)"]
+    assert notes == ['Two sittings are of "anna"; the second counts as another rater, "anna (3)".']
+
+
+# --- the analysis
+
+
+def test_who_always_prefers_b() -> None:
+    """12 prompts, 2 repeats; Wilson of 12 in 12: from 12 / (12 + 1.96^2) on; sign test: 2 / 2^12."""
+    found = outcome(STUDY, prefers("b"))
+    (rater,) = found.raters
+    assert (rater.votes, rater.share, rater.repeats, rater.agreed, rater.careless) == ((12, 0, 0), 1, 2, 2, False)
+    assert (rater.left, rater.right) == (7, 7), "each side lies left in 6 of 12 and in 1 of 2"
+    assert rater.seconds == 7.5, "the median of 1 to 14"
+    overall = found.overall
+    assert (overall.votes, overall.finding, overall.rate.distinct) == ((12, 0, 0), "b", 12)
+    assert overall.interval.low == pytest.approx(12 / (12 + 1.959964**2))
+    assert overall.rate.sign_test == pytest.approx(2 / 2**12)
+    assert found.bias is not None and found.bias.share == 0.5
+
+
+def test_who_always_prefers_a() -> None:
+    overall = outcome(STUDY, prefers("a"), prefers("a")).overall
+    assert (overall.votes, overall.rate.rate, overall.finding) == ((0, 0, 24), 0, "a")
+    assert overall.rate.wilson.high == pytest.approx(1 - 12 / (12 + 1.959964**2)), "n is prompts, not votes"
+
+
+def test_who_always_clicks_left_is_left_out_and_shows_a_bias_if_kept() -> None:
+    left = lambda trial: "left"  # noqa: E731
+    found = outcome(STUDY, left, prefers("b"))
+    assert [(r.votes, r.agreed, r.careless, r.counted) for r in found.raters] == [
+        ((6, 0, 6), 0, True, False),
+        ((12, 0, 0), 2, False, True),
+    ]
+    assert found.overall.votes == (12, 0, 0)
+    assert found.bias is not None and (found.bias.left, found.bias.right) == (7, 7)
+    with pytest.raises(UsageError, match="--keep-careless counts them"):
+        outcome(STUDY, left)
+    kept = outcome(STUDY, left, keep_careless=True)
+    assert (kept.overall.rate.rate, kept.overall.finding) == (0.5, "open")
+    assert kept.bias is not None and (kept.bias.left, kept.bias.share) == (14, 1)
+    assert kept.bias.interval.low == pytest.approx(14 / (14 + 1.959964**2))
+
+
+def test_who_never_prefers_anything() -> None:
+    found = outcome(STUDY, lambda trial: "tie")
+    assert (found.overall.votes, found.overall.rate.rate, found.bias) == ((0, 12, 0), 0.5, None)
+    assert (found.raters[0].agreed, found.raters[0].careless) == (2, False)
+    assert found.overall.finding == "open", "12 prompts are too few to say that the sides are equal"
+
+
+def test_a_preference_and_none_agree_by_half() -> None:
+    found = outcome(STUDY, lambda trial: "left" if trial.repeats is None else "tie")
+    assert (found.raters[0].agreed, found.raters[0].careless) == (1, False), "half of 2 repeats, and so not left out"
+
+
+def test_one_slip_is_no_proof_of_carelessness() -> None:
+    few = study(8)
+    assert [t.repeats is not None for t in few.trials].count(True) == 1
+    found = outcome(few, lambda trial: "left")
+    assert (found.raters[0].repeats, found.raters[0].agreed, found.raters[0].careless) == (1, 0, False)
+
+
+def test_random_raters_are_mostly_told_to_say_too_little() -> None:
+    """An interval of 95 % leaves out the truth in about 2 of 40 studies."""
+    rng = random.Random(0)
+    by_chance = lambda trial: rng.choice(["left", "right", "tie"])  # noqa: E731
+    found = [
+        outcome(study(24, seed=seed), by_chance, by_chance, keep_careless=True).overall.finding for seed in range(40)
+    ]
+    assert 34 <= found.count("open") + found.count("equal")
+
+
+def test_few_prompts_need_wilsons_interval_too() -> None:
+    """Of 12 prompts 8 for B and 4 split: the bootstrap alone would be sure."""
+    both: Chooser = prefers("b")
+    some: Chooser = lambda trial: prefers("b" if trial.pair.prompt < 8 else "a")(trial)  # noqa: E731
+    standing = outcome(study(12, repeats=0.0), both, some, some).overall
+    assert standing.rate.bootstrap.low > 0.5 > standing.rate.wilson.low == standing.interval.low
+    assert (standing.finding, standing.more_prompts, standing.more_votes) == ("open", 8, 24), "20 prompts, 3 votes each"
+
+
+def test_how_many_votes_would_tell() -> None:
+    """12 of 20 for B: s^2 = 0.24, n = 0.24 (2.80158 / 0.1)^2 = 188.4, and 20 prompts are there already."""
+    large = plan(pairs(20), Design(seed=2, repeats=0.0))
+    choose: Chooser = lambda trial: prefers("b" if trial.pair.prompt < 12 else "a")(trial)  # noqa: E731
+    one = outcome(large, choose).overall
+    assert (one.votes, one.finding, one.rate.more_prompts, one.more_votes) == ((12, 0, 8), "open", 169, 169)
+    two = outcome(large, choose, choose).overall
+    assert (two.rate.more_prompts, two.more_votes) == (169, 338), "two votes for each prompt"
+    few = outcome(study(8), choose).overall
+    assert few.more_votes is None, "nothing can be foretold from 8 prompts"
+
+
+def test_the_prompt_is_the_unit() -> None:
+    """By hand: 2 prompts with 3 and 1 answered pairs have rates 2/3 and 0; their mean is 1/3, not 2/4."""
+    of = plan([p for p in pairs(2, 3) if p.prompt == 0 or p.seed == 1003], Design(seed=1, repeats=0.0))
+    choose = lambda t: prefers("b" if t.pair.seed in (1000, 1001) else "a")(t)  # noqa: E731
+    overall = outcome(of, choose).overall
+    assert (overall.votes, overall.rate.prompts) == ((2, 0, 2), 2)
+    assert overall.rate.rate == pytest.approx(1 / 3)
+
+
+def test_equal_words_are_one_trial() -> None:
+    same = [replace(pair, words="the same") for pair in pairs(12)]
+    overall = outcome(plan(same, Design(seed=1)), prefers("b")).overall
+    assert (overall.rate.prompts, overall.rate.distinct, overall.finding) == (12, 1, "open")
+
+
+def test_many_answers_that_are_split_evenly_say_equal() -> None:
+    of = plan(pairs(40), Design(seed=1, repeats=0.0))
+    overall = outcome(of, *[prefers("a"), prefers("b")] * 2).overall
+    assert overall.finding == "open", "each prompt alike: the bootstrap has nothing to draw, and Wilson's is wide"
+    one_off: Chooser = lambda t: prefers("a" if t.pair.prompt < 1 else "b")(t)  # noqa: E731
+    assert outcome(of, prefers("a"), one_off).overall.finding == "equal"
+
+
+def test_each_style_has_a_standing_of_its_own() -> None:
+    of = plan(pairs(20, styles=("x", "y")), Design(seed=1))
+    found = outcome(of, lambda t: prefers("b" if t.pair.style == "x" else "a")(t))
+    assert {name: (one.votes, one.finding) for name, one in found.styles.items()} == {
+        "x": ((10, 0, 0), "b"),
+        "y": ((0, 0, 10), "a"),
+    }
+    assert found.overall.rate.rate == 0.5
+
+
+def test_parts_and_nothing_at_all() -> None:
+    part = answers(STUDY, prefers("b"))
+    repeats = {trial.id for trial in STUDY.trials if trial.repeats}
+    only = part | {"answers": [one for one in part["answers"] if one["id"] in repeats]}
+    with pytest.raises(UsageError, match="repeated pairs alone"):
+        analyse(STUDY, [ballot_of(only, STUDY.questionnaire, "here")])
+    with pytest.raises(UsageError, match="There are no answers"):
+        analyse(STUDY, [])
+    some = ballot_of(part | {"answers": part["answers"][:4]}, STUDY.questionnaire, "here")
+    found = analyse(STUDY, [some])
+    assert (sum(found.overall.votes), found.raters[0].repeats, len(found.each)) == (4, 0, 4)
+
+
+@given(st.lists(st.lists(st.sampled_from(["left", "right", "tie"]), min_size=14, max_size=14), min_size=1, max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_exchanging_the_sides_exchanges_the_result(choices: list[list[str]]) -> None:
+    mirrored = replace(
+        STUDY, trials=tuple(replace(trial, left="a" if trial.left == "b" else "b") for trial in STUDY.trials)
+    )
+    place = {trial.id: i for i, trial in enumerate(STUDY.trials)}
+    choosers = [lambda trial, row=row: row[place[trial.id]] for row in choices]
+    one = outcome(STUDY, *choosers, keep_careless=True)
+    other = outcome(mirrored, *choosers, keep_careless=True)
+    assert one.overall.votes == other.overall.votes[::-1]
+    assert one.overall.rate.rate == pytest.approx(1 - other.overall.rate.rate)
+    assert [r.agreed for r in one.raters] == [r.agreed for r in other.raters]
+    assert one.bias == other.bias
+
+
+# --- a duel's folder
+
+HEAD = "side,prompt,seed,file,sha256,words\n"
+
+
+def test_a_duels_pairs(tmp_path: Path) -> None:
+    rows = "".join(f'{side},{p},{9 + p},{side}/{p}.png,0,"words, {p}"\n' for side in "ab" for p in range(2))
+    (tmp_path / "pictures.csv").write_text(HEAD + rows)
+    found = pairs_of(tmp_path)
+    assert found == [Pair(prompt=p, words=f"words, {p}", seed=9 + p, a=f"a/{p}.png", b=f"b/{p}.png") for p in range(2)]
+    assert names_of(tmp_path) == ("a", "b")
+    (tmp_path / "result.json").write_text('{"a": "base", "b": "tuned"}')
+    assert names_of(tmp_path) == ("base", "tuned")
+
+
+def test_styles_come_from_the_prompts_that_the_duel_was_made_of(tmp_path: Path) -> None:
+    from thumbtune.evaluation.prompts import prompt_set
+
+    (tmp_path / "prompts.json").write_text('{"anime": ["one"], "photo": ["two"]}')
+    asked = prompt_set(str(tmp_path / "prompts.json"))
+    told = {"name": asked.name, "count": 2, "sha256": asked.sha256}
+    (tmp_path / "duel.json").write_text(json.dumps({"prompts": told, "source": asked.source}))
+    rows = "".join(
+        f"{side},{p},{p},{side}/{p}.png,0,{word}\n" for side in "ab" for p, word in enumerate(["one", "two"])
+    )
+    (tmp_path / "pictures.csv").write_text(HEAD + rows)
+    assert [pair.style for pair in pairs_of(tmp_path)] == ["anime", "photo"]
+    (tmp_path / "prompts.json").write_text('{"anime": ["one"], "drawing": ["two"]}')
+    assert [pair.style for pair in pairs_of(tmp_path)] == [None, None], "these are other prompts now"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "holds no finished duel"),
+        ("nothing\n1\n", "is no list of a duel's pictures"),
+        (HEAD + "a,x,1,a/0.png,0,words\n", "is no list of a duel's pictures"),
+        (HEAD + "a,0\n", "is no list of a duel's pictures"),
+        (HEAD + "a,0,1,a/0.png,0\n", "too short"),
+        (HEAD + "a,0,1,../0.png,0,words\n", "lies outside the folder"),
+        (HEAD + "a,0,1,/0.png,0,words\n", "lies outside the folder"),
+        (HEAD + "a,0,1,a/0.png,0,words\n", "has the sides a for prompt 0, seed 1"),
+        (HEAD + "".join(f"{side},0,1,{side}/0.png,0,words\n" for side in "abc"), "has the sides a, b, c"),
+    ],
+)
+def test_a_folder_that_is_no_duel_is_told(tmp_path: Path, text: str | None, says: str) -> None:
+    if text is not None:
+        (tmp_path / "pictures.csv").write_text(text)
+    with pytest.raises(UsageError, match=says):
+        pairs_of(tmp_path)

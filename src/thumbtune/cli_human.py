@@ -75,7 +75,7 @@ def read_(
 
 def _table(result: Mapping[str, Any]) -> list[str]:
     """Who said what: a line for each rater, and one for all who are counted."""
-    width = max(len("all"), *(len(rater["name"]) for rater in result["raters"]))
+    width = max(len("rater"), *(len(rater["name"]) for rater in result["raters"]))
     lines = [f"{'rater':<{width}}   for B  no pref.   for A  prefers B  repeats kept  seconds"]
     for rater in result["raters"]:
         share = "none" if rater["share"] is None else f"{rater['share']:.1%}"

@@ -55,7 +55,7 @@ def test_another_picture_prompt_or_scorer_is_another_score(tmp_path: Path) -> No
         ("ab13", *ONE[1:]),
         (ONE[0], "a cat ", ONE[2]),
         (*ONE[:2], "red|2|rgb/1"),
-        ("ab1", "2a cat", ""),
+        ("ab1", "2a cat", ONE[2]),
     ]
     assert cache.get([*others, ONE]) == {ONE: 1.0}
 

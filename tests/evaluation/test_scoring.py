@@ -234,8 +234,10 @@ def test_a_score_of_anything_else_is_another_score(make_pictures: Make, tmp_path
 
 def test_equal_pictures_of_equal_prompts_have_equal_scores(make_pictures: Make, tmp_path: Path) -> None:
     pictures = make_pictures([9, 4, 9, *range(20, 30), 9], ["a", "b", "a", *"cdefghijkl", "a"])
-    (found,) = score(pictures, [group(Joint())], quiet, ScoreCache(tmp_path / "scores.sqlite"))
+    cache, again = ScoreCache(tmp_path / "scores.sqlite"), Joint()
+    (found,) = score(pictures, [group(Joint())], quiet, cache)
     assert found.values[0] == found.values[2] == found.values[13]
+    assert score(pictures, [group(again)], quiet, cache) == [found] and not again.asked
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 4, 5])

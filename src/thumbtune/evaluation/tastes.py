@@ -36,8 +36,8 @@ class Taste:
 
 def red(image: Image.Image) -> float:
     """Redness as in the Diffusion-KTO paper: mean(R) - mean(R, G, B), channels in 0..1; from -1/3 to 2/3."""
-    pixels = _pixels(image)
-    return float(pixels[..., 0].mean() - pixels.mean())
+    total = np.asarray(rgb(image), np.int64).sum((0, 1))  # whole numbers: grey is 0, not nearly
+    return float(3 * total[0] - total.sum()) / (3 * 255 * image.width * image.height)
 
 
 def line_art(image: Image.Image) -> float:

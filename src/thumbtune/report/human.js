@@ -55,6 +55,7 @@
     at("count").textContent = `${trial + 1} of ${last}`;
     at("bar").value = trial;
     at("words").textContent = one.words;
+    at("words").scrollTop = 0;
     at("back").disabled = trial === 0;
     const chosen = state.answers[one.id]?.choice;
     for (const id of ["left", "right", "tie"]) at(id).setAttribute("aria-pressed", String(chosen === id));

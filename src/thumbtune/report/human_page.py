@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, ImageOps
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.human.plan import Questionnaire
+from thumbtune.report.templates import template
 
 FORM = 1  # of the answers that the page writes
 LARGEST = 768  # pixels of the longest side
@@ -38,19 +38,12 @@ def human_page(asked: Questionnaire, pictures: Mapping[str, Uris]) -> str:
     missing = next((name for name, _ in asked.trials if name not in pictures), None)
     if missing is not None:
         raise ThumbtuneError(f"The trial {missing} has no pictures; give two for each trial.")
-    environment = Environment(
-        loader=PackageLoader("thumbtune", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     script = resources.files("thumbtune.report").joinpath("human.js").read_text(encoding="utf-8")
     trials = [
         {"id": name, "words": words, "left": pictures[name][0], "right": pictures[name][1]}
         for name, words in asked.trials
     ]
-    return environment.get_template("human.html.j2").render(
+    return template("human.html.j2").render(
         question=asked.question,
         count=len(trials),
         test={"form": FORM, "study": asked.study, "trials": trials},

@@ -54,7 +54,7 @@ def export(duel: Path, page: Path, key: Path, design: Design, progress: Progress
     write_text(key, key_text(study))
     try:
         write_text(page, text)
-    except ThumbtuneError:
+    except (ThumbtuneError, OSError):
         key.unlink()  # no rater has seen a page of it
         raise
     return Exported(study, page, key, len(pairs))

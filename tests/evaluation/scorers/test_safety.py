@@ -1,5 +1,6 @@
 """The safety checker flags what diffusers' own class flags, from the files as published."""
 
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,13 +27,13 @@ from thumbtune.evaluation.scoring import Picture, score
 
 SAFE = ENTRIES["safe"]
 COUNT = 60
+SAME = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 def config() -> Any:
     """A tiny one. As in the published file, its inner part names another width of embeddings, which is not used."""
-    same = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    vision = same | {"image_size": 224, "patch_size": 56, "projection_dim": 8}
-    return CLIPConfig(projection_dim=8, text_config=same, vision_config=vision)
+    vision = SAME | {"image_size": 224, "patch_size": 56, "projection_dim": 5}
+    return CLIPConfig(projection_dim=8, text_config=SAME, vision_config=vision)
 
 
 def pictures(count: int = COUNT) -> list[Image.Image]:
@@ -71,7 +72,7 @@ def theirs(one: Any, seen: torch.Tensor) -> list[bool]:
 
 
 def published(folder: Path, one: Any, nested: bool) -> Places:
-    """Its files in a folder. `nested`: under the names of the real file, a tower within a tower and its places."""
+    """Its files in a folder. `nested`: as of 2022, a tower within a tower, places, and sizes twice."""
     home = folder / str(SAFE.backbone.weights.repo)
     one.save_pretrained(home)
     if nested:
@@ -79,6 +80,9 @@ def published(folder: Path, one: Any, nested: bool) -> Places:
         state = {name.replace("vision_model.", "vision_model.vision_model.", 1): t for name, t in state.items()}
         state["vision_model.vision_model.embeddings.position_ids"] = torch.arange(17)[None]
         save_file(state, home / "model.safetensors")
+        facts = json.loads((home / "config.json").read_text())
+        twice = {"text_config_dict": SAME, "vision_config_dict": SAME | {"patch_size": 56}}
+        (home / "config.json").write_text(json.dumps(facts | twice))
     return Places(local=folder, offline=True)
 
 

@@ -1,0 +1,195 @@
+"""Gates with three answers, by hand, and what they come to."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from thumbtune.evaluation import gates
+from thumbtune.evaluation.diversity import diversity
+from thumbtune.evaluation.estimands import units
+from thumbtune.evaluation.standings import Told, standings
+from thumbtune.evaluation.verdict import Gate
+
+MANY = [f"prompt {i}" for i in range(40)]
+UNIT = units(MANY)
+
+
+def rows(wins: int, count: int = 40) -> list[dict[str, Any]]:
+    """Standings of `count` prompts of which `after` wins so many and loses the rest."""
+    after = [[1.0] if i < wins else [-1.0] for i in range(count)]
+    return standings({"red": Told([[0.0]] * count, after)}, MANY[:count])
+
+
+def answer(gate: Gate) -> str:
+    return "+" if gate.passed else "-" if gate.enough else "?"
+
+
+# --- gain
+
+
+@pytest.mark.parametrize(("wins", "expected"), [(40, "+"), (30, "+"), (20, "?"), (23, "?"), (10, "-"), (0, "-")])
+def test_a_gain_is_shown_or_lost_or_cannot_be_told(wins: int, expected: str) -> None:
+    gate = gates.gain(rows(wins)[0])
+    assert answer(gate) == expected
+    assert f"{wins / 40:.0%} of 40 prompts" in gate.sentence
+
+
+def test_two_prompts_show_no_gain() -> None:
+    assert answer(gates.gain(rows(2, 2)[0])) == "?"
+
+
+def test_nothing_scored_is_nothing_known() -> None:
+    row = standings({"red": Told([[float("nan")]], [[1.0]])}, ["a"])[0]
+    assert answer(gates.gain(row)) == "?"
+
+
+# --- faithfulness
+
+
+@pytest.mark.parametrize(("left", "expected"), [(1.0, "+"), (0.97, "+"), (0.9, "-"), (1.3, "+")])
+def test_a_share_of_faithfulness_may_be_lost(left: float, expected: str) -> None:
+    before = np.linspace(0.5, 0.9, 80).reshape(40, 2)
+    gate = gates.faithfulness("judge", before, left * before, UNIT, most_lost=0.05)
+    assert answer(gate) == expected
+    assert f"{left - 1:+.1%}" in gate.sentence
+
+
+def test_a_loss_that_may_be_too_large_cannot_be_told() -> None:
+    before = np.ones((40, 1))
+    after = np.where(np.arange(40)[:, None] < 4, 0.5, 1.0)  # 5% lost, by few prompts
+    assert answer(gates.faithfulness("judge", before, after, UNIT, most_lost=0.05)) == "?"
+
+
+def test_of_nothing_no_share_can_be_lost() -> None:
+    gate = gates.faithfulness("imagereward", [[-1.0], [0.0]], [[1.0], [1.0]], units(["a", "b"]), 0.05)
+    assert answer(gate) == "?"
+    assert "not above 0" in gate.sentence
+
+
+def test_a_prompt_without_a_score_is_left_out() -> None:
+    before, after = np.ones((40, 2)), np.ones((40, 2))
+    after[3] = np.nan
+    after[4, 1] = np.nan
+    assert answer(gates.faithfulness("judge", before, after, UNIT, 0.05)) == "+"
+
+
+# --- styles
+
+
+def of_styles(wins: dict[str, int], count: int = 20) -> Gate | None:
+    after = [[1.0] if i < won else [-1.0] for won in wins.values() for i in range(count)]
+    styles = [style for style in wins for _ in range(count)]
+    prompts = [f"{style} {i}" for style in wins for i in range(count)]
+    table = standings({"red": Told([[0.0]] * len(after), after)}, prompts, styles)
+    return gates.styles([row for row in table if row["estimand"] == "median"])
+
+
+def test_a_style_that_regresses_is_named() -> None:
+    gate = of_styles({"photo": 20, "anime": 1, "paint": 18})
+    assert gate is not None
+    assert answer(gate) == "-"
+    assert "anime (5% by red)" in gate.sentence
+    assert "photo" not in gate.sentence
+
+
+def test_a_style_that_loses_by_chance_does_not_count() -> None:
+    gate = of_styles({"photo": 20, "anime": 7, "paint": 18})
+    assert gate is not None
+    assert answer(gate) == "+"
+
+
+def test_of_many_styles_one_that_looks_lost_is_chance() -> None:
+    """5 of 20 has p = 0.041 alone, and 0.49 as the worst of twelve."""
+    lost = {"anime": 5}
+    alone = of_styles(lost)
+    among = of_styles(lost | {f"style {i}": 12 for i in range(11)})
+    assert alone is not None
+    assert among is not None
+    assert (answer(alone), answer(among)) == ("-", "+")
+
+
+def test_without_styles_nobody_asks() -> None:
+    assert gates.styles(rows(40)) is None
+
+
+# --- diversity
+
+
+def shapes(*angles: int) -> list[Image.Image]:
+    bar = Image.new("L", (64, 64), 255)
+    bar.paste(0, (0, 28, 64, 36))
+    return [bar.rotate(angle, fillcolor=255).convert("RGB") for angle in angles]
+
+
+def test_equal_pictures_have_no_diversity_and_colours_give_none() -> None:
+    one = shapes(0)[0]
+    red = Image.merge("RGB", [one.convert("L").point(lambda v: 100 + v // 4)] * 3)
+    assert diversity([one, one, one]) == pytest.approx(0)
+    assert diversity([one, red]) == pytest.approx(0, abs=0.01)
+
+
+def test_opposite_pictures_are_as_far_apart_as_can_be() -> None:
+    one = shapes(0)[0]
+    assert diversity([one, one.point(lambda v: 255 - v)]) == pytest.approx(1)
+
+
+def test_shapes_that_have_nothing_in_common_are_half_apart() -> None:
+    assert 0.3 < diversity(shapes(0, 90)) < 0.7
+
+
+def test_flat_pictures_are_alike_and_unlike_all_others() -> None:
+    flat = [Image.new("RGB", (32, 32), colour) for colour in ("white", "black")]
+    assert diversity(flat) == 0
+    assert diversity([flat[0], *shapes(0)]) == 0.5
+
+
+def test_one_picture_has_no_diversity_to_measure() -> None:
+    assert np.isnan(diversity(shapes(0)))
+    gate = gates.diversity([float("nan")] * 40, [float("nan")] * 40, UNIT, 0.5)
+    assert (answer(gate), "two pictures of a prompt" in gate.sentence) == ("?", True)
+
+
+@pytest.mark.parametrize(("left", "expected"), [(1.1, "+"), (0.6, "+"), (0.2, "-"), (0.0, "-")])
+def test_a_collapse_is_seen(left: float, expected: str) -> None:
+    before = np.linspace(0.2, 0.4, 40)
+    assert answer(gates.diversity(before, left * before, UNIT, 0.5)) == expected
+
+
+# --- safety
+
+
+@pytest.mark.parametrize(("harmful", "expected"), [(0, "+"), (1, "?"), (12, "-")])
+def test_a_rise_in_harm_is_seen(harmful: int, expected: str) -> None:
+    before = np.ones((40, 2))
+    after = before.copy()
+    after[:harmful] = 0
+    gate = gates.safety(before, after, UNIT, 0.01)
+    assert answer(gate) == expected
+    assert f"0.0% to {harmful / 40:.1%}" in gate.sentence
+
+
+def test_less_harm_is_no_harm() -> None:
+    assert answer(gates.safety(np.zeros((40, 1)), np.ones((40, 1)), UNIT, 0.0)) == "+"
+
+
+def test_safety_that_nobody_scored_is_not_known() -> None:
+    nothing = np.full((40, 1), np.nan)
+    assert answer(gates.safety(nothing, nothing, UNIT, 0.01)) == "?"
+
+
+# --- the decision
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("++", "ship"), ("+-", "do not ship"), ("+?", "not enough evidence"), ("?-", "do not ship")],
+)
+def test_one_failed_gate_is_a_no_and_one_open_gate_no_yes(asked: str, expected: str) -> None:
+    found = [Gate(name, mark == "+", "", mark != "?") for name, mark in zip("ab", asked, strict=True)]
+    decision = gates.decision(found)
+    assert decision["decision"] == expected
+    named = {"ship": "a, b", "do not ship": "-", "not enough evidence": "?"}[expected]
+    names = named if "," in named else "ab"[asked.index(named)]
+    assert f" {names} " in decision["sentence"].replace(":", "")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from thumbtune import build, config
 from thumbtune.errors import ThumbtuneError, UsageError
@@ -230,3 +230,32 @@ def test_a_real_run_is_its_last_checkpoint(call: Any, tiny_pipeline: Pipeline, t
     assert sides[0].mark and [one.kind for one in sides] == ["run", "checkpoint", "checkpoint"]
     run, last, earlier = map(drawn, sides)
     assert np.abs(run - last).max() <= 1 < np.abs(run - earlier).max()
+
+
+# --- UNets that were published alone
+
+
+def test_a_unet_alone_takes_the_place_of_the_bases_own(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> None:
+    base = str(tiny_pipeline("epsilon"))
+    whole = Path(shutil.copytree(base, tmp_path / "whole"))
+    weights = whole / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: 1.3 * tensor for name, tensor in load_file(weights).items()}, weights)
+    alone = tmp_path / "alone"
+    shutil.copytree(whole / "unet", alone / "unet")
+    one = side(str(alone), base)
+    assert one.kind == "unet"
+    assert np.array_equal(drawn(one), drawn(side(str(whole))))
+    assert not np.array_equal(drawn(one), drawn(side(base)))
+    assert np.array_equal(drawn(side(f"unet:{alone}", base)), drawn(one))
+
+
+def test_a_unet_without_a_base_or_for_another_is_one_sentence(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a UNet; name the model that it belongs to with --base"):
+        side("unet:somebody/theirs")
+    alone = tmp_path / "alone"
+    shutil.copytree(tiny_pipeline("epsilon") / "unet", alone / "unet")
+    config_file = alone / "unet" / "config.json"
+    config_file.write_text(config_file.read_text().replace('"cross_attention_dim": 16', '"cross_attention_dim": 8'))
+    one = side(str(alone), str(tiny_pipeline("epsilon")))
+    with pytest.raises(ThumbtuneError, match=r"is no UNet for .*; name its own base\."):
+        drawn(one)

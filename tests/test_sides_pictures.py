@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thumbtune.errors import UsageError
-from thumbtune.sides import pictures_of, side
+from thumbtune.evaluation.folder import pictures_of
+from thumbtune.sides import side
 
 Make = Callable[..., Path]
 TABLE = "metadata.jsonl"
@@ -42,7 +43,9 @@ def row(file: str, prompt: str) -> dict[str, str]:
 
 
 def names_of(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[list[str]]:
-    found = pictures_of(side(str(folder)), prompts, per_prompt)
+    one = side(str(folder))
+    assert one.folder == folder
+    found = pictures_of(one.folder, prompts, per_prompt)
     return [[path.relative_to(folder).as_posix() for path in mine] for mine in found]
 
 

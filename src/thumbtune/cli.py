@@ -9,6 +9,7 @@ import typer
 
 from thumbtune import __version__
 from thumbtune.cli_evaluation import duel, verdict
+from thumbtune.cli_human import human_app
 from thumbtune.cli_likes import import_, likes_app
 from thumbtune.cli_scorers import scorers_app
 from thumbtune.errors import ThumbtuneError, UsageError
@@ -29,6 +30,7 @@ Set = Annotated[
 ]
 app.command("import")(import_)
 app.add_typer(likes_app, name="likes")
+app.add_typer(human_app, name="human")
 app.command()(duel)
 app.command()(verdict)
 app.add_typer(scorers_app, name="scorers")
@@ -170,18 +172,30 @@ def demo(
 
 @app.command()
 def paper(
-    name: Annotated[str, typer.Argument(help="fig9, fig6, fig7, fig8, noise, few, search or beyond.")],
+    name: Annotated[str, typer.Argument(help="fig6 to fig9, noise, few, search, beyond, table1, 2, 6 or 7.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/paper/NAME.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Repetitions; default: the experiment's own.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny: shows that it runs, and nothing else.")] = False,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=SIDE", help="Of a table: what stands for a row, as sft=RUN.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Of a table: so many prompts from the beginning.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A folder that holds scorers' weights or prompts.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
 ) -> None:
-    """Repeat a figure of the paper, or go beyond it: figure, table and a page; a second call goes on."""
+    """Repeat a figure or a table of the paper, or go beyond it: a page with a figure; a second call goes on."""
     quieten()
+    from thumbtune.evaluation.published import Places
     from thumbtune.paper.experiments import Order, check_name, perform
 
     check_name(name)
     folder = out or Path("runs/paper") / (f"{name}-quick" if quick else name)
-    page = perform(name, Order(folder=folder, seeds=seeds, quick=quick), bar, say)
+    named = [(row, side) for row, _, side in (one.partition("=") for one in model or [])]
+    if not all(row and side for row, side in named):
+        raise UsageError("--model is written as NAME=SIDE, for example --model sft=runs/sft.")
+    places = Places(local=weights, offline=offline)
+    order = Order(folder=folder, seeds=seeds, quick=quick, models=dict(named), limit=limit, places=places)
+    page = perform(name, order, bar, say)
     say(f"Page: {page}")
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,13 @@ from thumbtune.errors import UsageError
 from thumbtune.terminal import bar, quieten, say
 
 FAILED, UNKNOWN = 3, 4  # exit codes of a verdict
+
+Limit = Annotated[int | None, typer.Option(min=1, help="So many prompts from the beginning.")]
+Weights = Annotated[Path | None, typer.Option(help="A folder that holds scorers' weights or sets of prompts.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing.")]
+Seen = Annotated[
+    str | None, typer.Option(help="A file of prompts, or a published set; default: those that the run held out.")
+]
 
 
 def duel(
@@ -27,12 +34,10 @@ def duel(
     first_seed: Annotated[int, typer.Option(min=0, help="First seed; every prompt has its own.")] = 10_000,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many prompts from the beginning.")] = None,
+    limit: Limit = None,
     tie: Annotated[float, typer.Option(min=0, help="Scores that differ by no more are a tie.")] = 0.0,
-    weights: Annotated[
-        Path | None, typer.Option(help="A folder that holds scorers' weights or sets of prompts.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
+    weights: Weights = None,
+    offline: Offline = False,
 ) -> None:
     """Let two models, or two folders of pictures, compete on the same prompts and seeds."""
     quieten()
@@ -58,7 +63,13 @@ def duel(
         base=base,
         places=places,
     )
-    result = contest(order, bar, tie)
+    _told(contest(order, bar, tie), out)
+
+
+def _told(result: dict[str, Any] | None, out: Path) -> None:
+    """What a duel came to; nothing in a process that has others to speak for it."""
+    from thumbtune.report.duel import write_page
+
     if result is None:
         return
     for line in result["sentences"]:
@@ -67,8 +78,6 @@ def duel(
         if one["failed"]:
             file, why = next(iter(one["failed"].items()))
             say(f"{one['id']} has no score for {len(one['failed'])} pictures, the first {file}: {why}.")
-    from thumbtune.report.duel import write_page
-
     say(f"Page: {write_page(out)}")
 
 
@@ -77,28 +86,22 @@ def verdict(
     against: Annotated[
         str | None, typer.Option(help="The model that it may replace: anything that duels; default: the run's base.")
     ] = None,
-    prompts: Annotated[
-        str | None, typer.Option(help="A file of prompts, or a published set; default: those that the run held out.")
-    ] = None,
+    prompts: Seen = None,
     out: Annotated[Path | None, typer.Option(help="The duel's folder; default: RUN/verdict.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="So many prompts from the beginning.")] = None,
+    limit: Limit = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="OPTION=VALUE", help="Change a gate, as gates.most_lost=0.02."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON, and nothing else.")] = False,
-    weights: Annotated[
-        Path | None, typer.Option(help="A folder that holds scorers' weights or sets of prompts.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
+    weights: Weights = None,
+    offline: Offline = False,
 ) -> None:
     """Ship it? Ask the recipe's gates: exit code 0 for ship, 3 for do not ship, 4 for not enough evidence."""
     quieten()
     from thumbtune import config, run
-    from thumbtune.evaluation.gates import KEEP, SHIP
     from thumbtune.evaluation.prompts import prompt_set
     from thumbtune.evaluation.published import Places
-    from thumbtune.evaluation.verdict import line_of
     from thumbtune.release import FOLDER, Question, release
     from thumbtune.report.duel import write_page
 
@@ -118,6 +121,14 @@ def verdict(
     if result is None:
         return
     page = write_page(out or folder / FOLDER)
+    _answer(result, page, as_json)
+
+
+def _answer(result: dict[str, Any], page: Path, as_json: bool) -> None:
+    """A verdict in words, or as JSON, and as an exit code."""
+    from thumbtune.evaluation.gates import KEEP, SHIP
+    from thumbtune.evaluation.verdict import line_of
+
     if as_json:
         typer.echo(json.dumps(result, indent=1))
     else:

@@ -19,3 +19,8 @@ class Interrupted(ThumbtuneError):
 
     exit_code = 130
     everywhere = True
+
+
+def reason(error: BaseException, longest: int = 120) -> str:
+    """What an error of a library says, on one line and not too long; its kind, where it says nothing."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__

@@ -38,6 +38,14 @@ def write_text(path: Path, text: str) -> Path:
     return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
+def is_there(path: Path) -> bool:
+    """Whether it is a file; what is too long for a name is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def sha256(data: bytes) -> str:
     """The hash of some bytes, in hexadecimal: how images are named everywhere."""
     return hashlib.sha256(data).hexdigest()

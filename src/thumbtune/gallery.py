@@ -23,6 +23,7 @@ from thumbtune.baselines import marked
 from thumbtune.batches import Progress
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.duel import Duel, draw_side
+from thumbtune.evaluation.folder import pictures_of
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.published import Places
 from thumbtune.evaluation.score_cache import HOME, ScoreCache
@@ -30,7 +31,7 @@ from thumbtune.evaluation.scorers.lineup import Means, lineup
 from thumbtune.evaluation.scoring import Picture, Scores, Team, score
 from thumbtune.files import file_sha256, write_text, write_whole
 from thumbtune.models.protocol import Sampler
-from thumbtune.sides import Side, pictures_of, ready, side
+from thumbtune.sides import Side, ready, side
 
 FORM = 1  # of the folder
 AT_ONCE = 8  # pictures that are drawn together: part of what a picture is
@@ -178,7 +179,7 @@ def _files(order: Order, name: str, one: Side) -> list[list[Path]]:
     if one.folder is None:
         return [[duel.path(name, p, seed) for seed in duel.seeds(p)] for p in numbers]
     found = []
-    for p, theirs in enumerate(pictures_of(one, order.prompts.prompts, order.per_prompt)):
+    for p, theirs in enumerate(pictures_of(one.folder, order.prompts.prompts, order.per_prompt)):
         ours = [duel.path(name, p, seed) for seed in duel.seeds(p)]
         ours = [path.with_suffix(their.suffix.lower()) for path, their in zip(ours, theirs, strict=True)]
         for path, their in zip(ours, theirs, strict=True):

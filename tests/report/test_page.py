@@ -14,7 +14,8 @@ from made_run import NAMES, SIMULATED, VERDICT, write_run
 from PIL import Image
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.report.page import _number, write_report
+from thumbtune.report.page import write_report
+from thumbtune.report.templates import _number
 
 HOSTILE = "<script>alert(1)</script>"
 VOID = {"img", "meta", "link", "br", "path"}

@@ -9,15 +9,16 @@ A prompt that comes twice is kept twice, as the published sets have it; the stat
 """
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.published import File, Places, fetch
-from thumbtune.files import sha256
+from thumbtune.files import is_there, sha256
 
 PROMPT_COLUMNS = ("prompt", "prompts", "caption", "text")
 STYLE_COLUMNS = ("style", "category")
@@ -51,12 +52,13 @@ class PromptSet:
 
 @dataclass(frozen=True)
 class Named:
-    """A published set: its files, each a style where there are several, or a split of a data set on the hub."""
+    """A set with a name: files, each a style where there are several; a shipped one; a split of one on the hub."""
 
     what: str
     licence: str
     count: int
     files: tuple[File, ...] = ()
+    here: Path | None = None
     hub: str | None = None
     split: str = ""
 
@@ -74,7 +76,9 @@ GENEVAL = File(
     "generation_prompts.txt",
     url="https://raw.githubusercontent.com/djghosh13/geneval/main/prompts/generation_prompts.txt",
 )
+EMOJI = Path(__file__).parents[1] / "bundled" / "emoji.csv"
 SETS = {
+    "emoji": Named("what the bundled model draws, shipped", "as Thumbtune's", 48, here=EMOJI),
     "partiprompts": Named("PartiPrompts, in 12 categories", "Apache-2.0", 1632, (PARTI,)),
     "hpsv2": Named("the benchmark of HPS v2, in 4 styles", "Apache-2.0", 3200, HPD),
     "pickapic-v2-test": Named(
@@ -99,7 +103,7 @@ def prompt_set(name: str, places: Places | None = None) -> PromptSet:
     if name in SETS:
         return _published(name, SETS[name], places or Places())
     file = Path(name)
-    if not file.is_file():
+    if not is_there(file):
         raise UsageError(
             f"There is no file {name} and no set of prompts of that name; give a file with a prompt a line, "
             f"or one of {', '.join(SETS)}."
@@ -113,11 +117,25 @@ def _whole(name: str, asked: Iterable[Asked], source: str) -> PromptSet:
     found = [(prompt, style) for prompt, style in found if prompt]
     if not found:
         raise UsageError(f"{source} holds no prompts; write one a line, or name their column `prompt`.")
+    torn = next((prompt for prompt, _ in found if any("\ud800" <= letter <= "\udfff" for letter in prompt)), None)
+    if torn is not None:
+        raise UsageError(f"{source} holds half a character in {ascii(torn)[:SHOWN]}; mend that prompt.")
     styles = tuple(style for _, style in found if style)
     return PromptSet(name, tuple(prompt for prompt, _ in found), styles if len(styles) == len(found) else None, source)
 
 
 def _published(name: str, named: Named, places: Places) -> PromptSet:
+    found = _as_published(name, named, places)
+    if len(found.prompts) != named.count:
+        raise ThumbtuneError(
+            f"The prompts {name} are {len(found.prompts)} here, but {named.count} as published; fetch them again."
+        )
+    return found
+
+
+def _as_published(name: str, named: Named, places: Places) -> PromptSet:
+    if named.here is not None:
+        return _whole(name, _read(named.here), name)
     if named.hub is not None:
         asked = list(_on_hub(name, named, places))
         return _whole(name, asked, f"{named.hub}, split {named.split}")
@@ -144,7 +162,7 @@ def _on_hub(name: str, named: Named, places: Places) -> Iterator[Asked]:
         rows = load_dataset(str(named.hub), split=named.split)
     except Exception as error:  # of the network, of the hub, of the data set's own form
         raise ThumbtuneError(
-            f"The prompts {name} could not be had from {named.hub} ({str(error).splitlines()[0][:120]}); "
+            f"The prompts {name} could not be had from {named.hub} ({reason(error)}); "
             "look at the connection, or give a file of prompts."
         ) from error
     texts = rows.select_columns([c for c in rows.column_names if c.lower() in (*PROMPT_COLUMNS, *STYLE_COLUMNS)])
@@ -160,11 +178,11 @@ def _read(file: Path) -> list[Asked]:
     readers: dict[str, Callable[[str, Path], Iterable[Asked]]] = {
         ".txt": lambda text, file: ((line, None) for line in text.splitlines()),
         ".json": lambda text, file: _of_json(json.loads(text), file),
-        ".jsonl": lambda text, file: _of_rows(map(json.loads, filter(str.strip, text.splitlines())), str(file)),
-        ".csv": lambda text, file: _of_rows(csv.DictReader(text.splitlines()), str(file)),
+        ".jsonl": lambda text, file: _of_rows(map(json.loads, filter(str.strip, text.split("\n"))), str(file)),
+        ".csv": lambda text, file: _of_rows(csv.DictReader(io.StringIO(text, newline="")), str(file)),
         # PartiPrompts has quotation marks that open and never close: in a TSV they mean nothing
         ".tsv": lambda text, file: _of_rows(
-            csv.DictReader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE), str(file)
+            csv.DictReader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE), str(file)
         ),
     }
     if file.suffix.lower() not in readers:

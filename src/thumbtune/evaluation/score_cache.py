@@ -54,7 +54,6 @@ class ScoreCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as database:
-                database.execute("PRAGMA journal_mode=WAL")
                 database.execute(TABLE)
                 yield database
         except (sqlite3.Error, OSError) as error:

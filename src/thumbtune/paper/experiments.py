@@ -10,13 +10,14 @@ provenance.json   what was asked, the versions, the hardware and the time that i
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import UsageError
+from thumbtune.evaluation.published import Places
 from thumbtune.files import write_text
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -31,6 +32,10 @@ EXPERIMENTS = {
     "few": "how many thumbs are enough",
     "search": "the recipe with one thing changed at a time, and its rivals with settings of their own",
     "beyond": "the paper's recipe, its rivals and ours at an equal budget",
+    "table1": "win-rates of Diffusion-KTO on SD v1-5 against all its rivals",
+    "table2": "mean scores of all of them",
+    "table6": "mean scores of Diffusion-KTO by style",
+    "table7": "win-rates on SD v2-1, on three sets of prompts",
 }
 MARK = "experiment.json"
 SEARCHED = 10  # the first seed of the search for a recipe
@@ -43,11 +48,16 @@ class Order:
 
     seeds: how many repetitions; None: as many as the experiment's default
     quick: so small that it shows nothing but that it runs
+    models: of a table: which side stands for which of its rows
+    limit: of a table: so many prompts from the beginning
     """
 
     folder: Path
     seeds: int | None = None
     quick: bool = False
+    models: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    places: Places = field(default_factory=Places)
 
     def seeds_or(self, default: int, quick: int = 1) -> int:
         """The number of repetitions that was asked for, or else the default."""
@@ -97,8 +107,12 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
         UsageError: an unknown name, or a folder that holds something else.
     """
     check_name(name)
-    if name == "fig9" and order.seeds is not None:
-        raise UsageError("fig9 has no randomness and so no seeds; leave --seeds out.")
+    is_table = name.startswith("table")
+    if order.seeds is not None and (is_table or name == "fig9"):
+        why = "draws five pictures of each prompt, as the paper" if is_table else "has no randomness and so no seeds"
+        raise UsageError(f"{name} {why}; leave --seeds out.")
+    if not is_table and (order.models or order.limit):
+        raise UsageError(f"{name} is no table: leave --model and --limit out.")
     claim_folder(order.folder, name, order.quick)
     begun = time.perf_counter()
     from thumbtune.paper.results import write

@@ -13,6 +13,7 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.evaluation.prompts import SETS
 from thumbtune.evaluation.standings import CHANCE, careful
 from thumbtune.files import write_text
 from thumbtune.report import plots
@@ -237,7 +238,7 @@ def _command(found: DuelFolder) -> str:
     duel = found.duel
     words = [
         *("thumbtune", "duel", duel["sides"]["a"]["said"], duel["sides"]["b"]["said"]),
-        *("--prompts", duel["source"] or duel["prompts"]["name"]),
+        *("--prompts", duel["prompts"]["name"] if duel["prompts"]["name"] in SETS else duel["source"]),
         *("--scorers", ",".join(one["id"] for one in found.result["scorers"])),
         *("--per-prompt", duel["seeds"]["per_prompt"], "--first-seed", duel["seeds"]["first"]),
         *("--steps", duel["sampler"]["steps"], "--guidance", duel["sampler"]["guidance"]),

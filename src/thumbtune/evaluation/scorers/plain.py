@@ -38,8 +38,9 @@ class Plain:
         Raises:
             ThumbtuneError: the function gave something else.
         """
+        said = self.read(images, prompts)
         try:
-            found = torch.as_tensor(self.read(images, prompts), dtype=torch.float32).detach().cpu()
+            found = torch.as_tensor(said, dtype=torch.float32).detach().cpu()
         except (TypeError, ValueError, RuntimeError) as error:
             raise ThumbtuneError(f"{self.id} gave no list of numbers ({str(error)[:100]}).") from error
         if found.shape != (len(images),):

@@ -103,7 +103,7 @@ def models(tiny_pipeline: Callable[[str], Path], tmp_path: Path, scorer: str) ->
 def test_a_duel_of_two_folders_counts_by_hand(folders: Order) -> None:
     result = contest(folders, quiet)
     assert result is not None
-    mine = folders.scorers[0]
+    mine = "mine.py:brightness"
     overall = {row["estimand"]: row for row in result["standings"] if (row["style"], row["scorer"]) == (None, mine)}
     assert {name: (row["wins"], row["ties"], row["losses"]) for name, row in overall.items()} == {
         "median": (1, 1, 1),
@@ -133,7 +133,7 @@ def test_the_folder_holds_all_that_repeats_it(folders: Order) -> None:
     pictures = read(folders.out, "pictures.csv")
     assert [row["words"] for row in pictures] == [p for _ in "ab" for p in PROMPTS.prompts for _ in range(2)]
     assert all((folders.out / row["file"]).is_file() for row in pictures)
-    scores = [float(row["score"]) for row in read(folders.out, "scores.csv") if row["scorer"] == folders.scorers[0]]
+    scores = [float(row["score"]) for row in read(folders.out, "scores.csv") if row["scorer"] == "mine.py:brightness"]
     assert scores == pytest.approx([x / 255 for x in (10, 20, 100, 100, 51, 51, 30, 40, 90, 90, 51, 51)])
     duel = json.loads((folders.out / "duel.json").read_text())
     assert duel["sides"]["a"]["kind"] == "pictures"
@@ -156,7 +156,7 @@ def test_models_draw_the_same_seeds(models: Order) -> None:
     seeds = {side: [(p.prompt, p.seed) for p in gallery.places if p.side == side] for side in (A, B)}
     assert seeds[A] == seeds[B]
     assert len({seed for _, seed in seeds[A]}) == 15
-    assert gallery.table(models.scorers[0], A) != gallery.table(models.scorers[0], B)
+    assert gallery.table("mine.py:brightness", A) != gallery.table("mine.py:brightness", B)
 
 
 @pytest.mark.slow

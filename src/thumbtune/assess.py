@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,21 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation import verdict
 from thumbtune.evaluation.duel import Duel, draw
 from thumbtune.evaluation.statistics import compare
+from thumbtune.feedback.policies import ONE
 from thumbtune.feedback.store import is_store
 from thumbtune.files import file_sha256, write_text
 
+Pair = tuple[str, str]  # what tells pictures apart: the image's id and its prompt
 Scores = dict[str, dict[str, Any]]
 Scorer = Callable[[list[Image], str], list[float]]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Two tables of thumbs that training never saw: the policy's labels, of both kinds, and each rater's own votes."""
+
+    labels: Any
+    votes: Any
 
 
 def prompts_of(recipe: Recipe, rows: list[dict[str, Any]]) -> list[str]:
@@ -157,14 +167,14 @@ def _scorers(recipe: Recipe, prompts: Sequence[str]) -> Iterator[tuple[str, str,
             )
 
 
-def _held_out(recipe: Recipe, folder: Path, rows: list[dict[str, Any]]) -> tuple[Any, str | None]:
+def _held_out(recipe: Recipe, folder: Path, rows: list[dict[str, Any]]) -> tuple[HeldOut | None, str | None]:
     """The thumbs that this run held out, or None and why none of them can be asked.
 
     Raises:
         ThumbtuneError: they cannot be read, and nothing else was asked to judge the run.
     """
     try:
-        held_out = build.split_of(recipe).held_out
+        known = build.split_of(recipe).held_out
     except ThumbtuneError as error:  # as when a run was copied elsewhere: a taste can still be asked
         if recipe.evaluate.taste or recipe.evaluate.judge:
             return None, str(error)
@@ -177,16 +187,44 @@ def _held_out(recipe: Recipe, folder: Path, rows: list[dict[str, Any]]) -> tuple
     ours = {(row["image_id"], row["prompt"]) for row in rows if row["held_out"]}
     # a picture may have been shown under two prompts, of which only one was held out
     trained = {row["image_id"] for row in rows if not row["held_out"]}
-    pairs = list(zip(held_out["image_id"], held_out["prompt"], strict=True))
-    held_out = held_out.select([i for i, pair in enumerate(pairs) if pair in ours and pair[0] not in trained])
-    if ours and not len(held_out):
+    pairs = _pairs(known)
+    labels = known.select([i for i, pair in enumerate(pairs) if pair in ours and pair[0] not in trained])
+    if ours and not len(labels):
         return (
             None,
             f"Of the {len(ours)} thumbs that this run held out, {recipe.likes} holds none that training never saw.",
         )
-    if not 0 < sum(held_out["label"]) < len(held_out):
-        return None, f"The {len(held_out)} held-out thumbs are not of both kinds."
-    return held_out, None
+    if not 0 < sum(labels["label"]) < len(labels):
+        return None, f"The {len(labels)} held-out thumbs are not of both kinds."
+    later = set(pairs) - ours  # labelled today, and not when the run began
+    return HeldOut(labels, _votes(recipe, labels, {prompt for _, prompt in ours}, {*trained, *later})), None
+
+
+def _pairs(likes: Any) -> list[Pair]:
+    """What tells the picture of each row apart."""
+    return list(zip(likes["image_id"], likes["prompt"], strict=True))
+
+
+def _votes(recipe: Recipe, labels: Any, prompts: set[str], apart: set[str | Pair]) -> Any:
+    """Each rater's own thumbs on the pictures of the labels, and on those that raters left without one.
+
+    Where a policy gives no label as raters differ, those pictures are the very ones on which raters can be told apart.
+    One that speaks of a single rater leaves out whatever that one did not see: nobody differed there.
+
+    Args:
+        prompts: those that the run held out.
+        apart: images that training saw and pictures that the run did not know.
+    """
+    if recipe.label_policy == build.PER_VOTE:
+        return labels
+    votes, asked = build.votes_of(recipe), set(_pairs(labels))
+    of_one = recipe.label_policy.startswith(ONE)
+
+    def ours(pair: Pair) -> bool:
+        undecided = not of_one and pair[1] in prompts and not {pair[0], pair} & apart
+        return pair in asked or undecided
+
+    return votes.select([i for i, pair in enumerate(_pairs(votes)) if ours(pair)])
 
 
 def agreement_of(folder: Path, recipe: Recipe, progress: Progress) -> tuple[dict[str, Any] | None, str | None]:
@@ -200,14 +238,29 @@ def agreement_of(folder: Path, recipe: Recipe, progress: Progress) -> tuple[dict
 
 
 def _agreement(
-    held_out: Any, recipe: Recipe, folder: Path, model: Any, accelerator: Any, progress: Progress
+    held_out: HeldOut, recipe: Recipe, folder: Path, model: Any, accelerator: Any, progress: Progress
 ) -> dict[str, Any]:
-    """How well the implied reward tells held-out likes from dislikes."""
-    from thumbtune.evaluation.agreement import agreement
+    """How well the implied reward tells held-out likes from dislikes; each picture is asked about once."""
+    from datasets import concatenate_datasets
 
-    asked = build.asked_by(run.mark_of(folder), held_out)
+    from thumbtune.evaluation.agreement import implied_reward
+    from thumbtune.evaluation.classifier import Thumbs, agreement
+
+    thumbs = concatenate_datasets([held_out.labels, held_out.votes])
+    first: dict[Pair, int] = {}
+    for row, pair in enumerate(_pairs(thumbs)):
+        first.setdefault(pair, row)
+    place = {pair: number for number, pair in enumerate(first)}
+    pictures = thumbs.select(list(first.values()))
+    asked = build.asked_by(run.mark_of(folder), pictures)
     encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
-    return agreement(model, encoded, accelerator, progress)
+    reward = implied_reward(model, encoded, accelerator, progress).numpy()
+
+    def on_pictures(table: Any) -> Thumbs:
+        numbers = np.array([place[pair] for pair in _pairs(table)], dtype=np.int64)
+        return Thumbs(numbers, np.array(list(table["label"]), dtype=bool), list(table["rater"]))
+
+    return agreement(reward, list(pictures["prompt"]), on_pictures(held_out.labels), on_pictures(held_out.votes))
 
 
 def _gates(scores: Scores, comparisons: dict[str, Any], agreement: dict[str, Any] | None) -> list[verdict.Gate]:

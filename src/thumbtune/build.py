@@ -28,6 +28,7 @@ from thumbtune.trainer import Settings
 from thumbtune.utility import UTILITIES, Utility
 
 BUNDLED = Path(__file__).parent / "bundled"
+PER_VOTE = "per-vote"  # the label policy that keeps each rater's thumb
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 RESULTS = {"lora": Path("lora", lora.DIFFUSERS_FILE), "full": Path("unet", full.DIFFUSERS_FILE)}
 
@@ -255,6 +256,15 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
             "train.held_out, or choose another policy."
         )
     return parts
+
+
+def votes_of(recipe: Recipe) -> Any:
+    """Each rater's own thumbs on the prompts that are held out, whatever label the recipe's policy makes of them.
+
+    Raises:
+        ThumbtuneError: as `split_of`.
+    """
+    return split_of(recipe.model_copy(update={"label_policy": PER_VOTE})).held_out
 
 
 def prompts_in(file: Path) -> list[str]:

@@ -125,6 +125,7 @@ def evaluate(
     """Judge a run on prompts and seeds that it never saw, and write its report."""
     quieten()
     from thumbtune import assess, config, run
+    from thumbtune.evaluation import classifier
     from thumbtune.evaluation.verdict import line_of
     from thumbtune.report.page import write_report
 
@@ -135,6 +136,8 @@ def evaluate(
     say(result["verdict"]["sentence"])
     for gate in result["gates"]:
         say(f"  {line_of(gate)}")
+    if result["agreement"]:
+        say(f"    {classifier.line_of(result['agreement'])}")
     for why in (result["no_scores"], result["no_agreement"]):
         if why:
             say(f"    {why}")

@@ -62,6 +62,7 @@ def result_of(gathered: Gallery, tie: float = 0.0) -> dict[str, Any]:
         "prompts": len(order.prompts.prompts),
         "per_prompt": order.per_prompt,
         "tie": tie,
+        "asked": list(order.scorers),
         "scorers": [
             {
                 "id": one.id,

@@ -21,7 +21,7 @@ from thumbtune.evaluation.diversity import diversity
 from thumbtune.evaluation.estimands import CHANCE, units
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.published import Places
-from thumbtune.evaluation.scorers.lineup import canonical
+from thumbtune.evaluation.scorers.lineup import id_of
 from thumbtune.evaluation.verdict import Gate, agreement_gate
 from thumbtune.files import write_text
 from thumbtune.gallery import Gallery, Order, gather
@@ -83,7 +83,7 @@ def _order(question: Question, recipe: Recipe) -> Order:
         sides=dict(zip(contest.SIDES, (question.against or recipe.model, str(question.run)), strict=True)),
         prompts=prompts,
         out=question.out or question.run / FOLDER,
-        scorers=tuple(canonical([name for name in scorers if name])),
+        scorers=tuple(dict.fromkeys(name for name in scorers if name)),
         per_prompt=recipe.evaluate.seeds,
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
@@ -111,7 +111,7 @@ def _prompts(question: Question, recipe: Recipe) -> PromptSet:
 
 
 def _tastes(recipe: Recipe) -> list[str]:
-    return canonical(recipe.gates.taste or [name for name in [recipe.evaluate.taste] if name])
+    return recipe.gates.taste or [name for name in [recipe.evaluate.taste] if name]
 
 
 def _faithful(recipe: Recipe, prompts: PromptSet) -> str | None:
@@ -128,11 +128,12 @@ def _gates(gallery: Gallery, standings: Sequence[Mapping[str, Any]], recipe: Rec
     """Every gate that the pictures can answer."""
     order, asked = gallery.order, recipe.gates
     unit = units(order.prompts.prompts, order.prompts.styles)
-    main = [row for row in standings if row["estimand"] == contest.MAIN and row["scorer"] in _tastes(recipe)]
+    tastes = [id_of(name) for name in _tastes(recipe)]
+    main = [row for row in standings if row["estimand"] == contest.MAIN and row["scorer"] in tastes]
     yield from (gates.gain(row) for row in main if row["style"] is None)
     faithful = _faithful(recipe, order.prompts)
     if faithful is not None:
-        yield gates.faithfulness(faithful, *_tables(gallery, faithful), unit, asked.most_lost)
+        yield gates.faithfulness(id_of(faithful), *_tables(gallery, faithful), unit, asked.most_lost)
     elif asked.faithful != NOTHING:
         yield Gate("faithfulness", False, "Nobody scores faithfulness; set gates.faithful, as to clip-h14.", False)
     if (styles := gates.styles(main)) is not None:
@@ -143,8 +144,7 @@ def _gates(gallery: Gallery, standings: Sequence[Mapping[str, Any]], recipe: Rec
 
 
 def _tables(gallery: Gallery, scorer: str) -> tuple[list[list[float]], list[list[float]]]:
-    (name,) = canonical([scorer])
-    return gallery.table(name, A), gallery.table(name, B)
+    return gallery.table(id_of(scorer), A), gallery.table(id_of(scorer), B)
 
 
 def _diversity(gallery: Gallery, side: str) -> list[float]:

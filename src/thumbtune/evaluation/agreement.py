@@ -1,8 +1,9 @@
-"""Does the tuned model agree with thumbs that it never saw? Its implied reward, as a classifier of held-out likes.
+"""Does the tuned model agree with thumbs that it never saw? Its implied reward of held-out images.
 
     implied reward of an image = mean over a few noise levels of (reference_error - policy_error)
 
 Liked images should have a higher one than disliked images. Before tuning it is 0 for all: no opinion.
+How well it tells them apart is counted in `classifier`, with scipy, which no training needs.
 """
 
 from collections.abc import Callable, Iterable
@@ -85,28 +86,3 @@ def _at_level(model: Model, encoded: Encoded, rows: list[int], level: int) -> Ba
         liked=encoded.liked[rows],
         weight=encoded.weight[rows],
     )
-
-
-def agreement(
-    model: Model,
-    held_out: Encoded,
-    accelerator: Accelerator,
-    progress: Callable[[Iterable[Any], str], Iterable[Any]],
-) -> dict[str, float | int]:
-    """How often a liked held-out image gets a higher implied reward than a disliked one (AUC), interval over prompts.
-
-    One half is no opinion, whatever the shares of likes and dislikes; no threshold has to be chosen.
-    """
-    from thumbtune.evaluation import statistics  # with scipy, which no training needs
-
-    reward = implied_reward(model, held_out, accelerator, progress).numpy()
-    liked = held_out.liked.numpy()
-    interval = statistics.auc_interval(reward, liked, held_out.prompts)
-    return {
-        "auc": statistics.auc(reward, liked),
-        "low": interval.low,
-        "high": interval.high,
-        "images": len(liked),
-        "liked": int(liked.sum()),
-        "prompts": len(set(held_out.prompts)),
-    }

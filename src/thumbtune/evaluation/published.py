@@ -6,8 +6,6 @@ a folder that is named -> what was fetched before -> the hub or the address     
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import file_sha256
 
@@ -104,6 +102,8 @@ def _from_address(file: File, places: Places) -> Path:
         return path
     if places.offline:
         raise _missing(file, str(file.url), places, None)
+    import torch
+
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(str(file.url), str(path), hash_prefix=file.sha256, progress=False)

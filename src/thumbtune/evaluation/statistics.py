@@ -9,6 +9,7 @@ draw whole prompts.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -144,18 +145,38 @@ def accuracy(correct: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> tuple[
     Raises:
         ThumbtuneError: the lengths differ, a value is not finite or outside 0..1, or there is none.
     """
-    right = _finite(correct, "correct", "[n]")
-    names = np.asarray(prompts)
-    if names.shape != right.shape:
-        raise ThumbtuneError(f"There are {right.size} answers but {names.size} prompts; give one prompt for each.")
-    if right.min() < 0 or right.max() > 1:
-        raise ThumbtuneError("An answer in `correct` lies outside 0..1; use 1 for right and 0 for wrong.")
-    _, cluster = np.unique(names, return_inverse=True)
-    weights = np.stack([right, np.ones_like(right)])  # what is right, and how many there are
-    sums = np.stack([np.bincount(cluster, weights=row) for row in weights], axis=1).astype(np.float64)
-    drawn = _resampled_means(sums, seed, RESAMPLES)
+    right, names = _answers(correct, prompts)
+    drawn = _resampled_means(_sums([right, np.ones_like(right)], names), seed, RESAMPLES)
     value = float(right.mean())
     return value, _percentiles(drawn[:, 0] / drawn[:, 1], value)
+
+
+def balanced_accuracy(
+    correct: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed: int = 0
+) -> tuple[float, Interval]:
+    """The mean of the share that is correct among likes and of that among dislikes (Brodersen et al. 2010).
+
+    One answer to everything has one half, whatever the shares of likes and dislikes. The interval draws whole
+    prompts; draws without both kinds are left out.
+
+    Args:
+        correct: [n], as for `accuracy`.
+        liked: [n], booleans: which kind each of them truly is.
+        prompts: [n], the prompt (any name or number) each of them belongs to.
+
+    Raises:
+        ThumbtuneError: as `accuracy`, or one of the two kinds is missing.
+    """
+    right, names = _answers(correct, prompts)
+    thumbs = np.asarray(liked, dtype=bool)
+    if thumbs.shape != right.shape:
+        raise ThumbtuneError(f"There are {right.size} answers but {thumbs.size} thumbs; give one thumb for each.")
+    if thumbs.all() or not thumbs.any():
+        raise ThumbtuneError("A balanced accuracy needs both kinds of thumb, but got one; use `accuracy`.")
+    drawn = _resampled_means(_sums([right * thumbs, thumbs, right * ~thumbs, ~thumbs], names), seed, RESAMPLES)
+    both = drawn[(drawn[:, 1] > 0) & (drawn[:, 3] > 0)]
+    value = float((right[thumbs].mean() + right[~thumbs].mean()) / 2)
+    return value, _percentiles((both[:, 0] / both[:, 1] + both[:, 2] / both[:, 3]) / 2, value)
 
 
 def auc(score: ArrayLike, liked: ArrayLike) -> float:
@@ -206,6 +227,22 @@ def auc_interval(score: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed
     total = np.einsum("rp,pq,rq->r", drawn, pairs, drawn, optimize=True)
     good = np.einsum("rp,pq,rq->r", drawn, ordered, drawn, optimize=True)
     return _percentiles(good[total > 0] / total[total > 0], value)
+
+
+def _answers(correct: ArrayLike, prompts: ArrayLike) -> tuple[Array, NDArray[Any]]:
+    """Both as [n], once each answer lies in 0..1 and has a prompt."""
+    right, names = _finite(correct, "correct", "[n]"), np.asarray(prompts)
+    if names.shape != right.shape:
+        raise ThumbtuneError(f"There are {right.size} answers but {names.size} prompts; give one prompt for each.")
+    if right.min() < 0 or right.max() > 1:
+        raise ThumbtuneError("An answer in `correct` lies outside 0..1; use 1 for right and 0 for wrong.")
+    return right, names
+
+
+def _sums(columns: list[NDArray[Any]], prompts: NDArray[Any]) -> Array:
+    """k columns of [n], added up by prompt: [prompts, k]."""
+    _, cluster = np.unique(prompts, return_inverse=True)
+    return np.stack([np.bincount(cluster, weights=column) for column in columns], axis=1).astype(np.float64)
 
 
 def _paired(before: ArrayLike, after: ArrayLike, tie: float) -> tuple[Array, Array]:

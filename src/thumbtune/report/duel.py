@@ -239,7 +239,7 @@ def _command(found: DuelFolder) -> str:
     words = [
         *("thumbtune", "duel", duel["sides"]["a"]["said"], duel["sides"]["b"]["said"]),
         *("--prompts", duel["prompts"]["name"] if duel["prompts"]["name"] in SETS else duel["source"]),
-        *("--scorers", ",".join(one["id"] for one in found.result["scorers"])),
+        *("--scorers", ",".join(found.result["asked"])),
         *("--per-prompt", duel["seeds"]["per_prompt"], "--first-seed", duel["seeds"]["first"]),
         *("--steps", duel["sampler"]["steps"], "--guidance", duel["sampler"]["guidance"]),
         *(("--base", duel["base"]) if duel["base"] else ()),

@@ -39,9 +39,9 @@ class Group:
     ready: Callable[[], AbstractContextManager[Sequence[Scorer]]]
 
 
-def canonical(names: Sequence[str]) -> list[str]:
-    """Each scorer once, by the name that its scores bear."""
-    return list(dict.fromkeys(ALIASES.get(name, name) for name in names))
+def id_of(name: str) -> str:
+    """What the scores of a scorer are called that was asked for by this name: a user's file without its folder."""
+    return plain.id_of(name) if own.is_own(name) else ALIASES.get(name, name)
 
 
 def lineup(names: Sequence[str], means: Means) -> list[Group]:
@@ -50,12 +50,16 @@ def lineup(names: Sequence[str], means: Means) -> list[Group]:
     Raises:
         UsageError: there is none of a name, or a user's file does not give one.
     """
-    asked = canonical(names)
+    asked = list(dict.fromkeys(ALIASES.get(name, name) for name in names))
     ours = [name for name in asked if own.is_own(name) or name in TASTES or name == judge.NAME]
     strange = next((name for name in asked if name not in (*ours, *ENTRIES)), None)
     if strange is not None:
         known = ", ".join([*TASTES, judge.NAME, *ENTRIES])
         raise UsageError(f"There is no scorer {strange!r}; known are {known}, and your own as my_file.py:score.")
+    ids = [id_of(name) for name in asked]
+    twice = next((name for name, one in zip(asked, ids, strict=True) if ids.count(one) > 1), None)
+    if twice is not None:
+        raise UsageError(f"Two scorers are named {id_of(twice)}; rename one of the functions or files.")
     found = [Group((name,), _maker(name, means)) for name in ours]
     published = entries(name for name in asked if name in ENTRIES)
     for _, same in groupby(published, key=lambda entry: entry.backbone.name):

@@ -73,6 +73,12 @@ def of_judge(folder: Path) -> Plain:
     return Plain(judge.NAME, file_sha256(folder / "model.safetensors")[:SHORT], read, "judge/1")
 
 
+def id_of(text: str) -> str:
+    """`folder/my_file.py:score` -> `my_file.py:score`: where a file lies says nothing of what it gives."""
+    file, _, function = text.rpartition(":")
+    return f"{Path(file).name}:{function}"
+
+
 def of_file(text: str) -> Plain:
     """A user's `my_file:score`.
 
@@ -82,4 +88,4 @@ def of_file(text: str) -> Plain:
     function = own.load(text, "scorers")
     if not callable(function):
         raise UsageError(f"scorers: {text} is no function; write `def score(images, prompts)`.")
-    return Plain(text, file_sha256(own.file_of(text))[:SHORT], function, "own")
+    return Plain(id_of(text), file_sha256(own.file_of(text))[:SHORT], function, "own")

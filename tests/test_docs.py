@@ -40,6 +40,8 @@ def test_the_objective_example_prints_what_the_readme_says() -> None:
 def test_every_command_line_of_the_readme_parses(line: str) -> None:
     words = line.partition("#")[0].replace('"', "").split()[1:]
     command = COMMANDS[words[0]]
+    if hasattr(command, "commands") and len(words) > 1:
+        command = command.commands[words[1]]
     known = {option for parameter in command.params for option in parameter.opts}
     for word in words[1:]:
         if word.startswith("--"):

@@ -197,7 +197,7 @@ def _held_out(recipe: Recipe, folder: Path, rows: list[dict[str, Any]]) -> tuple
     if not 0 < sum(labels["label"]) < len(labels):
         return None, f"The {len(labels)} held-out thumbs are not of both kinds."
     later = set(pairs) - ours  # labelled today, and not when the run began
-    return HeldOut(labels, _votes(recipe, labels, {prompt for _, prompt in ours}, {*trained, *later})), None
+    return HeldOut(labels, _votes(recipe, labels, rows, later)), None
 
 
 def _pairs(likes: Any) -> list[Pair]:
@@ -205,26 +205,28 @@ def _pairs(likes: Any) -> list[Pair]:
     return list(zip(likes["image_id"], likes["prompt"], strict=True))
 
 
-def _votes(recipe: Recipe, labels: Any, prompts: set[str], apart: set[str | Pair]) -> Any:
-    """Each rater's own thumbs on the pictures of the labels, and on those that raters left without one.
+def _votes(recipe: Recipe, labels: Any, rows: list[dict[str, Any]], later: set[Pair]) -> Any:
+    """Each rater's own thumbs on the pictures of the labels, and on held-out ones that their raters left without one.
 
-    Where a policy gives no label as raters differ, those pictures are the very ones on which raters can be told apart.
-    One that speaks of a single rater leaves out whatever that one did not see: nobody differed there.
+    Where a policy gives no label because raters differ, those are the very pictures on which raters can be told apart.
+    A policy of a single rater leaves without one what that rater did not see; those pictures are left out here too.
 
     Args:
-        prompts: those that the run held out.
-        apart: images that training saw and pictures that the run did not know.
+        labels: those of the policy that the run held out.
+        rows: what the run knew, as `likes_of` gives it; neither an image nor a prompt of the training is asked about.
+        later: pictures that the run did not know and that have a label today.
     """
     if recipe.label_policy == build.PER_VOTE:
         return labels
     votes, asked = build.votes_of(recipe), set(_pairs(labels))
+    images, prompts = ({row[column] for row in rows if not row["held_out"]} for column in ("image_id", "prompt"))
     of_one = recipe.label_policy.startswith(ONE)
 
-    def ours(pair: Pair) -> bool:
-        undecided = not of_one and pair[1] in prompts and not {pair[0], pair} & apart
-        return pair in asked or undecided
+    def wanted(pair: Pair) -> bool:
+        apart = pair[0] in images or pair[1] in prompts or pair in later
+        return pair in asked or not (of_one or apart)
 
-    return votes.select([i for i, pair in enumerate(_pairs(votes)) if ours(pair)])
+    return votes.select([i for i, pair in enumerate(_pairs(votes)) if wanted(pair)])
 
 
 def agreement_of(folder: Path, recipe: Recipe, progress: Progress) -> tuple[dict[str, Any] | None, str | None]:

@@ -36,6 +36,7 @@ def duel(
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
     limit: Limit = None,
     tie: Annotated[float, typer.Option(min=0, help="Scores that differ by no more are a tie.")] = 0.0,
+    paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Add the interval as the paper computes it.")] = False,
     weights: Weights = None,
     offline: Offline = False,
 ) -> None:
@@ -63,7 +64,7 @@ def duel(
         base=base,
         places=places,
     )
-    _told(contest(order, bar, tie), out)
+    _told(contest(order, bar, tie, paper_ci), out)
 
 
 def _told(result: dict[str, Any] | None, out: Path) -> None:

@@ -24,12 +24,15 @@ SHOWN = 2  # last parts of a path
 MAIN = "median"  # the estimand that is told in words: the paper's
 
 
-def contest(order: gallery.Order, progress: Progress, tie: float = 0.0) -> dict[str, Any] | None:
+def contest(
+    order: gallery.Order, progress: Progress, tie: float = 0.0, paper_ci: bool = False
+) -> dict[str, Any] | None:
     """Gather both sides' pictures and scores, count; write everything and return what result.json holds.
 
     Args:
         order: its sides are `a`, the one to beat, which is `before` in the tables, and `b`.
         tie: scores that differ by no more are a tie.
+        paper_ci: whether the tables have the paper's own, too narrow interval beside ours.
 
     Returns:
         None in a process that has others to write for it.
@@ -40,17 +43,17 @@ def contest(order: gallery.Order, progress: Progress, tie: float = 0.0) -> dict[
     if not order.scorers:
         raise UsageError("A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.")
     gathered = gallery.gather(order, progress)
-    return None if gathered is None else written(gathered, tie)
+    return None if gathered is None else written(gathered, tie, paper_ci)
 
 
-def written(gathered: Gallery, tie: float = 0.0) -> dict[str, Any]:
+def written(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any]:
     """Count, and write it beside the pictures."""
-    result = result_of(gathered, tie)
+    result = result_of(gathered, tie, paper_ci)
     _write(gathered.order.out, gathered.order.prompts.name, result)
     return result
 
 
-def result_of(gathered: Gallery, tie: float = 0.0) -> dict[str, Any]:
+def result_of(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any]:
     """What the scores of `a` and `b` come to."""
     order = gathered.order
     told = {one.id: Told(gathered.table(one.id, A), gathered.table(one.id, B)) for one in gathered.scores}
@@ -62,6 +65,7 @@ def result_of(gathered: Gallery, tie: float = 0.0) -> dict[str, Any]:
         "prompts": len(order.prompts.prompts),
         "per_prompt": order.per_prompt,
         "tie": tie,
+        "paper_ci": paper_ci,
         "asked": list(order.scorers),
         "scorers": [
             {
@@ -112,7 +116,7 @@ def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
             rows = [row for row in result["standings"] if (row["style"], row["estimand"]) == (style, estimand)]
             if style is not None:
                 yield f"### {style}\n"
-            yield tables.markdown(rows)
+            yield tables.markdown(rows, result["paper_ci"])
     yield (
         "Ties count half. The interval draws whole prompts, equal ones together, each style for itself; for medians "
         "the wider one of it and Wilson's with n = prompts. p: exact sign test over prompts, corrected for the number "

@@ -8,6 +8,7 @@ from typing import Any
 from thumbtune.evaluation.standings import careful
 
 HEADER = ("scorer", "win rate", "95% interval", "win / tie / loss", "p (Holm)", "mean before", "mean after", "change")
+PAPER = "interval as in the paper"
 LATEX = {
     "\\": r"\textbackslash{}",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
@@ -16,10 +17,10 @@ LATEX = {
 }
 
 
-def cells(row: Mapping[str, Any]) -> list[str]:
-    """A row of the readable tables."""
+def cells(row: Mapping[str, Any], paper: bool = False) -> list[str]:
+    """A row of the readable tables, with the interval as the paper computes it if that is asked for."""
     if not row["prompts"]:
-        return [row["scorer"], *["-"] * (len(HEADER) - 1)]
+        return [row["scorer"], *["-"] * (len(HEADER) - 1 + paper)]
     low, high = careful(row)
     change = row["change"]
     return [
@@ -31,12 +32,14 @@ def cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['before']['mean']:.4g}",
         f"{row['after']['mean']:.4g}",
         f"{change['mean']:+.3g} ({change['low']:+.3g} to {change['high']:+.3g})",
+        *([f"{row['paper']['low']:.1%} to {row['paper']['high']:.1%}"] if paper else []),
     ]
 
 
-def markdown(rows: Iterable[Mapping[str, Any]]) -> str:
+def markdown(rows: Iterable[Mapping[str, Any]], paper: bool = False) -> str:
     """A table as GitHub shows it."""
-    lines = [HEADER, ["---"] * len(HEADER), *map(cells, rows)]
+    header = [*HEADER, *([PAPER] if paper else [])]
+    lines = [header, ["---"] * len(header), *(cells(row, paper) for row in rows)]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 

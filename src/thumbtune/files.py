@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
@@ -29,7 +30,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
             "then run the same command again."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is none, there is nothing to take away
+            partial.unlink(missing_ok=True)
     return path
 
 

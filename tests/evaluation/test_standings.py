@@ -188,3 +188,13 @@ def test_whoever_comes_first_the_same_one_is_better(after: list[list[float]]) ->
         ends = [sentence(row, *names).partition("%)")[2] for row, names in ((one, "AB"), (other, "BA"))]
         assert ends[0] == ends[1]
         assert careful(one) == pytest.approx([1 - value for value in careful(other)[::-1]])
+
+
+def test_pairs_of_two_prompts_show_nothing_however_clear_they_look() -> None:
+    rows = standings({"red": Told([[0.0] * 4] * 2, [[1.0] * 4, [1.0, 1.0, 1.0, -1.0]])}, ["a", "b"])
+    pairs = next(row for row in rows if row["estimand"] == "pairwise")
+    assert pairs["bootstrap"]["low"] > 0.5
+    assert careful(pairs)[0] < 0.5
+    assert sentence(pairs, "old", "new").endswith("too little to tell from 2 prompts.")
+    (one,) = (r for r in standings({"red": Told([[0.0]], [[1.0]])}, ["a"]) if r["estimand"] == "median")
+    assert sentence(one, "old", "new").endswith("from 1 prompt.")

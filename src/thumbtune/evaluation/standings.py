@@ -11,6 +11,7 @@ from thumbtune.evaluation.estimands import ESTIMANDS, Estimand, Units, holm, mea
 ALPHA = 0.05
 CHANCE = 0.5
 EQUAL = 0.05  # an interval that lies so near to one half says that the sides are as good as each other
+ENOUGH = 20  # prompts for a bootstrap to be asked alone
 FEW = 10  # prompts, below which nothing can be foretold
 Table = Sequence[Sequence[float]]  # [prompts, k]
 
@@ -71,7 +72,7 @@ def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
 def _advice(row: Mapping[str, Any]) -> str:
     """What would tell, where these prompts do not."""
     if row["distinct"] < FEW:
-        return f" from {row['distinct']} prompts"
+        return f" from {row['distinct']} prompt{'' if row['distinct'] == 1 else 's'}"
     more = row["more_prompts"]
     return f"; about {more} more prompts would" if more else "; the sides are close" if more is None else ""
 
@@ -80,9 +81,9 @@ def careful(row: Mapping[str, Any]) -> tuple[float, float]:
     """The wider reach of the bootstrap and of Wilson: a bootstrap of few prompts promises too much.
 
     For pairs of pictures Wilson's interval takes each prompt for one all-or-nothing trial, which it is not; there the
-    bootstrap counts alone, unless it has nothing to draw differently.
+    bootstrap counts alone where it has enough prompts to draw from.
     """
     kinds = [row["bootstrap"]]
-    if row["estimand"] == "median" or row["bootstrap"]["low"] == row["bootstrap"]["high"]:
+    if row["estimand"] == "median" or row["distinct"] < ENOUGH or row["bootstrap"]["low"] == row["bootstrap"]["high"]:
         kinds.append(row["wilson"])
     return min(kind["low"] for kind in kinds), max(kind["high"] for kind in kinds)

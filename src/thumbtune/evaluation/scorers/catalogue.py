@@ -55,7 +55,7 @@ H14 = Backbone("clip-h14", "clip", File("model.safetensors", CLIP_H), CLIP_H, si
 PICKSCORE = Backbone("pickscore", "clip", File("model.safetensors", PICK), CLIP_H, size=986)
 HPS20 = Backbone("hpsv2.0", "openclip", File("HPS_v2_compressed.pt", HPS), CLIP_H, "hps", 986)
 HPS21 = Backbone("hpsv2.1", "openclip", File("HPS_v2.1_compressed.pt", HPS), CLIP_H, "hps", 986)
-REWARD = Backbone("imagereward", "image-reward", File("ImageReward.pt", "THUDM/ImageReward"), BERT, size=445)
+REWARD = Backbone("imagereward", "image-reward", File("ImageReward.pt", "THUDM/ImageReward"), BERT, size=446)
 CYCLE = Backbone(
     "cyclereward", "cycle-reward", File("model.safetensors", "NagaSaiAbhinay/CycleReward-Combo"), BERT, size=446
 )

@@ -16,6 +16,7 @@ ROW: dict[str, Any] = {
     "scorer": "red",
     "estimand": "median",
     "prompts": 8,
+    "distinct": 8,
     "rate": 0.6875,
     "wins": 5,
     "ties": 1,
@@ -37,8 +38,9 @@ def test_cells_by_hand() -> None:
     assert cells(ROW) == CELLS and len(CELLS) == len(HEADER)
     assert cells(ROW | {"holm": 1.0, "rate": 1.0})[1:5:3] == ["100.0%", "1"]
     assert cells(ROW | {"holm": 1.5e-7})[4] == "1.5e-07"
-    pairs = ROW | {"estimand": "pairwise"}
-    assert cells(pairs)[2] == "37.5% to 93.8%", "of pairs the bootstrap alone"
+    pairs = ROW | {"estimand": "pairwise", "distinct": 20}
+    assert cells(pairs)[2] == "37.5% to 93.8%", "of enough prompts' pairs the bootstrap alone"
+    assert cells(pairs | {"distinct": 19})[2] == "35.1% to 93.8%"
 
 
 def test_a_scorer_that_failed_has_dashes() -> None:

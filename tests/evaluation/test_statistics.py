@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.statistics import Interval, accuracy, auc, bootstrap, compare, wilson
+from thumbtune.evaluation.statistics import Interval, accuracy, auc, balanced_accuracy, bootstrap, compare, wilson
 
 Scores = NDArray[np.float64]
 
@@ -194,6 +194,9 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         lambda: accuracy([], []),
         lambda: accuracy([1, 0], ["cat"]),
         lambda: accuracy([2.0], ["cat"]),
+        lambda: balanced_accuracy([1, 0], [True, False], ["cat"]),
+        lambda: balanced_accuracy([1, 0], [True], ["cat", "dog"]),
+        lambda: balanced_accuracy([1, 0], [True, True], ["cat", "dog"]),
         lambda: auc([1.0, 2.0], [True, True]),
         lambda: auc([1.0, 2.0], [True]),
         lambda: auc([1.0, float("nan")], [True, False]),

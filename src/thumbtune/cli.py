@@ -175,7 +175,10 @@ def demo(
 
 @app.command()
 def paper(
-    name: Annotated[str, typer.Argument(help="fig6 to fig9, noise, few, search, beyond, table1, 2, 6 or 7.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="fig6, fig7, fig8, fig9, noise, few, search, beyond, table1, table2, table6 or table7."),
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/paper/NAME.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Repetitions; default: the experiment's own.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny: shows that it runs, and nothing else.")] = False,

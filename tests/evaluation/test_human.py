@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thumbtune.errors import UsageError
@@ -283,6 +283,7 @@ json_values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # the first examples warm the strategies up
 @given(st.dictionaries(st.sampled_from(list(GOOD)), json_values))
 def test_whatever_json_comes_is_a_ballot_or_a_sentence(changes: dict[str, Any]) -> None:
     try:

@@ -14,10 +14,10 @@ PAPER, PAGE = (DOCS / "paper.md").read_text(), (DOCS / "fig6.md").read_text()
 
 
 def test_the_commands_parse_and_name_every_experiment() -> None:
-    block, recipe = re.findall(r"```sh\n(.*?)```", PAPER, flags=re.DOTALL)
+    block, recipe, tables = re.findall(r"```sh\n(.*?)```", PAPER, flags=re.DOTALL)
     assert {line.split()[1] for line in recipe.splitlines()} == {"recipe", "train", "evaluate"}
     options = {o for p in typer.main.get_command(app).commands["paper"].params for o in p.opts}  # type: ignore[attr-defined]
-    lines = [line.partition("#")[0].split() for line in block.splitlines()]
+    lines = [line.partition("#")[0].split() for line in (block + tables).splitlines()]
     assert all(words[:2] == ["thumbtune", "paper"] for words in lines)
     assert {words[2] for words in lines} == EXPERIMENTS.keys()
     assert {word for words in lines for word in words if word.startswith("--")} <= options

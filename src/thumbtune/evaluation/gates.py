@@ -45,9 +45,7 @@ def faithfulness(scorer: str, before: ArrayLike, after: ArrayLike, unit: Units, 
     old, new = (_means(side) for side in (before, after))
     share, reach = _ratio(old, new, unit)
     if share is None or reach is None:
-        return Gate(
-            "faithfulness", False, f"{scorer} is not above 0 before tuning, so that no share can be lost.", False
-        )
+        return Gate("faithfulness", False, f"{scorer} is not above 0 before tuning; name one that is.", False)
     sentence = (
         f"{scorer} went from {np.nanmean(old):.3f} to {np.nanmean(new):.3f}, {share - 1:+.1%} "
         f"(95% interval {reach.low - 1:+.1%} to {reach.high - 1:+.1%}); up to -{most_lost:.0%} is allowed."
@@ -80,9 +78,7 @@ def diversity(before: ArrayLike, after: ArrayLike, unit: Units, least: float) ->
     """
     share, reach = _ratio(np.asarray(before, np.float64), np.asarray(after, np.float64), unit)
     if share is None or reach is None:
-        return Gate(
-            "diversity", False, "Whether pictures still vary needs two of each prompt; set evaluate.seeds.", False
-        )
+        return Gate("diversity", False, "Diversity needs two pictures of a prompt; set evaluate.seeds.", False)
     sentence = (
         f"Pictures of one prompt keep {share:.0%} of their difference "
         f"(95% interval {reach.low:.0%} to {reach.high:.0%}); {least:.0%} is asked for."

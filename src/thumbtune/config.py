@@ -199,10 +199,15 @@ class EvaluateSection(Section):
     )
 
 
+def _listed(value: Any) -> Any:
+    """One name, or several with commas between, as a list."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
 class GatesSection(Section):
     """When a tuned model may take the place of another: what `thumbtune verdict` asks for."""
 
-    taste: list[str] = Field(
+    taste: Annotated[list[str], BeforeValidator(_listed)] = Field(
         default_factory=list,
         description="Scorers that must all prefer the tuned pictures; default: evaluate.taste, or else held-out likes.",
     )
@@ -212,7 +217,7 @@ class GatesSection(Section):
     )
     most_lost: float = Field(default=0.05, ge=0, lt=1, description="Share of that score that may be lost.")
     least_diversity: float = Field(
-        default=0.5, ge=0, le=1, description="Share of the difference between a prompt's pictures that must be left."
+        default=0.25, ge=0, le=1, description="Share of the difference between a prompt's pictures that must be left."
     )
     safe: str | None = Field(
         default=None, description="A scorer that gives 1 to a picture without harm and else 0, as safe; default: none."

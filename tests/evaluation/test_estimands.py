@@ -82,10 +82,28 @@ def test_equal_prompts_are_one_trial() -> None:
 
 def test_styles_are_drawn_from_apart() -> None:
     """One style always wins, the other never does: only the draw between styles could vary, and there is none."""
-    values = np.array([[1.0]] * 4 + [[0.0]] * 4)
-    names = [f"p{i}" for i in range(8)]
-    assert np.unique(resampled(units(names, ["x"] * 4 + ["y"] * 4), values, Draws(resamples=200))) == [0.5]
+    values = np.array([[1.0]] * 5 + [[0.0]] * 5)
+    names = [f"p{i}" for i in range(10)]
+    assert np.unique(resampled(units(names, ["x"] * 5 + ["y"] * 5), values, Draws(resamples=200))).tolist() == [0.5]
     assert len(np.unique(resampled(units(names), values, Draws(resamples=200)))) > 3
+
+
+@pytest.mark.parametrize("styles", [[f"s{i}" for i in range(24)], [f"s{i // 3}" for i in range(24)]])
+def test_styles_of_few_prompts_are_drawn_together(styles: list[str]) -> None:
+    """A prompt that is alone in its style would be drawn every time, and every interval would be a point."""
+    values = np.random.default_rng(0).normal(size=(24, 1))
+    names = [f"p{i}" for i in range(24)]
+    draws = Draws(resamples=200)
+    assert np.array_equal(resampled(units(names, styles), values, draws), resampled(units(names), values, draws))
+
+
+def test_a_few_prompts_of_a_style_go_with_the_largest() -> None:
+    values = np.array([[1.0]] * 6 + [[0.0]] * 8 + [[1.0]] * 2)
+    names = [f"p{i}" for i in range(16)]
+    unit = units(names, ["x"] * 6 + ["y"] * 8 + ["z"] * 2)
+    drawn = resampled(unit, values, Draws(resamples=300))
+    assert len(np.unique(drawn)) > 1
+    assert drawn.min() >= 6 / 16
 
 
 def test_draws_are_shared_by_scorers() -> None:

@@ -36,8 +36,24 @@ def test_a_gain_is_shown_or_lost_or_cannot_be_told(wins: int, expected: str) -> 
     assert f"{wins / 40:.0%} of 40 prompts" in gate.sentence
 
 
-def test_two_prompts_show_no_gain() -> None:
-    assert answer(gates.gain(rows(2, 2)[0])) == "?"
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_few_prompts_open_no_gate(count: int) -> None:
+    assert answer(gates.gain(rows(count, count)[0])) == "?"
+    unit, same = units(MANY[:count]), np.full((count, 2), 0.9)
+    assert answer(gates.faithfulness("judge", same, same, unit, 0.05)) == "?"
+    assert answer(gates.diversity(same[:, 0], same[:, 0], unit, 0.5)) == "?"
+    assert answer(gates.safety(same * 0 + 1, same * 0 + 1, unit, 0.99)) == "?"
+
+
+def test_a_scorer_that_fails_on_the_tuned_pictures_opens_nothing() -> None:
+    before, after = np.ones((40, 2)), np.ones((40, 2))
+    assert gates.blind("mine", before, after) is None
+    after[0, 0] = np.nan  # 1.25 %
+    assert gates.blind("mine", before, after) is None
+    after[:18] = np.nan
+    gate = gates.blind("mine", before, after)
+    assert gate is not None
+    assert (answer(gate), "0% of the pictures before and 45% after" in gate.sentence) == ("?", True)
 
 
 def test_nothing_scored_is_nothing_known() -> None:
@@ -110,6 +126,12 @@ def test_of_many_styles_one_that_looks_lost_is_chance() -> None:
     assert (answer(alone), answer(among)) == ("-", "+")
 
 
+def test_a_style_of_few_prompts_cannot_be_told() -> None:
+    gate = of_styles({"photo": 4}, count=4)
+    assert gate is not None
+    assert (answer(gate), "photo" in gate.sentence) == ("?", True)
+
+
 def test_without_styles_nobody_asks() -> None:
     assert gates.styles(rows(40)) is None
 
@@ -160,14 +182,16 @@ def test_a_collapse_is_seen(left: float, expected: str) -> None:
 # --- safety
 
 
-@pytest.mark.parametrize(("harmful", "expected"), [(0, "+"), (1, "?"), (12, "-")])
-def test_a_rise_in_harm_is_seen(harmful: int, expected: str) -> None:
-    before = np.ones((40, 2))
+@pytest.mark.parametrize(("prompts", "harmful", "expected"), [(500, 0, "+"), (40, 0, "?"), (40, 1, "?"), (40, 12, "-")])
+def test_a_rise_in_harm_is_seen_and_of_few_prompts_none_can_be_excluded(
+    prompts: int, harmful: int, expected: str
+) -> None:
+    before = np.ones((prompts, 2))
     after = before.copy()
     after[:harmful] = 0
-    gate = gates.safety(before, after, UNIT, 0.01)
+    gate = gates.safety(before, after, units([str(i) for i in range(prompts)]), 0.01)
     assert answer(gate) == expected
-    assert f"0.0% to {harmful / 40:.1%}" in gate.sentence
+    assert f"0.0% to {harmful / prompts:.1%}" in gate.sentence
 
 
 def test_less_harm_is_no_harm() -> None:

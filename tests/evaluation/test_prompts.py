@@ -169,8 +169,9 @@ def test_a_set_s_hash_changes_with_every_prompt_and_style_and_their_order() -> N
 
 def test_the_first_so_many_keep_their_styles() -> None:
     whole = PromptSet("a", CATS, STYLES, "here")
-    assert whole.first(2) == PromptSet("a", CATS[:2], STYLES[:2], "here") and whole.first(9) == whole
-    assert PromptSet("a", CATS).first(1) == PromptSet("a", CATS[:1])
+    assert whole.first(2) == PromptSet("a", CATS[:2], STYLES[:2], "here", len(CATS)) and whole.first(9) == whole
+    assert PromptSet("a", CATS).first(1) == PromptSet("a", CATS[:1], cut_from=len(CATS))
+    assert whole.first(2).first(1).whole == len(CATS)
 
 
 # --- published sets

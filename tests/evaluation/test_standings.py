@@ -115,7 +115,8 @@ def row_of(bootstrap: Reach, wilson: Reach | None = None, **other: Any) -> dict[
     rate = sum(bootstrap) / 2
     pairs = zip(INTERVALS, (bootstrap, wilson or bootstrap), strict=True)
     reaches = {name: {"low": low, "high": high} for name, (low, high) in pairs}
-    row = {"scorer": "red", "estimand": "median", "prompts": 40, "distinct": 40, "rate": rate, "more_prompts": 12}
+    row = {"scorer": "red", "estimand": "median", "prompts": 40, "distinct": 40, "rate": rate}
+    row |= {"more_prompts": 12, "holm": 0.01}
     return row | reaches | other
 
 
@@ -128,6 +129,7 @@ MORE = ": too little to tell; about 12 more prompts would."
     [
         (row_of((0.6, 0.8)), (70, 60, 80), BETTER),
         (row_of((0.6, 0.8), (0.55, 0.75)), (70, 55, 80), BETTER),
+        (row_of((0.6, 0.8), holm=0.06), (70, 60, 80), MORE),  # of several scorers one wins by chance
         (row_of((0.6, 0.8), (0.49, 0.9)), (70, 49, 90), MORE),
         (row_of((0.1, 0.4)), (25, 10, 40), WORSE),
         (row_of((0.46, 0.54)), (50, 46, 54), EQUAL),
@@ -165,7 +167,8 @@ def test_where_nothing_was_scored_a_row_says_so() -> None:
     [
         (40, 0, "so new is better by this scorer."),
         (2, 38, "so old is better by this scorer."),
-        (5, 0, "so new is better by this scorer."),
+        (6, 0, "so new is better by this scorer."),
+        (5, 0, "too little to tell from 5 prompts."),  # p = 0.06
         (3, 0, "too little to tell from 3 prompts."),  # all of three: Wilson's interval goes down to 44 %
         (400, 400, "so they are as good as each other by this scorer."),
         (150, 150, "too little to tell; the sides are close."),

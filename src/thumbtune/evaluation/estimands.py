@@ -4,7 +4,7 @@
     median     mean over prompts of the same,  of the medians of a prompt's pictures        the paper's, App. B
 
 They are different questions: a small advantage in every picture is a larger one in medians of five. Either way the
-prompt is the unit: prompts are drawn whole, within their style, and equal prompts are drawn together.
+prompt is the unit: prompts are drawn whole, within their style, and equal prompts of a style are drawn together.
 
     bootstrap   percentiles of the estimate over prompts drawn with replacement     Efron 1979, stratified and clustered
     sign test   P(so one-sided, were each decided prompt a fair coin)               exact, two-sided
@@ -29,6 +29,7 @@ ESTIMANDS: tuple[Estimand, ...] = ("median", "pairwise")
 CHANCE = 0.5  # of winning against oneself
 TINY = 1e-9  # by which rounding may lead a mean away from one half
 MOST_PROMPTS = 100_000
+LEAST_STRATUM = 5  # units: drawn from fewer, a bootstrap hardly varies
 POWER = 0.8  # of the advice how many prompts would tell
 DRAWS_AT_ONCE = 2_000_000  # numbers: 16 MB
 
@@ -117,7 +118,7 @@ def half_wins(before: ArrayLike, after: ArrayLike, estimand: Estimand, tie: floa
     if estimand == "median":
         old, new = (_medians(np.where(gone, np.nan, side)) for side in (old, new))
         gone = np.isnan(old)
-    difference = np.where(gone, 0.0, new) - np.where(gone, 0.0, old)  # the same infinity on both sides is no tie
+    difference = np.where(gone, 0.0, new) - np.where(gone, 0.0, old)
     return np.where(gone, np.nan, 0.5 + 0.5 * ((difference > tie).astype(float) - (difference < -tie)))
 
 
@@ -201,20 +202,32 @@ def mean_change(
 def resampled(unit: Units, values: Array, draws: Draws = Draws()) -> Array:
     """Means of columns over prompts drawn with replacement, whole and within their style: [prompts, c] -> [draws, c].
 
-    The draws follow from the seed and the units alone: columns of several calls can be compared draw by draw.
+    Styles of fewer than `LEAST_STRATUM` units are drawn together. The draws follow from the seed and the units alone:
+    columns of several calls can be compared draw by draw.
     """
     sums = np.stack([np.bincount(unit.cluster, column, unit.count) for column in values.T], axis=1)
     sizes = np.bincount(unit.cluster, minlength=unit.count).astype(np.float64)
     weighed = np.concatenate([sums, sizes[:, None]], axis=1)
     generator = np.random.default_rng(draws.seed)
     total = np.zeros((draws.resamples, weighed.shape[1]))
-    for stratum in range(int(unit.stratum.max()) + 1):
-        members = weighed[unit.stratum == stratum]
+    strata = _merged(unit.stratum)
+    for stratum in range(int(strata.max()) + 1):
+        members = weighed[strata == stratum]
         part = max(1, DRAWS_AT_ONCE // len(members))
         for start in range(0, draws.resamples, part):
             drawn = generator.integers(len(members), size=(min(part, draws.resamples - start), len(members)))
             total[start : start + part] += members[drawn].sum(1)
     return total[:, :-1] / total[:, -1:]
+
+
+def _merged(stratum: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Strata of too few units as one, with the largest where they are too few together: one unit cannot vary."""
+    sizes = np.bincount(stratum)
+    small = np.flatnonzero((sizes > 0) & (sizes < LEAST_STRATUM))
+    if not len(small):
+        return np.unique(stratum, return_inverse=True)[1].astype(np.intp)
+    into = int(small[0]) if sizes[small].sum() >= LEAST_STRATUM else int(sizes.argmax())
+    return np.unique(np.where(np.isin(stratum, small), into, stratum), return_inverse=True)[1].astype(np.intp)
 
 
 def interval(draws: Array, estimate: float) -> Interval:

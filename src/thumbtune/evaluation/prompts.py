@@ -33,12 +33,19 @@ class PromptSet:
     """Prompts in their order. styles: one for each, or none at all.
 
     source: where it came from, for people
+    cut_from: how many there were, of a set that was cut short
     """
 
     name: str
     prompts: tuple[str, ...]
     styles: tuple[str, ...] | None = None
     source: str = ""
+    cut_from: int | None = None
+
+    @property
+    def whole(self) -> int:
+        """How many prompts the set had before it was cut."""
+        return self.cut_from or len(self.prompts)
 
     @property
     def sha256(self) -> str:
@@ -47,7 +54,10 @@ class PromptSet:
 
     def first(self, count: int) -> "PromptSet":
         """So many prompts from the beginning."""
-        return PromptSet(self.name, self.prompts[:count], self.styles and self.styles[:count], self.source)
+        if count >= len(self.prompts):
+            return self
+        styles = self.styles and self.styles[:count]
+        return PromptSet(self.name, self.prompts[:count], styles, self.source, self.whole)
 
 
 @dataclass(frozen=True)
@@ -176,7 +186,7 @@ def _read(file: Path) -> list[Asked]:
         UsageError: it cannot be read, or is of another kind.
     """
     readers: dict[str, Callable[[str, Path], Iterable[Asked]]] = {
-        ".txt": lambda text, file: ((line, None) for line in text.splitlines()),
+        ".txt": lambda text, file: ((line, None) for line in text.split("\n")),
         ".json": lambda text, file: _of_json(json.loads(text), file),
         ".jsonl": lambda text, file: _of_rows(map(json.loads, filter(str.strip, text.split("\n"))), str(file)),
         ".csv": lambda text, file: _of_rows(csv.DictReader(io.StringIO(text, newline="")), str(file)),

@@ -9,6 +9,7 @@ from pathlib import Path
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import file_sha256
 
+COMMON = ("model.safetensors", "config.json")
 HOME = Path("~/.cache/thumbtune/scorers")
 
 
@@ -75,7 +76,8 @@ def _nearby(file: File, places: Places) -> Path | None:
     if not folder.is_dir():
         raise ThumbtuneError(f"There is no folder {folder} of weights; name the one that holds {file.name}.")
     asked = [folder / file.repo / file.name] if file.repo else []
-    return next((path for path in (*asked, folder / file.name) if path.is_file()), None)
+    alone = [] if file.name in COMMON and file.repo else [folder / file.name]  # it would stand for any network
+    return next((path for path in (*asked, *alone) if path.is_file()), None)
 
 
 def _from_hub(file: File, places: Places) -> Path:

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from thumbtune.batches import Progress
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.score_cache import Key, ScoreCache
 from thumbtune.evaluation.scorers.lineup import Group
+from thumbtune.evaluation.scorers.plain import OWN
 from thumbtune.evaluation.scorers.protocol import Scorer
 from thumbtune.images import rgb
 
@@ -90,12 +91,13 @@ def _of_group(
         images: list[Image.Image] = []  # opened when the first scorer needs them, and shared by the others
         for place, scorer in enumerate(scorers):
             keys = [_key(picture, scorer) for picture in asked]
-            known = cache.get(keys)
+            known = cache.get(keys) if scorer.preprocessing != OWN else {}
             if len(known) < len(set(keys)):
-                images = images or [_opened(picture) for picture in asked]
+                images = images or [opened(picture) for picture in asked]
                 fresh = list(_of_batch(scorer, images, asked))
                 new = {key: value for key, (value, _) in zip(keys, fresh, strict=True) if value is not None}
-                cache.put({key: value for key, value in new.items() if key not in known})
+                if scorer.preprocessing != OWN:  # what else a user's file looks at, nobody knows
+                    cache.put({key: value for key, value in new.items() if key not in known})
                 known = new | known
                 said += [(place, i, known.get(key), why) for i, key, (_, why) in zip(batch, keys, fresh, strict=True)]
             else:
@@ -122,7 +124,7 @@ def _of_batch(
         yield from map(_finite, scorer.score(images, [picture.prompt for picture in asked]).tolist())
         return
     except Exception as error:  # a user's function may raise anything; one picture must not take the others along
-        if _is_of_the_machine(error):
+        if _is_of_the_machine(error) or isinstance(error, UsageError):  # of all pictures together, and not of one
             raise
     for image, picture in zip(images, asked, strict=True):
         try:
@@ -148,7 +150,12 @@ def _finite(value: float) -> tuple[float | None, str]:
     return (value, "") if abs(value) < float("inf") else (None, f"it gave {value}")
 
 
-def _opened(picture: Picture) -> Image.Image:
+def opened(picture: Picture) -> Image.Image:
+    """The picture as RGB.
+
+    Raises:
+        ThumbtuneError: it cannot be read.
+    """
     try:
         with Image.open(picture.path) as image:
             return rgb(image)

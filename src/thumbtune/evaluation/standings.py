@@ -62,11 +62,17 @@ def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
     how = "median picture" if row["estimand"] == "median" else "picture"
     rate = f"{row['rate']:.1%} (95% interval {low:.1%} to {high:.1%})"
     said = f"{row['scorer']}: {b}'s {how} scores higher than {a}'s in {rate}"
-    if low > CHANCE or high < CHANCE:
+    if decided(row):
         return f"{said}, so {b if low > CHANCE else a} is better by this scorer."
     if low >= CHANCE - EQUAL and high <= CHANCE + EQUAL:
         return f"{said}, so they are as good as each other by this scorer."
     return f"{said}: too little to tell{_advice(row)}."
+
+
+def decided(row: Mapping[str, Any]) -> bool:
+    """Whether one side is shown to be better: by its interval, and by a test that knows how many scorers were asked."""
+    low, high = careful(row)
+    return (low > CHANCE or high < CHANCE) and row["holm"] < ALPHA
 
 
 def _advice(row: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from thumbtune.evaluation import judge
 from thumbtune.evaluation.tastes import TASTES
 from thumbtune.files import file_sha256
 
+OWN = "own"  # the preprocessing of a user's function, whose scores are not remembered
 SHORT = 12  # characters of a hash that name a revision
 
 
@@ -36,7 +37,8 @@ class Plain:
         """One number for each picture.
 
         Raises:
-            ThumbtuneError: the function gave something else.
+            ThumbtuneError: the function gave no numbers.
+            UsageError: it gave more or fewer than there are pictures.
         """
         said = self.read(images, prompts)
         try:
@@ -44,7 +46,7 @@ class Plain:
         except (TypeError, ValueError, RuntimeError) as error:
             raise ThumbtuneError(f"{self.id} gave no list of numbers ({str(error)[:100]}).") from error
         if found.shape != (len(images),):
-            raise ThumbtuneError(
+            raise UsageError(
                 f"{self.id} gave numbers of shape {tuple(found.shape)} for {len(images)} pictures; give one for each."
             )
         return found
@@ -88,4 +90,4 @@ def of_file(text: str) -> Plain:
     function = own.load(text, "scorers")
     if not callable(function):
         raise UsageError(f"scorers: {text} is no function; write `def score(images, prompts)`.")
-    return Plain(id_of(text), file_sha256(own.file_of(text))[:SHORT], function, "own")
+    return Plain(id_of(text), file_sha256(own.file_of(text))[:SHORT], function, OWN)

@@ -140,8 +140,10 @@ def test_nothing_is_left_of_an_export_that_fails(duel: Path) -> None:
     (duel / "b" / "003-7.png").unlink()
     Image.new("RGB", (16, 16)).save(duel / "b" / "003-7.png")
     key = duel.parent / "key.json"
-    with pytest.raises(ThumbtuneError, match="could not be written"):
+    with pytest.raises(UsageError, match="is there already, and is no page of a human test"):
         human("export", duel, "--out", duel / "a", "--key", key)  # a folder
+    with pytest.raises(UsageError, match="is no page of a human test"):
+        human("export", duel, "--out", duel / "result.json", "--key", key)
     assert not key.exists() and not (duel.parent / "human.html").exists()
     with pytest.raises(UsageError, match="holds no finished duel"):
         human("export", duel / "a")

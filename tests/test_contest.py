@@ -281,3 +281,51 @@ def test_a_broken_manifest_is_named(folders: Order) -> None:
     (folders.out / "duel.json").write_text("{")
     with pytest.raises(ThumbtuneError, match=r"duel\.json cannot be read"):
         contest(folders, quiet)
+
+
+# --- what a folder must never do
+
+
+def test_a_side_that_was_mistyped_does_not_lock_the_folder(folders: Order, tmp_path: Path) -> None:
+    wrong = replace(folders, sides={A: folders.sides[A], B: str(grey(tmp_path / "short", 1))})
+    with pytest.raises(UsageError, match="holds 1 pictures"):
+        contest(wrong, quiet)
+    assert contest(folders, quiet) is not None
+
+
+def test_another_picture_in_the_place_of_one_that_was_scored_is_named(folders: Order) -> None:
+    contest(folders, quiet)
+    first, second = sorted((folders.out / B).iterdir())[:2]
+    shutil.copy(second, first)
+    with pytest.raises(ThumbtuneError, match=f"{first.name} is another picture than the one that was scored"):
+        contest(folders, quiet)
+
+
+def test_a_users_scorer_is_asked_again_whatever_it_looks_at(folders: Order, tmp_path: Path) -> None:
+    (tmp_path / "factor.txt").write_text("1")
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\n"
+        "def score(images, prompts):\n"
+        "    factor = float(Path(__file__).with_name('factor.txt').read_text())\n"
+        "    return [factor * image.getpixel((0, 0))[0] for image in images]\n"
+    )
+    order = replace(folders, scorers=(f"{tmp_path / 'mine.py'}:score",), cache=tmp_path / "scores.sqlite")
+    first = contest(order, quiet)
+    (tmp_path / "factor.txt").write_text("-1")
+    second = contest(order, quiet)
+    assert first is not None
+    assert second is not None
+    assert first["standings"][0]["change"]["mean"] == -second["standings"][0]["change"]["mean"] != 0
+
+
+def test_numbers_of_another_count_are_refused_whole(folders: Order, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def score(images, prompts):\n    return [1.0]\n")
+    with pytest.raises(UsageError, match="give one for each"):
+        contest(replace(folders, scorers=(f"{tmp_path / 'mine.py'}:score",)), quiet)
+
+
+def test_a_count_of_its_own_takes_a_verdict_away(folders: Order) -> None:
+    contest(folders, quiet)
+    (folders.out / "verdict.json").write_text("{}")
+    contest(folders, quiet)
+    assert not (folders.out / "verdict.json").exists()

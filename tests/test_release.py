@@ -127,7 +127,7 @@ def test_itself_and_a_scorer_that_sees_nothing_are_no_evidence(run_folder: Path,
 
 @pytest.mark.slow
 def test_safety_and_faithfulness_are_asked_where_they_are_named(run_folder: Path, liked: str, mine: Path) -> None:
-    settings = (f"gates.taste=[{liked}]", "gates.least_diversity=0")
+    settings = (f"gates.taste=[{liked}]", "gates.least_diversity=0", "gates.most_unsafe=0.5")
     safe = asked(run_folder, *settings, f"gates.safe={mine}:harmless", f"gates.faithful={mine}:same")
     assert answers(safe) | {"x": "+"} == dict.fromkeys([*answers(safe), "x"], "+")
     assert {"safety", "faithfulness"} <= set(answers(safe))
@@ -146,16 +146,36 @@ def test_nobody_who_scores_faithfulness_is_an_open_gate(run_folder: Path, liked:
 
 @pytest.mark.slow
 def test_styles_of_the_prompts_are_asked(run_folder: Path, liked: str) -> None:
-    prompts = PromptSet("styled", tuple(HELD_OUT), ("animals",) * 6 + ("things",) * 6)
+    prompts = PromptSet("styled", tuple(HELD_OUT), ("animals",) * 6 + ("things",) * 6)  # six each: enough to see a loss
     found = asked(run_folder, f"gates.taste=[{liked}]", "gates.least_diversity=0", prompts=prompts)
     assert answers(found)["styles"] == "+"
 
 
 def test_prompts_of_the_training_are_refused(run_folder: Path) -> None:
-    prompts = PromptSet("mine.txt", ("a trained one", "another"))
-    with pytest.raises(UsageError, match=r"mine\.txt holds 1 prompts of the training \('a trained one'\)"):
-        asked(run_folder, "gates.taste=[red]", prompts=prompts)
+    prompts = PromptSet("mine.txt", ("A  trained one.", "another"))
+    with pytest.raises(UsageError, match=r"mine\.txt holds 1 prompts of the training \('A  trained one\.'\)"):
+        asked(run_folder, "gates.taste=red", prompts=prompts)
     assert not (run_folder / "verdict").exists()
+
+
+def test_a_verdict_that_is_refused_takes_nothing_away(run_folder: Path) -> None:
+    (run_folder / "verdict").mkdir()
+    (run_folder / "verdict" / "verdict.json").write_text("mine")
+    with pytest.raises(UsageError, match="something else than a duel"):
+        asked(run_folder, "gates.taste=red")
+    assert (run_folder / "verdict" / "verdict.json").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_held_out_likes_say_nothing_of_another_model_than_the_base(run_folder: Path) -> None:
+    found = asked(run_folder, "gates.least_diversity=0", against=str(run_folder))
+    assert (answers(found)["gain"], found["decision"]) == ("?", "not enough evidence")
+
+
+@pytest.mark.slow
+def test_a_scorer_of_safety_gives_0_or_1(run_folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"gates\.safe: red gives other numbers than 0 and 1"):
+        asked(run_folder, "gates.taste=red", "gates.safe=red")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from thumbtune.config import ObjectiveSection, Recipe
 from thumbtune.draws import check_kinds, pairs_of
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.tastes import Taste, taste
-from thumbtune.feedback.likes import Split, likes_of, split
+from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store import Store, is_store
 from thumbtune.guards import Advice
 from thumbtune.models import full, lora
@@ -293,7 +293,8 @@ def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> lis
     """
     file = recipe.evaluate.prompts
     found = prompts_in(file) if file else sorted(held_out - trained)
-    seen = [prompt for prompt in found if prompt in trained]
+    known = {alike(prompt) for prompt in trained}
+    seen = [prompt for prompt in found if alike(prompt) in known]
     if seen:
         raise UsageError(
             f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."

@@ -31,11 +31,11 @@ def duel(
     out: Annotated[Path, typer.Option(help="The duel's folder; the same command goes on in it.")] = Path("duel"),
     base: Annotated[str | None, typer.Option(help="The model that a LoRA belongs to.")] = None,
     per_prompt: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 4,
-    first_seed: Annotated[int, typer.Option(min=0, help="First seed; every prompt has its own.")] = 10_000,
+    first_seed: Annotated[int, typer.Option(min=0, max=2**53, help="First seed; every prompt has its own.")] = 10_000,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
     limit: Limit = None,
-    tie: Annotated[float, typer.Option(min=0, help="Scores that differ by no more are a tie.")] = 0.0,
+    tie: Annotated[float, typer.Option(min=0, max=1e9, help="Scores that differ by no more are a tie.")] = 0.0,
     paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Add the interval as the paper computes it.")] = False,
     weights: Weights = None,
     offline: Offline = False,
@@ -114,7 +114,8 @@ def verdict(
     question = Question(
         run=folder,
         against=against,
-        prompts=asked.first(limit) if asked and limit else asked,
+        prompts=asked,
+        limit=limit,
         out=out,
         places=places,
     )

@@ -47,7 +47,8 @@ def contest(
 
 
 def written(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any]:
-    """Count, and write it beside the pictures."""
+    """Count, and write it beside the pictures; a verdict on an earlier count goes."""
+    (gathered.order.out / "verdict.json").unlink(missing_ok=True)
     result = result_of(gathered, tie, paper_ci)
     _write(gathered.order.out, gathered.order.prompts.name, result)
     return result

@@ -31,8 +31,9 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
     dislikes = len(liked) - likes
     if (liked_share > 0 and not likes) or (liked_share < 1 and not dislikes):
         raise ThumbtuneError(
-            f"The likes hold {likes} likes and {dislikes} dislikes, and a liked share of {liked_share:g} needs both; "
-            "add the missing thumbs, or set objective.name to sft, which learns from likes alone."
+            f"Of the likes {likes} likes and {dislikes} dislikes are left to train on, and a liked share of "
+            f"{liked_share:g} needs both; add the missing thumbs, hold none out (train.held_out=0), or set "
+            "objective.name to sft, which learns from likes alone."
         )
 
 

@@ -113,6 +113,7 @@ def gather(order: Order, progress: Progress) -> Gallery | None:
             _draw(order, name, one, progress, accelerator, team)
     accelerator.wait_for_everyone()
     places = _places(order, files)
+    _refuse_others(order, places)
     scores = score([place.picture for place in places], groups, progress, ScoreCache(order.cache), team)
     gallery = Gallery(order, places, scores)
     if not accelerator.is_main_process:
@@ -133,12 +134,18 @@ def _claim(order: Order, sides: Mapping[str, Side]) -> None:
         UsageError: it is a file, or holds something else.
     """
     told = ("said", "kind", "fingerprint", "mark")
+    prompts = order.prompts
     what = {
         "form": FORM,
         "sides": {name: {key: getattr(one, key) for key in told} for name, one in sides.items()},
         "base": order.base,
-        "prompts": {"name": order.prompts.name, "count": len(order.prompts.prompts), "sha256": order.prompts.sha256},
-        "source": order.prompts.source,
+        "prompts": {
+            "name": prompts.name,
+            "count": len(prompts.prompts),
+            "of": prompts.whole,
+            "sha256": prompts.sha256,
+        },
+        "source": prompts.source,
         "seeds": {"first": order.first_seed, "per_prompt": order.per_prompt},
         "sampler": asdict(order.sampler),
         "at_once": AT_ONCE,
@@ -150,15 +157,23 @@ def _claim(order: Order, sides: Mapping[str, Side]) -> None:
         except (OSError, ValueError) as error:
             raise ThumbtuneError(f"{manifest} cannot be read; choose another folder for this duel.") from error
         other = [name for name in what if was.get(name) != what[name]]
-        if other:
+        if _spoken_for(order.out, was, what, other):
             raise UsageError(
                 f"{order.out} holds a duel with other {' and '.join(other)}; choose another folder with --out."
             )
-        return
-    if order.out.is_file() or (order.out.is_dir() and any(order.out.iterdir())):
+        if not other:
+            return
+    elif order.out.is_file() or (order.out.is_dir() and any(order.out.iterdir())):
         raise UsageError(f"{order.out} holds something else than a duel; choose another folder with --out.")
+    write_text(manifest, json.dumps(what, indent=1))  # first: from now on the folder is this order's
     write_text(order.out / "environment.json", json.dumps(run.environment(), indent=1))
-    write_text(manifest, json.dumps(what, indent=1))
+
+
+def _spoken_for(out: Path, was: Mapping[str, Any], now: Mapping[str, Any], other: Sequence[str]) -> bool:
+    """Whether there are pictures of what is asked for no more; a name that was mistyped leaves none."""
+    before = was.get("sides", {})
+    changed = [name for name in before if other != ["sides"] or before[name] != now["sides"].get(name)]
+    return bool(other) and any(path.is_file() for name in changed for path in (out / name).glob("*"))
 
 
 def _duel(order: Order, mark: str | None = None) -> Duel:
@@ -207,6 +222,25 @@ def _places(order: Order, files: Mapping[str, list[list[Path]]]) -> list[Place]:
         for p, prompt in enumerate(order.prompts.prompts)
         for seed, path in zip(duel.seeds(p), files[name][p], strict=True)
     ]
+
+
+def _refuse_others(order: Order, places: Sequence[Place]) -> None:
+    """Pictures that were scored before are the same still, or are gone and were drawn again.
+
+    Raises:
+        ThumbtuneError: one is another now.
+    """
+    table = order.out / "pictures.csv"
+    if not table.is_file():
+        return
+    with table.open(encoding="utf-8", newline="") as lines:
+        known = {row["file"]: row["sha256"] for row in csv.DictReader(lines)}
+    for place in places:
+        name = place.picture.path.relative_to(order.out).as_posix()
+        if known.get(name, place.picture.sha256) != place.picture.sha256:
+            raise ThumbtuneError(
+                f"{place.picture.path} is another picture than the one that was scored; delete it to draw it again."
+            )
 
 
 def _write(gallery: Gallery) -> None:

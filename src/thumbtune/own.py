@@ -34,7 +34,7 @@ def load(text: str, option: str) -> Any:
     sys.modules[specification.name] = module  # dataclasses look their own module up
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{option}: {path} does not run ({type(error).__name__}: {error}); mend it.") from error
     if not hasattr(module, name):
         raise UsageError(f"{option}: {path} has no {name!r}; name something that it defines.")

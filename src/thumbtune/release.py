@@ -6,6 +6,8 @@ verdict.json     the decision, a sentence for each gate      beside it the duel'
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ from thumbtune.evaluation.estimands import CHANCE, units
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.published import Places
 from thumbtune.evaluation.scorers.lineup import id_of
+from thumbtune.evaluation.scoring import opened
 from thumbtune.evaluation.verdict import Gate, agreement_gate
+from thumbtune.feedback.likes import alike
 from thumbtune.files import write_text
 from thumbtune.gallery import Gallery, Order, gather
 
@@ -32,13 +36,13 @@ NOTHING = "none"  # as gates.faithful: the gate is left out
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked. against: a side, see `sides`; prompts: None for those that the run held out."""
+    """What is asked. against: a side, see `sides`; prompts: None for those that the run held out; limit: so many."""
 
     run: Path
     against: str | None = None
     prompts: PromptSet | None = None
+    limit: int | None = None
     out: Path | None = None
-    base: str | None = None
     places: Places = field(default_factory=Places)
 
 
@@ -56,14 +60,13 @@ def release(question: Question, recipe: Recipe, progress: Progress) -> dict[str,
         ThumbtuneError: the run is not finished, or something cannot be loaded.
     """
     order = _order(question, recipe)
-    (order.out / RESULT).unlink(missing_ok=True)  # no verdict of other gates may stand for this one
     gallery = gather(order, progress)
     if gallery is None:
         return None
-    found = contest.written(gallery)
+    found = contest.written(gallery)  # takes an earlier verdict away: none of other gates may stand for this one
     asked = list(_gates(gallery, found["standings"], recipe))
     if not _tastes(recipe):
-        asked.insert(0, _agreement(question.run, recipe, progress))
+        asked.insert(0, _agreement(question, recipe, progress))
     result = {
         "run": found["b"],
         "against": found["a"],
@@ -78,7 +81,8 @@ def release(question: Question, recipe: Recipe, progress: Progress) -> dict[str,
 def _order(question: Question, recipe: Recipe) -> Order:
     """The duel that the gates need."""
     prompts = _prompts(question, recipe)
-    scorers = [*_tastes(recipe), _faithful(recipe, prompts), recipe.gates.safe]
+    safe = None if recipe.gates.safe == NOTHING else recipe.gates.safe
+    scorers = [*_tastes(recipe), _faithful(recipe, prompts), safe]
     return Order(
         sides=dict(zip(contest.SIDES, (question.against or recipe.model, str(question.run)), strict=True)),
         prompts=prompts,
@@ -87,7 +91,7 @@ def _order(question: Question, recipe: Recipe) -> Order:
         per_prompt=recipe.evaluate.seeds,
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
-        base=question.base or recipe.model,
+        base=recipe.model,
         places=question.places,
     )
 
@@ -100,14 +104,14 @@ def _prompts(question: Question, recipe: Recipe) -> PromptSet:
     """
     rows = assess.likes_of(question.run)
     if question.prompts is None:
-        return PromptSet("held-out prompts", tuple(assess.prompts_of(recipe, rows)), source=str(question.run))
-    trained = {row["prompt"] for row in rows if not row["held_out"]}
-    seen = [prompt for prompt in question.prompts.prompts if prompt in trained]
+        return PromptSet("held-out prompts", tuple(assess.prompts_of(recipe, rows)[: question.limit]))
+    trained = {alike(row["prompt"]) for row in rows if not row["held_out"]}
+    seen = [prompt for prompt in question.prompts.prompts if alike(prompt) in trained]
     if seen:
         raise UsageError(
             f"{question.prompts.name} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."
         )
-    return question.prompts
+    return question.prompts.first(question.limit) if question.limit else question.prompts
 
 
 def _tastes(recipe: Recipe) -> list[str]:
@@ -116,7 +120,7 @@ def _tastes(recipe: Recipe) -> list[str]:
 
 def _faithful(recipe: Recipe, prompts: PromptSet) -> str | None:
     """The scorer of faithfulness: the recipe's, or the bundled judge where it knows what is asked."""
-    if recipe.gates.faithful is not None:
+    if recipe.gates.faithful:
         return None if recipe.gates.faithful == NOTHING else recipe.gates.faithful
     if build.model_path(recipe.model) == recipe.model:  # no bundled model
         return None
@@ -139,8 +143,14 @@ def _gates(gallery: Gallery, standings: Sequence[Mapping[str, Any]], recipe: Rec
     if (styles := gates.styles(main)) is not None:
         yield styles
     yield gates.diversity(_diversity(gallery, A), _diversity(gallery, B), unit, asked.least_diversity)
-    if asked.safe is not None:
-        yield gates.safety(*_tables(gallery, asked.safe), unit, asked.most_unsafe)
+    if asked.safe and asked.safe != NOTHING:
+        tables = _tables(gallery, asked.safe)
+        if any(value not in {0.0, 1.0} for table in tables for value in chain.from_iterable(table) if not isnan(value)):
+            raise UsageError(f"gates.safe: {asked.safe} gives other numbers than 0 and 1; name one that gives these.")
+        yield gates.safety(*tables, unit, asked.most_unsafe)
+    for scorer in gallery.scores:
+        if (gate := gates.blind(scorer.id, *(gallery.table(scorer.id, side) for side in (A, B)))) is not None:
+            yield gate
 
 
 def _tables(gallery: Gallery, scorer: str) -> tuple[list[list[float]], list[list[float]]]:
@@ -152,14 +162,15 @@ def _diversity(gallery: Gallery, side: str) -> list[float]:
     pictures: dict[int, list[Image.Image]] = {}
     for place in gallery.places:
         if place.side == side:
-            with Image.open(place.picture.path) as image:
-                pictures.setdefault(place.prompt, []).append(image.convert("L"))
+            pictures.setdefault(place.prompt, []).append(opened(place.picture).convert("L"))
     return [diversity(images) for images in pictures.values()]
 
 
-def _agreement(folder: Path, recipe: Recipe, progress: Progress) -> Gate:
+def _agreement(question: Question, recipe: Recipe, progress: Progress) -> Gate:
     """Where no scorer stands for the taste: held-out likes, which the tuned model prefers, or not, or too little."""
-    agreement, why_not = assess.agreement_of(folder, recipe, progress)
+    if question.against not in {None, recipe.model}:
+        return Gate("gain", False, "Held-out likes compare a run with its own base alone; set gates.taste.", False)
+    agreement, why_not = assess.agreement_of(question.run, recipe, progress)
     if agreement is None:
         return Gate("gain", False, f"{why_not} Name scorers in gates.taste.", False)
     gate = agreement_gate(agreement)

@@ -75,8 +75,9 @@ def side(said: str, base: str | None = None) -> Side:
     if path.is_file() or (not path.exists() and said.startswith((".", "/", "~"))):
         raise UsageError(f"{said} is no run, no LoRA, no model and no folder of pictures; name one of these.")
     here = Path(build.model_path(said))
-    print_ = _of_files(sorted(here.rglob("*.safetensors"))) if here.is_dir() else said
-    return Side(said, "model", print_, painter=lambda device: StableDiffusion(load_pipeline(str(here))).to(device))
+    return Side(
+        said, "model", _of_model(said), painter=lambda device: StableDiffusion(load_pipeline(str(here))).to(device)
+    )
 
 
 def _run(said: str, folder: Path) -> Side:
@@ -84,7 +85,7 @@ def _run(said: str, folder: Path) -> Side:
     result = folder / build.result_of(recipe)
     if not result.is_file():
         raise ThumbtuneError(f"{folder} has not finished training; continue it with --resume, or name a checkpoint.")
-    fingerprint = sha256(f"{recipe.model} {file_sha256(result)}".encode())
+    fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
     return Side(
         said, "run", fingerprint, run.mark_of(folder), painter=lambda device: run.trained_model(recipe, folder, device)
     )
@@ -109,7 +110,7 @@ def _checkpoint(said: str, folder: Path) -> Side:
             raise ThumbtuneError(f"{file} does not fit its run ({reason(error)}); name another checkpoint.") from error
         return model.to(device)
 
-    fingerprint = sha256(f"{recipe.model} {file_sha256(file)}".encode())
+    fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(file)}".encode())
     return Side(said, "checkpoint", fingerprint, run.mark_of(owner), painter=painter)
 
 
@@ -125,7 +126,7 @@ def _lora(said: str, weights: Path, base: str | None) -> Side:
             raise ThumbtuneError(f"{weights} is no LoRA for {base} ({reason(error)}); name its own base.") from error
         return StableDiffusion(pipeline).to(device)
 
-    return Side(said, "lora", sha256(f"{base} {file_sha256(weights)}".encode()), painter=painter)
+    return Side(said, "lora", sha256(f"{_of_model(base)} {file_sha256(weights)}".encode()), painter=painter)
 
 
 def _unet(said: str, base: str | None) -> Side:
@@ -147,8 +148,15 @@ def _unet(said: str, base: str | None) -> Side:
         pipeline.unet = unet
         return StableDiffusion(pipeline).to(device)
 
-    here = sorted(Path(name, "unet").glob("*.safetensors"))
-    return Side(said, "unet", sha256(f"{base} {_of_files(here) if here else name}".encode()), painter=painter)
+    return Side(said, "unet", sha256(f"{_of_model(base)} {_of_model(name)}".encode()), painter=painter)
+
+
+def _of_model(name: str) -> str:
+    """Of a folder its weights and settings, all of which decide what is drawn; a hub id stands for itself."""
+    here = Path(build.model_path(name))
+    if not here.is_dir():
+        return name
+    return _of_files(sorted(path for kind in ("*.safetensors", "*.json") for path in here.rglob(kind)))
 
 
 def _of_files(files: Sequence[Path]) -> str:

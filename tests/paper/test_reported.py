@@ -72,7 +72,7 @@ def test_unknown_rows_and_a_table_without_diffusion_kto_are_refused() -> None:
 
 
 def rate(rival: str, low: float, high: float) -> dict[str, object]:
-    return {"rival": rival, "score": "CLIP", "rate": (low + high) / 2, "low": low, "high": high}
+    return {"rival": rival, "score": "CLIP", "rate": (low + high) / 2, "low": low, "high": high, "p": 0.01}
 
 
 def test_a_win_by_every_score_holds_fails_or_cannot_be_told() -> None:
@@ -83,7 +83,13 @@ def test_a_win_by_every_score_holds_fails_or_cannot_be_told() -> None:
 
 
 def test_the_highest_mean_needs_all_rivals() -> None:
-    row = {"prompts": 9, "scorer": "clip", "rival": "dpo", "change": {"mean": 1.0, "low": 0.5, "high": 1.5}}
+    row = {
+        "prompts": 9,
+        "scorer": "clip",
+        "rival": "dpo",
+        "holm": 0.01,
+        "change": {"mean": 1.0, "low": 0.5, "high": 1.5},
+    }
     assert table2.highest([row], all_there=True).verdict == "holds"
     assert table2.highest([row], all_there=False).verdict == "cannot be told"
     lost = {**row, "change": {"mean": -1.0, "low": -1.5, "high": -0.5}}

@@ -121,6 +121,13 @@ def told(found: Mapping[str, gallery.Gallery], rival: str, scorers: Sequence[str
     return {name: Told(found[rival].table(name, SIDE), found["kto"].table(name, SIDE)) for name in scorers}
 
 
+def notes(order: Order, *more: str) -> list[str]:
+    """What the reader of a table must know; a quick one is of other models, prompts and scores than its heads say."""
+    if order.quick:
+        return [f"Quick: {demo.MODEL} stands for every model, the bundled prompts and scorers for those of the paper."]
+    return [*more, *DEVIATIONS]
+
+
 def listed(known: Mapping[str, Contender], sides: Mapping[str, str]) -> list[dict[str, Any]]:
     """Who was drawn with what, for the page."""
     return [

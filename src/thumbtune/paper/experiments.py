@@ -11,7 +11,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ EXPERIMENTS = {
     "table7": "win-rates on SD v2-1, on three sets of prompts",
 }
 MARK = "experiment.json"
+QUICK = "**A quick run, so small that it shows nothing but that it runs: no number or verdict below means anything.**"
 SEARCHED = 10  # the first seed of the search for a recipe
 UNSEEN = 20  # the demos' settings were chosen by hand on seeds below it
 
@@ -119,6 +120,8 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
     from thumbtune.run import environment
 
     found = import_module(f"thumbtune.paper.{name}").make(order, progress, say)
+    if order.quick:
+        found = replace(found, title=f"{found.title} (quick)", about=f"{QUICK} {found.about}")
     page = write(found, order.folder)
     made = {"experiment": name, "seeds": order.seeds, "quick": order.quick, "environment": environment()}
     made |= {"platform": platform.platform(), "seconds_of_this_call": round(time.perf_counter() - begun, 1)}

@@ -1,6 +1,6 @@
 """Table 1 of the paper: how often Diffusion-KTO's median picture scores higher than each rival's, on SD v1-5."""
 
-from thumbtune.paper.contenders import DEVIATIONS, SD15, gather, listed, prompts_of, scorers_of, taking_part
+from thumbtune.paper.contenders import SD15, gather, listed, notes, prompts_of, scorers_of, taking_part
 from thumbtune.paper.experiments import Order, Progress, Say
 from thumbtune.paper.reported import COLUMNS, NARROW, SWAPPED, TABLE1
 from thumbtune.paper.results import Result
@@ -27,5 +27,5 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         shown_rows=shown(rows, names),
         claims=[wins(rows, rival, names[rival]) for rival in TABLE1],
         more={"Models": listed(SD15, sides)},
-        notes=[SWAPPED, NARROW, *DEVIATIONS],
+        notes=notes(order, SWAPPED, NARROW),
     )

@@ -1,7 +1,7 @@
 """Table 6 of the paper: mean scores of Diffusion-KTO by the styles of HPS v2's prompts."""
 
 from thumbtune.evaluation.estimands import units
-from thumbtune.paper.contenders import DEVIATIONS, SD15, SIDE, gather, listed, prompts_of, scorers_of, taking_part
+from thumbtune.paper.contenders import SD15, SIDE, gather, listed, notes, prompts_of, scorers_of, taking_part
 from thumbtune.paper.experiments import Order, Progress, Say
 from thumbtune.paper.reported import TABLE6
 from thumbtune.paper.results import Result
@@ -35,9 +35,9 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         rows=rows,
         shown_rows=shown(rows, "style", {}),
         more={"Models": [line for line in listed(SD15, sides) if line["drawn with"] != "left out"]},
-        notes=[
+        notes=notes(
+            order,
             "The paper's column of HPS v2, 0.33 to 0.37, is on neither of its two scales: SD v1-4 has 0.27 by version "
             "2.0 and 0.25 by 2.1.",
-            *DEVIATIONS,
-        ],
+        ),
     )

@@ -1,8 +1,8 @@
 """Table 7 of the paper: win-rates of Diffusion-KTO on SD v2-1, on three sets of prompts."""
 
-from thumbtune.paper.contenders import DEVIATIONS, SD21, gather, listed, prompts_of, scorers_of, taking_part
+from thumbtune.paper.contenders import SD21, gather, listed, notes, prompts_of, scorers_of, taking_part
 from thumbtune.paper.experiments import Order, Progress, Say
-from thumbtune.paper.reported import COLUMNS, NARROW, SWAPPED, TABLE7
+from thumbtune.paper.reported import COLUMNS, SWAPPED, TABLE7
 from thumbtune.paper.results import Result
 from thumbtune.paper.winrates import draw, rates, shown, wins
 
@@ -29,11 +29,10 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             for rival in paper
         ],
         more={"Models": listed(SD21, sides)},
-        notes=[
+        notes=notes(
+            order,
             "Nobody publishes the paper's tuned SD v2-1: Diffusion-KTO and Diffusion-DPO are trained here, by the "
             "recipe `paper-sd21`, which has the settings of SD v1-5, as the paper says.",
             SWAPPED,
-            NARROW,
-            *DEVIATIONS,
-        ],
+        ),
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbtune.evaluation.prompts import SETS
-from thumbtune.evaluation.standings import CHANCE, careful, standings
+from thumbtune.evaluation.standings import ALPHA, CHANCE, careful, standings
 from thumbtune.gallery import Gallery
 from thumbtune.paper.canvas import BLUE, PALE, panels
 from thumbtune.paper.contenders import told
@@ -57,7 +57,7 @@ def wins(rows: Sequence[Row], rival: str, name: str, where: str = "") -> Claim:
     """That Diffusion-KTO wins more than half by every score."""
     here = [row for row in rows if row["rival"] == rival]
     known = [row for row in here if row["rate"] is not None]
-    conditions = [True if r["low"] > 100 * CHANCE else False if r["high"] < 100 * CHANCE else None for r in known]
+    conditions = [_won(row) for row in known]
     return Claim(
         f"Diffusion-KTO is preferred over {name} by every score{where}",
         "each win-rate is above 50 % beyond chance.",
@@ -65,6 +65,13 @@ def wins(rows: Sequence[Row], rival: str, name: str, where: str = "") -> Claim:
         "; ".join(f"{r['score']} {r['rate']:.1f} % ({r['low']:.1f} to {r['high']:.1f})" for r in known)
         + ("." if known else "not drawn here."),
     )
+
+
+def _won(row: Row) -> bool | None:
+    """Whether the rate is above one half; a loss must hold against as many tests as there are scores."""
+    if row["low"] > 100 * CHANCE:
+        return True
+    return False if row["high"] < 100 * CHANCE and row["p"] < ALPHA else None
 
 
 def draw(panels_of: Mapping[str, Sequence[Row]], names: Mapping[str, str]) -> Any:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.prompts import SETS
-from thumbtune.evaluation.standings import CHANCE, careful
+from thumbtune.evaluation.standings import CHANCE, careful, decided
 from thumbtune.files import write_text
 from thumbtune.report import plots
 from thumbtune.report.pictures import data_uri
@@ -102,7 +102,7 @@ def read_duel(folder: Path) -> DuelFolder:
             pictures=pictures,
             scores=scores,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise ThumbtuneError(f"{folder} cannot be read as a duel ({error}); repeat its command.") from error
 
 
@@ -150,9 +150,8 @@ def headline(result: Mapping[str, Any]) -> str:
     rows = [row for row in result["standings"] if (row["style"], row["estimand"]) == (None, MAIN) and row["prompts"]]
     if not rows:
         return "Nothing was scored on both sides."
-    reaches = [careful(row) for row in rows]
-    better = [row["scorer"] for row, (low, _) in zip(rows, reaches, strict=True) if low > CHANCE]
-    worse = [row["scorer"] for row, (_, high) in zip(rows, reaches, strict=True) if high < CHANCE]
+    better = [row["scorer"] for row in rows if decided(row) and row["rate"] > CHANCE]
+    worse = [row["scorer"] for row in rows if decided(row) and row["rate"] < CHANCE]
     if not better and not worse:
         return f"{result['b']} and {result['a']} cannot be told apart by {_list([row['scorer'] for row in rows])}."
     said = []
@@ -234,11 +233,19 @@ def _training(found: DuelFolder) -> dict[str, Any] | None:
 
 
 def _command(found: DuelFolder) -> str:
-    """What was typed, in full."""
+    """What to type to repeat it; of a verdict, with the gates of the run's recipe."""
     duel = found.duel
+    cut = duel["prompts"]["count"] < duel["prompts"].get("of", 0)
+    limit = ("--limit", duel["prompts"]["count"]) if cut else ()
+    named = duel["prompts"]["name"] if duel["prompts"]["name"] in SETS else duel["source"]
+    if found.verdict is not None:
+        words = [*("thumbtune", "verdict", duel["sides"]["b"]["said"], "--against", duel["sides"]["a"]["said"])]
+        words += [*(("--prompts", named) if named else ()), *limit, "--out", str(found.folder)]
+        return shlex.join(map(str, words))
     words = [
         *("thumbtune", "duel", duel["sides"]["a"]["said"], duel["sides"]["b"]["said"]),
-        *("--prompts", duel["prompts"]["name"] if duel["prompts"]["name"] in SETS else duel["source"]),
+        *("--prompts", named),
+        *limit,
         *("--scorers", ",".join(found.result["asked"])),
         *("--per-prompt", duel["seeds"]["per_prompt"], "--first-seed", duel["seeds"]["first"]),
         *("--steps", duel["sampler"]["steps"], "--guidance", duel["sampler"]["guidance"]),

@@ -18,6 +18,9 @@ from thumbtune.report.human_page import encode_pair, human_page
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
+PAGE_MARK = b"Thumbtune human test"  # a page of ours may be written again, whatever else may not
+MARK_WITHIN = 1000
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -43,6 +46,8 @@ def export(duel: Path, page: Path, key: Path, design: Design, progress: Progress
         raise UsageError(f"{key} is there already, and answers given to its page need it; name another with --key.")
     if key.resolve() == page.resolve():
         raise UsageError(f"{page} cannot be both the page and the key; name another with --key.")
+    if page.exists() and not (page.is_file() and PAGE_MARK in page.read_bytes()[:MARK_WITHIN]):
+        raise UsageError(f"{page} is there already, and is no page of a human test; name another with --out.")
     pairs = pairs_of(duel)
     a, b = names_of(duel)
     study = plan(pairs, replace(design, a=a, b=b))

@@ -163,16 +163,13 @@ def split(likes: Dataset, held_out: float = 0.2, seed: int = 0) -> Split:
         raise ThumbtuneError(
             f"held_out is the share of prompts set aside and lies from 0 up to 1, not at {held_out}; try 0.2."
         )
-    sides = (array("q"), array("q"))  # eight bytes a row: there may be a million
-    aside: dict[str, bool] = {}
+    sides = (array("q"), array("q"))  # eight bytes a row, and no prompt is kept: there may be a million
     for index, prompt in enumerate(_column(likes, "prompt")):
-        if prompt not in aside:
-            aside[prompt] = _fraction(f"{seed}:{_alike(prompt)}") < held_out
-        sides[aside[prompt]].append(index)
+        sides[_fraction(f"{seed}:{alike(prompt)}") < held_out].append(index)
     return Split(train=likes.select(sides[0]), held_out=likes.select(sides[1]))
 
 
-def _alike(prompt: str) -> str:
+def alike(prompt: str) -> str:
     """A prompt without what does not change it: "A cat." and "a  cat" must not lie on different sides."""
     return " ".join(prompt.casefold().split()).rstrip(" .!")
 

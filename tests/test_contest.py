@@ -2,7 +2,11 @@
 
 import csv
 import json
+import random
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -132,12 +136,13 @@ def test_the_folder_holds_all_that_repeats_it(folders: Order) -> None:
     contest(folders, quiet)
     pictures = read(folders.out, "pictures.csv")
     assert [row["words"] for row in pictures] == [p for _ in "ab" for p in PROMPTS.prompts for _ in range(2)]
+    assert [row["style"] for row in pictures[:6]] == ["animals"] * 4 + ["night"] * 2
     assert all((folders.out / row["file"]).is_file() for row in pictures)
     scores = [float(row["score"]) for row in read(folders.out, "scores.csv") if row["scorer"] == "mine.py:brightness"]
     assert scores == pytest.approx([x / 255 for x in (10, 20, 100, 100, 51, 51, 30, 40, 90, 90, 51, 51)])
     duel = json.loads((folders.out / "duel.json").read_text())
     assert duel["sides"]["a"]["kind"] == "pictures"
-    assert duel["prompts"] == {"name": "three", "count": 3, "sha256": PROMPTS.sha256}
+    assert duel["prompts"] == {"name": "three", "count": 3, "of": 3, "sha256": PROMPTS.sha256}
     assert json.loads((folders.out / "environment.json").read_text())["versions"]["torch"]
     assert (folders.out / "result.tex").read_text().startswith(r"\begin{tabular}")
 
@@ -191,6 +196,27 @@ def test_a_duel_that_was_killed_ends_with_the_same_bytes(
     contest(models, quiet)
     assert bytes_of(models.out) == whole["files"]
     assert all(path.stat().st_mtime_ns == then for path, then in drawn.items())
+
+
+@pytest.mark.slow
+def test_a_duel_that_was_killed_at_random_ends_with_the_same_bytes(models: Order, scorer: str, tmp_path: Path) -> None:
+    """SIGKILL, which nothing can catch, whenever so many more pictures are there; at last nobody kills it."""
+    (tmp_path / "three.txt").write_text("\n".join(PROMPTS.prompts))
+    words = ["duel", models.sides[A], models.sides[B], "--prompts", str(tmp_path / "three.txt")]
+    words += ["--scorers", scorer, "--per-prompt", "5", "--steps", "2", "--guidance", "1", "--out"]
+    command = [str(Path(sys.executable).with_name("thumbtune")), *words]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    lot, out = random.Random(), tmp_path / "duel"
+    for count in sorted(lot.sample(range(1, 30), 3)):
+        process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and len(list(out.rglob("*.png"))) < count:
+            time.sleep(lot.uniform(0, 0.02))
+        process.kill()
+        process.wait()
+    subprocess.run([*command, str(out)], check=True, capture_output=True)
+    ours, theirs = bytes_of(out), bytes_of(tmp_path / "whole")
+    pages = [files.pop("report.html").replace(b"whole", b"duel") for files in (ours, theirs)]  # it names its folder
+    assert ours == theirs and pages[0] == pages[1]
 
 
 def test_a_picture_that_was_lost_is_drawn_again_as_it_was(models: Order) -> None:
@@ -291,6 +317,50 @@ def test_a_side_that_was_mistyped_does_not_lock_the_folder(folders: Order, tmp_p
     with pytest.raises(UsageError, match="holds 1 pictures"):
         contest(wrong, quiet)
     assert contest(folders, quiet) is not None
+
+
+def test_another_side_in_the_place_of_one_whose_pictures_are_gone_leaves_nothing_of_it(
+    folders: Order, tmp_path: Path
+) -> None:
+    contest(folders, quiet)
+    for picture in (folders.out / B).iterdir():
+        picture.unlink()
+    other = replace(folders, sides={A: folders.sides[A], B: str(grey(tmp_path / "other", 1, 2, 3, 4, 5, 6))})
+    with pytest.raises(ThumbtuneError, match="none"):
+        contest(replace(other, scorers=(f"{broken_in(tmp_path)}:score",)), quiet)
+    assert not list(folders.out.glob("result.*")) and not (folders.out / "scores.csv").exists()
+    result = contest(other, quiet)
+    assert result == contest(replace(other, out=tmp_path / "fresh"), quiet)
+
+
+def broken_in(folder: Path) -> Path:
+    file = folder / "broken.py"
+    file.write_text("def score(images, prompts):\n    raise ValueError('out of order')\n")
+    return file
+
+
+def test_a_path_may_be_spelt_otherwise(folders: Order) -> None:
+    contest(folders, quiet)
+    spelt = {name: f"{Path(said).parent}/./{Path(said).name}/" for name, said in folders.sides.items()}
+    prompts = replace(PROMPTS, source="./three.txt")
+    assert contest(replace(folders, sides=spelt, prompts=prompts), quiet) is not None
+
+
+def test_the_environment_is_written_by_whoever_goes_on(folders: Order) -> None:
+    contest(folders, quiet)
+    (folders.out / "environment.json").unlink()  # as after a kill between two files
+    contest(folders, quiet)
+    assert (folders.out / "environment.json").is_file()
+
+
+def test_one_picture_that_cannot_be_read_keeps_the_rest(folders: Order) -> None:
+    Path(folders.sides[B], "2.png").write_bytes(b"no picture")
+    result = contest(folders, quiet)
+    assert result is not None
+    assert [list(one["failed"]) for one in result["scorers"]] == [["b/001-10003.png"]] * 2 or all(
+        len(one["failed"]) == 1 for one in result["scorers"]
+    )
+    assert result["standings"][0]["prompts"] == 3
 
 
 def test_another_picture_in_the_place_of_one_that_was_scored_is_named(folders: Order) -> None:

@@ -144,3 +144,19 @@ def test_ctrl_c_in_one_process_stops_both_after_the_same_step(command: list[str]
     steps = log(run)[-1]["step"]
     assert json.loads((checkpoint / "state.json").read_text())["step"] == steps
     assert err.count(f"Stopped after step {steps} of 100000; a checkpoint was saved") == 1
+
+
+def test_two_processes_make_the_table_of_one(tmp_path: Path) -> None:
+    words = ("paper", "table6", "--quick", "--out")
+    alone = call([str(THUMBTUNE), *words, str(tmp_path / "one")])
+    both = call(launched(THUMBTUNE, *words, tmp_path / "two"))
+    assert both.stdout.count("styles.") == alone.stdout.count("styles.") == 1, "one of them speaks"
+    made = [
+        {
+            p.relative_to(folder).as_posix(): p.read_bytes()
+            for kind in ("*.csv", "*.md", "*.png")
+            for p in folder.rglob(kind)
+        }
+        for folder in (tmp_path / "one", tmp_path / "two")
+    ]
+    assert made[0] == made[1] and len(made[0]) > 6

@@ -187,7 +187,8 @@ def test_the_command_line_answers_in_words_in_json_and_as_a_code(run_folder: Pat
     ran = CliRunner().invoke(app, [*words, f"gates.taste=[{other(liked)}]", "--json"])
     assert ran.exit_code == 3
     assert json.loads(ran.stdout)["decision"] == "do not ship"
-    ran = CliRunner().invoke(app, [*words, f"gates.taste=[{liked}]", "--against", str(run_folder), "--out", "itself"])
+    itself = str(run_folder / "itself")
+    ran = CliRunner().invoke(app, [*words, f"gates.taste=[{liked}]", "--against", str(run_folder), "--out", itself])
     assert ran.exit_code == 4
 
 

@@ -117,6 +117,7 @@ def verdict(
         prompts=asked,
         limit=limit,
         out=out,
+        settings=settings or (),
         places=places,
     )
     result = release(question, recipe, bar)

@@ -217,7 +217,13 @@ class GatesSection(Section):
     )
     most_lost: float = Field(default=0.05, ge=0, lt=1, description="Share of that score that may be lost.")
     least_diversity: float = Field(
-        default=0.25, ge=0, le=1, description="Share of the difference between a prompt's pictures that must be left."
+        default=0.5, ge=0, le=1, description="Share of the difference between a prompt's pictures that must be left."
+    )
+    least_style: float = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Share of each style's prompts that tuned pictures must win, ties half.",
     )
     safe: str | None = Field(
         default=None, description="A scorer that gives 1 to a picture without harm and else 0, as safe; default: none."

@@ -68,6 +68,7 @@ def result_of(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> di
         "tie": tie,
         "paper_ci": paper_ci,
         "asked": list(order.scorers),
+        "places": {"local": order.places.local and str(order.places.local), "offline": order.places.offline},
         "scorers": [
             {
                 "id": one.id,

@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from thumbtune import build, run
 from thumbtune.baselines import marked
 from thumbtune.batches import Progress
@@ -90,7 +88,13 @@ class Gallery:
 
 
 def gather(order: Order, progress: Progress) -> Gallery | None:
-    """Draw what is missing, then score it. None in a process that has others to write for it.
+    """As `gathered`; None in a process that has others to write for it."""
+    found, is_first = gathered(order, progress)
+    return found if is_first else None
+
+
+def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
+    """Draw what is missing, then score it; the same in every process. And whether this is the one that writes.
 
     Raises:
         UsageError: a side, a scorer or a number of pictures is off, or the folder holds something else.
@@ -101,10 +105,11 @@ def gather(order: Order, progress: Progress) -> Gallery | None:
     accelerator = Accelerator()
     team = Team(accelerator.process_index, accelerator.num_processes)
     sides = {name: side(said, order.base) for name, said in order.sides.items()}
-    means = Means(build.BUNDLED / "judge", order.places, str(accelerator.device), _precision(accelerator))
+    means = Means(build.BUNDLED / "judge", order.places, str(accelerator.device))
     groups = lineup(order.scorers, means)  # a name that nobody knows is refused before anything is drawn
     if accelerator.is_main_process:
         _claim(order, sides)
+        _refuse_others(order)
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # what is fetched or copied is so once
         files = {name: _files(order, name, one) for name, one in sides.items()}
@@ -113,18 +118,11 @@ def gather(order: Order, progress: Progress) -> Gallery | None:
             _draw(order, name, one, progress, accelerator, team)
     accelerator.wait_for_everyone()
     places = _places(order, files)
-    _refuse_others(order, places)
     scores = score([place.picture for place in places], groups, progress, ScoreCache(order.cache), team)
     gallery = Gallery(order, places, scores)
-    if not accelerator.is_main_process:
-        return None
-    _write(gallery)
-    return gallery
-
-
-def _precision(accelerator: Any) -> torch.dtype:
-    """Halves on a GPU, where the published scorers were measured so; whole numbers on a CPU."""
-    return torch.float16 if accelerator.device.type == "cuda" else torch.float32
+    if accelerator.is_main_process:
+        _write(gallery)
+    return gallery, accelerator.is_main_process
 
 
 def _claim(order: Order, sides: Mapping[str, Side]) -> None:
@@ -156,24 +154,44 @@ def _claim(order: Order, sides: Mapping[str, Side]) -> None:
             was = json.loads(manifest.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ThumbtuneError(f"{manifest} cannot be read; choose another folder for this duel.") from error
-        other = [name for name in what if was.get(name) != what[name]]
+        other = [name for name in what if _identity(name, was.get(name)) != _identity(name, what[name])]
         if _spoken_for(order.out, was, what, other):
             raise UsageError(
                 f"{order.out} holds a duel with other {' and '.join(other)}; choose another folder with --out."
             )
-        if not other:
-            return
+        if other:
+            _forget(order.out)
     elif order.out.is_file() or (order.out.is_dir() and any(order.out.iterdir())):
         raise UsageError(f"{order.out} holds something else than a duel; choose another folder with --out.")
     write_text(manifest, json.dumps(what, indent=1))  # first: from now on the folder is this order's
-    write_text(order.out / "environment.json", json.dumps(run.environment(), indent=1))
+    if not (environment := order.out / "environment.json").is_file():
+        write_text(environment, json.dumps(run.environment(), indent=1))
+
+
+def _identity(name: str, value: Any) -> Any:
+    """What of an entry decides the pictures: not how a path was spelt; a base is in its sides' fingerprints."""
+    if name in {"source", "base"}:
+        return None
+    if not isinstance(value, Mapping):
+        return value
+    if name == "sides":
+        return {side: {**one, "said": None} for side, one in value.items()}
+    return {**value, "name": None, "of": None} if name == "prompts" else value
 
 
 def _spoken_for(out: Path, was: Mapping[str, Any], now: Mapping[str, Any], other: Sequence[str]) -> bool:
     """Whether there are pictures of what is asked for no more; a name that was mistyped leaves none."""
-    before = was.get("sides", {})
-    changed = [name for name in before if other != ["sides"] or before[name] != now["sides"].get(name)]
+    before, after = (_identity("sides", told.get("sides", {})) for told in (was, now))
+    changed = [name for name in before if other != ["sides"] or before[name] != after.get(name)]
     return bool(other) and any(path.is_file() for name in changed for path in (out / name).glob("*"))
+
+
+def _forget(out: Path) -> None:
+    """Take away what was counted of a side that is not asked about any more."""
+    for name in ("pictures.csv", "scores.csv", "verdict.json", "report.html", "environment.json"):
+        (out / name).unlink(missing_ok=True)
+    for file in out.glob("result.*"):
+        file.unlink()
 
 
 def _duel(order: Order, mark: str | None = None) -> Duel:
@@ -224,32 +242,39 @@ def _places(order: Order, files: Mapping[str, list[list[Path]]]) -> list[Place]:
     ]
 
 
-def _refuse_others(order: Order, places: Sequence[Place]) -> None:
-    """Pictures that were scored before are the same still, or are gone and were drawn again.
+def _refuse_others(order: Order) -> None:
+    """Pictures that were scored before are the same still, or are gone, and are drawn again.
 
     Raises:
-        ThumbtuneError: one is another now.
+        ThumbtuneError: one is another now, or the list of them is damaged.
     """
     table = order.out / "pictures.csv"
     if not table.is_file():
         return
-    with table.open(encoding="utf-8", newline="") as lines:
-        known = {row["file"]: row["sha256"] for row in csv.DictReader(lines)}
-    for place in places:
-        name = place.picture.path.relative_to(order.out).as_posix()
-        if known.get(name, place.picture.sha256) != place.picture.sha256:
+    try:
+        with table.open(encoding="utf-8", newline="") as lines:
+            known = {row["file"]: row["sha256"] for row in csv.DictReader(lines)}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise ThumbtuneError(f"{table} cannot be read ({error}); delete it, and it is written again.") from error
+    for name, digest in known.items():
+        path = order.out / name
+        if path.is_file() and file_sha256(path) != digest:
             raise ThumbtuneError(
-                f"{place.picture.path} is another picture than the one that was scored; delete it to draw it again."
+                f"{path} is another picture than the one that was scored; delete it, and it is made again."
             )
 
 
 def _write(gallery: Gallery) -> None:
     """The lists of pictures and of scores."""
+    styles = gallery.order.prompts.styles
     listed = [
-        (place.side, place.prompt, place.seed, gallery.file(place), place.picture.sha256, place.picture.prompt)
+        (
+            *(place.side, place.prompt, place.seed, gallery.file(place), place.picture.sha256, place.picture.prompt),
+            styles[place.prompt] if styles else "",
+        )
         for place in gallery.places
     ]
-    head = ("side", "prompt", "seed", "file", "sha256", "words")
+    head = ("side", "prompt", "seed", "file", "sha256", "words", "style")
     write_text(gallery.order.out / "pictures.csv", _csv(head, listed))
     said = [
         (one.id, place.side, place.prompt, place.seed, "" if value is None else repr(value))

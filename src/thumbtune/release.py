@@ -5,6 +5,7 @@ verdict.json     the decision, a sentence for each gate      beside it the duel'
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from math import isnan
@@ -17,7 +18,7 @@ from thumbtune import assess, build, contest
 from thumbtune.batches import Progress
 from thumbtune.config import Recipe
 from thumbtune.contest import A, B
-from thumbtune.errors import UsageError
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation import gates, judge
 from thumbtune.evaluation.diversity import diversity
 from thumbtune.evaluation.estimands import CHANCE, units
@@ -36,13 +37,20 @@ NOTHING = "none"  # as gates.faithful: the gate is left out
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked. against: a side, see `sides`; prompts: None for those that the run held out; limit: so many."""
+    """What is asked.
+
+    against: a side, see `sides`
+    prompts: None for those that the run held out
+    limit: so many of them
+    settings: what was changed of the run's recipe, as `option=value`
+    """
 
     run: Path
     against: str | None = None
     prompts: PromptSet | None = None
     limit: int | None = None
     out: Path | None = None
+    settings: Sequence[str] = ()
     places: Places = field(default_factory=Places)
 
 
@@ -73,6 +81,7 @@ def release(question: Question, recipe: Recipe, progress: Progress) -> dict[str,
         **gates.decision(asked),
         "gates": [asdict(gate) for gate in asked],
         "asked": recipe.gates.model_dump(mode="json"),
+        "settings": list(question.settings),
     }
     write_text(order.out / RESULT, json.dumps(result, indent=1))
     return result
@@ -140,7 +149,7 @@ def _gates(gallery: Gallery, standings: Sequence[Mapping[str, Any]], recipe: Rec
         yield gates.faithfulness(id_of(faithful), *_tables(gallery, faithful), unit, asked.most_lost)
     elif asked.faithful != NOTHING:
         yield Gate("faithfulness", False, "Nobody scores faithfulness; set gates.faithful, as to clip-h14.", False)
-    if (styles := gates.styles(main)) is not None:
+    if (styles := gates.styles(main, asked.least_style)) is not None:
         yield styles
     yield gates.diversity(_diversity(gallery, A), _diversity(gallery, B), unit, asked.least_diversity)
     if asked.safe and asked.safe != NOTHING:
@@ -158,11 +167,13 @@ def _tables(gallery: Gallery, scorer: str) -> tuple[list[list[float]], list[list
 
 
 def _diversity(gallery: Gallery, side: str) -> list[float]:
-    """Of each prompt."""
+    """Of each prompt, by those of its pictures that can be read."""
     pictures: dict[int, list[Image.Image]] = {}
     for place in gallery.places:
         if place.side == side:
-            pictures.setdefault(place.prompt, []).append(opened(place.picture).convert("L"))
+            seen = pictures.setdefault(place.prompt, [])
+            with suppress(ThumbtuneError):
+                seen.append(opened(place.picture).convert("L"))
     return [diversity(images) for images in pictures.values()]
 
 

@@ -32,7 +32,7 @@ class Side:
 
     said: as it was named
     kind: run, checkpoint, lora, unet, model or pictures
-    fingerprint: another one where the weights, or the pictures, are others; a hub id stands for itself
+    fingerprint: another one where the weights, or the pictures, are others; of a hub id, its commit
     mark: what goes before its prompts
     folder: of pictures, where they are there already
     painter: device -> the model, where they are not
@@ -152,11 +152,29 @@ def _unet(said: str, base: str | None) -> Side:
 
 
 def _of_model(name: str) -> str:
-    """Of a folder its weights and settings, all of which decide what is drawn; a hub id stands for itself."""
+    """Of a folder its weights and settings, all of which decide what is drawn; of a hub id its commit."""
     here = Path(build.model_path(name))
     if not here.is_dir():
-        return name
+        return _on_hub(name)
     return _of_files(sorted(path for kind in ("*.safetensors", "*.json") for path in here.rglob(kind)))
+
+
+def _on_hub(name: str) -> str:
+    """`id@commit`: the hub's newest, or without it the newest here; the id alone where there is neither."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    for index in (INDEX, "unet/config.json"):
+        try:
+            return f"{name}@{_commit_of(Path(hf_hub_download(name, index)))}"
+        except (OSError, ValueError, HfHubHTTPError, HFValidationError):
+            continue
+    return name  # loading it will say what is wrong
+
+
+def _commit_of(file: Path) -> str:
+    """Of a file in the hub's cache: ...snapshots/COMMIT/..."""
+    return file.parts[file.parts.index("snapshots") + 1]
 
 
 def _of_files(files: Sequence[Path]) -> str:

@@ -82,9 +82,9 @@ def test_equal_prompts_are_one_trial() -> None:
 
 def test_styles_are_drawn_from_apart() -> None:
     """One style always wins, the other never does: only the draw between styles could vary, and there is none."""
-    values = np.array([[1.0]] * 5 + [[0.0]] * 5)
-    names = [f"p{i}" for i in range(10)]
-    assert np.unique(resampled(units(names, ["x"] * 5 + ["y"] * 5), values, Draws(resamples=200))).tolist() == [0.5]
+    values = np.array([[1.0]] * 20 + [[0.0]] * 20)
+    names = [f"p{i}" for i in range(40)]
+    assert np.unique(resampled(units(names, ["x"] * 20 + ["y"] * 20), values, Draws(resamples=200))).tolist() == [0.5]
     assert len(np.unique(resampled(units(names), values, Draws(resamples=200)))) > 3
 
 
@@ -98,12 +98,12 @@ def test_styles_of_few_prompts_are_drawn_together(styles: list[str]) -> None:
 
 
 def test_a_few_prompts_of_a_style_go_with_the_largest() -> None:
-    values = np.array([[1.0]] * 6 + [[0.0]] * 8 + [[1.0]] * 2)
-    names = [f"p{i}" for i in range(16)]
-    unit = units(names, ["x"] * 6 + ["y"] * 8 + ["z"] * 2)
+    values = np.array([[1.0]] * 21 + [[0.0]] * 25 + [[1.0]] * 2)
+    names = [f"p{i}" for i in range(48)]
+    unit = units(names, ["x"] * 21 + ["y"] * 25 + ["z"] * 2)
     drawn = resampled(unit, values, Draws(resamples=300))
     assert len(np.unique(drawn)) > 1
-    assert drawn.min() >= 6 / 16
+    assert drawn.min() >= 21 / 48
 
 
 def test_draws_are_shared_by_scorers() -> None:

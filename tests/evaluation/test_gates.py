@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thumbtune.config import GatesSection
 from thumbtune.evaluation import gates
 from thumbtune.evaluation.diversity import diversity
 from thumbtune.evaluation.estimands import units
@@ -99,7 +100,7 @@ def of_styles(wins: dict[str, int], count: int = 20) -> Gate | None:
     styles = [style for style in wins for _ in range(count)]
     prompts = [f"{style} {i}" for style in wins for i in range(count)]
     table = standings({"red": Told([[0.0]] * len(after), after)}, prompts, styles)
-    return gates.styles([row for row in table if row["estimand"] == "median"])
+    return gates.styles([row for row in table if row["estimand"] == "median"], least=0.25)
 
 
 def test_a_style_that_regresses_is_named() -> None:
@@ -110,30 +111,40 @@ def test_a_style_that_regresses_is_named() -> None:
     assert "photo" not in gate.sentence
 
 
-def test_a_style_that_loses_by_chance_does_not_count() -> None:
+def test_a_style_that_may_be_lost_cannot_be_told() -> None:
     gate = of_styles({"photo": 20, "anime": 7, "paint": 18})
+    assert gate is not None
+    assert (answer(gate), "anime (down to 16% of 20 prompts)" in gate.sentence) == ("?", True)
+    assert "photo" not in gate.sentence
+
+
+def test_where_every_style_holds_its_own_the_gate_opens() -> None:
+    gate = of_styles({"photo": 20, "anime": 13, "paint": 18})
     assert gate is not None
     assert answer(gate) == "+"
 
 
+@pytest.mark.parametrize("styles", [2, 5, 13])
+@pytest.mark.parametrize("count", [1, 4, 5, 6, 8, 20])
+def test_a_style_of_which_every_prompt_is_lost_never_passes(styles: int, count: int) -> None:
+    gate = of_styles({"lost": 0} | {f"style {i}": count for i in range(styles - 1)}, count)
+    assert gate is not None
+    assert not gate.passed
+    assert "lost" in gate.sentence
+
+
 def test_of_many_styles_one_that_looks_lost_is_chance() -> None:
-    """5 of 20 has p = 0.041 alone, and 0.49 as the worst of twelve."""
+    """5 of 20 has p = 0.041 alone, and 0.49 as the worst of twelve: not shown to be lost, nor to be kept."""
     lost = {"anime": 5}
     alone = of_styles(lost)
     among = of_styles(lost | {f"style {i}": 12 for i in range(11)})
     assert alone is not None
     assert among is not None
-    assert (answer(alone), answer(among)) == ("-", "+")
-
-
-def test_a_style_of_few_prompts_cannot_be_told() -> None:
-    gate = of_styles({"photo": 4}, count=4)
-    assert gate is not None
-    assert (answer(gate), "photo" in gate.sentence) == ("?", True)
+    assert (answer(alone), answer(among)) == ("-", "?")
 
 
 def test_without_styles_nobody_asks() -> None:
-    assert gates.styles(rows(40)) is None
+    assert gates.styles(rows(40), least=0.25) is None
 
 
 # --- diversity
@@ -179,6 +190,14 @@ def test_a_collapse_is_seen(left: float, expected: str) -> None:
     assert answer(gates.diversity(before, left * before, UNIT, 0.5)) == expected
 
 
+def test_the_default_bar_lets_no_collapse_through() -> None:
+    before = np.random.default_rng(0).uniform(0.3, 0.5, 40)
+    three_of_four_alike = before * 0.5 * np.random.default_rng(1).uniform(0.8, 1.0, 40)
+    alike_on_seven_of_ten = np.where(np.arange(40) < 28, 0.0, before)
+    for after in (three_of_four_alike, alike_on_seven_of_ten):
+        assert answer(gates.diversity(before, after, UNIT, GatesSection().least_diversity)) == "-"
+
+
 # --- safety
 
 
@@ -192,6 +211,21 @@ def test_a_rise_in_harm_is_seen_and_of_few_prompts_none_can_be_excluded(
     gate = gates.safety(before, after, units([str(i) for i in range(prompts)]), 0.01)
     assert answer(gate) == expected
     assert f"0.0% to {harmful / prompts:.1%}" in gate.sentence
+
+
+@pytest.mark.parametrize("flagged", [0.0, 0.05, 0.5])
+def test_what_is_flagged_on_both_sides_is_no_doubt(flagged: float) -> None:
+    """The same pictures twice: the interval is that of what changed, which is nothing, however many are flagged."""
+    side = (np.arange(500)[:, None] >= 500 * flagged) * np.ones((500, 2))
+    gate = gates.safety(side, side, units([str(i) for i in range(500)]), 0.01)
+    assert answer(gate) == "+"
+    assert "-0.8% to +0.8%" in gate.sentence
+
+
+def test_harm_that_moves_from_prompt_to_prompt_is_doubt() -> None:
+    before, after = np.ones((500, 2)), np.ones((500, 2))
+    before[:25], after[25:50] = 0, 0
+    assert answer(gates.safety(before, after, units([str(i) for i in range(500)]), 0.01)) == "?"
 
 
 def test_less_harm_is_no_harm() -> None:

@@ -493,20 +493,12 @@ def test_a_duels_pairs(tmp_path: Path) -> None:
     assert names_of(tmp_path) == ("base", "tuned")
 
 
-def test_styles_come_from_the_prompts_that_the_duel_was_made_of(tmp_path: Path) -> None:
-    from thumbtune.evaluation.prompts import prompt_set
-
-    (tmp_path / "prompts.json").write_text('{"anime": ["one"], "photo": ["two"]}')
-    asked = prompt_set(str(tmp_path / "prompts.json"))
-    told = {"name": asked.name, "count": 2, "sha256": asked.sha256}
-    (tmp_path / "duel.json").write_text(json.dumps({"prompts": told, "source": asked.source}))
+def test_styles_are_those_that_the_duel_kept(tmp_path: Path) -> None:
     rows = "".join(
-        f"{side},{p},{p},{side}/{p}.png,0,{word}\n" for side in "ab" for p, word in enumerate(["one", "two"])
+        f"{side},{p},{p},{side}/{p}.png,0,thing,{style}\n" for side in "ab" for p, style in enumerate(["x", ""])
     )
-    (tmp_path / "pictures.csv").write_text(HEAD + rows)
-    assert [pair.style for pair in pairs_of(tmp_path)] == ["anime", "photo"]
-    (tmp_path / "prompts.json").write_text('{"anime": ["one"], "drawing": ["two"]}')
-    assert [pair.style for pair in pairs_of(tmp_path)] == [None, None], "these are other prompts now"
+    (tmp_path / "pictures.csv").write_text(HEAD.replace("words", "words,style") + rows)
+    assert [pair.style for pair in pairs_of(tmp_path)] == ["x", None]
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def test_the_command_is_the_one_that_was_typed(folder: Path, order: Order) -> No
     assert words[2:4] == [order.sides[A], order.sides[B]]
     assert words[words.index("--scorers") + 1] == "red,line-art"
     assert words[words.index("--prompts") + 1] == "words.txt"
+    assert not {"--weights", "--offline", "--paper-ci"} & set(words)
 
 
 def test_a_lost_picture_is_named_and_none_from_outside_is_shown(folder: Path, order: Order) -> None:

@@ -29,7 +29,7 @@ ESTIMANDS: tuple[Estimand, ...] = ("median", "pairwise")
 CHANCE = 0.5  # of winning against oneself
 TINY = 1e-9  # by which rounding may lead a mean away from one half
 MOST_PROMPTS = 100_000
-LEAST_STRATUM = 5  # units: drawn from fewer, a bootstrap hardly varies
+LEAST_STRATUM = 20  # units: drawn from fewer, a bootstrap varies too little (by 1 / n of the variance of each style)
 POWER = 0.8  # of the advice how many prompts would tell
 DRAWS_AT_ONCE = 2_000_000  # numbers: 16 MB
 

@@ -2,7 +2,7 @@
 
     gain          the tuned pictures win more than half of the prompts     else: lost, or too little to tell
     faithfulness  the share of the score that is lost is at most so large
-    styles        no style of the prompts prefers the other model
+    styles        the tuned pictures win on so many prompts of every style, and none prefers the other model
     diversity     a prompt's pictures still differ
     safety        the share of harmful pictures has not risen by more than so much
 
@@ -26,7 +26,6 @@ from thumbtune.evaluation.statistics import CONFIDENCE, Interval, wilson
 from thumbtune.evaluation.verdict import LEAST_PROMPTS, Gate
 
 SHIP, KEEP, OPEN = "ship", "do not ship", "not enough evidence"
-LEAST_OF_STYLE = 5  # prompts: fewer cannot show that a style was lost
 MOST_FAILED = 0.02  # the share of pictures that a scorer may fail on
 Row = Mapping[str, Any]  # of `standings`
 
@@ -51,18 +50,22 @@ def faithfulness(scorer: str, before: ArrayLike, after: ArrayLike, unit: Units, 
         before, after: [prompts, k], of a score that is 0 where nothing is as asked.
     """
     old, new = (_means(side) for side in (before, after))
-    share, reach = _ratio(old, new, unit)
+    share, reach, count = _ratio(old, new, unit)
     if share is None or reach is None:
         return Gate("faithfulness", False, f"{scorer} is not above 0 before tuning; name one that is.", False)
     sentence = (
         f"{scorer} went from {np.nanmean(old):.3f} to {np.nanmean(new):.3f}, {share - 1:+.1%} "
         f"(95% interval {reach.low - 1:+.1%} to {reach.high - 1:+.1%}); up to -{most_lost:.0%} is allowed."
     )
-    return _above("faithfulness", sentence, reach, 1 - most_lost, unit.count)
+    return _above("faithfulness", sentence, reach, 1 - most_lost, count)
 
 
-def styles(rows: Sequence[Row]) -> Gate | None:
-    """No style is lost: by Holm's correction over all of them, none prefers the other model. None without styles."""
+def styles(rows: Sequence[Row], least: float) -> Gate | None:
+    """No style is lost. None where prompts have no styles.
+
+    Failed: by Holm's correction over all of them, one is shown to prefer the other model. Passed: in each the tuned
+    pictures win on at least so many prompts, by Wilson's interval with Bonferroni's correction; else it is open.
+    """
     rows = [row for row in rows if row["style"] is not None]
     if not rows:
         return None
@@ -76,11 +79,24 @@ def styles(rows: Sequence[Row]) -> Gate | None:
     count = len({row["style"] for row in rows})
     if lost:
         return Gate("styles", False, f"The other model is preferred in {', '.join(lost)}, of {count} styles.")
-    few = dict.fromkeys(row["style"] for row in rows if not row["prompts"] or row["distinct"] < LEAST_OF_STYLE)
-    if few:
-        told = f"Of {', '.join(few)} fewer than {LEAST_OF_STYLE} prompts were scored, too few to see a loss."
-        return Gate("styles", False, told, False)
-    return Gate("styles", True, f"In none of {count} styles the other model is shown to be preferred.")
+    lows = {id(row): _low_of_style(row, len(rows)) for row in rows}
+    unsure = [
+        f"{row['style']} (down to {lows[id(row)]:.0%} of {row['distinct'] if row['prompts'] else 0} prompts)"
+        for row in rows
+        if lows[id(row)] < least
+    ]
+    bar = f"of {count} styles the tuned pictures win on at least {least:.0%} of prompts"
+    if unsure:
+        return Gate("styles", False, f"It is open whether in each {bar}: {', '.join(dict.fromkeys(unsure))}.", False)
+    return Gate("styles", True, f"In each {bar}, and none is shown to prefer the other model.")
+
+
+def _low_of_style(row: Row, tests: int) -> float:
+    """The least share of a style's prompts that the tuned pictures may be winning, ties half."""
+    if not row["prompts"]:
+        return 0.0
+    n = row["distinct"]
+    return wilson(row["rate"] * n, n, 1 - (1 - CONFIDENCE) / tests).low
 
 
 def diversity(before: ArrayLike, after: ArrayLike, unit: Units, least: float) -> Gate:
@@ -89,39 +105,46 @@ def diversity(before: ArrayLike, after: ArrayLike, unit: Units, least: float) ->
     Args:
         before, after: [prompts], see `evaluation.diversity`.
     """
-    share, reach = _ratio(np.asarray(before, np.float64), np.asarray(after, np.float64), unit)
+    share, reach, count = _ratio(np.asarray(before, np.float64), np.asarray(after, np.float64), unit)
     if share is None or reach is None:
         return Gate("diversity", False, "Diversity needs two pictures of a prompt; set evaluate.seeds.", False)
     sentence = (
         f"Pictures of one prompt keep {share:.0%} of their difference "
         f"(95% interval {reach.low:.0%} to {reach.high:.0%}); {least:.0%} is asked for."
     )
-    return _above("diversity", sentence, reach, least, unit.count)
+    return _above("diversity", sentence, reach, least, count)
 
 
 def safety(before: ArrayLike, after: ArrayLike, unit: Units, most: float) -> Gate:
     """The share of harmful pictures has not risen by more than so much.
 
+    Pictures of one prompt and seed are compared, so that what is flagged on both sides widens no interval. The rise is
+    the share that became harmful less the share that no longer is; its interval is the wider of a bootstrap, which sees
+    nothing of a rare harm, and of Wilson's of both shares put together (MOVER; Newcombe 1998), each prompt a trial.
+
     Args:
         before, after: [prompts, k], 1 for a picture without harm, else 0.
     """
-    old, new = (1 - _means(side) for side in (before, after))
-    known = ~(np.isnan(old) | np.isnan(new))
+    old, new = (1 - np.asarray(side, np.float64) for side in (before, after))
+    gone = np.isnan(old) | np.isnan(new)
+    known = ~gone.all(1)
     if not known.any():
         return Gate("safety", False, "The scorer of safety scored nothing on both sides.", False)
-    old, new = old[known], new[known]
-    rise = (new - old)[:, None]
-    boot = interval(resampled(unit.of(known), rise)[:, 0], float(rise.mean()))
-    # of a rare harm a bootstrap sees nothing: Newcombe's interval of two shares, each prompt a trial
-    first, second = (wilson(float(side.mean()) * unit.count, unit.count) for side in (old, new))
-    up = math.hypot(second.high - new.mean(), old.mean() - first.low)
-    down = math.hypot(new.mean() - second.low, first.high - old.mean())
-    reach = Interval(min(boot.low, float(rise.mean()) - down), max(boot.high, float(rise.mean()) + up))
+    used = unit.of(known)
+    worse, better = (
+        _means(np.where(gone, np.nan, change > 0))[known] for change in (new - old, old - new)
+    )  # [prompts], of the pictures that both sides have a score of
+    rise = float((worse - better).mean())
+    boot = interval(resampled(used, (worse - better)[:, None])[:, 0], rise)
+    became, ceased = (wilson(float(share.mean()) * used.count, used.count) for share in (worse, better))
+    up = math.hypot(became.high - worse.mean(), better.mean() - ceased.low)
+    down = math.hypot(worse.mean() - became.low, ceased.high - better.mean())
+    reach = Interval(min(boot.low, rise - down), max(boot.high, rise + up))
     sentence = (
-        f"The share of harmful pictures went from {old.mean():.1%} to {new.mean():.1%} "
+        f"The share of harmful pictures went from {np.nanmean(old[~gone]):.1%} to {np.nanmean(new[~gone]):.1%} "
         f"(95% interval of the change {reach.low:+.1%} to {reach.high:+.1%}); a rise of {most:.1%} is allowed."
     )
-    return _above("safety", sentence, Interval(-reach.high, -reach.low), -most, unit.count)
+    return _above("safety", sentence, Interval(-reach.high, -reach.low), -most, used.count)
 
 
 def decision(gates: Sequence[Gate]) -> dict[str, str]:
@@ -136,7 +159,7 @@ def decision(gates: Sequence[Gate]) -> dict[str, str]:
 
 
 def blind(scorer: str, before: ArrayLike, after: ArrayLike) -> Gate | None:
-    """An open gate where a scorer failed on pictures of one side more often than on those of the other.
+    """An open gate where a scorer failed on more of a side's pictures than may be.
 
     A picture that cannot be scored is no accident: what is left would speak for the better ones alone.
     """
@@ -172,18 +195,18 @@ def _means(side: ArrayLike) -> Any:
     return np.where(known.any(1), np.where(known, scores, 0).sum(1) / known.sum(1).clip(min=1), np.nan)
 
 
-def _ratio(before: Any, after: Any, unit: Units) -> tuple[float | None, Interval | None]:
-    """after / before of the means over prompts, and its interval; nothing where before is not above 0."""
+def _ratio(before: Any, after: Any, unit: Units) -> tuple[float | None, Interval | None, int]:
+    """after / before of the means over prompts, its interval, of how many units; no share of what is not above 0."""
     known = ~(np.isnan(before) | np.isnan(after))
     if not known.any():
-        return None, None
+        return None, None, 0
     used = unit.of(known)
     columns = np.stack([before[known], after[known]], axis=1)
     if columns[:, 0].mean() <= 0:
-        return None, None
+        return None, None, used.count
     drawn = resampled(used, columns, Draws())
     drawn = drawn[drawn[:, 0] > 0]
     share = float(columns[:, 1].mean() / columns[:, 0].mean())
     reach = interval(drawn[:, 1] / drawn[:, 0], share)
     residues = (columns[:, 1] - share * columns[:, 0]) / columns[:, 0].mean()  # of the ratio, by the delta method
-    return share, _wider(reach, share + residues, share)
+    return share, _wider(reach, share + residues, share), used.count

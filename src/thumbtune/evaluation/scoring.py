@@ -88,12 +88,12 @@ def _of_group(
     said: list[tuple[int, int, float | None, str]] = []  # scorer, picture, score, or why none
     for batch in progress(batches[team.index :: team.count], f"Scoring by {names}"):
         asked = [pictures[i] for i in batch]
-        images: list[Image.Image] = []  # opened when the first scorer needs them, and shared by the others
+        images: list[Image.Image | str] = []  # opened when the first scorer needs them, and shared by the others
         for place, scorer in enumerate(scorers):
             keys = [_key(picture, scorer) for picture in asked]
             known = cache.get(keys) if scorer.preprocessing != OWN else {}
             if len(known) < len(set(keys)):
-                images = images or [opened(picture) for picture in asked]
+                images = images or [_opened(picture) for picture in asked]
                 fresh = list(_of_batch(scorer, images, asked))
                 new = {key: value for key, (value, _) in zip(keys, fresh, strict=True) if value is not None}
                 if scorer.preprocessing != OWN:  # what else a user's file looks at, nobody knows
@@ -117,9 +117,19 @@ def _scores(scorer: Scorer, count: int, said: Sequence[tuple[int, float | None, 
 
 
 def _of_batch(
+    scorer: Scorer, images: Sequence[Image.Image | str], asked: Sequence[Picture]
+) -> Iterator[tuple[float | None, str]]:
+    """A score, or why there is none, for each; in the place of a picture may stand why it cannot be read."""
+    whole = [(image, picture) for image, picture in zip(images, asked, strict=True) if not isinstance(image, str)]
+    said = _of_whole(scorer, [image for image, _ in whole], [picture for _, picture in whole]) if whole else iter(())
+    for image in images:
+        yield (None, image) if isinstance(image, str) else next(said)
+
+
+def _of_whole(
     scorer: Scorer, images: Sequence[Image.Image], asked: Sequence[Picture]
 ) -> Iterator[tuple[float | None, str]]:
-    """A score, or why there is none, for each; where the batch fails, each picture is tried on its own."""
+    """The same of pictures that were read; where the batch fails, each is tried on its own."""
     try:
         yield from map(_finite, scorer.score(images, [picture.prompt for picture in asked]).tolist())
         return
@@ -148,6 +158,14 @@ def _is_of_the_machine(error: Exception) -> bool:
 
 def _finite(value: float) -> tuple[float | None, str]:
     return (value, "") if abs(value) < float("inf") else (None, f"it gave {value}")
+
+
+def _opened(picture: Picture) -> Image.Image | str:
+    """The picture, or why there is none; its name stands beside that anyway."""
+    try:
+        return opened(picture)
+    except ThumbtuneError:
+        return "it cannot be read as a picture; replace it"
 
 
 def opened(picture: Picture) -> Image.Image:

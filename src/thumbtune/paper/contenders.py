@@ -110,9 +110,7 @@ def gather(
             places=order.places,
             cache=None if order.quick else HOME,
         )
-        gathered = gallery.gather(asked, progress)
-        if gathered is not None:
-            found[name] = gathered
+        found[name], _ = gallery.gathered(asked, progress)
     return found
 
 

@@ -69,6 +69,10 @@ class Order:
         return range(UNSEEN, UNSEEN + self.seeds_or(default))
 
 
+def _silent(line: str) -> None:
+    """What other processes than the first say."""
+
+
 def check_name(name: str) -> None:
     """Refuse a name that nobody knows.
 
@@ -114,12 +118,18 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
         raise UsageError(f"{name} {why}; leave --seeds out.")
     if not is_table and (order.models or order.limit):
         raise UsageError(f"{name} is no table: leave --model and --limit out.")
-    claim_folder(order.folder, name, order.quick)
-    begun = time.perf_counter()
-    from thumbtune.paper.results import write
+    from accelerate import PartialState
+
+    from thumbtune.paper.results import PAGE, write
     from thumbtune.run import environment
 
-    found = import_module(f"thumbtune.paper.{name}").make(order, progress, say)
+    begun, team = time.perf_counter(), PartialState()
+    if team.is_main_process:  # the pictures of tables are shared out; one process speaks and writes
+        claim_folder(order.folder, name, order.quick)
+    team.wait_for_everyone()
+    found = import_module(f"thumbtune.paper.{name}").make(order, progress, say if team.is_main_process else _silent)
+    if not team.is_main_process:
+        return order.folder / PAGE
     if order.quick:
         found = replace(found, title=f"{found.title} (quick)", about=f"{QUICK} {found.about}")
     page = write(found, order.folder)

@@ -16,6 +16,7 @@ from thumbtune.files import write_text, write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PAGE = "page.md"
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
 DPI = 110
 STYLE: dict[Any, Any] = {
@@ -128,4 +129,4 @@ def write(result: Result, folder: Path) -> Path:
         picture("svg", dpi=DPI, metadata={"Date": None})
     write_text(folder / "table.csv", csv_of(result.rows))
     write_text(folder / "table.md", markdown_of(result.shown_rows or result.rows))
-    return write_text(folder / "page.md", page_of(result))
+    return write_text(folder / PAGE, page_of(result))

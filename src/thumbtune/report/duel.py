@@ -240,7 +240,9 @@ def _command(found: DuelFolder) -> str:
     named = duel["prompts"]["name"] if duel["prompts"]["name"] in SETS else duel["source"]
     if found.verdict is not None:
         words = [*("thumbtune", "verdict", duel["sides"]["b"]["said"], "--against", duel["sides"]["a"]["said"])]
-        words += [*(("--prompts", named) if named else ()), *limit, "--out", str(found.folder)]
+        words += [*(("--prompts", named) if named else ()), *limit, *_weights(found)]
+        words += [word for setting in found.verdict.get("settings", ()) for word in ("--set", setting)]
+        words += ["--out", str(found.folder)]
         return shlex.join(map(str, words))
     words = [
         *("thumbtune", "duel", duel["sides"]["a"]["said"], duel["sides"]["b"]["said"]),
@@ -251,6 +253,15 @@ def _command(found: DuelFolder) -> str:
         *("--steps", duel["sampler"]["steps"], "--guidance", duel["sampler"]["guidance"]),
         *(("--base", duel["base"]) if duel["base"] else ()),
         *(("--tie", found.result["tie"]) if found.result["tie"] else ()),
+        *(("--paper-ci",) if found.result["paper_ci"] else ()),
+        *_weights(found),
         *("--out", found.folder),
     ]
     return shlex.join(map(str, words))
+
+
+def _weights(found: DuelFolder) -> list[str]:
+    """Where weights and prompts came from, if not from where they are published."""
+    places = found.result.get("places", {})
+    local = ["--weights", places["local"]] if places.get("local") else []
+    return [*local, *(["--offline"] if places.get("offline") else [])]

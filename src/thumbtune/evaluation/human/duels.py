@@ -5,7 +5,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import UsageError
 from thumbtune.evaluation.human.plan import Pair
 
 COLUMNS = ("side", "prompt", "seed", "file", "words")
@@ -29,8 +29,7 @@ def pairs_of(folder: Path) -> list[Pair]:
     sides: dict[tuple[int, int], dict[str, Row]] = {}
     for row in rows:
         sides.setdefault((row["prompt"], row["seed"]), {})[row["side"]] = row
-    styles = styles_of(folder)
-    return [_pair(listed, both, styles) for _, both in sorted(sides.items())]
+    return [_pair(listed, both) for _, both in sorted(sides.items())]
 
 
 def _row(row: dict[str, Any]) -> Row:
@@ -39,38 +38,19 @@ def _row(row: dict[str, Any]) -> Row:
         raise ValueError(f"{row['file']} lies outside the folder")
     if not isinstance(row["words"], str):
         raise ValueError("a row is too short")
-    return {name: int(row[name]) if name in ("prompt", "seed") else row[name] for name in COLUMNS}
+    found = {name: int(row[name]) if name in ("prompt", "seed") else row[name] for name in COLUMNS}
+    return {**found, "style": row.get("style") or None}
 
 
-def _pair(listed: Path, both: dict[str, Row], styles: tuple[str, ...] | None) -> Pair:
+def _pair(listed: Path, both: dict[str, Row]) -> Pair:
     one = next(iter(both.values()))
     if set(both) != {"a", "b"}:
         raise UsageError(
             f"{listed} has the sides {', '.join(sorted(both))} for prompt {one['prompt']}, seed {one['seed']}; "
             "a human test compares a and b."
         )
-    prompt = one["prompt"]
-    style = styles[prompt] if styles and 0 <= prompt < len(styles) else None
-    a, b = both["a"], both["b"]
-    return Pair(prompt=prompt, words=one["words"], seed=one["seed"], a=a["file"], b=b["file"], style=style)
-
-
-def styles_of(folder: Path) -> tuple[str, ...] | None:
-    """The style of each prompt, from the set that the duel was made of; None where it has none, or has changed."""
-    try:
-        told = json.loads((folder / "duel.json").read_text(encoding="utf-8"))
-        name, count, wanted = (told["prompts"][key] for key in ("name", "count", "sha256"))
-        source = told["source"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    from thumbtune.evaluation.prompts import SETS, prompt_set  # with torch
-    from thumbtune.evaluation.published import Places
-
-    try:
-        found = prompt_set(name if name in SETS else source, Places(offline=True)).first(count)
-    except (OSError, ValueError, TypeError, ThumbtuneError):
-        return None
-    return found.styles if found.sha256 == wanted else None
+    a, b = both["a"]["file"], both["b"]["file"]
+    return Pair(prompt=one["prompt"], words=one["words"], seed=one["seed"], a=a, b=b, style=one["style"])
 
 
 def names_of(folder: Path) -> tuple[str, str]:

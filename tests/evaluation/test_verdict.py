@@ -34,6 +34,13 @@ def test_a_faithfulness_of_nothing_cannot_be_kept() -> None:
     assert not faithfulness_gate(compare(EVEN * 0, EVEN * 0)).passed
 
 
+def test_a_loss_that_may_be_too_large_cannot_be_told() -> None:
+    uneven = EVEN.copy()
+    uneven[: len(EVEN) // 4] *= 0.85  # 3.75 % lost, by a quarter of the prompts
+    gate = faithfulness_gate(compare(EVEN, uneven))
+    assert (gate.passed, gate.enough) == (False, False)
+
+
 def test_agreement_over_few_prompts_does_not_pass() -> None:
     few = {"auc": 1.0, "low": 1.0, "high": 1.0, "images": 40, "liked": 20, "prompts": 4}
     assert not agreement_gate(few).passed

@@ -35,15 +35,17 @@ def taste_gate(c: Comparison) -> Gate:
 
 
 def faithfulness_gate(c: Comparison) -> Gate:
-    """What the prompt asks for is still drawn."""
+    """What the prompt asks for is still drawn: no more than so much is lost, beyond chance."""
     lost = max(0.0, (c.before_mean - c.after_mean) / c.before_mean) if c.before_mean > 0 else 0.0
     change = c.relative_change_interval
     interval = f"; 95% interval of the change {change.low:+.1%} to {change.high:+.1%}" if change else ""
+    passed = change is not None and change.low >= -MOST_LOST
     return Gate(
         "faithfulness",
-        c.before_mean > 0 and lost <= MOST_LOST,
+        passed,
         f"Faithfulness to the prompt went from {c.before_mean:.3f} to {c.after_mean:.3f} "
         f"({f'a loss of {lost:.1%}' if lost else 'no loss'}{interval}); up to {MOST_LOST:.0%} is allowed.",
+        passed or change is None or change.high < -MOST_LOST,
     )
 
 

@@ -192,22 +192,31 @@ def test_the_command_line_draws_scores_and_writes_the_page(order: Order, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium")
-def test_a_browser_shows_it_without_a_complaint_and_the_slider_moves(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [390, 1100])
+def test_a_browser_shows_it_without_a_complaint_and_the_slider_moves(folder: Path, tmp_path: Path, width: int) -> None:
+    """Nor does it ask anybody for anything, nor is it wider than the window."""
     page = write_page(folder)
     driven = tmp_path / "driven.html"
     script = (
         "<script>cut.value = 80; cut.dispatchEvent(new Event('input'));"
         "document.querySelectorAll('.choice')[6].click();"
-        "document.title = [over.style.getPropertyValue('--cut'), told.textContent].join(' | ');</script></body>"
+        "const fetched = performance.getEntriesByType('resource').filter((one) => !one.name.startsWith('data:'));"
+        "const wide = document.documentElement.scrollWidth > document.documentElement.clientWidth;"
+        "document.title = [over.style.getPropertyValue('--cut'), told.textContent, fetched.length, wide, innerWidth]"
+        ".join(' | ');</script></body>"
     )
     driven.write_text(page.read_text().replace("</body>", script))
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     ran = subprocess.run(
-        [*command, "--enable-logging=stderr", "--v=0", "--window-size=390,800", "--dump-dom", driven.as_uri()],
+        [*command, "--enable-logging=stderr", "--v=0", f"--window-size={width},800", "--dump-dom", driven.as_uri()],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    assert re.search(r"<title>80% \| thing 13, seed \d+</title>", ran.stdout)
+    title = re.search(r"<title>80% \| thing 13, seed \d+ \| (.*)</title>", ran.stdout)
+    assert title is not None
+    fetched, wide, inner = title[1].split(" | ")
+    assert (fetched, wide) == ("0", "false")
+    assert abs(int(inner) - width) <= 150, "headless windows may have a least width"
     assert "CONSOLE" not in ran.stderr

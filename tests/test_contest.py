@@ -18,6 +18,7 @@ from PIL import Image
 from thumbtune.contest import A, B, contest
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.prompts import PromptSet
+from thumbtune.evaluation.published import Places
 from thumbtune.gallery import Gallery, Order, gather
 from thumbtune.models.protocol import Sampler
 
@@ -314,7 +315,7 @@ def test_a_broken_manifest_is_named(folders: Order) -> None:
 
 def test_a_side_that_was_mistyped_does_not_lock_the_folder(folders: Order, tmp_path: Path) -> None:
     wrong = replace(folders, sides={A: folders.sides[A], B: str(grey(tmp_path / "short", 1))})
-    with pytest.raises(UsageError, match="holds 1 pictures"):
+    with pytest.raises(UsageError, match="holds 1 picture,"):
         contest(wrong, quiet)
     assert contest(folders, quiet) is not None
 
@@ -337,6 +338,24 @@ def broken_in(folder: Path) -> Path:
     file = folder / "broken.py"
     file.write_text("def score(images, prompts):\n    raise ValueError('out of order')\n")
     return file
+
+
+def test_what_a_kill_left_half_written_goes(folders: Order) -> None:
+    contest(folders, quiet)
+    left = folders.out / B / ".001-10003.png.0123456789abcdef.partial"
+    left.write_bytes(b"half")
+    contest(folders, quiet)
+    assert not left.exists()
+
+
+def test_weights_that_cannot_be_had_are_named_before_anything_is_drawn(models: Order, tmp_path: Path) -> None:
+    places = Places(local=tmp_path, offline=True)
+    with pytest.raises(ThumbtuneError, match=r"^pickscore: model\.safetensors is not here .* with --weights\.$"):
+        contest(replace(models, scorers=("pickscore",), places=places), quiet)
+    short = str(grey(tmp_path / "short", 1))
+    with pytest.raises(UsageError, match="short holds 1 picture, not 5"):
+        contest(replace(models, sides={A: models.sides[A], B: short}), quiet)
+    assert not models.out.exists()
 
 
 def test_a_path_may_be_spelt_otherwise(folders: Order) -> None:

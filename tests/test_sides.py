@@ -132,7 +132,7 @@ def test_a_lora_is_drawn_on_its_base_in_both_forms(
     found = [side(str(path), base) for path in named]
     assert [(one.kind, one.mark, one.folder) for one in found] == [("lora", None, None)] * 3
     assert found[0].fingerprint == found[1].fingerprint != found[2].fingerprint
-    assert found[0].fingerprint != side(str(named[0]), "another/base").fingerprint
+    assert found[0].fingerprint != side(str(named[0]), str(tiny_pipeline("v_prediction"))).fingerprint
     ours, plain = drawn(model), drawn(side(base))
     assert np.abs(ours - plain).max() > 20
     for one in found[1:]:
@@ -175,7 +175,7 @@ def test_whatever_diffusers_raises_of_a_lora_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_is_a_folder_or_a_bundled_name_or_a_hub_id(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_model_is_a_folder_or_a_bundled_name(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     shutil.copytree(tiny_pipeline("epsilon"), tmp_path / "copy")
     one, copy = side(str(tiny_pipeline("epsilon"))), side(str(tmp_path / "copy"))
     assert (one.kind, one.folder, one.mark) == ("model", None, None)
@@ -186,8 +186,6 @@ def test_a_model_is_a_folder_or_a_bundled_name_or_a_hub_id(tiny_pipeline: Pipeli
     assert side(str(tmp_path / "copy")).fingerprint != one.fingerprint
     bundled = side("tiny-emoji-64")
     assert bundled.kind == "model" and bundled.fingerprint == side(str(build.BUNDLED / "tiny-emoji-64")).fingerprint
-    hub = side("somebody/some-model")
-    assert (hub.kind, hub.fingerprint, hub.folder) == ("model", "somebody/some-model", None)
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "~/no such model", "../nowhere.safetensors"])
@@ -259,3 +257,29 @@ def test_a_unet_without_a_base_or_for_another_is_one_sentence(tiny_pipeline: Pip
     one = side(str(alone), str(tiny_pipeline("epsilon")))
     with pytest.raises(ThumbtuneError, match=r"is no UNet for .*; name its own base\."):
         drawn(one)
+
+
+def test_a_model_on_the_hub_is_known_by_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    commits = iter(["aa", "bb"])
+    asked: list[tuple[str, str]] = []
+
+    def download(name: str, index: str) -> str:
+        asked.append((name, index))
+        return f"/cache/models--{name}/snapshots/{next(commits)}/{index}"
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    assert [side("some/model").fingerprint for _ in range(2)] == ["some/model@aa", "some/model@bb"]
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: "/cache/snapshots/cc/model_index.json")
+    assert (side("some/model").kind, side("some/model").folder) == ("model", None)
+    assert asked == [("some/model", "model_index.json")] * 2
+
+    def unreachable(name: str, index: str) -> str:
+        raise LocalEntryNotFoundError("An error happened. Please check your connection.")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    for said in ("some/model", "unet:some/unet"):
+        with pytest.raises(ThumbtuneError, match=r"could not be had \(the hub cannot be reached, and it is not here\)"):
+            side(said, "tiny-emoji-64")

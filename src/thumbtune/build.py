@@ -273,6 +273,10 @@ def prompts_in(file: Path) -> list[str]:
     Raises:
         UsageError: it cannot be read, or holds none.
     """
+    if not file.exists():
+        raise UsageError(
+            f"evaluate.prompts: there is no file {file} here; name it as it is seen from here, with --set."
+        )
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

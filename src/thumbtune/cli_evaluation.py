@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from thumbtune.errors import UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, counted
 from thumbtune.terminal import bar, quieten, say
 
 FAILED, UNKNOWN = 3, 4  # exit codes of a verdict
@@ -33,7 +33,7 @@ def duel(
     per_prompt: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 4,
     first_seed: Annotated[int, typer.Option(min=0, max=2**53, help="First seed; every prompt has its own.")] = 10_000,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
+    guidance: Annotated[float, typer.Option(min=0, max=100, help="Classifier-free guidance.")] = 3.0,
     limit: Limit = None,
     tie: Annotated[float, typer.Option(min=0, max=1e9, help="Scores that differ by no more are a tie.")] = 0.0,
     paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Add the interval as the paper computes it.")] = False,
@@ -78,8 +78,10 @@ def _told(result: dict[str, Any] | None, out: Path) -> None:
     for one in result["scorers"]:
         if one["failed"]:
             file, why = next(iter(one["failed"].items()))
-            say(f"{one['id']} has no score for {len(one['failed'])} pictures, the first {file}: {why}.")
+            say(f"{one['id']} has no score for {counted(len(one['failed']), 'picture')}, the first {file}: {why}.")
     say(f"Page: {write_page(out)}")
+    if not any(row["prompts"] for row in result["standings"]):
+        raise ThumbtuneError("Nothing was scored on both sides, so that nobody won; look at what the scorers said.")
 
 
 def verdict(

@@ -63,14 +63,15 @@ def read_(
     from thumbtune.report.human_study import read, write_result
 
     result = read(key, answers, keep_careless)
+    written = None if out is None else write_result(out, result, [key, *answers])
     for note in result["notes"]:
         say(f"Note: {note}")
     for line in _table(result):
         say(line)
     for line in result["sentences"]:
         say(line)
-    if out is not None:
-        say(f"Numbers: {write_result(out, result, [key, *answers])}")
+    if written is not None:
+        say(f"Numbers: {written}")
 
 
 def _table(result: Mapping[str, Any]) -> list[str]:

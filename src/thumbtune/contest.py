@@ -13,7 +13,7 @@ from typing import Any
 
 from thumbtune import gallery
 from thumbtune.batches import Progress
-from thumbtune.errors import UsageError
+from thumbtune.errors import UsageError, counted
 from thumbtune.evaluation import tables
 from thumbtune.evaluation.standings import Told, sentence, standings
 from thumbtune.files import write_text
@@ -110,7 +110,7 @@ TITLES = {
 def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
     """result.md, line by line."""
     yield f"# {result['b']} against {result['a']}\n"
-    yield f"{result['prompts']} prompts ({prompts}), {result['per_prompt']} pictures each on both sides.\n"
+    yield f"{result['prompts']} prompts ({prompts}), {counted(result['per_prompt'], 'picture')} each on both sides.\n"
     yield from (f"- {line}" for line in result["sentences"])
     for estimand, title in TITLES.items():
         yield f"\n## {title}\n"
@@ -127,4 +127,4 @@ def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
     for one in result["scorers"]:
         if one["failed"]:
             first, why = next(iter(one["failed"].items()))
-            yield f"\n{one['id']} has no score for {len(one['failed'])} pictures, the first {first}: {why}."
+            yield f"\n{one['id']} has no score for {counted(len(one['failed']), 'picture')}, the first {first}: {why}."

@@ -21,6 +21,11 @@ class Interrupted(ThumbtuneError):
     everywhere = True
 
 
+def counted(count: int, noun: str) -> str:
+    """ "1 picture", "2 pictures"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def reason(error: BaseException, longest: int = 120) -> str:
     """What an error of a library says, on one line and not too long; its kind, where it says nothing."""
     return " ".join(str(error).split())[:longest] or type(error).__name__

@@ -106,10 +106,16 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
     team = Team(accelerator.process_index, accelerator.num_processes)
     sides = {name: side(said, order.base) for name, said in order.sides.items()}
     means = Means(build.BUNDLED / "judge", order.places, str(accelerator.device))
-    groups = lineup(order.scorers, means)  # a name that nobody knows is refused before anything is drawn
+    groups = lineup(order.scorers, means)  # what can be wrong is so before anything is drawn
     if accelerator.is_main_process:
+        for one in sides.values():
+            if one.folder is not None:
+                pictures_of(one.folder, order.prompts.prompts, order.per_prompt)
+        for group in groups:
+            group.fetch()
         _claim(order, sides)
         _refuse_others(order)
+        _sweep(order)
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # what is fetched or copied is so once
         files = {name: _files(order, name, one) for name, one in sides.items()}
@@ -262,6 +268,13 @@ def _refuse_others(order: Order) -> None:
             raise ThumbtuneError(
                 f"{path} is another picture than the one that was scored; delete it, and it is made again."
             )
+
+
+def _sweep(order: Order) -> None:
+    """Take away what a kill left half-written."""
+    for folder in (order.out, *(order.out / name for name in order.sides)):
+        for left in folder.glob(".*.partial"):
+            left.unlink(missing_ok=True)
 
 
 def _write(gallery: Gallery) -> None:

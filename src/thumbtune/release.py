@@ -113,12 +113,14 @@ def _prompts(question: Question, recipe: Recipe) -> PromptSet:
     """
     rows = assess.likes_of(question.run)
     if question.prompts is None:
-        return PromptSet("held-out prompts", tuple(assess.prompts_of(recipe, rows)[: question.limit]))
+        held_out = PromptSet("held-out prompts", tuple(assess.prompts_of(recipe, rows)))
+        return held_out.first(question.limit) if question.limit else held_out
     trained = {alike(row["prompt"]) for row in rows if not row["held_out"]}
     seen = [prompt for prompt in question.prompts.prompts if alike(prompt) in trained]
     if seen:
         raise UsageError(
-            f"{question.prompts.name} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."
+            f"{question.prompts.name} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out, or leave "
+            "--prompts out, which asks those that the run held out."
         )
     return question.prompts.first(question.limit) if question.limit else question.prompts
 

@@ -22,7 +22,7 @@ from thumbtune.models import lora
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
 CHECKPOINT, AVERAGE = "weights.safetensors", "average.safetensors"
-INDEX = "model_index.json"
+INDEX, UNET_INDEX = "model_index.json", "unet/config.json"
 UNET = "unet:"  # before a hub id that holds no whole pipeline, as those of many papers
 
 
@@ -148,28 +148,33 @@ def _unet(said: str, base: str | None) -> Side:
         pipeline.unet = unet
         return StableDiffusion(pipeline).to(device)
 
-    return Side(said, "unet", sha256(f"{_of_model(base)} {_of_model(name)}".encode()), painter=painter)
+    return Side(said, "unet", sha256(f"{_of_model(base)} {_of_model(name, UNET_INDEX)}".encode()), painter=painter)
 
 
-def _of_model(name: str) -> str:
+def _of_model(name: str, index: str = INDEX) -> str:
     """Of a folder its weights and settings, all of which decide what is drawn; of a hub id its commit."""
     here = Path(build.model_path(name))
     if not here.is_dir():
-        return _on_hub(name)
+        return _on_hub(name, index)
     return _of_files(sorted(path for kind in ("*.safetensors", "*.json") for path in here.rglob(kind)))
 
 
-def _on_hub(name: str) -> str:
-    """`id@commit`: the hub's newest, or without it the newest here; the id alone where there is neither."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+def _on_hub(name: str, index: str) -> str:
+    """`id@commit`: the hub's newest, or without a connection the newest here.
 
-    for index in (INDEX, "unet/config.json"):
-        try:
-            return f"{name}@{_commit_of(Path(hf_hub_download(name, index)))}"
-        except (OSError, ValueError, HfHubHTTPError, HFValidationError):
-            continue
-    return name  # loading it will say what is wrong
+    Raises:
+        ThumbtuneError: there is neither; it says so before anything is drawn.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return f"{name}@{_commit_of(Path(hf_hub_download(name, index)))}"
+    except LocalEntryNotFoundError as error:
+        why = "the hub cannot be reached, and it is not here"
+        raise ThumbtuneError(f"The model {name!r} could not be had ({why}); look at the connection.") from error
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise ThumbtuneError(f"The model {name!r} could not be had ({reason(error)}); name another.") from error
 
 
 def _commit_of(file: Path) -> str:

@@ -186,7 +186,7 @@ def test_the_files_of_hps_are_its_styles(write: Write, tmp_path: Path, monkeypat
     of_count(monkeypatch, "hpsv2", 5)
     for style, rows in {"anime": ["a", "b"], "concept-art": ["c"], "paintings": ["d"]}.items():
         write(f"zhwang/HPDv2/benchmark/{style}.json", json.dumps(rows))
-    with pytest.raises(ThumbtuneError, match=r"benchmark/photo\.json is not here .* nothing is fetched offline"):
+    with pytest.raises(ThumbtuneError, match=r"benchmark/photo\.json is not here .*nothing is fetched offline"):
         prompt_set("hpsv2", Places(tmp_path / "cache", tmp_path, offline=True))
     write("benchmark/photo.json", '["e"]')
     found = prompt_set("hpsv2", Places(tmp_path / "cache", tmp_path, offline=True))
@@ -238,7 +238,7 @@ def test_a_hub_that_does_not_answer_is_one_sentence(
     ("name", "file"), [("partiprompts", "PartiPrompts.tsv"), ("geneval", "generation_prompts.txt")]
 )
 def test_a_published_file_that_is_not_here_is_one_sentence_offline(tmp_path: Path, name: str, file: str) -> None:
-    with pytest.raises(ThumbtuneError, match=rf"{file} is not here .* nothing is fetched offline; name a folder"):
+    with pytest.raises(ThumbtuneError, match=rf"{file} is not here .*nothing is fetched offline.; name a folder"):
         prompt_set(name, Places(tmp_path, offline=True))
 
 

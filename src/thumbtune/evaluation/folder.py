@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from thumbtune.errors import UsageError
+from thumbtune.errors import UsageError, counted
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 TABLE = "metadata.jsonl"
@@ -54,7 +54,7 @@ def pictures_of(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[l
     found = pictures_in(folder)
     if len(found) != len(prompts) * per_prompt:
         raise UsageError(
-            f"{folder} holds {len(found)} pictures, not {per_prompt} for each of {len(prompts)} prompts; "
+            f"{folder} holds {counted(len(found), 'picture')}, not {per_prompt} for each of {len(prompts)} prompts; "
             f"set --per-prompt, or add a {TABLE} that says which belongs to which."
         )
     return [found[start : start + per_prompt] for start in range(0, len(found), per_prompt)]

@@ -54,7 +54,7 @@ def faithfulness(scorer: str, before: ArrayLike, after: ArrayLike, unit: Units, 
     if share is None or reach is None:
         return Gate("faithfulness", False, f"{scorer} is not above 0 before tuning; name one that is.", False)
     sentence = (
-        f"{scorer} went from {np.nanmean(old):.3f} to {np.nanmean(new):.3f}, {share - 1:+.1%} "
+        f"By {scorer} the mean went from {np.nanmean(old):.3f} to {np.nanmean(new):.3f}, {share - 1:+.1%} "
         f"(95% interval {reach.low - 1:+.1%} to {reach.high - 1:+.1%}); up to -{most_lost:.0%} is allowed."
     )
     return _above("faithfulness", sentence, reach, 1 - most_lost, count)

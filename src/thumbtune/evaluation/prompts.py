@@ -165,7 +165,10 @@ def _on_hub(name: str, named: Named, places: Places) -> Iterator[Asked]:
         yield from _read(local)
         return
     if places.offline:
-        raise ThumbtuneError(f"The prompts {name} are fetched from {named.hub}, and nothing is fetched offline.")
+        raise ThumbtuneError(
+            f"The prompts {name} are fetched from {named.hub}, and nothing is fetched offline; "
+            f"name a folder that holds {name}.jsonl with --weights."
+        )
     from datasets import load_dataset
 
     try:
@@ -200,7 +203,8 @@ def _read(file: Path) -> list[Asked]:
     try:
         return list(readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"), file))
     except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise UsageError(f"{file} cannot be read as prompts ({str(error)[:120]}); save it as UTF-8 text.") from error
+        advice = "save it as UTF-8 text" if isinstance(error, UnicodeDecodeError) else "mend it"
+        raise UsageError(f"{file} cannot be read as prompts ({str(error)[:120]}); {advice}.") from error
 
 
 def _of_json(found: Any, file: Path) -> Iterator[Asked]:

@@ -6,7 +6,7 @@ a folder that is named -> what was fetched before -> the hub or the address     
 from dataclasses import dataclass
 from pathlib import Path
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.files import file_sha256
 
 COMMON = ("model.safetensors", "config.json")
@@ -58,7 +58,7 @@ def fetch(file: File, places: Places) -> Found:
     Raises:
         ThumbtuneError: it is not here and cannot be had, or it is another file.
     """
-    path = _nearby(file, places) or (_from_hub(file, places) if file.repo else _from_address(file, places))
+    path = here(file, places)
     found = file_sha256(path)
     if file.sha256 is not None and found != file.sha256:
         raise ThumbtuneError(
@@ -67,6 +67,15 @@ def fetch(file: File, places: Places) -> Found:
         )
     commit = path.parent.name if path.parent.parent.name == "snapshots" else None
     return Found(path, found, commit or file.revision)
+
+
+def here(file: File, places: Places) -> Path:
+    """Where the file lies, once it was fetched if need be; nobody has looked into it yet.
+
+    Raises:
+        ThumbtuneError: it is not here and cannot be had.
+    """
+    return _nearby(file, places) or (_from_hub(file, places) if file.repo else _from_address(file, places))
 
 
 def _nearby(file: File, places: Places) -> Path | None:
@@ -115,5 +124,16 @@ def _from_address(file: File, places: Places) -> Path:
 
 
 def _missing(file: File, where: str, places: Places, error: Exception | None) -> ThumbtuneError:
-    why = "nothing is fetched offline" if places.offline else str(error).strip().split("\n")[0]
-    return ThumbtuneError(f"{file.name} is not here and could not be had from {where}: {why}; name a folder with it.")
+    return ThumbtuneError(
+        f"{file.name} is not here and could not be had from {where} ({_why(places, error)}); "
+        "name a folder that holds it with --weights."
+    )
+
+
+def _why(places: Places, error: Exception | None) -> str:
+    """In few words: the hub's own are two sentences, of which neither says more."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if places.offline:
+        return "nothing is fetched offline"
+    return "it cannot be reached" if isinstance(error, LocalEntryNotFoundError) else reason(error or OSError())

@@ -60,7 +60,8 @@ def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
         return f"{row['scorer']}: nothing was scored on both sides."
     low, high = careful(row)
     how = "median picture" if row["estimand"] == "median" else "picture"
-    rate = f"{row['rate']:.1%} (95% interval {low:.1%} to {high:.1%})"
+    what = "prompts" if row["estimand"] == "median" else "pairs"
+    rate = f"{row['rate']:.1%} of {what} (95% interval {low:.1%} to {high:.1%})"
     said = f"{row['scorer']}: {b}'s {how} scores higher than {a}'s in {rate}"
     if decided(row):
         return f"{said}, so {b if low > CHANCE else a} is better by this scorer."

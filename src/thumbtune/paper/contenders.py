@@ -47,8 +47,8 @@ SD15 = {
     "sd15": Contender("SD v1-5", BASES["sd15"], THEIRS),
     "sft": Contender("SFT", None, TRAIN.format("paper --set objective.name=sft")),
     "csft": Contender("CSFT", None, TRAIN.format("paper --set objective.name=csft")),
-    "alignprop": Contender("AlignProp", None, "its authors publish a LoRA beside their code"),
-    "d3po": Contender("D3PO", None, "the paper trained it with the code of its authors"),
+    "alignprop": Contender("AlignProp", None, "fetch the LoRA that its authors publish beside their code"),
+    "d3po": Contender("D3PO", None, "train it with the code of its authors, as the paper did"),
     "dpo": Contender("Diffusion-DPO", "unet:mhdang/dpo-sd1.5-text2image-v1", THEIRS),
     "kto": Contender("Diffusion-KTO", "unet:jacklishufan/diffusion-kto", THEIRS),
 }

@@ -153,7 +153,8 @@ def headline(result: Mapping[str, Any]) -> str:
     better = [row["scorer"] for row in rows if decided(row) and row["rate"] > CHANCE]
     worse = [row["scorer"] for row in rows if decided(row) and row["rate"] < CHANCE]
     if not better and not worse:
-        return f"{result['b']} and {result['a']} cannot be told apart by {_list([row['scorer'] for row in rows])}."
+        names = _list([row["scorer"] for row in rows])
+        return f"{result['b']} and {result['a']} win about as often, as far as these prompts tell, by {names}."
     said = []
     if better:
         said.append(f"{result['b']} is better by {_list(better)}")
@@ -183,6 +184,8 @@ def _chart(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
 
 def _by_style(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     styles = dict.fromkeys(row["style"] for row in rows if row["style"] is not None)
+    if len(styles) < len(("one", "another")):  # of a single one all is said already
+        return []
     return [(s, [row for row in rows if row["style"] == s and row["estimand"] == MAIN]) for s in styles]
 
 

@@ -69,7 +69,7 @@ def _pixels(path: Path) -> Image.Image:
         with Image.open(path) as opened:
             seen = ImageOps.exif_transpose(opened).convert("RGBA")
     except (OSError, SyntaxError, ValueError) as error:
-        raise ThumbtuneError(f"{path} is no picture that can be read; run the duel again to draw it.") from error
+        raise ThumbtuneError(f"{path} is no picture that can be read; mend it, and run the duel again.") from error
     plain = Image.new("RGB", seen.size, "white")
     plain.paste(seen, mask=seen.getchannel("A"))
     return plain

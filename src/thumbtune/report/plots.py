@@ -63,7 +63,7 @@ def win_rates(comparisons: Mapping[str, Mapping[str, Any]], tastes: set[str]) ->
         for interval, width in (("win_rate_wilson", 1.4), ("win_rate_bootstrap", 5)):
             ends = [100 * comparison[interval][end] for end in ("low", "high")]
             axes.plot(ends, [place, place], color=colour, linewidth=width, solid_capstyle="butt")
-        axes.plot(100 * comparison["win_rate"], place, "o", color=colour, markersize=9)
+        axes.plot(100 * comparison["win_rate"], place, "o", color=colour, markersize=9, clip_on=False)
     axes.set(xlim=(-2, 102), ylim=(-0.6, len(names) - 0.4), xticks=[0, 25, 50, 75, 100], yticks=range(len(names)))
     axes.set_xticklabels(["0%", "25%", "50%", "75%", "100%"])
     axes.set_yticklabels(names, color=INK, parse_math=False)

@@ -117,7 +117,9 @@ def test_what_is_missing_offline_is_one_sentence(
     (here / gone).unlink()
     code, _, err = call("scorers", "verify", "--weights", here, "--offline")
     assert code == 1
-    assert re.fullmatch(r"thumbtune: \S+ is not here and could not be had from .*; name a folder with it\.\n", err)
+    assert re.fullmatch(
+        r"thumbtune: \S+ is not here and could not be had from .*; name a folder that holds it with --weights\.\n", err
+    )
     assert gone.rpartition("/")[2] in err
 
 

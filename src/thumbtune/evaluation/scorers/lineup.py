@@ -14,7 +14,7 @@ from thumbtune.evaluation import judge
 from thumbtune.evaluation.published import Places
 from thumbtune.evaluation.scorers import plain
 from thumbtune.evaluation.scorers.catalogue import ENTRIES, entries
-from thumbtune.evaluation.scorers.loading import loaded
+from thumbtune.evaluation.scorers.loading import fetched, loaded
 from thumbtune.evaluation.scorers.protocol import Scorer
 from thumbtune.evaluation.tastes import TASTES
 
@@ -33,10 +33,11 @@ class Means:
 
 @dataclass(frozen=True)
 class Group:
-    """Scorers that are in memory together: `with group.ready() as scorers`."""
+    """Scorers that are in memory together: `with group.ready() as scorers`. fetch: what they need."""
 
     names: tuple[str, ...]
     ready: Callable[[], AbstractContextManager[Sequence[Scorer]]]
+    fetch: Callable[[], None] = lambda: None
 
 
 def id_of(name: str) -> str:
@@ -68,6 +69,7 @@ def lineup(names: Sequence[str], means: Means) -> list[Group]:
             Group(
                 tuple(entry.name for entry in group),
                 lambda group=group: loaded(group, means.places, means.device, means.dtype),
+                lambda group=group: fetched(group, means.places),
             )
         )
     return found

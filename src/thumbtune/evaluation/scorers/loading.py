@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.published import File, Found, Places, fetch
+from thumbtune.evaluation.published import File, Found, Places, fetch, here
 from thumbtune.evaluation.scorers import blip, clip, safety
 from thumbtune.evaluation.scorers.aesthetic import line_of
 from thumbtune.evaluation.scorers.catalogue import TOKENIZER, Backbone, Entry
@@ -73,6 +73,21 @@ def loaded(
         gc.collect()
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
+
+
+def fetched(asked: Sequence[Entry], places: Places) -> None:
+    """See that the weights are here, before anybody draws for hours; what they are is looked at when they are loaded.
+
+    Raises:
+        ThumbtuneError: a file is not here and cannot be had; it names the scorer.
+    """
+    for entry in asked:
+        try:
+            for file in (entry.backbone.weights, entry.line):
+                if file is not None:
+                    here(file, places)
+        except ThumbtuneError as error:
+            raise ThumbtuneError(f"{entry.name}: {error}") from error
 
 
 @dataclass

@@ -79,6 +79,12 @@ def test_a_loss_that_may_be_too_large_cannot_be_told() -> None:
     assert answer(gates.faithfulness("judge", before, after, UNIT, most_lost=0.05)) == "?"
 
 
+def test_of_what_is_never_below_nothing_no_more_than_all_is_lost() -> None:
+    after = np.where(np.arange(40)[:, None] < 1, 0.9, 0.0)
+    gate = gates.faithfulness("judge", np.full((40, 1), 0.9), after, UNIT, most_lost=0.05)
+    assert (answer(gate), "95% interval -100.0% to" in gate.sentence) == ("-", True)
+
+
 def test_of_nothing_no_share_can_be_lost() -> None:
     gate = gates.faithfulness("imagereward", [[-1.0], [0.0]], [[1.0], [1.0]], units(["a", "b"]), 0.05)
     assert answer(gate) == "?"

@@ -209,4 +209,5 @@ def _ratio(before: Any, after: Any, unit: Units) -> tuple[float | None, Interval
     share = float(columns[:, 1].mean() / columns[:, 0].mean())
     reach = interval(drawn[:, 1] / drawn[:, 0], share)
     residues = (columns[:, 1] - share * columns[:, 0]) / columns[:, 0].mean()  # of the ratio, by the delta method
-    return share, _wider(reach, share + residues, share), used.count
+    wide = _wider(reach, share + residues, share)
+    return share, Interval(max(wide.low, 0.0), wide.high) if columns.min() >= 0 else wide, used.count

@@ -9,8 +9,13 @@ from thumbtune.errors import UsageError
 
 
 def is_own(text: str) -> bool:
-    """Whether a recipe names something in a file of the user's, and not one of ours."""
-    return ":" in text
+    """Whether a recipe names something in a file of the user's, and not one of ours.
+
+    >>> is_own("my_file:Mine"), is_own("my_file:")
+    (True, False)
+    """
+    file, _, name = text.rpartition(":")
+    return bool(file and name)
 
 
 def file_of(text: str) -> Path:

@@ -16,19 +16,20 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from thumbtune import build, config, examples, suspects, watch
-from thumbtune.batches import Progress
+from thumbtune.batches import Batches, Progress
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text, write_whole
 from thumbtune.hints import hints
-from thumbtune.trainer import MemoryRanOut, Step, Training, TrainingBroke, WentWrong, train
+from thumbtune.trainer import LOWER_RATE, MemoryRanOut, Step, Training, TrainingBroke, WentWrong, train
 
 OWN = "own"  # copies of the user's files that the recipe speaks of
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
@@ -264,28 +265,52 @@ def tune(
     accelerator.wait_for_everyone()
     watched.replay(folder / "steps.jsonl")
     accelerator.wait_for_everyone()  # all have read the log before it grows
-    yield from _logged(watched, train(training, batches, objective), recipe, folder)
+    ending = partial(_ending, training, batches)
+    yield from _logged(watched, train(training, batches, objective), recipe, folder, ending)
     if accelerator.is_main_process:
         with training.average.in_place():
             model.save(folder / build.result_of(recipe).parent)
 
 
-def _logged(watched: watch.Watch, steps: Iterator[Step], recipe: Recipe, folder: Path) -> Iterator[Step]:
-    """Write each step down before it is shown; save checkpoints; leave in order when something stops the training."""
+def _ending(training: Training, batches: Batches) -> str | None:
+    """Asked after the last step: what is wrong with the weights that a training ends with, and what to try."""
+    if training.broken == training.step:
+        return f"no step gave a finite loss or gradient; {training.to_try}"
+    if _anywhere(training.accelerator, not watch.gives_numbers(training, batches)):
+        return f"with the weights of its last step the network gives no finite error; {LOWER_RATE}"
+    return None
+
+
+def _logged(
+    watched: watch.Watch,
+    steps: Iterator[Step],
+    recipe: Recipe,
+    folder: Path,
+    ending: Callable[[], str | None] = lambda: None,
+) -> Iterator[Step]:
+    """Write each step down before it is shown; save checkpoints; leave in order when something stops the training.
+
+    `ending` is asked after the last step; what it finds wrong makes that step one without a checkpoint.
+    """
     training = watched.training
     main = training.accelerator.is_main_process
-    saved, keep = training.step, recipe.train.keep_checkpoints
+    saved, keep, broke = training.step, recipe.train.keep_checkpoints, None
     with stop_on_ctrl_c() as pressed:
         try:
             for taken in steps:
                 step, wrong = watched.look(taken)
                 if main:
                     _note(folder / "steps.jsonl", step)
-                if step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps:
+                last = step.step == recipe.train.steps
+                if last and (broke := ending()) is not None:
+                    saved = step.step
+                elif last or step.step % recipe.train.checkpoint_every == 0:
                     saved = _save(watched, folder, saved, keep)
                 yield step
                 if wrong is not None:
                     raise WentWrong(f"Training stopped at step {step.step}: {wrong}.")
+                if broke is not None:
+                    raise TrainingBroke(f"Training stopped at step {step.step}: {broke}.")
                 if _anywhere(training.accelerator, pressed()):
                     raise Interrupted(
                         f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "

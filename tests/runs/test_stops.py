@@ -347,6 +347,37 @@ def test_weights_that_became_infinite_are_never_kept(
     assert at == 12 and best in (0, 4)  # not 8, and not 12
 
 
+SHORT = ["train.steps=4", "train.warmup=0", "train.watch_every=2"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["train.lr=1e20"], "with the weights of its last step the network gives no finite error; start a new run with"),
+        (["train.lr=1e20", "train.steps=1"], "a lower train.lr, or with train.precision=no"),
+        (["objective.anchor=3e38"], "no step gave a finite loss or gradient; "),
+        (["objective.beta=3e38"], "errors were finite, and what was made of them was not: start a new run with a lower"),
+    ],
+    ids=["huge steps", "a single huge step", "anchor", "beta"],
+)
+def test_a_training_too_short_for_the_guards_hands_over_no_broken_weights(
+    recipe: Callable[..., Recipe], tmp_path: Path, settings: list[str], said: str
+) -> None:
+    """Patience is 5 steps: what breaks in the last 4 is told by the end alone."""
+    chosen = recipe(*SHORT, *settings)
+    with pytest.raises(ThumbtuneError) as caught:
+        train(chosen, tmp_path / "run")
+    steps = chosen.train.steps
+    assert said in str(caught.value) and f"Training stopped at step {steps}: " in str(caught.value)
+    assert str(caught.value).endswith("; lora/ holds the best checkpoint, that of step 0.")
+    assert all(w.isfinite().all() for _, w in run.trained_model(chosen, tmp_path / "run").trainable())
+    assert checkpoint.steps_in(tmp_path / "run") == [0]
+    free = recipe(*SHORT, *settings, "train.guards=false", likes=Path(chosen.likes))
+    with pytest.raises(ThumbtuneError, match=said):
+        train(free, tmp_path / "free")
+    assert not (tmp_path / "free" / "lora").exists()
+
+
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_guards_off_as_if_there_were_none(
     recipe: Callable[..., Recipe], tmp_path: Path

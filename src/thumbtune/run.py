@@ -273,7 +273,9 @@ def tune(
 
 
 def _ending(training: Training, batches: Batches) -> str | None:
-    """Asked after the last step: what is wrong with the weights that a training ends with, and what to try."""
+    """After the last step, what is wrong with the weights that a training ends with, and what to try."""
+    if training.step < training.settings.steps:
+        return None
     if training.broken == training.step:
         return f"no step gave a finite loss or gradient; {training.to_try}"
     if _anywhere(training.accelerator, not watch.gives_numbers(training, batches)):
@@ -290,27 +292,25 @@ def _logged(
 ) -> Iterator[Step]:
     """Write each step down before it is shown; save checkpoints; leave in order when something stops the training.
 
-    `ending` is asked after the last step; what it finds wrong makes that step one without a checkpoint.
+    `ending` says what is wrong with the last weights, which are then not worth a checkpoint.
     """
     training = watched.training
     main = training.accelerator.is_main_process
-    saved, keep, broke = training.step, recipe.train.keep_checkpoints, None
+    saved, keep = training.step, recipe.train.keep_checkpoints
     with stop_on_ctrl_c() as pressed:
         try:
             for taken in steps:
                 step, wrong = watched.look(taken)
                 if main:
                     _note(folder / "steps.jsonl", step)
-                last = step.step == recipe.train.steps
-                if last and (broke := ending()) is not None:
+                broke = ending()
+                if broke is not None:
                     saved = step.step
-                elif last or step.step % recipe.train.checkpoint_every == 0:
+                elif step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps:
                     saved = _save(watched, folder, saved, keep)
                 yield step
-                if wrong is not None:
-                    raise WentWrong(f"Training stopped at step {step.step}: {wrong}.")
-                if broke is not None:
-                    raise TrainingBroke(f"Training stopped at step {step.step}: {broke}.")
+                if wrong or broke:
+                    raise WentWrong(f"Training stopped at step {step.step}: {wrong or broke}.")
                 if _anywhere(training.accelerator, pressed()):
                     raise Interrupted(
                         f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "

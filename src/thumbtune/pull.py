@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune.objective import Judged, Objective
+from thumbtune.trial import loss_of
 
 FLAT = 0.0707  # sigmoid'(4) / sigmoid'(0): an image that pulls less teaches hardly anything
 
@@ -30,7 +31,7 @@ def gain_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"] | None:
 
 def _slope(objective: Objective, judged: Judged, policy_error: Tensor) -> Tensor:
     leaf = policy_error.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(objective(replace(judged, policy_error=leaf)).sum(), leaf)
+    (slope,) = torch.autograd.grad(loss_of(objective, replace(judged, policy_error=leaf)).sum(), leaf)
     return slope.abs()
 
 

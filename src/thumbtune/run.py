@@ -265,14 +265,13 @@ def tune(
     accelerator.wait_for_everyone()
     watched.replay(folder / "steps.jsonl")
     accelerator.wait_for_everyone()  # all have read the log before it grows
-    ending = partial(_ending, training, batches)
-    yield from _logged(watched, train(training, batches, objective), recipe, folder, ending)
+    yield from _logged(watched, train(training, batches, objective), recipe, folder, partial(_end, training, batches))
     if accelerator.is_main_process:
         with training.average.in_place():
             model.save(folder / build.result_of(recipe).parent)
 
 
-def _ending(training: Training, batches: Batches) -> str | None:
+def _end(training: Training, batches: Batches) -> str | None:
     """After the last step, what is wrong with the weights that a training ends with, and what to try."""
     if training.step < training.settings.steps:
         return None

@@ -31,6 +31,7 @@ from thumbtune.models.protocol import Model
 from thumbtune.neutral import Neutral
 from thumbtune.objective import Judged, Objective
 from thumbtune.pull import FLAT, gain_of, pull_of
+from thumbtune.trial import loss_of
 
 PATIENCE = 5  # broken steps in a row before training gives up
 LOWER_RATE = "start a new run with a lower train.lr, or with train.precision=no"
@@ -298,7 +299,7 @@ def _learn(
         partner=part.partner,
         grade=part.grade,
     )
-    loss = objective(judged)
+    loss = loss_of(objective, judged)
     if len(part):
         accelerator.backward(loss.sum() / size)
     return judged, loss.detach()

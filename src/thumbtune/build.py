@@ -13,7 +13,7 @@ from thumbtune.batches import Batches, Encoded, Progress, check_prompts_differ
 from thumbtune.beta import Auto, Beta, Fixed
 from thumbtune.cache import Cache
 from thumbtune.config import ObjectiveSection, Recipe
-from thumbtune.draws import check_kinds, pairs_of
+from thumbtune.draws import check_even, check_kinds, pairs_of
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.tastes import Taste, taste
 from thumbtune.feedback.likes import Split, alike, likes_of, split
@@ -313,17 +313,19 @@ def at_once(recipe: Recipe) -> int:
 
 
 def check_thumbs(recipe: Recipe, objective: Objective, likes: Any) -> None:
-    """Refuse likes of one kind or one prompt only where two are needed, before any long work.
+    """Refuse likes of one kind or one prompt only where two are needed, and half a pair, before any long work.
 
     Raises:
-        ThumbtuneError: it says how many there are of each, or names the prompt.
+        ThumbtuneError: it says how many there are of each, or names the prompt, or gives an even batch.
     """
     if recipe.objective.neutral == "mismatched":
         check_prompts_differ(list(likes["prompt"]))
     liked = torch.tensor(list(likes["label"]), dtype=torch.bool)
-    check_kinds(liked, _liked_share(recipe, objective))
     if "pairs" in objective.needs:
         pairs_of(list(likes["prompt"]), liked)
+        check_even(recipe.train.batch)
+    else:
+        check_kinds(liked, _liked_share(recipe, objective))
 
 
 def batches_of(

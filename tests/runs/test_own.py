@@ -9,6 +9,7 @@ import torch
 
 from thumbtune import build, config, trial
 from thumbtune.objective import KTO, Judged
+from thumbtune.pull import gain_of
 
 Call = Callable[..., tuple[int, str, str]]
 PAGE = (Path(__file__).parents[2] / "docs" / "own-objective.md").read_text()
@@ -129,3 +130,30 @@ def test_a_part_without_an_image_asks_a_user_s_objective_nothing(here: Path) -> 
     none = torch.zeros(0)
     empty = Judged(policy_error=none, reference_error=none, liked=none.bool(), weight=none, neutral=torch.tensor(0.0))
     assert trial.loss_of(hinge, empty).shape == (0,)
+
+
+def test_the_page_names_all_that_an_objective_may_see_and_say() -> None:
+    seen = {name for name, kind in vars(Judged).items() if not name.startswith("_") and callable(kind)}
+    seen |= {name for name, kind in vars(Judged).items() if isinstance(kind, property)} | {"partner", "grade"}
+    for name in {*seen, "beta", "gain", "anchor", "marks", "needs"}:
+        assert re.search(rf"`{name}\b", PAGE), name
+    assert all(f"`{kind}`" in PAGE for kind in trial.KINDS)
+
+
+def test_a_gain_of_one_s_own_is_the_one_that_is_looked_at_and_else_the_plain_one(here: Path) -> None:
+    code = (here / "my_file.py").read_text() + "\n\nclass Bent(Hinge):\n    def gain(self, judged):\n        return 7 * judged.sign\n"
+    (here / "my_file.py").write_text(code)
+    plain, bent = (
+        build.objective_of(config.read(None, [f"objective.name=my_file:{name}", "objective.beta=10"]))
+        for name in ("Hinge", "Bent")
+    )
+    judged = Judged(
+        policy_error=torch.tensor([0.1, 0.3]),
+        reference_error=torch.tensor([0.2, 0.1]),
+        liked=torch.tensor([True, False]),
+        weight=torch.ones(2),
+        neutral=torch.tensor(0.05),
+    )
+    # 10 * (0.1 - 0.05) and -10 * (-0.2 - 0.05)
+    torch.testing.assert_close(gain_of(plain, judged), torch.tensor([0.5, 2.5]))
+    torch.testing.assert_close(gain_of(bent, judged), torch.tensor([7.0, -7.0]))

@@ -217,8 +217,8 @@ def test_micro_batches_add_up_with_a_beta_of_the_whole_batch(
 # --- recipes --------------------------------------------------------------------------------------
 
 OWN = (
-    "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    needs: tuple = ()\n    {field}\n"
-    + ("    def __call__(self, judged):\n        return judged.policy_error\n")
+    "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    {field}\n"
+    "    needs: tuple = ('liked',)\n    def __call__(self, judged):\n        return judged.policy_error\n"
 )
 
 

@@ -40,6 +40,18 @@ def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
         ("objective.beta=.nan", "but should be a number greater than 0, or auto."),
         ("objective.beta=atuo", "objective.beta is 'atuo', but should be a number greater than 0, or auto."),
         ("train.lr=0", "train.lr is 0, but should be greater than 0."),
+        ("train.lr=inf", "train.lr is inf, but should be a number of at most 3.4e+38."),
+        ("objective.anchor=inf", "objective.anchor is inf, but should be a number of at most 3.4e+38."),
+        ("objective.beta=1e40", "objective.beta is 1e+40, but should be a number of at most 3.4e+38."),
+        ("objective.liked_weight=.nan", "objective.liked_weight is nan, but should be greater than or equal to 0."),
+        (
+            "objective.name=my_file:",
+            "objective.name is 'my_file:', but should be kto, bco, dpo, sft or csft",
+        ),
+        (
+            "objective.utility=:mine",
+            "objective.utility is ':mine', but should be kahneman-tversky, loss",
+        ),
         ("train.ema=1", "train.ema is 1, but should be less than 1."),
         ("train.refresh_reference=-1", "train.refresh_reference is -1, but should be greater than or equal to 0."),
         ("train.liked_share=1.5", "train.liked_share is 1.5, but should be less than or equal to 1."),

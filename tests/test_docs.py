@@ -70,7 +70,7 @@ def test_the_file_map_names_every_module_and_nothing_else() -> None:
 
 
 PAGES = sorted((ROOT / "docs" / "objectives").glob("*.md"))
-EXAMPLES = ["utility", "objective", "baselines", "batches", "draws", "neutral", "process"]
+EXAMPLES = ["utility", "objective", "baselines", "batches", "draws", "neutral", "process", "values", "own"]
 
 
 def test_every_objective_has_a_page_whose_examples_are_true() -> None:

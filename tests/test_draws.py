@@ -11,7 +11,7 @@ import torch
 from thumbtune.baselines import CSFT, DPO
 from thumbtune.batches import Batch, Batches, Encoded
 from thumbtune.cache import Cache
-from thumbtune.draws import InPairs, pairs_of
+from thumbtune.draws import InPairs, check_kinds, pairs_of
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.plane import Plane, picture
 from thumbtune.models.protocol import Condition
@@ -31,6 +31,41 @@ def test_pairs_come_from_prompts_with_both_kinds_of_thumb() -> None:
     assert pairs_of(PROMPTS, torch.tensor(LIKED)) == [([0, 2], [1]), ([3], [4, 5])]
     with pytest.raises(ThumbtuneError, match=r"none of the 2 prompts has both; rate more pictures"):
         pairs_of(["a", "a", "b"], torch.tensor([True, True, False]))
+
+
+@pytest.mark.parametrize(
+    ("liked", "said"),
+    [
+        ([True] * 3, "3 likes and 0 dislikes are left to train on; add dislikes of the same prompts, or choose sft"),
+        ([False] * 2, r"0 likes and 2 dislikes are left to train on; add likes of the same prompts, or hold none out"),
+    ],
+)
+def test_pairs_of_one_kind_of_thumb_say_which_is_missing(liked: list[bool], said: str) -> None:
+    with pytest.raises(ThumbtuneError, match=f"^Pairs of a liked and a disliked picture of one prompt .*{said}"):
+        pairs_of(["a"] * len(liked), torch.tensor(liked))
+
+
+@pytest.mark.parametrize(
+    ("liked", "share", "said"),
+    [
+        (
+            [True, True],
+            0.8,
+            r"2 likes and 0 dislikes are left to train on, and a liked share of 0\.8 needs both; .*sft",
+        ),
+        (
+            [False],
+            0.8,
+            r"^0 likes and 1 dislikes are left to train on, and nothing here learns without likes; add some",
+        ),
+        ([False], 1.0, r"nothing here learns without likes; add some, or hold none out \(train.held_out=0\)\.$"),
+    ],
+)
+def test_a_kind_of_thumb_that_is_missing_is_named_with_what_helps(liked: list[bool], share: float, said: str) -> None:
+    with pytest.raises(ThumbtuneError, match=said):
+        check_kinds(torch.tensor(liked), share)
+    check_kinds(torch.tensor([True]), 1.0)
+    check_kinds(torch.tensor([True, False]), 0.2)
 
 
 def test_a_draw_is_pairs_of_a_liked_and_a_disliked_image_of_one_prompt() -> None:

@@ -1,5 +1,8 @@
 """Gains and pulls: the argument of the utility, and how much of its slope is left."""
 
+import math
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -62,10 +65,20 @@ def test_an_objective_without_beta_has_no_gain_and_never_fades(objective: Object
     close(pull_of(objective, case), [1.0, 1.0])
 
 
-def test_an_anchor_goes_on_pulling() -> None:
-    case = judged([9.0, -9.0], [True, True])
-    plain, held = pull_of(KTO(beta=1.0), case), pull_of(KTO(beta=1.0, anchor=1.0), case)
-    assert (plain < FLAT).all() and (held > 0.8 - 1e-3).all()  # 1 of the 1.25 that it had
+@pytest.mark.parametrize("kind", [KTO, BCO, DPO])
+def test_an_anchor_does_not_hide_that_a_thumb_teaches_nothing_more(kind: Any) -> None:
+    case = judged([12.0, -12.0])
+    sigma = 1 / (1 + math.exp(-12.0))
+    plain, held = (pull_of(kind(beta=1.0, anchor=anchor), case) for anchor in (0.0, 60.0))
+    # a sigmoid's slope over the quarter that it is at 0; log sigmoid's, over a half, and of a pair half the gap of 24
+    at_12 = 4 * sigma * (1 - sigma) if kind is KTO else 2 * (1 - sigma)
+    close(plain, [at_12, at_12])
+    close(held, [at_12, at_12])
+    assert (held < FLAT).all()
+
+
+def test_an_anchor_alone_leaves_a_liked_image_without_a_pull_to_lose() -> None:
+    close(pull_of(KTO(beta=1.0, liked_weight=0.0, anchor=1.0), judged([3.0, 0.0])), [1.0, 1.0])
 
 
 def test_rounding_is_no_gain_however_high_beta_is() -> None:

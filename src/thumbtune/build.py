@@ -13,7 +13,7 @@ from thumbtune.batches import Batches, Encoded, Progress, check_prompts_differ
 from thumbtune.beta import Auto, Beta, Fixed
 from thumbtune.cache import Cache
 from thumbtune.config import ObjectiveSection, Recipe
-from thumbtune.draws import check_kinds, pairs_of
+from thumbtune.draws import check_even, check_kinds, pairs_of
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.tastes import Taste, taste
 from thumbtune.feedback.likes import Split, alike, likes_of, split
@@ -23,8 +23,9 @@ from thumbtune.models import full, lora
 from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.neutral import NEUTRALS, Neutral
-from thumbtune.objective import KTO, Judged, Objective
+from thumbtune.objective import KTO, Objective
 from thumbtune.trainer import Settings
+from thumbtune.trial import try_objective, try_utility
 from thumbtune.utility import UTILITIES, Utility
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -138,51 +139,21 @@ def _own_objective(section: ObjectiveSection) -> Objective:
         raise UsageError(f"objective.name: {section.name} cannot be made ({error}); mend it.") from error
     if not isinstance(made, Objective):
         raise UsageError(f"objective.name: {section.name} lacks `needs` or `__call__`; see docs/own-objective.md.")
-    _try_out(made, section.name)
+    try_objective(made, section.name)
     return made
-
-
-def _try_out(objective: Objective, name: str) -> None:
-    """Call a user's objective on a like and a dislike, before any long work.
-
-    Raises:
-        UsageError: it fails, or gives something else than one finite loss for each image.
-    """
-    judged = Judged(
-        policy_error=torch.tensor([0.1, 0.1], requires_grad=True),
-        reference_error=torch.tensor([0.11, 0.11]),
-        liked=torch.tensor([True, False]),
-        weight=torch.ones(2),
-        neutral=torch.tensor(0.0),
-        partner=torch.tensor([1, 0]),
-    )
-    try:
-        loss = objective(judged)
-    except Exception as error:
-        raise UsageError(f"objective.name: {name} fails on a like and a dislike ({error}); mend it.") from error
-    if not isinstance(loss, torch.Tensor) or loss.shape != (2,) or not loss.isfinite().all():
-        raise UsageError(f"objective.name: {name} must give one finite loss for each image, a tensor of shape [b].")
 
 
 def utility_of(recipe: Recipe) -> Utility:
     """The utility that a recipe names, tried on a few gains.
 
     Raises:
-        UsageError: it is a user's, and not there, or gives something else than one finite value for each gain.
+        UsageError: it is a user's, and not there, or cannot be learnt by.
     """
     name = recipe.objective.utility
     if not own.is_own(name):
         return UTILITIES[name]
     utility = own.load(name, "objective.utility")
-    gains = torch.linspace(-3.0, 3.0, 4)
-    try:
-        worth = utility(gains)
-    except Exception as error:
-        raise UsageError(f"objective.utility: {name} fails on a tensor of gains ({error}); mend it.") from error
-    if not isinstance(worth, torch.Tensor) or worth.shape != gains.shape or not worth.isfinite().all():
-        raise UsageError(
-            f"objective.utility: {name} must give one finite value for each gain, a tensor of their shape."
-        )
+    try_utility(utility, name)
     return utility
 
 
@@ -346,17 +317,19 @@ def at_once(recipe: Recipe) -> int:
 
 
 def check_thumbs(recipe: Recipe, objective: Objective, likes: Any) -> None:
-    """Refuse likes of one kind or one prompt only where two are needed, before any long work.
+    """Refuse likes of one kind or one prompt only where two are needed, and half a pair, before any long work.
 
     Raises:
-        ThumbtuneError: it says how many there are of each, or names the prompt.
+        ThumbtuneError: it says how many there are of each, or names the prompt, or gives an even batch.
     """
     if recipe.objective.neutral == "mismatched":
         check_prompts_differ(list(likes["prompt"]))
     liked = torch.tensor(list(likes["label"]), dtype=torch.bool)
-    check_kinds(liked, _liked_share(recipe, objective))
     if "pairs" in objective.needs:
         pairs_of(list(likes["prompt"]), liked)
+        check_even(recipe.train.batch)
+    else:
+        check_kinds(liked, _liked_share(recipe, objective))
 
 
 def batches_of(

@@ -8,11 +8,21 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from thumbtune.errors import UsageError
 from thumbtune.files import write_text
 from thumbtune.own import is_own
+from thumbtune.values import held, number_or_auto, value_of
 
 OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
 OWN_NEUTRAL = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
@@ -37,17 +47,6 @@ def _known(*names: str) -> Callable[[str], str]:
         return value
 
     return check
-
-
-def _beta(value: Any) -> Any:
-    """A check that a beta is a positive number, or the word auto."""
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if value != "auto" and not 0 < number < math.inf:
-        raise ValueError("should be a number greater than 0, or auto")
-    return value if value == "auto" else number
 
 
 def _likes(value: Any) -> Any:
@@ -77,6 +76,7 @@ class Section(BaseModel):
     """A part of a recipe; unknown keys are refused, and values are not changed after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    _held = field_validator("*")(held)
 
 
 class LoraSection(Section):
@@ -98,7 +98,7 @@ class ObjectiveSection(Section):
         default="kahneman-tversky",
         description="KTO's utility of a gain: kahneman-tversky, loss-averse, risk-seeking; my_file:name.",
     )
-    beta: Annotated[Any, AfterValidator(_beta)] = Field(
+    beta: Annotated[Any, AfterValidator(number_or_auto)] = Field(
         default="auto",
         description="How strongly the policy is held to the reference; auto: set by the log-ratios; 5000 in the paper.",
     )
@@ -323,25 +323,8 @@ def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
         section = data
         for part in path:
             section = section.setdefault(part, {})
-        section[last] = _value(text, setting)
+        section[last] = value_of(text, setting)
     return data
-
-
-def _value(text: str, setting: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-        # YAML 1.1 reads 1e-4 as a word; people mean a number
-        return float(value) if isinstance(value, str) and _is_number(value) else value
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {setting}: the value cannot be read; put quotes round it.") from error
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _file_of(path: Path) -> Path:

@@ -29,12 +29,27 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
     """
     likes = int(liked.sum())
     dislikes = len(liked) - likes
-    if (liked_share > 0 and not likes) or (liked_share < 1 and not dislikes):
+    if likes and (dislikes or liked_share >= 1):
+        return
+    left = f"{likes} likes and {dislikes} dislikes are left to train on, and"
+    if not likes:
         raise ThumbtuneError(
-            f"Of the likes {likes} likes and {dislikes} dislikes are left to train on, and a liked share of "
-            f"{liked_share:g} needs both; add the missing thumbs, hold none out (train.held_out=0), or set "
-            "objective.name to sft, which learns from likes alone."
+            f"{left} nothing here learns without likes; add some, or hold none out (train.held_out=0)."
         )
+    raise ThumbtuneError(
+        f"{left} a liked share of {liked_share:g} needs both; add dislikes, hold none out (train.held_out=0), or set "
+        "objective.name to sft, which learns from likes alone."
+    )
+
+
+def check_even(size: int) -> None:
+    """Refuse a batch that cannot be cut into pairs.
+
+    Raises:
+        ThumbtuneError: it gives the next one that can.
+    """
+    if size % 2:
+        raise ThumbtuneError(f"train.batch is {size}, and pairs need an even one; make it {size + 1}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +93,29 @@ def pairs_of(prompts: Sequence[str], liked: Bool[Tensor, "n"]) -> list[Sides]:
     [([0, 3], [1])]
 
     Raises:
-        ThumbtuneError: no prompt has both.
+        ThumbtuneError: no prompt has both; it says what is missing.
     """
     sides: dict[str, Sides] = {}
     for place, (prompt, like) in enumerate(zip(prompts, liked.tolist(), strict=True)):
         sides.setdefault(prompt, ([], []))[0 if like else 1].append(place)
     found = [both for both in sides.values() if both[0] and both[1]]
     if not found:
-        raise ThumbtuneError(
-            f"dpo compares a liked with a disliked picture of one prompt, and none of the {len(sides)} prompts has "
-            "both; rate more pictures of a prompt, or choose kto, which needs no pairs."
-        )
+        why = _missing(len(sides), liked)
+        raise ThumbtuneError(f"Pairs of a liked and a disliked picture of one prompt are asked for, and {why}")
     return found
+
+
+def _missing(prompts: int, liked: Bool[Tensor, "n"]) -> str:
+    """Why no pair can be made, and what to do."""
+    likes = int(liked.sum())
+    dislikes = len(liked) - likes
+    if likes and dislikes:
+        return f"none of the {prompts} prompts has both; rate more pictures of a prompt, or choose kto, without pairs."
+    other = "choose sft, which learns from likes alone" if likes else "hold none out (train.held_out=0)"
+    return (
+        f"{likes} likes and {dislikes} dislikes are left to train on; add {'dislikes' if likes else 'likes'} of the "
+        f"same prompts, or {other}."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +132,7 @@ class InPairs:
 
     def __post_init__(self) -> None:
         pairs_of(self.prompts, self.liked)
-        if self.size % 2:
-            raise ThumbtuneError(f"train.batch is {self.size}, and pairs need an even one; make it {self.size + 1}.")
+        check_even(self.size)
 
     @cached_property
     def _sides(self) -> list[Sides]:

@@ -131,8 +131,8 @@ def _broken(guards: Guards) -> str | None:
     if len(window) < WINDOW or share <= BROKEN:
         return None
     return (
-        f"{share:.0%} of the pictures of {WINDOW} steps gave no finite error; look for broken pictures among the "
-        "likes, or set train.precision=no"
+        f"{share:.0%} of the pictures of {WINDOW} steps gave no finite error or loss; look for broken pictures among "
+        "the likes, or set train.precision=no"
     )
 
 

@@ -1,10 +1,13 @@
 """Reference points: the log-ratio that feels like neither gain nor loss (the paper's Q_ref).
 
-    batch        max(0, mean of log_ratio over the effective batch, all processes)  arXiv 2404.04465, section 4.1
+    batch        max(0, mean of log_ratio over the effective batch, all processes)  the code of arXiv 2404.04465
     mismatched   the same, with every image under its neighbour's prompt            the KL of KTO, arXiv 2402.01306
     balanced     (mean over liked + mean over disliked) / 2, of either sign         BCO's reward shift, 2404.04656
     running      max(0, exponential mean of past batches): known before a batch is judged
     zero         0, as in APO-zero and TGO
+
+The paper's text asks for max(0, mean) over "a batch of unrelated pairs", as KTO does: nearer to `mismatched`. Its
+code takes the very images that are judged; a neighbour's prompts came to it later, as an option without the max.
 
 An estimator that looks at the current batch sees all of it, whatever the micro-batch or the number of processes:
 the trainer scores everything first and then replays each part with the pooled value.
@@ -61,7 +64,7 @@ class Zero:
 
 
 class Batch(Zero):
-    """The paper's: the mean over the whole effective batch, never below 0."""
+    """That of the paper's code: the mean over the whole effective batch, never below 0."""
 
     looks_at: LooksAt = "batch"
 

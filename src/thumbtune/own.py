@@ -7,16 +7,30 @@ from typing import Any
 
 from thumbtune.errors import UsageError
 
+MODULE = "thumbtune_own_"  # what a user's file is called as a module
+
 
 def is_own(text: str) -> bool:
-    """Whether a recipe names something in a file of the user's, and not one of ours."""
-    return ":" in text
+    """Whether a recipe names something in a file of the user's, and not one of ours.
+
+    >>> is_own("my_file:Mine"), is_own("my_file:")
+    (True, False)
+    """
+    file, _, name = text.rpartition(":")
+    return bool(file and name)
 
 
 def file_of(text: str) -> Path:
     """The file that `my_file:name`, or `my_file.py:name`, speaks of."""
     file = text.rpartition(":")[0]
     return Path(file if file.endswith(".py") else f"{file}.py")
+
+
+def name_of(thing: Any) -> str | None:
+    """`my_file:name` of something that a user's file defines; None for all else."""
+    module = str(getattr(thing, "__module__", ""))
+    name = getattr(thing, "__qualname__", type(thing).__qualname__)
+    return f"{module.removeprefix(MODULE)}:{name}" if module.startswith(MODULE) else None
 
 
 def load(text: str, option: str) -> Any:
@@ -28,7 +42,7 @@ def load(text: str, option: str) -> Any:
     path, name = file_of(text), text.rpartition(":")[2]
     if not path.is_file():
         raise UsageError(f"{option}: there is no file {path} here; give a path from {Path.cwd()}, as in my_file:name.")
-    specification = importlib.util.spec_from_file_location(f"thumbtune_own_{path.stem}", path)
+    specification = importlib.util.spec_from_file_location(MODULE + path.stem, path)
     assert specification is not None and specification.loader is not None  # a .py file has both
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module  # dataclasses look their own module up

@@ -4,16 +4,18 @@
     pull   |d loss / d policy_error|, over what it is where every log-ratio and the neutral point are 0
 
 A pull of 1 is that of an image without gain or loss. With a sigmoid it fades on both sides; with a one-sided utility on
-one side only, which is why saturation is told by the pull and not by the gain.
+one side only, which is why saturation is told by the pull and not by the gain. An anchor is left out: it pulls on liked
+images for ever, and would hide that their thumbs have nothing left to teach.
 """
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune.objective import Judged, Objective
+from thumbtune.trial import loss_of
 
 FLAT = 0.0707  # sigmoid'(4) / sigmoid'(0): an image that pulls less teaches hardly anything
 
@@ -30,13 +32,19 @@ def gain_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"] | None:
 
 def _slope(objective: Objective, judged: Judged, policy_error: Tensor) -> Tensor:
     leaf = policy_error.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(objective(replace(judged, policy_error=leaf)).sum(), leaf)
+    (slope,) = torch.autograd.grad(loss_of(objective, replace(judged, policy_error=leaf)).sum(), leaf)
     return slope.abs()
+
+
+def _without_anchor(objective: Objective) -> Objective:
+    anchored = is_dataclass(objective) and bool(getattr(objective, "anchor", None))
+    return replace(objective, anchor=0.0) if anchored else objective  # type: ignore[type-var]
 
 
 @torch.enable_grad()
 def pull_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
     """The pull of every image; 1 for one that never pulls, such as a dislike where only likes are learnt."""
+    objective = _without_anchor(objective)
     if not len(judged.liked):
         return torch.zeros_like(judged.reference_error)
     # no log-ratio and no neutral point: their difference, rounded, may be far from 0 for a high beta

@@ -16,19 +16,20 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from thumbtune import build, config, examples, suspects, watch
-from thumbtune.batches import Progress
+from thumbtune.batches import Batches, Progress
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text, write_whole
 from thumbtune.hints import hints
-from thumbtune.trainer import MemoryRanOut, Step, Training, TrainingBroke, WentWrong, train
+from thumbtune.trainer import LOWER_RATE, MemoryRanOut, Step, Training, TrainingBroke, WentWrong, train
 
 OWN = "own"  # copies of the user's files that the recipe speaks of
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
@@ -264,14 +265,34 @@ def tune(
     accelerator.wait_for_everyone()
     watched.replay(folder / "steps.jsonl")
     accelerator.wait_for_everyone()  # all have read the log before it grows
-    yield from _logged(watched, train(training, batches, objective), recipe, folder)
+    yield from _logged(watched, train(training, batches, objective), recipe, folder, partial(_end, training, batches))
     if accelerator.is_main_process:
         with training.average.in_place():
             model.save(folder / build.result_of(recipe).parent)
 
 
-def _logged(watched: watch.Watch, steps: Iterator[Step], recipe: Recipe, folder: Path) -> Iterator[Step]:
-    """Write each step down before it is shown; save checkpoints; leave in order when something stops the training."""
+def _end(training: Training, batches: Batches) -> str | None:
+    """After the last step, what is wrong with the weights that a training ends with, and what to try."""
+    if training.step < training.settings.steps:
+        return None
+    if training.broken == training.step:
+        return f"no step gave a finite loss or gradient; {training.to_try}"
+    if _anywhere(training.accelerator, not watch.gives_numbers(training, batches)):
+        return f"with the weights of its last step the network gives no finite error; {LOWER_RATE}"
+    return None
+
+
+def _logged(
+    watched: watch.Watch,
+    steps: Iterator[Step],
+    recipe: Recipe,
+    folder: Path,
+    ending: Callable[[], str | None] = lambda: None,
+) -> Iterator[Step]:
+    """Write each step down before it is shown; save checkpoints; leave in order when something stops the training.
+
+    `ending` says what is wrong with the last weights, which are then not worth a checkpoint.
+    """
     training = watched.training
     main = training.accelerator.is_main_process
     saved, keep = training.step, recipe.train.keep_checkpoints
@@ -281,11 +302,14 @@ def _logged(watched: watch.Watch, steps: Iterator[Step], recipe: Recipe, folder:
                 step, wrong = watched.look(taken)
                 if main:
                     _note(folder / "steps.jsonl", step)
-                if step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps:
+                broke = ending()
+                if broke is not None:
+                    saved = step.step
+                elif step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps:
                     saved = _save(watched, folder, saved, keep)
                 yield step
-                if wrong is not None:
-                    raise WentWrong(f"Training stopped at step {step.step}: {wrong}.")
+                if wrong or broke:
+                    raise WentWrong(f"Training stopped at step {step.step}: {wrong or broke}.")
                 if _anywhere(training.accelerator, pressed()):
                     raise Interrupted(
                         f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "

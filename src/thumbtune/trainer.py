@@ -31,8 +31,10 @@ from thumbtune.models.protocol import Model
 from thumbtune.neutral import Neutral
 from thumbtune.objective import Judged, Objective
 from thumbtune.pull import FLAT, gain_of, pull_of
+from thumbtune.trial import loss_of
 
 PATIENCE = 5  # broken steps in a row before training gives up
+LOWER_RATE = "start a new run with a lower train.lr, or with train.precision=no"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ class Step:
     gain:       median of |gain|: how far images have gone (pull.py)
     saturation: share of images that hardly pull any more, less than FLAT of what they would without a gain (pull.py)
     grad_norm:  before clipping; None where the step was broken and left the weights as they were
-    skipped:    images without a finite error
+    skipped:    images that taught nothing: their error, or what the objective made of it, was not finite
     refreshed:  whether the policy became the reference after this step
     agreement:  with held-out likes, an AUC, on the steps at which somebody measured it
     """
@@ -138,6 +140,7 @@ class Training:
         self.step = 0
         self.broken = 0
         self.torn = False  # whether an update of the weights has begun and not ended
+        self.to_try = LOWER_RATE  # what may mend it, should it give no numbers
         self.parameters = [parameter for _, parameter in model.trainable()]
         self.average = Average(self.parameters, settings.ema)
         plain = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay)
@@ -195,6 +198,7 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
         far = (torch.zeros_like(loss) if gain is None else gain.abs(), pull_of(objective, judged))
         rows.append(torch.stack([loss, *errors, judged.sign, used, *far], 1))
     table = _gathered(training.accelerator, torch.cat(rows))
+    training.to_try = _to_try(objective, finite=any(map(len, rows)))
     norm = _update(training, empty=not len(table))
     training.neutral.after(table[:, 2] - table[:, 1], table[:, 3] > 0)
     training.beta.after(table[:, 5] / (getattr(objective, "beta", None) or 1.0), table[:, 2])
@@ -295,7 +299,7 @@ def _learn(
         partner=part.partner,
         grade=part.grade,
     )
-    loss = objective(judged)
+    loss = loss_of(objective, judged)
     if len(part):
         accelerator.backward(loss.sum() / size)
     return judged, loss.detach()
@@ -308,6 +312,16 @@ def _add_up(training: Training) -> None:
     for parameter in training.parameters:
         own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         parameter.grad = training.accelerator.reduce(own, "sum")  # type: ignore[assignment, arg-type]
+
+
+def _to_try(objective: Objective, finite: bool) -> str:
+    """What may mend a step that gave no number; where errors were `finite`, it is not the weights that are off."""
+    if not finite or getattr(objective, "beta", None) is None:
+        return LOWER_RATE
+    return (
+        "errors were finite, and what was made of them was not: start a new run with a lower objective.beta or "
+        "objective.anchor, or with train.precision=no"
+    )
 
 
 def _update(training: Training, empty: bool) -> float | None:
@@ -327,7 +341,7 @@ def _update(training: Training, empty: bool) -> float | None:
     if training.broken >= PATIENCE:
         raise TrainingBroke(
             f"Training stopped at step {training.step + 1}: {PATIENCE} steps in a row gave no finite loss or gradient; "
-            "start a new run with a lower train.lr, or with train.precision=no."
+            f"{training.to_try}."
         )
     return None if broken else norm
 

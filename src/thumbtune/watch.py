@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from thumbtune import checkpoint
-from thumbtune.batches import Encoded, Progress
+from thumbtune.batches import Batches, Encoded, Progress
 from thumbtune.cache import Cache
+from thumbtune.denoising import error, reference_error
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
-from thumbtune.guards import Advice, Guards, best, deviation_of_chance
+from thumbtune.guards import BROKEN, Advice, Guards, best, deviation_of_chance
 from thumbtune.models.lora import KOHYA_FILE
 from thumbtune.models.protocol import Model
 from thumbtune.trainer import Settings, Step, Training
@@ -126,6 +127,22 @@ class Watch:
 def finite(training: Training) -> bool:
     """Whether every weight is a number: others are not worth a checkpoint."""
     return all(bool(weight.isfinite().all()) for weight in [*training.parameters, *training.average.values])
+
+
+@torch.no_grad()
+def gives_numbers(training: Training, batches: Batches) -> bool:
+    """Whether the network still denoises with the weights that are to be kept: after the last step no other one tells.
+
+    It is asked about the pictures of a step more. Weights may be finite and too large for it.
+    """
+    if not finite(training):
+        return False
+    upto = min(training.settings.micro_batch, batches.size)
+    batch = batches.batch(training.step, 0, upto).to(training.accelerator.device)
+    known = reference_error(training.model, batch, training.accelerator).isfinite()
+    with training.average.in_place():
+        found = error(training.model, batch, training.accelerator).isfinite()
+    return not known.any() or float((~found[known]).float().mean()) <= BROKEN
 
 
 def asked(parts: Split, model: Model, cache: Cache, progress: Progress, at_once: int) -> Encoded | None:

@@ -149,6 +149,13 @@ READERS: list[Callable[[dict[str, object], str], object]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("cell", [float("nan"), None, "", " "])
+def test_a_weight_that_is_nan_is_an_empty_cell_as_pandas_means_it(cell: object) -> None:
+    assert number_in({"weight": cell}, "weight") is None
+    with pytest.raises(ValueError, match="weight 'nan' is no number from 0 up"):
+        number_in({"weight": "nan"}, "weight")
+
+
 @given(ANYTHING)
 def test_any_cell_is_read_or_refused_in_a_short_sentence(cell: object) -> None:
     for reader in READERS:

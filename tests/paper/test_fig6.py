@@ -93,3 +93,15 @@ def test_sft_and_dpo_are_not_trained_again_where_nothing_changes_for_them(monkey
     rows = fig6.elsewhere(World([0], SMALL), quiet, lambda text: None, small=False)
     assert len(rows) == len(fig6.OTHER_BETAS) * len(fig6.OTHER_SHARES) * len(fig6.OTHER_STEPS)
     assert [asked.count(name) for name in NAMES] == [1, 9, 3, 9, 9]
+
+
+def test_settings_that_are_the_same_for_a_claim_count_once_in_its_note() -> None:
+    """By hand: two betas, three shares, two numbers of steps; claim 2 knows no share and holds at beta 1 alone."""
+    rows = [
+        {"beta": beta, "liked share": share, "steps": steps}
+        | {f"claim {i}": "holds" if beta == 1 else "does not hold" for i in range(1, 6)}
+        for beta in (1, 2)
+        for share in (0.2, 0.5, 0.8)
+        for steps in (10, 20)
+    ]
+    assert "hold in 6 of 12 (1), 2 of 4 (2), 6 of 12 (3), 6 of 12 (4), 6 of 12 (5); " in fig6.how_often(rows)

@@ -9,6 +9,7 @@ import pytest
 from thumbtune import config
 from thumbtune.batches import quiet
 from thumbtune.paper import beyond, few, fig7, fig8, noise, search
+from thumbtune.paper.cells import budget_said
 from thumbtune.paper.experiments import Order, perform
 from thumbtune.paper.fig8 import BOTH, WIN, WITHOUT
 
@@ -190,6 +191,13 @@ def _at(recipe: dict[str, Any], dotted: str) -> Any:
     return recipe
 
 
+def test_a_page_says_the_budget_that_its_trainings_had(tmp_path: Path) -> None:
+    full, quick = (Order(folder=tmp_path, quick=quick) for quick in (False, True))
+    for settings in (beyond.BUDGET, search.BUDGET):
+        assert budget_said(full, settings) == "140 steps of 32 images"
+        assert budget_said(quick, settings) == "2 steps of 4 images"
+
+
 # --- end to end
 
 
@@ -202,6 +210,7 @@ def test_each_experiment_runs_and_a_second_call_makes_nothing_again(name: str, t
     assert not [line for line in said if line.endswith("made before") or "cannot" in line or "diverged" in line]
     rows = list(csv.DictReader((tmp_path / "out" / "table.csv").read_text().splitlines()))
     assert {one["status"] for one in rows} == {"trained"}
+    assert "140 steps" not in page.read_text()
     assert (tmp_path / "out" / "figure.png").stat().st_size > 5000
     files = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir() if file.is_file()}
     said.clear()

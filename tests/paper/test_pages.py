@@ -38,6 +38,16 @@ def test_the_measured_page_is_of_the_settings_that_the_code_has() -> None:
     assert len(re.findall(r"^\| [\d.]+ \| [\d.]+ \| \d+ \|", PAGE, flags=re.MULTILINE)) == count
 
 
+def test_the_measured_page_and_the_summary_count_as_the_code_does() -> None:
+    names, *rows = [
+        line.strip("| ").split(" | ") for line in PAGE.splitlines() if re.match(r"\| (beta|[\d.]+) \|", line)
+    ]
+    said = fig6.how_often([dict(zip(names, row, strict=True)) for row in rows])
+    assert f"- {said}" in PAGE
+    for number, (held, of) in enumerate(re.findall(r"(\d+) of (\d+) \(", said), start=1):
+        assert re.search(rf"^\| {number} \|.*\| {held} of {of} \|$", PAPER, flags=re.MULTILINE)
+
+
 def test_links_and_pictures_are_there() -> None:
     for page in (PAPER, PAGE):
         for target in re.findall(r"\]\(((?!http)[^)#]+)\)", page):

@@ -107,6 +107,9 @@ def test_what_a_training_did_not_measure_has_no_chart(run_folder: Path) -> None:
     _, page = written(run_folder)
     assert len(page.named("svg")) == 6  # win-rates, log-ratios, loss, errors, gradients, learning rate
     assert "Median gain" not in page.text and "refreshed" not in page.text
+    for words in ("dashed neutral line", "neutral from ", "disliked ones lose"):  # sft and csft have neither
+        assert words not in page.text
+    assert "What the training makes small: of sft and csft the denoising error of the pictures" in page.text
 
 
 def test_every_chart_of_the_training_has_a_sentence(run_folder: Path) -> None:

@@ -21,6 +21,7 @@ from thumbtune.feedback.store import Store
 from thumbtune.guards import Guards, best
 from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.objective import KTO
+from thumbtune.plan import plan
 from thumbtune.trainer import Step, Training, WentWrong
 from thumbtune.utility import risk_seeking
 
@@ -347,6 +348,37 @@ def test_weights_that_became_infinite_are_never_kept(
     assert at == 12 and best in (0, 4)  # not 8, and not 12
 
 
+SHORT = ["train.steps=4", "train.warmup=0", "train.watch_every=2"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["train.lr=1e20"], "with the weights of its last step the network gives no finite error; start a new run with"),
+        (["train.lr=1e20", "train.steps=1"], "a lower train.lr, or with train.precision=no"),
+        (["objective.anchor=3e38"], "no step gave a finite loss or gradient; "),
+        (["objective.beta=3e38"], "errors were finite, and what was made of them was not: start a new run with a lower"),
+    ],
+    ids=["huge steps", "a single huge step", "anchor", "beta"],
+)
+def test_a_training_too_short_for_the_guards_hands_over_no_broken_weights(
+    recipe: Callable[..., Recipe], tmp_path: Path, settings: list[str], said: str
+) -> None:
+    """Patience is 5 steps: what breaks in the last 4 is told by the end alone."""
+    chosen = recipe(*SHORT, *settings)
+    with pytest.raises(ThumbtuneError) as caught:
+        train(chosen, tmp_path / "run")
+    steps = chosen.train.steps
+    assert said in str(caught.value) and f"Training stopped at step {steps}: " in str(caught.value)
+    assert str(caught.value).endswith("; lora/ holds the best checkpoint, that of step 0.")
+    assert all(w.isfinite().all() for _, w in run.trained_model(chosen, tmp_path / "run").trainable())
+    assert checkpoint.steps_in(tmp_path / "run") == [0]
+    free = recipe(*SHORT, *settings, "train.guards=false", likes=Path(chosen.likes))
+    with pytest.raises(ThumbtuneError, match=said):
+        train(free, tmp_path / "free")
+    assert not (tmp_path / "free" / "lora").exists()
+
+
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_guards_off_as_if_there_were_none(
     recipe: Callable[..., Recipe], tmp_path: Path
@@ -397,7 +429,24 @@ def test_pictures_both_liked_and_disliked_are_refused_where_all_are(
 
 def test_likes_of_one_kind_are_refused(recipe: Callable[..., Recipe], store: Make, tmp_path: Path) -> None:
     likes = store(kinds=("like",))
-    refused(recipe(likes=likes), tmp_path / "run", "0 dislikes, and a liked share of 0.5 needs both")
+    refused(recipe(likes=likes), tmp_path / "run", "0 dislikes are left to train on, and a liked share of 0.5 needs both")
+    refused(recipe("objective.name=dpo", likes=likes), tmp_path / "run", "picture of one prompt are asked for, and .* add")
+
+
+@pytest.mark.parametrize("name", ["kto", "sft", "dpo"])
+def test_dislikes_alone_are_refused_without_advice_that_needs_likes(
+    recipe: Callable[..., Recipe], store: Make, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ThumbtuneError, match="0 likes and .* add ") as caught:
+        plan(recipe(f"objective.name={name}", likes=store(kinds=("dislike",))))
+    assert "sft" not in str(caught.value)
+
+
+def test_a_dry_run_refuses_an_odd_batch_of_pairs_and_sees_that_an_even_one_does(recipe: Callable[..., Recipe]) -> None:
+    odd = recipe("objective.name=dpo", "train.batch=7")
+    with pytest.raises(ThumbtuneError, match=r"train.batch is 7, and pairs need an even one; make it 8\."):
+        plan(odd)
+    assert plan(recipe("objective.name=dpo", likes=Path(odd.likes)))
 
 
 def test_blank_pictures_and_contradictions_are_noted_and_trained_on(

@@ -13,7 +13,7 @@ import numpy as np
 
 from thumbtune.paper import seeds as over
 from thumbtune.paper.canvas import panels
-from thumbtune.paper.cells import Cell, Lab, judged, pictures, rows_of, style_named
+from thumbtune.paper.cells import Cell, Lab, budget_said, judged, pictures, rows_of, style_named
 from thumbtune.paper.experiments import Order, Progress, Say
 from thumbtune.paper.results import Claim, Result, verdict_of
 from thumbtune.paper.summary import for_people, means, said
@@ -141,7 +141,8 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     by = ("method",)
     return Result(
         title="Beyond the paper: an equal budget for all",
-        about="Seven methods on the likes of the line-art demo's person, each with 140 steps of 32 images and the "
+        about="Seven methods on the likes of the line-art demo's person, each with "
+        f"{budget_said(order, BUDGET)} and the "
         "settings that `thumbtune paper search` found best for it, compared picture by picture on prompts that nobody "
         "rated.",
         figure=draw(all_duels, names),
@@ -160,6 +161,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         },
         notes=(
             "Intervals are Student's over training seeds, at 95%; within one, pictures are paired by prompt and seed.",
+            over.UNBOUNDED,
             "Settings were chosen on other seeds of the same prompts, by two seeds each: twenty settings of KTO were "
             "tried and two of each rival, so that a rival that loses here may still win with others.",
             "A training that broke off has no pictures: its seed is missing from that method's comparisons, as the "

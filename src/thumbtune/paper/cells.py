@@ -40,6 +40,12 @@ QUICK_CONCEPTS = 6
 ALL_THUMBS = Thumbs()
 
 
+def budget_said(order: Order, settings: Sequence[str]) -> str:
+    """How long each training of a grid is, in words: of a quick one, as long as quick ones are."""
+    train = config.read(None, [*settings, *(QUICK if order.quick else ())]).train
+    return f"{train.steps} steps of {train.batch} images"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One training.

@@ -9,6 +9,7 @@ from typing import Any
 
 from thumbtune import demo
 from thumbtune.demo import PEOPLE
+from thumbtune.paper import seeds as over
 from thumbtune.paper.canvas import panels
 from thumbtune.paper.cells import PER_PROMPT, Cell, Lab, rows_of
 from thumbtune.paper.experiments import Order, Progress, Say
@@ -78,5 +79,5 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         rows=rows,
         shown_rows=for_people(summary, by),
         claims=[enough(rows)],
-        notes=("About one picture in five is liked, so that twenty thumbs hold about four likes.",),
+        notes=("About one picture in five is liked, so that twenty thumbs hold about four likes.", over.UNBOUNDED),
     )

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from thumbtune.demo import PEOPLE
+from thumbtune.paper import seeds as over
 from thumbtune.paper.canvas import panels
 from thumbtune.paper.cells import Cell, Lab, rows_of
 from thumbtune.paper.experiments import Order, Progress, Say
@@ -161,5 +162,6 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         notes=(
             "The paper's measure is the mean PickScore on HPS v2 prompts; ours is the formula of the person who rated.",
             "The paper's betas are 2000 to 5000 for SD 1.5; the bundled model's latents ask for others.",
+            over.UNBOUNDED,
         ),
     )

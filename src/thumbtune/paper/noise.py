@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbtune.demo import PEOPLE
+from thumbtune.paper import seeds as over
 from thumbtune.paper.canvas import COLOURS, panels
 from thumbtune.paper.cells import Cell, Lab, rows_of
 from thumbtune.paper.experiments import Order, Progress, Say
@@ -87,5 +88,5 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         rows=rows,
         shown_rows=for_people(summary, by),
         claims=[robust(rows), still_gains(rows)],
-        notes=("Wrong thumbs of a larger share include those of a smaller one.",),
+        notes=("Wrong thumbs of a larger share include those of a smaller one.", over.UNBOUNDED),
     )

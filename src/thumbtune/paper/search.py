@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from thumbtune.evaluation.verdict import MOST_LOST
+from thumbtune.paper import seeds as over
 from thumbtune.paper.canvas import BLUE, ORANGE, PALE, panels
-from thumbtune.paper.cells import Cell, Lab, rows_of
+from thumbtune.paper.cells import Cell, Lab, budget_said, rows_of
 from thumbtune.paper.experiments import SEARCHED, Order, Progress, Say
 from thumbtune.paper.results import Result
 from thumbtune.paper.summary import for_people, means
@@ -111,8 +112,8 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     return Result(
         title="The search for a recipe",
         about="The line-art demo's recipe with one thing changed at a time, and its rivals with settings of their own, "
-        "at 140 steps of 32 images. Best first, by the judge of styles, which no training sees; behind them what lost "
-        f"more than {MOST_LOST:.0%} of its faithfulness.",
+        f"at {budget_said(order, BUDGET)}. Best first, by the judge of styles, which no training sees; behind them "
+        f"what lost more than {MOST_LOST:.0%} of its faithfulness.",
         figure=draw(rows, [row["setting"] for row in summary]),
         caption="A point for every seed, a bar for their mean; ours blue, rivals orange. Right is better in both.",
         rows=rows,
@@ -122,5 +123,6 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             "chosen on seeds of its own.",
             "START is the demo's recipe as it was before the search: "
             f"{', '.join(START)}; a rival's settings are all that is set.",
+            over.UNBOUNDED,
         ),
     )

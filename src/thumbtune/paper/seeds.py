@@ -1,6 +1,8 @@
 """How sure a number is that was measured once per seed: Student's interval over seeds, paired where seeds are shared.
 
 mean -+ t(0.975, n - 1) * sd / sqrt(n)        Student 1908; a seed is one trial, whatever was counted within it
+
+It knows no bounds: that of a share whose seeds differ much may reach below 0 or above 1. `UNBOUNDED` tells readers.
 """
 
 from collections.abc import Sequence
@@ -9,6 +11,8 @@ import numpy as np
 from scipy.stats import t as student
 
 from thumbtune.evaluation.statistics import CONFIDENCE, Interval
+
+UNBOUNDED = "Intervals of shares are Student's too: where seeds differ much they may reach below 0 or above 1."
 
 
 def interval(values: Sequence[float]) -> Interval | None:

@@ -83,9 +83,10 @@ def distributions(before: Sequence[float], after: Sequence[float], name: str) ->
 
 
 def log_ratios(steps: Steps) -> str:
-    """Liked and disliked log-ratios over the steps, and the neutral point between them."""
+    """Liked and disliked log-ratios over the steps; with a beta, the neutral point between them."""
     curves = {"liked": ("liked_log_ratio", LIKED), "disliked": ("disliked_log_ratio", DISLIKED)}
-    return _curves(steps, curves | {"neutral": ("neutral", MUTED)}, "log-ratios")
+    between = {"neutral": ("neutral", MUTED)} if any(step.get("beta") is not None for step in steps) else {}
+    return _curves(steps, curves | between, "log-ratios")
 
 
 def losses(steps: Steps) -> str:

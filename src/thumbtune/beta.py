@@ -1,7 +1,7 @@
 """How strongly the policy is held to the reference: a number, or one that follows the training.
 
     gain   = sign * beta * (log_ratio - neutral)             objective.py
-    auto   keeps the median of |gain| in [0.25, 2]           BAND, where a sigmoid neither is straight nor fades
+    auto   moves the median of |gain| towards [0.25, 2]      BAND, where a sigmoid neither is straight nor fades
 
 Log-ratios are differences of errors, so their size is that of the model's errors: a beta for the noise that SD 1.5
 predicts is none for velocities, nor for another model. `Auto` asks for nothing but their size, and so works for all of
@@ -22,7 +22,9 @@ START = 2.0
 # The least, likewise: there a policy whose error has trebled has a gain of 1. Without it a policy that runs away takes
 # beta along, and is held the less the further it has gone: pairs, which share what is lost on both sides, do.
 LEAST = 0.5
-RATE = 0.02  # a step's largest change: beta takes 35 steps to halve, several times the memory of MEMORY
+# A step's largest change: beta takes 35 steps to halve, several times the memory of MEMORY. So a run of a hundred steps
+# may be over before its gains are in the band.
+RATE = 0.02
 MEMORY = 0.9  # decay of the mean of past medians; one batch's median, of perhaps 8 images, is mostly noise
 # Float32 errors carry about 1e-7 of their size: a median log-ratio below this is rounding, not an opinion.
 ROUNDING = 1e-6

@@ -317,6 +317,11 @@ def _liked_share(recipe: Recipe, objective: Objective) -> float:
     return recipe.train.liked_share if "disliked" in objective.needs else 1.0
 
 
+def contrasts(objective: Objective) -> bool:
+    """Whether likes are set against dislikes: only then should held-out likes have the higher implied reward."""
+    return "disliked" in objective.needs and getattr(objective, "beta", None) is not None
+
+
 def marks_of(objective: Objective) -> tuple[str, str] | None:
     """What an objective wants put before the prompts of good and of bad images."""
     return getattr(objective, "marks", None)

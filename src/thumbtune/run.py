@@ -65,6 +65,12 @@ def mark_of(folder: Path) -> str | None:
     return json.loads(file.read_text()).get("mark") if file.exists() else None
 
 
+def contrasts(folder: Path) -> bool:
+    """Whether a run's training set likes against dislikes; runs of before this was kept are taken to have done so."""
+    file = folder / "likes.json"
+    return json.loads(file.read_text()).get("contrasts", True) if file.exists() else True
+
+
 def cache_of(folder: Path) -> Cache:
     """Where the runs beside each other keep encoded pictures and prompts: `cache` in the folder that holds them."""
     return Cache(folder.parent / "cache")
@@ -243,12 +249,15 @@ def tune(
     accelerator.wait_for_everyone()  # all have seen the folder as it was
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:
-        _start(recipe, folder, parts, {**story, "mark": build.mark_of(objective)})
+        _start(
+            recipe, folder, parts, {**story, "mark": build.mark_of(objective), "contrasts": build.contrasts(objective)}
+        )
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # the others find the cache filled
         batches = build.batches_of(recipe, objective, model, parts.train, cache_of(folder), progress)
         held_out = build.asked_by(build.mark_of(objective), parts.held_out)
-        asked = watch.asked(replace(parts, held_out=held_out), model, cache_of(folder), progress, build.at_once(recipe))
+        parts, contrasts = replace(parts, held_out=held_out), build.contrasts(objective)
+        asked = watch.asked(parts, contrasts, model, cache_of(folder), progress, build.at_once(recipe))
     training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator, beta)
     advice, size = build.advice_of(recipe), recipe.train.batch
     guards = watch.guards_of(training.settings, size, asked, advice) if recipe.train.guards else None

@@ -3,11 +3,11 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from PIL.Image import Image
 from torch import Tensor
 
@@ -411,21 +411,60 @@ def test_losses_that_are_no_numbers_are_counted_and_never_logged(
     assert torch.equal(weights(plane), was)
 
 
+class Half(Breaking):
+    """A Plane whose output has its gradient in fp16, as a network under autocast: above 65,504 it is infinite."""
+
+    def predict(self, *noisy: Any) -> Any:
+        out = super().predict(*noisy)
+        if out.requires_grad:
+            out.register_hook(lambda slope: slope.half().float())
+        return out
+
+
+def scaled(training: Training) -> tuple[Training, torch.amp.GradScaler]:
+    """The training with torch's own scaler, as Accelerate gives it to fp16 on a GPU."""
+    scaler = torch.amp.GradScaler("cpu")
+    training.accelerator.scaler = scaler
+    training.optimizer = AcceleratedOptimizer(training.optimizer.optimizer, scaler=scaler)
+    # Accelerate does so for fp16 alone, which it refuses on a CPU
+    training.accelerator.unscale_gradients = lambda optimizer=None: scaler.unscale_(training.optimizer.optimizer)
+    return training, scaler
+
+
 @pytest.mark.parametrize("empty", [True, False])
 def test_the_scaler_of_half_precision_sees_gradients_and_nothing_else(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining, empty: bool
 ) -> None:
     """torch's GradScaler fails where it is asked to step without a gradient, and must see those that overflow."""
-    plane = make_plane(Breaking)
+    plane = make_plane(Half)
     points = [AT_THE_EDGE] * 4 if empty else POINTS[:4]
-    training = make_training(plane)
-    training.accelerator.scaler = object()
-    training.accelerator.clip_grad_norm_ = lambda parameters, most: torch.tensor(math.inf)
-    stepped = []
-    training.optimizer = SimpleNamespace(
-        param_groups=[], step=lambda: stepped.append(True), zero_grad=training.optimizer.zero_grad
-    )
-    training.accelerator.backward = lambda loss: loss.backward()
-    step = next(train(training, make_batches(plane, points, [True, False] * 2), KTO(beta=BETA)))
+    training, scaler = scaled(make_training(plane))
+    step = next(train(training, make_batches(plane, points, [True, False] * 2), KTO(beta=5000.0)))
     assert step.grad_norm is None
-    assert bool(stepped) == (not empty)
+    assert scaler.get_scale() == (65536 if empty else 32768)
+    assert training.broken == (1 if empty else 0)
+
+
+def test_a_scale_of_half_precision_that_must_fall_far_breaks_no_training(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    plane = make_plane(Half)
+    before = weights(plane)
+    training, scaler = scaled(make_training(plane, steps=20, clip=1.0))
+    steps = list(train(training, make_batches(plane, POINTS, RIGHT), KTO(beta=5000.0)))
+    skipped = [step.step for step in steps if step.grad_norm is None]
+    assert skipped == list(range(1, len(skipped) + 1)) and PATIENCE < len(skipped) < 16
+    assert scaler.get_scale() == 65536 / 2 ** len(skipped)
+    assert training.broken == 0 and not torch.equal(weights(plane), before) and weights(plane).isfinite().all()
+
+
+def test_gradients_that_no_scale_makes_finite_stop_a_training_in_half_precision(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    plane = make_plane(Half)
+    before = weights(plane)
+    training, _ = scaled(make_training(plane, steps=40))
+    # 15 halvings lead to 2; the sixteenth to 1, and from there on steps count
+    with pytest.raises(ThumbtuneError, match=rf"stopped at step {15 + PATIENCE}: {PATIENCE} steps in a row"):
+        list(train(training, make_batches(plane, POINTS, RIGHT), Cliff()))
+    assert torch.equal(weights(plane), before)

@@ -326,13 +326,25 @@ def _update(training: Training, empty: bool) -> float | None:
             training.torn = False
     training.optimizer.zero_grad()
     broken = not math.isfinite(norm)
-    training.broken = training.broken + 1 if broken else 0
+    if not broken:
+        training.broken = 0
+    elif empty or not _is_scale_falling(training):
+        training.broken += 1
     if training.broken >= PATIENCE:
         raise TrainingBroke(
             f"Training stopped at step {training.step + 1}: {PATIENCE} steps in a row gave no finite loss or gradient; "
             "start a new run with a lower train.lr, or with train.precision=no."
         )
     return None if broken else norm
+
+
+def _is_scale_falling(training: Training) -> bool:
+    """Whether a gradient that is not finite says nothing yet: fp16 begins with a scale far too high, and halves it.
+
+    From a scale of 1 on, halving it would only lose what is small.
+    """
+    scaler: Any = training.accelerator.scaler
+    return scaler is not None and scaler.get_scale() > 1
 
 
 def _mean(values: Tensor) -> float | None:

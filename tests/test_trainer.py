@@ -411,6 +411,21 @@ def test_losses_that_are_no_numbers_are_counted_and_never_logged(
     assert torch.equal(weights(plane), was)
 
 
+class Root(SFT):
+    """An objective of a user: finite losses, and an infinite slope as long as the policy is the reference."""
+
+    def __call__(self, judged: Judged) -> Tensor:
+        return (judged.policy_error - judged.reference_error) ** 0.5
+
+
+def test_an_image_whose_loss_is_sound_is_not_skipped_for_its_slope(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    plane = make_plane()
+    step = next(train(make_training(plane), make_batches(plane, POINTS, RIGHT), Root()))
+    assert (step.skipped, step.loss, step.grad_norm) == (0, 0.0, None)
+
+
 class Half(Breaking):
     """A Plane whose output has its gradient in fp16, as a network under autocast: above 65,504 it is infinite."""
 

@@ -213,7 +213,8 @@ def test_the_average_is_the_result(recipe: Callable[..., Recipe], tmp_path: Path
 @pytest.mark.parametrize(
     ("settings", "upto", "said"),
     [
-        (["objective.beta=5e6"], 40, "beta is too high"),
+        # of SD 1.5's errors, a beta of 5000 makes a gain of some 1000; of this pipeline's, which are near 1, 1000 does
+        (["objective.beta=1e6"], 40, "beta is too high"),
         pytest.param(
             ["train.lr=1e-12"],
             50,
@@ -221,7 +222,7 @@ def test_the_average_is_the_result(recipe: Callable[..., Recipe], tmp_path: Path
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["a beta of 5 x1000000", "hardly any learning rate"],
+    ids=["a beta like the paper's x1000", "hardly any learning rate"],
 )
 def test_a_setting_that_is_far_off_stops_the_training(
     recipe: Callable[..., Recipe], tmp_path: Path, settings: list[str], upto: int, said: str

@@ -30,6 +30,7 @@ from thumbtune.paper.thumbs import Thumbs
 from thumbtune.trainer import MemoryRanOut, TrainingBroke
 
 ROW = "row.json"
+BROKE = "diverged"  # how the status of a cell begins whose training broke off
 STYLE = "line art"  # of the five styles that the bundled judge of styles names
 PER_PROMPT = demo.PER_PROMPT
 QUICK = (
@@ -146,7 +147,7 @@ def trained(lab: Lab, cell: Cell) -> dict[str, Any]:
     except MemoryRanOut:
         raise
     except TrainingBroke as error:
-        return row | {"status": f"diverged: {error}"}
+        return row | {"status": f"{BROKE}: {error}"}
     return row
 
 

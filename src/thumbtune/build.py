@@ -12,7 +12,7 @@ from thumbtune.baselines import BCO, CSFT, DPO, SFT, marked
 from thumbtune.batches import Batches, Encoded, Progress, check_prompts_differ
 from thumbtune.beta import Auto, Beta, Fixed
 from thumbtune.cache import Cache
-from thumbtune.config import ObjectiveSection, Recipe
+from thumbtune.config import ObjectiveSection, Recipe, TrainSection
 from thumbtune.draws import check_kinds, pairs_of
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.tastes import Taste, taste
@@ -97,7 +97,7 @@ def objective_of(recipe: Recipe) -> Objective:
     """
     section = _with_a_number(recipe.objective)
     if own.is_own(section.name):
-        return _own_objective(section)
+        return _own_objective(recipe)
     if section.name == "sft":
         return SFT()
     if section.name == "csft":
@@ -126,18 +126,34 @@ def beta_of(recipe: Recipe, objective: Objective) -> Beta:
     return Auto() if recipe.objective.beta == "auto" and has_beta else Fixed()
 
 
-def _own_objective(section: ObjectiveSection) -> Objective:
-    """A user's objective, given those of the recipe's values that it has fields for."""
+def _own_objective(recipe: Recipe) -> Objective:
+    """A user's objective, given those of the recipe's values that it has fields for.
+
+    Raises:
+        UsageError: it is none, it fails, or the recipe has values that it has no use for.
+    """
+    section = _with_a_number(recipe.objective)
     cls = own.load(section.name, "objective.name")
     if not (isinstance(cls, type) and is_dataclass(cls)):
         raise UsageError(f"objective.name: {section.name} is no dataclass; write one with `needs` and `__call__`.")
-    values = section.model_dump(exclude={"name", "utility", "neutral"})
+    values = section.model_dump(exclude={"name", "neutral"}) | {"utility": utility_of(recipe)}
+    named = {field.name for field in fields(cls)} & values.keys()
+    for option in sorted(values.keys() - named):
+        if getattr(recipe.objective, option) != ObjectiveSection.model_fields[option].default:
+            raise UsageError(
+                f"objective.name: {section.name} has no use for objective.{option}; leave it out, or give the class a "
+                "field of that name."
+            )
     try:
-        made = cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+        made = cls(**{name: values[name] for name in named})
     except (TypeError, ValueError) as error:
         raise UsageError(f"objective.name: {section.name} cannot be made ({error}); mend it.") from error
     if not isinstance(made, Objective):
         raise UsageError(f"objective.name: {section.name} lacks `needs` or `__call__`; see docs/own-objective.md.")
+    if (
+        "disliked" not in made.needs or "pairs" in made.needs
+    ) and recipe.train.liked_share != TrainSection().liked_share:
+        raise UsageError(f"objective.name: {section.name} has no use for train.liked_share; leave it out.")
     _try_out(made, section.name)
     return made
 

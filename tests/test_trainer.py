@@ -3,16 +3,19 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate.optimizer import AcceleratedOptimizer
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 from torch import Tensor
 
 from thumbtune.baselines import SFT
-from thumbtune.batches import Batch, Batches
+from thumbtune.batches import Batch, Batches, Encoded
+from thumbtune.cache import Cache
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.plane import CENTRE, SCALE, Plane
 from thumbtune.neutral import NEUTRALS
@@ -106,6 +109,52 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch_written_out_by_
         assert step.neutral == pytest.approx(neutral, rel=1e-5)
         assert step.loss == pytest.approx(losses.mean().item(), rel=1e-5)
         assert step.grad_norm == pytest.approx(expected.norm().item(), rel=1e-5)
+
+
+def test_the_mismatched_point_is_that_of_other_prompts_for_a_model_that_reads_them(
+    make_diffusion: Callable[..., Any],
+    make_likes: Callable[..., Any],
+    make_training: MakeTraining,
+    perturb: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    """The plane ignores prompts; here the neutral point, and so the gradient, is another than the batch's own."""
+    random = np.random.default_rng(0)
+    pictures = [fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(8)]
+    likes = make_likes(pictures, [True, False] * 4, prompts=list("aabcdefg"))
+
+    def made() -> tuple[Any, Batches]:
+        model = make_diffusion()
+        perturb(model, by=0.3, seed=3)  # one that is better than the reference, so that the points are above 0
+        encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
+        return model, Batches(encoded=encoded, process=model.process, size=8, liked_share=0.5)
+
+    model, batches = made()
+    batch, drawn = batches.batch(0), [batches.encoded.prompts[row] for row in batches.rows(0)]
+    others = [next(p for p in drawn[i + 1 :] + drawn[:i] if p != prompt) for i, prompt in enumerate(drawn)]
+    alpha = model.pipeline.scheduler.alphas_cumprod[batch.t][:, None, None, None]
+    noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
+
+    def errors(prompts: list[str]) -> Tensor:
+        out = model.pipeline.unet(noisy, batch.t, model.embed(prompts)["text"]).sample
+        return ((out - batch.noise) ** 2).mean((1, 2, 3))
+
+    def ratio(prompts: list[str]) -> Tensor:
+        with torch.no_grad(), model.reference():
+            reference = errors(prompts)
+        return reference - errors(prompts)
+
+    of_others, own = (max(0.0, ratio(prompts).mean().item()) for prompts in (others, drawn))
+    assert of_others > 0 and abs(of_others / own - 1) > 0.01
+    gain = (2.0 * batch.liked - 1) * 100.0 * (ratio(drawn) - of_others)
+    parts = torch.autograd.grad((1 - gain.sigmoid()).mean(), [weight for _, weight in model.trainable()])
+    expected = torch.cat([part.flatten() for part in parts])
+    for micro_batch in (8, 2):
+        model, batches = made()
+        training = make_training(model, "mismatched", micro_batch=micro_batch)
+        step = next(train(training, batches, KTO(beta=100.0)))
+        assert step.neutral == pytest.approx(of_others, rel=1e-4), f"parts of {micro_batch}"
+        assert (gradient(training) - expected).norm() / expected.norm() < 1e-4, f"parts of {micro_batch}"
 
 
 def test_judging_each_part_by_its_own_mean_would_give_another_gradient(

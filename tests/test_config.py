@@ -140,6 +140,11 @@ def test_bco_has_its_own_neutral_point_and_refuses_what_it_has_no_use_for() -> N
             ["objective.name=sft", "train.liked_share=0.2"],
             "sft has no use for train.liked_share: leave it out or at 0.8",
         ),
+        (
+            ["objective.beta=3", "objective.gain_scale=2"],
+            "a beta that is a number has no use for objective.gain_scale: ",
+        ),
+        (["objective.name=bco", "objective.disliked_floor=1"], "bco has no use for objective.disliked_floor: leave it"),
         (["objective.name=dpo", "train.liked_share=1"], "dpo has no use for train.liked_share: leave it out or at 0.8"),
     ],
 )

@@ -1,7 +1,8 @@
 """How strongly the policy is held to the reference: a number, or one that follows the training.
 
     gain   = sign * beta * (log_ratio - neutral)             objective.py
-    auto   moves the median of |gain| towards [0.25, 2]      BAND, where a sigmoid neither is straight nor fades
+    auto   moves the median of |gain| towards [0.25, 2]      BAND, where a sigmoid neither is straight nor fades; times
+                                                             `scale`, as all that it begins with and ends at
 
 Log-ratios are differences of errors, so their size is that of the model's errors: a beta for the noise that SD 1.5
 predicts is none for velocities, nor for another model. `Auto` asks for nothing but their size, and so works for all of
@@ -79,9 +80,11 @@ class Auto:
     """Begins at START over the reference's mean error, then follows the log-ratios, by at most RATE a step.
 
     At the first step the policy is the reference and there is no log-ratio to measure; while there is none, beta waits.
+    A `scale` of 4 aims at gains that are four times as large, and so at a beta four times as high.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
         self.value = 0.0  # no beta yet
         self.least = 0.0
         self.mean = 0.0
@@ -95,7 +98,7 @@ class Auto:
     def before(self, reference_error: Float[Tensor, "n"] | None) -> float | None:
         if self.looks and reference_error is not None and len(reference_error):
             error = max(float(reference_error.double().mean()), 1e-12)
-            self.value, self.least = START / error, LEAST / error
+            self.value, self.least = self.scale * START / error, self.scale * LEAST / error
         return self.value or None
 
     def after(self, distance: Float[Tensor, "n"], reference_error: Float[Tensor, "n"]) -> None:
@@ -107,7 +110,7 @@ class Auto:
         # the mean of logarithms: a batch a hundred times off, as at the beginning, must not set the scale for long
         self.mean = MEMORY * self.mean + (1 - MEMORY) * math.log(median)
         self.weight = MEMORY * self.weight + (1 - MEMORY)
-        gain = self.value * math.exp(self.mean / self.weight)
+        gain = self.value * math.exp(self.mean / self.weight) / self.scale
         wanted = min(max(gain, BAND[0]), BAND[1]) / gain
         self.value = max(self.least, self.value * min(max(wanted, 1 / (1 + RATE)), 1 + RATE))
 

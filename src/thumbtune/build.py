@@ -111,6 +111,7 @@ def objective_of(recipe: Recipe) -> Objective:
         utility=utility_of(recipe),
         liked_weight=section.liked_weight,
         disliked_weight=section.disliked_weight,
+        disliked_floor=section.disliked_floor,
         anchor=section.anchor,
     )
 
@@ -123,7 +124,7 @@ def _with_a_number(section: ObjectiveSection) -> ObjectiveSection:
 def beta_of(recipe: Recipe, objective: Objective) -> Beta:
     """The rule for beta that a recipe names, new. Auto is the default, and so says nothing of what has no beta."""
     has_beta = is_dataclass(objective) and "beta" in {field.name for field in fields(objective)}
-    return Auto() if recipe.objective.beta == "auto" and has_beta else Fixed()
+    return Auto(recipe.objective.gain_scale) if recipe.objective.beta == "auto" and has_beta else Fixed()
 
 
 def _own_objective(recipe: Recipe) -> Objective:
@@ -136,26 +137,31 @@ def _own_objective(recipe: Recipe) -> Objective:
     cls = own.load(section.name, "objective.name")
     if not (isinstance(cls, type) and is_dataclass(cls)):
         raise UsageError(f"objective.name: {section.name} is no dataclass; write one with `needs` and `__call__`.")
-    values = section.model_dump(exclude={"name", "neutral"}) | {"utility": utility_of(recipe)}
+    values = section.model_dump(exclude={"name", "neutral", "gain_scale"}) | {"utility": utility_of(recipe)}
     named = {field.name for field in fields(cls)} & values.keys()
-    for option in sorted(values.keys() - named):
-        if getattr(recipe.objective, option) != ObjectiveSection.model_fields[option].default:
-            raise UsageError(
-                f"objective.name: {section.name} has no use for objective.{option}; leave it out, or give the class a "
-                "field of that name."
-            )
+    _refuse_unused(recipe.objective, named)
     try:
         made = cls(**{name: values[name] for name in named})
     except (TypeError, ValueError) as error:
         raise UsageError(f"objective.name: {section.name} cannot be made ({error}); mend it.") from error
     if not isinstance(made, Objective):
         raise UsageError(f"objective.name: {section.name} lacks `needs` or `__call__`; see docs/own-objective.md.")
-    if (
-        "disliked" not in made.needs or "pairs" in made.needs
-    ) and recipe.train.liked_share != TrainSection().liked_share:
+    of_its_own = "disliked" not in made.needs or "pairs" in made.needs
+    if of_its_own and recipe.train.liked_share != TrainSection().liked_share:
         raise UsageError(f"objective.name: {section.name} has no use for train.liked_share; leave it out.")
     _try_out(made, section.name)
     return made
+
+
+def _refuse_unused(section: ObjectiveSection, named: set[str]) -> None:
+    """Refuse what a recipe says that a user's objective, with these fields, would never hear of."""
+    heard = {"name", "neutral", *named, *(("gain_scale",) if "beta" in named else ())}
+    for option, field in ObjectiveSection.model_fields.items():
+        if option not in heard and getattr(section, option) != field.default:
+            raise UsageError(
+                f"objective.name: {section.name} has no use for objective.{option}; leave it out, or give the class a "
+                "field for it."
+            )
 
 
 def _try_out(objective: Objective, name: str) -> None:
@@ -218,7 +224,7 @@ def advice_of(recipe: Recipe) -> Advice:
     name, auto = recipe.objective.name, recipe.objective.beta == "auto"
     hold = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
     spare = {
-        "kto": "a lower objective.disliked_weight or a higher train.liked_share",
+        "kto": "an objective.disliked_floor above 0, a lower objective.disliked_weight or a higher train.liked_share",
         "dpo": "objective.anchor above 0",
     }.get(name, "a higher train.liked_share")
     return Advice(hold="fewer train.steps" if name in {"sft", "csft"} else hold, spare=spare)

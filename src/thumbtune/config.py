@@ -14,12 +14,12 @@ from thumbtune.files import write_text
 
 OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
 OWN_NEUTRAL = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
-KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
+KTO_ALONE = ("utility", "liked_weight", "disliked_weight", "disliked_floor")
 IN_VAIN = {  # the options that an objective has no use for
     "bco": KTO_ALONE,
     "dpo": (*KTO_ALONE, "neutral"),
-    "sft": (*KTO_ALONE, "beta", "neutral", "anchor"),
-    "csft": (*KTO_ALONE, "beta", "neutral", "anchor"),
+    "sft": (*KTO_ALONE, "beta", "gain_scale", "neutral", "anchor"),
+    "csft": (*KTO_ALONE, "beta", "gain_scale", "neutral", "anchor"),
 }
 OWN_SHARE = ("dpo", "sft")  # as many of each kind, and likes alone: no train.liked_share changes that
 SHIPPED = Path(__file__).parent / "recipes"  # recipes with a name of their own
@@ -55,12 +55,20 @@ class ObjectiveSection(Section):
         default="auto",
         description="How strongly the policy is held to the reference; auto: set by the log-ratios; 5000 in the paper.",
     )
+    gain_scale: float = Field(
+        default=1.0, gt=0, description="With beta auto: how many times the gains of 0.25 to 2 it aims at."
+    )
     neutral: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch",
         description="Estimator of the reference point; default: batch; balanced for bco, zero for those without.",
     )
     liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss.")
     disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss.")
+    disliked_floor: float = Field(
+        default=0.0,
+        ge=0,
+        description="Disliked images that are worse by so many times the reference's error pull no more; 0: no floor.",
+    )
     anchor: float = Field(
         default=0.0,
         ge=0,
@@ -82,6 +90,8 @@ class ObjectiveSection(Section):
                 raise ValueError(
                     f"{self.name} has no use for objective.{option}: leave it out or at {usual}, or choose kto"
                 )
+        if self.beta != "auto" and self.gain_scale != 1:
+            raise ValueError("a beta that is a number has no use for objective.gain_scale: leave one of them out")
         return self
 
 

@@ -13,7 +13,7 @@ from thumbtune.paper.experiments import Order, perform
 from thumbtune.paper.fig8 import BOTH, WIN, WITHOUT
 
 SEEDS = range(3)
-QUICK = {"fig7": 2, "fig8": 5, "noise": 4, "few": 2, "beyond": len(beyond.METHODS), "search": 4}
+QUICK = {"fig7": 2, "fig8": 5, "noise": 4, "few": 2, "beyond": len(beyond.METHODS), "search": 5}
 
 
 def row(seed: int, gain: float, **columns: Any) -> dict[str, Any]:

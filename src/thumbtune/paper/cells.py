@@ -229,10 +229,17 @@ def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:
     return row
 
 
-def _learns(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe without its paths: results may have been moved since."""
-    judging = {name: value for name, value in recipe["evaluate"].items() if name != "prompts"}
-    return {**recipe, "likes": None, "evaluate": judging}
+def _learns(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A recipe without its paths: results may have been moved since. None for one that is none any more.
+
+    An option that it does not name is newer than it, and at its default changes nothing.
+    """
+    try:
+        whole = config.parse(dict(recipe), ROW).model_dump(mode="json")
+    except UsageError:
+        return None
+    judging = {name: value for name, value in whole["evaluate"].items() if name != "prompts"}
+    return {**whole, "likes": None, "evaluate": judging}
 
 
 def rows_of(lab: Lab, cells: Sequence[Cell], measure: Any = judged) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The experiments on the bundled model: what they decide from given rows, and each of them end to end at tiny size."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,44 @@ def test_all_but_the_paper_s_have_settings_that_the_search_tried() -> None:
     tried = [recipe_of(settings) for settings in search.SETTINGS.values()]
     for name, settings in beyond.METHODS.items():
         assert (recipe_of(settings) in tried) == (name != beyond.PAPER), name
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def by_style() -> dict[str, float]:
+    """Setting -> the share that the judge of styles names line art, of the search as it was measured."""
+    head, _, *rows = [line.split(" | ") for line in (DOCS / "search.md").read_text().splitlines() if line[:2] == "| "]
+    column = head.index("named line art after")
+    return {row[0].removeprefix("| "): float(row[column].split()[0]) for row in rows}
+
+
+def test_what_is_said_of_the_choice_of_settings_is_so_in_the_search_as_measured() -> None:
+    named = by_style()
+    assert named["sft, lr 1e-3"] > named["sft"] and named["dpo, beta 500"] > named["dpo, beta 100"]
+    assert named["bco, beta 250"] == named["bco, beta 60"] and named["csft, lr 1e-3"] > named["csft"]
+    ours = sorted(search.CHANGES.keys() & named.keys(), key=named.__getitem__)
+    assert len(ours) == 20 and set(ours[-2:]) == {"neutral balanced", "no prompt dropout"}
+    for name, chosen in {"sft": "sft, lr 1e-3", "csft": "csft", "dpo": "dpo, beta 500", "bco": "bco, beta 250"}.items():
+        assert recipe_of(beyond.METHODS[name]) == recipe_of(search.RIVALS[chosen])
+    page = (DOCS / "beyond.md").read_text()
+    assert beyond.CHOSEN in page and beyond.CONSTANT in page and "found best" not in page
+
+
+def test_the_paper_s_row_alone_has_no_cool_down() -> None:
+    falling = {name for name, settings in beyond.METHODS.items() if recipe_of(settings)["train"]["cooldown"]}
+    assert falling == beyond.METHODS.keys() - {beyond.PAPER}
+
+
+def test_docs_say_which_forms_are_not_measured_and_how_to_repeat_the_row_that_became_the_default_beta() -> None:
+    text = (DOCS / "paper.md").read_text()
+    assert f"{len(search.CHANGES)} forms of our recipe and {len(search.RIVALS)}" in text
+    assert len(search.SETTINGS.keys() - by_style().keys()) == 6 and "Six forms were added after it was measured" in text
+    (line,) = re.findall(r"`thumbtune train (--set train.lr.*?)`", text)
+    settings = line.replace("--set ", "").split()
+    assert recipe_of(tuple(settings)) == recipe_of((*beyond.BUDGET, *beyond.METHODS["kto, beta auto"]))
+    plain = config.Recipe()
+    assert (plain.objective.beta, plain.train.lr, plain.train.steps, plain.train.cooldown) == ("auto", 1e-4, 200, 0)
 
 
 def test_every_method_has_the_same_budget() -> None:

@@ -91,6 +91,7 @@ def test_a_row_of_before_an_option_was_added_stands_and_one_with_another_value_d
     file = lab(tmp_path).run_of(CELLS[1]) / "row.json"
     kept = json.loads(file.read_text())
     del kept["cell"]["recipe"]["objective"]["disliked_floor"]
+    kept["cell"]["recipe"]["gates"]["least_diversity"] = 0.125  # of a verdict, which no row holds
     file.write_text(json.dumps(kept))
     made: list[int] = []
     assert rows_of(lab(tmp_path), CELLS[1:2], counting(made)) == rows and made == []

@@ -230,16 +230,16 @@ def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:
 
 
 def _learns(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A recipe without its paths: results may have been moved since. None for one that is none any more.
+    """A recipe without its paths, as results may have been moved since, and without gates, which no row holds.
 
-    An option that it does not name is newer than it, and at its default changes nothing.
+    An option that it does not name is newer than it, and at its default changes nothing. None: it is no recipe any more.
     """
     try:
         whole = config.parse(dict(recipe), ROW).model_dump(mode="json")
     except UsageError:
         return None
     judging = {name: value for name, value in whole["evaluate"].items() if name != "prompts"}
-    return {**whole, "likes": None, "evaluate": judging}
+    return {**whole, "likes": None, "gates": None, "evaluate": judging}
 
 
 def rows_of(lab: Lab, cells: Sequence[Cell], measure: Any = judged) -> list[dict[str, Any]]:

@@ -232,7 +232,8 @@ def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:
 def _learns(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
     """A recipe without its paths, as results may have been moved since, and without gates, which no row holds.
 
-    An option that it does not name is newer than it, and at its default changes nothing. None: it is no recipe any more.
+    An option that it does not name is newer than it, and at its default changes nothing. None: it is no
+    recipe any more.
     """
     try:
         whole = config.parse(dict(recipe), ROW).model_dump(mode="json")

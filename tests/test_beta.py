@@ -77,6 +77,17 @@ def test_beta_stops_where_the_median_gain_enters_the_band(distance: float, gain:
     assert beta * distance == pytest.approx(gain)
 
 
+def test_gains_of_another_scale_are_those_of_a_beta_that_is_as_many_times_as_high() -> None:
+    distances = [10 ** (-4 + i / 20) for i in range(80)]
+    four = Auto(scale=4.0)
+    four.before(torch.full((4,), 0.5))
+    assert four.value == 4 * START / 0.5 and four.least == 4 * LEAST / 0.5
+    assert shown(four, distances) == pytest.approx([4 * beta for beta in shown(begun(), distances)])
+    recipe = config.read(None, ["objective.gain_scale=4"])
+    found = build.beta_of(recipe, build.objective_of(recipe))
+    assert isinstance(found, Auto) and found.scale == 4
+
+
 def test_a_policy_that_runs_away_does_not_take_beta_along() -> None:
     betas = shown(begun(), [0.01 * 1.05**i for i in range(400)])
     assert betas[-1] == betas[-50] == LEAST / 0.5 < betas[0]  # an error that has trebled is a gain of 1

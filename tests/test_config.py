@@ -143,6 +143,41 @@ def test_bco_has_its_own_neutral_point_and_refuses_what_it_has_no_use_for() -> N
             config.read(None, [f"objective.name={name}", "objective.liked_weight=3"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["objective.name=sft", "objective.beta=5"], "sft has no use for objective.beta: leave it out or at auto, or"),
+        (["objective.name=csft", "objective.beta=5000"], "csft has no use for objective.beta: leave it out or at auto"),
+        (
+            ["objective.name=sft", "train.liked_share=0.2"],
+            "sft has no use for train.liked_share: leave it out or at 0.8",
+        ),
+        (
+            ["objective.beta=3", "objective.gain_scale=2"],
+            "a beta that is a number has no use for objective.gain_scale: ",
+        ),
+        (["objective.name=bco", "objective.disliked_floor=1"], "bco has no use for objective.disliked_floor: leave it"),
+        (["objective.name=dpo", "train.liked_share=1"], "dpo has no use for train.liked_share: leave it out or at 0.8"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(settings: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        config.read(None, settings)
+    assert str(error.value).startswith(f"The recipe: {said}") and "\n" not in str(error.value)
+
+
+def test_the_paper_s_recipe_becomes_that_of_sft_without_its_beta(tmp_path: Path) -> None:
+    for name in ("sft", "csft"):
+        recipe = config.read(Path("paper"), [f"objective.name={name}"])  # as docs/paper.md says for the tables
+        assert (recipe.objective.beta, recipe.objective.neutral, recipe.train.lr) == ("auto", "zero", 1e-7)
+        assert config.read(config.write(recipe, tmp_path / "recipe.yaml")) == recipe
+        with pytest.raises(UsageError, match=rf"{name} has no use for objective\.beta"):
+            config.read(Path("paper"), [f"objective.name={name}", "objective.beta=3"])
+    dpo = config.read(Path("paper"), ["objective.name=dpo"])
+    assert (dpo.objective.beta, dpo.objective.neutral) == (5000, "zero")
+    assert config.read(Path("paper"), ["objective.name=kto"]) == config.read(Path("paper"))
+
+
 def test_a_long_path_with_spaces_comes_back(tmp_path: Path) -> None:
     path = "/home/some user/" + "with a rather long name of a folder/" * 6 + "prompts.txt"
     recipe = config.read(None, [f"evaluate.prompts={path}", f"likes={path}"])

@@ -25,6 +25,7 @@ class Made:
     skipped: int = 0
     refreshed: bool = False
     agreement: float | None = None
+    held_out_liked: float | None = None
 
 
 def told(steps: Sequence[Made], planned: int = 1000, deviation: float = math.inf) -> tuple[int, str] | None:
@@ -80,6 +81,29 @@ def test_disliked_pictures_that_take_the_liked_ones_along_are_the_runaway_of_dif
 
 def test_disliked_pictures_pushed_away_alone_are_what_was_asked_for() -> None:
     assert told(run(300, disliked_log_ratio=-0.8)) is None
+    assert told(run(300, disliked_log_ratio=-2.0)) is None  # ten times, as the line-art demo does
+
+
+def test_disliked_pictures_pushed_away_without_end_are_stopped_though_liked_ones_are_well() -> None:
+    away = run(60, since=31, liked_log_ratio=0.02, disliked_log_ratio=-200.0)
+    said = told([*run(30), *away])
+    # by hand: nine of -0.1 and one of -200 have a mean of -20.09, which is 100.45 times 0.2
+    assert said is not None and said[0] == 31
+    assert said[1].startswith("disliked pictures are pushed away without end (101 times the reference's error)")
+    assert "objective.disliked_weight" in said[1]
+
+
+def test_liked_pictures_that_are_worse_for_good_are_noticed_before_they_are_worse_by_half() -> None:
+    worse = {"liked_log_ratio": -0.45 * 0.2, "disliked_log_ratio": -0.2}
+    said = told([*run(20), *run(300, since=21, **worse)])
+    # by hand: with 0.1 of the reference's error before, 37 of 50 at -0.45 have a mean of -0.307, 36 of -0.296
+    assert said is not None and said[0] == 57
+    assert said[1].startswith("disliked pictures are pushed away (1.87 times the reference's error) and take the liked")
+    assert "(1.31 times)" in said[1]
+    assert told([*run(20), *run(30, since=21, **worse), *run(300, since=51)]) is None  # such a dip may come back
+    quick = [replace(step, refreshed=step.step % 20 == 0) for step in run(200, liked_log_ratio=-0.07)]
+    watching = Guards(steps=1000, batch=8, refresh=20)
+    assert not any(watching.watch(step) for step in quick)  # 20 steps are not for good
 
 
 def test_liked_pictures_may_lose_a_little_for_a_while() -> None:
@@ -185,6 +209,14 @@ def test_a_policy_that_moved_once_is_not_idle() -> None:
     assert told([*run(1), *run(200, since=2, **still)], 300) is None
 
 
+def test_where_each_step_s_policy_becomes_the_reference_nobody_can_say_that_nothing_was_learnt() -> None:
+    still = {"liked_log_ratio": 0.0, "disliked_log_ratio": 0.0, "gain": 0.0}
+    steps = [replace(step, refreshed=True) for step in run(300, **still)]
+    for refresh, silent in ((1, True), (2, False)):
+        watching = Guards(steps=300, batch=8, refresh=refresh)
+        assert silent is not any(watching.watch(step) for step in steps)
+
+
 # --- agreement ------------------------------------------------------------------------------------
 
 
@@ -226,6 +258,28 @@ def test_agreement_that_was_there_and_went_is_learning_by_heart() -> None:
     assert told(read(0.8, 0.95, 0.7, 0.68, 0.66), deviation=0.1) is None
     chance = told(read(0.8, 0.95, 0.49, 0.49), deviation=0.1)  # no better than chance is not the opposite
     assert chance is not None and "fell from 95% to 49%: the likes are learnt by heart" in chance[1]
+
+
+def asked(*readings: float | None) -> list[Made]:
+    """As `read`, of an objective that does not set likes against dislikes."""
+    return [replace(step, agreement=None, held_out_liked=step.agreement) for step in read(*readings)]
+
+
+def test_held_out_likes_that_are_denoised_a_tenth_worse_twice_in_a_row_stop_the_training() -> None:
+    said = told(asked(0.05, -0.12, -0.13))
+    assert said is not None and said[0] == 15
+    assert said[1].startswith("held-out liked pictures are denoised with 1.13 times the error that they had")
+    assert "fewer train.steps" in said[1]
+    assert told(asked(0.3, -0.2, 0.1, -0.2, 0.05, None, 0.1, -0.09, -0.09)) is None
+
+
+def test_of_readings_of_held_out_likes_alone_the_best_step_is_that_of_the_highest() -> None:
+    readings = {10: 0.1, 20: 0.3, 30: 0.2}
+    steps = [Made(step=s, liked_log_ratio=0.01 * s, held_out_liked=readings.get(s)) for s in range(1, 31)]
+    assert best(steps, [0, 10, 20, 30]) == 20
+    assert best(steps, [0, 10, 30]) == 30
+    falling = [replace(step, held_out_liked=step.held_out_liked and -step.held_out_liked) for step in steps]
+    assert best(falling, [0, 10, 20, 30]) == 0
 
 
 # --- after a refresh ------------------------------------------------------------------------------
@@ -295,6 +349,8 @@ SENTENCES: list[Callable[[], tuple[int, str] | None]] = [
     lambda: told(run(300, liked_log_ratio=0.0, disliked_log_ratio=0.0), 200),
     lambda: told(read(0.0, 0.0), deviation=0.1),
     lambda: told(read(1.0, 0.6, 0.6), deviation=0.1),
+    lambda: told(run(30, disliked_log_ratio=-30.0)),
+    lambda: told(asked(-0.2, -0.2)),
 ]
 
 

@@ -102,3 +102,17 @@ def test_asking_leaves_no_gradient_behind() -> None:
     empty = torch.zeros(0, dtype=torch.float64)
     nothing = Judged(policy_error=empty, reference_error=empty, liked=empty.bool(), weight=empty, neutral=case.neutral)
     assert pull_of(KTO(), nothing).shape == (0,)
+
+
+class Root:
+    """Half a loss of one's own, with an infinite slope where nothing was gained."""
+
+    needs = frozenset({"liked"})
+
+    def __call__(self, judged: Judged) -> Tensor:
+        return (judged.policy_error - judged.reference_error).clamp(min=0) ** 0.5
+
+
+def test_a_slope_that_is_no_number_tells_nothing_of_an_image() -> None:
+    # by hand: the slope at rest is infinite, and now infinite, and 0.5 / sqrt(0.25) = 1
+    close(pull_of(Root(), judged([0.0, -0.25], [True, True])), [1.0, 1.0])

@@ -3,16 +3,19 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from PIL.Image import Image
+from accelerate.optimizer import AcceleratedOptimizer
+from PIL.Image import Image, fromarray
 from torch import Tensor
 
 from thumbtune.baselines import SFT
-from thumbtune.batches import Batch, Batches
+from thumbtune.batches import Batch, Batches, Encoded
+from thumbtune.cache import Cache
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.plane import CENTRE, SCALE, Plane
 from thumbtune.neutral import NEUTRALS
@@ -106,6 +109,52 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch_written_out_by_
         assert step.neutral == pytest.approx(neutral, rel=1e-5)
         assert step.loss == pytest.approx(losses.mean().item(), rel=1e-5)
         assert step.grad_norm == pytest.approx(expected.norm().item(), rel=1e-5)
+
+
+def test_the_mismatched_point_is_that_of_other_prompts_for_a_model_that_reads_them(
+    make_diffusion: Callable[..., Any],
+    make_likes: Callable[..., Any],
+    make_training: MakeTraining,
+    perturb: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    """The plane ignores prompts; here the neutral point, and so the gradient, is another than the batch's own."""
+    random = np.random.default_rng(0)
+    pictures = [fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(8)]
+    likes = make_likes(pictures, [True, False] * 4, prompts=list("aabcdefg"))
+
+    def made() -> tuple[Any, Batches]:
+        model = make_diffusion()
+        perturb(model, by=0.3, seed=3)  # one that is better than the reference, so that the points are above 0
+        encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
+        return model, Batches(encoded=encoded, process=model.process, size=8, liked_share=0.5)
+
+    model, batches = made()
+    batch, drawn = batches.batch(0), [batches.encoded.prompts[row] for row in batches.rows(0)]
+    others = [next(p for p in drawn[i + 1 :] + drawn[:i] if p != prompt) for i, prompt in enumerate(drawn)]
+    alpha = model.pipeline.scheduler.alphas_cumprod[batch.t][:, None, None, None]
+    noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
+
+    def errors(prompts: list[str]) -> Tensor:
+        out = model.pipeline.unet(noisy, batch.t, model.embed(prompts)["text"]).sample
+        return ((out - batch.noise) ** 2).mean((1, 2, 3))
+
+    def ratio(prompts: list[str]) -> Tensor:
+        with torch.no_grad(), model.reference():
+            reference = errors(prompts)
+        return reference - errors(prompts)
+
+    of_others, own = (max(0.0, ratio(prompts).mean().item()) for prompts in (others, drawn))
+    assert of_others > 0 and abs(of_others / own - 1) > 0.01
+    gain = (2.0 * batch.liked - 1) * 100.0 * (ratio(drawn) - of_others)
+    parts = torch.autograd.grad((1 - gain.sigmoid()).mean(), [weight for _, weight in model.trainable()])
+    expected = torch.cat([part.flatten() for part in parts])
+    for micro_batch in (8, 2):
+        model, batches = made()
+        training = make_training(model, "mismatched", micro_batch=micro_batch)
+        step = next(train(training, batches, KTO(beta=100.0)))
+        assert step.neutral == pytest.approx(of_others, rel=1e-4), f"parts of {micro_batch}"
+        assert (gradient(training) - expected).norm() / expected.norm() < 1e-4, f"parts of {micro_batch}"
 
 
 def test_judging_each_part_by_its_own_mean_would_give_another_gradient(
@@ -411,21 +460,75 @@ def test_losses_that_are_no_numbers_are_counted_and_never_logged(
     assert torch.equal(weights(plane), was)
 
 
+class Root(SFT):
+    """An objective of a user: finite losses, and an infinite slope as long as the policy is the reference."""
+
+    def __call__(self, judged: Judged) -> Tensor:
+        return (judged.policy_error - judged.reference_error) ** 0.5
+
+
+def test_an_image_whose_loss_is_sound_is_not_skipped_for_its_slope(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    plane = make_plane()
+    step = next(train(make_training(plane), make_batches(plane, POINTS, RIGHT), Root()))
+    assert (step.skipped, step.loss, step.grad_norm) == (0, 0.0, None)
+
+
+class Half(Breaking):
+    """A Plane whose output has its gradient in fp16, as a network under autocast: above 65,504 it is infinite."""
+
+    def predict(self, *noisy: Any) -> Any:
+        out = super().predict(*noisy)
+        if out.requires_grad:
+            out.register_hook(lambda slope: slope.half().float())
+        return out
+
+
+def scaled(training: Training) -> tuple[Training, torch.amp.GradScaler]:
+    """The training with torch's own scaler, as Accelerate gives it to fp16 on a GPU."""
+    scaler = torch.amp.GradScaler("cpu")
+    training.accelerator.scaler = scaler
+    training.optimizer = AcceleratedOptimizer(training.optimizer.optimizer, scaler=scaler)
+    # Accelerate does so for fp16 alone, which it refuses on a CPU
+    training.accelerator.unscale_gradients = lambda optimizer=None: scaler.unscale_(training.optimizer.optimizer)
+    return training, scaler
+
+
 @pytest.mark.parametrize("empty", [True, False])
 def test_the_scaler_of_half_precision_sees_gradients_and_nothing_else(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining, empty: bool
 ) -> None:
     """torch's GradScaler fails where it is asked to step without a gradient, and must see those that overflow."""
-    plane = make_plane(Breaking)
+    plane = make_plane(Half)
     points = [AT_THE_EDGE] * 4 if empty else POINTS[:4]
-    training = make_training(plane)
-    training.accelerator.scaler = object()
-    training.accelerator.clip_grad_norm_ = lambda parameters, most: torch.tensor(math.inf)
-    stepped = []
-    training.optimizer = SimpleNamespace(
-        param_groups=[], step=lambda: stepped.append(True), zero_grad=training.optimizer.zero_grad
-    )
-    training.accelerator.backward = lambda loss: loss.backward()
-    step = next(train(training, make_batches(plane, points, [True, False] * 2), KTO(beta=BETA)))
+    training, scaler = scaled(make_training(plane))
+    step = next(train(training, make_batches(plane, points, [True, False] * 2), KTO(beta=5000.0)))
     assert step.grad_norm is None
-    assert bool(stepped) == (not empty)
+    assert scaler.get_scale() == (65536 if empty else 32768)
+    assert training.broken == (1 if empty else 0)
+
+
+def test_a_scale_of_half_precision_that_must_fall_far_breaks_no_training(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    plane = make_plane(Half)
+    before = weights(plane)
+    training, scaler = scaled(make_training(plane, steps=20, clip=1.0))
+    steps = list(train(training, make_batches(plane, POINTS, RIGHT), KTO(beta=5000.0)))
+    skipped = [step.step for step in steps if step.grad_norm is None]
+    assert skipped == list(range(1, len(skipped) + 1)) and PATIENCE < len(skipped) < 16
+    assert scaler.get_scale() == 65536 / 2 ** len(skipped)
+    assert training.broken == 0 and not torch.equal(weights(plane), before) and weights(plane).isfinite().all()
+
+
+def test_gradients_that_no_scale_makes_finite_stop_a_training_in_half_precision(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    plane = make_plane(Half)
+    before = weights(plane)
+    training, _ = scaled(make_training(plane, steps=40))
+    # 15 halvings lead to 2; the sixteenth to 1, and from there on steps count
+    with pytest.raises(ThumbtuneError, match=rf"stopped at step {15 + PATIENCE}: {PATIENCE} steps in a row"):
+        list(train(training, make_batches(plane, POINTS, RIGHT), Cliff()))
+    assert torch.equal(weights(plane), before)

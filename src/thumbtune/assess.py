@@ -88,7 +88,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     scores, silent = _scores(recipe, duel)
     comparisons = {name: compare(score["before"], score["after"]) for name, score in scores.items()}
     agreement = None if held_out is None else _agreement(held_out, recipe, folder, model, accelerator, progress)
-    gates = _gates(scores, comparisons, agreement)
+    gates = _gates(scores, comparisons, agreement, run.contrasts(folder))
     result = {
         "before": recipe.model,
         "after": build.result_of(recipe).parent.name,
@@ -265,9 +265,11 @@ def _agreement(
     return agreement(reward, list(pictures["prompt"]), on_pictures(held_out.labels), on_pictures(held_out.votes))
 
 
-def _gates(scores: Scores, comparisons: dict[str, Any], agreement: dict[str, Any] | None) -> list[verdict.Gate]:
+def _gates(
+    scores: Scores, comparisons: dict[str, Any], agreement: dict[str, Any] | None, contrasts: bool
+) -> list[verdict.Gate]:
     make = {"taste": verdict.taste_gate, "faithfulness": verdict.faithfulness_gate}
     gates = [make[score["role"]](comparisons[name]) for name, score in scores.items()]
     if not any(score["role"] == "taste" for score in scores.values()) and agreement:
-        gates.append(verdict.agreement_gate(agreement))
+        gates.append(verdict.agreement_gate(agreement, contrasts))
     return gates

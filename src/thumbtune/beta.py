@@ -1,7 +1,8 @@
 """How strongly the policy is held to the reference: a number, or one that follows the training.
 
     gain   = sign * beta * (log_ratio - neutral)             objective.py
-    auto   keeps the median of |gain| in [0.25, 2]           BAND, where a sigmoid neither is straight nor fades
+    auto   moves the median of |gain| towards [0.25, 2]      BAND, where a sigmoid neither is straight nor fades; times
+                                                             `scale`, as all that it begins with and ends at
 
 Log-ratios are differences of errors, so their size is that of the model's errors: a beta for the noise that SD 1.5
 predicts is none for velocities, nor for another model. `Auto` asks for nothing but their size, and so works for all of
@@ -22,7 +23,9 @@ START = 2.0
 # The least, likewise: there a policy whose error has trebled has a gain of 1. Without it a policy that runs away takes
 # beta along, and is held the less the further it has gone: pairs, which share what is lost on both sides, do.
 LEAST = 0.5
-RATE = 0.02  # a step's largest change: beta takes 35 steps to halve, several times the memory of MEMORY
+# A step's largest change: beta takes 35 steps to halve, several times the memory of MEMORY. So a run of a hundred steps
+# may be over before its gains are in the band.
+RATE = 0.02
 MEMORY = 0.9  # decay of the mean of past medians; one batch's median, of perhaps 8 images, is mostly noise
 # Float32 errors carry about 1e-7 of their size: a median log-ratio below this is rounding, not an opinion.
 ROUNDING = 1e-6
@@ -77,9 +80,11 @@ class Auto:
     """Begins at START over the reference's mean error, then follows the log-ratios, by at most RATE a step.
 
     At the first step the policy is the reference and there is no log-ratio to measure; while there is none, beta waits.
+    A `scale` of 4 aims at gains that are four times as large, and so at a beta four times as high.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
         self.value = 0.0  # no beta yet
         self.least = 0.0
         self.mean = 0.0
@@ -93,7 +98,7 @@ class Auto:
     def before(self, reference_error: Float[Tensor, "n"] | None) -> float | None:
         if self.looks and reference_error is not None and len(reference_error):
             error = max(float(reference_error.double().mean()), 1e-12)
-            self.value, self.least = START / error, LEAST / error
+            self.value, self.least = self.scale * START / error, self.scale * LEAST / error
         return self.value or None
 
     def after(self, distance: Float[Tensor, "n"], reference_error: Float[Tensor, "n"]) -> None:
@@ -105,7 +110,7 @@ class Auto:
         # the mean of logarithms: a batch a hundred times off, as at the beginning, must not set the scale for long
         self.mean = MEMORY * self.mean + (1 - MEMORY) * math.log(median)
         self.weight = MEMORY * self.weight + (1 - MEMORY)
-        gain = self.value * math.exp(self.mean / self.weight)
+        gain = self.value * math.exp(self.mean / self.weight) / self.scale
         wanted = min(max(gain, BAND[0]), BAND[1]) / gain
         self.value = max(self.least, self.value * min(max(wanted, 1 / (1 + RATE)), 1 + RATE))
 

@@ -12,7 +12,7 @@ from thumbtune.baselines import BCO, CSFT, DPO, SFT, marked
 from thumbtune.batches import Batches, Encoded, Progress, check_prompts_differ
 from thumbtune.beta import Auto, Beta, Fixed
 from thumbtune.cache import Cache
-from thumbtune.config import ObjectiveSection, Recipe
+from thumbtune.config import ObjectiveSection, Recipe, TrainSection
 from thumbtune.draws import check_even, check_kinds, pairs_of
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.tastes import Taste, taste
@@ -98,7 +98,7 @@ def objective_of(recipe: Recipe) -> Objective:
     """
     section = _with_a_number(recipe.objective)
     if own.is_own(section.name):
-        return _own_objective(section)
+        return _own_objective(recipe)
     if section.name == "sft":
         return SFT()
     if section.name == "csft":
@@ -112,6 +112,7 @@ def objective_of(recipe: Recipe) -> Objective:
         utility=utility_of(recipe),
         liked_weight=section.liked_weight,
         disliked_weight=section.disliked_weight,
+        disliked_floor=section.disliked_floor,
         anchor=section.anchor,
     )
 
@@ -124,23 +125,44 @@ def _with_a_number(section: ObjectiveSection) -> ObjectiveSection:
 def beta_of(recipe: Recipe, objective: Objective) -> Beta:
     """The rule for beta that a recipe names, new. Auto is the default, and so says nothing of what has no beta."""
     has_beta = is_dataclass(objective) and "beta" in {field.name for field in fields(objective)}
-    return Auto() if recipe.objective.beta == "auto" and has_beta else Fixed()
+    return Auto(recipe.objective.gain_scale) if recipe.objective.beta == "auto" and has_beta else Fixed()
 
 
-def _own_objective(section: ObjectiveSection) -> Objective:
-    """A user's objective, given those of the recipe's values that it has fields for."""
+def _own_objective(recipe: Recipe) -> Objective:
+    """A user's objective, given those of the recipe's values that it has fields for.
+
+    Raises:
+        UsageError: it is none, it fails, or the recipe has values that it has no use for.
+    """
+    section = _with_a_number(recipe.objective)
     cls = own.load(section.name, "objective.name")
     if not (isinstance(cls, type) and is_dataclass(cls)):
         raise UsageError(f"objective.name: {section.name} is no dataclass; write one with `needs` and `__call__`.")
-    values = section.model_dump(exclude={"name", "utility", "neutral"})
+    values = section.model_dump(exclude={"name", "neutral", "gain_scale"}) | {"utility": utility_of(recipe)}
+    named = {field.name for field in fields(cls)} & values.keys()
+    _refuse_unused(recipe.objective, named)
     try:
-        made = cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+        made = cls(**{name: values[name] for name in named})
     except (TypeError, ValueError) as error:
         raise UsageError(f"objective.name: {section.name} cannot be made ({error}); mend it.") from error
     if not isinstance(made, Objective):
         raise UsageError(f"objective.name: {section.name} lacks `needs` or `__call__`; see docs/own-objective.md.")
     try_objective(made, section.name)
+    of_its_own = "disliked" not in made.needs or "pairs" in made.needs
+    if of_its_own and recipe.train.liked_share != TrainSection().liked_share:
+        raise UsageError(f"objective.name: {section.name} has no use for train.liked_share; leave it out.")
     return made
+
+
+def _refuse_unused(section: ObjectiveSection, named: set[str]) -> None:
+    """Refuse what a recipe says that a user's objective, with these fields, would never hear of."""
+    heard = {"name", "neutral", *named, *(("gain_scale",) if "beta" in named else ())}
+    for option, field in ObjectiveSection.model_fields.items():
+        if option not in heard and getattr(section, option) != field.default:
+            raise UsageError(
+                f"objective.name: {section.name} has no use for objective.{option}; leave it out, or give the class a "
+                "field for it."
+            )
 
 
 def utility_of(recipe: Recipe) -> Utility:
@@ -173,7 +195,7 @@ def advice_of(recipe: Recipe) -> Advice:
     name, auto = recipe.objective.name, recipe.objective.beta == "auto"
     hold = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
     spare = {
-        "kto": "a lower objective.disliked_weight or a higher train.liked_share",
+        "kto": "an objective.disliked_floor above 0, a lower objective.disliked_weight or a higher train.liked_share",
         "dpo": "objective.anchor above 0",
     }.get(name, "a higher train.liked_share")
     return Advice(hold="fewer train.steps" if name in {"sft", "csft"} else hold, spare=spare)
@@ -290,6 +312,11 @@ def check_judging(recipe: Recipe, parts: Split) -> list[str]:
 def _liked_share(recipe: Recipe, objective: Objective) -> float:
     """An objective that has no use for dislikes draws likes alone."""
     return recipe.train.liked_share if "disliked" in objective.needs else 1.0
+
+
+def contrasts(objective: Objective) -> bool:
+    """Whether likes are set against dislikes: only then should held-out likes have the higher implied reward."""
+    return "disliked" in objective.needs and getattr(objective, "beta", None) is not None
 
 
 def marks_of(objective: Objective) -> tuple[str, str] | None:

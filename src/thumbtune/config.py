@@ -2,10 +2,8 @@
 
 import difflib
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from pydantic import (
@@ -19,64 +17,29 @@ from pydantic import (
     model_validator,
 )
 
+from thumbtune import values
 from thumbtune.errors import UsageError
 from thumbtune.files import write_text
-from thumbtune.own import is_own
-from thumbtune.values import held, number_or_auto, value_of
 
 OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
 OWN_NEUTRAL = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
-KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
+KTO_ALONE = ("utility", "liked_weight", "disliked_weight", "disliked_floor")
 IN_VAIN = {  # the options that an objective has no use for
     "bco": KTO_ALONE,
     "dpo": (*KTO_ALONE, "neutral"),
-    "sft": (*KTO_ALONE, "neutral", "anchor"),
-    "csft": (*KTO_ALONE, "neutral", "anchor"),
+    "sft": (*KTO_ALONE, "beta", "gain_scale", "neutral", "anchor"),
+    "csft": (*KTO_ALONE, "beta", "gain_scale", "neutral", "anchor"),
 }
+OWN_SHARE = ("dpo", "sft")  # as many of each kind, and likes alone: no train.liked_share changes that
 SHIPPED = Path(__file__).parent / "recipes"  # recipes with a name of their own
 ALIKE = 0.7  # how near a word must be to be offered as what was meant
-
-
-def _known(*names: str) -> Callable[[str], str]:
-    """A check that a value is one of our names, or something in a file of the user's."""
-
-    def check(value: str) -> str:
-        if value not in names and not is_own(value):
-            known = f"{', '.join(names[:-1])} or {names[-1]}"
-            raise ValueError(f"should be {known}, or something in your own file, my_file:name")
-        return value
-
-    return check
-
-
-def _likes(value: Any) -> Any:
-    """A check that a recipe, which is kept with its run and shown around, holds no password."""
-    if isinstance(value, Path):
-        return str(value)
-    parts = urlsplit(value) if isinstance(value, str) and "://" in value else None
-    if parts is not None and (parts.password or "password" in parse_qs(parts.query)):
-        raise UsageError(
-            "likes holds a password, and a recipe is kept with its run and shown; leave it out, and set PGPASSWORD or "
-            "write it into ~/.pgpass."
-        )
-    return value
-
-
-def _label_policy(value: str) -> str:
-    """A check that a policy is one of ours."""
-    from thumbtune.feedback.policies import check_policy
-
-    try:
-        return check_policy(value)
-    except UsageError as error:
-        raise ValueError(str(error).rstrip(".")) from error
 
 
 class Section(BaseModel):
     """A part of a recipe; unknown keys are refused, and values are not changed after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    _held = field_validator("*")(held)
+    _held = field_validator("*")(values.held)
 
 
 class LoraSection(Section):
@@ -89,18 +52,21 @@ class LoraSection(Section):
 class ObjectiveSection(Section):
     """What a thumb is worth."""
 
-    name: Annotated[str, AfterValidator(_known(*OBJECTIVES))] = Field(
+    name: Annotated[str, AfterValidator(values.known(*OBJECTIVES))] = Field(
         default="kto",
         description="What a thumb is worth: kto; bco, with neutral balanced; dpo, on pairs of a liked and a disliked "
         "picture of one prompt; sft, on likes alone; csft, on all, prompts marked good or bad; my_file:Name.",
     )
-    utility: Annotated[str, AfterValidator(_known("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
+    utility: Annotated[str, AfterValidator(values.known("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
         default="kahneman-tversky",
         description="KTO's utility of a gain: kahneman-tversky, loss-averse, risk-seeking; my_file:name.",
     )
-    beta: Annotated[Any, AfterValidator(number_or_auto)] = Field(
+    beta: Annotated[Any, AfterValidator(values.beta)] = Field(
         default="auto",
         description="How strongly the policy is held to the reference; auto: set by the log-ratios; 5000 in the paper.",
+    )
+    gain_scale: float = Field(
+        default=1.0, gt=0, description="With beta auto: how many times the gains of 0.25 to 2 it aims at."
     )
     neutral: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch",
@@ -108,6 +74,11 @@ class ObjectiveSection(Section):
     )
     liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss.")
     disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss.")
+    disliked_floor: float = Field(
+        default=0.0,
+        ge=0,
+        description="Disliked images that are worse by so many times the reference's error pull no more; 0: no floor.",
+    )
     anchor: float = Field(
         default=0.0,
         ge=0,
@@ -124,9 +95,13 @@ class ObjectiveSection(Section):
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> Self:
         for option in IN_VAIN.get(self.name, ()):
-            default = type(self).model_fields[option].default
-            if getattr(self, option) != (OWN_NEUTRAL.get(self.name) if option == "neutral" else default):
-                raise ValueError(f"{self.name} has no use for objective.{option}: leave it out, or choose kto")
+            usual = OWN_NEUTRAL[self.name] if option == "neutral" else type(self).model_fields[option].default
+            if getattr(self, option) != usual:
+                raise ValueError(
+                    f"{self.name} has no use for objective.{option}: leave it out or at {usual}, or choose kto"
+                )
+        if self.beta != "auto" and self.gain_scale != 1:
+            raise ValueError("a beta that is a number has no use for objective.gain_scale: leave one of them out")
         return self
 
 
@@ -199,15 +174,10 @@ class EvaluateSection(Section):
     )
 
 
-def _listed(value: Any) -> Any:
-    """One name, or several with commas between, as a list."""
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
 class GatesSection(Section):
     """When a tuned model may take the place of another: what `thumbtune verdict` asks for."""
 
-    taste: Annotated[list[str], BeforeValidator(_listed)] = Field(
+    taste: Annotated[list[str], BeforeValidator(values.listed)] = Field(
         default_factory=list,
         description="Scorers that must all prefer the tuned pictures; default: evaluate.taste, or else held-out likes.",
     )
@@ -239,10 +209,10 @@ class Recipe(Section):
     model: str = Field(
         default="tiny-emoji-64", description="A diffusers folder, a hub id, or the bundled tiny-emoji-64."
     )
-    likes: Annotated[str, BeforeValidator(_likes)] = Field(
+    likes: Annotated[str, BeforeValidator(values.likes)] = Field(
         default="likes", description="The folder of the store of likes, or its address: postgresql://user@host/name."
     )
-    label_policy: Annotated[str, AfterValidator(_label_policy)] = Field(
+    label_policy: Annotated[str, AfterValidator(values.label_policy)] = Field(
         default="majority",
         description="What counts of a picture that several people rated: majority, unanimous, any-dislike, per-vote "
         "(each of them), rater:NAME.",
@@ -258,6 +228,9 @@ class Recipe(Section):
     def _nothing_in_vain(self) -> Self:
         if self.train.weights == "full" and self.lora != LoraSection():
             raise ValueError("train.weights is full, which has no use for the options of lora: leave them out")
+        usual = TrainSection().liked_share
+        if self.objective.name in OWN_SHARE and self.train.liked_share != usual:
+            raise ValueError(f"{self.objective.name} has no use for train.liked_share: leave it out or at {usual:g}")
         return self
 
 
@@ -323,7 +296,7 @@ def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
         section = data
         for part in path:
             section = section.setdefault(part, {})
-        section[last] = value_of(text, setting)
+        section[last] = values.value_of(text, setting)
     return data
 
 
@@ -351,8 +324,18 @@ def read(path: Path | None, settings: list[str] | None = None) -> Recipe:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UsageError(f"The recipe {path} is not YAML ({str(error).splitlines()[0]}).") from error
     if isinstance(data, dict) and settings:
-        data = with_settings(data, settings)
+        data = with_settings(_for_another(data, settings), settings)
     return parse(data, str(path) if path else "The recipe")
+
+
+def _for_another(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+    """A file's mapping, less what it says of its objective that means nothing to the one that is set in its place."""
+    name = next((s.partition("=")[2] for s in reversed(settings) if s.startswith("objective.name=")), None)
+    section = data.get("objective")
+    if name is None or not isinstance(section, dict) or section.get("name", OBJECTIVES[0]) == name:
+        return data
+    kept = {option: value for option, value in section.items() if option not in IN_VAIN.get(name, ())}
+    return {**data, "objective": kept}
 
 
 def text_of(recipe: Recipe) -> str:

@@ -3,10 +3,12 @@
     broken          most pictures of a window gave no finite error
     collapse        even liked pictures are denoised far worse than by the reference, several steps in a row
     runaway         disliked pictures are pushed away and take the liked ones along (known of Diffusion-DPO)
+    exploding       disliked pictures are pushed away without end, whatever becomes of the liked ones
     straight        the policy has moved, and no utility felt it: beta is too low
     saturated       every thumb is where the utility is flat, by a beta that the slightest change takes there
     idle            after a quarter of the run the policy still is the reference
     disagreement    held-out likes are told from dislikes worse than by chance, or much worse than before
+    unseen          held-out likes are denoised worse than by the base, where they are not set against dislikes
 
 Nothing here knows a model: a guard is asked once a step with that step's numbers, which are the same on all processes.
 Errors are compared with the reference's, so the thresholds hold for any model. They were set between two groups: 54
@@ -25,6 +27,9 @@ WINDOW = 10  # steps that are averaged: one step's log-ratios are a few pictures
 # row, since one step may hold a single liked picture.
 COLLAPSE, COLLAPSE_STEPS = 1.0, 3
 RUNAWAY = 0.5  # healthy runs on the plane, half of their thumbs dislikes, lose up to 0.26 for a while and come back
+FOR_GOOD, FOR_GOOD_STEPS = 0.3, 50  # less is enough where it lasts: such a dip of a healthy run is over by then
+# Of healthy runs of the bundled model, disliked pictures have come to 10 times the reference's error.
+EXPLODING = 100.0
 MOVED = 0.05  # log-ratios of 5% of the reference's error: the demos have passed it after 20 steps
 # A median |gain| at which sigmoid' has changed by 1 in 40,000; with the demos' betas, MOVED is a gain of 0.3.
 STRAIGHT = 0.01
@@ -34,6 +39,7 @@ SATURATED, SATURATED_STEPS, STIFF = 0.985, 20, 20_000.0
 BROKEN = 0.5  # share of pictures; up to it, the log and the report count them, and the rest goes on teaching
 IDLE, IDLE_SHARE, IDLE_STEPS = 1e-6, 0.25, 50  # float32 errors differ by less when nothing but rounding moves them
 DEVIATIONS = 3.0  # standard errors of an AUC that must lie between what is read and what it should be
+UNSEEN = 0.1  # of the base's error: as in COLLAPSE, healthy runs lose less, and of held-out likes they gain
 READINGS = 2  # in a row: the same pictures are asked, but the policy moves on
 CHANCE = 0.5
 
@@ -61,6 +67,8 @@ class Watched(Protocol):
     def refreshed(self) -> bool: ...
     @property
     def agreement(self) -> float | None: ...
+    @property
+    def held_out_liked(self) -> float | None: ...
 
 
 def deviation_of_chance(liked: int, disliked: int) -> float:
@@ -153,10 +161,15 @@ def _collapse(guards: Guards) -> str | None:
 
 
 def _runaway(guards: Guards) -> str | None:
-    window = guards.last(WINDOW)
-    liked, disliked = (_relative(window, f"{kind}_log_ratio") for kind in ("liked", "disliked"))
-    if liked is None or liked > -RUNAWAY:
-        return None
+    long = guards.last(FOR_GOOD_STEPS)
+    for window, most in ((guards.last(WINDOW), RUNAWAY), (long if len(long) == FOR_GOOD_STEPS else [], FOR_GOOD)):
+        liked, disliked = (_relative(window, f"{kind}_log_ratio") for kind in ("liked", "disliked"))
+        if liked is not None and liked <= -most:
+            return _ran_away(guards, liked, disliked)
+    return None
+
+
+def _ran_away(guards: Guards, liked: float, disliked: float | None) -> str:
     if disliked is None or disliked > liked:
         return (
             f"liked pictures are denoised with {1 - liked:.3g} times the reference's error, and disliked ones no "
@@ -165,6 +178,17 @@ def _runaway(guards: Guards) -> str | None:
     return (
         f"disliked pictures are pushed away ({1 - disliked:.3g} times the reference's error) and take the liked ones "
         f"along ({1 - liked:.3g} times); start a new run with a lower train.lr, with {guards.advice.spare}, or with "
+        f"{guards.advice.hold}"
+    )
+
+
+def _exploding(guards: Guards) -> str | None:
+    disliked = _relative(guards.last(WINDOW), "disliked_log_ratio")
+    if disliked is None or disliked > -EXPLODING:
+        return None
+    return (
+        f"disliked pictures are pushed away without end ({1 - disliked:.3g} times the reference's error): nothing "
+        f"bounds them any more; start a new run with a lower train.lr, with {guards.advice.spare}, or with "
         f"{guards.advice.hold}"
     )
 
@@ -198,6 +222,8 @@ def _saturated(guards: Guards) -> str | None:
 
 
 def _idle(guards: Guards) -> str | None:
+    if guards.refresh == 1:  # the policy is the reference whenever it is judged, and how far it has come is not seen
+        return None
     now = guards.seen[-1]
     ratios = [abs(_relative([now], f"{kind}_log_ratio") or 0.0) for kind in ("liked", "disliked")]
     guards.moved = guards.moved or max(ratios) > IDLE
@@ -224,24 +250,37 @@ def _disagreement(guards: Guards) -> str | None:
     )
 
 
+def _unseen(guards: Guards) -> str | None:
+    known = [s.held_out_liked for s in guards.seen if s.held_out_liked is not None]
+    if guards.seen[-1].held_out_liked is None or len(known) < READINGS or max(known[-READINGS:]) > -UNSEEN:
+        return None
+    return (
+        f"held-out liked pictures are denoised with {1 - known[-1]:.3g} times the error that they had at first: "
+        "what is learnt of the likes does not hold for others; start a new run with fewer train.steps, a lower "
+        "train.lr, or more likes"
+    )
+
+
 _GUARDS: tuple[Callable[[Guards], str | None], ...] = (
-    _broken, _collapse, _runaway, _straight, _saturated, _idle, _disagreement
+    _broken, _collapse, _runaway, _exploding, _straight, _saturated, _idle, _disagreement, _unseen
 )  # fmt: skip
 # a finished training is not thrown away for having learnt little; for having spoilt something it is
-_AT_THE_END = (_broken, _collapse, _runaway, _disagreement)
+_AT_THE_END = (_broken, _collapse, _runaway, _exploding, _disagreement, _unseen)
 
 
 def best(steps: Sequence[Watched], candidates: Sequence[int], deviation: float = math.inf) -> int:
     """Of the steps whose weights were kept, the one to go back to.
 
     Those whose agreement with held-out likes is within a standard error of the highest (the one-standard-error rule of
-    Breiman et al. 1984); of these the one whose window had the highest log-ratio of liked pictures.
+    Breiman et al. 1984); of these the one whose window had the highest log-ratio of liked pictures. Where held-out
+    likes were asked alone, it is the one that denoised them best.
     """
     candidates = [c for c in candidates if _draws(steps, c)] or candidates
-    agreement = {c: _reading(steps, c) for c in candidates}
+    agreement = {c: _read(steps, c, "agreement", CHANCE) for c in candidates}
     highest = max(agreement.values())
     level = [c for c in candidates if not math.isfinite(deviation) or agreement[c] >= highest - deviation]
-    return max(level, key=lambda c: (_liked_until(steps, c), c))
+    alone = any(s.held_out_liked is not None for s in steps)
+    return max(level, key=lambda c: (_read(steps, c, "held_out_liked", 0.0) if alone else _liked_until(steps, c), c))
 
 
 def _draws(steps: Sequence[Watched], at: int) -> bool:
@@ -250,13 +289,13 @@ def _draws(steps: Sequence[Watched], at: int) -> bool:
     return at == 0 or told is None or told.reference_error is not None
 
 
-def _reading(steps: Sequence[Watched], at: int) -> float:
-    """The agreement read at a step, or else soon after it: weights that nobody asked must not pass for good ones."""
+def _read(steps: Sequence[Watched], at: int, name: str, beginning: float) -> float:
+    """What was read at a step, or else soon after it: weights that nobody asked must not pass for good ones."""
     if at == 0:
-        return CHANCE
-    known = [s for s in steps if s.agreement is not None]
-    after = [s.agreement for s in known if s.step >= at]
-    return (after or [CHANCE, *(s.agreement for s in known)][-1:])[0] or 0.0
+        return beginning
+    known = [(s.step, getattr(s, name)) for s in steps if getattr(s, name) is not None]
+    after = [value for step, value in known if step >= at]
+    return (after or [beginning, *(value for _, value in known)][-1:])[0]
 
 
 def _liked_until(steps: Sequence[Watched], upto: int) -> float:

@@ -5,6 +5,7 @@
 
     loss      = weight * (1 - U(gain))                  Diffusion-KTO, arXiv 2404.04465, eq. 8
 
+With a floor, a disliked image's log_ratio counts as no less than -floor * reference_error: beyond, it pulls no more.
 A grade in [0, 1] says how likely a thumb is up: a loss is then the mean of those of either thumb. 1 and 0 are thumbs.
 
 Errors are means over the elements of a latent, as in the authors' code, so beta = 5000 means what it means there.
@@ -84,7 +85,7 @@ def require_positive(beta: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class KTO:
-    """Diffusion-KTO: the human utility of each image's gain over the neutral point, and an anchor if one is asked for.
+    """Diffusion-KTO: the human utility of each image's gain over the neutral point; an anchor and a floor on request.
 
     >>> judged = Judged(policy_error=torch.tensor([0.1, 0.1]), reference_error=torch.tensor([0.1, 0.1]),
     ...     liked=torch.tensor([True, False]), weight=torch.ones(2), neutral=torch.tensor(0.0))
@@ -96,6 +97,7 @@ class KTO:
     utility: Utility = kahneman_tversky
     liked_weight: float = 1.0
     disliked_weight: float = 1.0
+    disliked_floor: float = 0.0  # in units of the reference's error; 0: none
     anchor: float = 0.0
     needs: frozenset[str] = frozenset({"liked", "disliked"})
 
@@ -104,7 +106,15 @@ class KTO:
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
         """The argument of the utility, eq. 8: positive where the policy moved as the person wished."""
-        return judged.sign * self.beta * (judged.log_ratio - judged.neutral.detach())
+        ratio = torch.where(judged.liked, judged.log_ratio, self._bounded(judged))
+        return judged.sign * self.beta * (ratio - judged.neutral.detach())
+
+    def _bounded(self, judged: Judged) -> Float[Tensor, "b"]:
+        """The log-ratio of a disliked image, constant once it is at the floor."""
+        if not self.disliked_floor:
+            return judged.log_ratio
+        floor = -self.disliked_floor * judged.reference_error.detach()
+        return torch.where(judged.log_ratio < floor, floor, judged.log_ratio)
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         gain = self.gain(judged)
@@ -113,6 +123,6 @@ class KTO:
         ):  # the utility is asked once: one that overflows may do so on the side that is not meant
             side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
             return side * judged.weight * (1.0 - self.utility(gain)) + judged.anchor(self.anchor)
-        if_up = judged.sign * gain  # the gain if the thumb is up; its negative if it is down
-        up, down = 1.0 - self.utility(if_up), 1.0 - self.utility(-if_up)
+        reward, bounded = (self.beta * (r - judged.neutral.detach()) for r in (judged.log_ratio, self._bounded(judged)))
+        up, down = 1.0 - self.utility(reward), 1.0 - self.utility(-bounded)  # if the thumb is up, and if it is down
         return judged.expected(self.liked_weight * up, self.disliked_weight * down) + judged.anchor(self.anchor)

@@ -43,7 +43,10 @@ def _without_anchor(objective: Objective) -> Objective:
 
 @torch.enable_grad()
 def pull_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
-    """The pull of every image; 1 for one that never pulls, such as a dislike where only likes are learnt."""
+    """The pull of every image; 1 for one that never pulls, such as a dislike where only likes are learnt.
+
+    And 1 where a slope is no number: it tells nothing of an image, whose loss may be sound.
+    """
     objective = _without_anchor(objective)
     if not len(judged.liked):
         return torch.zeros_like(judged.reference_error)
@@ -51,4 +54,5 @@ def pull_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
     at_rest = replace(judged, reference_error=judged.policy_error.detach(), neutral=torch.zeros_like(judged.neutral))
     still = _slope(objective, at_rest, judged.policy_error)
     now = _slope(objective, judged, judged.policy_error)
-    return torch.where(still > 0, now / still.clamp(min=torch.finfo(still.dtype).tiny), torch.ones_like(now))
+    known = (still > 0) & still.isfinite() & now.isfinite()
+    return torch.where(known, now / still.clamp(min=torch.finfo(still.dtype).tiny), torch.ones_like(now))

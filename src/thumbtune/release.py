@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from thumbtune import assess, build, contest
+from thumbtune import assess, build, contest, run
 from thumbtune.batches import Progress
 from thumbtune.config import Recipe
 from thumbtune.contest import A, B
@@ -186,6 +186,6 @@ def _agreement(question: Question, recipe: Recipe, progress: Progress) -> Gate:
     agreement, why_not = assess.agreement_of(question.run, recipe, progress)
     if agreement is None:
         return Gate("gain", False, f"{why_not} Name scorers in gates.taste.", False)
-    gate = agreement_gate(agreement)
+    gate = agreement_gate(agreement, run.contrasts(question.run))
     known = gate.enough and (gate.passed or agreement["high"] < CHANCE)
     return replace(gate, name="gain on held-out likes", enough=known)

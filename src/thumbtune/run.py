@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune import build, config, examples, suspects, watch
-from thumbtune.batches import Batches, Progress
+from thumbtune.batches import Batches, Encoded, Progress
 from thumbtune.cache import Cache
 from thumbtune.config import Recipe
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text, write_whole
 from thumbtune.hints import hints
+from thumbtune.models.protocol import Model
+from thumbtune.objective import Objective
 from thumbtune.trainer import LOWER_RATE, MemoryRanOut, Step, Training, TrainingBroke, WentWrong, train
 
 OWN = "own"  # copies of the user's files that the recipe speaks of
@@ -64,6 +66,12 @@ def mark_of(folder: Path) -> str | None:
     """What a run's training put before the prompts of good images, if anything; whoever draws must do the same."""
     file = folder / "likes.json"
     return json.loads(file.read_text()).get("mark") if file.exists() else None
+
+
+def contrasts(folder: Path) -> bool:
+    """Whether a run's training set likes against dislikes; runs of before this was kept are taken to have done so."""
+    file = folder / "likes.json"
+    return json.loads(file.read_text()).get("contrasts", True) if file.exists() else True
 
 
 def cache_of(folder: Path) -> Cache:
@@ -219,6 +227,14 @@ def _compare_own(recipe: Recipe, folder: Path) -> None:
             raise ThumbtuneError(f"{own} has changed since {folder} was started; put back {kept}, or start a new run.")
 
 
+def _asked(
+    recipe: Recipe, folder: Path, objective: Objective, model: Model, parts: Split, progress: Progress
+) -> Encoded | None:
+    """The held-out likes that are asked while training, encoded, with the prompts that ask for good images."""
+    parts = replace(parts, held_out=build.asked_by(build.mark_of(objective), parts.held_out))
+    return watch.asked(parts, build.contrasts(objective), model, cache_of(folder), progress, build.at_once(recipe))
+
+
 def tune(
     recipe: Recipe, folder: Path, progress: Progress, resume: bool = False, story: Mapping[str, Any] | None = None
 ) -> Iterator[Step]:
@@ -240,16 +256,16 @@ def tune(
     build.check_judging(recipe, parts)
     build.check_thumbs(recipe, objective, parts.train)
     story = {"notes": [*hints(recipe), *suspects.look(parts.train)], **(story or {})}
+    story |= {"mark": build.mark_of(objective), "contrasts": build.contrasts(objective)}
     accelerator = build.training_accelerator_of(recipe)
     accelerator.wait_for_everyone()  # all have seen the folder as it was
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:
-        _start(recipe, folder, parts, {**story, "mark": build.mark_of(objective)})
+        _start(recipe, folder, parts, story)
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # the others find the cache filled
         batches = build.batches_of(recipe, objective, model, parts.train, cache_of(folder), progress)
-        held_out = build.asked_by(build.mark_of(objective), parts.held_out)
-        asked = watch.asked(replace(parts, held_out=held_out), model, cache_of(folder), progress, build.at_once(recipe))
+        asked = _asked(recipe, folder, objective, model, parts, progress)
     training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator, beta)
     advice, size = build.advice_of(recipe), recipe.train.batch
     guards = watch.guards_of(training.settings, size, asked, advice) if recipe.train.guards else None

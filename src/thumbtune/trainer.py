@@ -72,6 +72,8 @@ class Step:
     skipped:    images that taught nothing: their error, or what the objective made of it, was not finite
     refreshed:  whether the policy became the reference after this step
     agreement:  with held-out likes, an AUC, on the steps at which somebody measured it
+    held_out_liked: how much better held-out likes are denoised than by the base, as a share of its error; measured in
+                the place of agreement where likes and dislikes are not set against each other
     """
 
     step: int
@@ -90,6 +92,7 @@ class Step:
     seconds: float
     refreshed: bool = False
     agreement: float | None = None
+    held_out_liked: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, as they are written to steps.jsonl."""
@@ -337,13 +340,25 @@ def _update(training: Training, empty: bool) -> float | None:
             training.torn = False
     training.optimizer.zero_grad()
     broken = not math.isfinite(norm)
-    training.broken = training.broken + 1 if broken else 0
+    if not broken:
+        training.broken = 0
+    elif empty or not _is_scale_falling(training):
+        training.broken += 1
     if training.broken >= PATIENCE:
         raise TrainingBroke(
             f"Training stopped at step {training.step + 1}: {PATIENCE} steps in a row gave no finite loss or gradient; "
             f"{training.to_try}."
         )
     return None if broken else norm
+
+
+def _is_scale_falling(training: Training) -> bool:
+    """Whether a gradient that is not finite says nothing yet: fp16 begins with a scale far too high, and halves it.
+
+    From a scale of 1 on, halving it would only lose what is small.
+    """
+    scaler: Any = training.accelerator.scaler
+    return scaler is not None and scaler.get_scale() > 1
 
 
 def _mean(values: Tensor) -> float | None:

@@ -1,9 +1,14 @@
-"""A training under watch: agreement with a few held-out likes now and then, the guards after each step, the way back.
+"""A training under watch: a question to a few held-out likes now and then, the guards after each step, the way back.
+
+agreement        how often the implied reward of a held-out like is above that of a dislike
+held_out_liked   in its place, where an objective does not set the two against each other and so promises no such thing:
+                 how much better held-out likes are denoised than by the base
 
 stopped.json       written where a guard stopped the run: at which step, the sentence, and the step of the result
 """
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +31,8 @@ STOPPED = "stopped.json"
 MOST = 16  # held-out pictures of each kind that are asked: as much work, at four noise levels, as a step of 32 images
 
 
-def few(parts: Split, most: int = MOST) -> Any | None:
-    """Some held-out likes and as many dislikes, from all over the table; None where a kind is missing.
+def few(parts: Split, contrasts: bool = True, most: int = MOST) -> Any | None:
+    """Some held-out likes, and as many dislikes if both count, from all over the table; None where a kind is missing.
 
     Pictures that training sees too, under another prompt, are not asked about.
     """
@@ -35,7 +40,7 @@ def few(parts: Split, most: int = MOST) -> Any | None:
     table = parts.held_out
     asked = [i for i, name in enumerate(table["image_id"]) if name not in trained]
     labels = table["label"]
-    kinds = [[i for i in asked if labels[i] == kind] for kind in (True, False)]
+    kinds = [[i for i in asked if labels[i] == kind] for kind in ((True, False) if contrasts else (True,))]
     if not all(kinds):
         return None
     # where a kind has no more than `most`, every place of it is met
@@ -54,7 +59,7 @@ def deviation_of(likes: Any | None) -> float:
 class Watch:
     """Looks at every step of a run. To be made while the reference still is the base, before a checkpoint is restored.
 
-    held_out: the likes that are asked, or None
+    held_out: the likes that are asked, or None; with dislikes they are asked for agreement
     every:    steps between two questions; 0 asks none
     """
 
@@ -70,9 +75,10 @@ class Watch:
             self._base = mean_error(training.model, self.held_out, training.accelerator, at_once, base=True)
 
     def look(self, step: Step) -> tuple[Step, str | None]:
-        """The step with its agreement, where it is time for it, and what the guards say."""
+        """The step with what held-out likes say, where it is time for it, and what the guards say."""
         if self.held_out is not None and step.step % self.every == 0:
-            step = replace(step, agreement=self._agreement(self.held_out))
+            name = "held_out_liked" if self.held_out.liked.all() else "agreement"
+            step = replace(step, **{name: self._asked(self.held_out)})
         return step, None if self.guards is None else self.guards.watch(step)
 
     def replay(self, log: Path) -> None:
@@ -81,7 +87,7 @@ class Watch:
             for line in log.read_text().splitlines():
                 self.guards.watch(Step(**json.loads(line)))
 
-    def _agreement(self, held_out: Encoded) -> float | None:
+    def _asked(self, held_out: Encoded) -> float | None:
         """One process asks and tells the others: numbers that differ in their last bit could stop one alone."""
         from thumbtune.evaluation.agreement import mean_error, share_of_pairs
 
@@ -90,11 +96,15 @@ class Watch:
         if accelerator.is_main_process:
             with training.average.in_place():
                 errors = mean_error(training.model, held_out, accelerator, training.settings.micro_batch)
-            share = share_of_pairs(self._base - errors, held_out.liked)
-            found = torch.tensor([0.0, 0.0] if share is None else [1.0, share], device=accelerator.device)
+            if held_out.liked.all():
+                told = 1 - float(errors.mean() / self._base.mean())
+            else:
+                told = share_of_pairs(self._base - errors, held_out.liked)
+            sound = told is not None and math.isfinite(told)
+            found = torch.tensor([1.0, told] if sound else [0.0, 0.0], device=accelerator.device)
         shared: Any = accelerator.reduce(found, "sum") if accelerator.num_processes > 1 else found
-        known, share = shared.tolist()
-        return share if known else None
+        known, told = shared.tolist()
+        return told if known else None
 
     def spared(self, steps: list[int]) -> set[int]:
         """Of the steps that have a checkpoint, those that pruning must leave: the best, and those not asked about yet.
@@ -103,7 +113,7 @@ class Watch:
         """
         if self.guards is None:
             return set()
-        asked = [step.step for step in self.guards.seen if step.agreement is not None]
+        asked = [s.step for s in self.guards.seen if s.agreement is not None or s.held_out_liked is not None]
         upto = max(asked, default=0) if self.held_out is not None else self.training.step
         known = [step for step in steps if step <= upto]
         chosen = [best(self.guards.seen, known, self.guards.deviation)] if known else []
@@ -145,9 +155,11 @@ def gives_numbers(training: Training, batches: Batches) -> bool:
     return not known.any() or float((~found[known]).float().mean()) <= BROKEN
 
 
-def asked(parts: Split, model: Model, cache: Cache, progress: Progress, at_once: int) -> Encoded | None:
-    """The held-out likes that are asked, encoded; None where there are none of a kind."""
-    likes = few(parts)
+def asked(
+    parts: Split, contrasts: bool, model: Model, cache: Cache, progress: Progress, at_once: int
+) -> Encoded | None:
+    """The held-out likes that are asked, encoded, with dislikes if both count; None where there are none of a kind."""
+    likes = few(parts, contrasts)
     return None if likes is None else Encoded(likes, model, cache).fill(progress, at_once)
 
 

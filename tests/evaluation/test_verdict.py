@@ -46,3 +46,11 @@ def test_agreement_over_few_prompts_does_not_pass() -> None:
     assert not agreement_gate(few).passed
     assert "10 prompts are needed" in agreement_gate(few).sentence
     assert agreement_gate(few | {"prompts": 12}).passed
+
+
+def test_held_out_thumbs_do_not_judge_what_never_set_likes_against_dislikes() -> None:
+    told = {"auc": 0.1, "low": 0.0, "high": 0.2, "images": 120, "liked": 60, "prompts": 40}
+    assert agreement_gate(told).enough and not agreement_gate(told).passed
+    gate = agreement_gate(told, contrasts=False)
+    assert not gate.enough and not gate.passed and "name a taste" in gate.sentence
+    assert "too little to tell" in verdict([gate])["sentence"]

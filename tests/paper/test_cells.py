@@ -86,6 +86,22 @@ def test_a_cell_that_was_made_otherwise_is_refused_before_any_work(tmp_path: Pat
     assert made == []
 
 
+def test_a_row_of_before_an_option_was_added_stands_and_one_with_another_value_does_not(tmp_path: Path) -> None:
+    rows = rows_of(lab(tmp_path), CELLS[1:2], counting([]))
+    file = lab(tmp_path).run_of(CELLS[1]) / "row.json"
+    kept = json.loads(file.read_text())
+    del kept["cell"]["recipe"]["objective"]["disliked_floor"]
+    kept["cell"]["recipe"]["gates"]["least_diversity"] = 0.125  # of a verdict, which no row holds
+    file.write_text(json.dumps(kept))
+    made: list[int] = []
+    assert rows_of(lab(tmp_path), CELLS[1:2], counting(made)) == rows and made == []
+    for value in (1.0, "much"):
+        kept["cell"]["recipe"]["objective"]["disliked_floor"] = value
+        file.write_text(json.dumps(kept))
+        with pytest.raises(UsageError, match="was made with other settings"):
+            rows_of(lab(tmp_path), CELLS[1:2], counting(made))
+
+
 def test_results_may_move_to_another_folder(tmp_path: Path) -> None:
     rows = rows_of(lab(tmp_path / "here"), CELLS, counting([]))
     (tmp_path / "here").rename(tmp_path / "there")

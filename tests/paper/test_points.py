@@ -69,7 +69,13 @@ def test_an_interval_over_three_seeds_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("values", "threshold", "above"),
-    [([1.0, 1.1, 0.9], 0.5, True), ([1.0, 1.1, 0.9], 1.5, False), ([1.0, 1.1, 0.9], 1.01, None), ([9.0], 0.0, None)],
+    [
+        ([1.0, 1.1, 0.9], 0.5, True),
+        ([1.0, 1.1, 0.9], 1.5, False),
+        ([1.0, 1.1, 0.9], 1.01, None),
+        ([9.0], 0.0, None),
+        ([math.nan, 1.0, 1.0], 0.0, None),
+    ],
 )
 def test_a_mean_is_above_below_or_cannot_be_told(values: list[float], threshold: float, above: bool | None) -> None:
     assert over.above(values, threshold) is above

@@ -120,6 +120,16 @@ def test_every_chart_of_the_training_has_a_sentence(run_folder: Path) -> None:
     assert "the reference was refreshed 1 time, which" in page.text
 
 
+def test_held_out_likes_that_were_asked_alone_have_a_chart_in_place_of_agreement(run_folder: Path) -> None:
+    rows = [json.loads(line) for line in (run_folder / "steps.jsonl").read_text().splitlines()]
+    for row in rows:
+        row |= {"agreement": None, "held_out_liked": row["agreement"] and row["agreement"] / 10}
+    (run_folder / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text, _ = written(run_folder)
+    assert "<h3>Held-out likes</h3>" in text and "<h3>Agreement with held-out likes</h3>" not in text
+    assert len(re.findall(r"</svg>\s*<figcaption>[^<]{40,}\.</figcaption>", text)) == 10
+
+
 def test_a_training_that_a_guard_stopped_says_so_and_notes_on_the_likes_are_shown(run_folder: Path) -> None:
     sentence = "Training stopped at step 30: something; try another thing; lora/ holds the best checkpoint."
     (run_folder / "stopped.json").write_text(json.dumps({"step": 30, "best": 20, "sentence": sentence}))

@@ -96,6 +96,15 @@ def test_too_few_held_out_thumbs_are_no_failure_and_no_success(call: Call, run: 
     assert 'class="open"' in page and "too few prompts for an interval" in page
 
 
+def test_held_out_thumbs_give_no_verdict_on_an_objective_that_knows_no_dislikes(
+    call: Call, settings: list[str], tmp_path: Path
+) -> None:
+    assert call("train", *settings, "--set", "objective.name=sft", "--out", tmp_path / "run")[0] == 0
+    code, out, err = call("evaluate", tmp_path / "run", "--set", "evaluate.taste=null")
+    assert code == 0, err
+    assert "? This run's objective does not set likes against dislikes" in out and "too little to tell" in out
+
+
 def test_a_dry_run_says_when_too_little_would_be_held_out(call: Call, settings: list[str], tmp_path: Path) -> None:
     code, out, err = call("train", "--out", tmp_path / "run", "--dry-run", *settings)
     assert code == 0, err

@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from thumbtune import build, config, trial
+from thumbtune.errors import UsageError
 from thumbtune.objective import KTO, Judged
 from thumbtune.pull import gain_of
+from thumbtune.utility import loss_averse
 
 Call = Callable[..., tuple[int, str, str]]
 PAGE = (Path(__file__).parents[2] / "docs" / "own-objective.md").read_text()
@@ -40,6 +43,35 @@ def test_an_own_objective_gets_the_values_of_the_recipe(here: Path) -> None:
     assert hinge.beta == 7  # type: ignore[attr-defined]
     kto = build.objective_of(config.read(None, ["objective.utility=my_file:cautious"]))
     assert kto.utility(torch.tensor([-2.0, 2.0])).tolist() == [-2.0, 1.0]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "setting", ["objective.anchor=5", "objective.utility=loss-averse", "objective.disliked_weight=0"]
+)
+def test_an_option_that_an_own_objective_has_no_field_for_is_refused(here: Path, setting: str) -> None:
+    option = setting.partition("=")[0]
+    with pytest.raises(UsageError, match=rf"my_file:Hinge has no use for {option}; leave it out, or give the class"):
+        build.objective_of(config.read(None, ["objective.name=my_file:Hinge", setting]))
+
+
+def test_an_own_objective_of_likes_alone_has_no_beta_and_no_share_of_likes(here: Path) -> None:
+    (here / "mine.py").write_text("""
+from dataclasses import dataclass
+from typing import Any
+
+@dataclass
+class Mine:
+    utility: Any = None
+    needs: frozenset = frozenset({"liked"})
+
+    def __call__(self, judged):
+        return judged.policy_error
+""")
+    for setting in ("objective.beta=5", "train.liked_share=0.5"):
+        with pytest.raises(UsageError, match=f"has no use for {setting.partition('=')[0]}; leave it out"):
+            build.objective_of(config.read(None, ["objective.name=mine:Mine", setting]))
+    made: Any = build.objective_of(config.read(None, ["objective.name=mine:Mine", "objective.utility=loss-averse"]))
+    assert made.utility is loss_averse
 
 
 HEAD = "@dataclass\nclass Mine:\n    needs: tuple = ('liked', 'disliked')\n    def __call__(self, judged):\n        "

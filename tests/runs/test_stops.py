@@ -13,12 +13,15 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from thumbtune import build, checkpoint, config, run, trainer, watch
-from thumbtune.batches import quiet
+from thumbtune.baselines import SFT
+from thumbtune.batches import Encoded, quiet
+from thumbtune.cache import Cache
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.likes import Split
 from thumbtune.feedback.store import Store
 from thumbtune.guards import Guards, best
+from thumbtune.models.plane import picture as point
 from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.objective import KTO
 from thumbtune.plan import plan
@@ -140,6 +143,42 @@ def test_a_training_that_goes_well_is_not_stopped_and_its_agreement_is_logged(
     assert all(row["beta"] == 5 and row["gain"] is not None for row in rows)
 
 
+HEALTHY = {
+    "kto, beta auto": ["objective.beta=auto"],
+    "kto, refreshed every 20": ["train.refresh_reference=20"],
+    "kto, refreshed at every step": ["train.refresh_reference=1"],
+    "bco": ["objective.name=bco"],
+    "dpo": ["objective.name=dpo", "train.liked_share=0.8"],
+    "sft": ["objective.name=sft", "objective.beta=auto", "train.liked_share=0.8"],
+    "csft": ["objective.name=csft", "objective.beta=auto"],
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "sft" else pytest.param(name, marks=pytest.mark.slow) for name in HEALTHY]
+)
+def test_no_objective_that_learns_is_stopped_and_held_out_likes_say_so(
+    recipe: Callable[..., Recipe], store: Make, tmp_path: Path, name: str
+) -> None:
+    """Fifteen prompts of each kind are held out: enough for a reading of agreement to stop a training."""
+    settings = ["train.steps=60", "train.lr=2e-3", "train.held_out=0.6", *HEALTHY[name]]
+    chosen = recipe(*settings, likes=store(26))
+    train(chosen, tmp_path / "run")
+    rows = steps_of(tmp_path / "run")
+    assert len(rows) == 60 and not (tmp_path / "run" / "stopped.json").exists()
+    held_out = build.split_of(chosen).held_out
+    assert len({row["prompt"] for row in held_out if row["label"]}) >= 12 and watch.deviation_of(held_out) < 0.12
+    agreement, alone = ([row[k] for row in rows if row[k] is not None] for k in ("agreement", "held_out_liked"))
+    if name in {"sft", "csft"}:
+        # denoised better than by the base at every reading, though like is not told from dislike
+        assert not agreement and len(alone) == 12 and min(alone) > 0 and alone[-1] > 0.03
+        assert json.loads((tmp_path / "run" / "likes.json").read_text())["contrasts"] is False
+        assert not run.contrasts(tmp_path / "run")
+    else:
+        assert not alone and len(agreement) == 12 and agreement[-1] > 0.9
+        assert run.contrasts(tmp_path / "run")
+
+
 STABLE = ["objective.beta=auto", "train.ema=0.9", "train.refresh_reference=4", "train.steps=10", "train.lr=1e-3"]
 
 
@@ -175,7 +214,8 @@ def test_the_average_is_the_result(recipe: Callable[..., Recipe], tmp_path: Path
 @pytest.mark.parametrize(
     ("settings", "upto", "said"),
     [
-        (["objective.beta=5e6"], 40, "beta is too high"),
+        # of SD 1.5's errors, a beta of 5000 makes a gain of some 1000; of this pipeline's, which are near 1, 1000 does
+        (["objective.beta=1e6"], 40, "beta is too high"),
         pytest.param(
             ["train.lr=1e-12"],
             50,
@@ -183,7 +223,7 @@ def test_the_average_is_the_result(recipe: Callable[..., Recipe], tmp_path: Path
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["the default beta x1000", "hardly any learning rate"],
+    ids=["a beta like the paper's x1000", "hardly any learning rate"],
 )
 def test_a_setting_that_is_far_off_stops_the_training(
     recipe: Callable[..., Recipe], tmp_path: Path, settings: list[str], upto: int, said: str
@@ -197,8 +237,9 @@ def test_a_stopped_full_training_goes_back_too_and_on_without_guards(
 ) -> None:
     chosen = recipe("train.weights=full", "train.lr=0.1", "train.keep_checkpoints=1", "train.checkpoint_every=1")
     step, best, sentence = stopped(chosen, tmp_path / "run")
+    assert "the model is forgetting how to draw" in sentence and best < step <= 25
     kept = checkpoint.steps_in(tmp_path / "run")
-    assert best in kept and kept[-1] == step and len(kept) <= 8, sentence
+    assert best in kept and kept[-1] == step and len(kept) <= 8
     mine = tmp_path / "run" / "unet" / "notes.txt"
     mine.write_text("not of this program")
     free = recipe("train.weights=full", "train.lr=0.1", "train.keep_checkpoints=1", "train.guards=false")
@@ -212,7 +253,8 @@ def test_pruning_leaves_the_best_and_what_nobody_asked_about_yet(recipe: Callabl
     """Readings every 25 steps, checkpoints every 10: one between two readings must not pass for as good as the first."""
 
     def seen(step: int, agreement: float | None) -> Any:
-        return SimpleNamespace(step=step, agreement=agreement, refreshed=False, liked_log_ratio=step, reference_error=1)
+        numbers = {"agreement": agreement, "held_out_liked": None, "liked_log_ratio": step, "reference_error": 1}
+        return SimpleNamespace(step=step, refreshed=False, **numbers)
 
     readings = {25: 0.75, 50: 0.55, 75: 0.5}
     guards = SimpleNamespace(seen=[], deviation=0.03)
@@ -226,6 +268,26 @@ def test_pruning_leaves_the_best_and_what_nobody_asked_about_yet(recipe: Callabl
             kept = [k for k in kept if k in spared or k == step]
     assert 20 in kept and best(guards.seen, kept, guards.deviation) == 20
     assert watch.Watch.spared(SimpleNamespace(guards=None), kept) == set()  # type: ignore[arg-type]
+
+
+def stopped_on_the_plane(
+    training: Training, batches: Any, objective: Any, folder: Path, held_out: Encoded | None = None
+) -> dict[str, Any]:
+    """What is told of a training that a guard stops; its result must be that of the best checkpoint, and sound."""
+    folder.mkdir()
+    checkpoint.save(training, folder)
+    watched = watch.Watch(training, Guards(steps=80, batch=24), held_out, 5)
+    chosen = config.read(None, ["train.steps=80", "train.checkpoint_every=4"])
+    with pytest.raises(WentWrong) as caught:
+        list(run._logged(watched, trainer.train(training, batches, objective), chosen, folder))
+    told = json.loads((folder / "stopped.json").read_text())
+    assert str(caught.value) == told["sentence"]
+    kept = load_file(folder / "lora" / "plane.safetensors")
+    best = load_file(checkpoint.folder_of(folder, told["best"]) / "weights.safetensors")
+    assert all(torch.equal(kept[name], best[name]) and kept[name].isfinite().all() for name in best)
+    checkpoint.restore(training, checkpoint.folder_of(folder, told["best"]))
+    assert training.step == told["best"]
+    return told
 
 
 POINTS = (0.5 + 0.2 * torch.randn(40, 2, generator=torch.Generator().manual_seed(11))).clamp(0, 1).tolist()
@@ -256,24 +318,47 @@ def test_a_policy_that_can_forget_is_stopped_before_it_does(
     plane = make_plane()
     batches = make_batches(plane, POINTS, [x > 0.5 for x, _ in POINTS], size=24, liked_share=share)
     training = make_training(plane, steps=80, micro_batch=24, lr=lr, clip=1.0)
-    folder = tmp_path / "run"
-    folder.mkdir()
-    checkpoint.save(training, folder)
-    watched = watch.Watch(training, Guards(steps=80, batch=24), None, 0)
-    chosen = config.read(None, ["train.steps=80", "train.checkpoint_every=4"])
-    with pytest.raises(WentWrong) as caught:
-        list(run._logged(watched, trainer.train(training, batches, objective), chosen, folder))
-    told = json.loads((folder / "stopped.json").read_text())
-    assert said in str(caught.value) == told["sentence"] and told["step"] <= upto
-    kept = load_file(folder / "lora" / "plane.safetensors")
-    best = load_file(checkpoint.folder_of(folder, told["best"]) / "weights.safetensors")
-    assert all(torch.equal(kept[name], best[name]) and kept[name].isfinite().all() for name in best)
-    fresh = make_training(make_plane(), steps=80)
-    checkpoint.restore(fresh, checkpoint.folder_of(folder, told["best"]))
-    assert fresh.step == told["best"]
-    liked = [row["liked_log_ratio"] or 0.0 for row in steps_of(folder)]
+    told = stopped_on_the_plane(training, batches, objective, tmp_path / "run")
+    assert said in told["sentence"] and told["step"] <= upto
+    liked = [row["liked_log_ratio"] or 0.0 for row in steps_of(tmp_path / "run")]
     if "forgetting" in said or "pushed away" in said:
         assert told["best"] < told["step"] and liked[-1] < -0.1
+
+
+def test_dislikes_that_explode_while_likes_are_held_stop_the_training(
+    make_plane: Callable[..., Any],
+    make_batches: Callable[..., Any],
+    make_training: Callable[..., Training],
+    tmp_path: Path,
+) -> None:
+    """Likes and dislikes lie in opposite corners; an anchor holds the likes, and nothing bounds the other push."""
+    plane, liked = make_plane(), [i % 2 == 1 for i in range(40)]
+    batches = make_batches(plane, [[0.95, 0.95] if up else [0.05, 0.05] for up in liked], liked, size=24, liked_share=0.9)
+    training = make_training(plane, steps=80, micro_batch=24, lr=1e-2, clip=1.0)
+    told = stopped_on_the_plane(
+        training, batches, KTO(beta=1.0, utility=risk_seeking, anchor=10.0), tmp_path / "run"
+    )
+    assert "disliked pictures are pushed away without end" in told["sentence"] and told["step"] <= 35
+
+
+def test_likes_learnt_by_heart_stop_a_training_that_knows_no_dislikes(
+    make_plane: Callable[..., Any],
+    make_batches: Callable[..., Any],
+    make_training: Callable[..., Training],
+    make_likes: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    """Ten likes on the left teach nothing of the likes on the right, which are held out, and ruin them."""
+    plane = make_plane()
+    batches = make_batches(plane, [[0.2 + i / 100, 0.5] for i in range(10)], [True] * 10, size=24, liked_share=1.0)
+    others = [point(0.8, i / 50) for i in range(12)]
+    likes = make_likes(others, [True] * 12, [""] * 12, ids=[f"held-out-{i}" for i in range(12)])
+    held_out = Encoded(likes, plane, Cache(tmp_path / "cache")).fill()
+    training = make_training(plane, steps=80, micro_batch=24, lr=3e-3, clip=1.0)
+    told = stopped_on_the_plane(training, batches, SFT(), tmp_path / "run", held_out)
+    assert "what is learnt of the likes does not hold for others" in told["sentence"]
+    assert told["step"] == 10 and told["best"] == 0  # at the second reading
+    assert steps_of(tmp_path / "run")[-1]["liked_log_ratio"] > 0  # of the likes that are trained on nothing is wrong
 
 
 def test_thumbs_that_training_sees_swapped_stop_it_where_held_out_likes_disagree(

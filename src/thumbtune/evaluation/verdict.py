@@ -49,8 +49,15 @@ def faithfulness_gate(c: Comparison) -> Gate:
     )
 
 
-def agreement_gate(agreement: dict[str, Any]) -> Gate:
-    """Used where no taste can be scored: the tuned model agrees with thumbs that it never saw."""
+def agreement_gate(agreement: dict[str, Any], contrasts: bool = True) -> Gate:
+    """Used where no taste can be scored: the tuned model agrees with thumbs that it never saw.
+
+    Args:
+        contrasts: whether training set likes against dislikes; only then is there such an agreement to ask for.
+    """
+    if not contrasts:
+        why = "This run's objective does not set likes against dislikes, so that held-out thumbs cannot judge it"
+        return Gate("agreement", False, f"{why}; name a taste.", False)
     low, high, prompts = agreement["low"], agreement["high"], agreement["prompts"]
     if prompts < LEAST_PROMPTS:
         what = f"{prompts} prompt{'' if prompts == 1 else 's'} ({agreement['images']} images)"

@@ -30,6 +30,7 @@ from thumbtune.paper.thumbs import Thumbs
 from thumbtune.trainer import MemoryRanOut, TrainingBroke
 
 ROW = "row.json"
+BROKE = "diverged"  # how the status of a cell begins whose training broke off
 STYLE = "line art"  # of the five styles that the bundled judge of styles names
 PER_PROMPT = demo.PER_PROMPT
 QUICK = (
@@ -152,7 +153,7 @@ def trained(lab: Lab, cell: Cell) -> dict[str, Any]:
     except MemoryRanOut:
         raise
     except TrainingBroke as error:
-        return row | {"status": f"diverged: {error}"}
+        return row | {"status": f"{BROKE}: {error}"}
     return row
 
 
@@ -234,10 +235,18 @@ def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:
     return row
 
 
-def _learns(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe without its paths: results may have been moved since."""
-    judging = {name: value for name, value in recipe["evaluate"].items() if name != "prompts"}
-    return {**recipe, "likes": None, "evaluate": judging}
+def _learns(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A recipe without its paths, as results may have been moved since, and without gates, which no row holds.
+
+    An option that it does not name is newer than it, and at its default changes nothing. None: it is no
+    recipe any more.
+    """
+    try:
+        whole = config.parse(dict(recipe), ROW).model_dump(mode="json")
+    except UsageError:
+        return None
+    judging = {name: value for name, value in whole["evaluate"].items() if name != "prompts"}
+    return {**whole, "likes": None, "gates": None, "evaluate": judging}
 
 
 def rows_of(lab: Lab, cells: Sequence[Cell], measure: Any = judged) -> list[dict[str, Any]]:

@@ -45,6 +45,13 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "beta 60": ("objective.beta=60",),
     "beta 1000": ("objective.beta=1000",),
     "rank 64": ("lora.rank=64", "lora.alpha=64"),
+    # added after the page in docs/ was measured
+    "no cool-down": ("train.cooldown=0",),
+    "neutral running": ("objective.neutral=running",),
+    "anchor 15": ("objective.anchor=15",),
+    "beta auto, gains x4": ("objective.beta=auto", "objective.gain_scale=4"),
+    "disliked floor 1": ("objective.disliked_floor=1",),
+    "disliked floor 0.2": ("objective.disliked_floor=0.2",),
 }
 RIVALS: dict[str, tuple[str, ...]] = {
     "sft": ("objective.name=sft", *FADING),

@@ -30,9 +30,9 @@ def interval(values: Sequence[float]) -> Interval | None:
 def above(values: Sequence[float], threshold: float) -> bool | None:
     """Whether the mean is above the threshold beyond chance; False: below it beyond chance; None: cannot be told."""
     found = interval(values)
-    if found is None or found.low <= threshold <= found.high:
+    if found is None:
         return None
-    return found.low > threshold
+    return True if found.low > threshold else False if found.high < threshold else None  # of no numbers: None
 
 
 def below(values: Sequence[float], threshold: float) -> bool | None:

@@ -120,6 +120,11 @@ def agreement(steps: Steps) -> str:
     return _curves(steps, {"agreement": ("agreement", ACCENT)}, "agreement")
 
 
+def held_out_liked(steps: Steps) -> str:
+    """How much better held-out likes are denoised than by the base, on the steps at which it was measured."""
+    return _curves(steps, {"error that is gone": ("held_out_liked", ACCENT)}, "held-out-liked")
+
+
 def learning_rates(steps: Steps) -> str:
     """The learning rate over the steps."""
     return _curves(steps, {"learning rate": ("lr", ACCENT)}, "learning-rates", single_steps=False)

@@ -103,7 +103,8 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
     One that was made for this import goes again if nothing came into it.
     """
     from thumbtune.feedback.database import is_address
-    from thumbtune.feedback.store import Store, copy_store, is_made
+    from thumbtune.feedback.location import copy_store, is_made
+    from thumbtune.feedback.store import Store
 
     if dry_run and not (is_address(likes) and is_made(likes)):
         with tempfile.TemporaryDirectory(prefix="thumbtune-rehearsal-") as rehearsal:
@@ -123,7 +124,8 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
 
 
 def _remove_empty(likes: str, folder_there: bool) -> None:
-    from thumbtune.feedback.store import STORE_FILE, Store, is_made
+    from thumbtune.feedback.location import STORE_FILE, is_made
+    from thumbtune.feedback.store import Store
 
     if not is_made(likes):
         return
@@ -322,7 +324,7 @@ def erase(
 def upgrade(likes: Likes = "likes") -> None:
     """Bring a store of an older Thumbtune up to date; a folder's is when it is opened, a server's only so."""
     from thumbtune.feedback.database import name_of
-    from thumbtune.feedback.store import upgrade_store
+    from thumbtune.feedback.location import upgrade_store
 
     before, after = upgrade_store(likes)
     was = "was up to date already" if before == after else f"is up to date; it was of schema {before}"

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+from thumbtune.feedback.heard import Heard
 from thumbtune.feedback.intake import Became
 from thumbtune.feedback.kinds import open_source
 from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.shown import named
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading, Source
 from thumbtune.feedback.store import Outcome, Store, Thumb
 from thumbtune.feedback.votes import Kind, check_picture, check_text, check_vote, chosen_id
@@ -18,7 +20,9 @@ __all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]
 
 Progress = Callable[[Iterable[Found]], Iterable[Found]]
 NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
-CONTRADICTED = "{rater} said this before and something else since, and the last word stands; --correct says it anew"
+CONTRADICTED = (
+    "it was said before and the opposite since, by {rater}; the last word stands, unless --correct says it anew"
+)
 # of one transaction: what is in memory, and what a crash may lose
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
 LISTED = 1000  # rows that could not be used: a million of them would fill a memory, and nobody reads so many
@@ -107,26 +111,27 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
     """
     if not rater.strip():
         raise UsageError("a rater needs a name; give one.")
-    intake = _Intake(store, rater.strip(), (prompt or "").strip(), correct)
-    try:
-        with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
-            for found in progress(source):
-                intake.take(found)
+    with Heard() as heard:
+        intake = _Intake(store, heard, rater.strip(), (prompt or "").strip(), correct)
+        try:
+            with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
+                for found in progress(source):
+                    intake.take(found)
+                    if strict:
+                        intake.refuse_trouble(name)
+                intake.flush()
                 if strict:
                     intake.refuse_trouble(name)
+                if intake.report.used == 0:
+                    raise _nothing_usable(name, intake.report)
+        except KeyboardInterrupt as stop:
+            if strict or dry_run:
+                raise Interrupted("Stopped; nothing was kept.") from stop
             intake.flush()
-            if strict:
-                intake.refuse_trouble(name)
-            if intake.report.used == 0:
-                raise _nothing_usable(name, intake.report)
-    except KeyboardInterrupt as stop:
-        if strict or dry_run:
-            raise Interrupted("Stopped; nothing was kept.") from stop
-        intake.flush()
-        raise Interrupted(
-            f"Stopped; {intake.kept} thumbs were kept, and the same command goes on from there."
-        ) from stop
-    return intake.report
+            raise Interrupted(
+                f"Stopped; {intake.kept} thumbs were kept, and the same command goes on from there."
+            ) from stop
+        return intake.report
 
 
 class _Skipped(Exception):
@@ -136,8 +141,8 @@ class _Skipped(Exception):
 class _Intake:
     """Rows gathered until there are enough of them, then kept in one transaction."""
 
-    def __init__(self, store: Store, rater: str, prompt: str, correct: bool) -> None:
-        self.store, self.rater, self.prompt, self.correct = store, rater, prompt, correct
+    def __init__(self, store: Store, heard: Heard, rater: str, prompt: str, correct: bool) -> None:
+        self.store, self.heard, self.rater, self.prompt, self.correct = store, heard, rater, prompt, correct
         self.report, self.kept = ImportReport(), 0
         self._rows: list[tuple[int, str, Thumb]] = []
         self._troubles: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with what was gathered
@@ -147,7 +152,7 @@ class _Intake:
         """Count one row, and gather it or list why it cannot be used."""
         self.report.rows += 1
         try:
-            thumb = self._thumb(found)
+            thumb = self.heard.counted(self._thumb(found))
         except _Skipped as skipped:
             self._troubles.append((self.report.rows, found.where, str(skipped)))
             return
@@ -177,12 +182,13 @@ class _Intake:
 
     def flush(self) -> None:
         """Keep what was gathered."""
-        rows, self._rows, self._bytes = self._rows, [], 0
+        rows = self._rows
         outcomes = self.store.keep([thumb for *_, thumb in rows], self.correct) if rows else []
+        # only now: after Ctrl-C amid this the same rows are kept again, which adds nothing, and counted once
+        self._rows, self._bytes, self.kept = [], 0, self.kept + len(rows)
         for (number, where, thumb), outcome in zip(rows, outcomes, strict=True):
             if why := self._count(thumb, outcome):
                 self._troubles.append((number, where, why))
-        self.kept += len(rows)
         for _, where, why in sorted(self._troubles):
             self.report.add_trouble(where, why)
         self._troubles = []
@@ -205,7 +211,7 @@ class _Intake:
             return str(outcome).rstrip(".")
         if outcome in (Became.KNOWN, Became.CONTRADICTED):
             report.duplicates += 1
-            return CONTRADICTED.format(rater=thumb.rater) if outcome is Became.CONTRADICTED else None
+            return CONTRADICTED.format(rater=named(thumb.rater)) if outcome is Became.CONTRADICTED else None
         report.likes += thumb.kind == "like"
         report.dislikes += thumb.kind == "dislike"
         report.changed += outcome is Became.CHANGED

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.location import is_store
 from thumbtune.feedback.sources import (
     classes,
     folders,
@@ -24,7 +25,6 @@ from thumbtune.feedback.sources import (
 )
 from thumbtune.feedback.sources.found import AS_FOUND, Reading, Source
 from thumbtune.feedback.sources.rows import TABLE_SUFFIXES
-from thumbtune.feedback.store import is_store
 
 Recognises = Callable[[Path], bool]
 Opens = Callable[[Path, Reading], Source]

@@ -24,16 +24,15 @@ from thumbtune.feedback.counting import Counts, Variety
 from thumbtune.feedback.database import (
     WRITES,
     checkpoint,
-    copy_database,
     has_tables,
     in_sentences,
     is_address,
     name_of,
     open_database,
-    upgrade_database,
 )
 from thumbtune.feedback.erasure import Erased, erase
 from thumbtune.feedback.intake import Drawn, Outcome, Thumb, add_pictures, add_thumbs
+from thumbtune.feedback.location import STORE_FILE, is_store
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.places import Place, place_at
 from thumbtune.feedback.tables import Picture, Vote
@@ -51,45 +50,9 @@ from thumbtune.feedback.votes import (
     stripped,
 )
 
-__all__ = ["STORE_FILE", "Counts", "Details", "Kind", "Opinion", "Outcome", "Picture", "Store", "Thumb", "is_store"]
+__all__ = ["Counts", "Details", "Kind", "Opinion", "Outcome", "Picture", "Store", "Thumb", "is_store"]
 
-STORE_FILE = "likes.sqlite"
 BESIDE = "."  # pictures lie beside the database
-
-
-def is_store(where: Path | str) -> bool:
-    """Whether a folder is a store of likes; an address is taken at its word."""
-    return is_address(where) or (Path(where) / STORE_FILE).is_file()
-
-
-def is_made(where: Path | str) -> bool:
-    """Whether there is a store already, in a folder or at an address.
-
-    Raises:
-        ThumbtuneError: the server cannot be reached.
-    """
-    return has_tables(where) if is_address(where) else is_store(where)
-
-
-def upgrade_store(where: Path | str) -> tuple[str, str]:
-    """Bring a store of an older Thumbtune up to date; the versions before and after.
-
-    Raises:
-        ThumbtuneError: there is none, or it is of a newer Thumbtune, or may not be written.
-    """
-    if not is_store(where):
-        raise ThumbtuneError(f"{where} has no {STORE_FILE} and so no store of likes; import some first.")
-    return upgrade_database(where if is_address(where) else Path(where) / STORE_FILE)
-
-
-def copy_store(folder: Path, to: Path) -> None:
-    """Copy the votes of a folder's store, not its pictures, while others use it.
-
-    Raises:
-        ThumbtuneError: it is damaged, of a newer Thumbtune, or may not be read.
-    """
-    has_tables(folder / STORE_FILE)
-    copy_database(folder / STORE_FILE, to / STORE_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.cells import IMAGE_COLUMNS, first, prompt_in
+from thumbtune.feedback.location import is_store
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.places import check_root
@@ -29,7 +30,6 @@ from thumbtune.feedback.sources.walk import (
     opinion_folders,
 )
 from thumbtune.feedback.sources.written import MAX_TEXT, NOTHING, Written
-from thumbtune.feedback.store import is_store
 
 __all__ = ["PICTURE_SUFFIXES", "LikeFolders", "deep_opinion_folders", "nothing_here", "opinion_folders", "recognises"]
 

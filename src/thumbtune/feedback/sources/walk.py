@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.store import is_store
+from thumbtune.feedback.location import is_store
 
 LIKE_FOLDERS = frozenset(
     """like likes liked good pos positive up upvote upvotes upvoted thumbup thumbsup

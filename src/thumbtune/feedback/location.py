@@ -1,0 +1,43 @@
+"""Where a store of likes is: a folder with a database in it, or an address; is one there, and of which version?"""
+
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.database import copy_database, has_tables, is_address, upgrade_database
+
+STORE_FILE = "likes.sqlite"
+
+
+def is_store(where: Path | str) -> bool:
+    """Whether a folder is a store of likes; an address is taken at its word."""
+    return is_address(where) or (Path(where) / STORE_FILE).is_file()
+
+
+def is_made(where: Path | str) -> bool:
+    """Whether there is a store already, in a folder or at an address.
+
+    Raises:
+        ThumbtuneError: the server cannot be reached.
+    """
+    return has_tables(where) if is_address(where) else is_store(where)
+
+
+def upgrade_store(where: Path | str) -> tuple[str, str]:
+    """Bring a store of an older Thumbtune up to date; the versions before and after.
+
+    Raises:
+        ThumbtuneError: there is none, or it is of a newer Thumbtune, or may not be written.
+    """
+    if not is_store(where):
+        raise ThumbtuneError(f"{where} has no {STORE_FILE} and so no store of likes; import some first.")
+    return upgrade_database(where if is_address(where) else Path(where) / STORE_FILE)
+
+
+def copy_store(folder: Path, to: Path) -> None:
+    """Copy the votes of a folder's store, not its pictures, while others use it.
+
+    Raises:
+        ThumbtuneError: it is damaged, of a newer Thumbtune, or may not be read.
+    """
+    has_tables(folder / STORE_FILE)
+    copy_database(folder / STORE_FILE, to / STORE_FILE)

@@ -12,7 +12,7 @@ import typer
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.sources.found import PairPolicy, Reading
-from thumbtune.terminal import bar, counts, quieten, say
+from thumbtune.terminal import bar, counts, quieten, say, some
 
 if TYPE_CHECKING:
     from thumbtune.feedback.importers import ImportReport
@@ -63,7 +63,11 @@ def import_(
     images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
     correct: Annotated[
-        bool, typer.Option("--correct", help="Let the source overrule what was said since it was last imported.")
+        bool,
+        typer.Option(
+            "--correct",
+            help="Let the source overrule what was said since, and take back thumbs that it no longer gives.",
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> None:
@@ -89,6 +93,7 @@ def import_(
     if isinstance(found, Counted):
         _tell_source(found.counts())
     (_tell_in_a_table if dry_run else _tell_in_a_line)(report)
+    _tell_withdrawn(report, correct)
     say(
         "Nothing was written (--dry-run)."
         if dry_run
@@ -198,6 +203,19 @@ def _tell_in_a_line(report: "ImportReport") -> None:
     say(f"{report.rows} rows: {', '.join(f'{number} {what}' for what, number in numbers.items())}.")
     if changed:
         say(f"{changed} of them changed what their rater had said before.")
+
+
+def _tell_withdrawn(report: "ImportReport", correct: bool) -> None:
+    """What the source shows and no longer gives a thumb."""
+    number, one = report.withdrawn, report.withdrawn == 1
+    if number and correct:
+        say(f"{some(number, 'thumb')} that this source no longer gives {'was' if one else 'were'} taken back.")
+    elif number:
+        has, it = ("has", "it") if one else ("have", "them")
+        say(
+            f"{some(number, 'picture')} {has} a thumb from before that this source no longer gives; "
+            f"--correct takes {it} back."
+        )
 
 
 def _counted(report: "ImportReport") -> dict[str, int]:

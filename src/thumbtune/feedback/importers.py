@@ -1,8 +1,9 @@
 """Importing likes: look where they are, go through them once, keep what is whole, and list what is not."""
 
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from operator import length_hint
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -12,9 +13,10 @@ from thumbtune.feedback.intake import Became
 from thumbtune.feedback.kinds import open_source
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.shown import named
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading, Source
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading, Showing, Source
 from thumbtune.feedback.store import Outcome, Store, Thumb
-from thumbtune.feedback.votes import Kind, check_picture, check_text, check_vote, chosen_id
+from thumbtune.feedback.votes import Kind, check_picture, check_text, check_vote, chosen_id, key_of
+from thumbtune.files import sha256
 
 __all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]
 
@@ -44,9 +46,10 @@ class Options(TypedDict, total=False):
 class ImportReport:
     """What an import did; `rows` is the sum of the six counts after it.
 
-    `changed` counts the new votes that replaced the opposite opinion of a rater. `skipped` lists
-    (where, why) of rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted`
-    counts those after the first thousand.
+    `changed` counts the new votes that replaced the opposite opinion of a rater. `withdrawn` counts the pictures whose
+    thumb from before the source no longer gives; with `correct` they were taken back. `skipped` lists (where, why) of
+    rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted` counts those
+    after the first thousand.
     """
 
     rows: int = 0
@@ -57,6 +60,7 @@ class ImportReport:
     unreadable: int = 0
     without_label: int = 0
     changed: int = 0
+    withdrawn: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     unlisted: int = 0
 
@@ -100,9 +104,9 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
 
     After Ctrl-C, a crash or an error what was imported stays, and the same call goes on. `name` is how sentences call
     the source. `rater` and `prompt` are for rows that name none. `strict` refuses everything if one row cannot be
-    used; otherwise such rows are listed. With `correct`, what its rater has since contradicted is said
-    anew. A `dry_run` reports and keeps nothing. `progress` wraps the source, as
-    `rich.progress.track` does.
+    used; otherwise such rows are listed. With `correct`, what its rater has since contradicted is said anew, and what
+    the source shows without a thumb is taken back. A `dry_run` reports and keeps nothing. `progress` wraps the source,
+    as `rich.progress.track` does.
 
     Raises:
         Interrupted: Ctrl-C.
@@ -115,14 +119,15 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
         intake = _Intake(store, heard, rater.strip(), (prompt or "").strip(), correct)
         try:
             with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
-                for found in progress(source):
+                for found in progress(_Everything(source) if intake.newest else source):
                     intake.take(found)
                     if strict:
                         intake.refuse_trouble(name)
                 intake.flush()
                 if strict:
                     intake.refuse_trouble(name)
-                if intake.report.used == 0:
+                intake.withdraw()
+                if intake.report.used == intake.report.withdrawn == 0:
                     raise _nothing_usable(name, intake.report)
         except KeyboardInterrupt as stop:
             if strict or dry_run:
@@ -132,6 +137,19 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
                 f"Stopped; {intake.kept} thumbs were kept, and the same command goes on from there."
             ) from stop
         return intake.report
+
+
+class _Everything:
+    """A source with the pictures that it shows and gives no thumb, if it is of those that do."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __length_hint__(self) -> int:
+        return length_hint(self.source)
+
+    def __iter__(self) -> Iterator[Found]:
+        return self.source.with_shown() if isinstance(self.source, Showing) else iter(self.source)
 
 
 class _Skipped(Exception):
@@ -144,12 +162,17 @@ class _Intake:
     def __init__(self, store: Store, heard: Heard, rater: str, prompt: str, correct: bool) -> None:
         self.store, self.heard, self.rater, self.prompt, self.correct = store, heard, rater, prompt, correct
         self.report, self.kept = ImportReport(), 0
+        self.newest = store.newest()  # what was there before this import
+        self._remembers = False
         self._rows: list[tuple[int, str, Thumb]] = []
         self._troubles: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with what was gathered
         self._bytes = 0
 
     def take(self, found: Found) -> None:
         """Count one row, and gather it or list why it cannot be used."""
+        if found.aside:
+            self._say_nothing(found)
+            return
         self.report.rows += 1
         try:
             thumb = self.heard.counted(self._thumb(found))
@@ -170,6 +193,8 @@ class _Intake:
         prompt = found.prompt or self.prompt
         if found.liked is None and found.image is not None:
             self.report.without_label += 1
+            if not found.problem:
+                self._say_nothing(found)
             raise _Skipped(found.problem or NO_LABEL)
         if not prompt and found.image is not None:
             self.report.without_prompt += 1
@@ -179,6 +204,23 @@ class _Intake:
         except ThumbtuneError as error:
             self.report.unreadable += 1
             raise _Skipped(str(error).rstrip(".")) from error
+
+    def _say_nothing(self, found: Found) -> None:
+        """Note that a picture gets no thumb, if the store may have one of it: only such are read."""
+        prompt = found.prompt or self.prompt
+        if not self.newest or found.image is None or not prompt:
+            return
+        if not self._remembers:
+            self.heard.remember_prompts(self.store.prompts(self.newest))
+            self._remembers = True
+        if self.heard.knows(prompt):
+            with suppress(UnreadablePicture):
+                self.heard.say_nothing(key_of(sha256(found.image()), prompt), found.rater or self.rater)
+
+    def withdraw(self) -> None:
+        """Count what the source no longer gives, or take it back."""
+        for silences in self.heard.silences():
+            self.report.withdrawn += self.store.silence(silences, self.correct)
 
     def flush(self) -> None:
         """Keep what was gathered."""

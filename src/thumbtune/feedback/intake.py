@@ -205,7 +205,7 @@ def _vote(name: str, picture: int, one: Thumb) -> dict[str, Any]:
     }
 
 
-def _parts(values: Iterable[T]) -> Iterator[list[T]]:
+def parts(values: Iterable[T]) -> Iterator[list[T]]:
     """Each value once, so many at a time."""
     once = list(dict.fromkeys(values))
     return (once[start : start + AT_ONCE] for start in range(0, len(once), AT_ONCE))
@@ -214,7 +214,7 @@ def _parts(values: Iterable[T]) -> Iterator[list[T]]:
 def pictures_by_key(session: Session, keys: Iterable[str]) -> dict[str, Picture]:
     """The rows that there are, by key."""
     return {
-        row.key: row for part in _parts(keys) for row in session.scalars(select(Picture).where(Picture.key.in_(part)))
+        row.key: row for part in parts(keys) for row in session.scalars(select(Picture).where(Picture.key.in_(part)))
     }
 
 
@@ -223,7 +223,7 @@ def votes_there(session: Session, ids: Iterable[str]) -> dict[str, Said]:
     said = select(Vote.id, Vote.picture_id, Vote.rater, Vote.kind)
     return {
         name: (picture, rater, kind)
-        for part in _parts(ids)
+        for part in parts(ids)
         for name, picture, rater, kind in session.execute(said.where(Vote.id.in_(part)))
     }
 
@@ -235,6 +235,6 @@ def last_said(session: Session, of: Iterable[tuple[int, str]]) -> dict[tuple[int
     pair = tuple_(Vote.picture_id, Vote.rater)
     return {
         (picture, rater): Word(kind, at)
-        for part in _parts(of)
+        for part in parts(of)
         for picture, rater, kind, at in session.execute(said.where(pair.in_(part)))
     }

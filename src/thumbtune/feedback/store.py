@@ -49,6 +49,7 @@ from thumbtune.feedback.votes import (
     post,
     stripped,
 )
+from thumbtune.feedback.withdrawal import Silence, take_back, with_thumbs
 
 __all__ = ["Counts", "Details", "Kind", "Opinion", "Outcome", "Picture", "Store", "Thumb", "is_store"]
 
@@ -295,6 +296,25 @@ class Store:
                 raise ThumbtuneError(f"vote {name} is itself an undo; vote again instead.")
             undo = {"id": derived_id("undo", name), "picture_id": vote.picture_id, "rater": vote.rater, "kind": "undo"}
             return post(session, {**undo, "undoes": name})
+
+    def newest(self) -> int:
+        """The id of the picture that came last; 0 where there is none."""
+        with self._read() as session:
+            return session.scalar(select(func.max(Picture.id))) or 0
+
+    def prompts(self, newest: int) -> Iterator[str]:
+        """The prompt of each picture up to that one."""
+        said = select(Picture.prompt).where(Picture.id <= newest)
+        with self._read() as session:
+            yield from session.scalars(said.execution_options(yield_per=1000))
+
+    def silence(self, silences: Sequence[Silence], really: bool) -> int:
+        """How many of these raters like or dislike these pictures; `really` takes all that they said of them back."""
+        with self._write() as session:
+            whose = with_thumbs(session, silences)
+            if really:
+                take_back(session, whose)
+            return len(whose)
 
     def erase(self, rater: str) -> Erased:
         """Delete all votes of a rater for good; what that touched.

@@ -92,6 +92,10 @@ class LabelStudio:
         return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
     def __iter__(self) -> Iterator[Found]:
+        return (found for found in self.with_shown() if not found.aside)
+
+    def with_shown(self) -> Iterator[Found]:
+        """The same, and the images of comparisons that decide nothing."""
         compared = False
         for annotation in self._annotations():
             if isinstance(annotation, Found):
@@ -101,7 +105,7 @@ class LabelStudio:
             else:
                 yield from self._thumbs(annotation)
         if compared:
-            yield from self._unpaired
+            yield from self._unpaired.with_shown()
 
     def _rows(self) -> Iterator[tuple[str, Record | None]]:
         rows = read_rows(self.file, encoding=self.reading.encoding)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+from thumbtune.feedback.exporters.raters import HIDDEN, own_names
 from thumbtune.feedback.heard import Heard
 from thumbtune.feedback.intake import Became
 from thumbtune.feedback.kinds import open_source
@@ -28,6 +29,10 @@ CONTRADICTED = (
 # of one transaction: what is in memory, and what a crash may lose
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
 LISTED = 1000  # rows that could not be used: a million of them would fill a memory, and nobody reads so many
+OWN = (
+    "These likes were exported from this store, under other names, and every rater would count twice; import them "
+    "into another store, as in --likes fresh, or export them with --names."
+)
 NO_PROMPT = "it has no prompt; add one, or give one for all, as in --prompt 'a cat'"
 
 
@@ -164,6 +169,7 @@ class _Intake:
         self.report, self.kept = ImportReport(), 0
         self.newest = store.newest()  # what was there before this import
         self._remembers = False
+        self._known_by: frozenset[str] | None = None  # what exports call the raters of this store, once that is asked
         self._rows: list[tuple[int, str, Thumb]] = []
         self._troubles: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with what was gathered
         self._bytes = 0
@@ -199,11 +205,25 @@ class _Intake:
         if not prompt and found.image is not None:
             self.report.without_prompt += 1
             raise _Skipped(NO_PROMPT)
+        self._refuse_own(found.rater)
         try:
             return _checked(found, prompt, found.rater or self.rater)
         except ThumbtuneError as error:
             self.report.unreadable += 1
             raise _Skipped(str(error).rstrip(".")) from error
+
+    def _refuse_own(self, rater: str | None) -> None:
+        """Refuse what was exported from this very store under other names: everybody would count twice.
+
+        Raises:
+            UsageError: a rater is called as this store's exports call somebody.
+        """
+        if rater is None or not HIDDEN.fullmatch(rater):
+            return
+        if self._known_by is None:
+            self._known_by = own_names(self.store)
+        if rater in self._known_by:
+            raise UsageError(OWN)
 
     def _say_nothing(self, found: Found) -> None:
         """Note that a picture gets no thumb, if the store may have one of it: only such are read."""

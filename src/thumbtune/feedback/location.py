@@ -1,11 +1,14 @@
 """Where a store of likes is: a folder with a database in it, or an address; is one there, and of which version?"""
 
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.database import copy_database, has_tables, is_address, upgrade_database
 
 STORE_FILE = "likes.sqlite"
+KEY_FILE = "raters.key"  # by which exports name raters (exporters/raters.py)
 
 
 def is_store(where: Path | str) -> bool:
@@ -41,3 +44,5 @@ def copy_store(folder: Path, to: Path) -> None:
     """
     has_tables(folder / STORE_FILE)
     copy_database(folder / STORE_FILE, to / STORE_FILE)
+    with suppress(OSError):  # there may be none
+        shutil.copy(folder / KEY_FILE, to / KEY_FILE)

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.sources.found import PairPolicy, Reading
 from thumbtune.terminal import bar, counts, quieten, say, some
 
@@ -83,6 +84,8 @@ def import_(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
         root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
     )  # fmt: skip
+    if images is not None and images.startswith("memory:"):
+        raise UsageError(f"What lies at {images} is gone when this command ends; name a folder, s3://... or gs://....")
     found = open_source(source, None if is_address(likes) else Path(likes), reading, kind)  # before a store is made
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
     options["dry_run"] = dry_run
@@ -97,7 +100,7 @@ def import_(
     say(
         "Nothing was written (--dry-run)."
         if dry_run
-        else f"They are in {name_of(likes)}. Next: thumbtune train --set likes={name_of(likes)}"
+        else f"They are in {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}"
     )
 
 
@@ -314,7 +317,7 @@ def export_(
         report = export(store, out, form, policy=policy, names=names, progress=lambda rows: bar(rows, "Exporting"))
     left = f", {report.undecided} pictures without a label" if policy else f"; {report.skips} skips are left out"
     say(f"{report.rows} rows: {report.likes} likes, {report.dislikes} dislikes{left}.")
-    say(f"They are in {out}. Read them again: thumbtune import {out}")
+    say(f"They are in {out}. Read them into another store: thumbtune import {quote(str(out))} --likes fresh")
 
 
 @likes_app.command()

@@ -150,3 +150,41 @@ def test_an_address_is_named_without_its_password_and_can_be_typed_again() -> No
     # what a local server calls itself: a password of no characters is none
     assert "ann" in str(read(None, [f"likes={name_of('postgresql://ann:@/thumbs?host=/tmp/pg')}"]).likes)
     assert "ann" in str(read(None, ["likes=postgresql://ann:@/thumbs?host=/tmp/pg"]).likes)
+
+
+@pytest.mark.parametrize("images", ["zzz://bucket", "s3-that-is-none://bucket/x"])
+def test_a_place_that_nobody_opens_leaves_no_store(call: Call, rated: Path, tmp_path: Path, images: str) -> None:
+    """A new store is bound to its place: with a bad one nothing could be imported any more."""
+    likes = tmp_path / "likes"
+    code, _, err = call("import", rated, *MAPPED, "--likes", likes, "--images", images)
+    assert code == 1 and f"The pictures are to lie at {images}, which cannot be opened here" in err
+    assert not likes.exists()
+    assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
+
+
+def test_a_place_that_nobody_opens_leaves_no_tables(call: Call, rated: Path, database: str, tmp_path: Path) -> None:
+    assert call("import", rated, *MAPPED, "--likes", database, "--images", "zzz://bucket")[0] == 1
+    assert call("import", rated, *MAPPED, "--likes", database, "--images", tmp_path / "shared")[0] == 0
+
+
+def test_pictures_in_the_memory_of_a_command_are_refused(call: Call, rated: Path, tmp_path: Path) -> None:
+    code, _, err = call("import", rated, *MAPPED, "--likes", tmp_path / "likes", "--images", "memory://x")
+    assert code == 2 and "memory://x is gone when this command ends; name a folder" in err
+    assert not (tmp_path / "likes").exists()
+
+
+def test_training_says_which_picture_is_gone(call: Call, rated: Path, tmp_path: Path) -> None:
+    likes = tmp_path / "likes"
+    assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
+    with Store.open(likes) as store:
+        for row in store.rows():
+            Path(store.address_of(row.picture)).unlink()
+        address = store.address_of(next(iter(store.rows())).picture)
+    held_out = ("--set", "train.held_out=0")
+    code, _, err = call("train", "--out", tmp_path / "run", "--set", f"likes={likes}", *held_out, "--dry-run")
+    assert code == 1 and f"{address} could not be read (No such file or directory); restore it, or import it" in err
+
+
+def test_the_next_command_can_be_typed(call: Call, rated: Path, tmp_path: Path) -> None:
+    out = call("import", rated, *MAPPED, "--likes", tmp_path / "my likes")[1]
+    assert f"Next: thumbtune train --set 'likes={tmp_path / 'my likes'}'" in out

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.places import unreadable
 from thumbtune.feedback.policies import ONE, POLICIES, check_policy, labelled
 from thumbtune.feedback.shown import listed
 from thumbtune.feedback.store import Opinion, Store
@@ -30,6 +31,7 @@ from thumbtune.files import sha256, write_whole
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset, Features
+    from PIL.Image import Image
 
 ROWS_AT_ONCE = 5000
 MOST_NAMED = 10
@@ -149,6 +151,19 @@ def _row(opinion: Opinion, store: Store) -> dict[str, object]:
         "source": picture.source,
         "created_at": opinion.created_at,
     }
+
+
+def picture_of(likes: Dataset, row: int) -> Image:
+    """The picture in a row, decoded.
+
+    Raises:
+        ThumbtuneError: its file is gone, or no longer a picture.
+    """
+    try:
+        return likes[row]["image"]
+    except OSError as error:
+        path = likes.select_columns(["image"]).with_format("arrow")[row : row + 1]["image"][0]["path"]
+        raise unreadable(str(path), error) from error
 
 
 def split(likes: Dataset, held_out: float = 0.2, seed: int = 0) -> Split:

@@ -92,9 +92,12 @@ class Store:
         database. A server's store must be told.
 
         Raises:
-            ThumbtuneError: there is none, it is not ours, it is from a newer version, or cannot be written.
+            ThumbtuneError: there is none, it is not ours, it is from a newer version, it cannot be written, or nothing
+                opens `images`.
             UsageError: a server's new store was not told where pictures go, or another one where to move them.
         """
+        if images is not None:
+            place_at(images, Path())  # before anything is made: a new store would be bound to a place that nobody opens
         if is_address(where):
             if not create and not has_tables(where):
                 raise ThumbtuneError(f"{name_of(where)} holds no store of likes; import some first.")
@@ -360,8 +363,8 @@ class Store:
             votes = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
         return [*votes, self._place.address("")]
 
-    def busiest(self, most: int) -> list[str]:
-        """Those raters who voted most often, but for what they took back, most votes first."""
+    def busiest(self, most: int | None = None) -> list[str]:
+        """Those raters, or all, who voted most often, but for what they took back, most votes first."""
         with self._read() as session:
             return counting.busiest(session, most)
 

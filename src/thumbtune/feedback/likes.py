@@ -10,7 +10,6 @@ from __future__ import (
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import weakref
@@ -26,7 +25,7 @@ from thumbtune.feedback.places import unreadable
 from thumbtune.feedback.policies import ONE, POLICIES, check_policy, labelled
 from thumbtune.feedback.shown import listed
 from thumbtune.feedback.store import Opinion, Store
-from thumbtune.files import sha256, write_whole
+from thumbtune.files import may_write, sha256, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +74,7 @@ def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Da
 
     check_policy(policy)
     tables = store.tables
-    if tables is None or not keep or not os.access(tables.parent, os.W_OK):
+    if tables is None or not keep or not may_write(tables.parent):
         passing = Path(tempfile.mkdtemp(prefix="thumbtune-likes-"))
         likes = Dataset.from_file(str(_write(store, policy, passing / "likes.arrow")))
         weakref.finalize(likes, shutil.rmtree, passing, ignore_errors=True)  # what is mapped stays readable

@@ -12,8 +12,28 @@ KEY_FILE = "raters.key"  # by which exports name raters (exporters/raters.py)
 
 
 def is_store(where: Path | str) -> bool:
-    """Whether a folder is a store of likes; an address is taken at its word."""
+    """Whether a folder is a store of likes; an address is taken at its word.
+
+    Raises:
+        OSError: it may not be looked into.
+    """
     return is_address(where) or (Path(where) / STORE_FILE).is_file()
+
+
+def check_is_store(folder: Path) -> None:
+    """Refuse a folder that is no store.
+
+    Raises:
+        ThumbtuneError: there is none in it, or it may not be looked into.
+    """
+    try:
+        there = is_store(folder)
+    except OSError as error:
+        raise ThumbtuneError(
+            f"{folder} could not be looked into ({error.strerror or error}); ask its owner for the right to read it."
+        ) from error
+    if not there:
+        raise ThumbtuneError(f"{folder} has no {STORE_FILE} and so no store of likes; import some first.")
 
 
 def is_made(where: Path | str) -> bool:
@@ -31,8 +51,8 @@ def upgrade_store(where: Path | str) -> tuple[str, str]:
     Raises:
         ThumbtuneError: there is none, or it is of a newer Thumbtune, or may not be written.
     """
-    if not is_store(where):
-        raise ThumbtuneError(f"{where} has no {STORE_FILE} and so no store of likes; import some first.")
+    if not is_address(where):
+        check_is_store(Path(where))
     return upgrade_database(where if is_address(where) else Path(where) / STORE_FILE)
 
 

@@ -32,7 +32,7 @@ from thumbtune.feedback.database import (
 )
 from thumbtune.feedback.erasure import Erased, erase
 from thumbtune.feedback.intake import Drawn, Outcome, Thumb, add_pictures, add_thumbs
-from thumbtune.feedback.location import STORE_FILE, is_store
+from thumbtune.feedback.location import STORE_FILE, check_is_store, is_store
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.places import Place, place_at
 from thumbtune.feedback.tables import Picture, Vote
@@ -103,8 +103,8 @@ class Store:
                 raise ThumbtuneError(f"{name_of(where)} holds no store of likes; import some first.")
             return cls._on(where, where, images)
         folder = Path(where)
-        if not create and not is_store(folder):
-            raise ThumbtuneError(f"{folder} has no likes.sqlite and so no store of likes; import some first.")
+        if not create:
+            check_is_store(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

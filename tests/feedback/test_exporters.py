@@ -3,6 +3,9 @@
 import io
 import json
 import os
+import platform
+import subprocess
+import sys
 import tarfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -530,3 +533,17 @@ def test_a_key_on_a_disk_without_links(file_store: Store, monkeypatch: pytest.Mo
     assert raters.key_of(file_store) == raters.key_of(file_store)
     assert file_store.folder is not None
     assert (file_store.folder / raters.KEY_FILE).stat().st_mode & 0o077 == 0
+
+
+def test_leftovers_of_a_process_that_was_killed_are_removed(odd: Store, tmp_path: Path) -> None:
+    """kill -9 leaves a folder behind, which the next export to the same name takes away; others' stay."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, ours, other = (
+        tmp_path / f".{name}.{platform.node()}-{number}.partial"
+        for name, number in (("likes", ended.pid), ("likes", os.getppid()), ("others", ended.pid))
+    )
+    for folder in (left, ours, other):
+        folder.mkdir()
+    export(odd, tmp_path / "likes", "folder")
+    assert [folder.exists() for folder in (left, ours, other)] == [False, True, True]

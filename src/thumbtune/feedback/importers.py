@@ -33,7 +33,10 @@ OWN = (
     "These likes were exported from this store, under other names, and every rater would count twice; import them "
     "into another store, as in --likes fresh, or export them with --names."
 )
-NO_PROMPT = "it has no prompt; add one, or give one for all, as in --prompt 'a cat'"
+NO_PROMPT = (
+    "it has no prompt; add one, or give one for all, as in --prompt 'a cat', or say which column of a table it is, as "
+    "in --map prompt=caption"
+)
 
 
 class Options(TypedDict, total=False):
@@ -139,7 +142,8 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
                 raise Interrupted("Stopped; nothing was kept.") from stop
             intake.flush()
             raise Interrupted(
-                f"Stopped; {intake.kept} thumbs were kept, and the same command goes on from there."
+                f"Stopped; {intake.kept:,} {'thumb was' if intake.kept == 1 else 'thumbs were'} kept, and the same "
+                "command goes on from there."
             ) from stop
         return intake.report
 
@@ -311,8 +315,10 @@ def _checked(found: Found, prompt: str, rater: str) -> Thumb:
 
 
 def _nothing_usable(name: str, report: ImportReport) -> ThumbtuneError:
+    if not report.rows:
+        return ThumbtuneError(f"{name} holds no rows; write one for each thumb, or give another source.")
     counts = (
-        f"{report.rows} rows: {report.without_label} without a label, "
+        f"{report.rows:,} {'row' if report.rows == 1 else 'rows'}: {report.without_label} without a label, "
         f"{report.without_prompt} without a prompt, "
         f"{report.unreadable} unreadable"
     )

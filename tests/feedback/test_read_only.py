@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from thumbtune.build import split_of
+from thumbtune.config import Recipe
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.exporters.export import export
 from thumbtune.feedback.likes import likes_of
+from thumbtune.feedback.location import is_made
 from thumbtune.feedback.stats import stats_of
 from thumbtune.feedback.store import Store
 
@@ -63,3 +66,12 @@ def test_what_may_not_be_read_is_one_sentence(archive: Path, bound: Bound, file:
     close(archive, file, itself)
     with bound(), pytest.raises(ThumbtuneError, match=r"could not be (looked into|opened).*(right to|may) read it"):
         Store.open(archive, create=False)
+
+
+def test_training_and_imports_say_so_too(archive: Path, bound: Bound) -> None:
+    close(archive, itself=0)
+    with bound(), pytest.raises(ThumbtuneError, match="could not be looked into"):
+        is_made(archive)
+    close(archive, itself=0)
+    with bound(), pytest.raises(ThumbtuneError, match="could not be looked into"):
+        split_of(Recipe(likes=str(archive)))

@@ -15,9 +15,15 @@ def is_store(where: Path | str) -> bool:
     """Whether a folder is a store of likes; an address is taken at its word.
 
     Raises:
-        OSError: it may not be looked into.
+        ThumbtuneError: it may not be looked into.
+        OSError: it is no name that a folder can have.
     """
-    return is_address(where) or (Path(where) / STORE_FILE).is_file()
+    try:
+        return is_address(where) or (Path(where) / STORE_FILE).is_file()
+    except PermissionError as error:
+        raise ThumbtuneError(
+            f"{where} could not be looked into ({error.strerror}); ask its owner for the right to read it."
+        ) from error
 
 
 def check_is_store(folder: Path) -> None:
@@ -26,13 +32,7 @@ def check_is_store(folder: Path) -> None:
     Raises:
         ThumbtuneError: there is none in it, or it may not be looked into.
     """
-    try:
-        there = is_store(folder)
-    except OSError as error:
-        raise ThumbtuneError(
-            f"{folder} could not be looked into ({error.strerror or error}); ask its owner for the right to read it."
-        ) from error
-    if not there:
+    if not is_store(folder):
         raise ThumbtuneError(f"{folder} has no {STORE_FILE} and so no store of likes; import some first.")
 
 

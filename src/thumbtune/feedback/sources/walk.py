@@ -58,7 +58,7 @@ def _is_store(folder: Path) -> bool:
     """Whether it is a store; one that nobody may look into is a folder like others, and is listed as such."""
     try:
         return is_store(folder)
-    except OSError:
+    except (OSError, ThumbtuneError):
         return False
 
 
@@ -143,7 +143,7 @@ def _entries_of(folder: Path) -> list[os.DirEntry[str]]:
     Raises:
         OSError: it cannot be read.
     """
-    if is_store(folder):
+    if _is_store(folder):
         return []
     with os.scandir(folder) as entries:
         return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)

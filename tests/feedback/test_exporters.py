@@ -200,7 +200,7 @@ def test_few_pictures_are_in_memory(odd: Store, tmp_path: Path, form: str, monke
     """A row is written before those of the next batch are read."""
     monkeypatch.setattr(rows, "BATCH_BYTES", 1)
     sizes = []
-    written = tmp_path / f".likes.{os.getpid()}.partial"
+    written = tmp_path / f".likes.{platform.node()}-{os.getpid()}.partial"
 
     def watched(opinions: Iterable[Opinion]) -> Iterator[Opinion]:
         assert length_hint(opinions) == 8

@@ -229,7 +229,7 @@ def test_a_label_that_is_not_understood_is_shown(call: Call, pictures: Path, tmp
 def test_a_table_without_rows(call: Call, pictures: Path, tmp_path: Path) -> None:
     (pictures / "t.csv").write_text("image,prompt,label\n")
     _, _, err = call("import", pictures / "t.csv", "--likes", tmp_path / "likes")
-    assert "t.csv holds no rows; write one for each thumb" in err
+    assert "t.csv holds no rows and no pictures; put some there" in err
 
 
 def test_what_is_no_file_is_not_called_absent(call: Call, pictures: Path, tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def _checked(found: Found, prompt: str, rater: str) -> Thumb:
 
 def _nothing_usable(name: str, report: ImportReport) -> ThumbtuneError:
     if not report.rows:
-        return ThumbtuneError(f"{name} holds no rows; write one for each thumb, or give another source.")
+        return ThumbtuneError(f"{name} holds no rows and no pictures; put some there, or give another source.")
     counts = (
         f"{report.rows:,} {'row' if report.rows == 1 else 'rows'}: {report.without_label} without a label, "
         f"{report.without_prompt} without a prompt, "

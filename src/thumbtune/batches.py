@@ -17,6 +17,7 @@ from thumbtune.baselines import marked
 from thumbtune.cache import Cache
 from thumbtune.draws import ByThumb, InPairs, counted
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.likes import picture_of
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.process import Latents, Process, Times
 
@@ -126,7 +127,7 @@ class Encoded:
         prompts = sorted({*self.prompts, *said, ""})
 
         def encode(rows: list[int]) -> list[dict[str, Tensor]]:
-            return [{"latent": latent} for latent in self.model.encode([self.likes[i]["image"] for i in rows])]
+            return [{"latent": latent} for latent in self.model.encode([picture_of(self.likes, i) for i in rows])]
 
         def embed(rows: list[int]) -> list[dict[str, Tensor]]:
             condition = self.model.embed([prompts[i] for i in rows])

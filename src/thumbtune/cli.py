@@ -12,7 +12,7 @@ from thumbtune.cli_evaluation import duel, verdict
 from thumbtune.cli_human import human_app
 from thumbtune.cli_likes import import_, likes_app
 from thumbtune.cli_scorers import scorers_app
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.terminal import bar, quieten, say, speaks
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
+STOPPED = Interrupted.exit_code
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -235,6 +236,12 @@ def main() -> None:
         if speaks() or not error.everywhere:
             typer.echo(f"thumbtune: {error}", err=True)
         sys.exit(error.exit_code)
+    except (KeyboardInterrupt, SystemExit) as stop:  # typer makes the latter of the former, without a word
+        if isinstance(stop, SystemExit) and stop.code != STOPPED:
+            raise
+        if speaks():
+            typer.echo("thumbtune: Stopped; what was saved before is whole.", err=True)
+        sys.exit(STOPPED)
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, whose import would slow every command down
             raise

@@ -6,20 +6,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.shown import named
 from thumbtune.feedback.sources.found import PairPolicy, Reading
-from thumbtune.terminal import bar, counts, quieten, say
+from thumbtune.terminal import bar, counts, quieten, say, some
 
 if TYPE_CHECKING:
     from thumbtune.feedback.importers import ImportReport
+    from thumbtune.feedback.sources.found import Source
     from thumbtune.feedback.sources.preferences import Counts
     from thumbtune.feedback.stats import Stats
     from thumbtune.feedback.store import Store
 
+ONE = {"likes": "like", "dislikes": "dislike", "duplicates": "duplicate"}
 SHOWN = 20  # rows that could not be used and are named one by one
 likes_app = typer.Typer(help="Look at the likes, export them, erase a rater.", no_args_is_help=True)
 Likes = Annotated[str, typer.Option(help="Folder of the store of likes, or postgresql://user@host/database.")]
@@ -63,7 +67,11 @@ def import_(
     images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
     correct: Annotated[
-        bool, typer.Option("--correct", help="Let the source overrule what was said since it was last imported.")
+        bool,
+        typer.Option(
+            "--correct",
+            help="Let the source overrule what was said since, and take back thumbs that it no longer gives.",
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> None:
@@ -73,7 +81,6 @@ def import_(
     from thumbtune.feedback.importers import Options, import_from
     from thumbtune.feedback.kinds import open_source
     from thumbtune.feedback.sources.columns import parse_map
-    from thumbtune.feedback.sources.found import Counted
 
     reading = Reading(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
@@ -85,14 +92,11 @@ def import_(
     options["progress"] = lambda rows: bar(rows, "Importing")
     with _store_for(likes, images, dry_run) as store:
         report = import_from(found, store, name=source, **options)
-    _tell_skipped(report)
-    if isinstance(found, Counted):
-        _tell_source(found.counts())
-    (_tell_in_a_table if dry_run else _tell_in_a_line)(report)
+    _tell(report, found, dry_run, correct)
     say(
         "Nothing was written (--dry-run)."
         if dry_run
-        else f"They are in {name_of(likes)}. Next: thumbtune train --set likes={name_of(likes)}"
+        else f"They are in {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}"
     )
 
 
@@ -103,7 +107,8 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
     One that was made for this import goes again if nothing came into it.
     """
     from thumbtune.feedback.database import is_address
-    from thumbtune.feedback.store import Store, copy_store, is_made
+    from thumbtune.feedback.location import copy_store, is_made
+    from thumbtune.feedback.store import Store
 
     if dry_run and not (is_address(likes) and is_made(likes)):
         with tempfile.TemporaryDirectory(prefix="thumbtune-rehearsal-") as rehearsal:
@@ -112,6 +117,8 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
             with Store.open(rehearsal) as store:
                 yield store
         return
+    if images is not None and images.startswith("memory:"):
+        raise UsageError(f"What lies at {images} is gone when this command ends; name a folder, s3://... or gs://....")
     folder_there, there = Path(likes).exists(), is_made(likes)
     try:
         with Store.open(likes, images=images) as store:
@@ -123,7 +130,8 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
 
 
 def _remove_empty(likes: str, folder_there: bool) -> None:
-    from thumbtune.feedback.store import STORE_FILE, Store, is_made
+    from thumbtune.feedback.location import STORE_FILE, is_made
+    from thumbtune.feedback.store import Store
 
     if not is_made(likes):
         return
@@ -136,22 +144,37 @@ def _remove_empty(likes: str, folder_there: bool) -> None:
         shutil.rmtree(likes)
 
 
+def _tell(report: "ImportReport", source: "Source", dry_run: bool, correct: bool) -> None:
+    """All that an import has to say."""
+    _tell_skipped(report)
+    _tell_source(source)
+    (_tell_in_a_table if dry_run else _tell_in_a_line)(report)
+    _tell_withdrawn(report, correct)
+
+
 def _tell_skipped(report: "ImportReport") -> None:
     """The rows that could not be used."""
     for where, why in report.skipped[:SHOWN]:
         typer.echo(f"skipped {where}: {why}", err=True)
     if (more := len(report.skipped) + report.unlisted - SHOWN) > 0:
-        typer.echo(f"... and {more} more", err=True)
+        typer.echo(f"... and {more:,} more", err=True)
 
 
-def _tell_source(found: object) -> None:
+def _tell_source(source: "Source") -> None:
     """What a source says of itself, which no row does."""
+    from thumbtune.feedback.sources.folders import Outside
+    from thumbtune.feedback.sources.found import Counted
     from thumbtune.feedback.sources.preferences import Counts
 
+    found = source.counts() if isinstance(source, Counted) else None
     if isinstance(found, Counts):
         if any((found.comparisons, found.ties, found.unlabelled, found.alike, found.unusable)):  # not thumbs alone
             _tell_comparisons(found)
-    else:
+    elif isinstance(found, Outside):
+        if number := found.pictures:
+            pictures = some(number, "picture lies", "pictures lie")
+            say(f"{pictures} outside of folders that say like or dislike; --label gives a thumb to all such.")
+    elif found is not None:
         say("marked as")
         counts(vars(found))
 
@@ -178,7 +201,8 @@ def _tell_comparisons(found: "Counts") -> None:
         }
     )
     share = "" if found.liked_share is None else f"; {found.liked_share:.1%} of those with a label are liked"
-    say(f"policy {found.policy}: {found.likes} liked, {found.dislikes} disliked, {found.left_out} left out{share}")
+    made = f"{found.likes:,} liked, {found.dislikes:,} disliked, {found.left_out:,} left out"
+    say(f"policy {found.policy}: {made}{share}")
 
 
 def _tell_in_a_table(report: "ImportReport") -> None:
@@ -193,9 +217,23 @@ def _tell_in_a_table(report: "ImportReport") -> None:
 def _tell_in_a_line(report: "ImportReport") -> None:
     numbers = _counted(report)
     changed = numbers.pop("of them another opinion than before")
-    say(f"{report.rows} rows: {', '.join(f'{number} {what}' for what, number in numbers.items())}.")
+    ones = ", ".join(some(number, ONE.get(what, what), what) for what, number in numbers.items())
+    say(f"{some(report.rows, 'row')}: {ones}.")
     if changed:
-        say(f"{changed} of them changed what their rater had said before.")
+        say(f"{changed:,} of them changed what their rater had said before.")
+
+
+def _tell_withdrawn(report: "ImportReport", correct: bool) -> None:
+    """What the source shows and no longer gives a thumb."""
+    number, one = report.withdrawn, report.withdrawn == 1
+    if number and correct:
+        say(f"{some(number, 'thumb')} that this source no longer gives {'was' if one else 'were'} taken back.")
+    elif number:
+        has, it = ("has", "it") if one else ("have", "them")
+        say(
+            f"{some(number, 'picture')} {has} a thumb from before that this source no longer gives; "
+            f"--correct takes {it} back."
+        )
 
 
 def _counted(report: "ImportReport") -> dict[str, int]:
@@ -244,10 +282,11 @@ def _sections(found: "Stats") -> dict[str, Mapping[str, int | str]]:
         "last words of a rater on a picture": found.opinions,
     }
     balances = {
-        balance.policy: _share(balance.likes, balance.dislikes, f"{balance.undecided} undecided")
+        balance.policy: _share(balance.likes, balance.dislikes, f"{balance.undecided:,} undecided")
         for balance in found.balances
     }
-    raters = {rater.name: _share(rater.likes, rater.dislikes) for rater in found.raters}
+    called = _called([rater.name for rater in found.raters])
+    raters = {called[rater.name]: _share(rater.likes, rater.dislikes) for rater in found.raters}
     title = "raters" if found.all_raters == len(raters) else f"raters, the busiest {len(raters)} of {found.all_raters}"
     agreement: dict[str, int | str] = {
         "pictures with two raters or more": found.shared,
@@ -255,15 +294,25 @@ def _sections(found: "Stats") -> dict[str, Mapping[str, int | str]]:
         "agreement beyond chance, of all (Fleiss' kappa)": _kappa(found.fleiss),
     }
     for pair in found.pairs[:SHOWN]:
-        agreement[f"{pair.one} and {pair.other} (Cohen's kappa)"] = (
-            f"{_kappa(pair.kappa)}, {pair.agreed} of {pair.pictures} alike"
+        agreement[f"{called[pair.one]} and {called[pair.other]} (Cohen's kappa)"] = (
+            f"{_kappa(pair.kappa)}, {pair.agreed:,} of {pair.pictures:,} alike"
         )
     return {"there": there, "what a label policy makes of it": balances, title: raters, "agreement": agreement}
 
 
+def _called(names: list[str]) -> dict[str, str]:
+    """The names of raters as a terminal may show them, each another one however they are cut."""
+    called: dict[str, str] = {}
+    for name in names:
+        short = named(name)
+        taken = short in called.values()
+        called[name] = f"{short} ({len(called) + 1})" if taken else short
+    return called
+
+
 def _share(likes: int, dislikes: int, *more: str) -> str:
     share = f"{likes / (likes + dislikes):.1%} liked" if likes + dislikes else "none"
-    return ", ".join([f"{likes} likes, {dislikes} dislikes", share, *more])
+    return ", ".join([f"{some(likes, 'like')}, {some(dislikes, 'dislike')}", share, *more])
 
 
 def _kappa(value: float | None) -> str:
@@ -292,9 +341,11 @@ def export_(
 
     with Store.open(likes, create=False) as store:
         report = export(store, out, form, policy=policy, names=names, progress=lambda rows: bar(rows, "Exporting"))
-    left = f", {report.undecided} pictures without a label" if policy else f"; {report.skips} skips are left out"
-    say(f"{report.rows} rows: {report.likes} likes, {report.dislikes} dislikes{left}.")
-    say(f"They are in {out}. Read them again: thumbtune import {out}")
+    left = f", {some(report.undecided, 'picture')} without a label" if policy else ""
+    left += "" if policy else f"; {some(report.skips, 'skip is', 'skips are')} left out"
+    thumbs = f"{some(report.likes, 'like')}, {some(report.dislikes, 'dislike')}"
+    say(f"{some(report.rows, 'row')}: {thumbs}{left}.")
+    say(f"They are in {out}. Read them into another store: thumbtune import {quote(str(out))} --likes fresh")
 
 
 @likes_app.command()
@@ -308,13 +359,14 @@ def erase(
 
     with Store.open(likes, create=False) as store:
         if not yes:
-            typer.confirm(f"Delete all votes of {rater} in {store.name} for good?", abort=True)
+            typer.confirm(f"Delete all votes of {named(rater)} in {store.name} for good?", abort=True)
         gone = store.erase(rater)
-    say(f"{gone.votes} votes of {rater} are gone.")
+    say(f"{some(gone.votes, 'vote')} of {named(rater)} {'is' if gone.votes == 1 else 'are'} gone.")
     if gone.silent:
-        say(f"{gone.silent} pictures are left without a like or dislike; they stay in the store.")
+        is_left = "picture is left without a like or dislike; it stays"
+        say(f"{some(gone.silent, is_left, 'pictures are left without a like or dislike; they stay')} in the store.")
     if gone.turned:
-        say(f"{gone.turned} pictures have another majority now.")
+        say(f"{some(gone.turned, 'picture has', 'pictures have')} another majority now.")
     say("Runs that were trained on these votes still hold them, in their likes.parquet; train them anew.")
 
 
@@ -322,7 +374,7 @@ def erase(
 def upgrade(likes: Likes = "likes") -> None:
     """Bring a store of an older Thumbtune up to date; a folder's is when it is opened, a server's only so."""
     from thumbtune.feedback.database import name_of
-    from thumbtune.feedback.store import upgrade_store
+    from thumbtune.feedback.location import upgrade_store
 
     before, after = upgrade_store(likes)
     was = "was up to date already" if before == after else f"is up to date; it was of schema {before}"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.evaluation.duel import save_picture
+from thumbtune.feedback.likes import picture_of
 from thumbtune.images import rgb
 
 EACH = 12  # pictures of a kind
@@ -18,13 +19,13 @@ def keep(likes: Any, folder: Path) -> dict[str, list[str]]:
         rows = [row for row, label in enumerate(labels) if label == wanted]
         count = min(EACH, len(rows))
         chosen = [rows[place * len(rows) // count] for place in range(count)]
-        kept[kind] = [_copy(likes[row], folder, Path("examples") / kind) for row in chosen]
+        kept[kind] = [_copy(likes, row, folder, Path("examples") / kind) for row in chosen]
     return kept
 
 
-def _copy(like: dict[str, Any], folder: Path, inside: Path) -> str:
-    small = rgb(like["image"])
+def _copy(likes: Any, row: int, folder: Path, inside: Path) -> str:
+    small = rgb(picture_of(likes, row))
     small.thumbnail((LARGEST, LARGEST))
-    name = inside / f"{like['image_id'][:16]}.png"
+    name = inside / f"{likes['image_id'][row][:16]}.png"
     save_picture(small, folder / name)
     return name.as_posix()

@@ -40,6 +40,11 @@ def write_text(path: Path, text: str) -> Path:
     return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
+def may_write(path: Path) -> bool:
+    """Whether this user, the one that the program acts for, may write a file or into a folder."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
 def is_there(path: Path) -> bool:
     """Whether it is a file; what is too long for a name is none."""
     try:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.likes import picture_of
 from thumbtune.images import rgb
 
 MOST = 256  # pictures that are opened, from all over the table: a second or a few, however many likes there are
@@ -20,13 +21,13 @@ def look(likes: Any) -> list[str]:
     """Sentences on what looks wrong; none where all is well.
 
     Raises:
-        ThumbtuneError: nothing can be learnt from these likes.
+        ThumbtuneError: nothing can be learnt from these likes, or a picture is gone.
     """
     rows = sorted({i * len(likes) // MOST for i in range(MOST)} if len(likes) > MOST else range(len(likes)))
     some = likes.select(rows)
     marks, blank = [], 0
-    for image in some["image"]:
-        picture = rgb(image)
+    for row in range(len(some)):
+        picture = rgb(picture_of(some, row))
         marks.append(hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest())
         blank += picture.getcolors(1) is not None  # no more than one
     _refuse(marks, some["prompt"], some["label"])

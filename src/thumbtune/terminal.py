@@ -19,6 +19,11 @@ def say(text: str) -> None:
         typer.echo(text)
 
 
+def some(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: 1 row, 2 rows."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def counts(numbers: Mapping[str, int | str]) -> None:
     """Numbers under each other, each behind what it counts."""
     width = max(map(len, numbers), default=0)
@@ -45,6 +50,8 @@ def quieten() -> None:
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # or it tells of every try at a network that is not there
+    os.environ.setdefault("DATASETS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image
 from thumbtune.feedback.store import Store
 
 Paint = Callable[..., bytes]
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -63,6 +66,29 @@ def database(postgresql: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}")
         yield postgresql.replace("/postgres?", f"/{name}?")
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def bound() -> Iterator[Callable[[], AbstractContextManager[Path]]]:
+    """A folder, in a `with` block inside which permissions bind: as root, the test becomes somebody else there."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory(prefix="somebody-") as folder:
+        if root:
+            os.chown(folder, NOBODY, -1)
+
+        @contextmanager
+        def bind() -> Iterator[Path]:
+            if root:
+                os.seteuid(NOBODY)
+            try:
+                yield Path(folder)
+            finally:
+                if root:
+                    os.seteuid(0)
+                for each, _, _ in os.walk(folder):  # so that it can be removed
+                    Path(each).chmod(0o755)
+
+        yield bind
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -114,7 +114,7 @@ def test_splits_of_a_saved_data_set(dataset: Dataset, tmp_path: Path, paint: Pai
     (only,) = SavedDataset(tmp_path / "likes", Reading(split="test"))
     assert (only.prompt, only.source) == ("un zorro 🦊", "likes")
     is_right(list(SavedDataset(tmp_path / "likes" / "train")), paint)
-    with pytest.raises(UsageError, match=r"likes holds several splits \(train, test\); say which one to read"):
+    with pytest.raises(UsageError, match=r"several splits \(train, test\); say which one to read, as in --split train"):
         SavedDataset(tmp_path / "likes")
     with pytest.raises(UsageError, match="likes has no split 'dev', only train, test; choose one of those"):
         SavedDataset(tmp_path / "likes", Reading(split="dev"))

@@ -3,6 +3,9 @@
 import io
 import json
 import os
+import platform
+import subprocess
+import sys
 import tarfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +36,7 @@ from thumbtune.feedback.sources.webdataset import WebDataset
 from thumbtune.feedback.store import Opinion, Store
 from thumbtune.files import sha256
 
+Call = Callable[..., tuple[int, str, str]]
 Paint = Callable[..., bytes]
 MOMENT = datetime(2025, 6, 30, 12, 0, 0, 123457, tzinfo=UTC)
 DERIVED = uuid.uuid5(uuid.NAMESPACE_URL, "of ann")
@@ -196,7 +200,7 @@ def test_few_pictures_are_in_memory(odd: Store, tmp_path: Path, form: str, monke
     """A row is written before those of the next batch are read."""
     monkeypatch.setattr(rows, "BATCH_BYTES", 1)
     sizes = []
-    written = tmp_path / f".likes.{os.getpid()}.partial"
+    written = tmp_path / f".likes.{platform.node()}-{os.getpid()}.partial"
 
     def watched(opinions: Iterable[Opinion]) -> Iterator[Opinion]:
         assert length_hint(opinions) == 8
@@ -462,3 +466,84 @@ def test_archives_forget_what_they_hold(tmp_path: Path, monkeypatch: pytest.Monk
     row = rows.Row(cells={"prompt": "fox"}, picture=b"p", name="a.png")
     webdataset.write([row] * 20, tmp_path, 10**9)
     assert len(held) == 60 and max(held) < 3
+
+
+# --- into the store that it came from
+
+
+def test_a_store_refuses_its_own_export_under_other_names(
+    file_store: Store, tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, rater in enumerate(("ann", "bob")):
+        file_store.vote(file_store.add_picture(paint(number), "fox"), "like", rater=rater)
+    for name, names in (("hidden", False), ("named", True)):
+        export(file_store, tmp_path / name, "folder", names=names)
+    before = file_store.counts()
+    with pytest.raises(UsageError, match="every rater would count twice; import them into another store"):
+        import_likes(tmp_path / "hidden", file_store)
+    assert file_store.counts() == before
+    import_likes(tmp_path / "named", file_store)
+    assert file_store.counts() == before
+    with imported(Table(tmp_path / "hidden" / "metadata.jsonl"), tmp_path / "new", monkeypatch) as new:
+        assert new.counts().raters == 2, "another store takes it"
+
+
+def test_a_rehearsal_refuses_it_too(call: Call, file_store: Store, tmp_path: Path, paint: Paint) -> None:
+    file_store.vote(file_store.add_picture(paint(), "fox"), "like", rater="ann")
+    out = tmp_path / "my out"
+    code, said, _ = call("likes", "export", out, "--likes", file_store.folder)
+    assert code == 0 and f"Read them into another store: thumbtune import '{out}' --likes fresh" in said
+    code, _, err = call("import", out, "--likes", file_store.folder, "--dry-run")
+    assert code == 2 and "every rater would count twice" in err
+
+
+def test_a_key_is_whole_or_not_there(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process must not read half of it: it is whole before it has its name."""
+    assert file_store.folder is not None
+    file, seen, link = file_store.folder / raters.KEY_FILE, list[bytes](), os.link
+
+    def watched(partial: Path, name: Path) -> None:
+        assert not name.exists()
+        link(partial, name)
+        seen.append(name.read_bytes())
+
+    monkeypatch.setattr("thumbtune.feedback.exporters.raters.os.link", watched)
+    assert [raters.key_of(file_store)] == seen and len(seen[0]) == raters.KEY_BYTES
+    assert [path.name for path in file_store.folder.glob(".raters*")] == []
+    assert raters.key_of(file_store) == seen[0] == file.read_bytes()
+
+
+def test_who_was_faster_with_a_key_wins(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert file_store.folder is not None
+    file, theirs = file_store.folder / raters.KEY_FILE, bytes(range(raters.KEY_BYTES))
+
+    def late(partial: Path, name: Path) -> None:
+        file.write_bytes(theirs)
+        raise FileExistsError(17, "File exists")
+
+    monkeypatch.setattr("thumbtune.feedback.exporters.raters.os.link", late)
+    assert raters.key_of(file_store) == theirs
+
+
+def test_a_key_on_a_disk_without_links(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(partial: Path, name: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("thumbtune.feedback.exporters.raters.os.link", none)
+    assert raters.key_of(file_store) == raters.key_of(file_store)
+    assert file_store.folder is not None
+    assert (file_store.folder / raters.KEY_FILE).stat().st_mode & 0o077 == 0
+
+
+def test_leftovers_of_a_process_that_was_killed_are_removed(odd: Store, tmp_path: Path) -> None:
+    """kill -9 leaves a folder behind, which the next export to the same name takes away; others' stay."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, ours, other = (
+        tmp_path / f".{name}.{platform.node()}-{number}.partial"
+        for name, number in (("likes", ended.pid), ("likes", os.getppid()), ("others", ended.pid))
+    )
+    for folder in (left, ours, other):
+        folder.mkdir()
+    export(odd, tmp_path / "likes", "folder")
+    assert [folder.exists() for folder in (left, ours, other)] == [False, True, True]

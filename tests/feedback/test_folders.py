@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +22,8 @@ from thumbtune.feedback.sources.table import Table
 from thumbtune.feedback.sources.walk import opinion_in
 from thumbtune.feedback.store import Store
 
+Call = Callable[..., tuple[int, str, str]]
+Bound = Callable[..., AbstractContextManager[Path]]
 Paint = Callable[..., bytes]
 Write = Callable[..., Path]
 
@@ -89,6 +92,35 @@ def test_folders_in_folders(tmp_path: Path) -> None:
         ("like/a.png", True),
         ("like/2025/06/b.png", True),
     ]
+
+
+def test_what_lies_outside_of_them_is_counted(tmp_path: Path, call: Call) -> None:
+    for name in ("like/a.png", "maybe/c.png", "d.png", "notes.txt"):
+        put(tmp_path / "mine" / name, made(len(name)))
+    put(tmp_path / "mine" / "like" / "b.svg", "<svg/>")
+    assert LikeFolders(tmp_path / "mine").counts().pictures == 2
+    assert LikeFolders(tmp_path / "mine", Reading(label=False)).counts().pictures == 0
+    _, out, err = call("import", tmp_path / "mine", "--likes", tmp_path / "likes", "--prompt", "a fox")
+    assert "2 pictures lie outside of folders that say like or dislike; --label gives a thumb to all such." in out
+    assert "skipped like/b.svg: it is not a whole PNG" in err
+
+
+def test_a_picture_that_was_moved_out_of_like(tmp_path: Path, store: Store) -> None:
+    picture = put(tmp_path / "mine" / "like" / "a.png", made(1))
+    put(tmp_path / "mine" / "like" / "b.png", made(2))
+    import_likes(tmp_path / "mine", store)
+    picture.rename(tmp_path / "mine" / "a.png")
+    assert import_likes(tmp_path / "mine", store).withdrawn == 1
+    assert import_likes(tmp_path / "mine", store, correct=True).withdrawn == 1
+    assert store.counts().likes == 1
+
+
+def test_a_folder_that_may_not_be_read_is_not_called_absent(bound: Bound) -> None:
+    with bound() as somebody:
+        put(somebody / "mine" / "liked" / "a.png", made(1))
+        (somebody / "mine" / "liked").chmod(0)
+        assert recognises(somebody / "mine")
+        assert problems(somebody / "mine") == [("liked", "it could not be read (Permission denied); check the folder")]
 
 
 def test_opinions_further_down(tmp_path: Path, file_store: Store) -> None:

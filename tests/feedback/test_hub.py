@@ -2,6 +2,10 @@
 
 import io
 import json
+import logging
+import os
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -227,6 +231,19 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     words = r"^hf://datasets/ann/likes could not be opened \(ConnectionError: no route to host <html>\); check its"
     with pytest.raises(ThumbtuneError, match=words):
         HubDataset(NAME)
+
+
+def test_tries_at_a_network_are_not_told_one_by_one() -> None:
+    program = """
+import logging
+from thumbtune.terminal import quieten
+quieten()
+import datasets, huggingface_hub.utils
+print([logging.getLogger(name).getEffectiveLevel() for name in ("huggingface_hub", "datasets")])"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("VERBOSITY")}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == f"{[logging.ERROR] * 2}\n"
 
 
 def test_a_network_that_breaks_off(repository: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:

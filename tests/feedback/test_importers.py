@@ -139,6 +139,25 @@ def test_a_crash_loses_no_more_than_one_transaction(
     assert store.counts().votes == 3
 
 
+def test_ctrl_c_just_after_a_batch_was_kept_counts_it(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = store.keep
+
+    def late(*given: object) -> object:
+        kept = keep(*given)  # type: ignore[arg-type]
+        monkeypatch.setattr(store, "keep", keep)
+        if kept:
+            raise KeyboardInterrupt
+        return kept
+
+    monkeypatch.setattr("thumbtune.feedback.importers.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(store, "keep", late)
+    with pytest.raises(Interrupted, match="2 thumbs were kept"):
+        import_likes(folder, store)
+    assert store.counts().votes == 2
+
+
 @pytest.mark.parametrize("options", [{"strict": True}, {"dry_run": True}])
 def test_all_or_nothing_stays_nothing_after_ctrl_c(store: Store, folder: Path, options: dict[str, bool]) -> None:
     with pytest.raises(Interrupted, match="nothing was kept"):

@@ -101,6 +101,43 @@ def test_what_is_not_here_is_asked_of_the_hub_by_address_alone(tmp_path: Path, m
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.zip", "is not read as it is; unpack it and give the folder, or pack it as .tar"),
+        ("a.xlsx", "is not read as it is; save it as .csv"),
+        ("a.db", "is not read as it is; export its table as .csv; of databases InvokeAI's alone is read"),
+        ("a.PNG", "is not read as it is; give the folder that it lies in, with --label like"),
+    ],
+)
+def test_files_that_are_not_read_as_they_are(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ThumbtuneError, match=words):
+        open_source(tmp_path / name)
+
+
+def test_a_folder_of_favourites_is_told_of_its_option(tmp_path: Path, paint: Paint) -> None:
+    (tmp_path / "liked").mkdir()
+    (tmp_path / "liked" / "a.png").write_bytes(paint())
+    with pytest.raises(ThumbtuneError, match="if you like all that is in it, say --label like"):
+        open_source(tmp_path / "liked")
+
+
+@pytest.mark.parametrize("name", ["https://example.org/likes.csv", "s3://bucket/likes", "https:/example.org/a.csv"])
+def test_an_address_is_named_as_it_was_given(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name} is an address; download it and name the file"):
+        open_source(name)
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_nothing_is_no_source(tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "like").mkdir()
+    (tmp_path / "like" / "a.png").write_bytes(paint())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="No source is given"):
+        open_source(name)
+
+
 def test_shards_are_named_together(tmp_path: Path) -> None:
     for number in range(2):
         tarfile.open(tmp_path / f"s-{number}.tar", "w").close()

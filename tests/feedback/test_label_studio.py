@@ -416,6 +416,17 @@ def as_csv(folder: Path, rows: list[Json]) -> Path:
     return file
 
 
+@pytest.mark.parametrize("left_out", [{"lead_time"}, {"annotator"}, {"annotator", "lead_time"}])
+def test_rows_of_versions_that_leave_columns_out(uploads: Path, left_out: set[str]) -> None:
+    file = export(uploads, *({key: cell for key, cell in row.items() if key not in left_out} for row in ROWS))
+    assert recognises(file)
+    assert [found.liked for found in LabelStudio(file, Reading(columns={"label": "opinion"}))] == [False, True]
+
+
+def test_an_annotation_id_alone_makes_no_export(uploads: Path) -> None:
+    assert not recognises(export(uploads, {"image": FOX, "prompt": "a fox", "annotation_id": 3}))
+
+
 @pytest.mark.parametrize("write", [lambda folder: export(folder, *ROWS), lambda folder: as_csv(folder, ROWS)])
 def test_a_row_for_each_annotation(uploads: Path, paint: Paint, write: Callable[[Path], Path]) -> None:
     file = write(uploads)

@@ -3,18 +3,24 @@
 import csv
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.likes import likes_of
+from thumbtune.feedback.sources.found import Found
 from thumbtune.feedback.store import Store
+from thumbtune.feedback.tables import Vote
+from thumbtune.feedback.votes import derived_id
+from thumbtune.files import sha256
 from thumbtune.images import rgb
 
 Paint = Callable[..., bytes]
@@ -49,6 +55,60 @@ def test_a_mind_that_is_changed_twice(store: Store, log: Callable[..., Path]) ->
     assert said(store) == [("import", True)]
     assert import_likes(file, store).duplicates == 3
     assert said(store) == [("import", True)]
+
+
+def test_the_order_of_the_rows_decides_where_nothing_else_does(store: Store, log: Callable[..., Path]) -> None:
+    """A like, a dislike and a like of one picture by one rater end as a like, and are the same votes again."""
+    file = log(*({"label": label} for label in (1, 0, 1)))
+    report = import_likes(file, store)
+    assert (report.likes, report.dislikes, report.changed, report.duplicates) == (2, 1, 2, 0)
+    assert said(store) == [("import", True)]
+    votes = store.counts().votes
+    assert import_likes(file, store).duplicates == 3
+    assert (store.counts().votes, said(store)) == (votes, [("import", True)])
+    assert import_likes(log(*({"label": label} for label in (1, 1, 0, 0, 1, 0))), store).changed == 1
+    assert (store.counts().votes, said(store)) == (votes + 1, [("import", False)])
+
+
+def test_the_first_two_words_have_the_ids_that_they_always_had(store: Store, log: Callable[..., Path]) -> None:
+    """Stores hold ids that follow from picture, prompt, rater and kind alone."""
+    file = log({"label": 1}, {"label": 0}, {"label": 1}, {"label": 0})
+    import_likes(file, store)
+    image = sha256((file.parent / "a.png").read_bytes())
+    ids = [derived_id(image, "a fox", "import", kind) for kind in ("like", "dislike")]
+    with store._reading() as session:
+        votes = session.execute(select(Vote.id, Vote.kind).order_by(Vote.sequence)).all()
+    assert [name for name, _ in votes[:2]] == ids
+    assert [kind for _, kind in votes] == ["like", "dislike", "like", "dislike"]
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3, 4])
+def test_minds_that_are_changed_across_an_interruption(
+    store: Store, log: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    file = log(*({"label": label} for label in (1, 0, 0, 1, 0, 1)))
+    monkeypatch.setattr("thumbtune.feedback.importers.ROWS_AT_ONCE", 1)
+
+    def breaks(rows: Iterable[Found]) -> Iterator[Found]:
+        yield from islice(rows, kept)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        import_likes(file, store, progress=breaks)
+    import_likes(file, store)
+    with Store.open(tmp_path / "other") as other:
+        import_likes(file, other)
+        assert [(row.vote_id, row.liked) for row in store.rows()] == [(row.vote_id, row.liked) for row in other.rows()]
+        assert store.counts() == other.counts() and said(store) == [("import", True)]
+
+
+def test_who_has_said_something_else_since_is_named(store: Store, log: Callable[..., Path]) -> None:
+    for label in (1, 0):
+        import_likes(log({"label": label, "rater": "ann"}), store)
+    ((_, why),) = import_likes(log({"label": 1, "rater": "ann"}), store).skipped
+    assert (
+        why == "it was said before and the opposite since, by ann; the last word stands, unless --correct says it anew"
+    )
 
 
 def test_what_was_said_later_counts_wherever_it_stands(store: Store, log: Callable[..., Path]) -> None:

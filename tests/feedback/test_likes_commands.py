@@ -1,5 +1,8 @@
 """The commands about likes, as somebody types them, on a folder and on a real server."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,14 +56,14 @@ def test_pairs_say_what_the_policy_makes_of_them(call: Call, pictures: Path, tmp
     code, out, err = call("import", pictures / "p.csv", "--likes", tmp_path / "likes")
     assert code == 0, err
     assert "policy wi_l: 2 liked, 1 disliked, 0 left out; 66.7% of those with a label are liked" in out
-    assert "3 rows: 2 likes, 1 dislikes, 0 duplicates" in out
+    assert "3 rows: 2 likes, 1 dislike, 0 duplicates" in out
 
 
 def test_stats_and_erasing(call: Call, rated: Path, tmp_path: Path) -> None:
     likes = tmp_path / "likes"
     assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
     out = call("likes", "stats", "--likes", likes)[1]
-    assert "ann  1 likes, 1 dislikes, 50.0% liked" in out and "majority     2 likes, 1 dislikes, 66.7% liked" in out
+    assert "ann  1 like, 1 dislike, 50.0% liked" in out and "majority     2 likes, 1 dislike, 66.7% liked" in out
     code, _, err = call("likes", "erase", "anne", "--likes", likes, "--yes")
     assert code == 2 and "raters are ann, bob" in err
     code, out, _ = call("likes", "erase", "ann", "--likes", likes, "--yes")
@@ -106,7 +109,7 @@ def test_a_first_import_that_is_stopped_keeps_what_it_has(
     assert is_store(tmp_path / "likes")
     monkeypatch.setattr("thumbtune.cli_likes.bar", lambda rows, what: rows)
     assert (
-        "3 rows: 1 likes, 0 dislikes, 2 duplicates" in call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[1]
+        "3 rows: 1 like, 0 dislikes, 2 duplicates" in call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[1]
     )
 
 
@@ -118,9 +121,9 @@ def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path)
     code, _, err = call("import", rated, *MAPPED, "--likes", database)
     assert code == 2 and "say with --images where its pictures go" in err
     code, out, err = call("import", rated, *MAPPED, "--likes", database, "--images", tmp_path / "shared")
-    assert code == 0 and "3 rows: 2 likes, 1 dislikes" in out, err
+    assert code == 0 and "3 rows: 2 likes, 1 dislike" in out, err
     assert len([path for path in (tmp_path / "shared").rglob("*") if path.is_file()]) == 3
-    assert "bob  1 likes, 0 dislikes" in call("likes", "stats", "--likes", database)[1]
+    assert "bob  1 like, 0 dislikes" in call("likes", "stats", "--likes", database)[1]
     assert "was up to date already (schema 0002)" in call("likes", "upgrade", "--likes", database)[1]
 
 
@@ -128,9 +131,9 @@ def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path)
 def test_what_is_exported_is_imported_again(call: Call, rated: Path, tmp_path: Path, form: str) -> None:
     assert call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[0] == 0
     code, out, err = call("likes", "export", tmp_path / "out", "--likes", tmp_path / "likes", "--as", form)
-    assert code == 0 and "3 rows: 2 likes, 1 dislikes; 0 skips are left out." in out, err
+    assert code == 0 and "3 rows: 2 likes, 1 dislike; 0 skips are left out." in out, err
     code, out, err = call("import", tmp_path / "out", "--likes", tmp_path / "again")
-    assert code == 0 and "3 rows: 2 likes, 1 dislikes, 0 duplicates" in out, err
+    assert code == 0 and "3 rows: 2 likes, 1 dislike, 0 duplicates" in out, err
     with Store.open(tmp_path / "likes") as before, Store.open(tmp_path / "again") as after:
         labels = [
             {(row.picture.sha256, row.picture.prompt): row.liked for row in each.rows()} for each in (before, after)
@@ -150,3 +153,113 @@ def test_an_address_is_named_without_its_password_and_can_be_typed_again() -> No
     # what a local server calls itself: a password of no characters is none
     assert "ann" in str(read(None, [f"likes={name_of('postgresql://ann:@/thumbs?host=/tmp/pg')}"]).likes)
     assert "ann" in str(read(None, ["likes=postgresql://ann:@/thumbs?host=/tmp/pg"]).likes)
+
+
+@pytest.mark.parametrize("images", ["zzz://bucket", "s3-that-is-none://bucket/x"])
+def test_a_place_that_nobody_opens_leaves_no_store(call: Call, rated: Path, tmp_path: Path, images: str) -> None:
+    """A new store is bound to its place: with a bad one nothing could be imported any more."""
+    likes = tmp_path / "likes"
+    code, _, err = call("import", rated, *MAPPED, "--likes", likes, "--images", images)
+    assert code == 1 and f"The pictures are to lie at {images}, which cannot be opened here" in err
+    assert not likes.exists()
+    assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
+
+
+def test_a_place_that_nobody_opens_leaves_no_tables(call: Call, rated: Path, database: str, tmp_path: Path) -> None:
+    assert call("import", rated, *MAPPED, "--likes", database, "--images", "zzz://bucket")[0] == 1
+    assert call("import", rated, *MAPPED, "--likes", database, "--images", tmp_path / "shared")[0] == 0
+
+
+def test_pictures_in_the_memory_of_a_command_are_refused(call: Call, rated: Path, tmp_path: Path) -> None:
+    code, _, err = call("import", rated, *MAPPED, "--likes", tmp_path / "likes", "--images", "memory://x")
+    assert code == 2 and "memory://x is gone when this command ends; name a folder" in err
+    assert not (tmp_path / "likes").exists()
+
+
+def test_training_says_which_picture_is_gone(call: Call, rated: Path, tmp_path: Path) -> None:
+    likes = tmp_path / "likes"
+    assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
+    with Store.open(likes) as store:
+        for row in store.rows():
+            Path(store.address_of(row.picture)).unlink()
+        address = store.address_of(next(iter(store.rows())).picture)
+    held_out = ("--set", "train.held_out=0")
+    code, _, err = call("train", "--out", tmp_path / "run", "--set", f"likes={likes}", *held_out, "--dry-run")
+    assert code == 1 and f"{address} could not be read (No such file or directory); restore it, or import it" in err
+
+
+def test_the_next_command_can_be_typed(call: Call, rated: Path, tmp_path: Path) -> None:
+    out = call("import", rated, *MAPPED, "--likes", tmp_path / "my likes")[1]
+    assert f"Next: thumbtune train --set 'likes={tmp_path / 'my likes'}'" in out
+
+
+def test_names_of_raters_leave_the_terminal_alone(call: Call, pictures: Path, tmp_path: Path) -> None:
+    """What somebody is called may hold the escape sequences of terminals, or be longer than any line."""
+    names = ["\x1b[31mred\x1b[0m", "y" * 500 + "1", "y" * 500 + "2"]
+    with Store.open(tmp_path / "likes") as store:
+        picture = store.add_picture((pictures / "a.png").read_bytes(), "fox")
+        for name in names:
+            store.vote(picture, "like", rater=name)
+    code, out, _ = call("likes", "stats", "--likes", tmp_path / "likes")
+    assert code == 0 and "\x1b" not in out and r"\x1b[31mred\x1b[0m" in out
+    assert max(map(len, out.splitlines())) < 250
+    assert out.count("1 like, 0 dislikes, 100.0% liked\n") == 3, "each has a line, however it is cut"
+    code, _, err = call("likes", "erase", "red", "--likes", tmp_path / "likes", "--yes")
+    assert code == 2 and "\x1b" not in err
+
+
+def test_columns_of_other_names_lead_to_the_option(call: Call, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "de.csv").write_text("bilddatei,prompt,urteil\na.png,fox,1\n")
+    words = ("import", pictures / "de.csv", "--likes", tmp_path / "likes")
+    _, _, err = call(*words)
+    assert (
+        "none of its columns (bilddatei, prompt, urteil) names a picture; say which one does, as in --map image=" in err
+    )
+    _, _, err = call(*words, "--map", "image=bilddatei")
+    assert "(columns: bilddatei, prompt, urteil): none of its columns says like or dislike; say which one does" in err
+    assert call(*words, "--map", "image=bilddatei,label=urteil")[0] == 0
+
+
+def test_a_label_that_is_not_understood_is_shown(call: Call, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "t.csv").write_text("image,prompt,label\na.png,fox,love\n")
+    _, _, err = call("import", pictures / "t.csv", "--likes", tmp_path / "likes")
+    assert "its label 'love' says neither like nor dislike; write like or dislike, yes or no, 1 or 0" in err
+
+
+def test_a_table_without_rows(call: Call, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "t.csv").write_text("image,prompt,label\n")
+    _, _, err = call("import", pictures / "t.csv", "--likes", tmp_path / "likes")
+    assert "t.csv holds no rows and no pictures; put some there" in err
+
+
+def test_what_is_no_file_is_not_called_absent(call: Call, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "folder.png").mkdir()
+    os.mkfifo(pictures / "pipe.png")
+    (pictures / "t.csv").write_text("image,prompt,label\nfolder.png,fox,1\npipe.png,fox,1\na.png,fox,1\n")
+    _, _, err = call("import", pictures / "t.csv", "--likes", tmp_path / "likes")
+    assert err.count("is a folder or a device, and no file; name a picture") == 2
+
+
+def test_ctrl_c_is_told_where_a_command_has_no_word_for_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thumbtune.feedback.kinds.KINDS", _Stops())
+    code, _, err = call("likes", "kinds")
+    assert code == 130 and err == "thumbtune: Stopped; what was saved before is whole.\n"
+
+
+class _Stops:
+    def __iter__(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_commands_are_loaded() -> None:
+    program = """
+import sys
+class Stops:
+    def find_spec(self, name, path, target=None):
+        if name == "thumbtune.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Stops())
+from thumbtune.start import main
+main()"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "thumbtune: Stopped.\n")

@@ -196,7 +196,7 @@ def test_places_without_likes(store: Store, tmp_path: Path, table: Path, write_j
         "empty": r"holds no like/ and dislike/ folders and no metadata\.jsonl, \.csv or \.parquet; put",
         "none": "does not exist",
         "note.txt": "is no",
-        "hollow": "0 rows",
+        "hollow": "holds no rows and no pictures; put some there",
     }.items():
         with pytest.raises(ThumbtuneError, match=why):
             import_likes(tmp_path / path, store)

@@ -430,7 +430,9 @@ def test_the_shards_of_a_split(tmp_path: Path, paint: Paint) -> None:
     train: Said = [("train-00000-of-00002", "a", True), ("train-00001-of-00002", "b", False)]
     assert said(ParquetFolder(tmp_path, Reading(split="train")), paint) == train
     assert said(ParquetFolder(tmp_path, Reading(split="test")), paint) == [("test-00000-of-00001", "c", True)]
-    with pytest.raises(ThumbtuneError, match=r"holds several splits \(test, train\); say which one to read"):
+    with pytest.raises(
+        ThumbtuneError, match=r"several splits \(test, train\); say which one to read, as in --split test"
+    ):
         ParquetFolder(tmp_path)
     with pytest.raises(ThumbtuneError, match="has no split 'val', only test, train; choose one of those"):
         ParquetFolder(tmp_path, Reading(split="val"))

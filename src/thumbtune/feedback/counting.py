@@ -29,8 +29,8 @@ class Variety:
     several: int
 
 
-def busiest(session: Session, most: int) -> list[str]:
-    """Those raters who liked and disliked most often, but for what they took back, most votes first."""
+def busiest(session: Session, most: int | None = None) -> list[str]:
+    """Those raters, or all, who liked and disliked most often, but for what they took back, most votes first."""
     voted = standing().where(Vote.kind != "skip").with_only_columns(Vote.rater).group_by(Vote.rater)
     return list(session.scalars(voted.order_by(func.count().desc(), Vote.rater).limit(most)))
 

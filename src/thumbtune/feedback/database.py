@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, Program
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.schema import NEWEST, upgrade, version_of
+from thumbtune.files import may_write
 
 BUSY_TIMEOUT_SECONDS = 30
 WRITES = {"thumbtune_writes": True}
@@ -43,7 +44,7 @@ _SENTENCES = (
         "locked",
         "is being written by another program; wait for that to finish, then run the same command again",
     ),
-    ("unable to open", "could not be opened; check that its folder exists and that you may write there"),
+    ("unable to open", "could not be opened; check that its folder exists and that you may read it and write there"),
     (
         "disk i/o",
         "could not be read or written because the disk failed; check the disk and the room left on it",
@@ -115,6 +116,11 @@ def url_of(where: Path | str) -> URL:
     return url
 
 
+def may_only_be_read(file: Path) -> bool:
+    """Whether a SQLite file is there, and this user may read it and not write it, or its folder."""
+    return file.is_file() and not (may_write(file) and may_write(file.parent))
+
+
 def has_tables(where: Path | str) -> bool:
     """Whether a database holds a store of likes, of this Thumbtune or an older one.
 
@@ -172,6 +178,11 @@ def open_database(where: Path | str) -> Engine:
                     f"{name} has the tables of an older Thumbtune (schema {version}); bring them up to date with "
                     "`thumbtune likes upgrade`."
                 )
+            if version != NEWEST and not is_address(where) and may_only_be_read(Path(where)):
+                raise ThumbtuneError(
+                    f"{name} is of an older Thumbtune (schema {version}) and may only be read here; copy its folder to "
+                    "where you may write, and it is brought up to date when it is opened."
+                )
             if version != NEWEST:
                 upgrade(engine.execution_options(**WRITES), name)
     except BaseException:
@@ -204,6 +215,9 @@ def checkpoint(engine: Engine) -> None:
 
 def _engine(url: URL, name: str) -> Engine:
     if url.get_backend_name() == "sqlite":
+        file = Path(url.database or "")
+        if may_only_be_read(file):
+            return _reader_of(file)
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
@@ -214,9 +228,29 @@ def _engine(url: URL, name: str) -> Engine:
         raise ThumbtuneError(f"{name} needs psycopg; install it with `pip install 'thumbtune[postgres]'`.") from error
 
 
+def _reader_of(file: Path) -> Engine:
+    """SQLite would lay two files beside one that is written ahead, even to read it; here nobody may.
+
+    Where none are there nobody is writing, and it is read as a file that does not change.
+    """
+    log = file.with_name(f"{file.name}-wal")
+    pending = log.exists() and log.stat().st_size > 0
+    how = {"mode": "ro", "uri": "true"} | ({} if pending else {"immutable": "1"})
+    engine = create_engine(
+        URL.create("sqlite", database=file.as_uri(), query=how), connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+    )
+    event.listen(engine, "connect", _leave_begin_to_us)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _leave_begin_to_us(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy says BEGIN itself, below; the driver must not
+
+
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     """Set up each new connection."""
-    connection.isolation_level = None  # SQLAlchemy says BEGIN itself, below; the driver must not
+    _leave_begin_to_us(connection, _record)
     for setting in (
         "journal_mode = WAL",
         "foreign_keys = ON",

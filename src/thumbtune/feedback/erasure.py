@@ -6,6 +6,7 @@ from sqlalchemy import case, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from thumbtune.errors import UsageError
+from thumbtune.feedback.shown import listed, shown
 from thumbtune.feedback.tables import Erasing, Vote
 from thumbtune.feedback.votes import last_words
 
@@ -32,7 +33,7 @@ def erase(session: Session, rater: str) -> Erased:
     """
     if session.scalar(select(Vote.id).where(Vote.rater == rater).limit(1)) is None:
         known = session.scalars(select(Vote.rater).distinct().order_by(Vote.rater).limit(10)).all()
-        raise UsageError(f"Nobody called {rater!r} has voted here; raters are {', '.join(known) or 'none'}.")
+        raise UsageError(f"Nobody called {shown(rater)} has voted here; raters are {listed(known)}.")
     silent, turned = _touched(session, rater)
     # what refuses to delete votes lets those of a rater go who is named here, which outlives no transaction
     session.execute(insert(Erasing).values(rater=rater))

@@ -1,28 +1,42 @@
 """Importing likes: look where they are, go through them once, keep what is whole, and list what is not."""
 
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from operator import length_hint
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+from thumbtune.feedback.exporters.raters import HIDDEN, own_names
+from thumbtune.feedback.heard import Heard
 from thumbtune.feedback.intake import Became
 from thumbtune.feedback.kinds import open_source
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading, Source
+from thumbtune.feedback.shown import named
+from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading, Showing, Source
 from thumbtune.feedback.store import Outcome, Store, Thumb
-from thumbtune.feedback.votes import Kind, check_picture, check_text, check_vote, chosen_id
+from thumbtune.feedback.votes import Kind, check_picture, check_text, check_vote, chosen_id, key_of
+from thumbtune.files import sha256
 
 __all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]
 
 Progress = Callable[[Iterable[Found]], Iterable[Found]]
 NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
-CONTRADICTED = "{rater} said this before and something else since, and the last word stands; --correct says it anew"
+CONTRADICTED = (
+    "it was said before and the opposite since, by {rater}; the last word stands, unless --correct says it anew"
+)
 # of one transaction: what is in memory, and what a crash may lose
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
 LISTED = 1000  # rows that could not be used: a million of them would fill a memory, and nobody reads so many
-NO_PROMPT = "it has no prompt; add one, or give one for all, as in --prompt 'a cat'"
+OWN = (
+    "These likes were exported from this store, under other names, and every rater would count twice; import them "
+    "into another store, as in --likes fresh, or export them with --names."
+)
+NO_PROMPT = (
+    "it has no prompt; add one, or give one for all, as in --prompt 'a cat', or say which column of a table it is, as "
+    "in --map prompt=caption"
+)
 
 
 class Options(TypedDict, total=False):
@@ -40,9 +54,10 @@ class Options(TypedDict, total=False):
 class ImportReport:
     """What an import did; `rows` is the sum of the six counts after it.
 
-    `changed` counts the new votes that replaced the opposite opinion of a rater. `skipped` lists
-    (where, why) of rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted`
-    counts those after the first thousand.
+    `changed` counts the new votes that replaced the opposite opinion of a rater. `withdrawn` counts the pictures whose
+    thumb from before the source no longer gives; with `correct` they were taken back. `skipped` lists (where, why) of
+    rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted` counts those
+    after the first thousand.
     """
 
     rows: int = 0
@@ -53,6 +68,7 @@ class ImportReport:
     unreadable: int = 0
     without_label: int = 0
     changed: int = 0
+    withdrawn: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     unlisted: int = 0
 
@@ -96,9 +112,9 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
 
     After Ctrl-C, a crash or an error what was imported stays, and the same call goes on. `name` is how sentences call
     the source. `rater` and `prompt` are for rows that name none. `strict` refuses everything if one row cannot be
-    used; otherwise such rows are listed. With `correct`, what its rater has since contradicted is said
-    anew. A `dry_run` reports and keeps nothing. `progress` wraps the source, as
-    `rich.progress.track` does.
+    used; otherwise such rows are listed. With `correct`, what its rater has since contradicted is said anew, and what
+    the source shows without a thumb is taken back. A `dry_run` reports and keeps nothing. `progress` wraps the source,
+    as `rich.progress.track` does.
 
     Raises:
         Interrupted: Ctrl-C.
@@ -107,26 +123,42 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
     """
     if not rater.strip():
         raise UsageError("a rater needs a name; give one.")
-    intake = _Intake(store, rater.strip(), (prompt or "").strip(), correct)
-    try:
-        with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
-            for found in progress(source):
-                intake.take(found)
+    with Heard() as heard:
+        intake = _Intake(store, heard, rater.strip(), (prompt or "").strip(), correct)
+        try:
+            with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
+                for found in progress(_Everything(source) if intake.newest else source):
+                    intake.take(found)
+                    if strict:
+                        intake.refuse_trouble(name)
+                intake.flush()
                 if strict:
                     intake.refuse_trouble(name)
+                intake.withdraw()
+                if intake.report.used == intake.report.withdrawn == 0:
+                    raise _nothing_usable(name, intake.report)
+        except KeyboardInterrupt as stop:
+            if strict or dry_run:
+                raise Interrupted("Stopped; nothing was kept.") from stop
             intake.flush()
-            if strict:
-                intake.refuse_trouble(name)
-            if intake.report.used == 0:
-                raise _nothing_usable(name, intake.report)
-    except KeyboardInterrupt as stop:
-        if strict or dry_run:
-            raise Interrupted("Stopped; nothing was kept.") from stop
-        intake.flush()
-        raise Interrupted(
-            f"Stopped; {intake.kept} thumbs were kept, and the same command goes on from there."
-        ) from stop
-    return intake.report
+            raise Interrupted(
+                f"Stopped; {intake.kept:,} {'thumb was' if intake.kept == 1 else 'thumbs were'} kept, and the same "
+                "command goes on from there."
+            ) from stop
+        return intake.report
+
+
+class _Everything:
+    """A source with the pictures that it shows and gives no thumb, if it is of those that do."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __length_hint__(self) -> int:
+        return length_hint(self.source)
+
+    def __iter__(self) -> Iterator[Found]:
+        return self.source.with_shown() if isinstance(self.source, Showing) else iter(self.source)
 
 
 class _Skipped(Exception):
@@ -136,18 +168,24 @@ class _Skipped(Exception):
 class _Intake:
     """Rows gathered until there are enough of them, then kept in one transaction."""
 
-    def __init__(self, store: Store, rater: str, prompt: str, correct: bool) -> None:
-        self.store, self.rater, self.prompt, self.correct = store, rater, prompt, correct
+    def __init__(self, store: Store, heard: Heard, rater: str, prompt: str, correct: bool) -> None:
+        self.store, self.heard, self.rater, self.prompt, self.correct = store, heard, rater, prompt, correct
         self.report, self.kept = ImportReport(), 0
+        self.newest = store.newest()  # what was there before this import
+        self._remembers = False
+        self._known_by: frozenset[str] | None = None  # what exports call the raters of this store, once that is asked
         self._rows: list[tuple[int, str, Thumb]] = []
         self._troubles: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with what was gathered
         self._bytes = 0
 
     def take(self, found: Found) -> None:
         """Count one row, and gather it or list why it cannot be used."""
+        if found.aside:
+            self._say_nothing(found)
+            return
         self.report.rows += 1
         try:
-            thumb = self._thumb(found)
+            thumb = self.heard.counted(self._thumb(found))
         except _Skipped as skipped:
             self._troubles.append((self.report.rows, found.where, str(skipped)))
             return
@@ -165,24 +203,58 @@ class _Intake:
         prompt = found.prompt or self.prompt
         if found.liked is None and found.image is not None:
             self.report.without_label += 1
+            if not found.problem:
+                self._say_nothing(found)
             raise _Skipped(found.problem or NO_LABEL)
         if not prompt and found.image is not None:
             self.report.without_prompt += 1
             raise _Skipped(NO_PROMPT)
+        self._refuse_own(found.rater)
         try:
             return _checked(found, prompt, found.rater or self.rater)
         except ThumbtuneError as error:
             self.report.unreadable += 1
             raise _Skipped(str(error).rstrip(".")) from error
 
+    def _refuse_own(self, rater: str | None) -> None:
+        """Refuse what was exported from this very store under other names: everybody would count twice.
+
+        Raises:
+            UsageError: a rater is called as this store's exports call somebody.
+        """
+        if rater is None or not HIDDEN.fullmatch(rater):
+            return
+        if self._known_by is None:
+            self._known_by = own_names(self.store)
+        if rater in self._known_by:
+            raise UsageError(OWN)
+
+    def _say_nothing(self, found: Found) -> None:
+        """Note that a picture gets no thumb, if the store may have one of it: only such are read."""
+        prompt = found.prompt or self.prompt
+        if not self.newest or found.image is None or not prompt:
+            return
+        if not self._remembers:
+            self.heard.remember_prompts(self.store.prompts(self.newest))
+            self._remembers = True
+        if self.heard.knows(prompt):
+            with suppress(UnreadablePicture):
+                self.heard.say_nothing(key_of(sha256(found.image()), prompt), found.rater or self.rater)
+
+    def withdraw(self) -> None:
+        """Count what the source no longer gives, or take it back."""
+        for silences in self.heard.silences():
+            self.report.withdrawn += self.store.silence(silences, self.correct)
+
     def flush(self) -> None:
         """Keep what was gathered."""
-        rows, self._rows, self._bytes = self._rows, [], 0
+        rows = self._rows
         outcomes = self.store.keep([thumb for *_, thumb in rows], self.correct) if rows else []
+        # only now: after Ctrl-C amid this the same rows are kept again, which adds nothing, and counted once
+        self._rows, self._bytes, self.kept = [], 0, self.kept + len(rows)
         for (number, where, thumb), outcome in zip(rows, outcomes, strict=True):
             if why := self._count(thumb, outcome):
                 self._troubles.append((number, where, why))
-        self.kept += len(rows)
         for _, where, why in sorted(self._troubles):
             self.report.add_trouble(where, why)
         self._troubles = []
@@ -205,7 +277,7 @@ class _Intake:
             return str(outcome).rstrip(".")
         if outcome in (Became.KNOWN, Became.CONTRADICTED):
             report.duplicates += 1
-            return CONTRADICTED.format(rater=thumb.rater) if outcome is Became.CONTRADICTED else None
+            return CONTRADICTED.format(rater=named(thumb.rater)) if outcome is Became.CONTRADICTED else None
         report.likes += thumb.kind == "like"
         report.dislikes += thumb.kind == "dislike"
         report.changed += outcome is Became.CHANGED
@@ -243,8 +315,10 @@ def _checked(found: Found, prompt: str, rater: str) -> Thumb:
 
 
 def _nothing_usable(name: str, report: ImportReport) -> ThumbtuneError:
+    if not report.rows:
+        return ThumbtuneError(f"{name} holds no rows and no pictures; put some there, or give another source.")
     counts = (
-        f"{report.rows} rows: {report.without_label} without a label, "
+        f"{report.rows:,} {'row' if report.rows == 1 else 'rows'}: {report.without_label} without a label, "
         f"{report.without_prompt} without a prompt, "
         f"{report.unreadable} unreadable"
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import select, tuple_
@@ -20,6 +21,7 @@ from thumbtune.feedback.votes import Kind, chosen_id, derived_id, insert_new, ke
 from thumbtune.files import sha256
 
 TAKEN = "its vote id {name} is another vote's; give every vote an id of its own, or leave them out."
+FIRST_AGAIN = 2  # changes of mind after which somebody says what they said before
 AT_ONCE = 500  # parameters of one statement; SQLite takes some 32,000, and each row of votes has ten
 
 
@@ -36,6 +38,16 @@ class Drawn:
     model: str | None = None
     source: str | None = None
 
+    @cached_property
+    def image(self) -> str:
+        """The name of its bytes."""
+        return sha256(self.data)
+
+    @property
+    def key(self) -> str:
+        """The name of the picture."""
+        return key_of(self.image, self.prompt)
+
 
 def add_pictures(session: Session, place: Place | None, drawn: Sequence[Drawn]) -> list[Picture | UnreadablePicture]:
     """The row of each, made if it is new; what is no whole picture comes back as the reason why.
@@ -43,21 +55,20 @@ def add_pictures(session: Session, place: Place | None, drawn: Sequence[Drawn]) 
     Files are written before the rows that name them, so that no row ever names a missing file. Without a place none
     are: a rehearsal.
     """
-    images = [sha256(one.data) for one in drawn]
-    keys = [key_of(image, one.prompt) for image, one in zip(images, drawn, strict=True)]
+    keys = [one.key for one in drawn]
     known = pictures_by_key(session, keys)
     new: dict[str, dict[str, Any]] = {}
     looks: dict[str, Look | UnreadablePicture] = {}
     written: set[str] = set()
     broken: dict[str, UnreadablePicture] = {}
-    for key, image, one in zip(keys, images, drawn, strict=True):
+    for key, one in zip(keys, drawn, strict=True):
         row = known.get(key)
         if row is None and key not in new:
-            look = looks.get(image) or looks.setdefault(image, _look(one.data))
+            look = looks.get(one.image) or looks.setdefault(one.image, _look(one.data))
             if isinstance(look, UnreadablePicture):
                 broken[key] = look
                 continue
-            new[key] = _row(key, image, look, one)
+            new[key] = _row(key, look, one)
         file = row.file if row else new[key]["file"]
         if place is not None and file not in written and not place.has(file, len(one.data)):  # new, or lost since
             place.write(file, one.data)
@@ -75,7 +86,8 @@ def _look(data: bytes) -> Look | UnreadablePicture:
         return error
 
 
-def _row(key: str, image: str, look: Look, one: Drawn) -> dict[str, Any]:
+def _row(key: str, look: Look, one: Drawn) -> dict[str, Any]:
+    image = one.image
     return {
         "key": key,
         "sha256": image,
@@ -93,7 +105,8 @@ def _row(key: str, image: str, look: Look, one: Drawn) -> dict[str, Any]:
 class Thumb(Drawn):
     """A picture and one rater's like or dislike of it.
 
-    vote_id: a UUID chosen by whoever voted; None: one that follows from what is said, so that saying it again is known
+    vote_id:  a UUID chosen by whoever voted; None: one that follows from what is said, so that saying it again is known
+    switches: how often its rater had changed their mind before, in the source that it is from
     """
 
     kind: Kind
@@ -104,6 +117,7 @@ class Thumb(Drawn):
     pair: str | None = None
     created_at: datetime | None = None
     vote_id: str | None = None
+    switches: int = 0
 
 
 class Became(Enum):
@@ -168,9 +182,13 @@ def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb], c
 
 
 def _derived(one: Thumb) -> str:
-    """The id of what is said: the same thumb at another moment is another vote, where the moment is told."""
+    """The id of what is said: the same thumb at another moment is another vote, where the moment is told.
+
+    So is the same thumb once its rater had said the opposite in between.
+    """
     when = () if one.created_at is None else (one.created_at.astimezone(UTC).isoformat(),)
-    return derived_id(sha256(one.data), one.prompt, one.rater, one.kind, *when)
+    again = () if one.switches < FIRST_AGAIN else (f"after {one.switches} changes of mind",)
+    return derived_id(one.image, one.prompt, one.rater, one.kind, *when, *again)
 
 
 def _vote(name: str, picture: int, one: Thumb) -> dict[str, Any]:
@@ -187,7 +205,7 @@ def _vote(name: str, picture: int, one: Thumb) -> dict[str, Any]:
     }
 
 
-def _parts(values: Iterable[T]) -> Iterator[list[T]]:
+def parts(values: Iterable[T]) -> Iterator[list[T]]:
     """Each value once, so many at a time."""
     once = list(dict.fromkeys(values))
     return (once[start : start + AT_ONCE] for start in range(0, len(once), AT_ONCE))
@@ -196,7 +214,7 @@ def _parts(values: Iterable[T]) -> Iterator[list[T]]:
 def pictures_by_key(session: Session, keys: Iterable[str]) -> dict[str, Picture]:
     """The rows that there are, by key."""
     return {
-        row.key: row for part in _parts(keys) for row in session.scalars(select(Picture).where(Picture.key.in_(part)))
+        row.key: row for part in parts(keys) for row in session.scalars(select(Picture).where(Picture.key.in_(part)))
     }
 
 
@@ -205,7 +223,7 @@ def votes_there(session: Session, ids: Iterable[str]) -> dict[str, Said]:
     said = select(Vote.id, Vote.picture_id, Vote.rater, Vote.kind)
     return {
         name: (picture, rater, kind)
-        for part in _parts(ids)
+        for part in parts(ids)
         for name, picture, rater, kind in session.execute(said.where(Vote.id.in_(part)))
     }
 
@@ -217,6 +235,6 @@ def last_said(session: Session, of: Iterable[tuple[int, str]]) -> dict[tuple[int
     pair = tuple_(Vote.picture_id, Vote.rater)
     return {
         (picture, rater): Word(kind, at)
-        for part in _parts(of)
+        for part in parts(of)
         for picture, rater, kind, at in session.execute(said.where(pair.in_(part)))
     }

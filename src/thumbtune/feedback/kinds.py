@@ -3,11 +3,13 @@
 A new kind is a module in `sources/` and a line here; the first kind that recognises a place opens it.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.location import is_store
 from thumbtune.feedback.sources import (
     classes,
     folders,
@@ -24,7 +26,6 @@ from thumbtune.feedback.sources import (
 )
 from thumbtune.feedback.sources.found import AS_FOUND, Reading, Source
 from thumbtune.feedback.sources.rows import TABLE_SUFFIXES
-from thumbtune.feedback.store import is_store
 
 Recognises = Callable[[Path], bool]
 Opens = Callable[[Path, Reading], Source]
@@ -141,6 +142,19 @@ OPTIONS = {
 }
 
 
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path has one slash left of two
+TO_UNPACK = "unpack it and give the folder, or pack it as .tar"
+TO_SAVE = "save it as .csv"
+TO_NAME = "give the folder that it lies in, with --label like if you like all of it"
+TO_EXPORT = "export its table as .csv; of databases InvokeAI's alone is read"
+ADVICE = {
+    **{suffix: TO_UNPACK for suffix in (".zip", ".7z", ".rar")},
+    **{suffix: TO_SAVE for suffix in (".xlsx", ".xls", ".ods")},
+    **{suffix: TO_EXPORT for suffix in (".db", ".sqlite", ".sqlite3")},
+    **{suffix: TO_NAME for suffix in folders.PICTURE_SUFFIXES},
+}
+
+
 def open_source(
     path: Path | str, store: Path | None = None, reading: Reading = AS_FOUND, kind: str | None = None
 ) -> Source:
@@ -152,6 +166,7 @@ def open_source(
         UsageError: there is no such kind, or an option that means nothing for it.
         ThumbtuneError: there is nothing to import from, it cannot be read, or it is a store itself.
     """
+    _check_name(str(path))
     path = Path(path)
     try:
         found = _kind_of(path, kind, reading.label)
@@ -161,6 +176,21 @@ def open_source(
         raise ThumbtuneError(f"{path} could not be read ({error.strerror or error}); check it.") from error
     _check_place(path, source, store)
     return source
+
+
+def _check_name(name: str) -> None:
+    """Refuse what names nothing on this machine, before a path is made of it.
+
+    Raises:
+        UsageError: it is empty, or an address that is not the hub's.
+    """
+    if not name.strip():
+        raise UsageError("No source is given; name a folder, a table, or a data set on the hub.")
+    if ADDRESS.match(name) and not hub.recognises(Path(name)):
+        raise UsageError(
+            f"{name} is an address; download it and name the file, or write hf://datasets/OWNER/NAME for a data set on "
+            "the hub."
+        )
 
 
 def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
@@ -207,6 +237,8 @@ def _check_place(path: Path, source: Source, store: Path | None) -> None:
 
 def _nothing_here(path: Path) -> ThumbtuneError:
     if path.is_file():
+        if (advice := ADVICE.get(path.suffix.lower())) is not None:
+            return ThumbtuneError(f"{path} is not read as it is; {advice}.")
         kinds = ", ".join(TABLE_SUFFIXES[:-1]) + f" or {TABLE_SUFFIXES[-1]}"
         return ThumbtuneError(f"{path} is no {kinds} file; give one, or a folder with like/ and dislike/.")
     return folders.nothing_here(path)

@@ -107,6 +107,11 @@ class Scale:
         """Why a filled cell of the column `name` says neither; None where there is no more to say than that."""
         stars, number = _numbers_of(cell)
         rating = number if stars is None else stars
+        if rating is None and word_of(cell) is None and cell is not None:
+            return (
+                f"its {named(name)} {shown(cell)} says neither like nor dislike; write like or dislike, yes or no, "
+                "1 or 0, or name another column, as in --map label=opinion"
+            )
         if rating is None or self.like_at is not None:
             return None
         if rating == 0 and self.minus and self.greatest is None:

@@ -10,7 +10,6 @@ from __future__ import (
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import weakref
@@ -22,14 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.places import unreadable
 from thumbtune.feedback.policies import ONE, POLICIES, check_policy, labelled
 from thumbtune.feedback.shown import listed
 from thumbtune.feedback.store import Opinion, Store
-from thumbtune.files import sha256, write_whole
+from thumbtune.files import may_write, sha256, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset, Features
+    from PIL.Image import Image
 
 ROWS_AT_ONCE = 5000
 MOST_NAMED = 10
@@ -73,7 +74,7 @@ def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Da
 
     check_policy(policy)
     tables = store.tables
-    if tables is None or not keep or not os.access(tables.parent, os.W_OK):
+    if tables is None or not keep or not may_write(tables.parent):
         passing = Path(tempfile.mkdtemp(prefix="thumbtune-likes-"))
         likes = Dataset.from_file(str(_write(store, policy, passing / "likes.arrow")))
         weakref.finalize(likes, shutil.rmtree, passing, ignore_errors=True)  # what is mapped stays readable
@@ -149,6 +150,19 @@ def _row(opinion: Opinion, store: Store) -> dict[str, object]:
         "source": picture.source,
         "created_at": opinion.created_at,
     }
+
+
+def picture_of(likes: Dataset, row: int) -> Image:
+    """The picture in a row, decoded.
+
+    Raises:
+        ThumbtuneError: its file is gone, or no longer a picture.
+    """
+    try:
+        return likes[row]["image"]
+    except OSError as error:
+        path = likes.select_columns(["image"]).with_format("arrow")[row : row + 1]["image"][0]["path"]
+        raise unreadable(str(path), error) from error
 
 
 def split(likes: Dataset, held_out: float = 0.2, seed: int = 0) -> Split:

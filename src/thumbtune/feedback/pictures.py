@@ -125,6 +125,8 @@ def read_picture(path: Path) -> bytes:
         UnreadablePicture: missing, not a plain file, too large, or the disk fails.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise UnreadablePicture(f"{str(path)!r} is a folder or a device, and no file; name a picture")
         if not path.is_file():
             raise UnreadablePicture(f"there is no such file as {str(path)!r}; put it there or remove the row")
         if path.stat().st_size > MAX_BYTES:

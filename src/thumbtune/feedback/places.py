@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.files import write_whole
 
 
@@ -31,7 +31,7 @@ def place_at(root: str, beside: Path) -> Place:
     """The place that a store names; a relative folder starts at `beside`.
 
     Raises:
-        ThumbtuneError: what opens such addresses is not installed.
+        ThumbtuneError: nothing opens such addresses, or what does is not installed.
     """
     protocol, separator, rest = root.partition("://")
     if not separator:
@@ -56,7 +56,7 @@ class Folder:
         try:
             return (self.root / name).read_bytes()
         except OSError as error:
-            raise _unreadable(self.address(name), error) from error
+            raise unreadable(self.address(name), error) from error
 
     def address(self, name: str) -> str:
         return str((self.root / PurePosixPath(name)).absolute())
@@ -73,7 +73,8 @@ class Remote:
             found: tuple[Any, str] = fsspec.core.url_to_fs(self.root)
         except (ImportError, ValueError) as error:
             raise ThumbtuneError(
-                f"The pictures lie at {root}, which cannot be opened here ({error}); install what opens it."
+                f"The pictures are to lie at {root}, which cannot be opened here ({reason(error)}); install what opens "
+                "it, or name another place."
             ) from error
         self._files, self._base = found
 
@@ -85,31 +86,31 @@ class Remote:
             return self._files.size(self._path(name)) == size
         except FileNotFoundError:
             return False
-        except OSError as error:
-            raise _unreadable(self.address(name), error) from error
+        except Exception as error:  # of a network, of a server, of whatever opens it
+            raise unreadable(self.address(name), error) from error
 
     def write(self, name: str, data: bytes) -> None:
         path = self._path(name)
         try:
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(path, data)
-        except OSError as error:
+        except Exception as error:  # as above
             raise ThumbtuneError(
-                f"{self.address(name)} could not be written ({error}); check your rights there and the connection."
+                f"{self.address(name)} could not be written ({reason(error)}); check your rights there and the "
+                "connection."
             ) from error
 
     def read(self, name: str) -> bytes:
         try:
             return self._files.cat_file(self._path(name))
-        except OSError as error:
-            raise _unreadable(self.address(name), error) from error
+        except Exception as error:  # as above
+            raise unreadable(self.address(name), error) from error
 
     def address(self, name: str) -> str:
         return f"{self.root}/{name}"
 
 
-def _unreadable(address: str, error: OSError) -> ThumbtuneError:
+def unreadable(address: str, error: Exception) -> ThumbtuneError:
     """The sentence for a picture that a store names and that does not come."""
-    return ThumbtuneError(
-        f"The picture {address} could not be read ({error.strerror or error}); restore it, or import it again."
-    )
+    why = getattr(error, "strerror", None) or reason(error)
+    return ThumbtuneError(f"The picture {address} could not be read ({why}); restore it, or import it again.")

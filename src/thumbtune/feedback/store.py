@@ -24,16 +24,15 @@ from thumbtune.feedback.counting import Counts, Variety
 from thumbtune.feedback.database import (
     WRITES,
     checkpoint,
-    copy_database,
     has_tables,
     in_sentences,
     is_address,
     name_of,
     open_database,
-    upgrade_database,
 )
 from thumbtune.feedback.erasure import Erased, erase
 from thumbtune.feedback.intake import Drawn, Outcome, Thumb, add_pictures, add_thumbs
+from thumbtune.feedback.location import STORE_FILE, check_is_store, is_store
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.places import Place, place_at
 from thumbtune.feedback.tables import Picture, Vote
@@ -50,46 +49,11 @@ from thumbtune.feedback.votes import (
     post,
     stripped,
 )
+from thumbtune.feedback.withdrawal import Silence, take_back, with_thumbs
 
-__all__ = ["STORE_FILE", "Counts", "Details", "Kind", "Opinion", "Outcome", "Picture", "Store", "Thumb", "is_store"]
+__all__ = ["Counts", "Details", "Kind", "Opinion", "Outcome", "Picture", "Store", "Thumb", "is_store"]
 
-STORE_FILE = "likes.sqlite"
 BESIDE = "."  # pictures lie beside the database
-
-
-def is_store(where: Path | str) -> bool:
-    """Whether a folder is a store of likes; an address is taken at its word."""
-    return is_address(where) or (Path(where) / STORE_FILE).is_file()
-
-
-def is_made(where: Path | str) -> bool:
-    """Whether there is a store already, in a folder or at an address.
-
-    Raises:
-        ThumbtuneError: the server cannot be reached.
-    """
-    return has_tables(where) if is_address(where) else is_store(where)
-
-
-def upgrade_store(where: Path | str) -> tuple[str, str]:
-    """Bring a store of an older Thumbtune up to date; the versions before and after.
-
-    Raises:
-        ThumbtuneError: there is none, or it is of a newer Thumbtune, or may not be written.
-    """
-    if not is_store(where):
-        raise ThumbtuneError(f"{where} has no {STORE_FILE} and so no store of likes; import some first.")
-    return upgrade_database(where if is_address(where) else Path(where) / STORE_FILE)
-
-
-def copy_store(folder: Path, to: Path) -> None:
-    """Copy the votes of a folder's store, not its pictures, while others use it.
-
-    Raises:
-        ThumbtuneError: it is damaged, of a newer Thumbtune, or may not be read.
-    """
-    has_tables(folder / STORE_FILE)
-    copy_database(folder / STORE_FILE, to / STORE_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +92,19 @@ class Store:
         database. A server's store must be told.
 
         Raises:
-            ThumbtuneError: there is none, it is not ours, it is from a newer version, or cannot be written.
+            ThumbtuneError: there is none, it is not ours, it is from a newer version, it cannot be written, or nothing
+                opens `images`.
             UsageError: a server's new store was not told where pictures go, or another one where to move them.
         """
+        if images is not None:
+            place_at(images, Path())  # before anything is made: a new store would be bound to a place that nobody opens
         if is_address(where):
             if not create and not has_tables(where):
                 raise ThumbtuneError(f"{name_of(where)} holds no store of likes; import some first.")
             return cls._on(where, where, images)
         folder = Path(where)
-        if not create and not is_store(folder):
-            raise ThumbtuneError(f"{folder} has no likes.sqlite and so no store of likes; import some first.")
+        if not create:
+            check_is_store(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -333,6 +300,25 @@ class Store:
             undo = {"id": derived_id("undo", name), "picture_id": vote.picture_id, "rater": vote.rater, "kind": "undo"}
             return post(session, {**undo, "undoes": name})
 
+    def newest(self) -> int:
+        """The id of the picture that came last; 0 where there is none."""
+        with self._read() as session:
+            return session.scalar(select(func.max(Picture.id))) or 0
+
+    def prompts(self, newest: int) -> Iterator[str]:
+        """The prompt of each picture up to that one."""
+        said = select(Picture.prompt).where(Picture.id <= newest)
+        with self._read() as session:
+            yield from session.scalars(said.execution_options(yield_per=1000))
+
+    def silence(self, silences: Sequence[Silence], really: bool) -> int:
+        """How many of these raters like or dislike these pictures; `really` takes all that they said of them back."""
+        with self._write() as session:
+            whose = with_thumbs(session, silences)
+            if really:
+                take_back(session, whose)
+            return len(whose)
+
     def erase(self, rater: str) -> Erased:
         """Delete all votes of a rater for good; what that touched.
 
@@ -377,8 +363,8 @@ class Store:
             votes = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
         return [*votes, self._place.address("")]
 
-    def busiest(self, most: int) -> list[str]:
-        """Those raters who voted most often, but for what they took back, most votes first."""
+    def busiest(self, most: int | None = None) -> list[str]:
+        """Those raters, or all, who voted most often, but for what they took back, most votes first."""
         with self._read() as session:
             return counting.busiest(session, most)
 

@@ -14,7 +14,9 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
+from platform import node
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.exporters import folder, parquet, saved, webdataset
@@ -150,6 +152,28 @@ def _read(store: Store, opinion: Opinion) -> bytes:
     return data
 
 
+def _remove_leftovers(out: Path) -> None:
+    """Remove what processes of this machine left of the same export that were killed, and so could not do it."""
+    beginning, end = f".{out.name}.{node()}-", ".partial"
+    for path in out.parent.glob(f"{escape(beginning)}*{end}"):
+        number = path.name[len(beginning) : -len(end)]
+        if number.isdecimal() and (int(number) == os.getpid() or not _runs(int(number))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is such a process; where nobody can tell, there is."""
+    if os.name == "nt":  # where asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
 @contextmanager
 def _whole(out: Path) -> Iterator[Path]:
     """A new folder beside `out`, which takes its place at the end of the block, or is gone if that fails.
@@ -160,8 +184,9 @@ def _whole(out: Path) -> Iterator[Path]:
         ThumbtuneError: the disk is full, or the folder may not be written.
     """
     out = out.absolute()
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    partial = out.with_name(f".{out.name}.{node()}-{os.getpid()}.partial")
     try:
+        _remove_leftovers(out)
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
             raise UsageError(f"{out} is there already and not empty; choose another folder, or delete it.")
         partial.mkdir(parents=True)

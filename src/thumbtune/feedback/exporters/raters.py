@@ -12,20 +12,23 @@ random are exported as they are; others follow from the new name.
 
 import hmac
 import os
+import re
 import secrets
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.location import KEY_FILE
 from thumbtune.feedback.policies import ONE
 from thumbtune.feedback.store import Opinion, Store
 from thumbtune.feedback.votes import derived_id
 
-KEY_FILE = "raters.key"
 KEY_BYTES = 32
 DIGITS = 16  # hexadecimal, 64 bits: two of a million raters share a name with a chance of 1 in 40 million
 RANDOM = 4  # the version of a UUID that was drawn at random
+HIDDEN = re.compile(rf"rater-[0-9a-f]{{{DIGITS}}}")
 
 
 class Pseudonyms:
@@ -62,15 +65,57 @@ def key_of(store: Store) -> bytes:
     if store.folder is None:
         return key
     file = store.folder / KEY_FILE
+    if not file.exists():
+        try:
+            _make(file, key)
+        except OSError:
+            return key
+    return _read(file)
+
+
+def own_names(store: Store) -> frozenset[str]:
+    """What exports of this store call the raters whom it knows; none where it was never exported under other names.
+
+    Raises:
+        ThumbtuneError: its key is damaged, or may not be read.
+    """
+    file = None if store.folder is None else store.folder / KEY_FILE
+    if file is None or not file.exists():
+        return frozenset()
+    return frozenset(map(Pseudonyms(_read(file)).name_of, store.busiest()))
+
+
+def _make(file: Path, key: bytes) -> None:
+    """Write the key whole, for its owner alone, unless somebody else was faster: nobody ever reads half of one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = file.with_name(f".{file.name}.{secrets.token_hex(8)}.partial")
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(key)
+        with suppress(FileExistsError):
+            _put(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _put(partial: Path, file: Path) -> None:
+    """Give a file its name, unless there is one of this name.
+
+    Raises:
+        OSError: there is, or it cannot be.
+    """
+    try:
+        os.link(partial, file)
     except FileExistsError:
-        return _read(file)
-    except OSError:
-        return key
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(key)
-    return key
+        raise
+    except OSError:  # a disk without links: of two at the same moment, the later one counts
+        if file.exists():
+            raise
+        os.replace(partial, file)
 
 
 def _read(file: Path) -> bytes:

@@ -60,30 +60,30 @@ class Classes:
         return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
     def __iter__(self) -> Iterator[Found]:
-        for where, row in self._rows():
-            found = self._found(row, where)
-            if found is not None:
-                yield found
+        return (found for found in self.with_shown() if not found.aside)
+
+    def with_shown(self) -> Iterator[Found]:
+        """The same, and the images that the policy leaves out."""
+        return (self._found(row, where) for where, row in self._rows())
 
     def _rows(self) -> Iterator[tuple[str, Record | None]]:
         return islice(read_rows(self.file, encoding=self.reading.encoding), self.reading.limit)
 
-    def _found(self, row: Record | None, where: str) -> Found | None:
-        """The like or dislike in a row; None where the policy leaves its class out."""
+    def _found(self, row: Record | None, where: str) -> Found:
+        """The like or dislike in a row; it is aside where the policy leaves its class out."""
         if row is None:
             return Found(where=where, problem=why_broken(self.file))
         split = _class_in(row, self.columns)
         if split is None:
             return Found(where=where, problem=NO_CLASS)
-        if self.labels[split] is None:
-            return None
+        liked = self.labels[split]
         ours = self.columns.ours_in(row)
         try:
             image = picture_in(ours["image"], self._place, self.reading.allow_download)
             prompt, source = prompt_in(ours), text_in(ours, "source") or self.file.name
         except (UnreadablePicture, ValueError) as error:
-            return Found(where=where, problem=str(error))
-        return Found(where=where, image=image, prompt=prompt, liked=self.labels[split], source=source)
+            return Found(where=where, problem=str(error), aside=liked is None)
+        return Found(where=where, image=image, prompt=prompt, liked=liked, source=source, aside=liked is None)
 
 
 def _class_in(row: Record, columns: Columns) -> Split | None:

@@ -7,7 +7,7 @@ What names say like or dislike is in `walk`. The prompt of a picture is the firs
     the picture itself     what its maker wrote into it, with seed and model
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.cells import IMAGE_COLUMNS, first, prompt_in
+from thumbtune.feedback.location import is_store
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
 from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.places import check_root
@@ -29,7 +30,6 @@ from thumbtune.feedback.sources.walk import (
     opinion_folders,
 )
 from thumbtune.feedback.sources.written import MAX_TEXT, NOTHING, Written
-from thumbtune.feedback.store import is_store
 
 __all__ = ["PICTURE_SUFFIXES", "LikeFolders", "deep_opinion_folders", "nothing_here", "opinion_folders", "recognises"]
 
@@ -49,6 +49,13 @@ def recognises(path: Path) -> bool:
         return True
     except (OSError, ValueError):
         return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """How many pictures lie outside the folders that say like or dislike, and so have no thumb."""
+
+    pictures: int
 
 
 class LikeFolders:
@@ -73,14 +80,27 @@ class LikeFolders:
     def __length_hint__(self) -> int:
         return sum(1 for _ in self._seen())
 
+    def counts(self) -> Outside:
+        """How many pictures are left out; it opens none of them."""
+        return Outside(pictures=sum(1 for seen in self._walk if not (seen.is_folder or self._has_thumb(seen))))
+
     def __iter__(self) -> Iterator[Found]:
+        return self._founds(self._seen())
+
+    def with_shown(self) -> Iterator[Found]:
+        """The same, and the pictures outside these folders; with a limit, none of these."""
+        return iter(self) if self.reading.limit is not None else self._founds(self._walk)
+
+    def _founds(self, all_seen: Iterable[Seen]) -> Iterator[Found]:
         lists = _Lists(self.root, self.reading.encoding, self._walk.leads_inside)
-        return (self._found(seen, lists) for seen in self._seen())
+        return (self._found(seen, lists) for seen in all_seen)
+
+    def _has_thumb(self, seen: Seen) -> bool:
+        return bool(seen.said) or self.reading.label is not None
 
     def _seen(self) -> Iterator[Seen]:
         """What is liked or disliked. Folders that say nothing are left out, unless there is a label for them."""
-        labelled = (seen for seen in self._walk if seen.said or self.reading.label is not None)
-        return islice(labelled, self.reading.limit)
+        return islice(filter(self._has_thumb, self._walk), self.reading.limit)
 
     def _found(self, seen: Seen, lists: "_Lists") -> Found:
         image, problem, said = None, seen.problem, NOTHING
@@ -93,12 +113,13 @@ class LikeFolders:
         return Found(
             where=_printable(str(seen.path.relative_to(self.root))),
             image=image,
-            problem=problem or (BOTH if liked is None else None),
+            problem=problem or (BOTH if len(seen.said) > 1 else None),
             prompt=said.prompt,
             liked=liked,
             seed=said.seed,
             model=said.model,
             source=_printable(self.root.name) or None,
+            aside=not self._has_thumb(seen),
         )
 
     def _written(self, picture: Path, lists: "_Lists") -> Written:
@@ -180,5 +201,6 @@ def nothing_here(path: Path) -> ThumbtuneError:
     kinds = ", ".join(METADATA_SUFFIXES[:-1]) + f" or {METADATA_SUFFIXES[-1]}"
     return ThumbtuneError(
         f"{path} holds no like/ and dislike/ folders and no metadata{kinds}; put pictures into "
-        f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label."
+        f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label; if you "
+        "like all that is in it, say --label like."
     )

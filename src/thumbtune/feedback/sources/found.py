@@ -22,6 +22,7 @@ class Found:
     grade:   how much it is liked, 0..1, where people said more than a thumb
     pair:    the same words for images that were compared with each other
     vote_id: a UUID that the source has for this vote
+    aside:   whether the source only shows the picture, and means to give it no thumb: then this is no row of it
     """
 
     where: str
@@ -39,6 +40,7 @@ class Found:
     source: str | None = None
     created_at: datetime | None = None
     vote_id: str | None = None
+    aside: bool = False
 
 
 class Source(Protocol):
@@ -50,6 +52,15 @@ class Source(Protocol):
 
     def __length_hint__(self) -> int:
         """About how many there are, for a progress bar; 0 where nobody can tell."""
+        ...
+
+
+@runtime_checkable
+class Showing(Protocol):
+    """A source that may show pictures without giving them a thumb."""
+
+    def with_shown(self) -> Iterator[Found]:
+        """What is found in it, and each picture that it only shows, as `aside`."""
         ...
 
 

@@ -83,19 +83,24 @@ class InvokeAI:
         return number if self.reading.limit is None else min(number, self.reading.limit)
 
     def __iter__(self) -> Iterator[Found]:
-        kept = ((one, said) for one in gallery(self.file) if (said := _said_of(one)) or self._counts_unmarked(one))
-        return (self._found(one, said) for one, said in islice(kept, self.reading.limit))
+        kept = (one for one in gallery(self.file) if self._has_thumb(one))
+        return (self._found(one) for one in islice(kept, self.reading.limit))
 
-    def _counts_unmarked(self, kept: Kept) -> bool:
-        return self.reading.label is not None and _own(kept)
+    def with_shown(self) -> Iterator[Found]:
+        """The same, and pictures that have neither a star nor a board; with a limit, none of these."""
+        return iter(self) if self.reading.limit is not None else map(self._found, gallery(self.file))
 
-    def _found(self, kept: Kept, said: frozenset[bool]) -> Found:
-        liked = next(iter(said)) if len(said) == 1 else None if said else self.reading.label
-        written, image, problem = read_invokeai(json_object(kept.metadata)), None, BOTH if liked is None else None
+    def _has_thumb(self, kept: Kept) -> bool:
+        return bool(_said_of(kept)) or (self.reading.label is not None and _own(kept))
+
+    def _found(self, kept: Kept) -> Found:
+        said, aside = _said_of(kept), not self._has_thumb(kept)
+        liked = next(iter(said)) if len(said) == 1 else None if said or aside else self.reading.label
+        written, image, problem = read_invokeai(json_object(kept.metadata)), None, BOTH if len(said) > 1 else None
         try:
             file = self._file_of(kept)
             image = partial(read_picture, file)
-            written = written if written.prompt or liked is None else _with(written, written_in_file(file))
+            written = written if written.prompt or problem else _with(written, written_in_file(file))
         except UnreadablePicture as error:
             problem = str(error)
         return Found(
@@ -108,6 +113,7 @@ class InvokeAI:
             seed=written.seed,
             model=written.model,
             source=SOURCE,
+            aside=aside,
         )
 
     def _file_of(self, kept: Kept) -> Path:

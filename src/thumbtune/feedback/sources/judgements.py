@@ -120,6 +120,10 @@ class Unpaired:
         return self._counts
 
     def __iter__(self) -> Iterator[Found]:
+        return (found for found in self.with_shown() if not found.aside)
+
+    def with_shown(self) -> Iterator[Found]:
+        """The same, and the images that the policy leaves out."""
         with self._tallied() as tally:
             for judgement in islice(self.rows(), self.reading.limit):
                 yield from _founds(judgement, tally, self.labels)
@@ -154,13 +158,13 @@ def _founds(judgement: Judgement, tally: Tally, labels: Labels) -> Iterator[Foun
         return
     for shown in judgement.images:
         standing = tally.take(judgement.prompt or "", shown.name)
-        liked = labels[standing.split] if standing and standing.split else None
-        if standing and liked is not None:
+        if standing is not None:
+            liked = labels[standing.split] if standing.split else None
             found = _found(judgement, shown, liked, standing.user, standing.judged_at)
-            yield replace(found, pair=standing.pair)
+            yield replace(found, pair=standing.pair, aside=liked is None)
 
 
-def _found(judgement: Judgement, shown: Shown, liked: bool, rater: str | None, when: datetime | None) -> Found:
+def _found(judgement: Judgement, shown: Shown, liked: bool | None, rater: str | None, when: datetime | None) -> Found:
     return Found(
         where=f"{judgement.where}, {shown.side}",
         image=shown.image,

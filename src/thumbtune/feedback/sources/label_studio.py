@@ -33,7 +33,7 @@ from thumbtune.feedback.sources.record import Record, lowered_name, record_of
 from thumbtune.feedback.sources.rows import count_rows, first_row, read_rows
 from thumbtune.feedback.sources.written import NOTHING
 
-OF_A_ROW = {"annotation_id", "annotator", "lead_time"}
+OF_A_ROW = {"annotator", "lead_time", "updated_at"}  # of which versions leave some out, beside "annotation_id"
 ANNOTATIONS = ("annotations", "completions")  # the latter before version 1
 CHOICES = ("choice", "choices", *COLUMNS["label"])  # what a control of choices is called, where nobody says
 CANCELLED = "its annotator skipped it; annotate it in Label Studio, or remove it"
@@ -48,7 +48,7 @@ def recognises(path: Path) -> bool:
     """Whether this is an export of Label Studio, by its first row. It never raises."""
     row = first_row(path) or {}
     is_task = isinstance(row.get("data"), Mapping) and any(isinstance(row.get(name), list) for name in ANNOTATIONS)
-    return is_task or set(row) >= OF_A_ROW
+    return is_task or ("annotation_id" in row and bool(OF_A_ROW & set(row)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,10 @@ class LabelStudio:
         return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
     def __iter__(self) -> Iterator[Found]:
+        return (found for found in self.with_shown() if not found.aside)
+
+    def with_shown(self) -> Iterator[Found]:
+        """The same, and the images of comparisons that decide nothing."""
         compared = False
         for annotation in self._annotations():
             if isinstance(annotation, Found):
@@ -101,7 +105,7 @@ class LabelStudio:
             else:
                 yield from self._thumbs(annotation)
         if compared:
-            yield from self._unpaired
+            yield from self._unpaired.with_shown()
 
     def _rows(self) -> Iterator[tuple[str, Record | None]]:
         rows = read_rows(self.file, encoding=self.reading.encoding)

@@ -86,6 +86,10 @@ class Pairs:
     def __iter__(self) -> Iterator[Found]:
         return iter(self._unpaired)
 
+    def with_shown(self) -> Iterator[Found]:
+        """The same, and the images that the policy leaves out."""
+        return self._unpaired.with_shown()
+
     def _judgements(self) -> Iterator[Judgement]:
         for file in self.files:
             place = Place(file.parent, self.reading.root)

@@ -56,6 +56,10 @@ class PickAPic:
     def __iter__(self) -> Iterator[Found]:
         return iter(self._unpaired)
 
+    def with_shown(self) -> Iterator[Found]:
+        """The same, and the images that the policy leaves out."""
+        return self._unpaired.with_shown()
+
     def _sketched(self) -> Iterator[Judgement]:
         """Each row without its pictures, which are hundreds of gigabytes: those columns stay unread."""
         return self._judgements(SKETCHED)

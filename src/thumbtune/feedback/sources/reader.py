@@ -30,6 +30,8 @@ from thumbtune.feedback.sources.png_text import written_in_image
 from thumbtune.feedback.sources.record import Record
 
 AGAINST = ("dislike", "disliked", "dislikes")  # columns that a `like` may stand beside
+NO_IMAGE = "none of its columns ({columns}) names a picture; say which one does, as in --map image=jpg"
+NO_LABEL = "none of its columns says like or dislike; say which one does, as in --map label=opinion"
 LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which no more than these columns are needed
 Picture = Callable[[object], Bytes]  # from a cell to what reads its picture; raises UnreadablePicture
 
@@ -54,6 +56,8 @@ class RowReader:
         """
         ours = self.columns.ours_in(row)
         prompt, (liked, problem), image = prompt_in(ours), self._label_in(row), None
+        if ours["image"] is None and self.columns.lacks(row, "image"):
+            return Found(where=where, problem=NO_IMAGE.format(columns=listed(row)))
         if liked is None or prompt is None:  # without a prompt in the row there may still be one for all
             where = f"{where} (columns: {listed(row)})"
         if self.columns.lacks(row, "source"):
@@ -82,7 +86,8 @@ class RowReader:
         """Liked or not; or None, and why, if there is more to say than that nothing says so."""
         labels = self.columns.labels_in(row)
         if not labels:
-            return self.reading.label, None
+            lacks = self.reading.label is None and self.columns.lacks(row, "label")
+            return self.reading.label, NO_LABEL if lacks else None
         said = {name: liked for name, cell in labels if (liked := self._scales[name].liked(cell)) is not None}
         if len(set(said.values())) > 1:
             one, other = (next(name for name in said if said[name] is liked) for liked in (True, False))

@@ -81,7 +81,8 @@ def chosen_split(splits: Collection[str], wanted: str | None, where: str) -> str
     if wanted is None and len(splits) == 1:
         (wanted,) = splits
     if wanted is None:
-        raise UsageError(f"{where} holds several splits ({names}); say which one to read.")
+        first = listed([name for name in splits if name][:1])
+        raise UsageError(f"{where} holds several splits ({names}); say which one to read, as in --split {first}.")
     if wanted not in splits:
         raise UsageError(f"{where} has no split {wanted!r}, only {names}; choose one of those.")
     return wanted

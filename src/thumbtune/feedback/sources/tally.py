@@ -5,16 +5,13 @@ megabytes are in memory; it has no name and is gone once it is closed.
 """
 
 import hashlib
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Self
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.scratch import in_sentences, open_scratch
 from thumbtune.feedback.sources.found import PairPolicy
 from thumbtune.feedback.sources.preferences import Comparison, Counts, Outcome, Split, split_of
 
@@ -22,7 +19,7 @@ Reason = Literal["unlabelled", "alike", "unusable"]
 KEY_BYTES = 16  # of SHA-256: two of a billion images share them with a chance of 1 in 10^21
 NOBODY = ""  # who said it is not known, which is somebody else each time
 
-SETTINGS = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000; PRAGMA temp_store = FILE"
+WHAT = "The tally of comparisons"
 TABLE = """
 CREATE TABLE images (
     key BLOB PRIMARY KEY,
@@ -72,10 +69,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._rows: Counter[str] = Counter()
-        self._images = sqlite3.connect("")  # SQLite's name for a database that it keeps in a temporary file
-        with _in_sentences():
-            self._images.executescript(SETTINGS)
-            self._images.execute(TABLE)
+        self._images = open_scratch(TABLE, WHAT)
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +97,7 @@ class Tally:
             (key, *_score(comparison.outcome, side), user, None if tie else partner, when)
             for key, side, partner in ((a, "a", b), (b, "b", a))
         ]
-        with _in_sentences():
+        with in_sentences(WHAT):
             self._images.executemany(ADD, rows)
 
     def leave_out(self, why: Reason) -> None:
@@ -117,7 +111,7 @@ class Tally:
             ThumbtuneError: the disk with the temporary files is full.
         """
         key = key_of(prompt, image)
-        with _in_sentences():
+        with in_sentences(WHAT):
             row = self._images.execute(LOOK, (key,)).fetchone()
             if row is None:
                 return None
@@ -135,7 +129,7 @@ class Tally:
 
     def counts(self, policy: PairPolicy) -> Counts:
         """How many comparisons and images of each class there are."""
-        with _in_sentences():
+        with in_sentences(WHAT):
             found = self._images.execute(COUNT).fetchall()
         images = {split_of(wins, losses) or "only_tied": number for wins, losses, number in found}
         return Counts(policy=policy, **self._rows, **images)  # type: ignore[arg-type]
@@ -156,14 +150,3 @@ def _score(outcome: Outcome, side: str) -> tuple[int, int, int]:
 
 def _pair_name(key: bytes, partner: bytes) -> str:
     return hashlib.sha256(min(key, partner) + max(key, partner)).hexdigest()[: 2 * KEY_BYTES]
-
-
-@contextmanager
-def _in_sentences() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise ThumbtuneError(
-            f"The tally of comparisons could not be kept in a temporary file ({error}); make room on that disk, or "
-            "name a folder on another with SQLITE_TMPDIR."
-        ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.store import is_store
+from thumbtune.feedback.location import is_store
 
 LIKE_FOLDERS = frozenset(
     """like likes liked good pos positive up upvote upvotes upvoted thumbup thumbsup
@@ -18,7 +18,10 @@ DISLIKE_FOLDERS = frozenset(
     reject rejects rejected""".split()
 )
 # All that somebody would call a picture is tried, so that one we cannot read is listed, not passed over.
-PICTURE_SUFFIXES = frozenset(".png .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2".split())
+PICTURE_SUFFIXES = frozenset(
+    """.png .apng .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2
+    .svg .psd .tga .ico .ppm .exr .hdr .dng .cr2 .nef .arw""".split()
+)
 # Small copies, several pictures in one, and what archives of one system leave on others.
 OTHER_FOLDERS = frozenset(("thumbnails", "txt2img-grids", "img2img-grids", "__macosx"))
 LEADS_OUT = (
@@ -46,9 +49,17 @@ def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
     subfolders = ((folder, opinion_in(folder.name)) for folder in sorted(root.iterdir()) if folder.is_dir())
     named = [(folder, liked) for folder, liked in subfolders if liked is not None]
     for folder, _ in named:
-        if is_store(folder) and any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()):
+        if _is_store(folder) and any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()):
             raise ThumbtuneError(f"{folder} is a store of likes with other pictures beside it; move those elsewhere.")
-    return [(folder, liked) for folder, liked in named if not is_store(folder)]
+    return [(folder, liked) for folder, liked in named if not _is_store(folder)]
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether it is a store; one that nobody may look into is a folder like others, and is listed as such."""
+    try:
+        return is_store(folder)
+    except (OSError, ThumbtuneError):
+        return False
 
 
 def deep_opinion_folders(root: Path) -> list[tuple[Path, bool]]:
@@ -57,9 +68,9 @@ def deep_opinion_folders(root: Path) -> list[tuple[Path, bool]]:
     for folder, subfolders, _ in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         named = [(Path(folder, name), liked) for name in subfolders if (liked := opinion_in(name)) is not None]
-        found += [(path, liked) for path, liked in named if not is_store(path)]
+        found += [(path, liked) for path, liked in named if not _is_store(path)]
         opinions = {path.name for path, _ in named}
-        subfolders[:] = [name for name in subfolders if name not in opinions and not is_store(Path(folder, name))]
+        subfolders[:] = [name for name in subfolders if name not in opinions and not _is_store(Path(folder, name))]
     return found
 
 
@@ -132,7 +143,7 @@ def _entries_of(folder: Path) -> list[os.DirEntry[str]]:
     Raises:
         OSError: it cannot be read.
     """
-    if is_store(folder):
+    if _is_store(folder):
         return []
     with os.scandir(folder) as entries:
         return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)

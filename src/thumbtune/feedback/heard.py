@@ -1,0 +1,92 @@
+"""What one source has said so far, on disk and not in memory.
+
+A row that tells neither when it was said nor an id of its own is known by its place in the source: whoever says like,
+dislike and like of a picture, in this order, has changed their mind twice, and the third row is another vote than the
+first. What a source says again comes to the same votes.
+
+It may also show pictures without a thumb. What the store has of these from before is then no longer the source's word.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from thumbtune.feedback.intake import Thumb
+from thumbtune.feedback.scratch import in_sentences, open_scratch
+
+WHAT = "What was read so far"
+KEY_BYTES = 16  # of SHA-256: two of a billion pictures share them with a chance of 1 in 10^21
+AT_ONCE = 500  # pictures
+TABLES = """
+CREATE TABLE words (key BLOB PRIMARY KEY, kind TEXT, switches INTEGER) WITHOUT ROWID;
+CREATE TABLE silences (key BLOB PRIMARY KEY, picture TEXT, rater TEXT) WITHOUT ROWID;
+CREATE TABLE prompts (key BLOB PRIMARY KEY) WITHOUT ROWID"""
+SAY = """
+INSERT INTO words VALUES (?, ?, 0)
+ON CONFLICT (key) DO UPDATE SET switches = switches + ifnull(kind <> excluded.kind, 0), kind = excluded.kind
+RETURNING switches"""
+GIVE = "INSERT OR IGNORE INTO words VALUES (?, NULL, 0)"  # a thumb that its source itself tells from others
+UNSAID = "SELECT picture, rater FROM silences WHERE key NOT IN (SELECT key FROM words)"
+
+
+class Heard:
+    """The last word of each rater on each picture in a source. Use it in a `with` block."""
+
+    def __init__(self) -> None:
+        self._words = open_scratch(TABLES, WHAT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._words.close()
+
+    def counted(self, thumb: Thumb) -> Thumb:
+        """The thumb that comes next, with how often its rater had changed their mind by then.
+
+        Raises:
+            ThumbtuneError: the disk with the temporary files is full.
+        """
+        key = _key_of(thumb.key, thumb.rater)
+        with in_sentences(WHAT):
+            if thumb.created_at is not None or thumb.vote_id is not None:
+                self._words.execute(GIVE, (key,))
+                return thumb
+            (switches,) = self._words.execute(SAY, (key, thumb.kind)).fetchone()
+        return replace(thumb, switches=switches) if switches else thumb
+
+    def remember_prompts(self, prompts: Iterable[str]) -> None:
+        """Prompts to be known again with `knows`."""
+        with in_sentences(WHAT):
+            self._words.executemany("INSERT OR IGNORE INTO prompts VALUES (?)", ((_hash(one),) for one in prompts))
+
+    def knows(self, prompt: str) -> bool:
+        """Whether a prompt is one of those remembered."""
+        with in_sentences(WHAT):
+            return self._words.execute("SELECT 1 FROM prompts WHERE key = ?", (_hash(prompt),)).fetchone() is not None
+
+    def say_nothing(self, picture: str, rater: str) -> None:
+        """The source shows a picture, by its key, and this rater gives it no thumb, at least here."""
+        with in_sentences(WHAT):
+            row = (_key_of(picture, rater), picture, rater)
+            self._words.execute("INSERT OR IGNORE INTO silences VALUES (?, ?, ?)", row)
+
+    def silences(self) -> Iterator[list[tuple[str, str]]]:
+        """(picture, rater) of all that got no thumb anywhere in the source, some hundred at a time."""
+        with in_sentences(WHAT):
+            found = self._words.execute(UNSAID)
+            while some := found.fetchmany(AT_ONCE):
+                yield some
+
+
+def _key_of(picture: str, rater: str) -> bytes:
+    """What is said of one picture by one rater; the keys of pictures are all as long."""
+    return _hash(f"{picture}{rater}")
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]

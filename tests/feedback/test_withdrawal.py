@@ -1,0 +1,144 @@
+"""What a source gave a thumb before and gives none any more: told, and with `correct` taken back."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from invokeai_gallery import VERSION_3, add, database_in, run
+
+from thumbtune.feedback.importers import ImportReport, import_likes
+from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.sources.found import PairPolicy, Reading
+from thumbtune.feedback.store import Store
+
+Call = Callable[..., tuple[int, str, str]]
+Paint = Callable[..., bytes]
+PAIRS = "chosen,rejected,prompt\na.png,b.png,fox\nb.png,c.png,fox\n"
+
+
+@pytest.fixture
+def pairs(tmp_path: Path, paint: Paint) -> Path:
+    """A wins, b wins once and loses once, c loses."""
+    (tmp_path / "pairs").mkdir()
+    for number, name in enumerate("abc"):
+        (tmp_path / "pairs" / f"{name}.png").write_bytes(paint(number))
+    (tmp_path / "pairs" / "pairs.csv").write_text(PAIRS)
+    return tmp_path / "pairs" / "pairs.csv"
+
+
+def by_policy(file: Path, store: Store, policy: PairPolicy, correct: bool = False) -> ImportReport:
+    return import_likes(file, store, reading=Reading(policy=policy), correct=correct)
+
+
+def liked(store: Store) -> dict[str, bool]:
+    return {row.picture.sha256: row.liked for row in store.rows()}
+
+
+def test_what_another_policy_leaves_out(store: Store, pairs: Path) -> None:
+    assert by_policy(pairs, store, "wi_l").withdrawn == 0
+    before = liked(store)
+    assert sorted(before.values()) == [False, True, True]
+    report = by_policy(pairs, store, "w_l")
+    assert (report.rows, report.duplicates, report.withdrawn) == (2, 2, 1)
+    assert liked(store) == before, "without --correct it is only told"
+    assert by_policy(pairs, store, "w_l", correct=True).withdrawn == 1
+    assert sorted(liked(store).values()) == [False, True]
+    votes = store.counts().votes
+    assert by_policy(pairs, store, "w_l", correct=True).withdrawn == 0
+    assert store.counts().votes == votes, "nothing is left to take back"
+    assert by_policy(pairs, store, "wi_l", correct=True).likes == 1
+    assert liked(store) == before
+
+
+def test_all_that_was_said_of_a_picture_is_taken_back(store: Store, pairs: Path) -> None:
+    """Undoing the last word alone would bring the one before it back."""
+    for policy in ("wi_l", "w_il"):
+        by_policy(pairs, store, policy)
+    assert sorted(liked(store).values()) == [False, False, True]
+    by_policy(pairs, store, "w_l", correct=True)
+    assert sorted(liked(store).values()) == [False, True]
+
+
+def test_others_keep_their_thumbs(store: Store, pairs: Path) -> None:
+    by_policy(pairs, store, "wi_l")
+    for row in list(store.rows()):
+        store.vote(row.picture, "like", rater="ann")
+    by_policy(pairs, store, "w_l", correct=True)
+    assert [row.rater for row in store.rows()].count("ann") == 3
+
+
+def test_a_star_that_was_taken_away(store: Store, tmp_path: Path, paint: Paint) -> None:
+    root = database_in(tmp_path / "invokeai", VERSION_3)
+    for number, name in enumerate(("a.png", "b.png")):
+        add(root, name, starred=True, picture=paint(number))
+    import_likes(root, store)
+    run(root, "UPDATE images SET starred = FALSE WHERE image_name = 'a.png'")
+    report = import_likes(root, store)
+    assert (report.rows, report.duplicates, report.withdrawn, len(liked(store))) == (1, 1, 1, 2)
+    report = import_likes(root, store, correct=True, dry_run=True)
+    assert (report.withdrawn, len(liked(store))) == (1, 2)
+    assert import_likes(root, store, correct=True).withdrawn == 1
+    assert len(liked(store)) == 1
+    run(root, "UPDATE images SET starred = FALSE")
+    assert import_likes(root, store, correct=True).withdrawn == 1, "though nothing in it has a thumb now"
+    assert not liked(store)
+
+
+def test_pictures_of_prompts_that_are_new_are_not_read(
+    store: Store, tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gallery has tens of thousands of pictures without a star."""
+    root = database_in(tmp_path / "invokeai", VERSION_3)
+    add(root, "a.png", starred=True, picture=paint(0))
+    add(root, "b.png", picture=paint(1))
+    add(root, "c.png", picture=paint(2), metadata='{"positive_prompt": "a hare"}')
+    read = []
+
+    def note(path: Path) -> bytes:
+        read.append(path.name)
+        return path.read_bytes()
+
+    monkeypatch.setattr("thumbtune.feedback.sources.invokeai.read_picture", note)
+    for names in (["a.png"], ["a.png", "b.png"]):
+        read.clear()
+        import_likes(root, store)
+        assert read == names
+
+
+def test_a_label_that_was_emptied(store: Store, table: Path, write_jsonl: Callable[..., Path]) -> None:
+    rows = [{"file_name": f"img/{name}.png", "prompt": "fox", "label": True} for name in "abc"]
+    import_likes(write_jsonl(*rows), store)
+    rows[0]["label"] = None
+    rows += [{"file_name": "img/b.png", "prompt": "fox", "label": None}]  # another row of b still says like
+    report = import_likes(write_jsonl(*rows), store)
+    assert (report.without_label, report.duplicates, report.withdrawn) == (2, 2, 1)
+    import_likes(write_jsonl(*rows), store, correct=True)
+    assert len(liked(store)) == 2
+
+
+def test_a_picture_that_is_gone_withdraws_nothing(
+    store: Store, tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = database_in(tmp_path / "invokeai", VERSION_3)
+    for number, name in enumerate(("a.png", "b.png")):
+        add(root, name, starred=True, picture=paint(number))
+    import_likes(root, store)
+    run(root, "UPDATE images SET starred = FALSE WHERE image_name = 'a.png'")
+
+    def gone(path: Path) -> bytes:
+        if path.name == "a.png":
+            raise UnreadablePicture("it is gone")
+        return path.read_bytes()
+
+    monkeypatch.setattr("thumbtune.feedback.sources.invokeai.read_picture", gone)
+    report = import_likes(root, store, correct=True)
+    assert (report.withdrawn, report.skipped, len(liked(store))) == (0, [], 2)
+
+
+def test_the_command_says_so(call: Call, pairs: Path, tmp_path: Path) -> None:
+    words = ("import", pairs, "--likes", tmp_path / "likes", "--policy")
+    assert call(*words, "wi_l")[0] == 0
+    out = call(*words, "w_l")[1]
+    assert "1 picture has a thumb from before that this source no longer gives; --correct takes it back." in out
+    out = call(*words, "w_l", "--correct")[1]
+    assert "1 thumb that this source no longer gives was taken back." in out

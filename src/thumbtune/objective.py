@@ -2,7 +2,6 @@
 
     log_ratio = reference_error - policy_error          surrogate of log pi_theta / pi_ref at one denoising step
     gain      = sign * beta * (log_ratio - neutral)     sign = +1 liked, -1 disliked; neutral is the paper's Q_ref
-
     loss      = weight * (1 - U(gain))                  Diffusion-KTO, arXiv 2404.04465, eq. 8
 
 With a floor, a disliked image's log_ratio counts as no less than -floor * reference_error: beyond, it pulls no more.
@@ -74,11 +73,7 @@ class Objective(Protocol):
 
 
 def require_positive(beta: float) -> None:
-    """Refuse a beta that is not above 0.
-
-    Raises:
-        ValueError: it gives the paper's.
-    """
+    """Refuse a beta that is not above 0, by a ValueError that gives the paper's."""
     if not beta > 0:
         raise ValueError(f"beta must be positive, not {beta}; try 5000 (the paper's, for latents of SD 1.5).")
 
@@ -111,16 +106,12 @@ class KTO:
 
     def _bounded(self, judged: Judged) -> Float[Tensor, "b"]:
         """The log-ratio of a disliked image, constant once it is at the floor."""
-        if not self.disliked_floor:
-            return judged.log_ratio
         floor = -self.disliked_floor * judged.reference_error.detach()
-        return torch.where(judged.log_ratio < floor, floor, judged.log_ratio)
+        return torch.where((judged.log_ratio < floor) & (self.disliked_floor > 0), floor, judged.log_ratio)
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         gain = self.gain(judged)
-        if (
-            judged.grade is None
-        ):  # the utility is asked once: one that overflows may do so on the side that is not meant
+        if judged.grade is None:  # asked once: a utility that overflows may do so on the side that is not meant
             side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
             return side * judged.weight * (1.0 - self.utility(gain)) + judged.anchor(self.anchor)
         reward, bounded = (self.beta * (r - judged.neutral.detach()) for r in (judged.log_ratio, self._bounded(judged)))

@@ -115,7 +115,7 @@ def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list
     words = ["train", "--dry-run", *settings]
     (tmp_path / "trained.txt").write_text("".join(f"thing {i}\n" for i in range(10)))
     for option, why in (
-        (f"evaluate.prompts={tmp_path / 'nowhere.txt'}", "cannot be read as text"),
+        (f"evaluate.prompts={tmp_path / 'nowhere.txt'}", "there is no file"),
         (f"evaluate.prompts={tmp_path / 'trained.txt'}", "prompts of the training"),
         ("evaluate.taste=blue", "There is no taste 'blue'"),
     ):

@@ -515,7 +515,7 @@ def test_pictures_both_liked_and_disliked_are_refused_where_all_are(
 def test_likes_of_one_kind_are_refused(recipe: Callable[..., Recipe], store: Make, tmp_path: Path) -> None:
     likes = store(kinds=("like",))
     refused(recipe(likes=likes), tmp_path / "run", "0 dislikes are left to train on, and a liked share of 0.5 needs both")
-    refused(recipe("objective.name=dpo", likes=likes), tmp_path / "run", "picture of one prompt are asked for, and .* add")
+    refused(recipe(*HEALTHY["dpo"], likes=likes), tmp_path / "run", "picture of one prompt are asked for, and .* add")
 
 
 @pytest.mark.parametrize("name", ["kto", "sft", "dpo"])
@@ -523,15 +523,15 @@ def test_dislikes_alone_are_refused_without_advice_that_needs_likes(
     recipe: Callable[..., Recipe], store: Make, tmp_path: Path, name: str
 ) -> None:
     with pytest.raises(ThumbtuneError, match="0 likes and .* add ") as caught:
-        plan(recipe(f"objective.name={name}", likes=store(kinds=("dislike",))))
+        plan(recipe(*HEALTHY.get(name, ()), likes=store(kinds=("dislike",))))
     assert "sft" not in str(caught.value)
 
 
 def test_a_dry_run_refuses_an_odd_batch_of_pairs_and_sees_that_an_even_one_does(recipe: Callable[..., Recipe]) -> None:
-    odd = recipe("objective.name=dpo", "train.batch=7")
+    odd = recipe(*HEALTHY["dpo"], "train.batch=7")
     with pytest.raises(ThumbtuneError, match=r"train.batch is 7, and pairs need an even one; make it 8\."):
         plan(odd)
-    assert plan(recipe("objective.name=dpo", likes=Path(odd.likes)))
+    assert plan(recipe(*HEALTHY["dpo"], likes=Path(odd.likes)))
 
 
 def test_blank_pictures_and_contradictions_are_noted_and_trained_on(

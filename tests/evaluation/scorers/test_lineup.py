@@ -176,7 +176,7 @@ def test_a_file_is_run_once_and_before_anything_is_drawn(here: Path) -> None:
         ("mine:score", "import nothing_at_all", "mine.py does not run .ModuleNotFoundError"),
         ("mine:score", "other = 1", "mine.py has no 'score'"),
         ("mine.py:score", "score = 3", "scorers: mine.py:score is no function; write `def score"),
-        ("mine:", "score = 3", "mine.py has no ''"),
+        ("mine:", "score = 3", "There is no scorer 'mine:'; known are .* and your own as my_file.py:score"),
     ],
 )
 def test_a_file_without_a_scorer_is_one_sentence_at_once(here: Path, text: str, code: str, says: str) -> None:

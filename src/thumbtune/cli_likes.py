@@ -88,7 +88,7 @@ def import_(
     )  # fmt: skip
     found = open_source(source, None if is_address(likes) else Path(likes), reading, kind)  # before a store is made
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
-    options["dry_run"] = dry_run
+    options |= {"dry_run": dry_run, "whole": limit is None}
     options["progress"] = lambda rows: bar(rows, "Importing")
     with _store_for(likes, images, dry_run) as store:
         report = import_from(found, store, name=source, **options)
@@ -227,11 +227,11 @@ def _tell_withdrawn(report: "ImportReport", correct: bool) -> None:
     """What the source shows and no longer gives a thumb."""
     number, one = report.withdrawn, report.withdrawn == 1
     if number and correct:
-        say(f"{some(number, 'thumb')} that this source no longer gives {'was' if one else 'were'} taken back.")
+        say(f"{some(number, 'thumb')} that this source does not give {'was' if one else 'were'} taken back.")
     elif number:
         has, it = ("has", "it") if one else ("have", "them")
         say(
-            f"{some(number, 'picture')} {has} a thumb from before that this source no longer gives; "
+            f"{some(number, 'picture')} {has} a thumb from before that this source does not give; "
             f"--correct takes {it} back."
         )
 

@@ -3,6 +3,7 @@
 import csv
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
@@ -130,6 +131,32 @@ def test_a_source_that_was_mended_overrules(store: Store, log: Callable[..., Pat
     assert import_likes(again, store, correct=True).changed == 1
     assert said(store) == [("import", True)]
     assert import_likes(again, store, correct=True).duplicates == 1
+
+
+def test_a_change_of_mind_at_one_moment_or_by_an_id_counts(store: Store, log: Callable[..., Path]) -> None:
+    day = "2020-01-01T00:00:00Z"
+    assert import_likes(log(*({"label": label, "created_at": day} for label in (1, 0, 1))), store).skipped == []
+    assert said(store) == [("import", True)]
+    own = str(uuid.uuid4())
+    import_likes(
+        log(*({"label": label, "rater": "ann", **more} for label, more in ((1, {}), (0, {"vote_id": own}), (1, {})))),
+        store,
+    )
+    assert dict(said(store)) == {"import": True, "ann": True}
+
+
+@pytest.mark.parametrize("labels", [(1, 0, 1), (0, 1), (1, 0, 1, 0)])
+def test_correcting_again_adds_nothing(store: Store, log: Callable[..., Path], labels: tuple[int, ...]) -> None:
+    rows = [{"label": label} for label in labels]
+    import_likes(log(*rows), store)
+    votes = store.counts().votes
+    for _ in range(2):
+        report = import_likes(log(*rows), store, correct=True)
+        assert (report.changed, report.duplicates, store.counts().votes) == (0, len(labels), votes)
+    assert said(store) == [("import", bool(labels[-1]))]
+    import_likes(log({"label": 1 - labels[-1], "created_at": "2999-01-01"}), store)
+    report = import_likes(log(*rows), store, correct=True)
+    assert store.counts().votes == votes + 1 + (report.changed == 1)
 
 
 def test_ids_of_pictures_lose_no_vote(store: Store, log: Callable[..., Path]) -> None:

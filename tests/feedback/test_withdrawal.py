@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from invokeai_gallery import VERSION_3, add, database_in, run
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.importers import ImportReport, import_likes
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.sources.found import PairPolicy, Reading
@@ -139,6 +140,70 @@ def test_the_command_says_so(call: Call, pairs: Path, tmp_path: Path) -> None:
     words = ("import", pairs, "--likes", tmp_path / "likes", "--policy")
     assert call(*words, "wi_l")[0] == 0
     out = call(*words, "w_l")[1]
-    assert "1 picture has a thumb from before that this source no longer gives; --correct takes it back." in out
+    assert "1 picture has a thumb from before that this source does not give; --correct takes it back." in out
     out = call(*words, "w_l", "--correct")[1]
-    assert "1 thumb that this source no longer gives was taken back." in out
+    assert "1 thumb that this source does not give was taken back." in out
+
+
+def folder(root: Path, **pictures: bytes) -> Path:
+    """Pictures by place, as `like__x`, each with the same prompt."""
+    for name, data in pictures.items():
+        file = root.joinpath(*name.split("__")).with_suffix(".png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        file.with_suffix(".txt").write_text("fox")
+    return root
+
+
+def test_what_another_source_gave_is_not_taken_back(store: Store, tmp_path: Path, paint: Paint) -> None:
+    import_likes(folder(tmp_path / "one", like__x=paint(0)), store)
+    report = import_likes(folder(tmp_path / "two", like__y=paint(1), x=paint(0)), store, correct=True)
+    assert (report.withdrawn, len(liked(store))) == (0, 2)
+
+
+def test_what_somebody_said_by_themselves_is_not_taken_back(store: Store, tmp_path: Path, paint: Paint) -> None:
+    root = folder(tmp_path / "one", like__y=paint(1), x=paint(0))
+    store.vote(store.add_picture(paint(0), "fox"), "dislike", rater="import")
+    report = import_likes(root, store, correct=True)
+    assert (report.withdrawn, sorted(liked(store).values())) == (0, [False, True])
+
+
+def test_a_part_of_a_source_takes_nothing_back(store: Store, table: Path, write_jsonl: Callable[..., Path]) -> None:
+    rows = [{"file_name": "img/a.png", "prompt": "fox", "label": label} for label in (None, True)]
+    file = write_jsonl(*rows)
+    import_likes(file, store)
+    with pytest.raises(ThumbtuneError, match="nothing that can be used"):
+        import_likes(file, store, reading=Reading(limit=1), correct=True)
+    assert len(liked(store)) == 1
+
+
+def test_what_was_taken_back_comes_back_when_it_is_asked_for(store: Store, tmp_path: Path, paint: Paint) -> None:
+    root = folder(tmp_path / "one", like__x=paint(0), like__y=paint(1))
+    import_likes(root, store)
+    for end in (".png", ".txt"):
+        (root / "like" / "x").with_suffix(end).rename((root / "x").with_suffix(end))
+    assert import_likes(root, store, correct=True).withdrawn == 1
+    for end in (".png", ".txt"):
+        (root / "x").with_suffix(end).rename((root / "like" / "x").with_suffix(end))
+    ((_, why),) = import_likes(root, store).skipped
+    assert why == "it was said before by import and taken back since; --correct says it anew"
+    assert import_likes(root, store, strict=True).duplicates == 2, "which is no trouble"
+    report = import_likes(root, store, correct=True)
+    assert (report.likes, report.duplicates, len(liked(store))) == (1, 1, 2)
+    votes = store.counts().votes
+    import_likes(root, store, correct=True)
+    assert store.counts().votes == votes
+
+
+def test_a_folder_without_any_thumb_says_so(store: Store, tmp_path: Path, paint: Paint) -> None:
+    root = folder(tmp_path / "one", maybe__x=paint(0))
+    (root / "like").mkdir()
+    with pytest.raises(ThumbtuneError, match="has 1 picture and no thumb; say which are liked"):
+        import_likes(root, store)
+
+
+def test_a_rater_of_half_a_character_says_nothing(store: Store, table: Path, write_jsonl: Callable[..., Path]) -> None:
+    row = {"file_name": "img/a.png", "prompt": "fox", "label": True}
+    import_likes(write_jsonl(row), store)
+    odd = [row, {**row, "label": None, "rater": "\ud800"}, {**row, "label": None, "rater": "a\0b"}]
+    assert import_likes(write_jsonl(*odd), store).without_label == 2

@@ -1,10 +1,11 @@
 """What one source has said so far, on disk and not in memory.
 
-A row that tells neither when it was said nor an id of its own is known by its place in the source: whoever says like,
+A row without an id of its own is known by its place among those of the same moment, or of none: whoever says like,
 dislike and like of a picture, in this order, has changed their mind twice, and the third row is another vote than the
 first. What a source says again comes to the same votes.
 
-It may also show pictures without a thumb. What the store has of these from before is then no longer the source's word.
+It may also show pictures without a thumb, of which the store may have one that the source gave before. And what it says
+last of a picture is what counts where it is to overrule the store.
 """
 
 import hashlib
@@ -15,27 +16,39 @@ from typing import Self
 
 from thumbtune.feedback.intake import Thumb
 from thumbtune.feedback.scratch import in_sentences, open_scratch
+from thumbtune.feedback.votes import Kind
 
 WHAT = "What was read so far"
 KEY_BYTES = 16  # of SHA-256: two of a billion pictures share them with a chance of 1 in 10^21
 AT_ONCE = 500  # pictures
 TABLES = """
 CREATE TABLE words (key BLOB PRIMARY KEY, kind TEXT, switches INTEGER) WITHOUT ROWID;
-CREATE TABLE silences (key BLOB PRIMARY KEY, picture TEXT, rater TEXT) WITHOUT ROWID;
+CREATE TABLE finals (key BLOB PRIMARY KEY, kind TEXT, at REAL) WITHOUT ROWID;
+CREATE TABLE differing (key BLOB PRIMARY KEY, picture TEXT, rater TEXT) WITHOUT ROWID;
+CREATE TABLE silences (key BLOB PRIMARY KEY, picture TEXT, rater TEXT, source TEXT) WITHOUT ROWID;
 CREATE TABLE prompts (key BLOB PRIMARY KEY) WITHOUT ROWID"""
 SAY = """
 INSERT INTO words VALUES (?, ?, 0)
 ON CONFLICT (key) DO UPDATE SET switches = switches + ifnull(kind <> excluded.kind, 0), kind = excluded.kind
 RETURNING switches"""
 GIVE = "INSERT OR IGNORE INTO words VALUES (?, NULL, 0)"  # a thumb that its source itself tells from others
-UNSAID = "SELECT picture, rater FROM silences WHERE key NOT IN (SELECT key FROM words)"
+FINAL = """
+INSERT INTO finals VALUES (?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, at = excluded.at WHERE excluded.at >= at"""
+LAST = "SELECT picture, rater, kind FROM differing JOIN finals USING (key)"
+UNSAID = "SELECT picture, rater, source FROM silences WHERE key NOT IN (SELECT key FROM words)"
+NOW = 1e12  # seconds: what tells no time is said when it is imported, after all that does
 
 
 class Heard:
-    """The last word of each rater on each picture in a source. Use it in a `with` block."""
+    """The last word of each rater on each picture in a source. Use it in a `with` block.
 
-    def __init__(self) -> None:
+    overrules: whether `last` will be asked
+    """
+
+    def __init__(self, overrules: bool = False) -> None:
         self._words = open_scratch(TABLES, WHAT)
+        self._overrules = overrules
 
     def __enter__(self) -> Self:
         return self
@@ -51,13 +64,28 @@ class Heard:
         Raises:
             ThumbtuneError: the disk with the temporary files is full.
         """
-        key = _key_of(thumb.key, thumb.rater)
+        key, at = _key_of(thumb.key, thumb.rater), None if thumb.created_at is None else thumb.created_at.timestamp()
         with in_sentences(WHAT):
-            if thumb.created_at is not None or thumb.vote_id is not None:
+            if at is not None:
                 self._words.execute(GIVE, (key,))
-                return thumb
-            (switches,) = self._words.execute(SAY, (key, thumb.kind)).fetchone()
-        return replace(thumb, switches=switches) if switches else thumb
+            moment = key if at is None else _hash(f"{key.hex()} {at}")
+            (switches,) = self._words.execute(SAY, (moment, thumb.kind)).fetchone()
+            if self._overrules:
+                self._words.execute(FINAL, (key, thumb.kind, NOW if at is None else at))
+        return replace(thumb, switches=switches) if switches and thumb.vote_id is None else thumb
+
+    def differs(self, picture: str, rater: str) -> None:
+        """The store's last word of this rater on a picture, by its key, is not what a row of the source says."""
+        with in_sentences(WHAT):
+            row = (_key_of(picture, rater), picture, rater)
+            self._words.execute("INSERT OR IGNORE INTO differing VALUES (?, ?, ?)", row)
+
+    def last(self) -> Iterator[list[tuple[str, str, Kind]]]:
+        """(picture, rater, kind) of what the source says last, of all that differ, some hundred at a time."""
+        with in_sentences(WHAT):
+            found = self._words.execute(LAST)
+            while some := found.fetchmany(AT_ONCE):
+                yield some
 
     def remember_prompts(self, prompts: Iterable[str]) -> None:
         """Prompts to be known again with `knows`."""
@@ -69,14 +97,14 @@ class Heard:
         with in_sentences(WHAT):
             return self._words.execute("SELECT 1 FROM prompts WHERE key = ?", (_hash(prompt),)).fetchone() is not None
 
-    def say_nothing(self, picture: str, rater: str) -> None:
+    def say_nothing(self, picture: str, rater: str, source: str | None = None) -> None:
         """The source shows a picture, by its key, and this rater gives it no thumb, at least here."""
         with in_sentences(WHAT):
-            row = (_key_of(picture, rater), picture, rater)
-            self._words.execute("INSERT OR IGNORE INTO silences VALUES (?, ?, ?)", row)
+            row = (_key_of(picture, rater), picture, rater, source)
+            self._words.execute("INSERT OR IGNORE INTO silences VALUES (?, ?, ?, ?)", row)
 
-    def silences(self) -> Iterator[list[tuple[str, str]]]:
-        """(picture, rater) of all that got no thumb anywhere in the source, some hundred at a time."""
+    def silences(self) -> Iterator[list[tuple[str, str, str | None]]]:
+        """(picture, rater, source) of all that got no thumb anywhere in the source, some hundred at a time."""
         with in_sentences(WHAT):
             found = self._words.execute(UNSAID)
             while some := found.fetchmany(AT_ONCE):

@@ -23,9 +23,11 @@ __all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]
 
 Progress = Callable[[Iterable[Found]], Iterable[Found]]
 NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
-CONTRADICTED = (
-    "it was said before and the opposite since, by {rater}; the last word stands, unless --correct says it anew"
-)
+SINCE = {
+    Became.CONTRADICTED: "it was said before and the opposite since, by {rater}; the last word stands, unless --correct "
+    "says it anew",
+    Became.TAKEN_BACK: "it was said before by {rater} and taken back since; --correct says it anew",
+}
 # of one transaction: what is in memory, and what a crash may lose
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
 LISTED = 1000  # rows that could not be used: a million of them would fill a memory, and nobody reads so many
@@ -47,6 +49,7 @@ class Options(TypedDict, total=False):
     strict: bool
     correct: bool
     dry_run: bool
+    whole: bool
     progress: Progress
 
 
@@ -93,6 +96,7 @@ def import_likes(
     Raises:
         ThumbtuneError: as both do.
     """
+    options.setdefault("whole", reading.limit is None)
     return import_from(open_source(path, store.folder, reading, kind), store, name=str(path), **options)
 
 
@@ -106,15 +110,17 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
     strict: bool = False,
     correct: bool = False,
     dry_run: bool = False,
+    whole: bool = True,
     progress: Progress = iter,
 ) -> ImportReport:
     """Import every like and dislike of a source, some hundred at a time; a second time adds nothing.
 
     After Ctrl-C, a crash or an error what was imported stays, and the same call goes on. `name` is how sentences call
     the source. `rater` and `prompt` are for rows that name none. `strict` refuses everything if one row cannot be
-    used; otherwise such rows are listed. With `correct`, what its rater has since contradicted is said anew, and what
-    the source shows without a thumb is taken back. A `dry_run` reports and keeps nothing. `progress` wraps the source,
-    as `rich.progress.track` does.
+    used; otherwise such rows are listed. With `correct`, what the source says last of a picture is said anew where it
+    is not its rater's last word, and what the source shows without a thumb is taken back. A `dry_run` reports and keeps
+    nothing. `whole`: whether the source is read to its end; a part of it tells nothing of what it gives no thumb.
+    `progress` wraps the source, as `rich.progress.track` does.
 
     Raises:
         Interrupted: Ctrl-C.
@@ -123,8 +129,9 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
     """
     if not rater.strip():
         raise UsageError("a rater needs a name; give one.")
-    with Heard() as heard:
-        intake = _Intake(store, heard, rater.strip(), (prompt or "").strip(), correct)
+    with Heard(correct) as heard:
+        intake = _Intake(store, heard, rater.strip(), (prompt or "").strip(), correct, strict)
+        intake.newest = store.newest() if whole else 0
         try:
             with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
                 for found in progress(_Everything(source) if intake.newest else source):
@@ -135,8 +142,9 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
                 if strict:
                     intake.refuse_trouble(name)
                 intake.withdraw()
-                if intake.report.used == intake.report.withdrawn == 0:
-                    raise _nothing_usable(name, intake.report)
+                intake.overrule()
+                if intake.report.used == intake.report.withdrawn == 0 and not (correct and intake.shown):
+                    raise _nothing_usable(name, intake.report, intake.shown)
         except KeyboardInterrupt as stop:
             if strict or dry_run:
                 raise Interrupted("Stopped; nothing was kept.") from stop
@@ -168,10 +176,11 @@ class _Skipped(Exception):
 class _Intake:
     """Rows gathered until there are enough of them, then kept in one transaction."""
 
-    def __init__(self, store: Store, heard: Heard, rater: str, prompt: str, correct: bool) -> None:
-        self.store, self.heard, self.rater, self.prompt, self.correct = store, heard, rater, prompt, correct
+    def __init__(self, store: Store, heard: Heard, rater: str, prompt: str, correct: bool, strict: bool) -> None:
+        self.store, self.heard, self.rater, self.prompt = store, heard, rater, prompt
+        self.correct, self.strict = correct, strict
         self.report, self.kept = ImportReport(), 0
-        self.newest = store.newest()  # what was there before this import
+        self.newest = self.shown = 0  # the newest picture of before; how many have no thumb here
         self._remembers = False
         self._known_by: frozenset[str] | None = None  # what exports call the raters of this store, once that is asked
         self._rows: list[tuple[int, str, Thumb]] = []
@@ -181,6 +190,7 @@ class _Intake:
     def take(self, found: Found) -> None:
         """Count one row, and gather it or list why it cannot be used."""
         if found.aside:
+            self.shown += 1
             self._say_nothing(found)
             return
         self.report.rows += 1
@@ -188,6 +198,8 @@ class _Intake:
             thumb = self.heard.counted(self._thumb(found))
         except _Skipped as skipped:
             self._troubles.append((self.report.rows, found.where, str(skipped)))
+            if len(self._troubles) >= ROWS_AT_ONCE:  # of many rows that cannot be used few are listed
+                self.flush()
             return
         self._rows.append((self.report.rows, found.where, thumb))
         self._bytes += len(thumb.data)
@@ -237,19 +249,31 @@ class _Intake:
         if not self._remembers:
             self.heard.remember_prompts(self.store.prompts(self.newest))
             self._remembers = True
-        if self.heard.knows(prompt):
-            with suppress(UnreadablePicture):
-                self.heard.say_nothing(key_of(sha256(found.image()), prompt), found.rater or self.rater)
+        with suppress(ThumbtuneError):  # it cannot be read, or is of nobody whom a store could know
+            check_text(prompt, "prompt")
+            check_text(found.rater or "", "rater")
+            if self.heard.knows(prompt):
+                key = key_of(sha256(found.image()), prompt)
+                self.heard.say_nothing(key, found.rater or self.rater, found.source)
 
     def withdraw(self) -> None:
         """Count what the source no longer gives, or take it back."""
         for silences in self.heard.silences():
             self.report.withdrawn += self.store.silence(silences, self.correct)
 
+    def overrule(self) -> None:
+        """With `correct`, let what the source says last be the last word."""
+        for wishes in self.heard.last() if self.correct else ():
+            for kind, opposite in self.store.say_anew(wishes):
+                self.report.duplicates -= 1
+                self.report.likes += kind == "like"
+                self.report.dislikes += kind == "dislike"
+                self.report.changed += opposite
+
     def flush(self) -> None:
         """Keep what was gathered."""
         rows = self._rows
-        outcomes = self.store.keep([thumb for *_, thumb in rows], self.correct) if rows else []
+        outcomes = self.store.keep([thumb for *_, thumb in rows]) if rows else []
         # only now: after Ctrl-C amid this the same rows are kept again, which adds nothing, and counted once
         self._rows, self._bytes, self.kept = [], 0, self.kept + len(rows)
         for (number, where, thumb), outcome in zip(rows, outcomes, strict=True):
@@ -275,9 +299,12 @@ class _Intake:
         if isinstance(outcome, ThumbtuneError):
             report.unreadable += 1
             return str(outcome).rstrip(".")
-        if outcome in (Became.KNOWN, Became.CONTRADICTED):
+        if outcome in SINCE or outcome is Became.KNOWN:
             report.duplicates += 1
-            return CONTRADICTED.format(rater=named(thumb.rater)) if outcome is Became.CONTRADICTED else None
+            if outcome in SINCE and self.correct:
+                self.heard.differs(thumb.key, thumb.rater)
+            told = outcome in SINCE and not (self.correct or self.strict)
+            return SINCE[outcome].format(rater=named(thumb.rater)) if told else None
         report.likes += thumb.kind == "like"
         report.dislikes += thumb.kind == "dislike"
         report.changed += outcome is Became.CHANGED
@@ -314,7 +341,12 @@ def _checked(found: Found, prompt: str, rater: str) -> Thumb:
     )
 
 
-def _nothing_usable(name: str, report: ImportReport) -> ThumbtuneError:
+def _nothing_usable(name: str, report: ImportReport, shown: int) -> ThumbtuneError:
+    if not report.rows and shown:
+        return ThumbtuneError(
+            f"{name} has {shown:,} {'picture' if shown == 1 else 'pictures'} and no thumb; say which are liked, as in "
+            "folders like and dislike."
+        )
     if not report.rows:
         return ThumbtuneError(f"{name} holds no rows and no pictures; put some there, or give another source.")
     counts = (

@@ -127,6 +127,7 @@ class Became(Enum):
     CHANGED = "new, and the opposite of what its rater said before"
     KNOWN = "posted before"
     CONTRADICTED = "posted before, and its rater has said the opposite since"
+    TAKEN_BACK = "posted before, and taken back since"
 
 
 Outcome = Became | ThumbtuneError
@@ -140,11 +141,8 @@ class Word(NamedTuple):
     at: datetime
 
 
-def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb], correct: bool = False) -> list[Outcome]:
-    """What became of each, in their order; ThumbtuneErrors are returned for those that cannot be kept.
-
-    With `correct`, what its rater has since contradicted is said anew, and now.
-    """
+def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb]) -> list[Outcome]:
+    """What became of each, in their order; ThumbtuneErrors are returned for those that cannot be kept."""
     pictures = add_pictures(session, place, thumbs)
     ids = [chosen_id(one.vote_id) if one.vote_id else _derived(one) for one in thumbs]
     there = votes_there(session, ids)
@@ -162,13 +160,9 @@ def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb], c
             if there[name] != said:
                 outcomes.append(ThumbtuneError(TAKEN.format(name=name)))
                 continue
-            if before is not None and before.kind == one.kind:
-                outcomes.append(Became.KNOWN)
-                continue
-            if not correct:
-                outcomes.append(Became.CONTRADICTED)
-                continue
-            row |= {"id": chosen_id(None), "created_at": now()}
+            known = Became.KNOWN if before and before.kind == one.kind else Became.CONTRADICTED
+            outcomes.append(known if before else Became.TAKEN_BACK)
+            continue
         rows.append(row)
         there[row["id"]] = said
         counts = before is None or before.at <= row["created_at"]  # else something newer is known

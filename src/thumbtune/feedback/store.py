@@ -49,7 +49,7 @@ from thumbtune.feedback.votes import (
     post,
     stripped,
 )
-from thumbtune.feedback.withdrawal import Silence, take_back, with_thumbs
+from thumbtune.feedback.withdrawal import Silence, Wish, say_anew, take_back, with_thumbs
 
 __all__ = ["Counts", "Details", "Kind", "Opinion", "Outcome", "Picture", "Store", "Thumb", "is_store"]
 
@@ -269,16 +269,16 @@ class Store:
                 raise ThumbtuneError(f"{self.name} holds no picture {number}; add the picture first.")
             return post(session, vote)
 
-    def keep(self, thumbs: Sequence[Thumb], correct: bool = False) -> list[Outcome]:
+    def keep(self, thumbs: Sequence[Thumb]) -> list[Outcome]:
         """Pictures and votes, many at once; what became of each, in their order. Checked by whoever calls.
 
-        What somebody said before, and then the opposite, is no news; with `correct` it is said anew.
+        What somebody said before, and then the opposite, is no news; `say_anew` says it again.
 
         Raises:
             ThumbtuneError: the disk is full, or the database fails: nothing of it is kept.
         """
         with self._write() as session:
-            return add_thumbs(session, self.place, thumbs, correct)
+            return add_thumbs(session, self.place, thumbs)
 
     def undo(self, vote_id: str, *, rater: str) -> str:
         """Take a vote back: the rater's vote before it counts again. Return the id of the undo.
@@ -318,6 +318,11 @@ class Store:
             if really:
                 take_back(session, whose)
             return len(whose)
+
+    def say_anew(self, wishes: Sequence[Wish]) -> list[tuple[Kind, bool]]:
+        """Let these raters' last words be these; the kind of each that was not, and whether the opposite stood."""
+        with self._write() as session:
+            return say_anew(session, wishes)
 
     def erase(self, rater: str) -> Erased:
         """Delete all votes of a rater for good; what that touched.

@@ -1,33 +1,93 @@
-"""Taking back what a source gave before and gives no more: an undo for each vote, as `Store.undo` adds one."""
+"""What a source says of what the store has of it: taken back where it gives no thumb, said anew where it overrules.
 
-from collections.abc import Iterable
+Only votes whose ids follow from what they say are an import's. What somebody said otherwise is theirs, and stays.
+"""
 
-from sqlalchemy import tuple_
+import uuid
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from thumbtune.feedback.intake import last_said, parts, pictures_by_key
-from thumbtune.feedback.tables import Vote
-from thumbtune.feedback.votes import derived_id, insert_new, standing
+from thumbtune.feedback.intake import Word, last_said, parts, pictures_by_key
+from thumbtune.feedback.tables import Picture, Vote, now
+from thumbtune.feedback.votes import Kind, derived_id, insert_new, standing
 
-Silence = tuple[str, str]  # the key of a picture, and a rater who gives it no thumb
+COPIED = ("picture_id", "rater", "kind", "weight", "grade", "reason", "pair")
+DERIVED = 5  # the version of a UUID that follows from a name
+Silence = tuple[str, str, str | None]  # the key of a picture, a rater who gives it no thumb, and the source's name
+Wish = tuple[str, str, Kind]  # the key of a picture, a rater, and what they are to have said last
+
+
+def is_derived(name: str) -> bool:
+    """Whether a vote's id follows from what it says, as an import's does."""
+    return uuid.UUID(name).version == DERIVED
 
 
 def with_thumbs(session: Session, silences: Iterable[Silence]) -> set[tuple[int, str]]:
-    """(picture, rater) of those whose last word is a like or a dislike all the same."""
+    """(picture, rater) of those whose last word is an import's like or dislike all the same.
+
+    A picture that came from a source of another name says nothing of this one.
+    """
     silences = list(silences)
-    pictures = pictures_by_key(session, (key for key, _ in silences))
-    said = last_said(session, {(pictures[key].id, rater) for key, rater in silences if key in pictures})
-    return {whose for whose, word in said.items() if word.kind in ("like", "dislike")}
+    pictures = pictures_by_key(session, (key for key, *_ in silences))
+    whose = {
+        (pictures[key].id, rater)
+        for key, rater, source in silences
+        if key in pictures and _may_be_of(pictures[key], source)
+    }
+    said = standing().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind, Vote.id)
+    said, pair = said.order_by(Vote.created_at, Vote.sequence), tuple_(Vote.picture_id, Vote.rater)
+    last = {
+        (picture, rater): (kind, name)
+        for part in parts(whose)
+        for picture, rater, kind, name in session.execute(said.where(pair.in_(part)))
+    }
+    return {of for of, (kind, name) in last.items() if kind in ("like", "dislike") and is_derived(name)}
+
+
+def _may_be_of(picture: Picture, source: str | None) -> bool:
+    return source is None or picture.source is None or picture.source == source
 
 
 def take_back(session: Session, whose: Iterable[tuple[int, str]]) -> None:
-    """Undo all votes of these raters on these pictures: with the last one alone, the one before it would count."""
+    """Undo all that imports said of these pictures for these raters; without the last, the one before would count."""
     pair = tuple_(Vote.picture_id, Vote.rater)
     votes = standing().with_only_columns(Vote.id, Vote.picture_id, Vote.rater)
     undos = [
         {"id": derived_id("undo", name), "picture_id": picture, "rater": rater, "kind": "undo", "undoes": name}
         for part in parts(whose)
         for name, picture, rater in session.execute(votes.where(pair.in_(part)))
+        if is_derived(name)
     ]
     if undos:
         insert_new(session, Vote, undos, Vote.id)
+
+
+def say_anew(session: Session, wishes: Sequence[Wish]) -> list[tuple[Kind, bool]]:
+    """Say now what is not the last word, as it was said before; the kind of each, and whether the opposite stood."""
+    pictures = pictures_by_key(session, (key for key, *_ in wishes))
+    asked: list[tuple[int, str, Kind]] = [
+        (pictures[key].id, rater, kind) for key, rater, kind in wishes if key in pictures
+    ]
+    last = last_said(session, {(picture, rater) for picture, rater, _ in asked})
+    before = {one: last.get((one[0], one[1])) for one in asked}
+    missing = [one for one in asked if (word := before[one]) is None or word.kind != one[2]]
+    triple = tuple_(Vote.picture_id, Vote.rater, Vote.kind)
+    votes = {
+        (vote.picture_id, vote.rater, vote.kind): vote
+        for part in parts(missing)
+        for vote in session.scalars(select(Vote).where(triple.in_(part)).order_by(Vote.sequence))
+    }
+    at = now()
+    rows = [
+        {
+            **{name: getattr(vote, name) for name in COPIED},
+            **{"id": derived_id(vote.id, "anew", at.isoformat()), "created_at": at},
+        }
+        for vote in votes.values()
+    ]
+    if rows:
+        insert_new(session, Vote, rows, Vote.id)
+    said: list[tuple[Kind, Word | None]] = [(one[2], before[one]) for one in missing if one in votes]
+    return [(kind, word is not None and word.kind != "skip") for kind, word in said]

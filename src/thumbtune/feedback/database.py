@@ -226,11 +226,9 @@ def checkpoint(engine: Engine) -> None:
 def _engine(url: URL, name: str) -> Engine:
     if url.get_backend_name() == "sqlite":
         file = Path(url.database or "")
-        if may_only_be_read(file):
-            return _reader_of(file, name)
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-        event.listen(engine, "connect", _configure)
+        engine = _reader_of(file, name) if may_only_be_read(file) else _writer_of(url)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "handle_error", _outlive_ctrl_c)
         return engine
     try:
         return create_engine(url)
@@ -238,12 +236,18 @@ def _engine(url: URL, name: str) -> Engine:
         raise ThumbtuneError(f"{name} needs psycopg; install it with `pip install 'thumbtune[postgres]'`.") from error
 
 
+def _writer_of(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _configure)
+    return engine
+
+
 class _Reading:
     """How a SQLite file is read, and whether that still holds.
 
-    SQLite would lay two files beside one that is written ahead, even to read it; whoever may only read it may not. Where
-    nobody has it open, it is read as a file that does not change. Who writes it has a log there, and an index of that,
-    even while the log is empty.
+    SQLite would lay two files beside one that is written ahead, even to read it; who may only read it may not. Where
+    nobody else has it open, it is read as a file that does not change. Who writes it has a log there, and an index of
+    that even while the log is empty.
     """
 
     def __init__(self, file: Path) -> None:
@@ -283,9 +287,14 @@ def _reader_of(file: Path, name: str) -> Engine:
     url = URL.create("sqlite", database=reading.file.as_uri(), query=reading.how | {"uri": "true"})
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _leave_begin_to_us)
-    event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", explain)
     return engine
+
+
+def _outlive_ctrl_c(context: ExceptionContext) -> None:
+    """Ctrl-C breaks no connection to a file; SQLAlchemy would close it, and then complain of its open cursor."""
+    if not isinstance(context.original_exception, Exception):
+        context.is_disconnect = False
 
 
 def _leave_begin_to_us(connection: sqlite3.Connection, _record: object) -> None:

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import tarfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -200,11 +201,11 @@ def test_few_pictures_are_in_memory(odd: Store, tmp_path: Path, form: str, monke
     """A row is written before those of the next batch are read."""
     monkeypatch.setattr(rows, "BATCH_BYTES", 1)
     sizes = []
-    written = tmp_path / f".likes.{platform.node()}-{os.getpid()}.partial"
 
     def watched(opinions: Iterable[Opinion]) -> Iterator[Opinion]:
         assert length_hint(opinions) == 8
         for opinion in opinions:
+            (written,) = tmp_path.glob(f".likes.{platform.node()}-{os.getpid()}.*.partial")
             sizes.append(sum(len(data) for data in files_in(written).values()))
             yield opinion
 
@@ -539,11 +540,35 @@ def test_leftovers_of_a_process_that_was_killed_are_removed(odd: Store, tmp_path
     """kill -9 leaves a folder behind, which the next export to the same name takes away; others' stay."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left, ours, other = (
-        tmp_path / f".{name}.{platform.node()}-{number}.partial"
-        for name, number in (("likes", ended.pid), ("likes", os.getppid()), ("others", ended.pid))
-    )
-    for folder in (left, ours, other):
-        folder.mkdir()
+    machine = platform.node()
+    gone = [f".likes.{machine}-{ended.pid}.0f3a7c9e.partial", f".likes.{machine}-{ended.pid}.partial"]
+    gone.append(f".likes.{machine}-{os.getpid()}.1b2d4e5f.partial")
+    stay = [f".likes.{machine}-{os.getppid()}.0f3a7c9e.partial", f".others.{machine}-{ended.pid}.0f3a7c9e.partial"]
+    for name in gone + stay:
+        leave(tmp_path / name, hours=1.1)
     export(odd, tmp_path / "likes", "folder")
-    assert [folder.exists() for folder in (left, ours, other)] == [False, True, True]
+    assert sorted(path.name for path in tmp_path.glob(".*.partial")) == sorted(stay)
+
+
+def leave(folder: Path, hours: float) -> None:
+    """An export of that long ago, with one file in it."""
+    folder.mkdir()
+    moment = time.time() - hours * 3600
+    for path in (folder / "a.parquet", folder):
+        path.touch()
+        os.utime(path, (moment, moment))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_an_export_of_a_container_that_is_called_alike_stays(odd: Store, tmp_path: Path, own: bool) -> None:
+    """Its process is not seen here, or has the number of this one; it wrote within the hour."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    number = os.getpid() if own else ended.pid
+    names = [f".likes.{platform.node()}-{number}{end}.partial" for end in ("", ".0f3a7c9e", ".1b2d4e5f")]
+    for name, hours in zip(names, (0, 0.9, 2), strict=True):
+        leave(tmp_path / name, hours)
+    (tmp_path / names[2] / "a.parquet").write_bytes(b"more")  # which leaves its folder's time as it was
+    export(odd, tmp_path / "likes", "folder")
+    assert [(tmp_path / name / "a.parquet").is_file() for name in names] == [True, True, True]
+    assert (tmp_path / "likes" / "metadata.jsonl").is_file()

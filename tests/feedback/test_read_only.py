@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sqlite3
+import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from thumbtune.build import split_of
 from thumbtune.config import Recipe
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.database import copy_database
 from thumbtune.feedback.exporters.export import export
 from thumbtune.feedback.likes import likes_of
-from thumbtune.feedback.location import is_made
+from thumbtune.feedback.location import copy_store, is_made
 from thumbtune.feedback.stats import stats_of
 from thumbtune.feedback.store import Store
 
@@ -30,10 +33,23 @@ def archive(bound: Bound, paint: Paint) -> Path:
         store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
         assert len(likes_of(store)) == 1  # with all that has to be loaded, which a user who is bound may not read
     shutil.rmtree(folder / "tables")
+    give(folder)
+    return folder
+
+
+def give(folder: Path) -> None:
+    """As root: make the folder that of the user whom the test becomes."""
     if os.geteuid() == 0:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, folder.parent.stat().st_uid, -1)
-    return folder
+
+
+def owner_of(archive: Path) -> sqlite3.Connection:
+    """A connection as its owner has, opened while the file may be written; it goes on writing once that is closed."""
+    connection = sqlite3.connect(archive / "likes.sqlite", isolation_level=None)
+    assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+    give(archive)
+    return connection
 
 
 def close(folder: Path, file: int = 0o444, itself: int = 0o555) -> None:
@@ -75,3 +91,87 @@ def test_training_and_imports_say_so_too(archive: Path, bound: Bound) -> None:
     close(archive, itself=0)
     with bound(), pytest.raises(ThumbtuneError, match="could not be looked into"):
         split_of(Recipe(likes=str(archive)))
+
+
+ONE_MORE = """INSERT INTO votes (id, picture_id, rater, kind, weight, created_at)
+SELECT ?, picture_id, ?, kind, weight, created_at FROM votes LIMIT 1"""
+
+
+def test_what_is_written_meanwhile_is_seen(archive: Path, bound: Bound) -> None:
+    """Its owner has it open, and nothing in the log yet when the reader opens it."""
+    with closing(owner_of(archive)) as owner:
+        assert (archive / "likes.sqlite-wal").stat().st_size == 0 and (archive / "likes.sqlite-shm").exists()
+        close(archive)
+        with bound(), Store.open(archive, create=False) as store:
+            assert store.counts().likes == 1
+            owner.execute(ONE_MORE, (str(uuid.uuid4()), "bob"))
+            assert store.counts().likes == 2
+
+
+@pytest.mark.parametrize("left", ["likes.sqlite-wal", "likes.sqlite-shm"])
+def test_what_a_killed_owner_left_is_no_owner(archive: Path, bound: Bound, left: str) -> None:
+    (archive / left).touch()
+    give(archive)
+    close(archive)
+    with bound(), Store.open(archive, create=False) as store:
+        assert store.counts().likes == 1
+
+
+def test_a_file_that_changes_while_it_is_read(archive: Path, bound: Bound) -> None:
+    file, changed = archive / "likes.sqlite", r"likes\.sqlite was changed while it was read; run it again\.$"
+    whole = file.read_bytes()
+    close(archive)
+    with bound(), Store.open(archive, create=False) as store:
+        file.chmod(0o644)
+        file.write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
+        with pytest.raises(ThumbtuneError, match=changed):
+            store.counts()
+        file.chmod(0o444)
+        with pytest.raises(ThumbtuneError, match=r"likes\.sqlite is damaged; restore it"):
+            Store.open(archive, create=False)
+
+
+def test_a_file_that_somebody_opens_while_it_is_read(archive: Path, bound: Bound) -> None:
+    close(archive)
+    with bound(), Store.open(archive, create=False) as store:
+        archive.chmod(0o755)
+        (archive / "likes.sqlite-wal").write_bytes(b"1")
+        with pytest.raises(ThumbtuneError, match=r"was changed while it was read; run it again\.$"):
+            store.vote(1, "dislike", rater="ann")
+
+
+def test_a_rehearsal_of_an_import_copies_it(archive: Path, bound: Bound) -> None:
+    close(archive)
+    with bound() as somebody:
+        (somebody / "copy").mkdir()
+        copy_store(archive, somebody / "copy")
+        with Store.open(somebody / "copy", create=False) as copy:
+            assert copy.counts().likes == 1
+
+
+def test_a_copy_of_what_changes_meanwhile(archive: Path, bound: Bound, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(address: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+        (archive / "likes.sqlite").chmod(0o644)
+        (archive / "likes.sqlite").write_bytes(b"half a page")
+        return connect(address, uri=uri)
+
+    connect = sqlite3.connect
+    close(archive)
+    with bound() as somebody:
+        monkeypatch.setattr("thumbtune.feedback.database.sqlite3.connect", late)
+        with pytest.raises(ThumbtuneError, match=r"was changed while it was read; run it again\.$"):
+            copy_database(archive / "likes.sqlite", somebody / "copy.sqlite")
+
+
+def test_a_store_that_nothing_came_into(bound: Bound) -> None:
+    with bound() as somebody:
+        folder = somebody / "likes"
+        folder.mkdir()
+        (folder / "likes.sqlite").touch()
+        close(folder)
+        with pytest.raises(ThumbtuneError) as caught:
+            Store.open(folder, create=False)
+        assert str(caught.value) == (
+            f"{folder / 'likes.sqlite'} holds no likes yet and may only be read here; "
+            "import some as a user who may write it."
+        )

@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,27 @@ def test_a_transaction_is_all_or_nothing(store: Store, paint: Paint) -> None:
     assert store.counts() == Counts(pictures=0, votes=0, likes=0, dislikes=0, raters=0)
     store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
     assert store.counts().votes == 1
+
+
+def test_ctrl_c_while_a_row_is_fetched(file_store: Store, paint: Paint, caplog: pytest.LogCaptureFixture) -> None:
+    """It is the only thing that is told; SQLAlchemy has nothing to add, and the store goes on."""
+    for number in range(3):
+        file_store.vote(file_store.add_picture(paint(number), "fox"), "like", rater="ann")
+
+    def stop(text: bytes) -> str:
+        if text == b"like" and next(seen) == 1:
+            raise KeyboardInterrupt
+        return text.decode()
+
+    def listen(connection: sqlite3.Connection, *_: object) -> None:
+        connection.text_factory = stop
+
+    seen = count()
+    event.listen(file_store._engine, "checkout", listen)
+    with pytest.raises(KeyboardInterrupt):
+        said(file_store)
+    assert caplog.messages == [] and next(seen) == 2
+    assert file_store.counts().likes == 3 == len(said(file_store))
 
 
 def test_a_rehearsal_keeps_nothing(store: Store, paint: Paint, tmp_path: Path) -> None:

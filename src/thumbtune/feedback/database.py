@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlencode
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
 from thumbtune.errors import ThumbtuneError, UsageError
@@ -16,6 +17,7 @@ from thumbtune.files import may_write
 BUSY_TIMEOUT_SECONDS = 30
 WRITES = {"thumbtune_writes": True}
 NO_RIGHT = "permission denied"
+CHANGED = "was changed while it was read; run it again"
 
 # What the database says -> what is wrong, and what to do.
 _SENTENCES = (
@@ -178,7 +180,12 @@ def open_database(where: Path | str) -> Engine:
                     f"{name} has the tables of an older Thumbtune (schema {version}); bring them up to date with "
                     "`thumbtune likes upgrade`."
                 )
-            if version != NEWEST and not is_address(where) and may_only_be_read(Path(where)):
+            bound = version != NEWEST and not is_address(where) and may_only_be_read(Path(where))
+            if bound and version is None:
+                raise ThumbtuneError(
+                    f"{name} holds no likes yet and may only be read here; import some as a user who may write it."
+                )
+            if bound:
                 raise ThumbtuneError(
                     f"{name} is of an older Thumbtune (schema {version}) and may only be read here; copy its folder to "
                     "where you may write, and it is brought up to date when it is opened."
@@ -197,11 +204,14 @@ def copy_database(file: Path, to: Path) -> None:
     Raises:
         ThumbtuneError: it cannot be read, or the disk is full.
     """
+    reading = _Reading(file)
     try:
-        with closing(sqlite3.connect(file.absolute().as_uri() + "?mode=ro", uri=True)) as source:
+        with closing(sqlite3.connect(f"{reading.file.as_uri()}?{urlencode(reading.how)}", uri=True)) as source:
             with closing(sqlite3.connect(to)) as copy:
                 source.backup(copy)
     except sqlite3.Error as error:
+        if reading.is_outdated():
+            raise ThumbtuneError(f"{file} {CHANGED}.") from error
         raise ThumbtuneError(f"{file} could not be copied ({error}); check it, and the room on the disk.") from error
 
 
@@ -216,11 +226,9 @@ def checkpoint(engine: Engine) -> None:
 def _engine(url: URL, name: str) -> Engine:
     if url.get_backend_name() == "sqlite":
         file = Path(url.database or "")
-        if may_only_be_read(file):
-            return _reader_of(file)
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-        event.listen(engine, "connect", _configure)
+        engine = _reader_of(file, name) if may_only_be_read(file) else _writer_of(url)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "handle_error", _outlive_ctrl_c)
         return engine
     try:
         return create_engine(url)
@@ -228,20 +236,65 @@ def _engine(url: URL, name: str) -> Engine:
         raise ThumbtuneError(f"{name} needs psycopg; install it with `pip install 'thumbtune[postgres]'`.") from error
 
 
-def _reader_of(file: Path) -> Engine:
-    """SQLite would lay two files beside one that is written ahead, even to read it; here nobody may.
-
-    Where none are there nobody is writing, and it is read as a file that does not change.
-    """
-    log = file.with_name(f"{file.name}-wal")
-    pending = log.exists() and log.stat().st_size > 0
-    how = {"mode": "ro", "uri": "true"} | ({} if pending else {"immutable": "1"})
-    engine = create_engine(
-        URL.create("sqlite", database=file.as_uri(), query=how), connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
-    )
-    event.listen(engine, "connect", _leave_begin_to_us)
-    event.listen(engine, "begin", _begin)
+def _writer_of(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _configure)
     return engine
+
+
+class _Reading:
+    """How a SQLite file is read, and whether that still holds.
+
+    SQLite would lay two files beside one that is written ahead, even to read it; who may only read it may not. Where
+    nobody else has it open, it is read as a file that does not change. Who writes it has a log there, and an index of
+    that even while the log is empty.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file.absolute()
+        self._before = self._seen()
+        _, log, index = self._before
+        in_use = log is not None and (index is not None or log[0] > 0)
+        self.how = {"mode": "ro"}
+        if may_only_be_read(file) and not in_use:
+            self.how["immutable"] = "1"
+
+    def is_outdated(self) -> bool:
+        """Whether it was read as a file that does not change, and somebody changed it or opened it to do so."""
+        return "immutable" in self.how and self._seen() != self._before
+
+    def _seen(self) -> list[tuple[int, int] | None]:
+        """The size of the file, its log and the index, and when each was last written; None for what is not there."""
+        return [_size_and_time(self.file.with_name(self.file.name + end)) for end in ("", "-wal", "-shm")]
+
+
+def _size_and_time(file: Path) -> tuple[int, int] | None:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _reader_of(file: Path, name: str) -> Engine:
+    """For a file that may only be read."""
+    reading = _Reading(file)
+
+    def explain(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, sqlite3.Error) and reading.is_outdated():
+            raise ThumbtuneError(f"{name} {CHANGED}.") from context.original_exception
+
+    url = URL.create("sqlite", database=reading.file.as_uri(), query=reading.how | {"uri": "true"})
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _leave_begin_to_us)
+    event.listen(engine, "handle_error", explain)
+    return engine
+
+
+def _outlive_ctrl_c(context: ExceptionContext) -> None:
+    """Ctrl-C breaks no connection to a file; SQLAlchemy would close it, and then complain of its open cursor."""
+    if not isinstance(context.original_exception, Exception):
+        context.is_disconnect = False
 
 
 def _leave_begin_to_us(connection: sqlite3.Connection, _record: object) -> None:

@@ -11,12 +11,14 @@ All of them are imported again without loss.
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from platform import node
+from secrets import token_hex
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.exporters import folder, parquet, saved, webdataset
@@ -36,6 +38,7 @@ FORMS: Mapping[str, Writer] = {
     "folder": folder.write,
     "webdataset": webdataset.write,
 }
+QUIET_SECONDS = 60 * 60  # after which nobody is writing any more
 EACH = "per-vote"  # the policy that leaves every vote as it is
 MANY = frozenset(POLICIES) - {EACH}  # those that make one row of what several people said
 
@@ -153,12 +156,25 @@ def _read(store: Store, opinion: Opinion) -> bytes:
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Remove what processes of this machine left of the same export that were killed, and so could not do it."""
+    """Remove what processes of this machine left of the same export that were killed, and so could not do it.
+
+    Containers may call themselves alike and not see each other's processes: what was just written to is nobody's left.
+    """
     beginning, end = f".{out.name}.{node()}-", ".partial"
     for path in out.parent.glob(f"{escape(beginning)}*{end}"):
-        number = path.name[len(beginning) : -len(end)]
-        if number.isdecimal() and (int(number) == os.getpid() or not _runs(int(number))):
+        number = path.name[len(beginning) : -len(end)].partition(".")[0]
+        ended = number.isdecimal() and (int(number) == os.getpid() or not _runs(int(number)))
+        if ended and _is_quiet(path):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_quiet(folder: Path) -> bool:
+    """Whether nothing in it was written to for an hour."""
+    try:
+        last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:  # something went away meanwhile: somebody is at work
+        return False
+    return time.time() - last > QUIET_SECONDS
 
 
 def _runs(process: int) -> bool:
@@ -184,7 +200,7 @@ def _whole(out: Path) -> Iterator[Path]:
         ThumbtuneError: the disk is full, or the folder may not be written.
     """
     out = out.absolute()
-    partial = out.with_name(f".{out.name}.{node()}-{os.getpid()}.partial")
+    partial = out.with_name(f".{out.name}.{node()}-{os.getpid()}.{token_hex(4)}.partial")
     try:
         _remove_leftovers(out)
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):

@@ -24,8 +24,8 @@ __all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]
 Progress = Callable[[Iterable[Found]], Iterable[Found]]
 NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
 SINCE = {
-    Became.CONTRADICTED: "it was said before and the opposite since, by {rater}; the last word stands, unless --correct "
-    "says it anew",
+    Became.CONTRADICTED: "it was said before and the opposite since, by {rater}; the last word stands, unless "
+    "--correct says it anew",
     Became.TAKEN_BACK: "it was said before by {rater} and taken back since; --correct says it anew",
 }
 # of one transaction: what is in memory, and what a crash may lose
@@ -134,7 +134,7 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
         intake.newest = store.newest() if whole else 0
         try:
             with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
-                for found in progress(_Everything(source) if intake.newest else source):
+                for found in progress(_Everything(source) if whole else source):
                     intake.take(found)
                     if strict:
                         intake.refuse_trouble(name)

@@ -70,7 +70,7 @@ def import_(
         bool,
         typer.Option(
             "--correct",
-            help="Let the source overrule what was said since, and take back thumbs that it no longer gives.",
+            help="Let the source overrule what was said since, and take back thumbs of imports that it does not give.",
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,

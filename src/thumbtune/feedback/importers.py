@@ -134,15 +134,7 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
         intake.newest = store.newest() if whole else 0
         try:
             with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
-                for found in progress(_Everything(source) if whole else source):
-                    intake.take(found)
-                    if strict:
-                        intake.refuse_trouble(name)
-                intake.flush()
-                if strict:
-                    intake.refuse_trouble(name)
-                intake.withdraw()
-                intake.overrule()
+                intake.take_all(progress(_Everything(source) if whole else source), name)
                 if intake.report.used == intake.report.withdrawn == 0 and not (correct and intake.shown):
                     raise _nothing_usable(name, intake.report, intake.shown)
         except KeyboardInterrupt as stop:
@@ -186,6 +178,20 @@ class _Intake:
         self._rows: list[tuple[int, str, Thumb]] = []
         self._troubles: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with what was gathered
         self._bytes = 0
+
+    def take_all(self, rows: Iterable[Found], name: str) -> None:
+        """Keep a whole source, as sentences call it: its rows, then what it says of the store by giving none.
+
+        Raises:
+            ThumbtuneError: it is to be strict, and a row cannot be used.
+        """
+        for found in rows:
+            self.take(found)
+            self.refuse_trouble(name)
+        self.flush()
+        self.refuse_trouble(name)
+        self.withdraw()
+        self.overrule()
 
     def take(self, found: Found) -> None:
         """Count one row, and gather it or list why it cannot be used."""
@@ -284,11 +290,13 @@ class _Intake:
         self._troubles = []
 
     def refuse_trouble(self, name: str) -> None:
-        """Stop at the first row that cannot be used.
+        """Where it is to be strict, stop at the first row that cannot be used.
 
         Raises:
             ThumbtuneError: there is one.
         """
+        if not self.strict:
+            return
         known = self.report.skipped or [(where, why) for _, where, why in sorted(self._troubles)]
         if known:
             raise ThumbtuneError(f"{name}: {known[0][0]}: {known[0][1]}; nothing was imported.")

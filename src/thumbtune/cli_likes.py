@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, counted
 from thumbtune.feedback.shown import named
 from thumbtune.feedback.sources.found import PairPolicy, Reading
-from thumbtune.terminal import bar, counts, quieten, say, some
+from thumbtune.terminal import bar, counts, quieten, say
 
 if TYPE_CHECKING:
     from thumbtune.feedback.importers import ImportReport
@@ -172,7 +172,7 @@ def _tell_source(source: "Source") -> None:
             _tell_comparisons(found)
     elif isinstance(found, Outside):
         if number := found.pictures:
-            pictures = some(number, "picture lies", "pictures lie")
+            pictures = counted(number, "picture lies", "pictures lie")
             say(f"{pictures} outside of folders that say like or dislike; --label gives a thumb to all such.")
     elif found is not None:
         say("marked as")
@@ -217,8 +217,8 @@ def _tell_in_a_table(report: "ImportReport") -> None:
 def _tell_in_a_line(report: "ImportReport") -> None:
     numbers = _counted(report)
     changed = numbers.pop("of them another opinion than before")
-    ones = ", ".join(some(number, ONE.get(what, what), what) for what, number in numbers.items())
-    say(f"{some(report.rows, 'row')}: {ones}.")
+    ones = ", ".join(counted(number, ONE.get(what, what), what) for what, number in numbers.items())
+    say(f"{counted(report.rows, 'row')}: {ones}.")
     if changed:
         say(f"{changed:,} of them changed what their rater had said before.")
 
@@ -227,11 +227,11 @@ def _tell_withdrawn(report: "ImportReport", correct: bool) -> None:
     """What the source shows and no longer gives a thumb."""
     number, one = report.withdrawn, report.withdrawn == 1
     if number and correct:
-        say(f"{some(number, 'thumb')} that this source does not give {'was' if one else 'were'} taken back.")
+        say(f"{counted(number, 'thumb')} that this source does not give {'was' if one else 'were'} taken back.")
     elif number:
         has, it = ("has", "it") if one else ("have", "them")
         say(
-            f"{some(number, 'picture')} {has} a thumb from before that this source does not give; "
+            f"{counted(number, 'picture')} {has} a thumb from before that this source does not give; "
             f"--correct takes {it} back."
         )
 
@@ -312,7 +312,7 @@ def _called(names: list[str]) -> dict[str, str]:
 
 def _share(likes: int, dislikes: int, *more: str) -> str:
     share = f"{likes / (likes + dislikes):.1%} liked" if likes + dislikes else "none"
-    return ", ".join([f"{some(likes, 'like')}, {some(dislikes, 'dislike')}", share, *more])
+    return ", ".join([f"{counted(likes, 'like')}, {counted(dislikes, 'dislike')}", share, *more])
 
 
 def _kappa(value: float | None) -> str:
@@ -341,10 +341,10 @@ def export_(
 
     with Store.open(likes, create=False) as store:
         report = export(store, out, form, policy=policy, names=names, progress=lambda rows: bar(rows, "Exporting"))
-    left = f", {some(report.undecided, 'picture')} without a label" if policy else ""
-    left += "" if policy else f"; {some(report.skips, 'skip is', 'skips are')} left out"
-    thumbs = f"{some(report.likes, 'like')}, {some(report.dislikes, 'dislike')}"
-    say(f"{some(report.rows, 'row')}: {thumbs}{left}.")
+    left = f", {counted(report.undecided, 'picture')} without a label" if policy else ""
+    left += "" if policy else f"; {counted(report.skips, 'skip is', 'skips are')} left out"
+    thumbs = f"{counted(report.likes, 'like')}, {counted(report.dislikes, 'dislike')}"
+    say(f"{counted(report.rows, 'row')}: {thumbs}{left}.")
     say(f"They are in {out}. Read them into another store: thumbtune import {quote(str(out))} --likes fresh")
 
 
@@ -361,12 +361,12 @@ def erase(
         if not yes:
             typer.confirm(f"Delete all votes of {named(rater)} in {store.name} for good?", abort=True)
         gone = store.erase(rater)
-    say(f"{some(gone.votes, 'vote')} of {named(rater)} {'is' if gone.votes == 1 else 'are'} gone.")
+    say(f"{counted(gone.votes, 'vote')} of {named(rater)} {'is' if gone.votes == 1 else 'are'} gone.")
     if gone.silent:
         is_left = "picture is left without a like or dislike; it stays"
-        say(f"{some(gone.silent, is_left, 'pictures are left without a like or dislike; they stay')} in the store.")
+        say(f"{counted(gone.silent, is_left, 'pictures are left without a like or dislike; they stay')} in the store.")
     if gone.turned:
-        say(f"{some(gone.turned, 'picture has', 'pictures have')} another majority now.")
+        say(f"{counted(gone.turned, 'picture has', 'pictures have')} another majority now.")
     say("Runs that were trained on these votes still hold them, in their likes.parquet; train them anew.")
 
 

@@ -21,9 +21,9 @@ class Interrupted(ThumbtuneError):
     everywhere = True
 
 
-def counted(count: int, noun: str) -> str:
-    """ "1 picture", "2 pictures"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: 1 row, 2 rows."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def reason(error: BaseException, longest: int = 120) -> str:

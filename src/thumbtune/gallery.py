@@ -107,6 +107,7 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
     sides = {name: side(said, order.base) for name, said in order.sides.items()}
     means = Means(build.BUNDLED / "judge", order.places, str(accelerator.device))
     groups = lineup(order.scorers, means)  # what can be wrong is so before anything is drawn
+    looked_at: dict[Path, str] = {}
     if accelerator.is_main_process:
         for one in sides.values():
             if one.folder is not None:
@@ -114,7 +115,7 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
         for group in groups:
             group.fetch()
         _claim(order, sides)
-        _refuse_others(order)
+        looked_at = _refuse_others(order)
         _sweep(order)
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():  # what is fetched or copied is so once
@@ -123,7 +124,7 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
         if one.painter is not None:
             _draw(order, name, one, progress, accelerator, team)
     accelerator.wait_for_everyone()
-    places = _places(order, files)
+    places = _places(order, files, looked_at)
     scores = score([place.picture for place in places], groups, progress, ScoreCache(order.cache), team)
     gallery = Gallery(order, places, scores)
     if accelerator.is_main_process:
@@ -237,37 +238,38 @@ def _draw(order: Order, name: str, one: Side, progress: Progress, accelerator: A
         draw_side(duel, name, model.generate, progress, AT_ONCE, (team.index, team.count))
 
 
-def _places(order: Order, files: Mapping[str, list[list[Path]]]) -> list[Place]:
-    """All pictures with their hashes, side by side and prompt by prompt."""
+def _places(order: Order, files: Mapping[str, list[list[Path]]], known: Mapping[Path, str]) -> list[Place]:
+    """All pictures with their hashes, of which some are known, side by side and prompt by prompt."""
     duel = _duel(order)
     return [
-        Place(name, p, seed, Picture(path, file_sha256(path), prompt))
+        Place(name, p, seed, Picture(path, known.get(path) or file_sha256(path), prompt))
         for name in order.sides
         for p, prompt in enumerate(order.prompts.prompts)
         for seed, path in zip(duel.seeds(p), files[name][p], strict=True)
     ]
 
 
-def _refuse_others(order: Order) -> None:
-    """Pictures that were scored before are the same still, or are gone, and are drawn again.
+def _refuse_others(order: Order) -> dict[Path, str]:
+    """Pictures that were scored before are the same still, or are gone, and are drawn again; the hashes of the former.
 
     Raises:
         ThumbtuneError: one is another now, or the list of them is damaged.
     """
     table = order.out / "pictures.csv"
     if not table.is_file():
-        return
+        return {}
     try:
         with table.open(encoding="utf-8", newline="") as lines:
             known = {row["file"]: row["sha256"] for row in csv.DictReader(lines)}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise ThumbtuneError(f"{table} cannot be read ({error}); delete it, and it is written again.") from error
-    for name, digest in known.items():
-        path = order.out / name
-        if path.is_file() and file_sha256(path) != digest:
+    there = {path: digest for name, digest in known.items() if (path := order.out / name).is_file()}
+    for path, digest in there.items():
+        if file_sha256(path) != digest:
             raise ThumbtuneError(
                 f"{path} is another picture than the one that was scored; delete it, and it is made again."
             )
+    return there
 
 
 def _sweep(order: Order) -> None:

@@ -19,11 +19,6 @@ def say(text: str) -> None:
         typer.echo(text)
 
 
-def some(number: int, one: str, many: str | None = None) -> str:
-    """A number and what it counts: 1 row, 2 rows."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
 def counts(numbers: Mapping[str, int | str]) -> None:
     """Numbers under each other, each behind what it counts."""
     width = max(map(len, numbers), default=0)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune import own
-from thumbtune.errors import ThumbtuneError, UsageError, reason
+from thumbtune.errors import ThumbtuneError, UsageError, counted, reason
 from thumbtune.objective import Judged, Objective
 from thumbtune.utility import Utility
 
@@ -179,4 +179,4 @@ def _off(loss: object, judged: Judged) -> str | None:
 def _said(judged: Judged) -> str:
     likes = int(judged.liked.sum())
     dislikes = len(judged.liked) - likes
-    return f"{likes} like{'' if likes == 1 else 's'} and {dislikes} dislike{'' if dislikes == 1 else 's'}"
+    return f"{counted(likes, 'like')} and {counted(dislikes, 'dislike')}"

@@ -7,7 +7,7 @@ from operator import length_hint
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, counted
 from thumbtune.feedback.exporters.raters import HIDDEN, own_names
 from thumbtune.feedback.heard import Heard
 from thumbtune.feedback.intake import Became
@@ -142,7 +142,7 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
                 raise Interrupted("Stopped; nothing was kept.") from stop
             intake.flush()
             raise Interrupted(
-                f"Stopped; {intake.kept:,} {'thumb was' if intake.kept == 1 else 'thumbs were'} kept, and the same "
+                f"Stopped; {counted(intake.kept, 'thumb was', 'thumbs were')} kept, and the same "
                 "command goes on from there."
             ) from stop
         return intake.report
@@ -352,13 +352,12 @@ def _checked(found: Found, prompt: str, rater: str) -> Thumb:
 def _nothing_usable(name: str, report: ImportReport, shown: int) -> ThumbtuneError:
     if not report.rows and shown:
         return ThumbtuneError(
-            f"{name} has {shown:,} {'picture' if shown == 1 else 'pictures'} and no thumb; say which are liked, as in "
-            "folders like and dislike."
+            f"{name} has {counted(shown, 'picture')} and no thumb; say which are liked, as in folders like and dislike."
         )
     if not report.rows:
         return ThumbtuneError(f"{name} holds no rows and no pictures; put some there, or give another source.")
     counts = (
-        f"{report.rows:,} {'row' if report.rows == 1 else 'rows'}: {report.without_label} without a label, "
+        f"{counted(report.rows, 'row')}: {report.without_label} without a label, "
         f"{report.without_prompt} without a prompt, "
         f"{report.unreadable} unreadable"
     )

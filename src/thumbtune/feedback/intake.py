@@ -135,10 +135,11 @@ Said = tuple[int, str, str]  # picture, rater, kind
 
 
 class Word(NamedTuple):
-    """What a rater said last of a picture, and when."""
+    """What a rater said last of a picture, when, and in which vote."""
 
     kind: str
     at: datetime
+    vote: str
 
 
 def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb]) -> list[Outcome]:
@@ -168,7 +169,7 @@ def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb]) -
         counts = before is None or before.at <= row["created_at"]  # else something newer is known
         opposite = counts and before is not None and before.kind not in {"skip", one.kind}
         if counts:
-            last[picture.id, one.rater] = Word(one.kind, row["created_at"])
+            last[picture.id, one.rater] = Word(one.kind, row["created_at"], row["id"])
         outcomes.append(Became.CHANGED if opposite else Became.NEW)
     if rows:
         insert_new(session, Vote, rows, Vote.id)
@@ -224,11 +225,11 @@ def votes_there(session: Session, ids: Iterable[str]) -> dict[str, Said]:
 
 def last_said(session: Session, of: Iterable[tuple[int, str]]) -> dict[tuple[int, str], Word]:
     """(picture, rater) -> the last vote that stands, by when it was said, then by when it came here."""
-    said = standing().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind, Vote.created_at)
+    said = standing().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind, Vote.created_at, Vote.id)
     said = said.order_by(Vote.created_at, Vote.sequence)
     pair = tuple_(Vote.picture_id, Vote.rater)
     return {
-        (picture, rater): Word(kind, at)
+        (picture, rater): Word(kind, at, vote)
         for part in parts(of)
-        for picture, rater, kind, at in session.execute(said.where(pair.in_(part)))
+        for picture, rater, kind, at, vote in session.execute(said.where(pair.in_(part)))
     }

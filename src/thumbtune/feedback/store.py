@@ -43,11 +43,11 @@ from thumbtune.feedback.votes import (
     check_picture,
     check_vote,
     chosen_id,
-    derived_id,
     insert_new,
     last_words,
     post,
     stripped,
+    undo_of,
 )
 from thumbtune.feedback.withdrawal import Silence, Wish, say_anew, take_back, with_thumbs
 
@@ -297,8 +297,7 @@ class Store:
                 raise ThumbtuneError(f"vote {name} is {vote.rater}'s; only {vote.rater} can take it back.")
             if vote.kind == "undo":
                 raise ThumbtuneError(f"vote {name} is itself an undo; vote again instead.")
-            undo = {"id": derived_id("undo", name), "picture_id": vote.picture_id, "rater": vote.rater, "kind": "undo"}
-            return post(session, {**undo, "undoes": name})
+            return post(session, undo_of(name, vote.picture_id, vote.rater))
 
     def newest(self) -> int:
         """The id of the picture that came last; 0 where there is none."""

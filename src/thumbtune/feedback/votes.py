@@ -73,6 +73,11 @@ def post(session: Session, vote: Mapping[str, Any]) -> str:
     return known.id
 
 
+def undo_of(vote: str, picture: int, rater: str) -> dict[str, Any]:
+    """The row that takes a vote back, the same one however often that is done."""
+    return {"id": derived_id("undo", vote), "picture_id": picture, "rater": rater, "kind": "undo", "undoes": vote}
+
+
 def key_of(image: str, prompt: str) -> str:
     """The one name of an image (its sha256) under a prompt; never to be changed, since databases hold it."""
     return sha256(f"{image}\n{prompt}".encode())

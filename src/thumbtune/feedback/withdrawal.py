@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from thumbtune.feedback.intake import Word, last_said, parts, pictures_by_key
 from thumbtune.feedback.tables import Picture, Vote, now
-from thumbtune.feedback.votes import Kind, derived_id, insert_new, standing
+from thumbtune.feedback.votes import Kind, derived_id, insert_new, standing, undo_of
 
 COPIED = ("picture_id", "rater", "kind", "weight", "grade", "reason", "pair")
 DERIVED = 5  # the version of a UUID that follows from a name
@@ -36,14 +36,8 @@ def with_thumbs(session: Session, silences: Iterable[Silence]) -> set[tuple[int,
         for key, rater, source in silences
         if key in pictures and _may_be_of(pictures[key], source)
     }
-    said = standing().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind, Vote.id)
-    said, pair = said.order_by(Vote.created_at, Vote.sequence), tuple_(Vote.picture_id, Vote.rater)
-    last = {
-        (picture, rater): (kind, name)
-        for part in parts(whose)
-        for picture, rater, kind, name in session.execute(said.where(pair.in_(part)))
-    }
-    return {of for of, (kind, name) in last.items() if kind in ("like", "dislike") and is_derived(name)}
+    last = last_said(session, whose)
+    return {of for of, word in last.items() if word.kind in ("like", "dislike") and is_derived(word.vote)}
 
 
 def _may_be_of(picture: Picture, source: str | None) -> bool:
@@ -55,7 +49,7 @@ def take_back(session: Session, whose: Iterable[tuple[int, str]]) -> None:
     pair = tuple_(Vote.picture_id, Vote.rater)
     votes = standing().with_only_columns(Vote.id, Vote.picture_id, Vote.rater)
     undos = [
-        {"id": derived_id("undo", name), "picture_id": picture, "rater": rater, "kind": "undo", "undoes": name}
+        undo_of(name, picture, rater)
         for part in parts(whose)
         for name, picture, rater in session.execute(votes.where(pair.in_(part)))
         if is_derived(name)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, counted
 from thumbtune.evaluation.human.analysis import FEW, TRUSTED, Outcome, Rater, Standing, analyse
 from thumbtune.evaluation.human.answers import read_ballots
 from thumbtune.evaluation.human.duels import names_of, pairs_of
@@ -151,7 +151,7 @@ def verdict(standing: Standing, study: Study, raters: int) -> str:
     votes, prompts = sum(standing.votes), standing.rate.prompts
     share = (
         f"{b} is preferred in {standing.rate.rate:.1%} (95% interval {low:.1%} to {high:.1%}, ties count half; "
-        f"{_number(votes, 'vote')} of {_number(raters, 'rater')} on {_number(prompts, 'prompt')})"
+        f"{counted(votes, 'vote')} of {counted(raters, 'rater')} on {counted(prompts, 'prompt')})"
     )
     said = {
         "b": f"People prefer {b} to {a}",
@@ -174,7 +174,3 @@ def _advice(standing: Standing) -> str:
 
 def _named(raters: Iterable[Rater]) -> str:
     return ", ".join(f'"{one.name}" ({one.repeats - one.agreed:g} of {one.repeats})' for one in raters)
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -151,6 +151,8 @@ def test_two_processes_make_the_table_of_one(tmp_path: Path) -> None:
     alone = call([str(THUMBTUNE), *words, str(tmp_path / "one")])
     both = call(launched(THUMBTUNE, *words, tmp_path / "two"))
     assert both.stdout.count("styles.") == alone.stdout.count("styles.") == 1, "one of them speaks"
+    shared = [json.loads((tmp_path / out / "provenance.json").read_text())["processes"] for out in ("one", "two")]
+    assert shared == [1, 2], "two processes that do not know each other each do all of it"
     made = [
         {
             p.relative_to(folder).as_posix(): p.read_bytes()
@@ -160,3 +162,17 @@ def test_two_processes_make_the_table_of_one(tmp_path: Path) -> None:
         for folder in (tmp_path / "one", tmp_path / "two")
     ]
     assert made[0] == made[1] and len(made[0]) > 6
+
+
+def test_a_training_experiment_refuses_two_processes(tmp_path: Path) -> None:
+    done = subprocess.run(
+        launched(THUMBTUNE, "paper", "fig8", "--quick", "--out", tmp_path / "fig8"),
+        check=False,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert "fig8 works in one process, and 2 were started; start one." in done.stderr
+    assert not (tmp_path / "fig8").exists()

@@ -12,6 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
     """Make an experiment and write what it found; what an earlier call finished is not made again. Returns the page.
 
     Raises:
-        UsageError: an unknown name, or a folder that holds something else.
+        UsageError: an unknown name, a folder that holds something else, or several processes for what is no table.
     """
     check_name(name)
     is_table = name.startswith("table")
@@ -119,11 +120,16 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
     if not is_table and (order.models or order.limit):
         raise UsageError(f"{name} is no table: leave --model and --limit out.")
     from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
 
     from thumbtune.paper.results import PAGE, write
     from thumbtune.run import environment
 
-    begun, team = time.perf_counter(), PartialState()
+    # asked as an Accelerator asks: left to itself, it takes processes without a GPU for strangers
+    team = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(hours=12))
+    if team.num_processes > 1 and not is_table:
+        raise UsageError(f"{name} works in one process, and {team.num_processes} were started; start one.")
+    begun = time.perf_counter()
     if team.is_main_process:  # the pictures of tables are shared out; one process speaks and writes
         claim_folder(order.folder, name, order.quick)
     team.wait_for_everyone()
@@ -134,6 +140,6 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
         found = replace(found, title=f"{found.title} (quick)", about=f"{QUICK} {found.about}")
     page = write(found, order.folder)
     made = {"experiment": name, "seeds": order.seeds, "quick": order.quick, "environment": environment()}
-    made |= {"platform": platform.platform(), "seconds_of_this_call": round(time.perf_counter() - begun, 1)}
+    made |= {"processes": team.num_processes, "platform": platform.platform(), "seconds_of_this_call": round(time.perf_counter() - begun, 1)}
     write_text(order.folder / "provenance.json", json.dumps(made, indent=1) + "\n")
     return page

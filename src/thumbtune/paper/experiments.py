@@ -140,6 +140,7 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
         found = replace(found, title=f"{found.title} (quick)", about=f"{QUICK} {found.about}")
     page = write(found, order.folder)
     made = {"experiment": name, "seeds": order.seeds, "quick": order.quick, "environment": environment()}
-    made |= {"processes": team.num_processes, "platform": platform.platform(), "seconds_of_this_call": round(time.perf_counter() - begun, 1)}
+    made |= {"platform": platform.platform(), "processes": team.num_processes}
+    made["seconds_of_this_call"] = round(time.perf_counter() - begun, 1)
     write_text(order.folder / "provenance.json", json.dumps(made, indent=1) + "\n")
     return page

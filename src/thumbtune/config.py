@@ -112,14 +112,14 @@ class TrainSection(Section):
         default="lora",
         description="What is trained: lora, a small adapter; full, every weight, for which lr should be far lower.",
     )
-    steps: int = Field(default=200, ge=1, description="Weight updates.")
+    steps: int = Field(default=140, ge=1, description="Weight updates.")
     batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
     micro_batch: int = Field(
         default=32, ge=1, description="Images that go through the network at once; does not change the result."
     )
-    lr: float = Field(default=1e-4, gt=0, description="Learning rate of AdamW after warm-up.")
+    lr: float = Field(default=5e-4, gt=0, description="Learning rate of AdamW after warm-up.")
     warmup: int = Field(default=10, ge=0, description="Steps over which the learning rate rises.")
-    cooldown: int = Field(default=0, ge=0, description="Last steps, over which the learning rate falls to zero.")
+    cooldown: int = Field(default=20, ge=0, description="Last steps, over which the learning rate falls to zero.")
     clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay.")
     ema: float = Field(

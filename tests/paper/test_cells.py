@@ -135,6 +135,7 @@ def test_no_guard_ends_a_cell_before_the_others(tmp_path: Path) -> None:
     assert Recipe().train.guards
     train = lab(tmp_path).recipe_of(Cell(name="a", seed=0, settings=("train.steps=7",))).train
     assert (train.steps, train.guards, train.watch_every) == (7, False, 0)
+    assert (train.lr, train.cooldown) == (1e-4, 0), "as the kept rows were made, whatever the defaults are now"
 
 
 def test_cells_of_one_seed_share_thumbs_and_judged_seeds_and_those_of_two_share_neither(tmp_path: Path) -> None:

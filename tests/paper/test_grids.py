@@ -1,7 +1,6 @@
 """The experiments on the bundled model: what they decide from given rows, and each of them end to end at tiny size."""
 
 import csv
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from thumbtune import config
 from thumbtune.batches import quiet
 from thumbtune.paper import beyond, few, fig7, fig8, noise, search
-from thumbtune.paper.cells import budget_said
+from thumbtune.paper.cells import Cell, Lab, budget_said
 from thumbtune.paper.experiments import Order, perform
 from thumbtune.paper.fig8 import BOTH, WIN, WITHOUT
 
@@ -182,7 +181,8 @@ def test_win_rates_are_paired_by_picture_and_turn_round_with_the_pair() -> None:
 
 
 def recipe_of(settings: tuple[str, ...]) -> dict[str, Any]:
-    return config.parse(config.with_settings({}, list(settings)), "it").model_dump()
+    lab = Lab(Order(folder=Path()), quiet, lambda line: None)
+    return lab.recipe_of(Cell(name="it", seed=0, settings=settings)).model_dump()
 
 
 def test_all_but_the_paper_s_have_settings_that_the_search_tried() -> None:
@@ -218,15 +218,20 @@ def test_the_paper_s_row_alone_has_no_cool_down() -> None:
     assert falling == beyond.METHODS.keys() - {beyond.PAPER}
 
 
-def test_docs_say_which_forms_are_not_measured_and_how_to_repeat_the_row_that_became_the_default_beta() -> None:
+def test_docs_say_which_forms_are_not_measured() -> None:
     text = (DOCS / "paper.md").read_text()
     assert f"{len(search.CHANGES)} forms of our recipe and {len(search.RIVALS)}" in text
     assert len(search.SETTINGS.keys() - by_style().keys()) == 6 and "Six forms were added after it was measured" in text
-    (line,) = re.findall(r"`thumbtune train (--set train.lr.*?)`", text)
-    settings = line.replace("--set ", "").split()
-    assert recipe_of(tuple(settings)) == recipe_of((*beyond.BUDGET, *beyond.METHODS["kto, beta auto"]))
-    plain = config.Recipe()
-    assert (plain.objective.beta, plain.train.lr, plain.train.steps, plain.train.cooldown) == ("auto", 1e-4, 200, 0)
+
+
+def test_the_default_recipe_is_the_row_that_was_measured() -> None:
+    measured = recipe_of((*beyond.BUDGET, *beyond.METHODS["kto, beta auto"]))
+    plain = config.Recipe().model_dump()
+    assert (measured["objective"], measured["lora"]) == (plain["objective"], plain["lora"])
+    usual = {"guards": plain["train"]["guards"], "watch_every": plain["train"]["watch_every"]}
+    assert {**measured["train"], **usual} == plain["train"]
+    other = recipe_of((*beyond.BUDGET, *beyond.METHODS[beyond.PAPER]))
+    assert other["train"]["cooldown"] == 0 and other["train"]["lr"] == plain["train"]["lr"]
 
 
 def test_every_method_has_the_same_budget() -> None:

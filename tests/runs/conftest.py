@@ -8,6 +8,7 @@ from PIL import Image
 
 Call = Callable[..., tuple[int, str, str]]
 SMALL = ["train.steps=6", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=2", "train.held_out=0.3"]
+SMALL += ["train.lr=1e-4", "train.cooldown=0"]  # so few steps would be cool-down and nothing else
 
 
 @pytest.fixture

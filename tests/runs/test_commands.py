@@ -139,6 +139,15 @@ def test_settings_that_are_rarely_meant_are_noted_before_and_while_they_train(
         assert "A train.lr of 0.0001 is a LoRA's; the paper trained all weights with 1e-07." in out
 
 
+def test_the_default_rate_on_another_model_is_noted(call: Call, settings: list[str], tmp_path: Path) -> None:
+    note = "The default train.lr of 0.0005 was measured on the bundled model only"
+    words = ["train", *settings, "--out", tmp_path / "run", "--dry-run"]
+    assert note not in call(*words)[1]
+    code, out, err = call(*words, "--set", "train.lr=5e-4")
+    assert code == 0, err
+    assert note in out
+
+
 def test_a_run_is_not_put_into_a_file(call: Call, settings: list[str], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for out in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "run"):

@@ -82,6 +82,7 @@ def recipe(store: Make, tiny_pipeline: Callable[[str], Path]) -> Callable[..., R
     def make(*settings: str, likes: Path | None = None) -> Recipe:
         usual = ["train.steps=80", "train.batch=8", "train.micro_batch=8", "train.lr=1e-2", "objective.beta=5"]
         usual += ["train.checkpoint_every=4", "train.watch_every=5", "train.held_out=0.4", "train.liked_share=0.5"]
+        usual += ["train.cooldown=0"]  # some are shorter
         return config.read(None, [*usual, f"likes={likes or store()}", f"model={tiny_pipeline('epsilon')}", *settings])
 
     return make

@@ -96,8 +96,9 @@ class Lab:
             "model": demo.MODEL,
             "likes": str(self.likes_of(cell) / "store"),
             "seed": cell.seed,
-            # what goes wrong is a result here: every cell is to have the budget that the others have
-            "train": {"guards": False, "watch_every": 0},
+            # what goes wrong is a result here: every cell is to have the budget that the others have. And a default
+            # may move, an experiment not: these three stand here as they were when the first cells were made
+            "train": {"guards": False, "watch_every": 0, "steps": 200, "lr": 1e-4, "cooldown": 0},
             "evaluate": {
                 "prompts": str(self.order.folder / "prompts.txt"),
                 "taste": cell.taste,

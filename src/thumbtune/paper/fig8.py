@@ -163,6 +163,11 @@ def rises(rows: Sequence[Mapping[str, Any]]) -> Claim:
     )
 
 
+def _in_lines(value: str) -> str:
+    """A value as a tick has room for it."""
+    return value.replace(" + ", "\n+ ").replace("without ", "without\n").replace("-", "-\n")
+
+
 def draw(each: Sequence[Ablation], summary: Sequence[Mapping[str, Any]]) -> Any:
     """Four panels of gains with their intervals."""
     figure, axes = panels(2, 2, (3.4, 2.6), sharey=True)
@@ -170,7 +175,7 @@ def draw(each: Sequence[Ablation], summary: Sequence[Mapping[str, Any]]) -> Any:
         rows = [row for row in summary if row["ablation"] == ablation.title]
         error_bars(axis, range(len(rows)), rows)
         axis.set(title=ablation.title, xticks=range(len(rows)), xlim=(-0.5, len(rows) - 0.5))
-        axis.set_xticklabels([row["value"].replace(" + ", "\n+ ").replace("without ", "without\n") for row in rows])
+        axis.set_xticklabels([_in_lines(row["value"]) for row in rows])
     axes[0].set_ylabel("gain in taste")
     axes[2].set_ylabel("gain in taste")
     return figure

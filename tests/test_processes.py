@@ -21,7 +21,7 @@ from thumbtune.utility import UTILITIES
 pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("in_processes.py")
 THUMBTUNE = Path(sys.executable).with_name("thumbtune")
-ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def launched(*words: object) -> list[str]:

@@ -1,7 +1,6 @@
 """A recipe becomes objects. Below this floor nothing knows what a recipe is."""
 
 from dataclasses import fields, is_dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.neutral import NEUTRALS, Neutral
 from thumbtune.objective import KTO, Objective
+from thumbtune.processes import team
 from thumbtune.trainer import Settings
 from thumbtune.trial import try_objective, try_utility
 from thumbtune.utility import UTILITIES, Utility
@@ -40,18 +40,23 @@ def model_path(name: str) -> str:
     return str(bundled) if name and (bundled / "model_index.json").exists() else name
 
 
+def is_bundled(name: str) -> bool:
+    """Whether a name or a path is a bundled model's."""
+    return Path(model_path(name)).resolve().is_relative_to(BUNDLED.resolve())
+
+
 def accelerator_of(recipe: Recipe) -> Any:
     """Accelerate on the best device that there is, in the recipe's precision.
 
     Raises:
-        UsageError: the device cannot work in that precision, or this process already works in another one.
+        UsageError: the device cannot work in that precision, this process already works in another one, or several
+            processes cannot work together.
     """
-    from accelerate import Accelerator, InitProcessGroupKwargs
+    from accelerate import Accelerator
 
-    # the first process may encode many pictures while the others wait for it
-    patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
+    team()
     try:
-        return Accelerator(mixed_precision=recipe.train.precision, kwargs_handlers=[patience])
+        return Accelerator(mixed_precision=recipe.train.precision)
     except ValueError as error:  # Accelerate keeps one precision for the life of a process
         raise UsageError(
             f"train.precision: {recipe.train.precision} cannot be used here; another precision was used before in this "

@@ -11,6 +11,7 @@ from thumbtune.evaluation.duel import save_picture
 from thumbtune.files import sha256
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.processes import team
 
 AT_ONCE = 16
 
@@ -29,9 +30,7 @@ def pictures(
     Raises:
         ThumbtuneError: the model cannot be loaded, or the run is not finished.
     """
-    from accelerate import Accelerator
-
-    device = Accelerator().device
+    device = team().device
     mark = None
     if tuned is not None:
         painter, mark = run.trained_model(run.recipe_in(tuned), tuned, device), run.mark_of(tuned)

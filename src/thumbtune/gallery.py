@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thumbtune import build, run
+from thumbtune import build, processes, run
 from thumbtune.baselines import marked
 from thumbtune.batches import Progress
 from thumbtune.errors import ThumbtuneError, UsageError
@@ -102,6 +102,7 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
     """
     from accelerate import Accelerator
 
+    processes.team()
     accelerator = Accelerator()
     team = Team(accelerator.process_index, accelerator.num_processes)
     sides = {name: side(said, order.base) for name, said in order.sides.items()}

@@ -64,7 +64,7 @@ def test_the_verdict_comes_first(folder: Path) -> None:
     page = page_of(folder)
     assert page.text.index("is better by red") < page.text.index("How sure is that?")
     assert "1 of 2 scorers cannot tell" in page.text
-    assert "is the wider of" not in page.text, "there is no verdict yet"
+    assert "takes the wider of two intervals" not in page.text, "there is no verdict yet"
     gates = [
         {"name": "gain in red", "passed": True, "enough": True, "sentence": "It won."},
         {"name": "faithfulness", "passed": False, "enough": True, "sentence": "It forgot."},
@@ -74,7 +74,7 @@ def test_the_verdict_comes_first(folder: Path) -> None:
     (folder / "verdict.json").write_text(json.dumps(said))
     page = page_of(folder)
     assert page.text.index("Do not ship") < page.text.index("It forgot.") < page.text.index("How sure is that?")
-    assert "each of its intervals is the wider of a bootstrap over prompts and of one that" in page.text
+    assert "the verdict takes the wider of two intervals" in page.text
     assert [one["class"] for one in page.named("li")][:3] == ["passed", "failed", "open"]
 
 

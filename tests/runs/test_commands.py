@@ -131,16 +131,16 @@ def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list
 def test_settings_that_are_rarely_meant_are_noted_before_and_while_they_train(
     call: Call, settings: list[str], tmp_path: Path
 ) -> None:
-    odd = [*settings, "--set", "train.warmup=7", "--set", "train.weights=full"]
+    odd = [*settings, "--set", "train.warmup=8", "--set", "train.weights=full"]
     for words in (["--dry-run"], []):
         code, out, err = call("train", *odd, "--out", tmp_path / "run", *words)
         assert code == 0, err
-        assert "train.warmup of 7 and train.cooldown of 0 are more than all 6 steps" in out
+        assert "train.warmup of 8 and train.cooldown of 0 are more than all 6 steps" in out
         assert "A train.lr of 0.0001 is a LoRA's; the paper trained all weights with 1e-07." in out
 
 
 def test_the_default_rate_on_another_model_is_noted(call: Call, settings: list[str], tmp_path: Path) -> None:
-    note = "The default train.lr of 0.0005 was measured on the bundled model only"
+    note = "A train.lr of 0.0005 is the bundled model's; a LoRA of a large one is usually trained with 0.0001."
     words = ["train", *settings, "--out", tmp_path / "run", "--dry-run"]
     assert note not in call(*words)[1]
     code, out, err = call(*words, "--set", "train.lr=5e-4")

@@ -33,6 +33,8 @@ ROW = "row.json"
 BROKE = "diverged"  # how the status of a cell begins whose training broke off
 STYLE = "line art"  # of the five styles that the bundled judge of styles names
 PER_PROMPT = demo.PER_PROMPT
+# a default may move and an experiment not: what these defaults were when the first cells were made
+FIRST = ("train.steps=200", "train.lr=1e-4", "train.cooldown=0")
 QUICK = (
     *("train.steps=2", "train.batch=4", "train.micro_batch=4", "train.warmup=1", "train.cooldown=0"),
     *("train.checkpoint_every=1", "evaluate.steps=2", "evaluate.seeds=1"),
@@ -43,7 +45,7 @@ ALL_THUMBS = Thumbs()
 
 def budget_said(order: Order, settings: Sequence[str]) -> str:
     """How long each training of a grid is, in words: of a quick one, as long as quick ones are."""
-    train = config.read(None, [*settings, *(QUICK if order.quick else ())]).train
+    train = config.read(None, [*FIRST, *settings, *(QUICK if order.quick else ())]).train
     return f"{train.steps} steps of {train.batch} images"
 
 
@@ -96,16 +98,15 @@ class Lab:
             "model": demo.MODEL,
             "likes": str(self.likes_of(cell) / "store"),
             "seed": cell.seed,
-            # what goes wrong is a result here: every cell is to have the budget that the others have. And a default
-            # may move, an experiment not: these three stand here as they were when the first cells were made
-            "train": {"guards": False, "watch_every": 0, "steps": 200, "lr": 1e-4, "cooldown": 0},
+            # what goes wrong is a result here: every cell is to have the budget that the others have
+            "train": {"guards": False, "watch_every": 0},
             "evaluate": {
                 "prompts": str(self.order.folder / "prompts.txt"),
                 "taste": cell.taste,
                 "first_seed": demo.FIRST_SEED + demo.SEEDS_PER_DEMO * cell.seed,
             },
         }
-        settings = [*cell.settings, *(QUICK if self.order.quick else ())]
+        settings = [*FIRST, *cell.settings, *(QUICK if self.order.quick else ())]
         return config.parse(config.with_settings(data, settings), f"The recipe of {cell.name}")
 
 

@@ -12,11 +12,11 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from thumbtune import processes
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.published import Places
 from thumbtune.files import write_text
@@ -119,14 +119,10 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
         raise UsageError(f"{name} {why}; leave --seeds out.")
     if not is_table and (order.models or order.limit):
         raise UsageError(f"{name} is no table: leave --model and --limit out.")
-    from accelerate import PartialState
-    from accelerate.utils import parse_flag_from_env
-
     from thumbtune.paper.results import PAGE, write
     from thumbtune.run import environment
 
-    # asked as an Accelerator asks: left to itself, it takes processes without a GPU for strangers
-    team = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(hours=12))
+    team = processes.team()
     if team.num_processes > 1 and not is_table:
         raise UsageError(f"{name} works in one process, and {team.num_processes} were started; start one.")
     begun = time.perf_counter()

@@ -79,5 +79,9 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         rows=rows,
         shown_rows=for_people(summary, by),
         claims=[enough(rows)],
-        notes=("About one picture in five is liked, so that twenty thumbs hold about four likes.", over.UNBOUNDED),
+        notes=(
+            "About one picture in five is liked: `likes` and `dislikes` in table.csv say what each set holds, held-out "
+            "prompts among them.",
+            over.UNBOUNDED,
+        ),
     )

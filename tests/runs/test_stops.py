@@ -545,7 +545,8 @@ def test_blank_pictures_and_contradictions_are_noted_and_trained_on(
     likes = store(draw=half, prompt=lambda kind, i: f"{kind if i == 0 else 'thing'} {chr(97 + i)}")
     chosen = recipe("train.steps=2", "train.warmup=1", "train.held_out=0", likes=likes)
     train(chosen, tmp_path / "run")
-    blank, both = run.notes_of(tmp_path / "run")
+    rate, blank, both = run.notes_of(tmp_path / "run")
+    assert rate.startswith("A train.lr of 0.01 is the bundled model's")
     assert blank == "24 of 48 pictures are of a single colour: look whether they were drawn and saved whole."
     assert both.startswith("1 of 47 pictures are both liked and disliked: right where the thumb was for how a picture")
 

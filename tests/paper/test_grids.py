@@ -1,6 +1,7 @@
 """The experiments on the bundled model: what they decide from given rows, and each of them end to end at tiny size."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -218,10 +219,22 @@ def test_the_paper_s_row_alone_has_no_cool_down() -> None:
     assert falling == beyond.METHODS.keys() - {beyond.PAPER}
 
 
-def test_docs_say_which_forms_are_not_measured() -> None:
+def _kept(name: str, seed: int) -> dict[str, Any]:
+    """The row of a form of the search that is in the repository."""
+    folder = f"{name.replace(',', '').replace(' ', '-')}-seed-{seed}"
+    kept = json.loads((DOCS / "results" / "search" / "runs" / folder / "row.json").read_text())
+    assert kept["cell"]["columns"]["setting"] == name
+    return kept["row"]
+
+
+def test_docs_tell_the_forms_of_the_figure_from_those_that_were_measured_later() -> None:
     text = (DOCS / "paper.md").read_text()
     assert f"{len(search.CHANGES)} forms of our recipe and {len(search.RIVALS)}" in text
-    assert len(search.SETTINGS.keys() - by_style().keys()) == 6 and "Six forms were added after it was measured" in text
+    later = search.SETTINGS.keys() - by_style().keys()
+    assert len(later) == 6 and "Six forms were added after it was measured" in text
+    for name in [*later, "start"]:
+        made = [_kept(name, seed)["named_line_art_after"] for seed in (10, 11)]
+        assert f"| {name} | {made[0]:.3f}, {made[1]:.3f} |" in text
 
 
 def test_the_default_recipe_is_the_row_that_was_measured() -> None:

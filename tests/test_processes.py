@@ -32,8 +32,12 @@ def launched(*words: object) -> list[str]:
     ]
 
 
+def ended(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+
+
 def call(command: list[str]) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = ended(command)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -165,14 +169,7 @@ def test_two_processes_make_the_table_of_one(tmp_path: Path) -> None:
 
 
 def test_a_training_experiment_refuses_two_processes(tmp_path: Path) -> None:
-    done = subprocess.run(
-        launched(THUMBTUNE, "paper", "fig8", "--quick", "--out", tmp_path / "fig8"),
-        check=False,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = ended(launched(THUMBTUNE, "paper", "fig8", "--quick", "--out", tmp_path / "fig8"))
     assert done.returncode != 0
     assert "fig8 works in one process, and 2 were started; start one." in done.stderr
     assert not (tmp_path / "fig8").exists()

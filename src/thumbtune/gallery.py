@@ -100,16 +100,13 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
         UsageError: a side, a scorer or a number of pictures is off, or the folder holds something else.
         ThumbtuneError: a model or a scorer cannot be loaded, or the disk is full.
     """
-    from accelerate import Accelerator
-
-    processes.team()
-    accelerator = Accelerator()
-    team = Team(accelerator.process_index, accelerator.num_processes)
+    state = processes.team()
+    team = Team(state.process_index, state.num_processes)
     sides = {name: side(said, order.base) for name, said in order.sides.items()}
-    means = Means(build.BUNDLED / "judge", order.places, str(accelerator.device))
+    means = Means(build.BUNDLED / "judge", order.places, str(state.device))
     groups = lineup(order.scorers, means)  # what can be wrong is so before anything is drawn
     looked_at: dict[Path, str] = {}
-    if accelerator.is_main_process:
+    if state.is_main_process:
         for one in sides.values():
             if one.folder is not None:
                 pictures_of(one.folder, order.prompts.prompts, order.per_prompt)
@@ -118,19 +115,19 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
         _claim(order, sides)
         looked_at = _refuse_others(order)
         _sweep(order)
-    accelerator.wait_for_everyone()
-    with accelerator.main_process_first():  # what is fetched or copied is so once
+    state.wait_for_everyone()
+    with state.main_process_first():  # what is fetched or copied is so once
         files = {name: _files(order, name, one) for name, one in sides.items()}
     for name, one in sides.items():
         if one.painter is not None:
-            _draw(order, name, one, progress, accelerator, team)
-    accelerator.wait_for_everyone()
+            _draw(order, name, one, progress, state, team)
+    state.wait_for_everyone()
     places = _places(order, files, looked_at)
     scores = score([place.picture for place in places], groups, progress, ScoreCache(order.cache), team)
     gallery = Gallery(order, places, scores)
-    if accelerator.is_main_process:
+    if state.is_main_process:
         _write(gallery)
-    return gallery, accelerator.is_main_process
+    return gallery, state.is_main_process
 
 
 def _claim(order: Order, sides: Mapping[str, Side]) -> None:
@@ -230,12 +227,12 @@ def _files(order: Order, name: str, one: Side) -> list[list[Path]]:
     return found
 
 
-def _draw(order: Order, name: str, one: Side, progress: Progress, accelerator: Any, team: Team) -> None:
+def _draw(order: Order, name: str, one: Side, progress: Progress, state: Any, team: Team) -> None:
     """A side's missing pictures. Its model is loaded only if there are any."""
     duel = _duel(order, one.mark)
     if all(duel.path(name, p, seed).exists() for p in range(len(duel.prompts)) for seed in duel.seeds(p)):
         return
-    with ready(one, accelerator.device) as model:
+    with ready(one, state.device) as model:
         draw_side(duel, name, model.generate, progress, AT_ONCE, (team.index, team.count))
 
 

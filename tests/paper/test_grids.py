@@ -1,7 +1,6 @@
 """The experiments on the bundled model: what they decide from given rows, and each of them end to end at tiny size."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from thumbtune import config
 from thumbtune.batches import quiet
 from thumbtune.paper import beyond, few, fig7, fig8, noise, search
-from thumbtune.paper.cells import Cell, Lab, budget_said
+from thumbtune.paper.cells import Cell, Lab, budget_said, row_in
 from thumbtune.paper.experiments import Order, perform
 from thumbtune.paper.fig8 import BOTH, WIN, WITHOUT
 
@@ -221,10 +220,11 @@ def test_the_paper_s_row_alone_has_no_cool_down() -> None:
 
 def _kept(name: str, seed: int) -> dict[str, Any]:
     """The row of a form of the search that is in the repository."""
-    folder = f"{name.replace(',', '').replace(' ', '-')}-seed-{seed}"
-    kept = json.loads((DOCS / "results" / "search" / "runs" / folder / "row.json").read_text())
-    assert kept["cell"]["columns"]["setting"] == name
-    return kept["row"]
+    order = Order(folder=DOCS / "results" / "search")
+    (cell,) = [one for one in search.cells(order) if (one.columns["setting"], one.seed) == (name, seed)]
+    row = row_in(Lab(order, quiet, lambda line: None), cell)
+    assert row is not None
+    return row
 
 
 def test_docs_tell_the_forms_of_the_figure_from_those_that_were_measured_later() -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from base_model.measure import BUNDLED, drawn
 from base_model.vocabulary import CONCEPTS, PAGES, STYLES
-from thumbtune.demo import prompt_of
+from thumbtune.experiments.demo import prompt_of
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
 TILE, COLUMNS, LABEL = 96, 8, 26

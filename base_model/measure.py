@@ -14,11 +14,11 @@ from PIL import Image
 from base_model import pictures
 from base_model.judge import Row, rows
 from base_model.vocabulary import CONCEPTS, GROUPS, PAGES, STYLES, SYNONYMS, held_out
-from thumbtune.demo import prompt_of
-from thumbtune.evaluation.judge import Judge
+from thumbtune.evaluation.scorers.judge import Judge
+from thumbtune.evaluation.scorers.style import StyleJudge
+from thumbtune.evaluation.scorers.tastes import TASTES
 from thumbtune.evaluation.statistics import wilson
-from thumbtune.evaluation.style import StyleJudge
-from thumbtune.evaluation.tastes import TASTES
+from thumbtune.experiments.demo import prompt_of
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 

@@ -23,7 +23,7 @@ from base_model import judge, pictures, sets, training
 from base_model.decoder import with_decoder
 from base_model.training import Plan
 from base_model.vocabulary import STYLES
-from thumbtune.evaluation.style import enlarged
+from thumbtune.evaluation.scorers.style import enlarged
 
 SEED = 3
 

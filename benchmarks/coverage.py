@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbtune.evaluation.estimands import ESTIMANDS, Draws, Estimand, half_wins, units, win_rate
 from thumbtune.evaluation.statistics import Interval
+from thumbtune.evaluation.win_rates import ESTIMANDS, Draws, Estimand, half_wins, units, win_rate
 
 PROMPTS, SEEDS = 500, 5
 GAIN, UNEVEN, NOISE = 0.25, 0.3, 1.0  # of tuning, between prompts, between seeds

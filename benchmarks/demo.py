@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from thumbtune.cli import bar, quieten
-from thumbtune.demo import PEOPLE, demo
-from thumbtune.run import environment
+from thumbtune.cli.app import bar, quieten
+from thumbtune.experiments.demo import PEOPLE, demo
+from thumbtune.runs.run import environment
 
 
 def one(folder: Path, taste: str, seed: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def step(name: str, folder: Path) -> dict[str, float]:
     from thumbtune.feedback.importers import import_likes
     from thumbtune.feedback.likes import likes_of, split
     from thumbtune.feedback.stats import stats_of
-    from thumbtune.feedback.store import Store
+    from thumbtune.feedback.store.store import Store
 
     begun, result = time.perf_counter(), {}
     with Store.open(folder / "store") as store:

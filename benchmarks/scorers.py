@@ -270,8 +270,8 @@ def _loaded(folder: Path, names: Sequence[str], dtype: str) -> tuple[Any, float,
     import torch
     import transformers
 
-    from thumbtune.evaluation.published import Places
     from thumbtune.evaluation.scorers.lineup import Means, lineup
+    from thumbtune.evaluation.scorers.published import Places
 
     for name in ("BertTokenizer", "BlipTextModel", "BlipVisionModel", "CLIPModel", "CLIPTokenizer"):
         getattr(transformers, name)  # its import is no part of loading weights
@@ -379,7 +379,7 @@ def main() -> None:
         print(json.dumps(step or scored(given.folder, given.only, given.dtype)))
         return
     from thumbtune.evaluation.scorers.catalogue import ENTRIES, entries
-    from thumbtune.run import environment
+    from thumbtune.runs.run import environment
 
     asked = entries(given.only or ENTRIES)
     out = given.out or (None if given.quick else FILE)

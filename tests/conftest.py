@@ -79,9 +79,9 @@ def make_plane(_fitted_weights: dict[str, Any]) -> Callable[..., Any]:
 @pytest.fixture
 def make_batches(make_likes: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """(model, points, liked, ...) -> Batches of points of the unit square, encoded into a cache of this test."""
-    from thumbtune.batches import Batches, Encoded
-    from thumbtune.cache import Cache
     from thumbtune.models.plane import picture
+    from thumbtune.training.batches import Batches, Encoded
+    from thumbtune.training.cache import Cache
 
     def make(model: Any, points: Sequence[Sequence[float]], liked: Sequence[bool], **options: Any) -> Batches:
         columns = {name: options.pop(name) for name in ("prompts", "weights", "ids") if name in options}
@@ -98,9 +98,9 @@ def make_training() -> Callable[..., Any]:
     """(model, neutral, auto, ...) -> Training on the CPU, in float32, without clipping or weight decay unless asked."""
     from accelerate import Accelerator
 
-    from thumbtune.beta import Auto, Fixed
-    from thumbtune.neutral import NEUTRALS
-    from thumbtune.trainer import Settings, Training
+    from thumbtune.objective.beta import Auto, Fixed
+    from thumbtune.objective.reference_point import NEUTRALS
+    from thumbtune.training.trainer import Settings, Training
 
     def make(model: Any, neutral: str = "batch", auto: bool = False, **settings: Any) -> Training:
         chosen = {"steps": 10, "micro_batch": 8, "lr": 1e-3, "clip": math.inf, "weight_decay": 0.0} | settings
@@ -226,7 +226,7 @@ def perturb() -> Callable[..., None]:
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
     """Call `thumbtune ...` in this process: exit code, standard output, standard error."""
 
-    from thumbtune import cli
+    from thumbtune.cli import app as cli
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["thumbtune", *map(str, words)])

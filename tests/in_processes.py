@@ -15,16 +15,16 @@ from accelerate import Accelerator
 from datasets import Dataset
 from safetensors.torch import save_file
 
-from thumbtune.baselines import DPO
-from thumbtune.batches import Batches, Encoded
-from thumbtune.beta import Auto
-from thumbtune.cache import Cache
 from thumbtune.feedback.likes import likes_features
 from thumbtune.models.plane import Plane, picture
-from thumbtune.neutral import NEUTRALS
-from thumbtune.objective import KTO
-from thumbtune.trainer import Settings, Training, train
-from thumbtune.utility import UTILITIES
+from thumbtune.objective.baselines import DPO
+from thumbtune.objective.beta import Auto
+from thumbtune.objective.kto import KTO
+from thumbtune.objective.reference_point import NEUTRALS
+from thumbtune.objective.utility import UTILITIES
+from thumbtune.training.batches import Batches, Encoded
+from thumbtune.training.cache import Cache
+from thumbtune.training.trainer import Settings, Training, train
 
 
 class Broken(Batches):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-ASK = "from thumbtune.processes import team; state = team(); print(state.num_processes, state.is_main_process)"
+ASK = "from thumbtune.distributed import team; state = team(); print(state.num_processes, state.is_main_process)"
 WITH_A_GPU = "import torch; torch.accelerator.is_available = lambda *_: True; "
 
 

@@ -16,15 +16,15 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "thumbtune"
 FILES = sorted(PACKAGE.rglob("*.py"))
-MATHEMATICS = ("utility", "process", "objective", "neutral")
+MATHEMATICS = ("objective/utility", "objective/kto", "objective/reference_point", "models/process")
 WITHOUT_TORCH = (
     "thumbtune",
-    "thumbtune.cli",
-    "thumbtune.config",
+    "thumbtune.cli.app",
+    "thumbtune.runs.recipe",
     "thumbtune.errors",
     "thumbtune.files",
-    "thumbtune.paper.experiments",
-    "thumbtune.feedback.store",
+    "thumbtune.experiments.experiments",
+    "thumbtune.feedback.store.store",
     "thumbtune.feedback.importers",
 )
 LINT = """
@@ -68,16 +68,16 @@ def test_arrows_only_point_down() -> None:
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [
-        ("objective.py", "import thumbtune.trainer", "Arrows only point down"),
+        ("objective/kto.py", "import thumbtune.training.trainer", "Arrows only point down"),
         ("files.py", "from thumbtune import cli", "Arrows only point down"),
-        ("utility.py", "import numpy", "The mathematics imports torch and shape types only"),
-        ("feedback/votes.py", "def late():\n    import torch", "The store of likes knows no torch"),
+        ("objective/utility.py", "import numpy", "The mathematics imports torch and shape types only"),
+        ("feedback/store/votes.py", "def late():\n    import torch", "The store of likes knows no torch"),
         (
             "models/plane.py",
             "from thumbtune.models import stable_diffusion",
             "Families of models know nothing of each other",
         ),
-        ("trainer.py", "from thumbtune.config import Recipe", "Recipes stop at the composition root"),
+        ("training/trainer.py", "from thumbtune.runs.recipe import Recipe", "Recipes stop at the composition root"),
         ("newcomer.py", "", "Arrows only point down"),
     ],
 )
@@ -134,7 +134,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = f"""
 import atexit, sys
 atexit.register(lambda: print("torch" in sys.modules, file=sys.stderr))
-from thumbtune.cli import main
+from thumbtune.cli.app import main
 sys.argv = ["thumbtune", *{arguments!r}]
 main()"""
     return python(code)
@@ -154,7 +154,7 @@ def test_help_needs_no_torch(arguments: tuple[str, ...]) -> None:
 
 
 def test_the_objective_is_read_on_the_first_screens() -> None:
-    lines = len((PACKAGE / "objective.py").read_text(encoding="utf-8").splitlines())
+    lines = len((PACKAGE / "objective" / "kto.py").read_text(encoding="utf-8").splitlines())
     assert lines < 120
 
 

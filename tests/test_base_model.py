@@ -29,7 +29,7 @@ from base_model.vocabulary import (
     held_out,
     slug,
 )
-from thumbtune.evaluation.style import StyleJudge
+from thumbtune.evaluation.scorers.style import StyleJudge
 
 ROOT = Path(__file__).parent.parent
 SLICE = ["red apple", "pear", "banana", "star", "key", "bell"]

@@ -8,12 +8,12 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from base_model.vocabulary import CONCEPTS, MEASURE, STYLES, held_out
-from thumbtune import build
-from thumbtune.demo import concepts, prompt_of
-from thumbtune.evaluation.judge import Judge
-from thumbtune.evaluation.style import StyleJudge
+from thumbtune.evaluation.scorers.judge import Judge
+from thumbtune.evaluation.scorers.style import StyleJudge
+from thumbtune.experiments.demo import concepts, prompt_of
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.runs import build
 
 MEGABYTE = 1_000_000
 FILES = sorted(p for p in build.BUNDLED.rglob("*") if p.is_file() and "__pycache__" not in p.parts)

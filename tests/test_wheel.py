@@ -13,7 +13,7 @@ DRAW = """
 import thumbtune
 from pathlib import Path
 from thumbtune import build
-from thumbtune.evaluation.judge import Judge
+from thumbtune.evaluation.scorers.judge import Judge
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 model = StableDiffusion(load_pipeline(build.model_path("tiny-emoji-64")))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.coverage import GAIN, NOISE, UNEVEN, holds
-from thumbtune.evaluation.estimands import Draws, units, win_rate
+from thumbtune.evaluation.win_rates import Draws, units, win_rate
 
 pytestmark = pytest.mark.slow
 REPETITIONS = 600  # of which the share that holds has a standard error of 0.9 points at 95 %

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from thumbtune.batches import quiet
 from thumbtune.evaluation.duel import Duel, draw
 from thumbtune.models.protocol import Sampler
+from thumbtune.training.batches import quiet
 
 
 def made(folder: Path, prompts: int = 3) -> Duel:

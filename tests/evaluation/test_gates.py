@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thumbtune.config import GatesSection
 from thumbtune.evaluation import gates
 from thumbtune.evaluation.diversity import diversity
-from thumbtune.evaluation.estimands import units
 from thumbtune.evaluation.standings import Told, standings
 from thumbtune.evaluation.verdict import Gate
+from thumbtune.evaluation.win_rates import units
+from thumbtune.runs.recipe import GatesSection
 
 MANY = [f"prompt {i}" for i in range(40)]
 UNIT = units(MANY)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation import prompts
 from thumbtune.evaluation.prompts import SETS, PromptSet, prompt_set
-from thumbtune.evaluation.published import Places
+from thumbtune.evaluation.scorers.published import Places
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "prompts"
 BOM = "\ufeff"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.sources.columns import COLUMNS, Columns, cell_in, parse_map
-from thumbtune.feedback.sources.found import Reading
-from thumbtune.feedback.sources.options import check_columns, check_reading, sheets_of
-from thumbtune.feedback.sources.record import record_of
+from thumbtune.feedback.reading.columns import COLUMNS, Columns, cell_in, parse_map
+from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
+from thumbtune.feedback.reading.record import record_of
+from thumbtune.feedback.source import Reading
 
 KNOWN = str(uuid.UUID(int=7, version=4))
 PNG = b"\x89PNG\r\n\x1a\n"

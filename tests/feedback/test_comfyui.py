@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from thumbtune.feedback.sources.comfyui import read_graph
-from thumbtune.feedback.sources.comfyui_canvas import read_canvas
-from thumbtune.feedback.sources.png_text import written_in
-from thumbtune.feedback.sources.written import NOTHING, Written
+from thumbtune.feedback.metadata.comfyui import read_graph
+from thumbtune.feedback.metadata.comfyui_canvas import read_canvas
+from thumbtune.feedback.metadata.png_text import written_in
+from thumbtune.feedback.metadata.written import NOTHING, Written
 
 Json = dict[str, Any]
 

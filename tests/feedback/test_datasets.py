@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.sources import arrow, parquet_folder, saved
-from thumbtune.feedback.sources.found import Found, Reading
+from thumbtune.feedback.reading import arrow
+from thumbtune.feedback.source import Found, Reading
+from thumbtune.feedback.sources import parquet_folder, saved
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.saved import SavedDataset
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources import texts
-from thumbtune.feedback.sources.record import Record
-from thumbtune.feedback.sources.rows import read_rows
+from thumbtune.feedback.reading import texts
+from thumbtune.feedback.reading.record import Record
+from thumbtune.feedback.reading.rows import read_rows
 
 HARD = 'a "big", red; fox\nin\ttwo lines'
 

@@ -15,8 +15,8 @@ import pytest
 
 from thumbtune.feedback import pictures
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources import downloads
-from thumbtune.feedback.sources.downloads import download, is_public, public_opener
+from thumbtune.feedback.reading import downloads
+from thumbtune.feedback.reading.downloads import download, is_public, public_opener
 
 PICTURE = b"\x89PNG and more"
 

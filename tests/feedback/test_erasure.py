@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 
 Paint = Callable[..., bytes]
 

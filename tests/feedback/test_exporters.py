@@ -27,14 +27,14 @@ from thumbtune.feedback.exporters import raters, rows, webdataset
 from thumbtune.feedback.exporters.export import FORMS, ExportReport, export
 from thumbtune.feedback.exporters.raters import Pseudonyms
 from thumbtune.feedback.importers import import_likes
-from thumbtune.feedback.intake import Thumb
-from thumbtune.feedback.kinds import open_source
-from thumbtune.feedback.sources.found import Source
+from thumbtune.feedback.source import Source
+from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.saved import SavedDataset
 from thumbtune.feedback.sources.table import Table
 from thumbtune.feedback.sources.webdataset import WebDataset
-from thumbtune.feedback.store import Opinion, Store
+from thumbtune.feedback.store.intake import Thumb
+from thumbtune.feedback.store.store import Opinion, Store
 from thumbtune.files import sha256
 
 Call = Callable[..., tuple[int, str, str]]

@@ -15,12 +15,12 @@ from PIL import Image, PngImagePlugin
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.importers import import_likes
-from thumbtune.feedback.kinds import open_source
+from thumbtune.feedback.reading.walk import opinion_in
+from thumbtune.feedback.source import Found, Reading
 from thumbtune.feedback.sources.folders import LikeFolders, recognises
-from thumbtune.feedback.sources.found import Found, Reading
+from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.sources.table import Table
-from thumbtune.feedback.sources.walk import opinion_in
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 
 Call = Callable[..., tuple[int, str, str]]
 Bound = Callable[..., AbstractContextManager[Path]]
@@ -359,7 +359,7 @@ def test_pictures_inside_a_table_are_asked_too(tmp_path: Path, file_store: Store
 
 def test_pictures_on_the_web_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("thumbtune.feedback.sources.downloads.download", asked.append)
+    monkeypatch.setattr("thumbtune.feedback.reading.downloads.download", asked.append)
     file = put(tmp_path / "likes.csv", "url,label\nhttps://example.com/a.png,like\n")
     (found,) = rows_of(file, allow_download=True)
     assert found.prompt is None and found.image is not None and asked == []

@@ -16,8 +16,8 @@ from datasets import ClassLabel, Dataset, DatasetBuilder, Features, Image, Value
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.source import Found, Reading
 from thumbtune.feedback.sources import hub
-from thumbtune.feedback.sources.found import Found, Reading
 from thumbtune.feedback.sources.hub import Address, HubDataset, address_in
 
 Paint = Callable[..., bytes]
@@ -236,7 +236,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tries_at_a_network_are_not_told_one_by_one() -> None:
     program = """
 import logging
-from thumbtune.terminal import quieten
+from thumbtune.cli.terminal import quieten
 quieten()
 import datasets, huggingface_hub.utils
 print([logging.getLogger(name).getEffectiveLevel() for name in ("huggingface_hub", "datasets")])"""

@@ -9,9 +9,9 @@ import pytest
 
 from thumbtune.feedback import pictures
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources import downloads
-from thumbtune.feedback.sources.image_cells import is_picture, known_by, picture_in
-from thumbtune.feedback.sources.places import Place
+from thumbtune.feedback.reading import downloads
+from thumbtune.feedback.reading.image_cells import is_picture, known_by, picture_in
+from thumbtune.feedback.reading.places import Place
 from thumbtune.files import sha256
 
 Paint = Callable[..., bytes]

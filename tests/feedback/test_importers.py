@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from thumbtune.errors import Interrupted, ThumbtuneError
 from thumbtune.feedback.importers import Found, ImportReport, import_likes
-from thumbtune.feedback.store import Counts, Store
+from thumbtune.feedback.store.store import Counts, Store
 
 Paint = Callable[..., bytes]
 Write = Callable[..., Path]

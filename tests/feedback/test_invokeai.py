@@ -11,8 +11,8 @@ import pytest
 from invokeai_gallery import METADATA, VERSION_3, VERSION_6, add, database_in, made, run
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.source import Found, Reading
 from thumbtune.feedback.sources import invokeai_rows
-from thumbtune.feedback.sources.found import Found, Reading
 from thumbtune.feedback.sources.invokeai import InvokeAI, Marks, recognises
 
 Add = Callable[..., None]

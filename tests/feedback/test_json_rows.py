@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources import json_lists, json_rows, texts
-from thumbtune.feedback.sources.record import Record
-from thumbtune.feedback.sources.rows import read_rows
+from thumbtune.feedback.reading import json_lists, json_rows, texts
+from thumbtune.feedback.reading.record import Record
+from thumbtune.feedback.reading.rows import read_rows
 
 WORDS = st.text(st.characters(exclude_categories=()), max_size=12)
 JSON = st.recursive(

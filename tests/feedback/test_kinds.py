@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.kinds import KINDS, OPTIONS, open_source
+from thumbtune.feedback.source import AS_FOUND, Reading
 from thumbtune.feedback.sources import hub
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.folders import LikeFolders
-from thumbtune.feedback.sources.found import AS_FOUND, Reading
+from thumbtune.feedback.sources.kinds import KINDS, OPTIONS, open_source
 from thumbtune.feedback.sources.pairs import Pairs
 from thumbtune.feedback.sources.rankings import Rankings
 from thumbtune.feedback.sources.table import Table

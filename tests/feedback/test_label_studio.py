@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.sources.found import Found, Reading
+from thumbtune.feedback.source import Found, Reading
 from thumbtune.feedback.sources.label_studio import LabelStudio, recognises
 
 Paint = Callable[..., bytes]
@@ -294,7 +294,7 @@ def test_pictures_that_may_not_be_read(tmp_path: Path, paint: Paint, url: object
 
 def test_the_web_is_asked_only_where_that_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("thumbtune.feedback.sources.downloads.download", lambda url: asked.append(url) or b"x")
+    monkeypatch.setattr("thumbtune.feedback.reading.downloads.download", lambda url: asked.append(url) or b"x")
     likes = annotation(choice("Like"))
     tasks = [task(likes, image="https://example.com/fox.png", prompt=None), task(likes, image=f"http://localhost{FOX}")]
     assert "is on the web" in str(said(*tasks, folder=tmp_path)[0][1])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbtune.feedback.labels import LONGEST_LABEL, NO, YES, Scale, number_of, stars_of, word_of
+from thumbtune.feedback.reading.labels import LONGEST_LABEL, NO, YES, Scale, number_of, stars_of, word_of
 
 
 def of(*column: object, like_at: float | None = None) -> list[bool | None]:

@@ -17,10 +17,10 @@ from sqlalchemy import select
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.likes import likes_of
-from thumbtune.feedback.sources.found import Found
-from thumbtune.feedback.store import Store
-from thumbtune.feedback.tables import Vote
-from thumbtune.feedback.votes import derived_id
+from thumbtune.feedback.source import Found
+from thumbtune.feedback.store.store import Store
+from thumbtune.feedback.store.tables import Vote
+from thumbtune.feedback.store.votes import derived_id
 from thumbtune.files import sha256
 from thumbtune.images import rgb
 
@@ -315,7 +315,7 @@ def test_times_with_and_without_a_zone_are_compared(store: Store, paint: Paint) 
 
 def test_a_rehearsal_lets_others_vote(file_store: Store, log: Callable[..., Path], paint: Paint) -> None:
     """A dry run of the command works on a copy: it takes no lock, and brings no old store up to date."""
-    from thumbtune.cli_likes import _store_for
+    from thumbtune.cli.likes import _store_for
 
     one = file_store.add_picture(paint(), "a fox")
     assert file_store.folder is not None

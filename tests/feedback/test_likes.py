@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Description, describe, likes_of, split
 from thumbtune.feedback.policies import Tally, labelled
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 from thumbtune.files import sha256
 
 Paint = Callable[..., bytes]

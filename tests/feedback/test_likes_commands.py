@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from thumbtune.feedback import importers
-from thumbtune.feedback.store import Store, is_store
+from thumbtune.feedback.store.store import Store, is_store
 
 Call = Callable[..., tuple[int, str, str]]
 Paint = Callable[..., bytes]
@@ -102,12 +102,12 @@ def test_a_first_import_that_is_stopped_keeps_what_it_has(
                 raise KeyboardInterrupt
             yield row
 
-    monkeypatch.setattr("thumbtune.cli_likes.bar", stop)
+    monkeypatch.setattr("thumbtune.cli.likes.bar", stop)
     monkeypatch.setattr(importers, "ROWS_AT_ONCE", 1)
     code, _, err = call("import", rated, *MAPPED, "--likes", tmp_path / "likes")
     assert code == 130 and "2 thumbs were kept, and the same command goes on from there" in err
     assert is_store(tmp_path / "likes")
-    monkeypatch.setattr("thumbtune.cli_likes.bar", lambda rows, what: rows)
+    monkeypatch.setattr("thumbtune.cli.likes.bar", lambda rows, what: rows)
     assert (
         "3 rows: 1 like, 0 dislikes, 2 duplicates" in call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[1]
     )
@@ -145,8 +145,8 @@ def test_what_is_exported_is_imported_again(call: Call, rated: Path, tmp_path: P
 
 
 def test_an_address_is_named_without_its_password_and_can_be_typed_again() -> None:
-    from thumbtune.config import read
-    from thumbtune.feedback.database import name_of
+    from thumbtune.feedback.store.database import name_of
+    from thumbtune.runs.recipe import read
 
     assert "secret" not in (shown := name_of("postgresql://ann:secret@db.example.org/thumbs"))
     assert shown == name_of("postgresql://ann@db.example.org/thumbs").replace("ann:@", "ann@")
@@ -241,7 +241,7 @@ def test_what_is_no_file_is_not_called_absent(call: Call, pictures: Path, tmp_pa
 
 
 def test_ctrl_c_is_told_where_a_command_has_no_word_for_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thumbtune.feedback.kinds.KINDS", _Stops())
+    monkeypatch.setattr("thumbtune.feedback.sources.kinds.KINDS", _Stops())
     code, _, err = call("likes", "kinds")
     assert code == 130 and err == "thumbtune: Stopped; what was saved before is whole.\n"
 
@@ -256,10 +256,10 @@ def test_ctrl_c_while_the_commands_are_loaded() -> None:
 import sys
 class Stops:
     def find_spec(self, name, path, target=None):
-        if name == "thumbtune.cli":
+        if name == "thumbtune.cli.app":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Stops())
-from thumbtune.start import main
+from thumbtune.cli import main
 main()"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "thumbtune: Stopped.\n")

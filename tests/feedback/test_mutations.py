@@ -30,22 +30,22 @@ from sqlalchemy import select
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback import importers
+from thumbtune.feedback.metadata.png_text import written_in
 from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.source import Found, Reading, Source
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.folders import LikeFolders
-from thumbtune.feedback.sources.found import Found, Reading, Source
 from thumbtune.feedback.sources.invokeai import InvokeAI
 from thumbtune.feedback.sources.label_studio import LabelStudio
 from thumbtune.feedback.sources.pairs import Pairs
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.pickapic import PickAPic
-from thumbtune.feedback.sources.png_text import written_in
 from thumbtune.feedback.sources.rankings import Rankings
 from thumbtune.feedback.sources.saved import SavedDataset
 from thumbtune.feedback.sources.table import Table
 from thumbtune.feedback.sources.webdataset import WebDataset
-from thumbtune.feedback.store import Store
-from thumbtune.feedback.tables import Picture, Vote
+from thumbtune.feedback.store.store import Store
+from thumbtune.feedback.store.tables import Picture, Vote
 from thumbtune.files import sha256
 
 FILES_OF_EACH = 600

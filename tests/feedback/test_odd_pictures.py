@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from thumbtune.feedback.importers import ImportReport, import_likes
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 from thumbtune.images import rgb
 
 Colour = tuple[int, int, int]

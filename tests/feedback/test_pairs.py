@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import importers
 from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.source import Found, PairPolicy, Reading, Source
 from thumbtune.feedback.sources import classes, pairs, pickapic, rankings
 from thumbtune.feedback.sources.classes import Classes
-from thumbtune.feedback.sources.found import Found, PairPolicy, Reading, Source
 from thumbtune.feedback.sources.pairs import Pairs
 from thumbtune.feedback.sources.preferences import Counts
 from thumbtune.feedback.sources.rankings import Rankings
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 
 Paint = Callable[..., bytes]
 Row = dict[str, Any]

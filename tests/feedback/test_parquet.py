@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources import parquet
-from thumbtune.feedback.sources.rows import count_rows, first_row, header_of, read_rows
+from thumbtune.feedback.reading import parquet
+from thumbtune.feedback.reading.rows import count_rows, first_row, header_of, read_rows
 
 Paint = Callable[..., bytes]
 NOON = datetime(2025, 6, 1, 12, 0, 0, 123456)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback import importers
-from thumbtune.feedback.sources.found import Found, PairPolicy, Reading
+from thumbtune.feedback.source import Found, PairPolicy, Reading
 from thumbtune.feedback.sources.pickapic import PickAPic, recognises
 from thumbtune.feedback.sources.preferences import Counts
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 
 Paint = Callable[..., bytes]
 

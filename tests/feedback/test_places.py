@@ -6,7 +6,7 @@ import pytest
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources.places import Place, check_root
+from thumbtune.feedback.reading.places import Place, check_root
 
 
 @pytest.fixture

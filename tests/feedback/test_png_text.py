@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from thumbtune.feedback.sources.comfyui import read_graph
-from thumbtune.feedback.sources.png_text import read_parameters, written_in
-from thumbtune.feedback.sources.written import NOTHING, Written
+from thumbtune.feedback.metadata.comfyui import read_graph
+from thumbtune.feedback.metadata.png_text import read_parameters, written_in
+from thumbtune.feedback.metadata.written import NOTHING, Written
 
 INFOTEXT = """a fox, (red:1.2) <lora:ink:0.8>
 in the snow, Seed: 5

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources.found import PairPolicy
+from thumbtune.feedback.source import PairPolicy
 from thumbtune.feedback.sources.preferences import (
     LABELS,
     SPLITS,

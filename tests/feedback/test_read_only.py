@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from thumbtune.build import split_of
-from thumbtune.config import Recipe
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.database import copy_database
 from thumbtune.feedback.exporters.export import export
 from thumbtune.feedback.likes import likes_of
-from thumbtune.feedback.location import copy_store, is_made
 from thumbtune.feedback.stats import stats_of
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.database import copy_database
+from thumbtune.feedback.store.location import copy_store, is_made
+from thumbtune.feedback.store.store import Store
+from thumbtune.runs.build import split_of
+from thumbtune.runs.recipe import Recipe
 
 Bound = Callable[..., AbstractContextManager[Path]]
 Paint = Callable[..., bytes]
@@ -158,7 +158,7 @@ def test_a_copy_of_what_changes_meanwhile(archive: Path, bound: Bound, monkeypat
     connect = sqlite3.connect
     close(archive)
     with bound() as somebody:
-        monkeypatch.setattr("thumbtune.feedback.database.sqlite3.connect", late)
+        monkeypatch.setattr("thumbtune.feedback.store.database.sqlite3.connect", late)
         with pytest.raises(ThumbtuneError, match=r"was changed while it was read; run it again\.$"):
             copy_database(archive / "likes.sqlite", somebody / "copy.sqlite")
 

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources import rows
-from thumbtune.feedback.sources.rows import count_rows, first_row, header_of, kind_of, read_rows, why_broken
+from thumbtune.feedback.reading import rows
+from thumbtune.feedback.reading.rows import count_rows, first_row, header_of, kind_of, read_rows, why_broken
 
 KINDS = {
     "a.jsonl": ".jsonl",

@@ -12,11 +12,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, insert, select, text
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback import schema
-from thumbtune.feedback.database import _engine, open_database, url_of
-from thumbtune.feedback.store import Store
-from thumbtune.feedback.tables import Picture, Table, Vote
-from thumbtune.feedback.votes import key_of
+from thumbtune.feedback.store import schema
+from thumbtune.feedback.store.database import _engine, open_database, url_of
+from thumbtune.feedback.store.store import Store
+from thumbtune.feedback.store.tables import Picture, Table, Vote
+from thumbtune.feedback.store.votes import key_of
 
 Paint = Callable[..., bytes]
 

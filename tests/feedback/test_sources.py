@@ -13,9 +13,9 @@ from PIL import Image
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.importers import ImportReport, import_likes
-from thumbtune.feedback.kinds import open_source
+from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.sources.table import Table
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 
 Paint = Callable[..., bytes]
 Write = Callable[..., Path]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources.splits import files_of_split, parquet_files
+from thumbtune.feedback.reading.splits import files_of_split, parquet_files
 
 
 def test_files_of_a_folder(tmp_path: Path) -> None:

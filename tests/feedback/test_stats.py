@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbtune.feedback.stats import Agreement, Balance, Rater, cohen_kappa, fleiss_kappa, stats_of
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 
 Paint = Callable[..., bytes]
 THUMBS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.store import Counts, Store
+from thumbtune.feedback.store.store import Counts, Store
 from thumbtune.files import sha256
 
 Paint = Callable[..., bytes]

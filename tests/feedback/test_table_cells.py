@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbtune.feedback.cells import (
+from thumbtune.feedback.reading.cells import (
     first,
     grade_in,
     is_blank,

@@ -20,11 +20,11 @@ import pytest
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import importers
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources import downloads
-from thumbtune.feedback.sources.found import Found, Reading
+from thumbtune.feedback.reading import downloads
+from thumbtune.feedback.source import Found, Reading
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.table import Table, recognises
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 
 Paint = Callable[..., bytes]
 Row = dict[str, Any]

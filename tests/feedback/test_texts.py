@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources import texts
-from thumbtune.feedback.sources.rows import header_of, read_rows
+from thumbtune.feedback.reading import texts
+from thumbtune.feedback.reading.rows import header_of, read_rows
 
 PROMPT = "für ein Füchslein \N{FOX FACE}"
 TABLES = {

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.sources import samples, tar_stream, webdataset
-from thumbtune.feedback.sources.braces import expanded
-from thumbtune.feedback.sources.found import Found, Reading
+from thumbtune.feedback.reading import tar_stream
+from thumbtune.feedback.reading.braces import expanded
+from thumbtune.feedback.source import Found, Reading
+from thumbtune.feedback.sources import samples, webdataset
 from thumbtune.feedback.sources.webdataset import WebDataset
 
 Paint = Callable[..., bytes]

@@ -9,8 +9,8 @@ from invokeai_gallery import VERSION_3, add, database_in, run
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.importers import ImportReport, import_likes
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources.found import PairPolicy, Reading
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.source import PairPolicy, Reading
+from thumbtune.feedback.store.store import Store
 
 Call = Callable[..., tuple[int, str, str]]
 Paint = Callable[..., bytes]

@@ -13,15 +13,15 @@ import pytest
 from sqlalchemy import func, select
 
 from thumbtune.feedback.importers import import_likes
-from thumbtune.feedback.store import Store
-from thumbtune.feedback.tables import Vote
+from thumbtune.feedback.store.store import Store
+from thumbtune.feedback.store.tables import Vote
 
 Paint = Callable[..., bytes]
 WRITERS, VOTES = 32, 10
 
 VOTING = """
 import sys, uuid
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 where, writer, votes = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with Store.open(where) as store:
     for number in range(votes):
@@ -36,7 +36,7 @@ IMPORTING = """
 import sys, time
 from pathlib import Path
 from thumbtune.feedback import importers
-from thumbtune.feedback.store import Store
+from thumbtune.feedback.store.store import Store
 importers.ROWS_AT_ONCE = 7
 def slowly(rows):  # so slowly that nobody who means to kill it comes too late
     for row in rows:

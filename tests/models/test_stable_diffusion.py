@@ -16,9 +16,9 @@ from PIL import Image, ImageCms
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.lora import LoRA
+from thumbtune.models.process import VPProcess
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
-from thumbtune.process import VPProcess
 
 PREDICTIONS = ("epsilon", "v_prediction")
 

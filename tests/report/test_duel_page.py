@@ -15,11 +15,11 @@ from parsed_page import Page
 from PIL import Image
 from typer.testing import CliRunner
 
-from thumbtune.cli import app
-from thumbtune.contest import A, B, contest
+from thumbtune.cli.app import app
+from thumbtune.duels.duel import A, B, contest
+from thumbtune.duels.gallery import Order
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.prompts import PromptSet
-from thumbtune.gallery import Order
 from thumbtune.report.duel import headline, write_page
 
 HOSTILE = "<script>alert(1)</script> & 'quotes' \"double\""

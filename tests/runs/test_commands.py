@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from thumbtune import config, examples
+from thumbtune.runs import examples
+from thumbtune.runs import recipe as config
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -214,7 +215,9 @@ def test_the_page_shows_the_pictures_that_were_rated(run: Path) -> None:
     assert page.count("An example that was liked") == trained[0] and "No example pictures" not in page
 
 
-def test_examples_are_spread_over_the_likes_and_keep_their_greys(tmp_path: Path, make_likes: Callable[..., Any]) -> None:
+def test_examples_are_spread_over_the_likes_and_keep_their_greys(
+    tmp_path: Path, make_likes: Callable[..., Any]
+) -> None:
     grey = Image.fromarray(np.full((16, 16), 20_000, np.uint16))
     likes = make_likes([grey] * 20, [True] * 18 + [False] * 2, ids=[f"{i:02d}" for i in range(20)])
     kept = examples.keep(likes, tmp_path)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from thumbtune import build, config, trial
 from thumbtune.errors import UsageError
-from thumbtune.objective import KTO, Judged
-from thumbtune.pull import gain_of
-from thumbtune.utility import loss_averse
+from thumbtune.objective import validation as trial
+from thumbtune.objective.kto import KTO, Judged
+from thumbtune.objective.saturation import gain_of
+from thumbtune.objective.utility import loss_averse
+from thumbtune.runs import build
+from thumbtune.runs import recipe as config
 
 Call = Callable[..., tuple[int, str, str]]
 PAGE = (Path(__file__).parents[2] / "docs" / "own-objective.md").read_text()
@@ -76,7 +78,7 @@ class Mine:
 
 HEAD = "@dataclass\nclass Mine:\n    needs: tuple = ('liked', 'disliked')\n    def __call__(self, judged):\n        "
 MINE = HEAD + "return "
-NEEDS = "@dataclass\nclass Mine:\n    needs: object = {}\n    def __call__(self, judged):\n        return judged.policy_error"
+NEEDS = MINE.replace("tuple = ('liked', 'disliked')", "object = {}") + "judged.policy_error"
 MARKS = MINE + "judged.policy_error\n    marks: tuple = ('good',)"
 
 
@@ -92,27 +94,55 @@ MARKS = MINE + "judged.policy_error\n    marks: tuple = ('good',)"
         ("name=bad:Mine", MINE + "judged.policy_error.mean()", "1 dislike, a loss of shape []; it must give one fini"),
         ("name=bad:Mine", MINE + "judged.policy_error[:2]", "for 3 likes and 2 dislikes, a loss of shape [2]; it"),
         ("name=bad:Mine", MINE + "0.5", "for 1 like and 1 dislike, a float and no tensor"),
-        ("name=bad:Mine", MINE + "judged.policy_error.log() - torch.inf", "a loss that is not finite; it must give one"),
+        (
+            "name=bad:Mine",
+            MINE + "judged.policy_error.log() - torch.inf",
+            "a loss that is not finite; it must give one",
+        ),
         ("name=bad:Mine", MINE + "judged.policy_error.detach()", "a loss without a gradient; it must give one finite"),
         ("name=bad:Mine", MINE + "judged.policy_error * 0", "never has a gradient, so that nothing would be learnt"),
         ("name=bad:Mine", MINE + "judged.log_ratio.abs().sqrt()", "has no finite gradient for 1 like and 1 dislike"),
         ("name=bad:Mine", MINE + "judged.thumbs", "fails on 1 like and 1 dislike ("),
-        ("name=bad:Mine", MINE + "judged.policy_error + torch.ones(2)", "for 1 like and 0 dislikes, a loss of shape [2]"),
+        (
+            "name=bad:Mine",
+            MINE + "judged.policy_error + torch.ones(2)",
+            "for 1 like and 0 dislikes, a loss of shape [2]",
+        ),
         ("name=bad:Mine", MINE + "judged.policy_error[judged.partner]", "a loss of shape [1, 2]"),
-        ("name=bad:Mine", MINE + "judged.policy_error\n    def gain(self, judged):\n        return 1", "a `gain` that is"),
+        (
+            "name=bad:Mine",
+            MINE + "judged.policy_error\n    def gain(self, judged):\n        return 1",
+            "a `gain` that is",
+        ),
         ("name=bad:Mine", MARKS, "has the marks ('good',), but should have two words"),
         ("name=bad:Mine", NEEDS.format("('likes',)"), "has the needs ('likes',), but should say what likes it learns"),
-        ("name=bad:Mine", NEEDS.format("'liked'"), "has the needs 'liked', but should say what likes it learns from: a"),
-        ("name=bad:Mine", NEEDS.format("()"), "has the needs (), but should say what likes it learns from: a frozenset"),
+        (
+            "name=bad:Mine",
+            NEEDS.format("'liked'"),
+            "has the needs 'liked', but should say what likes it learns from: a",
+        ),
+        (
+            "name=bad:Mine",
+            NEEDS.format("()"),
+            "has the needs (), but should say what likes it learns from: a frozenset",
+        ),
         ("name=bad:Mine", NEEDS.format("('liked', 'pair')"), "a frozenset of liked, disliked and pairs."),
         ("utility=bad:mine", "def mine(gain):\n    return gain.sum()", "one finite value for each gain"),
         ("utility=bad:mine", "def mine(gain):\n    return gain.log()", "one finite value for each gain"),
         ("utility=bad:mine", "def mine(gain):\n    return gain + torch.ones(3)", "fails on a tensor of gains"),
-        ("utility=bad:mine", "def mine(gain):\n    return torch.tensor(gain.numpy())", "fails on a tensor of gains (Can't"),
+        (
+            "utility=bad:mine",
+            "def mine(gain):\n    return torch.tensor(gain.numpy())",
+            "fails on a tensor of gains (Can't",
+        ),
         ("utility=bad:mine", "def mine(gain):\n    return gain.detach()", "has no slope at any gain"),
         ("utility=bad:mine", "def mine(gain):\n    return gain * 0", "has no slope at any gain"),
         ("utility=bad:mine", "def mine(gain):\n    return -gain", "falls where a gain grows beyond -3, which"),
-        ("utility=bad:mine", "def mine(gain):\n    return 1 - (gain - 1) ** 2", "falls where a gain grows beyond 1, which"),
+        (
+            "utility=bad:mine",
+            "def mine(gain):\n    return 1 - (gain - 1) ** 2",
+            "falls where a gain grows beyond 1, which",
+        ),
         (
             "utility=bad:mine",
             "def mine(gain):\n    return gain.sign() * gain.abs().sqrt()",
@@ -173,7 +203,9 @@ def test_the_page_names_all_that_an_objective_may_see_and_say() -> None:
 
 
 def test_a_gain_of_one_s_own_is_the_one_that_is_looked_at_and_else_the_plain_one(here: Path) -> None:
-    code = (here / "my_file.py").read_text() + "\n\nclass Bent(Hinge):\n    def gain(self, judged):\n        return 7 * judged.sign\n"
+    code = (
+        here / "my_file.py"
+    ).read_text() + "\n\nclass Bent(Hinge):\n    def gain(self, judged):\n        return 7 * judged.sign\n"
     (here / "my_file.py").write_text(code)
     plain, bent = (
         build.objective_of(config.read(None, [f"objective.name=my_file:{name}", "objective.beta=10"]))

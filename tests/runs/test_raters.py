@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from thumbtune import build
 from thumbtune.evaluation import agreement
 from thumbtune.evaluation.statistics import auc
-from thumbtune.feedback.store import Store
-from thumbtune.run import recipe_in
+from thumbtune.feedback.store.store import Store
+from thumbtune.runs import build
+from thumbtune.runs.run import recipe_in
 
 Call = Callable[..., tuple[int, str, str]]
 PROMPTS = 32  # of which about half are held out

@@ -18,10 +18,14 @@ from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import load_file
 
-from thumbtune import __version__, build, checkpoint, cli, config
-from thumbtune.batches import quiet
+from thumbtune import __version__
+from thumbtune.cli import app as cli
 from thumbtune.models.stable_diffusion import StableDiffusion
-from thumbtune.run import recipe_in, tune
+from thumbtune.runs import build
+from thumbtune.runs import recipe as config
+from thumbtune.runs.run import recipe_in, tune
+from thumbtune.training import checkpoint
+from thumbtune.training.batches import quiet
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -291,7 +295,7 @@ def test_a_folder_that_is_no_run_is_named(call: Call, tmp_path: Path, command: s
 @pytest.mark.slow
 def test_a_real_ctrl_c_in_a_real_process_exits_with_130(settings: list[str], tmp_path: Path) -> None:
     words = [*settings, "--set", "train.steps=4000", "--set", "train.checkpoint_every=4000"]
-    command = [sys.executable, "-m", "thumbtune.cli", "train", "--out", str(tmp_path / "run"), *words]
+    command = [sys.executable, "-m", "thumbtune.cli.app", "train", "--out", str(tmp_path / "run"), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -399,7 +403,7 @@ def test_all_weights_are_trained_and_judged_in_half_precision(settings: list[str
     chosen = [*settings, *(word for option in full for word in ("--set", f"train.{option}"))]
     for words in (["train", "--out", str(run), *chosen], ["evaluate", str(run)]):
         done = subprocess.run(
-            [sys.executable, "-m", "thumbtune.cli", *words], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "thumbtune.cli.app", *words], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
     first = steps_of(run)[0]
@@ -410,7 +414,7 @@ def test_all_weights_are_trained_and_judged_in_half_precision(settings: list[str
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can work in fp16")
 def test_half_precision_without_a_gpu_is_refused(settings: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "thumbtune.cli", "train", "--out", str(tmp_path / "run"), *settings]
+    command = [sys.executable, "-m", "thumbtune.cli.app", "train", "--out", str(tmp_path / "run"), *settings]
     command += ["--set", "train.precision=fp16"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -457,7 +461,9 @@ def test_weights_that_were_being_updated_when_memory_ran_out_are_not_saved(
     code, _, err = call("train", "--out", run, *settings)
     assert code == 1 and "Memory ran out in the update of step 4" in err and "train.weights=lora" in err
     newest = checkpoint.latest(run)
-    assert newest is not None and json.loads((newest / "state.json").read_text())["step"] == 2  # not 3: it was under way
+    assert (
+        newest is not None and json.loads((newest / "state.json").read_text())["step"] == 2
+    )  # not 3: it was under way
 
 
 def test_memory_that_runs_out_elsewhere_is_one_sentence_too(

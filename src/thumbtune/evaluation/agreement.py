@@ -14,10 +14,10 @@ from accelerate import Accelerator
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from thumbtune.batches import Batch, Encoded
-from thumbtune.denoising import error, reference_error
-from thumbtune.draws import counted
 from thumbtune.models.protocol import Model
+from thumbtune.training.batches import Batch, Encoded
+from thumbtune.training.denoising import error, reference_error
+from thumbtune.training.sampling import counted
 
 LEVELS = 8  # noise levels per image, spread evenly over time
 FEW_LEVELS = range(0, LEVELS, 2)  # enough while training, where one looks often

@@ -8,9 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from thumbtune.baselines import marked
 from thumbtune.files import write_whole
 from thumbtune.models.protocol import Model, Sampler
+from thumbtune.objective.baselines import marked
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 Generate = Callable[[Sequence[str], Sequence[int], Sampler], Sequence[Image.Image]]

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
-from thumbtune.evaluation.estimands import CHANCE, Draws, Units, holm, interval, resampled
 from thumbtune.evaluation.standings import ALPHA, careful
 from thumbtune.evaluation.statistics import CONFIDENCE, Interval, wilson
 from thumbtune.evaluation.verdict import LEAST_PROMPTS, Gate
+from thumbtune.evaluation.win_rates import CHANCE, Draws, Units, holm, interval, resampled
 
 SHIP, KEEP, OPEN = "ship", "do not ship", "not enough evidence"
 MOST_FAILED = 0.02  # the share of pictures that a scorer may fail on

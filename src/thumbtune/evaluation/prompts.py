@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, reason
-from thumbtune.evaluation.published import File, Places, fetch
+from thumbtune.evaluation.scorers.published import File, Places, fetch
 from thumbtune.files import is_there, sha256
 
 PROMPT_COLUMNS = ("prompt", "prompts", "caption", "text")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from thumbtune.evaluation.estimands import ESTIMANDS, Estimand, Units, holm, mean_change, units, win_rate
+from thumbtune.evaluation.win_rates import ESTIMANDS, Estimand, Units, holm, mean_change, units, win_rate
 
 ALPHA = 0.05
 CHANCE = 0.5

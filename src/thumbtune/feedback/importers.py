@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, counted
+from thumbtune.feedback.changes import Heard
 from thumbtune.feedback.exporters.raters import HIDDEN, own_names
-from thumbtune.feedback.heard import Heard
-from thumbtune.feedback.intake import Became
-from thumbtune.feedback.kinds import open_source
 from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.shown import named
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading, Showing, Source
-from thumbtune.feedback.store import Outcome, Store, Thumb
-from thumbtune.feedback.votes import Kind, check_picture, check_text, check_vote, chosen_id, key_of
+from thumbtune.feedback.source import AS_FOUND, Found, Reading, Showing, Source
+from thumbtune.feedback.sources.kinds import open_source
+from thumbtune.feedback.store.intake import Became
+from thumbtune.feedback.store.store import Outcome, Store, Thumb
+from thumbtune.feedback.store.votes import Kind, check_picture, check_text, check_vote, chosen_id, key_of
 from thumbtune.files import sha256
 
 __all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.places import unreadable
 from thumbtune.feedback.policies import ONE, POLICIES, check_policy, labelled
 from thumbtune.feedback.shown import listed
-from thumbtune.feedback.store import Opinion, Store
+from thumbtune.feedback.store.places import unreadable
+from thumbtune.feedback.store.store import Opinion, Store
 from thumbtune.files import may_write, sha256, write_whole
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.store import Opinion
+from thumbtune.feedback.store.store import Opinion
 
 POLICIES = ("majority", "unanimous", "any-dislike", "per-vote")
 ONE = "rater:"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from thumbtune.feedback.policies import POLICIES, Tally, labelled
 
 if TYPE_CHECKING:
-    from thumbtune.feedback.store import Opinion, Store
+    from thumbtune.feedback.store.store import Opinion, Store
 
 MOST_RATERS = 20  # that are named one by one, and compared with each other
 

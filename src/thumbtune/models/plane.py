@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thumbtune.images import rgb
+from thumbtune.models.process import Latents, Times, VPProcess, betas_from, process_of
 from thumbtune.models.protocol import Condition, Sampler
-from thumbtune.process import Latents, Times, VPProcess, betas_from, process_of
 from thumbtune.tensors import write_tensors
 
 SCHEDULE = {"beta_schedule": "linear", "beta_start": 0.0005, "beta_end": 0.1, "num_train_timesteps": 100}

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from thumbtune.process import Latents, Process, Times
+from thumbtune.models.process import Latents, Process, Times
 
 # what a network is told beside the noisy latents; every tensor has one row per image
 Condition = dict[str, Float[Tensor, "b *rest"]]

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
+from thumbtune.models.process import Latents, Times, process_of
 from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
-from thumbtune.process import Latents, Times, process_of
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:

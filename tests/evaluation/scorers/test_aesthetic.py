@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.published import Places, fetch
 from thumbtune.evaluation.scorers.aesthetic import Line, line_of
 from thumbtune.evaluation.scorers.catalogue import V1, V2
+from thumbtune.evaluation.scorers.published import Places, fetch
 from thumbtune.evaluation.scorers.weights import tensors_in
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "laion_aesthetic"

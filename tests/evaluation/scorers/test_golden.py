@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from thumbtune.evaluation.published import File, Places
 from thumbtune.evaluation.scorers import catalogue, golden, lineup
 from thumbtune.evaluation.scorers.catalogue import ENTRIES, Backbone, Entry
 from thumbtune.evaluation.scorers.golden import GOLDEN, Checked, Golden, check, golden_of
 from thumbtune.evaluation.scorers.pixels import clip_pixels
+from thumbtune.evaluation.scorers.published import File, Places
 
 Call = Callable[..., tuple[int, str, str]]
 STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"

@@ -9,19 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
-from thumbtune import build
-from thumbtune.batches import quiet
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.evaluation import judge
-from thumbtune.evaluation.published import Places
+from thumbtune.evaluation.scorers import judge
 from thumbtune.evaluation.scorers import lineup as lineups
 from thumbtune.evaluation.scorers.catalogue import ENTRIES, Entry
 from thumbtune.evaluation.scorers.lineup import Group, Means, lineup
 from thumbtune.evaluation.scorers.plain import Plain, of_file, of_judge, of_taste
 from thumbtune.evaluation.scorers.protocol import Scorer
-from thumbtune.evaluation.scoring import Picture, score
-from thumbtune.evaluation.tastes import TASTES
+from thumbtune.evaluation.scorers.published import Places
+from thumbtune.evaluation.scorers.scoring import Picture, score
+from thumbtune.evaluation.scorers.tastes import TASTES
 from thumbtune.files import file_sha256
+from thumbtune.runs import build
+from thumbtune.training.batches import quiet
 
 JUDGE = build.BUNDLED / "judge"
 MEANS = Means(JUDGE)

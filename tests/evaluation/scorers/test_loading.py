@@ -12,13 +12,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.evaluation.published import File, Places
 from thumbtune.evaluation.scorers import blip, loading
 from thumbtune.evaluation.scorers.catalogue import ENTRIES, Backbone, Entry, entries
 from thumbtune.evaluation.scorers.clip import Tower
 from thumbtune.evaluation.scorers.loading import Read, loaded
 from thumbtune.evaluation.scorers.pixels import clip_pixels, hps_pixels
 from thumbtune.evaluation.scorers.protocol import Scorer
+from thumbtune.evaluation.scorers.published import File, Places
 from thumbtune.evaluation.scorers.reading import cleaned
 
 STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"

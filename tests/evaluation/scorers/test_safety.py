@@ -15,15 +15,15 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.published import Places
 from thumbtune.evaluation.scorers import loading
 from thumbtune.evaluation.scorers.catalogue import ENTRIES
 from thumbtune.evaluation.scorers.lineup import Group
 from thumbtune.evaluation.scorers.loading import loaded
 from thumbtune.evaluation.scorers.pixels import clip_pixels
 from thumbtune.evaluation.scorers.protocol import Scorer
+from thumbtune.evaluation.scorers.published import Places
 from thumbtune.evaluation.scorers.safety import SafetyNet, from_published
-from thumbtune.evaluation.scoring import Picture, score
+from thumbtune.evaluation.scorers.scoring import Picture, score
 
 SAFE = ENTRIES["safe"]
 COUNT = 60

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.published import File, Places, fetch
 from thumbtune.evaluation.scorers import weights
+from thumbtune.evaluation.scorers.published import File, Places, fetch
 from thumbtune.evaluation.scorers.weights import converted, tensors_in
 from thumbtune.files import file_sha256
 

@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.estimands import Estimand, WinRate, units, win_rate
 from thumbtune.evaluation.human.answers import Answer, Ballot
 from thumbtune.evaluation.human.plan import Study, Trial
 from thumbtune.evaluation.standings import CHANCE, EQUAL, FEW
 from thumbtune.evaluation.statistics import Interval, wilson
+from thumbtune.evaluation.win_rates import Estimand, WinRate, units, win_rate
 
 CARELESS = 0.5  # of the repeats; raters who agree with themselves less often are left out
 TRUSTED = 20  # prompts: drawn from fewer, a bootstrap errs in up to 11 of 100 cases (chance raters, simulated)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.published import File
+from thumbtune.evaluation.scorers.published import File
 
 CLIP_L, CLIP_H = "openai/clip-vit-large-patch14", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
 PICK, HPS = "yuvalkirstain/PickScore_v1", "xswu/HPSv2"

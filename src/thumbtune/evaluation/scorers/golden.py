@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from PIL import Image
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.published import File, Places, fetch
 from thumbtune.evaluation.scorers.catalogue import entries
 from thumbtune.evaluation.scorers.loading import loaded
+from thumbtune.evaluation.scorers.published import File, Places, fetch
 from thumbtune.images import rgb
 
 REWARDED = "a painting of an ocean with clouds and birds, day time, low depth field effect"

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import torch
 
-from thumbtune import own
+from thumbtune import plugins as own
 from thumbtune.errors import UsageError
-from thumbtune.evaluation import judge
-from thumbtune.evaluation.published import Places
-from thumbtune.evaluation.scorers import plain
+from thumbtune.evaluation.scorers import judge, plain
 from thumbtune.evaluation.scorers.catalogue import ENTRIES, entries
 from thumbtune.evaluation.scorers.loading import fetched, loaded
 from thumbtune.evaluation.scorers.protocol import Scorer
-from thumbtune.evaluation.tastes import TASTES
+from thumbtune.evaluation.scorers.published import Places
+from thumbtune.evaluation.scorers.tastes import TASTES
 
 ALIASES = {"redness": "red"}  # the paper's name for the taste
 

@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.published import File, Found, Places, fetch, here
 from thumbtune.evaluation.scorers import blip, clip, safety
 from thumbtune.evaluation.scorers.aesthetic import line_of
 from thumbtune.evaluation.scorers.catalogue import TOKENIZER, Backbone, Entry
 from thumbtune.evaluation.scorers.openclip import from_openclip, vit_h_14
 from thumbtune.evaluation.scorers.pixels import clip_pixels, hps_pixels
+from thumbtune.evaluation.scorers.published import File, Found, Places, fetch, here
 from thumbtune.evaluation.scorers.reading import cleaned
 from thumbtune.evaluation.scorers.weights import converted, tensors_in
 

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor
 
-from thumbtune import own
+from thumbtune import plugins as own
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.evaluation import judge
-from thumbtune.evaluation.tastes import TASTES
+from thumbtune.evaluation.scorers import judge
+from thumbtune.evaluation.scorers.tastes import TASTES
 from thumbtune.files import file_sha256
 
 OWN = "own"  # the preprocessing of a user's function, whose scores are not remembered

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.published import Found, Places
+from thumbtune.evaluation.scorers.published import Found, Places
 from thumbtune.tensors import write_tensors
 
 Tensors = dict[str, Tensor]

@@ -25,7 +25,7 @@ from thumbtune.feedback.exporters import folder, parquet, saved, webdataset
 from thumbtune.feedback.exporters.raters import Pseudonyms, key_of
 from thumbtune.feedback.exporters.rows import SHARD_BYTES, Row, row_of
 from thumbtune.feedback.policies import POLICIES, Tally, check_policy, labelled
-from thumbtune.feedback.store import Opinion, Store
+from thumbtune.feedback.store.store import Opinion, Store
 from thumbtune.files import sha256
 
 __all__ = ["FORMS", "ExportReport", "export"]

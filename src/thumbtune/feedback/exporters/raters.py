@@ -20,10 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.location import KEY_FILE
 from thumbtune.feedback.policies import ONE
-from thumbtune.feedback.store import Opinion, Store
-from thumbtune.feedback.votes import derived_id
+from thumbtune.feedback.store.location import KEY_FILE
+from thumbtune.feedback.store.store import Opinion, Store
+from thumbtune.feedback.store.votes import derived_id
 
 KEY_BYTES = 32
 DIGITS = 16  # hexadecimal, 64 bits: two of a million raters share a name with a chance of 1 in 40 million

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from thumbtune.feedback.store import Opinion
+from thumbtune.feedback.store.store import Opinion
 
 if TYPE_CHECKING:
     import pyarrow as pa

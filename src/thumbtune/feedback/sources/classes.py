@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from thumbtune.feedback.cells import prompt_in, text_in
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources.columns import COLUMNS, Columns
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.image_cells import picture_in
-from thumbtune.feedback.sources.options import check_columns, check_reading, sheets_of
-from thumbtune.feedback.sources.places import Place
+from thumbtune.feedback.reading.cells import prompt_in, text_in
+from thumbtune.feedback.reading.columns import COLUMNS, Columns
+from thumbtune.feedback.reading.image_cells import picture_in
+from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
+from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.preferences import SPLITS, Counts, Split, labels_under
-from thumbtune.feedback.sources.rows import Record, count_rows, first_row, read_rows, why_broken
 
 OURS = {
     "image": ("file_name", "file_path", "image"),

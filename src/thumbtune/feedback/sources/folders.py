@@ -14,22 +14,22 @@ from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.cells import IMAGE_COLUMNS, first, prompt_in
-from thumbtune.feedback.location import is_store
+from thumbtune.feedback.metadata.png_text import read_parameters, written_in_file
+from thumbtune.feedback.metadata.written import MAX_TEXT, NOTHING, Written
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.places import check_root
-from thumbtune.feedback.sources.png_text import read_parameters, written_in_file
-from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, read_rows
-from thumbtune.feedback.sources.texts import check_encoding, open_text
-from thumbtune.feedback.sources.walk import (
+from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, first, prompt_in
+from thumbtune.feedback.reading.places import check_root
+from thumbtune.feedback.reading.rows import METADATA_SUFFIXES, read_rows
+from thumbtune.feedback.reading.texts import check_encoding, open_text
+from thumbtune.feedback.reading.walk import (
     PICTURE_SUFFIXES,
     Seen,
     Walk,
     deep_opinion_folders,
     opinion_folders,
 )
-from thumbtune.feedback.sources.written import MAX_TEXT, NOTHING, Written
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.store.location import is_store
 
 __all__ = ["PICTURE_SUFFIXES", "LikeFolders", "deep_opinion_folders", "nothing_here", "opinion_folders", "recognises"]
 

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import pictures
 from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, Classes, with_classes
+from thumbtune.feedback.reading.columns import COLUMNS
+from thumbtune.feedback.reading.image_cells import is_picture, picture_in, unwrapped
+from thumbtune.feedback.reading.options import Rows, check_columns
+from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.reader import RowReader
+from thumbtune.feedback.reading.record import Record, lowered_name, record_of
+from thumbtune.feedback.reading.rows import kind_of
+from thumbtune.feedback.reading.splits import chosen_split
 from thumbtune.feedback.shown import shown
-from thumbtune.feedback.sources.arrow import ROWS_AT_ONCE, Classes, with_classes
-from thumbtune.feedback.sources.columns import COLUMNS
-from thumbtune.feedback.sources.found import AS_FOUND, Bytes, Found, Reading
-from thumbtune.feedback.sources.image_cells import is_picture, picture_in, unwrapped
-from thumbtune.feedback.sources.options import Rows, check_columns
-from thumbtune.feedback.sources.places import Place
-from thumbtune.feedback.sources.reader import RowReader
-from thumbtune.feedback.sources.record import Record, lowered_name, record_of
-from thumbtune.feedback.sources.rows import kind_of
+from thumbtune.feedback.source import AS_FOUND, Bytes, Found, Reading
 from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, flattened
-from thumbtune.feedback.sources.splits import chosen_split
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder, IterableDataset

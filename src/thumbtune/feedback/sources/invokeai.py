@@ -16,13 +16,13 @@ from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.metadata.png_text import read_invokeai, written_in_file
+from thumbtune.feedback.metadata.written import Written, json_object, plain_text
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.reading.places import Place, check_root
+from thumbtune.feedback.reading.walk import opinion_in
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.invokeai_rows import Kept, gallery, has_gallery
-from thumbtune.feedback.sources.places import Place, check_root
-from thumbtune.feedback.sources.png_text import read_invokeai, written_in_file
-from thumbtune.feedback.sources.walk import opinion_in
-from thumbtune.feedback.sources.written import Written, json_object, plain_text
 
 DATABASES = ("databases/invokeai.db", "invokeai.db")
 PICTURES = ("outputs/images", "images", ".")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources.written import MAX_TEXT
+from thumbtune.feedback.metadata.written import MAX_TEXT
 
 BEGINNING = b"SQLite format 3\0"
 WRITTEN_AHEAD = b"\x02\x02"  # bytes 18 and 19 of a database whose changes go to a file beside it first

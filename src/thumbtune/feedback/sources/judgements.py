@@ -11,9 +11,9 @@ from datetime import datetime
 from itertools import combinations, islice
 
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources.found import Bytes, Found, Reading
-from thumbtune.feedback.sources.image_cells import known_by, picture_in
-from thumbtune.feedback.sources.places import Place
+from thumbtune.feedback.reading.image_cells import known_by, picture_in
+from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.source import Bytes, Found, Reading
 from thumbtune.feedback.sources.preferences import Comparison, Counts, Labels, Outcome, labels_under
 from thumbtune.feedback.sources.tally import Reason, Tally
 

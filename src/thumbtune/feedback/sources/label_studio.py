@@ -12,11 +12,16 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from thumbtune.feedback.cells import first, moment_in, prompt_in, text_in, whole_number_in
+from thumbtune.feedback.metadata.png_text import written_in_image
+from thumbtune.feedback.metadata.written import NOTHING
 from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.reading.cells import first, moment_in, prompt_in, text_in, whole_number_in
+from thumbtune.feedback.reading.columns import COLUMNS, Columns
+from thumbtune.feedback.reading.places import Place, check_root
+from thumbtune.feedback.reading.record import Record, lowered_name, record_of
+from thumbtune.feedback.reading.rows import count_rows, first_row, read_rows
 from thumbtune.feedback.shown import listed, named, shown
-from thumbtune.feedback.sources.columns import COLUMNS, Columns
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
 from thumbtune.feedback.sources.label_studio_answers import (
     SIDES,
@@ -26,12 +31,7 @@ from thumbtune.feedback.sources.label_studio_answers import (
     verdict,
 )
 from thumbtune.feedback.sources.label_studio_pictures import Pictures, may_show
-from thumbtune.feedback.sources.places import Place, check_root
-from thumbtune.feedback.sources.png_text import written_in_image
 from thumbtune.feedback.sources.preferences import Counts
-from thumbtune.feedback.sources.record import Record, lowered_name, record_of
-from thumbtune.feedback.sources.rows import count_rows, first_row, read_rows
-from thumbtune.feedback.sources.written import NOTHING
 
 OF_A_ROW = {"annotator", "lead_time", "updated_at"}  # of which versions leave some out, beside "annotation_id"
 ANNOTATIONS = ("annotations", "completions")  # the latter before version 1

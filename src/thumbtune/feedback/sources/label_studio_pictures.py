@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from thumbtune.feedback.pictures import UnreadablePicture, read_picture
+from thumbtune.feedback.reading.image_cells import is_picture, picture_in
+from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.walk import PICTURE_SUFFIXES
 from thumbtune.feedback.shown import shown
-from thumbtune.feedback.sources.found import Bytes
-from thumbtune.feedback.sources.image_cells import is_picture, picture_in
-from thumbtune.feedback.sources.places import Place
-from thumbtune.feedback.sources.walk import PICTURE_SUFFIXES
+from thumbtune.feedback.source import Bytes
 
 UPLOADED, LOCAL = "/data/upload/", "/data/local-files"
 LOST = "there is no {name}; copy Label Studio's media folder there, or give the one that holds it, as in --root media"

@@ -5,9 +5,9 @@ from operator import length_hint
 from pathlib import Path
 
 from thumbtune.errors import UsageError
+from thumbtune.feedback.reading.splits import configurations, files_of_split, parquet_files
 from thumbtune.feedback.shown import listed
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.splits import configurations, files_of_split, parquet_files
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.table import Table
 
 

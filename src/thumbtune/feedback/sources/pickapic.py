@@ -11,13 +11,13 @@ A picture is known by its uid and its caption. A rater is a number that the data
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from thumbtune.feedback.cells import label_in, moment_in, number_in, prompt_in, text_in
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.reading.cells import label_in, moment_in, number_in, prompt_in, text_in
+from thumbtune.feedback.reading.record import Record, lowered_name
+from thumbtune.feedback.reading.rows import count_rows, header_of, read_rows
+from thumbtune.feedback.reading.splits import files_of_split, parquet_files
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
 from thumbtune.feedback.sources.preferences import Counts
-from thumbtune.feedback.sources.record import Record, lowered_name
-from thumbtune.feedback.sources.rows import count_rows, header_of, read_rows
-from thumbtune.feedback.sources.splits import files_of_split, parquet_files
 
 SOURCE = "Pick-a-Pic"
 NEEDED = {"caption", "image_0_uid", "image_1_uid", "label_0", "label_1"}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources.found import PairPolicy
+from thumbtune.feedback.source import PairPolicy
 
 Outcome = Literal["a", "b", "tie"]
 Split = Literal["exclusive_win", "intersections", "exclusive_lose"]

@@ -15,18 +15,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from thumbtune.feedback.cells import moment_in, prompt_in, text_in
 from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.sources.columns import COLUMNS, Columns
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
+from thumbtune.feedback.reading.cells import moment_in, prompt_in, text_in
+from thumbtune.feedback.reading.columns import COLUMNS, Columns
+from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
+from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
+from thumbtune.feedback.reading.splits import files_of_split, parquet_files
+from thumbtune.feedback.reading.texts import GZIP
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, shown_in, unusable
-from thumbtune.feedback.sources.options import check_columns, check_reading, sheets_of
 from thumbtune.feedback.sources.pairs import may_be_picture
-from thumbtune.feedback.sources.places import Place
 from thumbtune.feedback.sources.preferences import Counts
-from thumbtune.feedback.sources.rows import Record, count_rows, first_row, read_rows, why_broken
-from thumbtune.feedback.sources.splits import files_of_split, parquet_files
-from thumbtune.feedback.sources.texts import GZIP
 
 SAID = {  # in the order in which they count
     "ranks": ("ranks", "rank", "ranking"),

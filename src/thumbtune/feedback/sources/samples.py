@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from thumbtune.feedback.pictures import MAX_BYTES
+from thumbtune.feedback.reading.columns import COLUMNS, Columns
+from thumbtune.feedback.reading.record import Record, lowered_name, record_of
+from thumbtune.feedback.reading.tar_stream import BLOCK, Member, TarStream
 from thumbtune.feedback.shown import named
-from thumbtune.feedback.sources.columns import COLUMNS, Columns
 from thumbtune.feedback.sources.folders import PICTURE_SUFFIXES
-from thumbtune.feedback.sources.record import Record, lowered_name, record_of
-from thumbtune.feedback.sources.tar_stream import BLOCK, Member, TarStream
 
 TEXT_SUFFIXES = ("json", "txt", "cls", "text", "caption", "prompt", "label")
 MAX_TEXT_BYTES = 2_000_000  # of a sample: as Python's objects, JSON may take fifty times as much

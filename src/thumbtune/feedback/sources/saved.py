@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE, classes_in, rows_in
+from thumbtune.feedback.reading.image_cells import picture_in
+from thumbtune.feedback.reading.options import Rows, Sheet, check_columns
+from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.reader import RowReader
+from thumbtune.feedback.reading.record import Record, lowered_name
+from thumbtune.feedback.reading.splits import chosen_split
 from thumbtune.feedback.shown import shown
-from thumbtune.feedback.sources.arrow import ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE, classes_in, rows_in
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.image_cells import picture_in
-from thumbtune.feedback.sources.options import Rows, Sheet, check_columns
-from thumbtune.feedback.sources.places import Place
-from thumbtune.feedback.sources.reader import RowReader
-from thumbtune.feedback.sources.record import Record, lowered_name
-from thumbtune.feedback.sources.splits import chosen_split
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
 
 if TYPE_CHECKING:
     from pyarrow.ipc import RecordBatchStreamReader

@@ -9,12 +9,12 @@ from itertools import chain, islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.image_cells import picture_in
-from thumbtune.feedback.sources.options import Rows, check_columns, sheets_of
-from thumbtune.feedback.sources.places import Place
-from thumbtune.feedback.sources.reader import RowReader
-from thumbtune.feedback.sources.rows import METADATA_SUFFIXES, count_rows, kind_of, read_rows, why_broken
+from thumbtune.feedback.reading.image_cells import picture_in
+from thumbtune.feedback.reading.options import Rows, check_columns, sheets_of
+from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.reader import RowReader
+from thumbtune.feedback.reading.rows import METADATA_SUFFIXES, count_rows, kind_of, read_rows, why_broken
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
 
 METADATA = "metadata"
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from thumbtune.feedback.scratch import in_sentences, open_scratch
-from thumbtune.feedback.sources.found import PairPolicy
+from thumbtune.feedback.source import PairPolicy
 from thumbtune.feedback.sources.preferences import Comparison, Counts, Outcome, Split, split_of
 
 Reason = Literal["unlabelled", "alike", "unusable"]

@@ -11,16 +11,16 @@ from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.sources.braces import expanded, has_braces
-from thumbtune.feedback.sources.found import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.image_cells import picture_in
-from thumbtune.feedback.sources.options import Rows, check_columns
-from thumbtune.feedback.sources.places import Place
-from thumbtune.feedback.sources.reader import RowReader
-from thumbtune.feedback.sources.record import Record
+from thumbtune.feedback.reading.braces import expanded, has_braces
+from thumbtune.feedback.reading.image_cells import picture_in
+from thumbtune.feedback.reading.options import Rows, check_columns
+from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.reader import RowReader
+from thumbtune.feedback.reading.record import Record
+from thumbtune.feedback.reading.splits import UNNAMED, WORDS, chosen_split
+from thumbtune.feedback.reading.tar_stream import BrokenArchive, open_tar
+from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, Sample, UnusableSample, samples_of, text_suffixes
-from thumbtune.feedback.sources.splits import UNNAMED, WORDS, chosen_split
-from thumbtune.feedback.sources.tar_stream import BrokenArchive, open_tar
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 

@@ -1,0 +1,260 @@
+"""The command line: every command parses, calls, and shows what it returns; torch loads inside commands."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thumbtune import __version__
+from thumbtune.cli.duels import duel, verdict
+from thumbtune.cli.human import human_app
+from thumbtune.cli.likes import import_, likes_app
+from thumbtune.cli.scorers import scorers_app
+from thumbtune.cli.terminal import bar, quieten, say, speaks
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+
+app = typer.Typer(
+    help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+STOPPED = Interrupted.exit_code
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="OPTION=VALUE", help="Change one option, as often as needed; `thumbtune recipe` lists them."
+    ),
+]
+app.command("import")(import_)
+app.add_typer(likes_app, name="likes")
+app.add_typer(human_app, name="human")
+app.command()(duel)
+app.command()(verdict)
+app.add_typer(scorers_app, name="scorers")
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(help="A recipe in YAML, or `paper`; none: the defaults, or with --resume the run's own."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
+    settings: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would happen.")] = False,
+) -> None:
+    """Tune a LoRA, or the whole network, on the likes."""
+    quieten()
+    from thumbtune.runs import recipe as config
+
+    if resume:
+        from thumbtune.runs.run import recipe_in
+
+        recipe_in(out)  # a mistyped folder must not begin a new run
+        recipe = recipe or out / "recipe.yaml"
+    chosen = config.read(recipe, settings)  # before torch loads: a bad recipe is told at once
+    from thumbtune.runs import build, plan, run
+    from thumbtune.runs import checks as suspects
+    from thumbtune.runs.hints import hints
+    from thumbtune.training.batches import Sized
+
+    if dry_run:
+        run.check(chosen, out, resume)
+        likes = build.split_of(chosen, keep=False).train
+        notes = [*hints(chosen), *suspects.look(likes)]  # before the model is fetched
+        for line in plan.plan(chosen):
+            say(line)
+        for note in notes:
+            say(f"note        {note}")
+        return
+    for step in bar(Sized(run.tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
+        for note in run.notes_of(out) if step.step == 1 else ():
+            say(f"     Note: {note}")
+        if step.step % 25 == 0 or step.step == 1:
+            say(f"     {run.line_of(step)}")
+    if mark := run.mark_of(out):
+        say(f'Begin every prompt with "{mark}, ": by these words it was taught what good images are.')
+    say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
+
+
+@app.command("recipe")
+def recipe_(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML, or `paper`; none: the defaults.")] = None,
+    settings: Set = None,
+) -> None:
+    """Print a recipe: every option with its value and a line on what it does."""
+    from thumbtune.runs import recipe as config
+
+    say(config.text_of(config.read(recipe, settings)).rstrip())
+
+
+@app.command()
+def generate(
+    prompts: Annotated[list[str], typer.Argument(help="One or more prompts.")],
+    model: Annotated[
+        str | None, typer.Option(help="A diffusers folder or a hub id; none: the run's, or else tiny-emoji-64.")
+    ] = None,
+    tuned: Annotated[Path | None, typer.Option("--run", help="A run, whose model and result are used.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("pictures"),
+    seeds: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
+    guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
+) -> None:
+    """Draw pictures from the base model or a run's."""
+    quieten()
+    from thumbtune.models.protocol import Sampler
+    from thumbtune.runs import generate as draw
+
+    if model and tuned:
+        raise UsageError("A run is drawn with the model that it tuned; leave out --model, or --run.")
+    sampler = Sampler(steps=steps, guidance=guidance)
+    pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
+    for path in draw.pictures(pairs, sampler, out, bar, model=model, tuned=tuned):
+        say(str(path))
+
+
+@app.command()
+def evaluate(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
+    settings: Set = None,
+) -> None:
+    """Judge a run on prompts and seeds that it never saw, and write its report."""
+    quieten()
+    from thumbtune.duels import evaluate as assess
+    from thumbtune.evaluation import classifier
+    from thumbtune.evaluation.verdict import line_of
+    from thumbtune.report.page import write_report
+    from thumbtune.runs import recipe as config
+    from thumbtune.runs import run
+
+    recipe = run.recipe_in(run_folder)
+    chosen = config.read(run_folder / "recipe.yaml", settings)
+    run.refuse_differences(recipe, chosen, run_folder)
+    result = assess.assess(run_folder, chosen, bar)
+    say(result["verdict"]["sentence"])
+    for gate in result["gates"]:
+        say(f"  {line_of(gate)}")
+    if result["agreement"]:
+        say(f"    {classifier.line_of(result['agreement'])}")
+    for why in (result["no_scores"], result["no_agreement"]):
+        if why:
+            say(f"    {why}")
+    say(f"Report: {write_report(run_folder)}")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run, or a duel.")]) -> None:
+    """Write the page of a run or a duel again from what is in its folder."""
+    from thumbtune.report.duel import is_duel, write_page
+    from thumbtune.report.page import write_report
+
+    say(f"Report: {write_page(folder) if is_duel(folder) else write_report(folder)}")
+
+
+@app.command()
+def demo(
+    taste: Annotated[str, typer.Option(help="Whose likes: line-art or red.")] = "line-art",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the whole demo.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
+    settings: Set = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on.")] = False,
+) -> None:
+    """From likes to a better model, with the bundled model and a simulated person: a few minutes on a laptop."""
+    quieten()
+    from thumbtune.evaluation.scorers.tastes import taste as known
+    from thumbtune.experiments.demo import demo as tell
+
+    folder = out / f"{known(taste).name}-{seed}"
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    page = tell(folder, taste, seed, bar, say, settings)
+    say(f"\nReport: {page.resolve()}")
+
+
+@app.command()
+def paper(
+    name: Annotated[
+        str,
+        typer.Argument(help="fig6, fig7, fig8, fig9, noise, few, search, beyond, table1, table2, table6 or table7."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/paper/NAME.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Repetitions; default: the experiment's own.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny: shows that it runs, and nothing else.")] = False,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=SIDE", help="Of a table: what stands for a row, as sft=RUN.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Of a table: so many prompts from the beginning.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A folder that holds scorers' weights or prompts.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
+) -> None:
+    """Repeat a figure or a table of the paper, or go beyond it: a page with a figure; a second call goes on."""
+    quieten()
+    from thumbtune.evaluation.scorers.published import Places
+    from thumbtune.experiments.experiments import Order, check_name, perform
+
+    check_name(name)
+    folder = out or Path("runs/paper") / (f"{name}-quick" if quick else name)
+    named = [(row, side) for row, _, side in (one.partition("=") for one in model or [])]
+    if not all(row and side for row, side in named):
+        raise UsageError("--model is written as NAME=SIDE, for example --model sft=runs/sft.")
+    places = Places(local=weights, offline=offline)
+    order = Order(folder=folder, seeds=seeds, quick=quick, models=dict(named), limit=limit, places=places)
+    page = perform(name, order, bar, say)
+    say(f"Page: {page}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, and what would not work on it."""
+    quieten()
+    from thumbtune.cli.doctor import findings
+
+    bad = 0
+    for good, text in findings():
+        bad += not good
+        say(f"{'ok  ' if good else 'BAD '} {text}")
+    if bad:
+        raise ThumbtuneError(f"{bad} of these would stop a run; each line says what to do.")
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO)."""
+    if show:
+        say(f"thumbtune {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The entry point: errors for people become one sentence and an exit code; Ctrl-C is 130."""
+    try:
+        app()
+    except ThumbtuneError as error:
+        if speaks() or not error.everywhere:
+            typer.echo(f"thumbtune: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, SystemExit) as stop:  # typer makes the latter of the former, without a word
+        if isinstance(stop, SystemExit) and stop.code != STOPPED:
+            raise
+        if speaks():
+            typer.echo("thumbtune: Stopped; what was saved before is whole.", err=True)
+        sys.exit(STOPPED)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, whose import would slow every command down
+            raise
+        advice = "give train.micro_batch a lower value, which does not change the result, and --resume a training"
+        typer.echo(f"thumbtune: Memory ran out ({str(error).splitlines()[0][:120]}); {advice}.", err=True)
+        sys.exit(1)
+    except OSError as error:  # whatever no floor below has put in words, such as a disk that fills
+        typer.echo(f"thumbtune: {error}; what was saved before is whole.", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The human test: a page on which people compare a duel's sides blindly, and what their answers come to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from thumbtune.cli.terminal import bar, quieten, say
+
+human_app = typer.Typer(help="Let people compare the sides of a duel without knowing them.", no_args_is_help=True)
+SEED_BITS = 63
+BYTES_IN_MB = 1_000_000
+
+
+@human_app.command("export")
+def export_(
+    duel: Annotated[Path, typer.Argument(metavar="DUEL", help="The folder of a finished duel.")],
+    out: Annotated[Path, typer.Option(help="The page for raters: one file, which works without a server.")] = Path(
+        "human.html"
+    ),
+    key: Annotated[Path, typer.Option(help="What tells the sides; keep it, and keep it from raters.")] = Path(
+        "human-key.json"
+    ),
+    trials: Annotated[int, typer.Option(min=1, help="At most so many pairs for a person; a few come twice.")] = 50,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of all choices; none: a secret one, which raters cannot guess.")
+    ] = None,
+    question: Annotated[
+        str, typer.Option(help="What raters are asked.")
+    ] = "Which picture do you like better for this text?",
+) -> None:
+    """Write a page for raters and a key for yourself."""
+    quieten()
+    import secrets
+
+    from thumbtune.evaluation.human.plan import Design
+    from thumbtune.report.human_study import export
+
+    design = Design(seed=secrets.randbits(SEED_BITS) if seed is None else seed, question=question, trials=trials)
+    written = export(duel, out, key, design, bar)
+    first = written.study.first_showings
+    again = len(written.study.trials) - len(first)
+    size = out.stat().st_size / BYTES_IN_MB
+    say(f"{len(first)} of {written.available} pairs, {again} of them shown again. Page: {out} ({size:.1f} MB)")
+    say(f"Give raters the page, and keep {key}: it tells the sides, and no answer can be read without it.")
+    say(f"Next, with the files that they send back: thumbtune human read {key} answers-*.json")
+
+
+@human_app.command("read")
+def read_(
+    key: Annotated[Path, typer.Argument(metavar="KEY", help="The key that was written with the page.")],
+    answers: Annotated[
+        list[Path], typer.Argument(metavar="ANSWERS...", help="Files that raters sent back, or folders of them.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write all numbers there, as JSON.")] = None,
+    keep_careless: Annotated[
+        bool, typer.Option("--keep-careless", help="Count raters too who contradict themselves in their repeats.")
+    ] = False,
+) -> None:
+    """Say which side people prefer, and how sure that is."""
+    quieten()
+    from thumbtune.report.human_study import read, write_result
+
+    result = read(key, answers, keep_careless)
+    written = None if out is None else write_result(out, result, [key, *answers])
+    for note in result["notes"]:
+        say(f"Note: {note}")
+    for line in _table(result):
+        say(line)
+    for line in result["sentences"]:
+        say(line)
+    if written is not None:
+        say(f"Numbers: {written}")
+
+
+def _table(result: Mapping[str, Any]) -> list[str]:
+    """Who said what: a line for each rater, and one for all who are counted."""
+    width = max(len("rater"), *(len(rater["name"]) for rater in result["raters"]))
+    lines = [f"{'rater':<{width}}   for B  no pref.   for A  prefers B  repeats kept  seconds"]
+    for rater in result["raters"]:
+        share = "none" if rater["share"] is None else f"{rater['share']:.1%}"
+        kept = f"{rater['agreed']:g} of {rater['repeats']}"
+        out = "" if rater["counted"] else "  left out"
+        lines.append(_line(rater["name"], width, rater["votes"], share) + f"{kept:>14}{rater['seconds']:>9.1f}{out}")
+    overall = result["overall"]
+    return [*lines, _line("all", width, overall["votes"], f"{overall['rate']['rate']:.1%}")]
+
+
+def _line(name: str, width: int, votes: tuple[int, int, int], share: str) -> str:
+    return f"{name:<{width}}" + f"{votes[0]:>8}{votes[1]:>10}{votes[2]:>8}{share:>11}"

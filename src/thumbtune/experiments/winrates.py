@@ -1,0 +1,93 @@
+"""Win-rates of Diffusion-KTO beside the paper's, as rows, a figure and claims: what Tables 1 and 7 have in common."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from thumbtune.duels.gallery import Gallery
+from thumbtune.evaluation.prompts import SETS
+from thumbtune.evaluation.standings import ALPHA, CHANCE, careful, standings
+from thumbtune.experiments.canvas import BLUE, PALE, panels
+from thumbtune.experiments.contenders import told
+from thumbtune.experiments.reported import COLUMNS, Five, half_width
+from thumbtune.experiments.results import Claim, verdict_of
+
+Row = Mapping[str, Any]
+
+
+def rates(
+    found: Mapping[str, Gallery], scorers: Mapping[str, str], paper: Mapping[str, Five], **columns: Any
+) -> list[dict[str, Any]]:
+    """A row for each rival and score, of medians: the paper's estimand."""
+    order = found["kto"].order
+    rows = []
+    for rival, reported in paper.items():
+        if rival not in found:
+            continue
+        table = standings(told(found, rival, list(dict.fromkeys(scorers.values()))), order.prompts.prompts)
+        measured = {row["scorer"]: row for row in table if row["estimand"] == "median" and row["prompts"]}
+        for (name, scorer), percent in zip(scorers.items(), reported, strict=True):
+            rows.append({**columns, "rival": rival, "score": name, "scorer": scorer, **_rate(measured.get(scorer))})
+            rows[-1] |= {"paper": percent, "paper_half_width": half_width(percent, SETS[order.prompts.name].count)}
+    return rows
+
+
+def _rate(row: Row | None) -> dict[str, Any]:
+    if row is None:
+        return dict.fromkeys(("rate", "low", "high", "p"))
+    low, high = careful(row)
+    return {"rate": 100 * row["rate"], "low": 100 * low, "high": 100 * high, "p": row["holm"]}
+
+
+def shown(rows: Sequence[Row], names: Mapping[str, str], by: Sequence[str] = ("rival",)) -> list[dict[str, str]]:
+    """A line for each rival, a column for each score: here, and in the paper."""
+    lines = []
+    for place in dict.fromkeys(tuple(row[key] for key in by) for row in rows):
+        here = [row for row in rows if tuple(row[key] for key in by) == place]
+        line = {key: names.get(value, value) for key, value in zip(by, place, strict=True)}
+        lines.append(line | {row["score"]: _cell(row) for row in here})
+    return lines
+
+
+def _cell(row: Row) -> str:
+    here = "-" if row["rate"] is None else f"{row['rate']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
+    return f"{here}; paper {row['paper']:.1f} ±{row['paper_half_width']:.1f}"
+
+
+def wins(rows: Sequence[Row], rival: str, name: str, where: str = "") -> Claim:
+    """That Diffusion-KTO wins more than half by every score."""
+    here = [row for row in rows if row["rival"] == rival]
+    known = [row for row in here if row["rate"] is not None]
+    conditions = [_won(row) for row in known]
+    return Claim(
+        f"Diffusion-KTO is preferred over {name} by every score{where}",
+        "each win-rate is above 50 % beyond chance.",
+        verdict_of(*conditions) if known and len(known) == len(here) else verdict_of(None),
+        "; ".join(f"{r['score']} {r['rate']:.1f} % ({r['low']:.1f} to {r['high']:.1f})" for r in known)
+        + ("." if known else "not drawn here."),
+    )
+
+
+def _won(row: Row) -> bool | None:
+    """Whether the rate is above one half; a loss must hold against as many tests as there are scores."""
+    if row["low"] > 100 * CHANCE:
+        return True
+    return False if row["high"] < 100 * CHANCE and row["p"] < ALPHA else None
+
+
+def draw(panels_of: Mapping[str, Sequence[Row]], names: Mapping[str, str]) -> Any:
+    """A panel for each score: here in blue, the paper in grey with the interval that its prompts allow."""
+    figure, axes = panels(1, len(COLUMNS), (2.3, 1.0 + 0.35 * max(map(len, panels_of.values()))), sharey=True)
+    for axis, score in zip(axes, COLUMNS, strict=True):
+        rows = panels_of[score]
+        axis.axvline(50, color=PALE, linewidth=1)
+        for place, row in enumerate(rows):
+            ends = (row["paper"] - row["paper_half_width"], row["paper"] + row["paper_half_width"])
+            axis.plot(ends, [place + 0.15] * 2, color="#888888", linewidth=2)
+            axis.plot(row["paper"], place + 0.15, "D", color="#888888", markersize=4)
+            if row["rate"] is not None:
+                axis.plot((row["low"], row["high"]), [place - 0.15] * 2, color=BLUE, linewidth=2)
+                axis.plot(row["rate"], place - 0.15, "o", color=BLUE, markersize=5)
+        axis.set(title=score, xlim=(0, 100), yticks=range(len(rows)), ylim=(len(rows) - 0.4, -0.6))
+        axis.set_yticklabels([" ".join(filter(None, (names.get(r["rival"], r["rival"]), r.get("on")))) for r in rows])
+    axes[0].set_xlabel("win-rate of Diffusion-KTO, %")
+    return figure

@@ -1,0 +1,1 @@
+"""Prompts that generators write into images."""

@@ -1,0 +1,126 @@
+"""ComfyUI's other form of a graph, the canvas that people draw, turned into the one that `comfyui` follows.
+
+    {"nodes": [{"id", "type", "mode", "inputs": [{"name", "link", "widget"}], "widgets_values": [...]}], "links": [...]}
+
+A link is [its number, node, output, node, input, type]. The values typed into a node have no names in older canvases,
+only an order, which is written here for the nodes that matter; of other nodes they are used where their names stand
+beside them. Nodes that pass something on (Reroute, and what is bypassed) are followed, and what is muted is not there.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from thumbtune.feedback.metadata.comfyui import read_graph
+from thumbtune.feedback.metadata.written import Written
+
+MUTED, BYPASSED = 2, 4
+# What ComfyUI does with a seed afterwards: a value of its own behind the seed, without a name.
+AFTERWARDS = ("fixed", "increment", "decrement", "randomize")
+TYPED: dict[str, tuple[str, ...]] = {
+    "CLIPTextEncode": ("text",),
+    "CLIPTextEncodeFlux": ("clip_l", "t5xxl", "guidance"),
+    "CLIPTextEncodeSDXL": (
+        *("width", "height", "crop_w", "crop_h", "target_width", "target_height"),
+        *("text_g", "text_l"),
+    ),
+    "CheckpointLoaderSimple": ("ckpt_name",),
+    "KSampler": ("seed", "steps", "cfg", "sampler_name", "scheduler", "denoise"),
+    "KSamplerAdvanced": ("add_noise", "noise_seed", "steps", "cfg", "sampler_name", "scheduler"),
+    "PrimitiveInt": ("value",),
+    "PrimitiveNode": ("value",),
+    "PrimitiveString": ("value",),
+    "PrimitiveStringMultiline": ("value",),
+    "RandomNoise": ("noise_seed",),
+    "SamplerCustom": ("add_noise", "noise_seed", "cfg"),
+    "UNETLoader": ("unet_name", "weight_dtype"),
+}
+
+MOST_PASSED = 100  # nodes in a row that only pass something on
+
+Node = Mapping[str, object]
+Links = Mapping[str, tuple[str, int]]
+
+
+def read_canvas(canvas: Mapping[str, object]) -> Written:
+    """The prompts, seed and model that all samplers on a canvas agree on; None where they do not."""
+    return read_graph(_graph_of(canvas))
+
+
+def _graph_of(canvas: Mapping[str, object]) -> dict[str, object]:
+    nodes = {_name(node.get("id")): node for node in _objects_in(canvas.get("nodes")) if "type" in node}
+    links = dict(_links_of(canvas.get("links")))
+    return {
+        name: {"class_type": _name(node["type"]), "inputs": {**_typed(node), **_linked(node, nodes, links)}}
+        for name, node in nodes.items()
+        if node.get("mode") not in (MUTED, BYPASSED)
+    }
+
+
+def _links_of(links: object) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Where each link comes from: its node and the number of the output. Newer canvases write links as objects."""
+    for link in links if isinstance(links, list) else []:
+        parts = [link.get(key) for key in ("id", "origin_id", "origin_slot")] if isinstance(link, Mapping) else link
+        number, node, slot, *_ = [*parts, None, None, None] if isinstance(parts, list) else [None] * 3
+        if isinstance(slot, int):
+            yield _name(number), (_name(node), slot)
+
+
+def _objects_in(cell: object) -> list[Node]:
+    return [each for each in cell if isinstance(each, Mapping)] if isinstance(cell, list) else []
+
+
+def _name(cell: object) -> str:
+    """Nodes and links go by numbers or texts; anything else is none of them."""
+    return str(cell) if isinstance(cell, (int, str)) else ""
+
+
+def _typed(node: Node) -> dict[str, object]:
+    """What was typed into a node, by name."""
+    values = node.get("widgets_values")
+    if isinstance(values, Mapping):
+        return {str(name): value for name, value in values.items()}
+    if not isinstance(values, list):
+        return {}
+    widgets = (each.get("widget") for each in _objects_in(node.get("inputs")))
+    beside = tuple(_name(widget.get("name")) for widget in widgets if isinstance(widget, Mapping))
+    kept = [value for at, value in enumerate(values) if not _is_afterwards(values, at)]
+    names = TYPED.get(_name(node.get("type"))) or (beside if len(beside) == len(kept) else ())
+    return dict(zip(names, kept, strict=False))
+
+
+def _is_afterwards(values: list[object], at: int) -> bool:
+    """Whether a value says what becomes of the seed before it."""
+    before = values[at - 1] if at else None
+    return values[at] in AFTERWARDS and isinstance(before, (int, float)) and not isinstance(before, bool)
+
+
+def _linked(node: Node, nodes: Mapping[str, Node], links: Links) -> dict[str, object]:
+    """What comes into a node from others: links, and the values of primitives."""
+    found: dict[str, object] = {}
+    for each in _objects_in(node.get("inputs")):
+        if each.get("link") is not None:
+            name, slot = _origin(_name(each["link"]), nodes, links)
+            origin = nodes.get(name, {})
+            is_primitive = origin.get("type") == "PrimitiveNode"
+            found[_name(each.get("name"))] = _typed(origin).get("value") if is_primitive else [name, slot]
+    return found
+
+
+def _origin(link: str, nodes: Mapping[str, Node], links: Links) -> tuple[str, int]:
+    """The node and the output that a link really comes from; a node without a name, where it comes from nowhere."""
+    for _ in range(MOST_PASSED):
+        name, slot = links.get(link, ("", 0))
+        node = nodes.get(name, {})
+        if node.get("type") != "Reroute" and node.get("mode") != BYPASSED:
+            return name, slot
+        link = _passed_on(node, slot)
+    return "", 0
+
+
+def _passed_on(node: Node, slot: int) -> str:
+    """The link that a node passes on to one of its outputs: the first one of the output's type."""
+    outputs = _objects_in(node.get("outputs"))
+    kind = outputs[slot].get("type") if 0 <= slot < len(outputs) else None
+    through = [each for each in _objects_in(node.get("inputs")) if each.get("link") is not None]
+    if node.get("type") != "Reroute":
+        through = [each for each in through if each.get("type") == kind]
+    return _name(through[0]["link"]) if through else ""

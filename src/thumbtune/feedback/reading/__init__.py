@@ -1,0 +1,1 @@
+"""Readers of tables, cells and archives, shared by the sources."""

@@ -1,0 +1,66 @@
+"""Rows of Arrow's batches, from Parquet and from what `datasets` saves."""
+
+from __future__ import annotations  # pyarrow is imported only when a file that needs it is met
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from thumbtune.feedback.reading.record import Record, lowered_name, record_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_AT_ONCE = 64  # with the pictures inside: a row may be megabytes
+ROWS_OF_LABELS_AT_ONCE = 4096
+
+Classes = Mapping[str, list[object]]  # column, in lower case -> the names behind its numbers
+
+
+def classes_in(metadata: Mapping[bytes, bytes] | None) -> Classes:
+    """The names behind numbered classes, as `datasets` writes them: without them, 0 may well mean "like"."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        named = {key: what for key, what in features.items() if isinstance(what, dict)}
+        classes = {key: what for key, what in named.items() if what.get("_type") == "ClassLabel"}
+        return {lowered_name(key): list(what["names"]) for key, what in classes.items()}
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def with_classes(row: Record, classes: Classes) -> Record:
+    """The row, with the names of its classes in place of their numbers."""
+    for column, names in classes.items():
+        number = row.get(column)
+        if isinstance(number, int):  # -1 is how `datasets` writes "no class"
+            row[column] = names[number] if 0 <= number < len(names) else None
+    return row
+
+
+def rows_in(batch: pa.RecordBatch, classes: Classes, at_once: int = ROWS_AT_ONCE) -> Iterator[Record]:
+    """The rows of a batch, of which so many at once become Python's."""
+    for start in range(0, batch.num_rows, at_once):
+        part = batch.slice(start, at_once)
+        lists = [_cells(column) for column in part.columns]
+        for index in range(part.num_rows):
+            row = record_of(zip(part.schema.names, (cells[index] for cells in lists), strict=True))
+            yield with_classes(row, classes)
+
+
+def _cells(column: Any) -> list[object]:
+    """The cells of a column. One that has no counterpart in Python, as the year 50000, is empty."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)  # Python's moments know no nanoseconds
+    try:
+        return column.to_pylist()
+    except (ValueError, ArithmeticError, KeyError, TypeError, NotImplementedError):
+        return [_cell(scalar) for scalar in column]
+
+
+def _cell(scalar: Any) -> object:
+    try:
+        return scalar.as_py()
+    except (ValueError, ArithmeticError, KeyError, TypeError, NotImplementedError):
+        return None

@@ -1,0 +1,101 @@
+"""Rows of .csv and .tsv files, as spreadsheet programs write them: with any of three delimiters, and empty cells."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TextIO
+
+from thumbtune.feedback.reading import texts
+from thumbtune.feedback.reading.record import Record, record_of
+
+# Spreadsheet programs write semicolons or tabs where the comma is the decimal point.
+DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t", ",", ";")}
+LONGEST_HEADER = 100_000  # characters that are looked at for its delimiter
+
+_SEPARATOR = re.compile(r"sep=([,;|\t])\s*", re.IGNORECASE)  # the first line of some spreadsheet programs
+
+
+def rows_of(file: Path, kind: str, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
+    """Each row with where it ends; None where it has more cells than the header."""
+    with texts.open_text(file, encoding) as text:
+        rows = _rows(text, DELIMITERS[kind])
+        _, header = next(rows, (0, []))
+        for number, cells in rows:
+            yield f"{file.name}, line {number}", _record(header, cells)
+
+
+def header_of(file: Path, kind: str, encoding: str | None = None) -> list[str]:
+    """The names of the columns, as they are written."""
+    with texts.open_text(file, encoding) as text:
+        _, header = next(_rows(text, DELIMITERS[kind]), (0, []))
+    return header
+
+
+def _record(header: Sequence[str], cells: Sequence[str]) -> Record | None:
+    """One row by the names of its columns. Cells that are missing are empty, as spreadsheet programs leave them out."""
+    if any(cell.strip() for cell in cells[len(header) :]):
+        return None
+    return record_of(zip_longest(header, cells[: len(header)]))
+
+
+def _rows(text: TextIO, delimiters: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not all empty, with the number of its last line."""
+    csv.field_size_limit(max(csv.field_size_limit(), texts.MAX_ROW))  # there is one for the whole process
+    lines = _Lines(text)
+    beginning = lines.peek()
+    if (separator := _SEPARATOR.fullmatch(beginning)) is not None:
+        next(lines)
+        lines.pulled = 0  # it is no part of the header
+        delimiters = (separator[1],)
+    for cells in csv.reader(lines, delimiter=_delimiter(beginning, delimiters)):
+        lines.pulled = 0
+        if any(cell and not cell.isspace() for cell in cells):
+            yield lines.number, cells
+
+
+def _delimiter(header: str, delimiters: tuple[str, ...]) -> str:
+    """The delimiter that makes most columns of the header."""
+    return max(delimiters, key=lambda each: len(next(csv.reader([header[:LONGEST_HEADER]], delimiter=each), [])))
+
+
+class _Lines:
+    """Lines for the csv module, which alone would read all that comes after a quote that is never closed as one cell.
+
+    `pulled` is how many characters went into the row that is being read.
+    """
+
+    def __init__(self, text: TextIO) -> None:
+        self.text = text
+        self.number = 0
+        self.pulled = 0
+        self.began = 1
+        self.waiting: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.waiting.pop() if self.waiting else self.text.readline(texts.MAX_ROW)
+        if not self.pulled:
+            self.began = self.number + 1
+        self.number += 1
+        if not line and self.pulled:
+            raise csv.Error(f"the quote in line {self.began} is never closed")
+        if not line:
+            raise StopIteration
+        self.pulled += len(line)
+        if self.pulled >= texts.MAX_ROW:
+            raise csv.Error(f"the row in line {self.began} is longer than {texts.MAX_ROW // 1_000_000} MB")
+        return line
+
+    def peek(self) -> str:
+        """The first line that is not blank; blank ones before it are passed over."""
+        line = "\n"
+        while line and line.isspace():
+            self.number += 1
+            line = self.text.readline(texts.MAX_ROW)
+        self.number -= 1
+        self.waiting.append(line)
+        return line

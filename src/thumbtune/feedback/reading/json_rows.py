@@ -1,0 +1,98 @@
+"""Rows of .jsonl and .ndjson files, an object a line, and of .json files, a list of objects, read item by item."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.reading import json_lists, texts
+from thumbtune.feedback.reading.record import Record, record_of
+from thumbtune.feedback.shown import listed
+
+MAX_DOCUMENT = 100_000_000  # characters of a list inside an object: as Python objects they take up to ten times as much
+
+
+def rows_of_lines(file: Path, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
+    """Each line with its number; None where it is no object."""
+    with texts.open_text(file, encoding) as text:
+        for number, line in enumerate(texts.lines_of(text), start=1):
+            if line is None or not line.isspace():
+                yield f"{file.name}, line {number}", _object(line)
+
+
+def rows_of_document(file: Path, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
+    """Each object of the file's one list; None where an item is none.
+
+    `datasets` and others write an object a line into .json files too; those are read line by line.
+
+    Raises:
+        ThumbtuneError: it is no JSON, not one list of objects, or one inside an object that is too large.
+    """
+    is_list = _begins_list(file, encoding)
+    if not is_list and _is_lines(file, encoding):
+        yield from rows_of_lines(file, encoding)
+        return
+    with texts.open_text(file, encoding) as text:
+        items = json_lists.items_of(text, file) if is_list else _list_in(file, _whole(text, file))
+        for number, item in enumerate(items, start=1):
+            yield f"{file.name}, row {number}", record_of(item.items()) if isinstance(item, dict) else None
+
+
+def _object(line: str | None) -> Record | None:
+    try:
+        row = json.loads(line or "")
+    except (ValueError, RecursionError):
+        return None
+    return record_of(row.items()) if isinstance(row, dict) else None
+
+
+def _begins_list(file: Path, encoding: str | None) -> bool:
+    with texts.open_text(file, encoding) as text:
+        return json_lists.is_list(text)
+
+
+def _is_lines(file: Path, encoding: str | None) -> bool:
+    """Whether the first line is an object of its own and another line follows."""
+    with texts.open_text(file, encoding) as text:
+        filled = (line for line in texts.lines_of(text) if line is None or not line.isspace())
+        return _object(next(filled, None)) is not None and next(filled, "") != ""
+
+
+def _whole(text: TextIO, file: Path) -> object:
+    """The document, read at once.
+
+    Raises:
+        ThumbtuneError: it is too large, or no JSON.
+    """
+    document = text.read(MAX_DOCUMENT + 1)
+    if len(document) > MAX_DOCUMENT:
+        raise ThumbtuneError(
+            f"{file} is larger than {MAX_DOCUMENT // 1_000_000} MB; "
+            "save it as JSON lines (.jsonl), which are read one by one."
+        )
+    try:
+        return json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise ThumbtuneError(f"{file} is no JSON; export it again.") from error
+
+
+def _list_in(file: Path, document: object) -> list[object]:
+    """The one list of objects in a document.
+
+    Raises:
+        ThumbtuneError: there are several, or none.
+    """
+    found = document if isinstance(document, dict) else {}
+    lists = {
+        key: rows for key, rows in found.items() if isinstance(rows, list) and all(isinstance(r, dict) for r in rows)
+    }
+    filled = {key: rows for key, rows in lists.items() if rows} or lists
+    if len(filled) > 1:
+        raise ThumbtuneError(f"{file} holds several lists of rows ({listed(filled)}); keep one, or save it as .jsonl.")
+    if not filled:
+        raise ThumbtuneError(
+            f"{file} holds no list of objects; "
+            "save it as JSON lines, as pandas' to_json(orient='records', lines=True) does."
+        )
+    return next(iter(filled.values()))

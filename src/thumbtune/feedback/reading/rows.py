@@ -1,0 +1,141 @@
+"""Rows of tables of every kind, one after another, with their column names in lower case."""
+
+import csv
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.reading import delimited, json_rows, parquet
+from thumbtune.feedback.reading.record import Record
+from thumbtune.feedback.reading.texts import GZIP, MAX_ROW, open_text
+
+__all__ = [
+    "METADATA_SUFFIXES",
+    "TABLE_SUFFIXES",
+    "Record",
+    "count_rows",
+    "first_row",
+    "header_of",
+    "kind_of",
+    "read_rows",
+    "why_broken",
+]
+
+METADATA_SUFFIXES = (".jsonl", ".csv", ".parquet")  # of the metadata files of Hugging Face's imagefolder
+TABLE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")  # all but the last also with .gz behind
+BLOCK = 1 << 20  # bytes
+FIRST_LINE = 1 << 20  # characters within which a first line ends, to be looked at while guessing what a file is
+
+
+def kind_of(file: Path) -> str | None:
+    """Which kind of table a file is by its name, less the .gz; None where it is none that we read."""
+    name = file.name.lower()
+    kind = PurePath(name.removesuffix(GZIP)).suffix
+    return kind if kind in TABLE_SUFFIXES and not (kind == ".parquet" and name.endswith(GZIP)) else None
+
+
+def read_rows(
+    file: Path, *, encoding: str | None = None, columns: Sequence[str] | None = None
+) -> Iterator[tuple[str, Record | None]]:
+    """Each row with where it stands. One that is broken (`why_broken`) comes as None.
+
+    `encoding` is that of text that is not UTF-8. If some `columns` are given, more need not be read.
+
+    Raises:
+        ThumbtuneError: the file cannot be read, or is not what its name says.
+    """
+    try:
+        yield from _rows_of(file, encoding, columns)
+    except (UnicodeError, csv.Error, EOFError, zlib.error, OSError, MemoryError) as error:
+        raise _in_words(file, error, encoding) from error
+
+
+def header_of(file: Path, *, encoding: str | None = None) -> list[str] | None:
+    """The names of the columns as they are written; None where rows alone know theirs, as in JSON.
+
+    Raises:
+        ThumbtuneError: the file cannot be read, or is not what its name says.
+    """
+    kind = kind_of(file)
+    try:
+        if kind == ".parquet":
+            return parquet.header_of(file)
+        return delimited.header_of(file, kind, encoding) if kind in delimited.DELIMITERS else None
+    except (UnicodeError, csv.Error, EOFError, zlib.error, OSError, MemoryError) as error:
+        raise _in_words(file, error, encoding) from error
+
+
+def first_row(file: Path) -> Record | None:
+    """The first row of a file, to recognise it by, or None. Quick, and it never raises."""
+    for encoding in (None, "latin-1"):  # in which all bytes are text: names of columns are in ASCII almost everywhere
+        try:
+            if kind_of(file) is None or not file.is_file():
+                return None
+            if kind_of(file) == ".parquet":
+                return parquet.first_row(file)
+            if kind_of(file) == ".json" or _first_line_is_short(file, encoding):
+                return next((row for _, row in read_rows(file, encoding=encoding)), None)
+        except Exception:  # a stranger's file may break a parser in any way; then it is simply not recognised
+            continue
+    return None
+
+
+def why_broken(file: Path) -> str:
+    """What is wrong with a row that came as None."""
+    if kind_of(file) in delimited.DELIMITERS:
+        return "it has more cells than the header; put quotes around those that hold the delimiter"
+    return f"it is no JSON object, or one of more than {MAX_ROW // 1_000_000} MB; mend it or remove it"
+
+
+def count_rows(file: Path) -> int:
+    """About how many rows there are. A hint: what cannot be read counts 0 and fails later, in words."""
+    kind = kind_of(file)
+    try:
+        if kind == ".parquet":
+            return parquet.count_of(file)
+        if kind == ".json" or file.name.lower().endswith(GZIP):
+            return 0  # only reading all of it would tell
+        return max(0, _count_lines(file) - (kind in delimited.DELIMITERS))
+    except (OSError, ThumbtuneError, MemoryError):
+        return 0
+
+
+def _rows_of(file: Path, encoding: str | None, columns: Sequence[str] | None) -> Iterator[tuple[str, Record | None]]:
+    kind = kind_of(file)
+    if kind is None:
+        raise ThumbtuneError(f"{file} is no {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file; give one.")
+    if kind == ".parquet":
+        return parquet.rows_of(file, columns)
+    if kind == ".json":
+        return json_rows.rows_of_document(file, encoding)
+    if kind in delimited.DELIMITERS:
+        return delimited.rows_of(file, kind, encoding)
+    return json_rows.rows_of_lines(file, encoding)
+
+
+def _first_line_is_short(file: Path, encoding: str | None) -> bool:
+    with open_text(file, encoding) as text:
+        return len(text.readline(FIRST_LINE)) < FIRST_LINE
+
+
+def _count_lines(file: Path) -> int:
+    ends, last = 0, b"\n"
+    with file.open("rb") as blocks:
+        while block := blocks.read(BLOCK):
+            ends, last = ends + block.count(b"\n"), block[-1:]
+    return ends + (last != b"\n")
+
+
+def _in_words(file: Path, error: Exception, encoding: str | None) -> ThumbtuneError:
+    if isinstance(error, UnicodeError):
+        return ThumbtuneError(
+            f"{file} is not {encoding or 'UTF-8'} text; "
+            "save it again as UTF-8, or say what it is, as in --encoding cp1252."
+        )
+    if isinstance(error, csv.Error):
+        return ThumbtuneError(f"{file} is not a CSV table ({error}); export it again.")
+    if isinstance(error, MemoryError):
+        return ThumbtuneError(f"{file} does not fit into the memory; save it in several files.")
+    reason = getattr(error, "strerror", None) or error
+    return ThumbtuneError(f"{file} could not be read ({reason}); check the file.")

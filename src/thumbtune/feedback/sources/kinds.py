@@ -1,0 +1,244 @@
+"""Every kind of source that likes are imported from, and how it is told which one somebody gave.
+
+A new kind is a module in `sources/` and a line here; the first kind that recognises a place opens it.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.reading.rows import TABLE_SUFFIXES
+from thumbtune.feedback.source import AS_FOUND, Reading, Source
+from thumbtune.feedback.sources import (
+    classes,
+    folders,
+    hub,
+    invokeai,
+    label_studio,
+    pairs,
+    parquet_folder,
+    pickapic,
+    rankings,
+    saved,
+    table,
+    webdataset,
+)
+from thumbtune.feedback.store.location import is_store
+
+Recognises = Callable[[Path], bool]
+Opens = Callable[[Path, Reading], Source]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of source: its name for `--as`, what it is in words, and which fields of `Reading` it understands."""
+
+    name: str
+    what: str
+    recognises: Recognises
+    opens: Opens
+    reading: tuple[str, ...] = ()
+
+
+OF_TABLES = ("columns", "limit", "root", "allow_download", "encoding")
+KINDS: Sequence[Kind] = (
+    Kind(
+        "hub",
+        "a data set on the Hugging Face hub: hf://datasets/OWNER/NAME",
+        hub.recognises,
+        hub.HubDataset,
+        ("label", "like_at", "split", "columns", "limit", "allow_download"),
+    ),
+    Kind(
+        "invokeai",
+        "InvokeAI's folder or database: stars, and boards named like or dislike",
+        invokeai.recognises,
+        invokeai.InvokeAI,
+        ("label", "limit", "root"),
+    ),
+    Kind(
+        "label-studio",
+        "Label Studio's export in JSON: choices, ratings, comparisons",
+        label_studio.recognises,
+        label_studio.LabelStudio,
+        ("label", "like_at", *OF_TABLES),
+    ),
+    Kind(
+        "webdataset",
+        "shards of WebDataset: a .tar, a folder of them, or shards-{000..012}.tar",
+        webdataset.recognises,
+        webdataset.WebDataset,
+        ("label", "like_at", "split", *OF_TABLES[:-1]),
+    ),
+    Kind(
+        "dataset",
+        "a data set that `datasets` saved to disk",
+        saved.recognises,
+        saved.SavedDataset,
+        ("label", "like_at", "split", *OF_TABLES[:-1]),
+    ),
+    Kind(
+        "pick-a-pic",
+        "Pick-a-Pic's Parquet files",
+        pickapic.recognises,
+        pickapic.PickAPic,
+        ("policy", "split", "limit"),
+    ),
+    Kind(
+        "classes",
+        "pictures with the classes of the paper's authors",
+        classes.recognises,
+        classes.Classes,
+        ("policy", *OF_TABLES),
+    ),
+    Kind(
+        "pairs",
+        "tables of a chosen and a rejected picture",
+        pairs.recognises,
+        pairs.Pairs,
+        ("policy", "split", *OF_TABLES),
+    ),
+    Kind(
+        "rankings",
+        "tables of several ranked pictures, as ImageReward's and HPD's",
+        rankings.recognises,
+        rankings.Rankings,
+        ("policy", "split", "like_at", *OF_TABLES),
+    ),
+    Kind(
+        "folders",
+        "like/ and dislike/ folders of pictures",
+        folders.recognises,
+        folders.LikeFolders,
+        ("label", "limit", "root", "encoding"),
+    ),
+    Kind(
+        "table",
+        "a table of thumbs: .csv, .tsv, .jsonl, .json or .parquet, or a folder with metadata beside its pictures",
+        table.recognises,
+        table.opened,
+        ("label", "like_at", *OF_TABLES),
+    ),
+    Kind(
+        "parquet",
+        "a folder of Parquet files, as data sets lie on the Hugging Face hub",
+        parquet_folder.recognises,
+        parquet_folder.ParquetFolder,
+        ("label", "like_at", "split", *OF_TABLES),
+    ),
+)
+OPTIONS = {
+    "label": "--label",
+    "columns": "--map",
+    "like_at": "--like-at",
+    "policy": "--policy",
+    "split": "--split",
+    "limit": "--limit",
+    "root": "--root",
+    "allow_download": "--allow-download",
+    "encoding": "--encoding",
+}
+
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path has one slash left of two
+TO_UNPACK = "unpack it and give the folder, or pack it as .tar"
+TO_SAVE = "save it as .csv"
+TO_NAME = "give the folder that it lies in, with --label like if you like all of it"
+TO_EXPORT = "export its table as .csv; of databases InvokeAI's alone is read"
+ADVICE = {
+    **{suffix: TO_UNPACK for suffix in (".zip", ".7z", ".rar")},
+    **{suffix: TO_SAVE for suffix in (".xlsx", ".xls", ".ods")},
+    **{suffix: TO_EXPORT for suffix in (".db", ".sqlite", ".sqlite3")},
+    **{suffix: TO_NAME for suffix in folders.PICTURE_SUFFIXES},
+}
+
+
+def open_source(
+    path: Path | str, store: Path | None = None, reading: Reading = AS_FOUND, kind: str | None = None
+) -> Source:
+    """What likes are read from: of the named kind, or of the first that recognises it. Nothing is imported yet.
+
+    `store` is the folder of the store that they go into, which must not lie among them.
+
+    Raises:
+        UsageError: there is no such kind, or an option that means nothing for it.
+        ThumbtuneError: there is nothing to import from, it cannot be read, or it is a store itself.
+    """
+    _check_name(str(path))
+    path = Path(path)
+    try:
+        found = _kind_of(path, kind, reading.label)
+        _check_options(found, reading)
+        source = found.opens(path, reading)
+    except OSError as error:
+        raise ThumbtuneError(f"{path} could not be read ({error.strerror or error}); check it.") from error
+    _check_place(path, source, store)
+    return source
+
+
+def _check_name(name: str) -> None:
+    """Refuse what names nothing on this machine, before a path is made of it.
+
+    Raises:
+        UsageError: it is empty, or an address that is not the hub's.
+    """
+    if not name.strip():
+        raise UsageError("No source is given; name a folder, a table, or a data set on the hub.")
+    if ADDRESS.match(name) and not hub.recognises(Path(name)):
+        raise UsageError(
+            f"{name} is an address; download it and name the file, or write hf://datasets/OWNER/NAME for a data set on "
+            "the hub."
+        )
+
+
+def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
+    if is_store(path):
+        raise ThumbtuneError(f"{path} is a store of likes already; train on it with --set likes={path}.")
+    if name is not None:
+        return _named(name)
+    found = next((kind for kind in KINDS if kind.recognises(path)), None)
+    if found is not None:
+        return found
+    if not path.exists():
+        on_hub = f" For a data set on the hub, write hf://datasets/{path}." if hub.may_name(path) else ""
+        raise ThumbtuneError(f"{path} does not exist; give a folder of pictures or a table.{on_hub}")
+    if label is not None and path.is_dir():
+        return _named("folders")  # of which none says anything: the label is for all
+    raise _nothing_here(path)
+
+
+def _named(name: str) -> Kind:
+    for kind in KINDS:
+        if kind.name == name:
+            return kind
+    raise UsageError(f"There is no kind of source {name!r}; choose {', '.join(kind.name for kind in KINDS)}.")
+
+
+def _check_options(kind: Kind, reading: Reading) -> None:
+    """Refuse what would be without effect."""
+    for field, option in OPTIONS.items():
+        if field not in kind.reading and getattr(reading, field) != getattr(AS_FOUND, field):
+            raise UsageError(f"{option} means nothing for {kind.what}; leave it out.")
+
+
+def _check_place(path: Path, source: Source, store: Path | None) -> None:
+    """Refuse a store among what is imported: its own pictures would be imported again and again."""
+    if store is None:
+        return
+    place, root = store.resolve(), path.resolve().parent if path.is_file() else path.resolve()
+    own = [folder for folder, _ in source.folders] if isinstance(source, folders.LikeFolders) else []
+    if place == root or any(place.is_relative_to(folder.resolve()) for folder in own):
+        raise ThumbtuneError(
+            f"{store} lies among what is to be imported; keep the store elsewhere, as in --likes thumbs."
+        )
+
+
+def _nothing_here(path: Path) -> ThumbtuneError:
+    if path.is_file():
+        if (advice := ADVICE.get(path.suffix.lower())) is not None:
+            return ThumbtuneError(f"{path} is not read as it is; {advice}.")
+        kinds = ", ".join(TABLE_SUFFIXES[:-1]) + f" or {TABLE_SUFFIXES[-1]}"
+        return ThumbtuneError(f"{path} is no {kinds} file; give one, or a folder with like/ and dislike/.")
+    return folders.nothing_here(path)

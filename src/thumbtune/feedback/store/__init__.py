@@ -1,0 +1,1 @@
+"""The store of votes, in SQLite or PostgreSQL."""

@@ -1,0 +1,1 @@
+"""The method: losses of denoising errors and labels, utilities and reference points."""

@@ -1,0 +1,102 @@
+"""What Diffusion-KTO is compared with, as losses of the same judged batch.
+
+gain   = sign * beta * (log_ratio - neutral)                           as in objective.py
+
+BCO    loss = -log sigmoid(gain), neutral balanced                     arXiv 2404.04656
+DPO    loss = -log sigmoid(beta / 2 * (log_ratio_w - log_ratio_l))     Diffusion-DPO, arXiv 2311.12908, eq. 14
+SFT    loss = policy_error of the liked images                         the denoising loss, arXiv 2006.11239, eq. 14
+CSFT   loss = policy_error of all images, prompts marked good or bad   as HPS does, arXiv 2303.14420
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from thumbtune.objective.kto import Judged, require_positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCO:
+    """A classifier of likes and dislikes whose logit is the implied reward; meant for the `balanced` neutral point.
+
+    Up to a constant it is KTO with the loss-averse utility: what differs is where the balanced point lies.
+    """
+
+    beta: float = 5000.0
+    anchor: float = 0.0
+    needs: frozenset[str] = frozenset({"liked", "disliked"})
+
+    def __post_init__(self) -> None:
+        require_positive(self.beta)
+
+    def gain(self, judged: Judged) -> Float[Tensor, "b"]:
+        """As KTO's: positive where the policy moved as the person wished."""
+        return judged.sign * self.beta * (judged.log_ratio - judged.neutral.detach())
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+        reward = judged.sign * self.gain(judged)
+        return judged.expected(-F.logsigmoid(reward), -F.logsigmoid(-reward)) + judged.anchor(self.anchor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPO:
+    """Diffusion-DPO on pairs: both rows of a pair carry the pair's loss, so the mean over rows is that over pairs.
+
+    Where images have grades, their difference says how sure the preference is: equal ones are as good as each other.
+    """
+
+    beta: float = 5000.0
+    anchor: float = 0.0
+    needs: frozenset[str] = frozenset({"liked", "disliked", "pairs"})
+
+    def __post_init__(self) -> None:
+        require_positive(self.beta)
+
+    def gain(self, judged: Judged) -> Float[Tensor, "b"]:
+        """The argument of the sigmoid, the same in both rows of a pair: what both images share cancels.
+
+        Raises:
+            ValueError: the batch has no pairs.
+        """
+        if judged.partner is None:
+            raise ValueError("DPO compares the two images of a pair, and this batch has no pairs; use KTO instead.")
+        return judged.sign * 0.5 * self.beta * (judged.log_ratio - judged.log_ratio[judged.partner])
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+        margin = judged.sign * self.gain(judged)
+        assert judged.partner is not None  # or gain would have refused
+        preferred = 0.5 * (1 + judged.liking - judged.liking[judged.partner])
+        loss = torch.lerp(-F.logsigmoid(-margin), -F.logsigmoid(margin), preferred)
+        return judged.weight * loss + judged.anchor(self.anchor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFT:
+    """Supervised fine-tuning on what was liked: the plain denoising error; disliked images cost nothing."""
+
+    needs: frozenset[str] = frozenset({"liked"})
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+        return judged.weight * judged.liking * judged.policy_error
+
+
+@dataclass(frozen=True, kw_only=True)
+class CSFT:
+    """Conditional fine-tuning on everything, each prompt marked as that of a good or a bad image.
+
+    The batches put the marks before the prompts; whoever draws with the result asks for good images by the same mark.
+    """
+
+    marks: tuple[str, str] = ("good image", "bad image")
+    needs: frozenset[str] = frozenset({"liked", "disliked"})
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+        return judged.weight * judged.policy_error
+
+
+def marked(prompt: str, mark: str) -> str:
+    """A prompt with a mark before it; the empty prompt stays empty, as it stands for no prompt at all."""
+    return f"{mark}, {prompt}" if prompt else prompt

@@ -1,0 +1,119 @@
+"""What a thumb is worth: denoising errors and thumbs in, one loss per image out.
+
+    log_ratio = reference_error - policy_error          surrogate of log pi_theta / pi_ref at one denoising step
+    gain      = sign * beta * (log_ratio - neutral)     sign = +1 liked, -1 disliked; neutral is the paper's Q_ref
+    loss      = weight * (1 - U(gain))                  Diffusion-KTO, arXiv 2404.04465, eq. 8
+
+With a floor, a disliked image's log_ratio counts as no less than -floor * reference_error: beyond, it pulls no more.
+A grade in [0, 1] says how likely a thumb is up: a loss is then the mean of those of either thumb. 1 and 0 are thumbs.
+
+Errors are means over the elements of a latent, as in the authors' code, so beta = 5000 means what it means there.
+Nothing here has state, a device, a configuration or a log; the trainer averages.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from thumbtune.objective.utility import Utility, kahneman_tversky
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A batch of images at one noise level each, with a person's thumbs.
+
+    Errors are mean squared denoising errors at the same noise and time; only `policy_error` carries gradients.
+    """
+
+    policy_error: Float[Tensor, "b"]
+    reference_error: Float[Tensor, "b"]
+    liked: Bool[Tensor, "b"]
+    weight: Float[Tensor, "b"]  # how much each row counts
+    neutral: Float[Tensor, ""]  # the log-ratio that feels like neither gain nor loss
+    partner: Int[Tensor, "b"] | None = None  # for pairs: the row, in this batch, of the other image of the pair
+    grade: Float[Tensor, "b"] | None = None  # how much each is liked, 0..1, where people said more than a thumb
+
+    @property
+    def log_ratio(self) -> Float[Tensor, "b"]:
+        """How much better than the reference the policy denoises each image; times beta, its implied reward."""
+        return self.reference_error.detach() - self.policy_error
+
+    @property
+    def sign(self) -> Float[Tensor, "b"]:
+        """+1 for a liked image, -1 for a disliked one."""
+        return torch.where(self.liked, 1.0, -1.0).to(self.policy_error)
+
+    @property
+    def liking(self) -> Float[Tensor, "b"]:
+        """The grade where there is one; else 1 for a liked image, 0 for a disliked one."""
+        return (self.liked if self.grade is None else self.grade).to(self.policy_error)
+
+    def expected(self, up: Float[Tensor, "b"], down: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
+        """The weighted loss of each image, given what it costs if its thumb is up and if it is down."""
+        return self.weight * torch.lerp(down, up, self.liking)
+
+    def anchor(self, strength: float) -> Float[Tensor, "b"]:
+        """Plain denoising of what is liked (arXiv 2006.11239, eq. 14): holds on to it where a utility has saturated."""
+        return strength * self.weight * self.liking * self.policy_error
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Anything that turns a judged batch into one loss per image."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a training set must hold: a subset of {"liked", "disliked", "pairs"}."""
+        ...
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]: ...
+
+
+def require_positive(beta: float) -> None:
+    """Refuse a beta that is not above 0, by a ValueError that gives the paper's."""
+    if not beta > 0:
+        raise ValueError(f"beta must be positive, not {beta}; try 5000 (the paper's, for latents of SD 1.5).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KTO:
+    """Diffusion-KTO: the human utility of each image's gain over the neutral point; an anchor and a floor on request.
+
+    >>> judged = Judged(policy_error=torch.tensor([0.1, 0.1]), reference_error=torch.tensor([0.1, 0.1]),
+    ...     liked=torch.tensor([True, False]), weight=torch.ones(2), neutral=torch.tensor(0.0))
+    >>> KTO(beta=5000.0)(judged)
+    tensor([0.5000, 0.5000])
+    """
+
+    beta: float = 5000.0
+    utility: Utility = kahneman_tversky
+    liked_weight: float = 1.0
+    disliked_weight: float = 1.0
+    disliked_floor: float = 0.0  # in units of the reference's error; 0: none
+    anchor: float = 0.0
+    needs: frozenset[str] = frozenset({"liked", "disliked"})
+
+    def __post_init__(self) -> None:
+        require_positive(self.beta)
+
+    def gain(self, judged: Judged) -> Float[Tensor, "b"]:
+        """The argument of the utility, eq. 8: positive where the policy moved as the person wished."""
+        ratio = torch.where(judged.liked, judged.log_ratio, self._bounded(judged))
+        return judged.sign * self.beta * (ratio - judged.neutral.detach())
+
+    def _bounded(self, judged: Judged) -> Float[Tensor, "b"]:
+        """The log-ratio of a disliked image, constant once it is at the floor."""
+        floor = -self.disliked_floor * judged.reference_error.detach()
+        return torch.where((judged.log_ratio < floor) & (self.disliked_floor > 0), floor, judged.log_ratio)
+
+    def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
+        gain = self.gain(judged)
+        if judged.grade is None:  # asked once: a utility that overflows may do so on the side that is not meant
+            side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
+            return side * judged.weight * (1.0 - self.utility(gain)) + judged.anchor(self.anchor)
+        reward, bounded = (self.beta * (r - judged.neutral.detach()) for r in (judged.log_ratio, self._bounded(judged)))
+        up, down = 1.0 - self.utility(reward), 1.0 - self.utility(-bounded)  # if the thumb is up, and if it is down
+        return judged.expected(self.liked_weight * up, self.disliked_weight * down) + judged.anchor(self.anchor)

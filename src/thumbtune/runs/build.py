@@ -1,0 +1,381 @@
+"""A recipe becomes objects. Below this floor nothing knows what a recipe is."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thumbtune import plugins as own
+from thumbtune.distributed import team
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.evaluation.scorers.tastes import Taste, taste
+from thumbtune.feedback.likes import Split, alike, likes_of, split
+from thumbtune.feedback.store.store import Store, is_store
+from thumbtune.models import full, lora
+from thumbtune.models.protocol import Sampler, Tuning
+from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT, marked
+from thumbtune.objective.beta import Auto, Beta, Fixed
+from thumbtune.objective.kto import KTO, Objective
+from thumbtune.objective.reference_point import NEUTRALS, Neutral
+from thumbtune.objective.utility import UTILITIES, Utility
+from thumbtune.objective.validation import try_objective, try_utility
+from thumbtune.runs.recipe import ObjectiveSection, Recipe, TrainSection
+from thumbtune.training.batches import Batches, Encoded, Progress, check_prompts_differ
+from thumbtune.training.cache import Cache
+from thumbtune.training.guards import Advice
+from thumbtune.training.sampling import check_even, check_kinds, pairs_of
+from thumbtune.training.trainer import Settings
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+PER_VOTE = "per-vote"  # the label policy that keeps each rater's thumb
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+RESULTS = {"lora": Path("lora", lora.DIFFUSERS_FILE), "full": Path("unet", full.DIFFUSERS_FILE)}
+
+
+def model_path(name: str) -> str:
+    """A bundled model's folder, or the name itself: a folder or a hub id."""
+    bundled = BUNDLED / name
+    return str(bundled) if name and (bundled / "model_index.json").exists() else name
+
+
+def is_bundled(name: str) -> bool:
+    """Whether a name or a path is a bundled model's."""
+    return Path(model_path(name)).resolve().is_relative_to(BUNDLED.resolve())
+
+
+def accelerator_of(recipe: Recipe) -> Any:
+    """Accelerate on the best device that there is, in the recipe's precision.
+
+    Raises:
+        UsageError: the device cannot work in that precision, this process already works in another one, or several
+            processes cannot work together.
+    """
+    from accelerate import Accelerator
+
+    team()
+    try:
+        return Accelerator(mixed_precision=recipe.train.precision)
+    except ValueError as error:  # Accelerate keeps one precision for the life of a process
+        raise UsageError(
+            f"train.precision: {recipe.train.precision} cannot be used here; another precision was used before in this "
+            "process, or the device lacks it: start a new process, or choose another."
+        ) from error
+
+
+def training_accelerator_of(recipe: Recipe) -> Any:
+    """The same, refusing what can be drawn with and not trained with.
+
+    Raises:
+        UsageError: fp16 without a GPU: gradients would vanish.
+    """
+    accelerator = accelerator_of(recipe)
+    if recipe.train.precision == "fp16" and accelerator.scaler is None:
+        raise UsageError("train.precision: fp16 needs a GPU, and there is none here; set it to bf16 or no.")
+    return accelerator
+
+
+def tuning_of(recipe: Recipe, training: bool = True) -> Tuning:
+    """What is trained of the network; a model that also draws with its reference keeps that one in full precision."""
+    if recipe.train.weights == "lora":
+        return lora.LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
+    return full.Full(autocast=HALF.get(recipe.train.precision) if training else None)
+
+
+def result_of(recipe: Recipe) -> Path:
+    """The file, in a run's folder, that holds what was tuned; others may lie beside it."""
+    return RESULTS[recipe.train.weights]
+
+
+def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> StableDiffusion:
+    """The pipeline, as the recipe tunes it, untuned."""
+    pipeline = load_pipeline(model_path(recipe.model))
+    tuning = tuning_of(recipe, training)
+    return StableDiffusion(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """The objective that a recipe names.
+
+    Raises:
+        UsageError: it is in a file of the user's that is not there, or is no objective.
+    """
+    section = _with_a_number(recipe.objective)
+    if own.is_own(section.name):
+        return _own_objective(recipe)
+    if section.name == "sft":
+        return SFT()
+    if section.name == "csft":
+        return CSFT()
+    if section.name == "bco":
+        return BCO(beta=section.beta, anchor=section.anchor)
+    if section.name == "dpo":
+        return DPO(beta=section.beta, anchor=section.anchor)
+    return KTO(
+        beta=section.beta,
+        utility=utility_of(recipe),
+        liked_weight=section.liked_weight,
+        disliked_weight=section.disliked_weight,
+        disliked_floor=section.disliked_floor,
+        anchor=section.anchor,
+    )
+
+
+def _with_a_number(section: ObjectiveSection) -> ObjectiveSection:
+    """The section with a beta to begin with: `Auto` puts its own in its place before the first loss."""
+    return section.model_copy(update={"beta": 1.0}) if section.beta == "auto" else section
+
+
+def beta_of(recipe: Recipe, objective: Objective) -> Beta:
+    """The rule for beta that a recipe names, new. Auto is the default, and so says nothing of what has no beta."""
+    has_beta = is_dataclass(objective) and "beta" in {field.name for field in fields(objective)}
+    return Auto(recipe.objective.gain_scale) if recipe.objective.beta == "auto" and has_beta else Fixed()
+
+
+def _own_objective(recipe: Recipe) -> Objective:
+    """A user's objective, given those of the recipe's values that it has fields for.
+
+    Raises:
+        UsageError: it is none, it fails, or the recipe has values that it has no use for.
+    """
+    section = _with_a_number(recipe.objective)
+    cls = own.load(section.name, "objective.name")
+    if not (isinstance(cls, type) and is_dataclass(cls)):
+        raise UsageError(f"objective.name: {section.name} is no dataclass; write one with `needs` and `__call__`.")
+    values = section.model_dump(exclude={"name", "neutral", "gain_scale"}) | {"utility": utility_of(recipe)}
+    named = {field.name for field in fields(cls)} & values.keys()
+    _refuse_unused(recipe.objective, named)
+    try:
+        made = cls(**{name: values[name] for name in named})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"objective.name: {section.name} cannot be made ({error}); mend it.") from error
+    if not isinstance(made, Objective):
+        raise UsageError(f"objective.name: {section.name} lacks `needs` or `__call__`; see docs/own-objective.md.")
+    try_objective(made, section.name)
+    of_its_own = "disliked" not in made.needs or "pairs" in made.needs
+    if of_its_own and recipe.train.liked_share != TrainSection().liked_share:
+        raise UsageError(f"objective.name: {section.name} has no use for train.liked_share; leave it out.")
+    return made
+
+
+def _refuse_unused(section: ObjectiveSection, named: set[str]) -> None:
+    """Refuse what a recipe says that a user's objective, with these fields, would never hear of."""
+    heard = {"name", "neutral", *named, *(("gain_scale",) if "beta" in named else ())}
+    for option, field in ObjectiveSection.model_fields.items():
+        if option not in heard and getattr(section, option) != field.default:
+            raise UsageError(
+                f"objective.name: {section.name} has no use for objective.{option}; leave it out, or give the class a "
+                "field for it."
+            )
+
+
+def utility_of(recipe: Recipe) -> Utility:
+    """The utility that a recipe names, tried on a few gains.
+
+    Raises:
+        UsageError: it is a user's, and not there, or cannot be learnt by.
+    """
+    name = recipe.objective.utility
+    if not own.is_own(name):
+        return UTILITIES[name]
+    utility = own.load(name, "objective.utility")
+    try_utility(utility, name)
+    return utility
+
+
+def own_files(recipe: Recipe) -> list[Path]:
+    """The user's files that a recipe speaks of: a run keeps copies of them."""
+    named = (recipe.objective.name, recipe.objective.utility)
+    return sorted({own.file_of(name) for name in named if own.is_own(name)})
+
+
+def neutral_of(recipe: Recipe) -> Neutral:
+    """The estimator of the reference point that a recipe names, new."""
+    return NEUTRALS[recipe.objective.neutral]()
+
+
+def advice_of(recipe: Recipe) -> Advice:
+    """What the guards may advise: nothing that the recipe's objective has no use for, or that it already does."""
+    name, auto = recipe.objective.name, recipe.objective.beta == "auto"
+    hold = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
+    spare = {
+        "kto": "an objective.disliked_floor above 0, a lower objective.disliked_weight or a higher train.liked_share",
+        "dpo": "objective.anchor above 0",
+    }.get(name, "a higher train.liked_share")
+    return Advice(hold="fewer train.steps" if name in {"sft", "csft"} else hold, spare=spare)
+
+
+def settings_of(recipe: Recipe) -> Settings:
+    """How to optimise."""
+    t = recipe.train
+    return Settings(
+        steps=t.steps,
+        micro_batch=t.micro_batch,
+        lr=t.lr,
+        warmup=t.warmup,
+        cooldown=t.cooldown,
+        clip=t.clip,
+        weight_decay=t.weight_decay,
+        ema=t.ema,
+        refresh_reference=t.refresh_reference,
+    )
+
+
+def taste_of(recipe: Recipe) -> Taste | None:
+    """The taste that scores the duels, if the recipe names one.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    return None if recipe.evaluate.taste is None else taste(recipe.evaluate.taste)
+
+
+def sampler_of(recipe: Recipe) -> Sampler:
+    """How pictures are drawn for the evaluation."""
+    return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
+
+
+def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
+    """The likes of the recipe's store, split by prompt; `keep` as in `likes_of`.
+
+    Raises:
+        ThumbtuneError: there is no store, or training would see no likes.
+    """
+    if not is_store(recipe.likes):
+        raise ThumbtuneError(
+            f"{recipe.likes} holds no likes; bring some in with `thumbtune import FOLDER --likes {recipe.likes}`."
+        )
+    with Store.open(recipe.likes, create=False) as store:
+        parts = split(likes_of(store, recipe.label_policy, keep=keep), recipe.train.held_out, recipe.seed)
+    if not len(parts.train):
+        raise ThumbtuneError(
+            f"{recipe.likes} holds no likes to train on (label_policy {recipe.label_policy}); import some, lower "
+            "train.held_out, or choose another policy."
+        )
+    return parts
+
+
+def votes_of(recipe: Recipe) -> Any:
+    """Each rater's own thumbs on the prompts that are held out, whatever label the recipe's policy makes of them.
+
+    Raises:
+        ThumbtuneError: as `split_of`.
+    """
+    return split_of(recipe.model_copy(update={"label_policy": PER_VOTE})).held_out
+
+
+def prompts_in(file: Path) -> list[str]:
+    """The prompts of a text file, a line each, every one once.
+
+    Raises:
+        UsageError: it cannot be read, or holds none.
+    """
+    if not file.exists():
+        raise UsageError(
+            f"evaluate.prompts: there is no file {file} here; name it as it is seen from here, with --set."
+        )
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"evaluate.prompts: {file} cannot be read as text; give a file with a prompt a line."
+        ) from error
+    found = list(dict.fromkeys(line for line in lines if line))
+    if not found:
+        raise UsageError(f"evaluate.prompts: {file} holds no prompts; write one a line.")
+    return found
+
+
+def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> list[str]:
+    """The prompts of the recipe's file, or else those that were held out: none that training sees.
+
+    Raises:
+        UsageError: the file is missing or empty or holds trained prompts.
+    """
+    file = recipe.evaluate.prompts
+    found = prompts_in(file) if file else sorted(held_out - trained)
+    known = {alike(prompt) for prompt in trained}
+    seen = [prompt for prompt in found if alike(prompt) in known]
+    if seen:
+        raise UsageError(
+            f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."
+        )
+    return found
+
+
+def check_judging(recipe: Recipe, parts: Split) -> list[str]:
+    """Look ahead to the evaluation before any long work; returns the prompts that it will use.
+
+    Raises:
+        UsageError: its taste or its prompts are off.
+    """
+    taste_of(recipe)
+    return judged_prompts(recipe, set(parts.train["prompt"]), set(parts.held_out["prompt"]))
+
+
+def _liked_share(recipe: Recipe, objective: Objective) -> float:
+    """An objective that has no use for dislikes draws likes alone."""
+    return recipe.train.liked_share if "disliked" in objective.needs else 1.0
+
+
+def contrasts(objective: Objective) -> bool:
+    """Whether likes are set against dislikes: only then should held-out likes have the higher implied reward."""
+    return "disliked" in objective.needs and getattr(objective, "beta", None) is not None
+
+
+def marks_of(objective: Objective) -> tuple[str, str] | None:
+    """What an objective wants put before the prompts of good and of bad images."""
+    return getattr(objective, "marks", None)
+
+
+def mark_of(objective: Objective) -> str | None:
+    """What asks the tuned model for good images, where training marks them."""
+    marks = marks_of(objective)
+    return marks[0] if marks else None
+
+
+def asked_by(mark: str | None, likes: Any) -> Any:
+    """Likes with the prompts that the tuned model is asked about: those of good images, where training marked them."""
+    if mark is None or not len(likes):
+        return likes
+    said = [marked(prompt, mark) for prompt in likes["prompt"]]
+    return likes.remove_columns("prompt").add_column("prompt", said)
+
+
+def at_once(recipe: Recipe) -> int:
+    """Pictures that are encoded or drawn together: no more than are trained on together."""
+    return min(16, recipe.train.micro_batch)
+
+
+def check_thumbs(recipe: Recipe, objective: Objective, likes: Any) -> None:
+    """Refuse likes of one kind or one prompt only where two are needed, and half a pair, before any long work.
+
+    Raises:
+        ThumbtuneError: it says how many there are of each, or names the prompt, or gives an even batch.
+    """
+    if recipe.objective.neutral == "mismatched":
+        check_prompts_differ(list(likes["prompt"]))
+    liked = torch.tensor(list(likes["label"]), dtype=torch.bool)
+    if "pairs" in objective.needs:
+        pairs_of(list(likes["prompt"]), liked)
+        check_even(recipe.train.batch)
+    else:
+        check_kinds(liked, _liked_share(recipe, objective))
+
+
+def batches_of(
+    recipe: Recipe, objective: Objective, model: StableDiffusion, likes: Any, cache: Cache, progress: Progress
+) -> Batches:
+    """Likes, encoded, and how they are drawn."""
+    return Batches(
+        encoded=Encoded(likes, model, cache, marks_of(objective) or ()).fill(progress, at_once(recipe)),
+        process=model.process,
+        size=recipe.train.batch,
+        liked_share=_liked_share(recipe, objective),
+        prompt_dropout=recipe.train.prompt_dropout,
+        noise_bias=recipe.train.noise_bias,
+        paired="pairs" in objective.needs,
+        marks=marks_of(objective),
+        seed=recipe.seed,
+    )

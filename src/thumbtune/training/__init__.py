@@ -1,0 +1,1 @@
+"""Training: batches of likes and dislikes in, a generator of steps out."""

@@ -1,0 +1,183 @@
+"""Checkpoints: everything that training changes, as safetensors and JSON, in a folder written whole or not at all.
+
+    weights.safetensors     what is trained, in float32
+    optimizer.safetensors   the optimiser's slots
+    average.safetensors     the average of the weights, where one is kept
+    reference.safetensors   the reference, once it was refreshed
+    state.json              step, neutral point, beta, broken steps in a row, and with fp16 the scale of the loss
+
+Randomness is a function of (seed, step, image), so there is no generator to save, and resuming is exact.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.training.trainer import Training
+
+VERSION = 3
+
+
+def folder_of(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies, or would."""
+    return run / "checkpoints" / f"step-{step:06d}"
+
+
+def latest(run: Path) -> Path | None:
+    """The newest complete checkpoint of a run."""
+    steps = steps_in(run)
+    return folder_of(run, steps[-1]) if steps else None
+
+
+def steps_in(run: Path) -> list[int]:
+    """The steps of a run's complete checkpoints, from the first to the newest."""
+    names = (folder.name.removeprefix("step-") for folder in (run / "checkpoints").glob("step-*"))
+    return sorted(int(name) for name in names if name.isdecimal())  # a folder that somebody set aside is none
+
+
+def prune(run: Path, newest: int, spared: Collection[int]) -> None:
+    """Delete all checkpoints but the `newest` so many and those that are spared.
+
+    One that cannot be deleted is left: a training does not end for want of tidiness.
+    """
+    for step in steps_in(run)[:-newest]:
+        if step not in spared:
+            folder = folder_of(run, step)
+            going = folder.with_name(f".{folder.name}.partial")  # half a folder must not pass for a checkpoint
+            with suppress(OSError):
+                os.replace(folder, going)
+                shutil.rmtree(going)
+
+
+def save(training: Training, run: Path) -> Path:
+    """Write a checkpoint of the present step.
+
+    Raises:
+        ThumbtuneError: it could not be written; the earlier checkpoints are as they were.
+    """
+    target = folder_of(run, training.step)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_file(_weights(training), partial / "weights.safetensors")
+        save_file(_slots(training), partial / "optimizer.safetensors")
+        for name, tensors in (("average", _average(training)), ("reference", training.model.reference_state())):
+            if tensors:
+                save_file(_on_cpu(tensors), partial / f"{name}.safetensors")
+        (partial / "state.json").write_text(json.dumps(_state(training)))
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise ThumbtuneError(
+            f"The checkpoint {target} could not be written ({error}); make room, then continue with --resume."
+        ) from error
+    return target
+
+
+def restore(training: Training, folder: Path) -> None:
+    """Put all of a checkpoint into `training`.
+
+    Raises:
+        ThumbtuneError: the checkpoint is damaged, or was made for another model or recipe.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_text())
+        version = state["version"]
+        if version != VERSION:
+            raise ThumbtuneError(
+                f"The checkpoint {folder} is of version {version}, and this Thumbtune reads version {VERSION}; "
+                "continue it with the Thumbtune that wrote it, or start a new run."
+            )
+        weights = load_file(folder / "weights.safetensors")
+        slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
+        average, reference = (_optional(folder, name, state[name]) for name in ("average", "reference"))
+        step, neutral, beta = state["step"], state["neutral"], state["beta"]
+        broken, scaler = state["broken"], state["scaler"]
+        if slots and len(slots) != len(weights):
+            raise ValueError(f"the optimiser has slots for {len(slots)} of {len(weights)} weights")
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ThumbtuneError(
+            f"The checkpoint {folder} is damaged ({error}); delete it to go on from the one before, "
+            "or from the start where there is none."
+        ) from error
+    names = dict(training.model.trainable())
+    if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
+        raise ThumbtuneError(
+            f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run."
+        )
+    if neutral.keys() != training.neutral.state().keys():
+        raise ThumbtuneError(f"The checkpoint {folder} was made with another objective.neutral; use its own recipe.")
+    if beta.keys() != training.beta.state().keys() or average.keys() != _average(training).keys():
+        raise ThumbtuneError(
+            f"The checkpoint {folder} was made with another objective.beta or train.ema; use its own recipe."
+        )
+    with torch.no_grad():
+        for name, parameter in names.items():
+            parameter.copy_(weights[name])
+        for name, value in _average(training).items():
+            value.copy_(average[name])
+    training.model.restore_reference(reference)
+    training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": slots})
+    training.neutral.restore(neutral)
+    training.beta.restore(beta)
+    training.step, training.broken = step, broken
+    if scaler and training.accelerator.scaler is not None:
+        training.accelerator.scaler.load_state_dict(scaler)
+
+
+def _by_parameter(stored: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """`0.exp_avg` of a file -> `exp_avg` of parameter 0, as the optimiser keeps it."""
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in stored.items():
+        index, _, slot = key.partition(".")
+        slots.setdefault(int(index), {})[slot] = value
+    return slots
+
+
+def _state(training: Training) -> dict[str, Any]:
+    scaler = training.accelerator.scaler
+    return {
+        "version": VERSION,
+        "step": training.step,
+        "neutral": training.neutral.state(),
+        "beta": training.beta.state(),
+        "average": bool(_average(training)),
+        "reference": bool(training.model.reference_state()),
+        "broken": training.broken,
+        "scaler": None if scaler is None else scaler.state_dict(),
+    }
+
+
+def _optional(folder: Path, name: str, there: bool) -> dict[str, Tensor]:
+    """A file that only some checkpoints have; `there` says whether this one should."""
+    return load_file(folder / f"{name}.safetensors") if there else {}
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _weights(training: Training) -> dict[str, Tensor]:
+    return _on_cpu(dict(training.model.trainable()))
+
+
+def _average(training: Training) -> dict[str, Tensor]:
+    """The average under the names of the weights; empty where none is kept."""
+    return dict(zip(dict(training.model.trainable()), training.average.values, strict=False))
+
+
+def _slots(training: Training) -> dict[str, Tensor]:
+    state = training.optimizer.state_dict()["state"]
+    return {f"{i}.{slot}": v.detach().cpu().contiguous() for i, slots in state.items() for slot, v in slots.items()}

@@ -1,0 +1,389 @@
+"""Training: a generator of steps. Whoever iterates decides what to log, when to save and when to stop.
+
+One step, over an effective batch cut into micro-batches (and processes):
+
+    reference_error   of every image, without gradients
+    beta              the objective's own, or with `Auto` what past log-ratios make it
+    neutral           from the log-ratios of the whole effective batch, or of its images under other prompts, where the
+                      estimator looks at them: all parts are scored first, then each is replayed with the pooled value
+    loss              sum over the parts / size of the effective batch; so parts add up to the gradient of one big batch
+    backward, add up over the processes, clip, update; the average of the weights, where one is kept, follows
+    refresh           every so many steps, where asked for: the policy becomes the reference
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.models.protocol import Model
+from thumbtune.objective.beta import Beta, Fixed
+from thumbtune.objective.kto import Judged, Objective
+from thumbtune.objective.reference_point import Neutral
+from thumbtune.objective.saturation import FLAT, gain_of, pull_of
+from thumbtune.objective.validation import loss_of
+from thumbtune.training.batches import Batch, Batches
+from thumbtune.training.denoising import error, reference_error
+from thumbtune.training.ema import Average
+
+PATIENCE = 5  # broken steps in a row before training gives up
+LOWER_RATE = "start a new run with a lower train.lr, or with train.precision=no"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to optimise. The effective batch is `Batches.size`; it is cut into parts of `micro_batch`."""
+
+    steps: int
+    micro_batch: int
+    lr: float = 1e-4
+    warmup: int = 0
+    cooldown: int = 0
+    clip: float = 1.0
+    weight_decay: float = 0.01
+    ema: float = 0.0  # decay of the average of the weights; 0: none
+    refresh_reference: int = 0  # steps after which the policy becomes the reference; 0: never
+
+    def lr_at(self, step: int) -> float:
+        """Linear warm-up, then constant as in the paper; with a cool-down, linear to zero at the end.
+
+        A saturated utility leaves a gradient that is tiny and mostly noise, which Adam scales up to full steps: a
+        falling rate keeps them from undoing what was learnt.
+        """
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        fall = min(1.0, (self.steps - step) / self.cooldown) if self.cooldown else 1.0
+        return self.lr * rise * fall
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one weight update looked like. Means over the effective batch; None where it held no such image.
+
+    gain:       median of |gain|: how far images have gone (pull.py)
+    saturation: share of images that hardly pull any more, less than FLAT of what they would without a gain (pull.py)
+    grad_norm:  before clipping; None where the step was broken and left the weights as they were
+    skipped:    images that taught nothing: their error, or what the objective made of it, was not finite
+    refreshed:  whether the policy became the reference after this step
+    agreement:  with held-out likes, an AUC, on the steps at which somebody measured it
+    held_out_liked: how much better held-out likes are denoised than by the base, as a share of its error; measured in
+                the place of agreement where likes and dislikes are not set against each other
+    """
+
+    step: int
+    loss: float | None
+    liked_log_ratio: float | None
+    disliked_log_ratio: float | None
+    neutral: float | None
+    policy_error: float | None
+    reference_error: float | None
+    beta: float | None
+    gain: float | None
+    saturation: float | None
+    grad_norm: float | None
+    lr: float
+    skipped: int
+    seconds: float
+    refreshed: bool = False
+    agreement: float | None = None
+    held_out_liked: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, as they are written to steps.jsonl."""
+        return asdict(self)
+
+
+class TrainingBroke(ThumbtuneError):
+    """Nothing finite for several steps; the weights are those of the last whole step."""
+
+    everywhere = True
+
+
+class WentWrong(ThumbtuneError):
+    """A guard stopped a training that no longer does what the likes ask for."""
+
+    everywhere = True
+
+
+class MemoryRanOut(TrainingBroke):
+    """No memory left, perhaps in this process alone; the weights are those of the last whole step."""
+
+    everywhere = False
+
+
+class Training:
+    """What changes while training, and so what a checkpoint holds.
+
+    These are the weights and their average, the optimiser, beta, the neutral point, and a refreshed reference.
+
+    The network is not wrapped for several processes: gradients are added up once a step, so that no process waits for
+    another's backward pass, which a process without a finite image never makes.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        neutral: Neutral,
+        settings: Settings,
+        accelerator: Accelerator,
+        beta: Beta | None = None,
+    ) -> None:
+        self.model = model
+        self.neutral = neutral
+        self.new_neutral = neutral.state()
+        self.beta: Beta = beta or Fixed()
+        self.settings = settings
+        self.accelerator = accelerator
+        self.step = 0
+        self.broken = 0
+        self.torn = False  # whether an update of the weights has begun and not ended
+        self.to_try = LOWER_RATE  # what may mend it, should it give no numbers
+        self.parameters = [parameter for _, parameter in model.trainable()]
+        self.average = Average(self.parameters, settings.ema)
+        plain = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay)
+        self.optimizer: Any = accelerator.prepare(plain)
+
+
+def train(training: Training, batches: Batches, objective: Objective) -> Iterator[Step]:
+    """Yield a Step after every weight update, from `training.step` up to `settings.steps`.
+
+    Raises:
+        ThumbtuneError: the processes cannot share a batch equally.
+        TrainingBroke: several steps in a row gave no finite loss or gradient; the weights are those before them.
+        MemoryRanOut: the same, for want of memory.
+    """
+    processes = training.accelerator.num_processes
+    unit = processes * (2 if batches.paired else 1)
+    if batches.size % unit:
+        raise ThumbtuneError(
+            f"train.batch is {batches.size}, which {processes} processes cannot share equally"
+            f"{', pair by pair' if batches.paired else ''}; make it a multiple of {unit}."
+        )
+    while training.step < training.settings.steps:
+        try:
+            step = _step(training, batches, objective)
+        except torch.OutOfMemoryError as error:
+            if training.torn:
+                raise MemoryRanOut(
+                    f"Memory ran out in the update of step {training.step + 1}, for which the optimiser keeps two "
+                    "numbers more of every weight that is trained: take a larger GPU, or start a new run with "
+                    "train.weights=lora, or with a lower lora.rank."
+                ) from error
+            at_once = min(training.settings.micro_batch, batches.size // processes)
+            raise MemoryRanOut(
+                f"Memory ran out at step {training.step + 1}, with {at_once} images at once: go on with --resume and a "
+                "lower train.micro_batch, or with train.gradient_checkpointing=true; the result stays the same."
+            ) from error
+        yield step
+
+
+def _step(training: Training, batches: Batches, objective: Objective) -> Step:
+    begun = time.perf_counter()
+    training.optimizer.zero_grad()  # a step that failed half-way must leave nothing to this one
+    for group in training.optimizer.param_groups:
+        group["lr"] = training.settings.lr_at(training.step)
+    parts = _parts(training, batches)
+    references = [reference_error(training.model, part, training.accelerator) for part in parts]
+    objective = _with_beta(training, objective, references)
+    neutral = _neutral(training, batches, parts, references)
+    rows: list[Tensor] = []
+    for part, reference in zip(parts, references, strict=True):
+        judged, loss = _learn(training, part, reference, neutral, objective, batches.size)
+        used = judged.neutral.expand(len(loss))
+        errors = (judged.policy_error.detach(), judged.reference_error)
+        gain = gain_of(objective, judged)
+        far = (torch.zeros_like(loss) if gain is None else gain.abs(), pull_of(objective, judged))
+        rows.append(torch.stack([loss, *errors, judged.sign, used, *far], 1))
+    table = _gathered(training.accelerator, torch.cat(rows))
+    training.to_try = _to_try(objective, finite=any(map(len, rows)))
+    norm = _update(training, empty=not len(table))
+    training.neutral.after(table[:, 2] - table[:, 1], table[:, 3] > 0)
+    training.beta.after(table[:, 5] / (getattr(objective, "beta", None) or 1.0), table[:, 2])
+    training.step += 1
+    if norm is not None:
+        training.average.after(training.step)
+    refreshed = _refresh(training)
+    step = _described(training, objective, table, norm)
+    took = time.perf_counter() - begun
+    return replace(step, skipped=batches.size - len(table), refreshed=refreshed, seconds=took)
+
+
+def _with_beta(training: Training, objective: Objective, references: list[Tensor]) -> Objective:
+    """The objective at the beta of this step; all processes take it from the errors of all."""
+    seen = None
+    if training.beta.looks:
+        seen = _gathered(training.accelerator, torch.cat(references)[:, None])[:, 0]
+    beta = training.beta.before(seen)
+    return objective if beta is None else replace(objective, beta=beta)  # type: ignore[type-var]
+
+
+def _refresh(training: Training) -> bool:
+    """Make the policy the reference, if it is time; what was learnt of log-ratios over the old one goes."""
+    every = training.settings.refresh_reference
+    if not every or training.step % every or training.step >= training.settings.steps:
+        return False
+    training.model.freeze_reference()
+    training.neutral.restore(training.new_neutral)
+    training.beta.forget()
+    return True
+
+
+def _parts(training: Training, batches: Batches, mismatched: bool = False) -> list[Batch]:
+    """This process's micro-batches of the present step, with the images' own prompts or with others."""
+    accelerator, size = training.accelerator, training.settings.micro_batch
+    if batches.paired:
+        size = max(2, size - size % 2)  # a pair is judged together
+    share = batches.size // accelerator.num_processes
+    first = share * accelerator.process_index
+    return [
+        batches.batch(training.step, start, min(start + size, first + share), mismatched).to(accelerator.device)
+        for start in range(first, first + share, size)
+    ]
+
+
+def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Tensor, "finite c"]:
+    """The finite rows of all processes: a broken image must move nothing."""
+    if accelerator.num_processes > 1:
+        padded: Any = accelerator.pad_across_processes(rows, dim=0, pad_index=float("nan"))  # type: ignore[arg-type]
+        rows = accelerator.gather(padded)  # type: ignore[assignment]
+    return rows[rows.isfinite().all(1)]
+
+
+def _neutral(training: Training, batches: Batches, parts: list[Batch], references: list[Tensor]) -> float | None:
+    """The reference point, or None where it comes for free from the only pass over the only part."""
+    estimator, accelerator = training.neutral, training.accelerator
+    if estimator.looks_at == "nothing":
+        return estimator.before(None, None)
+    if estimator.looks_at == "mismatched":
+        parts = _parts(training, batches, mismatched=True)
+        references = [reference_error(training.model, part, accelerator) for part in parts]
+    elif len(parts) == 1 and accelerator.num_processes == 1:
+        return None
+    with torch.no_grad():
+        policies = [error(training.model, part, accelerator) for part in parts]
+    ratio = torch.cat(references) - torch.cat(policies)
+    return _before(estimator, _gathered(accelerator, torch.stack([ratio, torch.cat([p.liked for p in parts])], 1)))
+
+
+def _before(estimator: Neutral, rows: Float[Tensor, "n 2"]) -> float:
+    """The estimate from (log-ratio, thumb) of every finite image."""
+    return estimator.before(rows[:, 0], rows[:, 1] > 0) if len(rows) else estimator.before(None, None)
+
+
+def _learn(
+    training: Training,
+    part: Batch,
+    reference: Float[Tensor, "b"],
+    neutral: float | None,
+    objective: Objective,
+    size: int,
+) -> tuple[Judged, Float[Tensor, "finite"]]:
+    """Judge one part and add its gradient. Images without a finite error are left out."""
+    accelerator = training.accelerator
+    policy = error(training.model, part, accelerator)
+    keep = part.whole(policy.isfinite() & reference.isfinite())
+    if not keep.all():
+        part, reference = part.only(keep), reference[keep]
+        policy = error(training.model, part, accelerator) if len(part) else reference.clone()
+    if neutral is None:
+        neutral = _before(training.neutral, torch.stack([reference - policy.detach(), part.liked], 1))
+    judged = Judged(
+        policy_error=policy,
+        reference_error=reference,
+        liked=part.liked,
+        weight=part.weight,
+        neutral=torch.tensor(neutral, device=policy.device),
+        partner=part.partner,
+        grade=part.grade,
+    )
+    loss = loss_of(objective, judged)
+    if len(part):
+        accelerator.backward(loss.sum() / size)
+    return judged, loss.detach()
+
+
+def _add_up(training: Training) -> None:
+    """Give every process the sum of all gradients; one that judged no image brings zeros."""
+    if training.accelerator.num_processes == 1:
+        return
+    for parameter in training.parameters:
+        own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        parameter.grad = training.accelerator.reduce(own, "sum")  # type: ignore[assignment, arg-type]
+
+
+def _to_try(objective: Objective, finite: bool) -> str:
+    """What may mend a step that gave no number; where errors were `finite`, it is not the weights that are off."""
+    if not finite or getattr(objective, "beta", None) is None:
+        return LOWER_RATE
+    return (
+        "errors were finite, and what was made of them was not: start a new run with a lower objective.beta or "
+        "objective.anchor, or with train.precision=no"
+    )
+
+
+def _update(training: Training, empty: bool) -> float | None:
+    """Clip and apply the gradient; None, and no change, where there is none or it is not finite."""
+    norm = math.nan
+    if not empty:
+        _add_up(training)
+        norm = float(training.accelerator.clip_grad_norm_(training.parameters, training.settings.clip) or 0.0)
+        # with fp16 the scaler must see every gradient: it skips the broken ones itself and lowers its scale
+        if math.isfinite(norm) or training.accelerator.scaler is not None:
+            training.torn = True
+            training.optimizer.step()
+            training.torn = False
+    training.optimizer.zero_grad()
+    broken = not math.isfinite(norm)
+    if not broken:
+        training.broken = 0
+    elif empty or not _is_scale_falling(training):
+        training.broken += 1
+    if training.broken >= PATIENCE:
+        raise TrainingBroke(
+            f"Training stopped at step {training.step + 1}: {PATIENCE} steps in a row gave no finite loss or gradient; "
+            f"{training.to_try}."
+        )
+    return None if broken else norm
+
+
+def _is_scale_falling(training: Training) -> bool:
+    """Whether a gradient that is not finite says nothing yet: fp16 begins with a scale far too high, and halves it.
+
+    From a scale of 1 on, halving it would only lose what is small.
+    """
+    scaler: Any = training.accelerator.scaler
+    return scaler is not None and scaler.get_scale() > 1
+
+
+def _mean(values: Tensor) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _described(training: Training, objective: Objective, table: Tensor, norm: float | None) -> Step:
+    """`table` has a row per finite image: loss, both errors, sign of the thumb, neutral point, |gain|, pull."""
+    loss, policy, reference, sign, neutral, gain, pull = table.cpu().double().unbind(1)
+    ratio = reference - policy
+    beta = getattr(objective, "beta", None)
+    known = beta is not None and len(gain) > 0
+    return Step(
+        step=training.step,
+        loss=_mean(loss),
+        liked_log_ratio=_mean(ratio[sign > 0]),
+        disliked_log_ratio=_mean(ratio[sign < 0]),
+        neutral=_mean(neutral),
+        policy_error=_mean(policy),
+        reference_error=_mean(reference),
+        beta=beta,
+        gain=float(gain.median()) if known else None,
+        saturation=_mean((pull < FLAT).double()) if known else None,
+        grad_norm=norm,
+        lr=training.settings.lr_at(training.step - 1),
+        skipped=0,
+        seconds=0.0,
+    )

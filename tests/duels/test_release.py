@@ -1,0 +1,199 @@
+"""May a run ship? A tiny real run against its base, with scorers that like it, dislike it, or cannot tell."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from thumbtune.cli.app import app
+from thumbtune.duels.sides import ready, side
+from thumbtune.duels.verdict import Question, release
+from thumbtune.errors import UsageError
+from thumbtune.evaluation.prompts import PromptSet
+from thumbtune.runs import build
+from thumbtune.runs import recipe as config
+
+HELD_OUT = [f"{a} {b}" for a in ("cat", "dog", "owl", "bee") for b in ("in", "on", "by")]
+SCORERS = """
+from PIL import ImageStat
+
+def _mean(image):
+    return ImageStat.Stat(image.convert("L")).mean[0] / 255
+
+def brighter(images, prompts):
+    return [_mean(image) for image in images]
+
+def darker(images, prompts):
+    return [1 - _mean(image) for image in images]
+
+def same(images, prompts):
+    return [0.5 for image in images]
+
+def harmless(images, prompts):
+    return [1.0 for image in images]
+
+def harmful(images, prompts):
+    return [0.0 for image in images]
+"""
+
+
+def quiet(items: Iterable[Any], text: str) -> Iterable[Any]:
+    return items
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("scorers") / "mine.py"
+    file.write_text(SCORERS)
+    return file
+
+
+@pytest.fixture
+def run_folder(tiny_pipeline: Callable[[str], Path], perturb: Any, tmp_path: Path) -> Path:
+    """A finished run of random weights, whose likes held out twelve prompts."""
+    folder = tmp_path / "run"
+    recipe = config.read(
+        None,
+        [
+            *("likes=likes", f"model={tiny_pipeline('epsilon')}", "lora.rank=4", "lora.alpha=8"),
+            *("evaluate.steps=2", "evaluate.guidance=1", "evaluate.seeds=2", "gates.faithful=none"),
+        ],
+    )
+    model = build.model_of(recipe)
+    perturb(model, by=1.0, seed=0)
+    model.save(folder / build.result_of(recipe).parent)
+    (folder / "likes.json").write_text("{}")
+    config.write(recipe, folder / "recipe.yaml")
+    prompts = [*HELD_OUT, "a trained one"]
+    columns = {
+        "image_id": [f"picture-{i}" for i in range(13)],
+        "prompt": prompts,
+        "seed": pa.array([None] * 13, pa.int64()),
+        "held_out": [True] * 12 + [False],
+    }
+    pq.write_table(pa.table(columns), folder / "likes.parquet")
+    return folder
+
+
+@pytest.fixture
+def liked(run_folder: Path, mine: Path) -> str:
+    """The scorer that prefers the tuned model: it draws brighter, or darker."""
+    recipe = config.read(run_folder / "recipe.yaml")
+    means = []
+    for said in (recipe.model, str(run_folder)):
+        with ready(side(said), "cpu") as model:
+            images = model.generate(HELD_OUT, list(range(12)), build.sampler_of(recipe))
+        means.append(sum(float(sum(image.convert("L").histogram()[v] * v for v in range(256))) for image in images))
+    return f"{mine}:{'brighter' if means[1] > means[0] else 'darker'}"
+
+
+def asked(run_folder: Path, *settings: str, **question: Any) -> dict[str, Any]:
+    recipe = config.read(run_folder / "recipe.yaml", list(settings))
+    found = release(Question(run=run_folder, **question), recipe, quiet)
+    assert found is not None
+    return found
+
+
+def answers(found: dict[str, Any]) -> dict[str, str]:
+    return {gate["name"]: "+" if gate["passed"] else "-" if gate["enough"] else "?" for gate in found["gates"]}
+
+
+def other(liked: str) -> str:
+    return liked.replace("brighter", "x").replace("darker", "brighter").replace("x", "darker")
+
+
+@pytest.mark.slow
+def test_a_gain_ships_and_a_loss_does_not(run_folder: Path, liked: str) -> None:
+    found = asked(run_folder, f"gates.taste=[{liked}]", "gates.least_diversity=0")
+    assert found["decision"] == "ship", found
+    assert answers(found) == {f"gain in {Path(liked).name}": "+", "diversity": "+"}
+    assert json.loads((run_folder / "verdict" / "verdict.json").read_text()) == found
+    lost = asked(run_folder, f"gates.taste=[{other(liked)}]", "gates.least_diversity=0")
+    assert lost["decision"] == "do not ship"
+
+
+@pytest.mark.slow
+def test_itself_and_a_scorer_that_sees_nothing_are_no_evidence(run_folder: Path, liked: str, mine: Path) -> None:
+    settings = (f"gates.taste=[{liked}]", "gates.least_diversity=0")
+    found = asked(run_folder, *settings, against=str(run_folder), out=run_folder / "itself")
+    assert (found["decision"], answers(found)[f"gain in {Path(liked).name}"]) == ("not enough evidence", "?")
+    blind = asked(run_folder, f"gates.taste=[{mine}:same]", "gates.least_diversity=0")
+    assert blind["decision"] == "not enough evidence"
+
+
+@pytest.mark.slow
+def test_safety_and_faithfulness_are_asked_where_they_are_named(run_folder: Path, liked: str, mine: Path) -> None:
+    settings = (f"gates.taste=[{liked}]", "gates.least_diversity=0", "gates.most_unsafe=0.5")
+    safe = asked(run_folder, *settings, f"gates.safe={mine}:harmless", f"gates.faithful={mine}:same")
+    assert answers(safe) | {"x": "+"} == dict.fromkeys([*answers(safe), "x"], "+")
+    assert {"safety", "faithfulness"} <= set(answers(safe))
+    # a picture may always have been harmful: what counts is the rise
+    assert answers(asked(run_folder, *settings, f"gates.safe={mine}:harmful"))["safety"] == "+"
+    lost = asked(run_folder, *settings, f"gates.faithful={other(liked)}", "gates.most_lost=0")
+    assert answers(lost)["faithfulness"] == "-"
+
+
+@pytest.mark.slow
+def test_nobody_who_scores_faithfulness_is_an_open_gate(run_folder: Path, liked: str) -> None:
+    found = asked(run_folder, f"gates.taste=[{liked}]", "gates.faithful=", "gates.least_diversity=0")
+    assert answers(found)["faithfulness"] == "?"
+    assert "set gates.faithful" in next(g["sentence"] for g in found["gates"] if g["name"] == "faithfulness")
+
+
+@pytest.mark.slow
+def test_styles_of_the_prompts_are_asked(run_folder: Path, liked: str) -> None:
+    prompts = PromptSet("styled", tuple(HELD_OUT), ("animals",) * 6 + ("things",) * 6)  # six each: enough to see a loss
+    found = asked(run_folder, f"gates.taste=[{liked}]", "gates.least_diversity=0", prompts=prompts)
+    assert answers(found)["styles"] == "+"
+
+
+def test_prompts_of_the_training_are_refused(run_folder: Path) -> None:
+    prompts = PromptSet("mine.txt", ("A  trained one.", "another"))
+    with pytest.raises(UsageError, match=r"mine\.txt holds 1 prompts of the training \('A  trained one\.'\)"):
+        asked(run_folder, "gates.taste=red", prompts=prompts)
+    assert not (run_folder / "verdict").exists()
+
+
+def test_a_verdict_that_is_refused_takes_nothing_away(run_folder: Path) -> None:
+    (run_folder / "verdict").mkdir()
+    (run_folder / "verdict" / "verdict.json").write_text("mine")
+    with pytest.raises(UsageError, match="something else than a duel"):
+        asked(run_folder, "gates.taste=red")
+    assert (run_folder / "verdict" / "verdict.json").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_held_out_likes_say_nothing_of_another_model_than_the_base(run_folder: Path) -> None:
+    found = asked(run_folder, "gates.least_diversity=0", against=str(run_folder))
+    assert (answers(found)["gain"], found["decision"]) == ("?", "not enough evidence")
+
+
+@pytest.mark.slow
+def test_a_scorer_of_safety_gives_0_or_1(run_folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"gates\.safe: red gives other numbers than 0 and 1"):
+        asked(run_folder, "gates.taste=red", "gates.safe=red")
+
+
+@pytest.mark.slow
+def test_the_command_line_answers_in_words_in_json_and_as_a_code(run_folder: Path, liked: str) -> None:
+    words = ["verdict", str(run_folder), "--set", "gates.least_diversity=0", "--set"]
+    ran = CliRunner().invoke(app, [*words, f"gates.taste=[{liked}]"])
+    assert ran.exit_code == 0, ran.output
+    assert "Ship: gain in" in ran.stdout
+    ran = CliRunner().invoke(app, [*words, f"gates.taste=[{other(liked)}]", "--json"])
+    assert ran.exit_code == 3
+    assert json.loads(ran.stdout)["decision"] == "do not ship"
+    itself = str(run_folder / "itself")
+    ran = CliRunner().invoke(app, [*words, f"gates.taste=[{liked}]", "--against", str(run_folder), "--out", itself])
+    assert ran.exit_code == 4
+
+
+def test_training_options_cannot_be_changed_by_a_verdict(run_folder: Path) -> None:
+    ran = CliRunner().invoke(app, ["verdict", str(run_folder), "--set", "train.steps=7"])
+    assert ran.exit_code != 0
+    assert "train.steps" in str(ran.exception)

@@ -1,0 +1,66 @@
+"""The demo's simulated people, and the whole story at small size."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+
+from thumbtune.errors import UsageError
+from thumbtune.evaluation.scorers.tastes import TASTES
+from thumbtune.experiments.demo import concepts, demo, likes_line_art, likes_red, prompt_of
+from thumbtune.training.batches import quiet
+
+
+def drawing(ink: str) -> Image.Image:
+    image = Image.new("RGB", (64, 64), "white")
+    ImageDraw.Draw(image).ellipse((12, 12, 52, 52), fill=ink)
+    return image
+
+
+def test_the_person_who_likes_line_art_likes_black_ink_and_nothing_else() -> None:
+    assert [liked for *_, liked, _ in likes_line_art("a.png", drawing("black"), "a dot", 3)] == [True]
+    assert [liked for *_, liked, _ in likes_line_art("a.png", drawing("orange"), "a dot", 3)] == [False]
+    assert [liked for *_, liked, _ in likes_line_art("a.png", Image.new("RGB", (64, 64), "white"), "a dot", 3)] == [
+        False
+    ]
+
+
+def test_the_person_who_likes_red_likes_the_reddened_copy_and_dislikes_the_original() -> None:
+    picture = drawing("green")
+    thumbs = list(likes_red("a.png", picture, "a dot", 3))
+    assert [(name, liked) for name, _, _, liked, _ in thumbs] == [("red-a.png", True), ("a.png", False)]
+    assert np.array_equal(np.asarray(thumbs[1][1]), np.asarray(picture))
+    assert TASTES["red"].score(thumbs[0][1]) > TASTES["red"].score(picture) + 0.1
+
+
+@pytest.mark.parametrize(("concept", "prompt"), [("octopus", "an octopus"), ("red apple", "a red apple")])
+def test_prompts_have_their_article(concept: str, prompt: str) -> None:
+    assert prompt_of(concept) == prompt
+
+
+@pytest.mark.slow
+def test_the_whole_demo_at_small_size_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = ["train.steps=3", "train.batch=4", "train.micro_batch=4", "evaluate.seeds=1", "evaluate.steps=2"]
+    monkeypatch.setattr("thumbtune.experiments.demo.PER_PROMPT", 2)
+    said: list[str] = []
+    page = demo(tmp_path / "red", "red", 0, quiet, said.append, small)
+    assert "simulated" in page.read_text()
+    result = json.loads((tmp_path / "red" / "run" / "evaluation" / "evaluation.json").read_text())
+    assert result["prompts"] == [prompt_of(concept) for concept in concepts()["unrated"]]
+    rated = {prompt_of(concept) for concept in concepts()["rated"]}
+    assert not rated & set(result["prompts"])
+    lora = load_file(tmp_path / "red" / "run" / "lora" / "kohya.safetensors")
+
+    again = demo(tmp_path / "red", "red", 0, quiet, said.append, small)
+    assert again == page
+    same = load_file(tmp_path / "red" / "run" / "lora" / "kohya.safetensors")
+    assert all(torch.equal(lora[key], same[key]) for key in lora)
+
+    before = (tmp_path / "red" / "run" / "likes.json").read_text()
+    with pytest.raises(UsageError, match=r"train\.steps"):
+        demo(tmp_path / "red", "red", 0, quiet, said.append, [*small, "train.steps=4"])
+    assert (tmp_path / "red" / "run" / "likes.json").read_text() == before

@@ -1,0 +1,133 @@
+"""The paper's tables: the numbers as printed, who takes part, and each of them end to end at tiny size."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from thumbtune.errors import UsageError
+from thumbtune.evaluation.prompts import SETS
+from thumbtune.evaluation.win_rates import units
+from thumbtune.experiments import reported, table2
+from thumbtune.experiments.contenders import SD15, SD21, taking_part
+from thumbtune.experiments.experiments import Order, perform
+from thumbtune.experiments.scores import mean_of
+from thumbtune.experiments.winrates import wins
+from thumbtune.training.batches import quiet
+
+NOBODY = Order(folder=Path())
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+@pytest.mark.parametrize(("percent", "theirs"), [(86.0, 1.36), (96.6, 0.71), (50.6, 1.96), (74.2, 1.72)])
+def test_the_papers_interval_takes_every_picture_for_a_trial(percent: float, theirs: float) -> None:
+    assert reported.half_width(percent, 2500) == pytest.approx(theirs, abs=0.005)
+    assert reported.half_width(percent, 500) == pytest.approx(theirs * 5**0.5, abs=0.02)
+
+
+def test_every_rate_of_table_1_is_one_of_500_prompts() -> None:
+    rates = [rate for row in reported.TABLE1.values() for rate in row]
+    assert len(rates) == 30
+    assert all(round(5 * rate, 6) % 1 == 0 for rate in rates)
+
+
+def test_exchanged_heads_are_put_right() -> None:
+    kto = dict(zip(reported.COLUMNS, reported.printed("kto"), strict=True))
+    assert kto == {"Aesthetic": 5.527, "PickScore": 20.908, "ImageReward": 0.623, "CLIP": 31.781, "HPS v2": 0.342}
+    theirs = [row["kto"] for row in reported.MEASURED_AGAIN if row["score"] == "ImageReward"]
+    assert all(abs(kto["ImageReward"] - other) < 0.06 for other in theirs)
+
+
+def test_the_sets_are_those_of_the_paper() -> None:
+    assert {name: SETS[name].count for name in reported.TABLE7} == {
+        "pickapic-v2-test": 500,
+        "hpsv2": 3200,
+        "partiprompts": 1632,
+    }
+
+
+def test_the_published_models_take_part_and_the_others_are_named() -> None:
+    said: list[str] = []
+    sides = taking_part(NOBODY, SD15, said.append)
+    assert set(sides) == {"sd15", "dpo", "kto"}
+    assert [line.split(" is left out")[0] for line in said] == ["SFT", "CSFT", "AlignProp", "D3PO"]
+    assert "--model sft=RUN" in said[0]
+
+
+def test_a_model_of_ones_own_stands_for_a_row() -> None:
+    order = Order(folder=Path(), models={"sft": "runs/sft", "kto": "runs/mine"})
+    sides = taking_part(order, SD15, silent)
+    assert (sides["sft"], sides["kto"]) == ("runs/sft", "runs/mine")
+
+
+def test_unknown_rows_and_a_table_without_diffusion_kto_are_refused() -> None:
+    with pytest.raises(UsageError, match="this table has no such row; its rows are sd21, dpo, kto"):
+        taking_part(Order(folder=Path(), models={"sft": "x"}), SD21, silent)
+    with pytest.raises(UsageError, match="--model kto=RUN"):
+        taking_part(NOBODY, SD21, silent)
+
+
+def rate(rival: str, low: float, high: float) -> dict[str, object]:
+    return {"rival": rival, "score": "CLIP", "rate": (low + high) / 2, "low": low, "high": high, "p": 0.01}
+
+
+def test_a_win_by_every_score_holds_fails_or_cannot_be_told() -> None:
+    assert wins([rate("sd15", 51, 60), rate("sd15", 60, 70)], "sd15", "SD").verdict == "holds"
+    assert wins([rate("sd15", 51, 60), rate("sd15", 45, 55)], "sd15", "SD").verdict == "cannot be told"
+    assert wins([rate("sd15", 51, 60), rate("sd15", 30, 40)], "sd15", "SD").verdict == "does not hold"
+    assert wins([rate("sd15", 51, 60)], "dpo", "DPO").evidence == "not drawn here."
+
+
+def test_the_highest_mean_needs_all_rivals() -> None:
+    row = {
+        "prompts": 9,
+        "scorer": "clip",
+        "rival": "dpo",
+        "holm": 0.01,
+        "change": {"mean": 1.0, "low": 0.5, "high": 1.5},
+    }
+    assert table2.highest([row], all_there=True).verdict == "holds"
+    assert table2.highest([row], all_there=False).verdict == "cannot be told"
+    lost = {**row, "change": {"mean": -1.0, "low": -1.5, "high": -0.5}}
+    assert table2.highest([row, lost], all_there=False).verdict == "does not hold"
+
+
+def test_a_mean_by_hand_leaves_out_what_was_not_scored() -> None:
+    nan = float("nan")
+    found = mean_of([[1.0, 3.0], [nan, 4.0], [nan, nan]], units(["a", "b", "c"]))
+    assert found["mean"] == 3.0
+    assert found["low"] == 2.0
+    assert found["high"] == 4.0
+    assert mean_of([[nan]], units(["a"])) == {"mean": None, "low": None, "high": None}
+
+
+def test_seeds_of_a_table_and_models_of_a_figure_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="five pictures of each prompt"):
+        perform("table1", Order(folder=tmp_path / "a", seeds=3), quiet, silent)
+    with pytest.raises(UsageError, match="fig8 is no table"):
+        perform("fig8", Order(folder=tmp_path / "a", limit=3), quiet, silent)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "lines"), [("table1", 6 * 5), ("table2", 7 * 5), ("table6", 2 * 5), ("table7", 3 * 2 * 5)]
+)
+def test_a_table_is_built_from_pictures_to_page_and_goes_on(name: str, lines: int, tmp_path: Path) -> None:
+    order = Order(folder=tmp_path / name, quick=True)
+    page = perform(name, order, quiet, silent)
+    with (order.folder / "table.csv").open(newline="") as rows:
+        assert len(list(csv.DictReader(rows))) == lines
+    assert (order.folder / "figure.png").stat().st_size > 5000
+    assert json.loads((order.folder / "provenance.json").read_text())["quick"] is True
+    said = page.read_text()
+    assert "paper" in said
+    assert str(tmp_path) not in said
+    pictures = {path: path.stat().st_mtime_ns for path in order.folder.rglob("*.png") if "pictures" in path.parts}
+    assert pictures
+    assert perform(name, order, quiet, silent).read_text() == said
+    assert all(path.stat().st_mtime_ns == then for path, then in pictures.items())

@@ -1,0 +1,175 @@
+"""Two processes do what one does: the same gradient, the same log, and a stop after the same step."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from thumbtune.objective.reference_point import NEUTRALS
+from thumbtune.objective.utility import UTILITIES
+
+pytestmark = pytest.mark.slow
+PROGRAM = Path(__file__).with_name("in_processes.py")
+THUMBTUNE = Path(sys.executable).with_name("thumbtune")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def launched(*words: object) -> list[str]:
+    """A command of two processes on this machine."""
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
+        *map(str, words),
+    ]
+
+
+def ended(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+
+
+def call(command: list[str]) -> subprocess.CompletedProcess[str]:
+    done = ended(command)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("processes")
+    call([sys.executable, str(PROGRAM), str(folder)])
+    call(launched(PROGRAM, folder))
+    return folder
+
+
+def test_two_processes_have_the_gradient_of_one(results: Path) -> None:
+    alone = load_file(results / "1-0.safetensors")
+    assert len(alone) == 2 * len(NEUTRALS) * len(UTILITIES) + 2
+    for rank in (0, 1):
+        together = load_file(results / f"2-{rank}.safetensors")
+        for name, gradient in alone.items():
+            assert gradient.norm() > 0
+            assert (together[name] - gradient).norm() / gradient.norm() < 1e-5, (rank, name)
+
+
+def test_two_processes_report_what_one_does(results: Path) -> None:
+    alone = json.loads((results / "1-0.json").read_text())
+    for rank in (0, 1):
+        together = json.loads((results / f"2-{rank}.json").read_text())
+        for name, step in alone.items():
+            assert together[name] == pytest.approx(step, rel=1e-5), (rank, name)
+            assert step["skipped"] == (4 if name.startswith("Broken") else 0)
+
+
+def test_two_processes_have_the_beta_the_average_and_the_reference_of_one(results: Path) -> None:
+    alone = load_file(results / "1-0-stable.safetensors")
+    steps = json.loads((results / "1-0-stable.json").read_text())
+    assert [step["refreshed"] for step in steps] == [False, True, False, False]
+    for rank in (0, 1):
+        together = load_file(results / f"2-{rank}-stable.safetensors")
+        for name, value in alone.items():
+            assert torch.allclose(together[name], value, rtol=1e-4, atol=1e-6), (rank, name)
+        for one, two in zip(steps, json.loads((results / f"2-{rank}-stable.json").read_text()), strict=True):
+            # sums in another order: a log-ratio is a small difference of errors
+            assert two["beta"] == pytest.approx(one["beta"], rel=1e-6)
+            assert two["gain"] == pytest.approx(one["gain"], rel=1e-2, abs=1e-5)
+
+
+@pytest.fixture
+def command(tmp_path: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
+    """`thumbtune train` on a tiny pipeline, without --out."""
+    for kind, colour in (("like", (200, 0, 0)), ("dislike", (0, 0, 200))):
+        for i in range(8):
+            path = tmp_path / "thumbs" / kind / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), tuple(min(255, c + 5 * i) for c in colour)).save(path)
+            path.with_suffix(".txt").write_text(f"thing {i}")
+    call([str(THUMBTUNE), "import", str(tmp_path / "thumbs"), "--likes", str(tmp_path / "likes")])
+    settings = [f"likes={tmp_path / 'likes'}", f"model={tiny_pipeline('epsilon')}", "train.batch=4"]
+    settings += ["train.micro_batch=2", "train.steps=6", "train.held_out=0.3", "objective.beta=100", "train.warmup=0"]
+    settings += ["train.watch_every=2"]
+    return [str(THUMBTUNE), "train", *(word for one in settings for word in ("--set", one))]
+
+
+def log(run: Path) -> list[dict[str, float]]:
+    """What the steps said, without the seconds; a mean over no image becomes 0."""
+    rows = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    return [{key: value or 0.0 for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_a_run_of_two_processes_ends_where_a_run_of_one_does(command: list[str], tmp_path: Path) -> None:
+    call([*command, "--out", str(tmp_path / "one")])
+    told = call(launched(*command, "--out", tmp_path / "two")).stdout
+    assert told.count("lora") == 1  # one process speaks for both
+    for one, two in zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True):
+        assert two == pytest.approx(one, rel=1e-3, abs=1e-6)
+    one, two = (load_file(tmp_path / name / "lora" / "pytorch_lora_weights.safetensors") for name in ("one", "two"))
+    moved = max(float(one[name].abs().max()) for name in one if "lora_B" in name or "lora.up" in name)
+    assert all(torch.allclose(one[name], two[name], atol=0.02 * moved) for name in one)
+
+
+def test_a_guard_stops_both_processes_after_the_same_step_and_one_speaks(command: list[str], tmp_path: Path) -> None:
+    far_off = [*command, "--set", "objective.beta=1e9", "--set", "train.steps=60", "--out", str(tmp_path / "run")]
+    done = subprocess.run(launched(*far_off), check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    told = json.loads((tmp_path / "run" / "stopped.json").read_text())
+    assert log(tmp_path / "run")[-1]["step"] == told["step"] < 60
+    assert done.stderr.count("Training stopped at step") == 1 and told["sentence"] in done.stderr
+    assert (tmp_path / "run" / "lora" / "kohya.safetensors").exists()
+
+
+def test_ctrl_c_in_one_process_stops_both_after_the_same_step(command: list[str], tmp_path: Path) -> None:
+    """The signals of a launcher do not arrive at the same moment: here, one process gets none at all."""
+    run = tmp_path / "run"
+    long = [*command, "--set", "train.steps=100000", "--set", "train.checkpoint_every=100000", "--out", str(run)]
+    process = subprocess.Popen(launched(*long), env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    launcher = psutil.Process(process.pid)
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "steps.jsonl").exists() or len(log(run)) < 3:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        workers = {worker.environ()["RANK"]: worker for worker in launcher.children() if "RANK" in worker.environ()}
+        workers["1"].send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    finally:
+        for left in [*launcher.children(recursive=True), launcher] if process.poll() is None else []:
+            left.kill()
+    first, checkpoint = sorted((run / "checkpoints").glob("step-[0-9]*"))
+    assert first.name == "step-000000"
+    steps = log(run)[-1]["step"]
+    assert json.loads((checkpoint / "state.json").read_text())["step"] == steps
+    assert err.count(f"Stopped after step {steps} of 100000; a checkpoint was saved") == 1
+
+
+def test_two_processes_make_the_table_of_one(tmp_path: Path) -> None:
+    words = ("paper", "table6", "--quick", "--out")
+    alone = call([str(THUMBTUNE), *words, str(tmp_path / "one")])
+    both = call(launched(THUMBTUNE, *words, tmp_path / "two"))
+    assert both.stdout.count("styles.") == alone.stdout.count("styles.") == 1, "one of them speaks"
+    shared = [json.loads((tmp_path / out / "provenance.json").read_text())["processes"] for out in ("one", "two")]
+    assert shared == [1, 2], "two processes that do not know each other each do all of it"
+    made = [
+        {
+            p.relative_to(folder).as_posix(): p.read_bytes()
+            for kind in ("*.csv", "*.md", "*.png")
+            for p in folder.rglob(kind)
+        }
+        for folder in (tmp_path / "one", tmp_path / "two")
+    ]
+    assert made[0] == made[1] and len(made[0]) > 6
+
+
+def test_a_training_experiment_refuses_two_processes(tmp_path: Path) -> None:
+    done = ended(launched(THUMBTUNE, "paper", "fig8", "--quick", "--out", tmp_path / "fig8"))
+    assert done.returncode != 0
+    assert "fig8 works in one process, and 2 were started; start one." in done.stderr
+    assert not (tmp_path / "fig8").exists()

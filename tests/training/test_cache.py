@@ -1,0 +1,102 @@
+"""The cache: what was put comes back exactly, is made once, and damage is noticed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.training.cache import Cache, Tensors
+
+
+def test_tensors_come_back_exactly(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    stored = {"a": torch.randn(3, 4), "b": torch.tensor([1, 2]), "c": torch.randn(2, 3).T, "d": torch.tensor(1.5)}
+    cache.put("key", stored)
+    back = Cache(tmp_path).get("key")
+    assert back.keys() == stored.keys()
+    for name, value in stored.items():
+        assert back[name].dtype == value.dtype
+        assert torch.equal(back[name], value)
+
+
+def test_a_key_may_be_any_text_and_keys_do_not_meet(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    keys = ["", "a/b", "../up", "prompt: a cat é 猫 " * 100, "a"]
+    for i, key in enumerate(keys):
+        assert not cache.has(key)
+        cache.put(key, {"n": torch.tensor(i)})
+    assert [int(cache.get(key)["n"]) for key in keys] == [0, 1, 2, 3, 4]
+    assert not (tmp_path.parent / "up").exists()
+
+
+def test_fill_makes_what_is_missing_in_chunks_and_only_once(tmp_path: Path) -> None:
+    cache, asked = Cache(tmp_path), []
+
+    def make(rows: list[int]) -> list[Tensors]:
+        asked.append(rows)
+        return [{"row": torch.tensor(i)} for i in rows]
+
+    keys = [f"key {i}" for i in range(5)]
+    cache.put(keys[1], {"row": torch.tensor(1)})
+    assert cache.fill(keys, make, at_once=2) == 4
+    assert asked == [[0, 2], [3, 4]]
+    assert [int(cache.get(key)["row"]) for key in keys] == [0, 1, 2, 3, 4]
+    assert cache.fill(keys, make, at_once=2) == 0
+    assert len(asked) == 2
+
+
+def test_what_is_not_there_is_a_key_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        Cache(tmp_path).get("nothing")
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a tensor", None], ids=["empty", "text", "cut off"])
+def test_a_damaged_file_gets_a_sentence_and_is_made_again_the_next_time(tmp_path: Path, damage: bytes | None) -> None:
+    cache = Cache(tmp_path)
+    cache.put("key", {"a": torch.randn(100)})
+    path = cache.path("key")
+    path.write_bytes(path.read_bytes()[:-8] if damage is None else damage)
+    with pytest.raises(ThumbtuneError, match=r"damaged.*same command again") as caught:
+        cache.get("key")
+    assert str(path) in str(caught.value)
+    assert cache.fill(["key"], lambda rows: [{"a": torch.ones(1)}]) == 1
+    assert torch.equal(cache.get("key")["a"], torch.ones(1))
+
+
+def test_nothing_half_written_stays_when_the_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: Tensors, path: Path, metadata: object = None) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("thumbtune.tensors.save_file", full)
+    with pytest.raises(ThumbtuneError, match="No space left on device"):
+        Cache(tmp_path).put("key", {"a": torch.ones(1)})
+    assert not Cache(tmp_path).has("key")
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_a_disk_that_is_really_full_gets_a_sentence(tmp_path: Path) -> None:
+    """safetensors reports a failed write as a SafetensorError, which is no OSError: only a real failure shows it."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    cache, large = Cache(tmp_path), {"a": torch.zeros(100_000)}
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        with pytest.raises(ThumbtuneError, match="could not be written"):
+            cache.put("key", large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not cache.has("key")
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_a_key_that_comes_twice_is_made_once(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def make(rows: list[int]) -> list[Tensors]:
+        asked.extend(rows)
+        return [{"row": torch.tensor(i)} for i in rows]
+
+    assert Cache(tmp_path).fill(["a", "b", "a"], make) == 2
+    assert len(asked) == 2

@@ -2,7 +2,7 @@
 
     python benchmarks/coverage.py --repetitions 4000
 
-A picture's score is its prompt's (a normal number, alike for both models), what tuning does to that prompt (normal
+An image's score is its prompt's (a normal number, alike for both models), what tuning does to that prompt (normal
 around a small gain) and its seed's own: 500 prompts x 5 seeds. The truth is that of a million prompts.
 """
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=4000)
     parser.add_argument("--resamples", type=int, default=1000)
     args = parser.parse_args()
-    print("| estimand | true rate | cluster bootstrap | Wilson, n = prompts | the paper's, n = pictures |")
+    print("| estimand | true rate | cluster bootstrap | Wilson, n = prompts | the paper's, n = images |")
     print("|---|---|---|---|---|")
     for estimand in ESTIMANDS:
         true = truth(estimand, np.random.default_rng(0))

@@ -2,8 +2,8 @@
 
     python benchmarks/likes.py --rows 10000 100000 1000000
 
-Rows are a Parquet file that names 256 pictures of 64 x 64, each row with a prompt of its own, so that every row is a
-picture of its own in the store. Each step is a process of its own, whose peak of resident memory is the kernel's word
+Rows are a Parquet file that names 256 images of 64 x 64, each row with a prompt of its own, so that every row is a
+image of its own in the store. Each step is a process of its own, whose peak of resident memory is the kernel's word
 (on Linux). Writes benchmarks/likes.json, where other numbers of rows stay, and prints the table of docs/likes.md.
 """
 
@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PICTURES, SIDE = 256, 64
+IMAGES, SIDE = 256, 64
 AT_ONCE = 50_000
 STEPS = ("import", "open", "open-again", "stats", "import-again")
 FILE = Path(__file__).with_suffix(".json")
 
 
 def make_table(folder: Path, rows: int) -> Path:
-    """A table of likes and dislikes and its pictures, some thousand rows at a time."""
+    """A table of likes and dislikes and its images, some thousand rows at a time."""
     import numpy as np
     import pyarrow as pa
     from PIL import Image
@@ -34,7 +34,7 @@ def make_table(folder: Path, rows: int) -> Path:
 
     (folder / "pictures").mkdir(parents=True)
     noise = np.random.default_rng(0)
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         pixels = noise.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(SIDE // 8, 0).repeat(SIDE // 8, 1)
         Image.fromarray(pixels).save(folder / "pictures" / f"{number:03}.png")
     schema = pa.schema({"file_name": pa.string(), "prompt": pa.string(), "label": pa.bool_(), "rater": pa.string()})
@@ -47,8 +47,8 @@ def make_table(folder: Path, rows: int) -> Path:
 def _rows(start: int, end: int) -> Iterator[dict[str, Any]]:
     for number in range(start, end):
         yield {
-            "file_name": f"pictures/{number % PICTURES:03}.png",
-            "prompt": f"picture {number} of many, as somebody would ask for it",
+            "file_name": f"images/{number % IMAGES:03}.png",
+            "prompt": f"image {number} of many, as somebody would ask for it",
             "label": number % 3 > 0,
             "rater": f"rater {number % 7}",
         }

@@ -1,6 +1,6 @@
-"""The README's picture: every judged prompt at its first seed, before above after, from the folder of a demo.
+"""The README's image: every judged prompt at its first seed, before above after, from the folder of a demo.
 
-python benchmarks/picture.py demo/line-art-0/run docs/before-after.png
+python benchmarks/image.py demo/line-art-0/run docs/before-after.png
 """
 
 import argparse
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 TILE, COLUMNS, MARGIN, GAP = 80, 12, 64, 14
 
 
-def picture(run: Path) -> Image.Image:
+def image(run: Path) -> Image.Image:
     """All prompts in rows of twelve; nothing is chosen."""
     result = json.loads((run / "evaluation" / "evaluation.json").read_text())
     count = len(result["prompts"])
@@ -35,4 +35,4 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    picture(args.run).save(args.out, optimize=True)
+    image(args.run).save(args.out, optimize=True)

@@ -241,16 +241,16 @@ def written(folder: Path, names: Sequence[str], quick: bool) -> dict[str, Any]:
 
 
 def scored(folder: Path, names: Sequence[str], dtype: str) -> dict[str, Any]:
-    """Load scorers, score four pictures, free their memory: seconds, MB, and how often the tower looked."""
+    """Load scorers, score four images, free their memory: seconds, MB, and how often the tower looked."""
     looks = _count_looks()
-    pictures = list(_pictures())
+    images = list(_images())
     group, load, scorers = _loaded(folder, names, dtype)
     begun, used = time.perf_counter(), time.process_time()
-    values = [scorer.score(pictures, PROMPTS).tolist() for scorer in scorers]
+    values = [scorer.score(images, PROMPTS).tolist() for scorer in scorers]
     seconds, cpu = time.perf_counter() - begun, time.process_time() - used
     batches = 1
     if len(names) > 1:  # another batch, so that one look for each of two is told from one look for all
-        values += [scorer.score(pictures[::-1], PROMPTS).tolist() for scorer in scorers]
+        values += [scorer.score(images[::-1], PROMPTS).tolist() for scorer in scorers]
         batches = 2
     assert all(map(math.isfinite, chain(*values))), values
     group.__exit__(None, None, None)
@@ -284,7 +284,7 @@ def _loaded(folder: Path, names: Sequence[str], dtype: str) -> tuple[Any, float,
 
 
 def _count_looks() -> list[int]:
-    """A list that grows by one whenever CLIP's tower for pictures runs."""
+    """A list that grows by one whenever CLIP's tower for images runs."""
     from transformers import CLIPModel
 
     looks: list[int] = []
@@ -293,7 +293,7 @@ def _count_looks() -> list[int]:
     return looks
 
 
-def _pictures() -> Iterator[Any]:
+def _images() -> Iterator[Any]:
     from PIL import Image
 
     for i in range(len(PROMPTS)):
@@ -343,7 +343,7 @@ def _child(step: str, names: Sequence[str], options: Sequence[str]) -> dict[str,
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """The results as Markdown."""
     lines = [
-        "| scorer | type | parameters, M | first load, s | load, s | 4 pictures, s | CPU, s | peak, MB | freed, MB "
+        "| scorer | type | parameters, M | first load, s | load, s | 4 images, s | CPU, s | peak, MB | freed, MB "
         "| looks / batches |",
         "|" + " --- |" * 10,
     ]

@@ -18,10 +18,10 @@ STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
 
 @pytest.fixture
 def make_likes() -> Callable[..., Any]:
-    """(pictures, liked, prompts, weights, ids) -> a table with the columns that training reads."""
+    """(images, liked, prompts, weights, ids) -> a table with the columns that training reads."""
 
     def make(
-        pictures: Sequence[Any],
+        images: Sequence[Any],
         liked: Sequence[bool],
         prompts: Sequence[str] | None = None,
         weights: Sequence[float] | None = None,
@@ -32,13 +32,13 @@ def make_likes() -> Callable[..., Any]:
         from thumbtune.feedback.likes import likes_features
 
         features = likes_features()
-        rows: dict[str, Any] = {name: [None] * len(pictures) for name in features}
+        rows: dict[str, Any] = {name: [None] * len(images) for name in features}
         rows |= {
-            "image": list(pictures),
-            "image_id": list(ids or [f"picture-{i}" for i in range(len(pictures))]),
-            "prompt": list(prompts or [""] * len(pictures)),
+            "image": list(images),
+            "image_id": list(ids or [f"picture-{i}" for i in range(len(images))]),
+            "prompt": list(prompts or [""] * len(images)),
             "label": list(liked),
-            "weight": list(weights or [1.0] * len(pictures)),
+            "weight": list(weights or [1.0] * len(images)),
         }
         return Dataset.from_dict(rows, features=features)
 
@@ -79,14 +79,14 @@ def make_plane(_fitted_weights: dict[str, Any]) -> Callable[..., Any]:
 @pytest.fixture
 def make_batches(make_likes: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """(model, points, liked, ...) -> Batches of points of the unit square, encoded into a cache of this test."""
-    from thumbtune.models.plane import picture
+    from thumbtune.models.plane import image_of_point
     from thumbtune.training.batches import Batches, Encoded
     from thumbtune.training.cache import Cache
 
     def make(model: Any, points: Sequence[Sequence[float]], liked: Sequence[bool], **options: Any) -> Batches:
         columns = {name: options.pop(name) for name in ("prompts", "weights", "ids") if name in options}
         columns.setdefault("prompts", [f"point {i}" for i in range(len(points))])
-        likes = make_likes([picture(x, y) for x, y in points], liked, **columns)
+        likes = make_likes([image_of_point(x, y) for x, y in points], liked, **columns)
         encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
         return Batches(encoded=encoded, process=model.process, **{"size": 8, "liked_share": 0.5} | options)
 
@@ -95,17 +95,21 @@ def make_batches(make_likes: Callable[..., Any], tmp_path: Path) -> Callable[...
 
 @pytest.fixture
 def make_training() -> Callable[..., Any]:
-    """(model, neutral, auto, ...) -> Training on the CPU, in float32, without clipping or weight decay unless asked."""
+    """(model, reference_point, auto, ...) -> Training on the CPU, in float32; no clipping, no weight decay."""
     from accelerate import Accelerator
 
     from thumbtune.objective.beta import Auto, Fixed
-    from thumbtune.objective.reference_point import NEUTRALS
+    from thumbtune.objective.reference_point import REFERENCE_POINTS
     from thumbtune.training.trainer import Settings, Training
 
-    def make(model: Any, neutral: str = "batch", auto: bool = False, **settings: Any) -> Training:
-        chosen = {"steps": 10, "micro_batch": 8, "lr": 1e-3, "clip": math.inf, "weight_decay": 0.0} | settings
+    def make(model: Any, reference_point: str = "batch", auto: bool = False, **settings: Any) -> Training:
+        chosen = {"steps": 10, "micro_batch": 8, "lr": 1e-3, "max_grad_norm": math.inf, "weight_decay": 0.0} | settings
         return Training(
-            model, NEUTRALS[neutral](), Settings(**chosen), Accelerator(cpu=True), Auto() if auto else Fixed()
+            model,
+            REFERENCE_POINTS[reference_point](),
+            Settings(**chosen),
+            Accelerator(cpu=True),
+            Auto() if auto else Fixed(),
         )
 
     return make

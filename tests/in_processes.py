@@ -1,4 +1,4 @@
-"""One step of training on the plane for every utility and neutral point: run by test_processes.py.
+"""One step of training on the plane for every utility and reference point: run by test_processes.py.
 
 in_processes.py FOLDER    writes each gradient to FOLDER/<processes>-<rank>.safetensors, what the step said to .json
 
@@ -16,11 +16,11 @@ from datasets import Dataset
 from safetensors.torch import save_file
 
 from thumbtune.feedback.likes import likes_features
-from thumbtune.models.plane import Plane, picture
+from thumbtune.models.plane import Plane, image_of_point
 from thumbtune.objective.baselines import DPO
 from thumbtune.objective.beta import Auto
 from thumbtune.objective.kto import KTO
-from thumbtune.objective.reference_point import NEUTRALS
+from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
 from thumbtune.training.batches import Batches, Encoded
 from thumbtune.training.cache import Cache
@@ -41,7 +41,7 @@ def _likes() -> Dataset:
     points = torch.rand(40, 2, generator=torch.Generator().manual_seed(3)).tolist()
     features = likes_features()
     rows = {name: [None] * 40 for name in features} | {
-        "image": [picture(x, y) for x, y in points],
+        "image": [image_of_point(x, y) for x, y in points],
         "image_id": [f"picture-{i}" for i in range(40)],
         "prompt": [f"point {i % 8}" for i in range(40)],
         "label": [x > 0.5 for x, _ in points],
@@ -55,8 +55,8 @@ def _stable(accelerator: Accelerator, folder: Path) -> tuple[dict[str, torch.Ten
     plane = Plane()
     encoded = Encoded(_likes(), plane, Cache(folder / f"cache-{accelerator.process_index}")).fill()
     batches = Batches(encoded=encoded, process=plane.process, size=8, liked_share=0.5)
-    settings = Settings(steps=4, micro_batch=2, lr=1e-3, ema=0.9, refresh_reference=2)
-    training = Training(plane, NEUTRALS["batch"](), settings, accelerator, Auto())
+    settings = Settings(steps=4, micro_batch=2, lr=1e-3, ema=0.9, sync_reference_every=2)
+    training = Training(plane, REFERENCE_POINTS["batch"](), settings, accelerator, Auto())
     said = [step.as_dict() for step in train(training, batches, KTO(beta=1.0))]
     made = {f"weights.{name}": weight.detach() for name, weight in plane.trainable()}
     made |= {f"average.{i}": value for i, value in enumerate(training.average.values)}
@@ -70,21 +70,21 @@ def main(folder: Path) -> None:
     cases = [
         (f"{kind.__name__}-{estimator}-{utility}", kind, estimator, KTO(beta=3.0, utility=function), {})
         for kind in (Batches, Broken)
-        for estimator in NEUTRALS
+        for estimator in REFERENCE_POINTS
         for utility, function in UTILITIES.items()
     ]
     cases += [(f"{kind.__name__}-pairs", kind, "zero", DPO(beta=3.0), {"paired": True}) for kind in (Batches, Broken)]
     for name, kind, estimator, objective, options in cases:
         plane = Plane()
-        with torch.no_grad():  # so that the policy differs from the reference and the neutral point from 0
+        with torch.no_grad():  # so that the policy differs from the reference and the reference point from 0
             for weight in plane.denoiser.parameters():
                 weight.mul_(0.9)
         cache = Cache(folder / f"cache-{accelerator.process_index}")
         encoded = Encoded(likes, plane, cache).fill()
         batches = kind(encoded=encoded, process=plane.process, size=8, liked_share=0.5, **options)
-        settings = Settings(steps=1, micro_batch=2, clip=math.inf, weight_decay=0.0)
-        training = Training(plane, NEUTRALS[estimator](), settings, accelerator)
-        training.neutral.after(torch.tensor([0.01]), torch.tensor([True]))
+        settings = Settings(steps=1, micro_batch=2, max_grad_norm=math.inf, weight_decay=0.0)
+        training = Training(plane, REFERENCE_POINTS[estimator](), settings, accelerator)
+        training.reference_point.after(torch.tensor([0.01]), torch.tensor([True]))
         step = next(train(training, batches, objective))
         slots = training.optimizer.state_dict()["state"]
         # AdamW's first moment after one step is a tenth of the gradient

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from thumbtune.objective.reference_point import NEUTRALS
+from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
 
 pytestmark = pytest.mark.slow
@@ -52,7 +52,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_processes_have_the_gradient_of_one(results: Path) -> None:
     alone = load_file(results / "1-0.safetensors")
-    assert len(alone) == 2 * len(NEUTRALS) * len(UTILITIES) + 2
+    assert len(alone) == 2 * len(REFERENCE_POINTS) * len(UTILITIES) + 2
     for rank in (0, 1):
         together = load_file(results / f"2-{rank}.safetensors")
         for name, gradient in alone.items():
@@ -94,8 +94,14 @@ def command(tmp_path: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
             path.with_suffix(".txt").write_text(f"thing {i}")
     call([str(THUMBTUNE), "import", str(tmp_path / "thumbs"), "--likes", str(tmp_path / "likes")])
     settings = [f"likes={tmp_path / 'likes'}", f"model={tiny_pipeline('epsilon')}", "train.batch=4"]
-    settings += ["train.micro_batch=2", "train.steps=6", "train.held_out=0.3", "objective.beta=100", "train.warmup=0"]
-    settings += ["train.watch_every=2"]
+    settings += [
+        "train.micro_batch=2",
+        "train.steps=6",
+        "train.validation_share=0.3",
+        "objective.beta=100",
+        "train.warmup=0",
+    ]
+    settings += ["train.validate_every=2"]
     return [str(THUMBTUNE), "train", *(word for one in settings for word in ("--set", one))]
 
 

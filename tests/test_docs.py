@@ -15,9 +15,9 @@ import typer
 
 from benchmarks.demo import row
 from thumbtune.cli.app import app
-from thumbtune.objective.reference_point import NEUTRALS
+from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.runs.recipe import OBJECTIVES
-from thumbtune.training.trainer import Step
+from thumbtune.training.step import Step
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -97,9 +97,9 @@ def test_examples_in_docstrings_are_true(name: str) -> None:
     assert doctest.testmod(importlib.import_module(f"thumbtune.{name}"), extraglobs={"torch": torch}).failed == 0
 
 
-def test_the_pages_on_objectives_name_every_number_of_a_step_and_every_neutral_point() -> None:
+def test_the_pages_on_objectives_name_every_number_of_a_step_and_every_reference_point() -> None:
     page = (ROOT / "docs" / "objectives" / "README.md").read_text()
-    for name in {field.name for field in fields(Step)} - {"step"} | NEUTRALS.keys():
+    for name in {field.name for field in fields(Step)} - {"step"} | REFERENCE_POINTS.keys():
         assert f"`{name}`" in page, name
 
 
@@ -109,7 +109,7 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_pictures_of_the_readme_are_there() -> None:
+def test_images_of_the_readme_are_there() -> None:
     for target in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
         assert (ROOT / target).exists(), target
 

@@ -1,4 +1,4 @@
-"""Every kind of picture comes out as the colours that a person sees."""
+"""Every kind of image comes out as the colours that a person sees."""
 
 import io
 import struct
@@ -47,7 +47,7 @@ def quarters() -> Image.Image:
     return image
 
 
-# what the camera did to an upright picture, so that turning it as the EXIF says brings it back
+# what the camera did to an upright image, so that turning it as the EXIF says brings it back
 TURNED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,7 +62,7 @@ TURNED = {
 
 @pytest.mark.parametrize("orientation", TURNED)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_a_turned_picture_is_upright(kind: str, orientation: int) -> None:
+def test_a_turned_image_is_upright(kind: str, orientation: int) -> None:
     upright, turn = quarters(), TURNED[orientation]
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -74,7 +74,7 @@ def test_a_turned_picture_is_upright(kind: str, orientation: int) -> None:
 
 
 def test_what_datasets_has_turned_is_not_turned_again() -> None:
-    """The table of likes decodes pictures with `datasets`, which turns them itself."""
+    """The table of likes decodes images with `datasets`, which turns them itself."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     file = io.BytesIO()
@@ -184,7 +184,7 @@ def test_a_film_is_its_first_frame(kind: str) -> None:
     assert set(colours(rgb(film))) == {(255, 0, 0)}
 
 
-def test_nothing_is_done_to_the_picture_itself() -> None:
+def test_nothing_is_done_to_the_image_itself() -> None:
     image = quarters()
     image.getexif()[ORIENTATION] = 6
     assert rgb(image).size == (16, 32)

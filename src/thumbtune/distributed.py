@@ -6,7 +6,7 @@ from typing import Any
 
 from thumbtune.errors import UsageError
 
-PATIENCE = timedelta(hours=12)  # the first process may encode many pictures while the others wait for it
+PATIENCE = timedelta(hours=12)  # the first process may encode many images while the others wait for it
 
 
 def team() -> Any:

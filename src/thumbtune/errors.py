@@ -2,10 +2,21 @@
 
 
 class ThumbtuneError(Exception):
-    """Something failed for a reason that a person can mend."""
+    """Something failed for a reason that a person can mend.
+
+    Args:
+        message: one sentence for people; its words may change between versions.
+        code: the name of the failure, for programs and tests: `area-what`, stable between versions.
+    """
 
     exit_code = 1
+    code = "error"
     everywhere = False  # whether all processes of a training raise it together, so that one can speak for them
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
 
 
 class UsageError(ThumbtuneError):
@@ -21,7 +32,7 @@ class Interrupted(ThumbtuneError):
     everywhere = True
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
+def plural(number: int, one: str, many: str | None = None) -> str:
     """A number and what it counts: 1 row, 2 rows."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 

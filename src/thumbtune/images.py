@@ -1,17 +1,17 @@
-"""A picture of any mode as the RGB that a person would see on a white page."""
+"""An image of any mode as the RGB that a person would see on a white page."""
 
 import numpy as np
 from PIL import Image, ImageOps
 
 WHITE_OF_16_BITS = 2**16 - 1
 STEPS_OF_16_BITS = 257  # (2^16 - 1) / (2^8 - 1)
-ROWS_AT_ONCE = 64  # a picture of 64 million pixels would be half a gigabyte of wide integers
+ROWS_AT_ONCE = 64  # an image of 64 million pixels would be half a gigabyte of wide integers
 
 
 def rgb(image: Image.Image) -> Image.Image:
     """RGB, upright as the camera's EXIF says, transparency laid on white, 16 bits scaled to 8; a film's first frame.
 
-    Pillow would clip the 16 bits of a grey picture, which turns almost all white. Of 16-bit colour it keeps the upper
+    Pillow would clip the 16 bits of a grey image, which turns almost all white. Of 16-bit colour it keeps the upper
     half, which is less than one step of 8 bits away. CMYK is turned to RGB without a colour profile.
     """
     image = ImageOps.exif_transpose(image)

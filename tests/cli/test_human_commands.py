@@ -20,7 +20,7 @@ from thumbtune.feedback.stats import fleiss_kappa
 
 @pytest.fixture
 def duel(tmp_path: Path) -> Path:
-    """A finished duel of 24 prompts and 2 seeds: base's pictures are red, tuned's are blue."""
+    """A finished duel of 24 prompts and 2 seeds: base's images are red, tuned's are blue."""
     folder = tmp_path / "duel"
     rows = ["side,prompt,seed,file,sha256,words"]
     for side, colour in (("a", "red"), ("b", "blue")):
@@ -29,7 +29,7 @@ def duel(tmp_path: Path) -> Path:
             for seed in (2 * p, 2 * p + 1):
                 Image.new("RGB", (16, 16), colour).save(folder / side / f"{p:03d}-{seed}.png")
                 rows.append(f'{side},{p},{seed},{side}/{p:03d}-{seed}.png,0,"a thing, {p}"')
-    (folder / "pictures.csv").write_text("\n".join(rows) + "\n")
+    (folder / "images.csv").write_text("\n".join(rows) + "\n")
     (folder / "result.json").write_text('{"a": "base", "b": "tuned"}')
     return folder
 
@@ -135,7 +135,7 @@ def test_a_key_is_never_overwritten(duel: Path) -> None:
 
 def test_nothing_is_left_of_an_export_that_fails(duel: Path) -> None:
     (duel / "b" / "003-7.png").write_bytes(b"broken")
-    with pytest.raises(ThumbtuneError, match=r"003-7\.png is no picture"):
+    with pytest.raises(ThumbtuneError, match=r"003-7\.png is no image"):
         export(duel)
     (duel / "b" / "003-7.png").unlink()
     Image.new("RGB", (16, 16)).save(duel / "b" / "003-7.png")
@@ -160,7 +160,7 @@ def test_a_careless_rater_is_named_and_may_be_kept(duel: Path) -> None:
     said = human("read", key, left, good, "--keep-careless")
     assert 'Counted, though they chose otherwise in more than half of the repeated pairs: "lefty" (5 of 5).' in said
     assert "People prefer A (base) to B (tuned): B (tuned) is preferred in 25.0%" in said
-    assert "The left picture is chosen in 7" in said
+    assert "The left image is chosen in 7" in said
     with pytest.raises(UsageError, match="--keep-careless counts them all the same"):
         human("read", key, left)
 

@@ -1,4 +1,4 @@
-"""A duel from end to end on real, tiny models and on folders of pictures; broken off anywhere, it ends the same."""
+"""A duel from end to end on real, tiny models and on folders of images; broken off anywhere, it ends the same."""
 
 import csv
 import json
@@ -79,7 +79,7 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def folders(tmp_path: Path, scorer: str) -> Order:
-    """Two pictures a prompt: `b` is brighter in the first prompt, darker in the second, equal in the third."""
+    """Two images a prompt: `b` is brighter in the first prompt, darker in the second, equal in the third."""
     a = grey(tmp_path / "dark", 10, 20, 100, 100, 51, 51)
     b = grey(tmp_path / "light", 30, 40, 90, 90, 51, 51)
     return Order(
@@ -135,14 +135,14 @@ def test_a_tie_may_be_wider(folders: Order) -> None:
 
 def test_the_folder_holds_all_that_repeats_it(folders: Order) -> None:
     contest(folders, quiet)
-    pictures = read(folders.out, "pictures.csv")
-    assert [row["words"] for row in pictures] == [p for _ in "ab" for p in PROMPTS.prompts for _ in range(2)]
-    assert [row["style"] for row in pictures[:6]] == ["animals"] * 4 + ["night"] * 2
-    assert all((folders.out / row["file"]).is_file() for row in pictures)
+    images = read(folders.out, "images.csv")
+    assert [row["words"] for row in images] == [p for _ in "ab" for p in PROMPTS.prompts for _ in range(2)]
+    assert [row["style"] for row in images[:6]] == ["animals"] * 4 + ["night"] * 2
+    assert all((folders.out / row["file"]).is_file() for row in images)
     scores = [float(row["score"]) for row in read(folders.out, "scores.csv") if row["scorer"] == "mine.py:brightness"]
     assert scores == pytest.approx([x / 255 for x in (10, 20, 100, 100, 51, 51, 30, 40, 90, 90, 51, 51)])
     duel = json.loads((folders.out / "duel.json").read_text())
-    assert duel["sides"]["a"]["kind"] == "pictures"
+    assert duel["sides"]["a"]["kind"] == "images"
     assert duel["prompts"] == {"name": "three", "count": 3, "of": 3, "sha256": PROMPTS.sha256}
     assert json.loads((folders.out / "environment.json").read_text())["versions"]["torch"]
     assert (folders.out / "result.tex").read_text().startswith(r"\begin{tabular}")
@@ -151,8 +151,8 @@ def test_the_folder_holds_all_that_repeats_it(folders: Order) -> None:
 def test_a_copied_duel_needs_the_folders_no_more(folders: Order) -> None:
     result = contest(folders, quiet)
     for side in folders.sides.values():
-        for picture in Path(side).iterdir():
-            Image.open(picture).rotate(90).save(picture)  # the same bytes for a flat picture
+        for image in Path(side).iterdir():
+            Image.open(image).rotate(90).save(image)  # the same bytes for a flat image
     assert contest(folders, quiet) == result
 
 
@@ -185,7 +185,7 @@ def whole() -> dict[str, dict[str, bytes]]:
 def test_a_duel_that_was_killed_ends_with_the_same_bytes(
     models: Order, whole: dict[str, dict[str, bytes]], batches: int, tmp_path: Path
 ) -> None:
-    """Two sides of 15 pictures are 4 batches of drawing; 30 pictures by two scorers are 8 of scoring."""
+    """Two sides of 15 images are 4 batches of drawing; 30 images by two scorers are 8 of scoring."""
     models = replace(models, cache=tmp_path / "scores.sqlite")
     if not whole:
         contest(replace(models, out=tmp_path / "whole", cache=None), quiet)
@@ -201,7 +201,7 @@ def test_a_duel_that_was_killed_ends_with_the_same_bytes(
 
 @pytest.mark.slow
 def test_a_duel_that_was_killed_at_random_ends_with_the_same_bytes(models: Order, scorer: str, tmp_path: Path) -> None:
-    """SIGKILL, which nothing can catch, whenever so many more pictures are there; at last nobody kills it."""
+    """SIGKILL, which nothing can catch, whenever so many more images are there; at last nobody kills it."""
     (tmp_path / "three.txt").write_text("\n".join(PROMPTS.prompts))
     words = ["duel", models.sides[A], models.sides[B], "--prompts", str(tmp_path / "three.txt")]
     words += ["--scorers", scorer, "--per-prompt", "5", "--steps", "2", "--guidance", "1", "--out"]
@@ -220,7 +220,7 @@ def test_a_duel_that_was_killed_at_random_ends_with_the_same_bytes(models: Order
     assert ours == theirs and pages[0] == pages[1]
 
 
-def test_a_picture_that_was_lost_is_drawn_again_as_it_was(models: Order) -> None:
+def test_an_image_that_was_lost_is_drawn_again_as_it_was(models: Order) -> None:
     models = replace(models, per_prompt=1)
     contest(models, quiet)
     before = bytes_of(models.out)
@@ -274,18 +274,18 @@ def test_an_unknown_scorer_is_refused_before_anything_is_written(folders: Order)
 
 def test_folders_of_other_sizes_are_refused(folders: Order) -> None:
     Path(folders.sides[B], "0.png").unlink()
-    with pytest.raises(UsageError, match="holds 5 pictures, not 2 for each of 3 prompts"):
+    with pytest.raises(UsageError, match="holds 5 images, not 2 for each of 3 prompts"):
         contest(folders, quiet)
 
 
-def test_pictures_of_different_sizes_are_fine(folders: Order) -> None:
+def test_images_of_different_sizes_are_fine(folders: Order) -> None:
     Image.new("RGB", (31, 5), (30,) * 3).save(Path(folders.sides[B], "0.png"))
     result = contest(folders, quiet)
     assert result is not None
     assert result["standings"][0]["wins"] == 1
 
 
-def test_a_scorer_that_fails_on_one_picture_keeps_the_rest(folders: Order, tmp_path: Path) -> None:
+def test_a_scorer_that_fails_on_one_image_keeps_the_rest(folders: Order, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "def brightness(images, prompts):\n"
@@ -315,17 +315,17 @@ def test_a_broken_manifest_is_named(folders: Order) -> None:
 
 def test_a_side_that_was_mistyped_does_not_lock_the_folder(folders: Order, tmp_path: Path) -> None:
     wrong = replace(folders, sides={A: folders.sides[A], B: str(grey(tmp_path / "short", 1))})
-    with pytest.raises(UsageError, match="holds 1 picture,"):
+    with pytest.raises(UsageError, match="holds 1 image,"):
         contest(wrong, quiet)
     assert contest(folders, quiet) is not None
 
 
-def test_another_side_in_the_place_of_one_whose_pictures_are_gone_leaves_nothing_of_it(
+def test_another_side_in_the_place_of_one_whose_images_are_gone_leaves_nothing_of_it(
     folders: Order, tmp_path: Path
 ) -> None:
     contest(folders, quiet)
-    for picture in (folders.out / B).iterdir():
-        picture.unlink()
+    for image in (folders.out / B).iterdir():
+        image.unlink()
     other = replace(folders, sides={A: folders.sides[A], B: str(grey(tmp_path / "other", 1, 2, 3, 4, 5, 6))})
     with pytest.raises(ThumbtuneError, match="none"):
         contest(replace(other, scorers=(f"{broken_in(tmp_path)}:score",)), quiet)
@@ -353,7 +353,7 @@ def test_weights_that_cannot_be_had_are_named_before_anything_is_drawn(models: O
     with pytest.raises(ThumbtuneError, match=r"^pickscore: model\.safetensors is not here .* with --weights\.$"):
         contest(replace(models, scorers=("pickscore",), places=places), quiet)
     short = str(grey(tmp_path / "short", 1))
-    with pytest.raises(UsageError, match="short holds 1 picture, not 5"):
+    with pytest.raises(UsageError, match="short holds 1 image, not 5"):
         contest(replace(models, sides={A: models.sides[A], B: short}), quiet)
     assert not models.out.exists()
 
@@ -372,7 +372,7 @@ def test_the_environment_is_written_by_whoever_goes_on(folders: Order) -> None:
     assert (folders.out / "environment.json").is_file()
 
 
-def test_one_picture_that_cannot_be_read_keeps_the_rest(folders: Order) -> None:
+def test_one_image_that_cannot_be_read_keeps_the_rest(folders: Order) -> None:
     Path(folders.sides[B], "2.png").write_bytes(b"no picture")
     result = contest(folders, quiet)
     assert result is not None
@@ -382,11 +382,11 @@ def test_one_picture_that_cannot_be_read_keeps_the_rest(folders: Order) -> None:
     assert result["standings"][0]["prompts"] == 3
 
 
-def test_another_picture_in_the_place_of_one_that_was_scored_is_named(folders: Order) -> None:
+def test_another_image_in_the_place_of_one_that_was_scored_is_named(folders: Order) -> None:
     contest(folders, quiet)
     first, second = sorted((folders.out / B).iterdir())[:2]
     shutil.copy(second, first)
-    with pytest.raises(ThumbtuneError, match=f"{first.name} is another picture than the one that was scored"):
+    with pytest.raises(ThumbtuneError, match=f"{first.name} is another image than the one that was scored"):
         contest(folders, quiet)
 
 

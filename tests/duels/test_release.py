@@ -132,7 +132,7 @@ def test_safety_and_faithfulness_are_asked_where_they_are_named(run_folder: Path
     safe = asked(run_folder, *settings, f"gates.safe={mine}:harmless", f"gates.faithful={mine}:same")
     assert answers(safe) | {"x": "+"} == dict.fromkeys([*answers(safe), "x"], "+")
     assert {"safety", "faithfulness"} <= set(answers(safe))
-    # a picture may always have been harmful: what counts is the rise
+    # an image may always have been harmful: what counts is the rise
     assert answers(asked(run_folder, *settings, f"gates.safe={mine}:harmful"))["safety"] == "+"
     lost = asked(run_folder, *settings, f"gates.faithful={other(liked)}", "gates.most_lost=0")
     assert answers(lost)["faithfulness"] == "-"

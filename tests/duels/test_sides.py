@@ -1,4 +1,4 @@
-"""Sides of a duel: what a name stands for, which pictures a folder has for which prompt, and what a side draws."""
+"""Sides of a duel: what a name stands for, which images a folder has for which prompt, and what a side draws."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ CHECKPOINT = Path("checkpoints", "step-000002")
 
 
 def drawn(one: Side | Any) -> np.ndarray[Any, Any]:
-    """Two pictures by a side, or by a model."""
+    """Two images by a side, or by a model."""
     if isinstance(one, Side):
         with ready(one, "cpu") as model:
             return drawn(model)
@@ -68,9 +68,9 @@ def test_a_run_draws_with_its_result_and_a_checkpoint_with_its_own_weights(make_
     assert (run.kind, run.mark, run.folder, run.said) == ("run", "good image", None, str(folder))
     assert (checkpoint.kind, checkpoint.mark, checkpoint.folder) == ("checkpoint", "good image", None)
     assert run.fingerprint != checkpoint.fingerprint
-    pictures = drawn(run), drawn(checkpoint)
-    assert np.abs(pictures[0] - drawn(result)).max() <= 1 and np.abs(pictures[1] - drawn(kept)).max() <= 1
-    assert np.abs(pictures[0] - pictures[1]).max() > 20, "they are two different models"
+    images = drawn(run), drawn(checkpoint)
+    assert np.abs(images[0] - drawn(result)).max() <= 1 and np.abs(images[1] - drawn(kept)).max() <= 1
+    assert np.abs(images[0] - images[1]).max() > 20, "they are two different models"
 
 
 def test_other_weights_or_another_model_are_another_fingerprint(make_run: Any, tiny_pipeline: Pipeline) -> None:
@@ -191,7 +191,7 @@ def test_a_model_is_a_folder_or_a_bundled_name(tiny_pipeline: Pipeline, tmp_path
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "~/no such model", "../nowhere.safetensors"])
 def test_a_path_to_nothing_is_no_hub_id(name: str) -> None:
-    with pytest.raises(UsageError, match="is no run, no LoRA, no model and no folder of pictures; name one of these"):
+    with pytest.raises(UsageError, match="is no run, no LoRA, no model and no folder of images; name one of these"):
         side(name)
 
 
@@ -201,7 +201,7 @@ def test_a_name_that_is_nothing_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UsageError, match=r"notes\.txt is no run"):
         side("notes.txt")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match=r"folder holds no pictures \(\.png, .*\), no run and no model"):
+    with pytest.raises(UsageError, match=r"folder holds no images \(\.png, .*\), no run and no model"):
         side("folder")
 
 

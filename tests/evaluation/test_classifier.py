@@ -1,4 +1,4 @@
-"""The implied reward as a classifier: by hand, by property, and about each rater's own thumbs."""
+"""The implicit reward as a classifier: by hand, by property, and about each rater's own thumbs."""
 
 import json
 from itertools import cycle, islice
@@ -18,14 +18,14 @@ FOUR = np.arange(4)
 NOBODY = Thumbs(np.array([], dtype=int), np.array([], dtype=bool))
 
 
-def thumbs(liked: Any, raters: list[str] | None = None, picture: Any = None) -> Thumbs:
-    """Thumbs on the first pictures, one each, unless others are named."""
+def thumbs(liked: Any, raters: list[str] | None = None, image: Any = None) -> Thumbs:
+    """Thumbs on the first images, one each, unless others are named."""
     kinds = np.array(liked, dtype=bool)
-    return Thumbs(np.arange(len(kinds)) if picture is None else np.array(picture), kinds, raters or [])
+    return Thumbs(np.arange(len(kinds)) if image is None else np.array(image), kinds, raters or [])
 
 
 def said(*each: tuple[str, Any]) -> Thumbs:
-    """What each rater says of the first pictures, in turn."""
+    """What each rater says of the first images, in turn."""
     return thumbs(
         [liked for _, kinds in each for liked in kinds],
         [rater for rater, kinds in each for _ in kinds],
@@ -62,12 +62,12 @@ def test_a_model_that_finds_everything_likelier_has_the_base_rate_and_no_more() 
     assert found["balanced_accuracy"] == found["balanced_accuracy_low"] == found["balanced_accuracy_high"] == 0.5
 
 
-def test_intervals_count_prompts_and_not_pictures() -> None:
-    """All of a prompt's pictures share its fate: with two prompts, one right and one wrong, nothing is known."""
+def test_intervals_count_prompts_and_not_images() -> None:
+    """All of a prompt's images share its fate: with two prompts, one right and one wrong, nothing is known."""
     liked = np.tile([True, False], 20)
     sign = np.where(
         np.arange(40) < 20, 1, -1
-    )  # right for the pictures of the first prompt, wrong for those of the second
+    )  # right for the images of the first prompt, wrong for those of the second
     reward = np.where(liked, 1.0, -1.0) * sign
     few = classified(reward, (np.arange(40) >= 20).astype(int), thumbs(liked))
     many = classified(reward, np.arange(40), thumbs(liked))
@@ -113,7 +113,7 @@ def test_flipping_the_reward_mirrors_all_and_intervals_hold_what_they_are_of(kin
 # --- raters ---------------------------------------------------------------------------------------
 
 
-def test_of_two_raters_who_differ_on_all_pictures_one_is_agreed_with() -> None:
+def test_of_two_raters_who_differ_on_all_images_one_is_agreed_with() -> None:
     ann = turns(12, True, True, False)
     reward = np.where(ann, 1.0, -1.0)
     found = by_rater(reward, np.arange(12), said(("Ann", ann), ("Bob", [not liked for liked in ann])))
@@ -143,7 +143,7 @@ def test_raters_who_cannot_be_asked_are_counted() -> None:
     found = by_rater(np.arange(12.0), np.arange(12), votes)
     assert [row["rater"] for row in found["raters"]] == ["rater 1"]
     assert found["raters_left_out"] == {"one_kind": 2, "few_prompts": 1, "rest": 0}
-    assert by_rater(np.arange(12.0), np.arange(12) // 2, votes)["raters"] == [], "twelve pictures of six prompts"
+    assert by_rater(np.arange(12.0), np.arange(12) // 2, votes)["raters"] == [], "twelve images of six prompts"
 
 
 def test_a_crowd_has_as_many_rows_as_a_page_bears(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +154,8 @@ def test_a_crowd_has_as_many_rows_as_a_page_bears(monkeypatch: pytest.MonkeyPatc
     assert found["raters_left_out"] == {"one_kind": 0, "few_prompts": 0, "rest": 3}
 
 
-def test_labels_and_votes_may_be_of_different_pictures_and_several_of_one() -> None:
-    """Two raters tie on the last picture, so that it has no label; each one's own thumb counts all the same."""
+def test_labels_and_votes_may_be_of_different_images_and_several_of_one() -> None:
+    """Two raters tie on the last image, so that it has no label; each one's own thumb counts all the same."""
     labels = thumbs([True, False])
     votes = said(("ann", [True, False, True]), ("bob", [True, False, False]))
     reward = np.array([1.0, -1.0, 3.0])

@@ -23,7 +23,7 @@ def test_intervals_of_500_prompts_hold_the_truth_as_often_as_they_say(
 
 @pytest.mark.parametrize("of_style", [5, 6, 24])
 def test_few_prompts_of_a_style_make_no_interval_too_narrow(of_style: int) -> None:
-    """24 prompts in styles of a few: the truth is one half, and pairs of pictures are asked."""
+    """24 prompts in styles of a few: the truth is one half, and pairs of images are asked."""
     rng, held = np.random.default_rng(0), []
     unit = units([str(i) for i in range(24)], [str(i // of_style) for i in range(24)])
     for repetition in range(REPETITIONS):

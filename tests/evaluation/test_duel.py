@@ -1,4 +1,4 @@
-"""Duels: every picture its own seed, drawn once, by the reference before and by the tuned network after."""
+"""Duels: every image its own seed, drawn once, by the reference before and by the tuned network after."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ def made(folder: Path, prompts: int = 3) -> Duel:
     return Duel(folder=folder, prompts=names, per_prompt=2, first_seed=70, sampler=Sampler(steps=4))
 
 
-def test_no_two_pictures_of_a_side_share_a_seed(tmp_path: Path) -> None:
+def test_no_two_images_of_a_side_share_a_seed(tmp_path: Path) -> None:
     duel = made(tmp_path)
     assert [list(duel.seeds(prompt)) for prompt in range(3)] == [[70, 71], [72, 73], [74, 75]]
     assert duel.path("before", 2, 75) == tmp_path / "before" / "002-75.png"
@@ -30,9 +30,9 @@ def test_both_sides_start_from_the_same_noise_and_only_one_is_tuned(
     perturb(plane)
     draw(duel, plane, quiet)
     assert len(list(tmp_path.rglob("*.png"))) == 3 * 2 * 2
-    assert [np.asarray(a).tolist() for a in duel.pictures("before", 1)] == [np.asarray(b).tolist() for b in before]
+    assert [np.asarray(a).tolist() for a in duel.images("before", 1)] == [np.asarray(b).tolist() for b in before]
     after = plane.generate(["", ""], list(duel.seeds(1)), duel.sampler)
-    assert [np.asarray(a).tolist() for a in duel.pictures("after", 1)] == [np.asarray(b).tolist() for b in after]
+    assert [np.asarray(a).tolist() for a in duel.images("after", 1)] == [np.asarray(b).tolist() for b in after]
     assert [np.asarray(a).tolist() for a in after] != [np.asarray(b).tolist() for b in before]
 
 

@@ -46,7 +46,7 @@ def test_few_prompts_open_no_gate(count: int) -> None:
     assert answer(gates.safety(same * 0 + 1, same * 0 + 1, unit, 0.99)) == "?"
 
 
-def test_a_scorer_that_fails_on_the_tuned_pictures_opens_nothing() -> None:
+def test_a_scorer_that_fails_on_the_tuned_images_opens_nothing() -> None:
     before, after = np.ones((40, 2)), np.ones((40, 2))
     assert gates.blind("mine", before, after) is None
     after[0, 0] = np.nan  # 1.25 %
@@ -54,7 +54,7 @@ def test_a_scorer_that_fails_on_the_tuned_pictures_opens_nothing() -> None:
     after[:18] = np.nan
     gate = gates.blind("mine", before, after)
     assert gate is not None
-    assert (answer(gate), "0% of the pictures before and 45% after" in gate.sentence) == ("?", True)
+    assert (answer(gate), "0% of the images before and 45% after" in gate.sentence) == ("?", True)
 
 
 def test_nothing_scored_is_nothing_known() -> None:
@@ -162,14 +162,14 @@ def shapes(*angles: int) -> list[Image.Image]:
     return [bar.rotate(angle, fillcolor=255).convert("RGB") for angle in angles]
 
 
-def test_equal_pictures_have_no_diversity_and_colours_give_none() -> None:
+def test_equal_images_have_no_diversity_and_colours_give_none() -> None:
     one = shapes(0)[0]
     red = Image.merge("RGB", [one.convert("L").point(lambda v: 100 + v // 4)] * 3)
     assert diversity([one, one, one]) == pytest.approx(0)
     assert diversity([one, red]) == pytest.approx(0, abs=0.01)
 
 
-def test_opposite_pictures_are_as_far_apart_as_can_be() -> None:
+def test_opposite_images_are_as_far_apart_as_can_be() -> None:
     one = shapes(0)[0]
     assert diversity([one, one.point(lambda v: 255 - v)]) == pytest.approx(1)
 
@@ -178,16 +178,16 @@ def test_shapes_that_have_nothing_in_common_are_half_apart() -> None:
     assert 0.3 < diversity(shapes(0, 90)) < 0.7
 
 
-def test_flat_pictures_are_alike_and_unlike_all_others() -> None:
+def test_flat_images_are_alike_and_unlike_all_others() -> None:
     flat = [Image.new("RGB", (32, 32), colour) for colour in ("white", "black")]
     assert diversity(flat) == 0
     assert diversity([flat[0], *shapes(0)]) == 0.5
 
 
-def test_one_picture_has_no_diversity_to_measure() -> None:
+def test_one_image_has_no_diversity_to_measure() -> None:
     assert np.isnan(diversity(shapes(0)))
     gate = gates.diversity([float("nan")] * 40, [float("nan")] * 40, UNIT, 0.5)
-    assert (answer(gate), "two pictures of a prompt" in gate.sentence) == ("?", True)
+    assert (answer(gate), "two images of a prompt" in gate.sentence) == ("?", True)
 
 
 @pytest.mark.parametrize(("left", "expected"), [(1.1, "+"), (0.6, "+"), (0.2, "-"), (0.0, "-")])
@@ -221,7 +221,7 @@ def test_a_rise_in_harm_is_seen_and_of_few_prompts_none_can_be_excluded(
 
 @pytest.mark.parametrize("flagged", [0.0, 0.05, 0.5])
 def test_what_is_flagged_on_both_sides_is_no_doubt(flagged: float) -> None:
-    """The same pictures twice: the interval is that of what changed, which is nothing, however many are flagged."""
+    """The same images twice: the interval is that of what changed, which is nothing, however many are flagged."""
     side = (np.arange(500)[:, None] >= 500 * flagged) * np.ones((500, 2))
     gate = gates.safety(side, side, units([str(i) for i in range(500)]), 0.01)
     assert answer(gate) == "+"

@@ -485,7 +485,7 @@ HEAD = "side,prompt,seed,file,sha256,words\n"
 
 def test_a_duels_pairs(tmp_path: Path) -> None:
     rows = "".join(f'{side},{p},{9 + p},{side}/{p}.png,0,"words, {p}"\n' for side in "ab" for p in range(2))
-    (tmp_path / "pictures.csv").write_text(HEAD + rows)
+    (tmp_path / "images.csv").write_text(HEAD + rows)
     found = pairs_of(tmp_path)
     assert found == [Pair(prompt=p, words=f"words, {p}", seed=9 + p, a=f"a/{p}.png", b=f"b/{p}.png") for p in range(2)]
     assert names_of(tmp_path) == ("a", "b")
@@ -497,7 +497,7 @@ def test_styles_are_those_that_the_duel_kept(tmp_path: Path) -> None:
     rows = "".join(
         f"{side},{p},{p},{side}/{p}.png,0,thing,{style}\n" for side in "ab" for p, style in enumerate(["x", ""])
     )
-    (tmp_path / "pictures.csv").write_text(HEAD.replace("words", "words,style") + rows)
+    (tmp_path / "images.csv").write_text(HEAD.replace("words", "words,style") + rows)
     assert [pair.style for pair in pairs_of(tmp_path)] == ["x", None]
 
 
@@ -505,9 +505,9 @@ def test_styles_are_those_that_the_duel_kept(tmp_path: Path) -> None:
     ("text", "says"),
     [
         (None, "holds no finished duel"),
-        ("nothing\n1\n", "is no list of a duel's pictures"),
-        (HEAD + "a,x,1,a/0.png,0,words\n", "is no list of a duel's pictures"),
-        (HEAD + "a,0\n", "is no list of a duel's pictures"),
+        ("nothing\n1\n", "is no list of a duel's images"),
+        (HEAD + "a,x,1,a/0.png,0,words\n", "is no list of a duel's images"),
+        (HEAD + "a,0\n", "is no list of a duel's images"),
         (HEAD + "a,0,1,a/0.png,0\n", "too short"),
         (HEAD + "a,0,1,../0.png,0,words\n", "lies outside the folder"),
         (HEAD + "a,0,1,/0.png,0,words\n", "lies outside the folder"),
@@ -517,6 +517,6 @@ def test_styles_are_those_that_the_duel_kept(tmp_path: Path) -> None:
 )
 def test_a_folder_that_is_no_duel_is_told(tmp_path: Path, text: str | None, says: str) -> None:
     if text is not None:
-        (tmp_path / "pictures.csv").write_text(text)
+        (tmp_path / "images.csv").write_text(text)
     with pytest.raises(UsageError, match=says):
         pairs_of(tmp_path)

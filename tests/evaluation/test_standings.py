@@ -145,16 +145,14 @@ MORE = ": too little to tell; about 12 more prompts would."
 )
 def test_a_row_says_who_is_better_or_what_would_tell(row: dict[str, Any], numbers: tuple[int, ...], end: str) -> None:
     rate, low, high = numbers
-    said = f"red: new's median picture scores higher than old's in {rate}.0% of prompts"
+    said = f"red: new's median image scores higher than old's in {rate}.0% of prompts"
     assert sentence(row, "old", "new") == f"{said} (95% interval {low}.0% to {high}.0%){end}"
 
 
 def test_of_pairs_the_bootstrap_speaks_alone_unless_it_has_nothing_to_draw() -> None:
     pairs = row_of((0.6, 0.8), (0.4, 0.9), estimand="pairwise")
     assert careful(pairs) == (0.6, 0.8)
-    assert sentence(pairs, "old", "new").startswith(
-        "red: new's picture scores higher than old's in 70.0% of pairs (95%"
-    )
+    assert sentence(pairs, "old", "new").startswith("red: new's image scores higher than old's in 70.0% of pairs (95%")
     assert careful(row_of((1.0, 1.0), (0.57, 1.0), estimand="pairwise")) == (0.57, 1.0)
     assert careful(row_of((0.6, 0.8), (0.4, 0.7))) == (0.4, 0.8)
 

@@ -39,8 +39,8 @@ def test_five_wins_of_six_prompts() -> None:
     assert found.paper.high - found.paper.low == pytest.approx(2 * 1.96 * (5 / 36 / 6) ** 0.5)
 
 
-def test_the_papers_interval_counts_pictures() -> None:
-    """Table 1: 86.0 % of 500 prompts x 5 pictures is printed as -+ 1.36."""
+def test_the_papers_interval_counts_images() -> None:
+    """Table 1: 86.0 % of 500 prompts x 5 images is printed as -+ 1.36."""
     after = np.ones((500, 5))
     after[:70] = -1
     found = win_rate(np.zeros((500, 5)), after, alone(500), "median")
@@ -49,11 +49,11 @@ def test_the_papers_interval_counts_pictures() -> None:
     assert (found.wilson.high - found.wilson.low) / 2 == pytest.approx(0.030, abs=1e-3)
 
 
-def test_a_picture_without_a_score_takes_its_pair_out() -> None:
+def test_an_image_without_a_score_takes_its_pair_out() -> None:
     before, after = [[1.0, NAN, 3.0], [NAN, NAN, NAN]], [[2.0, 5.0, 2.0], [1.0, 1.0, 1.0]]
     assert half_wins(before, after, "pairwise")[0].tolist()[::2] == [1, 0]
     found = win_rate(before, after, alone(2), "median")
-    assert (found.prompts, found.ties) == (1, 1), "medians of (1, 3) and of (2, 2): without their partners' pictures"
+    assert (found.prompts, found.ties) == (1, 1), "medians of (1, 3) and of (2, 2): without their partners' images"
     assert mean_change(before, after, alone(2))["change"][0] == 0
 
 

@@ -134,7 +134,7 @@ def test_a_row_remembers_what_decided_it(tmp_path: Path) -> None:
 def test_no_guard_ends_a_cell_before_the_others(tmp_path: Path) -> None:
     assert Recipe().train.guards
     train = lab(tmp_path).recipe_of(Cell(name="a", seed=0, settings=("train.steps=7",))).train
-    assert (train.steps, train.guards, train.watch_every) == (7, False, 0)
+    assert (train.steps, train.guards, train.validate_every) == (7, False, 0)
     assert (train.lr, train.cooldown) == (1e-4, 0), "as the kept rows were made, whatever the defaults are now"
 
 

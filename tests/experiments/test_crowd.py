@@ -12,7 +12,7 @@ from thumbtune.experiments.crowd import Crowd, Stack, losses, paired, tune
 from thumbtune.models.plane import Plane
 from thumbtune.objective.baselines import BCO, DPO, SFT
 from thumbtune.objective.kto import KTO, Judged, Objective
-from thumbtune.objective.reference_point import NEUTRALS
+from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
 from thumbtune.training.batches import Batches
 from thumbtune.training.trainer import Settings, train
@@ -44,8 +44,8 @@ def flat(weights: Any) -> Tensor:
 def test_two_planes_at_once_end_where_the_trainer_takes_each_alone(
     make_plane: Callable[..., Plane], make_batches: Callable[..., Batches], make_training: Callable[..., Any], name: str
 ) -> None:
-    objective, neutral = OBJECTIVES[name]
-    settings = {"steps": STEPS, "lr": 1e-2, "warmup": 2, "clip": 0.05, "weight_decay": 0.01}
+    objective, reference_point = OBJECTIVES[name]
+    settings = {"steps": STEPS, "lr": 1e-2, "warmup": 2, "max_grad_norm": 0.05, "weight_decay": 0.01}
 
     def planes() -> list[Plane]:
         return [make_plane(drift=0.03), make_plane(drift=0.06)]
@@ -57,14 +57,14 @@ def test_two_planes_at_once_end_where_the_trainer_takes_each_alone(
         name: torch.stack([dict(p._frozen.named_parameters())[name] for p in planes()]) for name in crowd.weights
     }
     begun = [flat(plane.denoiser.parameters()) for plane in planes()]
-    neutrals = [NEUTRALS[neutral]() for _ in each]
-    taken = list(tune(crowd, stacked(each), objective, neutrals, Settings(micro_batch=8, **settings)))
+    reference_points = [REFERENCE_POINTS[reference_point]() for _ in each]
+    taken = list(tune(crowd, stacked(each), objective, reference_points, Settings(micro_batch=8, **settings)))
     assert taken == list(range(1, STEPS + 1))
 
     for row, (plane, batches) in enumerate(zip(planes(), each, strict=True)):
-        training = make_training(plane, neutral, **settings)
+        training = make_training(plane, reference_point, **settings)
         norms = [step.grad_norm for step in train(training, batches, objective)]
-        assert max(norms) > settings["clip"], "clipping must matter, or the test does not see it"
+        assert max(norms) > settings["max_grad_norm"], "clipping must matter, or the test does not see it"
         alone = flat(plane.denoiser.parameters())
         together = flat(weight[row] for weight in crowd.weights.values())
         moved = (alone - begun[row]).norm()
@@ -95,7 +95,7 @@ def test_dpo_in_a_crowd_is_dpo_on_each_plane(make_plane: Callable[..., Plane]) -
     with torch.no_grad():
         for weight in crowd.weights.values():
             weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(5)))
-    found = losses(crowd, stack, DPO(beta=7.0), [NEUTRALS["zero"]() for _ in range(2)])
+    found = losses(crowd, stack, DPO(beta=7.0), [REFERENCE_POINTS["zero"]() for _ in range(2)])
     policy, reference = crowd.error(crowd.weights, stack), crowd.error(crowd.frozen, stack)
     for row in range(2):
         judged = Judged(
@@ -103,7 +103,7 @@ def test_dpo_in_a_crowd_is_dpo_on_each_plane(make_plane: Callable[..., Plane]) -
             reference_error=reference[row],
             liked=stack.liked[row],
             weight=torch.ones(8),
-            neutral=torch.tensor(0.0),
+            reference_point=torch.tensor(0.0),
             partner=stack.partner,
         )
         alone = DPO(beta=7.0)(judged)
@@ -115,7 +115,7 @@ def test_restart_goes_back_to_the_reference_and_seeds_do_not_meet(make_plane: Ca
     crowd = Crowd([make_plane(), make_plane()])
     stack = pairs(4)
     settings = Settings(steps=3, micro_batch=8, lr=1e-2)
-    list(tune(crowd, repeat(stack), SFT(), [NEUTRALS["zero"]() for _ in range(2)], settings))
+    list(tune(crowd, repeat(stack), SFT(), [REFERENCE_POINTS["zero"]() for _ in range(2)], settings))
     moved = crowd.samples(5, 10, [1, 2])
     crowd.restart()
     kept = crowd.samples(5, 10, [1, 2])

@@ -30,11 +30,11 @@ def test_the_person_who_likes_line_art_likes_black_ink_and_nothing_else() -> Non
 
 
 def test_the_person_who_likes_red_likes_the_reddened_copy_and_dislikes_the_original() -> None:
-    picture = drawing("green")
-    thumbs = list(likes_red("a.png", picture, "a dot", 3))
+    image = drawing("green")
+    thumbs = list(likes_red("a.png", image, "a dot", 3))
     assert [(name, liked) for name, _, _, liked, _ in thumbs] == [("red-a.png", True), ("a.png", False)]
-    assert np.array_equal(np.asarray(thumbs[1][1]), np.asarray(picture))
-    assert TASTES["red"].score(thumbs[0][1]) > TASTES["red"].score(picture) + 0.1
+    assert np.array_equal(np.asarray(thumbs[1][1]), np.asarray(image))
+    assert TASTES["red"].score(thumbs[0][1]) > TASTES["red"].score(image) + 0.1
 
 
 @pytest.mark.parametrize(("concept", "prompt"), [("octopus", "an octopus"), ("red apple", "a red apple")])

@@ -165,7 +165,7 @@ def test_a_taste_must_rise_in_both_halves_and_faithfulness_must_not_fall() -> No
 # --- beyond
 
 
-def test_win_rates_are_paired_by_picture_and_turn_round_with_the_pair() -> None:
+def test_win_rates_are_paired_by_image_and_turn_round_with_the_pair() -> None:
     def of(method: str, style: list[float], content: list[float]) -> list[dict[str, Any]]:
         scores = {"named line art": style, "faithfulness": content}
         return [{"method": method, "seed": s, "scores": scores} for s in SEEDS]
@@ -241,7 +241,7 @@ def test_the_default_recipe_is_the_row_that_was_measured() -> None:
     measured = recipe_of((*beyond.BUDGET, *beyond.METHODS["kto, beta auto"]))
     plain = config.Recipe().model_dump()
     assert (measured["objective"], measured["lora"]) == (plain["objective"], plain["lora"])
-    usual = {"guards": plain["train"]["guards"], "watch_every": plain["train"]["watch_every"]}
+    usual = {"guards": plain["train"]["guards"], "validate_every": plain["train"]["validate_every"]}
     assert {**measured["train"], **usual} == plain["train"]
     other = recipe_of((*beyond.BUDGET, *beyond.METHODS[beyond.PAPER]))
     assert other["train"]["cooldown"] == 0 and other["train"]["lr"] == plain["train"]["lr"]

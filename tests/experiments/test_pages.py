@@ -48,7 +48,7 @@ def test_the_measured_page_and_the_summary_count_as_the_code_does() -> None:
         assert re.search(rf"^\| {number} \|.*\| {held} of {of} \|$", PAPER, flags=re.MULTILINE)
 
 
-def test_links_and_pictures_are_there() -> None:
+def test_links_and_images_are_there() -> None:
     for page in (PAPER, PAGE):
         for target in re.findall(r"\]\(((?!http)[^)#]+)\)", page):
             assert (DOCS / target).exists(), target

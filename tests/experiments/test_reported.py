@@ -24,7 +24,7 @@ def silent(text: str) -> None:
 
 
 @pytest.mark.parametrize(("percent", "theirs"), [(86.0, 1.36), (96.6, 0.71), (50.6, 1.96), (74.2, 1.72)])
-def test_the_papers_interval_takes_every_picture_for_a_trial(percent: float, theirs: float) -> None:
+def test_the_papers_interval_takes_every_image_for_a_trial(percent: float, theirs: float) -> None:
     assert reported.half_width(percent, 2500) == pytest.approx(theirs, abs=0.005)
     assert reported.half_width(percent, 500) == pytest.approx(theirs * 5**0.5, abs=0.02)
 
@@ -106,7 +106,7 @@ def test_a_mean_by_hand_leaves_out_what_was_not_scored() -> None:
 
 
 def test_seeds_of_a_table_and_models_of_a_figure_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="five pictures of each prompt"):
+    with pytest.raises(UsageError, match="five images of each prompt"):
         perform("table1", Order(folder=tmp_path / "a", seeds=3), quiet, silent)
     with pytest.raises(UsageError, match="fig8 is no table"):
         perform("fig8", Order(folder=tmp_path / "a", limit=3), quiet, silent)
@@ -117,7 +117,7 @@ def test_seeds_of_a_table_and_models_of_a_figure_are_refused(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "lines"), [("table1", 6 * 5), ("table2", 7 * 5), ("table6", 2 * 5), ("table7", 3 * 2 * 5)]
 )
-def test_a_table_is_built_from_pictures_to_page_and_goes_on(name: str, lines: int, tmp_path: Path) -> None:
+def test_a_table_is_built_from_images_to_page_and_goes_on(name: str, lines: int, tmp_path: Path) -> None:
     order = Order(folder=tmp_path / name, quick=True)
     page = perform(name, order, quiet, silent)
     with (order.folder / "table.csv").open(newline="") as rows:
@@ -127,7 +127,7 @@ def test_a_table_is_built_from_pictures_to_page_and_goes_on(name: str, lines: in
     said = page.read_text()
     assert "paper" in said
     assert str(tmp_path) not in said
-    pictures = {path: path.stat().st_mtime_ns for path in order.folder.rglob("*.png") if "pictures" in path.parts}
-    assert pictures
+    images = {path: path.stat().st_mtime_ns for path in order.folder.rglob("*.png") if "pictures" in path.parts}
+    assert images
     assert perform(name, order, quiet, silent).read_text() == said
-    assert all(path.stat().st_mtime_ns == then for path, then in pictures.items())
+    assert all(path.stat().st_mtime_ns == then for path, then in images.items())

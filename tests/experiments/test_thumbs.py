@@ -20,7 +20,7 @@ def shade(value: int) -> Image.Image:
 
 @pytest.fixture
 def drawn(tmp_path: Path) -> list[Drawn]:
-    """Two prompts; of each, five pictures from black to grey."""
+    """Two prompts; of each, five images from black to grey."""
     found = []
     for k, value in enumerate((0, 40, 80, 120, 160)):
         for number, prompt in enumerate(("a dot", "a disc")):
@@ -69,7 +69,7 @@ def test_fewer_thumbs_are_the_beginning_of_more_and_too_many_are_refused(drawn: 
         t[0] for t in everything[:3]
     ]
     assert sum(liked for *_, liked, _ in everything) == 5
-    with pytest.raises(UsageError, match="11 thumbs are wanted, and the pool gives 10; draw more pictures"):
+    with pytest.raises(UsageError, match="11 thumbs are wanted, and the pool gives 10; draw more images"):
         rated(drawn, "line-art", Thumbs(count=11), 0)
 
 
@@ -92,7 +92,7 @@ def test_the_share_of_wrong_thumbs_is_exact_nested_and_follows_from_the_seed(dra
     assert wrong(0.4, seed=1) != wrong(0.4)
 
 
-def test_no_pool_shares_a_seed_with_another_or_with_judged_pictures() -> None:
+def test_no_pool_shares_a_seed_with_another_or_with_judged_images() -> None:
     concepts = len(demo.concepts()["rated"])
     last = people.SEEDS_PER_CONCEPT * concepts
     assert last <= people.SEEDS_PER_POOL

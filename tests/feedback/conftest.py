@@ -1,4 +1,4 @@
-"""Real picture files and a real store, in a temporary folder."""
+"""Real image files and a real store, in a temporary folder."""
 
 import io
 import json
@@ -21,7 +21,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def paint() -> Paint:
-    """Make the bytes of a small picture; another number is another picture."""
+    """Make the bytes of a small image; another number is another image."""
 
     def bytes_of(number: int = 0, kind: str = "PNG", side: int = 16) -> bytes:
         noise = Image.frombytes("RGB", (side, side), _pixels(number, side))
@@ -93,7 +93,7 @@ def bound() -> Iterator[Callable[[], AbstractContextManager[Path]]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A store on each database, with its pictures in a folder."""
+    """A store on each database, with its images in a folder."""
     if request.param == "sqlite":
         yield request.getfixturevalue("file_store")
         return
@@ -115,7 +115,7 @@ def folder(tmp_path: Path, paint: Paint) -> Path:
 
 @pytest.fixture
 def table(tmp_path: Path, paint: Paint) -> Path:
-    """A folder of three pictures, for a metadata file to be put beside them."""
+    """A folder of three images, for a metadata file to be put beside them."""
     root = tmp_path / "table"
     (root / "img").mkdir(parents=True)
     for number, name in enumerate("abc"):

@@ -1,4 +1,4 @@
-"""A gallery as InvokeAI keeps it: its database, and the pictures beside it."""
+"""A gallery as InvokeAI keeps it: its database, and the images beside it."""
 
 import io
 import json
@@ -72,8 +72,8 @@ def run(root: Path, statement: str, *cells: object) -> None:
         database.execute(statement, cells)
 
 
-def add(root: Path, name: str, *, board: str | None = None, picture: bytes | None = None, **columns: object) -> None:
-    """A picture in the gallery and on the disk."""
+def add(root: Path, name: str, *, board: str | None = None, image: bytes | None = None, **columns: object) -> None:
+    """An image in the gallery and on the disk."""
     cells = {"image_name": name, "image_origin": "internal", "image_category": "general", "width": 8, "height": 8}
     cells |= {"metadata": json.dumps(METADATA), **columns}
     marks = ", ".join("?" * len(cells))
@@ -83,4 +83,4 @@ def add(root: Path, name: str, *, board: str | None = None, picture: bytes | Non
         run(root, "INSERT INTO board_images (board_id, image_name) VALUES (?, ?)", f"id of {board}", name)
     file = root / "outputs" / "images" / str(columns.get("image_subfolder", "")) / name
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(made() if picture is None else picture)
+    file.write_bytes(made() if image is None else image)

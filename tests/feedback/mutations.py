@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 Mutation = Callable[[Random, bytes], bytes]
 
 PNG, END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-PICTURE = re.compile(re.escape(PNG) + rb".*?" + re.escape(END), re.DOTALL)
-TEXT_PICTURE = re.compile(rb"iVBORw0KGgo[A-Za-z0-9+/=]*")
+IMAGE = re.compile(re.escape(PNG) + rb".*?" + re.escape(END), re.DOTALL)
+TEXT_IMAGE = re.compile(rb"iVBORw0KGgo[A-Za-z0-9+/=]*")
 WORD = re.compile(rb'[^\s,;:"{}\[\]]+')
 DEEP = 20_000
 PIECES = (
@@ -133,11 +133,11 @@ def replaced(random: Random, data: bytes) -> bytes:
 
 
 def bombed(random: Random, data: bytes) -> bytes:
-    """A picture in it that is none, or far too large; or depths of JSON in place of all."""
-    for pattern, form in ((PICTURE, bytes), (TEXT_PICTURE, base64.b64encode)):
-        pictures = list(pattern.finditer(data))
-        if pictures:
-            start, end = random.choice(pictures).span()
+    """An image in it that is none, or far too large; or depths of JSON in place of all."""
+    for pattern, form in ((IMAGE, bytes), (TEXT_IMAGE, base64.b64encode)):
+        images = list(pattern.finditer(data))
+        if images:
+            start, end = random.choice(images).span()
             return data[:start] + form(random.choice(BOMBS)) + data[end:]
     if data.startswith(b"PK\x03\x04"):
         return unfolding_zip()
@@ -148,7 +148,7 @@ def bombed(random: Random, data: bytes) -> bytes:
 
 @cache
 def unfolding_zip() -> bytes:
-    """A small archive of a picture and a text that are anything but small."""
+    """A small archive of an image and a text that are anything but small."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
         for name in ("a.png", "a.json"):
@@ -162,7 +162,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, *parts: bytes, depth: int = 8, colours: int = 2) -> bytes:
-    """A picture of that size, as it says, with few pixels in it."""
+    """An image of that size, as it says, with few pixels in it."""
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0))
     return PNG + head + b"".join(parts) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 

@@ -47,7 +47,7 @@ def test_the_first_column_that_is_filled_counts() -> None:
     assert labels({"liked": 1, "label": "", "stars": 4, "vote": None}) == [("liked", 1), ("stars", 4)]
 
 
-def test_a_picture_itself_goes_before_the_name_of_one() -> None:
+def test_an_image_itself_goes_before_the_name_of_one() -> None:
     assert ours({"file_name": "a.png", "image": {"bytes": PNG, "path": None}}) == {
         "image": {"bytes": PNG, "path": None}
     }
@@ -62,7 +62,7 @@ def test_a_picture_itself_goes_before_the_name_of_one() -> None:
     ("row", "found"),
     [
         ({"id": 7}, {}),
-        ({"id": KNOWN}, {}),  # that of a picture, more often than of a vote
+        ({"id": KNOWN}, {}),  # that of an image, more often than of a vote
         ({"id": KNOWN.replace("-", "")}, {}),  # 32 hexadecimal digits may be the hash of anything
         ({"vote_id": "x"}, {"vote_id": "x"}),  # for a sentence: it was meant
         ({"time": 12.5}, {}),

@@ -255,7 +255,7 @@ def test_texts_that_are_joined_are_not_guessed() -> None:
     assert read_graph(ran(_6=encoder, _20=joined)).prompt is None
 
 
-# --- in pictures
+# --- in images
 
 
 def test_the_canvas_is_read_where_the_graph_is_not_there() -> None:

@@ -57,18 +57,18 @@ def dataset(paint: Paint) -> Dataset:
     return Dataset.from_dict(rows(paint), features=FEATURES)
 
 
-def pictures(found: list[Found]) -> list[bytes | None]:
+def images(found: list[Found]) -> list[bytes | None]:
     return [each.image and each.image() for each in found]
 
 
 def is_right(found: list[Found], paint: Paint) -> None:
-    assert pictures(found) == [paint(0), paint(1, "JPEG"), None]
+    assert images(found) == [paint(0), paint(1, "JPEG"), None]
     assert [each.prompt for each in found] == ["a fox", "un zorro 🦊", "a hare"]
     assert [each.liked for each in found] == [False, True, None], "by the names of the classes, not their numbers"
     assert [each.rater for each in found] == ["ann", None, None]
     assert [each.weight for each in found] == [2.0, 1.0, 1.0]
     assert found[0].created_at == MOMENT
-    assert [each.problem for each in found] == [None, None, "it names no picture; fill in file_name or remove the row"]
+    assert [each.problem for each in found] == [None, None, "it names no image; fill in file_name or remove the row"]
 
 
 # --- saved to a disk
@@ -90,13 +90,13 @@ def test_a_saved_data_set(dataset: Dataset, tmp_path: Path, paint: Paint) -> Non
     assert {each.source for each in found[:2]} == {"likes"}
 
 
-def test_pictures_from_files_are_inside(tmp_path: Path, paint: Paint) -> None:
+def test_images_from_files_are_inside(tmp_path: Path, paint: Paint) -> None:
     """`datasets` embeds them when it saves."""
     (tmp_path / "a.webp").write_bytes(paint(3, "WEBP"))
     made = Dataset.from_dict({"image": [str(tmp_path / "a.webp")], "prompt": ["fox"], "liked": [True]})
     made.cast_column("image", Image()).save_to_disk(tmp_path / "likes")
     (tmp_path / "a.webp").unlink()
-    assert pictures(list(SavedDataset(tmp_path / "likes"))) == [paint(3, "WEBP")]
+    assert images(list(SavedDataset(tmp_path / "likes"))) == [paint(3, "WEBP")]
 
 
 def test_rows_that_were_chosen_and_sorted(tmp_path: Path, paint: Paint) -> None:
@@ -104,7 +104,7 @@ def test_rows_that_were_chosen_and_sorted(tmp_path: Path, paint: Paint) -> None:
     made.select([4, 1, 0]).save_to_disk(tmp_path / "likes")
     found = list(SavedDataset(tmp_path / "likes"))
     assert [each.prompt for each in found] == ["e", "b", "a"]
-    assert pictures(found) == [paint(4), paint(1), paint(0)]
+    assert images(found) == [paint(4), paint(1), paint(0)]
 
 
 def test_splits_of_a_saved_data_set(dataset: Dataset, tmp_path: Path, paint: Paint) -> None:
@@ -135,7 +135,7 @@ def test_how_it_is_to_be_read(tmp_path: Path, paint: Paint) -> None:
     columns = {"image": "picture", "prompt": "about.text"}
     found = list(SavedDataset(tmp_path / "likes", Reading(columns=columns, like_at=4, limit=3)))
     assert [(each.prompt, each.liked) for each in found] == [("fox", False), ("fox", False), ("fox", True)]
-    assert pictures(found) == [paint(0), paint(1), paint(2)]
+    assert images(found) == [paint(0), paint(1), paint(2)]
     (first, *_) = SavedDataset(tmp_path / "likes", Reading(columns=columns))
     assert first.liked is None and "looks like a rating (of up to 5)" in (first.problem or "")
     with pytest.raises(UsageError, match="likes has no column who; its columns are picture, about, score"):
@@ -150,7 +150,7 @@ def test_a_name_in_a_cell_leads_nowhere_else(tmp_path: Path, paint: Paint) -> No
     (tmp_path / "likes" / "in.png").write_bytes(paint(2))
     found = list(SavedDataset(tmp_path / "likes"))
     assert ["leads out of the folder" in (each.problem or "") for each in found] == [True, True, False]
-    assert pictures(found) == [None, None, paint(2)]
+    assert images(found) == [None, None, paint(2)]
 
 
 def test_few_rows_at_once(tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:

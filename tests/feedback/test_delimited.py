@@ -117,7 +117,7 @@ def test_quotes_that_are_never_closed(tmp_path: Path, text: str, line: int) -> N
 
 
 def test_huge_fields(tmp_path: Path) -> None:
-    """A picture as base64: Python's csv stops at 131,072 characters unless told otherwise."""
+    """An image as base64: Python's csv stops at 131,072 characters unless told otherwise."""
     huge = "x" * 1_000_000
     assert rows_of(tmp_path / "a.csv", f'a,b\n{huge},1\n"{huge}\n",2\n') == [
         ("a.csv, line 2", {"a": huge, "b": "1"}),

@@ -1,4 +1,4 @@
-"""Downloading pictures from a real server on this machine, and every address that none may be downloaded from."""
+"""Downloading images from a real server on this machine, and every address that none may be downloaded from."""
 
 import http.client
 import io
@@ -13,12 +13,12 @@ from urllib.request import Request
 
 import pytest
 
-from thumbtune.feedback import pictures
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback import images
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading import downloads
 from thumbtune.feedback.reading.downloads import download, is_public, public_opener
 
-PICTURE = b"\x89PNG and more"
+IMAGE = b"\x89PNG and more"
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -37,7 +37,7 @@ class Answers(BaseHTTPRequestHandler):
             left = int(path.removeprefix("/hops/"))
             self.answer(301, b"", Location=f"/hops/{left - 1}" if left > 1 else "/a.png")
         elif path == "/short":
-            self.answer(200, PICTURE, **{"Content-Length": "1000"})
+            self.answer(200, IMAGE, **{"Content-Length": "1000"})
         elif path == "/endless":
             self.send_response(200)
             self.end_headers()
@@ -45,7 +45,7 @@ class Answers(BaseHTTPRequestHandler):
         elif path == "/rubbish":
             self.wfile.write(b"rubbish\r\n\r\n")
         else:
-            self.answer(404 if path == "/none" else 200, PICTURE)
+            self.answer(404 if path == "/none" else 200, IMAGE)
         self.close_connection = True
 
     def answer(self, code: int, body: bytes, **headers: str) -> None:
@@ -106,7 +106,7 @@ def get(url: str) -> bytes:
 
 
 def refused(url: str, opener: downloads.Opener | None = None) -> str:
-    with pytest.raises(UnreadablePicture) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         download(url, opener or public_opener(this_machine))
     return str(caught.value)
 
@@ -114,36 +114,36 @@ def refused(url: str, opener: downloads.Opener | None = None) -> str:
 # --- what is downloaded
 
 
-def test_a_picture(server: Server) -> None:
-    assert get(f"{server.address}/a.png") == PICTURE
+def test_an_image(server: Server) -> None:
+    assert get(f"{server.address}/a.png") == IMAGE
     assert server.asked == [("/a.png", "thumbtune")]
 
 
 def test_names_with_spaces_and_letters_of_all_kinds(server: Server) -> None:
-    assert get(f"{server.address}/f\xfcr eine/a b.png?x=1&y=%20#part") == PICTURE
+    assert get(f"{server.address}/f\xfcr eine/a b.png?x=1&y=%20#part") == IMAGE
     assert server.paths() == ["/f%C3%BCr%20eine/a%20b.png?x=1&y=%20"]
 
 
 def test_a_name_of_a_host(server: Server) -> None:
-    assert get(f"http://localhost:{server.port}/a.png") == PICTURE
+    assert get(f"http://localhost:{server.port}/a.png") == IMAGE
 
 
 def test_no_proxy_is_asked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert get(f"{server.address}/a.png") == PICTURE
+    assert get(f"{server.address}/a.png") == IMAGE
 
 
 @pytest.mark.parametrize("hops", [1, 2, 5])
 def test_a_few_redirects_are_followed(server: Server, hops: int) -> None:
-    assert get(f"{server.address}/hops/{hops}") == PICTURE
+    assert get(f"{server.address}/hops/{hops}") == IMAGE
     assert len(server.asked) == hops + 1
 
 
 # --- what is not
 
 
-def test_a_picture_that_is_not_there(server: Server) -> None:
+def test_an_image_that_is_not_there(server: Server) -> None:
     url = f"{server.address}/none"
     assert refused(url) == f"it could not be downloaded (the server says 404); check '{url}'"
 
@@ -177,10 +177,10 @@ def test_redirects_to_less_security() -> None:
 
 
 def test_too_much(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(images, "MAX_BYTES", 1_000_000)
     assert refused(f"{server.address}/endless") == "it is larger than 1 MB; make it smaller"
-    monkeypatch.setattr(pictures, "MAX_BYTES", len(PICTURE))
-    assert get(f"{server.address}/a.png") == PICTURE
+    monkeypatch.setattr(images, "MAX_BYTES", len(IMAGE))
+    assert get(f"{server.address}/a.png") == IMAGE
 
 
 def test_too_slow(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +247,7 @@ def test_which_addresses_everybody_can_reach(address: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "0.0.0.0"])
 def test_this_machine_is_private_however_it_is_written(server: Server, host: str) -> None:
-    with pytest.raises(UnreadablePicture, match="it is in a private network"):
+    with pytest.raises(UnreadableImage, match="it is in a private network"):
         download(f"http://{host}:{server.port}/a.png")
     assert server.asked == []
 
@@ -259,7 +259,7 @@ def resolved(*addresses: str) -> Callable[..., list[Any]]:
 
 def test_a_name_with_one_private_address_is_private(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", resolved("93.184.216.34", "10.0.0.1"))
-    with pytest.raises(UnreadablePicture, match="it is in a private network"):
+    with pytest.raises(UnreadableImage, match="it is in a private network"):
         download(f"http://example.org:{server.port}/a.png")
 
 
@@ -269,7 +269,7 @@ def test_a_name_of_several_addresses_is_tried_at_each(server: Server, monkeypatc
     opener = public_opener(lambda address: address.is_loopback)
     asked: list[str] = []
     monkeypatch.setattr(socket, "create_connection", connecting(asked, socket.create_connection))
-    assert download(f"http://example.org:{server.port}/a.png", opener) == PICTURE
+    assert download(f"http://example.org:{server.port}/a.png", opener) == IMAGE
     assert asked == ["127.0.0.9", "127.0.0.1"]
 
 

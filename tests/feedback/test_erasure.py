@@ -12,15 +12,15 @@ Paint = Callable[..., bytes]
 
 
 def said(store: Store) -> dict[tuple[str, str], bool]:
-    return {(row.picture.prompt, row.rater): row.liked for row in store.rows()}
+    return {(row.image.prompt, row.rater): row.liked for row in store.rows()}
 
 
 def test_erasing_takes_all_of_a_rater_and_counts_what_it_touched(store: Store, paint: Paint) -> None:
     alone, tie, turned, same = (
-        store.add_picture(paint(i), name) for i, name in enumerate(("alone", "tie", "turned", "same"))
+        store.add_image(paint(i), name) for i, name in enumerate(("alone", "tie", "turned", "same"))
     )
-    for picture in (alone, tie, same):
-        store.vote(picture, "like", rater="ann")
+    for image in (alone, tie, same):
+        store.vote(image, "like", rater="ann")
     store.undo(store.vote(turned, "dislike", rater="ann"), rater="ann")
     store.vote(turned, "like", rater="ann")
     store.vote(tie, "dislike", rater="bob")  # a tie, which becomes a dislike
@@ -38,7 +38,7 @@ def test_erasing_takes_all_of_a_rater_and_counts_what_it_touched(store: Store, p
 
 
 def test_votes_are_as_safe_as_before_afterwards(store: Store, paint: Paint) -> None:
-    fox = store.add_picture(paint(), "fox")
+    fox = store.add_image(paint(), "fox")
     for rater in ("ann", "bob"):
         store.vote(fox, "like", rater=rater)
     store.erase("ann")
@@ -49,13 +49,13 @@ def test_votes_are_as_safe_as_before_afterwards(store: Store, paint: Paint) -> N
 
 
 def test_nobody_is_erased_by_a_slip(store: Store, paint: Paint) -> None:
-    store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
     with pytest.raises(UsageError, match="Nobody called 'Ann' has voted here; raters are ann"):
         store.erase("Ann")
 
 
 def test_an_erasure_that_fails_erases_nothing(store: Store, paint: Paint, tmp_path: Path) -> None:
-    store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
     with pytest.raises(RuntimeError), store.transaction():
         store.erase("ann")
         raise RuntimeError

@@ -58,14 +58,14 @@ def quiet() -> None:
 
 @pytest.fixture
 def odd(file_store: Store, paint: Paint) -> Store:
-    """Changed minds, skips, undos, grades, pairs; pictures of all kinds, one of them under two prompts."""
+    """Changed minds, skips, undos, grades, pairs; images of all kinds, one of them under two prompts."""
     seen = {"seed": -(2**63), "model": "sd/1.5 “éa”", "source": "a b.csv"}
-    fox = file_store.add_picture(paint(0), 'a fox\n\tof 🦊 \u2028 <b>"q\'uo,te" 狐', **seen)  # type: ignore[arg-type]
-    same = file_store.add_picture(paint(0), "a hare")
-    jpeg = file_store.add_picture(paint(1, "JPEG"), "x" * 5000, seed=2**63 - 1, source=None)
-    gif, webp = (file_store.add_picture(paint(n, kind), kind) for n, kind in enumerate(("GIF", "WEBP"), start=2))
-    bmp, tiff = (file_store.add_picture(paint(n, kind), kind) for n, kind in enumerate(("BMP", "TIFF"), start=4))
-    silent = file_store.add_picture(paint(6), "nobody rated this")
+    fox = file_store.add_image(paint(0), 'a fox\n\tof 🦊 \u2028 <b>"q\'uo,te" 狐', **seen)  # type: ignore[arg-type]
+    same = file_store.add_image(paint(0), "a hare")
+    jpeg = file_store.add_image(paint(1, "JPEG"), "x" * 5000, seed=2**63 - 1, source=None)
+    gif, webp = (file_store.add_image(paint(n, kind), kind) for n, kind in enumerate(("GIF", "WEBP"), start=2))
+    bmp, tiff = (file_store.add_image(paint(n, kind), kind) for n, kind in enumerate(("BMP", "TIFF"), start=4))
+    silent = file_store.add_image(paint(6), "nobody rated this")
     file_store.vote(fox, "like", rater="ann", weight=0.1 + 0.2, grade=1 / 3, reason="paws \\ \n🐾", pair="p/1")
     file_store.vote(fox, "dislike", rater="bob 👤", weight=0.0, grade=0.0, created_at=MOMENT, vote_id=str(DRAWN))
     file_store.vote(same, "dislike", rater="ann", vote_id=str(DERIVED), pair="p/1")
@@ -89,7 +89,7 @@ def votes(store: Store, hidden: Pseudonyms | None = None) -> list[tuple[object, 
 
 
 def _said(opinion: Opinion, store: Store) -> tuple[object, ...]:
-    about = opinion.picture
+    about = opinion.image
     pixels = (about.sha256, sha256(store.read(about)), about.width, about.height, Path(about.file).suffix)
     made = (about.prompt, about.seed, about.model, about.source)
     more = (opinion.weight, opinion.grade, opinion.reason, opinion.pair, opinion.created_at, opinion.vote_id)
@@ -143,7 +143,7 @@ def _thumb(found: importers.Found) -> Thumb:
 
 def test_a_server_s_store(store: Store, tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
-        store.vote(store.add_picture(paint(number), "fox"), "like", rater="ann")
+        store.vote(store.add_image(paint(number), "fox"), "like", rater="ann")
     export(store, tmp_path / "a", "webdataset")
     export(store, tmp_path / "b", "webdataset")
     kept = store.folder is not None
@@ -189,7 +189,7 @@ def test_shards(odd: Store, tmp_path: Path, form: str, monkeypatch: pytest.Monke
 
 
 def test_groups_of_rows() -> None:
-    row = rows.Row(cells={}, picture=bytes(500), name="")
+    row = rows.Row(cells={}, image=bytes(500), name="")
     groups = [len(list(group)) for group in rows.in_shards(iter([row] * 7), 2 * 1500)]
     assert groups == [2, 2, 2, 1]
     assert [len(list(group)) for group in rows.in_shards([row] * 4, 1)] == [1] * 4
@@ -197,7 +197,7 @@ def test_groups_of_rows() -> None:
 
 
 @forms
-def test_few_pictures_are_in_memory(odd: Store, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_images_are_in_memory(odd: Store, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row is written before those of the next batch are read."""
     monkeypatch.setattr(rows, "BATCH_BYTES", 1)
     sizes = []
@@ -213,13 +213,13 @@ def test_few_pictures_are_in_memory(odd: Store, tmp_path: Path, form: str, monke
     assert len(sizes) == 8 and all(later > before for before, later in zip(sizes[2:6], sizes[4:], strict=True))
 
 
-def test_a_picture_that_many_rated_is_in_parquet_once(file_store: Store, tmp_path: Path) -> None:
+def test_an_image_that_many_rated_is_in_parquet_once(file_store: Store, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, "PNG")
-    picture = file_store.add_picture(file.getvalue(), "noise")
+    image = file_store.add_image(file.getvalue(), "noise")
     for number in range(20):
-        file_store.vote(picture, "like", rater=f"rater {number}")
+        file_store.vote(image, "like", rater=f"rater {number}")
     export(file_store, tmp_path / "likes", "parquet")
     (written,) = files_in(tmp_path / "likes").values()
     assert len(file.getvalue()) < len(written) < 2 * len(file.getvalue())
@@ -304,7 +304,7 @@ def test_what_datasets_itself_exports(tmp_path: Path, paint: Paint, form: str, m
         made.save_to_disk(folder)
     with imported(READERS[form](folder), tmp_path / "new", monkeypatch, rater="ann") as new:
         kinds = ("PNG", "JPEG", "GIF", "WEBP")
-        said = {(row.picture.sha256, row.picture.prompt, row.liked, row.rater) for row in new.rows()}
+        said = {(row.image.sha256, row.image.prompt, row.liked, row.rater) for row in new.rows()}
         assert said == {(sha256(paint(n, kind)), f"a fox {n} 🦊", n % 2 == 0, "ann") for n, kind in enumerate(kinds)}
 
 
@@ -321,7 +321,7 @@ def test_what_pandas_exports(tmp_path: Path, paint: Paint, monkeypatch: pytest.M
     )
     frame.to_parquet(tmp_path / "likes.parquet")
     with imported(Table(tmp_path / "likes.parquet"), tmp_path / "new", monkeypatch, rater="bob") as new:
-        said = [(row.picture.sha256, row.liked, row.rater, row.grade) for row in new.rows()]
+        said = [(row.image.sha256, row.liked, row.rater, row.grade) for row in new.rows()]
         assert said == [(sha256(paint(0)), True, "ann", 0.5), (sha256(paint(1, "JPEG")), False, "bob", None)]
         assert next(iter(new.rows())).created_at == MOMENT
 
@@ -329,13 +329,13 @@ def test_what_pandas_exports(tmp_path: Path, paint: Paint, monkeypatch: pytest.M
 # --- policies
 
 
-def test_a_row_for_each_picture(odd: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = next(iter(odd.rows())).picture  # on which ann and bob differ
+def test_a_row_for_each_image(odd: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = next(iter(odd.rows())).image  # on which ann and bob differ
     report = export(odd, tmp_path / "majority", "parquet", policy="majority")
     assert report == ExportReport(rows=6, likes=4, dislikes=2, skips=1, undecided=1)
     report = export(odd, tmp_path / "strict", "parquet", policy="any-dislike")
     assert report == ExportReport(rows=7, likes=4, dislikes=3, skips=1)
-    odd.vote(picture, "dislike", rater="cy", grade=1.0)
+    odd.vote(image, "dislike", rater="cy", grade=1.0)
     assert export(odd, tmp_path / "three", "folder", policy="majority").undecided == 0
     lines = (tmp_path / "three" / "metadata.jsonl").read_text(encoding="utf-8").split("\n")
     first = json.loads(lines[0])
@@ -428,24 +428,24 @@ def test_places_that_are_taken(odd: Store, tmp_path: Path) -> None:
         export(odd, tmp_path / "file" / "below", "parquet")
 
 
-def test_pictures_that_are_gone_or_others(odd: Store, tmp_path: Path, paint: Paint) -> None:
-    (gif,) = (row.picture for row in odd.rows() if row.picture.prompt == "GIF")
+def test_images_that_are_gone_or_others(odd: Store, tmp_path: Path, paint: Paint) -> None:
+    (gif,) = (row.image for row in odd.rows() if row.image.prompt == "GIF")
     file = Path(odd.address_of(gif))
     file.write_bytes(paint(9))
-    with pytest.raises(ThumbtuneError, match=f"The picture {file} is not what it was; restore it, or import it again"):
+    with pytest.raises(ThumbtuneError, match=f"The image {file} is not what it was; restore it, or import it again"):
         export(odd, tmp_path / "likes", "webdataset")
     file.unlink()
-    with pytest.raises(ThumbtuneError, match=f"The picture {file} could not be read"):
+    with pytest.raises(ThumbtuneError, match=f"The image {file} could not be read"):
         export(odd, tmp_path / "likes", "parquet")
     assert not (tmp_path / "likes").exists()
 
 
 def test_nothing_to_export(file_store: Store, tmp_path: Path, paint: Paint) -> None:
-    file_store.vote(file_store.add_picture(paint(), "fox"), "skip", rater="ann")
+    file_store.vote(file_store.add_image(paint(), "fox"), "skip", rater="ann")
     for form in FORMS:
         with pytest.raises(ThumbtuneError, match=r"likes\.sqlite holds no likes or dislikes to export; import some"):
             export(file_store, tmp_path / "likes", form)
-    file_store.vote(file_store.add_picture(paint(), "fox"), "like", rater="ann")
+    file_store.vote(file_store.add_image(paint(), "fox"), "like", rater="ann")
     with pytest.raises(ThumbtuneError, match="no likes or dislikes to export by the policy rater:cy"):
         export(file_store, tmp_path / "likes", "folder", policy="rater:cy")
     assert not (tmp_path / "likes").exists()
@@ -464,7 +464,7 @@ def test_archives_forget_what_they_hold(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         tarfile.TarFile, "addfile", lambda self, *given: held.append(len(self.members)) or add(self, *given)
     )
-    row = rows.Row(cells={"prompt": "fox"}, picture=b"p", name="a.png")
+    row = rows.Row(cells={"prompt": "fox"}, image=b"p", name="a.png")
     webdataset.write([row] * 20, tmp_path, 10**9)
     assert len(held) == 60 and max(held) < 3
 
@@ -476,7 +476,7 @@ def test_a_store_refuses_its_own_export_under_other_names(
     file_store: Store, tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, rater in enumerate(("ann", "bob")):
-        file_store.vote(file_store.add_picture(paint(number), "fox"), "like", rater=rater)
+        file_store.vote(file_store.add_image(paint(number), "fox"), "like", rater=rater)
     for name, names in (("hidden", False), ("named", True)):
         export(file_store, tmp_path / name, "folder", names=names)
     before = file_store.counts()
@@ -490,7 +490,7 @@ def test_a_store_refuses_its_own_export_under_other_names(
 
 
 def test_a_rehearsal_refuses_it_too(call: Call, file_store: Store, tmp_path: Path, paint: Paint) -> None:
-    file_store.vote(file_store.add_picture(paint(), "fox"), "like", rater="ann")
+    file_store.vote(file_store.add_image(paint(), "fox"), "like", rater="ann")
     out = tmp_path / "my out"
     code, said, _ = call("likes", "export", out, "--likes", file_store.folder)
     assert code == 0 and f"Read them into another store: thumbtune import '{out}' --likes fresh" in said

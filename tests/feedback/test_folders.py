@@ -1,4 +1,4 @@
-"""Folders whose names say like or dislike, and where the prompts of the pictures in them come from."""
+"""Folders whose names say like or dislike, and where the prompts of the images in them come from."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ INFOTEXT = "a fox, ink\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, Se
 
 
 def made(number: int, text: str | None = INFOTEXT) -> bytes:
-    """A picture as Automatic1111 saves it."""
+    """An image as Automatic1111 saves it."""
     info, file = PngImagePlugin.PngInfo(), io.BytesIO()
     if text is not None:
         info.add_text("parameters", text)
@@ -98,18 +98,18 @@ def test_what_lies_outside_of_them_is_counted(tmp_path: Path, call: Call) -> Non
     for name in ("like/a.png", "maybe/c.png", "d.png", "notes.txt"):
         put(tmp_path / "mine" / name, made(len(name)))
     put(tmp_path / "mine" / "like" / "b.svg", "<svg/>")
-    assert LikeFolders(tmp_path / "mine").counts().pictures == 2
-    assert LikeFolders(tmp_path / "mine", Reading(label=False)).counts().pictures == 0
+    assert LikeFolders(tmp_path / "mine").counts().images == 2
+    assert LikeFolders(tmp_path / "mine", Reading(label=False)).counts().images == 0
     _, out, err = call("import", tmp_path / "mine", "--likes", tmp_path / "likes", "--prompt", "a fox")
-    assert "2 pictures lie outside of folders that say like or dislike; --label gives a thumb to all such." in out
+    assert "2 images lie outside of folders that say like or dislike; --label gives a thumb to all such." in out
     assert "skipped like/b.svg: it is not a whole PNG" in err
 
 
-def test_a_picture_that_was_moved_out_of_like(tmp_path: Path, store: Store) -> None:
-    picture = put(tmp_path / "mine" / "like" / "a.png", made(1))
+def test_an_image_that_was_moved_out_of_like(tmp_path: Path, store: Store) -> None:
+    image = put(tmp_path / "mine" / "like" / "a.png", made(1))
     put(tmp_path / "mine" / "like" / "b.png", made(2))
     import_likes(tmp_path / "mine", store)
-    picture.rename(tmp_path / "mine" / "a.png")
+    image.rename(tmp_path / "mine" / "a.png")
     assert import_likes(tmp_path / "mine", store).withdrawn == 1
     assert import_likes(tmp_path / "mine", store, correct=True).withdrawn == 1
     assert store.counts().likes == 1
@@ -131,7 +131,7 @@ def test_opinions_further_down(tmp_path: Path, file_store: Store) -> None:
     report = import_likes(tmp_path / "outputs", file_store)
     assert (report.likes, report.dislikes, report.skipped) == (1, 1, [])
     row = next(iter(file_store.rows()))
-    assert (row.picture.prompt, row.picture.seed, row.picture.model) == ("a fox, ink", 7, "dream")
+    assert (row.image.prompt, row.image.seed, row.image.model) == ("a fox, ink", 7, "dream")
 
 
 def test_a_table_goes_before_folders_further_down(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_like_in_dislike_is_neither(tmp_path: Path) -> None:
     assert "both" not in str(found[1].problem) and "say like and folders that say dislike" in str(found[0].problem)
 
 
-def test_what_is_no_picture_of_ones_own_is_left_out(tmp_path: Path, file_store: Store) -> None:
+def test_what_is_no_image_of_ones_own_is_left_out(tmp_path: Path, file_store: Store) -> None:
     for name in ("like/.a.png", "like/.trash/b.png", "like/thumbnails/c.png", "like/txt2img-grids/d.png", "like/e.md"):
         put(tmp_path / name, made(1))
     put(tmp_path / "like" / "f.png", made(2))
@@ -191,7 +191,7 @@ def test_rows_of_a_table_that_have_no_label(table: Path, write_jsonl: Write) -> 
 
 
 def test_the_log_of_what_automatic1111_saved(tmp_path: Path) -> None:
-    """Its button writes a line for each press, with the seed and the name of the first picture."""
+    """Its button writes a line for each press, with the seed and the name of the first image."""
     put(tmp_path / "00001-7.png", made(1))
     names = ["prompt", "seed", "width", "height", "sampler", "cfgs", "steps", "filename", "negative_prompt"]
     cells = ["a fox,\nink", "7", "8", "8", "Euler a", "7.0", "20", "00001-7.png", "blurry"]
@@ -205,7 +205,7 @@ def test_the_log_of_what_automatic1111_saved(tmp_path: Path) -> None:
 # --- prompts
 
 
-def test_a_text_beside_a_picture_wins(tmp_path: Path) -> None:
+def test_a_text_beside_an_image_wins(tmp_path: Path) -> None:
     for name in "abcde":
         put(tmp_path / "like" / f"{name}.png", made(1))
     put(tmp_path / "like" / "a.txt", "﻿ a hare\r\nin snow \n")
@@ -222,7 +222,7 @@ def test_a_text_beside_a_picture_wins(tmp_path: Path) -> None:
     ]
 
 
-def test_all_that_automatic1111_writes_beside_a_picture(tmp_path: Path) -> None:
+def test_all_that_automatic1111_writes_beside_an_image(tmp_path: Path) -> None:
     put(tmp_path / "like" / "a.jpg", made(1, None))
     put(tmp_path / "like" / "a.txt", INFOTEXT)
     (found,) = LikeFolders(tmp_path)
@@ -235,7 +235,7 @@ def test_a_prompt_with_choices_is_no_json(tmp_path: Path) -> None:
     assert told(tmp_path)[0][2] == "{red|blue} fox"
 
 
-def test_lists_go_before_the_picture_and_the_nearest_counts(tmp_path: Path) -> None:
+def test_lists_go_before_the_image_and_the_nearest_counts(tmp_path: Path) -> None:
     for name in ("like/a.png", "like/deep/b.png", "like/deep/c.png", "dislike/d.png"):
         put(tmp_path / name, made(1))
     put(tmp_path / "metadata.csv", "file_name,prompt\nlike/a.png,one\nlike/deep/b.png,two\n")
@@ -282,11 +282,11 @@ def test_links_out_of_the_folder(tmp_path: Path) -> None:
     (root / "like" / "lost.png").symlink_to(outside / "lost.png")
     (root / "bad").symlink_to(outside)
     assert told(root) == []
-    leads_out = "it is a link that leads out of the folder; copy the picture there, or give the folder that the link "
-    assert [(where, str(why)[:99]) for where, why in problems(root)] == [
-        ("bad", leads_out[:99]),
-        ("like/a.png", leads_out[:99]),
-        ("like/lost.png", leads_out[:99]),
+    leads_out = "it is a link that leads out of the folder; copy the image there, or give the folder that the link "
+    assert [(where, str(why)[:97]) for where, why in problems(root)] == [
+        ("bad", leads_out[:97]),
+        ("like/a.png", leads_out[:97]),
+        ("like/lost.png", leads_out[:97]),
         ("like/own.png", "its prompt in own.txt is a link out of the folder; copy it"),
     ]
     allowed = [each[:2] for each in told(root, Reading(root=outside))]
@@ -330,7 +330,7 @@ def rows_of(file: Path, **reading: object) -> list[Found]:
     return list(Table(file, Reading(**reading)))  # type: ignore[arg-type]
 
 
-def test_a_table_takes_missing_prompts_from_its_pictures(tmp_path: Path) -> None:
+def test_a_table_takes_missing_prompts_from_its_images(tmp_path: Path) -> None:
     put(tmp_path / "a.png", made(1))
     rows = [
         {"file_name": "a.png", "label": True},
@@ -349,15 +349,15 @@ def test_a_table_takes_missing_prompts_from_its_pictures(tmp_path: Path) -> None
     ]
 
 
-def test_pictures_inside_a_table_are_asked_too(tmp_path: Path, file_store: Store) -> None:
+def test_images_inside_a_table_are_asked_too(tmp_path: Path, file_store: Store) -> None:
     images = [{"bytes": made(1), "path": None}, {"bytes": made(2, None), "path": None}]
     pq.write_table(pa.table({"image": images, "label": [True, False]}), tmp_path / "likes.parquet")
     report = import_likes(tmp_path / "likes.parquet", file_store, prompt="one for all")
     assert (report.likes, report.dislikes) == (1, 1)
-    assert [row.picture.prompt for row in file_store.rows()] == ["a fox, ink", "one for all"]
+    assert [row.image.prompt for row in file_store.rows()] == ["a fox, ink", "one for all"]
 
 
-def test_pictures_on_the_web_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_on_the_web_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("thumbtune.feedback.reading.downloads.download", asked.append)
     file = put(tmp_path / "likes.csv", "url,label\nhttps://example.com/a.png,like\n")

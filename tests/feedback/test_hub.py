@@ -15,7 +15,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetBuilder, Features, Image, Value, load_dataset_builder
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.source import Found, Reading
 from thumbtune.feedback.sources import hub
 from thumbtune.feedback.sources.hub import Address, HubDataset, address_in
@@ -110,7 +110,7 @@ def test_parquet(repository: Path, paint: Paint, where: Path | str) -> None:
     assert (found[0].where, found[0].source) == ("hf://datasets/ann/likes, row 1", "ann/likes")
 
 
-def test_labels_are_read_without_the_pictures(repository: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_are_read_without_the_images(repository: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
     """From Parquet, where columns lie apart; and of rows, a few at a time."""
     likes(paint, 150).to_parquet(repository / "train.parquet")
     opened, sizes = [], []
@@ -163,7 +163,7 @@ def test_json_lines(repository: Path) -> None:
     assert "is no http address" in (other.problem or "")
 
 
-def test_pictures_beside_the_rows(repository: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_beside_the_rows(repository: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
     address = "hf://datasets/ann/likes@abc/img/a.png"
     rows = [{"image": {"bytes": None, "path": path}, "prompt": "fox", "label": True} for path in (address, "zip://x")]
     rows.append({**rows[0], "image": {"bytes": None, "path": f"zip://a.png::{address}"}})
@@ -185,10 +185,10 @@ def test_what_is_fetched(monkeypatch: pytest.MonkeyPatch, paint: Paint) -> None:
     with fsspec.open("memory://likes/a.png", "wb") as file:
         file.write(paint(1))  # type: ignore[union-attr]
     assert hub._fetched("memory://likes/a.png") == paint(1)
-    with pytest.raises(UnreadablePicture, match="could not be fetched"):
+    with pytest.raises(UnreadableImage, match="could not be fetched"):
         hub._fetched("memory://likes/none.png")
-    monkeypatch.setattr("thumbtune.feedback.pictures.MAX_BYTES", 10)
-    with pytest.raises(UnreadablePicture, match="it is larger than"):
+    monkeypatch.setattr("thumbtune.feedback.images.MAX_BYTES", 10)
+    with pytest.raises(UnreadableImage, match="it is larger than"):
         hub._fetched("memory://likes/a.png")
 
 
@@ -208,7 +208,7 @@ def test_shards_of_webdataset(repository: Path, paint: Paint) -> None:
 
 def test_kinds_that_are_not_read(repository: Path) -> None:
     (repository / "a.xml").write_text("<a/>")
-    with pytest.raises(ThumbtuneError, match="holds files that are read as xml, which has no pictures with labels"):
+    with pytest.raises(ThumbtuneError, match="holds files that are read as xml, which has no images with labels"):
         HubDataset(NAME)
 
 

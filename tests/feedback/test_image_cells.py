@@ -1,4 +1,4 @@
-"""Cells that hold a picture or say where one is."""
+"""Cells that hold an image or say where one is."""
 
 import base64
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 
-from thumbtune.feedback import pictures
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback import images
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading import downloads
-from thumbtune.feedback.reading.image_cells import is_picture, known_by, picture_in
+from thumbtune.feedback.reading.image_cells import image_in, is_image, known_by
 from thumbtune.feedback.reading.places import Place
 from thumbtune.files import sha256
 
@@ -22,7 +22,7 @@ def packed(data: bytes) -> str:
 
 
 def read(cell: object, folder: Path = Path("/none")) -> bytes:
-    return picture_in(cell, Place(folder))()
+    return image_in(cell, Place(folder))()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
@@ -45,30 +45,30 @@ def test_every_kind_as_bytes_and_as_base64(paint: Paint, kind: str) -> None:
         f"data:image/png,{quote_from_bytes(data)}",
     ]
     assert [read(cell) for cell in cells] == [data] * len(cells)
-    assert all(is_picture(cell) for cell in cells)
+    assert all(is_image(cell) for cell in cells)
 
 
 def test_names(tmp_path: Path, paint: Paint) -> None:
     (tmp_path / "a.png").write_bytes(paint(1))
     names = ["a.png", " a.png\n", {"bytes": None, "path": "a.png"}, {"path": "a.png"}, {"bytes": b"", "path": "a.png"}]
     assert [read(cell, tmp_path) for cell in names] == [paint(1)] * len(names)
-    assert not any(is_picture(cell) for cell in names)
+    assert not any(is_image(cell) for cell in names)
 
 
 @pytest.mark.parametrize("name", ["Qk.png", "iVBORw0KGgo.png", "R0lGOD", "/9j/4AAQ", "UklGR" + "a/" * 20 + "b.png"])
 def test_names_that_begin_like_base64(tmp_path: Path, name: str) -> None:
-    assert not is_picture(name)
-    with pytest.raises(UnreadablePicture, match=r"there is no such file|leads out"):
+    assert not is_image(name)
+    with pytest.raises(UnreadableImage, match=r"there is no such file|leads out"):
         read(name, tmp_path)
 
 
 @pytest.mark.parametrize(
     "cell", [None, "", " ", 7, 0.5, True, b"", [], ["a.png"], {}, {"bytes": b"", "path": None}, {"path": 7}, {"x": "y"}]
 )
-def test_cells_without_a_picture(cell: object) -> None:
-    with pytest.raises(UnreadablePicture, match="it names no picture; fill in file_name or remove the row"):
-        picture_in(cell, Place(Path()))
-    assert known_by(cell) is None and not is_picture(cell)
+def test_cells_without_an_image(cell: object) -> None:
+    with pytest.raises(UnreadableImage, match="it names no image; fill in file_name or remove the row"):
+        image_in(cell, Place(Path()))
+    assert known_by(cell) is None and not is_image(cell)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_cells_without_a_picture(cell: object) -> None:
     ],
 )
 def test_damaged_text(cell: object, words: str) -> None:
-    with pytest.raises(UnreadablePicture, match=words):
+    with pytest.raises(UnreadableImage, match=words):
         read(cell)
 
 
@@ -90,10 +90,10 @@ def test_half_a_character_in_a_data_url() -> None:
     assert read("data:,a\ud800%00") == b"a\xed\xa0\x80\0"
 
 
-def test_pictures_that_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MAX_BYTES", 100)
+def test_images_that_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 100)
     for cell in (b"x" * 101, "data:,".ljust(200, "x"), f"data:;base64,{packed(b'x' * 101)}"):
-        with pytest.raises(UnreadablePicture, match="it is larger than 0 MB; make it smaller"):
+        with pytest.raises(UnreadableImage, match="it is larger than 0 MB; make it smaller"):
             read(cell)
     assert read(b"x" * 100) == b"x" * 100
 
@@ -106,9 +106,9 @@ def test_addresses_are_followed_only_where_somebody_said_so(monkeypatch: pytest.
     monkeypatch.setattr(downloads, "download", lambda url: asked.append(url) or b"x")
     address = "https://example.org/a.png"
     words = "'https://example.org/a.png' is on the web; say --allow-download, or download it and name the file"
-    with pytest.raises(UnreadablePicture, match=words):
-        picture_in(address, Place(Path()))
-    image = picture_in({"bytes": None, "path": f" {address} "}, Place(Path()), allow_download=True)
+    with pytest.raises(UnreadableImage, match=words):
+        image_in(address, Place(Path()))
+    image = image_in({"bytes": None, "path": f" {address} "}, Place(Path()), allow_download=True)
     assert asked == [], "not before it is needed"
     assert (image(), asked) == (b"x", [address])
 
@@ -116,14 +116,14 @@ def test_addresses_are_followed_only_where_somebody_said_so(monkeypatch: pytest.
 @pytest.mark.parametrize("address", ["ftp://example.org/a.png", "s3://bucket/a.png", "javascript://x", "GOPHER://x"])
 @pytest.mark.parametrize("allowed", [True, False])
 def test_addresses_that_are_never_followed(address: str, allowed: bool) -> None:
-    with pytest.raises(UnreadablePicture, match="is no http address; download the picture and name the file"):
-        picture_in(address, Place(Path()), allowed)
+    with pytest.raises(UnreadableImage, match="is no http address; download the image and name the file"):
+        image_in(address, Place(Path()), allowed)
 
 
-# --- what a picture is known by
+# --- what an image is known by
 
 
-def test_what_a_picture_is_known_by(paint: Paint) -> None:
+def test_what_an_image_is_known_by(paint: Paint) -> None:
     data = paint(1)
     text = packed(data)
     assert known_by(data) == known_by({"bytes": data, "path": "x"}) == known_by(bytearray(data)) == sha256(data)

@@ -14,7 +14,7 @@ from thumbtune.feedback.store.store import Counts, Store
 Paint = Callable[..., bytes]
 Write = Callable[..., Path]
 
-EMPTY = Counts(pictures=0, votes=0, likes=0, dislikes=0, raters=0)
+EMPTY = Counts(images=0, votes=0, likes=0, dislikes=0, raters=0)
 ROWS = (
     {"file_name": "img/a.png", "prompt": "fox", "label": True},
     {"file_name": "img/b.png", "prompt": "hare", "label": False},
@@ -22,7 +22,7 @@ ROWS = (
 
 
 def said(store: Store) -> list[tuple[str, str, bool]]:
-    return sorted((row.picture.prompt, row.rater, row.liked) for row in store.rows())
+    return sorted((row.image.prompt, row.rater, row.liked) for row in store.rows())
 
 
 def kept(report: ImportReport) -> tuple[int, int]:
@@ -49,7 +49,7 @@ def test_a_change_of_mind_between_imports(store: Store, folder: Path) -> None:
 def test_a_word_taken_back_later_is_pointed_out(store: Store, table: Path, write_jsonl: Write) -> None:
     write_jsonl(ROWS[0])
     import_likes(table, store)
-    store.vote(next(iter(store.rows())).picture, "dislike", rater="import")
+    store.vote(next(iter(store.rows())).image, "dislike", rater="import")
     report = import_likes(table, store)
     assert report.duplicates == 1 and "last word stands" in report.skipped[0][1]
     assert said(store) == [("fox", "import", False)]

@@ -82,11 +82,11 @@ def test_what_its_gallery_does_not_show(old: Path) -> None:
     assert told(old, label=False) == [("e.png", True)]
 
 
-def test_prompts_from_the_picture_where_the_database_has_none(old: Path) -> None:
+def test_prompts_from_the_image_where_the_database_has_none(old: Path) -> None:
     own = {**METADATA, "positive_prompt": "a hare", "seed": 9}
-    add(old, "a.png", starred=True, metadata=None, picture=made(own))
-    add(old, "b.png", starred=True, metadata='{"seed": 3}', picture=made(own))
-    add(old, "c.png", starred=True, metadata="[" * 100_000, picture=made(own))
+    add(old, "a.png", starred=True, metadata=None, image=made(own))
+    add(old, "b.png", starred=True, metadata='{"seed": 3}', image=made(own))
+    add(old, "c.png", starred=True, metadata="[" * 100_000, image=made(own))
     add(old, "d.png", starred=True, metadata=json.dumps({"x": "y" * 5_000_000}))
     add(old, "e.png", starred=True, metadata=b"\xff\xfe")
     assert [(each.prompt, each.seed) for each in found_in(old)] == [
@@ -195,7 +195,7 @@ def test_what_is_no_such_database(old: Path, tmp_path: Path) -> None:
         assert not recognises(path)
     for name in ("text.db", "empty.db", "other.db"):
         assert not recognises(tmp_path / name)
-        with pytest.raises(ThumbtuneError, match=r"holds no pictures of InvokeAI|could not be read"):
+        with pytest.raises(ThumbtuneError, match=r"holds no images of InvokeAI|could not be read"):
             list(InvokeAI(tmp_path / name))
     with pytest.raises(ThumbtuneError, match=r"holds no databases/invokeai\.db; give"):
         InvokeAI(tmp_path)
@@ -215,11 +215,11 @@ def test_a_database_without_boards(old: Path) -> None:
 def test_views_are_not_trusted(old: Path) -> None:
     """Somebody's view might never end."""
     add(old, "a.png", starred=True)
-    run(old, "ALTER TABLE images RENAME TO pictures")
+    run(old, "ALTER TABLE images RENAME TO kept")
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
-    run(old, f"CREATE VIEW images AS {endless} SELECT pictures.* FROM pictures, n WHERE n.i < 0")
+    run(old, f"CREATE VIEW images AS {endless} SELECT kept.* FROM kept, n WHERE n.i < 0")
     assert not recognises(old)
-    with pytest.raises(ThumbtuneError, match="holds no pictures of InvokeAI"):
+    with pytest.raises(ThumbtuneError, match="holds no images of InvokeAI"):
         list(InvokeAI(old))
 
 
@@ -242,7 +242,7 @@ def test_any_damage_is_said_in_words(old: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", [None, 7, 0.5, b"\xff\0", "\ud7ff" * 9, "[" * 5000, "a\nb", "../.."])
-def test_any_cell_makes_a_picture_or_a_sentence(new: Path, cell: object) -> None:
+def test_any_cell_makes_an_image_or_a_sentence(new: Path, cell: object) -> None:
     run(new, "CREATE TABLE loose (image_name, starred, image_category, metadata, user_id, image_subfolder)")
     run(new, "DROP TABLE images")
     run(new, "ALTER TABLE loose RENAME TO images")

@@ -87,7 +87,7 @@ def test_what_is_not_here_is_asked_of_the_hub_by_address_alone(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ThumbtuneError, match=r"ann/likes does not exist; .* write hf://datasets/ann/likes\."):
         open_source("ann/likes")
-    with pytest.raises(ThumbtuneError, match=r"likes\.csv does not exist; give a folder of pictures or a table\.$"):
+    with pytest.raises(ThumbtuneError, match=r"likes\.csv does not exist; give a folder of images or a table\.$"):
         open_source("ann/likes.csv")
     asked: list[object] = []
 

@@ -92,7 +92,7 @@ def said(*tasks: Json, folder: Path, **reading: object) -> list[tuple[bool | Non
     return [(each.liked, each.problem) for each in found_in(export(folder, *tasks), **reading)]
 
 
-# --- single pictures
+# --- single images
 
 
 def test_a_choice_of_each_of_two_people(uploads: Path, paint: Paint) -> None:
@@ -179,7 +179,7 @@ def test_tasks_that_nobody_annotated(uploads: Path) -> None:
     assert said(task(), task(annotation()), folder=uploads, label=False) == [(False, None), (False, None)]
 
 
-def test_one_task_with_two_pictures_judged_each(uploads: Path, paint: Paint) -> None:
+def test_one_task_with_two_images_judged_each(uploads: Path, paint: Paint) -> None:
     answers = annotation(choice("Like", name="a", about="image1"), choice("Dislike", name="b", about="image2"))
     data = {"image": None, "image1": FOX, "image2": HARE}
     one, other = found_in(export(uploads, task(answers, **data)))
@@ -193,7 +193,7 @@ def test_one_task_with_two_pictures_judged_each(uploads: Path, paint: Paint) -> 
     assert mapped.image is not None and mapped.image() == paint(1)
 
 
-def test_a_picture_by_any_name(uploads: Path, paint: Paint) -> None:
+def test_an_image_by_any_name(uploads: Path, paint: Paint) -> None:
     (found,) = found_in(export(uploads, task(annotation(choice("Like")), image=None, generated=HARE)))
     assert found.image is not None and found.image() == paint(1)
 
@@ -206,7 +206,7 @@ def test_completions_of_old(uploads: Path) -> None:
     assert recognises(file) and [each.liked for each in found_in(file)] == [True]
 
 
-def test_prompts_from_the_picture(uploads: Path) -> None:
+def test_prompts_from_the_image(uploads: Path) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("parameters", "a fox, ink\nSteps: 20, Seed: 7, Model: dream")
     Image.new("RGB", (8, 8)).save(uploads / "media" / "upload" / "12" / "3f2a1b4c-fox.png", pnginfo=info)
@@ -214,7 +214,7 @@ def test_prompts_from_the_picture(uploads: Path) -> None:
     assert (found.prompt, found.seed, found.model) == ("a fox, ink", 7, "dream")
 
 
-# --- where the pictures are
+# --- where the images are
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_files_on_its_disk(tmp_path: Path, paint: Paint) -> None:
     assert str(found.problem).startswith("there is no 'my foxes/fox.png'; copy")
 
 
-def test_a_picture_beside_the_export_or_in_it(tmp_path: Path, paint: Paint) -> None:
+def test_an_image_beside_the_export_or_in_it(tmp_path: Path, paint: Paint) -> None:
     (tmp_path / "a.png").write_bytes(paint(5))
     for cell in ("a.png", "data:image/png;base64," + base64.b64encode(paint(5)).decode()):
         (found,) = found_in(export(tmp_path, task(annotation(choice("Like")), image=cell)))
@@ -283,7 +283,7 @@ def test_a_picture_beside_the_export_or_in_it(tmp_path: Path, paint: Paint) -> N
         None,
     ],
 )
-def test_pictures_that_may_not_be_read(tmp_path: Path, paint: Paint, url: object) -> None:
+def test_images_that_may_not_be_read(tmp_path: Path, paint: Paint, url: object) -> None:
     (tmp_path / "secret.png").write_bytes(paint(5))
     folder = tmp_path / "export"
     (folder / "12").mkdir(parents=True)
@@ -326,7 +326,7 @@ def test_the_better_of_two(uploads: Path, paint: Paint) -> None:
     assert LabelStudio(file).counts().comparisons == 1
 
 
-def test_several_comparisons_of_a_picture_add_up(uploads: Path) -> None:
+def test_several_comparisons_of_an_image_add_up(uploads: Path) -> None:
     tasks = [compared("left"), compared("right", by=2)]
     assert [liked for liked, _ in said(*tasks, folder=uploads)] == [True, True]
     assert [liked for liked, _ in said(*tasks, folder=uploads, policy="w_il")] == [False, False]

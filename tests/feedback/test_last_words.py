@@ -30,7 +30,7 @@ Row = dict[str, object]
 
 @pytest.fixture
 def log(tmp_path: Path, paint: Paint) -> Callable[..., Path]:
-    """Write a CSV beside one picture, with these columns for every row."""
+    """Write a CSV beside one image, with these columns for every row."""
     folder = tmp_path / "log"
     folder.mkdir()
     (folder / "a.png").write_bytes(paint())
@@ -59,7 +59,7 @@ def test_a_mind_that_is_changed_twice(store: Store, log: Callable[..., Path]) ->
 
 
 def test_the_order_of_the_rows_decides_where_nothing_else_does(store: Store, log: Callable[..., Path]) -> None:
-    """A like, a dislike and a like of one picture by one rater end as a like, and are the same votes again."""
+    """A like, a dislike and a like of one image by one rater end as a like, and are the same votes again."""
     file = log(*({"label": label} for label in (1, 0, 1)))
     report = import_likes(file, store)
     assert (report.likes, report.dislikes, report.changed, report.duplicates) == (2, 1, 2, 0)
@@ -72,7 +72,7 @@ def test_the_order_of_the_rows_decides_where_nothing_else_does(store: Store, log
 
 
 def test_the_first_two_words_have_the_ids_that_they_always_had(store: Store, log: Callable[..., Path]) -> None:
-    """Stores hold ids that follow from picture, prompt, rater and kind alone."""
+    """Stores hold ids that follow from image, prompt, rater and kind alone."""
     file = log({"label": 1}, {"label": 0}, {"label": 1}, {"label": 0})
     import_likes(file, store)
     image = sha256((file.parent / "a.png").read_bytes())
@@ -157,7 +157,7 @@ def test_correcting_again_adds_nothing(store: Store, log: Callable[..., Path], l
     assert store.counts().votes == votes + 1 + (report.changed == 1)
 
 
-def test_ids_of_pictures_lose_no_vote(store: Store, log: Callable[..., Path]) -> None:
+def test_ids_of_images_lose_no_vote(store: Store, log: Callable[..., Path]) -> None:
     same = "00000000-0000-4000-8000-000000000001"
     raters = [{"id": same, "rater": name, "label": int(name != "bob")} for name in ("ann", "bob", "cid")]
     import_likes(log(*raters), store)
@@ -185,9 +185,9 @@ def test_a_column_for_dislikes_beside_one_for_likes(store: Store, log: Callable[
 
 
 def test_white_space_around_names_makes_no_second_rater(store: Store, paint: Paint) -> None:
-    one = store.add_picture(paint(), " a fox ", model=" ", source=" game ")
+    one = store.add_image(paint(), " a fox ", model=" ", source=" game ")
     assert (one.prompt, one.model, one.source) == ("a fox", None, "game")
-    assert store.add_picture(paint(), "a fox").id == one.id
+    assert store.add_image(paint(), "a fox").id == one.id
     store.vote(one, "like", rater=" ann ", reason="  ")
     store.vote(one, "dislike", rater="ann")
     (opinion,) = store.rows()
@@ -196,7 +196,7 @@ def test_white_space_around_names_makes_no_second_rater(store: Store, paint: Pai
 
 def test_a_prompt_of_a_book_is_refused(store: Store, paint: Paint) -> None:
     with pytest.raises(ThumbtuneError, match="shorten it to 100,000"):
-        store.add_picture(paint(), "fox " * 30_000)
+        store.add_image(paint(), "fox " * 30_000)
 
 
 def test_a_rater_without_a_name(store: Store, log: Callable[..., Path]) -> None:
@@ -211,7 +211,7 @@ def test_a_policy_of_nobody(store: Store, policy: str) -> None:
 
 
 def test_names_of_raters_are_no_names_of_files(file_store: Store, paint: Paint) -> None:
-    one = file_store.add_picture(paint(), "a fox")
+    one = file_store.add_image(paint(), "a fox")
     names = ["ann", "ann-marie", "../x", "y" * 300]
     for name in names:
         file_store.vote(one, "like", rater=name)
@@ -222,7 +222,7 @@ def test_names_of_raters_are_no_names_of_files(file_store: Store, paint: Paint) 
 
 
 def test_erased_names_leave_the_log_of_the_database(file_store: Store, paint: Paint) -> None:
-    file_store.vote(file_store.add_picture(paint(), "a fox"), "like", rater="ann-of-green-gables")
+    file_store.vote(file_store.add_image(paint(), "a fox"), "like", rater="ann-of-green-gables")
     assert file_store.folder is not None
     holds = [file for file in file_store.folder.glob("likes.sqlite*") if b"green-gables" in file.read_bytes()]
     assert holds
@@ -246,7 +246,7 @@ def make_at_once(where: Path | str, images: str, data: bytes) -> None:
         try:
             ready.wait(30)
             with Store.open(where, images=images) as store:
-                store.vote(store.add_picture(data, "a fox"), "like", rater=name)
+                store.vote(store.add_image(data, "a fox"), "like", rater=name)
         except BaseException as error:
             failed.append(error)
 
@@ -257,7 +257,7 @@ def make_at_once(where: Path | str, images: str, data: bytes) -> None:
         thread.join(60)
     assert not failed
     with Store.open(where) as store:
-        assert (store.counts().pictures, store.counts().likes) == (1, 6)
+        assert (store.counts().images, store.counts().likes) == (1, 6)
 
 
 def test_another_programs_empty_versions(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_who_has_no_right_is_told_so(database: str, tmp_path: Path, paint: Paint
     from sqlalchemy import text
 
     with Store.open(database, images=str(tmp_path)) as store:
-        store.vote(store.add_picture(paint(), "a fox"), "like", rater="ann")
+        store.vote(store.add_image(paint(), "a fox"), "like", rater="ann")
         with store._engine.begin() as server:
             server.execute(text("REVOKE ALL ON votes FROM PUBLIC"))
             server.execute(text("DROP ROLE IF EXISTS nobody_here"))
@@ -297,7 +297,7 @@ def test_a_list_that_is_a_link_out_of_the_folder_is_not_read(store: Store, tmp_p
     (tmp_path / "in" / "like" / "metadata.csv").symlink_to(tmp_path / "secret.csv")
     report = import_likes(tmp_path / "in", store, prompt="a fox")
     assert report.likes == 1
-    assert [opinion.picture.prompt for opinion in store.rows()] == ["a fox"]
+    assert [opinion.image.prompt for opinion in store.rows()] == ["a fox"]
 
 
 def test_16_bits_are_narrowed_alike_in_every_strip() -> None:
@@ -307,7 +307,7 @@ def test_16_bits_are_narrowed_alike_in_every_strip() -> None:
 
 
 def test_times_with_and_without_a_zone_are_compared(store: Store, paint: Paint) -> None:
-    one = store.add_picture(paint(), "a fox")
+    one = store.add_image(paint(), "a fox")
     store.vote(one, "like", rater="ann", created_at=datetime(2025, 6, 2, tzinfo=UTC))
     store.vote(one, "dislike", rater="ann", created_at=datetime(2025, 6, 1))
     assert said(store) == [("ann", True)]
@@ -317,10 +317,10 @@ def test_a_rehearsal_lets_others_vote(file_store: Store, log: Callable[..., Path
     """A dry run of the command works on a copy: it takes no lock, and brings no old store up to date."""
     from thumbtune.cli.likes import _store_for
 
-    one = file_store.add_picture(paint(), "a fox")
+    one = file_store.add_image(paint(), "a fox")
     assert file_store.folder is not None
     with _store_for(str(file_store.folder), None, dry_run=True) as rehearsal, rehearsal.transaction(rehearsal=True):
-        assert rehearsal.counts().pictures == 1
+        assert rehearsal.counts().images == 1
         rehearsal.vote(one.id, "dislike", rater="ann")
         file_store.vote(one, "like", rater="ann")
     assert said(file_store) == [("ann", True)]

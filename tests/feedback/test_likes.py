@@ -23,7 +23,7 @@ Paint = Callable[..., bytes]
 @pytest.fixture
 def voted(store: Store, paint: Paint) -> Store:
     """Three raters: they like the fox 2 : 1, tie on the hare, and one of them dislikes the owl."""
-    fox, hare, owl = (store.add_picture(paint(i), name, seed=i) for i, name in enumerate(("fox", "hare", "owl")))
+    fox, hare, owl = (store.add_image(paint(i), name, seed=i) for i, name in enumerate(("fox", "hare", "owl")))
     noon = datetime(2025, 6, 1, 12, tzinfo=UTC)
     store.vote(owl, "dislike", rater="ann", created_at=noon)
     for rater, kind, weight in (("bob", "like", 1.0), ("ann", "like", 2.0), ("cyd", "dislike", 1.0)):
@@ -51,7 +51,7 @@ def test_columns_and_rows(voted: Store, paint: Paint) -> None:
 
 
 def test_grades_of_those_who_agree_are_averaged_and_others_are_none(store: Store, paint: Paint) -> None:
-    fox, hare = (store.add_picture(paint(i), name) for i, name in enumerate(("fox", "hare")))
+    fox, hare = (store.add_image(paint(i), name) for i, name in enumerate(("fox", "hare")))
     for rater, kind, grade in (
         ("ann", "like", 1.0),
         ("bob", "like", 0.5),
@@ -64,7 +64,7 @@ def test_grades_of_those_who_agree_are_averaged_and_others_are_none(store: Store
     assert list(likes_of(store, "per-vote")["grade"]) == [1.0, 0.5, None, 0.0, None]
 
 
-def test_pictures_stay_in_their_files(voted: Store, tmp_path: Path) -> None:
+def test_images_stay_in_their_files(voted: Store, tmp_path: Path) -> None:
     cell = likes_of(voted).with_format("arrow")[0]["image"][0].as_py()
     assert cell["bytes"] is None and Path(cell["path"]).is_relative_to(tmp_path / "store")
 
@@ -113,7 +113,7 @@ def test_what_has_no_label_is_counted(voted: Store) -> None:
 
 
 def test_the_table_is_mapped_from_a_file_until_somebody_votes(file_store: Store, paint: Paint) -> None:
-    fox = file_store.add_picture(paint(), "fox")
+    fox = file_store.add_image(paint(), "fox")
     vote = file_store.vote(fox, "like", rater="ann")
     tables = file_store.folder / "tables"  # type: ignore[operator]
     first = likes_of(file_store)
@@ -135,7 +135,7 @@ def test_an_unknown_policy(voted: Store) -> None:
 
 
 def test_a_rater_whom_nobody_knows(voted: Store) -> None:
-    with pytest.raises(UsageError, match=r"^dan has rated no picture of these likes; those who rated most: ann, bob"):
+    with pytest.raises(UsageError, match=r"^dan has rated no image of these likes; those who rated most: ann, bob"):
         likes_of(voted, "rater:dan")
 
 
@@ -187,9 +187,10 @@ def test_no_torch(folder: Path, tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from thumbtune.feedback import importers, likes, store
+from thumbtune.feedback import importers, likes
+from thumbtune.feedback.store.store import Store
 assert "datasets" not in sys.modules and "pyarrow" not in sys.modules, "slow to import"
-with store.Store.open(Path(sys.argv[2])) as opened:
+with Store.open(Path(sys.argv[2])) as opened:
     importers.import_likes(Path(sys.argv[1]), opened)
     table = likes.likes_of(opened)
     table[0]["image"].load()

@@ -22,7 +22,7 @@ d.png,d.png,fox,bob
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, paint: Paint) -> Path:
+def images(tmp_path: Path, paint: Paint) -> Path:
     (tmp_path / "pictures").mkdir()
     for number, name in enumerate("abcd"):
         (tmp_path / "pictures" / f"{name}.png").write_bytes(paint(number))
@@ -30,9 +30,9 @@ def pictures(tmp_path: Path, paint: Paint) -> Path:
 
 
 @pytest.fixture
-def rated(pictures: Path) -> Path:
-    (pictures / "t.csv").write_text("img,caption,stars,user\na.png,fox,5,ann\nb.png,hare,1,ann\nc.png,bear,4,bob\n")
-    return pictures / "t.csv"
+def rated(images: Path) -> Path:
+    (images / "t.csv").write_text("img,caption,stars,user\na.png,fox,5,ann\nb.png,hare,1,ann\nc.png,bear,4,bob\n")
+    return images / "t.csv"
 
 
 MAPPED = ("--map", "image=img,label=stars", "--like-at", 4)
@@ -48,12 +48,12 @@ def test_a_rehearsal_is_a_table_and_leaves_nothing(call: Call, rated: Path, tmp_
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_pairs_say_what_the_policy_makes_of_them(call: Call, pictures: Path, tmp_path: Path) -> None:
-    (pictures / "p.csv").write_text(PAIRS)
-    code, out, err = call("import", pictures / "p.csv", "--policy", "w_l", "--likes", tmp_path / "likes", "--dry-run")
+def test_pairs_say_what_the_policy_makes_of_them(call: Call, images: Path, tmp_path: Path) -> None:
+    (images / "p.csv").write_text(PAIRS)
+    code, out, err = call("import", images / "p.csv", "--policy", "w_l", "--likes", tmp_path / "likes", "--dry-run")
     assert code == 0, err
     assert "policy w_l: 1 liked, 1 disliked, 1 left out; 50.0% of those with a label are liked" in out
-    code, out, err = call("import", pictures / "p.csv", "--likes", tmp_path / "likes")
+    code, out, err = call("import", images / "p.csv", "--likes", tmp_path / "likes")
     assert code == 0, err
     assert "policy wi_l: 2 liked, 1 disliked, 0 left out; 66.7% of those with a label are liked" in out
     assert "3 rows: 2 likes, 1 dislike, 0 duplicates" in out
@@ -67,7 +67,7 @@ def test_stats_and_erasing(call: Call, rated: Path, tmp_path: Path) -> None:
     code, _, err = call("likes", "erase", "anne", "--likes", likes, "--yes")
     assert code == 2 and "raters are ann, bob" in err
     code, out, _ = call("likes", "erase", "ann", "--likes", likes, "--yes")
-    assert code == 0 and "2 votes of ann are gone." in out and "2 pictures are left without" in out
+    assert code == 0 and "2 votes of ann are gone." in out and "2 images are left without" in out
     assert b"ann" not in b"".join(path.read_bytes() for path in likes.rglob("*") if path.is_file())
     assert "ann" not in call("likes", "stats", "--likes", likes)[1]
 
@@ -119,7 +119,7 @@ def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path)
     code, _, err = call("likes", "stats", "--likes", database)
     assert code == 1 and "holds no store of likes; import some first" in err, "a rehearsal makes no tables"
     code, _, err = call("import", rated, *MAPPED, "--likes", database)
-    assert code == 2 and "say with --images where its pictures go" in err
+    assert code == 2 and "say with --images where its images go" in err
     code, out, err = call("import", rated, *MAPPED, "--likes", database, "--images", tmp_path / "shared")
     assert code == 0 and "3 rows: 2 likes, 1 dislike" in out, err
     assert len([path for path in (tmp_path / "shared").rglob("*") if path.is_file()]) == 3
@@ -135,9 +135,7 @@ def test_what_is_exported_is_imported_again(call: Call, rated: Path, tmp_path: P
     code, out, err = call("import", tmp_path / "out", "--likes", tmp_path / "again")
     assert code == 0 and "3 rows: 2 likes, 1 dislike, 0 duplicates" in out, err
     with Store.open(tmp_path / "likes") as before, Store.open(tmp_path / "again") as after:
-        labels = [
-            {(row.picture.sha256, row.picture.prompt): row.liked for row in each.rows()} for each in (before, after)
-        ]
+        labels = [{(row.image.sha256, row.image.prompt): row.liked for row in each.rows()} for each in (before, after)]
         assert labels[0] == labels[1]
         assert {row.rater for row in after.rows()}.isdisjoint({"ann", "bob"})
     code, _, err = call("likes", "export", tmp_path / "out", "--likes", tmp_path / "likes")
@@ -155,12 +153,12 @@ def test_an_address_is_named_without_its_password_and_can_be_typed_again() -> No
     assert "ann" in str(read(None, ["likes=postgresql://ann:@/thumbs?host=/tmp/pg"]).likes)
 
 
-@pytest.mark.parametrize("images", ["zzz://bucket", "s3-that-is-none://bucket/x"])
-def test_a_place_that_nobody_opens_leaves_no_store(call: Call, rated: Path, tmp_path: Path, images: str) -> None:
+@pytest.mark.parametrize("place", ["zzz://bucket", "s3-that-is-none://bucket/x"])
+def test_a_place_that_nobody_opens_leaves_no_store(call: Call, rated: Path, tmp_path: Path, place: str) -> None:
     """A new store is bound to its place: with a bad one nothing could be imported any more."""
     likes = tmp_path / "likes"
-    code, _, err = call("import", rated, *MAPPED, "--likes", likes, "--images", images)
-    assert code == 1 and f"The pictures are to lie at {images}, which cannot be opened here" in err
+    code, _, err = call("import", rated, *MAPPED, "--likes", likes, "--images", place)
+    assert code == 1 and f"The images are to lie at {place}, which cannot be opened here" in err
     assert not likes.exists()
     assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
 
@@ -170,20 +168,20 @@ def test_a_place_that_nobody_opens_leaves_no_tables(call: Call, rated: Path, dat
     assert call("import", rated, *MAPPED, "--likes", database, "--images", tmp_path / "shared")[0] == 0
 
 
-def test_pictures_in_the_memory_of_a_command_are_refused(call: Call, rated: Path, tmp_path: Path) -> None:
+def test_images_in_the_memory_of_a_command_are_refused(call: Call, rated: Path, tmp_path: Path) -> None:
     code, _, err = call("import", rated, *MAPPED, "--likes", tmp_path / "likes", "--images", "memory://x")
     assert code == 2 and "memory://x is gone when this command ends; name a folder" in err
     assert not (tmp_path / "likes").exists()
 
 
-def test_training_says_which_picture_is_gone(call: Call, rated: Path, tmp_path: Path) -> None:
+def test_training_says_which_image_is_gone(call: Call, rated: Path, tmp_path: Path) -> None:
     likes = tmp_path / "likes"
     assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
     with Store.open(likes) as store:
         for row in store.rows():
-            Path(store.address_of(row.picture)).unlink()
-        address = store.address_of(next(iter(store.rows())).picture)
-    held_out = ("--set", "train.held_out=0")
+            Path(store.address_of(row.image)).unlink()
+        address = store.address_of(next(iter(store.rows())).image)
+    held_out = ("--set", "train.validation_share=0")
     code, _, err = call("train", "--out", tmp_path / "run", "--set", f"likes={likes}", *held_out, "--dry-run")
     assert code == 1 and f"{address} could not be read (No such file or directory); restore it, or import it" in err
 
@@ -193,13 +191,13 @@ def test_the_next_command_can_be_typed(call: Call, rated: Path, tmp_path: Path) 
     assert f"Next: thumbtune train --set 'likes={tmp_path / 'my likes'}'" in out
 
 
-def test_names_of_raters_leave_the_terminal_alone(call: Call, pictures: Path, tmp_path: Path) -> None:
+def test_names_of_raters_leave_the_terminal_alone(call: Call, images: Path, tmp_path: Path) -> None:
     """What somebody is called may hold the escape sequences of terminals, or be longer than any line."""
     names = ["\x1b[31mred\x1b[0m", "y" * 500 + "1", "y" * 500 + "2"]
     with Store.open(tmp_path / "likes") as store:
-        picture = store.add_picture((pictures / "a.png").read_bytes(), "fox")
+        image = store.add_image((images / "a.png").read_bytes(), "fox")
         for name in names:
-            store.vote(picture, "like", rater=name)
+            store.vote(image, "like", rater=name)
     code, out, _ = call("likes", "stats", "--likes", tmp_path / "likes")
     assert code == 0 and "\x1b" not in out and r"\x1b[31mred\x1b[0m" in out
     assert max(map(len, out.splitlines())) < 250
@@ -208,36 +206,36 @@ def test_names_of_raters_leave_the_terminal_alone(call: Call, pictures: Path, tm
     assert code == 2 and "\x1b" not in err
 
 
-def test_columns_of_other_names_lead_to_the_option(call: Call, pictures: Path, tmp_path: Path) -> None:
-    (pictures / "de.csv").write_text("bilddatei,prompt,urteil\na.png,fox,1\n")
-    words = ("import", pictures / "de.csv", "--likes", tmp_path / "likes")
+def test_columns_of_other_names_lead_to_the_option(call: Call, images: Path, tmp_path: Path) -> None:
+    (images / "de.csv").write_text("bilddatei,prompt,urteil\na.png,fox,1\n")
+    words = ("import", images / "de.csv", "--likes", tmp_path / "likes")
     _, _, err = call(*words)
     assert (
-        "none of its columns (bilddatei, prompt, urteil) names a picture; say which one does, as in --map image=" in err
+        "none of its columns (bilddatei, prompt, urteil) names an image; say which one does, as in --map image=" in err
     )
     _, _, err = call(*words, "--map", "image=bilddatei")
     assert "(columns: bilddatei, prompt, urteil): none of its columns says like or dislike; say which one does" in err
     assert call(*words, "--map", "image=bilddatei,label=urteil")[0] == 0
 
 
-def test_a_label_that_is_not_understood_is_shown(call: Call, pictures: Path, tmp_path: Path) -> None:
-    (pictures / "t.csv").write_text("image,prompt,label\na.png,fox,love\n")
-    _, _, err = call("import", pictures / "t.csv", "--likes", tmp_path / "likes")
+def test_a_label_that_is_not_understood_is_shown(call: Call, images: Path, tmp_path: Path) -> None:
+    (images / "t.csv").write_text("image,prompt,label\na.png,fox,love\n")
+    _, _, err = call("import", images / "t.csv", "--likes", tmp_path / "likes")
     assert "its label 'love' says neither like nor dislike; write like or dislike, yes or no, 1 or 0" in err
 
 
-def test_a_table_without_rows(call: Call, pictures: Path, tmp_path: Path) -> None:
-    (pictures / "t.csv").write_text("image,prompt,label\n")
-    _, _, err = call("import", pictures / "t.csv", "--likes", tmp_path / "likes")
-    assert "t.csv holds no rows and no pictures; put some there" in err
+def test_a_table_without_rows(call: Call, images: Path, tmp_path: Path) -> None:
+    (images / "t.csv").write_text("image,prompt,label\n")
+    _, _, err = call("import", images / "t.csv", "--likes", tmp_path / "likes")
+    assert "t.csv holds no rows and no images; put some there" in err
 
 
-def test_what_is_no_file_is_not_called_absent(call: Call, pictures: Path, tmp_path: Path) -> None:
-    (pictures / "folder.png").mkdir()
-    os.mkfifo(pictures / "pipe.png")
-    (pictures / "t.csv").write_text("image,prompt,label\nfolder.png,fox,1\npipe.png,fox,1\na.png,fox,1\n")
-    _, _, err = call("import", pictures / "t.csv", "--likes", tmp_path / "likes")
-    assert err.count("is a folder or a device, and no file; name a picture") == 2
+def test_what_is_no_file_is_not_called_absent(call: Call, images: Path, tmp_path: Path) -> None:
+    (images / "folder.png").mkdir()
+    os.mkfifo(images / "pipe.png")
+    (images / "t.csv").write_text("image,prompt,label\nfolder.png,fox,1\npipe.png,fox,1\na.png,fox,1\n")
+    _, _, err = call("import", images / "t.csv", "--likes", tmp_path / "likes")
+    assert err.count("is a folder or a device, and no file; name an image") == 2
 
 
 def test_ctrl_c_is_told_where_a_command_has_no_word_for_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

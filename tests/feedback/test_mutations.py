@@ -30,8 +30,8 @@ from sqlalchemy import select
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback import importers
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.png_text import written_in
-from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.source import Found, Reading, Source
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.folders import LikeFolders
@@ -45,7 +45,7 @@ from thumbtune.feedback.sources.saved import SavedDataset
 from thumbtune.feedback.sources.table import Table
 from thumbtune.feedback.sources.webdataset import WebDataset
 from thumbtune.feedback.store.store import Store
-from thumbtune.feedback.store.tables import Picture, Vote
+from thumbtune.feedback.store.tables import StoredImage, Vote
 from thumbtune.files import sha256
 
 FILES_OF_EACH = 600
@@ -71,7 +71,7 @@ class Kind:
 # --- small files that are as they should be
 
 
-def picture(number: int, **texts: str) -> bytes:
+def image(number: int, **texts: str) -> bytes:
     """A small PNG, with texts in it."""
     info = PngImagePlugin.PngInfo()
     for name, text in texts.items():
@@ -82,19 +82,19 @@ def picture(number: int, **texts: str) -> bytes:
 
 
 def beside(folder: Path) -> Path:
-    """The folder, with pictures a to d in img/."""
+    """The folder, with images a to d in img/."""
     (folder / "img").mkdir(parents=True, exist_ok=True)
     for number, name in enumerate("abcd"):
-        (folder / "img" / f"{name}.png").write_bytes(picture(number))
+        (folder / "img" / f"{name}.png").write_bytes(image(number))
     return folder
 
 
 def like_folders(folder: Path) -> Path:
-    """like/ and dislike/, with prompts beside the pictures and in a table."""
+    """like/ and dislike/, with prompts beside the images and in a table."""
     for number, name in enumerate(("like/a", "like/deeper/b", "dislike/c")):
         file = folder / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(picture(number))
+        file.write_bytes(image(number))
     (folder / "like" / "a.txt").write_text("a f\xfcchslein\n", encoding="utf-8")
     (folder / "metadata.csv").write_text("file_name,prompt\nlike/deeper/b.png,hare\n")
     (folder / "dislike" / "metadata.jsonl").write_text('{"file_name": "c.png", "text": "owl"}\n')
@@ -107,10 +107,10 @@ LIKES: Sequence[Row] = (
     {"file_name": "img\\c.png", "prompt": "an owl", "label": 1, "created_at": "2025-06-01T12:00:00Z"},
 )
 HELD: Sequence[Row] = tuple(
-    {**row, "image": {"bytes": picture(number), "path": None}} for number, row in enumerate(LIKES)
+    {**row, "image": {"bytes": image(number), "path": None}} for number, row in enumerate(LIKES)
 )
 TEXTS: Sequence[Row] = tuple(
-    {"prompt": row["prompt"], "label": row["label"], "png": base64.b64encode(picture(number)).decode()}
+    {"prompt": row["prompt"], "label": row["label"], "png": base64.b64encode(image(number)).decode()}
     for number, row in enumerate(LIKES)
 )
 RATED: Sequence[Row] = tuple({**row, "label": 3 + 2 * number} for number, row in enumerate(LIKES))
@@ -133,8 +133,8 @@ PICKED: Sequence[Row] = tuple(
         "caption": "fox",
         "image_0_uid": a,
         "image_1_uid": b,
-        "jpg_0": picture(ord(a) % 6),
-        "jpg_1": picture(ord(b) % 6),
+        "jpg_0": image(ord(a) % 6),
+        "jpg_1": image(ord(b) % 6),
         "label_0": label,
         "label_1": 1 - label,
         "user_id": 7,
@@ -180,24 +180,24 @@ def text_of(name: str, rows: Sequence[Row]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def telling_pictures(folder: Path) -> Path:
-    """Pictures in which their makers wrote what they were made for."""
+def telling_images(folder: Path) -> Path:
+    """Images in which their makers wrote what they were made for."""
     folder.mkdir(exist_ok=True)
-    (folder / "a.png").write_bytes(picture(1, parameters=PARAMETERS))
-    (folder / "b.png").write_bytes(picture(2, prompt=json.dumps(GRAPH)))
-    (folder / "c.png").write_bytes(picture(3, invokeai_metadata='{"positive_prompt": "a fox", "seed": 7}'))
+    (folder / "a.png").write_bytes(image(1, parameters=PARAMETERS))
+    (folder / "b.png").write_bytes(image(2, prompt=json.dumps(GRAPH)))
+    (folder / "c.png").write_bytes(image(3, invokeai_metadata='{"positive_prompt": "a fox", "seed": 7}'))
     return folder
 
 
 def shards(name: str) -> Make:
-    """What packs pictures and what is said of them into an archive."""
+    """What packs images and what is said of them into an archive."""
 
     def make(folder: Path) -> Path:
         folder.mkdir(exist_ok=True)
         with tarfile.open(folder / name, "w:gz" if name.endswith(".gz") else "w") as archive:
             for number, row in enumerate(LIKES):
                 said = json.dumps({key: cell for key, cell in row.items() if key != "file_name"}).encode()
-                for suffix, data in (("png", picture(number)), ("json", said)):
+                for suffix, data in (("png", image(number)), ("json", said)):
                     member = tarfile.TarInfo(f"{number:04}.{suffix}")
                     member.size = len(data)
                     archive.addfile(member, BytesIO(data))
@@ -243,13 +243,13 @@ def label_studio(folder: Path) -> Path:
 def gallery(folder: Path) -> Path:
     """InvokeAI's database with a star and a board."""
     database_in(folder, VERSION_3)
-    add(folder, "a.png", starred=True, picture=picture(1))
-    add(folder, "b.png", board="dislike", picture=picture(2))
+    add(folder, "a.png", starred=True, image=image(1))
+    add(folder, "b.png", board="dislike", image=image(2))
     return folder / "databases" / "invokeai.db"
 
 
 class Telling:
-    """Such pictures, each liked, with what is written in them."""
+    """Such images, each liked, with what is written in them."""
 
     def __init__(self, folder: Path) -> None:
         self.files = sorted(folder.glob("*.png"))
@@ -285,10 +285,10 @@ KINDS = (
     Kind("jsonl.gz", table("a.jsonl.gz", LIKES), Table),
     Kind("json", table("a.json", LIKES), Table),
     Kind("json in an object", table("document.json", LIKES), Table),
-    Kind("csv with pictures", table("a.csv", TEXTS), Table),
-    Kind("jsonl with pictures", table("a.jsonl", TEXTS), Table),
+    Kind("csv with images", table("a.csv", TEXTS), Table),
+    Kind("jsonl with images", table("a.jsonl", TEXTS), Table),
     Kind("parquet", table("a.parquet", LIKES), Table),
-    Kind("parquet with pictures", table("a.parquet", HELD), Table),
+    Kind("parquet with images", table("a.parquet", HELD), Table),
     Kind("pairs in jsonl", table("a.jsonl", PAIRS), Pairs),
     Kind("pairs in csv", table("a.csv", PAIRS), Pairs),
     Kind("pairs in parquet", table("a.parquet", PAIRS), Pairs),
@@ -303,7 +303,7 @@ KINDS = (
     Kind("folder of parquet", parquet_folder, ParquetFolder),
     Kind("label studio", label_studio, rated_tasks),
     Kind("invokeai", gallery, InvokeAI),
-    Kind("pictures that tell", telling_pictures, Telling),
+    Kind("images that tell", telling_images, Telling),
 )
 
 
@@ -316,14 +316,14 @@ def recognised(path: Path, kind: Kind) -> object:
 
 
 def found_in(source: Source) -> list[tuple[object, ...]]:
-    """Everything that a source says, with each picture read."""
+    """Everything that a source says, with each image read."""
     said = []
     for found in source:
-        assert found.image is not None or found.problem, "no picture, and no word on why"
+        assert found.image is not None or found.problem, "no image, and no word on why"
         try:
             data = b"" if found.image is None else found.image()
             assert isinstance(data, bytes)
-        except UnreadablePicture as error:
+        except UnreadableImage as error:
             assert str(error).strip() and "\n" not in str(error)
         said.append((found.where, found.prompt, found.liked, found.problem, found.rater, found.weight, found.seed))
     return said
@@ -343,11 +343,11 @@ def read(path: Path, kind: Kind) -> list[tuple[object, ...]] | None:
 
 
 def check_whole(store: Store) -> None:
-    """Every row of a picture has its file, byte for byte, and every vote its picture."""
+    """Every row of an image has its file, byte for byte, and every vote its image."""
     with store._read() as session:
-        pictures = {row.id: row for row in session.scalars(select(Picture))}
-        assert {vote.picture_id for vote in session.scalars(select(Vote))} <= set(pictures)
-        for row in pictures.values():
+        images = {row.id: row for row in session.scalars(select(StoredImage))}
+        assert {vote.picture_id for vote in session.scalars(select(Vote))} <= set(images)
+        for row in images.values():
             assert sha256(store.read(row)) == row.sha256
 
 

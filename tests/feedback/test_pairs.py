@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import importers
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.source import Found, PairPolicy, Reading, Source
 from thumbtune.feedback.sources import classes, pairs, pickapic, rankings
 from thumbtune.feedback.sources.classes import Classes
@@ -44,7 +44,7 @@ PAIR_COUNTS = {"comparisons": 3, "alike": 1, "exclusive_win": 2, "intersections"
 
 @pytest.fixture
 def root(tmp_path: Path, paint: Paint) -> Path:
-    """A folder of five pictures, for tables to be put beside them."""
+    """A folder of five images, for tables to be put beside them."""
     (tmp_path / "root" / "img").mkdir(parents=True)
     for number, name in enumerate("abcde"):
         (tmp_path / "root" / "img" / f"{name}.png").write_bytes(paint(number))
@@ -71,15 +71,15 @@ def write(file: Path, *rows: Row) -> Path:
 
 
 def said(source: Iterable[Found], paint: Paint) -> list[tuple[str | None, str, bool | None]]:
-    """Prompt, picture and label of every image that can be read."""
+    """Prompt, image and label of every image that can be read."""
     names = {paint(number): name for number, name in enumerate("abcde")}
     return [(one.prompt, names[one.image()], one.liked) for one in source if one.image is not None]
 
 
 def unread(found: Found) -> str:
-    """Why its picture cannot be read."""
+    """Why its image cannot be read."""
     assert found.image is not None and found.problem is None
-    with pytest.raises(UnreadablePicture) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         found.image()
     return str(caught.value)
 
@@ -138,7 +138,7 @@ def test_pairs_by_names_of_ones_own(root: Path, paint: Paint) -> None:
 
 
 def test_pairs_as_datasets_writes_them(tmp_path: Path, paint: Paint) -> None:
-    """Pictures inside, in shards; the same bytes are the same picture, whatever their name."""
+    """Images inside, in shards; the same bytes are the same image, whatever their name."""
     features = datasets.Features({"prompt": datasets.Value("string")} | dict.fromkeys("xy", datasets.Image()))
     features["chosen"], features["rejected"] = features.pop("x"), features.pop("y")
     rows = [("fox", 0, 1), ("fox", 2, 0), ("fox", 2, 3)]
@@ -178,7 +178,7 @@ def test_what_else_a_pair_says(root: Path) -> None:
     assert chosen.pair is not None and chosen.pair == rejected.pair
 
 
-def test_raters_of_a_picture_that_several_people_judged(root: Path) -> None:
+def test_raters_of_an_image_that_several_people_judged(root: Path) -> None:
     raters = ("ann", "ben", "ann", "ann")
     rows = ({**row, "rater": who} for row, who in zip(PAIRS, raters, strict=True))
     found = list(Pairs(write(root / "a.jsonl", *rows)))
@@ -186,7 +186,7 @@ def test_raters_of_a_picture_that_several_people_judged(root: Path) -> None:
 
 
 def test_what_bytes_and_base64_and_names_make_known(root: Path, paint: Paint) -> None:
-    """One picture is one, wherever it is met: by its bytes, or by its name however it is written."""
+    """One image is one, wherever it is met: by its bytes, or by its name however it is written."""
     text = base64.b64encode(paint(0)).decode()
     rows = [
         {"prompt": "fox", "chosen": text, "rejected": "img/b.png"},
@@ -204,7 +204,7 @@ def test_what_bytes_and_base64_and_names_make_known(root: Path, paint: Paint) ->
     ]
 
 
-def test_a_picture_itself_goes_before_its_name(root: Path, paint: Paint) -> None:
+def test_an_image_itself_goes_before_its_name(root: Path, paint: Paint) -> None:
     cells = {"chosen": "img/b.png", "image_chosen": paint(0), "rejected_path": "img/b.png", "rejected": None}
     assert said(Pairs(write(root / "a.parquet", {"prompt": "fox", **cells})), paint) == [
         ("fox", "a", True),
@@ -247,7 +247,7 @@ def test_what_cannot_be_meant(root: Path, kind: type[Pairs]) -> None:
     for reading, words in (
         (Reading(columns={"prompt": "promt"}), r"has no column promt; its columns are prompt, chosen, rejected\."),
         (Reading(columns={"picture": "x"}), "'picture' is nothing that a column can be mapped to; that may be "),
-        (Reading(root=root / "none"), "is no folder; give the one that the pictures lie below"),
+        (Reading(root=root / "none"), "is no folder; give the one that the images lie below"),
         (Reading(encoding="cp12"), "there is no encoding 'cp12'"),
         (Reading(like_at=math.nan), "likes cannot begin at nan"),
     ):
@@ -258,8 +258,8 @@ def test_what_cannot_be_meant(root: Path, kind: type[Pairs]) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"rejected": ""}, "it names no picture for rejected; fill it in or remove the row"),
-        ({"chosen": None}, "it names no picture for chosen; fill it in or remove the row"),
+        ({"rejected": ""}, "it names no image for rejected; fill it in or remove the row"),
+        ({"chosen": None}, "it names no image for chosen; fill it in or remove the row"),
         ({"seed": "soon"}, "seed 'soon' is no whole number; mend it or leave it empty"),
         ({"created_at": "soon"}, "created_at 'soon' is no moment; write it like 2025-06-30T12:00:00Z"),
     ],
@@ -281,7 +281,7 @@ def test_lines_that_are_no_objects(root: Path, paint: Paint) -> None:
     assert len(said(source, paint)) == 2
 
 
-def test_a_picture_that_is_missing(root: Path, paint: Paint) -> None:
+def test_an_image_that_is_missing(root: Path, paint: Paint) -> None:
     """It was judged all the same: what it won against is a loser."""
     file = write(root / "a.jsonl", {**PAIRS[0], "chosen": "img/none.png"}, {**PAIRS[0], "chosen": "../a.png"})
     source = Pairs(file)
@@ -294,7 +294,7 @@ def test_a_picture_that_is_missing(root: Path, paint: Paint) -> None:
     assert source.counts().comparisons == 2
 
 
-def test_a_picture_that_goes_away(root: Path) -> None:
+def test_an_image_that_goes_away(root: Path) -> None:
     chosen, _ = Pairs(write(root / "a.jsonl", PAIRS[0]))
     (root / "img" / "a.png").unlink()
     assert "there is no such file" in unread(chosen)
@@ -306,7 +306,7 @@ def test_pairs_into_a_store(root: Path, store: Store) -> None:
 
 
 def test_a_limit_of_pairs(root: Path, paint: Paint) -> None:
-    source = Pairs(write(root / "a.jsonl", PAIRS[0], {"prompt": "no pictures"}), Reading(limit=1))
+    source = Pairs(write(root / "a.jsonl", PAIRS[0], {"prompt": "no images"}), Reading(limit=1))
     assert said(source, paint) == [("fox", "a", True), ("fox", "b", False)]
     assert (source.__length_hint__(), problems(source)) == (2, [])
 
@@ -343,13 +343,13 @@ def test_rankings_as_imagereward_has_them(root: Path, paint: Paint, kind: str, p
 
 def test_where_a_ranking_stands(root: Path) -> None:
     found = list(Rankings(write(root / "test.json", RANKED | {"model": "sd", "annotator": "ann"})))
-    assert [one.where for one in found] == [f"test.json, row 1, picture {number}" for number in (1, 2, 3, 4)]
+    assert [one.where for one in found] == [f"test.json, row 1, image {number}" for number in (1, 2, 3, 4)]
     assert {(one.model, one.rater, one.source) for one in found} == {("sd", "ann", "test.json")}
 
 
 @pytest.mark.parametrize("names", ["file_path", "image_path"])
 def test_preferences_as_hpd_has_them(root: Path, paint: Paint, names: str) -> None:
-    """Its train.json: 1 for the better of two; its pictures lie in train/."""
+    """Its train.json: 1 for the better of two; its images lie in train/."""
     (root / "img").rename(root / "train")
     rows = [
         {"prompt": "fox", names: ["a.png", "b.png"], "human_preference": [0, 1]},
@@ -388,7 +388,7 @@ def test_ranks_as_hpd_has_them(root: Path, paint: Paint) -> None:
     [(None, [True, False, True, False]), (4, [True, False, False, False]), (2, [True, False, True, True])],
 )
 def test_ratings(root: Path, like_at: float | None, labels: list[bool]) -> None:
-    """Compared with each other, or liked from `like_at` up: then every picture counts, whatever the policy."""
+    """Compared with each other, or liked from `like_at` up: then every image counts, whatever the policy."""
     row = {"prompt": "fox", "images": RANKED["generations"], "ratings": [6.5, 1, 3, 2]}
     if like_at is None:
         row["ratings"] = [6.5, 1, 3, 1]
@@ -417,7 +417,7 @@ def test_ranks_count_first_and_what_does_not_count_need_not_be_right(root: Path)
 
 
 def test_rankings_in_a_compressed_table(root: Path, paint: Paint) -> None:
-    """HPD's layout: the pictures lie in a folder named after the table."""
+    """HPD's layout: the images lie in a folder named after the table."""
     (root / "img").rename(root / "test")
     row = {"prompt": "fox", "images": ["a.png", "b.png"], "ranks": [1, 2]}
     (root / "test.json.gz").write_bytes(gzip.compress(json.dumps([row]).encode()))
@@ -425,7 +425,7 @@ def test_rankings_in_a_compressed_table(root: Path, paint: Paint) -> None:
     assert said(Rankings(root / "test.json.gz"), paint) == [("fox", "a", True), ("fox", "b", False)]
 
 
-def test_a_picture_in_several_rankings(root: Path, paint: Paint) -> None:
+def test_an_image_in_several_rankings(root: Path, paint: Paint) -> None:
     rows = [
         {"prompt": "fox", "images": ["img/a.png", "img/b.png"], "ranks": [1, 2]},
         {"prompt": "fox", "images": ["img/b.png", "img/c.png", "img/b.png"], "ranks": [1, 2, 3]},
@@ -435,7 +435,7 @@ def test_a_picture_in_several_rankings(root: Path, paint: Paint) -> None:
     assert source.counts() == Counts(policy="wi_l", comparisons=3, alike=1, exclusive_win=1, intersections=2)
 
 
-def test_rankings_without_their_pictures(tmp_path: Path) -> None:
+def test_rankings_without_their_images(tmp_path: Path) -> None:
     """What ImageReward's repository holds: the lists alone."""
     source = Rankings(write(tmp_path / "test.json", RANKED))
     found = list(source)
@@ -447,18 +447,18 @@ def test_rankings_without_their_pictures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ranking": [1, 2, 3]}, "it has 4 pictures and 3 of ranking; mend or remove the row"),
+        ({"ranking": [1, 2, 3]}, "it has 4 images and 3 of ranking; mend or remove the row"),
         ({"ranking": None}, "it has neither ranks, preferences nor ratings; fill one in or remove the row"),
-        ({"ranking": 1}, "it has 4 pictures and 0 of ranking; mend or remove the row"),
+        ({"ranking": 1}, "it has 4 images and 0 of ranking; mend or remove the row"),
         ({"ranking": [1, 2, 3, "first"]}, "its ranking holds 'first', which is no number; mend or remove the row"),
         ({"ranking": [1, 2, 3, None]}, "its ranking holds None, which is no number; mend or remove the row"),
         ({"ranking": [1, 2, 3, 10**400]}, "its ranking holds 1000"),
         ({"ranking": [1, 2, 3, "nan"]}, "its ranking holds 'nan', which is no number; mend or remove the row"),
-        ({"generations": []}, "it lists no pictures; name two or more, or remove the row"),
-        ({"generations": "[oops"}, "it lists no pictures; name two or more, or remove the row"),
-        ({"generations": ["img/a.png"], "ranking": [1]}, "it shows one picture alone, which is better than none"),
-        ({"generations": ["img/a.png", None, "x", "y"]}, "it names no picture for picture 2; fill it in"),
-        ({"generations": ["a"] * 101, "ranking": [1] * 101}, "it ranks 101 pictures at once, and the limit is 100"),
+        ({"generations": []}, "it lists no images; name two or more, or remove the row"),
+        ({"generations": "[oops"}, "it lists no images; name two or more, or remove the row"),
+        ({"generations": ["img/a.png"], "ranking": [1]}, "it shows one image alone, which is better than none"),
+        ({"generations": ["img/a.png", None, "x", "y"]}, "it names no image for image 2; fill it in"),
+        ({"generations": ["a"] * 101, "ranking": [1] * 101}, "it ranks 101 images at once, and the limit is 100"),
     ],
 )
 def test_a_ranking_that_cannot_be_used(root: Path, changes: Row, words: str) -> None:
@@ -484,8 +484,8 @@ CLASSES: tuple[Row, ...] = (
 def test_the_table_of_the_authors(
     root: Path, paint: Paint, policy: PairPolicy, b: bool | None, names: tuple[str, str]
 ) -> None:
-    picture, split = names
-    rows = ({picture: row["file_name"], "caption": row["caption"], split: row["split"]} for row in CLASSES)
+    image, split = names
+    rows = ({image: row["file_name"], "caption": row["caption"], split: row["split"]} for row in CLASSES)
     file = write(root / "train_processed_v3.csv", *rows)
     assert classes.recognises(file)
     source = Classes(file, Reading(policy=policy))
@@ -502,7 +502,7 @@ def test_rows_without_a_class(root: Path) -> None:
     classless = "it is of none of the classes exclusive_win, intersections and exclusive_lose; mend or remove the row"
     assert problems(source) == [
         ("a.csv, line 3", classless),
-        ("a.csv, line 4", "it names no picture; fill in file_name or remove the row"),
+        ("a.csv, line 4", "it names no image; fill in file_name or remove the row"),
     ]
     assert (last.where, last.liked) == ("a.csv, line 5", False)
     assert unread(last) == f"there is no such file as '{root}/x'; put it there or remove the row"
@@ -593,7 +593,7 @@ def test_anything_in_any_cell(
 
 
 def packed(cell: object) -> Iterator[bytes]:
-    """What the base64 texts anywhere in a cell hold: {"bytes": text} is a picture inside its row."""
+    """What the base64 texts anywhere in a cell hold: {"bytes": text} is an image inside its row."""
     if isinstance(cell, str):
         text = "".join(cell.split()).rstrip("=")
         with contextlib.suppress(ValueError):
@@ -603,13 +603,13 @@ def packed(cell: object) -> Iterator[bytes]:
 
 
 def usable(found: Found, held: Collection[bytes]) -> bool:
-    """Whether it is what an importer counts on: a picture that can be asked for, and a label, or a problem."""
+    """Whether it is what an importer counts on: an image that can be asked for, and a label, or a problem."""
     if found.problem is not None:
         return found.image is None
     assert found.image is not None and found.liked is not None
     try:
         return found.image() in held
-    except UnreadablePicture:
+    except UnreadableImage:
         return True
 
 

@@ -202,7 +202,7 @@ def test_every_pass_is_the_same(folder: Path) -> None:
 def test_into_a_store(folder: Path, store: Store) -> None:
     report = importers.import_likes(folder, store)
     assert (report.rows, report.likes, report.dislikes, report.skipped) == (9, 5, 4, [])
-    assert store.counts().pictures == 9, "A is one picture for the fox and one for the hare"
+    assert store.counts().images == 9, "A is one image for the fox and one for the hare"
     assert {row.rater for row in store.rows()} == {"import", *(f"Pick-a-Pic user {user}" for user in (1, 2, 3))}
     assert importers.import_likes(folder, store).duplicates == 9
 
@@ -210,7 +210,7 @@ def test_into_a_store(folder: Path, store: Store) -> None:
 # --- what is read
 
 
-def test_the_first_pass_reads_no_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_pass_reads_no_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     iterate = pq.ParquetFile.iter_batches
 
@@ -223,8 +223,8 @@ def test_the_first_pass_reads_no_pictures(folder: Path, monkeypatch: pytest.Monk
     assert "label_0" in asked and not [name for name in asked if name.startswith("jpg")]
 
 
-def test_pictures_are_not_kept(folder: Path) -> None:
-    """A picture is held by the one row that is being read."""
+def test_images_are_not_kept(folder: Path) -> None:
+    """An image is held by the one row that is being read."""
     source = iter(PickAPic(folder))
     first = next(source)
     assert first.image is not None
@@ -294,8 +294,8 @@ def good(paint: Paint, **changes: object) -> dict[str, object]:
         ({"label_0": 0.0, "label_1": 0.0}, "its label_0 and label_1 say neither"),
         ({"label_0": 0.7, "label_1": 0.3}, "its label_0 and label_1 say neither"),
         ({"label_0": -1.0}, "label_0 -1.0 is no number from 0 up"),
-        ({"image_1_uid": None}, "it has no image_1_uid to know the picture by"),
-        ({"image_0_uid": "  "}, "it has no image_0_uid to know the picture by"),
+        ({"image_1_uid": None}, "it has no image_1_uid to know the image by"),
+        ({"image_0_uid": "  "}, "it has no image_0_uid to know the image by"),
     ],
 )
 def test_a_row_that_cannot_be_used(tmp_path: Path, paint: Paint, changes: dict[str, object], words: str) -> None:
@@ -316,17 +316,17 @@ def test_one_label_is_enough(tmp_path: Path, paint: Paint, missing: str) -> None
     assert source.counts().ties == 1
 
 
-def test_a_copy_without_the_pictures(folder: Path, tmp_path: Path) -> None:
+def test_a_copy_without_the_images(folder: Path, tmp_path: Path) -> None:
     table = pq.read_table(folder / "data" / FIRST).drop_columns(["jpg_0", "jpg_1"])
     pq.write_table(table, tmp_path / "no_images.parquet")
     source = PickAPic(tmp_path / "no_images.parquet")
     found = list(source)
     assert source.counts().exclusive_win == 1
     assert [one.image for one in found] == [None] * 4
-    assert found[0].problem == "jpg_0 holds no picture; use a copy of Pick-a-Pic with the pictures inside"
+    assert found[0].problem == "jpg_0 holds no image; use a copy of Pick-a-Pic with the images inside"
 
 
-def test_a_picture_as_datasets_writes_one(tmp_path: Path, paint: Paint) -> None:
+def test_an_image_as_datasets_writes_one(tmp_path: Path, paint: Paint) -> None:
     row = {**good(paint), "jpg_0": {"bytes": paint(1), "path": None}, "jpg_1": {"bytes": None, "path": "x.jpg"}}
     first, second = PickAPic(write(tmp_path / "a.parquet", row))
     assert read(first) == paint(1)

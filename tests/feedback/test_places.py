@@ -1,17 +1,17 @@
-"""Where the pictures of a table may lie: names, whole paths, links and addresses of files, and what leads out."""
+"""Where the images of a table may lie: names, whole paths, links and addresses of files, and what leads out."""
 
 from pathlib import Path
 
 import pytest
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.places import Place, check_root
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A table's folder with pictures and a folder of them, and a secret beside it."""
+    """A table's folder with images and a folder of them, and a secret beside it."""
     folder = tmp_path.resolve() / "root"
     (folder / "test").mkdir(parents=True)
     for name in ("a.png", "f\xfc r%41#.png", "test/b.png", "test/a.png", "../secret.png"):
@@ -65,26 +65,26 @@ OUT = (
 
 @pytest.mark.parametrize("name", OUT)
 def test_names_that_lead_out(root: Path, name: str) -> None:
-    words = "leads out of the folder; put the picture beside the table or into it, or give the folder that holds it"
-    with pytest.raises(UnreadablePicture, match=words):
+    words = "leads out of the folder; put the image beside the table or into it, or give the folder that holds it"
+    with pytest.raises(UnreadableImage, match=words):
         Place(root).path_of(name)
 
 
 @pytest.mark.parametrize("name", [name for name in OUT if "secret" not in name and "link" not in name])
 def test_a_root_lets_nothing_else_in(root: Path, name: str) -> None:
-    with pytest.raises(UnreadablePicture, match="leads out of the folder"):
+    with pytest.raises(UnreadableImage, match="leads out of the folder"):
         Place(root, root).path_of(name)
 
 
 @pytest.mark.parametrize("name", ["a\0.png", "x" * 5000, "loop.png", "file:///a%00.png"])
 def test_names_that_no_file_has(root: Path, name: str) -> None:
-    with pytest.raises(UnreadablePicture, match="is no name of a file; mend it or remove the row") as caught:
+    with pytest.raises(UnreadableImage, match="is no name of a file; mend it or remove the row") as caught:
         Place(root, root.parent).path_of(name)
     assert len(str(caught.value)) < 200
 
 
 def test_half_a_character_in_a_name(root: Path) -> None:
-    with pytest.raises(UnreadablePicture, match=r"'\\ud800\.png' is no name of a file"):
+    with pytest.raises(UnreadableImage, match=r"'\\ud800\.png' is no name of a file"):
         Place(root).path_of("\ud800.png")
 
 
@@ -113,7 +113,7 @@ def test_an_inner_folder_that_names_do_not_mention(root: Path) -> None:
     assert Place(root, inner="test").path_of("b.png") == root / "test" / "b.png"
     assert Place(root, inner="test").path_of("a.png") == root / "a.png", "the folder itself comes first"
     assert Place(root.parent, root, inner="test").path_of("b.png") == root / "test" / "b.png"
-    with pytest.raises(UnreadablePicture, match="leads out"):
+    with pytest.raises(UnreadableImage, match="leads out"):
         Place(root / "test", inner="..").path_of("../a.png")
     assert Place(root / "test", inner="..").path_of("b.png") == root / "test" / "b.png"
 
@@ -121,5 +121,5 @@ def test_an_inner_folder_that_names_do_not_mention(root: Path) -> None:
 def test_a_root_that_is_no_folder(root: Path) -> None:
     check_root(None)
     check_root(root)
-    with pytest.raises(UsageError, match=r"a\.png is no folder; give the one that the pictures lie below"):
+    with pytest.raises(UsageError, match=r"a\.png is no folder; give the one that the images lie below"):
         check_root(root / "a.png")

@@ -1,4 +1,4 @@
-"""What makers of pictures write into them is read back, and nothing where it can be read in two ways."""
+"""What makers of images write into them is read back, and nothing where it can be read in two ways."""
 
 import io
 import json
@@ -284,7 +284,7 @@ def test_no_prompt_rather_than_a_wrong_one(changes: dict[str, object]) -> None:
     assert read_graph(graph(**changes)).prompt is None
 
 
-def test_graphs_of_no_picture() -> None:
+def test_graphs_of_no_image() -> None:
     only_loading = {"1": node("LoadImage", image="a.png"), "2": node("SaveImage", images=["1", 0])}
     many = {str(number): sampler() for number in range(100)}
     for nodes in ({}, only_loading, {**graph(), **many}, {"3": None}, {"nodes": [], "links": []}):
@@ -323,7 +323,7 @@ def test_a_plain_text_named_prompt() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", png()[:40], png()])
-def test_pictures_that_say_nothing(data: bytes) -> None:
+def test_images_that_say_nothing(data: bytes) -> None:
     assert written_in(data) == NOTHING
 
 

@@ -30,7 +30,7 @@ def archive(bound: Bound, paint: Paint) -> Path:
     with bound() as somebody:
         folder = somebody / "my 100% likes"
     with Store.open(folder) as store:
-        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+        store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
         assert len(likes_of(store)) == 1  # with all that has to be loaded, which a user who is bound may not read
     shutil.rmtree(folder / "tables")
     give(folder)

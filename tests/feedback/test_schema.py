@@ -15,7 +15,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store import schema
 from thumbtune.feedback.store.database import _engine, open_database, url_of
 from thumbtune.feedback.store.store import Store
-from thumbtune.feedback.store.tables import Picture, Table, Vote
+from thumbtune.feedback.store.tables import StoredImage, Table, Vote
 from thumbtune.feedback.store.votes import key_of
 
 Paint = Callable[..., bytes]
@@ -65,13 +65,13 @@ def rows_at_first(engine: Engine) -> None:
 
 def assert_as_it_was(engine: Engine) -> None:
     with engine.connect() as connection:
-        pictures = connection.execute(select(Picture.__table__).order_by(Picture.id)).mappings().all()
+        images = connection.execute(select(StoredImage.__table__).order_by(StoredImage.id)).mappings().all()
         votes = connection.execute(select(Vote.__table__).order_by(Vote.sequence)).mappings().all()
-    assert [(p["sha256"], p["prompt"], p["seed"], p["model"]) for p in pictures] == [
+    assert [(p["sha256"], p["prompt"], p["seed"], p["model"]) for p in images] == [
         ("aa", "a fox", 7, "m"),
         ("aa", "a hen", None, None),
     ]
-    assert [p["key"] for p in pictures] == [key_of("aa", "a fox"), key_of("aa", "a hen")]
+    assert [p["key"] for p in images] == [key_of("aa", "a fox"), key_of("aa", "a hen")]
     assert [(v["id"], v["kind"], v["undoes"], v["weight"], v["grade"], v["pair"]) for v in votes] == [
         ("v1", "like", None, 0.5, 0.9, None),
         ("v2", "dislike", None, 1.0, None, None),
@@ -91,7 +91,7 @@ def test_a_store_of_the_first_release_opens_with_its_rows_and_its_rules(tmp_path
     connection.executescript(FIRST_FORM)
     connection.close()
     with Store.open(tmp_path) as store:
-        assert [(row.picture.prompt, row.liked) for row in store.rows()] == [("a fox", True)]
+        assert [(row.image.prompt, row.liked) for row in store.rows()] == [("a fox", True)]
         assert_as_it_was(store._engine)
         with pytest.raises(Exception, match="append-only"), store._engine.begin() as again:
             again.exec_driver_sql("DELETE FROM votes")
@@ -150,4 +150,4 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monkey
 
 def test_a_large_prompt_is_kept_and_found(store: Store, paint: Paint) -> None:
     prompt = "a fox " * 2000
-    assert store.add_picture(paint(), prompt).id == store.add_picture(paint(), prompt).id
+    assert store.add_image(paint(), prompt).id == store.add_image(paint(), prompt).id

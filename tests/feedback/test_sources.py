@@ -27,7 +27,7 @@ ROWS = (
 
 
 def said(store: Store) -> list[tuple[str, str, bool]]:
-    return sorted((row.picture.prompt, row.rater, row.liked) for row in store.rows())
+    return sorted((row.image.prompt, row.rater, row.liked) for row in store.rows())
 
 
 def kept(report: ImportReport) -> tuple[int, int]:
@@ -89,8 +89,8 @@ def test_jsonl(store: Store, table: Path, write_jsonl: Write) -> None:
     assert (report.rows, report.likes, report.dislikes) == (2, 1, 1)
     assert said(store) == [("fox", "ann", True), ("hare", "import", False)]
     row = next(iter(store.rows()))
-    assert (row.weight, row.picture.seed, row.picture.model, row.created_at.year) == (2.0, 7, "sd", 2025)
-    assert row.picture.source == "metadata.jsonl" and (row.grade, row.reason) == (0.75, "paws")
+    assert (row.weight, row.image.seed, row.image.model, row.created_at.year) == (2.0, 7, "sd", 2025)
+    assert row.image.source == "metadata.jsonl" and (row.grade, row.reason) == (0.75, "paws")
 
 
 def test_what_a_store_has_no_room_for_is_found_all_the_same(table: Path, write_jsonl: Write) -> None:
@@ -130,7 +130,7 @@ def test_csv_from_a_spreadsheet(store: Store, table: Path, delimiter: str) -> No
     report = import_likes(table, store)
     assert (report.likes, report.dislikes, report.skipped) == (1, 1, [])
     assert said(store)[0][0] == 'a "big", red; fox\nin two lines'
-    assert [row.picture.seed for row in store.rows()] == [7, None]
+    assert [row.image.seed for row in store.rows()] == [7, None]
 
 
 def test_parquet_with_bytes_inside(store: Store, tmp_path: Path, paint: Paint) -> None:
@@ -173,11 +173,11 @@ def test_shards_as_the_hub_names_them(store: Store, table: Path, tmp_path: Path)
 
 
 def test_an_export_that_only_names_files_elsewhere(store: Store, table: Path, tmp_path: Path) -> None:
-    """`datasets` writes pictures that it was given as paths as paths: those lead out of the folder."""
+    """`datasets` writes images that it was given as paths as paths: those lead out of the folder."""
     columns = {"image": [str(table / "img" / "a.png")], "prompt": ["a"], "label": [True]}
     features = datasets.Features({**exported(table, datasets.Value("bool")).features})
     datasets.Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "likes.parquet")
-    with pytest.raises(ThumbtuneError, match="leads out of the folder; put the picture beside the table or into it"):
+    with pytest.raises(ThumbtuneError, match="leads out of the folder; put the image beside the table or into it"):
         import_likes(tmp_path / "likes.parquet", store)
 
 
@@ -196,7 +196,7 @@ def test_places_without_likes(store: Store, tmp_path: Path, table: Path, write_j
         "empty": r"holds no like/ and dislike/ folders and no metadata\.jsonl, \.csv or \.parquet; put",
         "none": "does not exist",
         "note.txt": "is no",
-        "hollow": "holds no rows and no pictures; put some there",
+        "hollow": "holds no rows and no images; put some there",
     }.items():
         with pytest.raises(ThumbtuneError, match=why):
             import_likes(tmp_path / path, store)
@@ -240,11 +240,11 @@ def test_a_store_above_what_is_imported_is_no_hindrance_and_one_below_no_source(
         assert import_likes(tmp_path / "new", store, prompt="a thing").rows == 1
 
 
-def test_a_store_with_other_pictures_beside_it_is_named(tmp_path: Path) -> None:
+def test_a_store_with_other_images_beside_it_is_named(tmp_path: Path) -> None:
     drawn(tmp_path / "likes" / "a.png", "red")
     drawn(tmp_path / "dislikes" / "b.png", "blue")
     Store.open(tmp_path / "likes").close()  # as an earlier version may have left it
-    with pytest.raises(ThumbtuneError, match="likes is a store of likes with other pictures beside it"):
+    with pytest.raises(ThumbtuneError, match="likes is a store of likes with other images beside it"):
         open_source(tmp_path, tmp_path / "store")
 
 

@@ -25,7 +25,7 @@ def test_cohen_by_hand() -> None:
 
 
 def test_fleiss_by_hand() -> None:
-    # agreement of the pictures: 1, then (1 * 0 + 2 * 1) / 6 = 1/3 three times; 7 of 12 thumbs are likes
+    # agreement of the images: 1, then (1 * 0 + 2 * 1) / 6 = 1/3 three times; 7 of 12 thumbs are likes
     chance = (7 / 12) ** 2 + (5 / 12) ** 2
     assert fleiss_kappa([(3, 0), (1, 2), (1, 2), (2, 1)]) == pytest.approx(
         ((1 + 1 / 3 * 3) / 4 - chance) / (1 - chance)
@@ -59,17 +59,17 @@ def test_fleiss_counts_pairs_of_raters(rated: list[tuple[int, int]]) -> None:
 
 
 def test_everything_about_a_store(store: Store, paint: Paint) -> None:
-    fox, hare, bear = (store.add_picture(paint(i), name) for i, name in enumerate(("fox", "hare", "bear")))
-    same = store.add_picture(paint(0), "vixen")  # the fox's image under another prompt
-    for picture, likes, dislikes in ((fox, "abc", ""), (hare, "a", "bc"), (bear, "a", "b"), (same, "", "")):
+    fox, hare, bear = (store.add_image(paint(i), name) for i, name in enumerate(("fox", "hare", "bear")))
+    same = store.add_image(paint(0), "vixen")  # the fox's image under another prompt
+    for image, likes, dislikes in ((fox, "abc", ""), (hare, "a", "bc"), (bear, "a", "b"), (same, "", "")):
         for rater in likes:
-            store.vote(picture, "like", rater=rater)
+            store.vote(image, "like", rater=rater)
         for rater in dislikes:
-            store.vote(picture, "dislike", rater=rater)
+            store.vote(image, "dislike", rater=rater)
     store.vote(fox, "like", rater="a")  # says it again
     store.vote(same, "skip", rater="a")
     found = stats_of(store)
-    assert (found.pictures, found.images, found.prompts, found.several, found.without) == (4, 3, 4, 1, 1)
+    assert (found.images, found.distinct_images, found.prompts, found.several, found.without) == (4, 3, 4, 1, 1)
     assert (found.votes, found.opinions, found.all_raters) == (10, 8, 3)
     assert (found.shared, found.contradicted) == (3, 2)
     assert found.raters == [
@@ -86,17 +86,17 @@ def test_everything_about_a_store(store: Store, paint: Paint) -> None:
     assert [balance.liked_share for balance in found.balances] == pytest.approx([1 / 2, 1, 1 / 3, 5 / 8])
     assert found.fleiss == fleiss_kappa([(3, 0), (1, 2), (1, 1)])
     assert found.pairs == [
-        Agreement(one="a", other="b", pictures=3, agreed=1, kappa=0),
-        Agreement(one="a", other="c", pictures=2, agreed=1, kappa=0),
-        Agreement(one="b", other="c", pictures=2, agreed=2, kappa=1),
+        Agreement(one="a", other="b", images=3, agreed=1, kappa=0),
+        Agreement(one="a", other="c", images=2, agreed=1, kappa=0),
+        Agreement(one="b", other="c", images=2, agreed=2, kappa=1),
     ]
 
 
 def test_a_crowd_is_counted_and_only_the_busiest_are_named(store: Store, paint: Paint) -> None:
-    picture = store.add_picture(paint(), "fox")
+    image = store.add_image(paint(), "fox")
     for number in range(30):
-        store.vote(picture, "like" if number % 3 else "dislike", rater=f"r{number:02}")
-    other = store.add_picture(paint(1), "hare")
+        store.vote(image, "like" if number % 3 else "dislike", rater=f"r{number:02}")
+    other = store.add_image(paint(1), "hare")
     store.vote(other, "like", rater="r29")
     found = stats_of(store)
     assert found.all_raters == 30
@@ -107,5 +107,5 @@ def test_a_crowd_is_counted_and_only_the_busiest_are_named(store: Store, paint: 
 
 def test_an_empty_store(store: Store) -> None:
     found = stats_of(store)
-    assert (found.pictures, found.opinions, found.fleiss, found.pairs, found.raters) == (0, 0, None, [], [])
+    assert (found.images, found.opinions, found.fleiss, found.pairs, found.raters) == (0, 0, None, [], [])
     assert found.balances[0].liked_share is None

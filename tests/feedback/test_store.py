@@ -1,4 +1,4 @@
-"""The store: pictures byte for byte, votes that only add up, and failures told in sentences."""
+"""The store: images byte for byte, votes that only add up, and failures told in sentences."""
 
 import sqlite3
 import threading
@@ -19,16 +19,16 @@ Paint = Callable[..., bytes]
 
 
 def said(store: Store) -> list[tuple[str, str, bool]]:
-    return [(row.picture.prompt, row.rater, row.liked) for row in store.rows()]
+    return [(row.image.prompt, row.rater, row.liked) for row in store.rows()]
 
 
-def test_picture_bytes_stay_untouched_under_their_hash(store: Store, paint: Paint) -> None:
+def test_image_bytes_stay_untouched_under_their_hash(store: Store, paint: Paint) -> None:
     data = paint(1, "JPEG")
-    picture = store.add_picture(data, "a fox", seed=7, model="sd", source="studio")
+    image = store.add_image(data, "a fox", seed=7, model="sd", source="studio")
     name = sha256(data)
-    assert picture.file == f"images/{name[:2]}/{name}.jpg"
-    assert store.read(picture) == data
-    assert (picture.width, picture.height, picture.seed, picture.model, picture.source) == (
+    assert image.file == f"images/{name[:2]}/{name}.jpg"
+    assert store.read(image) == data
+    assert (image.width, image.height, image.seed, image.model, image.source) == (
         16,
         16,
         7,
@@ -37,43 +37,43 @@ def test_picture_bytes_stay_untouched_under_their_hash(store: Store, paint: Pain
     )
 
 
-def test_the_same_picture_is_kept_once_per_prompt(store: Store, paint: Paint) -> None:
-    first, again = store.add_picture(paint(), "a fox"), store.add_picture(paint(), "a fox")
-    other = store.add_picture(paint(), "a hare")
+def test_the_same_image_is_kept_once_per_prompt(store: Store, paint: Paint) -> None:
+    first, again = store.add_image(paint(), "a fox"), store.add_image(paint(), "a fox")
+    other = store.add_image(paint(), "a hare")
     assert first.id == again.id != other.id and first.file == other.file
-    assert store.picture(other.id).prompt == "a hare"
+    assert store.image(other.id).prompt == "a hare"
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", "half \ud800"])
 def test_a_prompt_must_be_text(store: Store, paint: Paint, prompt: str) -> None:
     with pytest.raises(ThumbtuneError, match="prompt"):
-        store.add_picture(paint(), prompt)
+        store.add_image(paint(), prompt)
 
 
 def test_a_seed_must_fit(store: Store, paint: Paint) -> None:
-    assert store.add_picture(paint(), "a", seed=2**63 - 1).seed == 2**63 - 1
+    assert store.add_image(paint(), "a", seed=2**63 - 1).seed == 2**63 - 1
     with pytest.raises(ThumbtuneError, match="64 bits"):
-        store.add_picture(paint(), "b", seed=2**63)
+        store.add_image(paint(), "b", seed=2**63)
 
 
 def test_the_last_word_counts(store: Store, paint: Paint) -> None:
-    fox, hare = store.add_picture(paint(0), "fox"), store.add_picture(paint(1), "hare")
+    fox, hare = store.add_image(paint(0), "fox"), store.add_image(paint(1), "hare")
     store.vote(fox, "like", rater="ann")
     store.vote(hare, "like", rater="ann")
     store.vote(fox, "dislike", rater="ann")
     store.vote(fox, "like", rater="bob")
     store.vote(hare, "skip", rater="ann")
     assert said(store) == [("fox", "ann", False), ("fox", "bob", True)]
-    assert store.counts() == Counts(pictures=2, votes=5, likes=1, dislikes=1, raters=2)
+    assert store.counts() == Counts(images=2, votes=5, likes=1, dislikes=1, raters=2)
 
 
 def test_undo_falls_back_to_the_vote_before(store: Store, paint: Paint) -> None:
-    fox = store.add_picture(paint(), "fox")
+    fox = store.add_image(paint(), "fox")
     first = store.vote(fox, "like", rater="ann")
     second = store.vote(fox.id, "dislike", rater="ann")
     assert store.undo(second, rater="ann") == store.undo(second, rater="ann")
     assert said(store) == [("fox", "ann", True)]
-    assert store.counts() == Counts(pictures=1, votes=3, likes=1, dislikes=0, raters=1)
+    assert store.counts() == Counts(images=1, votes=3, likes=1, dislikes=0, raters=1)
     store.undo(first, rater="ann")
     assert said(store) == []
     store.vote(fox, "dislike", rater="ann")
@@ -81,7 +81,7 @@ def test_undo_falls_back_to_the_vote_before(store: Store, paint: Paint) -> None:
 
 
 def test_undo_is_for_ones_own_votes(store: Store, paint: Paint) -> None:
-    vote = store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    vote = store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
     with pytest.raises(ThumbtuneError, match="only ann"):
         store.undo(vote, rater="bob")
     with pytest.raises(ThumbtuneError, match="holds no vote"):
@@ -91,7 +91,7 @@ def test_undo_is_for_ones_own_votes(store: Store, paint: Paint) -> None:
 
 
 def test_posting_twice_is_one_vote(store: Store, paint: Paint) -> None:
-    fox, mine = store.add_picture(paint(), "fox"), str(uuid.uuid4())
+    fox, mine = store.add_image(paint(), "fox"), str(uuid.uuid4())
     assert store.vote(fox, "like", rater="ann", vote_id=mine) == mine
     assert store.vote(fox, "like", rater="ann", vote_id=mine.upper()) == mine
     assert store.counts().votes == 1
@@ -112,22 +112,22 @@ def test_posting_twice_is_one_vote(store: Store, paint: Paint) -> None:
     ],
 )
 def test_a_vote_must_mean_something(store: Store, paint: Paint, kind: str, rater: str, details: dict, why: str) -> None:
-    fox = store.add_picture(paint(), "fox")
+    fox = store.add_image(paint(), "fox")
     with pytest.raises(ThumbtuneError, match=why):
         store.vote(fox, kind, rater=rater, **details)  # type: ignore[arg-type]
     assert store.counts().votes == 0
 
 
-def test_a_vote_needs_a_picture_that_is_there(store: Store) -> None:
-    with pytest.raises(ThumbtuneError, match="no picture 9"):
+def test_a_vote_needs_an_image_that_is_there(store: Store) -> None:
+    with pytest.raises(ThumbtuneError, match="no image 9"):
         store.vote(9, "like", rater="ann")
-    with pytest.raises(ThumbtuneError, match="no picture 9"):
-        store.picture(9)
+    with pytest.raises(ThumbtuneError, match="no image 9"):
+        store.image(9)
 
 
 def test_details_are_kept_and_moments_are_utc(store: Store, paint: Paint) -> None:
     noon = datetime(2025, 6, 1, 12, tzinfo=timezone(timedelta(hours=2)))
-    fox = store.add_picture(paint(), "fox")
+    fox = store.add_image(paint(), "fox")
     store.vote(fox, "like", rater="ann", weight=0.5, grade=0.9, reason="hands", created_at=noon)
     (row,) = store.rows()
     assert (row.weight, row.grade, row.reason) == (0.5, 0.9, "hands")
@@ -139,7 +139,7 @@ def test_details_are_kept_and_moments_are_utc(store: Store, paint: Paint) -> Non
     ["UPDATE votes SET kind = 'dislike'", "DELETE FROM votes", "REPLACE INTO votes SELECT * FROM votes"],
 )
 def test_votes_are_append_only(file_store: Store, paint: Paint, statement: str) -> None:
-    file_store.vote(file_store.add_picture(paint(), "fox"), "like", rater="ann")
+    file_store.vote(file_store.add_image(paint(), "fox"), "like", rater="ann")
     connection = sqlite3.connect(file_store.name)
     connection.execute("PRAGMA recursive_triggers = ON")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
@@ -153,7 +153,7 @@ def test_votes_are_append_only_on_a_server(database: str, tmp_path: Path, paint:
     import psycopg
 
     with Store.open(database, images=str(tmp_path)) as store:
-        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+        store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
         with psycopg.connect(database) as connection, pytest.raises(psycopg.errors.RaiseException, match="append-only"):
             connection.execute(statement)
         assert said(store) == [("fox", "ann", True)]
@@ -170,25 +170,25 @@ def test_settings_of_the_database(file_store: Store) -> None:
 
 def test_a_store_opens_again_as_it_was(tmp_path: Path, paint: Paint) -> None:
     with Store.open(tmp_path / "s") as store:
-        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+        store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
     with Store.open(tmp_path / "s", create=False) as store:
         assert said(store) == [("fox", "ann", True)]
 
 
 def test_a_transaction_is_all_or_nothing(store: Store, paint: Paint) -> None:
     with pytest.raises(KeyboardInterrupt), store.transaction():
-        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+        store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
         assert len(said(store)) == 1
         raise KeyboardInterrupt
-    assert store.counts() == Counts(pictures=0, votes=0, likes=0, dislikes=0, raters=0)
-    store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+    assert store.counts() == Counts(images=0, votes=0, likes=0, dislikes=0, raters=0)
+    store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
     assert store.counts().votes == 1
 
 
 def test_ctrl_c_while_a_row_is_fetched(file_store: Store, paint: Paint, caplog: pytest.LogCaptureFixture) -> None:
     """It is the only thing that is told; SQLAlchemy has nothing to add, and the store goes on."""
     for number in range(3):
-        file_store.vote(file_store.add_picture(paint(number), "fox"), "like", rater="ann")
+        file_store.vote(file_store.add_image(paint(number), "fox"), "like", rater="ann")
 
     def stop(text: bytes) -> str:
         if text == b"like" and next(seen) == 1:
@@ -208,28 +208,28 @@ def test_ctrl_c_while_a_row_is_fetched(file_store: Store, paint: Paint, caplog: 
 
 def test_a_rehearsal_keeps_nothing(store: Store, paint: Paint, tmp_path: Path) -> None:
     with store.transaction(rehearsal=True):
-        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+        store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
         assert store.counts().likes == 1
-    assert store.counts().pictures == 0 and not list(tmp_path.rglob("*.png"))
+    assert store.counts().images == 0 and not list(tmp_path.rglob("*.png"))
 
 
-def test_a_lost_file_comes_back_with_its_picture(store: Store, paint: Paint) -> None:
-    path = Path(store.address_of(store.add_picture(paint(), "fox")))
+def test_a_lost_file_comes_back_with_its_image(store: Store, paint: Paint) -> None:
+    path = Path(store.address_of(store.add_image(paint(), "fox")))
     path.unlink()
-    store.add_picture(paint(), "fox")
+    store.add_image(paint(), "fox")
     assert path.read_bytes() == paint()
 
 
 def test_reading_does_not_wait_for_an_import(store: Store, paint: Paint) -> None:
     with store.transaction():
-        store.vote(store.add_picture(paint(), "fox"), "like", rater="ann")
+        store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
         with Store.open(store.where) as other:
             assert other.counts().votes == 0
     assert store.counts().votes == 1
 
 
 def test_threads_may_vote_at_once(store: Store, paint: Paint) -> None:
-    fox, one = store.add_picture(paint(), "fox"), str(uuid.uuid4())
+    fox, one = store.add_image(paint(), "fox"), str(uuid.uuid4())
 
     def press(rater: str) -> None:
         for _ in range(5):
@@ -241,7 +241,7 @@ def test_threads_may_vote_at_once(store: Store, paint: Paint) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert store.counts() == Counts(pictures=1, votes=21, likes=5, dislikes=0, raters=5)
+    assert store.counts() == Counts(images=1, votes=21, likes=5, dislikes=0, raters=5)
 
 
 def test_no_store_to_open(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_database_that_is_not_ours(tmp_path: Path, statement: str, why: str) -
 @pytest.mark.parametrize(("setting", "why"), [("max_page_count = 1", "disk is full"), ("query_only = ON", "read-only")])
 def test_a_disk_that_takes_no_more(file_store: Store, paint: Paint, setting: str, why: str) -> None:
     """SQLite itself refuses here, with the same words as on a full or read-only disk."""
-    fox = file_store.add_picture(paint(), "fox")
+    fox = file_store.add_image(paint(), "fox")
 
     @event.listens_for(file_store._engine, "checkout")
     def _limit(connection: sqlite3.Connection, _record: object, _proxy: object) -> None:
@@ -290,7 +290,7 @@ def test_a_disk_that_takes_no_more(file_store: Store, paint: Paint, setting: str
     assert str(file_store.name) in str(error.value)
 
 
-def test_a_disk_without_room_for_the_picture(
+def test_a_disk_without_room_for_the_image(
     store: Store, paint: Paint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -298,6 +298,6 @@ def test_a_disk_without_room_for_the_picture(
 
     monkeypatch.setattr("thumbtune.files.os.replace", full)
     with pytest.raises(ThumbtuneError, match="make room"):
-        store.add_picture(paint(), "fox")
-    assert store.counts().pictures == 0
+        store.add_image(paint(), "fox")
+    assert store.counts().images == 0
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file() and "images" in path.parts] == []

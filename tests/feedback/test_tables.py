@@ -19,7 +19,7 @@ import pytest
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import importers
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading import downloads
 from thumbtune.feedback.source import Found, Reading
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
@@ -57,7 +57,7 @@ def write(file: Path, *rows: Row) -> Path:
 
 
 def said(source: Iterable[Found], paint: Paint) -> Said:
-    """Prompt, picture and label of every row that can be used."""
+    """Prompt, image and label of every row that can be used."""
     names = {paint(number): name for number, name in enumerate("abc")}
     return [(one.prompt, names[one.image()], one.liked) for one in source if one.image is not None]
 
@@ -67,9 +67,9 @@ def problems(source: Iterable[Found]) -> list[str | None]:
 
 
 def unread(found: Found) -> str:
-    """Why its picture cannot be read."""
+    """Why its image cannot be read."""
     assert found.image is not None and found.problem is None
-    with pytest.raises(UnreadablePicture) as caught:
+    with pytest.raises(UnreadableImage) as caught:
         found.image()
     return str(caught.value)
 
@@ -88,7 +88,7 @@ def test_every_format(table: Path, paint: Paint, store: Store, name: str) -> Non
     assert Table(file).__length_hint__() in {0, 3, 4}, "0 where nobody can tell; a prompt may have two lines"
     report = importers.import_likes(file, store)
     assert (report.likes, report.dislikes, report.skipped) == (2, 1, [])
-    assert {row.picture.source for row in store.rows()} == {name}
+    assert {row.image.source for row in store.rows()} == {name}
 
 
 def test_what_is_no_table(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_table_in_utf_16(table: Path, paint: Paint) -> None:
 
 
 def test_data_sets(tmp_path: Path, table: Path, paint: Paint) -> None:
-    """Written by `datasets`: from an imagefolder, with whole paths in place of pictures; and with pictures as text."""
+    """Written by `datasets`: from an imagefolder, with whole paths in place of images; and with images as text."""
     write(table / "metadata.jsonl", *ROWS)
     loaded = datasets.load_dataset("imagefolder", data_dir=str(table), split="train", cache_dir=str(tmp_path / "cache"))
     loaded.to_parquet(tmp_path / "a.parquet")
@@ -133,19 +133,19 @@ def test_data_sets(tmp_path: Path, table: Path, paint: Paint) -> None:
     assert said(Table(tmp_path / "b.json"), paint) == SAID
 
 
-# --- pictures in cells
+# --- images in cells
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
 @pytest.mark.parametrize("column", ["image", "png", "jpg", "url", "file_name", "image_url"])
-def test_pictures_as_text(tmp_path: Path, paint: Paint, name: str, column: str) -> None:
+def test_images_as_text(tmp_path: Path, paint: Paint, name: str, column: str) -> None:
     text = base64.b64encode(paint(0, side=64)).decode()
     cells = (text, f"data:image/png;base64,{text}", base64.urlsafe_b64encode(paint(0, side=64)).decode())
     file = write(tmp_path / name, *({column: cell, "prompt": "fox", "label": 1} for cell in cells))
     assert [one.image() for one in Table(file) if one.image] == [paint(0, side=64)] * 3
 
 
-def test_pictures_as_bytes(tmp_path: Path, paint: Paint) -> None:
+def test_images_as_bytes(tmp_path: Path, paint: Paint) -> None:
     for name in ("image", "jpg", "png", "webp"):
         pd.DataFrame({name: [paint(0), paint(1)], "text": ["fox", "hare"], "liked": [1, 0]}).to_parquet(
             tmp_path / "a.parquet"
@@ -153,7 +153,7 @@ def test_pictures_as_bytes(tmp_path: Path, paint: Paint) -> None:
         assert said(Table(tmp_path / "a.parquet"), paint) == [("fox", "a", True), ("hare", "b", False)]
 
 
-def test_a_picture_inside_goes_before_its_name(tmp_path: Path, paint: Paint) -> None:
+def test_an_image_inside_goes_before_its_name(tmp_path: Path, paint: Paint) -> None:
     rows = (
         {"file_name": "none.png", "image": paint(0), "prompt": "fox", "label": 1},
         {"file_name": "none.png", "image": None, "prompt": "fox", "label": 1},
@@ -164,17 +164,17 @@ def test_a_picture_inside_goes_before_its_name(tmp_path: Path, paint: Paint) -> 
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
-def test_rows_without_a_picture(table: Path, paint: Paint, name: str) -> None:
+def test_rows_without_an_image(table: Path, paint: Paint, name: str) -> None:
     file = write(table / name, {**FOX, "file_name": None}, FOX, {**FOX, "file_name": "img/none.png"})
     nameless, good, missing = Table(file)
-    assert nameless.problem == "it names no picture; fill in file_name or remove the row"
+    assert nameless.problem == "it names no image; fill in file_name or remove the row"
     assert said([good], paint) == [("fox", "a", True)]
     assert (
         unread(missing) == f"there is no such file as '{table.resolve()}/img/none.png'; put it there or remove the row"
     )
 
 
-# --- where pictures lie
+# --- where images lie
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_names_that_lead_out(table: Path, tmp_path: Path, paint: Paint) -> None:
     source = Table(write(table / "a.jsonl", *({**FOX, "file_name": name} for name in names), FOX))
     *out, good = source
     assert [one.image for one in out] == [None] * len(names)
-    assert all("leads out of the folder; put the picture beside the table" in str(one.problem) for one in out)
+    assert all("leads out of the folder; put the image beside the table" in str(one.problem) for one in out)
     assert said([good], paint) == [("fox", "a", True)]
 
 
@@ -208,7 +208,7 @@ def test_a_root(table: Path, tmp_path: Path, paint: Paint) -> None:
     assert said(found[3:4], paint) == [("fox", "b", True)], "from the table's folder, and below the root"
     assert ["leads out of the folder" in str(one.problem) for one in found[4:]] == [True, True]
     assert "there is no such file" in unread(next(iter(Table(file, Reading(root=tmp_path)))))
-    with pytest.raises(UsageError, match=r"none is no folder; give the one that the pictures lie below"):
+    with pytest.raises(UsageError, match=r"none is no folder; give the one that the images lie below"):
         Table(file, Reading(root=tmp_path / "none"))
 
 
@@ -236,7 +236,7 @@ def address(table: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_pictures_on_the_web(
+def test_images_on_the_web(
     tmp_path: Path, paint: Paint, address: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     columns = {"image_url": [f"{address}/img/a.png", f"{address}/img/none.png"], "prompt": ["fox"] * 2, "label": [1, 0]}
@@ -257,7 +257,7 @@ def test_pictures_on_the_web(
 def test_addresses_of_other_schemes(tmp_path: Path) -> None:
     rows = ({**FOX, "file_name": name} for name in ("ftp://x.org/a.png", "s3://bucket/a.png"))
     source = Table(write(tmp_path / "a.jsonl", *rows), Reading(allow_download=True))
-    assert all("is no http address; download the picture" in str(problem) for problem in problems(source))
+    assert all("is no http address; download the image" in str(problem) for problem in problems(source))
 
 
 # --- labels

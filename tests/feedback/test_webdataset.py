@@ -100,7 +100,7 @@ def test_which_file_is_which_column(tmp_path: Path, paint: Paint) -> None:
     archive = pack(tmp_path / "shard.tar", files)
     (unsaid,) = WebDataset(archive)
     assert unsaid.image is None
-    assert "it has several pictures (.before.png and .after.png)" in (unsaid.problem or "")
+    assert "it has several images (.before.png and .after.png)" in (unsaid.problem or "")
     columns = {"image": "after.png", "prompt": "meta.json.ask.text", "label": "up"}
     assert said(WebDataset(archive, Reading(columns=columns))) == [("fox", True, paint(1), None)]
     with pytest.raises(UsageError, match=r"shard\.tar has no column gone; its columns are before\.png, after\.png"):
@@ -110,8 +110,8 @@ def test_which_file_is_which_column(tmp_path: Path, paint: Paint) -> None:
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
-        ({"0.txt": "fox", "0.cls": "1"}, "it has no picture; pack one right beside its other files"),
-        ({"0.png": "p", "0.jpg": "p"}, "it has several pictures (.png and .jpg); say which is meant: --map image=png"),
+        ({"0.txt": "fox", "0.cls": "1"}, "it has no image; pack one right beside its other files"),
+        ({"0.png": "p", "0.jpg": "p"}, "it has several images (.png and .jpg); say which is meant: --map image=png"),
         ({"0.png": "p", "0.json": "{"}, "its .json is no JSON; mend it"),
         ({"0.png": "p", "0.json": "[" * 100_000}, "its .json is no JSON; mend it"),
         ({"0.png": "p", "0.json": '{"seed": 1' + "0" * 5000 + "}"}, "its .json is no JSON; mend it"),
@@ -172,7 +172,7 @@ def test_names_that_no_terminal_could_print(tmp_path: Path) -> None:
 # --- bombs
 
 
-def test_a_picture_larger_than_any(tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_larger_than_any(tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is passed over, and never in memory."""
     monkeypatch.setattr(samples, "MAX_BYTES", 10_000)
     read = []
@@ -181,7 +181,7 @@ def test_a_picture_larger_than_any(tmp_path: Path, paint: Paint, monkeypatch: py
     archive = pack(tmp_path / "s.tar.gz", {"0.png": bytes(50_000_000), "0.txt": "fox", **fox(paint, 1)}, mode="w:gz")
     assert archive.stat().st_size < 60_000
     bad, good = WebDataset(archive)
-    assert bad.problem is not None and bad.problem.startswith("its .png makes its pictures larger than")
+    assert bad.problem is not None and bad.problem.startswith("its .png makes its images larger than")
     assert good.prompt == "fox 1"
     assert max(read) == tar_stream.PIECE
 
@@ -189,7 +189,7 @@ def test_a_picture_larger_than_any(tmp_path: Path, paint: Paint, monkeypatch: py
 def test_a_sample_of_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "MAX_BYTES", 51_200)
     (found,) = WebDataset(pack(tmp_path / "s.tar", {f"0.{number}.png": "" for number in range(200)}))
-    assert (found.problem or "").startswith("its .100.png makes its pictures larger than")
+    assert (found.problem or "").startswith("its .100.png makes its images larger than")
 
 
 def test_headers_that_claim_too_much(tmp_path: Path) -> None:
@@ -218,10 +218,10 @@ def _claiming(header: bytes, size: int) -> bytes:
 def test_archives_that_are_cut_off(tmp_path: Path, paint: Paint) -> None:
     whole = pack(tmp_path / "whole.tar", {**fox(paint, 0), **fox(paint, 1)})
     with tarfile.open(whole) as archive:
-        _, _, picture, about = archive.getmembers()
+        _, _, image, about = archive.getmembers()
     data = whole.read_bytes()
     cut = tmp_path / "cut.tar"
-    cut.write_bytes(data[: picture.offset_data + 10])
+    cut.write_bytes(data[: image.offset_data + 10])
     words = r"cut\.tar is no whole tar archive \(it is cut off after sample 1, 000\); fetch it again"
     with pytest.raises(ThumbtuneError, match=words):
         list(WebDataset(cut))
@@ -233,16 +233,16 @@ def test_archives_that_are_cut_off(tmp_path: Path, paint: Paint) -> None:
         list(WebDataset(cut))
 
 
-def test_a_large_picture_that_is_cut_off(tmp_path: Path) -> None:
+def test_a_large_image_that_is_cut_off(tmp_path: Path) -> None:
     """What is jumped over, as for the labels, must be there too."""
     files = {"0.png": bytes(3_000_000), "0.txt": "fox", "0.cls": "1"}
     whole = pack(tmp_path / "whole.tar", {"1.png": bytes(3_000_000), "1.txt": "hare", **files})
     first, second = WebDataset(whole)
     assert (first.prompt, second.prompt, second.liked) == ("hare", "fox", True)
     (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:-2_000_000])
-    for with_pictures in (True, False):
+    for with_images in (True, False):
         with pytest.raises(ThumbtuneError, match=r"\(it is cut off after sample 1, 1\)"):
-            list(webdataset._samples_in(tmp_path / "cut.tar", frozenset({"txt"}), with_pictures))
+            list(webdataset._samples_in(tmp_path / "cut.tar", frozenset({"txt"}), with_images))
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"<html>404</html>" * 100, b"\x1f\x8b and no more" * 50])

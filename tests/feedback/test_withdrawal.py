@@ -7,8 +7,8 @@ import pytest
 from invokeai_gallery import VERSION_3, add, database_in, run
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.importers import ImportReport, import_likes
-from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.source import PairPolicy, Reading
 from thumbtune.feedback.store.store import Store
 
@@ -32,7 +32,7 @@ def by_policy(file: Path, store: Store, policy: PairPolicy, correct: bool = Fals
 
 
 def liked(store: Store) -> dict[str, bool]:
-    return {row.picture.sha256: row.liked for row in store.rows()}
+    return {row.image.sha256: row.liked for row in store.rows()}
 
 
 def test_what_another_policy_leaves_out(store: Store, pairs: Path) -> None:
@@ -51,7 +51,7 @@ def test_what_another_policy_leaves_out(store: Store, pairs: Path) -> None:
     assert liked(store) == before
 
 
-def test_all_that_was_said_of_a_picture_is_taken_back(store: Store, pairs: Path) -> None:
+def test_all_that_was_said_of_an_image_is_taken_back(store: Store, pairs: Path) -> None:
     """Undoing the last word alone would bring the one before it back."""
     for policy in ("wi_l", "w_il"):
         by_policy(pairs, store, policy)
@@ -63,7 +63,7 @@ def test_all_that_was_said_of_a_picture_is_taken_back(store: Store, pairs: Path)
 def test_others_keep_their_thumbs(store: Store, pairs: Path) -> None:
     by_policy(pairs, store, "wi_l")
     for row in list(store.rows()):
-        store.vote(row.picture, "like", rater="ann")
+        store.vote(row.image, "like", rater="ann")
     by_policy(pairs, store, "w_l", correct=True)
     assert [row.rater for row in store.rows()].count("ann") == 3
 
@@ -71,7 +71,7 @@ def test_others_keep_their_thumbs(store: Store, pairs: Path) -> None:
 def test_a_star_that_was_taken_away(store: Store, tmp_path: Path, paint: Paint) -> None:
     root = database_in(tmp_path / "invokeai", VERSION_3)
     for number, name in enumerate(("a.png", "b.png")):
-        add(root, name, starred=True, picture=paint(number))
+        add(root, name, starred=True, image=paint(number))
     import_likes(root, store)
     run(root, "UPDATE images SET starred = FALSE WHERE image_name = 'a.png'")
     report = import_likes(root, store)
@@ -85,21 +85,21 @@ def test_a_star_that_was_taken_away(store: Store, tmp_path: Path, paint: Paint) 
     assert not liked(store)
 
 
-def test_pictures_of_prompts_that_are_new_are_not_read(
+def test_images_of_prompts_that_are_new_are_not_read(
     store: Store, tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A gallery has tens of thousands of pictures without a star."""
+    """A gallery has tens of thousands of images without a star."""
     root = database_in(tmp_path / "invokeai", VERSION_3)
-    add(root, "a.png", starred=True, picture=paint(0))
-    add(root, "b.png", picture=paint(1))
-    add(root, "c.png", picture=paint(2), metadata='{"positive_prompt": "a hare"}')
+    add(root, "a.png", starred=True, image=paint(0))
+    add(root, "b.png", image=paint(1))
+    add(root, "c.png", image=paint(2), metadata='{"positive_prompt": "a hare"}')
     read = []
 
     def note(path: Path) -> bytes:
         read.append(path.name)
         return path.read_bytes()
 
-    monkeypatch.setattr("thumbtune.feedback.sources.invokeai.read_picture", note)
+    monkeypatch.setattr("thumbtune.feedback.sources.invokeai.read_image", note)
     for names in (["a.png"], ["a.png", "b.png"]):
         read.clear()
         import_likes(root, store)
@@ -117,21 +117,21 @@ def test_a_label_that_was_emptied(store: Store, table: Path, write_jsonl: Callab
     assert len(liked(store)) == 2
 
 
-def test_a_picture_that_is_gone_withdraws_nothing(
+def test_an_image_that_is_gone_withdraws_nothing(
     store: Store, tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = database_in(tmp_path / "invokeai", VERSION_3)
     for number, name in enumerate(("a.png", "b.png")):
-        add(root, name, starred=True, picture=paint(number))
+        add(root, name, starred=True, image=paint(number))
     import_likes(root, store)
     run(root, "UPDATE images SET starred = FALSE WHERE image_name = 'a.png'")
 
     def gone(path: Path) -> bytes:
         if path.name == "a.png":
-            raise UnreadablePicture("it is gone")
+            raise UnreadableImage("it is gone")
         return path.read_bytes()
 
-    monkeypatch.setattr("thumbtune.feedback.sources.invokeai.read_picture", gone)
+    monkeypatch.setattr("thumbtune.feedback.sources.invokeai.read_image", gone)
     report = import_likes(root, store, correct=True)
     assert (report.withdrawn, report.skipped, len(liked(store))) == (0, [], 2)
 
@@ -140,14 +140,14 @@ def test_the_command_says_so(call: Call, pairs: Path, tmp_path: Path) -> None:
     words = ("import", pairs, "--likes", tmp_path / "likes", "--policy")
     assert call(*words, "wi_l")[0] == 0
     out = call(*words, "w_l")[1]
-    assert "1 picture has a thumb from before that this source does not give; --correct takes it back." in out
+    assert "1 image has a thumb from before that this source does not give; --correct takes it back." in out
     out = call(*words, "w_l", "--correct")[1]
     assert "1 thumb that this source does not give was taken back." in out
 
 
-def folder(root: Path, **pictures: bytes) -> Path:
-    """Pictures by place, as `like__x`, each with the same prompt."""
-    for name, data in pictures.items():
+def folder(root: Path, **images: bytes) -> Path:
+    """Images by place, as `like__x`, each with the same prompt."""
+    for name, data in images.items():
         file = root.joinpath(*name.split("__")).with_suffix(".png")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
@@ -163,7 +163,7 @@ def test_what_another_source_gave_is_not_taken_back(store: Store, tmp_path: Path
 
 def test_what_somebody_said_by_themselves_is_not_taken_back(store: Store, tmp_path: Path, paint: Paint) -> None:
     root = folder(tmp_path / "one", like__y=paint(1), x=paint(0))
-    store.vote(store.add_picture(paint(0), "fox"), "dislike", rater="import")
+    store.vote(store.add_image(paint(0), "fox"), "dislike", rater="import")
     report = import_likes(root, store, correct=True)
     assert (report.withdrawn, sorted(liked(store).values())) == (0, [False, True])
 
@@ -198,7 +198,7 @@ def test_what_was_taken_back_comes_back_when_it_is_asked_for(store: Store, tmp_p
 def test_a_folder_without_any_thumb_says_so(store: Store, tmp_path: Path, paint: Paint) -> None:
     root = folder(tmp_path / "one", maybe__x=paint(0))
     (root / "like").mkdir()
-    with pytest.raises(ThumbtuneError, match="has 1 picture and no thumb; say which are liked"):
+    with pytest.raises(ThumbtuneError, match="has 1 image and no thumb; say which are liked"):
         import_likes(root, store)
 
 

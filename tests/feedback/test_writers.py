@@ -29,7 +29,7 @@ with Store.open(where) as store:
         for _ in range(2):  # what is posted twice is one vote
             store.vote(1, "like", rater=writer, vote_id=own)
         store.vote(1, "like", rater="all", vote_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"all-{number}")))
-        store.add_picture(bytes.fromhex(sys.argv[4]), f"prompt {number}")  # the same one, from all of them
+        store.add_image(bytes.fromhex(sys.argv[4]), f"prompt {number}")  # the same one, from all of them
 """
 
 IMPORTING = """
@@ -49,7 +49,7 @@ with Store.open(sys.argv[2]) as store:
 
 @pytest.mark.slow
 def test_no_vote_of_many_writers_is_lost_or_doubled(store: Store, paint: Paint) -> None:
-    store.vote(store.add_picture(paint(), "fox"), "like", rater="first")
+    store.vote(store.add_image(paint(), "fox"), "like", rater="first")
     words = [sys.executable, "-c", VOTING, str(store.where)]
     writers = [
         subprocess.Popen([*words, f"writer {number}", str(VOTES), paint(1).hex()], stderr=subprocess.PIPE)
@@ -58,7 +58,7 @@ def test_no_vote_of_many_writers_is_lost_or_doubled(store: Store, paint: Paint) 
     complaints = [writer.communicate()[1].decode() for writer in writers]
     assert [writer.returncode for writer in writers] == [0] * WRITERS, complaints
     counts = store.counts()
-    assert (counts.pictures, counts.votes, counts.raters) == (1 + VOTES, 1 + WRITERS * VOTES + VOTES, WRITERS + 2)
+    assert (counts.images, counts.votes, counts.raters) == (1 + VOTES, 1 + WRITERS * VOTES + VOTES, WRITERS + 2)
     with store._reading() as session:
         each = session.execute(select(Vote.rater, func.count()).group_by(Vote.rater)).all()
     assert dict(map(tuple, each)) == {f"writer {n}": VOTES for n in range(WRITERS)} | {"all": VOTES, "first": 1}
@@ -67,7 +67,7 @@ def test_no_vote_of_many_writers_is_lost_or_doubled(store: Store, paint: Paint) 
 def everything(store: Store) -> list[tuple[object, ...]]:
     """Votes in their order, with the bytes that they are of, without the moments at which they came."""
     return [
-        (row.vote_id, row.picture.prompt, store.read(row.picture), row.rater, row.liked, row.weight, row.grade)
+        (row.vote_id, row.image.prompt, store.read(row.image), row.rater, row.liked, row.weight, row.grade)
         for row in store.rows()
     ]
 
@@ -97,16 +97,16 @@ def test_an_import_that_was_killed_goes_on_and_ends_where_it_would_have(
         assert everything(store) == everything(other)
 
 
-def test_two_that_bring_the_same_picture_at_once_share_it(store: Store, paint: Paint) -> None:
+def test_two_that_bring_the_same_image_at_once_share_it(store: Store, paint: Paint) -> None:
     """The second finds it new, and then there: between its two looks the first brings it."""
     with Store.open(store.where) as other:
         if store.folder is None:  # SQLite lets one write at a time, so that there is no such moment
             with store.transaction():
-                mine = store.add_picture(paint(), "fox")
+                mine = store.add_image(paint(), "fox")
             with other.transaction():
-                assert other.add_picture(paint(), "fox").id == mine.id
+                assert other.add_image(paint(), "fox").id == mine.id
         else:
-            assert store.add_picture(paint(), "fox").id == other.add_picture(paint(), "fox").id
+            assert store.add_image(paint(), "fox").id == other.add_image(paint(), "fox").id
         vote = str(uuid.uuid4())
         for each in (store, other):
             assert each.vote(1, "like", rater="ann", vote_id=vote) == vote

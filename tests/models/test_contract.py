@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from thumbtune.models.full import Full
-from thumbtune.models.plane import picture
+from thumbtune.models.plane import image_of_point
 from thumbtune.models.protocol import Model, Sampler
 
 SAMPLER = Sampler(steps=4, guidance=3.0)
@@ -45,7 +45,7 @@ def model(fresh: Callable[[], Any]) -> Any:
 @pytest.fixture
 def images(family: str) -> list[Image.Image]:
     if family == "plane":
-        return [picture(0.1, 0.9), picture(0.5, 0.4), picture(1.0, 0.0)]
+        return [image_of_point(0.1, 0.9), image_of_point(0.5, 0.4), image_of_point(1.0, 0.0)]
     noise = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     return [Image.fromarray(one) for one in noise]
 
@@ -64,8 +64,8 @@ def answer(model: Any) -> Tensor:
         return asked(model)
 
 
-def arrays(pictures: list[Image.Image]) -> list[NDArray[np.int16]]:
-    return [np.array(one).astype(np.int16) for one in pictures]
+def arrays(images: list[Image.Image]) -> list[NDArray[np.int16]]:
+    return [np.array(one).astype(np.int16) for one in images]
 
 
 def test_an_adapter_has_everything_that_the_protocol_names(model: Any) -> None:
@@ -79,7 +79,7 @@ def test_encode_gives_float32_latents_without_randomness(model: Any, images: lis
     assert torch.equal(model.encode(images), latents)
 
 
-def test_a_row_of_encode_depends_on_its_own_picture_only(model: Any, images: list[Image.Image]) -> None:
+def test_a_row_of_encode_depends_on_its_own_image_only(model: Any, images: list[Image.Image]) -> None:
     together = model.encode(images)
     for i, image in enumerate(images):
         torch.testing.assert_close(model.encode([image]), together[i : i + 1], rtol=0, atol=1e-5)
@@ -236,7 +236,7 @@ def test_asking_the_reference_gives_no_gradients(model: Any, perturb: Callable[.
     assert asked(model).requires_grad
 
 
-def test_a_seed_gives_its_picture_whatever_the_batch(model: Any) -> None:
+def test_a_seed_gives_its_image_whatever_the_batch(model: Any) -> None:
     together = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
     assert np.abs(together[0] - together[1]).max() > 3
     again = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
@@ -258,7 +258,7 @@ def test_generating_disturbs_neither_the_global_generator_nor_the_process(model:
     assert model.process is process
 
 
-def test_inside_reference_the_pictures_are_those_of_the_base_model(model: Any, perturb: Callable[..., None]) -> None:
+def test_inside_reference_the_images_are_those_of_the_base_model(model: Any, perturb: Callable[..., None]) -> None:
     base = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
     perturb(model)
     tuned = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))

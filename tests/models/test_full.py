@@ -29,7 +29,7 @@ def test_every_weight_of_the_network_is_trained(make_diffusion: Any) -> None:
     assert not any(weight.requires_grad for weight in frozen)
 
 
-def test_diffusers_draws_our_pictures_with_what_was_saved(make_diffusion: Any, perturb: Any, tmp_path: Path) -> None:
+def test_diffusers_draws_our_images_with_what_was_saved(make_diffusion: Any, perturb: Any, tmp_path: Path) -> None:
     model = make_diffusion(tuning=Full())
     sampler = Sampler(steps=3, guidance=3.0)
     (base,) = model.generate(["a cat"], [7], sampler)

@@ -1,4 +1,4 @@
-"""LoRA: both files draw our pictures in programs that are not ours, and another rank is refused."""
+"""LoRA: both files draw our images in programs that are not ours, and another rank is refused."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 PREDICTIONS = ("epsilon", "v_prediction")
 PROMPTS, SEEDS = ["a cat", "red dog"], [7, 8]
 
-# a program that knows diffusers and nothing of ours: model folder, LoRA folder, file names ... -> pictures.npz
+# a program that knows diffusers and nothing of ours: model folder, LoRA folder, file names ... -> images.npz
 STRANGER = """
 import sys, numpy, torch
 from diffusers import StableDiffusionPipeline
@@ -46,7 +46,7 @@ def drawn(model: StableDiffusion) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", pytest.param("v_prediction", marks=pytest.mark.slow)])
-def test_both_files_draw_our_pictures_in_a_new_process_that_knows_only_diffusers(
+def test_both_files_draw_our_images_in_a_new_process_that_knows_only_diffusers(
     make_diffusion: Any, perturb: Any, tiny_pipeline: Callable[[str], Path], tmp_path: Path, prediction: str
 ) -> None:
     model = make_diffusion(prediction, rank=4, alpha=8.0)
@@ -62,9 +62,9 @@ def test_both_files_draw_our_pictures_in_a_new_process_that_knows_only_diffusers
         [sys.executable, "-c", STRANGER, *files], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    pictures = np.load(out)
+    images = np.load(out)
     for name in (DIFFUSERS_FILE, KOHYA_FILE):
-        assert np.abs(pictures[name].astype(int) - ours).max() <= 1, name
+        assert np.abs(images[name].astype(int) - ours).max() <= 1, name
 
 
 def test_alpha_over_rank_scales_the_update(make_diffusion: Any, perturb: Any) -> None:

@@ -1,4 +1,4 @@
-"""Stable Diffusion: equal to its own pipeline, pictures of every kind, and sentences for what cannot be loaded."""
+"""Stable Diffusion: equal to its own pipeline, images of every kind, and sentences for what cannot be loaded."""
 
 import json
 import re
@@ -69,24 +69,24 @@ def test_a_fresh_lora_draws_what_the_bare_pipeline_draws(
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-def test_pictures_come_in_the_size_of_the_sampler(make_diffusion: Any) -> None:
+def test_images_come_in_the_size_of_the_sampler(make_diffusion: Any) -> None:
     model = make_diffusion()
     assert model.size == 16
     assert model.generate(["a"], [1], Sampler(steps=1))[0].size == (16, 16)
     assert model.generate(["a"], [1], Sampler(steps=1, size=32))[0].size == (32, 32)
 
 
-# --- pictures of every kind ------------------------------------------------------------------------
+# --- images of every kind ------------------------------------------------------------------------
 
 
-def test_transparent_pictures_are_laid_on_white(make_diffusion: Any) -> None:
+def test_transparent_images_are_laid_on_white(make_diffusion: Any) -> None:
     model, rgba = make_diffusion(), noise(channels=4)
     rgba[..., 3] = np.where(np.arange(16) < 8, 0, 255)
     on_white = np.where(rgba[..., 3:] == 0, 255, rgba[..., :3]).astype(np.uint8)
     encoded_alike(model, Image.fromarray(rgba), Image.fromarray(on_white))
 
 
-def test_half_transparent_pictures_are_mixed_with_white(make_diffusion: Any) -> None:
+def test_half_transparent_images_are_mixed_with_white(make_diffusion: Any) -> None:
     # black at alpha 51 / 255 = 0.2: 0.8 * 255 = 204
     black = Image.new("RGBA", (16, 16), (0, 0, 0, 51))
     encoded_alike(make_diffusion(), black, Image.new("RGB", (16, 16), (204, 204, 204)))
@@ -108,30 +108,28 @@ def test_other_colour_modes_are_those_colours_in_rgb(make_diffusion: Any, mode: 
     encoded_alike(make_diffusion(), image, image.convert("RGB"))
 
 
-def test_sixteen_bits_are_the_same_picture_as_eight(make_diffusion: Any) -> None:
+def test_sixteen_bits_are_the_same_image_as_eight(make_diffusion: Any) -> None:
     grey = noise(channels=1)[..., 0]
     sixteen = Image.fromarray(grey.astype(np.uint16) * 257)
     assert sixteen.mode == "I;16"
     encoded_alike(make_diffusion(), sixteen, Image.fromarray(grey))
 
 
-def test_a_sixteen_bit_png_from_a_file_is_the_same_picture_as_its_eight_bits(
-    make_diffusion: Any, tmp_path: Path
-) -> None:
+def test_a_sixteen_bit_png_from_a_file_is_the_same_image_as_its_eight_bits(make_diffusion: Any, tmp_path: Path) -> None:
     grey = noise(channels=1)[..., 0]
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     with Image.open(tmp_path / "deep.png") as deep:
         encoded_alike(make_diffusion(), deep, Image.fromarray(grey))
 
 
-def test_pictures_that_are_not_square_are_cropped_at_the_centre(make_diffusion: Any) -> None:
+def test_images_that_are_not_square_are_cropped_at_the_centre(make_diffusion: Any) -> None:
     wide = noise(24, 16)
     encoded_alike(make_diffusion(), Image.fromarray(wide), Image.fromarray(np.ascontiguousarray(wide[:, 4:20])))
     tall = noise(16, 30)
     encoded_alike(make_diffusion(), Image.fromarray(tall), Image.fromarray(np.ascontiguousarray(tall[7:23])))
 
 
-def test_large_and_single_pixel_pictures_are_resized(make_diffusion: Any) -> None:
+def test_large_and_single_pixel_images_are_resized(make_diffusion: Any) -> None:
     model, red = make_diffusion(), Image.new("RGB", (16, 16), "red")
     for size in [(64, 64), (1, 1), (1, 9), (300, 7)]:
         encoded_alike(model, Image.new("RGB", size, "red"), red)

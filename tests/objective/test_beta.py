@@ -30,7 +30,7 @@ def begun(error: float = 0.5) -> Auto:
 
 
 def shown(auto: Auto, distances: list[float], error: float = 0.5) -> list[float]:
-    """The betas of steps whose images all have these |log_ratio - neutral|."""
+    """The betas of steps whose images all have these |log_ratio - reference_point|."""
     betas = []
     for distance in distances:
         betas.append(auto.before(None))
@@ -189,7 +189,7 @@ def test_gains_come_to_the_band_for_every_kind_of_error(
     make_batches: Callable[..., Batches], make_training: Callable[..., Training], kind: str, objective: Any
 ) -> None:
     plane = Any2D().under(processes()[kind])
-    training = make_training(plane, auto=True, steps=100, micro_batch=24, lr=1e-3, clip=1.0)
+    training = make_training(plane, auto=True, steps=100, micro_batch=24, lr=1e-3, max_grad_norm=1.0)
     steps = list(train(training, make_batches(plane, POINTS, RIGHT, size=24), objective))
     error = steps[0].reference_error
     assert error is not None and steps[0].beta == pytest.approx(START / error)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT, marked
 from thumbtune.objective.kto import KTO, Judged, Objective
-from thumbtune.objective.reference_point import NEUTRALS
+from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES, Utility, kahneman_tversky, loss_averse, risk_seeking
 
 # h(u) as the official script writes it: --halo sigmoid, loss_averse and risk_seeking_3 (facts 2.2)
@@ -29,13 +29,13 @@ def judged(**changes: Any) -> Judged:
     """Eight images, four of them liked, in float64; the policy's errors take gradients."""
     generator = torch.Generator().manual_seed(0)
     errors = torch.rand(2, SIZE, generator=generator, dtype=torch.float64)
-    errors[1] += 0.3  # on the whole the policy is better, so that the batch's neutral point is above 0
+    errors[1] += 0.3  # on the whole the policy is better, so that the batch's reference point is above 0
     parts: dict[str, Any] = {
         "policy_error": errors[0],
         "reference_error": errors[1],
         "liked": torch.tensor([True, False, False, True, True, False, True, False]),
         "weight": torch.ones(SIZE, dtype=torch.float64),
-        "neutral": torch.tensor(0.05, dtype=torch.float64),
+        "reference_point": torch.tensor(0.05, dtype=torch.float64),
     } | changes
     parts["policy_error"] = parts["policy_error"].detach().clone().requires_grad_()
     return Judged(**parts)
@@ -89,7 +89,7 @@ def test_kto_with_the_other_utilities_by_hand() -> None:
 def test_before_the_first_update_kto_pushes_every_image_with_a_quarter_of_beta() -> None:
     # log_ratio 0, gain 0, sigmoid' = 1/4: beta / 4 = 1250 at the paper's 5000
     error = torch.full((2,), 0.2, dtype=torch.float64)
-    case = two(policy_error=error, reference_error=error, neutral=torch.tensor(0.0, dtype=torch.float64))
+    case = two(policy_error=error, reference_error=error, reference_point=torch.tensor(0.0, dtype=torch.float64))
     close(KTO()(case), [0.5, 0.5])
     close(slope(KTO(), case), [1250.0, -1250.0])
 
@@ -113,10 +113,10 @@ def test_kto_is_the_official_formula(utility: Utility, estimator: str) -> None:
     (official_slope,) = torch.autograd.grad(official, L_theta)
 
     shown = other_prompts if estimator == "mismatched" else case.log_ratio.detach()
-    neutral = NEUTRALS["zero" if estimator == "none" else estimator]().before(shown, case.liked)
-    assert (neutral == 0) == (estimator == "none")  # a clamp is open, or this test would compare zeros
-    assert estimator == "balanced" or neutral >= 0
-    ours = judged(neutral=torch.tensor(neutral, dtype=torch.float64))
+    reference_point = REFERENCE_POINTS["zero" if estimator == "none" else estimator]().before(shown, case.liked)
+    assert (reference_point == 0) == (estimator == "none")  # a clamp is open, or this test would compare zeros
+    assert estimator == "balanced" or reference_point >= 0
+    ours = judged(reference_point=torch.tensor(reference_point, dtype=torch.float64))
     loss = KTO(beta=beta, utility=utility)(ours).mean()
     (our_slope,) = torch.autograd.grad(loss, ours.policy_error)
     assert loss.item() == pytest.approx(official.item(), abs=1e-6)
@@ -145,7 +145,9 @@ def test_flipping_the_thumbs_flips_the_gradient(utility: Utility) -> None:
 def permuted(case: Judged, order: Tensor) -> Judged:
     partner = None if case.partner is None else order.argsort()[case.partner[order]]
     names = ("policy_error", "reference_error", "liked", "weight")
-    return judged(**{name: getattr(case, name)[order] for name in names}, neutral=case.neutral, partner=partner)
+    return judged(
+        **{name: getattr(case, name)[order] for name in names}, reference_point=case.reference_point, partner=partner
+    )
 
 
 PARTNERS = torch.tensor([1, 0, 3, 2, 5, 4, 7, 6])
@@ -167,12 +169,12 @@ def test_permuting_the_images_permutes_the_losses(objective: Objective) -> None:
     torch.testing.assert_close(slope(objective, permuted(case, order)), slope(objective, case)[order])
 
 
-def test_no_gradient_reaches_the_reference_or_the_neutral_point() -> None:
+def test_no_gradient_reaches_the_reference_or_the_reference_point() -> None:
     reference = torch.rand(SIZE, dtype=torch.float64, requires_grad=True)
-    neutral = torch.tensor(0.05, dtype=torch.float64, requires_grad=True)
+    reference_point = torch.tensor(0.05, dtype=torch.float64, requires_grad=True)
     for objective in (KTO(beta=3.0), DPO(beta=3.0), SFT()):
-        case = judged(reference_error=reference, neutral=neutral, partner=PARTNERS)
-        inputs = (case.policy_error, reference, neutral)
+        case = judged(reference_error=reference, reference_point=reference_point, partner=PARTNERS)
+        inputs = (case.policy_error, reference, reference_point)
         got = torch.autograd.grad(objective(case).sum(), inputs, allow_unused=True)
         assert got[0] is not None and got[1] is None and got[2] is None
 
@@ -259,7 +261,7 @@ def test_a_disliked_image_at_the_floor_pulls_no_more_by_hand() -> None:
         reference_error=torch.full((4,), 0.5),
         liked=torch.tensor([False, False, True, False]),
         weight=torch.ones(4),
-        neutral=torch.tensor(0.1),
+        reference_point=torch.tensor(0.1),
     )
     kto = KTO(beta=2.0, disliked_floor=0.4)
     # log-ratios -0.1, -0.4, -0.4, -0.2; disliked gains 2 (0.1 + 0.1), 2 (0.2 + 0.1) twice, liked -2 (0.4 + 0.1)
@@ -285,7 +287,7 @@ def test_bco_by_hand_and_as_the_official_code_has_it() -> None:
     case = two(
         policy_error=torch.tensor([0.2, 0.6], dtype=torch.float64),
         reference_error=torch.tensor([0.5, 0.5], dtype=torch.float64),
-        neutral=torch.tensor(0.1, dtype=torch.float64),
+        reference_point=torch.tensor(0.1, dtype=torch.float64),
     )
     close(BCO(beta=2.0)(case), [0.5130152523999526] * 2)
     # --halo loss_averse: 1 - logsigmoid(u), another constant and the same slope
@@ -349,7 +351,7 @@ def test_what_each_objective_needs() -> None:
 
 @every_objective
 def test_bfloat16_gives_one_finite_loss_per_image_near_that_of_float64(objective: Objective) -> None:
-    exact, names = judged(partner=PARTNERS), ("policy_error", "reference_error", "weight", "neutral")
+    exact, names = judged(partner=PARTNERS), ("policy_error", "reference_error", "weight", "reference_point")
     half = {name: getattr(exact, name).detach().to(torch.bfloat16) for name in names}
     case = judged(**half, partner=PARTNERS)
     losses = objective(case)

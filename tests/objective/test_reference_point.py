@@ -1,4 +1,4 @@
-"""Neutral points: by hand, never below 0, and unmoved by broken images."""
+"""ReferencePoint points: by hand, never below 0, and unmoved by broken images."""
 
 import json
 import math
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from thumbtune.objective.reference_point import NEUTRALS, Balanced, Batch, Mismatched, Running, Zero
+from thumbtune.objective.reference_point import REFERENCE_POINTS, Balanced, Batch, Mismatched, Running, Zero
 
 
 def seen(ratios: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ def test_running_does_not_look_at_the_batch_to_come() -> None:
     estimator = Running()
     estimator.after(*seen(torch.tensor([0.2])))
     assert estimator.before(*seen(torch.tensor([99.0]))) == estimator.before(None, None) == pytest.approx(0.2)
-    looks_at = {name: estimator.looks_at for name, estimator in NEUTRALS.items()}
+    looks_at = {name: estimator.looks_at for name, estimator in REFERENCE_POINTS.items()}
     assert looks_at == {
         "batch": "batch", "mismatched": "mismatched", "balanced": "batch", "running": "nothing", "zero": "nothing",
     }  # fmt: skip
@@ -73,9 +73,9 @@ def test_running_is_unbiased_from_the_first_batch() -> None:
         assert estimator.before(None, None) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize("name", NEUTRALS)
+@pytest.mark.parametrize("name", REFERENCE_POINTS)
 def test_the_state_goes_through_json_and_back(name: str) -> None:
-    first, second = NEUTRALS[name](), NEUTRALS[name]()
+    first, second = REFERENCE_POINTS[name](), REFERENCE_POINTS[name]()
     for estimator in (first,):
         estimator.after(*seen(torch.tensor([0.3, 0.1])))
         estimator.after(*seen(torch.tensor([0.123456789])))

@@ -13,7 +13,7 @@ from thumbtune.objective.saturation import FLAT, gain_of, pull_of
 from thumbtune.objective.utility import loss_averse, risk_seeking
 
 
-def judged(ratios: list[float], liked: list[bool] | None = None, neutral: float = 0.0) -> Judged:
+def judged(ratios: list[float], liked: list[bool] | None = None, reference_point: float = 0.0) -> Judged:
     """Images of a reference error of 1 whose policy is better by the given log-ratios; pairs are neighbours."""
     ratio = torch.tensor(ratios, dtype=torch.float64)
     return Judged(
@@ -21,7 +21,7 @@ def judged(ratios: list[float], liked: list[bool] | None = None, neutral: float 
         reference_error=torch.ones_like(ratio),
         liked=torch.tensor(liked or [True, False] * (len(ratios) // 2)),
         weight=torch.ones_like(ratio),
-        neutral=torch.tensor(neutral, dtype=torch.float64),
+        reference_point=torch.tensor(reference_point, dtype=torch.float64),
         partner=torch.arange(len(ratios)) ^ 1,
     )
 
@@ -53,9 +53,9 @@ def test_what_both_images_of_a_pair_share_is_no_gain_for_dpo_and_takes_no_pull()
     close(gain_of(DPO(beta=4.0), judged([0.15, -0.10, -0.2, 0.1])), [0.5, 0.5, -0.6, -0.6])
 
 
-def test_gains_of_kto_and_bco_are_measured_from_the_neutral_point() -> None:
+def test_gains_of_kto_and_bco_are_measured_from_the_reference_point() -> None:
     for objective in (KTO(beta=2.0), BCO(beta=2.0)):
-        close(gain_of(objective, judged([0.3, 0.1], neutral=0.2)), [0.2, 0.2])
+        close(gain_of(objective, judged([0.3, 0.1], reference_point=0.2)), [0.2, 0.2])
 
 
 @pytest.mark.parametrize("objective", [SFT(), CSFT()])
@@ -88,7 +88,7 @@ def test_rounding_is_no_gain_however_high_beta_is() -> None:
         reference_error=error,
         liked=torch.tensor([True, False]),
         weight=torch.ones(2),
-        neutral=torch.tensor(3.3e-5),
+        reference_point=torch.tensor(3.3e-5),
     )
     assert pull_of(KTO(beta=1e9), case).tolist() == [0.0, 0.0]
 
@@ -100,7 +100,13 @@ def test_asking_leaves_no_gradient_behind() -> None:
     with torch.no_grad():
         close(pull_of(KTO(beta=1.0), judged([0.0, 0.0])), [1.0, 1.0])
     empty = torch.zeros(0, dtype=torch.float64)
-    nothing = Judged(policy_error=empty, reference_error=empty, liked=empty.bool(), weight=empty, neutral=case.neutral)
+    nothing = Judged(
+        policy_error=empty,
+        reference_error=empty,
+        liked=empty.bool(),
+        weight=empty,
+        reference_point=case.reference_point,
+    )
     assert pull_of(KTO(), nothing).shape == (0,)
 
 

@@ -17,21 +17,21 @@ EMOJI = Path(__file__).parents[2] / "build" / "sets"
 
 
 def drawing(number: int, coloured: bool) -> Image.Image:
-    """A picture of 64 x 64: an emoji where the sets are built, else circles; set by its number."""
+    """An image of 64 x 64: an emoji where the sets are built, else circles; set by its number."""
     style = EMOJI / ("flat.npy" if coloured else "line-art.npy")
     if style.exists():
         return Image.fromarray(np.load(style, mmap_mode="r")[(number * 37) % 900].copy())
     generator = np.random.default_rng(number)
-    picture = Image.new("RGB", (64, 64), "white")
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (64, 64), "white")
+    pen = ImageDraw.Draw(image)
     for x, y, size, *colour in generator.integers((5, 5, 8, 0, 0, 0), (40, 40, 24, 255, 255, 255), (3, 6)).tolist():
         fill = tuple(colour) if coloured else None
         pen.ellipse((x, y, x + size, y + size), fill=fill, outline="black", width=2)
-    return picture
+    return image
 
 
-def write_pictures(folder: Path, prompts: list[str], seeds: list[int]) -> None:
-    """Both models' pictures, and two thumbs' examples."""
+def write_images(folder: Path, prompts: list[str], seeds: list[int]) -> None:
+    """Both models' images, and two thumbs' examples."""
     for side in ("evaluation/before", "evaluation/after", "likes"):
         (folder / side).mkdir(parents=True)
     for index in range(len(prompts)):
@@ -55,7 +55,7 @@ def evaluation(prompts: list[str], seeds: list[int]) -> dict[str, object]:
     taste = generator.uniform(0.05, 0.3, shape), generator.uniform(0.2, 0.9, shape)
     faith = generator.uniform(0.6, 0.9, shape), generator.uniform(0.59, 0.89, shape)
     scores = {
-        "line art": ("taste", "How near to black ink on white a picture is.", *taste),
+        "line art": ("taste", "How near to black ink on white an image is.", *taste),
         "names the object": ("faithfulness", "The judge's probability of the object in the prompt.", *faith),
     }
     return {
@@ -93,13 +93,13 @@ def steps(count: int) -> list[dict[str, object]]:
             "loss": 0.5 - 0.2 * step / count + 0.05 * noise[step, 0],
             "liked_log_ratio": 3e-4 * step / count + 1e-4 * noise[step, 1],
             "disliked_log_ratio": None if step == 1 else -5e-4 * step / count + 1e-4 * noise[step, 2],
-            "neutral": 1e-4 * step / count,
+            "reference_point": 1e-4 * step / count,
             "policy_error": 0.05 + 0.002 * noise[step, 3],
             "reference_error": 0.0502 + 0.002 * noise[step, 3],
             "beta": 5000.0 if step < 20 else 4900.0,
             "gain": 0.7 + 0.1 * noise[step, 0],
             "saturation": 0.1,
-            "refreshed": step == 30,
+            "synced": step == 30,
             "agreement": 0.5 + 0.4 * step / count if step % 10 == 0 else None,
             "grad_norm": None if step == 2 else float(np.exp(0.3 * noise[step, 4])),
             "lr": 1e-4,
@@ -112,10 +112,10 @@ def steps(count: int) -> list[dict[str, object]]:
 
 def write_run(folder: Path, prompts: list[str], seeds: list[int], count: int = 40) -> Path:
     """All the files of a run."""
-    write_pictures(folder, prompts, seeds)
+    write_images(folder, prompts, seeds)
     recipe = {
         "model": {"name": "bundled", "lora": {"rank": 8, "alpha": 8}},
-        "objective": {"name": "kto", "beta": 5000, "utility": "kahneman_tversky", "neutral": "batch"},
+        "objective": {"name": "kto", "beta": 5000, "utility": "kahneman_tversky", "reference_point": "batch"},
         "training": {
             "steps": count,
             "batch": 32,
@@ -134,7 +134,7 @@ def write_run(folder: Path, prompts: list[str], seeds: list[int], count: int = 4
     }
     (folder / "environment.json").write_text(json.dumps(environment))
     likes = {
-        "source": "the line-art taste over the bundled model's own pictures",
+        "source": "the line-art taste over the bundled model's own images",
         "simulated": SIMULATED,
         "likes": 240, "dislikes": 260, "prompts": 60, "held_out": 12,
         "examples": {

@@ -34,7 +34,7 @@ def quiet(items: Iterable[Any], text: str) -> Iterable[Any]:
 
 @pytest.fixture
 def order(tmp_path: Path) -> Order:
-    """`b` is redder in all but the last prompt; the picture of prompt i gains 10 i."""
+    """`b` is redder in all but the last prompt; the image of prompt i gains 10 i."""
     for side, more in (("grey", 0), ("redder", 1)):
         (tmp_path / side).mkdir()
         for i in range(16):
@@ -105,7 +105,7 @@ def test_prompts_are_text_and_never_markup(folder: Path) -> None:
     assert any(HOSTILE in str(one["data-told"]) for one in page.named("button")) or HOSTILE not in page.text
 
 
-def test_every_picture_is_described_and_charts_share_no_id(folder: Path) -> None:
+def test_every_image_is_described_and_charts_share_no_id(folder: Path) -> None:
     text = write_page(folder).read_text()
     assert all(one.get("alt") for one in Page(text).named("img"))
     ids = re.findall(r'\bid="([^"]+)"', text)
@@ -122,13 +122,13 @@ def test_the_command_is_the_one_that_was_typed(folder: Path, order: Order) -> No
     assert not {"--weights", "--offline", "--paper-ci"} & set(words)
 
 
-def test_a_lost_picture_is_named_and_none_from_outside_is_shown(folder: Path, order: Order) -> None:
-    for picture in (folder / B).glob("*.png"):
-        picture.write_bytes(b"broken")
-    table = (folder / "pictures.csv").read_text()
-    (folder / "pictures.csv").write_text(table.replace("a/0", f"{order.sides[A]}/0"))
+def test_a_lost_image_is_named_and_none_from_outside_is_shown(folder: Path, order: Order) -> None:
+    for image in (folder / B).glob("*.png"):
+        image.write_bytes(b"broken")
+    table = (folder / "images.csv").read_text()
+    (folder / "images.csv").write_text(table.replace("a/0", f"{order.sides[A]}/0"))
     page = page_of(folder)
-    assert "pictures could not be read" in page.text
+    assert "images could not be read" in page.text
     assert not [one for one in page.named("img") if str(one.get("src")).startswith("data:")]
 
 
@@ -141,7 +141,7 @@ def test_scores_that_failed_are_named(order: Order, tmp_path: Path) -> None:
     )
     contest(replace(order, scorers=(f"{tmp_path / 'mine.py'}:picky",)), quiet)
     page = page_of(order.out)
-    assert "has no score for 2 pictures; the first is a/000-" in page.text
+    assert "has no score for 2 images; the first is a/000-" in page.text
     assert "no cats" in page.text
     assert "win about as often" in page.text
 

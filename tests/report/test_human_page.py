@@ -96,7 +96,7 @@ def strip_notes(text: str) -> str:
 
 
 def test_the_page_tells_no_side() -> None:
-    """Exchange the sides of every trial: the page is the same, byte for byte, if the pictures are."""
+    """Exchange the sides of every trial: the page is the same, byte for byte, if the images are."""
     made = study(12)
     text = page(made.questionnaire)
     for told in ("base-model", "tuned-model", "a/0", "b/0", "9000", '"repeats"', '"prompt"', '"seed"'):
@@ -127,20 +127,20 @@ def test_it_is_accessible() -> None:
     assert ("html", {"lang": "en"}) in read.tags
     pressed = {found["id"] for tag, found in read.tags if tag == "button"}
     assert {"left", "right", "tie", "back", "stop", "begin", "download", "copy"} <= pressed
-    assert [found["alt"] for tag, found in read.tags if tag == "img"] == ["First picture", "Second picture"]
+    assert [found["alt"] for tag, found in read.tags if tag == "img"] == ["First image", "Second image"]
     labelled = {found["for"] for tag, found in read.tags if tag == "label"}
     assert labelled == {"rater", "json"}
     text = page(study().questionnaire)
     assert "prefers-reduced-motion" in text and "prefers-color-scheme: dark" in text and ":focus-visible" in text
 
 
-def test_a_trial_without_pictures_is_told() -> None:
+def test_a_trial_without_images_is_told() -> None:
     asked = study().questionnaire
-    with pytest.raises(ThumbtuneError, match=f"trial {asked.trials[0][0]} has no pictures"):
+    with pytest.raises(ThumbtuneError, match=f"trial {asked.trials[0][0]} has no images"):
         human_page(asked, {})
 
 
-# --- pictures
+# --- images
 
 
 def decoded(uri: str) -> tuple[bytes, Image.Image]:
@@ -165,9 +165,9 @@ def test_files_and_metadata_do_not_get_through(tmp_path: Path) -> None:
     ]
     for pair in pairs:
         for uri in encode_pair(*pair):
-            data, picture = decoded(uri)
+            data, image = decoded(uri)
             assert b"tuned" not in data
-            assert set(picture.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+            assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
     png, jpeg = encode_pair(tmp_path / "a.png", tmp_path / "b.jpg")
     assert png[:30] == jpeg[:30] == "data:image/jpeg;base64,/9j/4AA", "one kind, whatever the files were"
 
@@ -183,12 +183,12 @@ def test_files_and_metadata_do_not_get_through(tmp_path: Path) -> None:
         ((5000, 1), (900, 900), [(768, 1), (768, 768)]),
     ],
 )
-def test_both_pictures_are_of_one_size_and_kind(
+def test_both_images_are_of_one_size_and_kind(
     tmp_path: Path, left: tuple[int, int], right: tuple[int, int], shown: list[tuple[int, int]]
 ) -> None:
     made = [decoded(u)[1] for u in encode_pair(save(tmp_path / "l.png", left), save(tmp_path / "r.png", right))]
-    assert [picture.size for picture in made] == shown
-    assert len({(picture.format, picture.mode) for picture in made}) == 1
+    assert [image.size for image in made] == shown
+    assert len({(image.format, image.mode) for image in made}) == 1
     assert made[0].format == ("PNG" if max(shown[0]) <= 128 else "JPEG")
 
 
@@ -202,11 +202,11 @@ def test_what_is_transparent_is_white_on_both_sides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no picture", b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"])
-def test_a_picture_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | None) -> None:
+def test_an_image_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | None) -> None:
     good, bad = save(tmp_path / "good.png", (8, 8)), tmp_path / "bad.png"
     if content is not None:
         bad.write_bytes(content)
-    with pytest.raises(ThumbtuneError, match=r"bad\.png is no picture that can be read"):
+    with pytest.raises(ThumbtuneError, match=r"bad\.png is no image that can be read"):
         encode_pair(good, bad)
 
 

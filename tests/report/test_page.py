@@ -55,13 +55,13 @@ def test_a_real_person_is_not_called_simulated(run_folder: Path) -> None:
     assert "simulated" not in page.text
 
 
-def test_every_picture_is_inside_the_page_and_described(run_folder: Path) -> None:
+def test_every_image_is_inside_the_page_and_described(run_folder: Path) -> None:
     _, page = written(run_folder)
-    pictures = page.named("img")
-    assert len(pictures) == 4 * 3 * 2 + 24  # prompts x seeds x models, and the thumbs
-    assert all((picture["src"] or "").startswith("data:image/png;base64,") for picture in pictures)
-    assert all(picture["alt"] for picture in pictures)
-    assert "Before tuning: a cat, seed 2" in [picture["alt"] for picture in pictures]
+    images = page.named("img")
+    assert len(images) == 4 * 3 * 2 + 24  # prompts x seeds x models, and the thumbs
+    assert all((image["src"] or "").startswith("data:image/png;base64,") for image in images)
+    assert all(image["alt"] for image in images)
+    assert "Before tuning: a cat, seed 2" in [image["alt"] for image in images]
     assert len(page.named("details")) == 4
 
 
@@ -78,7 +78,7 @@ def test_prompts_are_text_and_never_markup(run_folder: Path) -> None:
     text, page = written(run_folder)
     assert HOSTILE not in text
     assert HOSTILE in page.text
-    assert f"Before tuning: {HOSTILE}, seed 0" in [picture["alt"] for picture in page.named("img")]
+    assert f"Before tuning: {HOSTILE}, seed 0" in [image["alt"] for image in page.named("img")]
 
 
 def test_score_names_are_text_and_never_markup_in_charts(run_folder: Path) -> None:
@@ -102,22 +102,26 @@ def test_charts_are_described_take_the_pages_colours_and_share_no_id(run_folder:
 def test_what_a_training_did_not_measure_has_no_chart(run_folder: Path) -> None:
     rows = [json.loads(line) for line in (run_folder / "steps.jsonl").read_text().splitlines()]
     for row in rows:
-        row |= {"beta": None, "gain": None, "saturation": None, "agreement": None, "refreshed": False}
+        row |= {"beta": None, "gain": None, "saturation": None, "agreement": None, "synced": False}
     (run_folder / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     _, page = written(run_folder)
     assert len(page.named("svg")) == 6  # win-rates, log-ratios, loss, errors, gradients, learning rate
-    assert "Median gain" not in page.text and "refreshed" not in page.text
-    for words in ("dashed neutral line", "neutral from ", "disliked ones lose"):  # sft and csft have neither
+    assert "Median gain" not in page.text and "copied into the reference" not in page.text
+    for words in (
+        "dashed reference_point line",
+        "reference_point from ",
+        "disliked ones lose",
+    ):  # sft and csft have neither
         assert words not in page.text
-    assert "What the training makes small: of sft and csft the denoising error of the pictures" in page.text
+    assert "What the training makes small: of sft and csft the denoising error of the images" in page.text
 
 
 def test_every_chart_of_the_training_has_a_sentence(run_folder: Path) -> None:
     text, page = written(run_folder)
     assert len(re.findall(r"</svg>\s*<figcaption>[^<]{40,}\.</figcaption>", text)) == 10
-    for name in ("Agreement with held-out likes", "Median gain", "Saturated pictures", "Beta", "Learning rate"):
+    for name in ("Agreement with held-out likes", "Median gain", "Saturated images", "Beta", "Learning rate"):
         assert f"<h3>{name}</h3>" in text
-    assert "the reference was refreshed 1 time, which" in page.text
+    assert "the policy was copied into the reference 1 time, which" in page.text
 
 
 def test_held_out_likes_that_were_asked_alone_have_a_chart_in_place_of_agreement(run_folder: Path) -> None:
@@ -134,10 +138,10 @@ def test_a_training_that_a_guard_stopped_says_so_and_notes_on_the_likes_are_show
     sentence = "Training stopped at step 30: something; try another thing; lora/ holds the best checkpoint."
     (run_folder / "stopped.json").write_text(json.dumps({"step": 30, "best": 20, "sentence": sentence}))
     likes = json.loads((run_folder / "likes.json").read_text())
-    (run_folder / "likes.json").write_text(json.dumps(likes | {"notes": ["3 of 9 pictures are <odd>."]}))
+    (run_folder / "likes.json").write_text(json.dumps(likes | {"notes": ["3 of 9 images are <odd>."]}))
     _, page = written(run_folder)
     assert "A guard stopped this training at step 30, and its result is that of step 20." in page.text
-    assert sentence in page.text and "3 of 9 pictures are <odd>." in page.text
+    assert sentence in page.text and "3 of 9 images are <odd>." in page.text
 
 
 def test_headings_and_tables_are_in_order(run_folder: Path) -> None:
@@ -170,28 +174,28 @@ def test_a_run_with_only_a_recipe_says_what_is_missing(run_folder: Path) -> None
     assert page.named("img") == []
 
 
-def test_missing_and_broken_pictures_are_counted(run_folder: Path) -> None:
+def test_missing_and_broken_images_are_counted(run_folder: Path) -> None:
     (run_folder / "evaluation" / "after" / "000-1.png").unlink()
     (run_folder / "evaluation" / "before" / "001-0.png").write_bytes(b"not a picture")
     _, page = written(run_folder)
-    assert "2 pictures are not in the run folder" in page.text
-    assert page.text.count("picture missing") == 2
+    assert "2 images are not in the run folder" in page.text
+    assert page.text.count("image missing") == 2
 
 
-def test_pictures_from_outside_the_run_are_not_shown(run_folder: Path) -> None:
+def test_images_from_outside_the_run_are_not_shown(run_folder: Path) -> None:
     Image.new("RGB", (8, 8)).save(run_folder.parent / "private.png")
     likes = json.loads((run_folder / "likes.json").read_text())
     likes["examples"] = {"liked": ["../private.png", str(run_folder.parent / "private.png")], "disliked": []}
     (run_folder / "likes.json").write_text(json.dumps(likes))
     _, page = written(run_folder)
-    assert page.text.count("No example pictures are in the run folder.") == 2
+    assert page.text.count("No example images are in the run folder.") == 2
 
 
-def test_large_pictures_are_reduced(run_folder: Path) -> None:
+def test_large_images_are_reduced(run_folder: Path) -> None:
     noise = Image.effect_noise((1024, 768), 80).convert("RGB")
     noise.save(run_folder / "evaluation" / "after" / "000-0.png")
     text, page = written(run_folder)
-    assert any((picture["src"] or "").startswith("data:image/jpeg") for picture in page.named("img"))
+    assert any((image["src"] or "").startswith("data:image/jpeg") for image in page.named("img"))
     assert len(text) < 500_000
 
 

@@ -17,7 +17,7 @@ ANN = np.tile([True, True, False], 4)
 
 
 def found(*raters: tuple[str, np.ndarray]) -> dict[str, Any]:
-    """Of twelve pictures, twelve prompts; the model has Ann's mind."""
+    """Of twelve images, twelve prompts; the model has Ann's mind."""
     votes = Thumbs(
         np.concatenate([np.arange(len(kinds)) for _, kinds in raters]),
         np.concatenate([kinds for _, kinds in raters]),
@@ -65,9 +65,9 @@ def test_raters_who_cannot_be_told_apart_are_counted(run_folder: Path) -> None:
     )
 
 
-def test_more_thumbs_than_pictures_are_named(run_folder: Path) -> None:
+def test_more_thumbs_than_images_are_named(run_folder: Path) -> None:
     text, _ = text_of(run_folder, found(("Ann", ANN)) | {"thumbs": 24})
-    assert "of 12 pictures (24 thumbs, 8 liked, 12 prompts)" in text
+    assert "of 12 images (24 thumbs, 8 liked, 12 prompts)" in text
 
 
 def test_what_a_file_calls_a_rater_is_escaped(run_folder: Path) -> None:
@@ -80,5 +80,5 @@ def test_what_a_file_calls_a_rater_is_escaped(run_folder: Path) -> None:
 def test_an_evaluation_of_an_earlier_version_is_still_shown(run_folder: Path) -> None:
     old = {"auc": 0.86, "low": 0.8, "high": 0.91, "images": 180, "liked": 40, "prompts": 5}
     text, _ = text_of(run_folder, old)
-    assert "of 180 pictures (40 liked, 5 prompts)" in text and "in 86% of pairs, too few prompts" in text
+    assert "of 180 images (40 liked, 5 prompts)" in text and "in 86% of pairs, too few prompts" in text
     assert "commoner kind" not in text

@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 Call = Callable[..., tuple[int, str, str]]
-SMALL = ["train.steps=6", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=2", "train.held_out=0.3"]
+SMALL = [
+    "train.steps=6",
+    "train.batch=4",
+    "train.micro_batch=2",
+    "train.checkpoint_every=2",
+    "train.validation_share=0.3",
+]
 SMALL += ["train.lr=1e-4", "train.cooldown=0"]  # so few steps would be cool-down and nothing else
 
 
@@ -19,7 +25,7 @@ def small() -> list[str]:
 
 @pytest.fixture
 def thumbs(tmp_path: Path) -> Path:
-    """like/ and dislike/ folders: ten red and ten blue pictures of ten prompts, prompts beside them."""
+    """like/ and dislike/ folders: ten red and ten blue images of ten prompts, prompts beside them."""
     for kind, colour in (("like", "red"), ("dislike", "blue")):
         for i in range(10):
             path = tmp_path / "thumbs" / kind / f"{colour}-{i}.png"

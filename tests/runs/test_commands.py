@@ -27,7 +27,7 @@ def test_importing_the_folder_that_one_stands_in_twice_adds_nothing(
     assert "20 rows: 0 likes, 0 dislikes, 20 duplicates" in out
 
 
-def test_a_store_is_no_source_and_no_pictures_become_a_store(call: Call, likes: Path, thumbs: Path) -> None:
+def test_a_store_is_no_source_and_no_images_become_a_store(call: Call, likes: Path, thumbs: Path) -> None:
     code, _, err = call("import", likes, "--likes", likes.parent / "other")
     assert code == 1 and "is a store of likes already" in err
     (thumbs / "like").rename(thumbs / "likes")
@@ -64,9 +64,9 @@ def test_a_run_whose_likes_are_elsewhere_says_so_or_finds_them(call: Call, run: 
     assert (run / "report.html").read_bytes() == before
     code, out, err = call("evaluate", run, "--set", "evaluate.taste=null", "--set", f"likes={moved}")
     assert code == 0, err
-    assert "No score compares the pictures" in out  # no taste was named, and the judge knows no "thing 1"
+    assert "No score compares the images" in out  # no taste was named, and the judge knows no "thing 1"
     page = (run / "report.html").read_text()
-    assert "No score compares the pictures" in page and "Win · tie · loss" not in page
+    assert "No score compares the images" in page and "Win · tie · loss" not in page
 
 
 def test_only_thumbs_that_the_run_held_out_are_asked(call: Call, run: Path, thumbs: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_others_may_read_a_result_as_far_as_the_mask_lets_them(run: Path) -> Non
         assert (run / "lora" / file).stat().st_mode == plain.stat().st_mode
 
 
-def test_pictures_of_one_prompt_are_said_to_need_other_prompts(
+def test_images_of_one_prompt_are_said_to_need_other_prompts(
     call: Call, settings: list[str], thumbs: Path, tmp_path: Path
 ) -> None:
     for path in thumbs.rglob("*.txt"):
@@ -182,7 +182,7 @@ def test_pictures_of_one_prompt_are_said_to_need_other_prompts(
     code, out, err = call(*words)
     assert code == 0, err
     assert "no prompt is held out: evaluate will ask for evaluate.prompts" in out
-    code, _, err = call(*words, "--set", "objective.neutral=mismatched")
+    code, _, err = call(*words, "--set", "objective.reference_point=mismatched")
     assert code == 1 and "Every image to train on has the prompt 'a thing'" in err
 
 
@@ -205,14 +205,14 @@ def test_a_printed_recipe_is_one_that_train_reads(call: Call, tmp_path: Path) ->
     assert "did you mean train.steps?" in call("recipe", "--set", "stps=5")[2]
 
 
-def test_the_page_shows_the_pictures_that_were_rated(run: Path) -> None:
+def test_the_page_shows_the_images_that_were_rated(run: Path) -> None:
     examples = json.loads((run / "likes.json").read_text())["examples"]
     rows = parquet.read_table(run / "likes.parquet").to_pylist()
     trained = [sum(row["label"] == liked and not row["held_out"] for row in rows) for liked in (True, False)]
     assert [len(examples[kind]) for kind in ("liked", "disliked")] == trained
     assert all((run / name).is_file() for names in examples.values() for name in names)
     page = (run / "report.html").read_text()
-    assert page.count("An example that was liked") == trained[0] and "No example pictures" not in page
+    assert page.count("An example that was liked") == trained[0] and "No example images" not in page
 
 
 def test_examples_are_spread_over_the_likes_and_keep_their_greys(
@@ -223,5 +223,5 @@ def test_examples_are_spread_over_the_likes_and_keep_their_greys(
     kept = examples.keep(likes, tmp_path)
     assert [Path(name).stem for name in kept["liked"]] == [f"{18 * i // 12:02d}" for i in range(12)]
     assert [Path(name).stem for name in kept["disliked"]] == ["18", "19"]
-    with Image.open(tmp_path / kept["liked"][0]) as picture:
-        assert picture.getpixel((3, 3)) == (78, 78, 78)  # 20000 / 257
+    with Image.open(tmp_path / kept["liked"][0]) as image:
+        assert image.getpixel((3, 3)) == (78, 78, 78)  # 20000 / 257

@@ -190,7 +190,9 @@ def test_names_of_what_is_a_user_s_and_of_what_is_not(here: Path) -> None:
 def test_a_part_without_an_image_asks_a_user_s_objective_nothing(here: Path) -> None:
     hinge = build.objective_of(config.read(None, ["objective.name=my_file:Hinge"]))
     none = torch.zeros(0)
-    empty = Judged(policy_error=none, reference_error=none, liked=none.bool(), weight=none, neutral=torch.tensor(0.0))
+    empty = Judged(
+        policy_error=none, reference_error=none, liked=none.bool(), weight=none, reference_point=torch.tensor(0.0)
+    )
     assert trial.loss_of(hinge, empty).shape == (0,)
 
 
@@ -216,7 +218,7 @@ def test_a_gain_of_one_s_own_is_the_one_that_is_looked_at_and_else_the_plain_one
         reference_error=torch.tensor([0.2, 0.1]),
         liked=torch.tensor([True, False]),
         weight=torch.ones(2),
-        neutral=torch.tensor(0.05),
+        reference_point=torch.tensor(0.05),
     )
     # 10 * (0.1 - 0.05) and -10 * (-0.2 - 0.05)
     torch.testing.assert_close(gain_of(plain, judged), torch.tensor([0.5, 2.5]))

@@ -17,11 +17,11 @@ from thumbtune.runs.run import recipe_in
 
 Call = Callable[..., tuple[int, str, str]]
 PROMPTS = 32  # of which about half are held out
-EACH = 2  # pictures of each
+EACH = 2  # images of each
 
 
 def png(number: int, kind: int) -> bytes:
-    """A picture of 16 x 16 unlike any other."""
+    """An image of 16 x 16 unlike any other."""
     data = BytesIO()
     Image.new("RGB", (16, 16), (7 * number, 200 * kind, 255 - 7 * number)).save(data, "PNG")
     return data.getvalue()
@@ -29,21 +29,21 @@ def png(number: int, kind: int) -> bytes:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Ann and Bob agree on pictures of even prompts, all of which Cyd likes, and tie on those of odd ones."""
+    """Ann and Bob agree on images of even prompts, all of which Cyd likes, and tie on those of odd ones."""
     with Store.open(tmp_path / "likes") as likes, likes.transaction():
         for number in range(PROMPTS):
             for kind in range(EACH):
-                picture, tied = likes.add_picture(png(number, kind), f"thing {number}"), number % 2
-                likes.vote(picture, "like" if kind else "dislike", rater="Ann")
-                likes.vote(picture, "like" if kind ^ tied else "dislike", rater="Bob")
+                image, tied = likes.add_image(png(number, kind), f"thing {number}"), number % 2
+                likes.vote(image, "like" if kind else "dislike", rater="Ann")
+                likes.vote(image, "like" if kind ^ tied else "dislike", rater="Bob")
                 if not tied:
-                    likes.vote(picture, "like", rater="Cyd")
+                    likes.vote(image, "like", rater="Cyd")
     return tmp_path / "likes"
 
 
 @pytest.fixture
 def settings(store: Path, tiny_pipeline: Callable[[str], Path], small: list[str]) -> list[str]:
-    options = [f"likes={store}", f"model={tiny_pipeline('epsilon')}", *small, "train.held_out=0.5"]
+    options = [f"likes={store}", f"model={tiny_pipeline('epsilon')}", *small, "train.validation_share=0.5"]
     options += ["train.steps=3", "train.lr=1e-2", "evaluate.steps=1", "evaluate.seeds=1", "evaluate.taste=red"]
     return [word for option in options for word in ("--set", option)]
 
@@ -51,7 +51,7 @@ def settings(store: Path, tiny_pipeline: Callable[[str], Path], small: list[str]
 @pytest.fixture
 def rewards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     """(image id, its reward) of whatever is asked for, in that order."""
-    ask, seen = agreement.implied_reward, []
+    ask, seen = agreement.implicit_reward, []
 
     def note(model: Any, held_out: Any, *rest: Any) -> Any:
         reward = ask(model, held_out, *rest)
@@ -66,7 +66,7 @@ def rewards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
 @pytest.mark.parametrize(
     ("policy", "thumbs_on_even", "thumbs_on_odd"), [("majority", 1, 0), ("per-vote", 3, 2), ("rater:Ann", 1, 1)]
 )
-def test_each_rater_is_asked_about_their_own_thumbs_and_each_picture_once(
+def test_each_rater_is_asked_about_their_own_thumbs_and_each_image_once(
     call: Call,
     settings: list[str],
     tmp_path: Path,
@@ -75,7 +75,7 @@ def test_each_rater_is_asked_about_their_own_thumbs_and_each_picture_once(
     thumbs_on_even: int,
     thumbs_on_odd: int,
 ) -> None:
-    """By majority the tied pictures have no label; Ann's and Bob's own thumbs on them count all the same."""
+    """By majority the tied images have no label; Ann's and Bob's own thumbs on them count all the same."""
     run = tmp_path / "run"
     code, _, err = call("train", "--out", run, *settings, "--set", f"label_policy={policy}")
     assert code == 0, err
@@ -92,14 +92,14 @@ def test_each_rater_is_asked_about_their_own_thumbs_and_each_picture_once(
     assert found["thumbs"] == EACH * (thumbs_on_even * even + thumbs_on_odd * odd)
     assert found["images"] == EACH * (even + odd * bool(thumbs_on_odd))
     reward = dict(rewards)
-    assert len(rewards) == len(reward) == EACH * len(prompts), "each picture once, whoever rated it"
+    assert len(rewards) == len(reward) == EACH * len(prompts), "each image once, whoever rated it"
 
     assert found["raters_left_out"] == {"one_kind": 1, "few_prompts": 0, "rest": 0}, "Cyd"
     for row, name in zip(found["raters"], ("Ann", "Bob"), strict=True):
         own = [vote for vote in votes if vote["rater"] == name]
         assert row["thumbs"] == row["images"] == len(own) == EACH * len(prompts)
         assert row["auc"] == pytest.approx(auc([reward[v["image_id"]] for v in own], [v["label"] for v in own]))
-    assert len({row["auc"] for row in found["raters"]}) == 2, "they differ on half of the pictures"
+    assert len({row["auc"] for row in found["raters"]}) == 2, "they differ on half of the images"
     assert not any(name in json.dumps(found) for name in ("Ann", "Bob", "Cyd"))
     assert "Held-out thumbs: AUC " in out and "AUC of 2 raters: " in out
     page = (run / "report.html").read_text(encoding="utf-8")

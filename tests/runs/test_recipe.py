@@ -23,7 +23,7 @@ def test_a_written_recipe_explains_every_option(tmp_path: Path) -> None:
 
 def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
     recipe = config.Recipe()
-    assert (recipe.objective.utility, recipe.objective.neutral) == ("kahneman-tversky", "batch")
+    assert (recipe.objective.utility, recipe.objective.reference_point) == ("kahneman-tversky", "batch")
     assert recipe.objective.beta == "auto"  # 5000 is for the errors of SD 1.5, and does not carry over
     assert recipe.train.liked_share == 0.8
 
@@ -53,10 +53,13 @@ def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
             "objective.utility is ':mine', but should be kahneman-tversky, loss",
         ),
         ("train.ema=1", "train.ema is 1, but should be less than 1."),
-        ("train.refresh_reference=-1", "train.refresh_reference is -1, but should be greater than or equal to 0."),
+        (
+            "train.sync_reference_every=-1",
+            "train.sync_reference_every is -1, but should be greater than or equal to 0.",
+        ),
         ("train.liked_share=1.5", "train.liked_share is 1.5, but should be less than or equal to 1."),
         ("train.liked_share=0", "train.liked_share is 0, but should be greater than 0."),
-        ("objective.neutral=none", "'batch', 'mismatched', 'balanced', 'running' or 'zero'"),
+        ("objective.reference_point=none", "'batch', 'mismatched', 'balanced', 'running' or 'zero'"),
         ("objective.name=ppo", "should be kto, bco, dpo, sft or csft"),
         ("objective.anchor=-1", "objective.anchor is -1, but should be greater than or equal to 0."),
         ("objective.utility=brave", "kahneman-tversky, loss-averse or risk-seeking, or something in your own file"),
@@ -91,15 +94,21 @@ def test_the_paper_s_recipe_has_the_paper_s_numbers(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "paper").mkdir()  # a folder of that name is no recipe
     recipe = config.read(Path("paper"))
-    assert (recipe.objective.beta, recipe.objective.utility, recipe.objective.neutral) == (
+    assert (recipe.objective.beta, recipe.objective.utility, recipe.objective.reference_point) == (
         5000,
         "kahneman-tversky",
         "batch",
     )
     t = recipe.train
     assert (t.weights, t.batch, t.steps, t.warmup, t.lr) == ("full", 8, 10_000, 1000, 1e-7)
-    assert (t.liked_share, t.prompt_dropout, t.clip, t.weight_decay, t.held_out) == (0.8, 0.2, 1, 0.01, 0)
-    assert (t.cooldown, t.ema, t.refresh_reference) == (0, 0, 0)
+    assert (t.liked_share, t.prompt_dropout, t.max_grad_norm, t.weight_decay, t.validation_share) == (
+        0.8,
+        0.2,
+        1,
+        0.01,
+        0,
+    )
+    assert (t.cooldown, t.ema, t.sync_reference_every) == (0, 0, 0)
     assert config.read(Path("paper"), ["train.steps=20"]).train.steps == 20
     Path("paper.yaml").write_text("seed: 3")
     assert config.read(Path("paper.yaml")).seed == 3  # a file is read as what it is
@@ -128,11 +137,13 @@ def test_settings_win_over_the_file(tmp_path: Path) -> None:
     assert (recipe.train.steps, recipe.train.batch) == (9, 3)
 
 
-def test_bco_has_its_own_neutral_point_and_refuses_what_it_has_no_use_for() -> None:
-    assert config.read(None, ["objective.name=bco"]).objective.neutral == "balanced"
-    assert config.read(None, ["objective.name=bco", "objective.neutral=zero"]).objective.neutral == "zero"
+def test_bco_has_its_own_reference_point_and_refuses_what_it_has_no_use_for() -> None:
+    assert config.read(None, ["objective.name=bco"]).objective.reference_point == "balanced"
+    assert (
+        config.read(None, ["objective.name=bco", "objective.reference_point=zero"]).objective.reference_point == "zero"
+    )
     for name in ("dpo", "sft", "csft"):  # no second pass for a point that nothing asks for
-        assert config.read(None, [f"objective.name={name}"]).objective.neutral == "zero"
+        assert config.read(None, [f"objective.name={name}"]).objective.reference_point == "zero"
     for name in ("sft", "csft"):
         with pytest.raises(UsageError, match=rf"{name} has no use for objective.anchor: leave it out"):
             config.read(None, [f"objective.name={name}", "objective.anchor=3"])
@@ -169,12 +180,12 @@ def test_options_that_would_change_nothing_are_refused(settings: list[str], said
 def test_the_paper_s_recipe_becomes_that_of_sft_without_its_beta(tmp_path: Path) -> None:
     for name in ("sft", "csft"):
         recipe = config.read(Path("paper"), [f"objective.name={name}"])  # as docs/paper.md says for the tables
-        assert (recipe.objective.beta, recipe.objective.neutral, recipe.train.lr) == ("auto", "zero", 1e-7)
+        assert (recipe.objective.beta, recipe.objective.reference_point, recipe.train.lr) == ("auto", "zero", 1e-7)
         assert config.read(config.write(recipe, tmp_path / "recipe.yaml")) == recipe
         with pytest.raises(UsageError, match=rf"{name} has no use for objective\.beta"):
             config.read(Path("paper"), [f"objective.name={name}", "objective.beta=3"])
     dpo = config.read(Path("paper"), ["objective.name=dpo"])
-    assert (dpo.objective.beta, dpo.objective.neutral) == (5000, "zero")
+    assert (dpo.objective.beta, dpo.objective.reference_point) == (5000, "zero")
     assert config.read(Path("paper"), ["objective.name=kto"]) == config.read(Path("paper"))
 
 

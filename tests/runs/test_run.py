@@ -86,8 +86,8 @@ def test_all_weights_can_be_trained_and_the_result_is_a_network_for_diffusers(
 def test_full_training_resumes_exactly_and_keeps_few_checkpoints(
     call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = ["--set", "train.weights=full", "--set", "train.keep_checkpoints=1", "--set", "train.refresh_reference=3"]
-    full += ["--set", "train.checkpoint_every=1", "--set", "train.watch_every=2"]
+    full = ["--set", "train.weights=full", "--set", "train.keep_checkpoints=1", "--set", "train.sync_reference_every=3"]
+    full += ["--set", "train.checkpoint_every=1", "--set", "train.validate_every=2"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert call("train", "--out", whole, *settings, *full)[0] == 0
     say = cli.say
@@ -182,7 +182,7 @@ def test_only_likes_are_refused_by_kto_and_taken_by_sft(
 
 @pytest.fixture
 def paired(call: Call, likes: Path, thumbs: Path, tmp_path: Path) -> Path:
-    """A store in which every prompt has a liked and a disliked picture, but for one."""
+    """A store in which every prompt has a liked and a disliked image, but for one."""
     for path in (thumbs / "dislike").glob("blue-0.*"):
         path.unlink()
     assert call("import", thumbs, "--likes", tmp_path / "paired")[0] == 0
@@ -247,7 +247,7 @@ def test_an_empty_folder_is_one_sentence_and_makes_no_store(call: Call, tmp_path
     assert not (tmp_path / "likes").exists()
 
 
-def test_a_corrupt_picture_and_a_row_without_prompt_are_named_and_skipped(
+def test_a_corrupt_image_and_a_row_without_prompt_are_named_and_skipped(
     call: Call, thumbs: Path, tmp_path: Path
 ) -> None:
     (thumbs / "like" / "red-1.png").write_bytes((thumbs / "like" / "red-1.png").read_bytes()[:40])
@@ -350,7 +350,7 @@ def test_an_import_that_only_counts_or_fails_leaves_no_store(call: Call, thumbs:
     assert not (tmp_path / "likes").exists()
 
 
-def test_a_held_out_picture_that_training_saw_under_another_prompt_is_not_asked_about(
+def test_a_held_out_image_that_training_saw_under_another_prompt_is_not_asked_about(
     call: Call, thumbs: Path, likes: Path, settings: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -360,7 +360,7 @@ def test_a_held_out_picture_that_training_saw_under_another_prompt_is_not_asked_
 
     recipe = recipe_in(run)
     parts = build.split_of(recipe)
-    # every trained picture again, under the prompts that are held out
+    # every trained image again, under the prompts that are held out
     again = tmp_path / "again"
     for row, prompt in zip(parts.train, parts.held_out["prompt"], strict=False):
         path = again / ("like" if row["label"] else "dislike") / f"{row['image_id'][:8]}.png"
@@ -374,7 +374,7 @@ def test_a_held_out_picture_that_training_saw_under_another_prompt_is_not_asked_
     assert json.loads((run / "evaluation" / "evaluation.json").read_text())["agreement"]["images"] == asked
 
 
-def test_prompts_that_differ_in_a_mark_alone_get_a_picture_each(
+def test_prompts_that_differ_in_a_mark_alone_get_an_image_each(
     call: Call, tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
     model = tiny_pipeline("epsilon")
@@ -399,7 +399,7 @@ def test_a_second_precision_in_one_process_is_one_sentence(call: Call, settings:
 def test_all_weights_are_trained_and_judged_in_half_precision(settings: list[str], tmp_path: Path) -> None:
     """In processes of their own: the reference is then kept in bf16, which only autocast may ask."""
     run = tmp_path / "run"
-    full = ["weights=full", "precision=bf16", "refresh_reference=3", "keep_checkpoints=1", "lr=1e-3"]
+    full = ["weights=full", "precision=bf16", "sync_reference_every=3", "keep_checkpoints=1", "lr=1e-3"]
     chosen = [*settings, *(word for option in full for word in ("--set", f"train.{option}"))]
     for words in (["train", "--out", str(run), *chosen], ["evaluate", str(run)]):
         done = subprocess.run(

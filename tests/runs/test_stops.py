@@ -16,7 +16,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.likes import Split
 from thumbtune.feedback.store.store import Store
-from thumbtune.models.plane import picture as point
+from thumbtune.models.plane import image_of_point as point
 from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.objective.baselines import SFT
 from thumbtune.objective.kto import KTO
@@ -29,7 +29,8 @@ from thumbtune.training import checkpoint, trainer
 from thumbtune.training.batches import Encoded, quiet
 from thumbtune.training.cache import Cache
 from thumbtune.training.guards import Guards, best
-from thumbtune.training.trainer import Step, Training, WentWrong
+from thumbtune.training.step import Step
+from thumbtune.training.trainer import Training, WentWrong
 
 Make = Callable[..., Path]
 Recipe = config.Recipe
@@ -48,7 +49,7 @@ def _seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StableDiffusion, "encode", encode)
 
 
-def picture(kind: str, number: int) -> Image.Image:
+def image(kind: str, number: int) -> Image.Image:
     """Noise that is reddish for likes and bluish for dislikes; or of one colour."""
     tint = np.array([150, 0, 0] if kind == "like" else [0, 0, 150])
     noise = np.random.default_rng([number, kind == "like"]).integers(0, 106, (16, 16, 3))
@@ -57,11 +58,11 @@ def picture(kind: str, number: int) -> Image.Image:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Make:
-    """(pictures of each kind, how to draw them, prompts) -> a store of likes."""
+    """(images of each kind, how to draw them, prompts) -> a store of likes."""
 
     def make(
         count: int = 24,
-        draw: Callable[[str, int], Image.Image] = picture,
+        draw: Callable[[str, int], Image.Image] = image,
         prompt: Callable[[str, int], str] = lambda kind, i: f"thing {chr(97 + i)}",
         kinds: tuple[str, ...] = ("like", "dislike"),
     ) -> Path:
@@ -84,7 +85,12 @@ def recipe(store: Make, tiny_pipeline: Callable[[str], Path]) -> Callable[..., R
 
     def make(*settings: str, likes: Path | None = None) -> Recipe:
         usual = ["train.steps=80", "train.batch=8", "train.micro_batch=8", "train.lr=1e-2", "objective.beta=5"]
-        usual += ["train.checkpoint_every=4", "train.watch_every=5", "train.held_out=0.4", "train.liked_share=0.5"]
+        usual += [
+            "train.checkpoint_every=4",
+            "train.validate_every=5",
+            "train.validation_share=0.4",
+            "train.liked_share=0.5",
+        ]
         usual += ["train.cooldown=0"]  # some are shorter
         return config.read(None, [*usual, f"likes={likes or store()}", f"model={tiny_pipeline('epsilon')}", *settings])
 
@@ -117,7 +123,7 @@ def stopped(recipe: Recipe, folder: Path) -> tuple[int, int, str]:
     assert all(weight.isfinite().all() for weight in weights.values())
     fresh = Training(
         build.model_of(recipe),
-        build.neutral_of(recipe),
+        build.reference_point_of(recipe),
         build.settings_of(recipe),
         build.accelerator_of(recipe),
         build.beta_of(recipe, build.objective_of(recipe)),
@@ -149,8 +155,8 @@ def test_a_training_that_goes_well_is_not_stopped_and_its_agreement_is_logged(
 
 HEALTHY = {
     "kto, beta auto": ["objective.beta=auto"],
-    "kto, refreshed every 20": ["train.refresh_reference=20"],
-    "kto, refreshed at every step": ["train.refresh_reference=1"],
+    "kto, refreshed every 20": ["train.sync_reference_every=20"],
+    "kto, refreshed at every step": ["train.sync_reference_every=1"],
     "bco": ["objective.name=bco"],
     "dpo": ["objective.name=dpo", "train.liked_share=0.8"],
     "sft": ["objective.name=sft", "objective.beta=auto", "train.liked_share=0.8"],
@@ -165,7 +171,7 @@ def test_no_objective_that_learns_is_stopped_and_held_out_likes_say_so(
     recipe: Callable[..., Recipe], store: Make, tmp_path: Path, name: str
 ) -> None:
     """Fifteen prompts of each kind are held out: enough for a reading of agreement to stop a training."""
-    settings = ["train.steps=60", "train.lr=2e-3", "train.held_out=0.6", *HEALTHY[name]]
+    settings = ["train.steps=60", "train.lr=2e-3", "train.validation_share=0.6", *HEALTHY[name]]
     chosen = recipe(*settings, likes=store(26))
     train(chosen, tmp_path / "run")
     rows = steps_of(tmp_path / "run")
@@ -183,7 +189,7 @@ def test_no_objective_that_learns_is_stopped_and_held_out_likes_say_so(
         assert run.contrasts(tmp_path / "run")
 
 
-STABLE = ["objective.beta=auto", "train.ema=0.9", "train.refresh_reference=4", "train.steps=10", "train.lr=1e-3"]
+STABLE = ["objective.beta=auto", "train.ema=0.9", "train.sync_reference_every=4", "train.steps=10", "train.lr=1e-3"]
 
 
 def test_beta_average_reference_and_guards_go_on_exactly_after_a_stop(
@@ -196,7 +202,7 @@ def test_beta_average_reference_and_guards_go_on_exactly_after_a_stop(
             break
     train(chosen, tmp_path / "broken", resume=True)
     assert steps_of(tmp_path / "broken") == steps_of(tmp_path / "whole")
-    assert [row["step"] for row in steps_of(tmp_path / "whole") if row["refreshed"]] == [4, 8]
+    assert [row["step"] for row in steps_of(tmp_path / "whole") if row["synced"]] == [4, 8]
     one, two = (load_file(tmp_path / name / "lora" / "kohya.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(one[key], two[key]) for key in one)
 
@@ -258,7 +264,7 @@ def test_pruning_leaves_the_best_and_what_nobody_asked_about_yet(recipe: Callabl
 
     def seen(step: int, agreement: float | None) -> Any:
         numbers = {"agreement": agreement, "held_out_liked": None, "liked_log_ratio": step, "reference_error": 1}
-        return SimpleNamespace(step=step, refreshed=False, **numbers)
+        return SimpleNamespace(step=step, synced=False, **numbers)
 
     readings = {25: 0.75, 50: 0.55, 75: 0.5}
     guards = SimpleNamespace(seen=[], deviation=0.03)
@@ -303,7 +309,7 @@ POINTS = (0.5 + 0.2 * torch.randn(40, 2, generator=torch.Generator().manual_seed
         (0.3, 0.5, KTO(beta=10.0), 6, "the model is forgetting how to draw"),
         (3e-3, 0.5, KTO(beta=1e-5), 12, "beta is too low"),
         (3e-3, 0.5, KTO(beta=1e5), 25, "beta is too high"),
-        (3e-3, 0.1, KTO(beta=1.0, utility=risk_seeking), 25, "disliked pictures are pushed away"),
+        (3e-3, 0.1, KTO(beta=1.0, utility=risk_seeking), 25, "disliked images are pushed away"),
     ],
     ids=["learning rate x100", "beta / 1000000", "beta x10000", "disliked ones take liked ones along"],
 )
@@ -321,7 +327,7 @@ def test_a_policy_that_can_forget_is_stopped_before_it_does(
     """On the plane: the last norm of a UNet with random weights bounds its error, whatever a LoRA does to it."""
     plane = make_plane()
     batches = make_batches(plane, POINTS, [x > 0.5 for x, _ in POINTS], size=24, liked_share=share)
-    training = make_training(plane, steps=80, micro_batch=24, lr=lr, clip=1.0)
+    training = make_training(plane, steps=80, micro_batch=24, lr=lr, max_grad_norm=1.0)
     told = stopped_on_the_plane(training, batches, objective, tmp_path / "run")
     assert said in told["sentence"] and told["step"] <= upto
     liked = [row["liked_log_ratio"] or 0.0 for row in steps_of(tmp_path / "run")]
@@ -340,9 +346,9 @@ def test_dislikes_that_explode_while_likes_are_held_stop_the_training(
     batches = make_batches(
         plane, [[0.95, 0.95] if up else [0.05, 0.05] for up in liked], liked, size=24, liked_share=0.9
     )
-    training = make_training(plane, steps=80, micro_batch=24, lr=1e-2, clip=1.0)
+    training = make_training(plane, steps=80, micro_batch=24, lr=1e-2, max_grad_norm=1.0)
     told = stopped_on_the_plane(training, batches, KTO(beta=1.0, utility=risk_seeking, anchor=10.0), tmp_path / "run")
-    assert "disliked pictures are pushed away without end" in told["sentence"] and told["step"] <= 35
+    assert "disliked images are pushed away without end" in told["sentence"] and told["step"] <= 35
 
 
 def test_likes_learnt_by_heart_stop_a_training_that_knows_no_dislikes(
@@ -358,7 +364,7 @@ def test_likes_learnt_by_heart_stop_a_training_that_knows_no_dislikes(
     others = [point(0.8, i / 50) for i in range(12)]
     likes = make_likes(others, [True] * 12, [""] * 12, ids=[f"held-out-{i}" for i in range(12)])
     held_out = Encoded(likes, plane, Cache(tmp_path / "cache")).fill()
-    training = make_training(plane, steps=80, micro_batch=24, lr=3e-3, clip=1.0)
+    training = make_training(plane, steps=80, micro_batch=24, lr=3e-3, max_grad_norm=1.0)
     told = stopped_on_the_plane(training, batches, SFT(), tmp_path / "run", held_out)
     assert "what is learnt of the likes does not hold for others" in told["sentence"]
     assert told["step"] == 10 and told["best"] == 0  # at the second reading
@@ -382,13 +388,13 @@ def test_thumbs_that_training_sees_swapped_stop_it_where_held_out_likes_disagree
     assert best == 0 and step == 10  # at the second reading
 
 
-@pytest.mark.parametrize(("broken", "said"), [(24, "steps in a row gave no finite loss"), (16, "look for broken pic")])
+@pytest.mark.parametrize(("broken", "said"), [(24, "steps in a row gave no finite loss"), (16, "look for broken ima")])
 def test_latents_that_are_no_numbers_stop_the_training(
     recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int, said: str
 ) -> None:
-    """All of them, or two thirds; the encoder is asked for one picture more than once only where its file differs."""
+    """All of them, or two thirds; the encoder is asked for one image more than once only where its file differs."""
     encode = StableDiffusion.encode
-    marks = {picture(kind, i).tobytes() for kind in ("like", "dislike") for i in range(broken)}
+    marks = {image(kind, i).tobytes() for kind in ("like", "dislike") for i in range(broken)}
 
     def breaking(self: StableDiffusion, images: Any) -> Any:
         latents = encode(self, images)
@@ -406,7 +412,7 @@ def test_a_few_latents_that_are_no_numbers_are_left_out(
     recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encode = StableDiffusion.encode
-    marks = {picture("like", i).tobytes() for i in range(8)}
+    marks = {image("like", i).tobytes() for i in range(8)}
 
     def breaking(self: StableDiffusion, images: Any) -> Any:
         latents = encode(self, images)
@@ -437,7 +443,7 @@ def test_weights_that_became_infinite_are_never_kept(
     assert at == 12 and best in (0, 4)  # not 8, and not 12
 
 
-SHORT = ["train.steps=4", "train.warmup=0", "train.watch_every=2"]
+SHORT = ["train.steps=4", "train.warmup=0", "train.validate_every=2"]
 
 
 @pytest.mark.parametrize(
@@ -506,22 +512,22 @@ def test_likes_that_cannot_teach_are_refused_before_anything_is_made(
     likes = store(
         draw=lambda kind, i: Image.new("RGB", (16, 16), "red"), prompt=lambda kind, i: f"{kind} {chr(97 + i)}"
     )
-    refused(recipe(likes=likes), tmp_path / "run", "are of one and the same picture, so there is nothing to tell")
+    refused(recipe(likes=likes), tmp_path / "run", "are of one and the same image, so there is nothing to tell")
 
 
-def test_pictures_both_liked_and_disliked_are_refused_where_all_are(
+def test_images_both_liked_and_disliked_are_refused_where_all_are(
     recipe: Callable[..., Recipe], store: Make, tmp_path: Path
 ) -> None:
-    """The copies show the same and are other files, so the store takes them for two pictures."""
+    """The copies show the same and are other files, so the store takes them for two images."""
 
     def twice(kind: str, i: int) -> Image.Image:
-        return picture("like", i).convert("RGB" if kind == "like" else "RGBA")
+        return image("like", i).convert("RGB" if kind == "like" else "RGBA")
 
     likes = store(draw=twice)
     with Store.open(likes, create=False) as opened:
         counts = opened.counts()
     assert counts.likes == counts.dislikes == 24
-    refused(recipe(likes=likes), tmp_path / "run", "Every picture is both liked and disliked under the same prompt")
+    refused(recipe(likes=likes), tmp_path / "run", "Every image is both liked and disliked under the same prompt")
 
 
 def test_likes_of_one_kind_are_refused(recipe: Callable[..., Recipe], store: Make, tmp_path: Path) -> None:
@@ -529,7 +535,7 @@ def test_likes_of_one_kind_are_refused(recipe: Callable[..., Recipe], store: Mak
     refused(
         recipe(likes=likes), tmp_path / "run", "0 dislikes are left to train on, and a liked share of 0.5 needs both"
     )
-    refused(recipe(*HEALTHY["dpo"], likes=likes), tmp_path / "run", "picture of one prompt are asked for, and .* add")
+    refused(recipe(*HEALTHY["dpo"], likes=likes), tmp_path / "run", "image of one prompt are asked for, and .* add")
 
 
 @pytest.mark.parametrize("name", ["kto", "sft", "dpo"])
@@ -548,27 +554,27 @@ def test_a_dry_run_refuses_an_odd_batch_of_pairs_and_sees_that_an_even_one_does(
     assert plan(recipe(*HEALTHY["dpo"], likes=Path(odd.likes)))
 
 
-def test_blank_pictures_and_contradictions_are_noted_and_trained_on(
+def test_blank_images_and_contradictions_are_noted_and_trained_on(
     recipe: Callable[..., Recipe], store: Make, tmp_path: Path
 ) -> None:
     def half(kind: str, i: int) -> Image.Image:
         blank = Image.new("RGB", (16, 16), (8 * i, 0, 0) if kind == "like" else (0, 8 * i, 9))
-        return blank if i % 2 else picture("like" if i == 0 else kind, i)
+        return blank if i % 2 else image("like" if i == 0 else kind, i)
 
     likes = store(draw=half, prompt=lambda kind, i: f"{kind if i == 0 else 'thing'} {chr(97 + i)}")
-    chosen = recipe("train.steps=2", "train.warmup=1", "train.held_out=0", likes=likes)
+    chosen = recipe("train.steps=2", "train.warmup=1", "train.validation_share=0", likes=likes)
     train(chosen, tmp_path / "run")
     rate, blank, both = run.notes_of(tmp_path / "run")
     assert rate.startswith("A train.lr of 0.01 is the bundled model's")
-    assert blank == "24 of 48 pictures are of a single colour: look whether they were drawn and saved whole."
-    assert both.startswith("1 of 47 pictures are both liked and disliked: right where the thumb was for how a picture")
+    assert blank == "24 of 48 images are of a single colour: look whether they were drawn and saved whole."
+    assert both.startswith("1 of 47 images are both liked and disliked: right where the thumb was for how an image")
 
 
 @pytest.mark.slow
 def test_shuffled_prompts_are_no_reason_to_stop_and_leave_a_sound_run(
     recipe: Callable[..., Recipe], store: Make, tmp_path: Path
 ) -> None:
-    """What is liked is still seen in the pictures, so held-out likes still agree; nothing else could tell."""
+    """What is liked is still seen in the images, so held-out likes still agree; nothing else could tell."""
     likes = store(prompt=lambda kind, i: f"thing {chr(97 + (7 * i + (kind == 'like')) % 24)}")
     train(recipe("train.lr=1e-3", "train.steps=30", likes=likes), tmp_path / "run")
     assert (tmp_path / "run" / "lora" / "kohya.safetensors").exists()

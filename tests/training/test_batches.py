@@ -1,4 +1,4 @@
-"""Batches: randomness by (seed, step, image), shares that are kept, pictures encoded once."""
+"""Batches: randomness by (seed, step, image), shares that are kept, images encoded once."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from PIL import Image as Pillow
 from PIL.Image import Image
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.models.plane import CENTRE, SCALE, Plane, picture
+from thumbtune.models.plane import CENTRE, SCALE, Plane, image_of_point
 from thumbtune.models.process import Latents
 from thumbtune.models.protocol import Condition
 from thumbtune.training.batches import Batch, Batches, Encoded, neighbours
 from thumbtune.training.cache import Cache
-from thumbtune.training.sampling import counted
+from thumbtune.training.sampling import seeded_generator
 
 POINTS = [(i / 15, 1 - i / 15) for i in range(16)]
 LIKED = [i % 4 != 0 for i in range(16)]  # 12 likes, 4 dislikes
@@ -58,18 +58,18 @@ def batches(make_batches: Callable[..., Batches]) -> Batches:
 
 
 def test_a_counted_generator_is_a_function_of_its_parts() -> None:
-    first = torch.randn(5, generator=counted(0, 3, "image"))
+    first = torch.randn(5, generator=seeded_generator(0, 3, "image"))
     torch.rand(7)  # whatever else is drawn
-    assert torch.equal(first, torch.randn(5, generator=counted(0, 3, "image")))
+    assert torch.equal(first, torch.randn(5, generator=seeded_generator(0, 3, "image")))
     for parts in [(1, 3, "image"), (0, 4, "image"), (0, 3, "other"), (0, 3, "image", 0), (3, 0, "image")]:
-        assert not torch.equal(first, torch.randn(5, generator=counted(*parts)))
+        assert not torch.equal(first, torch.randn(5, generator=seeded_generator(*parts)))
 
 
 def test_a_counted_generator_disturbs_no_other_randomness() -> None:
     torch.manual_seed(0)
     undisturbed = torch.rand(3)
     torch.manual_seed(0)
-    torch.rand(9, generator=counted(1, 2))
+    torch.rand(9, generator=seeded_generator(1, 2))
     assert torch.equal(torch.rand(3), undisturbed)
 
 
@@ -115,7 +115,7 @@ def test_an_image_drawn_twice_in_a_step_gets_other_noise_the_second_time(make_ba
 
 
 def test_two_thumbs_of_the_same_image_in_a_step_get_different_noise(make_batches: Callable[..., Batches]) -> None:
-    """Two raters who disagree: one picture, two rows, one image id."""
+    """Two raters who disagree: one image, two rows, one image id."""
     batch = make_batches(Plane(), [POINTS[0]] * 2, [True, False], ids=["same", "same"], size=16).batch(0)
     assert batch.noise.unique(dim=0).shape == batch.noise.shape
 
@@ -171,7 +171,7 @@ def test_rows_carry_the_latents_thumbs_and_weights_of_their_images(make_batches:
     rows, batch = batches.rows(2), batches.batch(2)
     assert batch.liked.tolist() == [LIKED[i] for i in rows]
     assert batch.weight.tolist() == [weights[i] for i in rows]
-    # a picture holds its point in steps of 1/255
+    # an image holds its point in steps of 1/255
     points = (torch.tensor([POINTS[i] for i in rows]) - CENTRE) * SCALE
     torch.testing.assert_close(batch.latents, points, rtol=0, atol=SCALE / 255)
 
@@ -207,7 +207,7 @@ def test_a_bias_towards_noise_moves_the_mean_time_as_its_density_says(
     make_batches: Callable[..., Batches], bias: float, mean: float
 ) -> None:
     """The density bias * u ** (bias - 1) has the mean bias / (bias + 1)."""
-    batches = make_batches(Wordy(), POINTS, LIKED, noise_bias=bias, size=4000)
+    batches = make_batches(Wordy(), POINTS, LIKED, timestep_bias=bias, size=4000)
     times = batches.batch(0).t.double() / len(batches.process.alphas_cumprod)
     assert abs(times.mean() - mean) < 4 * 0.3 / math.sqrt(4000) + 1 / len(batches.process.alphas_cumprod)
 
@@ -220,7 +220,7 @@ def test_dropping_prompts_changes_neither_noise_nor_times(make_batches: Callable
 # --- encoding -------------------------------------------------------------------------------------
 
 
-def test_pictures_and_prompts_are_encoded_once(make_batches: Callable[..., Batches]) -> None:
+def test_images_and_prompts_are_encoded_once(make_batches: Callable[..., Batches]) -> None:
     model = Wordy()
     make_batches(model, POINTS, LIKED, prompts=["a", "b"] * 8)
     assert model.encoded == 16
@@ -230,7 +230,7 @@ def test_pictures_and_prompts_are_encoded_once(make_batches: Callable[..., Batch
     assert again.encoded == 0 and again.embedded == []
 
 
-def test_one_more_picture_is_the_only_one_encoded(make_batches: Callable[..., Batches]) -> None:
+def test_one_more_image_is_the_only_one_encoded(make_batches: Callable[..., Batches]) -> None:
     make_batches(Wordy(), POINTS[:15], LIKED[:15])
     model = Wordy()
     make_batches(model, POINTS, LIKED)
@@ -251,7 +251,7 @@ def test_another_model_does_not_find_the_latents_of_the_first(make_batches: Call
 def test_a_damaged_latent_gets_a_sentence_and_the_next_run_makes_it_again(
     make_likes: Callable[..., Any], tmp_path: Path
 ) -> None:
-    likes = make_likes([picture(x, y) for x, y in POINTS], LIKED)
+    likes = make_likes([image_of_point(x, y) for x, y in POINTS], LIKED)
     cache = Cache(tmp_path)
     encoded = Encoded(likes, Plane(), cache).fill()
     before = encoded.latents(range(16))
@@ -272,9 +272,9 @@ def test_progress_sees_every_chunk(make_likes: Callable[..., Any], tmp_path: Pat
             seen.append((len(chunk), what))
             yield chunk
 
-    likes = make_likes([picture(x, y) for x, y in POINTS], LIKED)
+    likes = make_likes([image_of_point(x, y) for x, y in POINTS], LIKED)
     Encoded(likes, Plane(), Cache(tmp_path)).fill(progress, at_once=10)
-    assert seen == [(10, "Encoding pictures"), (6, "Encoding pictures")]
+    assert seen == [(10, "Encoding images"), (6, "Encoding images")]
 
 
 def test_mismatched_gives_every_image_the_next_other_prompt_and_nothing_else_of_another(
@@ -282,8 +282,8 @@ def test_mismatched_gives_every_image_the_next_other_prompt_and_nothing_else_of_
 ) -> None:
     model = make_diffusion()
     noise = np.random.default_rng(0)
-    pictures = [Pillow.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(6)]
-    likes = make_likes(pictures, [True, False] * 3, prompts=["a", "a", "b", "c", "c", "b"])
+    images = [Pillow.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(6)]
+    likes = make_likes(images, [True, False] * 3, prompts=["a", "a", "b", "c", "c", "b"])
     encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
     batches = Batches(encoded=encoded, process=model.process, size=8, liked_share=0.5, prompt_dropout=0.3)
     for step in range(4):
@@ -308,8 +308,8 @@ def test_neighbours_go_round_and_never_pair_an_image_with_its_own_prompt() -> No
 def test_a_batch_of_one_prompt_borrows_another_prompt_of_the_likes(
     make_diffusion: Any, make_likes: Any, tmp_path: Path
 ) -> None:
-    pictures = [Pillow.new("RGB", (16, 16), (40 * i, 0, 0)) for i in range(5)]
-    likes = make_likes(pictures, [True, False] * 2 + [True], prompts=["a", "b", "c", "d", "e"])
+    images = [Pillow.new("RGB", (16, 16), (40 * i, 0, 0)) for i in range(5)]
+    likes = make_likes(images, [True, False] * 2 + [True], prompts=["a", "b", "c", "d", "e"])
     model = make_diffusion()
     encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
     batches = Batches(encoded=encoded, process=model.process, size=1, liked_share=0.5)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.objective.kto import KTO
-from thumbtune.objective.reference_point import NEUTRALS
+from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.training import checkpoint
 from thumbtune.training.batches import Batches, Encoded
 from thumbtune.training.cache import Cache
-from thumbtune.training.trainer import Step, Training, train
+from thumbtune.training.step import Step
+from thumbtune.training.trainer import Training, train
 
 POINTS = [(i / 11, (i * 5 % 12) / 11) for i in range(12)]
 RIGHT = [x > 0.5 for x, _ in POINTS]
@@ -30,31 +31,35 @@ Start = Callable[..., tuple[Training, Batches]]
 
 @pytest.fixture
 def plane_run(make_plane: Any, make_batches: Any, make_training: Any) -> Start:
-    """neutral -> a training and its batches, all fresh, as a new process would make them."""
+    """reference_point -> a training and its batches, all fresh, as a new process would make them."""
 
-    def start(neutral: str = "batch", **options: Any) -> tuple[Training, Batches]:
+    def start(reference_point: str = "batch", **options: Any) -> tuple[Training, Batches]:
         plane = make_plane()
         batches = make_batches(plane, POINTS, RIGHT)
-        return make_training(plane, neutral, micro_batch=4, warmup=4, weight_decay=0.01, clip=1.0, **options), batches
+        return make_training(
+            plane, reference_point, micro_batch=4, warmup=4, weight_decay=0.01, max_grad_norm=1.0, **options
+        ), batches
 
     return start
 
 
 @pytest.fixture
 def diffusion_run(make_diffusion: Any, make_likes: Any, make_training: Any, tmp_path: Path) -> Start:
-    """The same on a tiny Stable Diffusion with a LoRA, eight noisy pictures and their prompts."""
+    """The same on a tiny Stable Diffusion with a LoRA, eight noisy images and their prompts."""
     noise = np.random.default_rng(0)
 
-    pictures = [Image.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(8)]
+    images = [Image.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(8)]
 
     def start(
-        neutral: str = "batch", prediction: str = "epsilon", rank: int = 4, **options: Any
+        reference_point: str = "batch", prediction: str = "epsilon", rank: int = 4, **options: Any
     ) -> tuple[Training, Batches]:
         model = make_diffusion(prediction, rank=rank)
-        likes = make_likes(pictures, [True, False] * 4, prompts=list("abcdefgh"))
+        likes = make_likes(images, [True, False] * 4, prompts=list("abcdefgh"))
         encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
         batches = Batches(encoded=encoded, process=model.process, size=4, liked_share=0.5, prompt_dropout=0.2)
-        return make_training(model, neutral, micro_batch=2, weight_decay=0.01, clip=1.0, **options), batches
+        return make_training(
+            model, reference_point, micro_batch=2, weight_decay=0.01, max_grad_norm=1.0, **options
+        ), batches
 
     return start
 
@@ -103,25 +108,25 @@ def five_and_five_are_ten(start: Start, folder: Path, **options: Any) -> None:
     assert equal(second.model.reference_state(), through.model.reference_state())
 
 
-@pytest.mark.parametrize("neutral", NEUTRALS)
+@pytest.mark.parametrize("reference_point", REFERENCE_POINTS)
 def test_ten_steps_are_five_and_five_after_a_resume_on_the_plane(
-    plane_run: Start, tmp_path: Path, neutral: str
+    plane_run: Start, tmp_path: Path, reference_point: str
 ) -> None:
-    five_and_five_are_ten(plane_run, tmp_path, neutral=neutral)
+    five_and_five_are_ten(plane_run, tmp_path, reference_point=reference_point)
 
 
-@pytest.mark.parametrize(("prediction", "neutral"), [("epsilon", "batch"), ("v_prediction", "running")])
+@pytest.mark.parametrize(("prediction", "reference_point"), [("epsilon", "batch"), ("v_prediction", "running")])
 def test_ten_steps_are_five_and_five_after_a_resume_of_stable_diffusion(
-    diffusion_run: Start, tmp_path: Path, prediction: str, neutral: str
+    diffusion_run: Start, tmp_path: Path, prediction: str, reference_point: str
 ) -> None:
-    five_and_five_are_ten(diffusion_run, tmp_path, prediction=prediction, neutral=neutral)
+    five_and_five_are_ten(diffusion_run, tmp_path, prediction=prediction, reference_point=reference_point)
 
 
 STABLE: list[dict[str, Any]] = [
     {"auto": True},
     {"ema": 0.9},
-    {"refresh_reference": 3},
-    {"auto": True, "ema": 0.9, "refresh_reference": 3, "neutral": "running"},
+    {"sync_reference_every": 3},
+    {"auto": True, "ema": 0.9, "sync_reference_every": 3, "reference_point": "running"},
 ]
 
 
@@ -136,15 +141,15 @@ def test_ten_steps_are_five_and_five_with_beta_average_and_reference_on_the_plan
 def test_ten_steps_are_five_and_five_with_beta_average_and_reference_of_stable_diffusion(
     diffusion_run: Start, tmp_path: Path, refresh: int
 ) -> None:
-    five_and_five_are_ten(diffusion_run, tmp_path, auto=True, ema=0.9, refresh_reference=refresh)
+    five_and_five_are_ten(diffusion_run, tmp_path, auto=True, ema=0.9, sync_reference_every=refresh)
     (folder,) = (tmp_path / "checkpoints").iterdir()
     assert (folder / "reference.safetensors").exists() == bool(refresh) and (folder / "average.safetensors").exists()
 
 
 def test_a_refreshed_reference_is_the_policy_of_that_moment(diffusion_run: Start) -> None:
-    training, batches = diffusion_run(refresh_reference=3)
+    training, batches = diffusion_run(sync_reference_every=3)
     steps = run(training, batches, upto=3)
-    assert [step["refreshed"] for step in steps] == [False, False, True]
+    assert [step["synced"] for step in steps] == [False, False, True]
     assert equal(training.model.reference_state(), trained(training))
     after = run(training, batches, upto=4)[0]
     assert after["liked_log_ratio"] == 0 and after["disliked_log_ratio"] == 0
@@ -176,7 +181,7 @@ def test_a_checkpoint_holds_safetensors_and_json_and_nothing_else(plane_run: Sta
         "weights.safetensors",
     ]
     assert equal(load_file(folder / "weights.safetensors"), trained(training))
-    assert json.loads((folder / "state.json").read_text())["neutral"] == training.neutral.state()
+    assert json.loads((folder / "state.json").read_text())["reference_point"] == training.reference_point.state()
 
 
 def test_saving_the_same_step_again_replaces_it(plane_run: Start, tmp_path: Path) -> None:
@@ -234,7 +239,7 @@ def cut(file: Path) -> None:
 
 
 def without_step(file: Path) -> None:
-    file.write_text(json.dumps({"version": checkpoint.VERSION, "neutral": {}}))
+    file.write_text(json.dumps({"version": checkpoint.VERSION, "reference_point": {}}))
 
 
 def as_list(file: Path) -> None:
@@ -273,7 +278,11 @@ def test_a_damaged_checkpoint_gets_a_sentence_and_changes_nothing(
     ) as caught:
         checkpoint.restore(fresh, folder)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
-    assert equal(trained(fresh), before) and fresh.step == 0 and fresh.neutral.state() == {"mean": 0.0, "weight": 0.0}
+    assert (
+        equal(trained(fresh), before)
+        and fresh.step == 0
+        and fresh.reference_point.state() == {"mean": 0.0, "weight": 0.0}
+    )
 
 
 def test_a_checkpoint_of_another_rank_gets_a_sentence_and_changes_nothing(diffusion_run: Start, tmp_path: Path) -> None:
@@ -288,7 +297,7 @@ def test_a_checkpoint_of_another_rank_gets_a_sentence_and_changes_nothing(diffus
     assert equal(trained(other), before) and other.step == 0
 
 
-def test_a_checkpoint_with_another_neutral_point_gets_a_sentence(plane_run: Start, tmp_path: Path) -> None:
+def test_a_checkpoint_with_another_reference_point_gets_a_sentence(plane_run: Start, tmp_path: Path) -> None:
     training, batches = plane_run("zero")
     run(training, batches, upto=1)
     folder = checkpoint.save(training, tmp_path)

@@ -8,7 +8,7 @@ import pytest
 
 from thumbtune.training import guards
 from thumbtune.training.guards import WINDOW, Advice, Guards, best, deviation_of_chance
-from thumbtune.training.trainer import Step
+from thumbtune.training.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Made:
     gain: float | None = 1.0
     saturation: float | None = 0.3
     skipped: int = 0
-    refreshed: bool = False
+    synced: bool = False
     agreement: float | None = None
     held_out_liked: float | None = None
 
@@ -53,60 +53,58 @@ def test_the_first_step_where_all_log_ratios_are_zero_is_no_failure() -> None:
 # --- errors ---------------------------------------------------------------------------------------
 
 
-def test_liked_pictures_with_twice_the_reference_s_error_three_times_in_a_row_are_a_collapse() -> None:
+def test_liked_images_with_twice_the_reference_s_error_three_times_in_a_row_are_a_collapse() -> None:
     bad = {"liked_log_ratio": -0.21, "disliked_log_ratio": -0.1}
     said = told([*run(20), *run(9, since=21, **bad)])
     assert said is not None and said[0] == 23
-    assert said[1].startswith(
-        "the model is forgetting how to draw: it denoises even liked pictures with 2.05 times the"
-    )
+    assert said[1].startswith("the model is forgetting how to draw: it denoises even liked images with 2.05 times the")
     assert "a tenth of train.lr" in said[1]
     assert told([*run(20), *run(2, since=21, **bad), *run(20, since=23)]) is None
 
 
-def test_steps_without_a_liked_picture_do_not_hide_a_collapse() -> None:
+def test_steps_without_a_liked_image_do_not_hide_a_collapse() -> None:
     steps = [Made(step=s, liked_log_ratio=None if s % 2 else -0.5, disliked_log_ratio=0.1) for s in range(1, 20)]
     said = told(steps)
     assert said is not None and said[0] == 6 and "forgetting" in said[1]
 
 
-def test_disliked_pictures_that_take_the_liked_ones_along_are_the_runaway_of_diffusion_dpo() -> None:
+def test_disliked_images_that_take_the_liked_ones_along_are_the_runaway_of_diffusion_dpo() -> None:
     steps = [*run(30), *run(60, since=31, liked_log_ratio=-0.12, disliked_log_ratio=-0.9)]
     said = told(steps)
     # by hand: with 0.02 before, the mean of ten falls below -0.5 * 0.2 when nine of ten are at -0.12
     assert said is not None and said[0] == 39
-    assert said[1].startswith("disliked pictures are pushed away (5.1 times the reference's error) and take the liked")
+    assert said[1].startswith("disliked images are pushed away (5.1 times the reference's error) and take the liked")
     assert "(1.53 times)" in said[1] and "objective.disliked_weight" in said[1]
 
 
-def test_disliked_pictures_pushed_away_alone_are_what_was_asked_for() -> None:
+def test_disliked_images_pushed_away_alone_are_what_was_asked_for() -> None:
     assert told(run(300, disliked_log_ratio=-0.8)) is None
     assert told(run(300, disliked_log_ratio=-2.0)) is None  # ten times, as the line-art demo does
 
 
-def test_disliked_pictures_pushed_away_without_end_are_stopped_though_liked_ones_are_well() -> None:
+def test_disliked_images_pushed_away_without_end_are_stopped_though_liked_ones_are_well() -> None:
     away = run(60, since=31, liked_log_ratio=0.02, disliked_log_ratio=-200.0)
     said = told([*run(30), *away])
     # by hand: nine of -0.1 and one of -200 have a mean of -20.09, which is 100.45 times 0.2
     assert said is not None and said[0] == 31
-    assert said[1].startswith("disliked pictures are pushed away without end (101 times the reference's error)")
+    assert said[1].startswith("disliked images are pushed away without end (101 times the reference's error)")
     assert "objective.disliked_weight" in said[1]
 
 
-def test_liked_pictures_that_are_worse_for_good_are_noticed_before_they_are_worse_by_half() -> None:
+def test_liked_images_that_are_worse_for_good_are_noticed_before_they_are_worse_by_half() -> None:
     worse = {"liked_log_ratio": -0.45 * 0.2, "disliked_log_ratio": -0.2}
     said = told([*run(20), *run(300, since=21, **worse)])
     # by hand: with 0.1 of the reference's error before, 37 of 50 at -0.45 have a mean of -0.307, 36 of -0.296
     assert said is not None and said[0] == 57
-    assert said[1].startswith("disliked pictures are pushed away (1.87 times the reference's error) and take the liked")
+    assert said[1].startswith("disliked images are pushed away (1.87 times the reference's error) and take the liked")
     assert "(1.31 times)" in said[1]
     assert told([*run(20), *run(30, since=21, **worse), *run(300, since=51)]) is None  # such a dip may come back
-    quick = [replace(step, refreshed=step.step % 20 == 0) for step in run(200, liked_log_ratio=-0.07)]
+    quick = [replace(step, synced=step.step % 20 == 0) for step in run(200, liked_log_ratio=-0.07)]
     watching = Guards(steps=1000, batch=8, refresh=20)
     assert not any(watching.watch(step) for step in quick)  # 20 steps are not for good
 
 
-def test_liked_pictures_may_lose_a_little_for_a_while() -> None:
+def test_liked_images_may_lose_a_little_for_a_while() -> None:
     dip = run(60, since=41, liked_log_ratio=-0.15 * 0.2)
     assert told([*run(40), *dip, *run(60, since=101)]) is None
 
@@ -116,9 +114,9 @@ def test_steps_too_large_lose_both_kinds_alike() -> None:
     assert said is not None and said[0] == WINDOW and "disliked ones no worse: the steps are too large" in said[1]
 
 
-def test_most_pictures_broken_is_said_and_some_are_not() -> None:
+def test_most_images_broken_is_said_and_some_are_not() -> None:
     said = told(run(30, skipped=5))
-    assert said is not None and said[0] == WINDOW and said[1].startswith("62% of the pictures of 10 steps gave no")
+    assert said is not None and said[0] == WINDOW and said[1].startswith("62% of the images of 10 steps gave no")
     assert told(run(30, skipped=4)) is None
 
 
@@ -174,10 +172,10 @@ def test_the_policy_is_told_from_the_options_that_its_objective_has() -> None:
 
 
 def test_a_frequently_refreshed_reference_is_watched_all_the_same() -> None:
-    away = [replace(step, refreshed=step.step % 5 == 0) for step in run(40, liked_log_ratio=-0.15)]
+    away = [replace(step, synced=step.step % 5 == 0) for step in run(40, liked_log_ratio=-0.15)]
     watching = Guards(steps=1000, batch=8, refresh=5)
     assert any(watching.watch(step) for step in away)
-    broken = [replace(step, skipped=8, refreshed=step.step % 5 == 0) for step in run(40)]
+    broken = [replace(step, skipped=8, synced=step.step % 5 == 0) for step in run(40)]
     watching = Guards(steps=1000, batch=8, refresh=5)
     assert any(watching.watch(step) for step in broken)
 
@@ -186,7 +184,7 @@ def test_the_best_step_counts_what_was_gained_over_earlier_references() -> None:
     # 0.03, then 0.02 more, then 0.01 more: the last is best, though its own log-ratio is the smallest
     gains = [0.03] * 20 + [0.02] * 20 + [0.01] * 20
     steps = [
-        replace(step, liked_log_ratio=gain, refreshed=step.step % 20 == 0)
+        replace(step, liked_log_ratio=gain, synced=step.step % 20 == 0)
         for step, gain in zip(run(60), gains, strict=True)
     ]
     assert best(steps, [0, 20, 40, 60]) == 60
@@ -211,7 +209,7 @@ def test_a_policy_that_moved_once_is_not_idle() -> None:
 
 def test_where_each_step_s_policy_becomes_the_reference_nobody_can_say_that_nothing_was_learnt() -> None:
     still = {"liked_log_ratio": 0.0, "disliked_log_ratio": 0.0, "gain": 0.0}
-    steps = [replace(step, refreshed=True) for step in run(300, **still)]
+    steps = [replace(step, synced=True) for step in run(300, **still)]
     for refresh, silent in ((1, True), (2, False)):
         watching = Guards(steps=300, batch=8, refresh=refresh)
         assert silent is not any(watching.watch(step) for step in steps)
@@ -268,7 +266,7 @@ def asked(*readings: float | None) -> list[Made]:
 def test_held_out_likes_that_are_denoised_a_tenth_worse_twice_in_a_row_stop_the_training() -> None:
     said = told(asked(0.05, -0.12, -0.13))
     assert said is not None and said[0] == 15
-    assert said[1].startswith("held-out liked pictures are denoised with 1.13 times the error that they had")
+    assert said[1].startswith("held-out liked images are denoised with 1.13 times the error that they had")
     assert "fewer train.steps" in said[1]
     assert told(asked(0.3, -0.2, 0.1, -0.2, 0.05, None, 0.1, -0.09, -0.09)) is None
 
@@ -287,7 +285,7 @@ def test_of_readings_of_held_out_likes_alone_the_best_step_is_that_of_the_highes
 
 def test_a_refresh_begins_every_window_anew() -> None:
     low = {"liked_log_ratio": -0.12, "disliked_log_ratio": -0.2}
-    refreshed = Made(step=9, liked_log_ratio=-0.12, disliked_log_ratio=-0.2, refreshed=True)
+    refreshed = Made(step=9, liked_log_ratio=-0.12, disliked_log_ratio=-0.2, synced=True)
     assert told([*run(8, **low), refreshed, *run(9, since=10, **low)]) is None
     said = told([*run(8, **low), refreshed, *run(10, since=10, **low)])
     assert said is not None and said[0] == 19

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.models.plane import Plane, picture
+from thumbtune.models.plane import Plane, image_of_point
 from thumbtune.models.protocol import Condition
 from thumbtune.objective.baselines import CSFT, DPO
 from thumbtune.training.batches import Batch, Batches, Encoded
@@ -29,7 +29,7 @@ POINTS = [(i / 8, (3 * i % 8) / 8) for i in range(9)]
 
 def test_pairs_come_from_prompts_with_both_kinds_of_thumb() -> None:
     assert pairs_of(PROMPTS, torch.tensor(LIKED)) == [([0, 2], [1]), ([3], [4, 5])]
-    with pytest.raises(ThumbtuneError, match=r"none of the 2 prompts has both; rate more pictures"):
+    with pytest.raises(ThumbtuneError, match=r"none of the 2 prompts has both; rate more images"):
         pairs_of(["a", "a", "b"], torch.tensor([True, True, False]))
 
 
@@ -41,7 +41,7 @@ def test_pairs_come_from_prompts_with_both_kinds_of_thumb() -> None:
     ],
 )
 def test_pairs_of_one_kind_of_thumb_say_which_is_missing(liked: list[bool], said: str) -> None:
-    with pytest.raises(ThumbtuneError, match=f"^Pairs of a liked and a disliked picture of one prompt .*{said}"):
+    with pytest.raises(ThumbtuneError, match=f"^Pairs of a liked and a disliked image of one prompt .*{said}"):
         pairs_of(["a"] * len(liked), torch.tensor(liked))
 
 
@@ -58,7 +58,11 @@ def test_pairs_of_one_kind_of_thumb_say_which_is_missing(liked: list[bool], said
             0.8,
             r"^0 likes and 1 dislikes are left to train on, and nothing here learns without likes; add some",
         ),
-        ([False], 1.0, r"nothing here learns without likes; add some, or hold none out \(train.held_out=0\)\.$"),
+        (
+            [False],
+            1.0,
+            r"nothing here learns without likes; add some, or hold none out \(train.validation_share=0\)\.$",
+        ),
     ],
 )
 def test_a_kind_of_thumb_that_is_missing_is_named_with_what_helps(liked: list[bool], share: float, said: str) -> None:
@@ -191,7 +195,7 @@ class Telling(Plane):
 
 
 def test_marks_go_before_the_prompts_of_good_and_of_bad_images(make_likes: Callable[..., Any], tmp_path: Path) -> None:
-    likes = make_likes([picture(x, y) for x, y in POINTS], LIKED, PROMPTS)
+    likes = make_likes([image_of_point(x, y) for x, y in POINTS], LIKED, PROMPTS)
     model, marks = Telling(), CSFT().marks
     encoded = Encoded(likes, model, Cache(tmp_path / "cache"), marks).fill()
     plain = Batches(encoded=encoded, process=model.process, size=40, liked_share=0.5, prompt_dropout=0.25)
@@ -206,7 +210,7 @@ def test_marks_go_before_the_prompts_of_good_and_of_bad_images(make_likes: Calla
 
 
 def test_a_grade_says_how_often_an_image_is_marked_good(make_likes: Callable[..., Any], tmp_path: Path) -> None:
-    likes = make_likes([picture(x, y) for x, y in POINTS], LIKED, PROMPTS)
+    likes = make_likes([image_of_point(x, y) for x, y in POINTS], LIKED, PROMPTS)
     likes = likes.remove_columns("grade").add_column("grade", [0.75, None, *[None] * 7])
     model, marks = Telling(), CSFT().marks
     encoded = Encoded(likes, model, Cache(tmp_path / "cache"), marks).fill()

@@ -18,13 +18,14 @@ from thumbtune.models.plane import CENTRE, SCALE, Plane
 from thumbtune.models.process import Latents
 from thumbtune.objective.baselines import SFT
 from thumbtune.objective.kto import KTO, Judged
-from thumbtune.objective.reference_point import NEUTRALS
+from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
 from thumbtune.training.batches import Batch, Batches, Encoded
 from thumbtune.training.cache import Cache
-from thumbtune.training.trainer import PATIENCE, MemoryRanOut, Settings, Step, Training, train
+from thumbtune.training.step import Step
+from thumbtune.training.trainer import PATIENCE, MemoryRanOut, Settings, Training, train
 
-DRIFT = 0.03  # how far off the reference is: the policy is the better one, so that neutral points are above 0
+DRIFT = 0.03  # how far off the reference is: the policy is the better one, so that reference points are above 0
 BETA = 3.0
 GENERATOR = torch.Generator().manual_seed(11)
 POINTS = (0.5 + 0.2 * torch.randn(40, 2, generator=GENERATOR)).clamp(0, 1).tolist()
@@ -37,7 +38,7 @@ MakeTraining = Callable[..., Training]
 
 
 class Breaking(Plane):
-    """A Plane whose encoder gives NaN for pictures at the right edge of the square."""
+    """A Plane whose encoder gives NaN for images at the right edge of the square."""
 
     def encode(self, images: Sequence[Image]) -> Latents:
         latents = super().encode(images)
@@ -66,8 +67,8 @@ def errors_by_hand(plane: Plane, batch: Batch, network: Any) -> Tensor:
     return ((network(noisy, batch.t) - batch.noise) ** 2).mean(1)
 
 
-def neutral_by_hand(estimator: str, ratio: Tensor, liked: Tensor) -> float:
-    """After `neutral.after` of 0.125 alone; the plane ignores prompts, so that others change nothing."""
+def reference_point_by_hand(estimator: str, ratio: Tensor, liked: Tensor) -> float:
+    """After `reference_point.after` of 0.125 alone; the plane ignores prompts, so that others change nothing."""
     of_all = max(0.0, ratio.mean().item())
     balanced = (ratio[liked].mean().item() + ratio[~liked].mean().item()) / 2
     return {"batch": of_all, "mismatched": of_all, "balanced": balanced, "running": 0.125, "zero": 0.0}[estimator]
@@ -76,7 +77,7 @@ def neutral_by_hand(estimator: str, ratio: Tensor, liked: Tensor) -> float:
 # --- one step, by hand ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("estimator", NEUTRALS)
+@pytest.mark.parametrize("estimator", REFERENCE_POINTS)
 @pytest.mark.parametrize("utility", UTILITIES)
 def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch_written_out_by_hand(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining, utility: str, estimator: str
@@ -90,11 +91,13 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch_written_out_by_
     policy = errors_by_hand(plane, batch, plane.denoiser)
     reference = errors_by_hand(plane, batch, plane._frozen)
     ratio = reference - policy
-    neutral = neutral_by_hand(estimator, ratio, batch.liked)
-    assert estimator == "zero" or abs(neutral) > 0.001
+    reference_point = reference_point_by_hand(estimator, ratio, batch.liked)
+    assert estimator == "zero" or abs(reference_point) > 0.001
     sign = 2.0 * batch.liked - 1
     losses = (
-        batch.weight * torch.where(batch.liked, 1.5, 1.0) * (1 - UTILITIES[utility](sign * BETA * (ratio - neutral)))
+        batch.weight
+        * torch.where(batch.liked, 1.5, 1.0)
+        * (1 - UTILITIES[utility](sign * BETA * (ratio - reference_point)))
     )
     parts = torch.autograd.grad(losses.mean(), list(plane.denoiser.parameters()))
     expected = torch.cat([part.flatten() for part in parts])
@@ -102,11 +105,11 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch_written_out_by_
     for micro_batch in (8, 4, 3, 2, 1):
         model = make_plane(drift=DRIFT)
         training = make_training(model, estimator, micro_batch=micro_batch)
-        training.neutral.after(torch.tensor([0.125]), torch.tensor([True]))
+        training.reference_point.after(torch.tensor([0.125]), torch.tensor([True]))
         step = next(train(training, batches, objective))
         difference = (gradient(training) - expected).norm() / expected.norm()
         assert difference < 1e-5, f"parts of {micro_batch}"
-        assert step.neutral == pytest.approx(neutral, rel=1e-5)
+        assert step.reference_point == pytest.approx(reference_point, rel=1e-5)
         assert step.loss == pytest.approx(losses.mean().item(), rel=1e-5)
         assert step.grad_norm == pytest.approx(expected.norm().item(), rel=1e-5)
 
@@ -118,10 +121,10 @@ def test_the_mismatched_point_is_that_of_other_prompts_for_a_model_that_reads_th
     perturb: Callable[..., None],
     tmp_path: Path,
 ) -> None:
-    """The plane ignores prompts; here the neutral point, and so the gradient, is another than the batch's own."""
+    """The plane ignores prompts; here the reference point, and so the gradient, is another than the batch's own."""
     random = np.random.default_rng(0)
-    pictures = [fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(8)]
-    likes = make_likes(pictures, [True, False] * 4, prompts=list("aabcdefg"))
+    images = [fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(8)]
+    likes = make_likes(images, [True, False] * 4, prompts=list("aabcdefg"))
 
     def made() -> tuple[Any, Batches]:
         model = make_diffusion()
@@ -153,7 +156,7 @@ def test_the_mismatched_point_is_that_of_other_prompts_for_a_model_that_reads_th
         model, batches = made()
         training = make_training(model, "mismatched", micro_batch=micro_batch)
         step = next(train(training, batches, KTO(beta=100.0)))
-        assert step.neutral == pytest.approx(of_others, rel=1e-4), f"parts of {micro_batch}"
+        assert step.reference_point == pytest.approx(of_others, rel=1e-4), f"parts of {micro_batch}"
         assert (gradient(training) - expected).norm() / expected.norm() < 1e-4, f"parts of {micro_batch}"
 
 
@@ -166,9 +169,9 @@ def test_judging_each_part_by_its_own_mean_would_give_another_gradient(
     with torch.no_grad():
         reference = errors_by_hand(plane, batch, plane._frozen)
 
-    def of(neutral: Callable[[Tensor], Tensor]) -> Tensor:
+    def of(reference_point: Callable[[Tensor], Tensor]) -> Tensor:
         ratio = reference - errors_by_hand(plane, batch, plane.denoiser)
-        gain = (2.0 * batch.liked - 1) * BETA * (ratio - neutral(ratio.detach()).clamp(min=0))
+        gain = (2.0 * batch.liked - 1) * BETA * (ratio - reference_point(ratio.detach()).clamp(min=0))
         parts = torch.autograd.grad((1 - gain.sigmoid()).mean(), list(plane.denoiser.parameters()))
         return torch.cat([part.flatten() for part in parts])
 
@@ -188,8 +191,8 @@ def test_a_step_says_what_happened_by_hand(
         policy = errors_by_hand(plane, batch, plane.denoiser)
         reference = errors_by_hand(plane, batch, plane._frozen)
     ratio = reference - policy
-    neutral = max(0.0, ratio.mean().item())
-    gain = (2.0 * batch.liked - 1) * beta * (ratio - neutral)
+    reference_point = max(0.0, ratio.mean().item())
+    gain = (2.0 * batch.liked - 1) * beta * (ratio - reference_point)
 
     training = make_training(plane, "batch", micro_batch=micro_batch, lr=3e-4)
     step = next(train(training, batches, KTO(beta=beta)))
@@ -197,7 +200,7 @@ def test_a_step_says_what_happened_by_hand(
     assert step.loss == pytest.approx((1 - gain.sigmoid()).mean().item(), rel=1e-4)
     assert step.liked_log_ratio == pytest.approx(ratio[batch.liked].mean().item(), rel=1e-4)
     assert step.disliked_log_ratio == pytest.approx(ratio[~batch.liked].mean().item(), rel=1e-4)
-    assert step.neutral == pytest.approx(neutral, rel=1e-4)
+    assert step.reference_point == pytest.approx(reference_point, rel=1e-4)
     assert step.policy_error == pytest.approx(policy.mean().item(), rel=1e-5)
     assert step.reference_error == pytest.approx(reference.mean().item(), rel=1e-5)
     saturated = int((gain.abs() > 4).sum())  # where a sigmoid has 7% of its slope at 0
@@ -225,7 +228,7 @@ def test_before_the_first_update_the_policy_is_the_reference(
     plane = make_plane()
     step = next(train(make_training(plane), make_batches(plane, POINTS, RIGHT), KTO(beta=BETA)))
     assert step.loss == 0.5
-    assert step.liked_log_ratio == step.disliked_log_ratio == step.neutral == 0
+    assert step.liked_log_ratio == step.disliked_log_ratio == step.reference_point == 0
 
 
 # --- optimising -----------------------------------------------------------------------------------
@@ -254,14 +257,14 @@ def test_the_optimiser_uses_the_learning_rate_that_the_step_reports(
 def test_the_gradient_is_clipped_as_a_whole_and_reported_before_clipping(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
 ) -> None:
-    free, clipped = (make_training(make_plane(drift=DRIFT), clip=clip) for clip in (math.inf, 1e-3))
+    free, clipped = (make_training(make_plane(drift=DRIFT), max_grad_norm=norm) for norm in (math.inf, 1e-3))
     for training in (free, clipped):
         step = next(train(training, make_batches(training.model, POINTS, RIGHT), KTO(beta=BETA)))
         assert step.grad_norm == pytest.approx(gradient(free).norm().item())
     torch.testing.assert_close(gradient(clipped), gradient(free) * 1e-3 / gradient(free).norm(), rtol=1e-3, atol=1e-9)
 
 
-@pytest.mark.parametrize("estimator", NEUTRALS)
+@pytest.mark.parametrize("estimator", REFERENCE_POINTS)
 def test_two_runs_are_identical(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining, estimator: str
 ) -> None:
@@ -298,14 +301,14 @@ def test_running_learns_from_every_batch(
         batch = batches.batch(0)
         ratio = errors_by_hand(plane, batch, plane._frozen) - errors_by_hand(plane, batch, plane.denoiser)
     steps = list(train(training, batches, KTO(beta=BETA)))
-    assert steps[0].neutral == 0
-    assert steps[1].neutral == pytest.approx(max(0.0, ratio.mean().item()), rel=1e-4)
+    assert steps[0].reference_point == 0
+    assert steps[1].reference_point == pytest.approx(max(0.0, ratio.mean().item()), rel=1e-4)
 
 
 # --- what breaks ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("estimator", NEUTRALS)
+@pytest.mark.parametrize("estimator", REFERENCE_POINTS)
 @pytest.mark.parametrize("micro_batch", [8, 3, 1])
 def test_a_broken_image_is_left_out_and_counted_and_changes_nothing_else(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining, micro_batch: int, estimator: str
@@ -320,29 +323,29 @@ def test_a_broken_image_is_left_out_and_counted_and_changes_nothing_else(
 
     policy = errors_by_hand(plane, whole, plane.denoiser)
     ratio = errors_by_hand(plane, whole, plane._frozen) - policy
-    neutral = neutral_by_hand(estimator, ratio, whole.liked)
-    losses = 1 - torch.sigmoid((2.0 * whole.liked - 1) * BETA * (ratio - neutral))
+    reference_point = reference_point_by_hand(estimator, ratio, whole.liked)
+    losses = 1 - torch.sigmoid((2.0 * whole.liked - 1) * BETA * (ratio - reference_point))
     parts = torch.autograd.grad(losses.sum() / 16, list(plane.denoiser.parameters()))
     expected = torch.cat([part.flatten() for part in parts])
 
     training = make_training(plane, estimator, micro_batch=micro_batch)
-    training.neutral.after(torch.tensor([0.125]), torch.tensor([True]))
+    training.reference_point.after(torch.tensor([0.125]), torch.tensor([True]))
     step = next(train(training, batches, KTO(beta=BETA)))
     assert step.skipped == broken
-    assert step.neutral == pytest.approx(neutral, rel=1e-5)
+    assert step.reference_point == pytest.approx(reference_point, rel=1e-5)
     assert step.loss == pytest.approx(losses.mean().item(), rel=1e-5)
     assert (gradient(training) - expected).norm() / expected.norm() < 1e-5
     assert weights(plane).isfinite().all()
 
 
-@pytest.mark.parametrize("estimator", NEUTRALS)
+@pytest.mark.parametrize("estimator", REFERENCE_POINTS)
 def test_batches_of_broken_images_only_stop_the_training_and_leave_the_weights_alone(
     make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining, estimator: str
 ) -> None:
     plane = make_plane(Breaking)
     training = make_training(plane, estimator, steps=20, micro_batch=4)
-    training.neutral.after(torch.tensor([0.125]), torch.tensor([True]))
-    was, state = weights(plane), training.neutral.state()
+    training.reference_point.after(torch.tensor([0.125]), torch.tensor([True]))
+    was, state = weights(plane), training.reference_point.state()
     steps = []
     with pytest.raises(ThumbtuneError, match=rf"stopped at step {PATIENCE}: {PATIENCE} steps in a row.*lower train.lr"):
         for step in train(training, make_batches(plane, [AT_THE_EDGE] * 4, [True, False] * 2), KTO(beta=BETA)):
@@ -351,7 +354,7 @@ def test_batches_of_broken_images_only_stop_the_training_and_leave_the_weights_a
     assert all(step.skipped == 8 and step.loss is None and step.grad_norm is None for step in steps)
     assert all(json.loads(json.dumps(step.as_dict(), allow_nan=False)) for step in steps)
     assert torch.equal(weights(plane), was)
-    assert training.neutral.state() == state
+    assert training.reference_point.state() == state
 
 
 def test_broken_steps_now_and_then_do_not_stop_the_training(
@@ -397,7 +400,7 @@ def test_liking_one_half_of_the_plane_moves_new_samples_there(
 ) -> None:
     plane = make_plane()
     liked = [(x > 0.5) == right for x, _ in POINTS]
-    training = make_training(plane, steps=40, micro_batch=24, lr=3e-3, clip=1.0)
+    training = make_training(plane, steps=40, micro_batch=24, lr=3e-3, max_grad_norm=1.0)
     steps = list(train(training, make_batches(plane, POINTS, liked, size=24), KTO(beta=10.0)))
     noise = torch.randn(500, 2, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -514,7 +517,7 @@ def test_a_scale_of_half_precision_that_must_fall_far_breaks_no_training(
 ) -> None:
     plane = make_plane(Half)
     before = weights(plane)
-    training, scaler = scaled(make_training(plane, steps=20, clip=1.0))
+    training, scaler = scaled(make_training(plane, steps=20, max_grad_norm=1.0))
     steps = list(train(training, make_batches(plane, POINTS, RIGHT), KTO(beta=5000.0)))
     skipped = [step.step for step in steps if step.grad_norm is None]
     assert skipped == list(range(1, len(skipped) + 1)) and PATIENCE < len(skipped) < 16

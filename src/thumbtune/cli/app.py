@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -100,13 +101,13 @@ def generate(
         str | None, typer.Option(help="A diffusers folder or a hub id; none: the run's, or else tiny-emoji-64.")
     ] = None,
     tuned: Annotated[Path | None, typer.Option("--run", help="A run, whose model and result are used.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("pictures"),
-    seeds: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 4,
-    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first picture.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where the images go.")] = Path("images"),
+    seeds: Annotated[int, typer.Option(min=1, help="Images per prompt.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image.")] = 0,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
 ) -> None:
-    """Draw pictures from the base model or a run's."""
+    """Draw images from the base model or a run's."""
     quieten()
     from thumbtune.models.protocol import Sampler
     from thumbtune.runs import generate as draw
@@ -115,7 +116,7 @@ def generate(
         raise UsageError("A run is drawn with the model that it tuned; leave out --model, or --run.")
     sampler = Sampler(steps=steps, guidance=guidance)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
-    for path in draw.pictures(pairs, sampler, out, bar, model=model, tuned=tuned):
+    for path in draw.generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
         say(str(path))
 
 
@@ -231,8 +232,15 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: object, **how: object) -> None:
+    """Print a warning as one line for people, without the place in our code that it came from."""
+    if speaks():
+        typer.echo(f"thumbtune: Note: {message}", err=True)
+
+
 def main() -> None:
     """The entry point: errors for people become one sentence and an exit code; Ctrl-C is 130."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except ThumbtuneError as error:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune.cli.terminal import bar, quieten, say
-from thumbtune.errors import ThumbtuneError, UsageError, counted
+from thumbtune.errors import ThumbtuneError, UsageError, plural
 
 FAILED, UNKNOWN = 3, 4  # exit codes of a verdict
 
@@ -21,7 +21,7 @@ Seen = Annotated[
 
 def duel(
     a: Annotated[
-        str, typer.Argument(metavar="A", help="The side to beat: a model, a run, a checkpoint, a LoRA or pictures.")
+        str, typer.Argument(metavar="A", help="The side to beat: a model, a run, a checkpoint, a LoRA or images.")
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The side that is judged: the same kinds.")],
     prompts: Annotated[
@@ -30,7 +30,7 @@ def duel(
     scorers: Annotated[str, typer.Option(help="Who judges, with commas between: `thumbtune scorers` lists them.")],
     out: Annotated[Path, typer.Option(help="The duel's folder; the same command goes on in it.")] = Path("duel"),
     base: Annotated[str | None, typer.Option(help="The model that a LoRA belongs to.")] = None,
-    per_prompt: Annotated[int, typer.Option(min=1, help="Pictures per prompt.")] = 4,
+    per_prompt: Annotated[int, typer.Option(min=1, help="Images per prompt.")] = 4,
     first_seed: Annotated[int, typer.Option(min=0, max=2**53, help="First seed; every prompt has its own.")] = 10_000,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(min=0, max=100, help="Classifier-free guidance.")] = 3.0,
@@ -40,7 +40,7 @@ def duel(
     weights: Weights = None,
     offline: Offline = False,
 ) -> None:
-    """Let two models, or two folders of pictures, compete on the same prompts and seeds."""
+    """Let two models, or two folders of images, compete on the same prompts and seeds."""
     quieten()
     names = tuple(name.strip() for name in scorers.split(",") if name.strip())
     if not names:
@@ -78,7 +78,7 @@ def _told(result: dict[str, Any] | None, out: Path) -> None:
     for one in result["scorers"]:
         if one["failed"]:
             file, why = next(iter(one["failed"].items()))
-            say(f"{one['id']} has no score for {counted(len(one['failed']), 'picture')}, the first {file}: {why}.")
+            say(f"{one['id']} has no score for {plural(len(one['failed']), 'picture')}, the first {file}: {why}.")
     say(f"Page: {write_page(out)}")
     if not any(row["prompts"] for row in result["standings"]):
         raise ThumbtuneError("Nothing was scored on both sides, so that nobody won; look at what the scorers said.")

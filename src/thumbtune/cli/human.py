@@ -28,7 +28,7 @@ def export_(
     ] = None,
     question: Annotated[
         str, typer.Option(help="What raters are asked.")
-    ] = "Which picture do you like better for this text?",
+    ] = "Which image do you like better for this text?",
 ) -> None:
     """Write a page for raters and a key for yourself."""
     quieten()

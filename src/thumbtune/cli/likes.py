@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from thumbtune.cli.terminal import bar, counts, quieten, say
-from thumbtune.errors import ThumbtuneError, UsageError, counted
+from thumbtune.errors import ThumbtuneError, UsageError, plural
 from thumbtune.feedback.shown import named
 from thumbtune.feedback.source import PairPolicy, Reading
 
@@ -42,10 +42,10 @@ Policy = Annotated[
 ]
 Split = Annotated[str | None, typer.Option(help="Which split of a data set.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read so many rows and no more, to tell scales too.")]
-Root = Annotated[Path | None, typer.Option(help="The folder that the pictures a table names lie below.")]
+Root = Annotated[Path | None, typer.Option(help="The folder that the images a table names lie below.")]
 Download = Annotated[bool, typer.Option("--allow-download", help="Follow addresses on the web.")]
 Encoding = Annotated[str | None, typer.Option(help="Of text that is not UTF-8, such as cp1252.")]
-Images = Annotated[str | None, typer.Option(help="Where a new store keeps its pictures: a folder, s3://..., gs://....")]
+Images = Annotated[str | None, typer.Option(help="Where a new store keeps its images: a folder, s3://..., gs://....")]
 
 
 def import_(
@@ -62,7 +62,7 @@ def import_(
     root: Root = None,
     allow_download: Download = False,
     encoding: Encoding = None,
-    prompt: Annotated[str | None, typer.Option(help="The prompt of pictures that name none.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The prompt of images that name none.")] = None,
     rater: Annotated[str, typer.Option(help="Whose thumbs these are, where rows name nobody.")] = "me",
     images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
@@ -171,9 +171,9 @@ def _tell_source(source: "Source") -> None:
         if any((found.comparisons, found.ties, found.unlabelled, found.alike, found.unusable)):  # not thumbs alone
             _tell_comparisons(found)
     elif isinstance(found, Outside):
-        if number := found.pictures:
-            pictures = counted(number, "picture lies", "pictures lie")
-            say(f"{pictures} outside of folders that say like or dislike; --label gives a thumb to all such.")
+        if number := found.images:
+            images = plural(number, "image lies", "images lie")
+            say(f"{images} outside of folders that say like or dislike; --label gives a thumb to all such.")
     elif found is not None:
         say("marked as")
         counts(vars(found))
@@ -187,11 +187,11 @@ def _tell_comparisons(found: "Counts") -> None:
             "decided": found.comparisons,
             "ties": found.ties,
             "unlabelled": found.unlabelled,
-            "of one picture": found.alike,
+            "of one image": found.alike,
             "unusable": found.unusable,
         }
     )
-    say("pictures that won")
+    say("images that won")
     counts(
         {
             "every one": found.exclusive_win,
@@ -217,8 +217,8 @@ def _tell_in_a_table(report: "ImportReport") -> None:
 def _tell_in_a_line(report: "ImportReport") -> None:
     numbers = _counted(report)
     changed = numbers.pop("of them another opinion than before")
-    ones = ", ".join(counted(number, ONE.get(what, what), what) for what, number in numbers.items())
-    say(f"{counted(report.rows, 'row')}: {ones}.")
+    ones = ", ".join(plural(number, ONE.get(what, what), what) for what, number in numbers.items())
+    say(f"{plural(report.rows, 'row')}: {ones}.")
     if changed:
         say(f"{changed:,} of them changed what their rater had said before.")
 
@@ -227,11 +227,11 @@ def _tell_withdrawn(report: "ImportReport", correct: bool) -> None:
     """What the source shows and no longer gives a thumb."""
     number, one = report.withdrawn, report.withdrawn == 1
     if number and correct:
-        say(f"{counted(number, 'thumb')} that this source does not give {'was' if one else 'were'} taken back.")
+        say(f"{plural(number, 'thumb')} that this source does not give {'was' if one else 'were'} taken back.")
     elif number:
         has, it = ("has", "it") if one else ("have", "them")
         say(
-            f"{counted(number, 'picture')} {has} a thumb from before that this source does not give; "
+            f"{plural(number, 'image')} {has} a thumb from before that this source does not give; "
             f"--correct takes {it} back."
         )
 
@@ -273,13 +273,13 @@ def stats(likes: Likes = "likes") -> None:
 def _sections(found: "Stats") -> dict[str, Mapping[str, int | str]]:
     """The numbers by what they are about."""
     there: dict[str, int | str] = {
-        "pictures (a picture is of one prompt)": found.pictures,
-        "different images": found.images,
+        "images (an image is of one prompt)": found.images,
+        "different images": found.distinct_images,
         "images under several prompts": found.several,
         "prompts": found.prompts,
-        "pictures that nobody likes or dislikes": found.without,
+        "images that nobody likes or dislikes": found.without,
         "votes, with undos, skips and repetitions": found.votes,
-        "last words of a rater on a picture": found.opinions,
+        "last words of a rater on an image": found.opinions,
     }
     balances = {
         balance.policy: _share(balance.likes, balance.dislikes, f"{balance.undecided:,} undecided")
@@ -289,13 +289,13 @@ def _sections(found: "Stats") -> dict[str, Mapping[str, int | str]]:
     raters = {called[rater.name]: _share(rater.likes, rater.dislikes) for rater in found.raters}
     title = "raters" if found.all_raters == len(raters) else f"raters, the busiest {len(raters)} of {found.all_raters}"
     agreement: dict[str, int | str] = {
-        "pictures with two raters or more": found.shared,
+        "images with two raters or more": found.shared,
         "of them liked by some, disliked by others": found.contradicted,
         "agreement beyond chance, of all (Fleiss' kappa)": _kappa(found.fleiss),
     }
     for pair in found.pairs[:SHOWN]:
         agreement[f"{called[pair.one]} and {called[pair.other]} (Cohen's kappa)"] = (
-            f"{_kappa(pair.kappa)}, {pair.agreed:,} of {pair.pictures:,} alike"
+            f"{_kappa(pair.kappa)}, {pair.agreed:,} of {pair.images:,} alike"
         )
     return {"there": there, "what a label policy makes of it": balances, title: raters, "agreement": agreement}
 
@@ -312,7 +312,7 @@ def _called(names: list[str]) -> dict[str, str]:
 
 def _share(likes: int, dislikes: int, *more: str) -> str:
     share = f"{likes / (likes + dislikes):.1%} liked" if likes + dislikes else "none"
-    return ", ".join([f"{counted(likes, 'like')}, {counted(dislikes, 'dislike')}", share, *more])
+    return ", ".join([f"{plural(likes, 'like')}, {plural(dislikes, 'dislike')}", share, *more])
 
 
 def _kappa(value: float | None) -> str:
@@ -328,23 +328,23 @@ def export_(
         Literal["parquet", "datasets", "folder", "webdataset"], typer.Option("--as", help="What is written.")
     ] = "parquet",
     policy: Annotated[
-        str | None, typer.Option(help="One label a picture: majority, unanimous, ...; none: a row for every vote.")
+        str | None, typer.Option(help="One label an image: majority, unanimous, ...; none: a row for every vote.")
     ] = None,
     names: Annotated[bool, typer.Option("--names", help="Keep the names of raters; else rater-7f3a....")] = False,
 ) -> None:
-    """Write all likes, with their pictures, into a folder that this and other programs read.
+    """Write all likes, with their images, into a folder that this and other programs read.
 
-    Raters get other names; their reasons, the prompts, times, and what is written inside pictures stay as they are.
+    Raters get other names; their reasons, the prompts, times, and what is written inside images stay as they are.
     """
     from thumbtune.feedback.exporters.export import export
     from thumbtune.feedback.store.store import Store
 
     with Store.open(likes, create=False) as store:
         report = export(store, out, form, policy=policy, names=names, progress=lambda rows: bar(rows, "Exporting"))
-    left = f", {counted(report.undecided, 'picture')} without a label" if policy else ""
-    left += "" if policy else f"; {counted(report.skips, 'skip is', 'skips are')} left out"
-    thumbs = f"{counted(report.likes, 'like')}, {counted(report.dislikes, 'dislike')}"
-    say(f"{counted(report.rows, 'row')}: {thumbs}{left}.")
+    left = f", {plural(report.undecided, 'picture')} without a label" if policy else ""
+    left += "" if policy else f"; {plural(report.skips, 'skip is', 'skips are')} left out"
+    thumbs = f"{plural(report.likes, 'like')}, {plural(report.dislikes, 'dislike')}"
+    say(f"{plural(report.rows, 'row')}: {thumbs}{left}.")
     say(f"They are in {out}. Read them into another store: thumbtune import {quote(str(out))} --likes fresh")
 
 
@@ -361,12 +361,12 @@ def erase(
         if not yes:
             typer.confirm(f"Delete all votes of {named(rater)} in {store.name} for good?", abort=True)
         gone = store.erase(rater)
-    say(f"{counted(gone.votes, 'vote')} of {named(rater)} {'is' if gone.votes == 1 else 'are'} gone.")
+    say(f"{plural(gone.votes, 'vote')} of {named(rater)} {'is' if gone.votes == 1 else 'are'} gone.")
     if gone.silent:
-        is_left = "picture is left without a like or dislike; it stays"
-        say(f"{counted(gone.silent, is_left, 'pictures are left without a like or dislike; they stay')} in the store.")
+        is_left = "image is left without a like or dislike; it stays"
+        say(f"{plural(gone.silent, is_left, 'images are left without a like or dislike; they stay')} in the store.")
     if gone.turned:
-        say(f"{counted(gone.turned, 'picture has', 'pictures have')} another majority now.")
+        say(f"{plural(gone.turned, 'image has', 'images have')} another majority now.")
     say("Runs that were trained on these votes still hold them, in their likes.parquet; train them anew.")
 
 

@@ -50,5 +50,5 @@ def quieten() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd EXIF, in pictures that can be read all the same
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd EXIF, in images that can be read all the same
     logging.getLogger("transformers").setLevel(logging.ERROR)

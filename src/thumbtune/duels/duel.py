@@ -13,7 +13,7 @@ from typing import Any
 
 from thumbtune.duels import gallery
 from thumbtune.duels.gallery import Gallery
-from thumbtune.errors import UsageError, counted
+from thumbtune.errors import UsageError, plural
 from thumbtune.evaluation import tables
 from thumbtune.evaluation.standings import Told, sentence, standings
 from thumbtune.files import write_text
@@ -27,7 +27,7 @@ MAIN = "median"  # the estimand that is told in words: the paper's
 def contest(
     order: gallery.Order, progress: Progress, tie: float = 0.0, paper_ci: bool = False
 ) -> dict[str, Any] | None:
-    """Gather both sides' pictures and scores, count; write everything and return what result.json holds.
+    """Gather both sides' images and scores, count; write everything and return what result.json holds.
 
     Args:
         order: its sides are `a`, the one to beat, which is `before` in the tables, and `b`.
@@ -47,7 +47,7 @@ def contest(
 
 
 def written(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any]:
-    """Count, and write it beside the pictures; a verdict on an earlier count goes."""
+    """Count, and write it beside the images; a verdict on an earlier count goes."""
     (gathered.order.out / "verdict.json").unlink(missing_ok=True)
     result = result_of(gathered, tie, paper_ci)
     _write(gathered.order.out, gathered.order.prompts.name, result)
@@ -102,15 +102,15 @@ def _write(out: Path, prompts: str, result: Mapping[str, Any]) -> None:
 
 
 TITLES = {
-    "median": "Medians of each prompt's pictures, as in the paper",
-    "pairwise": "Pairs of pictures of the same prompt and seed",
+    "median": "Medians of each prompt's images, as in the paper",
+    "pairwise": "Pairs of images of the same prompt and seed",
 }
 
 
 def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
     """result.md, line by line."""
     yield f"# {result['b']} against {result['a']}\n"
-    yield f"{result['prompts']} prompts ({prompts}), {counted(result['per_prompt'], 'picture')} each on both sides.\n"
+    yield f"{result['prompts']} prompts ({prompts}), {plural(result['per_prompt'], 'image')} each on both sides.\n"
     yield from (f"- {line}" for line in result["sentences"])
     for estimand, title in TITLES.items():
         yield f"\n## {title}\n"
@@ -127,4 +127,4 @@ def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
     for one in result["scorers"]:
         if one["failed"]:
             first, why = next(iter(one["failed"].items()))
-            yield f"\n{one['id']} has no score for {counted(len(one['failed']), 'picture')}, the first {first}: {why}."
+            yield f"\n{one['id']} has no score for {plural(len(one['failed']), 'image')}, the first {first}: {why}."

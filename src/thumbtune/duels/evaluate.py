@@ -20,7 +20,7 @@ from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Encoded, Progress
 
-Pair = tuple[str, str]  # what tells pictures apart: the image's id and its prompt
+Pair = tuple[str, str]  # what tells images apart: the image's id and its prompt
 Scores = dict[str, dict[str, Any]]
 Scorer = Callable[[list[Image], str], list[float]]
 
@@ -52,7 +52,7 @@ def prompts_of(recipe: Recipe, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def likes_of(folder: Path) -> list[dict[str, Any]]:
-    """Picture, prompt, seed and side of every thumb that the run knew."""
+    """Image, prompt, seed and side of every thumb that the run knew."""
     from pyarrow import parquet
 
     try:
@@ -67,7 +67,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
     """Draw, score, compare; write evaluation.json into the run and return it.
 
     Raises:
-        ThumbtuneError: the run is not finished, there is nothing to judge it by, or a picture could not be written.
+        ThumbtuneError: the run is not finished, there is nothing to judge it by, or an image could not be written.
     """
     build.taste_of(recipe)  # a name that nobody knows is refused before an earlier evaluation goes
     rows = likes_of(folder)
@@ -111,7 +111,7 @@ def assess(folder: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
 
 
 def _forget_other_duels(duel: Duel, recipe: Recipe, folder: Path) -> None:
-    """Neither pictures nor a verdict of other prompts, another sampler or another result may stand for these."""
+    """Neither images nor a verdict of other prompts, another sampler or another result may stand for these."""
     (duel.folder / "evaluation.json").unlink(missing_ok=True)
     made = {
         "prompts": list(duel.prompts),
@@ -126,23 +126,23 @@ def _forget_other_duels(duel: Duel, recipe: Recipe, folder: Path) -> None:
     if file.exists() and file.read_text() == mark:
         return
     for side in ("before", "after"):
-        for picture in (duel.folder / side).glob("*.png"):
-            picture.unlink()
+        for image in (duel.folder / side).glob("*.png"):
+            image.unlink()
     write_text(file, mark)
 
 
 def _scores(recipe: Recipe, duel: Duel) -> tuple[Scores, str | None]:
-    """Every score of every picture, [prompts, seeds] for both sides, one prompt's in memory at a time; or why none."""
+    """Every score of every image, [prompts, seeds] for both sides, one prompt's in memory at a time; or why none."""
     scorers = list(_scorers(recipe, duel.prompts))
     if not scorers:
         return {}, (
-            "No score compares the pictures: evaluate.taste names none, and the bundled judge was not asked "
+            "No score compares the images: evaluate.taste names none, and the bundled judge was not asked "
             "or does not know every prompt; look at them yourself."
         )
     scores: Scores = {}
     for name, role, what, score in scorers:
         rows = {
-            side: [score(duel.pictures(side, p), prompt) for p, prompt in enumerate(duel.prompts)]
+            side: [score(duel.images(side, p), prompt) for p, prompt in enumerate(duel.prompts)]
             for side in ("before", "after")
         }
         scores[name] = {"role": role, "what": what, **{side: np.round(r, 6).tolist() for side, r in rows.items()}}
@@ -150,7 +150,7 @@ def _scores(recipe: Recipe, duel: Duel) -> tuple[Scores, str | None]:
 
 
 def _scorers(recipe: Recipe, prompts: Sequence[str]) -> Iterator[tuple[str, str, str, Scorer]]:
-    """(name, role, what it means, how to score one prompt's pictures) of what the recipe asks for."""
+    """(name, role, what it means, how to score one prompt's images) of what the recipe asks for."""
     if (person := build.taste_of(recipe)) is not None:
         yield person.name, "taste", person.sentence, lambda images, prompt: [person.score(im) for im in images]
     if recipe.evaluate.judge is not False:
@@ -185,7 +185,7 @@ def _held_out(recipe: Recipe, folder: Path, rows: list[dict[str, Any]]) -> tuple
             "say where the likes are with --set likes=FOLDER, or name a taste with --set evaluate.taste=NAME."
         ) from error
     ours = {(row["image_id"], row["prompt"]) for row in rows if row["held_out"]}
-    # a picture may have been shown under two prompts, of which only one was held out
+    # an image may have been shown under two prompts, of which only one was held out
     trained = {row["image_id"] for row in rows if not row["held_out"]}
     pairs = _pairs(known)
     labels = known.select([i for i, pair in enumerate(pairs) if pair in ours and pair[0] not in trained])
@@ -201,20 +201,20 @@ def _held_out(recipe: Recipe, folder: Path, rows: list[dict[str, Any]]) -> tuple
 
 
 def _pairs(likes: Any) -> list[Pair]:
-    """What tells the picture of each row apart."""
+    """What tells the image of each row apart."""
     return list(zip(likes["image_id"], likes["prompt"], strict=True))
 
 
 def _votes(recipe: Recipe, labels: Any, rows: list[dict[str, Any]], later: set[Pair]) -> Any:
-    """Each rater's own thumbs on the pictures of the labels, and on held-out ones that their raters left without one.
+    """Each rater's own thumbs on the images of the labels, and on held-out ones that their raters left without one.
 
-    Where a policy gives no label because raters differ, those are the very pictures on which raters can be told apart.
-    A policy of a single rater leaves without one what that rater did not see; those pictures are left out here too.
+    Where a policy gives no label because raters differ, those are the very images on which raters can be told apart.
+    A policy of a single rater leaves without one what that rater did not see; those images are left out here too.
 
     Args:
         labels: those of the policy that the run held out.
         rows: what the run knew, as `likes_of` gives it; neither an image nor a prompt of the training is asked about.
-        later: pictures that the run did not know and that have a label today.
+        later: images that the run did not know and that have a label today.
     """
     if recipe.label_policy == build.PER_VOTE:
         return labels
@@ -242,10 +242,10 @@ def agreement_of(folder: Path, recipe: Recipe, progress: Progress) -> tuple[dict
 def _agreement(
     held_out: HeldOut, recipe: Recipe, folder: Path, model: Any, accelerator: Any, progress: Progress
 ) -> dict[str, Any]:
-    """How well the implied reward tells held-out likes from dislikes; each picture is asked about once."""
+    """How well the implicit reward tells held-out likes from dislikes; each image is asked about once."""
     from datasets import concatenate_datasets
 
-    from thumbtune.evaluation.agreement import implied_reward
+    from thumbtune.evaluation.agreement import implicit_reward
     from thumbtune.evaluation.classifier import Thumbs, agreement
 
     thumbs = concatenate_datasets([held_out.labels, held_out.votes])
@@ -253,16 +253,16 @@ def _agreement(
     for row, pair in enumerate(_pairs(thumbs)):
         first.setdefault(pair, row)
     place = {pair: number for number, pair in enumerate(first)}
-    pictures = thumbs.select(list(first.values()))
-    asked = build.asked_by(run.mark_of(folder), pictures)
+    images = thumbs.select(list(first.values()))
+    asked = build.asked_by(run.mark_of(folder), images)
     encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
-    reward = implied_reward(model, encoded, accelerator, progress).numpy()
+    reward = implicit_reward(model, encoded, accelerator, progress).numpy()
 
-    def on_pictures(table: Any) -> Thumbs:
+    def on_images(table: Any) -> Thumbs:
         numbers = np.array([place[pair] for pair in _pairs(table)], dtype=np.int64)
         return Thumbs(numbers, np.array(list(table["label"]), dtype=bool), list(table["rater"]))
 
-    return agreement(reward, list(pictures["prompt"]), on_pictures(held_out.labels), on_pictures(held_out.votes))
+    return agreement(reward, list(images["prompt"]), on_images(held_out.labels), on_images(held_out.votes))
 
 
 def _gates(

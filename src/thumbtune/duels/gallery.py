@@ -1,8 +1,8 @@
-"""Pictures of several sides for the same prompts and seeds, and their scores, kept in one folder.
+"""Images of several sides for the same prompts and seeds, and their scores, kept in one folder.
 
 duel.json        what is compared: sides, prompts, seeds, sampler     environment.json   versions and hardware
-SIDE/            a side's pictures, PROMPT-SEED                        pictures.csv       their prompts and hashes
-scores.csv       what each scorer says of each picture
+SIDE/            a side's images, PROMPT-SEED                        images.csv       their prompts and hashes
+scores.csv       what each scorer says of each image
 
 The same order goes on where an earlier one was broken off, and ends with the same bytes.
 """
@@ -20,12 +20,12 @@ from thumbtune import distributed as processes
 from thumbtune.duels.sides import Side, ready, side
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.duel import Duel, draw_side
-from thumbtune.evaluation.folder import pictures_of
+from thumbtune.evaluation.folder import images_of
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.lineup import Means, lineup
 from thumbtune.evaluation.scorers.published import Places
 from thumbtune.evaluation.scorers.score_cache import HOME, ScoreCache
-from thumbtune.evaluation.scorers.scoring import Picture, Scores, Team, score
+from thumbtune.evaluation.scorers.scoring import PromptedImage, Scores, Team, score
 from thumbtune.files import file_sha256, write_text, write_whole
 from thumbtune.models.protocol import Sampler
 from thumbtune.objective.baselines import marked
@@ -33,7 +33,7 @@ from thumbtune.runs import build, run
 from thumbtune.training.batches import Progress
 
 FORM = 1  # of the folder
-AT_ONCE = 8  # pictures that are drawn together: part of what a picture is
+AT_ONCE = 8  # images that are drawn together: part of what an image is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Order:
     """What is asked for.
 
     sides: the name of each, which is that of its folder, and what it stands for (see `sides`)
-    scorers: see `evaluation.scorers.lineup`; none: pictures are drawn, and nobody is asked
+    scorers: see `evaluation.scorers.lineup`; none: images are drawn, and nobody is asked
     base: the model that a LoRA or a UNet belongs to
     """
 
@@ -59,17 +59,17 @@ class Order:
 
 @dataclass(frozen=True)
 class Place:
-    """A picture among the others: whose, of which prompt, with which seed."""
+    """An image among the others: whose, of which prompt, with which seed."""
 
     side: str
     prompt: int
     seed: int
-    picture: Picture
+    image: PromptedImage
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """What was gathered: the pictures side by side, prompt by prompt, and what each scorer says of them."""
+    """What was gathered: the images side by side, prompt by prompt, and what each scorer says of them."""
 
     order: Order
     places: list[Place]
@@ -85,7 +85,7 @@ class Gallery:
 
     def file(self, place: Place) -> str:
         """Its path inside the folder."""
-        return place.picture.path.relative_to(self.order.out).as_posix()
+        return place.image.path.relative_to(self.order.out).as_posix()
 
 
 def gather(order: Order, progress: Progress) -> Gallery | None:
@@ -98,7 +98,7 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
     """Draw what is missing, then score it; the same in every process. And whether this is the one that writes.
 
     Raises:
-        UsageError: a side, a scorer or a number of pictures is off, or the folder holds something else.
+        UsageError: a side, a scorer or a number of images is off, or the folder holds something else.
         ThumbtuneError: a model or a scorer cannot be loaded, or the disk is full.
     """
     state = processes.team()
@@ -110,7 +110,7 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
     if state.is_main_process:
         for one in sides.values():
             if one.folder is not None:
-                pictures_of(one.folder, order.prompts.prompts, order.per_prompt)
+                images_of(one.folder, order.prompts.prompts, order.per_prompt)
         for group in groups:
             group.fetch()
         _claim(order, sides)
@@ -124,7 +124,7 @@ def gathered(order: Order, progress: Progress) -> tuple[Gallery, bool]:
             _draw(order, name, one, progress, state, team)
     state.wait_for_everyone()
     places = _places(order, files, looked_at)
-    scores = score([place.picture for place in places], groups, progress, ScoreCache(order.cache), team)
+    scores = score([place.image for place in places], groups, progress, ScoreCache(order.cache), team)
     gallery = Gallery(order, places, scores)
     if state.is_main_process:
         _write(gallery)
@@ -175,7 +175,7 @@ def _claim(order: Order, sides: Mapping[str, Side]) -> None:
 
 
 def _identity(name: str, value: Any) -> Any:
-    """What of an entry decides the pictures: not how a path was spelt; a base is in its sides' fingerprints."""
+    """What of an entry decides the images: not how a path was spelt; a base is in its sides' fingerprints."""
     if name in {"source", "base"}:
         return None
     if not isinstance(value, Mapping):
@@ -186,7 +186,7 @@ def _identity(name: str, value: Any) -> Any:
 
 
 def _spoken_for(out: Path, was: Mapping[str, Any], now: Mapping[str, Any], other: Sequence[str]) -> bool:
-    """Whether there are pictures of what is asked for no more; a name that was mistyped leaves none."""
+    """Whether there are images of what is asked for no more; a name that was mistyped leaves none."""
     before, after = (_identity("sides", told.get("sides", {})) for told in (was, now))
     changed = [name for name in before if other != ["sides"] or before[name] != after.get(name)]
     return bool(other) and any(path.is_file() for name in changed for path in (out / name).glob("*"))
@@ -194,7 +194,7 @@ def _spoken_for(out: Path, was: Mapping[str, Any], now: Mapping[str, Any], other
 
 def _forget(out: Path) -> None:
     """Take away what was counted of a side that is not asked about any more."""
-    for name in ("pictures.csv", "scores.csv", "verdict.json", "report.html", "environment.json"):
+    for name in ("images.csv", "scores.csv", "verdict.json", "report.html", "environment.json"):
         (out / name).unlink(missing_ok=True)
     for file in out.glob("result.*"):
         file.unlink()
@@ -212,13 +212,13 @@ def _duel(order: Order, mark: str | None = None) -> Duel:
 
 
 def _files(order: Order, name: str, one: Side) -> list[list[Path]]:
-    """Where a side's pictures lie, or will; those of a folder are copied, so that the duel stays whole without it."""
+    """Where a side's images lie, or will; those of a folder are copied, so that the duel stays whole without it."""
     duel = _duel(order)
     numbers = range(len(order.prompts.prompts))
     if one.folder is None:
         return [[duel.path(name, p, seed) for seed in duel.seeds(p)] for p in numbers]
     found = []
-    for p, theirs in enumerate(pictures_of(one.folder, order.prompts.prompts, order.per_prompt)):
+    for p, theirs in enumerate(images_of(one.folder, order.prompts.prompts, order.per_prompt)):
         ours = [duel.path(name, p, seed) for seed in duel.seeds(p)]
         ours = [path.with_suffix(their.suffix.lower()) for path, their in zip(ours, theirs, strict=True)]
         for path, their in zip(ours, theirs, strict=True):
@@ -229,7 +229,7 @@ def _files(order: Order, name: str, one: Side) -> list[list[Path]]:
 
 
 def _draw(order: Order, name: str, one: Side, progress: Progress, state: Any, team: Team) -> None:
-    """A side's missing pictures. Its model is loaded only if there are any."""
+    """A side's missing images. Its model is loaded only if there are any."""
     duel = _duel(order, one.mark)
     if all(duel.path(name, p, seed).exists() for p in range(len(duel.prompts)) for seed in duel.seeds(p)):
         return
@@ -238,10 +238,10 @@ def _draw(order: Order, name: str, one: Side, progress: Progress, state: Any, te
 
 
 def _places(order: Order, files: Mapping[str, list[list[Path]]], known: Mapping[Path, str]) -> list[Place]:
-    """All pictures with their hashes, of which some are known, side by side and prompt by prompt."""
+    """All images with their hashes, of which some are known, side by side and prompt by prompt."""
     duel = _duel(order)
     return [
-        Place(name, p, seed, Picture(path, known.get(path) or file_sha256(path), prompt))
+        Place(name, p, seed, PromptedImage(path, known.get(path) or file_sha256(path), prompt))
         for name in order.sides
         for p, prompt in enumerate(order.prompts.prompts)
         for seed, path in zip(duel.seeds(p), files[name][p], strict=True)
@@ -249,12 +249,12 @@ def _places(order: Order, files: Mapping[str, list[list[Path]]], known: Mapping[
 
 
 def _refuse_others(order: Order) -> dict[Path, str]:
-    """Pictures that were scored before are the same still, or are gone, and are drawn again; the hashes of the former.
+    """Images that were scored before are the same still, or are gone, and are drawn again; the hashes of the former.
 
     Raises:
         ThumbtuneError: one is another now, or the list of them is damaged.
     """
-    table = order.out / "pictures.csv"
+    table = order.out / "images.csv"
     if not table.is_file():
         return {}
     try:
@@ -266,7 +266,7 @@ def _refuse_others(order: Order) -> dict[Path, str]:
     for path, digest in there.items():
         if file_sha256(path) != digest:
             raise ThumbtuneError(
-                f"{path} is another picture than the one that was scored; delete it, and it is made again."
+                f"{path} is another image than the one that was scored; delete it, and it is made again."
             )
     return there
 
@@ -279,17 +279,17 @@ def _sweep(order: Order) -> None:
 
 
 def _write(gallery: Gallery) -> None:
-    """The lists of pictures and of scores."""
+    """The lists of images and of scores."""
     styles = gallery.order.prompts.styles
     listed = [
         (
-            *(place.side, place.prompt, place.seed, gallery.file(place), place.picture.sha256, place.picture.prompt),
+            *(place.side, place.prompt, place.seed, gallery.file(place), place.image.sha256, place.image.prompt),
             styles[place.prompt] if styles else "",
         )
         for place in gallery.places
     ]
     head = ("side", "prompt", "seed", "file", "sha256", "words", "style")
-    write_text(gallery.order.out / "pictures.csv", _csv(head, listed))
+    write_text(gallery.order.out / "images.csv", _csv(head, listed))
     said = [
         (one.id, place.side, place.prompt, place.seed, "" if value is None else repr(value))
         for one in gallery.scores

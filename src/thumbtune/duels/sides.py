@@ -1,10 +1,10 @@
-"""A side of a duel: whatever draws pictures, or a folder of pictures that are there already.
+"""A side of a duel: whatever draws images, or a folder of images that are there already.
 
 a run's folder, or one of its checkpoints       the model that it tuned, with what it learnt
 a .safetensors file, or a folder with a LoRA    the base model with it; in the form of diffusers or of kohya
 a diffusers folder, a hub id, tiny-emoji-64     that pipeline
 a folder or `unet:` hub id with a UNet alone    the base model with it in the place of its own
-any other folder                                its pictures
+any other folder                                its images
 """
 
 import json
@@ -31,10 +31,10 @@ class Side:
     """One of two that are compared.
 
     said: as it was named
-    kind: run, checkpoint, lora, unet, model or pictures
-    fingerprint: another one where the weights, or the pictures, are others; of a hub id, its commit
+    kind: run, checkpoint, lora, unet, model or images
+    fingerprint: another one where the weights, or the images, are others; of a hub id, its commit
     mark: what goes before its prompts
-    folder: of pictures, where they are there already
+    folder: of images, where they are there already
     painter: device -> the model, where they are not
     """
 
@@ -60,7 +60,7 @@ def side(said: str, base: str | None = None) -> Side:
     try:
         path.exists()
     except OSError as error:
-        raise UsageError(f"{said[:60]}... is no run, no LoRA, no model and no folder of pictures; name one.") from error
+        raise UsageError(f"{said[:60]}... is no run, no LoRA, no model and no folder of images; name one.") from error
     if (path / "recipe.yaml").is_file():
         return _run(said, path)
     if (path / CHECKPOINT).is_file() and (path.parent.parent / "recipe.yaml").is_file():
@@ -71,9 +71,9 @@ def side(said: str, base: str | None = None) -> Side:
     if said.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
         return _unet(said, base)
     if path.is_dir() and not (path / INDEX).is_file():
-        return Side(said, "pictures", _of_files(sources(path)), folder=path)
+        return Side(said, "images", _of_files(sources(path)), folder=path)
     if path.is_file() or (not path.exists() and said.startswith((".", "/", "~"))):
-        raise UsageError(f"{said} is no run, no LoRA, no model and no folder of pictures; name one of these.")
+        raise UsageError(f"{said} is no run, no LoRA, no model and no folder of images; name one of these.")
     here = Path(build.model_path(said))
     return Side(
         said, "model", _of_model(said), painter=lambda device: StableDiffusion(load_pipeline(str(here))).to(device)

@@ -143,7 +143,7 @@ def _faithful(recipe: Recipe, prompts: PromptSet) -> str | None:
 
 
 def _gates(gallery: Gallery, standings: Sequence[Mapping[str, Any]], recipe: Recipe) -> Iterator[Gate]:
-    """Every gate that the pictures can answer."""
+    """Every gate that the images can answer."""
     order, asked = gallery.order, recipe.gates
     unit = units(order.prompts.prompts, order.prompts.styles)
     tastes = [id_of(name) for name in _tastes(recipe)]
@@ -172,14 +172,14 @@ def _tables(gallery: Gallery, scorer: str) -> tuple[list[list[float]], list[list
 
 
 def _diversity(gallery: Gallery, side: str) -> list[float]:
-    """Of each prompt, by those of its pictures that can be read."""
-    pictures: dict[int, list[Image.Image]] = {}
+    """Of each prompt, by those of its images that can be read."""
+    images: dict[int, list[Image.Image]] = {}
     for place in gallery.places:
         if place.side == side:
-            seen = pictures.setdefault(place.prompt, [])
+            seen = images.setdefault(place.prompt, [])
             with suppress(ThumbtuneError):
-                seen.append(opened(place.picture).convert("L"))
-    return [diversity(images) for images in pictures.values()]
+                seen.append(opened(place.image).convert("L"))
+    return [diversity(one) for one in images.values()]
 
 
 def _agreement(question: Question, recipe: Recipe, progress: Progress) -> Gate:

@@ -1,6 +1,6 @@
-"""Does the tuned model agree with thumbs that it never saw? Its implied reward of held-out images.
+"""Does the tuned model agree with thumbs that it never saw? Its implicit reward of held-out images.
 
-    implied reward of an image = mean over a few noise levels of (reference_error - policy_error)
+    implicit reward of an image = mean over a few noise levels of (reference_error - policy_error)
 
 Liked images should have a higher one than disliked images. Before tuning it is 0 for all: no opinion.
 How well it tells them apart is counted in `classifier`, with scipy, which no training needs.
@@ -17,14 +17,14 @@ from torch import Tensor
 from thumbtune.models.protocol import Model
 from thumbtune.training.batches import Batch, Encoded
 from thumbtune.training.denoising import error, reference_error
-from thumbtune.training.sampling import counted
+from thumbtune.training.sampling import seeded_generator
 
 LEVELS = 8  # noise levels per image, spread evenly over time
 FEW_LEVELS = range(0, LEVELS, 2)  # enough while training, where one looks often
 
 
 @torch.no_grad()
-def implied_reward(
+def implicit_reward(
     model: Model,
     held_out: Encoded,
     accelerator: Accelerator,
@@ -76,7 +76,7 @@ def _ratio(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor
 def _at_level(model: Model, encoded: Encoded, rows: list[int], level: int) -> Batch:
     clean = encoded.latents(rows)
     names = [encoded.image_ids[i] for i in rows]
-    noise = torch.stack([torch.randn(clean.shape[1:], generator=counted("held out", n, level)) for n in names])
+    noise = torch.stack([torch.randn(clean.shape[1:], generator=seeded_generator("held out", n, level)) for n in names])
     uniform = torch.full((len(rows),), (level + 0.5) / LEVELS)
     return Batch(
         latents=clean,

@@ -1,12 +1,12 @@
-"""The implied reward as a classifier of held-out thumbs: how well it tells likes from dislikes, of all and per rater.
+"""The implicit reward as a classifier of held-out thumbs: how well it tells likes from dislikes, of all and per rater.
 
     AUC                how often a like has a higher reward than a dislike; no threshold has to be chosen
     accuracy           how often the sign of the reward is right: above 0, the tuned model finds it likelier than before
     base rate          the accuracy of always naming the commoner thumb
     balanced accuracy  the mean of the accuracy on likes and of that on dislikes     Brodersen et al. 2010
 
-The AUC comes first. An implied reward is known up to a constant of each prompt (Rafailov et al. 2023, eq. 5), so that 0
-is its natural threshold and not always its best one; and a model that finds every picture likelier than before has the
+The AUC comes first. An implicit reward is known up to a constant of each prompt (Rafailov et al. 2023, eq. 5), so that
+0 is its natural threshold and not always its best one; and a model that finds every image likelier than before has the
 share of likes as its accuracy. Of the two accuracies the balanced one is the more honest: whoever gives the same answer
 to everything has one half, whatever the base rate.
 """
@@ -28,14 +28,14 @@ UNDECIDED = 0.5  # the worth of an answer at the threshold itself, which names n
 
 @dataclass(frozen=True)
 class Thumbs:
-    """Thumbs on the pictures that the model was asked about: columns of one length, a thumb in each row.
+    """Thumbs on the images that the model was asked about: columns of one length, a thumb in each row.
 
-    picture: [n], the place of the picture among the rewards
+    image: [n], the place of the image among the rewards
     liked: [n], true for a like
     raters: [n], who gave it; empty where a label is nobody's own
     """
 
-    picture: Int[np.ndarray, "n"]
+    image: Int[np.ndarray, "n"]
     liked: Bool[np.ndarray, "n"]
     raters: Sequence[str] = ()
 
@@ -44,15 +44,15 @@ class Thumbs:
 
 
 def agreement(
-    reward: Float[np.ndarray, "pictures"], prompts: Sequence[str], labels: Thumbs, votes: Thumbs
+    reward: Float[np.ndarray, "images"], prompts: Sequence[str], labels: Thumbs, votes: Thumbs
 ) -> dict[str, Any]:
     """What `classified` says of the labels, and of each rater's own thumbs, as plain JSON.
 
     Args:
-        reward: [pictures], the implied reward of each picture, asked for once, whoever rated it.
-        prompts: [pictures], the prompt of each.
+        reward: [images], the implicit reward of each image, asked for once, whoever rated it.
+        prompts: [images], the prompt of each.
         labels: the thumbs that the label policy made of what people said.
-        votes: each rater's own thumbs; may be of pictures that no label is of.
+        votes: each rater's own thumbs; may be of images that no label is of.
 
     Raises:
         ThumbtuneError: a reward is not finite, the lengths differ, or the labels are not of both kinds.
@@ -67,19 +67,19 @@ def agreement(
 
 
 def classified(
-    reward: Float[np.ndarray, "pictures"], prompt_of: Int[np.ndarray, "pictures"], thumbs: Thumbs
+    reward: Float[np.ndarray, "images"], prompt_of: Int[np.ndarray, "images"], thumbs: Thumbs
 ) -> dict[str, float | int]:
     """AUC, accuracy and balanced accuracy of thumbs, each with the 95% interval of whole prompts drawn again.
 
     Args:
-        reward: [pictures], the implied reward.
-        prompt_of: [pictures], a number for each prompt.
-        thumbs: of both kinds, on some of the pictures.
+        reward: [images], the implicit reward.
+        prompt_of: [images], a number for each prompt.
+        thumbs: of both kinds, on some of the images.
 
     Raises:
         ThumbtuneError: a reward is not finite, or the thumbs are of one kind.
     """
-    score, liked, prompt = reward[thumbs.picture], thumbs.liked, prompt_of[thumbs.picture]
+    score, liked, prompt = reward[thumbs.image], thumbs.liked, prompt_of[thumbs.image]
     correct = np.where(score == 0, UNDECIDED, (score > 0) == liked)
     auc, interval = statistics.auc(score, liked), statistics.auc_interval(score, liked, prompt)
     accuracy, around = statistics.accuracy(correct, prompt)
@@ -89,7 +89,7 @@ def classified(
         "auc": auc,
         "low": interval.low,
         "high": interval.high,
-        "images": len(np.unique(thumbs.picture)),
+        "images": len(np.unique(thumbs.image)),
         "thumbs": len(thumbs),  # more than images where the label policy keeps each vote
         "liked": likes,
         "prompts": len(np.unique(prompt)),
@@ -104,7 +104,7 @@ def classified(
 
 
 def by_rater(
-    reward: Float[np.ndarray, "pictures"], prompt_of: Int[np.ndarray, "pictures"], votes: Thumbs
+    reward: Float[np.ndarray, "images"], prompt_of: Int[np.ndarray, "images"], votes: Thumbs
 ) -> dict[str, Any]:
     """`classified` of each rater's own thumbs, most thumbs first, and how many raters have no row and why.
 
@@ -123,10 +123,10 @@ def by_rater(
     rows: list[dict[str, Any]] = []
     left_out = {"one_kind": 0, "few_prompts": 0, "rest": 0}
     for rater in sorted(places, key=lambda rater: (-len(places[rater]), rater)):
-        own = Thumbs(votes.picture[places[rater]], votes.liked[places[rater]])
+        own = Thumbs(votes.image[places[rater]], votes.liked[places[rater]])
         if own.liked.all() or not own.liked.any():
             left_out["one_kind"] += 1
-        elif len(np.unique(prompt_of[own.picture])) < LEAST_PROMPTS:
+        elif len(np.unique(prompt_of[own.image])) < LEAST_PROMPTS:
             left_out["few_prompts"] += 1
         elif len(rows) == MOST_RATERS:
             left_out["rest"] += 1

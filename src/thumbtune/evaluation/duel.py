@@ -18,9 +18,9 @@ Generate = Callable[[Sequence[str], Sequence[int], Sampler], Sequence[Image.Imag
 
 @dataclass(frozen=True, kw_only=True)
 class Duel:
-    """The pictures of a duel lie in `folder`/before and `folder`/after, named by prompt number and seed.
+    """The images of a duel lie in `folder`/before and `folder`/after, named by prompt number and seed.
 
-    No two prompts share a seed: the same initial noise gives different prompts pictures of one look, so that prompts
+    No two prompts share a seed: the same initial noise gives different prompts images of one look, so that prompts
     with shared seeds would be no independent trials. `mark` goes before the prompts of the tuned model, where its
     training marked good images so.
     """
@@ -43,11 +43,11 @@ class Duel:
         return range(first, first + self.per_prompt)
 
     def path(self, side: str, prompt: int, seed: int) -> Path:
-        """Where a picture lies, or will; side is `before` or `after`."""
+        """Where an image lies, or will; side is `before` or `after`."""
         return self.folder / side / f"{prompt:03d}-{seed}.png"
 
-    def pictures(self, side: str, prompt: int) -> list[Image.Image]:
-        """The pictures of one side for one prompt, in the order of the seeds."""
+    def images(self, side: str, prompt: int) -> list[Image.Image]:
+        """The images of one side for one prompt, in the order of the seeds."""
         return [self._open(side, prompt, seed) for seed in self.seeds(prompt)]
 
     def _open(self, side: str, prompt: int, seed: int) -> Image.Image:
@@ -65,9 +65,9 @@ def draw(duel: Duel, model: Model, progress: Progress, at_once: int = 16) -> Non
 def draw_side(
     duel: Duel, side: str, generate: Generate, progress: Progress, at_once: int = 16, share: tuple[int, int] = (0, 1)
 ) -> None:
-    """Draw a side's pictures that are not there yet.
+    """Draw a side's images that are not there yet.
 
-    A picture may differ in its last bit by what is drawn beside it. So the batches do not depend on what is there
+    An image may differ in its last bit by what is drawn beside it. So the batches do not depend on what is there
     already: one that was broken off is drawn again as it was, and only what was missing of it is written. `share` is
     the part of a process among others: (index, count).
     """
@@ -79,13 +79,13 @@ def draw_side(
         if not all(duel.path(side, p, seed).exists() for p, seed in batch)
     ]
     batch: list[tuple[int, int]]
-    for batch in progress(batches, f"Drawing pictures ({side})"):
+    for batch in progress(batches, f"Drawing images ({side})"):
         images = generate([duel.asked(side, p) for p, _ in batch], [seed for _, seed in batch], duel.sampler)
         for (p, seed), image in zip(batch, images, strict=True):
             if not duel.path(side, p, seed).exists():
-                save_picture(image, duel.path(side, p, seed))
+                save_image(image, duel.path(side, p, seed))
 
 
-def save_picture(image: Image.Image, path: Path) -> Path:
+def save_image(image: Image.Image, path: Path) -> Path:
     """Write a PNG whole or not at all."""
     return write_whole(path, lambda partial: image.save(partial, "PNG"))

@@ -1,37 +1,37 @@
-"""A folder of pictures that are there already: which of them belong to which prompt.
+"""A folder of images that are there already: which of them belong to which prompt.
 
 metadata.jsonl      an object a line: file_name, and prompt, text or caption; a prompt takes the next ones of its words
-without it          so many pictures for each prompt, in the order of their names, numbers by their size
+without it          so many images for each prompt, in the order of their names, numbers by their size
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from thumbtune.errors import UsageError, counted
+from thumbtune.errors import UsageError, plural
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 TABLE = "metadata.jsonl"
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of their names, numbers by their size.
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder in the order of their names, numbers by their size.
 
     Raises:
         UsageError: there is none.
     """
-    found = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.is_file()]
+    found = [path for path in folder.iterdir() if path.suffix.lower() in IMAGES and path.is_file()]
     if not found:
-        raise UsageError(f"{folder} holds no pictures ({', '.join(PICTURES)}), no run and no model; name another.")
+        raise UsageError(f"{folder} holds no images ({', '.join(IMAGES)}), no run and no model; name another.")
     return sorted(found, key=lambda path: (_natural(path.stem), path.name))
 
 
 def sources(folder: Path) -> list[Path]:
-    """What a folder's pictures for its prompts depend on."""
+    """What a folder's images for its prompts depend on."""
     if (folder / TABLE).is_file():
         named = {folder / name for name, _ in _rows(folder / TABLE)}
         return [folder / TABLE, *sorted(path for path in named if path.is_file())]
-    return pictures_in(folder)
+    return images_in(folder)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -43,37 +43,37 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def pictures_of(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[list[Path]]:
-    """The pictures of a folder for each prompt: by its metadata.jsonl, or so many after another in their order.
+def images_of(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[list[Path]]:
+    """The images of a folder for each prompt: by its metadata.jsonl, or so many after another in their order.
 
     Raises:
         UsageError: their number, or their prompts, are others.
     """
     if (folder / TABLE).is_file():
         return _by_prompt(folder, prompts, per_prompt)
-    found = pictures_in(folder)
+    found = images_in(folder)
     if len(found) != len(prompts) * per_prompt:
         raise UsageError(
-            f"{folder} holds {counted(len(found), 'picture')}, not {per_prompt} for each of {len(prompts)} prompts; "
+            f"{folder} holds {plural(len(found), 'image')}, not {per_prompt} for each of {len(prompts)} prompts; "
             f"set --per-prompt, or add a {TABLE} that says which belongs to which."
         )
     return [found[start : start + per_prompt] for start in range(0, len(found), per_prompt)]
 
 
 def _by_prompt(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[list[Path]]:
-    """Each prompt takes the next pictures of its words: a prompt may come twice."""
+    """Each prompt takes the next images of its words: a prompt may come twice."""
     waiting: dict[str, list[Path]] = {}
     for name, prompt in _rows(folder / TABLE):
         if not (folder / name).is_file() or not (folder / name).resolve().is_relative_to(folder.resolve()):
-            raise UsageError(f"{folder / TABLE} names {name}, which is no picture in {folder}; mend it.")
+            raise UsageError(f"{folder / TABLE} names {name}, which is no image in {folder}; mend it.")
         waiting.setdefault(" ".join(prompt.split()), []).append(folder / name)
     found = []
     for prompt in prompts:
         mine = waiting.get(prompt, [])
         if len(mine) < per_prompt:
             raise UsageError(
-                f"{folder} has {len(mine)} pictures left for {prompt[:60]!r}, and {per_prompt} are asked for; both "
-                "sides need the same prompts and as many pictures."
+                f"{folder} has {len(mine)} images left for {prompt[:60]!r}, and {per_prompt} are asked for; both "
+                "sides need the same prompts and as many images."
             )
         found.append([mine.pop(0) for _ in range(per_prompt)])
     return found

@@ -1,10 +1,10 @@
 """May a tuned model take the place of another? Gates with three answers each, and what they come to.
 
-    gain          the tuned pictures win more than half of the prompts     else: lost, or too little to tell
+    gain          the tuned images win more than half of the prompts     else: lost, or too little to tell
     faithfulness  the share of the score that is lost is at most so large
-    styles        the tuned pictures win on so many prompts of every style, and none prefers the other model
-    diversity     a prompt's pictures still differ
-    safety        the share of harmful pictures has not risen by more than so much
+    styles        the tuned images win on so many prompts of every style, and none prefers the other model
+    diversity     a prompt's images still differ
+    safety        the share of harmful images has not risen by more than so much
 
 Fewer than ten prompts can open no gate, and no interval can see a harm that falls on less than 3 / n of n prompts.
 
@@ -26,17 +26,17 @@ from thumbtune.evaluation.verdict import LEAST_PROMPTS, Gate
 from thumbtune.evaluation.win_rates import CHANCE, Draws, Units, holm, interval, resampled
 
 SHIP, KEEP, OPEN = "ship", "do not ship", "not enough evidence"
-MOST_FAILED = 0.02  # the share of pictures that a scorer may fail on
+MOST_FAILED = 0.02  # the share of images that a scorer may fail on
 Row = Mapping[str, Any]  # of `standings`
 
 
 def gain(row: Row) -> Gate:
-    """More than half of the prompts prefer the tuned pictures, by one scorer."""
+    """More than half of the prompts prefer the tuned images, by one scorer."""
     name = f"gain in {row['scorer']}"
     if not row["prompts"]:
         return Gate(name, False, f"{row['scorer']} scored nothing on both sides.", False)
     low, high = careful(row)
-    said = f"By {row['scorer']} the tuned pictures win on {row['rate']:.0%} of {row['prompts']} prompts"
+    said = f"By {row['scorer']} the tuned images win on {row['rate']:.0%} of {row['prompts']} prompts"
     sentence = f"{said} (95% interval {low:.0%} to {high:.0%}); more than half is asked for."
     enough = row["distinct"] >= LEAST_PROMPTS
     passed = enough and low > CHANCE
@@ -64,7 +64,7 @@ def styles(rows: Sequence[Row], least: float) -> Gate | None:
     """No style is lost. None where prompts have no styles.
 
     Failed: by Holm's correction over all of them, one is shown to prefer the other model. Passed: in each the tuned
-    pictures win on at least so many prompts, by Wilson's interval with Bonferroni's correction; else it is open.
+    images win on at least so many prompts, by Wilson's interval with Bonferroni's correction; else it is open.
     """
     rows = [row for row in rows if row["style"] is not None]
     if not rows:
@@ -85,14 +85,14 @@ def styles(rows: Sequence[Row], least: float) -> Gate | None:
         for row in rows
         if lows[id(row)] < least
     ]
-    bar = f"of {count} styles the tuned pictures win on at least {least:.0%} of prompts"
+    bar = f"of {count} styles the tuned images win on at least {least:.0%} of prompts"
     if unsure:
         return Gate("styles", False, f"It is open whether in each {bar}: {', '.join(dict.fromkeys(unsure))}.", False)
     return Gate("styles", True, f"In each {bar}, and none is shown to prefer the other model.")
 
 
 def _low_of_style(row: Row, tests: int) -> float:
-    """The least share of a style's prompts that the tuned pictures may be winning, ties half."""
+    """The least share of a style's prompts that the tuned images may be winning, ties half."""
     if not row["prompts"]:
         return 0.0
     n = row["distinct"]
@@ -100,30 +100,30 @@ def _low_of_style(row: Row, tests: int) -> float:
 
 
 def diversity(before: ArrayLike, after: ArrayLike, unit: Units, least: float) -> Gate:
-    """A prompt's pictures still differ from seed to seed: so much of the difference is left.
+    """A prompt's images still differ from seed to seed: so much of the difference is left.
 
     Args:
         before, after: [prompts], see `evaluation.diversity`.
     """
     share, reach, count = _ratio(np.asarray(before, np.float64), np.asarray(after, np.float64), unit)
     if share is None or reach is None:
-        return Gate("diversity", False, "Diversity needs two pictures of a prompt; set evaluate.seeds.", False)
+        return Gate("diversity", False, "Diversity needs two images of a prompt; set evaluate.seeds.", False)
     sentence = (
-        f"Pictures of one prompt keep {share:.0%} of their difference "
+        f"Images of one prompt keep {share:.0%} of their difference "
         f"(95% interval {reach.low:.0%} to {reach.high:.0%}); {least:.0%} is asked for."
     )
     return _above("diversity", sentence, reach, least, count)
 
 
 def safety(before: ArrayLike, after: ArrayLike, unit: Units, most: float) -> Gate:
-    """The share of harmful pictures has not risen by more than so much.
+    """The share of harmful images has not risen by more than so much.
 
-    Pictures of one prompt and seed are compared, so that what is flagged on both sides widens no interval. The rise is
+    Images of one prompt and seed are compared, so that what is flagged on both sides widens no interval. The rise is
     the share that became harmful less the share that no longer is; its interval is the wider of a bootstrap, which sees
     nothing of a rare harm, and of Wilson's of both shares put together (MOVER; Newcombe 1998), each prompt a trial.
 
     Args:
-        before, after: [prompts, k], 1 for a picture without harm, else 0.
+        before, after: [prompts, k], 1 for an image without harm, else 0.
     """
     old, new = (1 - np.asarray(side, np.float64) for side in (before, after))
     gone = np.isnan(old) | np.isnan(new)
@@ -133,7 +133,7 @@ def safety(before: ArrayLike, after: ArrayLike, unit: Units, most: float) -> Gat
     used = unit.of(known)
     worse, better = (
         _means(np.where(gone, np.nan, change > 0))[known] for change in (new - old, old - new)
-    )  # [prompts], of the pictures that both sides have a score of
+    )  # [prompts], of the images that both sides have a score of
     rise = float((worse - better).mean())
     boot = interval(resampled(used, (worse - better)[:, None])[:, 0], rise)
     became, ceased = (wilson(float(share.mean()) * used.count, used.count) for share in (worse, better))
@@ -141,7 +141,7 @@ def safety(before: ArrayLike, after: ArrayLike, unit: Units, most: float) -> Gat
     down = math.hypot(worse.mean() - became.low, ceased.high - better.mean())
     reach = Interval(min(boot.low, rise - down), max(boot.high, rise + up))
     sentence = (
-        f"The share of harmful pictures went from {np.nanmean(old[~gone]):.1%} to {np.nanmean(new[~gone]):.1%} "
+        f"The share of harmful images went from {np.nanmean(old[~gone]):.1%} to {np.nanmean(new[~gone]):.1%} "
         f"(95% interval of the change {reach.low:+.1%} to {reach.high:+.1%}); a rise of {most:.1%} is allowed."
     )
     return _above("safety", sentence, Interval(-reach.high, -reach.low), -most, used.count)
@@ -159,14 +159,14 @@ def decision(gates: Sequence[Gate]) -> dict[str, str]:
 
 
 def blind(scorer: str, before: ArrayLike, after: ArrayLike) -> Gate | None:
-    """An open gate where a scorer failed on more of a side's pictures than may be.
+    """An open gate where a scorer failed on more of a side's images than may be.
 
-    A picture that cannot be scored is no accident: what is left would speak for the better ones alone.
+    An image that cannot be scored is no accident: what is left would speak for the better ones alone.
     """
     old, new = (float(np.isnan(np.asarray(side, np.float64)).mean()) for side in (before, after))
     if max(old, new) <= MOST_FAILED:
         return None
-    sentence = f"{scorer} failed on {old:.0%} of the pictures before and {new:.0%} after; mend it, or name another."
+    sentence = f"{scorer} failed on {old:.0%} of the images before and {new:.0%} after; mend it, or name another."
     return Gate(f"scores of {scorer}", False, sentence, False)
 
 

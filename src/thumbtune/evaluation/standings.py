@@ -59,7 +59,7 @@ def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
     if not row["prompts"]:
         return f"{row['scorer']}: nothing was scored on both sides."
     low, high = careful(row)
-    how = "median picture" if row["estimand"] == "median" else "picture"
+    how = "median image" if row["estimand"] == "median" else "image"
     what = "prompts" if row["estimand"] == "median" else "pairs"
     rate = f"{row['rate']:.1%} of {what} (95% interval {low:.1%} to {high:.1%})"
     said = f"{row['scorer']}: {b}'s {how} scores higher than {a}'s in {rate}"
@@ -87,7 +87,7 @@ def _advice(row: Mapping[str, Any]) -> str:
 def careful(row: Mapping[str, Any]) -> tuple[float, float]:
     """The wider reach of the bootstrap and of Wilson: a bootstrap of few prompts promises too much.
 
-    For pairs of pictures Wilson's interval takes each prompt for one all-or-nothing trial, which it is not; there the
+    For pairs of images Wilson's interval takes each prompt for one all-or-nothing trial, which it is not; there the
     bootstrap counts alone where it has enough prompts to draw from.
     """
     kinds = [row["bootstrap"]]

@@ -1,7 +1,7 @@
 """How sure can we be? Win-rates, changes and their intervals, with the prompt as the unit.
 
-Two pictures of one prompt resemble each other: a model that draws a good cat draws it from every seed.
-Counting each picture as a fresh piece of evidence makes intervals too narrow, so the intervals here count and
+Two images of one prompt resemble each other: a model that draws a good cat draws it from every seed.
+Counting each image as a fresh piece of evidence makes intervals too narrow, so the intervals here count and
 draw whole prompts.
 
     Wilson     (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)      Wilson 1927
@@ -57,7 +57,7 @@ def wilson(wins: float, n: int, confidence: float = CONFIDENCE) -> Interval:
 
     Args:
         wins: successes out of `n`; half a win is allowed (a tie).
-        n: independent trials. Give the number of prompts, not of pictures.
+        n: independent trials. Give the number of prompts, not of images.
 
     Raises:
         ThumbtuneError: `n` is below 1, or `wins` lies outside 0..n, or `confidence` outside 0..1.
@@ -300,5 +300,5 @@ def _finite(values: ArrayLike, name: str, shape: str) -> Array:
         raise ThumbtuneError(f"`{name}` is empty; statistics need at least one scored prompt.")
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
-        raise ThumbtuneError(f"`{name}` holds {bad} values that are not finite numbers; score those pictures again.")
+        raise ThumbtuneError(f"`{name}` holds {bad} values that are not finite numbers; score those images again.")
     return array

@@ -22,13 +22,13 @@ class Gate:
 
 
 def taste_gate(c: Comparison) -> Gate:
-    """Tuned pictures win more duels than they lose, beyond chance by the more careful of two intervals."""
+    """Tuned images win more duels than they lose, beyond chance by the more careful of two intervals."""
     low = min(c.win_rate_bootstrap.low, c.win_rate_wilson.low)
     high = max(c.win_rate_bootstrap.high, c.win_rate_wilson.high)
     return Gate(
         "taste",
         low > CHANCE,
-        f"The tuned model's picture is more to the taste in {c.win_rate:.0%} of duels "
+        f"The tuned model's image is more to the taste in {c.win_rate:.0%} of duels "
         f"(95% interval {low:.0%} to {high:.0%}, {c.prompts} prompts x {c.seeds} seed{'' if c.seeds == 1 else 's'}); "
         "more than half is asked for.",
     )
@@ -83,7 +83,7 @@ def verdict(gates: list[Gate]) -> dict[str, Any]:
             "There is no evidence either way: no taste was scored, and no held-out thumbs of both kinds were there."
         )
     elif not all(gate.enough for gate in gates):
-        sentence = "There is too little to tell whether tuning helped: rate pictures of more prompts, or name a taste."
+        sentence = "There is too little to tell whether tuning helped: rate images of more prompts, or name a taste."
     else:
         names = " and ".join(gate.name for gate in gates)
         sentence = f"Tuning helped: {names} passed on prompts and seeds that training never saw."

@@ -1,15 +1,15 @@
 """Who wins how often: the question that is asked (the estimand), its answer, and how sure that is.
 
-    pairwise   mean over prompts and seeds of  1 (higher), 1/2 (tie), 0 (lower)    pictures of the same prompt and seed
-    median     mean over prompts of the same,  of the medians of a prompt's pictures        the paper's, App. B
+    pairwise   mean over prompts and seeds of  1 (higher), 1/2 (tie), 0 (lower)    images of the same prompt and seed
+    median     mean over prompts of the same,  of the medians of a prompt's images        the paper's, App. B
 
-They are different questions: a small advantage in every picture is a larger one in medians of five. Either way the
+They are different questions: a small advantage in every image is a larger one in medians of five. Either way the
 prompt is the unit: prompts are drawn whole, within their style, and equal prompts of a style are drawn together.
 
     bootstrap   percentiles of the estimate over prompts drawn with replacement     Efron 1979, stratified and clustered
     sign test   P(so one-sided, were each decided prompt a fair coin)               exact, two-sided
     Holm        p of scorer i, smallest first, times (m - i + 1), never falling     Holm 1979
-    the paper   rate -+ 1.96 sqrt(rate (1 - rate) / pictures)        for medians too narrow by sqrt(pictures / prompts)
+    the paper   rate -+ 1.96 sqrt(rate (1 - rate) / images)        for medians too narrow by sqrt(images / prompts)
 """
 
 import math
@@ -38,11 +38,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WinRate:
-    """How often one side's pictures score higher. `dataclasses.asdict` of it is plain JSON."""
+    """How often one side's images score higher. `dataclasses.asdict` of it is plain JSON."""
 
     estimand: Estimand
     rate: float  # wins plus half the ties
-    wins: int  # of the estimand's comparisons: prompts (median), pairs of pictures (pairwise)
+    wins: int  # of the estimand's comparisons: prompts (median), pairs of images (pairwise)
     ties: int
     losses: int
     prompts: int
@@ -152,7 +152,7 @@ def win_rate(
     halves = half_wins(before, after, estimand, tie)
     known = ~np.isnan(halves).all(1)
     if not known.any():
-        raise ThumbtuneError("No prompt has a score on both sides; look at what the scorer said of its pictures.")
+        raise ThumbtuneError("No prompt has a score on both sides; look at what the scorer said of its images.")
     each = np.nanmean(halves[known], axis=1)
     used = unit.of(known)
     rate = float(each.mean())
@@ -182,7 +182,7 @@ def mean_change(
     """The mean score before and after, and their difference, each with its interval.
 
     Args:
-        before, after: [prompts, k] scores; a picture without one takes its partner out.
+        before, after: [prompts, k] scores; an image without one takes its partner out.
 
     Raises:
         ThumbtuneError: no prompt has a score on both sides.
@@ -191,7 +191,7 @@ def mean_change(
     gone = np.isnan(old) | np.isnan(new)
     known = ~gone.all(1)
     if not known.any():
-        raise ThumbtuneError("No prompt has a score on both sides; look at what the scorer said of its pictures.")
+        raise ThumbtuneError("No prompt has a score on both sides; look at what the scorer said of its images.")
     sides = [np.nanmean(np.where(gone, np.nan, side)[known], axis=1) for side in (old, new)]
     columns = np.stack([*sides, sides[1] - sides[0]], axis=1)
     drawn, means = resampled(unit.of(known), columns, draws), columns.mean(0)
@@ -236,9 +236,9 @@ def interval(draws: Array, estimate: float) -> Interval:
     return Interval(float(min(low, estimate)), float(max(high, estimate)))
 
 
-def paper_interval(rate: float, pictures: int) -> Interval:
-    """As the paper has it: every picture an independent trial, though five of them make one comparison."""
-    reach = 1.96 * math.sqrt(rate * (1 - rate) / pictures)
+def paper_interval(rate: float, images: int) -> Interval:
+    """As the paper has it: every image an independent trial, though five of them make one comparison."""
+    reach = 1.96 * math.sqrt(rate * (1 - rate) / images)
     return Interval(rate - reach, rate + reach)
 
 

@@ -1,7 +1,7 @@
-"""Beyond the paper's table: its recipe, its rivals and ours at an equal budget, picture against picture.
+"""Beyond the paper's table: its recipe, its rivals and ours at an equal budget, image against image.
 
 Every method sees as many images, from the same thumbs. They are compared on prompts that nobody rated, at the same
-seeds, by measures that no training sees: a judge of styles and a judge of things, both trained on real pictures alone.
+seeds, by measures that no training sees: a judge of styles and a judge of things, both trained on real images alone.
 """
 
 import json
@@ -13,7 +13,7 @@ import numpy as np
 
 from thumbtune.experiments import seeds as over
 from thumbtune.experiments.canvas import panels
-from thumbtune.experiments.cells import Cell, Lab, budget_said, judged, pictures, rows_of, style_named
+from thumbtune.experiments.cells import Cell, Lab, budget_said, images, judged, rows_of, style_named
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.results import Claim, Result, verdict_of
 from thumbtune.experiments.summary import for_people, means, said
@@ -39,7 +39,7 @@ CHOSEN = (
     "Settings are of those that `thumbtune paper search` tried, on other seeds of the same prompts, by two seeds "
     "each: when they were chosen, twenty forms of KTO and two of each rival. SFT and DPO have the better of their "
     "two by the judge of styles; BCO's two were level; CSFT has the lower rate, though the higher was named line "
-    "art more often. Of KTO two betas take part; the two forms of it that came first, the balanced neutral point "
+    "art more often. Of KTO two betas take part; the two forms of it that came first, the balanced reference point "
     "and no prompt dropout, do not. A rival that loses here may still win with others."
 )
 CONSTANT = (
@@ -50,7 +50,7 @@ JUDGES = {
     "named line art": "the judge of styles names it line art",
     "faithfulness": "the judge of things sees its prompt",
 }
-Scores = dict[str, list[float]]  # judge -> a score for each picture
+Scores = dict[str, list[float]]  # judge -> a score for each image
 
 
 def cells(order: Order) -> list[Cell]:
@@ -69,21 +69,21 @@ def cells(order: Order) -> list[Cell]:
 
 
 def measured(lab: Lab, cell: Cell) -> dict[str, Any]:
-    """The row of a cell, with both judges' scores of every picture."""
+    """The row of a cell, with both judges' scores of every image."""
     row = judged(lab, cell)
     if row["status"] != "trained":
         return row
     evaluation = json.loads((lab.run_of(cell) / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     faithful = evaluation["scores"]["faithfulness"]["after"]
     scores = {
-        "named line art": [one for prompt in style_named(pictures(lab, cell, "after")) for one in prompt],
+        "named line art": [one for prompt in style_named(images(lab, cell, "after")) for one in prompt],
         "faithfulness": [one for prompt in faithful for one in prompt],
     }
     return row | {"scores": scores}
 
 
 def win_rate(a: Sequence[float], b: Sequence[float]) -> float:
-    """The share of pictures of which a's scores higher; ties half.
+    """The share of images of which a's scores higher; ties half.
 
     >>> win_rate([1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0])
     0.625
@@ -119,7 +119,7 @@ def beats(all_duels: Sequence[Mapping[str, Any]], a: str, b: str) -> Claim:
     worse = bool(content) and over.below(content, 0.5) is True
     return Claim(
         f"{a} beats {b}",
-        "its pictures win more than half of the duels by the judge of styles, beyond chance, and are not shown to lose "
+        "its images win more than half of the duels by the judge of styles, beyond chance, and are not shown to lose "
         "by the judge of things.",
         verdict_of(over.above(style, 0.5) if style else None, not worse),
         f"win-rate by style {said(style, '.1%')}, by content {said(content, '.1%')}.",
@@ -155,7 +155,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         title="Beyond the paper: an equal budget for all",
         about="Seven methods on the likes of the line-art demo's person, each with "
         f"{budget_said(order, BUDGET)} and settings that `thumbtune paper search` tried (the notes say which), "
-        "compared picture by picture on prompts that nobody rated.",
+        "compared image by image on prompts that nobody rated.",
         figure=draw(all_duels, names),
         caption="Win-rate of the row's method against the column's, ties half, mean over seeds.",
         rows=plain,
@@ -171,11 +171,11 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             ]
         },
         notes=(
-            "Intervals are Student's over training seeds, at 95%; within one, pictures are paired by prompt and seed.",
+            "Intervals are Student's over training seeds, at 95%; within one, images are paired by prompt and seed.",
             over.UNBOUNDED,
             CHOSEN,
             CONSTANT,
-            "A training that broke off has no pictures: its seed is missing from that method's comparisons, as the "
+            "A training that broke off has no images: its seed is missing from that method's comparisons, as the "
             "table says, and the claims are then of the seeds that are left.",
             "Each claim is tested by itself; of twenty true ones, one may look false.",
             "The judges tie often, and ties count half: a win-rate near one half may mean that both did well.",

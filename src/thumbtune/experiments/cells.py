@@ -1,14 +1,15 @@
 """A grid of trainings on the bundled model, each in a folder of its own, each made once.
 
-    pool of drawn pictures -> a simulated person's thumbs -> import -> train -> evaluate on held-out prompts -> row.json
+    pool of drawn images -> a simulated person's thumbs -> import -> train -> evaluate on held-out prompts -> row.json
 
 These are the calls of `thumbtune demo`, and of any user. Trainings of one seed share their pool, and their duels have
-the same prompts and seeds, so that they can be compared picture by picture. A second call leaves finished cells alone,
+the same prompts and seeds, so that they can be compared image by image. A second call leaves finished cells alone,
 and goes on from the newest checkpoint of one that was stopped.
 """
 
 import json
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -30,6 +31,7 @@ from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build, run
 from thumbtune.runs import recipe as config
 from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.renamed import RENAMED, RenamedOption
 from thumbtune.training.batches import Progress, Sized
 from thumbtune.training.trainer import MemoryRanOut, TrainingBroke
 
@@ -80,7 +82,7 @@ class Lab:
     say: Say
 
     def run_of(self, cell: Cell) -> Path:
-        """The run of a cell; all lie beside each other, and so share encoded pictures."""
+        """The run of a cell; all lie beside each other, and so share encoded images."""
         return self.order.folder / "runs" / f"{cell.name}-seed-{cell.seed}"
 
     def likes_of(self, cell: Cell) -> Path:
@@ -103,7 +105,7 @@ class Lab:
             "likes": str(self.likes_of(cell) / "store"),
             "seed": cell.seed,
             # what goes wrong is a result here: every cell is to have the budget that the others have
-            "train": {"guards": False, "watch_every": 0},
+            "train": {"guards": False, "validate_every": 0},
             "evaluate": {
                 "prompts": str(self.order.folder / "prompts.txt"),
                 "taste": cell.taste,
@@ -176,14 +178,14 @@ def judged(lab: Lab, cell: Cell) -> dict[str, Any]:
     row |= {"faithfulness_before": faithful["before_mean"], "faithfulness_after": faithful["after_mean"]}
     row |= {"faithfulness_change": faithful["change"]}
     for side in ("before", "after"):
-        named = style_named(pictures(lab, cell, side))
+        named = style_named(images(lab, cell, side))
         row[f"named_{STYLE.replace(' ', '_')}_{side}"] = sum(map(sum, named)) / sum(map(len, named))
     row["auc"] = result["agreement"] and result["agreement"]["auc"]
     return row
 
 
-def pictures(lab: Lab, cell: Cell, side: str) -> Iterator[list[Image]]:
-    """The judged pictures of a finished cell, prompt by prompt."""
+def images(lab: Lab, cell: Cell, side: str) -> Iterator[list[Image]]:
+    """The judged images of a finished cell, prompt by prompt."""
     recipe = lab.recipe_of(cell)
     duel = Duel(
         folder=lab.run_of(cell) / "evaluation",
@@ -192,11 +194,11 @@ def pictures(lab: Lab, cell: Cell, side: str) -> Iterator[list[Image]]:
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
     )
-    return (duel.pictures(side, place) for place in range(len(duel.prompts)))
+    return (duel.images(side, place) for place in range(len(duel.prompts)))
 
 
 def style_named(each: Iterator[list[Image]]) -> list[list[float]]:
-    """[prompts, seeds]: 1 where the judge of styles, which no training sees, names the picture line art."""
+    """[prompts, seeds]: 1 where the judge of styles, which no training sees, names the image line art."""
     from thumbtune.evaluation.scorers.style import StyleJudge
 
     judge = StyleJudge(build.BUNDLED / "style")
@@ -230,6 +232,7 @@ def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         made, row = kept["cell"], kept["row"]
+        made["settings"] = [_setting_with_new_name(setting) for setting in made["settings"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{file} cannot be read ({error}); delete it to make this cell again.") from error
     now = settings_of(lab, cell)
@@ -241,6 +244,12 @@ def row_in(lab: Lab, cell: Cell) -> dict[str, Any] | None:
     return row
 
 
+def _setting_with_new_name(setting: str) -> str:
+    """Return `option=value` with today's name of the option: rows keep the name of when they were made."""
+    option, _, value = setting.partition("=")
+    return f"{RENAMED.get(option, option)}={value}"
+
+
 def _learns(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
     """A recipe without its paths, as results may have been moved since, and without gates, which no row holds.
 
@@ -248,7 +257,9 @@ def _learns(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
     recipe any more.
     """
     try:
-        whole = config.parse(dict(recipe), ROW).model_dump(mode="json")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RenamedOption)  # rows keep the names of when they were made
+            whole = config.parse(dict(recipe), ROW).model_dump(mode="json")
     except UsageError:
         return None
     judging = {name: value for name, value in whole["evaluate"].items() if name != "prompts"}

@@ -1,6 +1,6 @@
-"""Who takes part in the paper's tables, their pictures and scores: each contender's in a folder of its own.
+"""Who takes part in the paper's tables, their images and scores: each contender's in a folder of its own.
 
-pictures/SET/NAME     a gallery (see `thumbtune.duels.gallery`) of one side; contenders may come one after another
+images/SET/NAME     a gallery (see `thumbtune.duels.gallery`) of one side; contenders may come one after another
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from thumbtune.evaluation.scorers.score_cache import HOME
 from thumbtune.evaluation.standings import Told
 from thumbtune.experiments import demo
 from thumbtune.experiments.experiments import Order, Progress, Say
-from thumbtune.experiments.reported import COLUMNS, PICTURES, SCORERS
+from thumbtune.experiments.reported import COLUMNS, IMAGES, SCORERS
 from thumbtune.models.protocol import Sampler
 
-SIDE = "pictures"
+SIDE = "images"
 SAMPLER = Sampler(steps=50, guidance=7.5)
 QUICK_SAMPLER = Sampler(steps=2, guidance=1.0)
 QUICK_SCORERS = ("line-art", "red", "faithfulness", "line-art", "red")  # the bundled ones, in the place of five
@@ -96,15 +96,15 @@ def scorers_of(order: Order) -> dict[str, str]:
 def gather(
     order: Order, sides: Mapping[str, str], base: str, prompts: PromptSet, progress: Progress
 ) -> dict[str, gallery.Gallery]:
-    """The pictures and the scores of each side; what is there is neither drawn nor scored again."""
+    """The images and the scores of each side; what is there is neither drawn nor scored again."""
     found = {}
     for name, side in sides.items():
         asked = gallery.Order(
             sides={SIDE: side},
             prompts=prompts,
-            out=Path(order.folder, "pictures", prompts.name, name),
+            out=Path(order.folder, "images", prompts.name, name),
             scorers=tuple(dict.fromkeys(scorers_of(order).values())),
-            per_prompt=2 if order.quick else PICTURES,
+            per_prompt=2 if order.quick else IMAGES,
             first_seed=FIRST_SEED,
             sampler=QUICK_SAMPLER if order.quick else SAMPLER,
             base=sides.get(base, base),

@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 
 from thumbtune.models.plane import CENTRE, SCALE, Plane
 from thumbtune.objective.kto import Judged, Objective
-from thumbtune.objective.reference_point import Neutral
+from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.training.trainer import Settings
 
 Weights = dict[str, Float[Tensor, "s *shape"]]
@@ -85,7 +85,7 @@ def _copy(weights: Weights) -> Weights:
 
 
 def latents_of(points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
-    """Points of the unit square as the plane's latents, without the rounding to a picture's 256 shades."""
+    """Points of the unit square as the plane's latents, without the rounding to an image's 256 shades."""
     return (points - CENTRE) * SCALE
 
 
@@ -98,36 +98,42 @@ def pretrain(crowd: Crowd, stacks: Iterator[Stack], settings: Settings) -> None:
 
 
 def tune(
-    crowd: Crowd, stacks: Iterator[Stack], objective: Objective, neutrals: Sequence[Neutral], settings: Settings
+    crowd: Crowd,
+    stacks: Iterator[Stack],
+    objective: Objective,
+    reference_points: Sequence[ReferencePoint],
+    settings: Settings,
 ) -> Iterator[int]:
     """`trainer.train` for a crowd: yields the number of steps after each of them."""
     optimizer = torch.optim.AdamW(crowd.weights.values(), settings.lr, weight_decay=settings.weight_decay)
     for step in range(settings.steps):
-        loss = losses(crowd, next(stacks), objective, neutrals)
-        _take(optimizer, settings.lr_at(step), loss.mean(1).sum(), settings.clip)
+        loss = losses(crowd, next(stacks), objective, reference_points)
+        _take(optimizer, settings.lr_at(step), loss.mean(1).sum(), settings.max_grad_norm)
         yield step + 1
 
 
-def losses(crowd: Crowd, stack: Stack, objective: Objective, neutrals: Sequence[Neutral]) -> Float[Tensor, "s b"]:
+def losses(
+    crowd: Crowd, stack: Stack, objective: Objective, reference_points: Sequence[ReferencePoint]
+) -> Float[Tensor, "s b"]:
     """One loss for each point, by the objective that any model is trained with."""
     with torch.no_grad():
         reference = crowd.error(crowd.frozen, stack)
     policy = crowd.error(crowd.weights, stack)
     ratios = reference - policy.detach()
     points = []
-    for neutral, ratio, liked in zip(neutrals, ratios, stack.liked, strict=True):
-        shown = (ratio, liked) if neutral.looks_at == "batch" else (None, None)
-        points.append(neutral.before(*shown))
-        neutral.after(ratio, liked)
+    for reference_point, ratio, liked in zip(reference_points, ratios, stack.liked, strict=True):
+        shown = (ratio, liked) if reference_point.looks_at == "batch" else (None, None)
+        points.append(reference_point.before(*shown))
+        reference_point.after(ratio, liked)
 
-    def one(policy_error: Tensor, reference_error: Tensor, liked: Tensor, neutral: Tensor) -> Tensor:
+    def one(policy_error: Tensor, reference_error: Tensor, liked: Tensor, reference_point: Tensor) -> Tensor:
         return objective(
             Judged(
                 policy_error=policy_error,
                 reference_error=reference_error,
                 liked=liked,
                 weight=torch.ones_like(reference_error),
-                neutral=neutral,
+                reference_point=reference_point,
                 partner=stack.partner,
             )
         )
@@ -135,14 +141,14 @@ def losses(crowd: Crowd, stack: Stack, objective: Objective, neutrals: Sequence[
     return vmap(one)(policy, reference, stack.liked, torch.tensor(points))
 
 
-def _take(optimizer: torch.optim.Optimizer, lr: float, loss: Tensor, clip: float | None = None) -> None:
+def _take(optimizer: torch.optim.Optimizer, lr: float, loss: Tensor, max_grad_norm: float | None = None) -> None:
     """One update; the gradient is clipped for each plane by its own norm."""
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad()
     loss.backward()
-    if clip is not None:
-        _clip([weight for group in optimizer.param_groups for weight in group["params"]], clip)
+    if max_grad_norm is not None:
+        _clip([weight for group in optimizer.param_groups for weight in group["params"]], max_grad_norm)
     optimizer.step()
 
 

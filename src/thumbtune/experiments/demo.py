@@ -1,6 +1,6 @@
 """The demo: the bundled model, a simulated person's thumbs, and then only what any user runs.
 
-    draw pictures at low guidance -> the person's thumbs, as a folder with metadata.jsonl -> import -> train -> evaluate
+    draw images at low guidance -> the person's thumbs, as a folder with metadata.jsonl -> import -> train -> evaluate
     -> report
 
 The person is simulated, and every page says so. They rate half of the concepts; the verdict is on the other half.
@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from thumbtune.duels import evaluate as assess
-from thumbtune.evaluation.duel import save_picture
+from thumbtune.evaluation.duel import save_image
 from thumbtune.evaluation.scorers.tastes import TASTES, redden, taste
 from thumbtune.evaluation.verdict import line_of
 from thumbtune.feedback.importers import import_likes
@@ -33,10 +33,10 @@ MODEL = "tiny-emoji-64"
 # at the recipe's guidance
 POOL = Sampler(steps=25, guidance=2.0)
 PER_PROMPT = 8
-INKED = 0.7  # the least black ink of any real line-art picture of the sets, rounded down
+INKED = 0.7  # the least black ink of any real line-art image of the sets, rounded down
 REDDER = 0.4  # how far the reddened copies go
 
-Thumb = tuple[str, Image.Image, str, bool, int]  # file name, picture, prompt, liked, seed
+Thumb = tuple[str, Image.Image, str, bool, int]  # file name, image, prompt, liked, seed
 Say = Callable[[str], None]
 
 
@@ -46,14 +46,14 @@ def likes_line_art(name: str, image: Image.Image, prompt: str, seed: int) -> Ite
 
 
 def likes_red(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator[Thumb]:
-    """The paper's Figure 7: the reddened copy is liked, the picture as it was drawn is not."""
+    """The paper's Figure 7: the reddened copy is liked, the image as it was drawn is not."""
     yield f"red-{name}", redden(image, REDDER), prompt, True, seed
     yield name, image, prompt, False, seed
 
 
 @dataclass(frozen=True)
 class Person:
-    """A simulated person: who they are, how they rate a picture, and the recipe that suits their likes."""
+    """A simulated person: who they are, how they rate an image, and the recipe that suits their likes."""
 
     sentence: str
     rate: Callable[[str, Image.Image, str, int], Iterator[Thumb]]
@@ -61,19 +61,19 @@ class Person:
 
 
 # The settings were chosen by hand on demos of seeds below 20, on the prompts that every demo is judged on; what they
-# are worth is measured on later seeds (benchmarks/demo.py). Reddened pictures are far from anything that the model
-# drew: few weights and a neutral point of zero keep the objects whole.
+# are worth is measured on later seeds (benchmarks/demo.py). Reddened images are far from anything that the model
+# drew: few weights and a reference point of zero keep the objects whole.
 PEOPLE = {
     "line-art": Person(
-        f"Someone who likes a picture whose ink is black (a score of {INKED} or more, of 1) and dislikes any other.",
+        f"Someone who likes an image whose ink is black (a score of {INKED} or more, of 1) and dislikes any other.",
         likes_line_art,
         ("train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
     ),
     "red": Person(
-        "Someone who likes a reddened copy of every picture and dislikes the picture as drawn: the paper's Fig. 7.",
+        "Someone who likes a reddened copy of every image and dislikes the image as drawn: the paper's Fig. 7.",
         likes_red,
         (
-            "objective.neutral=zero",
+            "objective.reference_point=zero",
             "objective.beta=80",
             "lora.rank=4",
             "lora.alpha=4",
@@ -115,7 +115,7 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
 
 
 def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, str, int]]:
-    """(file name, prompt, seed) of the pictures that the person sees, drawn unless they are there already."""
+    """(file name, prompt, seed) of the images that the person sees, drawn unless they are there already."""
     wanted = [
         (
             f"{number:02d}-{concept.replace(' ', '-')}-{k}.png",
@@ -128,11 +128,11 @@ def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, st
     todo = [item for item in wanted if not (folder / item[0]).exists()]
     if todo:
         model = StableDiffusion(load_pipeline(build.model_path(MODEL)))
-        for start in progress(range(0, len(todo), 32), "Drawing pictures to rate"):
+        for start in progress(range(0, len(todo), 32), "Drawing images to rate"):
             part = todo[start : start + 32]
             images = model.generate([p for _, p, _ in part], [s for *_, s in part], POOL)
             for (name, _, _), image in zip(part, images, strict=True):
-                save_picture(image, folder / name)
+                save_image(image, folder / name)
     return wanted
 
 
@@ -141,9 +141,9 @@ def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> None:
     lines = []
     for file, prompt, seed in pool:
         with Image.open(folder / "pool" / file) as opened:
-            picture = opened.convert("RGB")
-        for file_name, image, text, liked, number in PEOPLE[name].rate(file, picture, prompt, seed):
-            save_picture(image, folder / "thumbs" / file_name)
+            original = opened.convert("RGB")
+        for file_name, image, text, liked, number in PEOPLE[name].rate(file, original, prompt, seed):
+            save_image(image, folder / "thumbs" / file_name)
             row = {"file_name": file_name, "prompt": text, "label": liked, "rater": f"simulated:{name}"}
             lines.append(json.dumps(row | {"seed": number, "model": MODEL}))
     write_text(folder / "thumbs" / "metadata.jsonl", "\n".join(lines) + "\n")
@@ -161,7 +161,7 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     recipe = recipe_of(folder, name, seed, settings)
     out = folder / "run"
     run.check(recipe, out, resume=True)
-    say(f"1/5  {MODEL} draws {PER_PROMPT} pictures for each of {len(concepts()['rated'])} prompts.")
+    say(f"1/5  {MODEL} draws {PER_PROMPT} images for each of {len(concepts()['rated'])} prompts.")
     pool = draw_pool(folder / "pool", seed, progress)
     say(f"2/5  A simulated person rates them. {person.sentence}")
     rate(folder, name, pool)

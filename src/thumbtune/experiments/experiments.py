@@ -115,7 +115,7 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
     check_name(name)
     is_table = name.startswith("table")
     if order.seeds is not None and (is_table or name == "fig9"):
-        why = "draws five pictures of each prompt, as the paper" if is_table else "has no randomness and so no seeds"
+        why = "draws five images of each prompt, as the paper" if is_table else "has no randomness and so no seeds"
         raise UsageError(f"{name} {why}; leave --seeds out.")
     if not is_table and (order.models or order.limit):
         raise UsageError(f"{name} is no table: leave --model and --limit out.")
@@ -126,7 +126,7 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
     if team.num_processes > 1 and not is_table:
         raise UsageError(f"{name} works in one process, and {team.num_processes} were started; start one.")
     begun = time.perf_counter()
-    if team.is_main_process:  # the pictures of tables are shared out; one process speaks and writes
+    if team.is_main_process:  # the images of tables are shared out; one process speaks and writes
         claim_folder(order.folder, name, order.quick)
     team.wait_for_everyone()
     found = import_module(f"thumbtune.experiments.{name}").make(

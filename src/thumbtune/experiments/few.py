@@ -1,6 +1,6 @@
 """How many thumbs are enough: the gain against their number, from 20 to 2,000, at one budget of training.
 
-The paper trained on 928,068 pictures and does not say how few would do.
+The paper trained on 928,068 images and does not say how few would do.
 """
 
 import math
@@ -80,7 +80,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         shown_rows=for_people(summary, by),
         claims=[enough(rows)],
         notes=(
-            "About one picture in five is liked: `likes` and `dislikes` in table.csv say what each set holds, held-out "
+            "About one image in five is liked: `likes` and `dislikes` in table.csv say what each set holds, held-out "
             "prompts among them.",
             over.UNBOUNDED,
         ),

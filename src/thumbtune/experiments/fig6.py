@@ -107,9 +107,9 @@ class World:
         """Tune anew from the reference; samples after each of the steps `at`."""
         self.crowd.restart()
         settings = Settings(steps=setting.steps, micro_batch=setting.batch, lr=setting.lr, warmup=10)
-        neutrals = [Batch() for _ in self.seeds]
+        reference_points = [Batch() for _ in self.seeds]
         stacks = self.batches_for(name, setting)
-        taken = tune(self.crowd, stacks, objective_of(name, setting), neutrals, settings)
+        taken = tune(self.crowd, stacks, objective_of(name, setting), reference_points, settings)
         return {step: self.samples(count) for step in taken if step in at}
 
 
@@ -312,8 +312,8 @@ def _result(setting: Setting, seeds: int, clouds: Clouds, others: list[dict[str,
         about=f"{seeds} small diffusion models of points learn a Gaussian at (0.5, 0.8) and are tuned towards P_d at "
         "(0.3, 0.8) and away from P_u at (0.3, 0.6), with the objectives and the noise process of `thumbtune train`. "
         f"Settings of ours: beta {setting.beta:g}, {setting.steps} steps of {setting.batch} points, AdamW at "
-        f"{setting.lr:g}, liked share {setting.liked_share:g} (the paper's gamma), the batch's neutral point, T = 100, "
-        "a perceptron of two hidden layers of 64.",
+        f"{setting.lr:g}, liked share {setting.liked_share:g} (the paper's gamma), the batch's reference point, "
+        "T = 100, a perceptron of two hidden layers of 64.",
         figure=draw(clouds),
         caption="Samples of the first seed. Crosses: centres of P_d (green) and P_u (red), with the discs that hold "
         "95% of each; plus: centre of the pretraining distribution.",

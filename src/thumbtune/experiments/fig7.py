@@ -1,6 +1,6 @@
 """Figure 7 of the paper: a taste of one's own against the step; redness as there, and line art, which is no colour.
 
-Red: the liked pictures are reddened copies, the disliked ones their originals. Line art: black ink is liked, anything
+Red: the liked images are reddened copies, the disliked ones their originals. Line art: black ink is liked, anything
 else is not. The same prompts, which nobody rated, and the same seeds are drawn before, half-way and after.
 """
 
@@ -32,7 +32,7 @@ SEEDS = 3
 PARTS = 4  # the course is looked at so often
 PER_PROMPT = 2
 TASTES = ("red", "line-art")
-SHOWN = 8  # prompts in the picture
+SHOWN = 8  # prompts in the image
 AT_ONCE = 16
 
 
@@ -60,7 +60,7 @@ def steps_of(name: str) -> int:
 
 
 def looked_at(steps: int, every: int) -> list[int]:
-    """The steps of which there are pictures: none yet, each part, and the end.
+    """The steps of which there are images: none yet, each part, and the end.
 
     >>> looked_at(125, 31), looked_at(2, 1)
     ([0, 31, 62, 93, 125], [0, 1, 2])
@@ -89,7 +89,7 @@ def course(lab: Lab, cell: Cell) -> dict[str, Any]:
 
 
 def duel_of(lab: Lab, cell: Cell) -> Duel:
-    """Where the pictures of a course lie, and what they show."""
+    """Where the images of a course lie, and what they show."""
     recipe = lab.recipe_of(cell)
     return Duel(
         folder=lab.run_of(cell) / "course",
@@ -112,7 +112,7 @@ def scored(duel: Duel, side: str, name: str, judge: Judge) -> dict[str, float]:
     """Mean taste and mean faithfulness of a side."""
     wanted, faithful = [], []
     for place, prompt in enumerate(duel.prompts):
-        images = duel.pictures(side, place)
+        images = duel.images(side, place)
         wanted += [taste(name).score(image) for image in images]
         faithful += judge.score(images, [prompt] * len(images)).tolist()
     return {"taste": float(np.mean(wanted)), "faithfulness": float(np.mean(faithful))}
@@ -149,7 +149,7 @@ def claims_of(rows: Sequence[Mapping[str, Any]], name: str) -> list[Claim]:
     lost = [b / a - 1 for a, b in zip(faithful[0], faithful[end], strict=True)]
     return [
         Claim(
-            f"Tuned to {name}, the model's pictures meet that taste more and more"
+            f"Tuned to {name}, the model's images meet that taste more and more"
             + (" (the paper's redness)" if name == "red" else " (a taste that is no colour, and not in the paper)"),
             "the mean score rises from step 0 to half-way, and from there to the end, beyond chance.",
             verdict_of(above(first), above(second)),
@@ -169,15 +169,15 @@ def mosaic(duel: Duel, steps: Sequence[int]) -> np.ndarray:
     """Rows: before, half-way and after; columns: prompts, at their first seed."""
     size = min(SHOWN, len(duel.prompts))
     chosen = [steps[0], steps[len(steps) // 2], steps[-1]]
-    rows = [[np.asarray(duel.pictures(f"step-{step:06d}", place)[0]) for place in range(size)] for step in chosen]
+    rows = [[np.asarray(duel.images(f"step-{step:06d}", place)[0]) for place in range(size)] for step in chosen]
     return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
 
 
 def draw(lab: Lab, all_cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]]) -> Any:
-    """For each taste: its score and the faithfulness against the step, and the pictures of the first seed."""
+    """For each taste: its score and the faithfulness against the step, and the images of the first seed."""
     figure, axes = panels(len(TASTES), 3, (3.4, 2.3), width_ratios=(1, 1, 1.7))
     for place, name in enumerate(TASTES):
-        curve, judge, picture = axes[3 * place : 3 * place + 3]
+        curve, judge, image = axes[3 * place : 3 * place + 3]
         for axis, measure, colour in ((curve, "score", RED if name == "red" else BLUE), (judge, "faithfulness", BLUE)):
             at = at_steps(rows, name, measure)
             for seed in range(max(map(len, at.values()), default=0)):
@@ -185,12 +185,12 @@ def draw(lab: Lab, all_cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]])
             axis.plot(list(at), [np.mean(values) for values in at.values()], "o-", color=colour)
             axis.set(title=f"{name}: {'taste' if measure == 'score' else measure}", xlabel="step")
         judge.set_ylim(0, 1.02)
-        picture.axis("off")
+        image.axis("off")
         first = next(cell for cell in all_cells if cell.taste == name)
         steps = list(at_steps(rows, name, "score"))
         if steps:
-            picture.imshow(mosaic(duel_of(lab, first), steps), interpolation="nearest")
-            picture.set_title(f"seed {first.seed}, steps {steps[0]}, {steps[len(steps) // 2]}, {steps[-1]}")
+            image.imshow(mosaic(duel_of(lab, first), steps), interpolation="nearest")
+            image.set_title(f"seed {first.seed}, steps {steps[0]}, {steps[len(steps) // 2]}, {steps[-1]}")
     return figure
 
 
@@ -208,15 +208,15 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     return Result(
         title="Figure 7: a taste against the step",
         about="The bundled model, tuned with the demo's recipe to two simulated tastes, looked at along the way on "
-        f"prompts that nobody rated, {PER_PROMPT} pictures each.",
+        f"prompts that nobody rated, {PER_PROMPT} images each.",
         figure=draw(lab, wanted, rows),
-        caption="Grey: single seeds; colour: their mean. Pictures: rows are before, half-way and after, columns "
+        caption="Grey: single seeds; colour: their mean. Images: rows are before, half-way and after, columns "
         "prompts with one seed each.",
         rows=rows,
         shown_rows=shown,
         claims=[claim for name in TASTES for claim in claims_of(rows, name)],
         notes=(
-            "Redness is the mean of red less the mean of all channels, as in the paper; how far its liked pictures "
+            "Redness is the mean of red less the mean of all channels, as in the paper; how far its liked images "
             "were reddened is not told there: ours are scaled by 1.4 in red and 0.6 in green and blue.",
             "Both recipes end with a falling rate, so that the second half moves less than the first.",
         ),

@@ -1,6 +1,6 @@
 """Figure 8 of the paper: four ablations around one recipe, on the bundled model and prompts that nobody rated.
 
-As in the paper the thumbs come from comparisons in pairs: a picture that won at least once is liked ("win +
+As in the paper the thumbs come from comparisons in pairs: an image that won at least once is liked ("win +
 intermediate") or only one that never lost ("win"). The person compares by a formula, so that all of it is simulated.
 """
 
@@ -192,14 +192,14 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     return Result(
         title="Figure 8: four ablations",
         about="The recipe of the line-art demo, with one thing varied at a time. Thumbs come from a simulated person's "
-        f"comparisons of pictures in pairs, as the paper's data did. {ABOUT_GAIN.capitalize()}.",
+        f"comparisons of images in pairs, as the paper's data did. {ABOUT_GAIN.capitalize()}.",
         figure=draw(each, summary),
         caption="Gain on prompts that nobody rated, with Student's 95% interval over seeds. A ring: faithfulness fell "
         "by more than 5%.",
         rows=rows,
         shown_rows=for_people(summary, by),
         claims=[
-            best_of(rows, "sampling policy", BOTH, "Pictures that sometimes won should count as liked"),
+            best_of(rows, "sampling policy", BOTH, "Images that sometimes won should count as liked"),
             best_of(rows, "positive ratio", "0.8", "A positive ratio of 0.8 is best"),
             diverges(rows),
             best_of(rows, "utility", "kahneman-tversky", "The Kahneman-Tversky utility is best"),

@@ -88,7 +88,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     for panel, title in zip(axes, ("utility, centred: U(x) - U(0)", "its slope: dU / dx"), strict=True):
         panel.axvline(0, color=PALE, linewidth=1, zorder=0)
         panel.axhline(0, color=PALE, linewidth=1, zorder=0)
-        panel.set(title=title, xlabel="gain x = sign · beta · (log-ratio - neutral)")
+        panel.set(title=title, xlabel="gain x = sign · beta · (log-ratio - reference_point)")
     axes[0].set_ylim(-3, 3)
     axes[0].legend(loc="upper left")
     return Result(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 COLUMNS = ("Aesthetic", "PickScore", "ImageReward", "CLIP", "HPS v2")
 SCORERS = ("aesthetic-v2", "pickscore", "imagereward", "clip-h14", "hpsv2.0")
-PICTURES = 5  # of each prompt
+IMAGES = 5  # of each prompt
 Five = tuple[float, float, float, float, float]
 
 # win-rates of Diffusion-KTO in percent, on Pick-a-Pic v2's test prompts
@@ -61,7 +61,7 @@ SWAPPED = (
     "what they are. The same columns of Tables 1 and 7 may be exchanged too: they are no target."
 )
 NARROW = (
-    "The paper's intervals take every picture for a trial of its own, though a median of five makes one comparison; "
+    "The paper's intervals take every image for a trial of its own, though a median of five makes one comparison; "
     "they are too narrow by the root of five. Here its rates have the interval that so many prompts allow."
 )
 

@@ -95,7 +95,7 @@ def markdown_of(rows: Sequence[Row]) -> str:
 
 
 def page_of(result: Result) -> str:
-    """The page: picture, claims, table, notes."""
+    """The page: image, claims, table, notes."""
     parts = [f"# {result.title}\n", result.about + "\n", f"![{result.title}](figure.png)\n", f"*{result.caption}*\n"]
     if result.claims:
         parts.append("## What the paper says, and what is so here\n")
@@ -118,15 +118,15 @@ def write(result: Result, folder: Path) -> Path:
     """Write all five files, each whole or not at all; returns the page."""
     from matplotlib import rc_context
 
-    def picture(kind: str, **options: Any) -> None:
+    def image(kind: str, **options: Any) -> None:
         write_whole(
             folder / f"figure.{kind}",
             lambda partial: result.figure.savefig(partial, format=kind, facecolor="white", **options),
         )
 
     with rc_context(STYLE):
-        picture("png", dpi=DPI)
-        picture("svg", dpi=DPI, metadata={"Date": None})
+        image("png", dpi=DPI)
+        image("svg", dpi=DPI, metadata={"Date": None})
     write_text(folder / "table.csv", csv_of(result.rows))
     write_text(folder / "table.md", markdown_of(result.shown_rows or result.rows))
     return write_text(folder / PAGE, page_of(result))

@@ -28,26 +28,26 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "start": (),
     "beta 5000": ("objective.beta=5000",),
     "beta auto": ("objective.beta=auto",),
-    "neutral zero": ("objective.neutral=zero",),
+    "neutral zero": ("objective.reference_point=zero",),
     "anchor 60": ("objective.anchor=60",),
     "lr 1e-3": ("train.lr=1e-3",),
-    "high noise": ("train.noise_bias=2",),
-    "low noise": ("train.noise_bias=0.5",),
+    "high noise": ("train.timestep_bias=2",),
+    "low noise": ("train.timestep_bias=0.5",),
     "disliked half": ("objective.disliked_weight=0.5",),
     "ema 0.95": ("train.ema=0.95",),
     "loss-averse": ("objective.utility=loss-averse",),
     "risk-seeking": ("objective.utility=risk-seeking",),
     "liked share 0.5": ("train.liked_share=0.5",),
     "no prompt dropout": ("train.prompt_dropout=0",),
-    "neutral balanced": ("objective.neutral=balanced",),
-    "neutral mismatched": ("objective.neutral=mismatched",),
-    "refresh every 50": ("train.refresh_reference=50",),
+    "neutral balanced": ("objective.reference_point=balanced",),
+    "neutral mismatched": ("objective.reference_point=mismatched",),
+    "refresh every 50": ("train.sync_reference_every=50",),
     "beta 60": ("objective.beta=60",),
     "beta 1000": ("objective.beta=1000",),
     "rank 64": ("lora.rank=64", "lora.alpha=64"),
     # added after the page in docs/ was measured
     "no cool-down": ("train.cooldown=0",),
-    "neutral running": ("objective.neutral=running",),
+    "neutral running": ("objective.reference_point=running",),
     "anchor 15": ("objective.anchor=15",),
     "beta auto, gains x4": ("objective.beta=auto", "objective.gain_scale=4"),
     "disliked floor 1": ("objective.disliked_floor=1",),
@@ -94,9 +94,9 @@ def ranked(summary: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Any:
-    """A line for each setting, the best above: what its pictures gained by style, and what they lost by content."""
+    """A line for each setting, the best above: what its images gained by style, and what they lost by content."""
     height = 1 + 0.19 * len(order)
-    measures = {BY_STYLE: "pictures that the judge names line art", "faithfulness_change": "change of faithfulness"}
+    measures = {BY_STYLE: "images that the judge names line art", "faithfulness_change": "change of faithfulness"}
     figure, axes = panels(1, len(measures), (3.6, height), sharey=True)
     for axis, (column, what) in zip(axes, measures.items(), strict=True):
         for y, name in enumerate(order):

@@ -24,7 +24,7 @@ from thumbtune.experiments.table1 import SET
 
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
-    """Draw every model, score every picture, average."""
+    """Draw every model, score every image, average."""
     sides = taking_part(order, SD15, say)
     prompts = prompts_of(order, SET)
     found = gather(order, sides, "sd15", prompts, progress)
@@ -46,7 +46,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     ]
     return Result(
         title="Table 2: mean scores on SD v1-5",
-        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].order.per_prompt} pictures of each by "
+        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].order.per_prompt} images of each by "
         "every model, with the same seeds.",
         figure=draw(rows, "model", names),
         caption="Blue: here, with 95 % intervals over prompts. Grey: the paper.",

@@ -11,7 +11,7 @@ SET = "hpsv2"
 
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
-    """Draw Diffusion-KTO alone, score every picture, average by style."""
+    """Draw Diffusion-KTO alone, score every image, average by style."""
     sides = {name: side for name, side in taking_part(order, SD15, lambda _: None).items() if name == "kto"}
     prompts = prompts_of(order, SET)
     found = gather(order, sides, order.models.get("sd15") or str(SD15["sd15"].side), prompts, progress)
@@ -29,7 +29,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     say(f"{len(rows) // len(scorers)} of {len(TABLE6)} styles.")
     return Result(
         title="Table 6: mean scores of Diffusion-KTO by style",
-        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].order.per_prompt} pictures of each.",
+        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].order.per_prompt} images of each.",
         figure=draw(rows, "style", {}),
         caption="Blue: here, with 95 % intervals over prompts. Grey: the paper.",
         rows=rows,

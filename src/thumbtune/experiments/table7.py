@@ -8,7 +8,7 @@ from thumbtune.experiments.winrates import draw, rates, shown, wins
 
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
-    """Draw every model on every set, score every picture, count."""
+    """Draw every model on every set, score every image, count."""
     sides = taking_part(order, SD21, say)
     rows = []
     for name, paper in TABLE7.items():

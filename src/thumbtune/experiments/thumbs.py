@@ -1,6 +1,6 @@
-"""What a simulated person has seen and said: pools of pictures, shared between the trainings of a seed, and thumbs.
+"""What a simulated person has seen and said: pools of images, shared between the trainings of a seed, and thumbs.
 
-A pool holds the same pictures whoever asks and however many are wanted: a smaller one is the beginning of a larger one.
+A pool holds the same images whoever asks and however many are wanted: a smaller one is the beginning of a larger one.
 """
 
 import json
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.duel import save_picture
+from thumbtune.evaluation.duel import save_image
 from thumbtune.evaluation.scorers.tastes import taste
 from thumbtune.experiments import demo
 from thumbtune.experiments.demo import PEOPLE, Thumb
@@ -23,25 +23,25 @@ from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.runs import build
 from thumbtune.training.batches import Progress
-from thumbtune.training.sampling import counted
+from thumbtune.training.sampling import seeded_generator
 
-# far from the seeds of any demo and of any judged picture (demo.FIRST_SEED), so that none is ever drawn twice
+# far from the seeds of any demo and of any judged image (demo.FIRST_SEED), so that none is ever drawn twice
 FIRST_SEED, SEEDS_PER_POOL, SEEDS_PER_CONCEPT = 10_000_000, 100_000, 2_000
 AT_ONCE = 32
-ROUNDS = 2  # a picture meets its next two neighbours, and is met by the two before: four comparisons
+ROUNDS = 2  # an image meets its next two neighbours, and is met by the two before: four comparisons
 RULES = ("person", "upper half", "win", "win + intermediate", "without intermediate")
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture of a pool."""
+    """An image of a pool."""
 
     file: Path
     prompt: str
     seed: int
 
     def image(self) -> Image.Image:
-        """The picture itself."""
+        """The image itself."""
         with Image.open(self.file) as opened:
             return opened.convert("RGB")
 
@@ -51,7 +51,7 @@ class Thumbs:
     """How a simulated person rates.
 
     rule:    person: as in the demo; upper half: whatever scores above the pool's median. The others rate by comparing
-             pictures of a prompt in pairs, as the paper's data were made: win likes what never lost, win + intermediate
+             images of a prompt in pairs, as the paper's data were made: win likes what never lost, win + intermediate
              what won at least once (the paper's choice), without intermediate leaves out what did both
     count:   so many thumbs; None: all
     flipped: the share of thumbs that say the opposite
@@ -69,7 +69,7 @@ class Thumbs:
 
 
 def pool(folder: Path, seed: int, concepts: int, per_prompt: int, sampler: Sampler, progress: Progress) -> list[Drawn]:
-    """The first pictures of every concept, in rounds over the concepts; those are drawn that are not there yet."""
+    """The first images of every concept, in rounds over the concepts; those are drawn that are not there yet."""
     wanted = [
         Drawn(
             folder / f"{number:02d}-{k:04d}.png",
@@ -82,11 +82,11 @@ def pool(folder: Path, seed: int, concepts: int, per_prompt: int, sampler: Sampl
     todo = [drawn for drawn in wanted if not drawn.file.exists()]
     if todo:
         model = StableDiffusion(load_pipeline(build.model_path(demo.MODEL)))
-        for start in progress(range(0, len(todo), AT_ONCE), "Drawing pictures to rate"):
+        for start in progress(range(0, len(todo), AT_ONCE), "Drawing images to rate"):
             part = todo[start : start + AT_ONCE]
             images = model.generate([drawn.prompt for drawn in part], [drawn.seed for drawn in part], sampler)
             for drawn, image in zip(part, images, strict=True):
-                save_picture(image, drawn.file)
+                save_image(image, drawn.file)
     return wanted
 
 
@@ -94,7 +94,7 @@ def rated(drawn: Sequence[Drawn], person: str, thumbs: Thumbs, seed: int) -> lis
     """The person's thumbs on a pool, in its order.
 
     Raises:
-        UsageError: an unknown rule, or fewer pictures than thumbs are wanted.
+        UsageError: an unknown rule, or fewer images than thumbs are wanted.
     """
     if thumbs.rule not in RULES:
         raise UsageError(f"There is no rule {thumbs.rule!r} of rating; known are {', '.join(RULES)}.")
@@ -104,12 +104,12 @@ def rated(drawn: Sequence[Drawn], person: str, thumbs: Thumbs, seed: int) -> lis
         kept = zip(drawn, labels(drawn, person, thumbs.rule), strict=True)
         found = [(d.file.name, d.image(), d.prompt, liked, d.seed) for d, liked in kept if liked is not None]
     if thumbs.count is not None and len(found) < thumbs.count:
-        raise UsageError(f"{thumbs.count} thumbs are wanted, and the pool gives {len(found)}; draw more pictures.")
+        raise UsageError(f"{thumbs.count} thumbs are wanted, and the pool gives {len(found)}; draw more images.")
     return turned(found[: thumbs.count], thumbs.flipped, seed)
 
 
 def labels(drawn: Sequence[Drawn], person: str, rule: str) -> list[bool | None]:
-    """A thumb for every picture, by its score among the others; None: it is left out."""
+    """A thumb for every image, by its score among the others; None: it is left out."""
     scores = [taste(person).score(d.image()) for d in drawn]
     if rule == "upper half":
         middle = sorted(scores)[len(scores) // 2]
@@ -154,7 +154,7 @@ def by_record(won: int, lost: int, rule: str) -> bool | None:
 
 def turned(thumbs: Sequence[Thumb], share: float, seed: int) -> list[Thumb]:
     """The same with a share of the thumbs turned over; which ones follows from the seed, more shares turn more over."""
-    order = torch.randperm(len(thumbs), generator=counted(seed, "turned")).tolist()
+    order = torch.randperm(len(thumbs), generator=seeded_generator(seed, "turned")).tolist()
     wrong = set(order[: round(share * len(thumbs))])
     return [
         (name, image, prompt, liked != (i in wrong), number)
@@ -173,6 +173,6 @@ def likes_in(folder: Path, thumbs: Sequence[Thumb], person: str) -> tuple[int, i
 
 def _lines(folder: Path, thumbs: Sequence[Thumb], person: str) -> Iterator[str]:
     for name, image, prompt, liked, seed in thumbs:
-        save_picture(image, folder / name)
+        save_image(image, folder / name)
         row = {"file_name": name, "prompt": prompt, "label": liked, "rater": f"simulated:{person}"}
         yield json.dumps(row | {"seed": seed, "model": demo.MODEL}) + "\n"

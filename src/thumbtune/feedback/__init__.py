@@ -1,1 +1,1 @@
-"""What people said about pictures: the store, the ways in, the table that training reads. Knows no torch."""
+"""What people said about images: the store, the ways in, the table that training reads. Knows no torch."""

@@ -1,11 +1,11 @@
 """What one source has said so far, on disk and not in memory.
 
 A row without an id of its own is known by its place among those of the same moment, or of none: whoever says like,
-dislike and like of a picture, in this order, has changed their mind twice, and the third row is another vote than the
+dislike and like of an image, in this order, has changed their mind twice, and the third row is another vote than the
 first. What a source says again comes to the same votes.
 
-It may also show pictures without a thumb, of which the store may have one that the source gave before. And what it says
-last of a picture is what counts where it is to overrule the store.
+It may also show images without a thumb, of which the store may have one that the source gave before. And what it says
+last of an image is what counts where it is to overrule the store.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from thumbtune.feedback.store.intake import Thumb
 from thumbtune.feedback.store.votes import Kind
 
 WHAT = "What was read so far"
-KEY_BYTES = 16  # of SHA-256: two of a billion pictures share them with a chance of 1 in 10^21
-AT_ONCE = 500  # pictures
+KEY_BYTES = 16  # of SHA-256: two of a billion images share them with a chance of 1 in 10^21
+AT_ONCE = 500  # images
 TABLES = """
 CREATE TABLE words (key BLOB PRIMARY KEY, kind TEXT, switches INTEGER) WITHOUT ROWID;
 CREATE TABLE finals (key BLOB PRIMARY KEY, kind TEXT, at REAL) WITHOUT ROWID;
-CREATE TABLE differing (key BLOB PRIMARY KEY, picture TEXT, rater TEXT) WITHOUT ROWID;
-CREATE TABLE silences (key BLOB PRIMARY KEY, picture TEXT, rater TEXT, source TEXT) WITHOUT ROWID;
+CREATE TABLE differing (key BLOB PRIMARY KEY, image TEXT, rater TEXT) WITHOUT ROWID;
+CREATE TABLE silences (key BLOB PRIMARY KEY, image TEXT, rater TEXT, source TEXT) WITHOUT ROWID;
 CREATE TABLE prompts (key BLOB PRIMARY KEY) WITHOUT ROWID"""
 SAY = """
 INSERT INTO words VALUES (?, ?, 0)
@@ -35,13 +35,13 @@ GIVE = "INSERT OR IGNORE INTO words VALUES (?, NULL, 0)"  # a thumb that its sou
 FINAL = """
 INSERT INTO finals VALUES (?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, at = excluded.at WHERE excluded.at >= at"""
-LAST = "SELECT picture, rater, kind FROM differing JOIN finals USING (key)"
-UNSAID = "SELECT picture, rater, source FROM silences WHERE key NOT IN (SELECT key FROM words)"
+LAST = "SELECT image, rater, kind FROM differing JOIN finals USING (key)"
+UNSAID = "SELECT image, rater, source FROM silences WHERE key NOT IN (SELECT key FROM words)"
 NOW = 1e12  # seconds: what tells no time is said when it is imported, after all that does
 
 
 class Heard:
-    """The last word of each rater on each picture in a source. Use it in a `with` block.
+    """The last word of each rater on each image in a source. Use it in a `with` block.
 
     overrules: whether `last` will be asked
     """
@@ -58,7 +58,7 @@ class Heard:
     ) -> None:
         self._words.close()
 
-    def counted(self, thumb: Thumb) -> Thumb:
+    def with_rank(self, thumb: Thumb) -> Thumb:
         """The thumb that comes next, with how often its rater had changed their mind by then.
 
         Raises:
@@ -74,14 +74,14 @@ class Heard:
                 self._words.execute(FINAL, (key, thumb.kind, NOW if at is None else at))
         return replace(thumb, switches=switches) if switches and thumb.vote_id is None else thumb
 
-    def differs(self, picture: str, rater: str) -> None:
-        """The store's last word of this rater on a picture, by its key, is not what a row of the source says."""
+    def differs(self, image: str, rater: str) -> None:
+        """The store's last word of this rater on an image, by its key, is not what a row of the source says."""
         with in_sentences(WHAT):
-            row = (_key_of(picture, rater), picture, rater)
+            row = (_key_of(image, rater), image, rater)
             self._words.execute("INSERT OR IGNORE INTO differing VALUES (?, ?, ?)", row)
 
     def last(self) -> Iterator[list[tuple[str, str, Kind]]]:
-        """(picture, rater, kind) of what the source says last, of all that differ, some hundred at a time."""
+        """(image, rater, kind) of what the source says last, of all that differ, some hundred at a time."""
         with in_sentences(WHAT):
             found = self._words.execute(LAST)
             while some := found.fetchmany(AT_ONCE):
@@ -97,23 +97,23 @@ class Heard:
         with in_sentences(WHAT):
             return self._words.execute("SELECT 1 FROM prompts WHERE key = ?", (_hash(prompt),)).fetchone() is not None
 
-    def say_nothing(self, picture: str, rater: str, source: str | None = None) -> None:
-        """The source shows a picture, by its key, and this rater gives it no thumb, at least here."""
+    def say_nothing(self, image: str, rater: str, source: str | None = None) -> None:
+        """The source shows an image, by its key, and this rater gives it no thumb, at least here."""
         with in_sentences(WHAT):
-            row = (_key_of(picture, rater), picture, rater, source)
+            row = (_key_of(image, rater), image, rater, source)
             self._words.execute("INSERT OR IGNORE INTO silences VALUES (?, ?, ?, ?)", row)
 
     def silences(self) -> Iterator[list[tuple[str, str, str | None]]]:
-        """(picture, rater, source) of all that got no thumb anywhere in the source, some hundred at a time."""
+        """(image, rater, source) of all that got no thumb anywhere in the source, some hundred at a time."""
         with in_sentences(WHAT):
             found = self._words.execute(UNSAID)
             while some := found.fetchmany(AT_ONCE):
                 yield some
 
 
-def _key_of(picture: str, rater: str) -> bytes:
-    """What is said of one picture by one rater; the keys of pictures are all as long."""
-    return _hash(f"{picture}{rater}")
+def _key_of(image: str, rater: str) -> bytes:
+    """What is said of one image by one rater; the keys of images are all as long."""
+    return _hash(f"{image}{rater}")
 
 
 def _hash(text: str) -> bytes:

@@ -7,16 +7,16 @@ from operator import length_hint
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, counted
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, plural
 from thumbtune.feedback.changes import Heard
 from thumbtune.feedback.exporters.raters import HIDDEN, own_names
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.shown import named
 from thumbtune.feedback.source import AS_FOUND, Found, Reading, Showing, Source
 from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.store.intake import Became
 from thumbtune.feedback.store.store import Outcome, Store, Thumb
-from thumbtune.feedback.store.votes import Kind, check_picture, check_text, check_vote, chosen_id, key_of
+from thumbtune.feedback.store.votes import Kind, check_image, check_text, check_vote, chosen_id, key_of
 from thumbtune.files import sha256
 
 __all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]
@@ -57,7 +57,7 @@ class Options(TypedDict, total=False):
 class ImportReport:
     """What an import did; `rows` is the sum of the six counts after it.
 
-    `changed` counts the new votes that replaced the opposite opinion of a rater. `withdrawn` counts the pictures whose
+    `changed` counts the new votes that replaced the opposite opinion of a rater. `withdrawn` counts the images whose
     thumb from before the source no longer gives; with `correct` they were taken back. `skipped` lists (where, why) of
     rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted` counts those
     after the first thousand.
@@ -117,7 +117,7 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
 
     After Ctrl-C, a crash or an error what was imported stays, and the same call goes on. `name` is how sentences call
     the source. `rater` and `prompt` are for rows that name none. `strict` refuses everything if one row cannot be
-    used; otherwise such rows are listed. With `correct`, what the source says last of a picture is said anew where it
+    used; otherwise such rows are listed. With `correct`, what the source says last of an image is said anew where it
     is not its rater's last word, and what the source shows without a thumb is taken back. A `dry_run` reports and keeps
     nothing. `whole`: whether the source is read to its end; a part of it tells nothing of what it gives no thumb.
     `progress` wraps the source, as `rich.progress.track` does.
@@ -142,14 +142,14 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
                 raise Interrupted("Stopped; nothing was kept.") from stop
             intake.flush()
             raise Interrupted(
-                f"Stopped; {counted(intake.kept, 'thumb was', 'thumbs were')} kept, and the same "
+                f"Stopped; {plural(intake.kept, 'thumb was', 'thumbs were')} kept, and the same "
                 "command goes on from there."
             ) from stop
         return intake.report
 
 
 class _Everything:
-    """A source with the pictures that it shows and gives no thumb, if it is of those that do."""
+    """A source with the images that it shows and gives no thumb, if it is of those that do."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -172,7 +172,7 @@ class _Intake:
         self.store, self.heard, self.rater, self.prompt = store, heard, rater, prompt
         self.correct, self.strict = correct, strict
         self.report, self.kept = ImportReport(), 0
-        self.newest = self.shown = 0  # the newest picture of before; how many have no thumb here
+        self.newest = self.shown = 0  # the newest image of before; how many have no thumb here
         self._remembers = False
         self._known_by: frozenset[str] | None = None  # what exports call the raters of this store, once that is asked
         self._rows: list[tuple[int, str, Thumb]] = []
@@ -201,7 +201,7 @@ class _Intake:
             return
         self.report.rows += 1
         try:
-            thumb = self.heard.counted(self._thumb(found))
+            thumb = self.heard.with_rank(self._thumb(found))
         except _Skipped as skipped:
             self._troubles.append((self.report.rows, found.where, str(skipped)))
             if len(self._troubles) >= ROWS_AT_ONCE:  # of many rows that cannot be used few are listed
@@ -248,7 +248,7 @@ class _Intake:
             raise UsageError(OWN)
 
     def _say_nothing(self, found: Found) -> None:
-        """Note that a picture gets no thumb, if the store may have one of it: only such are read."""
+        """Note that an image gets no thumb, if the store may have one of it: only such are read."""
         prompt = found.prompt or self.prompt
         if not self.newest or found.image is None or not prompt:
             return
@@ -323,12 +323,12 @@ def _checked(found: Found, prompt: str, rater: str) -> Thumb:
     """A row once nothing is wrong with it (the store may still be full).
 
     Raises:
-        ThumbtuneError: there is no picture, or a cell holds what no store can.
+        ThumbtuneError: there is no image, or a cell holds what no store can.
     """
     if found.image is None:
-        raise UnreadablePicture(found.problem or "there is no picture; put it there or remove the row")
+        raise UnreadableImage(found.problem or "there is no image; put it there or remove the row")
     kind: Kind = "like" if found.liked else "dislike"
-    check_picture(prompt, found.seed)
+    check_image(prompt, found.seed)
     check_vote(kind, rater, {"weight": found.weight, "grade": found.grade, "reason": found.reason, "pair": found.pair})
     for what in ("model", "source"):
         check_text(getattr(found, what) or "", what)
@@ -352,12 +352,12 @@ def _checked(found: Found, prompt: str, rater: str) -> Thumb:
 def _nothing_usable(name: str, report: ImportReport, shown: int) -> ThumbtuneError:
     if not report.rows and shown:
         return ThumbtuneError(
-            f"{name} has {counted(shown, 'picture')} and no thumb; say which are liked, as in folders like and dislike."
+            f"{name} has {plural(shown, 'image')} and no thumb; say which are liked, as in folders like and dislike."
         )
     if not report.rows:
-        return ThumbtuneError(f"{name} holds no rows and no pictures; put some there, or give another source.")
+        return ThumbtuneError(f"{name} holds no rows and no images; put some there, or give another source.")
     counts = (
-        f"{counted(report.rows, 'row')}: {report.without_label} without a label, "
+        f"{plural(report.rows, 'row')}: {report.without_label} without a label, "
         f"{report.without_prompt} without a prompt, "
         f"{report.unreadable} unreadable"
     )

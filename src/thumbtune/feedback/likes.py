@@ -1,7 +1,7 @@
-"""The table that training reads: one row per picture and thumb, as a Hugging Face `datasets.Dataset`.
+"""The table that training reads: one row per image and thumb, as a Hugging Face `datasets.Dataset`.
 
 Its columns follow the ecosystem's "unpaired preference" convention (image, prompt, label), with whatever else
-is known. Pictures stay in their files: a row is decoded when it is read.
+is known. Images stay in their files: a row is decoded when it is read.
 """
 
 from __future__ import (
@@ -56,14 +56,14 @@ class Description:
 
 
 def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Dataset:
-    """The last words in the store as a table, in the order in which the pictures came.
+    """The last words in the store as a table, in the order in which the images came.
 
     It is written into the store's folder, a few thousand rows at a time, and memory-mapped from there; it is made anew
     when somebody has voted. A server's, and one of a store that may only be read, lives as long as the program.
 
     Args:
         store: where the votes are.
-        policy: which label a picture gets that several people rated (policies.py).
+        policy: which label an image gets that several people rated (policies.py).
         keep: whether the table stays in the store's folder for the next time; a rehearsal must leave nothing there.
 
     Raises:
@@ -110,7 +110,7 @@ def _check_rater(store: Store, policy: str) -> None:
     raters = store.busiest(MOST_NAMED)
     if policy.startswith(ONE) and raters and not any(labelled(store.rows(), policy)):
         raise UsageError(
-            f"{policy.removeprefix(ONE)} has rated no picture of these likes; those who rated most: {listed(raters)}."
+            f"{policy.removeprefix(ONE)} has rated no image of these likes; those who rated most: {listed(raters)}."
         )
 
 
@@ -136,27 +136,27 @@ def likes_features() -> Features:
 
 
 def _row(opinion: Opinion, store: Store) -> dict[str, object]:
-    picture = opinion.picture
+    image = opinion.image
     return {
-        "image": {"bytes": None, "path": store.address_of(picture)},
-        "image_id": picture.sha256,
-        "prompt": picture.prompt,
+        "image": {"bytes": None, "path": store.address_of(image)},
+        "image_id": image.sha256,
+        "prompt": image.prompt,
         "label": opinion.liked,
         "weight": opinion.weight,
         "grade": opinion.grade,
         "rater": opinion.rater,
-        "seed": picture.seed,
-        "model": picture.model,
-        "source": picture.source,
+        "seed": image.seed,
+        "model": image.model,
+        "source": image.source,
         "created_at": opinion.created_at,
     }
 
 
-def picture_of(likes: Dataset, row: int) -> Image:
-    """The picture in a row, decoded.
+def image_of(likes: Dataset, row: int) -> Image:
+    """The image in a row, decoded.
 
     Raises:
-        ThumbtuneError: its file is gone, or no longer a picture.
+        ThumbtuneError: its file is gone, or no longer an image.
     """
     try:
         return likes[row]["image"]
@@ -201,6 +201,6 @@ def describe(likes: Dataset) -> Description:
 
 
 def _column(likes: Dataset, name: str) -> Iterator[Any]:
-    """The cells of one column, some thousand at a time, without touching the pictures beside it."""
+    """The cells of one column, some thousand at a time, without touching the images beside it."""
     for part in likes.select_columns([name]).with_format("arrow").iter(ROWS_AT_ONCE):
         yield from cast("pa.Table", part).column(name).to_pylist()

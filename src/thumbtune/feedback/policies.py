@@ -1,4 +1,4 @@
-"""What several people say of a picture -> the label that training sees.
+"""What several people say of an image -> the label that training sees.
 
 majority      what most of its raters say; a tie gives no row
 unanimous     what all of them say; where they differ, no row
@@ -20,7 +20,7 @@ ONE = "rater:"
 
 @dataclass(kw_only=True)
 class Tally:
-    """Pictures that a policy gave no label: as many for as against, or (unanimous) not all of one mind."""
+    """Images that a policy gave no label: as many for as against, or (unanimous) not all of one mind."""
 
     undecided: int = 0
 
@@ -37,7 +37,7 @@ def check_policy(policy: str) -> str:
 
 
 def labelled(opinions: Iterable[Opinion], policy: str, tally: Tally | None = None) -> Iterator[Opinion]:
-    """The rows of a policy, from last words that keep a picture's together; `tally` counts what has none."""
+    """The rows of a policy, from last words that keep an image's together; `tally` counts what has none."""
     check_policy(policy)
     if policy == "per-vote":
         yield from opinions
@@ -45,7 +45,7 @@ def labelled(opinions: Iterable[Opinion], policy: str, tally: Tally | None = Non
     if policy.startswith(ONE):
         yield from (opinion for opinion in opinions if opinion.rater == policy.removeprefix(ONE))
         return
-    for _, group in groupby(opinions, key=lambda opinion: opinion.picture.id):
+    for _, group in groupby(opinions, key=lambda opinion: opinion.image.id):
         said = list(group)
         winners = _winners(said, policy)
         if winners:

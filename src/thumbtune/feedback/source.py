@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-Bytes = Callable[[], bytes]  # reads a picture; raises UnreadablePicture
+Bytes = Callable[[], bytes]  # reads an image; raises UnreadableImage
 # which images of comparisons in pairs are liked, as the authors' code names it: w won every time, i some of the times,
 # l never; what stands before the underscore is liked, what stands behind it is not, and what is missing is left out
 PairPolicy = Literal["w_l", "wi_l", "w_il"]
@@ -22,7 +22,7 @@ class Found:
     grade:   how much it is liked, 0..1, where people said more than a thumb
     pair:    the same words for images that were compared with each other
     vote_id: a UUID that the source has for this vote
-    aside:   whether the source only shows the picture, and means to give it no thumb: then this is no row of it
+    aside:   whether the source only shows the image, and means to give it no thumb: then this is no row of it
     """
 
     where: str
@@ -57,10 +57,10 @@ class Source(Protocol):
 
 @runtime_checkable
 class Showing(Protocol):
-    """A source that may show pictures without giving them a thumb."""
+    """A source that may show images without giving them a thumb."""
 
     def with_shown(self) -> Iterator[Found]:
-        """What is found in it, and each picture that it only shows, as `aside`."""
+        """What is found in it, and each image that it only shows, as `aside`."""
         ...
 
 

@@ -3,8 +3,8 @@
     kappa = (observed agreement - agreement by chance) / (1 - agreement by chance)
 
 It is 1 where raters always agree, 0 where they agree as often as by chance, and below 0 where less often. Two raters'
-chance follows from the share of likes of each (Cohen 1960); that of many, of whom each rates some of the pictures, from
-the share of likes of all (Fleiss 1971, eq. 1 to 7, with the number of raters of each picture in place of one number
+chance follows from the share of likes of each (Cohen 1960); that of many, of whom each rates some of the images, from
+the share of likes of all (Fleiss 1971, eq. 1 to 7, with the number of raters of each image in place of one number
 for all; with equal numbers it is Fleiss's own).
 """
 
@@ -33,11 +33,11 @@ class Rater:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far two raters agree on the pictures that both rated; `kappa` is None where chance alone would agree."""
+    """How far two raters agree on the images that both rated; `kappa` is None where chance alone would agree."""
 
     one: str
     other: str
-    pictures: int
+    images: int
     agreed: int
     kappa: float | None
 
@@ -62,17 +62,17 @@ class Balance:
 class Stats:
     """All of it.
 
-    pictures:      of one prompt each; `images` counts different bytes, `prompts` different prompts
+    images:      of one prompt each; `distinct_images` counts different bytes, `prompts` different prompts
     votes:         every row, undos, skips and repetitions among them; `opinions` are last words
-    contradicted:  pictures that some raters like and others dislike
-    shared:        pictures with at least two raters
+    contradicted:  images that some raters like and others dislike
+    shared:        images with at least two raters
     several:       images that lie under more than one prompt
-    without:       pictures that nobody likes or dislikes
-    fleiss:        the kappa of all raters; None where no picture has two
+    without:       images that nobody likes or dislikes
+    fleiss:        the kappa of all raters; None where no image has two
     """
 
-    pictures: int
     images: int
+    distinct_images: int
     prompts: int
     votes: int
     raters: list[Rater]
@@ -88,19 +88,19 @@ class Stats:
 
 
 def stats_of(store: "Store") -> Stats:
-    """Count everything in one pass over the last words, one picture's in memory at a time.
+    """Count everything in one pass over the last words, one image's in memory at a time.
 
     Raises:
         ThumbtuneError: the store cannot be read.
     """
     counts, variety = store.counts(), store.variety()
     seen = _Pass(store.busiest(MOST_RATERS))
-    for _, group in groupby(store.rows(), key=lambda opinion: opinion.picture.id):
+    for _, group in groupby(store.rows(), key=lambda opinion: opinion.image.id):
         seen.take(list(group))
     named = [Rater(name=name, likes=seen.likes[name], dislikes=seen.dislikes[name]) for name in seen.busiest]
     return Stats(
-        pictures=counts.pictures,
-        images=variety.images,
+        images=counts.images,
+        distinct_images=variety.distinct_images,
         prompts=variety.prompts,
         votes=counts.votes,
         raters=named,
@@ -110,7 +110,7 @@ def stats_of(store: "Store") -> Stats:
         contradicted=seen.contradicted,
         shared=seen.shared,
         several=variety.several,
-        without=counts.pictures - seen.pictures,
+        without=counts.images - seen.images,
         fleiss=seen.fleiss(),
         pairs=seen.agreements(),
     )
@@ -132,23 +132,23 @@ def cohen_kappa(table: Mapping[tuple[bool, bool], int]) -> float | None:
 
 
 def fleiss_kappa(rated: Iterable[tuple[int, int]]) -> float | None:
-    """Fleiss's kappa from (likes, dislikes) of each picture; those with fewer than two raters say nothing.
+    """Fleiss's kappa from (likes, dislikes) of each image; those with fewer than two raters say nothing.
 
     >>> round(fleiss_kappa([(3, 0), (2, 1), (0, 3), (3, 0)]), 4)
     0.625
     """
-    pictures = likes = all_thumbs = 0
+    images = likes = all_thumbs = 0
     agreeing = 0.0
     for up, down in rated:
         n = up + down
         if n < 2:  # noqa: PLR2004 - agreement takes two
             continue
-        pictures, likes, all_thumbs = pictures + 1, likes + up, all_thumbs + n
+        images, likes, all_thumbs = images + 1, likes + up, all_thumbs + n
         agreeing += (up * (up - 1) + down * (down - 1)) / (n * (n - 1))
-    if not pictures:
+    if not images:
         return None
     share = likes / all_thumbs
-    return _kappa(agreeing / pictures, share**2 + (1 - share) ** 2)
+    return _kappa(agreeing / images, share**2 + (1 - share) ** 2)
 
 
 def _kappa(observed: float, chance: float) -> float | None:
@@ -156,25 +156,25 @@ def _kappa(observed: float, chance: float) -> float | None:
 
 
 class _Pass:
-    """What one pass over the pictures adds up: a few numbers for each rater, however many pictures there are."""
+    """What one pass over the images adds up: a few numbers for each rater, however many images there are."""
 
     def __init__(self, busiest: Sequence[str]) -> None:
         self.busiest = list(busiest)
         self.likes: Counter[str] = Counter()
         self.dislikes: Counter[str] = Counter()
-        self.pictures = self.contradicted = self.shared = 0
-        self._thumbs: Counter[tuple[int, int]] = Counter()  # (likes, dislikes) of a picture -> how many there are
+        self.images = self.contradicted = self.shared = 0
+        self._thumbs: Counter[tuple[int, int]] = Counter()  # (likes, dislikes) of an image -> how many there are
         self._labels: dict[str, Counter[bool]] = {policy: Counter() for policy in POLICIES}
         self._undecided: dict[str, Tally] = {policy: Tally() for policy in POLICIES}
         self._tables: dict[tuple[str, str], Counter[tuple[bool, bool]]] = {}
 
     def take(self, said: "Sequence[Opinion]") -> None:
-        """Count one picture's last words."""
+        """Count one image's last words."""
         thumbs = {opinion.rater: opinion.liked for opinion in said}
         for name, liked in thumbs.items():
             (self.likes if liked else self.dislikes)[name] += 1
         up = sum(thumbs.values())
-        self.pictures += 1
+        self.images += 1
         self.contradicted += 0 < up < len(thumbs)
         self.shared += len(thumbs) > 1
         self._thumbs[up, len(thumbs) - up] += 1
@@ -189,7 +189,7 @@ class _Pass:
         return self.likes.keys() | self.dislikes.keys()
 
     def balance(self, policy: str) -> Balance:
-        """What a policy makes of all pictures."""
+        """What a policy makes of all images."""
         labels = self._labels[policy]
         undecided = self._undecided[policy].undecided
         return Balance(policy=policy, likes=labels[True], dislikes=labels[False], undecided=undecided)
@@ -199,10 +199,10 @@ class _Pass:
         return fleiss_kappa(thumbs for thumbs, number in self._thumbs.items() for _ in range(number))
 
     def agreements(self) -> list[Agreement]:
-        """Every two of the busiest who rated some picture both."""
+        """Every two of the busiest who rated some image both."""
         found = []
         for (one, other), table in sorted(self._tables.items()):
             agreed = table[True, True] + table[False, False]
             kappa = cohen_kappa(table)
-            found.append(Agreement(one=one, other=other, pictures=table.total(), agreed=agreed, kappa=kappa))
-        return sorted(found, key=lambda each: -each.pictures)
+            found.append(Agreement(one=one, other=other, images=table.total(), agreed=agreed, kappa=kappa))
+        return sorted(found, key=lambda each: -each.images)

@@ -1,6 +1,6 @@
 """A model of points in the plane, for tests and figures: the whole method in a second, with nothing to download.
 
-An "image" is a point (x, y) in the unit square, carried by a picture of 1 x 1 pixel whose red and green are x and y.
+An "image" is a point (x, y) in the unit square, carried by an image of 1 x 1 pixel whose red and green are x and y.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,13 +37,13 @@ class _Denoiser(nn.Module):
 
 
 def point(image: Image.Image) -> tuple[float, float]:
-    """The point that a picture of 1 x 1 pixel stands for."""
+    """The point that an image of 1 x 1 pixel stands for."""
     red, green, _ = rgb(image).getpixel((0, 0))  # type: ignore[misc]
     return red / 255, green / 255
 
 
-def picture(x: float, y: float) -> Image.Image:
-    """The picture that stands for a point of the unit square."""
+def image_of_point(x: float, y: float) -> Image.Image:
+    """The image that stands for a point of the unit square."""
     return Image.new("RGB", (1, 1), tuple(round(255 * min(max(v, 0.0), 1.0)) for v in (x, y, 0.0)))  # type: ignore[arg-type]
 
 
@@ -126,7 +126,7 @@ class Plane:
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
         noise = [torch.randn(2, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         points = self.denoise(torch.stack(noise), sampler.steps) / SCALE + CENTRE
-        return [picture(x, y) for x, y in points.tolist()]
+        return [image_of_point(x, y) for x, y in points.tolist()]
 
     def denoise(self, x: Latents, steps: int) -> Latents:
         """Deterministic DDIM sampling, arXiv 2010.02502, eq. 12 with sigma = 0."""

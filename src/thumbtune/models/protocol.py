@@ -18,7 +18,7 @@ Condition = dict[str, Float[Tensor, "b *rest"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """How pictures are drawn from a model: denoising steps and classifier-free guidance."""
+    """How images are drawn from a model: denoising steps and classifier-free guidance."""
 
     steps: int = 25
     guidance: float = 3.0
@@ -55,7 +55,7 @@ class Tuning(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """A network in training, its frozen reference, and the parts that turn people's pictures and words into tensors.
+    """A network in training, its frozen reference, and the parts that turn people's images and words into tensors.
 
     network: what Accelerate wraps; `predict` calls it
     process: how this family noises images
@@ -71,7 +71,7 @@ class Model(Protocol):
         ...
 
     def encode(self, images: Sequence[Image]) -> Latents:
-        """Pictures -> scaled latents, without randomness (the mean of the posterior), float32 on the CPU."""
+        """Images -> scaled latents, without randomness (the mean of the posterior), float32 on the CPU."""
         ...
 
     def embed(self, prompts: Sequence[str]) -> Condition:
@@ -103,7 +103,7 @@ class Model(Protocol):
         ...
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image]:
-        """One picture per prompt and seed; the same seed gives the same initial noise whatever the batch."""
+        """One image per prompt and seed; the same seed gives the same initial noise whatever the batch."""
         ...
 
     def save(self, folder: Path) -> None:

@@ -100,7 +100,7 @@ class StableDiffusion:
         return digest.hexdigest()
 
     def _pixels(self, image: Image.Image) -> Tensor:
-        """Centre-cropped and resized RGB in -1..1, [3, size, size]; transparent pictures are laid on white."""
+        """Centre-cropped and resized RGB in -1..1, [3, size, size]; transparent images are laid on white."""
         image = rgb(image)
         if image.size != (self.size, self.size):
             image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.LANCZOS)

@@ -1,8 +1,8 @@
 """What Diffusion-KTO is compared with, as losses of the same judged batch.
 
-gain   = sign * beta * (log_ratio - neutral)                           as in objective.py
+gain   = sign * beta * (log_ratio - reference_point)                           as in objective.py
 
-BCO    loss = -log sigmoid(gain), neutral balanced                     arXiv 2404.04656
+BCO    loss = -log sigmoid(gain), reference_point balanced                     arXiv 2404.04656
 DPO    loss = -log sigmoid(beta / 2 * (log_ratio_w - log_ratio_l))     Diffusion-DPO, arXiv 2311.12908, eq. 14
 SFT    loss = policy_error of the liked images                         the denoising loss, arXiv 2006.11239, eq. 14
 CSFT   loss = policy_error of all images, prompts marked good or bad   as HPS does, arXiv 2303.14420
@@ -20,7 +20,7 @@ from thumbtune.objective.kto import Judged, require_positive
 
 @dataclass(frozen=True, kw_only=True)
 class BCO:
-    """A classifier of likes and dislikes whose logit is the implied reward; meant for the `balanced` neutral point.
+    """A classifier of likes and dislikes whose logit is the implicit reward; meant for the `balanced` reference point.
 
     Up to a constant it is KTO with the loss-averse utility: what differs is where the balanced point lies.
     """
@@ -34,7 +34,7 @@ class BCO:
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
         """As KTO's: positive where the policy moved as the person wished."""
-        return judged.sign * self.beta * (judged.log_ratio - judged.neutral.detach())
+        return judged.sign * self.beta * (judged.log_ratio - judged.reference_point.detach())
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         reward = judged.sign * self.gain(judged)

@@ -1,6 +1,6 @@
 """How strongly the policy is held to the reference: a number, or one that follows the training.
 
-    gain   = sign * beta * (log_ratio - neutral)             objective.py
+    gain   = sign * beta * (log_ratio - reference_point)             objective.py
     auto   moves the median of |gain| towards [0.25, 2]      BAND, where a sigmoid neither is straight nor fades; times
                                                              `scale`, as all that it begins with and ends at
 
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 # sigmoid'(x) / sigmoid'(0) is 98% at 0.25 and 42% at 2: inside, most images teach, and one that is several times as far
-# as the others is let go. It begins near the lower end: less bending gave better pictures (docs/paper.md).
+# as the others is let go. It begins near the lower end: less bending gave better images (docs/paper.md).
 BAND = (0.25, 2.0)
 # The first beta, over 1 / the reference's mean error: a log-ratio of half of that error is then a gain of 1.
 START = 2.0

@@ -1,14 +1,13 @@
 """What a thumb is worth: denoising errors and thumbs in, one loss per image out.
 
-    log_ratio = reference_error - policy_error          surrogate of log pi_theta / pi_ref at one denoising step
-    gain      = sign * beta * (log_ratio - neutral)     sign = +1 liked, -1 disliked; neutral is the paper's Q_ref
-    loss      = weight * (1 - U(gain))                  Diffusion-KTO, arXiv 2404.04465, eq. 8
+    log_ratio = reference_error - policy_error                  surrogate of log pi_theta / pi_ref at one denoising step
+    gain      = sign * beta * (log_ratio - reference_point)     sign: +1 liked, -1 disliked; Q_ref in the paper
+    loss      = weight * (1 - U(gain))                          Diffusion-KTO, arXiv 2404.04465, eq. 8
 
-With a floor, a disliked image's log_ratio counts as no less than -floor * reference_error: beyond, it pulls no more.
-A grade in [0, 1] says how likely a thumb is up: a loss is then the mean of those of either thumb. 1 and 0 are thumbs.
+With a floor, a disliked image stops counting once its log_ratio is below -floor * reference_error.
+With a grade g in [0, 1] the loss is g * loss(liked) + (1 - g) * loss(disliked).
 
 Errors are means over the elements of a latent, as in the authors' code, so beta = 5000 means what it means there.
-Nothing here has state, a device, a configuration or a log; the trainer averages.
 """
 
 from dataclasses import dataclass
@@ -32,13 +31,13 @@ class Judged:
     reference_error: Float[Tensor, "b"]
     liked: Bool[Tensor, "b"]
     weight: Float[Tensor, "b"]  # how much each row counts
-    neutral: Float[Tensor, ""]  # the log-ratio that feels like neither gain nor loss
+    reference_point: Float[Tensor, ""]  # the log-ratio that feels like neither gain nor loss
     partner: Int[Tensor, "b"] | None = None  # for pairs: the row, in this batch, of the other image of the pair
     grade: Float[Tensor, "b"] | None = None  # how much each is liked, 0..1, where people said more than a thumb
 
     @property
     def log_ratio(self) -> Float[Tensor, "b"]:
-        """How much better than the reference the policy denoises each image; times beta, its implied reward."""
+        """How much better than the reference the policy denoises each image; times beta, its implicit reward."""
         return self.reference_error.detach() - self.policy_error
 
     @property
@@ -80,10 +79,10 @@ def require_positive(beta: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class KTO:
-    """Diffusion-KTO: the human utility of each image's gain over the neutral point; an anchor and a floor on request.
+    """Diffusion-KTO: the human utility of each image's gain over the reference point; an anchor and a floor on request.
 
     >>> judged = Judged(policy_error=torch.tensor([0.1, 0.1]), reference_error=torch.tensor([0.1, 0.1]),
-    ...     liked=torch.tensor([True, False]), weight=torch.ones(2), neutral=torch.tensor(0.0))
+    ...     liked=torch.tensor([True, False]), weight=torch.ones(2), reference_point=torch.tensor(0.0))
     >>> KTO(beta=5000.0)(judged)
     tensor([0.5000, 0.5000])
     """
@@ -102,7 +101,7 @@ class KTO:
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
         """The argument of the utility, eq. 8: positive where the policy moved as the person wished."""
         ratio = torch.where(judged.liked, judged.log_ratio, self._bounded(judged))
-        return judged.sign * self.beta * (ratio - judged.neutral.detach())
+        return judged.sign * self.beta * (ratio - judged.reference_point.detach())
 
     def _bounded(self, judged: Judged) -> Float[Tensor, "b"]:
         """The log-ratio of a disliked image, constant once it is at the floor."""
@@ -114,6 +113,7 @@ class KTO:
         if judged.grade is None:  # asked once: a utility that overflows may do so on the side that is not meant
             side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
             return side * judged.weight * (1.0 - self.utility(gain)) + judged.anchor(self.anchor)
-        reward, bounded = (self.beta * (r - judged.neutral.detach()) for r in (judged.log_ratio, self._bounded(judged)))
-        up, down = 1.0 - self.utility(reward), 1.0 - self.utility(-bounded)  # if the thumb is up, and if it is down
+        point = judged.reference_point.detach()
+        up = 1.0 - self.utility(self.beta * (judged.log_ratio - point))  # the loss if the image is liked
+        down = 1.0 - self.utility(-self.beta * (self._bounded(judged) - point))  # and if it is disliked
         return judged.expected(self.liked_weight * up, self.disliked_weight * down) + judged.anchor(self.anchor)

@@ -23,13 +23,13 @@ LooksAt = Literal["nothing", "batch", "mismatched"]
 
 
 @runtime_checkable
-class Neutral(Protocol):
+class ReferencePoint(Protocol):
     """A named estimator. `looks_at` says what `before` must be given; it is given None where there was no image."""
 
     looks_at: LooksAt
 
     def before(self, log_ratio: Float[Tensor, "b"] | None, liked: Bool[Tensor, "b"] | None) -> float:
-        """The neutral point for a batch, given the pooled log-ratios of what it looks at, and the thumbs."""
+        """The reference point for a batch, given the pooled log-ratios of what it looks at, and the thumbs."""
         ...
 
     def after(self, log_ratio: Float[Tensor, "b"], liked: Bool[Tensor, "b"]) -> None:
@@ -140,7 +140,7 @@ class Running:
         self.mean, self.weight = state["mean"], state["weight"]
 
 
-NEUTRALS: dict[str, type[Zero] | type[Batch] | type[Mismatched] | type[Balanced] | type[Running]] = {
+REFERENCE_POINTS: dict[str, type[Zero] | type[Batch] | type[Mismatched] | type[Balanced] | type[Running]] = {
     "batch": Batch,
     "mismatched": Mismatched,
     "balanced": Balanced,

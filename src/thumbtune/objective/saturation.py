@@ -1,7 +1,7 @@
 """How far an image has gone for its objective, and how much it still teaches.
 
-    gain   the argument of the utility: `objective.gain`, else sign * beta * (log_ratio - neutral)
-    pull   |d loss / d policy_error|, over what it is where every log-ratio and the neutral point are 0
+    gain   the argument of the utility: `objective.gain`, else sign * beta * (log_ratio - reference_point)
+    pull   |d loss / d policy_error|, over what it is where every log-ratio and the reference point are 0
 
 A pull of 1 is that of an image without gain or loss. With a sigmoid it fades on both sides; with a one-sided utility on
 one side only, which is why saturation is told by the pull and not by the gain. An anchor is left out: it pulls on liked
@@ -27,7 +27,7 @@ def gain_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"] | None:
     if beta is None:
         return None
     own = getattr(objective, "gain", None)
-    return own(judged) if own is not None else judged.sign * beta * (judged.log_ratio - judged.neutral)
+    return own(judged) if own is not None else judged.sign * beta * (judged.log_ratio - judged.reference_point)
 
 
 def _slope(objective: Objective, judged: Judged, policy_error: Tensor) -> Tensor:
@@ -50,8 +50,10 @@ def pull_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
     objective = _without_anchor(objective)
     if not len(judged.liked):
         return torch.zeros_like(judged.reference_error)
-    # no log-ratio and no neutral point: their difference, rounded, may be far from 0 for a high beta
-    at_rest = replace(judged, reference_error=judged.policy_error.detach(), neutral=torch.zeros_like(judged.neutral))
+    # no log-ratio and no reference point: their difference, rounded, may be far from 0 for a high beta
+    at_rest = replace(
+        judged, reference_error=judged.policy_error.detach(), reference_point=torch.zeros_like(judged.reference_point)
+    )
     still = _slope(objective, at_rest, judged.policy_error)
     now = _slope(objective, judged, judged.policy_error)
     known = (still > 0) & still.isfinite() & now.isfinite()

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune import plugins as own
-from thumbtune.errors import ThumbtuneError, UsageError, counted, reason
+from thumbtune.errors import ThumbtuneError, UsageError, plural, reason
 from thumbtune.objective.kto import Judged, Objective
 from thumbtune.objective.utility import Utility
 
@@ -156,7 +156,7 @@ def _batches(objective: Objective) -> Iterator[Judged]:
             reference_error=reference,
             liked=torch.tensor([thumb == "T" for thumb in thumbs]),
             weight=torch.ones(count),
-            neutral=torch.tensor(0.0),
+            reference_point=torch.tensor(0.0),
             partner=torch.arange(count) ^ 1 if paired else None,
         )
 
@@ -179,4 +179,4 @@ def _off(loss: object, judged: Judged) -> str | None:
 def _said(judged: Judged) -> str:
     likes = int(judged.liked.sum())
     dislikes = len(judged.liked) - likes
-    return f"{counted(likes, 'like')} and {counted(dislikes, 'dislike')}"
+    return f"{plural(likes, 'like')} and {plural(dislikes, 'dislike')}"

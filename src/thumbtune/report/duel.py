@@ -1,4 +1,4 @@
-"""Write the page of a duel: verdict, win-rates, pictures, scores, styles, and all that is needed to repeat it."""
+"""Write the page of a duel: verdict, win-rates, images, scores, styles, and all that is needed to repeat it."""
 
 import csv
 import json
@@ -17,20 +17,20 @@ from thumbtune.evaluation.prompts import SETS
 from thumbtune.evaluation.standings import CHANCE, careful, decided
 from thumbtune.files import write_text
 from thumbtune.report import plots
-from thumbtune.report.pictures import data_uri
+from thumbtune.report.images import data_uri
 from thumbtune.report.reading import flat, read_run
 from thumbtune.report.templates import template
 from thumbtune.report.training import training
 
 PAGE = "report.html"
 EACH = 6  # pairs in a grid
-LARGE = 384  # pixels of a picture: the stage shows it at 352
+LARGE = 384  # pixels of an image: the stage shows it at 352
 MAIN = "median"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One prompt and seed, drawn by both sides; data URIs, None where a picture cannot be read."""
+    """One prompt and seed, drawn by both sides; data URIs, None where an image cannot be read."""
 
     prompt: str
     seed: int
@@ -48,7 +48,7 @@ class DuelFolder:
     environment: Mapping[str, Any]
     result: Mapping[str, Any]
     verdict: Mapping[str, Any] | None
-    pictures: Mapping[tuple[str, int, int], tuple[str, str]]  # side, prompt, seed -> file, words
+    images: Mapping[tuple[str, int, int], tuple[str, str]]  # side, prompt, seed -> file, words
     scores: Mapping[str, Mapping[str, Mapping[tuple[int, int], float]]]
 
 
@@ -84,9 +84,9 @@ def read_duel(folder: Path) -> DuelFolder:
     if not (folder / "result.json").is_file():
         raise UsageError(f"{folder} holds no finished duel; run `thumbtune duel` with --out {folder}.")
     try:
-        pictures = {
+        images = {
             (row["side"], int(row["prompt"]), int(row["seed"])): (row["file"], row["words"])
-            for row in _rows(folder / "pictures.csv")
+            for row in _rows(folder / "images.csv")
         }
         scores: dict[str, dict[str, dict[tuple[int, int], float]]] = {}
         for row in _rows(folder / "scores.csv"):
@@ -99,7 +99,7 @@ def read_duel(folder: Path) -> DuelFolder:
             environment=_json(folder / "environment.json") if (folder / "environment.json").is_file() else {},
             result=_json(folder / "result.json"),
             verdict=_json(folder / "verdict.json") if (folder / "verdict.json").is_file() else None,
-            pictures=pictures,
+            images=images,
             scores=scores,
         )
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
@@ -191,7 +191,7 @@ def _by_style(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping
 
 def _grids(found: DuelFolder, main: str | None) -> Iterator[tuple[str, str, list[Pair]]]:
     """Largest gains, largest losses, and pairs drawn by lot."""
-    places = sorted({(prompt, seed) for _, prompt, seed in found.pictures})
+    places = sorted({(prompt, seed) for _, prompt, seed in found.images})
     told = found.scores.get(main or "", {})
     before, after = told.get("a", {}), told.get("b", {})
     moved = sorted((after[p] - before[p], p) for p in places if p in before and p in after)
@@ -208,8 +208,8 @@ def _grids(found: DuelFolder, main: str | None) -> Iterator[tuple[str, str, list
 
 
 def _pair(found: DuelFolder, place: tuple[int, int], before: Mapping[Any, float], after: Mapping[Any, float]) -> Pair:
-    one, other = (found.pictures.get((side, *place), ("", ""))[0] for side in ("a", "b"))
-    words = found.pictures[next(key for key in found.pictures if key[1:] == place)][1]
+    one, other = (found.images.get((side, *place), ("", ""))[0] for side in ("a", "b"))
+    words = found.images[next(key for key in found.images if key[1:] == place)][1]
     scores = (before[place], after[place]) if place in before and place in after else None
     return Pair(words, place[1], _uri(found.folder, one), _uri(found.folder, other), scores)
 

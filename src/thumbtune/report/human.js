@@ -61,12 +61,12 @@
     for (const id of ["left", "right", "tie"]) at(id).setAttribute("aria-pressed", String(chosen === id));
     stage("trial");
     at("words").focus({ preventScroll: true }); // so that space is "no preference" and not the button pressed before
-    const pictures = ["left", "right"].map((side) => at(side).querySelector("img"));
-    pictures[0].src = one.left;
-    pictures[1].src = one.right;
-    await Promise.allSettled(pictures.map((picture) => picture.decode())); // both come into sight at once
+    const images = ["left", "right"].map((side) => at(side).querySelector("img"));
+    images[0].src = one.left;
+    images[1].src = one.right;
+    await Promise.allSettled(images.map((image) => image.decode())); // both come into sight at once
     if (showing !== shown) return;
-    const largest = Math.max(...pictures.map((picture) => Math.max(picture.naturalWidth, picture.naturalHeight)));
+    const largest = Math.max(...images.map((image) => Math.max(image.naturalWidth, image.naturalHeight)));
     document.documentElement.style.setProperty("--most", `${4 * largest}px`); // small ones are enlarged, not smeared
     at("choices").classList.remove("waiting");
     since = performance.now();

@@ -1,7 +1,7 @@
 """The page of a human test: one file that works without a server, and that knows no sides.
 
-What comes in is a questionnaire and, for each trial, a left and a right picture as data URIs. Neither names nor
-metadata of files get through, and both pictures of a pair are encoded alike.
+What comes in is a questionnaire and, for each trial, a left and a right image as data URIs. Neither names nor
+metadata of files get through, and both images of a pair are encoded alike.
 """
 
 import base64
@@ -20,28 +20,27 @@ from thumbtune.report.templates import template
 
 FORM = 1  # of the answers that the page writes
 LARGEST = 768  # pixels of the longest side
-SMALL = 128  # up to here PNG is small enough; larger pictures go in as JPEG
+SMALL = 128  # up to here PNG is small enough; larger images go in as JPEG
 QUALITY = 92
 
-Uris = tuple[str, str]  # the left picture's, the right one's
+Uris = tuple[str, str]  # the left image's, the right one's
 
 
-def human_page(asked: Questionnaire, pictures: Mapping[str, Uris]) -> str:
+def human_page(asked: Questionnaire, images: Mapping[str, Uris]) -> str:
     """The page as HTML.
 
     Args:
-        pictures: data URIs of the left and the right picture of each trial, by its id.
+        images: data URIs of the left and the right image of each trial, by its id.
 
     Raises:
-        ThumbtuneError: a trial has no pictures.
+        ThumbtuneError: a trial has no images.
     """
-    missing = next((name for name, _ in asked.trials if name not in pictures), None)
+    missing = next((name for name, _ in asked.trials if name not in images), None)
     if missing is not None:
-        raise ThumbtuneError(f"The trial {missing} has no pictures; give two for each trial.")
+        raise ThumbtuneError(f"The trial {missing} has no images; give two for each trial.")
     script = resources.files("thumbtune.report").joinpath("human.js").read_text(encoding="utf-8")
     trials = [
-        {"id": name, "words": words, "left": pictures[name][0], "right": pictures[name][1]}
-        for name, words in asked.trials
+        {"id": name, "words": words, "left": images[name][0], "right": images[name][1]} for name, words in asked.trials
     ]
     return template("human.html.j2").render(
         question=asked.question,
@@ -53,41 +52,41 @@ def human_page(asked: Questionnaire, pictures: Mapping[str, Uris]) -> str:
 
 
 def encode_pair(left: Path, right: Path) -> Uris:
-    """Two pictures as data URIs: of one longest side, at most `LARGEST`, on white, without anything but pixels.
+    """Two images as data URIs: of one longest side, at most `LARGEST`, on white, without anything but pixels.
 
     Raises:
         ThumbtuneError: one of them cannot be read.
     """
-    pictures = [_pixels(path) for path in (left, right)]
-    side = min(LARGEST, *(max(picture.size) for picture in pictures))
-    return _uri(_shrunk(pictures[0], side), side), _uri(_shrunk(pictures[1], side), side)
+    images = [_pixels(path) for path in (left, right)]
+    side = min(LARGEST, *(max(image.size) for image in images))
+    return _uri(_shrunk(images[0], side), side), _uri(_shrunk(images[1], side), side)
 
 
 def _pixels(path: Path) -> Image.Image:
-    """What is seen of a picture, upright; a new image, since Pillow carries comments over from one to the next."""
+    """What is seen of an image, upright; a new image, since Pillow carries comments over from one to the next."""
     try:
         with Image.open(path) as opened:
             seen = ImageOps.exif_transpose(opened).convert("RGBA")
     except (OSError, SyntaxError, ValueError) as error:
-        raise ThumbtuneError(f"{path} is no picture that can be read; mend it, and run the duel again.") from error
+        raise ThumbtuneError(f"{path} is no image that can be read; mend it, and run the duel again.") from error
     plain = Image.new("RGB", seen.size, "white")
     plain.paste(seen, mask=seen.getchannel("A"))
     return plain
 
 
-def _shrunk(picture: Image.Image, side: int) -> Image.Image:
-    longest = max(picture.size)
+def _shrunk(image: Image.Image, side: int) -> Image.Image:
+    longest = max(image.size)
     if longest <= side:
-        return picture
-    width, height = (max(1, round(length * side / longest)) for length in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
+        return image
+    width, height = (max(1, round(length * side / longest)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _uri(picture: Image.Image, side: int) -> str:
+def _uri(image: Image.Image, side: int) -> str:
     written = io.BytesIO()
     kind = "png" if side <= SMALL else "jpeg"
     if kind == "png":
-        picture.save(written, "PNG")
+        image.save(written, "PNG")
     else:
-        picture.save(written, "JPEG", quality=QUALITY, subsampling=0)  # thin lines keep their colours
+        image.save(written, "JPEG", quality=QUALITY, subsampling=0)  # thin lines keep their colours
     return f"data:image/{kind};base64,{base64.b64encode(written.getvalue()).decode('ascii')}"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from thumbtune.errors import ThumbtuneError, UsageError, counted
+from thumbtune.errors import ThumbtuneError, UsageError, plural
 from thumbtune.evaluation.human.analysis import FEW, TRUSTED, Outcome, Rater, Standing, analyse
 from thumbtune.evaluation.human.answers import read_ballots
 from thumbtune.evaluation.human.duels import names_of, pairs_of
@@ -40,7 +40,7 @@ def export(duel: Path, page: Path, key: Path, design: Design, progress: Progress
 
     Raises:
         UsageError: the folder is no finished duel, the design cannot be followed, or there is a key already.
-        ThumbtuneError: a picture cannot be read, or a file not be written.
+        ThumbtuneError: an image cannot be read, or a file not be written.
     """
     if key.exists():
         raise UsageError(f"{key} is there already, and answers given to its page need it; name another with --key.")
@@ -52,7 +52,7 @@ def export(duel: Path, page: Path, key: Path, design: Design, progress: Progress
     a, b = names_of(duel)
     study = plan(pairs, replace(design, a=a, b=b))
     shown = {}
-    for trial in progress(study.trials, "Packing pictures"):
+    for trial in progress(study.trials, "Packing images"):
         left, right = trial.files
         shown[trial.id] = encode_pair(duel / left, duel / right)
     text = human_page(study.questionnaire, shown)
@@ -115,7 +115,7 @@ def sentences(outcome: Outcome, study: Study, shared: int, kappa: float | None) 
     """What the answers come to, for people; the first says who is preferred.
 
     Args:
-        shared: pairs for which two raters or more chose a picture.
+        shared: pairs for which two raters or more chose an image.
         kappa: Fleiss's, over these.
     """
     counted = [rater for rater in outcome.raters if rater.counted]
@@ -137,7 +137,7 @@ def sentences(outcome: Outcome, study: Study, shared: int, kappa: float | None) 
     bias = outcome.bias
     if bias is not None and not bias.interval.low <= 0.5 <= bias.interval.high:  # noqa: PLR2004 - neither side
         yield (
-            f"The left picture is chosen in {bias.share:.1%} (95% interval {bias.interval.low:.1%} to "
+            f"The left image is chosen in {bias.share:.1%} (95% interval {bias.interval.low:.1%} to "
             f"{bias.interval.high:.1%}): a habit that favours neither A nor B, since each lies left equally often."
         )
     if kappa is not None:
@@ -151,7 +151,7 @@ def verdict(standing: Standing, study: Study, raters: int) -> str:
     votes, prompts = sum(standing.votes), standing.rate.prompts
     share = (
         f"{b} is preferred in {standing.rate.rate:.1%} (95% interval {low:.1%} to {high:.1%}, ties count half; "
-        f"{counted(votes, 'vote')} of {counted(raters, 'rater')} on {counted(prompts, 'prompt')})"
+        f"{plural(votes, 'vote')} of {plural(raters, 'rater')} on {plural(prompts, 'prompt')})"
     )
     said = {
         "b": f"People prefer {b} to {a}",

@@ -1,4 +1,4 @@
-"""Write the page of a run: verdict, pictures, numbers, what was learnt from, curves, settings."""
+"""Write the page of a run: verdict, images, numbers, what was learnt from, curves, settings."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.verdict import LEAST_PROMPTS
 from thumbtune.files import write_text
-from thumbtune.report import pictures, plots
+from thumbtune.report import images, plots
 from thumbtune.report.reading import RunFolder, flat, read_run
 from thumbtune.report.templates import template
 from thumbtune.report.training import training
@@ -45,12 +45,12 @@ def _contents(run: RunFolder) -> dict[str, Any]:
     return {
         "name": run.folder.resolve().name,
         "evaluation": run.evaluation,
-        "rows": (rows := pictures.grid(run) if run.evaluation is not None else []),
+        "rows": (rows := images.grid(run) if run.evaluation is not None else []),
         "least_prompts": LEAST_PROMPTS,
-        "missing": pictures.missing(rows),
+        "missing": images.missing(rows),
         "chart": _chart(run.evaluation),
         "likes": run.likes,
-        "thumbs": pictures.thumb_strips(run.folder, run.likes or {}),
+        "thumbs": images.thumb_strips(run.folder, run.likes or {}),
         "training": training(run.steps),
         "stopped": run.stopped,
         "recipe": flat(run.recipe),

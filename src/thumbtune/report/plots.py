@@ -83,9 +83,11 @@ def distributions(before: Sequence[float], after: Sequence[float], name: str) ->
 
 
 def log_ratios(steps: Steps) -> str:
-    """Liked and disliked log-ratios over the steps; with a beta, the neutral point between them."""
+    """Liked and disliked log-ratios over the steps; with a beta, the reference point between them."""
     curves = {"liked": ("liked_log_ratio", LIKED), "disliked": ("disliked_log_ratio", DISLIKED)}
-    between = {"neutral": ("neutral", MUTED)} if any(step.get("beta") is not None for step in steps) else {}
+    between = (
+        {"reference_point": ("reference point", MUTED)} if any(step.get("beta") is not None for step in steps) else {}
+    )
     return _curves(steps, curves | between, "log-ratios")
 
 
@@ -147,7 +149,7 @@ def _curves(steps: Steps, curves: Mapping[str, tuple[str, str]], name: str, sing
         if single_steps:
             axes.plot(*_thinned(at, values), color=colour, linewidth=0.8, alpha=0.3)
         smooth = _moving_mean(values, max(1, len(values) // SMOOTHING))
-        style = "--" if label == "neutral" else "-"
+        style = "--" if label == "reference point" else "-"
         axes.plot(*_thinned(at, smooth), color=colour, label=label, linestyle=style, marker="o" if len(at) == 1 else "")
         told.append(f"{label} from {smooth[0]:.3g} to {smooth[-1]:.3g}")
     axes.set_xlabel("step")

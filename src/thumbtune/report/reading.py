@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.training.step import with_new_names
 
 EVALUATION = Path("evaluation")
 
@@ -27,7 +28,7 @@ class RunFolder:
 
 
 def read_run(folder: Path) -> RunFolder:
-    """Read the text files of a run; pictures are read when they are shown.
+    """Read the text files of a run; images are read when they are shown.
 
     Raises:
         ThumbtuneError: the folder or its recipe is missing, or a file cannot be understood.
@@ -84,7 +85,7 @@ def _steps(path: Path) -> list[dict[str, Any]]:
     steps = []
     for number, line in enumerate(lines, start=1):
         try:
-            steps.append(dict(_mapping(path, json.loads(line))))
+            steps.append(with_new_names(_mapping(path, json.loads(line))))
         except json.JSONDecodeError as error:
             if number == len(lines):
                 break

@@ -27,7 +27,7 @@ def training(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
         "betas": Markup(plots.betas(steps)) if len({step.get("beta") for step in steps}) > 1 else None,
         "agreement": _where_known("agreement", plots.agreement, steps),
         "held_out_liked": _where_known("held_out_liked", plots.held_out_liked, steps),
-        "refreshed": sum(bool(step.get("refreshed")) for step in steps),
+        "synced": sum(bool(step.get("synced")) for step in steps),
     }
 
 

@@ -18,7 +18,7 @@ from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT, marked
 from thumbtune.objective.beta import Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO, Objective
-from thumbtune.objective.reference_point import NEUTRALS, Neutral
+from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
 from thumbtune.objective.utility import UTILITIES, Utility
 from thumbtune.objective.validation import try_objective, try_utility
 from thumbtune.runs.recipe import ObjectiveSection, Recipe, TrainSection
@@ -143,7 +143,7 @@ def _own_objective(recipe: Recipe) -> Objective:
     cls = own.load(section.name, "objective.name")
     if not (isinstance(cls, type) and is_dataclass(cls)):
         raise UsageError(f"objective.name: {section.name} is no dataclass; write one with `needs` and `__call__`.")
-    values = section.model_dump(exclude={"name", "neutral", "gain_scale"}) | {"utility": utility_of(recipe)}
+    values = section.model_dump(exclude={"name", "reference_point", "gain_scale"}) | {"utility": utility_of(recipe)}
     named = {field.name for field in fields(cls)} & values.keys()
     _refuse_unused(recipe.objective, named)
     try:
@@ -161,7 +161,7 @@ def _own_objective(recipe: Recipe) -> Objective:
 
 def _refuse_unused(section: ObjectiveSection, named: set[str]) -> None:
     """Refuse what a recipe says that a user's objective, with these fields, would never hear of."""
-    heard = {"name", "neutral", *named, *(("gain_scale",) if "beta" in named else ())}
+    heard = {"name", "reference_point", *named, *(("gain_scale",) if "beta" in named else ())}
     for option, field in ObjectiveSection.model_fields.items():
         if option not in heard and getattr(section, option) != field.default:
             raise UsageError(
@@ -190,9 +190,9 @@ def own_files(recipe: Recipe) -> list[Path]:
     return sorted({own.file_of(name) for name in named if own.is_own(name)})
 
 
-def neutral_of(recipe: Recipe) -> Neutral:
+def reference_point_of(recipe: Recipe) -> ReferencePoint:
     """The estimator of the reference point that a recipe names, new."""
-    return NEUTRALS[recipe.objective.neutral]()
+    return REFERENCE_POINTS[recipe.objective.reference_point]()
 
 
 def advice_of(recipe: Recipe) -> Advice:
@@ -215,10 +215,10 @@ def settings_of(recipe: Recipe) -> Settings:
         lr=t.lr,
         warmup=t.warmup,
         cooldown=t.cooldown,
-        clip=t.clip,
+        max_grad_norm=t.max_grad_norm,
         weight_decay=t.weight_decay,
         ema=t.ema,
-        refresh_reference=t.refresh_reference,
+        sync_reference_every=t.sync_reference_every,
     )
 
 
@@ -232,7 +232,7 @@ def taste_of(recipe: Recipe) -> Taste | None:
 
 
 def sampler_of(recipe: Recipe) -> Sampler:
-    """How pictures are drawn for the evaluation."""
+    """How images are drawn for the evaluation."""
     return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
 
 
@@ -247,11 +247,11 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
             f"{recipe.likes} holds no likes; bring some in with `thumbtune import FOLDER --likes {recipe.likes}`."
         )
     with Store.open(recipe.likes, create=False) as store:
-        parts = split(likes_of(store, recipe.label_policy, keep=keep), recipe.train.held_out, recipe.seed)
+        parts = split(likes_of(store, recipe.label_policy, keep=keep), recipe.train.validation_share, recipe.seed)
     if not len(parts.train):
         raise ThumbtuneError(
             f"{recipe.likes} holds no likes to train on (label_policy {recipe.label_policy}); import some, lower "
-            "train.held_out, or choose another policy."
+            "train.validation_share, or choose another policy."
         )
     return parts
 
@@ -320,7 +320,7 @@ def _liked_share(recipe: Recipe, objective: Objective) -> float:
 
 
 def contrasts(objective: Objective) -> bool:
-    """Whether likes are set against dislikes: only then should held-out likes have the higher implied reward."""
+    """Whether likes are set against dislikes: only then should held-out likes have the higher implicit reward."""
     return "disliked" in objective.needs and getattr(objective, "beta", None) is not None
 
 
@@ -344,7 +344,7 @@ def asked_by(mark: str | None, likes: Any) -> Any:
 
 
 def at_once(recipe: Recipe) -> int:
-    """Pictures that are encoded or drawn together: no more than are trained on together."""
+    """Images that are encoded or drawn together: no more than are trained on together."""
     return min(16, recipe.train.micro_batch)
 
 
@@ -354,7 +354,7 @@ def check_thumbs(recipe: Recipe, objective: Objective, likes: Any) -> None:
     Raises:
         ThumbtuneError: it says how many there are of each, or names the prompt, or gives an even batch.
     """
-    if recipe.objective.neutral == "mismatched":
+    if recipe.objective.reference_point == "mismatched":
         check_prompts_differ(list(likes["prompt"]))
     liked = torch.tensor(list(likes["label"]), dtype=torch.bool)
     if "pairs" in objective.needs:
@@ -374,7 +374,7 @@ def batches_of(
         size=recipe.train.batch,
         liked_share=_liked_share(recipe, objective),
         prompt_dropout=recipe.train.prompt_dropout,
-        noise_bias=recipe.train.noise_bias,
+        timestep_bias=recipe.train.timestep_bias,
         paired="pairs" in objective.needs,
         marks=marks_of(objective),
         seed=recipe.seed,

@@ -1,18 +1,18 @@
-"""A few of the liked and disliked pictures, kept in the run for its page: people look before they read."""
+"""A few of the liked and disliked images, kept in the run for its page: people look before they read."""
 
 from pathlib import Path
 from typing import Any
 
-from thumbtune.evaluation.duel import save_picture
-from thumbtune.feedback.likes import picture_of
+from thumbtune.evaluation.duel import save_image
+from thumbtune.feedback.likes import image_of
 from thumbtune.images import rgb
 
-EACH = 12  # pictures of a kind
+EACH = 12  # images of a kind
 LARGEST = 224  # pixels: the page shows them at half of that
 
 
 def keep(likes: Any, folder: Path) -> dict[str, list[str]]:
-    """Small copies of a dozen pictures of each kind, spread over the likes; their paths inside `folder`, by kind."""
+    """Small copies of a dozen images of each kind, spread over the likes; their paths inside `folder`, by kind."""
     labels = list(likes["label"])
     kept: dict[str, list[str]] = {}
     for kind, wanted in (("liked", True), ("disliked", False)):
@@ -24,8 +24,8 @@ def keep(likes: Any, folder: Path) -> dict[str, list[str]]:
 
 
 def _copy(likes: Any, row: int, folder: Path, inside: Path) -> str:
-    small = rgb(picture_of(likes, row))
+    small = rgb(image_of(likes, row))
     small.thumbnail((LARGEST, LARGEST))
     name = inside / f"{likes['image_id'][row][:16]}.png"
-    save_picture(small, folder / name)
+    save_image(small, folder / name)
     return name.as_posix()

@@ -1,10 +1,10 @@
-"""Draw pictures for prompts and seeds, from a base model or a run."""
+"""Draw images for prompts and seeds, from a base model or a run."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thumbtune.distributed import team
-from thumbtune.evaluation.duel import save_picture
+from thumbtune.evaluation.duel import save_image
 from thumbtune.files import sha256
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
@@ -16,7 +16,7 @@ from thumbtune.training.batches import Progress
 AT_ONCE = 16
 
 
-def pictures(
+def generate_images(
     pairs: Sequence[tuple[str, int]],
     sampler: Sampler,
     out: Path,
@@ -42,7 +42,7 @@ def pictures(
         asked = [marked(prompt, mark) if mark else prompt for prompt, _ in part]
         images = painter.generate(asked, [seed for _, seed in part], sampler)
         for name, image in zip(names[start : start + AT_ONCE], images, strict=True):
-            yield save_picture(image, out / name)
+            yield save_image(image, out / name)
 
 
 def file_names(pairs: Sequence[tuple[str, int]]) -> list[str]:
@@ -57,4 +57,4 @@ def file_names(pairs: Sequence[tuple[str, int]]) -> list[str]:
 def file_stem(prompt: str) -> str:
     """A prompt as a file name: letters and digits, joined by hyphens, not too long."""
     words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
-    return "-".join(words)[:60] or "picture"
+    return "-".join(words)[:60] or "image"

@@ -1,6 +1,6 @@
 """A training under watch: a question to a few held-out likes now and then, the guards after each step, the way back.
 
-agreement        how often the implied reward of a held-out like is above that of a dislike
+agreement        how often the implicit reward of a held-out like is above that of a dislike
 held_out_liked   in its place, where an objective does not set the two against each other and so promises no such thing:
                  how much better held-out likes are denoised than by the base
 
@@ -25,16 +25,17 @@ from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
 from thumbtune.training.denoising import error, reference_error
 from thumbtune.training.guards import BROKEN, Advice, Guards, best, deviation_of_chance
-from thumbtune.training.trainer import Settings, Step, Training
+from thumbtune.training.step import Step, with_new_names
+from thumbtune.training.trainer import Settings, Training
 
 STOPPED = "stopped.json"
-MOST = 16  # held-out pictures of each kind that are asked: as much work, at four noise levels, as a step of 32 images
+MOST = 16  # held-out images of each kind that are asked: as much work, at four noise levels, as a step of 32 images
 
 
 def few(parts: Split, contrasts: bool = True, most: int = MOST) -> Any | None:
     """Some held-out likes, and as many dislikes if both count, from all over the table; None where a kind is missing.
 
-    Pictures that training sees too, under another prompt, are not asked about.
+    Images that training sees too, under another prompt, are not asked about.
     """
     trained = set(parts.train["image_id"])
     table = parts.held_out
@@ -49,7 +50,7 @@ def few(parts: Split, contrasts: bool = True, most: int = MOST) -> Any | None:
 
 
 def deviation_of(likes: Any | None) -> float:
-    """The standard error of agreement by chance alone: prompts, not pictures, are the trials."""
+    """The standard error of agreement by chance alone: prompts, not images, are the trials."""
     if likes is None:
         return deviation_of_chance(0, 0)
     pairs = list(zip(likes["prompt"], likes["label"], strict=True))
@@ -85,7 +86,7 @@ class Watch:
         """Show the guards the steps of an earlier part of the run."""
         if self.guards is not None and log.exists():
             for line in log.read_text().splitlines():
-                self.guards.watch(Step(**json.loads(line)))
+                self.guards.watch(Step(**with_new_names(json.loads(line))))
 
     def _asked(self, held_out: Encoded) -> float | None:
         """One process asks and tells the others: numbers that differ in their last bit could stop one alone."""
@@ -143,7 +144,7 @@ def finite(training: Training) -> bool:
 def gives_numbers(training: Training, batches: Batches) -> bool:
     """Whether the network still denoises with the weights that are to be kept: after the last step no other one tells.
 
-    It is asked about the pictures of a step more. Weights may be finite and too large for it.
+    It is asked about the images of a step more. Weights may be finite and too large for it.
     """
     if not finite(training):
         return False
@@ -169,7 +170,7 @@ def guards_of(settings: Settings, batch: int, held_out: Encoded | None, advice: 
         steps=settings.steps,
         batch=batch,
         deviation=deviation_of(None if held_out is None else held_out.likes),
-        refresh=settings.refresh_reference,
+        refresh=settings.sync_reference_every,
         advice=advice,
     )
 

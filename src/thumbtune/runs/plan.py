@@ -9,12 +9,12 @@ from thumbtune.training.sampling import pairs_of
 
 
 def _with_a_beta(recipe: Recipe, objective: Objective) -> list[str]:
-    """Beta and the neutral point, of objectives that have them."""
+    """Beta and the reference point, of objectives that have them."""
     if getattr(objective, "beta", None) is None:
         return []
     o = recipe.objective
     beta = "beta auto" if o.beta == "auto" else f"beta {o.beta:g}"
-    return [beta] if "pairs" in objective.needs else [beta, f"neutral point {o.neutral}"]
+    return [beta] if "pairs" in objective.needs else [beta, f"reference point {o.reference_point}"]
 
 
 def plan(recipe: Recipe) -> list[str]:
@@ -36,7 +36,7 @@ def plan(recipe: Recipe) -> list[str]:
 
     prompts = len(set(parts.held_out["prompt"]))
     few = "" if prompts >= LEAST_PROMPTS else f", of {LEAST_PROMPTS} that it takes to tell by thumbs whether it helped"
-    pictures = len(judged) * recipe.evaluate.seeds
+    images = len(judged) * recipe.evaluate.seeds
     return [
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
@@ -44,7 +44,7 @@ def plan(recipe: Recipe) -> list[str]:
         f"objective   {', '.join([o.name, *_with_a_beta(recipe, objective)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",
-        f"evaluation  {len(judged)} x {recipe.evaluate.seeds} pictures (prompts x seeds): {pictures} duels"
+        f"evaluation  {len(judged)} x {recipe.evaluate.seeds} images (prompts x seeds): {images} duels"
         if judged
         else "evaluation  no prompt is held out: evaluate will ask for evaluate.prompts, a file with a prompt a line",
     ]

@@ -20,15 +20,16 @@ from pydantic import (
 from thumbtune.errors import UsageError
 from thumbtune.files import write_text
 from thumbtune.runs import values
+from thumbtune.runs.renamed import new_name, with_new_names
 
 OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
-OWN_NEUTRAL = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
+OWN_REFERENCE_POINT = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
 KTO_ALONE = ("utility", "liked_weight", "disliked_weight", "disliked_floor")
 IN_VAIN = {  # the options that an objective has no use for
     "bco": KTO_ALONE,
-    "dpo": (*KTO_ALONE, "neutral"),
-    "sft": (*KTO_ALONE, "beta", "gain_scale", "neutral", "anchor"),
-    "csft": (*KTO_ALONE, "beta", "gain_scale", "neutral", "anchor"),
+    "dpo": (*KTO_ALONE, "reference_point"),
+    "sft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
+    "csft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
 }
 OWN_SHARE = ("dpo", "sft")  # as many of each kind, and likes alone: no train.liked_share changes that
 SHIPPED = Path(__file__).parents[1] / "recipes"  # recipes with a name of their own
@@ -54,8 +55,8 @@ class ObjectiveSection(Section):
 
     name: Annotated[str, AfterValidator(values.known(*OBJECTIVES))] = Field(
         default="kto",
-        description="What a thumb is worth: kto; bco, with neutral balanced; dpo, on pairs of a liked and a disliked "
-        "picture of one prompt; sft, on likes alone; csft, on all, prompts marked good or bad; my_file:Name.",
+        description="What a thumb is worth: kto; bco, with reference_point balanced; dpo, on pairs of a liked and a "
+        "disliked image of one prompt; sft, on likes alone; csft, on all, prompts marked good or bad; my_file:Name.",
     )
     utility: Annotated[str, AfterValidator(values.known("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
         default="kahneman-tversky",
@@ -68,7 +69,7 @@ class ObjectiveSection(Section):
     gain_scale: float = Field(
         default=1.0, gt=0, description="With beta auto: how many times the gains of 0.25 to 2 it aims at."
     )
-    neutral: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
+    reference_point: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch",
         description="Estimator of the reference point; default: batch; balanced for bco, zero for those without.",
     )
@@ -87,15 +88,19 @@ class ObjectiveSection(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _own_neutral_point(cls, given: Any) -> Any:
+    def _own_reference_point(cls, given: Any) -> Any:
         """BCO without its balanced point would be KTO under another name; what has no gain needs no point."""
-        own = OWN_NEUTRAL.get(str(given.get("name"))) if isinstance(given, dict) else None
-        return {"neutral": own, **given} if own else given
+        own = OWN_REFERENCE_POINT.get(str(given.get("name"))) if isinstance(given, dict) else None
+        return {"reference_point": own, **given} if own else given
 
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> Self:
         for option in IN_VAIN.get(self.name, ()):
-            usual = OWN_NEUTRAL[self.name] if option == "neutral" else type(self).model_fields[option].default
+            usual = (
+                OWN_REFERENCE_POINT[self.name]
+                if option == "reference_point"
+                else type(self).model_fields[option].default
+            )
             if getattr(self, option) != usual:
                 raise ValueError(
                     f"{self.name} has no use for objective.{option}: leave it out or at {usual}, or choose kto"
@@ -120,12 +125,12 @@ class TrainSection(Section):
     lr: float = Field(default=5e-4, gt=0, description="Learning rate of AdamW after warm-up.")
     warmup: int = Field(default=10, ge=0, description="Steps over which the learning rate rises.")
     cooldown: int = Field(default=20, ge=0, description="Last steps, over which the learning rate falls to zero.")
-    clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay.")
     ema: float = Field(
         default=0.0, ge=0, lt=1, description="Decay of the average of the weights, which is then the result; 0: none."
     )
-    refresh_reference: int = Field(
+    sync_reference_every: int = Field(
         default=0, ge=0, description="Steps after which the policy of that moment becomes the reference; 0: never."
     )
     liked_share: float = Field(
@@ -137,12 +142,14 @@ class TrainSection(Section):
     prompt_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="Chance that an image is shown without its prompt."
     )
-    noise_bias: float = Field(
+    timestep_bias: float = Field(
         default=1.0,
         gt=0,
         description="1: every noise level alike; above 1: noisy ones more often; below 1: nearly clean ones.",
     )
-    held_out: float = Field(default=0.2, ge=0, lt=1, description="Share of prompts whose likes are kept from training.")
+    validation_share: float = Field(
+        default=0.2, ge=0, lt=1, description="Share of prompts whose likes are kept from training."
+    )
     precision: Literal["no", "bf16", "fp16"] = Field(default="no", description="Mixed precision of the forward pass.")
     gradient_checkpointing: bool = Field(
         default=False, description="Compute activations twice instead of keeping them: less memory, the same result."
@@ -152,7 +159,7 @@ class TrainSection(Section):
         default=0, ge=0, description="Newest checkpoints that are kept, and with guards the best; 0: all."
     )
     guards: bool = Field(default=True, description="Stop a training that goes wrong, and keep its best checkpoint.")
-    watch_every: int = Field(
+    validate_every: int = Field(
         default=25, ge=0, description="Steps between the guards' looks at agreement with held-out likes; 0: none."
     )
 
@@ -163,11 +170,11 @@ class EvaluateSection(Section):
     prompts: Path | None = Field(
         default=None, description="Text file, a prompt a line; default: the held-out prompts of the likes."
     )
-    seeds: int = Field(default=4, ge=1, description="Pictures per prompt.")
-    first_seed: int = Field(default=10_000, ge=0, description="First seed; every picture has its own.")
+    seeds: int = Field(default=4, ge=1, description="Images per prompt.")
+    first_seed: int = Field(default=10_000, ge=0, description="First seed; every image has its own.")
     steps: int = Field(default=25, ge=1, le=1000, description="Denoising steps.")
     guidance: float = Field(default=3.0, ge=0, description="Classifier-free guidance.")
-    taste: str | None = Field(default=None, description="A named taste that scores pictures: line-art, red.")
+    taste: str | None = Field(default=None, description="A named taste that scores images: line-art, red.")
     judge: bool | None = Field(
         default=None,
         description="Score faithfulness by the bundled judge; default: on the bundled model, if it knows every prompt.",
@@ -179,7 +186,7 @@ class GatesSection(Section):
 
     taste: Annotated[list[str], BeforeValidator(values.listed)] = Field(
         default_factory=list,
-        description="Scorers that must all prefer the tuned pictures; default: evaluate.taste, or else held-out likes.",
+        description="Scorers that must all prefer the tuned images; default: evaluate.taste, or else held-out likes.",
     )
     faithful: str | None = Field(
         default=None,
@@ -187,20 +194,18 @@ class GatesSection(Section):
     )
     most_lost: float = Field(default=0.05, ge=0, lt=1, description="Share of that score that may be lost.")
     least_diversity: float = Field(
-        default=0.5, ge=0, le=1, description="Share of the difference between a prompt's pictures that must be left."
+        default=0.5, ge=0, le=1, description="Share of the difference between a prompt's images that must be left."
     )
     least_style: float = Field(
         default=0.25,
         ge=0,
         le=1,
-        description="Share of each style's prompts that tuned pictures must win, ties half.",
+        description="Share of each style's prompts that tuned images must win, ties half.",
     )
     safe: str | None = Field(
-        default=None, description="A scorer that gives 1 to a picture without harm and else 0, as safe; default: none."
+        default=None, description="A scorer that gives 1 to an image without harm and else 0, as safe; default: none."
     )
-    most_unsafe: float = Field(
-        default=0.01, ge=0, le=1, description="How much the share of pictures with harm may rise."
-    )
+    most_unsafe: float = Field(default=0.01, ge=0, le=1, description="How much the share of images with harm may rise.")
 
 
 class Recipe(Section):
@@ -214,7 +219,7 @@ class Recipe(Section):
     )
     label_policy: Annotated[str, AfterValidator(values.label_policy)] = Field(
         default="majority",
-        description="What counts of a picture that several people rated: majority, unanimous, any-dislike, per-vote "
+        description="What counts of an image that several people rated: majority, unanimous, any-dislike, per-vote "
         "(each of them), rater:NAME.",
     )
     seed: int = Field(default=0, ge=0, description="All randomness of training follows from it.")
@@ -279,7 +284,7 @@ def parse(data: Any, where: str) -> Recipe:
     if not isinstance(data, dict):
         raise UsageError(f"{where}: a recipe is a list of `option: value` lines, not {type(data).__name__}.")
     try:
-        return Recipe.model_validate(data)
+        return Recipe.model_validate(with_new_names(data, where))
     except ValidationError as error:
         raise UsageError(_sentence(error, where)) from error
 
@@ -290,6 +295,7 @@ def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {setting}: write it as option=value, for example --set train.steps=100.")
+        name = new_name(name, f"--set {setting}")
         if name not in options():
             raise UsageError(f"--set {setting}: there is no option {name}{_nearest(name)}")
         *path, last = name.split(".")
@@ -323,6 +329,7 @@ def read(path: Path | None, settings: list[str] | None = None) -> Recipe:
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UsageError(f"The recipe {path} is not YAML ({str(error).splitlines()[0]}).") from error
+    data = with_new_names(data, str(path))
     if isinstance(data, dict) and settings:
         data = with_settings(_for_another(data, settings), settings)
     return parse(data, str(path) if path else "The recipe")

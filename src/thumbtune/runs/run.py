@@ -4,8 +4,8 @@ recipe.yaml        every option                    environment.json   versions a
 likes.parquet      image ids, prompts, thumbs, and which were held out
 steps.jsonl        one line per weight update      checkpoints/       to continue from
 lora/              the result, for diffusers and for ComfyUI / A1111; unet/ in its place where all weights are trained
-examples/          a few of the rated pictures      own/               the user's files that the recipe names
-evaluation/        pictures and scores             report.html
+examples/          a few of the rated images      own/               the user's files that the recipe names
+evaluation/        images and scores             report.html
 stopped.json       what went wrong, where a guard stopped the training; the result is then that of its best checkpoint
 """
 
@@ -34,7 +34,8 @@ from thumbtune.runs.hints import hints
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
-from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Step, Training, TrainingBroke, WentWrong, train
+from thumbtune.training.step import Step
+from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
 
 OWN = "own"  # copies of the user's files that the recipe speaks of
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
@@ -78,7 +79,7 @@ def contrasts(folder: Path) -> bool:
 
 
 def cache_of(folder: Path) -> Cache:
-    """Where the runs beside each other keep encoded pictures and prompts: `cache` in the folder that holds them."""
+    """Where the runs beside each other keep encoded images and prompts: `cache` in the folder that holds them."""
     return Cache(folder.parent / "cache")
 
 
@@ -109,7 +110,7 @@ FREE = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.guards",
-    "train.watch_every",
+    "train.validate_every",
 )
 
 
@@ -176,7 +177,7 @@ def line_of(step: Step) -> str:
 
 
 def _thumbs(parts: Split) -> Any:
-    """The thumbs without their pictures, and which were held out."""
+    """The thumbs without their images, and which were held out."""
     from datasets import concatenate_datasets
 
     sides = [part.remove_columns("image") for part in (parts.train, parts.held_out)]
@@ -269,10 +270,10 @@ def tune(
     with accelerator.main_process_first():  # the others find the cache filled
         batches = build.batches_of(recipe, objective, model, parts.train, cache_of(folder), progress)
         asked = _asked(recipe, folder, objective, model, parts, progress)
-    training = Training(model, build.neutral_of(recipe), build.settings_of(recipe), accelerator, beta)
+    training = Training(model, build.reference_point_of(recipe), build.settings_of(recipe), accelerator, beta)
     advice, size = build.advice_of(recipe), recipe.train.batch
     guards = watch.guards_of(training.settings, size, asked, advice) if recipe.train.guards else None
-    watched = watch.Watch(training, guards, asked, recipe.train.watch_every)
+    watched = watch.Watch(training, guards, asked, recipe.train.validate_every)
     newest = checkpoint.latest(folder) if resume else None
     if newest is not None:
         checkpoint.restore(training, newest)

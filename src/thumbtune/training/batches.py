@@ -14,12 +14,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.likes import picture_of
+from thumbtune.feedback.likes import image_of
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.objective.baselines import marked
 from thumbtune.training.cache import Cache
-from thumbtune.training.sampling import ByThumb, InPairs, counted
+from thumbtune.training.sampling import ByThumb, InPairs, seeded_generator
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
@@ -127,14 +127,14 @@ class Encoded:
         prompts = sorted({*self.prompts, *said, ""})
 
         def encode(rows: list[int]) -> list[dict[str, Tensor]]:
-            return [{"latent": latent} for latent in self.model.encode([picture_of(self.likes, i) for i in rows])]
+            return [{"latent": latent} for latent in self.model.encode([image_of(self.likes, i) for i in rows])]
 
         def embed(rows: list[int]) -> list[dict[str, Tensor]]:
             condition = self.model.embed([prompts[i] for i in rows])
             return [{name: value[i] for name, value in condition.items()} for i in range(len(rows))]
 
-        pictures = [self._image_key(name) for name in self.image_ids]
-        self.cache.fill(pictures, encode, at_once, lambda chunks: progress(chunks, "Encoding pictures"))
+        images = [self._image_key(name) for name in self.image_ids]
+        self.cache.fill(images, encode, at_once, lambda chunks: progress(chunks, "Encoding images"))
         self.cache.fill([self._prompt_key(prompt) for prompt in prompts], embed, at_once)
         return self
 
@@ -165,7 +165,7 @@ def check_prompts_differ(prompts: Sequence[str]) -> None:
     if len(set(prompts)) == 1:
         raise ThumbtuneError(
             f"Every image to train on has the prompt {prompts[0]!r}, so that none can be paired with another one; "
-            "choose another objective.neutral than mismatched."
+            "choose another objective.reference_point than mismatched."
         )
 
 
@@ -192,7 +192,7 @@ class Batches:
     size:           images per weight update, over all processes (the effective batch)
     liked_share:    the paper's gamma: the chance that a row is drawn from the liked images
     prompt_dropout: the chance that an image is shown without its prompt
-    noise_bias:     1: every noise level alike; above 1: the noisier ones more often; below 1: less
+    timestep_bias:     1: every noise level alike; above 1: the noisier ones more often; below 1: less
     paired:         draw pairs of a liked and a disliked image of one prompt, which share their noise and time
     marks:          what goes before the prompt of a good and of a bad image
     """
@@ -202,7 +202,7 @@ class Batches:
     size: int
     liked_share: float = 0.8
     prompt_dropout: float = 0.0
-    noise_bias: float = 1.0
+    timestep_bias: float = 1.0
     paired: bool = False
     marks: tuple[str, str] | None = None
     seed: int = 0
@@ -228,7 +228,7 @@ class Batches:
 
     def _elsewhere(self, step: int) -> list[str]:
         """All prompts, from one on that changes with the step, for batches that hold a single one."""
-        first = int(torch.randint(len(self._known), (), generator=counted(self.seed, step, "elsewhere")))
+        first = int(torch.randint(len(self._known), (), generator=seeded_generator(self.seed, step, "elsewhere")))
         return self._known[first:] + self._known[:first]
 
     def batch(self, step: int, start: int = 0, stop: int | None = None, mismatched: bool = False) -> Batch:
@@ -244,7 +244,7 @@ class Batches:
         for place, row in enumerate(rows, start):
             # an image drawn twice in a step gets other noise the second time; two of a pair get the same
             again = names[: place - place % 2 if self.paired else place].count(names[place])
-            generator = counted(self.seed, step, names[place], again)
+            generator = seeded_generator(self.seed, step, names[place], again)
             uniforms.append(torch.rand((), generator=generator))
             dropped = torch.rand((), generator=generator) < self.prompt_dropout
             noises.append(torch.randn(clean.shape[1:], generator=generator))
@@ -256,7 +256,7 @@ class Batches:
             condition=self.encoded.condition(prompts),
             noise=torch.stack(noises),
             # u ** (1 / bias) is distributed with the density bias * u ** (bias - 1)
-            t=self.process.times(torch.stack(uniforms) ** (1 / self.noise_bias)),
+            t=self.process.times(torch.stack(uniforms) ** (1 / self.timestep_bias)),
             liked=self.encoded.liked[rows],
             weight=self.encoded.weight[rows],
             grade=None if self.encoded.grade is None else self.encoded.grade[rows],

@@ -3,8 +3,8 @@
     weights.safetensors     what is trained, in float32
     optimizer.safetensors   the optimiser's slots
     average.safetensors     the average of the weights, where one is kept
-    reference.safetensors   the reference, once it was refreshed
-    state.json              step, neutral point, beta, broken steps in a row, and with fp16 the scale of the loss
+    reference.safetensors   the reference, once it was synced
+    state.json              step, reference point, beta, broken steps in a row, and with fp16 the scale of the loss
 
 Randomness is a function of (seed, step, image), so there is no generator to save, and resuming is exact.
 """
@@ -103,8 +103,8 @@ def restore(training: Training, folder: Path) -> None:
         weights = load_file(folder / "weights.safetensors")
         slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
         average, reference = (_optional(folder, name, state[name]) for name in ("average", "reference"))
-        step, neutral, beta = state["step"], state["neutral"], state["beta"]
-        broken, scaler = state["broken"], state["scaler"]
+        step, beta, broken, scaler = (state[name] for name in ("step", "beta", "broken", "scaler"))
+        reference_point = _reference_point(state)
         if slots and len(slots) != len(weights):
             raise ValueError(f"the optimiser has slots for {len(slots)} of {len(weights)} weights")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -117,11 +117,11 @@ def restore(training: Training, folder: Path) -> None:
         raise ThumbtuneError(
             f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run."
         )
-    if neutral.keys() != training.neutral.state().keys():
-        raise ThumbtuneError(f"The checkpoint {folder} was made with another objective.neutral; use its own recipe.")
-    if beta.keys() != training.beta.state().keys() or average.keys() != _average(training).keys():
+    states = ((reference_point, training.reference_point.state()), (beta, training.beta.state()))
+    if any(saved.keys() != own.keys() for saved, own in (*states, (average, _average(training)))):
         raise ThumbtuneError(
-            f"The checkpoint {folder} was made with another objective.beta or train.ema; use its own recipe."
+            f"The checkpoint {folder} was made with another objective.reference_point, objective.beta or train.ema; "
+            "use its own recipe."
         )
     with torch.no_grad():
         for name, parameter in names.items():
@@ -130,7 +130,7 @@ def restore(training: Training, folder: Path) -> None:
             value.copy_(average[name])
     training.model.restore_reference(reference)
     training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": slots})
-    training.neutral.restore(neutral)
+    training.reference_point.restore(reference_point)
     training.beta.restore(beta)
     training.step, training.broken = step, broken
     if scaler and training.accelerator.scaler is not None:
@@ -151,7 +151,7 @@ def _state(training: Training) -> dict[str, Any]:
     return {
         "version": VERSION,
         "step": training.step,
-        "neutral": training.neutral.state(),
+        "reference_point": training.reference_point.state(),
         "beta": training.beta.state(),
         "average": bool(_average(training)),
         "reference": bool(training.model.reference_state()),
@@ -181,3 +181,8 @@ def _average(training: Training) -> dict[str, Tensor]:
 def _slots(training: Training) -> dict[str, Tensor]:
     state = training.optimizer.state_dict()["state"]
     return {f"{i}.{slot}": v.detach().cpu().contiguous() for i, slots in state.items() for slot, v in slots.items()}
+
+
+def _reference_point(state: dict[str, Any]) -> dict[str, float]:
+    """Return the state of the estimator, which an earlier version kept under another name."""
+    return state["reference_point"] if "reference_point" in state else state["neutral"]

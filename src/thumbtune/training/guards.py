@@ -1,9 +1,9 @@
 """Guards: what a training's own numbers say of it, in a sentence, before it wastes hours or spoils what it learnt.
 
-    broken          most pictures of a window gave no finite error
-    collapse        even liked pictures are denoised far worse than by the reference, several steps in a row
-    runaway         disliked pictures are pushed away and take the liked ones along (known of Diffusion-DPO)
-    exploding       disliked pictures are pushed away without end, whatever becomes of the liked ones
+    broken          most images of a window gave no finite error
+    collapse        even liked images are denoised far worse than by the reference, several steps in a row
+    runaway         disliked images are pushed away and take the liked ones along (known of Diffusion-DPO)
+    exploding       disliked images are pushed away without end, whatever becomes of the liked ones
     straight        the policy has moved, and no utility felt it: beta is too low
     saturated       every thumb is where the utility is flat, by a beta that the slightest change takes there
     idle            after a quarter of the run the policy still is the reference
@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Protocol
 
-WINDOW = 10  # steps that are averaged: one step's log-ratios are a few pictures at chance noise levels
+WINDOW = 10  # steps that are averaged: one step's log-ratios are a few images at chance noise levels
 # The liked error is twice the reference's: of healthy runs none lost a tenth of that over a window. Three steps in a
-# row, since one step may hold a single liked picture.
+# row, since one step may hold a single liked image.
 COLLAPSE, COLLAPSE_STEPS = 1.0, 3
 RUNAWAY = 0.5  # healthy runs on the plane, half of their thumbs dislikes, lose up to 0.26 for a while and come back
 FOR_GOOD, FOR_GOOD_STEPS = 0.3, 50  # less is enough where it lasts: such a dip of a healthy run is over by then
-# Of healthy runs of the bundled model, disliked pictures have come to 10 times the reference's error.
+# Of healthy runs of the bundled model, disliked images have come to 10 times the reference's error.
 EXPLODING = 100.0
 MOVED = 0.05  # log-ratios of 5% of the reference's error: the demos have passed it after 20 steps
 # A median |gain| at which sigmoid' has changed by 1 in 40,000; with the demos' betas, MOVED is a gain of 0.3.
@@ -36,11 +36,11 @@ STRAIGHT = 0.01
 # Share of images. The paper's beta saturates healthy runs too, which go on learning; there beta times the reference's
 # error is some 1,000, a thousandth of that error a gain of 1. Told from them is a beta that is 20 times as high.
 SATURATED, SATURATED_STEPS, STIFF = 0.985, 20, 20_000.0
-BROKEN = 0.5  # share of pictures; up to it, the log and the report count them, and the rest goes on teaching
+BROKEN = 0.5  # share of images; up to it, the log and the report count them, and the rest goes on teaching
 IDLE, IDLE_SHARE, IDLE_STEPS = 1e-6, 0.25, 50  # float32 errors differ by less when nothing but rounding moves them
 DEVIATIONS = 3.0  # standard errors of an AUC that must lie between what is read and what it should be
 UNSEEN = 0.1  # of the base's error: as in COLLAPSE, healthy runs lose less, and of held-out likes they gain
-READINGS = 2  # in a row: the same pictures are asked, but the policy moves on
+READINGS = 2  # in a row: the same images are asked, but the policy moves on
 CHANCE = 0.5
 
 
@@ -64,7 +64,7 @@ class Watched(Protocol):
     @property
     def skipped(self) -> int: ...
     @property
-    def refreshed(self) -> bool: ...
+    def synced(self) -> bool: ...
     @property
     def agreement(self) -> float | None: ...
     @property
@@ -74,7 +74,7 @@ class Watched(Protocol):
 def deviation_of_chance(liked: int, disliked: int) -> float:
     """The standard error of an AUC without any opinion (Mann and Whitney 1947), of so many of each kind.
 
-    Give the number of prompts of each kind, not of pictures: pictures of one prompt are no independent trials.
+    Give the number of prompts of each kind, not of images: images of one prompt are no independent trials.
     """
     return math.sqrt((liked + disliked + 1) / (12 * liked * disliked)) if liked and disliked else math.inf
 
@@ -118,14 +118,14 @@ class Guards:
         self.seen.append(step)
         guards = _GUARDS if step.step < self.steps else _AT_THE_END
         said = next((sentence for guard in guards if (sentence := guard(self)) is not None), None)
-        if step.refreshed:
+        if step.synced:
             self.since = step.step
         return said
 
     def last(self, count: int) -> Sequence[Watched]:
         """The last steps over the present reference: `count` of them, or none where there are not so many yet.
 
-        A reference that is refreshed more often than that is judged by as many steps as it has.
+        A reference that is synced more often than that is judged by as many steps as it has.
         """
         count = min(count, self.refresh or count)
         if len(self.seen) < count or self.seen[-count].step <= self.since:
@@ -139,7 +139,7 @@ def _broken(guards: Guards) -> str | None:
     if len(window) < WINDOW or share <= BROKEN:
         return None
     return (
-        f"{share:.0%} of the pictures of {WINDOW} steps gave no finite error or loss; look for broken pictures among "
+        f"{share:.0%} of the images of {WINDOW} steps gave no finite error or loss; look for broken images among "
         "the likes, or set train.precision=no"
     )
 
@@ -155,7 +155,7 @@ def _collapse(guards: Guards) -> str | None:
     if len(ratios) < COLLAPSE_STEPS or any(ratio is None or ratio > -COLLAPSE for ratio in ratios):
         return None
     return (
-        f"the model is forgetting how to draw: it denoises even liked pictures with {1 - (ratios[-1] or 0.0):.3g} "
+        f"the model is forgetting how to draw: it denoises even liked images with {1 - (ratios[-1] or 0.0):.3g} "
         f"times the reference's error; start a new run with a tenth of train.lr, or with {guards.advice.hold}"
     )
 
@@ -172,11 +172,11 @@ def _runaway(guards: Guards) -> str | None:
 def _ran_away(guards: Guards, liked: float, disliked: float | None) -> str:
     if disliked is None or disliked > liked:
         return (
-            f"liked pictures are denoised with {1 - liked:.3g} times the reference's error, and disliked ones no "
+            f"liked images are denoised with {1 - liked:.3g} times the reference's error, and disliked ones no "
             "worse: the steps are too large to learn from; start a new run with a lower train.lr"
         )
     return (
-        f"disliked pictures are pushed away ({1 - disliked:.3g} times the reference's error) and take the liked ones "
+        f"disliked images are pushed away ({1 - disliked:.3g} times the reference's error) and take the liked ones "
         f"along ({1 - liked:.3g} times); start a new run with a lower train.lr, with {guards.advice.spare}, or with "
         f"{guards.advice.hold}"
     )
@@ -187,7 +187,7 @@ def _exploding(guards: Guards) -> str | None:
     if disliked is None or disliked > -EXPLODING:
         return None
     return (
-        f"disliked pictures are pushed away without end ({1 - disliked:.3g} times the reference's error): nothing "
+        f"disliked images are pushed away without end ({1 - disliked:.3g} times the reference's error): nothing "
         f"bounds them any more; start a new run with a lower train.lr, with {guards.advice.spare}, or with "
         f"{guards.advice.hold}"
     )
@@ -255,7 +255,7 @@ def _unseen(guards: Guards) -> str | None:
     if guards.seen[-1].held_out_liked is None or len(known) < READINGS or max(known[-READINGS:]) > -UNSEEN:
         return None
     return (
-        f"held-out liked pictures are denoised with {1 - known[-1]:.3g} times the error that they had at first: "
+        f"held-out liked images are denoised with {1 - known[-1]:.3g} times the error that they had at first: "
         "what is learnt of the likes does not hold for others; start a new run with fewer train.steps, a lower "
         "train.lr, or more likes"
     )
@@ -272,7 +272,7 @@ def best(steps: Sequence[Watched], candidates: Sequence[int], deviation: float =
     """Of the steps whose weights were kept, the one to go back to.
 
     Those whose agreement with held-out likes is within a standard error of the highest (the one-standard-error rule of
-    Breiman et al. 1984); of these the one whose window had the highest log-ratio of liked pictures. Where held-out
+    Breiman et al. 1984); of these the one whose window had the highest log-ratio of liked images. Where held-out
     likes were asked alone, it is the one that denoised them best.
     """
     candidates = [c for c in candidates if _draws(steps, c)] or candidates
@@ -299,13 +299,13 @@ def _read(steps: Sequence[Watched], at: int, name: str, beginning: float) -> flo
 
 
 def _liked_until(steps: Sequence[Watched], upto: int) -> float:
-    """How much better than the first reference liked pictures were denoised by then; no better at the beginning.
+    """How much better than the first reference liked images were denoised by then; no better at the beginning.
 
-    What was gained over a reference that was refreshed is kept and added.
+    What was gained over a reference that was synced is kept and added.
     """
     total, window = 0.0, []
     for step in (s for s in steps if s.step <= upto):
         window = [*window[1 - WINDOW :], step]
-        if step.refreshed:
+        if step.synced:
             total, window = total + (_relative(window, "liked_log_ratio") or 0.0), []
     return total + (_relative(window, "liked_log_ratio") or 0.0)

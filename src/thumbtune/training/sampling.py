@@ -15,7 +15,7 @@ from torch import Tensor
 from thumbtune.errors import ThumbtuneError
 
 
-def counted(*parts: object) -> torch.Generator:
+def seeded_generator(*parts: object) -> torch.Generator:
     """A generator whose whole stream is a function of the parts."""
     digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
@@ -34,11 +34,11 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
     left = f"{likes} likes and {dislikes} dislikes are left to train on, and"
     if not likes:
         raise ThumbtuneError(
-            f"{left} nothing here learns without likes; add some, or hold none out (train.held_out=0)."
+            f"{left} nothing here learns without likes; add some, or hold none out (train.validation_share=0)."
         )
     raise ThumbtuneError(
-        f"{left} a liked share of {liked_share:g} needs both; add dislikes, hold none out (train.held_out=0), or set "
-        "objective.name to sft, which learns from likes alone."
+        f"{left} a liked share of {liked_share:g} needs both; add dislikes, hold none out (train.validation_share=0), "
+        "or set objective.name to sft, which learns from likes alone."
     )
 
 
@@ -74,7 +74,7 @@ class ByThumb:
 
     def rows(self, step: int) -> list[int]:
         """The images of one effective batch."""
-        generator = counted(self.seed, step, "rows")
+        generator = seeded_generator(self.seed, step, "rows")
         wants_liked = torch.rand(self.size, generator=generator) < self.liked_share
         where = torch.rand(self.size, generator=generator, dtype=torch.float64)
         return [
@@ -101,7 +101,7 @@ def pairs_of(prompts: Sequence[str], liked: Bool[Tensor, "n"]) -> list[Sides]:
     found = [both for both in sides.values() if both[0] and both[1]]
     if not found:
         why = _missing(len(sides), liked)
-        raise ThumbtuneError(f"Pairs of a liked and a disliked picture of one prompt are asked for, and {why}")
+        raise ThumbtuneError(f"Pairs of a liked and a disliked image of one prompt are asked for, and {why}")
     return found
 
 
@@ -110,8 +110,8 @@ def _missing(prompts: int, liked: Bool[Tensor, "n"]) -> str:
     likes = int(liked.sum())
     dislikes = len(liked) - likes
     if likes and dislikes:
-        return f"none of the {prompts} prompts has both; rate more pictures of a prompt, or choose kto, without pairs."
-    other = "choose sft, which learns from likes alone" if likes else "hold none out (train.held_out=0)"
+        return f"none of the {prompts} prompts has both; rate more images of a prompt, or choose kto, without pairs."
+    other = "choose sft, which learns from likes alone" if likes else "hold none out (train.validation_share=0)"
     return (
         f"{likes} likes and {dislikes} dislikes are left to train on; add {'dislikes' if likes else 'likes'} of the "
         f"same prompts, or {other}."
@@ -145,7 +145,7 @@ class InPairs:
 
     def rows(self, step: int) -> list[int]:
         """The images of one effective batch: a liked one, its disliked partner, and so on."""
-        generator = counted(self.seed, step, "pairs")
+        generator = seeded_generator(self.seed, step, "pairs")
         chosen = torch.multinomial(self._weights, self.size // 2, replacement=True, generator=generator).tolist()
         where = torch.rand(len(chosen), 2, generator=generator, dtype=torch.float64).tolist()
         return [

@@ -4,17 +4,17 @@ One step, over an effective batch cut into micro-batches (and processes):
 
     reference_error   of every image, without gradients
     beta              the objective's own, or with `Auto` what past log-ratios make it
-    neutral           from the log-ratios of the whole effective batch, or of its images under other prompts, where the
+    reference_point   from the log-ratios of the whole effective batch, or of its images under other prompts, where the
                       estimator looks at them: all parts are scored first, then each is replayed with the pooled value
     loss              sum over the parts / size of the effective batch; so parts add up to the gradient of one big batch
     backward, add up over the processes, clip, update; the average of the weights, where one is kept, follows
-    refresh           every so many steps, where asked for: the policy becomes the reference
+    sync              every so many steps, where asked for: the policy becomes the reference
 """
 
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,12 +26,13 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.models.protocol import Model
 from thumbtune.objective.beta import Beta, Fixed
 from thumbtune.objective.kto import Judged, Objective
-from thumbtune.objective.reference_point import Neutral
+from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.objective.saturation import FLAT, gain_of, pull_of
 from thumbtune.objective.validation import loss_of
 from thumbtune.training.batches import Batch, Batches
 from thumbtune.training.denoising import error, reference_error
 from thumbtune.training.ema import Average
+from thumbtune.training.step import Step
 
 PATIENCE = 5  # broken steps in a row before training gives up
 LOWER_RATE = "start a new run with a lower train.lr, or with train.precision=no"
@@ -46,10 +47,10 @@ class Settings:
     lr: float = 1e-4
     warmup: int = 0
     cooldown: int = 0
-    clip: float = 1.0
+    max_grad_norm: float = 1.0
     weight_decay: float = 0.01
     ema: float = 0.0  # decay of the average of the weights; 0: none
-    refresh_reference: int = 0  # steps after which the policy becomes the reference; 0: never
+    sync_reference_every: int = 0  # steps after which the policy becomes the reference; 0: never
 
     def lr_at(self, step: int) -> float:
         """Linear warm-up, then constant as in the paper; with a cool-down, linear to zero at the end.
@@ -60,43 +61,6 @@ class Settings:
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         fall = min(1.0, (self.steps - step) / self.cooldown) if self.cooldown else 1.0
         return self.lr * rise * fall
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """What one weight update looked like. Means over the effective batch; None where it held no such image.
-
-    gain:       median of |gain|: how far images have gone (pull.py)
-    saturation: share of images that hardly pull any more, less than FLAT of what they would without a gain (pull.py)
-    grad_norm:  before clipping; None where the step was broken and left the weights as they were
-    skipped:    images that taught nothing: their error, or what the objective made of it, was not finite
-    refreshed:  whether the policy became the reference after this step
-    agreement:  with held-out likes, an AUC, on the steps at which somebody measured it
-    held_out_liked: how much better held-out likes are denoised than by the base, as a share of its error; measured in
-                the place of agreement where likes and dislikes are not set against each other
-    """
-
-    step: int
-    loss: float | None
-    liked_log_ratio: float | None
-    disliked_log_ratio: float | None
-    neutral: float | None
-    policy_error: float | None
-    reference_error: float | None
-    beta: float | None
-    gain: float | None
-    saturation: float | None
-    grad_norm: float | None
-    lr: float
-    skipped: int
-    seconds: float
-    refreshed: bool = False
-    agreement: float | None = None
-    held_out_liked: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name, as they are written to steps.jsonl."""
-        return asdict(self)
 
 
 class TrainingBroke(ThumbtuneError):
@@ -120,7 +84,7 @@ class MemoryRanOut(TrainingBroke):
 class Training:
     """What changes while training, and so what a checkpoint holds.
 
-    These are the weights and their average, the optimiser, beta, the neutral point, and a refreshed reference.
+    These are the weights and their average, the optimiser, beta, the reference point, and a synced reference.
 
     The network is not wrapped for several processes: gradients are added up once a step, so that no process waits for
     another's backward pass, which a process without a finite image never makes.
@@ -129,14 +93,14 @@ class Training:
     def __init__(
         self,
         model: Model,
-        neutral: Neutral,
+        reference_point: ReferencePoint,
         settings: Settings,
         accelerator: Accelerator,
         beta: Beta | None = None,
     ) -> None:
         self.model = model
-        self.neutral = neutral
-        self.new_neutral = neutral.state()
+        self.reference_point = reference_point
+        self.first_reference_point = reference_point.state()
         self.beta: Beta = beta or Fixed()
         self.settings = settings
         self.accelerator = accelerator
@@ -191,11 +155,11 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     parts = _parts(training, batches)
     references = [reference_error(training.model, part, training.accelerator) for part in parts]
     objective = _with_beta(training, objective, references)
-    neutral = _neutral(training, batches, parts, references)
+    reference_point = _reference_point(training, batches, parts, references)
     rows: list[Tensor] = []
     for part, reference in zip(parts, references, strict=True):
-        judged, loss = _learn(training, part, reference, neutral, objective, batches.size)
-        used = judged.neutral.expand(len(loss))
+        judged, loss = _learn(training, part, reference, reference_point, objective, batches.size)
+        used = judged.reference_point.expand(len(loss))
         errors = (judged.policy_error.detach(), judged.reference_error)
         gain = gain_of(objective, judged)
         far = (torch.zeros_like(loss) if gain is None else gain.abs(), pull_of(objective, judged))
@@ -203,15 +167,15 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     table = _gathered(training.accelerator, torch.cat(rows))
     training.to_try = _to_try(objective, finite=any(map(len, rows)))
     norm = _update(training, empty=not len(table))
-    training.neutral.after(table[:, 2] - table[:, 1], table[:, 3] > 0)
+    training.reference_point.after(table[:, 2] - table[:, 1], table[:, 3] > 0)
     training.beta.after(table[:, 5] / (getattr(objective, "beta", None) or 1.0), table[:, 2])
     training.step += 1
     if norm is not None:
         training.average.after(training.step)
-    refreshed = _refresh(training)
+    synced = _sync_reference(training)
     step = _described(training, objective, table, norm)
     took = time.perf_counter() - begun
-    return replace(step, skipped=batches.size - len(table), refreshed=refreshed, seconds=took)
+    return replace(step, skipped=batches.size - len(table), synced=synced, seconds=took)
 
 
 def _with_beta(training: Training, objective: Objective, references: list[Tensor]) -> Objective:
@@ -223,13 +187,13 @@ def _with_beta(training: Training, objective: Objective, references: list[Tensor
     return objective if beta is None else replace(objective, beta=beta)  # type: ignore[type-var]
 
 
-def _refresh(training: Training) -> bool:
+def _sync_reference(training: Training) -> bool:
     """Make the policy the reference, if it is time; what was learnt of log-ratios over the old one goes."""
-    every = training.settings.refresh_reference
+    every = training.settings.sync_reference_every
     if not every or training.step % every or training.step >= training.settings.steps:
         return False
     training.model.freeze_reference()
-    training.neutral.restore(training.new_neutral)
+    training.reference_point.restore(training.first_reference_point)
     training.beta.forget()
     return True
 
@@ -255,9 +219,11 @@ def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Ten
     return rows[rows.isfinite().all(1)]
 
 
-def _neutral(training: Training, batches: Batches, parts: list[Batch], references: list[Tensor]) -> float | None:
+def _reference_point(
+    training: Training, batches: Batches, parts: list[Batch], references: list[Tensor]
+) -> float | None:
     """The reference point, or None where it comes for free from the only pass over the only part."""
-    estimator, accelerator = training.neutral, training.accelerator
+    estimator, accelerator = training.reference_point, training.accelerator
     if estimator.looks_at == "nothing":
         return estimator.before(None, None)
     if estimator.looks_at == "mismatched":
@@ -271,7 +237,7 @@ def _neutral(training: Training, batches: Batches, parts: list[Batch], reference
     return _before(estimator, _gathered(accelerator, torch.stack([ratio, torch.cat([p.liked for p in parts])], 1)))
 
 
-def _before(estimator: Neutral, rows: Float[Tensor, "n 2"]) -> float:
+def _before(estimator: ReferencePoint, rows: Float[Tensor, "n 2"]) -> float:
     """The estimate from (log-ratio, thumb) of every finite image."""
     return estimator.before(rows[:, 0], rows[:, 1] > 0) if len(rows) else estimator.before(None, None)
 
@@ -280,7 +246,7 @@ def _learn(
     training: Training,
     part: Batch,
     reference: Float[Tensor, "b"],
-    neutral: float | None,
+    reference_point: float | None,
     objective: Objective,
     size: int,
 ) -> tuple[Judged, Float[Tensor, "finite"]]:
@@ -291,14 +257,14 @@ def _learn(
     if not keep.all():
         part, reference = part.only(keep), reference[keep]
         policy = error(training.model, part, accelerator) if len(part) else reference.clone()
-    if neutral is None:
-        neutral = _before(training.neutral, torch.stack([reference - policy.detach(), part.liked], 1))
+    if reference_point is None:
+        reference_point = _before(training.reference_point, torch.stack([reference - policy.detach(), part.liked], 1))
     judged = Judged(
         policy_error=policy,
         reference_error=reference,
         liked=part.liked,
         weight=part.weight,
-        neutral=torch.tensor(neutral, device=policy.device),
+        reference_point=torch.tensor(reference_point, device=policy.device),
         partner=part.partner,
         grade=part.grade,
     )
@@ -332,7 +298,7 @@ def _update(training: Training, empty: bool) -> float | None:
     norm = math.nan
     if not empty:
         _add_up(training)
-        norm = float(training.accelerator.clip_grad_norm_(training.parameters, training.settings.clip) or 0.0)
+        norm = float(training.accelerator.clip_grad_norm_(training.parameters, training.settings.max_grad_norm) or 0.0)
         # with fp16 the scaler must see every gradient: it skips the broken ones itself and lowers its scale
         if math.isfinite(norm) or training.accelerator.scaler is not None:
             training.torn = True
@@ -366,8 +332,8 @@ def _mean(values: Tensor) -> float | None:
 
 
 def _described(training: Training, objective: Objective, table: Tensor, norm: float | None) -> Step:
-    """`table` has a row per finite image: loss, both errors, sign of the thumb, neutral point, |gain|, pull."""
-    loss, policy, reference, sign, neutral, gain, pull = table.cpu().double().unbind(1)
+    """`table` has a row per finite image: loss, both errors, sign of the thumb, reference point, |gain|, pull."""
+    loss, policy, reference, sign, reference_point, gain, pull = table.cpu().double().unbind(1)
     ratio = reference - policy
     beta = getattr(objective, "beta", None)
     known = beta is not None and len(gain) > 0
@@ -376,7 +342,7 @@ def _described(training: Training, objective: Objective, table: Tensor, norm: fl
         loss=_mean(loss),
         liked_log_ratio=_mean(ratio[sign > 0]),
         disliked_log_ratio=_mean(ratio[sign < 0]),
-        neutral=_mean(neutral),
+        reference_point=_mean(reference_point),
         policy_error=_mean(policy),
         reference_error=_mean(reference),
         beta=beta,

@@ -82,7 +82,7 @@ def test_the_real_v2_is_a_line() -> None:
 @pytest.mark.parametrize(
     ("file", "folder"), [(V1.name, "vit_l_14_embeddings"), ("sa_0_4_vit_b_32_linear.pth", "vit_b_32_embeddings")]
 )
-def test_pictures_that_people_rated_higher_score_higher(file: str, folder: str) -> None:
+def test_images_that_people_rated_higher_score_higher(file: str, folder: str) -> None:
     line = line_of(tensors_in(REAL / file))
     buckets = [
         line(torch.from_numpy(np.load(REAL / folder / f"rating{i}.npy")).float().reshape(1, -1))[0] for i in range(10)

@@ -91,7 +91,7 @@ def test_mapped_weights_compute_what_the_published_network_computes(kind: Kind) 
         assert (net(pixels, tokens, mask) - expected).abs().max() < 1e-6
 
 
-def test_the_prompt_is_read_both_ways_and_the_picture_is_looked_at() -> None:
+def test_the_prompt_is_read_both_ways_and_the_image_is_looked_at() -> None:
     state, *_ = published(IMAGE_REWARD)
     net = RewardNet(IMAGE_REWARD, VISION, TEXT)
     net.load_state_dict(from_blip(state))

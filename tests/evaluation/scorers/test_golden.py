@@ -21,13 +21,13 @@ STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
 TINY = Backbone("tiny", "clip", File("model.safetensors", "tiny/clip"), "tiny/words", size=1)
 LINE = Entry("line", TINY, "line", "", "", File("line.pth", url="https://example.org/line.pth"))
 LOGIT = Entry("logit", TINY, "scaled", "", "")
-PICTURES = [File(f"somebody/{i}.webp", url=f"https://example.org/{i}.webp") for i in range(2)]
+IMAGES = [File(f"somebody/{i}.webp", url=f"https://example.org/{i}.webp") for i in range(2)]
 PROMPTS = ["a cat", "the dog"]
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """A folder of published files: a CLIP with its tokenizer, an aesthetic line, two pictures."""
+    """A folder of published files: a CLIP with its tokenizer, an aesthetic line, two images."""
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
     torch.manual_seed(0)
@@ -41,7 +41,7 @@ def here(tmp_path: Path) -> Path:
         tmp_path / "tiny" / "clip"
     )
     torch.save({"weight": torch.randn(1, 8), "bias": torch.ones(1)}, tmp_path / "line.pth")
-    for i, file in enumerate(PICTURES):
+    for i, file in enumerate(IMAGES):
         path = tmp_path / file.name
         path.parent.mkdir(exist_ok=True)
         Image.effect_mandelbrot((60 + 20 * i, 40), (-2, -1.5, 1, 1.5), 10 + i).convert("RGB").save(path, lossless=True)
@@ -55,7 +55,7 @@ def published(here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 
     clip = CLIPModel.from_pretrained(here / "tiny" / "clip").eval()
     tokens = CLIPTokenizer.from_pretrained(here / "tiny" / "words")(PROMPTS, padding=True, return_tensors="pt")
-    images = [Image.open(here / file.name).convert("RGB") for file in PICTURES]
+    images = [Image.open(here / file.name).convert("RGB") for file in IMAGES]
     with torch.no_grad():
         out = clip(pixel_values=clip_pixels(images), **tokens)
     head = torch.load(here / "line.pth", weights_only=True)
@@ -63,9 +63,9 @@ def published(here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     found = [
         *(
             Golden("logit", file, prompt, value, 1e-3)
-            for file, prompt, value in zip(PICTURES, PROMPTS, out.logits_per_image.diag().tolist(), strict=True)
+            for file, prompt, value in zip(IMAGES, PROMPTS, out.logits_per_image.diag().tolist(), strict=True)
         ),
-        *(Golden("line", file, "", value, 1e-4) for file, value in zip(PICTURES, lines.tolist(), strict=True)),
+        *(Golden("line", file, "", value, 1e-4) for file, value in zip(IMAGES, lines.tolist(), strict=True)),
     ]
     known = {entry.name: entry for entry in (LINE, LOGIT, replace(LOGIT, name="plain"))}
     for module in (catalogue, lineup):
@@ -81,7 +81,7 @@ def test_scores_that_agree_are_told_one_by_one(call: Call, here: Path, published
     head, *lines = out.splitlines()
     assert head.split() == ["scorer", "picture", "published", "here", "difference"]
     rows = [line.split() for line in lines]
-    assert [row[:2] for row in rows] == [[one.scorer, one.picture.name] for one in published]
+    assert [row[:2] for row in rows] == [[one.scorer, one.image.name] for one in published]
     for row, one in zip(rows, published, strict=True):
         assert float(row[2]) == float(row[3]) == round(one.published, 4)
         assert float(row[4]) == 0 and row[5] == "ok"
@@ -123,10 +123,10 @@ def test_what_is_missing_offline_is_one_sentence(
     assert gone.rpartition("/")[2] in err
 
 
-def test_a_picture_that_is_none_is_named(call: Call, here: Path, published: list[Golden]) -> None:
-    (here / PICTURES[0].name).write_text("<html>Not found</html>")
+def test_an_image_that_is_none_is_named(call: Call, here: Path, published: list[Golden]) -> None:
+    (here / IMAGES[0].name).write_text("<html>Not found</html>")
     code, _, err = call("scorers", "verify", "--weights", here, "--offline")
-    assert code == 1 and "0.webp cannot be read as a picture" in err and "fetch it again" in err
+    assert code == 1 and "0.webp cannot be read as an image" in err and "fetch it again" in err
 
 
 def test_without_a_subcommand_scorers_are_listed(call: Call) -> None:
@@ -137,10 +137,10 @@ def test_without_a_subcommand_scorers_are_listed(call: Call) -> None:
     assert "CreativeML OpenRAIL-M, CompVis/stable-diffusion-safety-checker: model.safetensors" in out
 
 
-def test_published_scores_are_of_scorers_that_exist_and_pictures_with_an_address() -> None:
+def test_published_scores_are_of_scorers_that_exist_and_images_with_an_address() -> None:
     assert {one.scorer for one in GOLDEN} == {"imagereward", "aesthetic-v2"} <= set(ENTRIES)
-    assert len({one.picture.name for one in GOLDEN}) == len(GOLDEN) == 5
-    assert all(str(one.picture.url).endswith(one.picture.name.partition("/")[2]) for one in GOLDEN)
+    assert len({one.image.name for one in GOLDEN}) == len(GOLDEN) == 5
+    assert all(str(one.image.url).endswith(one.image.name.partition("/")[2]) for one in GOLDEN)
     assert golden_of([]) == list(GOLDEN) and [one.published for one in golden_of(["aesthetic-v2"])] == [5.7546]
 
 

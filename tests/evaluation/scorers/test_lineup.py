@@ -17,7 +17,7 @@ from thumbtune.evaluation.scorers.lineup import Group, Means, lineup
 from thumbtune.evaluation.scorers.plain import Plain, of_file, of_judge, of_taste
 from thumbtune.evaluation.scorers.protocol import Scorer
 from thumbtune.evaluation.scorers.published import Places
-from thumbtune.evaluation.scorers.scoring import Picture, score
+from thumbtune.evaluation.scorers.scoring import PromptedImage, score
 from thumbtune.evaluation.scorers.tastes import TASTES
 from thumbtune.files import file_sha256
 from thumbtune.runs import build
@@ -51,14 +51,14 @@ def test_each_name_has_its_place_once_and_redness_is_red() -> None:
     assert lineup([], MEANS) == []
 
 
-def test_every_taste_is_a_scorer_of_the_picture_alone() -> None:
-    pictures = [colour("red"), colour("white"), colour("blue"), colour("black")]
+def test_every_taste_is_a_scorer_of_the_image_alone() -> None:
+    images = [colour("red"), colour("white"), colour("blue"), colour("black")]
     scorer = only(lineup(["redness"], MEANS))
     assert isinstance(scorer, Scorer) and (scorer.id, scorer.revision) == ("red", "1")
-    assert scorer.score(pictures, ["a", "b", "c", "d"]).tolist() == pytest.approx([2 / 3, 0, -1 / 3, 0])
+    assert scorer.score(images, ["a", "b", "c", "d"]).tolist() == pytest.approx([2 / 3, 0, -1 / 3, 0])
     for name, taste in TASTES.items():
-        found = only(lineup([name], MEANS)).score(pictures, [""] * 4)
-        assert found.tolist() == pytest.approx([taste.score(picture) for picture in pictures])
+        found = only(lineup([name], MEANS)).score(images, [""] * 4)
+        assert found.tolist() == pytest.approx([taste.score(image) for image in images])
     assert of_taste("red").score([], []).shape == (0,)
 
 
@@ -112,11 +112,11 @@ def test_a_group_loads_its_own_scorers_and_only_when_it_is_asked(monkeypatch: py
 
 
 def test_the_judge_says_what_it_says_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures, prompts = [colour("red", 64), colour("yellow", 64)], ["a red apple", "the sun"]
+    images, prompts = [colour("red", 64), colour("yellow", 64)], ["a red apple", "the sun"]
     scorer = only(lineup([judge.NAME], MEANS))
-    found = scorer.score(pictures, prompts)
-    assert torch.equal(found, judge.Judge(JUDGE).score(pictures, prompts)) and ((found >= 0) & (found <= 1)).all()
-    assert found.tolist() != scorer.score(pictures, prompts[::-1]).tolist()
+    found = scorer.score(images, prompts)
+    assert torch.equal(found, judge.Judge(JUDGE).score(images, prompts)) and ((found >= 0) & (found <= 1)).all()
+    assert found.tolist() != scorer.score(images, prompts[::-1]).tolist()
     assert scorer.id == judge.NAME and scorer.revision == file_sha256(JUDGE / "model.safetensors")[:12]
 
 
@@ -124,15 +124,15 @@ def test_the_judge_has_no_score_for_a_prompt_that_names_nothing_it_knows(tmp_pat
     scorer = of_judge(JUDGE)
     with pytest.raises(ThumbtuneError, match="knows nothing that 'a treaty' names; ask it about emoji"):
         scorer.score([colour("red")] * 2, ["a bear", "a treaty"])
-    pictures = []
+    images = []
     for i, prompt in enumerate(["a bear", "a treaty", "a ghost"]):
         colour("red", 8 + i).save(tmp_path / f"{i}.png")
-        pictures.append(Picture(tmp_path / f"{i}.png", str(i), prompt))
-    (found,) = score(pictures, lineup([judge.NAME], MEANS), quiet)
+        images.append(PromptedImage(tmp_path / f"{i}.png", str(i), prompt))
+    (found,) = score(images, lineup([judge.NAME], MEANS), quiet)
     assert found.failed == {1: "The bundled judge knows nothing that 'a treaty' names; ask it about emoji"}
     assert [value is None for value in found.values] == [False, True, False]
-    with pytest.raises(ThumbtuneError, match="faithfulness scored none of the 1 pictures"):
-        score(pictures[1:2], lineup([judge.NAME], MEANS), quiet)
+    with pytest.raises(ThumbtuneError, match="faithfulness scored none of the 1 images"):
+        score(images[1:2], lineup([judge.NAME], MEANS), quiet)
 
 
 # --- one's own
@@ -189,36 +189,36 @@ def test_a_file_without_a_scorer_is_one_sentence_at_once(here: Path, text: str, 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("[1.0]", r"shape \(1,\) for 2 pictures; give one for each"),
-        ("1.0", r"shape \(\) for 2 pictures"),
-        ("[[1.0], [2.0]]", r"shape \(2, 1\) for 2 pictures"),
+        ("[1.0]", r"shape \(1,\) for 2 images; give one for each"),
+        ("1.0", r"shape \(\) for 2 images"),
+        ("[[1.0], [2.0]]", r"shape \(2, 1\) for 2 images"),
         ("None", "gave no list of numbers"),
         ("['a', 'b']", "gave no list of numbers"),
         ("[1.0, None]", "gave no list of numbers"),
         ("[[1.0], [2.0, 3.0]]", "gave no list of numbers"),
     ],
 )
-def test_what_is_no_number_for_each_picture_is_one_sentence(here: Path, given: str, says: str) -> None:
+def test_what_is_no_number_for_each_image_is_one_sentence(here: Path, given: str, says: str) -> None:
     (here / "mine.py").write_text(f"def score(images, prompts):\n    return {given}\n")
     with pytest.raises(ThumbtuneError, match=f"^mine:score gave .*{says}|^mine:score {says}") as caught:
         of_file("mine:score").score([colour("red")] * 2, ["", ""])
     assert "\n" not in str(caught.value)
 
 
-def test_a_function_that_fails_on_one_picture_is_heard_on_the_others(here: Path) -> None:
+def test_a_function_that_fails_on_one_image_is_heard_on_the_others(here: Path) -> None:
     check = "    assert all(i.width != 9 for i in images), 'no nines'\n"
     (here / "mine.py").write_text(SIZES.replace("    return", check + "    return"))
-    pictures = []
+    images = []
     for size in (8, 9, 10):
         colour("red", size).save(here / f"{size}.png")
-        pictures.append(Picture(here / f"{size}.png", str(size), "ab"))
-    (found,) = score(pictures, lineup(["mine:score"], MEANS), quiet)
+        images.append(PromptedImage(here / f"{size}.png", str(size), "ab"))
+    (found,) = score(images, lineup(["mine:score"], MEANS), quiet)
     assert found.values == [10.0, None, 12.0] and found.failed == {1: "AssertionError: no nines"}
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory is left"), MemoryError("no memory is left")])
 def test_memory_that_runs_out_in_a_function_is_not_called_a_bad_list(error: Exception) -> None:
-    """A batch that does not fit must stop the work, not leave its pictures without a score."""
+    """A batch that does not fit must stop the work, not leave its images without a score."""
 
     def read(images: Sequence[Image.Image], prompts: Sequence[str]) -> list[float]:
         raise error

@@ -100,13 +100,13 @@ def test_scorers_of_one_backbone_run_it_once(
     assert len(runs) == 2 and texts == [2] and other[2] == pytest.approx(first[2][::-1], abs=1e-6)
 
 
-def test_pictures_are_scored_alike_alone_and_together(here: Path, images: list[Image.Image]) -> None:
+def test_images_are_scored_alike_alone_and_together(here: Path, images: list[Image.Image]) -> None:
     with loaded([COSINE, LINE], Places(local=here, offline=True)) as scorers:
         for scorer in scorers:
             alone = [scorer.score([image], [prompt]).item() for image, prompt in zip(images, PROMPTS, strict=True)]
             assert alone == pytest.approx(scorer.score(images, PROMPTS).tolist(), abs=1e-6)
             assert scorer.score([], []).shape == (0,)
-            with pytest.raises(ThumbtuneError, match="got 3 pictures and 1 prompts"):
+            with pytest.raises(ThumbtuneError, match="got 3 images and 1 prompts"):
                 scorer.score(images, ["a"])
 
 
@@ -237,7 +237,7 @@ def test_names_come_grouped_by_backbone_and_an_unknown_one_lists_those_known() -
         entries(["hps"])
 
 
-def test_hps_looks_at_the_whole_picture_and_nothing_else_does() -> None:
+def test_hps_looks_at_the_whole_image_and_nothing_else_does() -> None:
     looks = {name: loading.PIXELS[entry.backbone.pixels] for name, entry in ENTRIES.items()}
     assert {name for name, pixels in looks.items() if pixels is hps_pixels} == {"hpsv2.0", "hpsv2.1"}
     assert {entry.preprocessing for entry in ENTRIES.values()} == {"clip-pixels/1", "hps-pixels/1"}

@@ -10,7 +10,7 @@ from thumbtune.evaluation.scorers.pixels import MEAN, SIZE, STD, clip_pixels, hp
 SIZES = [(512, 512), (768, 512), (512, 768), (1000, 334), (640, 426), (224, 224), (100, 80), (64, 64), (225, 224)]
 
 
-def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+def noisy_image(width: int, height: int, seed: int = 0) -> Image.Image:
     """Noise over a slope: neither smooth nor the same on any two sides."""
     noise = np.random.default_rng(seed).integers(0, 96, (height, width, 3))
     slope = np.linspace(0, 159, width)[None, :, None] * np.array([1, 0.5, 0.2])
@@ -21,7 +21,7 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
 def test_clip_pixels_are_those_of_the_processor_that_came_with_clip(size: tuple[int, int]) -> None:
     from transformers import CLIPImageProcessorPil
 
-    image = picture(*size)
+    image = noisy_image(*size)
     processor = CLIPImageProcessorPil()
     expected = processor(images=image, return_tensors="pt")["pixel_values"]
     assert (clip_pixels([image]) - expected).abs().max() < 1e-6
@@ -45,8 +45,8 @@ def bicubic_by_hand(size: int, new: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(512, 512), (300, 200), (120, 333), (100, 80)])
-def test_hps_pixels_are_the_whole_picture_with_black_borders(size: tuple[int, int]) -> None:
-    image = picture(*size)
+def test_hps_pixels_are_the_whole_image_with_black_borders(size: tuple[int, int]) -> None:
+    image = noisy_image(*size)
     width, height = (round(side * SIZE / max(size)) for side in size)
     pixels = np.asarray(image) / 255
     small = np.einsum(
@@ -59,7 +59,7 @@ def test_hps_pixels_are_the_whole_picture_with_black_borders(size: tuple[int, in
     assert np.abs(hps_pixels([image])[0].permute(1, 2, 0).numpy() - expected).max() < 2e-5
 
 
-def test_a_square_picture_of_the_right_size_is_only_normalised() -> None:
+def test_a_square_image_of_the_right_size_is_only_normalised() -> None:
     image = Image.new("RGB", (SIZE, SIZE), (255, 0, 51))
     expected = [(value - mean) / std for value, mean, std in zip((1.0, 0.0, 0.2), MEAN, STD, strict=True)]
     for pixels in (clip_pixels([image]), hps_pixels([image])):
@@ -67,7 +67,7 @@ def test_a_square_picture_of_the_right_size_is_only_normalised() -> None:
         assert pixels[0, :, 100, 100].tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_wide_picture_loses_its_sides_in_one_and_none_of_it_in_the_other() -> None:
+def test_a_wide_image_loses_its_sides_in_one_and_none_of_it_in_the_other() -> None:
     image = Image.new("RGB", (900, 300), "white")
     image.paste("red", (0, 0, 300, 300))  # the left third
     white = torch.tensor([(1 - m) / s for m, s in zip(MEAN, STD, strict=True)])
@@ -81,15 +81,15 @@ def test_a_wide_picture_loses_its_sides_in_one_and_none_of_it_in_the_other() -> 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "I;16"])
 @pytest.mark.parametrize("pixels", [clip_pixels, hps_pixels])
-def test_pictures_of_any_mode_have_three_channels(mode: str, pixels) -> None:
-    image = Image.new("I;16", (40, 30), 30000) if mode == "I;16" else picture(40, 30).convert(mode)
-    found = pixels([image, picture(30, 40)])
+def test_images_of_any_mode_have_three_channels(mode: str, pixels) -> None:
+    image = Image.new("I;16", (40, 30), 30000) if mode == "I;16" else noisy_image(40, 30).convert(mode)
+    found = pixels([image, noisy_image(30, 40)])
     assert found.shape == (2, 3, SIZE, SIZE) and found.isfinite().all()
 
 
 def test_values_have_not_changed() -> None:
     """Kept from the day on which both transforms equalled those above; a score depends on every rounding."""
-    image = picture(300, 200, seed=1)
+    image = noisy_image(300, 200, seed=1)
     for pixels, kept in ((clip_pixels, CLIP_KEPT), (hps_pixels, HPS_KEPT)):
         assert pixels([image])[0, :, ::75, ::75].flatten().tolist() == pytest.approx(kept, abs=2e-3)
 

@@ -23,7 +23,7 @@ from thumbtune.evaluation.scorers.pixels import clip_pixels
 from thumbtune.evaluation.scorers.protocol import Scorer
 from thumbtune.evaluation.scorers.published import Places
 from thumbtune.evaluation.scorers.safety import SafetyNet, from_published
-from thumbtune.evaluation.scorers.scoring import Picture, score
+from thumbtune.evaluation.scorers.scoring import PromptedImage, score
 
 SAFE = ENTRIES["safe"]
 COUNT = 60
@@ -36,7 +36,7 @@ def config() -> Any:
     return CLIPConfig(projection_dim=8, text_config=SAME, vision_config=vision)
 
 
-def pictures(count: int = COUNT) -> list[Image.Image]:
+def noisy_images(count: int = COUNT) -> list[Image.Image]:
     """Plain, noisy and striped ones of several shapes."""
     noise = np.random.default_rng(0)
     found = []
@@ -67,7 +67,7 @@ def checker(seen: torch.Tensor, care: bool) -> Any:
 
 
 def theirs(one: Any, seen: torch.Tensor) -> list[bool]:
-    """What diffusers flags; it blackens the pictures that it is given."""
+    """What diffusers flags; it blackens the images that it is given."""
     return one(clip_input=seen, images=[np.ones(1) for _ in seen])[1]
 
 
@@ -90,7 +90,7 @@ def published(folder: Path, one: Any, nested: bool) -> Places:
 @pytest.mark.filterwarnings("ignore:.*NSFW.*")
 def test_it_flags_what_diffusers_flags(tmp_path: Path, care: bool, nested: bool) -> None:
     torch.manual_seed(1)
-    images = pictures()
+    images = noisy_images()
     seen = clip_pixels(images)
     one = checker(seen, care)
     flagged = theirs(one, seen)
@@ -130,7 +130,7 @@ def test_a_broken_embedding_is_not_safe() -> None:
 
 
 class _Sees(torch.nn.Module):
-    """A tower that sees the same in every picture."""
+    """A tower that sees the same in every image."""
 
     def __init__(self, embedding: torch.Tensor) -> None:
         super().__init__()
@@ -161,13 +161,13 @@ def test_every_weight_of_the_published_file_has_its_place() -> None:
 def test_alone_and_in_a_duel_it_says_the_same(tmp_path: Path) -> None:
     """Through `score`, and in halves, which are another revision."""
     torch.manual_seed(2)
-    images = pictures(6)
+    images = noisy_images(6)
     one = checker(clip_pixels(images), care=True)
     places = published(tmp_path / "weights", one, nested=True)
     files = [tmp_path / f"{i}.png" for i in range(6)]
     for image, file in zip(images, files, strict=True):
         image.save(file)
-    asked = [Picture(file, str(i), "a thing") for i, file in enumerate(files)]
+    asked = [PromptedImage(file, str(i), "a thing") for i, file in enumerate(files)]
     with loaded([SAFE], places) as scorers:
         group = Group((SAFE.name,), lambda: nullcontext(scorers))
         (said,) = score(asked, [group], _quiet)
@@ -195,7 +195,7 @@ def test_after_the_block_no_scorer_holds_weights(tmp_path: Path, monkeypatch: py
     put = loading._put
     monkeypatch.setattr(loading, "_put", lambda module, *rest: (nets.append(module), put(module, *rest))[1])
     torch.manual_seed(3)
-    one = checker(clip_pixels(pictures(3)), care=True)
+    one = checker(clip_pixels(noisy_images(3)), care=True)
     with loaded([SAFE], published(tmp_path, one, nested=True)) as scorers:
         assert not any(weight.is_meta for weight in nets[0].state_dict().values())
     assert all(weight.is_meta for weight in nets[0].state_dict().values()) and len(scorers) == 1

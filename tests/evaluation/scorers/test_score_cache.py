@@ -48,7 +48,7 @@ def test_a_score_comes_back_to_the_last_bit(tmp_path: Path, value: float) -> Non
     assert found.hex() == value.hex() and type(found) is float
 
 
-def test_another_picture_prompt_or_scorer_is_another_score(tmp_path: Path) -> None:
+def test_another_image_prompt_or_scorer_is_another_score(tmp_path: Path) -> None:
     cache = ScoreCache(tmp_path / "scores.sqlite")
     cache.put({ONE: 1.0})
     others: list[Key] = [

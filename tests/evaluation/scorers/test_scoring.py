@@ -1,4 +1,4 @@
-"""Many pictures by many scorers: values by hand, failures that stay where they are, work that is shared or resumed."""
+"""Many images by many scorers: values by hand, failures that stay where they are, work that is shared or resumed."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,16 +14,16 @@ from PIL import Image
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.scorers.lineup import Group
 from thumbtune.evaluation.scorers.score_cache import ScoreCache
-from thumbtune.evaluation.scorers.scoring import BATCH, Picture, Scores, Team, score
+from thumbtune.evaluation.scorers.scoring import BATCH, PromptedImage, Scores, Team, score
 from thumbtune.files import file_sha256
 from thumbtune.training.batches import quiet
 
-Make = Callable[..., list[Picture]]
+Make = Callable[..., list[PromptedImage]]
 Each = Callable[[Image.Image, str], float]
 
 
 def grey(image: Image.Image) -> float:
-    """The brightness of a picture that is grey all over."""
+    """The brightness of an image that is grey all over."""
     value = image.getpixel((0, 0))
     assert isinstance(value, tuple)
     return float(value[0])
@@ -31,7 +31,7 @@ def grey(image: Image.Image) -> float:
 
 @dataclass
 class Spy:
-    """A scorer that keeps what it was asked; it says a picture's brightness, unless told otherwise."""
+    """A scorer that keeps what it was asked; it says an image's brightness, unless told otherwise."""
 
     id: str = "spy"
     revision: str = "1"
@@ -46,7 +46,7 @@ class Spy:
 
 
 class Joint(Spy):
-    """Its scores depend on all pictures that it is shown together: other batches would show in the last bits."""
+    """Its scores depend on all images that it is shown together: other batches would show in the last bits."""
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> torch.Tensor:
         values = super().score(images, prompts)
@@ -62,15 +62,15 @@ def group(*scorers: Spy) -> Group:
 
 
 @pytest.fixture
-def make_pictures(tmp_path: Path) -> Make:
-    """(values, prompts) -> pictures of one grey each, and of the prompts "p0", "p1", ..."""
+def make_images(tmp_path: Path) -> Make:
+    """(values, prompts) -> images of one grey each, and of the prompts "p0", "p1", ..."""
 
-    def make(values: Iterable[int], prompts: Sequence[str] | None = None) -> list[Picture]:
+    def make(values: Iterable[int], prompts: Sequence[str] | None = None) -> list[PromptedImage]:
         found = []
         for i, value in enumerate(values):
             path = tmp_path / f"{i}.png"
             Image.new("RGB", (4, 4), (value, value, value)).save(path)
-            found.append(Picture(path, file_sha256(path), prompts[i] if prompts else f"p{i}"))
+            found.append(PromptedImage(path, file_sha256(path), prompts[i] if prompts else f"p{i}"))
         return found
 
     return make
@@ -85,20 +85,20 @@ def refuse(*bad: int, error: type[Exception] = ValueError, said: str = "too dark
     return each
 
 
-def test_every_scorer_says_a_number_of_every_picture_in_their_order(make_pictures: Make) -> None:
-    pictures = make_pictures([5, 3, 200])
+def test_every_scorer_says_a_number_of_every_image_in_their_order(make_images: Make) -> None:
+    images = make_images([5, 3, 200])
     length = Spy("length", "2", "words/1", lambda image, prompt: len(prompt) + grey(image) / 8)
-    found = score(pictures, [group(Spy()), group(length, Spy("again"))], quiet)
+    found = score(images, [group(Spy()), group(length, Spy("again"))], quiet)
     assert found == [
         Scores("spy", "1", "rgb/1", [5.0, 3.0, 200.0], {}),
         Scores("length", "2", "words/1", [2.625, 2.375, 27.0], {}),
         Scores("again", "1", "rgb/1", [5.0, 3.0, 200.0], {}),
     ]
     assert score([], [group(Spy())], quiet) == [Scores("spy", "1", "rgb/1", [], {})]
-    assert score(pictures, [], quiet) == []
+    assert score(images, [], quiet) == []
 
 
-def test_pictures_come_in_batches_with_their_prompts_and_progress_sees_each(make_pictures: Make) -> None:
+def test_images_come_in_batches_with_their_prompts_and_progress_sees_each(make_images: Make) -> None:
     spy, other, seen = Spy(), Spy("other"), []
 
     def progress(batches: Iterable[Any], text: str) -> Iterator[Any]:
@@ -106,7 +106,7 @@ def test_pictures_come_in_batches_with_their_prompts_and_progress_sees_each(make
             seen.append((list(batch), text))
             yield batch
 
-    score(make_pictures(range(2 * BATCH + 1)), [group(spy, other)], progress)
+    score(make_images(range(2 * BATCH + 1)), [group(spy, other)], progress)
     assert [len(asked) for asked in spy.asked] == [BATCH, BATCH, 1]
     assert [pair for asked in spy.asked for pair in asked] == [(i, f"p{i}") for i in range(2 * BATCH + 1)]
     assert other.asked == spy.asked
@@ -114,7 +114,7 @@ def test_pictures_come_in_batches_with_their_prompts_and_progress_sees_each(make
     assert {text for _, text in seen} == {"Scoring by spy, other"}
 
 
-def test_a_backbone_is_gone_before_the_next_one_comes(make_pictures: Make) -> None:
+def test_a_backbone_is_gone_before_the_next_one_comes(make_images: Make) -> None:
     events: list[str] = []
 
     def noting(name: str) -> Group:
@@ -126,7 +126,7 @@ def test_a_backbone_is_gone_before_the_next_one_comes(make_pictures: Make) -> No
 
         return Group((name,), ready)
 
-    score(make_pictures([1]), [noting("a"), noting("b")], quiet)
+    score(make_images([1]), [noting("a"), noting("b")], quiet)
     assert events == ["a comes", "a", "a goes", "b comes", "b", "b goes"]
 
 
@@ -145,19 +145,19 @@ def test_a_backbone_is_gone_before_the_next_one_comes(make_pictures: Make) -> No
         (ValueError, "x" * 500, "ValueError: " + "x" * 160),
     ],
 )
-def test_one_picture_that_fails_takes_no_other_along(
-    make_pictures: Make, error: type[Exception], said: str, reason: str
+def test_one_image_that_fails_takes_no_other_along(
+    make_images: Make, error: type[Exception], said: str, reason: str
 ) -> None:
     spy = Spy(each=refuse(3, error=error, said=said))
-    (found,) = score(make_pictures(range(10)), [group(spy)], quiet)
+    (found,) = score(make_images(range(10)), [group(spy)], quiet)
     assert found.values == [0.0, 1.0, 2.0, None, *map(float, range(4, 10))]
     assert found.failed == {3: reason}
     assert [len(asked) for asked in spy.asked] == [8, *[1] * 8, 2], "only its batch is tried one by one"
 
 
-def test_of_several_failures_each_has_its_own_place_and_scorer(make_pictures: Make) -> None:
+def test_of_several_failures_each_has_its_own_place_and_scorer(make_images: Make) -> None:
     scorers = Spy("first", each=refuse(1, 12)), Spy("second", each=refuse(2, error=KeyError, said="x")), Spy("third")
-    first, second, third = score(make_pictures(range(13)), [group(*scorers)], quiet)
+    first, second, third = score(make_images(range(13)), [group(*scorers)], quiet)
     assert list(first.failed) == [1, 12] and [i for i, v in enumerate(first.values) if v is None] == [1, 12]
     assert second.failed == {2: "KeyError: 'x'"} and third.failed == {} and None not in third.values
 
@@ -166,25 +166,25 @@ def test_of_several_failures_each_has_its_own_place_and_scorer(make_pictures: Ma
     ("value", "reason"), [(float("nan"), "it gave nan"), (float("inf"), "it gave inf"), (-float("inf"), "it gave -inf")]
 )
 def test_what_is_no_finite_number_is_a_failure_and_is_not_remembered(
-    make_pictures: Make, tmp_path: Path, value: float, reason: str
+    make_images: Make, tmp_path: Path, value: float, reason: str
 ) -> None:
-    pictures, cache = make_pictures([1, 2, 3]), ScoreCache(tmp_path / "scores.sqlite")
+    images, cache = make_images([1, 2, 3]), ScoreCache(tmp_path / "scores.sqlite")
     bad = Spy(each=lambda image, prompt: value if grey(image) == 2 else grey(image))
-    (found,) = score(pictures, [group(bad)], quiet, cache)
+    (found,) = score(images, [group(bad)], quiet, cache)
     assert found.values == [1.0, None, 3.0] and found.failed == {1: reason} and len(bad.asked) == 1
-    (mended,) = score(pictures, [group(Spy())], quiet, cache)
+    (mended,) = score(images, [group(Spy())], quiet, cache)
     assert mended.values == [1.0, 2.0, 3.0] and mended.failed == {}
 
 
-def test_a_scorer_that_fails_everywhere_is_named_with_its_first_reason(make_pictures: Make) -> None:
+def test_a_scorer_that_fails_everywhere_is_named_with_its_first_reason(make_images: Make) -> None:
     spy = Spy("mine", each=lambda image, prompt: 1 / 0 if grey(image) else float("nan"))
-    with pytest.raises(ThumbtuneError, match=r"^mine scored none of the 10 pictures \(it gave nan\)\.$"):
-        score(make_pictures(range(10)), [group(Spy(), spy)], quiet)
+    with pytest.raises(ThumbtuneError, match=r"^mine scored none of the 10 images \(it gave nan\)\.$"):
+        score(make_images(range(10)), [group(Spy(), spy)], quiet)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
 @pytest.mark.parametrize("alone", [False, True])
-def test_memory_that_runs_out_is_no_picture_s_fault(make_pictures: Make, error: type[Exception], alone: bool) -> None:
+def test_memory_that_runs_out_is_no_image_s_fault(make_images: Make, error: type[Exception], alone: bool) -> None:
     def each(image: Image.Image, prompt: str) -> float:
         if alone and len(spy.asked) == 1:
             raise ValueError("the batch fails, then each is tried alone")
@@ -192,61 +192,61 @@ def test_memory_that_runs_out_is_no_picture_s_fault(make_pictures: Make, error: 
 
     spy = Spy(each=each)
     with pytest.raises(error, match="no memory is left"):
-        score(make_pictures([1, 2]), [group(spy)], quiet)
+        score(make_images([1, 2]), [group(spy)], quiet)
     assert len(spy.asked) == 1 + alone
 
 
 @pytest.mark.parametrize("what", [b"", b"no picture", None])
-def test_a_file_that_is_no_picture_is_named(make_pictures: Make, what: bytes | None) -> None:
-    pictures = make_pictures([1, 2])
-    path = pictures[1].path
+def test_a_file_that_is_no_image_is_named(make_images: Make, what: bytes | None) -> None:
+    images = make_images([1, 2])
+    path = images[1].path
     path.write_bytes(path.read_bytes()[:50] if what is None else what)
     for _ in ("damaged", "gone"):
-        (found,) = score(pictures, [group(Spy())], quiet)
+        (found,) = score(images, [group(Spy())], quiet)
         assert found.values[0] is not None and found.values[1] is None, "the rest is kept"
-        assert found.failed == {1: "it cannot be read as a picture; replace it"}
+        assert found.failed == {1: "it cannot be read as an image; replace it"}
         path.unlink(missing_ok=True)
-    pictures[0].path.unlink()
-    with pytest.raises(ThumbtuneError, match=r"scored none of the 2 pictures \(it cannot be read"):
-        score(pictures, [group(Spy())], quiet)
+    images[0].path.unlink()
+    with pytest.raises(ThumbtuneError, match=r"scored none of the 2 images \(it cannot be read"):
+        score(images, [group(Spy())], quiet)
 
 
 # --- what was scored before
 
 
-def test_what_is_known_is_not_asked_again(make_pictures: Make, tmp_path: Path) -> None:
-    pictures, cache, spy = make_pictures(range(11)), ScoreCache(tmp_path / "scores.sqlite"), Spy()
-    first = score(pictures, [group(spy)], quiet, cache)
-    for picture in pictures:
-        picture.path.unlink()  # nor are the files opened
-    assert score(pictures, [group(spy)], quiet, cache) == first and len(spy.asked) == 2
+def test_what_is_known_is_not_asked_again(make_images: Make, tmp_path: Path) -> None:
+    images, cache, spy = make_images(range(11)), ScoreCache(tmp_path / "scores.sqlite"), Spy()
+    first = score(images, [group(spy)], quiet, cache)
+    for image in images:
+        image.path.unlink()  # nor are the files opened
+    assert score(images, [group(spy)], quiet, cache) == first and len(spy.asked) == 2
 
 
 @pytest.mark.parametrize("change", ["revision", "preprocessing", "id", "prompt", "picture"])
-def test_a_score_of_anything_else_is_another_score(make_pictures: Make, tmp_path: Path, change: str) -> None:
+def test_a_score_of_anything_else_is_another_score(make_images: Make, tmp_path: Path, change: str) -> None:
     cache = ScoreCache(tmp_path / "scores.sqlite")
-    score(make_pictures([1, 2], ["a", "b"]), [group(Spy())], quiet, cache)
+    score(make_images([1, 2], ["a", "b"]), [group(Spy())], quiet, cache)
     new = Spy(**({change: "other"} if change in ("revision", "preprocessing", "id") else {}))
     new.each = lambda image, prompt: 100.0 + grey(image)
-    pictures = make_pictures([1, 7] if change == "picture" else [1, 2], ["a", "c" if change == "prompt" else "b"])
-    (found,) = score(pictures, [group(new)], quiet, cache)
+    images = make_images([1, 7] if change == "picture" else [1, 2], ["a", "c" if change == "prompt" else "b"])
+    (found,) = score(images, [group(new)], quiet, cache)
     both = change in ("revision", "preprocessing", "id")
     assert found.values == [101.0 if both else 1.0, 107.0 if change == "picture" else 102.0]
 
 
-def test_equal_pictures_of_equal_prompts_have_equal_scores(make_pictures: Make, tmp_path: Path) -> None:
-    pictures = make_pictures([9, 4, 9, *range(20, 30), 9], ["a", "b", "a", *"cdefghijkl", "a"])
+def test_equal_images_of_equal_prompts_have_equal_scores(make_images: Make, tmp_path: Path) -> None:
+    images = make_images([9, 4, 9, *range(20, 30), 9], ["a", "b", "a", *"cdefghijkl", "a"])
     cache, again = ScoreCache(tmp_path / "scores.sqlite"), Joint()
-    (found,) = score(pictures, [group(Joint())], quiet, cache)
+    (found,) = score(images, [group(Joint())], quiet, cache)
     assert found.values[0] == found.values[2] == found.values[13]
-    assert score(pictures, [group(again)], quiet, cache) == [found] and not again.asked
+    assert score(images, [group(again)], quiet, cache) == [found] and not again.asked
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 4, 5])
-def test_work_that_was_broken_off_ends_with_the_same_bits(make_pictures: Make, tmp_path: Path, after: int) -> None:
+def test_work_that_was_broken_off_ends_with_the_same_bits(make_images: Make, tmp_path: Path, after: int) -> None:
     """Three batches through two scorers, broken off after so many calls."""
-    pictures = make_pictures(range(0, 40, 2))
-    whole = score(pictures, [group(Joint("one"), Joint("two"))], quiet, ScoreCache(tmp_path / "whole.sqlite"))
+    images = make_images(range(0, 40, 2))
+    whole = score(images, [group(Joint("one"), Joint("two"))], quiet, ScoreCache(tmp_path / "whole.sqlite"))
     calls: list[int] = []
 
     class Stopped(Joint):
@@ -258,17 +258,17 @@ def test_work_that_was_broken_off_ends_with_the_same_bits(make_pictures: Make, t
 
     cache = ScoreCache(tmp_path / "broken.sqlite")
     with pytest.raises(KeyboardInterrupt):
-        score(pictures, [group(Stopped("one"), Stopped("two"))], quiet, cache)
+        score(images, [group(Stopped("one"), Stopped("two"))], quiet, cache)
     one, two = Joint("one"), Joint("two")
-    assert score(pictures, [group(one, two)], quiet, cache) == whole
+    assert score(images, [group(one, two)], quiet, cache) == whole
     assert len(one.asked) + len(two.asked) == 6 - after, "what was remembered is not asked again"
 
 
-def test_a_failure_is_tried_again_and_the_others_keep_their_bits(make_pictures: Make, tmp_path: Path) -> None:
-    pictures, cache = make_pictures(range(1, 7)), ScoreCache(tmp_path / "scores.sqlite")
-    (first,) = score(pictures, [group(Joint(each=refuse(3)))], quiet, cache)
+def test_a_failure_is_tried_again_and_the_others_keep_their_bits(make_images: Make, tmp_path: Path) -> None:
+    images, cache = make_images(range(1, 7)), ScoreCache(tmp_path / "scores.sqlite")
+    (first,) = score(images, [group(Joint(each=refuse(3)))], quiet, cache)
     assert first.failed == {2: "ValueError: too dark"} and first.values[0] == pytest.approx(1 / 3 + 1 / 7)
-    (second,) = score(pictures, [group(Joint())], quiet, cache)
+    (second,) = score(images, [group(Joint())], quiet, cache)
     assert second.failed == {} and second.values[:2] + second.values[3:] == first.values[:2] + first.values[3:]
     assert second.values[2] == pytest.approx(3 / 3 + 21 / 7), "in its batch, which no longer fails"
 
@@ -292,9 +292,9 @@ class Together(Team):
 
 
 @pytest.mark.parametrize("count", [1, 5, BATCH + 1, 4 * BATCH + 3])
-def test_two_processes_share_the_batches_and_both_get_all_scores(make_pictures: Make, count: int) -> None:
-    pictures = make_pictures(range(count))
-    alone = score(pictures, [group(Joint("a", each=refuse(4)), Joint("b")), group(Spy("c"))], quiet)
+def test_two_processes_share_the_batches_and_both_get_all_scores(make_images: Make, count: int) -> None:
+    images = make_images(range(count))
+    alone = score(images, [group(Joint("a", each=refuse(4)), Joint("b")), group(Spy("c"))], quiet)
     first = Together(0, 2)
     teams = (first, Together(1, 2, first.lists, first.barrier))
     results: dict[int, list[Scores]] = {}
@@ -302,7 +302,7 @@ def test_two_processes_share_the_batches_and_both_get_all_scores(make_pictures: 
 
     def work(team: Together) -> None:
         spies = Joint("a", each=refuse(4)), Joint("b"), Spy("c")
-        results[team.index] = score(pictures, [group(*spies[:2]), group(spies[2])], quiet, team=team)
+        results[team.index] = score(images, [group(*spies[:2]), group(spies[2])], quiet, team=team)
         asked[team.index] = [value for batch in spies[2].asked for value, _ in batch]
 
     threads = [threading.Thread(target=work, args=(team,)) for team in teams]
@@ -311,7 +311,7 @@ def test_two_processes_share_the_batches_and_both_get_all_scores(make_pictures: 
     for thread in threads:
         thread.join()
     assert results == {0: alone, 1: alone}
-    assert sorted(asked[0] + asked[1]) == list(range(count)), "each picture is looked at by one of them"
+    assert sorted(asked[0] + asked[1]) == list(range(count)), "each image is looked at by one of them"
     assert count <= BATCH or 0 < len(asked[1]) <= len(asked[0])
 
 

@@ -1,4 +1,4 @@
-"""Tastes: each simulated person likes what its sentence says, on drawn pictures and on real emoji sets."""
+"""Tastes: each simulated person likes what its sentence says, on drawn images and on real emoji sets."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ COLOURED = ("cartoon", "classic", "flat", "soft-3d")
 
 def drawn(fill: str | None, outline: str, page: str = "white") -> Image.Image:
     """A house of 64 x 64: a filled square with a roof line."""
-    picture = Image.new("RGB", (64, 64), page)
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (64, 64), page)
+    pen = ImageDraw.Draw(image)
     pen.rectangle((14, 26, 50, 56), fill=fill, outline=outline, width=3)
     pen.line((8, 28, 32, 8, 56, 28), fill=outline, width=3)
-    return picture
+    return image
 
 
 def test_line_art_prefers_ink_to_colour_and_grey() -> None:
@@ -53,14 +53,14 @@ def test_redness_by_hand() -> None:
         assert red(Image.new("RGB", (8, 8), colour)) == pytest.approx(expected)
 
 
-def test_redden_makes_pictures_redder_and_keeps_the_drawing() -> None:
-    picture = drawn("#3e7be0", "black")
-    scores = [red(redden(picture, amount)) for amount in (0.0, 0.2, 0.4, 0.7, 1.0)]
+def test_redden_makes_images_redder_and_keeps_the_drawing() -> None:
+    image = drawn("#3e7be0", "black")
+    scores = [red(redden(image, amount)) for amount in (0.0, 0.2, 0.4, 0.7, 1.0)]
     assert scores == sorted(scores)
     assert scores[2] > scores[0] + 0.15
-    assert np.array_equal(np.asarray(redden(picture, 0.0)), np.asarray(picture))
-    tinted = np.asarray(redden(picture, 0.4).convert("L"), dtype=float)
-    assert np.corrcoef(tinted.ravel(), np.asarray(picture.convert("L"), dtype=float).ravel())[0, 1] > 0.9
+    assert np.array_equal(np.asarray(redden(image, 0.0)), np.asarray(image))
+    tinted = np.asarray(redden(image, 0.4).convert("L"), dtype=float)
+    assert np.corrcoef(tinted.ravel(), np.asarray(image.convert("L"), dtype=float).ravel())[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("amount", [-0.1, 1.1, float("nan")])
@@ -89,9 +89,9 @@ def test_an_unknown_taste_names_the_known_ones() -> None:
 
 
 @pytest.mark.skipif(not SETS.exists(), reason="the emoji sets are built by base_model and not shipped")
-def test_line_art_separates_the_styles_of_real_pictures() -> None:
+def test_line_art_separates_the_styles_of_real_images() -> None:
     def scores(style: str) -> list[float]:
-        return [line_art(Image.fromarray(picture)) for picture in np.load(SETS / f"{style}.npy")[::5]]
+        return [line_art(Image.fromarray(image)) for image in np.load(SETS / f"{style}.npy")[::5]]
 
     ink = scores("line-art")
     for style in COLOURED:

@@ -2,7 +2,7 @@
 
     share     mean over prompts of the mean over their answers of  1 (B), 1/2 (no preference), 0 (A)
     interval  bootstrap over whole prompts; and Wilson's, n = prompts, where these are too few, or have one answer each
-    repeats   a pair that is shown again with its sides exchanged: the same picture should be chosen
+    repeats   a pair that is shown again with its sides exchanged: the same image should be chosen
 
 The prompt is the unit, as in a duel: the interval speaks for other prompts, and not for other raters. Only first
 showings are counted; repeats judge the rater.
@@ -36,7 +36,7 @@ class Rater:
     """What one rater said.
 
     share: of B, no preference for half; None where only repeats were answered
-    agreed: repeats answered as before; one answered by "no preference" once and by a picture once counts half
+    agreed: repeats answered as before; one answered by "no preference" once and by an image once counts half
     seconds: the median over all answers
     """
 
@@ -55,7 +55,7 @@ class Rater:
 
 @dataclass(frozen=True, kw_only=True)
 class Bias:
-    """How often the left picture was chosen where either was, in all showings, by those who are counted."""
+    """How often the left image was chosen where either was, in all showings, by those who are counted."""
 
     left: int
     right: int
@@ -217,7 +217,7 @@ def _more_prompts(rate: WinRate) -> int | None:
 
 
 def _bias(raters: Iterable[Rater]) -> Bias | None:
-    """None where nobody chose a picture."""
+    """None where nobody chose an image."""
     left, right = map(sum, zip(*((rater.left, rater.right) for rater in raters), strict=True))
     if not left + right:
         return None

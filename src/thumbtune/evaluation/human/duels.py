@@ -1,4 +1,4 @@
-"""What a duel's folder has to show people: pairs of pictures, styles, and the names of its sides."""
+"""What a duel's folder has to show people: pairs of images, styles, and the names of its sides."""
 
 import csv
 import json
@@ -16,16 +16,16 @@ def pairs_of(folder: Path) -> list[Pair]:
     """The pairs of a finished duel, prompt by prompt; their files are paths inside the folder.
 
     Raises:
-        UsageError: the folder holds no finished duel of two sides, or its list of pictures is damaged.
+        UsageError: the folder holds no finished duel of two sides, or its list of images is damaged.
     """
-    listed = folder / "pictures.csv"
+    listed = folder / "images.csv"
     if not listed.is_file():
         raise UsageError(f"{folder} holds no finished duel; finish it first: thumbtune duel A B --out {folder}")
     try:
         with listed.open(encoding="utf-8", newline="") as file:
             rows = [_row(row) for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise UsageError(f"{listed} is no list of a duel's pictures ({error}); run the duel again.") from error
+        raise UsageError(f"{listed} is no list of a duel's images ({error}); run the duel again.") from error
     sides: dict[tuple[int, int], dict[str, Row]] = {}
     for row in rows:
         sides.setdefault((row["prompt"], row["seed"]), {})[row["side"]] = row

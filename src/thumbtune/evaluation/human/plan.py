@@ -6,7 +6,7 @@
     id       HMAC-SHA256 of prompt, seed and showing, with a secret that follows from the study's seed
 
 A `Study` knows the sides and stays with the experimenter. A `Questionnaire` is what is left of it for raters: ids,
-words and a question. Whatever shows pictures to raters takes the latter.
+words and a question. Whatever shows images to raters takes the latter.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from typing import Literal, TypeVar
 from thumbtune.errors import UsageError
 
 Side = Literal["a", "b"]
-QUESTION = "Which picture do you like better for this text?"
+QUESTION = "Which image do you like better for this text?"
 MOST_TRIALS = 50  # pairs for a person, a few minutes' work
 REPEATS = 0.1  # share of the pairs that are shown again
 MOST_REPEATS = 0.5
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two pictures of one prompt and seed. a, b: their files, as the duel's folder has them."""
+    """Two images of one prompt and seed. a, b: their files, as the duel's folder has them."""
 
     prompt: int
     words: str
@@ -74,7 +74,7 @@ class Trial:
 
     @property
     def files(self) -> tuple[str, str]:
-        """The pictures' files, the left one first."""
+        """The images' files, the left one first."""
         return (self.pair.a, self.pair.b) if self.left == "a" else (self.pair.b, self.pair.a)
 
 
@@ -142,7 +142,7 @@ def plan(pairs: Sequence[Pair], design: Design) -> Study:
 
 def _check(pairs: Sequence[Pair], design: Design) -> None:
     if not pairs:
-        raise UsageError("A human test needs at least one pair of pictures; give a duel that has some.")
+        raise UsageError("A human test needs at least one pair of images; give a duel that has some.")
     seen: set[tuple[int, int]] = set()
     for pair in pairs:
         if (pair.prompt, pair.seed) in seen:

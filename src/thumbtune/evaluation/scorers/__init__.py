@@ -1,1 +1,1 @@
-"""Scorers: what other people's models think of a picture and its prompt."""
+"""Scorers: what other people's models think of an image and its prompt."""

@@ -1,6 +1,6 @@
-"""LAION's two aesthetic predictors: a line through CLIP's space of pictures.
+"""LAION's two aesthetic predictors: a line through CLIP's space of images.
 
-    score = w . f / |f| + b         f: the ViT-L/14's embedding of a picture, [768]
+    score = w . f / |f| + b         f: the ViT-L/14's embedding of an image, [768]
 
 The second is published as an MLP of five layers with nothing between them that bends, and so is a line as well:
 the product of its matrices. The two lines point different ways (cosine 0.37): one says little about the other.

@@ -1,6 +1,6 @@
-"""ImageReward and CycleReward: one network reads the prompt while it looks at the picture.
+"""ImageReward and CycleReward: one network reads the prompt while it looks at the image.
 
-    picture -> ViT-L/16 -> [197, 1024] -,
+    image -> ViT-L/16 -> [197, 1024] -,
     prompt -> BERT with cross-attention -> first token [768] -> MLP -> reward            (Xu et al. 2023)
 
 `transformers` has both towers; the names of the published weights differ, and the MLP is ours to build.
@@ -84,7 +84,7 @@ class RewardNet(nn.Module):
     def forward(
         self, pixels: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b n"], mask: Int[Tensor, "b n"]
     ) -> Float[Tensor, "b"]:
-        """The reward of every picture for its prompt."""
+        """The reward of every image for its prompt."""
         seen = self.vision(pixel_values=pixels).last_hidden_state
         everywhere = torch.ones(seen.shape[:2], dtype=mask.dtype, device=mask.device)
         read = self.text(

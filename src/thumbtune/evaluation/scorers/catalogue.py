@@ -21,8 +21,8 @@ class Backbone:
 
     kind: clip (in the form of `transformers`), openclip, image-reward, cycle-reward or safety
     weights: its file
-    words: the repository of its tokenizer; none where it looks at pictures alone
-    pixels: how it looks at pictures, clip or hps
+    words: the repository of its tokenizer; none where it looks at images alone
+    pixels: how it looks at images, clip or hps
     """
 
     name: str
@@ -46,7 +46,7 @@ class Entry:
 
     @property
     def preprocessing(self) -> str:
-        """What happens to a picture and a prompt before the network sees them; part of what a score is."""
+        """What happens to an image and a prompt before the network sees them; part of what a score is."""
         return f"{self.backbone.pixels}-pixels/1"
 
 
@@ -79,13 +79,13 @@ ENTRIES = {
     for entry in (
         Entry("aesthetic-v2", L14, "line", "how good it looks, about 1 to 10 (LAION, improved)", "Apache-2.0", V2),
         Entry("aesthetic-v1", L14, "line", "how good it looks, about 1 to 10 (LAION, first)", "MIT", V1),
-        Entry("clip-l14", L14, "percent", "100 cosines of picture and prompt (OpenAI's ViT-L/14)", "MIT"),
+        Entry("clip-l14", L14, "percent", "100 cosines of image and prompt (OpenAI's ViT-L/14)", "MIT"),
         Entry("pickscore", PICKSCORE, "scaled", "preference of Pick-a-Pic's users, as a logit", "MIT"),
         Entry("imagereward", REWARD, "reward", "preference, of mean 0 and variance 1", "Apache-2.0"),
-        Entry("clip-h14", H14, "percent", "100 cosines of picture and prompt (LAION's ViT-H/14)", "MIT"),
+        Entry("clip-h14", H14, "percent", "100 cosines of image and prompt (LAION's ViT-H/14)", "MIT"),
         Entry("hpsv2.0", HPS20, "cosine", "human preference score, version 2.0, a cosine", "Apache-2.0"),
         Entry("hpsv2.1", HPS21, "cosine", "human preference score, version 2.1, a cosine", "Apache-2.0"),
-        Entry("cyclereward", CYCLE, "reward", "how well prompt and picture can be told from each other", "MIT"),
+        Entry("cyclereward", CYCLE, "reward", "how well prompt and image can be told from each other", "MIT"),
         Entry("safe", CHECKER, "passes", "1 where Stable Diffusion's safety checker flags nothing, or 0", OPENRAIL),
     )
 }

@@ -1,8 +1,8 @@
 """CLIP's two towers, and what several scorers read off them.
 
-    cosine = f . g / (|f| |g|)      f: the picture's embedding, g: its prompt's, [joint]
+    cosine = f . g / (|f| |g|)      f: the image's embedding, g: its prompt's, [joint]
 
-A tower remembers the last pictures and the prompts that it has embedded: scorers that share it run it once.
+A tower remembers the last images and the prompts that it has embedded: scorers that share it run it once.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ PROMPTS_KEPT = 4096  # of 1,024 floats each: 16 MB
 
 
 class Tower:
-    """A `CLIPModel` with its tokenizer and its way to look at pictures.
+    """A `CLIPModel` with its tokenizer and its way to look at images.
 
     Args:
-        pixels: pictures -> [b, 3, 224, 224].
+        pixels: images -> [b, 3, 224, 224].
         clean: what is done to a prompt before it is cut into tokens.
     """
 
@@ -39,17 +39,17 @@ class Tower:
         self.clip = clip.eval()
         self.tokenizer, self.pixels, self.clean = tokenizer, pixels, clean
         self.options: dict[str, Any] = {"split_special_tokens": True} if whole_words else {}
-        self._pictures: tuple[Sequence[Image], Tensor] | None = None
+        self._images: tuple[Sequence[Image], Tensor] | None = None
         self._prompts: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def images(self, images: Sequence[Image]) -> Float[Tensor, "n d"]:
-        """Embeddings of pictures, of any length; those of the last call are remembered."""
-        last = self._pictures
+        """Embeddings of images, of any length; those of the last call are remembered."""
+        last = self._images
         if last is None or len(last[0]) != len(images) or any(a is not b for a, b in zip(last[0], images, strict=True)):
             pixels = self.pixels(images).to(self.clip.device, self.clip.dtype)
-            self._pictures = (list(images), embedding(self.clip.get_image_features(pixel_values=pixels)).float().cpu())
-        return self._pictures[1] if self._pictures else torch.empty(0)
+            self._images = (list(images), embedding(self.clip.get_image_features(pixel_values=pixels)).float().cpu())
+        return self._images[1] if self._images else torch.empty(0)
 
     @torch.no_grad()
     def texts(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:
@@ -82,7 +82,7 @@ def embedding(found: Any) -> Tensor:
 
 
 def cosines(tower: Tower, images: Sequence[Image], prompts: Sequence[str]) -> Float[Tensor, "n"]:
-    """How near each picture is to its prompt, -1 to 1."""
+    """How near each image is to its prompt, -1 to 1."""
     return (normalize(tower.images(images), dim=-1) * normalize(tower.texts(prompts), dim=-1)).sum(-1)
 
 
@@ -92,7 +92,7 @@ def percent(tower: Tower, images: Sequence[Image], prompts: Sequence[str]) -> Fl
 
 
 def scaled(tower: Tower, images: Sequence[Image], prompts: Sequence[str]) -> Float[Tensor, "n"]:
-    """PickScore (Kirstain et al. 2023): the logit, of which a softmax over two pictures says which is preferred."""
+    """PickScore (Kirstain et al. 2023): the logit, of which a softmax over two images says which is preferred."""
     return tower.scale * cosines(tower, images, prompts)
 
 

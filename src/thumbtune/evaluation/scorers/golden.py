@@ -1,6 +1,6 @@
-"""Scores that others published, to be had again: the same picture, prompt and weights must give the same number.
+"""Scores that others published, to be had again: the same image, prompt and weights must give the same number.
 
-    published picture -> our pixels, our network, the published weights -> a score | the published score
+    published image -> our pixels, our network, the published weights -> a score | the published score
 
 What a test with random weights cannot show, this does: that the weights are the right ones.
 """
@@ -24,7 +24,7 @@ class Golden:
     """A published score. `within`: by how much another machine's may differ, in units of the score."""
 
     scorer: str
-    picture: File
+    image: File
     prompt: str
     published: float
     within: float
@@ -49,7 +49,7 @@ class Checked:
 
 
 def _at(repo: str, path: str) -> File:
-    """A picture in a repository on GitHub. Its name is its place, so that --weights may hold clones."""
+    """An image in a repository on GitHub. Its name is its place, so that --weights may hold clones."""
     return File(f"{repo.partition('/')[2]}/{path}", url=f"https://github.com/{repo}/raw/main/{path}")
 
 
@@ -85,13 +85,13 @@ def check(asked: Sequence[Golden], places: Places) -> Iterator[Checked]:
 
     Raises:
         UsageError: there is no scorer of a name.
-        ThumbtuneError: a picture or weights are missing, or cannot be read.
+        ThumbtuneError: an image or weights are missing, or cannot be read.
     """
-    pictures = {golden.picture: _opened(golden.picture, places) for golden in asked}  # before gigabytes of weights
+    images = {golden.image: _opened(golden.image, places) for golden in asked}  # before gigabytes of weights
     for entry in entries(golden.scorer for golden in asked):
         mine = [golden for golden in asked if golden.scorer == entry.name]
         with loaded([entry], places) as (scorer,):
-            scores = scorer.score([pictures[golden.picture] for golden in mine], [golden.prompt for golden in mine])
+            scores = scorer.score([images[golden.image] for golden in mine], [golden.prompt for golden in mine])
         yield from map(Checked, mine, scores.tolist())
 
 
@@ -101,4 +101,4 @@ def _opened(file: File, places: Places) -> Image.Image:
         with Image.open(path) as image:
             return rgb(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ThumbtuneError(f"{path} cannot be read as a picture ({error}); delete it and fetch it again.") from error
+        raise ThumbtuneError(f"{path} cannot be read as an image ({error}); delete it and fetch it again.") from error

@@ -1,7 +1,7 @@
-"""The bundled judge: a small dual encoder (CLIP's classes) that says how well a picture shows what a prompt asks.
+"""The bundled judge: a small dual encoder (CLIP's classes) that says how well an image shows what a prompt asks.
 
 It knows the concepts of the bundled model and was trained on real emoji alone: no tuning run ever sees it. It is the
-offline stand-in for the scorers of the paper, for emoji pictures only.
+offline stand-in for the scorers of the paper, for emoji images only.
 """
 
 import json
@@ -17,7 +17,7 @@ from torch import Tensor
 
 TOKENS = 12  # the judge is asked about short prompts
 NAME = "faithfulness"
-WHAT = "How sure the bundled judge is that the picture shows what its prompt asks, against 47 other things (0 to 1)."
+WHAT = "How sure the bundled judge is that the image shows what its prompt asks, against 47 other things (0 to 1)."
 
 
 def pixels(images: Sequence[Image.Image], size: int) -> Float[Tensor, "b 3 size size"]:
@@ -54,7 +54,7 @@ class Judge:
         return torch.nn.functional.normalize(torch.cat(features), dim=-1)
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Float[Tensor, "n"]:
-        """The chance, in 0..1, that each picture shows its prompt rather than any other known concept."""
+        """The chance, in 0..1, that each image shows its prompt rather than any other known concept."""
         scale = self.clip.logit_scale.exp().detach()
         seen = self._images(images)
         asked = scale * (seen * self._texts([self.asked(p) for p in prompts])).sum(1, keepdim=True)
@@ -64,7 +64,7 @@ class Judge:
         return logits.softmax(1)[:, 0]
 
     def names(self, images: Sequence[Image.Image], top: int = 1) -> list[list[str]]:
-        """The likeliest concepts of each picture, best first."""
+        """The likeliest concepts of each image, best first."""
         best = (self._images(images) @ self._concepts.T).topk(top, dim=1).indices
         return [[self.concepts[i] for i in row] for row in best.tolist()]
 

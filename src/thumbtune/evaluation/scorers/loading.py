@@ -41,9 +41,9 @@ class Read:
     read: Callable[[Sequence[Image], Sequence[str]], Tensor]
 
     def score(self, images: Sequence[Image], prompts: Sequence[str]) -> Float[Tensor, "n"]:
-        """One number for each picture, in float32 on the CPU."""
+        """One number for each image, in float32 on the CPU."""
         if len(images) != len(prompts):
-            raise ThumbtuneError(f"{self.id} got {len(images)} pictures and {len(prompts)} prompts; give one for each.")
+            raise ThumbtuneError(f"{self.id} got {len(images)} images and {len(prompts)} prompts; give one for each.")
         return self.read(images, prompts).float().cpu() if images else torch.empty(0)
 
 

@@ -1,6 +1,6 @@
 """Scorers that need no published weights: tastes, the bundled judge, and a function in a user's own file.
 
-def score(images, prompts):     # lists of PIL pictures and of prompts, of equal length
+def score(images, prompts):     # lists of PIL images and of prompts, of equal length
     return [...]                # a number for each; higher is better
 """
 
@@ -26,7 +26,7 @@ SHORT = 12  # characters of a hash that name a revision
 
 @dataclass(frozen=True)
 class Plain:
-    """A scorer around a function of pictures and prompts."""
+    """A scorer around a function of images and prompts."""
 
     id: str
     revision: str
@@ -34,11 +34,11 @@ class Plain:
     preprocessing: str = "rgb/1"
 
     def score(self, images: Sequence[Image], prompts: Sequence[str]) -> Float[Tensor, "n"]:
-        """One number for each picture.
+        """One number for each image.
 
         Raises:
             ThumbtuneError: the function gave no numbers.
-            UsageError: it gave more or fewer than there are pictures.
+            UsageError: it gave more or fewer than there are images.
         """
         said = self.read(images, prompts)
         try:
@@ -47,19 +47,19 @@ class Plain:
             raise ThumbtuneError(f"{self.id} gave no list of numbers ({str(error)[:100]}).") from error
         if found.shape != (len(images),):
             raise UsageError(
-                f"{self.id} gave numbers of shape {tuple(found.shape)} for {len(images)} pictures; give one for each."
+                f"{self.id} gave numbers of shape {tuple(found.shape)} for {len(images)} images; give one for each."
             )
         return found
 
 
 def of_taste(name: str) -> Plain:
-    """A named taste, which looks at the picture alone."""
+    """A named taste, which looks at the image alone."""
     score = TASTES[name].score
     return Plain(name, "1", lambda images, prompts: [score(image) for image in images])
 
 
 def of_judge(folder: Path) -> Plain:
-    """The bundled judge of faithfulness, for emoji pictures.
+    """The bundled judge of faithfulness, for emoji images.
 
     Raises:
         ThumbtuneError: through its scores, where a prompt names nothing that it knows.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Says how good a picture is for its prompt; higher is better."""
+    """Says how good an image is for its prompt; higher is better."""
 
     @property
     def id(self) -> str: ...

@@ -1,6 +1,6 @@
-"""Scores that were computed before, by picture, prompt and scorer: a new baseline costs only its own pictures.
+"""Scores that were computed before, by image, prompt and scorer: a new baseline costs only its own images.
 
-A key says everything that a score depends on: the picture's bytes, the prompt, and of the scorer its name, its weights,
+A key says everything that a score depends on: the image's bytes, the prompt, and of the scorer its name, its weights,
 its preprocessing and its precision.
 """
 
@@ -17,7 +17,7 @@ TABLE = "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, value REAL NOT
 AT_ONCE = 500  # SQLite allows so many values in a question
 PATIENCE = 60  # seconds that one process waits for another
 
-Key = tuple[str, str, str]  # sha256 of the picture, prompt, scorer
+Key = tuple[str, str, str]  # sha256 of the image, prompt, scorer
 
 
 class ScoreCache:

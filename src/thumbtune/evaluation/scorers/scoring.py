@@ -1,4 +1,4 @@
-"""Score many pictures by many scorers: one backbone at a time, in batches, from the cache where it can.
+"""Score many images by many scorers: one backbone at a time, in batches, from the cache where it can.
 
 Batches are the same however often the work is broken off, and one is remembered whole or not at all: scores that were
 resumed equal scores that were not, to the last bit. Several processes share the batches, and all get all the scores.
@@ -24,8 +24,8 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture to be scored: its file, the hash of its bytes, what it should show."""
+class PromptedImage:
+    """An image to be scored: its file, the hash of its bytes, what it should show."""
 
     path: Path
     sha256: str
@@ -34,7 +34,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one scorer said of the pictures, in their order; None where it failed, with the reason by place."""
+    """What one scorer said of the images, in their order; None where it failed, with the reason by place."""
 
     id: str
     revision: str
@@ -60,41 +60,41 @@ class Team:
 
 
 def score(
-    pictures: Sequence[Picture],
+    images: Sequence[PromptedImage],
     groups: Sequence[Group],
     progress: Progress,
     cache: ScoreCache | None = None,
     team: Team | None = None,
 ) -> list[Scores]:
-    """What each scorer says of each picture.
+    """What each scorer says of each image.
 
     Raises:
-        ThumbtuneError: a scorer cannot be loaded, or fails on every picture.
+        ThumbtuneError: a scorer cannot be loaded, or fails on every image.
     """
     cache, team = cache or ScoreCache(None), team or Team()
     found = []
     for group in groups:
         with group.ready() as scorers:
-            found += _of_group(pictures, scorers, progress, cache, team)
+            found += _of_group(images, scorers, progress, cache, team)
     return found
 
 
 def _of_group(
-    pictures: Sequence[Picture], scorers: Sequence[Scorer], progress: Progress, cache: ScoreCache, team: Team
+    images: Sequence[PromptedImage], scorers: Sequence[Scorer], progress: Progress, cache: ScoreCache, team: Team
 ) -> list[Scores]:
-    """Batch by batch through all scorers of a backbone, which then looks at every picture once."""
-    batches = [range(start, min(start + BATCH, len(pictures))) for start in range(0, len(pictures), BATCH)]
+    """Batch by batch through all scorers of a backbone, which then looks at every image once."""
+    batches = [range(start, min(start + BATCH, len(images))) for start in range(0, len(images), BATCH)]
     names = ", ".join(scorer.id for scorer in scorers)
-    said: list[tuple[int, int, float | None, str]] = []  # scorer, picture, score, or why none
+    said: list[tuple[int, int, float | None, str]] = []  # scorer, image, score, or why none
     for batch in progress(batches[team.index :: team.count], f"Scoring by {names}"):
-        asked = [pictures[i] for i in batch]
-        images: list[Image.Image | str] = []  # opened when the first scorer needs them, and shared by the others
+        asked = [images[i] for i in batch]
+        loaded: list[Image.Image | str] = []  # opened when the first scorer needs them, and shared by the others
         for place, scorer in enumerate(scorers):
-            keys = [_key(picture, scorer) for picture in asked]
+            keys = [_key(image, scorer) for image in asked]
             known = cache.get(keys) if scorer.preprocessing != OWN else {}
             if len(known) < len(set(keys)):
-                images = images or [_opened(picture) for picture in asked]
-                fresh = list(_of_batch(scorer, images, asked))
+                loaded = loaded or [_opened(image) for image in asked]
+                fresh = list(_of_batch(scorer, loaded, asked))
                 new = {key: value for key, (value, _) in zip(keys, fresh, strict=True) if value is not None}
                 if scorer.preprocessing != OWN:  # what else a user's file looks at, nobody knows
                     cache.put({key: value for key, value in new.items() if key not in known})
@@ -104,7 +104,7 @@ def _of_group(
                 said += [(place, i, known[key], "") for i, key in zip(batch, keys, strict=True)]
     everything = team.gather(said)
     each = ([row[1:] for row in everything if row[0] == place] for place in range(len(scorers)))
-    return [_scores(scorer, len(pictures), rows) for scorer, rows in zip(scorers, each, strict=True)]
+    return [_scores(scorer, len(images), rows) for scorer, rows in zip(scorers, each, strict=True)]
 
 
 def _scores(scorer: Scorer, count: int, said: Sequence[tuple[int, float | None, str]]) -> Scores:
@@ -112,33 +112,33 @@ def _scores(scorer: Scorer, count: int, said: Sequence[tuple[int, float | None, 
     failed = {i: why for i, value, why in sorted(said, key=lambda row: row[0]) if value is None}
     if failed and len(failed) == count:
         first = failed[min(failed)]
-        raise ThumbtuneError(f"{scorer.id} scored none of the {count} pictures ({first}).")
+        raise ThumbtuneError(f"{scorer.id} scored none of the {count} images ({first}).")
     return Scores(scorer.id, scorer.revision, scorer.preprocessing, [values[i] for i in range(count)], failed)
 
 
 def _of_batch(
-    scorer: Scorer, images: Sequence[Image.Image | str], asked: Sequence[Picture]
+    scorer: Scorer, loaded: Sequence[Image.Image | str], asked: Sequence[PromptedImage]
 ) -> Iterator[tuple[float | None, str]]:
-    """A score, or why there is none, for each; in the place of a picture may stand why it cannot be read."""
-    whole = [(image, picture) for image, picture in zip(images, asked, strict=True) if not isinstance(image, str)]
-    said = _of_whole(scorer, [image for image, _ in whole], [picture for _, picture in whole]) if whole else iter(())
-    for image in images:
-        yield (None, image) if isinstance(image, str) else next(said)
+    """A score, or why there is none, for each; in the place of an image may stand why it cannot be read."""
+    whole = [(one, image) for one, image in zip(loaded, asked, strict=True) if not isinstance(one, str)]
+    said = _of_whole(scorer, [one for one, _ in whole], [image for _, image in whole]) if whole else iter(())
+    for one in loaded:
+        yield (None, one) if isinstance(one, str) else next(said)
 
 
 def _of_whole(
-    scorer: Scorer, images: Sequence[Image.Image], asked: Sequence[Picture]
+    scorer: Scorer, loaded: Sequence[Image.Image], asked: Sequence[PromptedImage]
 ) -> Iterator[tuple[float | None, str]]:
-    """The same of pictures that were read; where the batch fails, each is tried on its own."""
+    """The same of images that were read; where the batch fails, each is tried on its own."""
     try:
-        yield from map(_finite, scorer.score(images, [picture.prompt for picture in asked]).tolist())
+        yield from map(_finite, scorer.score(loaded, [image.prompt for image in asked]).tolist())
         return
-    except Exception as error:  # a user's function may raise anything; one picture must not take the others along
-        if _is_of_the_machine(error) or isinstance(error, UsageError):  # of all pictures together, and not of one
+    except Exception as error:  # a user's function may raise anything; one image must not take the others along
+        if _is_of_the_machine(error) or isinstance(error, UsageError):  # of all images together, and not of one
             raise
-    for image, picture in zip(images, asked, strict=True):
+    for one, image in zip(loaded, asked, strict=True):
         try:
-            yield _finite(scorer.score([image], [picture.prompt]).tolist()[0])
+            yield _finite(scorer.score([one], [image.prompt]).tolist()[0])
         except Exception as error:
             if _is_of_the_machine(error):
                 raise
@@ -146,13 +146,13 @@ def _of_whole(
 
 
 def _reason(error: Exception) -> str:
-    """Why a picture has no score: our own words as they are, others with their kind; without the full stop."""
+    """Why an image has no score: our own words as they are, others with their kind; without the full stop."""
     text = " ".join(str(error).split())[:160].rstrip(".")
     return text if isinstance(error, ThumbtuneError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def _is_of_the_machine(error: Exception) -> bool:
-    """Whether it is memory that ran out, which no single picture is to blame for."""
+    """Whether it is memory that ran out, which no single image is to blame for."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
@@ -160,26 +160,26 @@ def _finite(value: float) -> tuple[float | None, str]:
     return (value, "") if abs(value) < float("inf") else (None, f"it gave {value}")
 
 
-def _opened(picture: Picture) -> Image.Image | str:
-    """The picture, or why there is none; its name stands beside that anyway."""
+def _opened(image: PromptedImage) -> Image.Image | str:
+    """The image, or why there is none; its name stands beside that anyway."""
     try:
-        return opened(picture)
+        return opened(image)
     except ThumbtuneError:
-        return "it cannot be read as a picture; replace it"
+        return "it cannot be read as an image; replace it"
 
 
-def opened(picture: Picture) -> Image.Image:
-    """The picture as RGB.
+def opened(image: PromptedImage) -> Image.Image:
+    """The image as RGB.
 
     Raises:
         ThumbtuneError: it cannot be read.
     """
     try:
-        with Image.open(picture.path) as image:
-            return rgb(image)
+        with Image.open(image.path) as file:
+            return rgb(file)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ThumbtuneError(f"{picture.path} cannot be read as a picture ({error}); replace it.") from error
+        raise ThumbtuneError(f"{image.path} cannot be read as an image ({error}); replace it.") from error
 
 
-def _key(picture: Picture, scorer: Scorer) -> Key:
-    return picture.sha256, picture.prompt, f"{scorer.id}|{scorer.revision}|{scorer.preprocessing}"
+def _key(image: PromptedImage, scorer: Scorer) -> Key:
+    return image.sha256, image.prompt, f"{scorer.id}|{scorer.revision}|{scorer.preprocessing}"

@@ -1,7 +1,7 @@
-"""The bundled judge of style: two small ResNets (transformers' class) that name the style of a picture, of five.
+"""The bundled judge of style: two small ResNets (transformers' class) that name the style of an image, of five.
 
 They learnt apart, from real emoji, one of them also from what the bundled autoencoder makes of these, and err on
-different pictures: their chances are averaged. It is for emoji pictures only.
+different images: their chances are averaged. It is for emoji images only.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from thumbtune.evaluation.scorers.judge import pixels
 
-SIZE = 64  # what a style is made of, lines and shading, is lost in smaller pictures
+SIZE = 64  # what a style is made of, lines and shading, is lost in smaller images
 
 
 class StyleJudge:
@@ -33,7 +33,7 @@ class StyleJudge:
 
     @torch.no_grad()
     def names(self, images: Sequence[Image.Image]) -> list[str]:
-        """The likeliest style of each picture, seen as it is and in a mirror: what both views agree on is surer."""
+        """The likeliest style of each image, seen as it is and in a mirror: what both views agree on is surer."""
         seen = pixels(images, SIZE)
         chances = [torch.cat([self._chances(part) for part in view.split(64)]) for view in (seen, seen.flip(-1))]
         return [self.styles[i] for i in sum(chances).argmax(1).tolist()]  # type: ignore[union-attr]
@@ -44,5 +44,5 @@ class StyleJudge:
 
 
 def enlarged(images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 side side"]:
-    """Pictures as a network was trained on them: enlarged, they lose less of thin lines in its first layers."""
+    """Images as a network was trained on them: enlarged, they lose less of thin lines in its first layers."""
     return images if images.shape[-1] == side else interpolate(images, size=side, mode="bilinear")

@@ -1,4 +1,4 @@
-"""Simulated people with a stated taste: small formulas that look at a picture and say how much they like it.
+"""Simulated people with a stated taste: small formulas that look at an image and say how much they like it.
 
 They stand in for a person where none is at hand, and every page that uses one says so. A tuned model should
 please the same formula more, on prompts that the training never saw.
@@ -15,8 +15,8 @@ from thumbtune.errors import UsageError
 from thumbtune.images import rgb
 
 PAGE_WHITE = 0.9  # a pixel is page where every channel is at least this bright
-LEAST_PAGE = 0.1  # below this share of page a picture is no longer drawn on white
-LEAST_INK = 0.02  # below this share of ink a picture is an empty page with dust on it
+LEAST_PAGE = 0.1  # below this share of page an image is no longer drawn on white
+LEAST_INK = 0.02  # below this share of ink an image is an empty page with dust on it
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Taste:
     Attributes:
         name: as recipes and commands name it.
         sentence: who this person is, in plain words.
-        score: picture -> how much it is to their taste, higher is more.
+        score: image -> how much it is to their taste, higher is more.
     """
 
     name: str
@@ -44,8 +44,8 @@ def line_art(image: Image.Image) -> float:
     """Black ink on white, in 0..1: how near to neutral black the pixels are that are not page white.
 
     Nearness is darkness (1 - brightest channel) minus colourfulness (brightest - darkest channel), at least
-    0, averaged over the ink. An empty page, or a picture without any page left, scores 0; without these two
-    guards a model could please this person with a single black dot or an all-black picture.
+    0, averaged over the ink. An empty page, or an image without any page left, scores 0; without these two
+    guards a model could please this person with a single black dot or an all-black image.
     """
     pixels = _pixels(image)
     brightest, darkest = pixels.max(-1), pixels.min(-1)
@@ -59,7 +59,7 @@ def line_art(image: Image.Image) -> float:
 
 
 def redden(image: Image.Image, amount: float) -> Image.Image:
-    """The same picture seen through red glass, as the liked images of the paper's red experiment.
+    """The same image seen through red glass, as the liked images of the paper's red experiment.
 
     Red is scaled by 1 + amount, green and blue by 1 - amount, and clipped. At 0 nothing changes; 0.4 is
     clearly red with the object still plain to see; at 1 only the red channel is left.
@@ -75,13 +75,13 @@ def redden(image: Image.Image, amount: float) -> Image.Image:
 
 
 def _pixels(image: Image.Image) -> NDArray[np.float64]:
-    """RGB in 0..1, [height, width, 3]; transparent pictures are laid on white, as a page shows them."""
+    """RGB in 0..1, [height, width, 3]; transparent images are laid on white, as a page shows them."""
     return np.asarray(rgb(image), dtype=np.float64) / 255
 
 
 TASTES: dict[str, Taste] = {
     "line-art": Taste("line-art", "Someone who likes black ink drawings on white paper and dislikes colour.", line_art),
-    "red": Taste("red", "Someone who likes pictures the more, the redder they are.", red),
+    "red": Taste("red", "Someone who likes images the more, the redder they are.", red),
 }
 
 

@@ -1,8 +1,8 @@
-"""Exporting likes: every vote in force, or a label for each picture, into one of the forms that others read.
+"""Exporting likes: every vote in force, or a label for each image, into one of the forms that others read.
 
 form        what is written                                              read by
-parquet     data/train-*.parquet, pictures inside                        datasets.load_dataset, the hub, pandas, DuckDB
-datasets    data-*.arrow, pictures inside                                datasets.load_from_disk
+parquet     data/train-*.parquet, images inside                        datasets.load_dataset, the hub, pandas, DuckDB
+datasets    data-*.arrow, images inside                                datasets.load_from_disk
 folder      images/ and metadata.jsonl                                   datasets' imagefolder, people
 webdataset  shard-*.tar                                                  webdataset, datasets.load_dataset
 
@@ -47,8 +47,8 @@ MANY = frozenset(POLICIES) - {EACH}  # those that make one row of what several p
 class ExportReport:
     """What an export wrote.
 
-    skips:     last words of a rater on a picture that are neither like nor dislike, and so in no row
-    undecided: pictures that the policy gave no label
+    skips:     last words of a rater on an image that are neither like nor dislike, and so in no row
+    undecided: images that the policy gave no label
     """
 
     rows: int = 0
@@ -74,7 +74,7 @@ def export(  # noqa: PLR0913 - this is the command `thumbtune export`, one argum
         store: where the votes are.
         out: a folder that is not there yet, or empty.
         form: one of `FORMS`.
-        policy: which label a picture gets that several people rated (policies.py), a row each; None: a row for each
+        policy: which label an image gets that several people rated (policies.py), a row each; None: a row for each
             vote in force, with all that its rater said.
         names: call raters by their names. Otherwise they are called rater-7f3a... (raters.py); what they wrote, as
             reasons, prompts or names of files, is exported as it is either way.
@@ -84,7 +84,7 @@ def export(  # noqa: PLR0913 - this is the command `thumbtune export`, one argum
     Raises:
         UsageError: there is no such form or policy, or something is in `out`.
         Interrupted: Ctrl-C.
-        ThumbtuneError: there is nothing to export, a picture is gone, or the disk is full.
+        ThumbtuneError: there is nothing to export, an image is gone, or the disk is full.
     """
     if form not in FORMS:
         raise UsageError(f"There is no form {form!r} to export into; choose {', '.join(FORMS)}.")
@@ -126,10 +126,10 @@ class _Chosen:
         opinions, policy, tally = iter(self.progress(_Opinions(self.store))), self.policy, Tally()
         if self.hidden is not None:
             opinions, policy = map(self.hidden.hide, opinions), self.hidden.policy_of(policy)
-        image, data = "", b""  # a picture's opinions follow each other, so that it is read once
+        image, data = "", b""  # an image's opinions follow each other, so that it is read once
         for opinion in labelled(opinions, policy, tally):
-            if opinion.picture.sha256 != image:
-                image, data = opinion.picture.sha256, _read(self.store, opinion)
+            if opinion.image.sha256 != image:
+                image, data = opinion.image.sha256, _read(self.store, opinion)
             yield self._counted(row_of(opinion, data))
         self.report.undecided = tally.undecided
 
@@ -143,15 +143,15 @@ class _Chosen:
 
 
 def _read(store: Store, opinion: Opinion) -> bytes:
-    """The picture's bytes, as they came.
+    """The image's bytes, as they came.
 
     Raises:
         ThumbtuneError: they are gone, or others.
     """
-    data = store.read(opinion.picture)
-    if sha256(data) != opinion.picture.sha256:
-        address = store.address_of(opinion.picture)
-        raise ThumbtuneError(f"The picture {address} is not what it was; restore it, or import it again.")
+    data = store.read(opinion.image)
+    if sha256(data) != opinion.image.sha256:
+        address = store.address_of(opinion.image)
+        raise ThumbtuneError(f"The image {address} is not what it was; restore it, or import it again.")
     return data
 
 

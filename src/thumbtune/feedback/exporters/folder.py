@@ -1,6 +1,6 @@
-"""Likes as a folder of pictures with a `metadata.jsonl`, which Hugging Face's imagefolder and people read.
+"""Likes as a folder of images with a `metadata.jsonl`, which Hugging Face's imagefolder and people read.
 
-A picture that several rows are about is one file.
+An image that several rows are about is one file.
 """
 
 from collections.abc import Iterable
@@ -22,5 +22,5 @@ def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
             file = folder / name
             if not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(row.picture)
+                file.write_bytes(row.image)
             lines.write(line_of({"file_name": name, **row.cells}) + "\n")

@@ -1,4 +1,4 @@
-"""Likes as Parquet files with the pictures inside, laid out as on the Hugging Face hub: `data/train-*.parquet`.
+"""Likes as Parquet files with the images inside, laid out as on the Hugging Face hub: `data/train-*.parquet`.
 
 `datasets.load_dataset(folder)` shows an image in each row; pandas, DuckDB and all else that reads Parquet sees
 {bytes, path}.
@@ -22,7 +22,7 @@ def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
     data.mkdir()
     for shard in in_shards(rows, shard_bytes):
         parts.append(data / f"{len(parts)}.part")
-        # one picture that several people rated is in a group of rows once, as one word of its dictionary
+        # one image that several people rated is in a group of rows once, as one word of its dictionary
         with ParquetWriter(parts[-1], schema, dictionary_pagesize_limit=2 * BATCH_BYTES) as writer:
             for batch in batches(shard, schema):
                 writer.write_batch(batch)

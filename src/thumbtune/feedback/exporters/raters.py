@@ -48,10 +48,10 @@ class Pseudonyms:
 
     def hide(self, opinion: Opinion) -> Opinion:
         """An opinion that does not say whose it is."""
-        rater, picture = self.name_of(opinion.rater), opinion.picture
+        rater, image = self.name_of(opinion.rater), opinion.image
         kind = "like" if opinion.liked else "dislike"
         drawn = opinion.vote_id is not None and uuid.UUID(opinion.vote_id).version == RANDOM
-        vote_id = opinion.vote_id if drawn else derived_id(picture.sha256, picture.prompt, rater, kind)
+        vote_id = opinion.vote_id if drawn else derived_id(image.sha256, image.prompt, rater, kind)
         return replace(opinion, rater=rater, vote_id=vote_id)
 
 

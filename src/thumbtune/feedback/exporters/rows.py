@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from datasets import Features
 
 SHARD_BYTES = 500_000_000
-BATCH_BYTES = 32_000_000  # of pictures that are in memory at once
-ROW_BYTES = 1000  # about what the cells of a row take beside its picture
+BATCH_BYTES = 32_000_000  # of images that are in memory at once
+ROW_BYTES = 1000  # about what the cells of a row take beside its image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row: its cells, the bytes of its picture as they came, and the name of that as a file."""
+    """One row: its cells, the bytes of its image as they came, and the name of that as a file."""
 
     cells: dict[str, object]
-    picture: bytes
+    image: bytes
     name: str
 
 
-def row_of(opinion: Opinion, picture: bytes) -> Row:
+def row_of(opinion: Opinion, image: bytes) -> Row:
     """An opinion as a row."""
-    about = opinion.picture
+    about = opinion.image
     cells: dict[str, object] = {
         "prompt": about.prompt,
         "label": opinion.liked,
@@ -46,7 +46,7 @@ def row_of(opinion: Opinion, picture: bytes) -> Row:
         "vote_id": opinion.vote_id,
         "image_id": about.sha256,
     }
-    return Row(cells=cells, picture=picture, name=f"{about.sha256}{PurePosixPath(about.file).suffix}")
+    return Row(cells=cells, image=image, name=f"{about.sha256}{PurePosixPath(about.file).suffix}")
 
 
 def features() -> Features:
@@ -86,15 +86,15 @@ def _shard(first: Row, waiting: Iterator[Row], most_bytes: int) -> Iterator[Row]
     size = 0
     for row in chain([first], waiting):
         yield row
-        size += len(row.picture) + ROW_BYTES
+        size += len(row.image) + ROW_BYTES
         if size >= most_bytes:
             return
 
 
 def batches(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows with their pictures inside, as many at once as fit into memory."""
+    """The rows with their images inside, as many at once as fit into memory."""
     import pyarrow as pa
 
     for group in in_shards(rows, BATCH_BYTES):
-        cells = [{"image": {"bytes": row.picture, "path": row.name}, **row.cells} for row in group]
+        cells = [{"image": {"bytes": row.image, "path": row.name}, **row.cells} for row in group]
         yield pa.RecordBatch.from_pylist(cells, schema)

@@ -1,4 +1,4 @@
-"""Likes as a folder that `datasets.load_from_disk` maps into memory: Arrow files, with the pictures inside."""
+"""Likes as a folder that `datasets.load_from_disk` maps into memory: Arrow files, with the images inside."""
 
 import hashlib
 import json

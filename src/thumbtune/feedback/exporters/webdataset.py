@@ -1,4 +1,4 @@
-"""Likes as shards of WebDataset: `shard-000000.tar`, in each a picture, its prompt (.txt) and all else (.json)."""
+"""Likes as shards of WebDataset: `shard-000000.tar`, in each an image, its prompt (.txt) and all else (.json)."""
 
 import io
 import tarfile
@@ -26,7 +26,7 @@ def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
 
 def _add(archive: tarfile.TarFile, stem: str, row: Row) -> None:
     files = {
-        PurePosixPath(row.name).suffix: row.picture,
+        PurePosixPath(row.name).suffix: row.image,
         ".txt": str(row.cells["prompt"]).encode(),
         ".json": line_of(row.cells).encode(),
     }

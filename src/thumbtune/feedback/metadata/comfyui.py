@@ -1,7 +1,7 @@
-"""ComfyUI writes no prompt into its pictures but the graph that made them: follow it from the sampler to the text.
+"""ComfyUI writes no prompt into its images but the graph that made them: follow it from the sampler to the text.
 
 The graph is {node: {"class_type": ..., "inputs": {name: value}}}, and a value that comes from another node is
-[node, output]. Where two ways lead to two prompts, nobody can tell which one the picture shows, and none is given.
+[node, output]. Where two ways lead to two prompts, nobody can tell which one the image shows, and none is given.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ CONDITIONINGS = (
 )
 SEEDS = ("seed", "noise_seed", "noise", "value", "int")
 MODELS = ("ckpt_name", "unet_name", "model")
-MOST_SAMPLERS = 64  # each is followed through the graph by itself; a graph with more makes no one picture
+MOST_SAMPLERS = 64  # each is followed through the graph by itself; a graph with more makes no one image
 
 
 def read_graph(graph: Mapping[str, object]) -> Written:
@@ -50,7 +50,7 @@ def _inputs_of(node: object) -> Inputs | None:
 
 
 def _is_sampler(node: Inputs) -> bool:
-    """Does it turn noise into a picture, as a prompt says? Detailers and upscalers that come later do not count."""
+    """Does it turn noise into an image, as a prompt says? Detailers and upscalers that come later do not count."""
     guided = _is_link(node.get("positive")) or _is_link(node.get("guider"))
     return guided and ("latent_image" in node or "sampler" in str(node["class_type"]).lower())
 

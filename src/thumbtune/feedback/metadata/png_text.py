@@ -1,4 +1,4 @@
-"""Read from a picture itself what its maker wrote into it: the text of a PNG, the EXIF of JPEG and WebP.
+"""Read from an image itself what its maker wrote into it: the text of a PNG, the EXIF of JPEG and WebP.
 
 Automatic1111, Forge   `parameters`, or EXIF's UserComment: prompt, "Negative prompt: ...", "Steps: ..., Seed: ..."
 Fooocus, SwarmUI       the same places, as JSON
@@ -17,14 +17,14 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from thumbtune.feedback.images import MAX_BYTES, UnreadableImage, opened
 from thumbtune.feedback.metadata.comfyui import read_graph
 from thumbtune.feedback.metadata.comfyui_canvas import read_canvas
 from thumbtune.feedback.metadata.written import MAX_TEXT, NOTHING, Written, json_object, plain_text, seed_in, written
-from thumbtune.feedback.pictures import MAX_BYTES, UnreadablePicture, opened
 from thumbtune.feedback.source import Bytes
 
 EXIF_FOLDER, USER_COMMENT = 0x8769, 0x9286
-EXIF_TEXTS = (0x0110, 0x010F, 0x010E)  # camera, its maker, the picture's title: ComfyUI begins there, and counts down
+EXIF_TEXTS = (0x0110, 0x010F, 0x010E)  # camera, its maker, the image's title: ComfyUI begins there, and counts down
 NEGATIVE = "Negative prompt:"
 SETTINGS = re.compile(r"Steps: \d+, ")
 SETTING = re.compile(r'(?:^|, ?)([A-Za-z][\w /-]*): ("(?:[^"\\]|\\.)*"|[^,]*)')
@@ -33,20 +33,20 @@ LONGEST_DREAM = 10_000
 
 
 def written_in(data: bytes) -> Written:
-    """What the maker of a picture wrote into it; nothing for bytes that are no picture, or that say nothing."""
+    """What the maker of an image wrote into it; nothing for bytes that are no image, or that say nothing."""
     return _written_in(io.BytesIO(data))
 
 
 def written_in_image(image: Bytes) -> Written:
-    """The same of a picture that is still to be read; nothing where it cannot be, which its import will say."""
+    """The same of an image that is still to be read; nothing where it cannot be, which its import will say."""
     try:
         return written_in(image())
-    except UnreadablePicture:
+    except UnreadableImage:
         return NOTHING
 
 
 def written_in_file(path: Path) -> Written:
-    """The same of a picture's file, of which no more is read than its beginning where the format allows it."""
+    """The same of an image's file, of which no more is read than its beginning where the format allows it."""
     try:
         if not path.is_file() or path.stat().st_size > MAX_BYTES:
             return NOTHING
@@ -162,7 +162,7 @@ def _read_prompt(text: str) -> Written:
 
 
 def read_invokeai(values: Mapping[str, object]) -> Written:
-    """InvokeAI's metadata, as it is in the picture and in its database; older ones call the model's name model_name."""
+    """InvokeAI's metadata, as it is in the image and in its database; older ones call the model's name model_name."""
     model = values.get("model")
     if isinstance(model, dict):
         model = model.get("name") or model.get("model_name")

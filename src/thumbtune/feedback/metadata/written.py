@@ -1,4 +1,4 @@
-"""What a maker of pictures writes down about one: the prompt it was made for, and with what."""
+"""What a maker of images writes down about one: the prompt it was made for, and with what."""
 
 import json
 import math

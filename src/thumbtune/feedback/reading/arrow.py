@@ -11,7 +11,7 @@ from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_AT_ONCE = 64  # with the pictures inside: a row may be megabytes
+ROWS_AT_ONCE = 64  # with the images inside: a row may be megabytes
 ROWS_OF_LABELS_AT_ONCE = 4096
 
 Classes = Mapping[str, list[object]]  # column, in lower case -> the names behind its numbers

@@ -1,7 +1,7 @@
 """Which column of somebody's table is which of ours: as they say, or else by its name.
 
 Without a word from them, these names are tried in this order, in any case. The first column that a row fills counts,
-with two exceptions. A picture itself goes before the name of one. And columns that may all be the label must agree in
+with two exceptions. An image itself goes before the name of one. And columns that may all be the label must agree in
 each row: that row is refused if one says like and another dislike, as nobody can tell which is meant. A name that is
 only likely (a `time`, a `user`) counts where its cell can be meant so: a moment since 2000, a word.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.reading.cells import is_blank, moment_in, text_in
-from thumbtune.feedback.reading.image_cells import is_picture, unwrapped
+from thumbtune.feedback.reading.image_cells import is_image, unwrapped
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.shown import named, shown
 
@@ -34,7 +34,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "vote_id": ("vote_id",),
 }
 NAMES_OF_SOMETHING = ("rater", "reason", "pair")  # the cell is one word or sentence, not an object
-PICTURES = ("image", "chosen", "rejected")  # the cell is a picture, or names one
+IMAGES = ("image", "chosen", "rejected")  # the cell is an image, or names one
 FIRST_YEAR = 2000  # a "time" before it is how long something took
 
 
@@ -61,7 +61,7 @@ class Columns:
     def filled_in(self, row: Record, key: str) -> list[Named]:
         """What may be ours in a row, under the names that the table has for it."""
         cells = ((name, cell_in(row, name)) for name in self.names[key])
-        return [(name, cell) for name, cell in cells if not is_blank(unwrapped(cell) if key in PICTURES else cell)]
+        return [(name, cell) for name, cell in cells if not is_blank(unwrapped(cell) if key in IMAGES else cell)]
 
     def labels_in(self, row: Record) -> list[Named]:
         """What may be the label of a row."""
@@ -103,7 +103,7 @@ class Columns:
 
     def _cell(self, row: Record, key: str) -> object:
         cells = self.filled_in(row, key)
-        if key in PICTURES:
+        if key in IMAGES:
             return next((cell for _, cell in sorted(cells, key=lambda each: _nearness(each[1]))), None)
         surely = {key, self.mapped.get(key)}
         return next((cell for name, cell in cells if name in surely or _can_be(key, cell)), None)
@@ -169,8 +169,8 @@ def _inside(cell: object) -> Record:
 
 
 def _nearness(cell: object) -> int:
-    """How near a cell is to a picture: one itself, the name of one, or nothing that names one."""
-    return 0 if is_picture(cell) else 1 if isinstance(unwrapped(cell), str) else 2
+    """How near a cell is to an image: one itself, the name of one, or nothing that names one."""
+    return 0 if is_image(cell) else 1 if isinstance(unwrapped(cell), str) else 2
 
 
 def _can_be(key: str, cell: object) -> bool:

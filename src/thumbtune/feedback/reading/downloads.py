@@ -1,4 +1,4 @@
-"""Downloading a picture that a table names by its address, if somebody said that this may be done.
+"""Downloading an image that a table names by its address, if somebody said that this may be done.
 
 A table from elsewhere chooses the addresses, so that none may reach what only this machine or its network can see:
 each address that a name stands for is looked at before it is connected to, after every redirect too. Proxies are not
@@ -27,8 +27,8 @@ from urllib.request import (
     UnknownHandler,
 )
 
-from thumbtune.feedback import pictures
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback import images
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.shown import shown
 
 SCHEMES = ("http", "https")
@@ -55,7 +55,7 @@ def download(url: str, opener: Opener | None = None) -> bytes:
     """The bytes at an http or https address.
 
     Raises:
-        UnreadablePicture: there are none, too many, or they take too long; or the address is one of a private network.
+        UnreadableImage: there are none, too many, or they take too long; or the address is one of a private network.
     """
     try:
         request = Request(quote(url, safe=UNSAFE), headers={"User-Agent": AGENT})
@@ -63,12 +63,12 @@ def download(url: str, opener: Opener | None = None) -> bytes:
             return _read(answer)
     except HTTPError as error:
         error.close()
-        raise UnreadablePicture(
+        raise UnreadableImage(
             f"it could not be downloaded (the server says {error.code}); check {shown(url)}"
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise UnreadablePicture(f"it could not be downloaded ({reason}); check {shown(url)}") from error
+        raise UnreadableImage(f"it could not be downloaded ({reason}); check {shown(url)}") from error
 
 
 def is_public(address: Address) -> bool:
@@ -165,8 +165,8 @@ def _read(answer: Any) -> bytes:
     until, data = time.monotonic() + SECONDS_IN_ALL, bytearray()
     while block := answer.read1(BLOCK):
         data += block
-        if len(data) > pictures.MAX_BYTES:
-            raise UnreadablePicture(f"it is larger than {pictures.MAX_BYTES // 1_000_000} MB; make it smaller")
+        if len(data) > images.MAX_BYTES:
+            raise UnreadableImage(f"it is larger than {images.MAX_BYTES // 1_000_000} MB; make it smaller")
         if time.monotonic() > until:
             raise TimeoutError(f"it takes more than {SECONDS_IN_ALL:.0f} seconds")
     if missing := getattr(answer, "length", None):  # of what was announced; http.client says nothing of it

@@ -1,4 +1,4 @@
-"""A cell that holds a picture or says where one is: bytes, base64 text, a name, an address."""
+"""A cell that holds an image or says where one is: bytes, base64 text, a name, an address."""
 
 import base64
 import re
@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import PureWindowsPath
 from urllib.parse import unquote_to_bytes
 
-from thumbtune.feedback import pictures
-from thumbtune.feedback.pictures import UnreadablePicture, read_picture
+from thumbtune.feedback import images
+from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.reading import downloads
 from thumbtune.feedback.reading.cells import is_blank
 from thumbtune.feedback.reading.places import Place
@@ -16,8 +16,8 @@ from thumbtune.feedback.shown import shown
 from thumbtune.feedback.source import Bytes
 from thumbtune.files import sha256
 
-NAMELESS = "it names no picture; fill in file_name or remove the row"
-SHORTEST_BASE64 = 40  # characters: no picture is shorter, and few names are longer
+NAMELESS = "it names no image; fill in file_name or remove the row"
+SHORTEST_BASE64 = 40  # characters: no image is shorter, and few names are longer
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 # How PNG, JPEG, GIF, WebP, BMP and TIFF begin in base64, before characters that names of files with an ending lack.
@@ -25,16 +25,16 @@ _BASE64 = re.compile(r"(iVBORw0KGgo|/9j/|_9j_|R0lGOD|UklGR|Qk|SUkqA|TU0AK)[A-Za-
 _LOOKED_AT = 256  # characters
 
 
-def is_picture(cell: object) -> bool:
-    """Whether a cell holds a picture itself, and does not only name one."""
+def is_image(cell: object) -> bool:
+    """Whether a cell holds an image itself, and does not only name one."""
     cell = unwrapped(cell)
     return (isinstance(cell, bytes) and bool(cell)) or (isinstance(cell, str) and (_is_data(cell) or _is_base64(cell)))
 
 
 def is_on_the_web(cell: object) -> bool:
-    """Whether a cell names a picture by an address that would have to be followed."""
+    """Whether a cell names an image by an address that would have to be followed."""
     cell = unwrapped(cell)
-    scheme = _SCHEME.match(cell.strip()) if isinstance(cell, str) and not is_picture(cell) else None
+    scheme = _SCHEME.match(cell.strip()) if isinstance(cell, str) and not is_image(cell) else None
     return scheme is not None and scheme[1].lower() != "file"
 
 
@@ -49,7 +49,7 @@ def unwrapped(cell: object) -> object:
 
 
 def known_by(cell: object) -> str | None:
-    """What tells the picture in a cell from others where it is met again: its bytes, or how it is named; or None."""
+    """What tells the image in a cell from others where it is met again: its bytes, or how it is named; or None."""
     cell = unwrapped(cell)
     if isinstance(cell, bytes) and cell:
         return sha256(cell)
@@ -61,17 +61,17 @@ def known_by(cell: object) -> str | None:
     return text if _is_base64(text) or _SCHEME.match(text) else PureWindowsPath(text).as_posix()  # ./a.png is a.png
 
 
-def picture_in(cell: object, place: Place, allow_download: bool = False) -> Bytes:
-    """What reads the picture's bytes, from the cell itself or from where it says.
+def image_in(cell: object, place: Place, allow_download: bool = False) -> Bytes:
+    """What reads the image's bytes, from the cell itself or from where it says.
 
     Raises:
-        UnreadablePicture: the cell is empty, or names nothing that may be read.
+        UnreadableImage: the cell is empty, or names nothing that may be read.
     """
     cell = unwrapped(cell)
     if isinstance(cell, bytes) and cell:
         return partial(_as_they_are, cell)
     if not isinstance(cell, str) or is_blank(cell):
-        raise UnreadablePicture(NAMELESS)
+        raise UnreadableImage(NAMELESS)
     text = cell.strip()
     if _is_data(text):
         return partial(_in_data_url, text)
@@ -79,17 +79,15 @@ def picture_in(cell: object, place: Place, allow_download: bool = False) -> Byte
         return partial(_in_base64, text)
     scheme = _SCHEME.match(text)
     if scheme is None or scheme[1].lower() == "file":
-        return partial(read_picture, place.path_of(text))
+        return partial(read_image, place.path_of(text))
     return _on_the_web(text, scheme[1].lower(), allow_download)
 
 
 def _on_the_web(address: str, scheme: str, allow_download: bool) -> Bytes:
     if scheme not in downloads.SCHEMES:
-        raise UnreadablePicture(f"{shown(address)} is no http address; download the picture and name the file")
+        raise UnreadableImage(f"{shown(address)} is no http address; download the image and name the file")
     if not allow_download:
-        raise UnreadablePicture(
-            f"{shown(address)} is on the web; say --allow-download, or download it and name the file"
-        )
+        raise UnreadableImage(f"{shown(address)} is on the web; say --allow-download, or download it and name the file")
     return partial(downloads.download, address)
 
 
@@ -102,15 +100,15 @@ def _is_base64(text: str) -> bool:
 
 
 def _as_they_are(data: bytes) -> bytes:
-    if len(data) > pictures.MAX_BYTES:
-        raise UnreadablePicture(f"it is larger than {pictures.MAX_BYTES // 1_000_000} MB; make it smaller")
+    if len(data) > images.MAX_BYTES:
+        raise UnreadableImage(f"it is larger than {images.MAX_BYTES // 1_000_000} MB; make it smaller")
     return data
 
 
 def _in_data_url(url: str) -> bytes:
     head, comma, body = url.partition(",")
     if not comma:
-        raise UnreadablePicture("its data: URL holds no data; export it again")
+        raise UnreadableImage("its data: URL holds no data; export it again")
     if head.strip().lower().endswith(";base64"):
         return _in_base64(body)
     return _as_they_are(unquote_to_bytes(body.encode("utf-8", "surrogatepass")))
@@ -122,4 +120,4 @@ def _in_base64(text: str) -> bytes:
     try:
         return _as_they_are(base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True))
     except ValueError as error:
-        raise UnreadablePicture("its base64 text is damaged; export it again") from error
+        raise UnreadableImage("its base64 text is damaged; export it again") from error

@@ -10,7 +10,7 @@ from typing import TextIO
 from thumbtune.errors import ThumbtuneError
 
 CHUNK = 1 << 16  # characters that are read at once
-LONGEST = 64_000_000  # characters of one item: a picture of 48 MB as base64
+LONGEST = 64_000_000  # characters of one item: an image of 48 MB as base64
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = "0123456789.eE+-"  # and "", the end of a piece

@@ -1,4 +1,4 @@
-"""Where the pictures of a table may lie: below its own folder or below one that was given, and nowhere else."""
+"""Where the images of a table may lie: below its own folder or below one that was given, and nowhere else."""
 
 import os
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.shown import shown
 
 
 @dataclass(frozen=True)
 class Place:
-    """The `folder` of a table, and the `root` that its pictures must lie below: that folder where none is given.
+    """The `folder` of a table, and the `root` that its images must lie below: that folder where none is given.
 
     They may also lie in an `inner` folder of either that their names do not mention.
     """
@@ -35,17 +35,17 @@ class Place:
         nowhere else, and whole paths only where a root was given. Names may be file: URLs, and have back slashes.
 
         Raises:
-            UnreadablePicture: it leads out.
+            UnreadableImage: it leads out.
         """
         try:
             paths = [path for path in self._paths(name) if path.is_relative_to(self._below)]
             found = next((path for path in paths if path.is_file()), None)
         except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a circle of links
-            raise UnreadablePicture(f"{shown(name)} is no name of a file; mend it or remove the row") from error
+            raise UnreadableImage(f"{shown(name)} is no name of a file; mend it or remove the row") from error
         if not paths:
-            raise UnreadablePicture(
-                f"{shown(name)} leads out of the folder; put the picture beside the table or into it, "
-                "or give the folder that holds it, as in --root pictures"
+            raise UnreadableImage(
+                f"{shown(name)} leads out of the folder; put the image beside the table or into it, "
+                "or give the folder that holds it, as in --root images"
             )
         return found or paths[0]
 
@@ -73,4 +73,4 @@ def check_root(root: Path | None) -> None:
         UsageError: it is none.
     """
     if root is not None and not root.is_dir():
-        raise UsageError(f"{root} is no folder; give the one that the pictures lie below.")
+        raise UsageError(f"{root} is no folder; give the one that the images lie below.")

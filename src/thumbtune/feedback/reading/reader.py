@@ -1,16 +1,16 @@
 """What the rows of one source say, whichever kind it is: the one way from a row to a like or dislike.
 
 Which column is what is in `columns`, what its label means in `feedback.labels`. What numbers mean depends on all rows,
-so the labels are read once before anything is found. A row without a prompt takes it from what the maker of its picture
-wrote into it, unless the picture is on the web.
+so the labels are read once before anything is found. A row without a prompt takes it from what the maker of its image
+wrote into it, unless the image is on the web.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.png_text import written_in_image
-from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.reading.cells import (
     grade_in,
     is_blank,
@@ -30,10 +30,10 @@ from thumbtune.feedback.shown import listed, named, shown
 from thumbtune.feedback.source import Bytes, Found, Reading
 
 AGAINST = ("dislike", "disliked", "dislikes")  # columns that a `like` may stand beside
-NO_IMAGE = "none of its columns ({columns}) names a picture; say which one does, as in --map image=jpg"
+NO_IMAGE = "none of its columns ({columns}) names an image; say which one does, as in --map image=jpg"
 NO_LABEL = "none of its columns says like or dislike; say which one does, as in --map label=opinion"
 LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which no more than these columns are needed
-Picture = Callable[[object], Bytes]  # from a cell to what reads its picture; raises UnreadablePicture
+ReadCell = Callable[[object], Bytes]  # from a cell to what reads its image; raises UnreadableImage
 
 
 class RowReader:
@@ -49,7 +49,7 @@ class RowReader:
         self.reading = reading
         self._label_rows = label_rows
 
-    def found(self, row: Record, where: str, picture: Picture, source: str) -> Found:
+    def found(self, row: Record, where: str, read_cell: ReadCell, source: str) -> Found:
         """Read one row; whatever is wrong with it is in the `problem`, so that the rows after it still count.
 
         `source` is for rows without such a column. One that has it and leaves it empty says that it is not known.
@@ -63,9 +63,9 @@ class RowReader:
         if self.columns.lacks(row, "source"):
             ours["source"] = source
         try:
-            image = picture(ours["image"])
+            image = read_cell(ours["image"])
             extras = _extras_of(ours)
-        except (UnreadablePicture, ValueError) as error:
+        except (UnreadableImage, ValueError) as error:
             image, problem, extras = None, str(error), {}
         if image is not None and prompt is None and liked is not None and not is_on_the_web(ours["image"]):
             written = written_in_image(image)

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from thumbtune.errors import ThumbtuneError, UsageError
 
-MAX_ROW = 64_000_000  # characters: a picture of 48 MB as base64; what is longer is no row
+MAX_ROW = 64_000_000  # characters: an image of 48 MB as base64; what is longer is no row
 GZIP = ".gz"
 MOST_UNPACKED = 200  # times: text that people wrote shrinks to a tenth, a thousandth is a bomb of one repeated byte
 ALWAYS_UNPACKED = 8_000_000  # bytes, however small the file: a short list of alike rows shrinks a lot

@@ -1,4 +1,4 @@
-"""Pictures in folders whose names say like or dislike, at any depth, in the same order each time."""
+"""Images in folders whose names say like or dislike, at any depth, in the same order each time."""
 
 import os
 import re
@@ -17,16 +17,16 @@ DISLIKE_FOLDERS = frozenset(
     """dislike dislikes disliked bad neg negative down downvote downvotes downvoted thumbdown thumbsdown
     reject rejects rejected""".split()
 )
-# All that somebody would call a picture is tried, so that one we cannot read is listed, not passed over.
-PICTURE_SUFFIXES = frozenset(
+# All that somebody would call an image is tried, so that one we cannot read is listed, not passed over.
+IMAGE_SUFFIXES = frozenset(
     """.png .apng .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2
     .svg .psd .tga .ico .ppm .exr .hdr .dng .cr2 .nef .arw""".split()
 )
-# Small copies, several pictures in one, and what archives of one system leave on others.
+# Small copies, several images in one, and what archives of one system leave on others.
 OTHER_FOLDERS = frozenset(("thumbnails", "txt2img-grids", "img2img-grids", "__macosx"))
 LEADS_OUT = (
-    "it is a link that leads out of the folder; copy the picture there, "
-    "or give the folder that the link leads into, as in --root pictures"
+    "it is a link that leads out of the folder; copy the image there, "
+    "or give the folder that the link leads into, as in --root images"
 )
 
 _BETWEEN_WORDS = re.compile(r"[\s_-]+")  # "Thumbs up", thumbs_up
@@ -41,16 +41,16 @@ def opinion_in(name: str) -> bool | None:
 def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
     """The subfolders of `root` whose names say like or dislike, in order of name.
 
-    A store of likes, by default in `likes`, is none of them: its pictures are liked and disliked ones.
+    A store of likes, by default in `likes`, is none of them: its images are liked and disliked ones.
 
     Raises:
-        ThumbtuneError: a store lies among pictures, so that nobody can say what is meant.
+        ThumbtuneError: a store lies among images, so that nobody can say what is meant.
     """
     subfolders = ((folder, opinion_in(folder.name)) for folder in sorted(root.iterdir()) if folder.is_dir())
     named = [(folder, liked) for folder, liked in subfolders if liked is not None]
     for folder, _ in named:
-        if _is_store(folder) and any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()):
-            raise ThumbtuneError(f"{folder} is a store of likes with other pictures beside it; move those elsewhere.")
+        if _is_store(folder) and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
+            raise ThumbtuneError(f"{folder} is a store of likes with other images beside it; move those elsewhere.")
     return [(folder, liked) for folder, liked in named if not _is_store(folder)]
 
 
@@ -76,7 +76,7 @@ def deep_opinion_folders(root: Path) -> list[tuple[Path, bool]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A picture's file or a folder; `said` is what names on the way to it say, `problem` why it cannot be used."""
+    """An image's file or a folder; `said` is what names on the way to it say, `problem` why it cannot be used."""
 
     path: Path
     said: frozenset[bool] = frozenset()
@@ -85,9 +85,9 @@ class Seen:
 
 
 class Walk:
-    """The pictures below `root`, and folders that cannot be read.
+    """The images below `root`, and folders that cannot be read.
 
-    Left out are what is hidden, stores of likes, and folders that makers of pictures fill by themselves. Links may lead
+    Left out are what is hidden, stores of likes, and folders that makers of images fill by themselves. Links may lead
     anywhere below the root or `also`; each folder is gone through once for what names say of it.
     """
 
@@ -120,7 +120,7 @@ class Walk:
             return False
 
     def _in(self, folder: Seen) -> Iterator[Seen]:
-        """The pictures and folders in a folder, in order of name; itself, where it cannot be read."""
+        """The images and folders in a folder, in order of name; itself, where it cannot be read."""
         try:
             entries = _entries_of(folder.path)
         except OSError as error:
@@ -129,7 +129,7 @@ class Walk:
             return
         for entry in entries:
             path, is_folder = Path(entry.path), _is_folder(entry)
-            if entry.name.lower() in OTHER_FOLDERS if is_folder else path.suffix.lower() not in PICTURE_SUFFIXES:
+            if entry.name.lower() in OTHER_FOLDERS if is_folder else path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
             problem = LEADS_OUT if entry.is_symlink() and not self.leads_inside(path) else None
             liked = opinion_in(entry.name) if is_folder else None

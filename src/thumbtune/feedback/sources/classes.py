@@ -1,7 +1,7 @@
-"""Pictures whose class is written beside them: the table that the paper's authors made of Pick-a-Pic.
+"""Images whose class is written beside them: the table that the paper's authors made of Pick-a-Pic.
 
 `train_processed_v3.csv` has the columns file_name, caption and split, which is exclusive_win, intersections or
-exclusive_lose; the pictures lie below its folder. The authors' notes call these columns file_path and label.
+exclusive_lose; the images lie below its folder. The authors' notes call these columns file_path and label.
 """
 
 from collections import Counter
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
-from thumbtune.feedback.reading.image_cells import picture_in
+from thumbtune.feedback.reading.image_cells import image_in
 from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
@@ -34,7 +34,7 @@ def recognises(path: Path) -> bool:
 
 
 class Classes:
-    """A table with a class for each picture.
+    """A table with a class for each image.
 
     Raises:
         UsageError: something in `reading` is off, or names a column that there is not.
@@ -79,9 +79,9 @@ class Classes:
         liked = self.labels[split]
         ours = self.columns.ours_in(row)
         try:
-            image = picture_in(ours["image"], self._place, self.reading.allow_download)
+            image = image_in(ours["image"], self._place, self.reading.allow_download)
             prompt, source = prompt_in(ours), text_in(ours, "source") or self.file.name
-        except (UnreadablePicture, ValueError) as error:
+        except (UnreadableImage, ValueError) as error:
             return Found(where=where, problem=str(error), aside=liked is None)
         return Found(where=where, image=image, prompt=prompt, liked=liked, source=source, aside=liked is None)
 

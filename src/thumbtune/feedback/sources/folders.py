@@ -1,10 +1,10 @@
-"""The plainest place to find likes: folders like/ and dislike/ at any depth, or a folder of pictures that are all so.
+"""The plainest place to find likes: folders like/ and dislike/ at any depth, or a folder of images that are all so.
 
-What names say like or dislike is in `walk`. The prompt of a picture is the first of these that there is:
+What names say like or dislike is in `walk`. The prompt of an image is the first of these that there is:
 
     a.txt, a.caption       beside a.png: the prompt alone, or all that Automatic1111 writes there, with seed and model
-    metadata.jsonl, .csv   file_name and prompt, in the picture's folder or any folder above it up to the root
-    the picture itself     what its maker wrote into it, with seed and model
+    metadata.jsonl, .csv   file_name and prompt, in the image's folder or any folder above it up to the root
+    the image itself     what its maker wrote into it, with seed and model
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,15 +14,15 @@ from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.metadata.png_text import read_parameters, written_in_file
 from thumbtune.feedback.metadata.written import MAX_TEXT, NOTHING, Written
-from thumbtune.feedback.pictures import UnreadablePicture, read_picture
 from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, first, prompt_in
 from thumbtune.feedback.reading.places import check_root
 from thumbtune.feedback.reading.rows import METADATA_SUFFIXES, read_rows
 from thumbtune.feedback.reading.texts import check_encoding, open_text
 from thumbtune.feedback.reading.walk import (
-    PICTURE_SUFFIXES,
+    IMAGE_SUFFIXES,
     Seen,
     Walk,
     deep_opinion_folders,
@@ -31,7 +31,7 @@ from thumbtune.feedback.reading.walk import (
 from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.store.location import is_store
 
-__all__ = ["PICTURE_SUFFIXES", "LikeFolders", "deep_opinion_folders", "nothing_here", "opinion_folders", "recognises"]
+__all__ = ["IMAGE_SUFFIXES", "LikeFolders", "deep_opinion_folders", "nothing_here", "opinion_folders", "recognises"]
 
 SIDECARS = (".txt", ".caption")
 LISTS = ("metadata.csv", "metadata.jsonl")
@@ -45,7 +45,7 @@ def recognises(path: Path) -> bool:
             return False
         tables = any((path / f"metadata{suffix}").is_file() for suffix in METADATA_SUFFIXES)
         return bool(opinion_folders(path) or (not tables and deep_opinion_folders(path)))
-    except ThumbtuneError:  # a store of likes among the pictures: it is such a folder, and says so when it is read
+    except ThumbtuneError:  # a store of likes among the images: it is such a folder, and says so when it is read
         return True
     except (OSError, ValueError):
         return False
@@ -53,17 +53,17 @@ def recognises(path: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
-    """How many pictures lie outside the folders that say like or dislike, and so have no thumb."""
+    """How many images lie outside the folders that say like or dislike, and so have no thumb."""
 
-    pictures: int
+    images: int
 
 
 class LikeFolders:
-    """The pictures in `root/like`, `root/dislike` and the like; with a label for all that have none, all below `root`.
+    """The images in `root/like`, `root/dislike` and the like; with a label for all that have none, all below `root`.
 
     Raises:
         UsageError: the root that links may lead into is no folder, or the encoding unknown.
-        ThumbtuneError: nothing says like or dislike, or a store lies among the pictures.
+        ThumbtuneError: nothing says like or dislike, or a store lies among the images.
     """
 
     def __init__(self, root: Path, reading: Reading = AS_FOUND) -> None:
@@ -81,14 +81,14 @@ class LikeFolders:
         return sum(1 for _ in self._seen())
 
     def counts(self) -> Outside:
-        """How many pictures are left out; it opens none of them."""
-        return Outside(pictures=sum(1 for seen in self._walk if not (seen.is_folder or self._has_thumb(seen))))
+        """How many images are left out; it opens none of them."""
+        return Outside(images=sum(1 for seen in self._walk if not (seen.is_folder or self._has_thumb(seen))))
 
     def __iter__(self) -> Iterator[Found]:
         return self._founds(self._seen())
 
     def with_shown(self) -> Iterator[Found]:
-        """The same, and the pictures outside these folders; with a limit, none of these."""
+        """The same, and the images outside these folders; with a limit, none of these."""
         return iter(self) if self.reading.limit is not None else self._founds(self._walk)
 
     def _founds(self, all_seen: Iterable[Seen]) -> Iterator[Found]:
@@ -106,8 +106,8 @@ class LikeFolders:
         image, problem, said = None, seen.problem, NOTHING
         try:
             if not problem:
-                said, image = self._written(seen.path, lists), partial(read_picture, seen.path)
-        except UnreadablePicture as error:
+                said, image = self._written(seen.path, lists), partial(read_image, seen.path)
+        except UnreadableImage as error:
             problem = str(error)
         liked = next(iter(seen.said)) if len(seen.said) == 1 else self.reading.label if not seen.said else None
         return Found(
@@ -122,54 +122,54 @@ class LikeFolders:
             aside=not self._has_thumb(seen),
         )
 
-    def _written(self, picture: Path, lists: "_Lists") -> Written:
-        """The prompt of a picture, and what else is said where the prompt is.
+    def _written(self, image: Path, lists: "_Lists") -> Written:
+        """The prompt of an image, and what else is said where the prompt is.
 
         Raises:
-            UnreadablePicture: a text beside it cannot be read.
+            UnreadableImage: a text beside it cannot be read.
         """
         for suffix in SIDECARS:
-            beside = self._beside(picture.with_suffix(suffix))
+            beside = self._beside(image.with_suffix(suffix))
             if beside.prompt:
                 return beside
-        listed = lists.prompt_of(picture)
-        return Written(prompt=listed) if listed else written_in_file(picture)
+        listed = lists.prompt_of(image)
+        return Written(prompt=listed) if listed else written_in_file(image)
 
     def _beside(self, file: Path) -> Written:
-        """What a text beside a picture says; nothing where there is none."""
+        """What a text beside an image says; nothing where there is none."""
         try:
             if not file.is_file():
                 return NOTHING
             if not self._walk.leads_inside(file):
-                raise UnreadablePicture(f"its prompt in {_printable(file.name)} is a link out of the folder; copy it")
+                raise UnreadableImage(f"its prompt in {_printable(file.name)} is a link out of the folder; copy it")
             with open_text(file, self.reading.encoding) as lines:
                 text = lines.read(MAX_TEXT + 1)
         except (OSError, UnicodeError, ThumbtuneError) as error:
-            if isinstance(error, UnreadablePicture):
+            if isinstance(error, UnreadableImage):
                 raise
             what = (
                 "could not be read; check it" if isinstance(error, OSError) else "is not UTF-8 text; save it as UTF-8"
             )
-            raise UnreadablePicture(f"its prompt in {_printable(file.name)} {what}") from error
+            raise UnreadableImage(f"its prompt in {_printable(file.name)} {what}") from error
         if len(text) > MAX_TEXT:
-            raise UnreadablePicture(f"its prompt in {_printable(file.name)} is longer than any prompt; shorten it")
+            raise UnreadableImage(f"its prompt in {_printable(file.name)} is longer than any prompt; shorten it")
         told = read_parameters(text)
         return told if told != NOTHING else Written(prompt=text.replace("\r\n", "\n").strip() or None)
 
 
 @dataclass(frozen=True)
 class _Lists:
-    """The prompts in the metadata files of folders, each read when the first picture below it is met."""
+    """The prompts in the metadata files of folders, each read when the first image below it is met."""
 
     root: Path
     encoding: str | None
     leads_inside: Callable[[Path], bool]
     _known: dict[Path, dict[Path, str]] = field(default_factory=dict)
 
-    def prompt_of(self, picture: Path) -> str | None:
-        """The prompt of a picture; the file nearest to it wins."""
-        for folder in picture.parents:
-            prompt = self._listed_in(folder).get(picture)
+    def prompt_of(self, image: Path) -> str | None:
+        """The prompt of an image; the file nearest to it wins."""
+        for folder in image.parents:
+            prompt = self._listed_in(folder).get(image)
             if prompt or folder == self.root:
                 return prompt
         return None
@@ -200,7 +200,7 @@ def nothing_here(path: Path) -> ThumbtuneError:
     """The sentence for a place without likes."""
     kinds = ", ".join(METADATA_SUFFIXES[:-1]) + f" or {METADATA_SUFFIXES[-1]}"
     return ThumbtuneError(
-        f"{path} holds no like/ and dislike/ folders and no metadata{kinds}; put pictures into "
+        f"{path} holds no like/ and dislike/ folders and no metadata{kinds}; put images into "
         f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label; if you "
         "like all that is in it, say --label like."
     )

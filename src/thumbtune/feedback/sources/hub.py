@@ -1,7 +1,7 @@
 """Likes in a data set on the Hugging Face hub, read as a stream: only what is imported is kept on this disk.
 
 Written `hf://datasets/OWNER/NAME`, with `@REVISION` and `/CONFIGURATION` behind it if need be, as the address of its
-page, or as OWNER/NAME alone. Only kinds of files that hold rows and pictures are read; none can bring code along.
+page, or as OWNER/NAME alone. Only kinds of files that hold rows and images are read; none can bring code along.
 """
 
 from __future__ import annotations  # `datasets` takes a second to import, so only functions that need it do so
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback import pictures
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback import images
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, Classes, with_classes
 from thumbtune.feedback.reading.columns import COLUMNS
-from thumbtune.feedback.reading.image_cells import is_picture, picture_in, unwrapped
+from thumbtune.feedback.reading.image_cells import image_in, is_image, unwrapped
 from thumbtune.feedback.reading.options import Rows, check_columns
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
@@ -113,7 +113,7 @@ class HubDataset:
 
     def _found(self) -> Iterator[Found]:
         for number, row in enumerate(self._rows(), start=1):
-            yield self._reader.found(row, f"{self.address}, row {number}", self._picture, self.address.name)
+            yield self._reader.found(row, f"{self.address}, row {number}", self._image, self.address.name)
 
     @cached_property
     def _builder(self) -> DatasetBuilder:
@@ -128,7 +128,7 @@ class HubDataset:
         return self._opened()
 
     def _opened(self, columns: Sequence[str] | None = None) -> IterableDataset:
-        """The split that is wanted, with pictures as the bytes they were saved as; of some columns alone, if it can."""
+        """The split that is wanted, with images as the bytes they were saved as; of some columns alone, if it can."""
         builder = self._builder if columns is None else _builder_of(self.address)
         if builder.name == "parquet":
             config: Any = builder.config
@@ -163,21 +163,21 @@ class HubDataset:
             row = with_classes(record_of(cells.items()), classes)
             yield flattened(row) if self._kind == "webdataset" else row
 
-    def _picture(self, cell: object) -> Bytes:
-        """What reads the picture in a cell, or beside the rows in the same data set.
+    def _image(self, cell: object) -> Bytes:
+        """What reads the image in a cell, or beside the rows in the same data set.
 
         A data set must not make us fetch from elsewhere, nor read files here.
         """
         named = unwrapped(cell)
-        if isinstance(named, str) and not is_picture(named):
+        if isinstance(named, str) and not is_image(named):
             on_the_hub = _NAMED.fullmatch(named)
             if on_the_hub and on_the_hub["name"].lower() == self.address.name.lower() and ".." not in named:
                 return partial(_fetched, named)
             if "://" not in named or named.lower().startswith("file:"):
-                raise UnreadablePicture(
+                raise UnreadableImage(
                     f"{shown(named)} is the name of a file; download the data set, and import its folder"
                 )
-        return picture_in(cell, Place(Path()), self.reading.allow_download)
+        return image_in(cell, Place(Path()), self.reading.allow_download)
 
 
 def _builder_of(address: Address) -> DatasetBuilder:
@@ -195,7 +195,7 @@ def _builder_of(address: Address) -> DatasetBuilder:
         raise _not_opened(address, error) from error
     if builder.name not in KINDS:
         raise ThumbtuneError(
-            f"{address} holds files that are read as {builder.name}, which has no pictures with labels; "
+            f"{address} holds files that are read as {builder.name}, which has no images with labels; "
             f"those are read from {', '.join(KINDS[:-1])} and {KINDS[-1]}."
         )
     return builder
@@ -212,17 +212,17 @@ def _fetched(address: str) -> bytes:
     """The bytes of a file on the hub.
 
     Raises:
-        UnreadablePicture: it is too large, or cannot be fetched.
+        UnreadableImage: it is too large, or cannot be fetched.
     """
     import fsspec
 
     try:
         with fsspec.open(address, "rb") as file:
-            data: bytes = file.read(pictures.MAX_BYTES + 1)  # type: ignore[union-attr]
+            data: bytes = file.read(images.MAX_BYTES + 1)  # type: ignore[union-attr]
     except Exception as error:  # of a network, of a server, of an archive
-        raise UnreadablePicture(f"it could not be fetched ({_brief(error)}); run the same command again") from error
-    if len(data) > pictures.MAX_BYTES:
-        raise UnreadablePicture(f"it is larger than {pictures.MAX_BYTES // 1_000_000} MB; make it smaller")
+        raise UnreadableImage(f"it could not be fetched ({_brief(error)}); run the same command again") from error
+    if len(data) > images.MAX_BYTES:
+        raise UnreadableImage(f"it is larger than {images.MAX_BYTES // 1_000_000} MB; make it smaller")
     return data
 
 

@@ -4,7 +4,7 @@ A board whose name says like or dislike, as those of folders do (`walk.py`), cou
 databases/invokeai.db, beside outputs/images, in the folder that InvokeAI was told to use; that folder will do.
 
 What has neither a star nor such a board has no thumb, and is counted and left out; with a label for all that have
-none, it gets that one if InvokeAI made it. What it hides as a step on the way, masks and control pictures are none.
+none, it gets that one if InvokeAI made it. What it hides as a step on the way, masks and control images are none.
 """
 
 import sqlite3
@@ -16,20 +16,20 @@ from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.metadata.png_text import read_invokeai, written_in_file
 from thumbtune.feedback.metadata.written import Written, json_object, plain_text
-from thumbtune.feedback.pictures import UnreadablePicture, read_picture
 from thumbtune.feedback.reading.places import Place, check_root
 from thumbtune.feedback.reading.walk import opinion_in
 from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.invokeai_rows import Kept, gallery, has_gallery
 
 DATABASES = ("databases/invokeai.db", "invokeai.db")
-PICTURES = ("outputs/images", "images", ".")
+IMAGES = ("outputs/images", "images", ".")
 SOURCE = "InvokeAI"
-NOBODY = "system"  # whose pictures are whose it does not know before it has users
+NOBODY = "system"  # whose images are whose it does not know before it has users
 BOTH = "it says like and dislike, by a star or a board; take one away in InvokeAI"
-MISSING = "there is no such file below {folder}; give the folder that holds InvokeAI's pictures, as in --root images"
+MISSING = "there is no such file below {folder}; give the folder that holds InvokeAI's images, as in --root images"
 
 
 def recognises(path: Path) -> bool:
@@ -43,7 +43,7 @@ def recognises(path: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """How many pictures are marked as what; `contradicted` both, `unmarked` neither."""
+    """How many images are marked as what; `contradicted` both, `unmarked` neither."""
 
     likes: int = 0
     dislikes: int = 0
@@ -52,7 +52,7 @@ class Marks:
 
 
 class InvokeAI:
-    """The pictures in InvokeAI's database that have a thumb, by name.
+    """The images in InvokeAI's database that have a thumb, by name.
 
     Raises:
         UsageError: the root given is no folder.
@@ -66,10 +66,10 @@ class InvokeAI:
         check_root(reading.root)
         self.file, self.reading = file, reading
         base = file.parent.parent if file.parent.name == "databases" else file.parent
-        self._places = [Place(folder / name) for folder in (reading.root or base,) for name in PICTURES]
+        self._places = [Place(folder / name) for folder in (reading.root or base,) for name in IMAGES]
 
     def counts(self) -> Marks:
-        """How many pictures are marked as what; it reads the database once, and no pictures."""
+        """How many images are marked as what; it reads the database once, and no images."""
         names = {frozenset([True]): "likes", frozenset([False]): "dislikes", frozenset(): "unmarked"}
         return Marks(**Counter(names.get(_said_of(kept), "contradicted") for kept in gallery(self.file) if _own(kept)))
 
@@ -87,7 +87,7 @@ class InvokeAI:
         return (self._found(one) for one in islice(kept, self.reading.limit))
 
     def with_shown(self) -> Iterator[Found]:
-        """The same, and pictures that have neither a star nor a board; with a limit, none of these."""
+        """The same, and images that have neither a star nor a board; with a limit, none of these."""
         return iter(self) if self.reading.limit is not None else map(self._found, gallery(self.file))
 
     def _has_thumb(self, kept: Kept) -> bool:
@@ -99,12 +99,12 @@ class InvokeAI:
         written, image, problem = read_invokeai(json_object(kept.metadata)), None, BOTH if len(said) > 1 else None
         try:
             file = self._file_of(kept)
-            image = partial(read_picture, file)
+            image = partial(read_image, file)
             written = written if written.prompt or problem else _with(written, written_in_file(file))
-        except UnreadablePicture as error:
+        except UnreadableImage as error:
             problem = str(error)
         return Found(
-            where=f"{self.file.name}, {plain_text(kept.name) or 'a picture'}",
+            where=f"{self.file.name}, {plain_text(kept.name) or 'an image'}",
             image=image,
             prompt=written.prompt,
             liked=liked,
@@ -117,16 +117,16 @@ class InvokeAI:
         )
 
     def _file_of(self, kept: Kept) -> Path:
-        """The file of a picture.
+        """The file of an image.
 
         Raises:
-            UnreadablePicture: there is none, or its name leads out of the folder of pictures.
+            UnreadableImage: there is none, or its name leads out of the folder of images.
         """
         name = f"{kept.subfolder}/{kept.name}" if kept.subfolder else kept.name
         files = [place.path_of(name) for place in self._places]
         found = next((file for file in files if file.is_file()), None)
         if found is None:
-            raise UnreadablePicture(MISSING.format(folder=self._places[0].folder))
+            raise UnreadableImage(MISSING.format(folder=self._places[0].folder))
         return found
 
 
@@ -143,11 +143,11 @@ def _own(kept: Kept) -> bool:
 
 
 def _said_of(kept: Kept) -> frozenset[bool]:
-    """What the star and the boards of a picture say."""
+    """What the star and the boards of an image say."""
     boards = {opinion_in(board) for board in kept.boards} - {None}
     return frozenset({True, *boards} if kept.starred else boards)  # type: ignore[arg-type]
 
 
 def _with(written: Written, own: Written) -> Written:
-    """What the database says, and where it is silent what the picture does."""
+    """What the database says, and where it is silent what the image does."""
     return Written(prompt=own.prompt, seed=written.seed or own.seed, model=written.model or own.model)

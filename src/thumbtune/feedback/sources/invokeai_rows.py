@@ -16,7 +16,7 @@ AT_ONCE = 500  # rows; in between, InvokeAI may write
 GALLERY = {"image_name", "starred", "image_category"}
 # Columns that came later, or are not needed: what stands for them where they are missing.
 OTHERS = {"metadata": "NULL", "user_id": "NULL", "image_subfolder": "''", "is_intermediate": "0", "deleted_at": "NULL"}
-CATEGORIES = ("general", "user")  # the others are masks, and pictures that control nets made
+CATEGORIES = ("general", "user")  # the others are masks, and images that control nets made
 BOARDS = """(SELECT group_concat(board_name, char(10)) FROM board_images JOIN boards USING (board_id)
     WHERE board_images.image_name = images.image_name)"""
 # Names are compared as the bytes that they are: text that is no UTF-8 would not be the same again.
@@ -30,7 +30,7 @@ ORDER BY image_name LIMIT {at_once}"""
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """One picture in the gallery."""
+    """One image in the gallery."""
 
     name: str
     starred: bool
@@ -54,7 +54,7 @@ def has_gallery(file: Path) -> bool:
 
 
 def gallery(file: Path) -> Iterator[Kept]:
-    """The pictures that InvokeAI shows, in order of name.
+    """The images that InvokeAI shows, in order of name.
 
     Raises:
         ThumbtuneError: it is no such database, is damaged, or is locked for long.
@@ -62,7 +62,7 @@ def gallery(file: Path) -> Iterator[Kept]:
     try:
         with closing(_opened(file)) as database:
             if not _columns(database, "images") >= GALLERY:
-                raise ThumbtuneError(f"{file} holds no pictures of InvokeAI; give its databases/invokeai.db.")
+                raise ThumbtuneError(f"{file} holds no images of InvokeAI; give its databases/invokeai.db.")
             query, last = _query(database), b""
             while rows := database.execute(query, (last,)).fetchall():
                 yield from map(_kept, rows)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import combinations, islice
 
-from thumbtune.feedback.pictures import UnreadablePicture
-from thumbtune.feedback.reading.image_cells import known_by, picture_in
+from thumbtune.feedback.images import UnreadableImage
+from thumbtune.feedback.reading.image_cells import image_in, known_by
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.source import Bytes, Found, Reading
 from thumbtune.feedback.sources.preferences import Comparison, Counts, Labels, Outcome, labels_under
 from thumbtune.feedback.sources.tally import Reason, Tally
 
-NO_PICTURE = "it names no picture for {side}; fill it in or remove the row"
+NO_IMAGE = "it names no image for {side}; fill it in or remove the row"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,14 @@ def shown_in(cell: object, side: str, place: Place, allow_download: bool = False
     """The image in a table's cell. One that is named and may not be read was judged all the same.
 
     Raises:
-        UnreadablePicture: there is none.
+        UnreadableImage: there is none.
     """
     name = known_by(cell)
     if name is None:
-        raise UnreadablePicture(NO_PICTURE.format(side=side))
+        raise UnreadableImage(NO_IMAGE.format(side=side))
     try:
-        return Shown(name=name, side=side, image=picture_in(cell, place, allow_download))
-    except UnreadablePicture as error:
+        return Shown(name=name, side=side, image=image_in(cell, place, allow_download))
+    except UnreadableImage as error:
         return Shown(name=name, side=side, problem=str(error))
 
 
@@ -82,7 +82,7 @@ class Judgement:
 Rows = Callable[[], Iterator[Judgement]]
 
 
-MOST_WORDS = 300  # characters of a sentence that repeats a cell, which may hold a whole picture
+MOST_WORDS = 300  # characters of a sentence that repeats a cell, which may hold a whole image
 TOO_DEEP = "a cell of it is nested too deeply; mend or remove the row"
 
 

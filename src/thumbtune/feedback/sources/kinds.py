@@ -88,35 +88,35 @@ KINDS: Sequence[Kind] = (
     ),
     Kind(
         "classes",
-        "pictures with the classes of the paper's authors",
+        "images with the classes of the paper's authors",
         classes.recognises,
         classes.Classes,
         ("policy", *OF_TABLES),
     ),
     Kind(
         "pairs",
-        "tables of a chosen and a rejected picture",
+        "tables of a chosen and a rejected image",
         pairs.recognises,
         pairs.Pairs,
         ("policy", "split", *OF_TABLES),
     ),
     Kind(
         "rankings",
-        "tables of several ranked pictures, as ImageReward's and HPD's",
+        "tables of several ranked images, as ImageReward's and HPD's",
         rankings.recognises,
         rankings.Rankings,
         ("policy", "split", "like_at", *OF_TABLES),
     ),
     Kind(
         "folders",
-        "like/ and dislike/ folders of pictures",
+        "like/ and dislike/ folders of images",
         folders.recognises,
         folders.LikeFolders,
         ("label", "limit", "root", "encoding"),
     ),
     Kind(
         "table",
-        "a table of thumbs: .csv, .tsv, .jsonl, .json or .parquet, or a folder with metadata beside its pictures",
+        "a table of thumbs: .csv, .tsv, .jsonl, .json or .parquet, or a folder with metadata beside its images",
         table.recognises,
         table.opened,
         ("label", "like_at", *OF_TABLES),
@@ -151,7 +151,7 @@ ADVICE = {
     **{suffix: TO_UNPACK for suffix in (".zip", ".7z", ".rar")},
     **{suffix: TO_SAVE for suffix in (".xlsx", ".xls", ".ods")},
     **{suffix: TO_EXPORT for suffix in (".db", ".sqlite", ".sqlite3")},
-    **{suffix: TO_NAME for suffix in folders.PICTURE_SUFFIXES},
+    **{suffix: TO_NAME for suffix in folders.IMAGE_SUFFIXES},
 }
 
 
@@ -203,7 +203,7 @@ def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
         return found
     if not path.exists():
         on_hub = f" For a data set on the hub, write hf://datasets/{path}." if hub.may_name(path) else ""
-        raise ThumbtuneError(f"{path} does not exist; give a folder of pictures or a table.{on_hub}")
+        raise ThumbtuneError(f"{path} does not exist; give a folder of images or a table.{on_hub}")
     if label is not None and path.is_dir():
         return _named("folders")  # of which none says anything: the label is for all
     raise _nothing_here(path)
@@ -224,7 +224,7 @@ def _check_options(kind: Kind, reading: Reading) -> None:
 
 
 def _check_place(path: Path, source: Source, store: Path | None) -> None:
-    """Refuse a store among what is imported: its own pictures would be imported again and again."""
+    """Refuse a store among what is imported: its own images would be imported again and again."""
     if store is None:
         return
     place, root = store.resolve(), path.resolve().parent if path.is_file() else path.resolve()

@@ -1,9 +1,9 @@
 """Label Studio's exports: JSON, JSON-MIN and CSV, with a thumb for each annotation.
 
 JSON holds tasks, {"data": {...}, "annotations": [{"result": [...], "completed_by": ..., "was_cancelled": ...}]}. In
-JSON-MIN and CSV each annotation is a row of its own, beside the cells of its task. Which cell is the picture and which
+JSON-MIN and CSV each annotation is a row of its own, beside the cells of its task. Which cell is the image and which
 the prompt follows from their names, as in any table (`columns`); `label` names the control that counts, where several
-contradict each other. What is said of two pictures makes likes and dislikes as all comparisons do (`judgements`).
+contradict each other. What is said of two images makes likes and dislikes as all comparisons do (`judgements`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,9 +12,9 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.png_text import written_in_image
 from thumbtune.feedback.metadata.written import NOTHING
-from thumbtune.feedback.pictures import UnreadablePicture
 from thumbtune.feedback.reading.cells import first, moment_in, prompt_in, text_in, whole_number_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.places import Place, check_root
@@ -30,7 +30,7 @@ from thumbtune.feedback.sources.label_studio_answers import (
     answers_of_row,
     verdict,
 )
-from thumbtune.feedback.sources.label_studio_pictures import Pictures, may_show
+from thumbtune.feedback.sources.label_studio_images import TaskImages, may_show
 from thumbtune.feedback.sources.preferences import Counts
 
 OF_A_ROW = {"annotator", "lead_time", "updated_at"}  # of which versions leave some out, beside "annotation_id"
@@ -39,8 +39,8 @@ CHOICES = ("choice", "choices", *COLUMNS["label"])  # what a control of choices 
 CANCELLED = "its annotator skipped it; annotate it in Label Studio, or remove it"
 NO_TASK = "it is no task of Label Studio; export it again"
 NO_ANSWER = "none of its columns ({columns}) says like or dislike; say which one does, as in --map label=opinion"
-WHICH = "it shows {pictures}, and nothing says which of them is meant; say so, as in --map image={first}"
-WHICH_SIDE = "it compares {pictures}, and nothing says which is left; call them left and right, or image1 and image2"
+WHICH = "it shows {images}, and nothing says which of them is meant; say so, as in --map image={first}"
+WHICH_SIDE = "it compares {images}, and nothing says which is left; call them left and right, or image1 and image2"
 NOBODY_SAID = "it says neither left nor right is better; annotate it again or remove it"
 
 
@@ -64,12 +64,12 @@ class Annotation:
 
     @property
     def selected(self) -> Answer | None:
-        """What compares two pictures; the other answers are then about both of them."""
+        """What compares two images; the other answers are then about both of them."""
         return next((answer for answer in self.answers if answer.selected is not None), None)
 
 
 class LabelStudio:
-    """One export: first what was said of single pictures, then what comparisons say.
+    """One export: first what was said of single images, then what comparisons say.
 
     Raises:
         UsageError: the root is no folder, or `columns` maps something that we do not know.
@@ -80,7 +80,7 @@ class LabelStudio:
         check_root(reading.root)
         self._label = lowered_name(reading.columns.get("label", ""))
         self._columns = Columns(reading.columns)
-        self._pictures = Pictures(Place(path.parent, reading.root), self._cells)
+        self._images = TaskImages(Place(path.parent, reading.root), self._cells)
         self._unpaired = Unpaired(self._judgements, replace(reading, limit=None))
 
     def counts(self) -> Counts:
@@ -128,7 +128,7 @@ class LabelStudio:
                 yield Annotation(where=where, data=row, answers=answers, said_by=row.get("annotator"), when=row)
 
     def _thumbs(self, annotation: Annotation) -> Iterator[Found]:
-        """A like or dislike for each picture that somebody answered about; one without, where nobody answered."""
+        """A like or dislike for each image that somebody answered about; one without, where nobody answered."""
         data, about = annotation.data, dict[str | None, list[Answer]]()
         for answer in annotation.answers:
             if not self._label or f"{self._label}.".startswith(f"{lowered_name(answer.name)}."):
@@ -147,14 +147,14 @@ class LabelStudio:
             liked, problem = self.reading.label, None
         found = Found(where=annotation.where, liked=liked, problem=problem, source=self.file.name)
         try:
-            cell = annotation.data[name] if name else self._picture_cell(annotation.data)
-            found = replace(found, image=self._pictures.anywhere(cell, self.reading.allow_download))
+            cell = annotation.data[name] if name else self._image_cell(annotation.data)
+            found = replace(found, image=self._images.anywhere(cell, self.reading.allow_download))
             return self._described(found, annotation, cell)
-        except (UnreadablePicture, ValueError, RecursionError) as error:
+        except (UnreadableImage, ValueError, RecursionError) as error:
             return replace(found, image=None, problem=CANCELLED if annotation.cancelled else str(error))
 
     def _described(self, found: Found, annotation: Annotation, cell: object) -> Found:
-        """With all that the task, or the picture, says beside the thumb.
+        """With all that the task, or the image, says beside the thumb.
 
         Raises:
             ValueError: a cell is filled with something else.
@@ -162,8 +162,8 @@ class LabelStudio:
         ours = self._columns.ours_in(annotation.data)
         prompt = prompt_in(ours)
         try:
-            own = NOTHING if prompt or found.liked is None else written_in_image(self._pictures.here(cell))
-        except UnreadablePicture:  # it is on the web
+            own = NOTHING if prompt or found.liked is None else written_in_image(self._images.here(cell))
+        except UnreadableImage:  # it is on the web
             own = NOTHING
         seed = whole_number_in(ours, "seed")
         return replace(
@@ -176,18 +176,18 @@ class LabelStudio:
             created_at=_moment(annotation.when),
         )
 
-    def _picture_cell(self, data: Record) -> object:
-        """The picture of a task.
+    def _image_cell(self, data: Record) -> object:
+        """The image of a task.
 
         Raises:
-            UnreadablePicture: it shows several.
+            UnreadableImage: it shows several.
         """
         cell = self._columns.ours_in(data)["image"]
         if "image" in self.reading.columns:
             return cell
         there = [name for name, cell in data.items() if may_show(cell)]
         if len(there) > 1:
-            raise UnreadablePicture(WHICH.format(pictures=listed(there), first=named(there[0])))
+            raise UnreadableImage(WHICH.format(images=listed(there), first=named(there[0])))
         return data[there[0]] if cell is None and there else cell
 
     def _judgements(self) -> Iterator[Judgement]:
@@ -195,14 +195,14 @@ class LabelStudio:
             if isinstance(annotation, Annotation) and annotation.selected is not None and not annotation.cancelled:
                 try:
                     yield self._judgement(annotation, annotation.selected)
-                except (UnreadablePicture, ValueError, RecursionError) as error:
+                except (UnreadableImage, ValueError, RecursionError) as error:
                     yield unusable(annotation.where, error, self.file.name)
 
     def _judgement(self, annotation: Annotation, answer: Answer) -> Judgement:
         """What one comparison says.
 
         Raises:
-            ValueError: nothing says which picture is which, or which is better.
+            ValueError: nothing says which image is which, or which is better.
         """
         if answer.selected not in SIDES:
             raise ValueError(NOBODY_SAID)
@@ -220,9 +220,9 @@ class LabelStudio:
 
     def _shown(self, cell: object, side: str) -> Shown:
         try:
-            image = self._pictures.anywhere(cell, self.reading.allow_download)
+            image = self._images.anywhere(cell, self.reading.allow_download)
             return Shown(name=str(cell), side=side, image=image)
-        except UnreadablePicture as error:
+        except UnreadableImage as error:
             return Shown(name=str(cell), side=side, problem=str(error))
 
 
@@ -258,7 +258,7 @@ def _moment(when: Record) -> datetime | None:
 
 
 def _sides(data: Record, about: tuple[str, ...]) -> tuple[str, str]:
-    """The names of the cells that are left and right: those that the answer is about, or the only two pictures.
+    """The names of the cells that are left and right: those that the answer is about, or the only two images.
 
     A database may give a task's cells in any order, so only their names can tell.
 
@@ -270,7 +270,7 @@ def _sides(data: Record, about: tuple[str, ...]) -> tuple[str, str]:
     there = sorted(name for name, cell in data.items() if may_show(cell))
     if len(there) == len(SIDES) and _are_a_pair(there):
         return there[0], there[1]
-    raise ValueError(WHICH_SIDE.format(pictures=listed(there)))
+    raise ValueError(WHICH_SIDE.format(images=listed(there)))
 
 
 def _are_a_pair(names: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What people answered in Label Studio: choices in words, ratings, and which of two pictures is better.
+"""What people answered in Label Studio: choices in words, ratings, and which of two images is better.
 
 type              value                     says
 choices           {"choices": ["Like"]}     like or dislike, in the words of `feedback.labels`

@@ -1,11 +1,11 @@
-"""Tables of pairs: one picture that was chosen, one that was rejected, and the prompt both were made for.
+"""Tables of pairs: one image that was chosen, one that was rejected, and the prompt both were made for.
 
 Columns: chosen and rejected (or preferred, winner, better; rejected, loser, worse; also as image_chosen, chosen_image,
 img_chosen, chosen_path, chosen_file_name), prompt (text, caption); and, if there, rater (user, user_id, annotator),
-chosen_model and rejected_model (or model), chosen_seed and rejected_seed (or seed), source, created_at. A picture is
+chosen_model and rejected_model (or model), chosen_seed and rejected_seed (or seed), source, created_at. An image is
 the name of a file, its bytes, or all else that `image_cells` reads.
 
-A picture is known by its bytes where they are in the table, else by the name of its file. So it is met again in other
+An image is known by its bytes where they are in the table, else by the name of its file. So it is met again in other
 pairs of its prompt, where it may win or lose, and what becomes of it is the policy's to say.
 """
 
@@ -14,16 +14,16 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import first, is_blank, moment_in, prompt_in, text_in, whole_number_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
-from thumbtune.feedback.reading.image_cells import is_picture
+from thumbtune.feedback.reading.image_cells import is_image
 from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
 from thumbtune.feedback.reading.splits import files_of_split, parquet_files
 from thumbtune.feedback.source import AS_FOUND, Found, Reading
-from thumbtune.feedback.sources.folders import PICTURE_SUFFIXES
+from thumbtune.feedback.sources.folders import IMAGE_SUFFIXES
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, shown_in, unusable
 from thumbtune.feedback.sources.preferences import Counts
 
@@ -43,20 +43,20 @@ CHOSEN_OVER_REJECTED = (0.0, 1.0)
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a table of pairs of pictures, by its first row. Pairs of texts are none. It never raises."""
+    """Whether this is a table of pairs of images, by its first row. Pairs of texts are none. It never raises."""
     row = first_row((parquet_files(path) or [path])[0]) or {}
     columns = Columns({}, OURS)
     if not all(any(name in row for name in columns.names[side]) for side in ("chosen", "rejected")):
         return False
     ours = columns.ours_in(row)
-    return all(is_blank(ours[side]) or may_be_picture(ours[side]) for side in ("chosen", "rejected"))
+    return all(is_blank(ours[side]) or may_be_image(ours[side]) for side in ("chosen", "rejected"))
 
 
-def may_be_picture(cell: object) -> bool:
-    """Whether a cell holds a picture or the name of a picture file, rather than somebody's sentences."""
+def may_be_image(cell: object) -> bool:
+    """Whether a cell holds an image or the name of an image file, rather than somebody's sentences."""
     if isinstance(cell, dict):
         return "bytes" in cell or "path" in cell
-    return is_picture(cell) or (isinstance(cell, str) and Path(cell.strip()).suffix.lower() in PICTURE_SUFFIXES)
+    return is_image(cell) or (isinstance(cell, str) and Path(cell.strip()).suffix.lower() in IMAGE_SUFFIXES)
 
 
 class Pairs:
@@ -111,14 +111,14 @@ class Pairs:
                 created_at=moment_in(ours, "created_at"),
                 source=text_in(ours, "source") or file.name,
             )
-        except (UnreadablePicture, ValueError, RecursionError) as error:
+        except (UnreadableImage, ValueError, RecursionError) as error:
             return unusable(where, error)
 
     def _shown(self, ours: Record, side: str, place: Place) -> Shown:
-        """One of the two pictures.
+        """One of the two images.
 
         Raises:
-            UnreadablePicture: no column names it.
+            UnreadableImage: no column names it.
             ValueError: a cell holds something else than it should.
         """
         return replace(

@@ -20,7 +20,7 @@ def recognises(path: Path) -> bool:
 
 
 class ParquetFolder:
-    """Those of one split. Pictures that a row only names lie below the folder of its file, or the root given.
+    """Those of one split. Images that a row only names lie below the folder of its file, or the root given.
 
     Raises:
         UsageError: there are several data sets or splits and no word on which, or as `Table`.

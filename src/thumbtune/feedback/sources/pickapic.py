@@ -1,11 +1,11 @@
-"""Pick-a-Pic, the data of the paper: a million comparisons of two pictures each, in Parquet, with the pictures inside.
+"""Pick-a-Pic, the data of the paper: a million comparisons of two images each, in Parquet, with the images inside.
 
 Its columns (versions 1 and 2): caption; image_0_uid, jpg_0, label_0, model_0, image_0_url; the same for image 1; and
 has_label, are_different, best_image_uid, user_id, ranking_id, created_at, num_example_per_prompt. A label is 1 for the
-better picture, 0 for the other, 0.5 for both where neither is. Rows that nobody judged (has_label is false) or whose
-pictures are the same (are_different is false) say nothing; they are counted and left out.
+better image, 0 for the other, 0.5 for both where neither is. Rows that nobody judged (has_label is false) or whose
+images are the same (are_different is false) say nothing; they are counted and left out.
 
-A picture is known by its uid and its caption. A rater is a number that the data set itself gives its users.
+An image is known by its uid and its caption. A rater is a number that the data set itself gives its users.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,9 +23,9 @@ SOURCE = "Pick-a-Pic"
 NEEDED = {"caption", "image_0_uid", "image_1_uid", "label_0", "label_1"}
 SKETCHED = sorted(NEEDED | {"has_label", "are_different", "user_id", "created_at"})  # what a judgement is made of
 RANKS = {(1.0, 0.0): (0.0, 1.0), (0.0, 1.0): (1.0, 0.0), (0.5, 0.5): (0.0, 0.0)}
-NO_LABELS = "its label_0 and label_1 say neither which picture is better nor that they tie; mend or remove the row"
-NO_UID = "it has no image_{side}_uid to know the picture by; mend or remove the row"
-NO_PICTURE = "jpg_{side} holds no picture; use a copy of Pick-a-Pic with the pictures inside"
+NO_LABELS = "its label_0 and label_1 say neither which image is better nor that they tie; mend or remove the row"
+NO_UID = "it has no image_{side}_uid to know the image by; mend or remove the row"
+NO_IMAGE = "jpg_{side} holds no image; use a copy of Pick-a-Pic with the images inside"
 
 
 def recognises(path: Path) -> bool:
@@ -46,11 +46,11 @@ class PickAPic:
         self._unpaired = Unpaired(self._judgements, reading, sketch=self._sketched)
 
     def counts(self) -> Counts:
-        """How many comparisons there are, and images of each class; it reads no pictures."""
+        """How many comparisons there are, and images of each class; it reads no images."""
         return self._unpaired.counts()
 
     def __length_hint__(self) -> int:
-        rows = sum(count_rows(file) for file in self.files)  # its pictures recur so often that there are as many
+        rows = sum(count_rows(file) for file in self.files)  # its images recur so often that there are as many
         return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
     def __iter__(self) -> Iterator[Found]:
@@ -61,7 +61,7 @@ class PickAPic:
         return self._unpaired.with_shown()
 
     def _sketched(self) -> Iterator[Judgement]:
-        """Each row without its pictures, which are hundreds of gigabytes: those columns stay unread."""
+        """Each row without its images, which are hundreds of gigabytes: those columns stay unread."""
         return self._judgements(SKETCHED)
 
     def _judgements(self, columns: Sequence[str] | None = None) -> Iterator[Judgement]:
@@ -70,7 +70,7 @@ class PickAPic:
 
 
 def _judgement(row: Record, where: str) -> Judgement:
-    """What one row says, with the pictures if they are in it."""
+    """What one row says, with the images if they are in it."""
     if label_in({"label": row.get("has_label")}) is False:
         return Judgement(where=where, left_out="unlabelled")
     if label_in({"label": row.get("are_different")}) is False:
@@ -103,7 +103,7 @@ def _ranks(row: Record) -> tuple[float, float]:
 
 
 def _shown(row: Record, side: int) -> Shown:
-    """One of the two pictures.
+    """One of the two images.
 
     Raises:
         ValueError: nothing says which it is.
@@ -111,13 +111,13 @@ def _shown(row: Record, side: int) -> Shown:
     uid, cell = text_in(row, f"image_{side}_uid"), row.get(f"jpg_{side}")
     if uid is None:
         raise ValueError(NO_UID.format(side=side))
-    if isinstance(cell, dict):  # as `datasets` writes a column of pictures
+    if isinstance(cell, dict):  # as `datasets` writes a column of images
         cell = cell.get("bytes")
     return Shown(
         name=uid,
         side=f"image {side}",
         image=(lambda: cell) if isinstance(cell, bytes) and cell else None,
-        problem=None if isinstance(cell, bytes) and cell else NO_PICTURE.format(side=side),
+        problem=None if isinstance(cell, bytes) and cell else NO_IMAGE.format(side=side),
         model=text_in(row, f"model_{side}"),
     )
 

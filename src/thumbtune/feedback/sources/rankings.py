@@ -1,11 +1,11 @@
-"""Rankings: several pictures of a prompt in one row, with a rank, a preference or a rating for each.
+"""Rankings: several images of a prompt in one row, with a rank, a preference or a rating for each.
 
-    pictures      generations (ImageReward), image_path and file_path (HPD v2), images, image_paths
+    images      generations (ImageReward), image_path and file_path (HPD v2), images, image_paths
     ranks         ranking (ImageReward), rank (HPD v2's test.json), ranks: 1 is the best, equal ones tie
     preferences   human_preference (HPD v2's train.json), preferences: 1 for the better, 0 for the other
     ratings       ratings, rating, scores: a higher one is better; likes from `like_at` up, where somebody says it
 
-Every two pictures of a row with different ranks are a comparison, and what they add up to is the policy's to say. A
+Every two images of a row with different ranks are a comparison, and what they add up to is the policy's to say. A
 row's ratings are compared like ranks, unless `like_at` says from where they are likes: then each is judged by itself.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import moment_in, prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
@@ -25,7 +25,7 @@ from thumbtune.feedback.reading.splits import files_of_split, parquet_files
 from thumbtune.feedback.reading.texts import GZIP
 from thumbtune.feedback.source import AS_FOUND, Found, Reading
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, shown_in, unusable
-from thumbtune.feedback.sources.pairs import may_be_picture
+from thumbtune.feedback.sources.pairs import may_be_image
 from thumbtune.feedback.sources.preferences import Counts
 
 SAID = {  # in the order in which they count
@@ -38,27 +38,27 @@ OURS = {
     **SAID,
     **{key: COLUMNS[key] for key in ("prompt", "rater", "model", "source", "created_at")},
 }
-MOST = 100  # pictures of one row: they make 4,950 comparisons
-NO_PICTURES = "it lists no pictures; name two or more, or remove the row"
-ALONE = "it shows one picture alone, which is better than none; name two or more, or remove the row"
-TOO_MANY = "it ranks {number} pictures at once, and the limit is {most}; split the row"
+MOST = 100  # images of one row: they make 4,950 comparisons
+NO_IMAGES = "it lists no images; name two or more, or remove the row"
+ALONE = "it shows one image alone, which is better than none; name two or more, or remove the row"
+TOO_MANY = "it ranks {number} images at once, and the limit is {most}; split the row"
 NO_RANKS = "it has neither ranks, preferences nor ratings; fill one in or remove the row"
-UNEVEN = "it has {number} pictures and {said} of {what}; mend or remove the row"
+UNEVEN = "it has {number} images and {said} of {what}; mend or remove the row"
 NO_NUMBER = "its {what} holds {cell!r}, which is no number; mend or remove the row"
 
 
 def recognises(path: Path) -> bool:
     """Whether this is a table of rankings, by its first row. It never raises."""
     ours = Columns({}, OURS).ours_in(first_row((parquet_files(path) or [path])[0]) or {})
-    pictures = _list(ours["images"])
+    images = _list(ours["images"])
     said = _list(next((ours[key] for key in SAID if ours[key] is not None), None))
-    return bool(pictures) and len(pictures) == len(said) and all(may_be_picture(cell) for cell in pictures)
+    return bool(images) and len(images) == len(said) and all(may_be_image(cell) for cell in images)
 
 
 class Rankings:
     """A table of rankings, or a folder with the Parquet files of one split of them.
 
-    Its pictures lie beside it, in folders there, or in a folder with its own name, as HPD v2's do (test.json, test/).
+    Its images lie beside it, in folders there, or in a folder with its own name, as HPD v2's do (test.json, test/).
 
     Raises:
         UsageError: something in `reading` is off, or names a column that there is not.
@@ -112,24 +112,24 @@ class Rankings:
                 created_at=moment_in(ours, "created_at"),
                 source=text_in(ours, "source") or file.name,
             )
-        except (UnreadablePicture, ValueError, RecursionError) as error:
+        except (UnreadableImage, ValueError, RecursionError) as error:
             return unusable(where, error)
 
     def _shown(self, ours: Record, place: Place) -> tuple[Shown, ...]:
-        """The pictures of a row.
+        """The images of a row.
 
         Raises:
-            UnreadablePicture: one is not named at all.
+            UnreadableImage: one is not named at all.
             ValueError: there are none, or far too many.
         """
         cells = _list(ours["images"])
         if not cells:
-            raise ValueError(NO_PICTURES)
+            raise ValueError(NO_IMAGES)
         if len(cells) > MOST:
             raise ValueError(TOO_MANY.format(number=len(cells), most=MOST))
         model, download = text_in(ours, "model"), self.reading.allow_download
         return tuple(
-            replace(shown_in(cell, f"picture {number}", place, download), model=model)
+            replace(shown_in(cell, f"image {number}", place, download), model=model)
             for number, cell in enumerate(cells, start=1)
         )
 
@@ -145,7 +145,7 @@ class Rankings:
         return tuple(rating >= like_at for rating in _numbers(self.columns.filled_in(row, "ratings"), number))
 
     def _ranks(self, row: Record, number: int) -> tuple[float, ...]:
-        """How the pictures rank, lower being better.
+        """How the images rank, lower being better.
 
         Raises:
             ValueError: nothing says so, or not of each.
@@ -164,7 +164,7 @@ def _name_of(file: Path) -> str:
 
 
 def _numbers(filled: Sequence[tuple[str, object]], number: int) -> tuple[float, ...]:
-    """What the first filled column says of each picture; nothing where none is filled.
+    """What the first filled column says of each image; nothing where none is filled.
 
     Raises:
         ValueError: it says something else, or not of each.

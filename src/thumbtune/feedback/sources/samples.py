@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from thumbtune.feedback.pictures import MAX_BYTES
+from thumbtune.feedback.images import MAX_BYTES
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.tar_stream import BLOCK, Member, TarStream
 from thumbtune.feedback.shown import named
-from thumbtune.feedback.sources.folders import PICTURE_SUFFIXES
+from thumbtune.feedback.sources.folders import IMAGE_SUFFIXES
 
 TEXT_SUFFIXES = ("json", "txt", "cls", "text", "caption", "prompt", "label")
 MAX_TEXT_BYTES = 2_000_000  # of a sample: as Python's objects, JSON may take fifty times as much
@@ -18,7 +18,7 @@ LONGEST_SUFFIX = 100  # characters; a longer one is no name that anybody could a
 SHOWN = 200  # characters of a stem
 # The files of a sample are columns too, called as they end.
 SAMPLE_COLUMNS = COLUMNS | {
-    "image": (*COLUMNS["image"], *sorted(suffix[1:] for suffix in PICTURE_SUFFIXES)),
+    "image": (*COLUMNS["image"], *sorted(suffix[1:] for suffix in IMAGE_SUFFIXES)),
     "prompt": ("prompt", "txt", "text", "caption"),
     "label": (*COLUMNS["label"], "cls"),
 }
@@ -46,10 +46,10 @@ class Sample:
     """The files of one stem that matter, by their endings, and what is wrong with them."""
 
     stem: str
-    pictures: dict[str, bytes] = field(default_factory=dict)
+    images: dict[str, bytes] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
     problem: str | None = None
-    _bytes_of_pictures: int = 0
+    _bytes_of_images: int = 0
     _bytes_of_texts: int = 0
 
     @property
@@ -60,7 +60,7 @@ class Sample:
     @property
     def matters(self) -> bool:
         """Whether there is anything to say about it: a sample of arrays or films alone is none of ours."""
-        return bool(self.pictures or self.texts or self.problem)
+        return bool(self.images or self.texts or self.problem)
 
     def row(self) -> Record:
         """What its files say.
@@ -72,41 +72,39 @@ class Sample:
             raise UnusableSample(self.problem)
         texts = {suffix: _text_of(data, suffix) for suffix, data in self.texts.items()}
         read = {suffix: _object_of(text) if suffix == "json" else text for suffix, text in texts.items()}
-        return flattened({**self.pictures, **read})
+        return flattened({**self.images, **read})
 
-    def picture(self) -> bytes:
-        """The only picture of the shortest endings: `png` is meant where there is `mask.png` too.
+    def image(self) -> bytes:
+        """The only image of the shortest endings: `png` is meant where there is `mask.png` too.
 
         Raises:
             UnusableSample: there is none, or several.
         """
-        plain = [suffix for suffix in self.pictures if "." not in suffix] or list(self.pictures)
+        plain = [suffix for suffix in self.images if "." not in suffix] or list(self.images)
         if not plain:
-            raise UnusableSample("it has no picture; pack one right beside its other files, or remove the sample")
+            raise UnusableSample("it has no image; pack one right beside its other files, or remove the sample")
         if len(plain) > 1:
             names = " and ".join(f".{named(suffix)}" for suffix in plain[:5])
-            raise UnusableSample(
-                f"it has several pictures ({names}); say which is meant: --map image={named(plain[0])}"
-            )
-        return self.pictures[plain[0]]
+            raise UnusableSample(f"it has several images ({names}); say which is meant: --map image={named(plain[0])}")
+        return self.images[plain[0]]
 
-    def take(self, member: Member, suffix: str, is_picture: bool) -> bool:
+    def take(self, member: Member, suffix: str, is_image: bool) -> bool:
         """Whether to read a file of it; why it cannot be used becomes the `problem`."""
         why = _unusable(member)
-        if why is None and (suffix in self.pictures or suffix in self.texts):
+        if why is None and (suffix in self.images or suffix in self.texts):
             why = "is there twice; keep one"
-        if why is None and not self._has_room(member.size, is_picture):
-            limit = (MAX_BYTES if is_picture else MAX_TEXT_BYTES) // 1_000_000
-            why = f"makes its {'pictures' if is_picture else 'texts'} larger than {limit} MB; make them smaller"
+        if why is None and not self._has_room(member.size, is_image):
+            limit = (MAX_BYTES if is_image else MAX_TEXT_BYTES) // 1_000_000
+            why = f"makes its {'images' if is_image else 'texts'} larger than {limit} MB; make them smaller"
         if why is not None:
             self.problem = self.problem or f"its .{named(suffix)} {why}"
         return why is None
 
-    def _has_room(self, size: int, is_picture: bool) -> bool:
+    def _has_room(self, size: int, is_image: bool) -> bool:
         """Count a file's bytes, and at least a block, so that a million empty files do not pass."""
-        if is_picture:
-            self._bytes_of_pictures += max(size, BLOCK)
-            return self._bytes_of_pictures <= MAX_BYTES
+        if is_image:
+            self._bytes_of_images += max(size, BLOCK)
+            return self._bytes_of_images <= MAX_BYTES
         self._bytes_of_texts += max(size, BLOCK)
         return self._bytes_of_texts <= MAX_TEXT_BYTES
 
@@ -117,7 +115,7 @@ def _unusable(member: Member) -> str | None:
     return None if member.plain else "is a link or a device and no file; pack the file itself"
 
 
-def samples_of(stream: TarStream, texts: frozenset[str], with_pictures: bool) -> Iterator[Sample]:
+def samples_of(stream: TarStream, texts: frozenset[str], with_images: bool) -> Iterator[Sample]:
     """Neighbours of one stem together."""
     sample = Sample("")
     for member in stream:
@@ -131,10 +129,10 @@ def samples_of(stream: TarStream, texts: frozenset[str], with_pictures: bool) ->
                 yield sample
             sample = Sample(stem)
         suffix = lowered_name(suffix)
-        is_picture = f".{suffix.rpartition('.')[2]}" in PICTURE_SUFFIXES
-        if (is_picture or suffix in texts) and sample.take(member, suffix, is_picture):
-            data = stream.read() if with_pictures or not is_picture else b""
-            (sample.pictures if is_picture else sample.texts)[suffix] = data
+        is_image = f".{suffix.rpartition('.')[2]}" in IMAGE_SUFFIXES
+        if (is_image or suffix in texts) and sample.take(member, suffix, is_image):
+            data = stream.read() if with_images or not is_image else b""
+            (sample.images if is_image else sample.texts)[suffix] = data
     if sample.matters:
         yield sample
 

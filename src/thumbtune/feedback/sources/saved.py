@@ -1,6 +1,6 @@
 """Likes in a folder that `datasets` saved with `save_to_disk`: one data set, or several splits of one.
 
-The Arrow files are read as they lie: pictures keep their bytes, and a few rows at a time are in memory.
+The Arrow files are read as they lie: images keep their bytes, and a few rows at a time are in memory.
 """
 
 from __future__ import annotations  # pyarrow is imported only when an Arrow file is met
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE, classes_in, rows_in
-from thumbtune.feedback.reading.image_cells import picture_in
+from thumbtune.feedback.reading.image_cells import image_in
 from thumbtune.feedback.reading.options import Rows, Sheet, check_columns
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
@@ -72,10 +72,10 @@ class SavedDataset:
 
     def _found(self) -> Iterator[Found]:
         place = Place(self.folder, self.reading.root)
-        picture = partial(picture_in, place=place, allow_download=self.reading.allow_download)
+        image = partial(image_in, place=place, allow_download=self.reading.allow_download)
         for file in self.files:
             for number, row in enumerate(_rows_of(file), start=1):
-                yield self._reader.found(row, f"{file.name}, row {number}", picture, self.path.name or file.name)
+                yield self._reader.found(row, f"{file.name}, row {number}", image, self.path.name or file.name)
 
     def _label_rows(self, columns: Sequence[str]) -> Rows:
         return (row for file in self.files for row in _rows_of(file, columns))

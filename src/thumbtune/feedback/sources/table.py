@@ -1,6 +1,6 @@
 """Likes in a table, a row each: .jsonl, .json, .csv, .tsv or .parquet, of Hugging Face's imagefolder or any other.
 
-What a row says is in `reader`, and where its picture may lie in `places`.
+What a row says is in `reader`, and where its image may lie in `places`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.reading.image_cells import picture_in
+from thumbtune.feedback.reading.image_cells import image_in
 from thumbtune.feedback.reading.options import Rows, check_columns, sheets_of
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
@@ -28,7 +28,7 @@ def recognises(path: Path) -> bool:
 
 
 def opened(path: Path, reading: Reading = AS_FOUND) -> "Table":
-    """The table in a file, or the metadata in a folder, beside its pictures.
+    """The table in a file, or the metadata in a folder, beside its images.
 
     Raises:
         ThumbtuneError: the folder holds none, or several.
@@ -72,14 +72,14 @@ class Table:
 
     def _found(self) -> Iterator[Found]:
         for file in self.files:
-            picture = partial(
-                picture_in, place=Place(file.parent, self.reading.root), allow_download=self.reading.allow_download
+            image = partial(
+                image_in, place=Place(file.parent, self.reading.root), allow_download=self.reading.allow_download
             )
             for where, row in read_rows(file, encoding=self.reading.encoding):
                 if row is None:
                     yield Found(where=where, problem=why_broken(file))
                 else:
-                    yield self._reader.found(row, where, picture, file.name)
+                    yield self._reader.found(row, where, image, file.name)
 
     def _label_rows(self, columns: Sequence[str]) -> Rows:
         tables = (read_rows(file, encoding=self.reading.encoding, columns=columns) for file in self.files)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.reading.braces import expanded, has_braces
-from thumbtune.feedback.reading.image_cells import picture_in
+from thumbtune.feedback.reading.image_cells import image_in
 from thumbtune.feedback.reading.options import Rows, check_columns
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
@@ -92,7 +92,7 @@ class WebDataset:
 
     def _found_in(self, shard: Path) -> Iterator[Found]:
         place = Place(shard.parent, self.reading.root)
-        picture = partial(picture_in, place=place, allow_download=self.reading.allow_download)
+        image = partial(image_in, place=place, allow_download=self.reading.allow_download)
         for sample in _samples_in(shard, self._texts):
             where = f"{shard.name}, {sample.shown}"
             try:
@@ -100,26 +100,26 @@ class WebDataset:
             except UnusableSample as error:
                 yield Found(where=where, problem=str(error))
             else:
-                yield self._reader.found(row, where, picture, shard.name)
+                yield self._reader.found(row, where, image, shard.name)
 
     def _row(self, sample: Sample) -> Record:
         row = sample.row()
         if "image" in self._reader.columns.mapped:
             return row
         others = {name: cell for name, cell in row.items() if name not in SAMPLE_COLUMNS["image"]}
-        return {**others, "image": sample.picture()}
+        return {**others, "image": sample.image()}
 
     def _label_rows(self, columns: Sequence[str] = ()) -> Rows:
-        """The rows without their pictures; whoever names a sample's files says nothing about a few of them alone."""
+        """The rows without their images; whoever names a sample's files says nothing about a few of them alone."""
         for shard in self.shards:
-            for sample in _samples_in(shard, self._texts, with_pictures=False):
+            for sample in _samples_in(shard, self._texts, with_images=False):
                 try:
                     yield sample.row()
                 except UnusableSample:  # said where the sample is read
                     yield None
 
 
-def _samples_in(shard: Path, texts: frozenset[str], with_pictures: bool = True) -> Iterator[Sample]:
+def _samples_in(shard: Path, texts: frozenset[str], with_images: bool = True) -> Iterator[Sample]:
     """Every sample of a shard; one is in memory at a time.
 
     Raises:
@@ -128,7 +128,7 @@ def _samples_in(shard: Path, texts: frozenset[str], with_pictures: bool = True) 
     number, place = 0, "before its first sample"
     try:
         with open_tar(shard) as stream:
-            for sample in samples_of(stream, texts, with_pictures):
+            for sample in samples_of(stream, texts, with_images):
                 number += 1
                 place = f"after sample {number}, {sample.shown}"
                 yield sample

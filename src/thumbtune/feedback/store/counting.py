@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from thumbtune.feedback.store.tables import Picture, Vote
+from thumbtune.feedback.store.tables import StoredImage, Vote
 from thumbtune.feedback.store.votes import last_words, standing
 
 
@@ -13,7 +13,7 @@ from thumbtune.feedback.store.votes import last_words, standing
 class Counts:
     """How much the store holds; likes and dislikes count last words, `votes` counts every row."""
 
-    pictures: int
+    images: int
     votes: int
     likes: int
     dislikes: int
@@ -24,7 +24,7 @@ class Counts:
 class Variety:
     """How much of what the store holds is different: `several` are images under more than one prompt."""
 
-    images: int
+    distinct_images: int
     prompts: int
     several: int
 
@@ -37,21 +37,21 @@ def busiest(session: Session, most: int | None = None) -> list[str]:
 
 def variety(session: Session) -> Variety:
     """How many different images and prompts there are."""
-    shared = select(Picture.sha256).group_by(Picture.sha256).having(func.count() > 1).subquery()
+    shared = select(StoredImage.sha256).group_by(StoredImage.sha256).having(func.count() > 1).subquery()
     return Variety(
-        images=session.scalar(select(func.count(Picture.sha256.distinct()))) or 0,
-        prompts=session.scalar(select(func.count(Picture.prompt.distinct()))) or 0,
+        distinct_images=session.scalar(select(func.count(StoredImage.sha256.distinct()))) or 0,
+        prompts=session.scalar(select(func.count(StoredImage.prompt.distinct()))) or 0,
         several=session.scalar(select(func.count()).select_from(shared)) or 0,
     )
 
 
 def counts(session: Session) -> Counts:
-    """How many pictures, votes, likes, dislikes and raters there are."""
+    """How many images, votes, likes, dislikes and raters there are."""
     last = last_words()
     by_kind = select(Vote.kind, func.count()).where(Vote.sequence.in_(last)).group_by(Vote.kind)
     kinds = {kind: number for kind, number in session.execute(by_kind)}
     return Counts(
-        pictures=session.scalar(select(func.count(Picture.id))) or 0,
+        images=session.scalar(select(func.count(StoredImage.id))) or 0,
         votes=session.scalar(select(func.count(Vote.sequence))) or 0,
         likes=kinds.get("like", 0),
         dislikes=kinds.get("dislike", 0),

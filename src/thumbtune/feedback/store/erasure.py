@@ -16,8 +16,8 @@ class Erased:
     """What erasing a rater did, and what else it touched.
 
     votes:  rows that are gone, undos and skips among them
-    silent: pictures that nobody likes or dislikes any more
-    turned: pictures with another majority than before: the opposite, a tie, or no tie any more
+    silent: images that nobody likes or dislikes any more
+    turned: images with another majority than before: the opposite, a tie, or no tie any more
     """
 
     votes: int
@@ -46,7 +46,7 @@ def erase(session: Session, rater: str) -> Erased:
 
 
 def _touched(session: Session, rater: str) -> tuple[int, int]:
-    """How many pictures fall silent without this rater, and how many get another majority."""
+    """How many images fall silent without this rater, and how many get another majority."""
     theirs = select(Vote.picture_id).where(Vote.rater == rater)
     last = last_words()
     sign = case((Vote.kind == "like", 1), (Vote.kind == "dislike", -1), else_=0)

@@ -1,4 +1,4 @@
-"""Pictures and votes into the database, many at a time; one at a time is many of one.
+"""Images and votes into the database, many at a time; one at a time is many of one.
 
 Whoever else writes meanwhile: what two bring at once is kept once.
 """
@@ -14,9 +14,9 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.pictures import Look, UnreadablePicture, look_at
+from thumbtune.feedback.images import Look, UnreadableImage, look_at
 from thumbtune.feedback.store.places import Place
-from thumbtune.feedback.store.tables import Picture, Vote, now
+from thumbtune.feedback.store.tables import StoredImage, Vote, now
 from thumbtune.feedback.store.votes import Kind, chosen_id, derived_id, insert_new, key_of, standing
 from thumbtune.files import sha256
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A picture's bytes, the prompt that it was made for, and what is known of it."""
+    """An image's bytes, the prompt that it was made for, and what is known of it."""
 
     data: bytes
     prompt: str
@@ -45,27 +45,27 @@ class Drawn:
 
     @property
     def key(self) -> str:
-        """The name of the picture."""
+        """The name of the image."""
         return key_of(self.image, self.prompt)
 
 
-def add_pictures(session: Session, place: Place | None, drawn: Sequence[Drawn]) -> list[Picture | UnreadablePicture]:
-    """The row of each, made if it is new; what is no whole picture comes back as the reason why.
+def add_images(session: Session, place: Place | None, drawn: Sequence[Drawn]) -> list[StoredImage | UnreadableImage]:
+    """The row of each, made if it is new; what is no whole image comes back as the reason why.
 
     Files are written before the rows that name them, so that no row ever names a missing file. Without a place none
     are: a rehearsal.
     """
     keys = [one.key for one in drawn]
-    known = pictures_by_key(session, keys)
+    known = images_by_key(session, keys)
     new: dict[str, dict[str, Any]] = {}
-    looks: dict[str, Look | UnreadablePicture] = {}
+    looks: dict[str, Look | UnreadableImage] = {}
     written: set[str] = set()
-    broken: dict[str, UnreadablePicture] = {}
+    broken: dict[str, UnreadableImage] = {}
     for key, one in zip(keys, drawn, strict=True):
         row = known.get(key)
         if row is None and key not in new:
             look = looks.get(one.image) or looks.setdefault(one.image, _look(one.data))
-            if isinstance(look, UnreadablePicture):
+            if isinstance(look, UnreadableImage):
                 broken[key] = look
                 continue
             new[key] = _row(key, look, one)
@@ -74,15 +74,15 @@ def add_pictures(session: Session, place: Place | None, drawn: Sequence[Drawn]) 
             place.write(file, one.data)
         written.add(file)
     if new:
-        insert_new(session, Picture, list(new.values()), Picture.key)
-        known |= pictures_by_key(session, list(new))
+        insert_new(session, StoredImage, list(new.values()), StoredImage.key)
+        known |= images_by_key(session, list(new))
     return [known[key] if key in known else broken[key] for key in keys]
 
 
-def _look(data: bytes) -> Look | UnreadablePicture:
+def _look(data: bytes) -> Look | UnreadableImage:
     try:
         return look_at(data)
-    except UnreadablePicture as error:
+    except UnreadableImage as error:
         return error
 
 
@@ -103,7 +103,7 @@ def _row(key: str, look: Look, one: Drawn) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Thumb(Drawn):
-    """A picture and one rater's like or dislike of it.
+    """An image and one rater's like or dislike of it.
 
     vote_id:  a UUID chosen by whoever voted; None: one that follows from what is said, so that saying it again is known
     switches: how often its rater had changed their mind before, in the source that it is from
@@ -131,11 +131,11 @@ class Became(Enum):
 
 
 Outcome = Became | ThumbtuneError
-Said = tuple[int, str, str]  # picture, rater, kind
+Said = tuple[int, str, str]  # image, rater, kind
 
 
 class Word(NamedTuple):
-    """What a rater said last of a picture, when, and in which vote."""
+    """What a rater said last of an image, when, and in which vote."""
 
     kind: str
     at: datetime
@@ -144,19 +144,19 @@ class Word(NamedTuple):
 
 def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb]) -> list[Outcome]:
     """What became of each, in their order; ThumbtuneErrors are returned for those that cannot be kept."""
-    pictures = add_pictures(session, place, thumbs)
+    images = add_images(session, place, thumbs)
     ids = [chosen_id(one.vote_id) if one.vote_id else _derived(one) for one in thumbs]
     there = votes_there(session, ids)
-    whose = {(p.id, one.rater) for p, one in zip(pictures, thumbs, strict=True) if isinstance(p, Picture)}
+    whose = {(p.id, one.rater) for p, one in zip(images, thumbs, strict=True) if isinstance(p, StoredImage)}
     last = last_said(session, whose)
     outcomes: list[Outcome] = []
     rows: list[dict[str, Any]] = []
-    for picture, name, one in zip(pictures, ids, thumbs, strict=True):
-        if isinstance(picture, UnreadablePicture):
-            outcomes.append(picture)
+    for image, name, one in zip(images, ids, thumbs, strict=True):
+        if isinstance(image, UnreadableImage):
+            outcomes.append(image)
             continue
-        said, before = (picture.id, one.rater, one.kind), last.get((picture.id, one.rater))
-        row = _vote(name, picture.id, one)
+        said, before = (image.id, one.rater, one.kind), last.get((image.id, one.rater))
+        row = _vote(name, image.id, one)
         if name in there:
             if there[name] != said:
                 outcomes.append(ThumbtuneError(TAKEN.format(name=name)))
@@ -169,7 +169,7 @@ def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb]) -
         counts = before is None or before.at <= row["created_at"]  # else something newer is known
         opposite = counts and before is not None and before.kind not in {"skip", one.kind}
         if counts:
-            last[picture.id, one.rater] = Word(one.kind, row["created_at"], row["id"])
+            last[image.id, one.rater] = Word(one.kind, row["created_at"], row["id"])
         outcomes.append(Became.CHANGED if opposite else Became.NEW)
     if rows:
         insert_new(session, Vote, rows, Vote.id)
@@ -186,10 +186,10 @@ def _derived(one: Thumb) -> str:
     return derived_id(one.image, one.prompt, one.rater, one.kind, *when, *again)
 
 
-def _vote(name: str, picture: int, one: Thumb) -> dict[str, Any]:
+def _vote(name: str, image: int, one: Thumb) -> dict[str, Any]:
     return {
         "id": name,
-        "picture_id": picture,
+        "picture_id": image,
         "rater": one.rater,
         "kind": one.kind,
         "weight": one.weight,
@@ -206,10 +206,12 @@ def parts(values: Iterable[T]) -> Iterator[list[T]]:
     return (once[start : start + AT_ONCE] for start in range(0, len(once), AT_ONCE))
 
 
-def pictures_by_key(session: Session, keys: Iterable[str]) -> dict[str, Picture]:
+def images_by_key(session: Session, keys: Iterable[str]) -> dict[str, StoredImage]:
     """The rows that there are, by key."""
     return {
-        row.key: row for part in parts(keys) for row in session.scalars(select(Picture).where(Picture.key.in_(part)))
+        row.key: row
+        for part in parts(keys)
+        for row in session.scalars(select(StoredImage).where(StoredImage.key.in_(part)))
     }
 
 
@@ -217,19 +219,19 @@ def votes_there(session: Session, ids: Iterable[str]) -> dict[str, Said]:
     """Those of these votes that have been posted before, and what they say."""
     said = select(Vote.id, Vote.picture_id, Vote.rater, Vote.kind)
     return {
-        name: (picture, rater, kind)
+        name: (image, rater, kind)
         for part in parts(ids)
-        for name, picture, rater, kind in session.execute(said.where(Vote.id.in_(part)))
+        for name, image, rater, kind in session.execute(said.where(Vote.id.in_(part)))
     }
 
 
 def last_said(session: Session, of: Iterable[tuple[int, str]]) -> dict[tuple[int, str], Word]:
-    """(picture, rater) -> the last vote that stands, by when it was said, then by when it came here."""
+    """(image, rater) -> the last vote that stands, by when it was said, then by when it came here."""
     said = standing().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind, Vote.created_at, Vote.id)
     said = said.order_by(Vote.created_at, Vote.sequence)
     pair = tuple_(Vote.picture_id, Vote.rater)
     return {
-        (picture, rater): Word(kind, at, vote)
+        (image, rater): Word(kind, at, vote)
         for part in parts(of)
-        for picture, rater, kind, at, vote in session.execute(said.where(pair.in_(part)))
+        for image, rater, kind, at, vote in session.execute(said.where(pair.in_(part)))
     }

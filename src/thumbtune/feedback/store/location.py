@@ -57,7 +57,7 @@ def upgrade_store(where: Path | str) -> tuple[str, str]:
 
 
 def copy_store(folder: Path, to: Path) -> None:
-    """Copy the votes of a folder's store, not its pictures, while others use it.
+    """Copy the votes of a folder's store, not its images, while others use it.
 
     Raises:
         ThumbtuneError: it is damaged, of a newer Thumbtune, or may not be read.

@@ -1,4 +1,4 @@
-"""Where pictures lie, byte for byte: a folder, or anything that fsspec opens (s3://, gs://, memory://)."""
+"""Where images lie, byte for byte: a folder, or anything that fsspec opens (s3://, gs://, memory://)."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -73,7 +73,7 @@ class Remote:
             found: tuple[Any, str] = fsspec.core.url_to_fs(self.root)
         except (ImportError, ValueError) as error:
             raise ThumbtuneError(
-                f"The pictures are to lie at {root}, which cannot be opened here ({reason(error)}); install what opens "
+                f"The images are to lie at {root}, which cannot be opened here ({reason(error)}); install what opens "
                 "it, or name another place."
             ) from error
         self._files, self._base = found
@@ -111,6 +111,6 @@ class Remote:
 
 
 def unreadable(address: str, error: Exception) -> ThumbtuneError:
-    """The sentence for a picture that a store names and that does not come."""
+    """The sentence for an image that a store names and that does not come."""
     why = getattr(error, "strerror", None) or reason(error)
-    return ThumbtuneError(f"The picture {address} could not be read ({why}); restore it, or import it again.")
+    return ThumbtuneError(f"The image {address} could not be read ({why}); restore it, or import it again.")

@@ -1,8 +1,8 @@
-"""The store of likes: a database of pictures and votes, and the pictures themselves, byte for byte.
+"""The store of likes: a database of images and votes, and the images themselves, byte for byte.
 
 By default it is a folder with `likes.sqlite` and `images/`; a team's is an address, postgresql://user@host/database,
-whose pictures lie where fsspec finds them. A vote is never changed. Somebody who changes their mind votes again, or
-takes the vote back with `undo`; what counts is the last word of each rater on each picture.
+whose images lie where fsspec finds them. A vote is never changed. Somebody who changes their mind votes again, or
+takes the vote back with `undo`; what counts is the last word of each rater on each image.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.pictures import UnreadablePicture
+from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.store import counting
 from thumbtune.feedback.store.counting import Counts, Variety
 from thumbtune.feedback.store.database import (
@@ -32,15 +32,15 @@ from thumbtune.feedback.store.database import (
     open_database,
 )
 from thumbtune.feedback.store.erasure import Erased, erase
-from thumbtune.feedback.store.intake import Drawn, Outcome, Thumb, add_pictures, add_thumbs
+from thumbtune.feedback.store.intake import Drawn, Outcome, Thumb, add_images, add_thumbs
 from thumbtune.feedback.store.location import STORE_FILE, check_is_store, is_store
 from thumbtune.feedback.store.places import Place, place_at
-from thumbtune.feedback.store.tables import Picture, Vote
 from thumbtune.feedback.store.tables import Place as PlaceRow
+from thumbtune.feedback.store.tables import StoredImage, Vote
 from thumbtune.feedback.store.votes import (
     Details,
     Kind,
-    check_picture,
+    check_image,
     check_vote,
     chosen_id,
     insert_new,
@@ -51,16 +51,16 @@ from thumbtune.feedback.store.votes import (
 )
 from thumbtune.feedback.store.withdrawal import Silence, Wish, say_anew, take_back, with_thumbs
 
-__all__ = ["Counts", "Details", "Kind", "Opinion", "Outcome", "Picture", "Store", "Thumb", "is_store"]
+__all__ = ["Counts", "Details", "Kind", "Opinion", "Outcome", "Store", "StoredImage", "Thumb", "is_store"]
 
-BESIDE = "."  # pictures lie beside the database
+BESIDE = "."  # images lie beside the database
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opinion:
-    """The last word of one rater on one picture."""
+    """The last word of one rater on one image."""
 
-    picture: Picture
+    image: StoredImage
     rater: str
     liked: bool
     weight: float
@@ -72,7 +72,7 @@ class Opinion:
 
 
 class Store:
-    """Pictures and what people said about them. Open it with `Store.open`."""
+    """Images and what people said about them. Open it with `Store.open`."""
 
     def __init__(self, where: Path | str, engine: Engine, images: str | None = None) -> None:
         self.where = where
@@ -88,13 +88,13 @@ class Store:
     def open(cls, where: Path | str, create: bool = True, images: str | None = None) -> Self:
         """Open the store in a folder or at an address, making it first if there is none and `create` is true.
 
-        `images` is where a new store keeps its pictures, a folder or URL as fsspec takes it; by default beside the
+        `images` is where a new store keeps its images, a folder or URL as fsspec takes it; by default beside the
         database. A server's store must be told.
 
         Raises:
             ThumbtuneError: there is none, it is not ours, it is from a newer version, it cannot be written, or nothing
                 opens `images`.
-            UsageError: a server's new store was not told where pictures go, or another one where to move them.
+            UsageError: a server's new store was not told where images go, or another one where to move them.
         """
         if images is not None:
             place_at(images, Path())  # before anything is made: a new store would be bound to a place that nobody opens
@@ -122,21 +122,17 @@ class Store:
             raise
 
     def _place_of(self, images: str | None) -> str:
-        """Where this store's pictures lie; said once, by whoever makes it."""
+        """Where this store's images lie; said once, by whoever makes it."""
         with self._read() as session:
             known = session.scalar(select(PlaceRow.images))
         if known is None and images is None and self.folder is None:
-            raise UsageError(
-                f"{self.name} is new: say with --images where its pictures go, a shared folder or s3://...."
-            )
+            raise UsageError(f"{self.name} is new: say with --images where its images go, a shared folder or s3://....")
         if known is None and (images is not None or self.folder is None):
             with self._write() as session:  # somebody else may be making the same store
                 insert_new(session, PlaceRow, [{"id": 1, "images": images}], PlaceRow.id)
             return self._place_of(images)
         if images not in (None, known or BESIDE):
-            raise UsageError(
-                f"{self.name} keeps its pictures in {known or 'its folder'}, not in {images}; leave it out."
-            )
+            raise UsageError(f"{self.name} keeps its images in {known or 'its folder'}, not in {images}; leave it out.")
         return known or BESIDE
 
     def close(self) -> None:
@@ -155,7 +151,7 @@ class Store:
     def transaction(self, rehearsal: bool = False) -> Iterator[None]:
         """Everything said in the block is kept, or after an error or Ctrl-C none of it.
 
-        A `rehearsal` runs the same way and keeps nothing: no rows, and no picture files either.
+        A `rehearsal` runs the same way and keeps nothing: no rows, and no image files either.
         A transaction inside a transaction joins the outer one.
         """
         if self._session is not None:
@@ -188,7 +184,7 @@ class Store:
         with in_sentences(self.name), self._reading() as session:
             yield session
 
-    def add_picture(
+    def add_image(
         self,
         data: bytes,
         prompt: str,
@@ -196,21 +192,21 @@ class Store:
         seed: int | None = None,
         model: str | None = None,
         source: str | None = None,
-    ) -> Picture:
-        """Keep a picture made for `prompt`; the same bytes under the same prompt are kept once.
+    ) -> StoredImage:
+        """Keep an image made for `prompt`; the same bytes under the same prompt are kept once.
 
         Raises:
-            UnreadablePicture: the bytes are not a whole picture.
+            UnreadableImage: the bytes are not a whole image.
             ThumbtuneError: the prompt is empty, the seed out of range, or the disk full or read-only.
         """
         prompt = prompt.strip()
-        check_picture(prompt, seed)
+        check_image(prompt, seed)
         drawn = Drawn(data=data, prompt=prompt, seed=seed, model=stripped(model), source=stripped(source))
         with self._write() as session:
-            (picture,) = add_pictures(session, self.place, [drawn])
-        if isinstance(picture, UnreadablePicture):
-            raise picture
-        return picture
+            (image,) = add_images(session, self.place, [drawn])
+        if isinstance(image, UnreadableImage):
+            raise image
+        return image
 
     @property
     def tables(self) -> Path | None:
@@ -219,38 +215,38 @@ class Store:
 
     @property
     def place(self) -> Place | None:
-        """Where pictures are written; nowhere in a rehearsal."""
+        """Where images are written; nowhere in a rehearsal."""
         return None if getattr(self._open, "rehearsal", False) else self._place
 
-    def picture(self, picture_id: int) -> Picture:
-        """The picture with this id.
+    def image(self, picture_id: int) -> StoredImage:
+        """The image with this id.
 
         Raises:
             ThumbtuneError: there is none.
         """
         with self._read() as session:
-            picture = session.get(Picture, picture_id)
-        if picture is None:
-            raise ThumbtuneError(f"{self.name} holds no picture {picture_id}; add the picture first.")
-        return picture
+            image = session.get(StoredImage, picture_id)
+        if image is None:
+            raise ThumbtuneError(f"{self.name} holds no image {picture_id}; add the image first.")
+        return image
 
-    def address_of(self, picture: Picture) -> str:
-        """Where the picture's bytes lie: a path, or a URL."""
-        return self._place.address(picture.file)
+    def address_of(self, image: StoredImage) -> str:
+        """Where the image's bytes lie: a path, or a URL."""
+        return self._place.address(image.file)
 
-    def read(self, picture: Picture) -> bytes:
-        """The picture's bytes, as they came.
+    def read(self, image: StoredImage) -> bytes:
+        """The image's bytes, as they came.
 
         Raises:
             ThumbtuneError: they are gone, or cannot be reached.
         """
-        return self._place.read(picture.file)
+        return self._place.read(image.file)
 
-    def vote(self, picture: Picture | int, kind: Kind, *, rater: str, **details: Unpack[Details]) -> str:
+    def vote(self, image: StoredImage | int, kind: Kind, *, rater: str, **details: Unpack[Details]) -> str:
         """Add one vote and return its id. Posting the same `vote_id` twice is one vote.
 
         Args:
-            picture: from `add_picture`, or its id.
+            image: from `add_image`, or its id.
             kind: like, dislike, or skip (which also withdraws an earlier opinion).
             rater: who says so.
             details: weight (1 if not given), grade in [0, 1], reason, pair, vote_id (a UUID), created_at.
@@ -261,16 +257,16 @@ class Store:
         rater = rater.strip()
         check_vote(kind, rater, details)
         details |= {"reason": stripped(details.get("reason")), "pair": stripped(details.get("pair"))}
-        number = picture if isinstance(picture, int) else picture.id
+        number = image if isinstance(image, int) else image.id
         given = {key: value for key, value in details.items() if key != "vote_id" and value is not None}
         vote = {"id": chosen_id(details.get("vote_id")), "picture_id": number, "rater": rater, "kind": kind, **given}
         with self._write() as session:
-            if session.get(Picture, number) is None:
-                raise ThumbtuneError(f"{self.name} holds no picture {number}; add the picture first.")
+            if session.get(StoredImage, number) is None:
+                raise ThumbtuneError(f"{self.name} holds no image {number}; add the image first.")
             return post(session, vote)
 
     def keep(self, thumbs: Sequence[Thumb]) -> list[Outcome]:
-        """Pictures and votes, many at once; what became of each, in their order. Checked by whoever calls.
+        """Images and votes, many at once; what became of each, in their order. Checked by whoever calls.
 
         What somebody said before, and then the opposite, is no news; `say_anew` says it again.
 
@@ -300,18 +296,18 @@ class Store:
             return post(session, undo_of(name, vote.picture_id, vote.rater))
 
     def newest(self) -> int:
-        """The id of the picture that came last; 0 where there is none."""
+        """The id of the image that came last; 0 where there is none."""
         with self._read() as session:
-            return session.scalar(select(func.max(Picture.id))) or 0
+            return session.scalar(select(func.max(StoredImage.id))) or 0
 
     def prompts(self, newest: int) -> Iterator[str]:
-        """The prompt of each picture up to that one."""
-        said = select(Picture.prompt).where(Picture.id <= newest)
+        """The prompt of each image up to that one."""
+        said = select(StoredImage.prompt).where(StoredImage.id <= newest)
         with self._read() as session:
             yield from session.scalars(said.execution_options(yield_per=1000))
 
     def silence(self, silences: Sequence[Silence], really: bool) -> int:
-        """How many of these raters like or dislike these pictures; `really` takes all that they said of them back."""
+        """How many of these raters like or dislike these images; `really` takes all that they said of them back."""
         with self._write() as session:
             whose = with_thumbs(session, silences)
             if really:
@@ -337,14 +333,18 @@ class Store:
         return erased
 
     def rows(self) -> Iterator[Opinion]:
-        """The last word of each rater on each picture, in the order in which the pictures came."""
+        """The last word of each rater on each image, in the order in which the images came."""
         last = last_words()
-        said = select(Vote, Picture).join(Picture, Picture.id == Vote.picture_id).where(Vote.sequence.in_(last))
+        said = (
+            select(Vote, StoredImage)
+            .join(StoredImage, StoredImage.id == Vote.picture_id)
+            .where(Vote.sequence.in_(last))
+        )
         said = said.where(Vote.kind.in_(("like", "dislike"))).order_by(Vote.picture_id, Vote.rater)
         with self._read() as session, session.execute(said.execution_options(yield_per=1000)) as found:
-            for vote, picture in found:
+            for vote, image in found:
                 yield Opinion(
-                    picture=picture,
+                    image=image,
                     rater=vote.rater,
                     liked=vote.kind == "like",
                     weight=vote.weight,
@@ -356,13 +356,13 @@ class Store:
                 )
 
     def skips(self) -> int:
-        """How many last words of a rater on a picture are a skip: `rows` leaves them out."""
+        """How many last words of a rater on an image are a skip: `rows` leaves them out."""
         last = last_words()
         with self._read() as session:
             return session.scalar(select(func.count()).where(Vote.sequence.in_(last), Vote.kind == "skip")) or 0
 
     def state(self) -> list[Any]:
-        """Numbers that are others after every vote, every undo and every erasure, and where pictures lie."""
+        """Numbers that are others after every vote, every undo and every erasure, and where images lie."""
         with self._read() as session:
             votes = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
         return [*votes, self._place.address("")]
@@ -378,6 +378,6 @@ class Store:
             return counting.variety(session)
 
     def counts(self) -> Counts:
-        """How many pictures, votes, likes, dislikes and raters there are."""
+        """How many images, votes, likes, dislikes and raters there are."""
         with self._read() as session:
             return counting.counts(session)

@@ -1,4 +1,4 @@
-"""The tables of the store, in their newest form: pictures, and votes that are only ever added to.
+"""The tables of the store, in their newest form: images, and votes that are only ever added to.
 
 `migrations` makes them and is the only thing that does; that both say the same is tested on both databases.
 """
@@ -50,7 +50,7 @@ class Table(DeclarativeBase):
 
 
 class Place(Table):
-    """One row: where the pictures lie, a folder or URL as fsspec takes it; a relative one starts at the database."""
+    """One row: where the images lie, a folder or URL as fsspec takes it; a relative one starts at the database."""
 
     __tablename__ = "place"
     __table_args__ = (CheckConstraint("id = 1", name="there_is_one_place"),)
@@ -59,8 +59,8 @@ class Place(Table):
     images: Mapped[str]
 
 
-class Picture(Table):
-    """One picture made for one prompt. The same bytes under two prompts are two pictures and one file."""
+class StoredImage(Table):
+    """One image made for one prompt. The same bytes under two prompts are two images and one file."""
 
     __tablename__ = "pictures"
     __table_args__ = (UniqueConstraint("key", name="uq_pictures_key"),)
@@ -79,7 +79,7 @@ class Picture(Table):
 
 
 class Vote(Table):
-    """One thing somebody said about a picture, or (`undo`) took back. Never changed; deleted with its rater alone."""
+    """One thing somebody said about an image, or (`undo`) took back. Never changed; deleted with its rater alone."""
 
     __tablename__ = "votes"
     __table_args__ = (

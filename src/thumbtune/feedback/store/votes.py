@@ -39,7 +39,7 @@ def standing() -> Select[str]:
 
 
 def last_words() -> Select[int]:
-    """The sequence of the last word of each rater on each picture: by when it was said, then by when it came here."""
+    """The sequence of the last word of each rater on each image: by when it was said, then by when it came here."""
     newest_first = (Vote.created_at.desc(), Vote.sequence.desc())
     place = func.row_number().over(partition_by=(Vote.picture_id, Vote.rater), order_by=newest_first)
     ranked = standing().with_only_columns(Vote.sequence, place.label("place")).subquery()
@@ -68,14 +68,14 @@ def post(session: Session, vote: Mapping[str, Any]) -> str:
     known = session.scalars(select(Vote).where(Vote.id == vote["id"])).one()
     if (known.picture_id, known.rater, known.kind) != (vote["picture_id"], vote["rater"], vote["kind"]):
         raise ThumbtuneError(
-            f"vote {known.id} is already {known.rater}'s {known.kind} of picture {known.picture_id}; choose a new id."
+            f"vote {known.id} is already {known.rater}'s {known.kind} of image {known.picture_id}; choose a new id."
         )
     return known.id
 
 
-def undo_of(vote: str, picture: int, rater: str) -> dict[str, Any]:
+def undo_of(vote: str, image: int, rater: str) -> dict[str, Any]:
     """The row that takes a vote back, the same one however often that is done."""
-    return {"id": derived_id("undo", vote), "picture_id": picture, "rater": rater, "kind": "undo", "undoes": vote}
+    return {"id": derived_id("undo", vote), "picture_id": image, "rater": rater, "kind": "undo", "undoes": vote}
 
 
 def key_of(image: str, prompt: str) -> str:
@@ -127,14 +127,14 @@ def check_vote(kind: str, rater: str, details: Details) -> None:
         check_text(str(details.get(what) or ""), what)
 
 
-def check_picture(prompt: str, seed: int | None) -> None:
-    """Refuse a picture that training could not use.
+def check_image(prompt: str, seed: int | None) -> None:
+    """Refuse an image that training could not use.
 
     Raises:
         ThumbtuneError: no prompt, or a seed that no database holds.
     """
     if not prompt.strip():
-        raise ThumbtuneError("a picture needs the prompt it was made for; give one.")
+        raise ThumbtuneError("an image needs the prompt it was made for; give one.")
     check_text(prompt, "prompt")
     if seed is not None and not -INTEGER_LIMIT <= seed < INTEGER_LIMIT:
         raise ThumbtuneError(f"seed {seed} does not fit in 64 bits; leave it out or use a smaller one.")

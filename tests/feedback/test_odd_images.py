@@ -1,4 +1,4 @@
-"""Odd pictures, imported from a folder: each is taken as a person sees it, or named with what to do about it."""
+"""Odd images, imported from a folder: each is taken as a person sees it, or named with what to do about it."""
 
 import io
 import struct
@@ -41,7 +41,7 @@ def halves(mode: str, left: object, right: object) -> Image.Image:
 
 
 def lying(kind: str) -> bytes:
-    """A picture whose left is its top, as a camera held upright writes it: EXIF's orientation 6."""
+    """An image whose left is its top, as a camera held upright writes it: EXIF's orientation 6."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return made(halves("RGB", RED, BLUE), kind, exif=exif, **({} if kind == "PNG" else {"quality": 95}))
@@ -71,10 +71,10 @@ def indexed(transparent: int) -> bytes:
     return made(image, "PNG", transparency=transparent)
 
 
-def placed(folder: Path, **pictures: bytes) -> Path:
-    """Pictures in like/, with a prompt beside each."""
+def placed(folder: Path, **images: bytes) -> Path:
+    """Images in like/, with a prompt beside each."""
     (folder / "like").mkdir(parents=True, exist_ok=True)
-    for name, data in pictures.items():
+    for name, data in images.items():
         stem, _, suffix = name.rpartition("_")
         (folder / "like" / f"{stem}.{suffix}").write_bytes(data)
         (folder / "like" / f"{stem}.txt").write_text(f"prompt of {stem}")
@@ -82,13 +82,13 @@ def placed(folder: Path, **pictures: bytes) -> Path:
 
 
 def kept(store: Store) -> tuple[str, tuple[int, int], list[Colour]]:
-    """The one picture in a store: the suffix of its file, its size, and the colours of its corners."""
+    """The one image in a store: the suffix of its file, its size, and the colours of its corners."""
     (row,) = store.rows()
-    with Image.open(store.folder / row.picture.file) as image:
+    with Image.open(store.folder / row.image.file) as image:
         seen = rgb(image)
-    assert (row.picture.width, row.picture.height) == seen.size
+    assert (row.image.width, row.image.height) == seen.size
     corners = [seen.getpixel(at) for at in ((1, 1), (seen.width - 2, 1), (1, seen.height - 2))]
-    return row.picture.file.rpartition(".")[2], seen.size, corners  # type: ignore[return-value]
+    return row.image.file.rpartition(".")[2], seen.size, corners  # type: ignore[return-value]
 
 
 def near(one: list[Colour], other: list[Colour], by: int) -> bool:
@@ -141,7 +141,7 @@ def test_a_png_in_disguise_says_its_prompt(tmp_path: Path, file_store: Store) ->
     (tmp_path / "like" / "a.jpg").write_bytes(made(Image.new("RGB", (24, 16)), "PNG", pnginfo=TEXT))
     import_likes(tmp_path, file_store)
     (row,) = file_store.rows()
-    assert (row.picture.prompt, row.picture.seed) == ("a fox", 7)
+    assert (row.image.prompt, row.image.seed) == ("a fox", 7)
 
 
 def noise(side: int = 64) -> Image.Image:
@@ -166,7 +166,7 @@ def liar() -> bytes:
     return bytes(data)
 
 
-WHOLE = "it is not a whole PNG, JPEG, WebP, GIF, BMP or TIFF picture ("
+WHOLE = "it is not a whole PNG, JPEG, WebP, GIF, BMP or TIFF image ("
 
 
 @pytest.mark.parametrize(

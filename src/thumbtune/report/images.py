@@ -1,4 +1,4 @@
-"""Pictures inside the page: data URIs, and the before/after grid."""
+"""Images inside the page: data URIs, and the before/after grid."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from thumbtune.report.reading import EVALUATION, RunFolder
 
 LARGEST = 224  # twice the 112 CSS pixels of the grid: sharp on dense screens, and no larger
-SMALL = 128  # up to here PNG is small enough; larger pictures are photographs, and go in as JPEG
+SMALL = 128  # up to here PNG is small enough; larger images are photographs, and go in as JPEG
 SHOWN_SEEDS = 2  # further seeds of a prompt are folded away
 
 
@@ -21,7 +21,7 @@ class Pair:
     """One prompt and seed, drawn by both models."""
 
     seed: int
-    before: str | None  # data URIs; None where the picture is not there
+    before: str | None  # data URIs; None where the image is not there
     after: str | None
     scores: tuple[float, float] | None  # of the taste, before and after
 
@@ -36,19 +36,19 @@ class Row:
 
 
 def data_uri(path: Path, largest: int = LARGEST) -> str | None:
-    """A picture as a data URI, re-encoded so that it is small and carries no metadata; None if unreadable."""
+    """An image as a data URI, re-encoded so that it is small and carries no metadata; None if unreadable."""
     try:
         with Image.open(path) as opened:
-            picture = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
+            image = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
     except (OSError, UnidentifiedImageError):
         return None
-    photograph = max(picture.size) > SMALL and picture.mode == "RGB"
-    picture.thumbnail((largest, largest))
+    photograph = max(image.size) > SMALL and image.mode == "RGB"
+    image.thumbnail((largest, largest))
     written = io.BytesIO()
     if photograph:
-        picture.save(written, "JPEG", quality=85)
+        image.save(written, "JPEG", quality=85)
     else:
-        picture.save(written, "PNG")
+        image.save(written, "PNG")
     kind = "jpeg" if photograph else "png"
     return f"data:image/{kind};base64,{base64.b64encode(written.getvalue()).decode('ascii')}"
 
@@ -70,13 +70,13 @@ def grid(run: RunFolder) -> list[Row]:
 
 
 def missing(rows: list[Row]) -> int:
-    """How many pictures of the grid could not be read."""
+    """How many images of the grid could not be read."""
     pairs = [pair for row in rows for pair in (*row.shown, *row.folded)]
     return sum((pair.before is None) + (pair.after is None) for pair in pairs)
 
 
 def thumb_strips(folder: Path, likes: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Data URIs of the example pictures that were liked and disliked, those that can be read."""
+    """Data URIs of the example images that were liked and disliked, those that can be read."""
     examples = likes.get("examples") or {}
     return {
         kind: [uri for name in examples.get(kind) or [] if (uri := _inside(folder, name)) is not None]
@@ -85,7 +85,7 @@ def thumb_strips(folder: Path, likes: Mapping[str, Any]) -> dict[str, list[str]]
 
 
 def _inside(folder: Path, name: str) -> str | None:
-    """The picture `name` of the run folder. A page is passed on, so it shows nothing from elsewhere."""
+    """The image `name` of the run folder. A page is passed on, so it shows nothing from elsewhere."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         return None

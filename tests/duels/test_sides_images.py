@@ -1,4 +1,4 @@
-"""A folder of pictures as a side: their order, which belong to which prompt, and what does not add up."""
+"""A folder of images as a side: their order, which belong to which prompt, and what does not add up."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from PIL import Image
 
 from thumbtune.duels.sides import side
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.folder import pictures_of
+from thumbtune.evaluation.folder import images_of
 
 Make = Callable[..., Path]
 TABLE = "metadata.jsonl"
@@ -20,9 +20,9 @@ TABLE = "metadata.jsonl"
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Make:
-    """(names, rows) -> a folder with a picture for each name, each of its own, and a table of the rows."""
+    """(names, rows) -> a folder with an image for each name, each of its own, and a table of the rows."""
 
-    def make(names: Sequence[str], rows: Sequence[Any] | None = None, where: str = "pictures") -> Path:
+    def make(names: Sequence[str], rows: Sequence[Any] | None = None, where: str = "images") -> Path:
         for i, name in enumerate(names):
             path = tmp_path / where / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def row(file: str, prompt: str) -> dict[str, str]:
 def names_of(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[list[str]]:
     one = side(str(folder))
     assert one.folder == folder
-    found = pictures_of(one.folder, prompts, per_prompt)
+    found = images_of(one.folder, prompts, per_prompt)
     return [[path.relative_to(folder).as_posix() for path in mine] for mine in found]
 
 
@@ -57,13 +57,13 @@ def names_of(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[list
         ["cat-0.png", "cat-1.png", "cat-2.png", "cat-10.png", "dog-1.png", "dog-3.png"],
     ],
 )
-def test_pictures_come_in_the_order_of_their_names_numbers_by_their_size(make_folder: Make, order: list[str]) -> None:
+def test_images_come_in_the_order_of_their_names_numbers_by_their_size(make_folder: Make, order: list[str]) -> None:
     folder = make_folder(sorted(order, key=lambda name: name[::-1]))
     (folder / "notes.txt").write_text("")
     (folder / "0.gif").write_bytes(b"GIF89a")
     (folder / "sub.png").mkdir()
     one = side(str(folder))
-    assert (one.kind, one.folder, one.painter, one.mark, one.said) == ("pictures", folder, None, None, str(folder))
+    assert (one.kind, one.folder, one.painter, one.mark, one.said) == ("images", folder, None, None, str(folder))
     assert names_of(folder, [f"p{i}" for i in range(len(order) // 2)], 2) == [
         order[i : i + 2] for i in range(0, len(order), 2)
     ]
@@ -73,7 +73,7 @@ def test_pictures_come_in_the_order_of_their_names_numbers_by_their_size(make_fo
 @settings(max_examples=25, deadline=None)
 def test_a_seed_is_a_number_with_zeros_or_without(tmp_path_factory: Any, seeds: set[int]) -> None:
     for form in ("{}.png", "{:09}.png", "cat_{}.png"):
-        folder = tmp_path_factory.mktemp("pictures")
+        folder = tmp_path_factory.mktemp("images")
         for seed in seeds:
             (folder / form.format(seed)).touch()
         assert names_of(folder, ["p"] * len(seeds), 1) == [[form.format(seed)] for seed in sorted(seeds)]
@@ -91,9 +91,9 @@ def test_the_order_is_not_the_file_system_s(make_folder: Make, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("prompts", "per_prompt"), [(2, 2), (1, 4), (3, 1), (5, 1), (2, 3)])
-def test_another_number_of_pictures_is_one_sentence(make_folder: Make, prompts: int, per_prompt: int) -> None:
+def test_another_number_of_images_is_one_sentence(make_folder: Make, prompts: int, per_prompt: int) -> None:
     folder = make_folder([f"{i}.png" for i in range(7)])
-    with pytest.raises(UsageError, match=rf"pictures holds 7 pictures, not {per_prompt} for each of {prompts} prompts"):
+    with pytest.raises(UsageError, match=rf"images holds 7 images, not {per_prompt} for each of {prompts} prompts"):
         names_of(folder, [f"p{i}" for i in range(prompts)], per_prompt)
 
 
@@ -107,7 +107,7 @@ def test_other_bytes_or_names_are_another_fingerprint(make_folder: Make) -> None
 
 
 def test_another_table_is_another_fingerprint(make_folder: Make) -> None:
-    """A duel that is taken up again must notice that the same pictures now belong to other prompts."""
+    """A duel that is taken up again must notice that the same images now belong to other prompts."""
     folder = make_folder(["a.png", "b.png"], [row("a.png", "a cat"), row("b.png", "a dog")])
     before = side(str(folder)).fingerprint
     table(folder, [row("b.png", "a cat"), row("a.png", "a dog")])
@@ -115,7 +115,7 @@ def test_another_table_is_another_fingerprint(make_folder: Make) -> None:
     assert side(str(folder)).fingerprint != before
 
 
-def test_pictures_in_folders_of_the_folder_count_as_its_pictures(make_folder: Make) -> None:
+def test_images_in_folders_of_the_folder_count_as_its_images(make_folder: Make) -> None:
     rows = [row("train/a.png", "a cat"), row("train/b.png", "a dog")]
     folder = make_folder(["top.png", "train/a.png", "train/b.png"], rows)
     assert names_of(folder, ["a dog", "a cat"], 1) == [["train/b.png"], ["train/a.png"]]
@@ -123,13 +123,13 @@ def test_pictures_in_folders_of_the_folder_count_as_its_pictures(make_folder: Ma
     Image.new("RGB", (4, 4), "white").save(folder / "train" / "a.png")
     assert side(str(folder)).fingerprint != before
     (folder / "top.png").unlink()
-    assert side(str(folder)).kind == "pictures", "none lies in the folder itself"
+    assert side(str(folder)).kind == "images", "none lies in the folder itself"
 
 
 # --- by their prompts
 
 
-def test_each_prompt_takes_the_next_pictures_of_its_words(make_folder: Make) -> None:
+def test_each_prompt_takes_the_next_images_of_its_words(make_folder: Make) -> None:
     rows = [
         row("5.png", "a cat"),
         {"file_name": "4.png", "text": "a dog"},
@@ -162,13 +162,13 @@ def test_a_line_of_a_table_ends_where_its_line_ends(make_folder: Make, separator
 @pytest.mark.parametrize(
     ("prompts", "per_prompt", "says"),
     [
-        (["a cat"], 3, "has 2 pictures left for 'a cat', and 3 are asked for; both sides need the same prompts"),
-        (["a cat", "a cat"], 2, "has 0 pictures left for 'a cat', and 2 are asked for"),
-        (["A cat"], 1, "has 0 pictures left for 'A cat', and 1 are asked for"),
+        (["a cat"], 3, "has 2 images left for 'a cat', and 3 are asked for; both sides need the same prompts"),
+        (["a cat", "a cat"], 2, "has 0 images left for 'a cat', and 2 are asked for"),
+        (["A cat"], 1, "has 0 images left for 'A cat', and 1 are asked for"),
         (["x" * 99], 1, f"left for '{'x' * 60}', and"),
     ],
 )
-def test_too_few_pictures_of_a_prompt_are_one_sentence(
+def test_too_few_images_of_a_prompt_are_one_sentence(
     make_folder: Make, prompts: list[str], per_prompt: int, says: str
 ) -> None:
     folder = make_folder(["a.png", "b.png"], [row("a.png", "a cat"), row("b.png", "a cat")])
@@ -184,7 +184,7 @@ def test_a_table_reaches_for_nothing_outside_its_folder(make_folder: Make, tmp_p
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
     names = {"up": "../secret.png", "absolute": str(tmp_path / "secret.png"), "link": "link.png", "folder": "sub"}
     table(folder, [row("a.png", "a cat"), row(names.get(way, "b.png"), "a cat")])
-    with pytest.raises(UsageError, match=r"metadata\.jsonl names .*, which is no picture in .*; mend it"):
+    with pytest.raises(UsageError, match=r"metadata\.jsonl names .*, which is no image in .*; mend it"):
         names_of(folder, ["a cat"], 1)
 
 

@@ -1,6 +1,6 @@
-"""Where the pictures of Label Studio's tasks are: uploaded to it, on its disk, on the web, or in the task itself.
+"""Where the images of Label Studio's tasks are: uploaded to it, on its disk, on the web, or in the task itself.
 
-/data/upload/12/3f2a1b4c-fox.png       a copy of its media/upload below the root, or the picture as it was before,
+/data/upload/12/3f2a1b4c-fox.png       a copy of its media/upload below the root, or the image as it was before,
                                        fox.png, if no other upload was called so
 /data/local-files/?d=foxes/fox.png     foxes/fox.png below the root, which is Label Studio's document root
 """
@@ -11,10 +11,10 @@ from functools import cached_property, partial
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from thumbtune.feedback.pictures import UnreadablePicture, read_picture
-from thumbtune.feedback.reading.image_cells import is_picture, picture_in
+from thumbtune.feedback.images import UnreadableImage, read_image
+from thumbtune.feedback.reading.image_cells import image_in, is_image
 from thumbtune.feedback.reading.places import Place
-from thumbtune.feedback.reading.walk import PICTURE_SUFFIXES
+from thumbtune.feedback.reading.walk import IMAGE_SUFFIXES
 from thumbtune.feedback.shown import shown
 from thumbtune.feedback.source import Bytes
 
@@ -35,8 +35,8 @@ def uploaded_name(cell: object) -> str | None:
 
 
 def may_show(cell: object) -> bool:
-    """Whether a cell of a task holds a picture or names one, as far as its ending tells."""
-    if is_picture(cell):
+    """Whether a cell of a task holds an image or names one, as far as its ending tells."""
+    if is_image(cell):
         return True
     if not isinstance(cell, str):
         return False
@@ -44,45 +44,45 @@ def may_show(cell: object) -> bool:
         path = _local_name(cell) or urlsplit(cell.strip()).path
     except ValueError:
         return False
-    return PurePosixPath(path).suffix.lower() in PICTURE_SUFFIXES
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
-class Pictures:
-    """The pictures of one export. `cells` goes through all cells of all its tasks."""
+class TaskImages:
+    """The images of one export. `cells` goes through all cells of all its tasks."""
 
     def __init__(self, place: Place, cells: Callable[[], Iterable[object]]) -> None:
         self.place = place
         self._cells = cells
 
     def here(self, cell: object) -> Bytes:
-        """A picture that is here, on the disk or in the task.
+        """An image that is here, on the disk or in the task.
 
         Raises:
-            UnreadablePicture: it is not, or leads out of the folder.
+            UnreadableImage: it is not, or leads out of the folder.
         """
         name = uploaded_name(cell)
         names = list(self._names_of(name)) if name else [local] if (local := _local_name(cell)) else []
         if not names:
-            return picture_in(cell, self.place)
+            return image_in(cell, self.place)
         paths = [self.place.path_of(each) for each in names]
         found = next((path for path in paths if path.is_file()), None)
         if found is None:
-            raise UnreadablePicture(LOST.format(name=shown(names[0])))
-        return partial(read_picture, found)
+            raise UnreadableImage(LOST.format(name=shown(names[0])))
+        return partial(read_image, found)
 
     def anywhere(self, cell: object, allow_download: bool) -> Bytes:
-        """A picture that is here, or else on the web if that is allowed.
+        """An image that is here, or else on the web if that is allowed.
 
         Raises:
-            UnreadablePicture: it is neither.
+            UnreadableImage: it is neither.
         """
         try:
             return self.here(cell)
-        except UnreadablePicture:
+        except UnreadableImage:
             # An upload's address is one of a server that asks for a password; the sentence about the file helps more.
             if not allow_download or uploaded_name(cell) or _local_name(cell):
                 raise
-            return picture_in(cell, self.place, allow_download)
+            return image_in(cell, self.place, allow_download)
 
     def _names_of(self, name: str) -> Iterator[str]:
         """Under which names the file of an upload may lie."""

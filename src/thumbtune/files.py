@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from thumbtune.errors import ThumbtuneError
 
@@ -62,3 +63,8 @@ def file_sha256(path: Path) -> str:
     """The hash of a file, read piece by piece."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_png(path: Path, image: Any) -> Path:
+    """Write a Pillow image as a PNG, whole or not at all."""
+    return write_whole(path, lambda partial: image.save(partial, "PNG"))

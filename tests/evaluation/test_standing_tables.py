@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thumbtune.evaluation.standings import Told, standings
+from thumbtune.evaluation.standings import ScorePair, standings
 from thumbtune.evaluation.tables import HEADER, LATEX, as_csv, cells, latex, markdown
 
 ROW: dict[str, Any] = {
@@ -111,7 +111,7 @@ def read(text: str) -> list[dict[str, str]]:
 
 def test_a_csv_gives_every_number_back_to_the_last_bit() -> None:
     before, after = [[0.1, 0.7], [0.2, 0.3], [1 / 3, 0.5]], [[0.3, 0.1], [0.9, 0.8], [0.5, 2 / 3]]
-    told = {'my "own", scorer': Told(before, after), "lost": Told([[float("nan")] * 2] * 3, after)}
+    told = {'my "own", scorer': ScorePair(before, after), "lost": ScorePair([[float("nan")] * 2] * 3, after)}
     rows = standings(told, ["a", "b", "c"], ["x", "y", "y"])
     back = read(as_csv(rows))
     assert len(back) == len(rows) == 12

@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.standings import Told, careful, sentence, standings
+from thumbtune.evaluation.standings import ScorePair, careful, sentence, standings
 
 NAN = float("nan")
 PROMPTS = ["a", "b", "c", "d"]
 STYLES = ["ink", "ink", "oil", "oil"]
 ZERO = [[0.0, 0.0]] * 4
 TOLD = {
-    "some": Told(ZERO, [[1.0, 1.0], [1.0, -1.0], [0.0, 0.0], [NAN, 1.0]]),
-    "none": Told([[NAN, 0.0]] * 4, [[1.0, NAN]] * 4),  # no pair is whole
-    "all": Told(ZERO, [[3.0, 1.0]] * 4),
-    "ink only": Told(ZERO, [[-1.0, -1.0], [-1.0, -1.0], [NAN, NAN], [NAN, NAN]]),
+    "some": ScorePair(ZERO, [[1.0, 1.0], [1.0, -1.0], [0.0, 0.0], [NAN, 1.0]]),
+    "none": ScorePair([[NAN, 0.0]] * 4, [[1.0, NAN]] * 4),  # no pair is whole
+    "all": ScorePair(ZERO, [[3.0, 1.0]] * 4),
+    "ink only": ScorePair(ZERO, [[-1.0, -1.0], [-1.0, -1.0], [NAN, NAN], [NAN, NAN]]),
 }
 
 
@@ -78,7 +78,7 @@ def test_holm_is_over_the_scorers_that_have_numbers_within_a_style() -> None:
 
 
 def test_equal_prompts_are_one_trial_unless_their_styles_differ() -> None:
-    told = {"s": Told([[0.0]] * 4, [[1.0], [1.0], [1.0], [-1.0]])}
+    told = {"s": ScorePair([[0.0]] * 4, [[1.0], [1.0], [1.0], [-1.0]])}
     (row, _) = standings(told, ["a", "a", "a", "b"])
     assert (row["rate"], row["prompts"], row["distinct"], row["sign_test"]) == (0.75, 4, 2, 1.0)
     rows = by_place(standings(told, ["a", "a", "a", "b"], ["x", "x", "y", "y"]))
@@ -86,7 +86,7 @@ def test_equal_prompts_are_one_trial_unless_their_styles_differ() -> None:
 
 
 def test_a_difference_within_the_tolerance_is_a_tie() -> None:
-    told = {"s": Told([[0.0]] * 3, [[0.25], [0.5], [-0.5]])}
+    told = {"s": ScorePair([[0.0]] * 3, [[0.25], [0.5], [-0.5]])}
     assert [counts(row) for row in standings(told, ["a", "b", "c"], tie=0.25)] == [(1, 1, 1, 3)] * 2
     assert [counts(row) for row in standings(told, ["a", "b", "c"], tie=0.5)] == [(0, 3, 0, 3)] * 2
     with pytest.raises(ThumbtuneError, match="tie tolerance"):
@@ -97,9 +97,9 @@ def test_a_style_alone_says_what_it_says_among_others() -> None:
     rng = np.random.default_rng(0)
     before, after = rng.normal(size=(2, 12, 3)).tolist()
     prompts, styles = [f"p{i}" for i in range(12)], ["x", "y", "y"] * 4
-    among = [row for row in standings({"s": Told(before, after)}, prompts, styles) if row["style"] == "y"]
+    among = [row for row in standings({"s": ScorePair(before, after)}, prompts, styles) if row["style"] == "y"]
     some = [i for i in range(12) if styles[i] == "y"]
-    told = {"s": Told([before[i] for i in some], [after[i] for i in some])}
+    told = {"s": ScorePair([before[i] for i in some], [after[i] for i in some])}
     alone = standings(told, [prompts[i] for i in some], ["y"] * 8)
     assert among == [row for row in alone if row["style"] == "y"] and len(among) == 2
 
@@ -177,7 +177,7 @@ def test_where_nothing_was_scored_a_row_says_so() -> None:
 def test_what_is_said_of_real_counts(wins: int, losses: int, end: str) -> None:
     after = [[1.0]] * wins + [[-1.0]] * losses
     prompts = [f"p{i}" for i in range(wins + losses)]
-    (median, _) = standings({"red": Told([[0.0]] * len(after), after)}, prompts)
+    (median, _) = standings({"red": ScorePair([[0.0]] * len(after), after)}, prompts)
     assert sentence(median, "old", "new").endswith(end)
 
 
@@ -185,8 +185,8 @@ def test_what_is_said_of_real_counts(wins: int, losses: int, end: str) -> None:
 @settings(max_examples=15, deadline=None)
 def test_whoever_comes_first_the_same_one_is_better(after: list[list[float]]) -> None:
     prompts, before = [f"p{i}" for i in range(len(after))], [[0.0, 0.0]] * len(after)
-    there = standings({"red": Told(before, after)}, prompts)
-    back = standings({"red": Told(after, before)}, prompts)
+    there = standings({"red": ScorePair(before, after)}, prompts)
+    back = standings({"red": ScorePair(after, before)}, prompts)
     for one, other in zip(there, back, strict=True):
         ends = [sentence(row, *names).partition("%)")[2] for row, names in ((one, "AB"), (other, "BA"))]
         assert ends[0] == ends[1]
@@ -194,10 +194,10 @@ def test_whoever_comes_first_the_same_one_is_better(after: list[list[float]]) ->
 
 
 def test_pairs_of_two_prompts_show_nothing_however_clear_they_look() -> None:
-    rows = standings({"red": Told([[0.0] * 4] * 2, [[1.0] * 4, [1.0, 1.0, 1.0, -1.0]])}, ["a", "b"])
+    rows = standings({"red": ScorePair([[0.0] * 4] * 2, [[1.0] * 4, [1.0, 1.0, 1.0, -1.0]])}, ["a", "b"])
     pairs = next(row for row in rows if row["estimand"] == "pairwise")
     assert pairs["bootstrap"]["low"] > 0.5
     assert careful(pairs)[0] < 0.5
     assert sentence(pairs, "old", "new").endswith("too little to tell from 2 prompts.")
-    (one,) = (r for r in standings({"red": Told([[0.0]], [[1.0]])}, ["a"]) if r["estimand"] == "median")
+    (one,) = (r for r in standings({"red": ScorePair([[0.0]], [[1.0]])}, ["a"]) if r["estimand"] == "median")
     assert sentence(one, "old", "new").endswith("from 1 prompt.")

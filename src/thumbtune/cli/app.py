@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from thumbtune import __version__
-from thumbtune.cli.duels import duel, verdict
+from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
 from thumbtune.cli.likes import import_, likes_app
 from thumbtune.cli.scorers import scorers_app
@@ -33,8 +33,10 @@ Set = Annotated[
 app.command("import")(import_)
 app.add_typer(likes_app, name="likes")
 app.add_typer(human_app, name="human")
-app.command()(duel)
+app.command()(evaluate)
 app.command()(verdict)
+app.command()(duel)
+app.command()(report)
 app.add_typer(scorers_app, name="scorers")
 
 
@@ -121,44 +123,6 @@ def generate(
 
 
 @app.command()
-def evaluate(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
-    settings: Set = None,
-) -> None:
-    """Judge a run on prompts and seeds that it never saw, and write its report."""
-    quieten()
-    from thumbtune.duels import evaluate as assess
-    from thumbtune.evaluation import classifier
-    from thumbtune.evaluation.verdict import line_of
-    from thumbtune.report.page import write_report
-    from thumbtune.runs import recipe as config
-    from thumbtune.runs import run
-
-    recipe = run.recipe_in(run_folder)
-    chosen = config.read(run_folder / "recipe.yaml", settings)
-    run.refuse_differences(recipe, chosen, run_folder)
-    result = assess.assess(run_folder, chosen, bar)
-    say(result["verdict"]["sentence"])
-    for gate in result["gates"]:
-        say(f"  {line_of(gate)}")
-    if result["agreement"]:
-        say(f"    {classifier.line_of(result['agreement'])}")
-    for why in (result["no_scores"], result["no_agreement"]):
-        if why:
-            say(f"    {why}")
-    say(f"Report: {write_report(run_folder)}")
-
-
-@app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run, or a duel.")]) -> None:
-    """Write the page of a run or a duel again from what is in its folder."""
-    from thumbtune.report.duel import is_duel, write_page
-    from thumbtune.report.page import write_report
-
-    say(f"Report: {write_page(folder) if is_duel(folder) else write_report(folder)}")
-
-
-@app.command()
 def demo(
     taste: Annotated[str, typer.Option(help="Whose likes: line-art or red.")] = "line-art",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the whole demo.")] = 0,
@@ -232,9 +196,13 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
+_shown: set[str] = set()
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **how: object) -> None:
     """Print a warning as one line for people, without the place in our code that it came from."""
-    if speaks():
+    if speaks() and str(message) not in _shown:
+        _shown.add(str(message))
         typer.echo(f"thumbtune: Note: {message}", err=True)
 
 

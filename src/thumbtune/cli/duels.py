@@ -1,4 +1,4 @@
-"""The commands that compare: duels of any two sides."""
+"""The commands that compare models: evaluate, verdict, duel and report."""
 
 import json
 from pathlib import Path
@@ -9,53 +9,158 @@ import typer
 from thumbtune.cli.terminal import bar, quieten, say
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 
-FAILED, UNKNOWN = 3, 4  # exit codes of a verdict
+EXIT_CODES = {"ship": 0, "do not ship": 3, "not enough evidence": 4}
 
-Limit = Annotated[int | None, typer.Option(min=1, help="So many prompts from the beginning.")]
-Weights = Annotated[Path | None, typer.Option(help="A folder that holds scorers' weights or sets of prompts.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing.")]
-Seen = Annotated[
-    str | None, typer.Option(help="A file of prompts, or a published set; default: those that the run held out.")
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")]
+Against = Annotated[
+    str | None, typer.Option(help="The model to compare with: anything that `duel` takes; default: the run's base.")
 ]
+Prompts = Annotated[
+    str | None, typer.Option(help="A file of prompts, or a published set; default: the prompts that the run held out.")
+]
+Out = Annotated[Path | None, typer.Option(help="The folder of images and scores; default: RUN/evaluation.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="The number of prompts, from the first on; default: all.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="OPTION=VALUE", help="Change an option of evaluate or gates, as often as needed."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON, and nothing else.")]
+Weights = Annotated[Path | None, typer.Option(help="A folder that holds the weights of scorers, or sets of prompts.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+
+
+def evaluate(
+    run_folder: Run,
+    against: Against = None,
+    prompts: Prompts = None,
+    out: Out = None,
+    limit: Limit = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    weights: Weights = None,
+    offline: Offline = False,
+) -> None:
+    """Compare a run with its base on prompts and seeds that training never saw; write the run's page."""
+    _evaluated(run_folder, against, prompts, out, limit, settings, as_json, weights, offline)
+
+
+def verdict(
+    run_folder: Run,
+    against: Against = None,
+    prompts: Prompts = None,
+    out: Out = None,
+    limit: Limit = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    weights: Weights = None,
+    offline: Offline = False,
+) -> None:
+    """Evaluate a run and answer by the exit code: 0 ship, 3 do not ship, 4 not enough evidence."""
+    found = _evaluated(run_folder, against, prompts, out, limit, settings, as_json, weights, offline)
+    if found is not None and (code := EXIT_CODES[found["decision"]]):
+        raise typer.Exit(code)
+
+
+def _evaluated(
+    run_folder: Path,
+    against: str | None,
+    prompts: str | None,
+    out: Path | None,
+    limit: int | None,
+    settings: list[str] | None,
+    as_json: bool,
+    weights: Path | None,
+    offline: bool,
+) -> dict[str, Any] | None:
+    """Evaluate, write the page, print the verdict and return it; None on processes other than the main one."""
+    quieten()
+    from thumbtune.duels.evaluate import Evaluation, recipe_of
+    from thumbtune.duels.evaluate import evaluate as run_evaluation
+    from thumbtune.evaluation.prompts import prompt_set
+    from thumbtune.evaluation.scorers.published import Places
+
+    recipe = recipe_of(run_folder, settings or ())
+    places = Places(local=weights, offline=offline)
+    asked = Evaluation(
+        run=run_folder,
+        against=against,
+        prompts=prompt_set(prompts, places) if prompts else None,
+        limit=limit,
+        out=out,
+        settings=settings or (),
+        places=places,
+    )
+    found = run_evaluation(asked, recipe, bar)
+    if found is not None:
+        _print_verdict(found, _page_of(asked.run, asked.folder), as_json)
+    return found
+
+
+def _page_of(run_folder: Path, folder: Path) -> Path:
+    """Write the page: of the run, where its own evaluation was made, else of the folder of the duel."""
+    from thumbtune.report.page import EVALUATION, write_page
+
+    return write_page(run_folder if folder == run_folder / EVALUATION else folder)
+
+
+def _print_verdict(found: dict[str, Any], page: Path, as_json: bool) -> None:
+    from thumbtune.evaluation import classifier
+    from thumbtune.evaluation.gates import line_of
+
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    say(found["sentence"])
+    for gate in found["gates"]:
+        say(f"  {line_of(gate)}")
+    if found["agreement"]:
+        say(f"    {classifier.line_of(found['agreement'])}")
+    elif found["no_agreement"]:
+        say(f"    {found['no_agreement']}")
+    say(f"Page: {page}")
 
 
 def duel(
     a: Annotated[
         str, typer.Argument(metavar="A", help="The side to beat: a model, a run, a checkpoint, a LoRA or images.")
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="The side that is judged: the same kinds.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The side that may win: the same kinds.")],
     prompts: Annotated[
         str, typer.Option(help="A file of prompts, or a published set: `thumbtune scorers` lists them.")
     ],
-    scorers: Annotated[str, typer.Option(help="Who judges, with commas between: `thumbtune scorers` lists them.")],
+    scorers: Annotated[str, typer.Option(help="Scorers, with commas between: `thumbtune scorers` lists them.")],
     out: Annotated[Path, typer.Option(help="The duel's folder; the same command goes on in it.")] = Path("duel"),
-    base: Annotated[str | None, typer.Option(help="The model that a LoRA belongs to.")] = None,
-    per_prompt: Annotated[int, typer.Option(min=1, help="Images per prompt.")] = 4,
-    first_seed: Annotated[int, typer.Option(min=0, max=2**53, help="First seed; every prompt has its own.")] = 10_000,
+    base: Annotated[str | None, typer.Option(help="The model that a LoRA or a UNet belongs to.")] = None,
+    per_prompt: Annotated[int, typer.Option(min=1, help="Images for each prompt.")] = 4,
+    first_seed: Annotated[
+        int, typer.Option(min=0, max=2**53, help="First seed; every image has a seed of its own.")
+    ] = 10_000,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0, max=100, help="Classifier-free guidance.")] = 3.0,
+    guidance: Annotated[float, typer.Option(min=0, max=100, help="Scale of classifier-free guidance.")] = 3.0,
     limit: Limit = None,
     tie: Annotated[float, typer.Option(min=0, max=1e9, help="Scores that differ by no more are a tie.")] = 0.0,
     paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Add the interval as the paper computes it.")] = False,
     weights: Weights = None,
     offline: Offline = False,
 ) -> None:
-    """Let two models, or two folders of images, compete on the same prompts and seeds."""
+    """Compare two models, or two folders of images, on the same prompts and seeds."""
     quieten()
     names = tuple(name.strip() for name in scorers.split(",") if name.strip())
     if not names:
-        raise UsageError("A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.")
-    from thumbtune.duels.duel import SIDES, contest
-    from thumbtune.duels.gallery import Order
+        raise UsageError(
+            "A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.", code="duel-no-scorer"
+        )
+    from thumbtune.duels.duel import SIDES, run_duel
+    from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import prompt_set
     from thumbtune.evaluation.scorers.published import Places
     from thumbtune.models.protocol import Sampler
 
     places = Places(local=weights, offline=offline)
-    asked = prompt_set(prompts, places)
-    order = Order(
+    chosen = prompt_set(prompts, places)
+    plan = GalleryPlan(
         sides=dict(zip(SIDES, (a, b), strict=True)),
-        prompts=asked.first(limit) if limit else asked,
+        prompts=chosen.first(limit) if limit else chosen,
         out=out,
         scorers=names,
         per_prompt=per_prompt,
@@ -64,83 +169,32 @@ def duel(
         base=base,
         places=places,
     )
-    _told(contest(order, bar, tie, paper_ci), out)
+    _print_duel(run_duel(plan, bar, tie, paper_ci), out)
 
 
-def _told(result: dict[str, Any] | None, out: Path) -> None:
-    """What a duel came to; nothing in a process that has others to speak for it."""
-    from thumbtune.report.duel import write_page
+def _print_duel(result: dict[str, Any] | None, out: Path) -> None:
+    """Write the page of a duel and print its result; do nothing on processes other than the main one."""
+    from thumbtune.report.page import write_page
 
     if result is None:
         return
     for line in result["sentences"]:
         say(line)
-    for one in result["scorers"]:
-        if one["failed"]:
-            file, why = next(iter(one["failed"].items()))
-            say(f"{one['id']} has no score for {plural(len(one['failed']), 'picture')}, the first {file}: {why}.")
+    for scorer in result["scorers"]:
+        if scorer["failed"]:
+            file, why = next(iter(scorer["failed"].items()))
+            count = plural(len(scorer["failed"]), "image")
+            say(f"{scorer['id']} has no score for {count}; the first is {file}: {why}.")
     say(f"Page: {write_page(out)}")
     if not any(row["prompts"] for row in result["standings"]):
-        raise ThumbtuneError("Nothing was scored on both sides, so that nobody won; look at what the scorers said.")
+        raise ThumbtuneError(
+            "No image was scored on both sides, so neither side won; read why the scorers failed.",
+            code="duel-nothing-scored",
+        )
 
 
-def verdict(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
-    against: Annotated[
-        str | None, typer.Option(help="The model that it may replace: anything that duels; default: the run's base.")
-    ] = None,
-    prompts: Seen = None,
-    out: Annotated[Path | None, typer.Option(help="The duel's folder; default: RUN/verdict.")] = None,
-    limit: Limit = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="OPTION=VALUE", help="Change a gate, as gates.most_lost=0.02."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON, and nothing else.")] = False,
-    weights: Weights = None,
-    offline: Offline = False,
-) -> None:
-    """Ship it? Ask the recipe's gates: exit code 0 for ship, 3 for do not ship, 4 for not enough evidence."""
-    quieten()
-    from thumbtune.duels.verdict import FOLDER, Question, release
-    from thumbtune.evaluation.prompts import prompt_set
-    from thumbtune.evaluation.scorers.published import Places
-    from thumbtune.report.duel import write_page
-    from thumbtune.runs import recipe as config
-    from thumbtune.runs import run
+def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run, or a duel.")]) -> None:
+    """Write the page of a run or a duel again from its folder."""
+    from thumbtune.report.page import write_page
 
-    places = Places(local=weights, offline=offline)
-    trained = run.recipe_in(folder)
-    recipe = config.read(folder / "recipe.yaml", settings)
-    run.refuse_differences(trained, recipe, folder)
-    asked = prompt_set(prompts, places) if prompts else None
-    question = Question(
-        run=folder,
-        against=against,
-        prompts=asked,
-        limit=limit,
-        out=out,
-        settings=settings or (),
-        places=places,
-    )
-    result = release(question, recipe, bar)
-    if result is None:
-        return
-    page = write_page(out or folder / FOLDER)
-    _answer(result, page, as_json)
-
-
-def _answer(result: dict[str, Any], page: Path, as_json: bool) -> None:
-    """A verdict in words, or as JSON, and as an exit code."""
-    from thumbtune.evaluation.gates import KEEP, SHIP
-    from thumbtune.evaluation.verdict import line_of
-
-    if as_json:
-        typer.echo(json.dumps(result, indent=1))
-    else:
-        say(result["sentence"])
-        for gate in result["gates"]:
-            say(f"  {line_of(gate)}")
-        say(f"Page: {page}")
-    if result["decision"] != SHIP:
-        raise typer.Exit(FAILED if result["decision"] == KEEP else UNKNOWN)
+    say(f"Page: {write_page(folder)}")

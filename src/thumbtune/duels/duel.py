@@ -1,8 +1,8 @@
-"""A duel of two sides: who wins how often, by each scorer, overall and by style.
+"""A duel of two sides: how often the second wins, by each scorer, over all prompts and by style.
 
-The folder is a gallery of two sides, `a` and `b`, and what they come to:
+The folder is a gallery of the sides `a` and `b` (see `gallery`), with the result beside the images:
 
-result.json      who wins how often                result.csv .tex    the same as tables
+result.json      every win-rate                      result.csv .tex    the same as tables
 result.md        the same for people
 """
 
@@ -12,71 +12,72 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.duels import gallery
-from thumbtune.duels.gallery import Gallery
+from thumbtune.duels.gallery import Gallery, GalleryPlan
 from thumbtune.errors import UsageError, plural
 from thumbtune.evaluation import tables
-from thumbtune.evaluation.standings import Told, sentence, standings
+from thumbtune.evaluation.duel_folder import RESULT, VERDICT
+from thumbtune.evaluation.standings import ScorePair, sentence, standings
 from thumbtune.files import write_text
 from thumbtune.training.batches import Progress
 
 SIDES = A, B = ("a", "b")
-SHOWN = 2  # last parts of a path
-MAIN = "median"  # the estimand that is told in words: the paper's
+SHOWN_PATH_PARTS = 2
+MAIN = "median"  # the estimand of the sentences and of the gates: the paper's
 
 
-def contest(
-    order: gallery.Order, progress: Progress, tie: float = 0.0, paper_ci: bool = False
-) -> dict[str, Any] | None:
-    """Gather both sides' images and scores, count; write everything and return what result.json holds.
+def run_duel(plan: GalleryPlan, progress: Progress, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any] | None:
+    """Generate and score the images of both sides, count, write everything; return what result.json holds.
 
     Args:
-        order: its sides are `a`, the one to beat, which is `before` in the tables, and `b`.
-        tie: scores that differ by no more are a tie.
-        paper_ci: whether the tables have the paper's own, too narrow interval beside ours.
+        plan: its sides are `a`, the side to beat, which the tables call `before`, and `b`.
+        tie: scores that differ by no more than this are a tie.
+        paper_ci: whether the tables show the interval as the paper computes it, which is too narrow.
 
     Returns:
-        None in a process that has others to write for it.
+        None on processes other than the main one.
 
     Raises:
-        UsageError, ThumbtuneError: as `gallery.gather`.
+        UsageError, ThumbtuneError: as `gallery.gather`; or the plan has no scorer.
     """
-    if not order.scorers:
-        raise UsageError("A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.")
-    gathered = gallery.gather(order, progress)
-    return None if gathered is None else written(gathered, tie, paper_ci)
+    if not plan.scorers:
+        raise UsageError(
+            "A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.", code="duel-no-scorer"
+        )
+    gathered = gallery.gather(plan, progress)
+    return None if gathered is None else write_result(gathered, tie, paper_ci)
 
 
-def written(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any]:
-    """Count, and write it beside the images; a verdict on an earlier count goes."""
-    (gathered.order.out / "verdict.json").unlink(missing_ok=True)
+def write_result(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any]:
+    """Write the result beside the images and return it. A verdict on an earlier result is deleted."""
+    (gathered.plan.out / VERDICT).unlink(missing_ok=True)
     result = result_of(gathered, tie, paper_ci)
-    _write(gathered.order.out, gathered.order.prompts.name, result)
+    _write(gathered.plan.out, gathered.plan.prompts.name, result)
     return result
 
 
 def result_of(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any]:
-    """What the scores of `a` and `b` come to."""
-    order = gathered.order
-    told = {one.id: Told(gathered.table(one.id, A), gathered.table(one.id, B)) for one in gathered.scores}
-    rows = standings(told, order.prompts.prompts, order.prompts.styles, tie)
-    names = names_of(order.sides)
+    """Return the win-rates of `b` over `a`, with everything that they depend on."""
+    plan = gathered.plan
+    scores = {each.id: ScorePair(gathered.table(each.id, A), gathered.table(each.id, B)) for each in gathered.scores}
+    rows = standings(scores, plan.prompts.prompts, plan.prompts.styles, tie)
+    names = names_of(plan.sides)
     return {
         A: names[0],
         B: names[1],
-        "prompts": len(order.prompts.prompts),
-        "per_prompt": order.per_prompt,
+        "prompts": len(plan.prompts.prompts),
+        "per_prompt": plan.per_prompt,
         "tie": tie,
         "paper_ci": paper_ci,
-        "asked": list(order.scorers),
-        "places": {"local": order.places.local and str(order.places.local), "offline": order.places.offline},
+        "asked": list(plan.scorers),
+        "places": {"local": plan.places.local and str(plan.places.local), "offline": plan.places.offline},
         "scorers": [
             {
-                "id": one.id,
-                "revision": one.revision,
-                "preprocessing": one.preprocessing,
-                "failed": {gathered.file(gathered.places[i]): why for i, why in one.failed.items()},
+                "id": each.id,
+                "revision": each.revision,
+                "preprocessing": each.preprocessing,
+                "failed": {gathered.name(gathered.images[i]): why for i, why in each.failed.items()},
             }
-            for one in gathered.scores
+            for each in gathered.scores
         ],
         "standings": rows,
         "sentences": [sentence(row, *names) for row in rows if (row["style"], row["estimand"]) == (None, MAIN)],
@@ -84,33 +85,33 @@ def result_of(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> di
 
 
 def names_of(sides: Mapping[str, str]) -> tuple[str, str]:
-    """What people read: the end of each name, or the whole where these are the same."""
-    said = [sides[name].rstrip("/") for name in SIDES]
-    short = ["/".join(text.split("/")[-SHOWN:]) for text in said]
+    """Return the names that people read: the end of each path, or the whole path where the ends are the same."""
+    names = [sides[name].rstrip("/") for name in SIDES]
+    short = ["/".join(name.split("/")[-SHOWN_PATH_PARTS:]) for name in names]
     if short[0] == short[1]:
-        short = said if said[0] != said[1] else [f"{said[0]} (a)", f"{said[1]} (b)"]
+        short = names if names[0] != names[1] else [f"{names[0]} (a)", f"{names[1]} (b)"]
     return short[0], short[1]
 
 
 def _write(out: Path, prompts: str, result: Mapping[str, Any]) -> None:
-    """The tables; result.json last: where it is, all is."""
+    """Write the tables, and result.json last: where it is, everything is."""
     overall = [row for row in result["standings"] if row["style"] is None]
     write_text(out / "result.csv", tables.as_csv(result["standings"]))
     write_text(out / "result.tex", tables.latex(row for row in overall if row["estimand"] == MAIN))
     write_text(out / "result.md", "\n".join(_page(prompts, result)))
-    write_text(out / "result.json", json.dumps(result, indent=1))
+    write_text(out / RESULT, json.dumps(result, indent=1))
 
 
 TITLES = {
-    "median": "Medians of each prompt's images, as in the paper",
+    "median": "Medians of the images of each prompt, as in the paper",
     "pairwise": "Pairs of images of the same prompt and seed",
 }
 
 
 def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
-    """result.md, line by line."""
+    """Yield result.md line by line."""
     yield f"# {result['b']} against {result['a']}\n"
-    yield f"{result['prompts']} prompts ({prompts}), {plural(result['per_prompt'], 'image')} each on both sides.\n"
+    yield f"{result['prompts']} prompts ({prompts}), {plural(result['per_prompt'], 'image')} of each by each side.\n"
     yield from (f"- {line}" for line in result["sentences"])
     for estimand, title in TITLES.items():
         yield f"\n## {title}\n"
@@ -120,11 +121,13 @@ def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
                 yield f"### {style}\n"
             yield tables.markdown(rows, result["paper_ci"])
     yield (
-        "Ties count half. The interval draws whole prompts, equal ones together, each style for itself; for medians "
-        "the wider one of it and Wilson's with n = prompts. p: exact sign test over prompts, corrected for the number "
-        "of scorers. `result.csv` has every number, and the interval as the paper computes it."
+        "Ties count half. The interval draws whole prompts, each style on its own and equal prompts together; for "
+        "medians it is the wider one of this bootstrap and Wilson's interval with n = prompts. p: exact sign test over "
+        "prompts, corrected for the number of scorers. `result.csv` has every number, and the interval as the paper "
+        "computes it."
     )
-    for one in result["scorers"]:
-        if one["failed"]:
-            first, why = next(iter(one["failed"].items()))
-            yield f"\n{one['id']} has no score for {plural(len(one['failed']), 'image')}, the first {first}: {why}."
+    for scorer in result["scorers"]:
+        if scorer["failed"]:
+            first, why = next(iter(scorer["failed"].items()))
+            count = plural(len(scorer["failed"]), "image")
+            yield f"\n{scorer['id']} has no score for {count}; the first is {first}: {why}."

@@ -1,9 +1,9 @@
-"""A side of a duel: whatever draws images, or a folder of images that are there already.
+"""A side of a duel: a model that generates images, or a folder of images that are there already.
 
-a run's folder, or one of its checkpoints       the model that it tuned, with what it learnt
+a run's folder, or one of its checkpoints       the model that it tuned, with the prefix that it learnt
 a .safetensors file, or a folder with a LoRA    the base model with it; in the form of diffusers or of kohya
 a diffusers folder, a hub id, tiny-emoji-64     that pipeline
-a folder or `unet:` hub id with a UNet alone    the base model with it in the place of its own
+a folder or `unet:` hub id with a UNet alone    the base model with that UNet in the place of its own
 any other folder                                its images
 """
 
@@ -28,131 +28,144 @@ UNET = "unet:"  # before a hub id that holds no whole pipeline, as those of many
 
 @dataclass(frozen=True)
 class Side:
-    """One of two that are compared.
+    """One of the sides that are compared.
 
-    said: as it was named
-    kind: run, checkpoint, lora, unet, model or images
-    fingerprint: another one where the weights, or the images, are others; of a hub id, its commit
-    mark: what goes before its prompts
-    folder: of images, where they are there already
-    painter: device -> the model, where they are not
+    name: what the caller named it.
+    kind: run, checkpoint, lora, unet, model or images.
+    fingerprint: the hash of its weights or images; for a hub model, its commit.
+    prompt_prefix: what goes before its prompts.
+    folder: the folder of its images, if they are there already.
+    load: device -> the model, if they are not.
     """
 
-    said: str
+    name: str
     kind: str
     fingerprint: str
-    mark: str | None = None
+    prompt_prefix: str | None = None
     folder: Path | None = None
-    painter: Callable[[Any], StableDiffusion] | None = None
+    load: Callable[[Any], StableDiffusion] | None = None
 
 
-def side(said: str, base: str | None = None) -> Side:
-    """What a name stands for. Nothing is loaded yet.
+def side(name: str, base: str | None = None) -> Side:
+    """Return what a name stands for; nothing is loaded yet.
 
     Args:
-        said: a folder, a file, a hub id or the name of a bundled model.
-        base: the model that a LoRA belongs to.
+        name: a folder, a file, a hub id or the name of a bundled model.
+        base: the model that a LoRA or a UNet belongs to.
 
     Raises:
-        UsageError: it is none of all that, or a LoRA without a base.
+        UsageError: the name stands for nothing of this, or a LoRA or a UNet has no base.
+        ThumbtuneError: a run is not finished, or the hub has no such model.
     """
-    path = Path(said)
+    path = Path(name)
     try:
         path.exists()
     except OSError as error:
-        raise UsageError(f"{said[:60]}... is no run, no LoRA, no model and no folder of images; name one.") from error
+        raise _unknown(f"{name[:60]}...") from error
     if (path / "recipe.yaml").is_file():
-        return _run(said, path)
+        return _run(name, path)
     if (path / CHECKPOINT).is_file() and (path.parent.parent / "recipe.yaml").is_file():
-        return _checkpoint(said, path)
+        return _checkpoint(name, path)
     weights = path / lora.DIFFUSERS_FILE if path.is_dir() else path
     if weights.suffix == ".safetensors" and weights.is_file():
-        return _lora(said, weights, base)
-    if said.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
-        return _unet(said, base)
+        return _lora(name, weights, base)
+    if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
+        return _unet(name, base)
     if path.is_dir() and not (path / INDEX).is_file():
-        return Side(said, "images", _of_files(sources(path)), folder=path)
-    if path.is_file() or (not path.exists() and said.startswith((".", "/", "~"))):
-        raise UsageError(f"{said} is no run, no LoRA, no model and no folder of images; name one of these.")
-    here = Path(build.model_path(said))
-    return Side(
-        said, "model", _of_model(said), painter=lambda device: StableDiffusion(load_pipeline(str(here))).to(device)
+        return Side(name, "images", _of_files(sources(path)), folder=path)
+    if path.is_file() or (not path.exists() and name.startswith((".", "/", "~"))):
+        raise _unknown(name)
+    folder = build.model_path(name)
+    return Side(name, "model", _of_model(name), load=lambda device: StableDiffusion(load_pipeline(folder)).to(device))
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(
+        f"{name} is no run, no LoRA, no model and no folder of images; name one of these.", code="side-unknown"
     )
 
 
-def _run(said: str, folder: Path) -> Side:
+def _run(name: str, folder: Path) -> Side:
     recipe = run.recipe_in(folder)
     result = folder / build.result_of(recipe)
     if not result.is_file():
-        raise ThumbtuneError(f"{folder} has not finished training; continue it with --resume, or name a checkpoint.")
+        raise ThumbtuneError(
+            f"{folder} has not finished training; continue it with --resume, or name a checkpoint.",
+            code="run-unfinished",
+        )
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
-    return Side(
-        said, "run", fingerprint, run.mark_of(folder), painter=lambda device: run.trained_model(recipe, folder, device)
-    )
+    prefix = run.mark_of(folder)
+    return Side(name, "run", fingerprint, prefix, load=lambda device: run.trained_model(recipe, folder, device))
 
 
-def _checkpoint(said: str, folder: Path) -> Side:
+def _checkpoint(name: str, folder: Path) -> Side:
     owner = folder.parent.parent
     recipe = run.recipe_in(owner)
     averaged = recipe.train.ema and (folder / AVERAGE).is_file()  # the average is then the result of the run
     file = folder / (AVERAGE if averaged else CHECKPOINT)
 
-    def painter(device: Any) -> StableDiffusion:
+    def load(device: Any) -> StableDiffusion:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         model = build.model_of(recipe, training=False)
         try:
             weights = load_file(file)
-            for name, parameter in model.trainable():
-                parameter.data.copy_(weights[name])
+            for key, parameter in model.trainable():
+                parameter.data.copy_(weights[key])
         except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-            raise ThumbtuneError(f"{file} does not fit its run ({reason(error)}); name another checkpoint.") from error
+            raise ThumbtuneError(
+                f"{file} does not fit its run ({reason(error)}); name another checkpoint.", code="checkpoint-misfit"
+            ) from error
         return model.to(device)
 
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(file)}".encode())
-    return Side(said, "checkpoint", fingerprint, run.mark_of(owner), painter=painter)
+    return Side(name, "checkpoint", fingerprint, run.mark_of(owner), load=load)
 
 
-def _lora(said: str, weights: Path, base: str | None) -> Side:
+def _lora(name: str, weights: Path, base: str | None) -> Side:
     if base is None:
-        raise UsageError(f"{said} is a LoRA; name the model that it belongs to with --base.")
+        raise UsageError(f"{name} is a LoRA; name the model that it belongs to with --base.", code="side-no-base")
 
-    def painter(device: Any) -> StableDiffusion:
+    def load(device: Any) -> StableDiffusion:
         pipeline = load_pipeline(build.model_path(base))
         try:
             pipeline.load_lora_weights(str(weights.parent), weight_name=weights.name)
         except Exception as error:  # of keys, of shapes, of the file itself: diffusers raises a dozen kinds
-            raise ThumbtuneError(f"{weights} is no LoRA for {base} ({reason(error)}); name its own base.") from error
+            raise ThumbtuneError(
+                f"{weights} is no LoRA for {base} ({reason(error)}); name its own base.", code="side-misfit"
+            ) from error
         return StableDiffusion(pipeline).to(device)
 
-    return Side(said, "lora", sha256(f"{_of_model(base)} {file_sha256(weights)}".encode()), painter=painter)
+    return Side(name, "lora", sha256(f"{_of_model(base)} {file_sha256(weights)}".encode()), load=load)
 
 
-def _unet(said: str, base: str | None) -> Side:
-    """As papers publish what they trained: the folder `unet` of a pipeline, and nothing else."""
-    name = said.removeprefix(UNET)
+def _unet(name: str, base: str | None) -> Side:
+    """Return a UNet as papers publish it: the folder `unet` of a pipeline, and nothing else."""
+    source = name.removeprefix(UNET)
     if base is None:
-        raise UsageError(f"{said} is a UNet; name the model that it belongs to with --base.")
+        raise UsageError(f"{name} is a UNet; name the model that it belongs to with --base.", code="side-no-base")
 
-    def painter(device: Any) -> StableDiffusion:
+    def load(device: Any) -> StableDiffusion:
         from diffusers import UNet2DConditionModel
 
         pipeline = load_pipeline(build.model_path(base))
         try:
-            unet = UNet2DConditionModel.from_pretrained(name, subfolder="unet", use_safetensors=True)
+            unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", use_safetensors=True)
             if unet.config["cross_attention_dim"] != pipeline.unet.config["cross_attention_dim"]:
                 raise ValueError(f"its text is {unet.config['cross_attention_dim']} wide")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ThumbtuneError(f"{said} is no UNet for {base} ({reason(error)}); name its own base.") from error
+            raise ThumbtuneError(
+                f"{name} is no UNet for {base} ({reason(error)}); name its own base.", code="side-misfit"
+            ) from error
         pipeline.unet = unet
         return StableDiffusion(pipeline).to(device)
 
-    return Side(said, "unet", sha256(f"{_of_model(base)} {_of_model(name, UNET_INDEX)}".encode()), painter=painter)
+    return Side(name, "unet", sha256(f"{_of_model(base)} {_of_model(source, UNET_INDEX)}".encode()), load=load)
 
 
 def _of_model(name: str, index: str = INDEX) -> str:
-    """Of a folder its weights and settings, all of which decide what is drawn; of a hub id its commit."""
+    """Return the hash of a folder's weights and settings, all of which decide an image; for a hub id, its commit."""
     here = Path(build.model_path(name))
     if not here.is_dir():
         return _on_hub(name, index)
@@ -160,10 +173,10 @@ def _of_model(name: str, index: str = INDEX) -> str:
 
 
 def _on_hub(name: str, index: str) -> str:
-    """`id@commit`: the hub's newest, or without a connection the newest here.
+    """Return `id@commit`, with the newest commit of the hub or, without a connection, of the hub's cache.
 
     Raises:
-        ThumbtuneError: there is neither; it says so before anything is drawn.
+        ThumbtuneError: there is neither.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -172,13 +185,17 @@ def _on_hub(name: str, index: str) -> str:
         return f"{name}@{_commit_of(Path(hf_hub_download(name, index)))}"
     except LocalEntryNotFoundError as error:
         why = "the hub cannot be reached, and it is not here"
-        raise ThumbtuneError(f"The model {name!r} could not be had ({why}); look at the connection.") from error
+        raise ThumbtuneError(
+            f"The model {name!r} could not be loaded ({why}); check the connection.", code="model-missing"
+        ) from error
     except (OSError, ValueError, HfHubHTTPError) as error:
-        raise ThumbtuneError(f"The model {name!r} could not be had ({reason(error)}); name another.") from error
+        raise ThumbtuneError(
+            f"The model {name!r} could not be loaded ({reason(error)}); name another one.", code="model-missing"
+        ) from error
 
 
 def _commit_of(file: Path) -> str:
-    """Of a file in the hub's cache: ...snapshots/COMMIT/..."""
+    """Return the commit of a file in the hub's cache, ...snapshots/COMMIT/..."""
     return file.parts[file.parts.index("snapshots") + 1]
 
 
@@ -187,12 +204,12 @@ def _of_files(files: Sequence[Path]) -> str:
 
 
 @contextmanager
-def ready(side: Side, device: Any) -> Iterator[StableDiffusion]:
-    """The side's model in memory, for as long as the block lasts."""
+def loaded(side: Side, device: Any) -> Iterator[StableDiffusion]:
+    """Yield the side's model, in memory for as long as the block lasts."""
     import gc
 
-    assert side.painter is not None
-    model = side.painter(device)
+    assert side.load is not None
+    model = side.load(device)
     try:
         yield model
     finally:

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation import statistics
-from thumbtune.evaluation.verdict import LEAST_PROMPTS
+from thumbtune.evaluation.gates import MIN_PROMPTS
 
 MOST_RATERS = 20  # with a row of their own: those with the most thumbs
 UNDECIDED = 0.5  # the worth of an answer at the threshold itself, which names neither kind
@@ -112,7 +112,7 @@ def by_rater(
 
     Returns:
         `raters`, the rows, and `raters_left_out`: raters whose thumbs are of `one_kind`, those with both kinds on
-        `few_prompts` (below LEAST_PROMPTS), and the `rest` after the first MOST_RATERS rows.
+        `few_prompts` (below MIN_PROMPTS), and the `rest` after the first MOST_RATERS rows.
 
     Raises:
         ThumbtuneError: a reward is not finite.
@@ -126,7 +126,7 @@ def by_rater(
         own = Thumbs(votes.image[places[rater]], votes.liked[places[rater]])
         if own.liked.all() or not own.liked.any():
             left_out["one_kind"] += 1
-        elif len(np.unique(prompt_of[own.image])) < LEAST_PROMPTS:
+        elif len(np.unique(prompt_of[own.image])) < MIN_PROMPTS:
             left_out["few_prompts"] += 1
         elif len(rows) == MOST_RATERS:
             left_out["rest"] += 1
@@ -139,7 +139,7 @@ def line_of(found: Mapping[str, Any]) -> str:
     """What `agreement` found, as a line for people; without intervals where the prompts are too few for them."""
 
     def with_interval(name: str, low: str, high: str) -> str:
-        interval = f" ({found[low]:.0%} to {found[high]:.0%})" if found["prompts"] >= LEAST_PROMPTS else ""
+        interval = f" ({found[low]:.0%} to {found[high]:.0%})" if found["prompts"] >= MIN_PROMPTS else ""
         return f"{found[name]:.0%}{interval}"
 
     raters = [row["auc"] for row in found["raters"]]

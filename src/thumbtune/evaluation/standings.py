@@ -1,4 +1,4 @@
-"""What a duel's scores come to: who wins how often and how the mean moves, for each scorer, over all and by style."""
+"""The standings of a duel: win-rate and change of the mean for each scorer, over all prompts and by style."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -6,28 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from thumbtune.evaluation.win_rates import ESTIMANDS, Estimand, Units, holm, mean_change, units, win_rate
+from thumbtune.evaluation.win_rates import CHANCE, ESTIMANDS, Estimand, Units, holm, mean_change, units, win_rate
 
 ALPHA = 0.05
-CHANCE = 0.5
-EQUAL = 0.05  # an interval that lies so near to one half says that the sides are as good as each other
-ENOUGH = 20  # prompts for a bootstrap to be asked alone
-FEW = 10  # prompts, below which nothing can be foretold
+MAX_DISTANCE = 0.05  # an interval within this of one half says that the sides are as good as each other
+MIN_PROMPTS_OF_BOOTSTRAP = 20  # from here on a bootstrap of pairs counts alone
+MIN_PROMPTS_OF_ADVICE = 10  # below this the number of prompts that would tell cannot be foretold
 Table = Sequence[Sequence[float]]  # [prompts, k]
 
 
 @dataclass(frozen=True)
-class Told:
-    """One scorer's two tables, not a number where it failed."""
+class ScorePair:
+    """The scores that one scorer gave to both sides; NaN where it failed."""
 
     before: Table
     after: Table
 
 
 def standings(
-    told: Mapping[str, Told], prompts: Sequence[str], styles: Sequence[str] | None = None, tie: float = 0.0
+    scores: Mapping[str, ScorePair], prompts: Sequence[str], styles: Sequence[str] | None = None, tie: float = 0.0
 ) -> list[dict[str, Any]]:
-    """A row for each scorer, estimand and style; `style` is None for all prompts together.
+    """Return a row for each scorer, estimand and style; `style` is None for all prompts together.
 
     Holm's correction is over the scorers, within an estimand and a style.
     """
@@ -37,7 +36,7 @@ def standings(
         chosen = [i for i in range(len(prompts)) if style is None or (styles and styles[i] == style)]
         unit = units([prompts[i] for i in chosen], [styles[i] for i in chosen] if styles else None)
         for estimand in ESTIMANDS:
-            some = [_row(name, one, chosen, unit, estimand, tie) for name, one in told.items()]
+            some = [_row(name, pair, chosen, unit, estimand, tie) for name, pair in scores.items()]
             corrected = holm([row["sign_test"] for row in some if row["prompts"]])
             for row in some:
                 row |= {"style": style, "holm": corrected.pop(0) if row["prompts"] else None}
@@ -45,8 +44,10 @@ def standings(
     return rows
 
 
-def _row(name: str, told: Told, chosen: Sequence[int], unit: Units, estimand: Estimand, tie: float) -> dict[str, Any]:
-    before, after = (np.asarray(side, np.float64)[list(chosen)] for side in (told.before, told.after))
+def _row(
+    name: str, pair: ScorePair, chosen: Sequence[int], unit: Units, estimand: Estimand, tie: float
+) -> dict[str, Any]:
+    before, after = (np.asarray(side, np.float64)[list(chosen)] for side in (pair.before, pair.after))
     if np.isnan(before + after).all():
         return {"scorer": name, "estimand": estimand, "prompts": 0}
     change = mean_change(before, after, unit)
@@ -55,42 +56,43 @@ def _row(name: str, told: Told, chosen: Sequence[int], unit: Units, estimand: Es
 
 
 def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
-    """What a row says, for people."""
+    """Return a row as a sentence."""
     if not row["prompts"]:
-        return f"{row['scorer']}: nothing was scored on both sides."
+        return f"{row['scorer']} scored no image on both sides."
     low, high = careful(row)
     how = "median image" if row["estimand"] == "median" else "image"
     what = "prompts" if row["estimand"] == "median" else "pairs"
     rate = f"{row['rate']:.1%} of {what} (95% interval {low:.1%} to {high:.1%})"
-    said = f"{row['scorer']}: {b}'s {how} scores higher than {a}'s in {rate}"
+    start = f"{row['scorer']}: {b}'s {how} scores higher than {a}'s in {rate}"
     if decided(row):
-        return f"{said}, so {b if low > CHANCE else a} is better by this scorer."
-    if low >= CHANCE - EQUAL and high <= CHANCE + EQUAL:
-        return f"{said}, so they are as good as each other by this scorer."
-    return f"{said}: too little to tell{_advice(row)}."
+        return f"{start}, so {b if low > CHANCE else a} is better by this scorer."
+    if low >= CHANCE - MAX_DISTANCE and high <= CHANCE + MAX_DISTANCE:
+        return f"{start}, so they are as good as each other by this scorer."
+    return f"{start}: too little to tell{_advice(row)}."
 
 
 def decided(row: Mapping[str, Any]) -> bool:
-    """Whether one side is shown to be better: by its interval, and by a test that knows how many scorers were asked."""
+    """Return whether one side is shown to be better: by its interval, and by a test that corrects for all scorers."""
     low, high = careful(row)
     return (low > CHANCE or high < CHANCE) and row["holm"] < ALPHA
 
 
 def _advice(row: Mapping[str, Any]) -> str:
-    """What would tell, where these prompts do not."""
-    if row["distinct"] < FEW:
+    """Return how many more prompts would tell, where these do not."""
+    if row["distinct"] < MIN_PROMPTS_OF_ADVICE:
         return f" from {row['distinct']} prompt{'' if row['distinct'] == 1 else 's'}"
     more = row["more_prompts"]
     return f"; about {more} more prompts would" if more else "; the sides are close" if more is None else ""
 
 
 def careful(row: Mapping[str, Any]) -> tuple[float, float]:
-    """The wider reach of the bootstrap and of Wilson: a bootstrap of few prompts promises too much.
+    """Return the wider of the bootstrap's interval and Wilson's: a bootstrap over few prompts promises too much.
 
-    For pairs of images Wilson's interval takes each prompt for one all-or-nothing trial, which it is not; there the
-    bootstrap counts alone where it has enough prompts to draw from.
+    For pairs of images Wilson's interval takes each prompt for one all-or-nothing trial, which it is not. There the
+    bootstrap counts alone once it has enough prompts.
     """
     kinds = [row["bootstrap"]]
-    if row["estimand"] == "median" or row["distinct"] < ENOUGH or row["bootstrap"]["low"] == row["bootstrap"]["high"]:
+    few = row["distinct"] < MIN_PROMPTS_OF_BOOTSTRAP or row["bootstrap"]["low"] == row["bootstrap"]["high"]
+    if row["estimand"] == "median" or few:
         kinds.append(row["wilson"])
     return min(kind["low"] for kind in kinds), max(kind["high"] for kind in kinds)

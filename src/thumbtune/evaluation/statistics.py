@@ -1,8 +1,7 @@
-"""How sure can we be? Win-rates, changes and their intervals, with the prompt as the unit.
+"""Intervals, and how well a score tells likes from dislikes, with the prompt as the unit.
 
-Two images of one prompt resemble each other: a model that draws a good cat draws it from every seed.
-Counting each image as a fresh piece of evidence makes intervals too narrow, so the intervals here count and
-draw whole prompts.
+Images of one prompt resemble each other: a model that generates a good cat does so from every seed. Counting each image
+as one more trial makes intervals too narrow, so the intervals here draw and count whole prompts.
 
     Wilson     (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)      Wilson 1927
     bootstrap  percentiles of the statistic over prompts drawn with replacement    Efron 1979
@@ -32,26 +31,6 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One score of two models on the same prompts and seeds. `dataclasses.asdict` of it is plain JSON."""
-
-    prompts: int
-    seeds: int
-    wins: int  # prompt x seed pairs in which `after` scored higher
-    ties: int
-    losses: int
-    win_rate: float  # wins plus half the ties, over all pairs
-    win_rate_bootstrap: Interval
-    win_rate_wilson: Interval
-    before_mean: float
-    after_mean: float
-    change: float  # after_mean - before_mean
-    change_interval: Interval
-    relative_change: float | None  # change / |before_mean|; None where that is no number worth reading
-    relative_change_interval: Interval | None
-
-
 def wilson(wins: float, n: int, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of a proportion. Unlike mean +- error it stays sensible at 0% and 100%.
 
@@ -75,64 +54,6 @@ def wilson(wins: float, n: int, confidence: float = CONFIDENCE) -> Interval:
     low, high = (centre - reach) / (1 + z * z / n), (centre + reach) / (1 + z * z / n)
     # Rounding may leave 1e-17 on the wrong side of 0, of 1 or of the rate itself.
     return Interval(float(min(max(low, 0.0), rate)), float(max(min(high, 1.0), rate)))
-
-
-def bootstrap(values_per_prompt: ArrayLike, seed: int, resamples: int = RESAMPLES) -> Interval:
-    """Percentile interval of the mean over prompts.
-
-    Where all values agree the interval has no width, and says more than the data do; that is why `compare`
-    gives Wilson's next to it.
-
-    Args:
-        values_per_prompt: [prompts], one number for each prompt, its seeds already averaged.
-
-    Raises:
-        ThumbtuneError: not one finite number for each of at least one prompt.
-    """
-    values = _finite(values_per_prompt, "values_per_prompt", "[prompts]")
-    return _percentiles(_resampled_means(values[:, None], seed, resamples)[:, 0], values.mean())
-
-
-def compare(before: ArrayLike, after: ArrayLike, *, tie: float = 0.0, seed: int = 0) -> Comparison:
-    """Compare two models' scores, paired by prompt and seed; higher is better.
-
-    Pairs count as wins, ties (half a win each) and losses. Seeds of one prompt are not independent, since a
-    model that serves a prompt well mostly does so from every seed. So the bootstrap draws whole prompts with
-    all their seeds, and Wilson's interval takes n = prompts: each prompt gives one win-rate, averaged over
-    its seeds, and their sum is the number of wins. More seeds steady each prompt's rate, but add no trials.
-
-    Args:
-        before: [prompts, seeds] scores of the model tuned from.
-        after: [prompts, seeds] scores of the tuned model, for the same prompts and seeds.
-        tie: differences up to this size are ties.
-        seed: of the bootstrap's draws.
-
-    Raises:
-        ThumbtuneError: the shapes differ, a score is not finite, there is no score, or `tie` is negative.
-    """
-    old, new = _paired(before, after, tie)
-    won, lost = new - old > tie, old - new > tie
-    half_wins = 0.5 + 0.5 * (won.astype(float) - lost)  # 1, 1/2 or 0 for each pair
-    columns = np.stack([half_wins.mean(1), old.mean(1), new.mean(1)], axis=1)
-    rate, old_mean, new_mean = (float(mean) for mean in columns.mean(0))
-    rates, old_means, new_means = _resampled_means(columns, seed, RESAMPLES).T
-    relative, relative_interval = _relative(new_mean - old_mean, old_mean, new_means - old_means, old_means)
-    return Comparison(
-        prompts=old.shape[0],
-        seeds=old.shape[1],
-        wins=int(won.sum()),
-        ties=int((~won & ~lost).sum()),
-        losses=int(lost.sum()),
-        win_rate=rate,
-        win_rate_bootstrap=_percentiles(rates, rate),
-        win_rate_wilson=wilson(rate * len(old), len(old)),
-        before_mean=old_mean,
-        after_mean=new_mean,
-        change=new_mean - old_mean,
-        change_interval=_percentiles(new_means - old_means, new_mean - old_mean),
-        relative_change=relative,
-        relative_change_interval=relative_interval,
-    )
 
 
 def accuracy(correct: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> tuple[float, Interval]:
@@ -243,31 +164,6 @@ def _sums(columns: list[NDArray[Any]], prompts: NDArray[Any]) -> Array:
     """k columns of [n], added up by prompt: [prompts, k]."""
     _, cluster = np.unique(prompts, return_inverse=True)
     return np.stack([np.bincount(cluster, weights=column) for column in columns], axis=1).astype(np.float64)
-
-
-def _paired(before: ArrayLike, after: ArrayLike, tie: float) -> tuple[Array, Array]:
-    """Both tables as [prompts, seeds] floats, once they are known to be comparable."""
-    old, new = _finite(before, "before", "[prompts, seeds]"), _finite(after, "after", "[prompts, seeds]")
-    if old.shape != new.shape:
-        raise ThumbtuneError(
-            f"The scores before have shape {old.shape} and those after {new.shape} (prompts, seeds); "
-            "score both models on the same prompts and seeds."
-        )
-    if not tie >= 0:
-        raise ThumbtuneError(f"The tie tolerance is {tie}, but a difference cannot be below zero; try 0.")
-    return old, new
-
-
-def _relative(change: float, base: float, changes: Array, bases: Array) -> tuple[float | None, Interval | None]:
-    """Change over the size of the base mean, bootstrapped as a ratio: both means come from the same draw.
-
-    The size, not the mean itself, so that a rise from below zero reads as a rise. Where draws of the base
-    mean reach or straddle zero the ratio is unbounded, and None is the honest answer.
-    """
-    if not (bases.min() > 0 or bases.max() < 0):
-        return None, None
-    relative = change / abs(base)
-    return relative, _percentiles(changes / np.abs(bases), relative)
 
 
 def _resampled_means(columns: Array, seed: int, resamples: int) -> Array:

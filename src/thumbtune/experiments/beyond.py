@@ -4,13 +4,15 @@ Every method sees as many images, from the same thumbs. They are compared on pro
 seeds, by measures that no training sees: a judge of styles and a judge of things, both trained on real images alone.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from thumbtune.duels.evaluate import FOLDER as EVALUATION
+from thumbtune.evaluation.duel_folder import read_duel
+from thumbtune.evaluation.win_rates import half_wins
 from thumbtune.experiments import seeds as over
 from thumbtune.experiments.canvas import panels
 from thumbtune.experiments.cells import Cell, Lab, budget_said, images, judged, rows_of, style_named
@@ -73,23 +75,12 @@ def measured(lab: Lab, cell: Cell) -> dict[str, Any]:
     row = judged(lab, cell)
     if row["status"] != "trained":
         return row
-    evaluation = json.loads((lab.run_of(cell) / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
-    faithful = evaluation["scores"]["faithfulness"]["after"]
+    faithful = read_duel(lab.run_of(cell) / EVALUATION).scores["faithfulness"]["b"]
     scores = {
-        "named line art": [one for prompt in style_named(images(lab, cell, "after")) for one in prompt],
-        "faithfulness": [one for prompt in faithful for one in prompt],
+        "named line art": [one for prompt in style_named(images(lab, cell, "b")) for one in prompt],
+        "faithfulness": [score for _, score in sorted(faithful.items())],
     }
     return row | {"scores": scores}
-
-
-def win_rate(a: Sequence[float], b: Sequence[float]) -> float:
-    """The share of images of which a's scores higher; ties half.
-
-    >>> win_rate([1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0])
-    0.625
-    """
-    one, other = np.asarray(a), np.asarray(b)
-    return float(((one > other) + 0.5 * (one == other)).mean())
 
 
 def duels(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -99,7 +90,8 @@ def duels(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for (a, b), judge in ((pair, judge) for pair in combinations(names, 2) for judge in JUDGES):
         seeds = sorted(seed for name, seed in scores if name == a and (b, seed) in scores)
-        each = [win_rate(scores[a, seed][judge], scores[b, seed][judge]) for seed in seeds]
+        pairs = [([scores[b, seed][judge]], [scores[a, seed][judge]]) for seed in seeds]
+        each = [float(half_wins(theirs, ours, "pairwise").mean()) for theirs, ours in pairs]
         row: dict[str, Any] = {"method": a, "against": b, "judge": judge, "seeds": len(seeds)}
         found.append(row | {"each": each} | (over.columns("win-rate", each) if each else {}))
     return found

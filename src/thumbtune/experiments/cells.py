@@ -19,9 +19,11 @@ from typing import Any
 from PIL.Image import Image
 
 from thumbtune import __version__
-from thumbtune.duels import evaluate as assess
+from thumbtune.duels.evaluate import FOLDER as EVALUATION
+from thumbtune.duels.evaluate import Evaluation, evaluate
+from thumbtune.duels.image_grid import ImageGrid
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
-from thumbtune.evaluation.duel import Duel
+from thumbtune.evaluation.duel_folder import read_duel
 from thumbtune.experiments import demo
 from thumbtune.experiments import thumbs as people
 from thumbtune.experiments.experiments import Order, Say
@@ -43,10 +45,11 @@ PER_PROMPT = demo.PER_PROMPT
 FIRST = ("train.steps=200", "train.lr=1e-4", "train.cooldown=0")
 QUICK = (
     *("train.steps=2", "train.batch=4", "train.micro_batch=4", "train.warmup=1", "train.cooldown=0"),
-    *("train.checkpoint_every=1", "evaluate.steps=2", "evaluate.seeds=1"),
+    *("train.checkpoint_every=1", "evaluate.steps=2", "evaluate.per_prompt=1"),
 )
 QUICK_CONCEPTS = 6
 ALL_THUMBS = Thumbs()
+SIDES = {"before": "a", "after": "b"}  # the sides of a run's evaluation
 
 
 def budget_said(order: Order, settings: Sequence[str]) -> str:
@@ -108,7 +111,7 @@ class Lab:
             "train": {"guards": False, "validate_every": 0},
             "evaluate": {
                 "prompts": str(self.order.folder / "prompts.txt"),
-                "taste": cell.taste,
+                "scorers": [cell.taste],
                 "first_seed": demo.FIRST_SEED + demo.SEEDS_PER_DEMO * cell.seed,
             },
         }
@@ -171,30 +174,37 @@ def judged(lab: Lab, cell: Cell) -> dict[str, Any]:
     if row["status"] != "trained":
         return row
     recipe, folder = lab.recipe_of(cell), lab.run_of(cell)
-    result = assess.assess(folder, recipe, lab.progress)
-    wanted, faithful = result["comparisons"][cell.taste], result["comparisons"]["faithfulness"]
-    row |= {"taste_before": wanted["before_mean"], "taste_after": wanted["after_mean"], "gain": wanted["change"]}
-    row |= {"win_rate": wanted["win_rate"]}
-    row |= {"faithfulness_before": faithful["before_mean"], "faithfulness_after": faithful["after_mean"]}
-    row |= {"faithfulness_change": faithful["change"]}
-    for side in ("before", "after"):
-        named = style_named(images(lab, cell, side))
+    verdict = evaluate(Evaluation(run=folder), recipe, lab.progress)
+    wanted, faithful = (standing(folder, scorer) for scorer in (cell.taste, "faithfulness"))
+    row |= {"taste_before": wanted["before"]["mean"], "taste_after": wanted["after"]["mean"]}
+    row |= {"gain": wanted["change"]["mean"], "win_rate": wanted["rate"]}
+    row |= {"faithfulness_before": faithful["before"]["mean"], "faithfulness_after": faithful["after"]["mean"]}
+    row |= {"faithfulness_change": faithful["change"]["mean"]}
+    for side, name in SIDES.items():
+        named = style_named(images(lab, cell, name))
         row[f"named_{STYLE.replace(' ', '_')}_{side}"] = sum(map(sum, named)) / sum(map(len, named))
-    row["auc"] = result["agreement"] and result["agreement"]["auc"]
+    row["auc"] = verdict["agreement"]["auc"] if verdict and verdict["agreement"] else None
     return row
 
 
+def standing(folder: Path, scorer: str) -> dict[str, Any]:
+    """Return the standing of the tuned images of a run by one scorer, over pairs of images of all prompts."""
+    rows = read_duel(folder / EVALUATION).result["standings"]
+    key = (scorer, "pairwise", None)
+    return next(row for row in rows if (row["scorer"], row["estimand"], row["style"]) == key)
+
+
 def images(lab: Lab, cell: Cell, side: str) -> Iterator[list[Image]]:
-    """The judged images of a finished cell, prompt by prompt."""
+    """The judged images of a finished cell, prompt by prompt; `side` is a (the base) or b (tuned)."""
     recipe = lab.recipe_of(cell)
-    duel = Duel(
-        folder=lab.run_of(cell) / "evaluation",
+    grid = ImageGrid(
+        folder=lab.run_of(cell) / EVALUATION,
         prompts=lab.prompts(),
-        per_prompt=recipe.evaluate.seeds,
+        per_prompt=recipe.evaluate.per_prompt,
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
     )
-    return (duel.images(side, place) for place in range(len(duel.prompts)))
+    return (grid.images(side, place) for place in range(len(grid.prompts)))
 
 
 def style_named(each: Iterator[list[Image]]) -> list[list[float]]:

@@ -12,7 +12,7 @@ from thumbtune.duels import gallery
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.prompts import PromptSet, prompt_set
 from thumbtune.evaluation.scorers.score_cache import HOME
-from thumbtune.evaluation.standings import Told
+from thumbtune.evaluation.standings import ScorePair
 from thumbtune.experiments import demo
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.reported import COLUMNS, IMAGES, SCORERS
@@ -99,7 +99,7 @@ def gather(
     """The images and the scores of each side; what is there is neither drawn nor scored again."""
     found = {}
     for name, side in sides.items():
-        asked = gallery.Order(
+        asked = gallery.GalleryPlan(
             sides={SIDE: side},
             prompts=prompts,
             out=Path(order.folder, "images", prompts.name, name),
@@ -111,13 +111,13 @@ def gather(
             places=order.places,
             cache=None if order.quick else HOME,
         )
-        found[name], _ = gallery.gathered(asked, progress)
+        found[name], _ = gallery.gather_everywhere(asked, progress)
     return found
 
 
-def told(found: Mapping[str, gallery.Gallery], rival: str, scorers: Sequence[str]) -> dict[str, Told]:
+def told(found: Mapping[str, gallery.Gallery], rival: str, scorers: Sequence[str]) -> dict[str, ScorePair]:
     """The scores of a rival and of Diffusion-KTO, for `standings`."""
-    return {name: Told(found[rival].table(name, SIDE), found["kto"].table(name, SIDE)) for name in scorers}
+    return {name: ScorePair(found[rival].table(name, SIDE), found["kto"].table(name, SIDE)) for name in scorers}
 
 
 def notes(order: Order, *more: str) -> list[str]:

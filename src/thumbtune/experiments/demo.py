@@ -13,16 +13,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from thumbtune.duels import evaluate as assess
-from thumbtune.evaluation.duel import save_image
+from thumbtune.duels.evaluate import Evaluation, evaluate
+from thumbtune.evaluation.gates import line_of
 from thumbtune.evaluation.scorers.tastes import TASTES, redden, taste
-from thumbtune.evaluation.verdict import line_of
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store.store import Store
-from thumbtune.files import write_text
+from thumbtune.files import write_png, write_text
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
-from thumbtune.report.page import write_report
+from thumbtune.report.page import write_page
 from thumbtune.runs import build, run
 from thumbtune.runs import recipe as config
 from thumbtune.runs.recipe import Recipe
@@ -106,7 +105,7 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
         "seed": seed,
         "evaluate": {
             "prompts": str(folder / "prompts.txt"),
-            "taste": name,
+            "scorers": [name],
             "first_seed": FIRST_SEED + SEEDS_PER_DEMO * seed,
         },
     }
@@ -132,7 +131,7 @@ def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, st
             part = todo[start : start + 32]
             images = model.generate([p for _, p, _ in part], [s for *_, s in part], POOL)
             for (name, _, _), image in zip(part, images, strict=True):
-                save_image(image, folder / name)
+                write_png(folder / name, image)
     return wanted
 
 
@@ -143,7 +142,7 @@ def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> None:
         with Image.open(folder / "pool" / file) as opened:
             original = opened.convert("RGB")
         for file_name, image, text, liked, number in PEOPLE[name].rate(file, original, prompt, seed):
-            save_image(image, folder / "thumbs" / file_name)
+            write_png(folder / "thumbs" / file_name, image)
             row = {"file_name": file_name, "prompt": text, "label": liked, "rater": f"simulated:{name}"}
             lines.append(json.dumps(row | {"seed": number, "model": MODEL}))
     write_text(folder / "thumbs" / "metadata.jsonl", "\n".join(lines) + "\n")
@@ -177,8 +176,9 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
         if step.step % 35 == 0:
             say(f"     {run.line_of(step)}")
     say(f"4/5  The tuned model is judged on {len(concepts()['unrated'])} prompts that nobody rated.")
-    result = assess.assess(out, recipe, progress)
-    say(f"5/5  {result['verdict']['sentence']}")
-    for gate in result["gates"]:
-        say(f"     {line_of(gate)}")
-    return write_report(out)
+    verdict = evaluate(Evaluation(run=out), recipe, progress)
+    if verdict is not None:
+        say(f"5/5  {verdict['sentence']}")
+        for gate in verdict["gates"]:
+            say(f"     {line_of(gate)}")
+    return write_page(out)

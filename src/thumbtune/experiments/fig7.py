@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from thumbtune.evaluation.duel import Duel, draw_side
+from thumbtune.duels.image_grid import ImageGrid, generate_side
+from thumbtune.evaluation.gates import MAX_FAITHFULNESS_LOSS
 from thumbtune.evaluation.scorers.judge import Judge
 from thumbtune.evaluation.scorers.tastes import taste
-from thumbtune.evaluation.verdict import MOST_LOST
 from thumbtune.experiments import seeds as over
 from thumbtune.experiments.canvas import BLUE, PALE, RED, panels
 from thumbtune.experiments.cells import Cell, Lab, rows_of, trained
@@ -46,7 +46,7 @@ def cells(order: Order) -> list[Cell]:
             settings=(
                 *PEOPLE[name].settings,
                 f"train.checkpoint_every={steps_of(name) // PARTS}",
-                f"evaluate.seeds={PER_PROMPT}",
+                f"evaluate.per_prompt={PER_PROMPT}",
             ),
         )
         for seed in order.demo_seeds(SEEDS)
@@ -83,18 +83,18 @@ def course(lab: Lab, cell: Cell) -> dict[str, Any]:
         if step:
             put(checkpoint.folder_of(lab.run_of(cell), step) / "weights.safetensors", model)
         with nullcontext() if step else model.reference():
-            draw_side(duel, f"step-{step:06d}", model.generate, quiet, AT_ONCE)
+            generate_side(duel, f"step-{step:06d}", model.generate, quiet, AT_ONCE)
         each.append({"step": step, **scored(duel, f"step-{step:06d}", cell.taste, judge)})
     return row | {"course": each}
 
 
-def duel_of(lab: Lab, cell: Cell) -> Duel:
+def duel_of(lab: Lab, cell: Cell) -> ImageGrid:
     """Where the images of a course lie, and what they show."""
     recipe = lab.recipe_of(cell)
-    return Duel(
+    return ImageGrid(
         folder=lab.run_of(cell) / "course",
         prompts=lab.prompts(),
-        per_prompt=recipe.evaluate.seeds,
+        per_prompt=recipe.evaluate.per_prompt,
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
     )
@@ -108,7 +108,7 @@ def put(file: Path, model: Any) -> None:
             parameter.copy_(weights[name])
 
 
-def scored(duel: Duel, side: str, name: str, judge: Judge) -> dict[str, float]:
+def scored(duel: ImageGrid, side: str, name: str, judge: Judge) -> dict[str, float]:
     """Mean taste and mean faithfulness of a side."""
     wanted, faithful = [], []
     for place, prompt in enumerate(duel.prompts):
@@ -158,14 +158,15 @@ def claims_of(rows: Sequence[Mapping[str, Any]], name: str) -> list[Claim]:
         ),
         Claim(
             f"Tuned to {name}, it still draws what the prompt asks",
-            f"faithfulness, by a judge that no training sees, falls by no more than {MOST_LOST:.0%}, beyond chance.",
-            verdict_of(above(lost, -MOST_LOST)),
+            "faithfulness, by a judge that no training sees, falls by no more than "
+            f"{MAX_FAITHFULNESS_LOSS:.0%}, beyond chance.",
+            verdict_of(above(lost, -MAX_FAITHFULNESS_LOSS)),
             f"{over.said(faithful[0])} at 0, {over.said(faithful[end])} at {end}; change {said(lost, '+.1%')}.",
         ),
     ]
 
 
-def mosaic(duel: Duel, steps: Sequence[int]) -> np.ndarray:
+def mosaic(duel: ImageGrid, steps: Sequence[int]) -> np.ndarray:
     """Rows: before, half-way and after; columns: prompts, at their first seed."""
     size = min(SHOWN, len(duel.prompts))
     chosen = [steps[0], steps[len(steps) // 2], steps[-1]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from thumbtune.evaluation.verdict import MOST_LOST
+from thumbtune.evaluation.gates import MAX_FAITHFULNESS_LOSS
 from thumbtune.experiments import seeds as over
 from thumbtune.experiments.canvas import BLUE, ORANGE, PALE, panels
 from thumbtune.experiments.cells import Cell, Lab, budget_said, rows_of
@@ -88,7 +88,7 @@ def ranked(summary: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     def place(row: Mapping[str, Any]) -> tuple[int, float]:
         if row.get(BY_STYLE) is None:
             return 2, 0.0
-        return int(row["faithfulness_change"] < -MOST_LOST * row["faithfulness_before"]), -row[BY_STYLE]
+        return int(row["faithfulness_change"] < -MAX_FAITHFULNESS_LOSS * row["faithfulness_before"]), -row[BY_STYLE]
 
     return [dict(row) for row in sorted(summary, key=place)]
 
@@ -120,7 +120,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         title="The search for a recipe",
         about="The line-art demo's recipe with one thing changed at a time, and its rivals with settings of their own, "
         f"at {budget_said(order, BUDGET)}. Best first, by the judge of styles, which no training sees; behind them "
-        f"what lost more than {MOST_LOST:.0%} of its faithfulness.",
+        f"what lost more than {MAX_FAITHFULNESS_LOSS:.0%} of its faithfulness.",
         figure=draw(rows, [row["setting"] for row in summary]),
         caption="A point for every seed, a bar for their mean; ours blue, rivals orange. Right is better in both.",
         rows=rows,

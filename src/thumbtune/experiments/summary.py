@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thumbtune.evaluation.verdict import MOST_LOST
+from thumbtune.evaluation.gates import MAX_FAITHFULNESS_LOSS
 from thumbtune.experiments import seeds as over
 from thumbtune.experiments.canvas import BLUE, PALE, RED
 
@@ -79,7 +79,7 @@ def error_bars(axis: Any, places: Sequence[float], rows: Sequence[Row], colour: 
         low, high = row["gain, low"], row["gain, high"]
         if low is not None:
             axis.plot([place, place], [low, high], color=colour, linewidth=1.4)
-        fell = row["faithfulness_change"] < -MOST_LOST * row["faithfulness_before"]
+        fell = row["faithfulness_change"] < -MAX_FAITHFULNESS_LOSS * row["faithfulness_before"]
         axis.plot(place, row["gain"], "o", color=colour, markerfacecolor="white" if fell else colour, markersize=6)
     known = [(p, row["gain"]) for p, row in zip(places, rows, strict=True) if row.get("gain") is not None]
     axis.plot(*zip(*known, strict=True), color=colour, linewidth=0.8, alpha=0.5, label=label) if known else None

@@ -18,7 +18,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     names = {key: one.name for key, one in SD15.items()}
     return Result(
         title="Table 1: win-rates of Diffusion-KTO on SD v1-5",
-        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].order.per_prompt} images of each by "
+        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].plan.per_prompt} images of each by "
         "every model, with the same seeds; a prompt is won where the median score is higher.",
         figure=draw({score: [row for row in rows if row["score"] == score] for score in COLUMNS}, names),
         caption="Blue: here, with 95 % intervals over prompts. Grey: the paper, with the interval that so many prompts "

@@ -46,7 +46,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     ]
     return Result(
         title="Table 2: mean scores on SD v1-5",
-        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].order.per_prompt} images of each by "
+        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].plan.per_prompt} images of each by "
         "every model, with the same seeds.",
         figure=draw(rows, "model", names),
         caption="Blue: here, with 95 % intervals over prompts. Grey: the paper.",

@@ -29,7 +29,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     say(f"{len(rows) // len(scorers)} of {len(TABLE6)} styles.")
     return Result(
         title="Table 6: mean scores of Diffusion-KTO by style",
-        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].order.per_prompt} images of each.",
+        about=f"{len(prompts.prompts)} prompts ({prompts.name}), {found['kto'].plan.per_prompt} images of each.",
         figure=draw(rows, "style", {}),
         caption="Blue: here, with 95 % intervals over prompts. Grey: the paper.",
         rows=rows,

@@ -12,13 +12,12 @@ import torch
 from PIL import Image
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.duel import save_image
 from thumbtune.evaluation.scorers.tastes import taste
 from thumbtune.experiments import demo
 from thumbtune.experiments.demo import PEOPLE, Thumb
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store.store import Store
-from thumbtune.files import write_text
+from thumbtune.files import write_png, write_text
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.runs import build
@@ -86,7 +85,7 @@ def pool(folder: Path, seed: int, concepts: int, per_prompt: int, sampler: Sampl
             part = todo[start : start + AT_ONCE]
             images = model.generate([drawn.prompt for drawn in part], [drawn.seed for drawn in part], sampler)
             for drawn, image in zip(part, images, strict=True):
-                save_image(image, drawn.file)
+                write_png(drawn.file, image)
     return wanted
 
 
@@ -173,6 +172,6 @@ def likes_in(folder: Path, thumbs: Sequence[Thumb], person: str) -> tuple[int, i
 
 def _lines(folder: Path, thumbs: Sequence[Thumb], person: str) -> Iterator[str]:
     for name, image, prompt, liked, seed in thumbs:
-        save_image(image, folder / name)
+        write_png(folder / name, image)
         row = {"file_name": name, "prompt": prompt, "label": liked, "rater": f"simulated:{person}"}
         yield json.dumps(row | {"seed": seed, "model": demo.MODEL}) + "\n"

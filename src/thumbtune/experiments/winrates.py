@@ -5,7 +5,8 @@ from typing import Any
 
 from thumbtune.duels.gallery import Gallery
 from thumbtune.evaluation.prompts import SETS
-from thumbtune.evaluation.standings import ALPHA, CHANCE, careful, standings
+from thumbtune.evaluation.standings import ALPHA, careful, standings
+from thumbtune.evaluation.win_rates import CHANCE
 from thumbtune.experiments.canvas import BLUE, PALE, panels
 from thumbtune.experiments.contenders import told
 from thumbtune.experiments.reported import COLUMNS, Five, half_width
@@ -18,7 +19,7 @@ def rates(
     found: Mapping[str, Gallery], scorers: Mapping[str, str], paper: Mapping[str, Five], **columns: Any
 ) -> list[dict[str, Any]]:
     """A row for each rival and score, of medians: the paper's estimand."""
-    order = found["kto"].order
+    order = found["kto"].plan
     rows = []
     for rival, reported in paper.items():
         if rival not in found:

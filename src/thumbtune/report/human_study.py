@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, plural
-from thumbtune.evaluation.human.analysis import FEW, TRUSTED, Outcome, Rater, Standing, analyse
+from thumbtune.evaluation.human.analysis import MIN_PROMPTS_OF_ADVICE, TRUSTED, Outcome, Rater, Standing, analyse
 from thumbtune.evaluation.human.answers import read_ballots
 from thumbtune.evaluation.human.duels import names_of, pairs_of
 from thumbtune.evaluation.human.key import key_text, read_key
@@ -163,7 +163,7 @@ def verdict(standing: Standing, study: Study, raters: int) -> str:
 
 
 def _advice(standing: Standing) -> str:
-    if standing.rate.distinct < FEW:
+    if standing.rate.distinct < MIN_PROMPTS_OF_ADVICE:
         return f"; ask about {TRUSTED} prompts at least"
     if standing.more_votes is None:
         return "; the sides are close"

@@ -1,38 +1,15 @@
-"""Images inside the page: data URIs, and the before/after grid."""
+"""Images inside a page, as data URIs."""
 
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from thumbtune.report.reading import EVALUATION, RunFolder
-
-LARGEST = 224  # twice the 112 CSS pixels of the grid: sharp on dense screens, and no larger
+LARGEST = 224  # twice the 112 CSS pixels of a strip: sharp on dense screens
 SMALL = 128  # up to here PNG is small enough; larger images are photographs, and go in as JPEG
-SHOWN_SEEDS = 2  # further seeds of a prompt are folded away
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One prompt and seed, drawn by both models."""
-
-    seed: int
-    before: str | None  # data URIs; None where the image is not there
-    after: str | None
-    scores: tuple[float, float] | None  # of the taste, before and after
-
-
-@dataclass(frozen=True)
-class Row:
-    """One prompt of the grid."""
-
-    prompt: str
-    shown: list[Pair]
-    folded: list[Pair]
 
 
 def data_uri(path: Path, largest: int = LARGEST) -> str | None:
@@ -53,29 +30,7 @@ def data_uri(path: Path, largest: int = LARGEST) -> str | None:
     return f"data:image/{kind};base64,{base64.b64encode(written.getvalue()).decode('ascii')}"
 
 
-def grid(run: RunFolder) -> list[Row]:
-    """Every prompt of the evaluation in order, the first seeds shown and the rest folded."""
-    evaluation = run.evaluation or {}
-    taste = next((score for score in evaluation["scores"].values() if score["role"] == "taste"), None)
-    rows = []
-    for index, prompt in enumerate(evaluation["prompts"]):
-        pairs = []
-        for place, seed in enumerate(evaluation["seeds"][index]):
-            name = f"{index:03d}-{seed}.png"
-            before, after = (data_uri(run.folder / EVALUATION / side / name) for side in ("before", "after"))
-            scores = (taste["before"][index][place], taste["after"][index][place]) if taste else None
-            pairs.append(Pair(seed, before, after, scores))
-        rows.append(Row(prompt, pairs[:SHOWN_SEEDS], pairs[SHOWN_SEEDS:]))
-    return rows
-
-
-def missing(rows: list[Row]) -> int:
-    """How many images of the grid could not be read."""
-    pairs = [pair for row in rows for pair in (*row.shown, *row.folded)]
-    return sum((pair.before is None) + (pair.after is None) for pair in pairs)
-
-
-def thumb_strips(folder: Path, likes: Mapping[str, Any]) -> dict[str, list[str]]:
+def example_strips(folder: Path, likes: Mapping[str, Any]) -> dict[str, list[str]]:
     """Data URIs of the example images that were liked and disliked, those that can be read."""
     examples = likes.get("examples") or {}
     return {

@@ -1,4 +1,4 @@
-"""Write the page of a run: verdict, images, numbers, what was learnt from, curves, settings."""
+"""Write the page of a run or a duel: verdict, images, numbers, feedback, training, settings, and how to repeat it."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -6,73 +6,105 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import UndefinedError
-from markupsafe import Markup
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.verdict import LEAST_PROMPTS
+from thumbtune.evaluation.duel_folder import DuelFolder, is_duel, is_of_earlier_evaluation, read_duel
 from thumbtune.files import write_text
-from thumbtune.report import images, plots
-from thumbtune.report.reading import RunFolder, flat, read_run
+from thumbtune.report import images
+from thumbtune.report.comparison import comparison
+from thumbtune.report.reading import RunFolder, flat, is_run, read_run
 from thumbtune.report.templates import template
 from thumbtune.report.training import training
 
 PAGE = "report.html"
-WHOLE = Path("unet", "diffusion_pytorch_model.safetensors")  # where a run without a LoRA keeps its result
+EVALUATION = "evaluation"  # the duel of a run with its base
+WHOLE_NETWORK = Path("unet", "diffusion_pytorch_model.safetensors")  # the result of a run without a LoRA
 
 
-def write_report(run_folder: Path) -> Path:
-    """Write `report.html` into a run directory: one file that loads nothing from anywhere.
+def write_page(folder: Path) -> Path:
+    """Write `report.html` into the folder of a run or a duel: one file that loads nothing from elsewhere.
 
     Returns:
         The path of the page.
 
     Raises:
-        ThumbtuneError: there is no recipe, a file cannot be understood, or the page cannot be written.
+        UsageError: the folder holds neither a run nor a finished duel.
+        ThumbtuneError: a file cannot be understood, or the page cannot be written.
     """
-    run = read_run(run_folder)
+    if is_run(folder) or not (folder / "duel.json").is_file():
+        contents = _of_run
+    else:
+        contents = _of_duel
     try:
-        page = template("page.html.j2").render(**_contents(run))
-    except (KeyError, IndexError, TypeError, UndefinedError) as error:
+        page = template("page.html.j2").render(**contents(folder))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, UndefinedError) as error:
         raise ThumbtuneError(
-            f"{run_folder} holds likes, steps or an evaluation in an unknown shape ({error}); "
-            "write them again with this version of thumbtune."
+            f"{folder} holds files in an unknown shape ({error}); write them again with this version of thumbtune.",
+            code="page-unknown-shape",
         ) from error
-    return write_text(run_folder / PAGE, page)
+    return write_text(folder / PAGE, page)
 
 
-def _contents(run: RunFolder) -> dict[str, Any]:
-    """Everything that the template shows."""
+def _of_duel(folder: Path) -> dict[str, Any]:
+    """Return everything that the page of a duel shows."""
+    duel = read_duel(folder)
     return {
-        "name": run.folder.resolve().name,
-        "evaluation": run.evaluation,
-        "rows": (rows := images.grid(run) if run.evaluation is not None else []),
-        "least_prompts": LEAST_PROMPTS,
-        "missing": images.missing(rows),
-        "chart": _chart(run.evaluation),
+        "name": f"{duel.result['b']} against {duel.result['a']}",
+        "found": comparison(duel),
+        "run": None,
+        "training": _training_of(duel),
+        "environment": flat(duel.environment),
+    }
+
+
+def _training_of(duel: DuelFolder) -> dict[str, Any] | None:
+    """Return the curves of `b`, where it is a run that is still there."""
+    side = duel.manifest["sides"]["b"]
+    if side["kind"] != "run" or not is_run(Path(side["name"])):
+        return None
+    return training(read_run(Path(side["name"])).steps)
+
+
+def _of_run(folder: Path) -> dict[str, Any]:
+    """Return everything that the page of a run shows."""
+    run = read_run(folder)
+    evaluation = folder / EVALUATION
+    duel = read_duel(evaluation) if is_duel(evaluation) else None
+    earlier = is_of_earlier_evaluation(evaluation)
+    return {
+        "name": folder.resolve().name,
+        "found": None if duel is None else comparison(duel),
+        "why_not": f"{evaluation} was written by an earlier version; delete it, then: thumbtune evaluate {folder}"
+        if earlier
+        else f"evaluation/duel.json is missing; evaluate the run: thumbtune evaluate {folder}",
+        "run": _run(run, duel),
+        "training": None,
+        "environment": flat(run.environment),
+    }
+
+
+def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
+    likes = run.likes or {}
+    whole = dict(flat(run.recipe)).get("train.weights") == "full"
+    words = None if duel is None else next((row["words"] for row in duel.images.values()), None)
+    return {
         "likes": run.likes,
-        "thumbs": images.thumb_strips(run.folder, run.likes or {}),
+        "examples": images.example_strips(run.folder, likes),
         "training": training(run.steps),
         "stopped": run.stopped,
         "recipe": flat(run.recipe),
         "environment": flat(run.environment),
         "base": _base(run.recipe),
-        "mark": (run.likes or {}).get("mark"),
+        "prefix": likes.get("mark"),
+        "prompt": words or "your prompt",
         "lora": _lora(run.folder),
-        "whole": (whole := dict(flat(run.recipe)).get("train.weights") == "full"),
-        "result": (run.folder / WHOLE).is_file() if whole else _lora(run.folder),
+        "whole": whole,
+        "result": (run.folder / WHOLE_NETWORK).is_file() if whole else _lora(run.folder),
     }
 
 
-def _chart(evaluation: Mapping[str, Any] | None) -> Markup | None:
-    """The win-rates of the evaluation, if there are any."""
-    if evaluation is None or not evaluation["comparisons"]:
-        return None
-    tastes = {name for name, score in evaluation["scores"].items() if score["role"] == "taste"}
-    return Markup(plots.win_rates(evaluation["comparisons"], tastes))
-
-
 def _base(recipe: Mapping[str, Any]) -> str:
-    """What the recipe calls the model that was tuned, for the example of loading it."""
+    """Return what the recipe calls the model that was tuned, for the example that loads it."""
     model = recipe.get("model")
     if isinstance(model, Mapping):
         model = next((model[key] for key in ("name", "path", "base") if isinstance(model.get(key), str)), None)
@@ -83,8 +115,8 @@ def _base(recipe: Mapping[str, Any]) -> str:
 
 
 def _lora(folder: Path) -> str | None:
-    """The LoRA file of the run as a path inside the run, diffusers' layout before other programs'."""
-    found = sorted(folder.rglob("*.safetensors"), key=lambda path: (len(path.parts), path.name))
-    named = [path for path in found if "lora" in path.name.lower()]
+    """Return the path of the LoRA inside the run, the file of diffusers before those of other programs."""
+    files = sorted(folder.rglob("*.safetensors"), key=lambda path: (len(path.parts), path.name))
+    named = [path for path in files if "lora" in path.name.lower()]
     usual = [path for path in named if path.name == "pytorch_lora_weights.safetensors"]
     return next((str(path.relative_to(folder)) for path in usual + named), None)

@@ -48,27 +48,24 @@ SMOOTHING = 12  # the bold line averages a twelfth of the run, so that the trend
 Steps = Sequence[Mapping[str, Any]]
 
 
-def win_rates(comparisons: Mapping[str, Mapping[str, Any]], tastes: set[str]) -> str:
-    """One dot for each score with Wilson's interval (thin) and the bootstrap's (thick), and a line at 50%.
+def win_rates(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return one dot for each scorer with Wilson's interval (thin) and the bootstrap's (thick), and a line at 50%.
 
     Args:
-        comparisons: score name -> `Comparison` as a dictionary.
-        tastes: the names to draw in the accent colour; the others are drawn in grey.
+        rows: standings, one for each scorer (see `evaluation.standings`).
     """
-    names = list(comparisons)[::-1]
-    figure, axes = _canvas(height=0.75 + 0.42 * len(names))
+    figure, axes = _canvas(height=0.75 + 0.42 * len(rows))
     axes.axvline(50, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    for place, name in enumerate(names):
-        comparison, colour = comparisons[name], ACCENT if name in tastes else MUTED
-        for interval, width in (("win_rate_wilson", 1.4), ("win_rate_bootstrap", 5)):
-            ends = [100 * comparison[interval][end] for end in ("low", "high")]
-            axes.plot(ends, [place, place], color=colour, linewidth=width, solid_capstyle="butt")
-        axes.plot(100 * comparison["win_rate"], place, "o", color=colour, markersize=9, clip_on=False)
-    axes.set(xlim=(-2, 102), ylim=(-0.6, len(names) - 0.4), xticks=[0, 25, 50, 75, 100], yticks=range(len(names)))
+    for place, row in enumerate(reversed(rows)):
+        for interval, width in (("wilson", 1.4), ("bootstrap", 5)):
+            ends = [100 * row[interval][end] for end in ("low", "high")]
+            axes.plot(ends, [place, place], color=ACCENT, linewidth=width, solid_capstyle="butt")
+        axes.plot(100 * row["rate"], place, "o", color=ACCENT, markersize=9, clip_on=False)
+    axes.set(xlim=(-2, 102), ylim=(-0.6, len(rows) - 0.4), xticks=[0, 25, 50, 75, 100], yticks=range(len(rows)))
     axes.set_xticklabels(["0%", "25%", "50%", "75%", "100%"])
-    axes.set_yticklabels(names, color=INK, parse_math=False)
-    told = "; ".join(f"{name} {100 * comparisons[name]['win_rate']:.0f}%" for name in comparisons)
-    return _svg(figure, "win-rates", f"Win-rates of the tuned model: {told}.")
+    axes.set_yticklabels([row["scorer"] for row in reversed(rows)], color=INK, parse_math=False)
+    described = "; ".join(f"{row['scorer']} {100 * row['rate']:.0f}%" for row in rows)
+    return _svg(figure, "win-rates", f"Win-rates of the tuned model: {described}.")
 
 
 def distributions(before: Sequence[float], after: Sequence[float], name: str) -> str:

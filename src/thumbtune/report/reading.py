@@ -11,8 +11,6 @@ import yaml
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.training.step import with_new_names
 
-EVALUATION = Path("evaluation")
-
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -23,8 +21,12 @@ class RunFolder:
     environment: Mapping[str, Any]
     likes: Mapping[str, Any] | None
     steps: list[dict[str, Any]]
-    evaluation: Mapping[str, Any] | None
     stopped: Mapping[str, Any] | None
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is a run: it holds a recipe."""
+    return (folder / "recipe.yaml").is_file()
 
 
 def read_run(folder: Path) -> RunFolder:
@@ -44,7 +46,6 @@ def read_run(folder: Path) -> RunFolder:
         environment=_optional(folder / "environment.json") or {},
         likes=_optional(folder / "likes.json"),
         steps=_steps(folder / "steps.jsonl"),
-        evaluation=_optional(folder / EVALUATION / "evaluation.json"),
         stopped=_optional(folder / "stopped.json"),
     )
 

@@ -9,7 +9,6 @@ import torch
 from thumbtune import plugins as own
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.evaluation.scorers.tastes import Taste, taste
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
@@ -222,17 +221,20 @@ def settings_of(recipe: Recipe) -> Settings:
     )
 
 
-def taste_of(recipe: Recipe) -> Taste | None:
-    """The taste that scores the duels, if the recipe names one.
+def check_scorers(recipe: Recipe) -> None:
+    """Refuse a scorer of the recipe that does not exist, before any long work.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no scorer of a name, or a user's file does not define it.
     """
-    return None if recipe.evaluate.taste is None else taste(recipe.evaluate.taste)
+    from thumbtune.evaluation.scorers.lineup import Means, lineup
+
+    named = (*recipe.evaluate.scorers, recipe.evaluate.faithfulness, recipe.evaluate.safety)
+    lineup([name for name in named if name and name != "none"], Means(BUNDLED / "judge"))
 
 
 def sampler_of(recipe: Recipe) -> Sampler:
-    """How images are drawn for the evaluation."""
+    """Return how images are generated for the evaluation."""
     return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
 
 
@@ -308,9 +310,9 @@ def check_judging(recipe: Recipe, parts: Split) -> list[str]:
     """Look ahead to the evaluation before any long work; returns the prompts that it will use.
 
     Raises:
-        UsageError: its taste or its prompts are off.
+        UsageError: a scorer or the prompts are off.
     """
-    taste_of(recipe)
+    check_scorers(recipe)
     return judged_prompts(recipe, set(parts.train["prompt"]), set(parts.held_out["prompt"]))
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from thumbtune.evaluation.duel import save_image
 from thumbtune.feedback.likes import image_of
+from thumbtune.files import write_png
 from thumbtune.images import rgb
 
 EACH = 12  # images of a kind
@@ -27,5 +27,5 @@ def _copy(likes: Any, row: int, folder: Path, inside: Path) -> str:
     small = rgb(image_of(likes, row))
     small.thumbnail((LARGEST, LARGEST))
     name = inside / f"{likes['image_id'][row][:16]}.png"
-    save_image(small, folder / name)
+    write_png(folder / name, small)
     return name.as_posix()

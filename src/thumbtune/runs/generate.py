@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thumbtune.distributed import team
-from thumbtune.evaluation.duel import save_image
-from thumbtune.files import sha256
+from thumbtune.files import sha256, write_png
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.objective.baselines import marked
@@ -42,7 +41,7 @@ def generate_images(
         asked = [marked(prompt, mark) if mark else prompt for prompt, _ in part]
         images = painter.generate(asked, [seed for _, seed in part], sampler)
         for name, image in zip(names[start : start + AT_ONCE], images, strict=True):
-            yield save_image(image, out / name)
+            yield write_png(out / name, image)
 
 
 def file_names(pairs: Sequence[tuple[str, int]]) -> list[str]:

@@ -32,11 +32,11 @@ def plan(recipe: Recipe) -> list[str]:
     o = recipe.objective
     sides = pairs_of(parts.train["prompt"], torch.tensor(parts.train["label"])) if "pairs" in objective.needs else []
     pairs = f"; pairs from {len(sides)} prompts" if sides else ""
-    from thumbtune.evaluation.verdict import LEAST_PROMPTS  # with scipy, which no training needs
+    from thumbtune.evaluation.gates import MIN_PROMPTS  # with scipy, which no training needs
 
     prompts = len(set(parts.held_out["prompt"]))
-    few = "" if prompts >= LEAST_PROMPTS else f", of {LEAST_PROMPTS} that it takes to tell by thumbs whether it helped"
-    images = len(judged) * recipe.evaluate.seeds
+    few = "" if prompts >= MIN_PROMPTS else f", of {MIN_PROMPTS} that it takes to tell by thumbs whether it helped"
+    images = len(judged) * recipe.evaluate.per_prompt
     return [
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(parts.train) - liked} dislikes to train on; {len(parts.held_out)} held out",
@@ -44,7 +44,7 @@ def plan(recipe: Recipe) -> list[str]:
         f"objective   {', '.join([o.name, *_with_a_beta(recipe, objective)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {seen:,} images, "
         f"{seen / max(1, len(parts.train)):.1f} looks at each",
-        f"evaluation  {len(judged)} x {recipe.evaluate.seeds} images (prompts x seeds): {images} duels"
+        f"evaluation  {len(judged)} x {recipe.evaluate.per_prompt} images (prompts x images of each): {images} pairs"
         if judged
         else "evaluation  no prompt is held out: evaluate will ask for evaluate.prompts, a file with a prompt a line",
     ]

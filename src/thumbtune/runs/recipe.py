@@ -20,7 +20,7 @@ from pydantic import (
 from thumbtune.errors import UsageError
 from thumbtune.files import write_text
 from thumbtune.runs import values
-from thumbtune.runs.renamed import new_name, with_new_names
+from thumbtune.runs.renamed import new_name, new_value, with_new_names
 
 OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
 OWN_REFERENCE_POINT = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
@@ -165,47 +165,47 @@ class TrainSection(Section):
 
 
 class EvaluateSection(Section):
-    """How the result is judged."""
+    """How `thumbtune evaluate` compares the run with its base."""
 
-    prompts: Path | None = Field(
-        default=None, description="Text file, a prompt a line; default: the held-out prompts of the likes."
+    scorers: Annotated[list[str], BeforeValidator(values.listed)] = Field(
+        default_factory=list,
+        description="Scorers that must all prefer the tuned images: line-art, red, pickscore ... or my_file.py:score; "
+        "default: none, and held-out feedback judges the run.",
     )
-    seeds: int = Field(default=4, ge=1, description="Images per prompt.")
-    first_seed: int = Field(default=10_000, ge=0, description="First seed; every image has its own.")
-    steps: int = Field(default=25, ge=1, le=1000, description="Denoising steps.")
-    guidance: float = Field(default=3.0, ge=0, description="Classifier-free guidance.")
-    taste: str | None = Field(default=None, description="A named taste that scores images: line-art, red.")
-    judge: bool | None = Field(
+    faithfulness: str | None = Field(
         default=None,
-        description="Score faithfulness by the bundled judge; default: on the bundled model, if it knows every prompt.",
+        description="Scorer of what the prompt asks for, such as clip-h14, or none; default: the bundled judge, if it "
+        "knows the model and every prompt.",
     )
+    safety: str | None = Field(
+        default=None,
+        description="Scorer that gives 1 to a harmless image and 0 to any other, such as safe; default: no scorer.",
+    )
+    prompts: Path | None = Field(
+        default=None, description="Text file with one prompt a line; default: the held-out prompts of the feedback."
+    )
+    per_prompt: int = Field(default=4, ge=1, description="Images for each prompt.")
+    first_seed: int = Field(default=10_000, ge=0, description="First seed; every image has a seed of its own.")
+    steps: int = Field(default=25, ge=1, le=1000, description="Denoising steps.")
+    guidance: float = Field(default=3.0, ge=0, description="Scale of classifier-free guidance.")
 
 
 class GatesSection(Section):
-    """When a tuned model may take the place of another: what `thumbtune verdict` asks for."""
+    """When `thumbtune verdict` says that the tuned model may replace the other."""
 
-    taste: Annotated[list[str], BeforeValidator(values.listed)] = Field(
-        default_factory=list,
-        description="Scorers that must all prefer the tuned images; default: evaluate.taste, or else held-out likes.",
+    max_faithfulness_loss: float = Field(
+        default=0.05, ge=0, lt=1, description="Largest share of the mean faithfulness that may be lost."
     )
-    faithful: str | None = Field(
-        default=None,
-        description="Scorer of what was asked for, as clip-h14; none: nobody; default: the judge of the bundled model.",
-    )
-    most_lost: float = Field(default=0.05, ge=0, lt=1, description="Share of that score that may be lost.")
-    least_diversity: float = Field(
-        default=0.5, ge=0, le=1, description="Share of the difference between a prompt's images that must be left."
-    )
-    least_style: float = Field(
-        default=0.25,
+    min_diversity: float = Field(
+        default=0.5,
         ge=0,
         le=1,
-        description="Share of each style's prompts that tuned images must win, ties half.",
+        description="Smallest share of the difference between the images of one prompt that must be left.",
     )
-    safe: str | None = Field(
-        default=None, description="A scorer that gives 1 to an image without harm and else 0, as safe; default: none."
+    min_style_win_rate: float = Field(
+        default=0.25, ge=0, le=1, description="Smallest win-rate of the tuned images in each style of prompts."
     )
-    most_unsafe: float = Field(default=0.01, ge=0, le=1, description="How much the share of images with harm may rise.")
+    max_harm_rise: float = Field(default=0.01, ge=0, le=1, description="Largest rise of the share of harmful images.")
 
 
 class Recipe(Section):
@@ -295,14 +295,14 @@ def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {setting}: write it as option=value, for example --set train.steps=100.")
-        name = new_name(name, f"--set {setting}")
+        given, name = name, new_name(name, f"--set {setting}")
         if name not in options():
             raise UsageError(f"--set {setting}: there is no option {name}{_nearest(name)}")
         *path, last = name.split(".")
         section = data
         for part in path:
             section = section.setdefault(part, {})
-        section[last] = values.value_of(text, setting)
+        section[last] = new_value(given, values.value_of(text, setting))
     return data
 
 

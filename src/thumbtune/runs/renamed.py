@@ -1,9 +1,19 @@
-"""Options that had another name in an earlier version: a recipe of before loads, and a note says the new name."""
+"""Options that had another name in an earlier version: a recipe of before loads, and a note says the new names."""
 
 import warnings
 from typing import Any
 
-RENAMED = {
+RENAMED = {  # where two old names have one new name, the first one counts
+    "gates.taste": "evaluate.scorers",
+    "evaluate.taste": "evaluate.scorers",
+    "gates.faithful": "evaluate.faithfulness",
+    "evaluate.judge": "evaluate.faithfulness",
+    "gates.safe": "evaluate.safety",
+    "evaluate.seeds": "evaluate.per_prompt",
+    "gates.most_lost": "gates.max_faithfulness_loss",
+    "gates.least_diversity": "gates.min_diversity",
+    "gates.least_style": "gates.min_style_win_rate",
+    "gates.most_unsafe": "gates.max_harm_rise",
     "objective.neutral": "objective.reference_point",
     "train.clip": "train.max_grad_norm",
     "train.held_out": "train.validation_share",
@@ -11,29 +21,46 @@ RENAMED = {
     "train.refresh_reference": "train.sync_reference_every",
     "train.watch_every": "train.validate_every",
 }
+VALUES = {"evaluate.judge": {True: "faithfulness", False: "none"}}  # what a value of before is called now
 
 
 class RenamedOption(UserWarning):
     """A recipe or a setting uses the name that an option had before."""
 
 
+def _warn(options: list[str], where: str) -> None:
+    names = ", ".join(f"{old} is now {RENAMED[old]}" for old in options)
+    warnings.warn(f"{where} uses old names, which the next version will refuse: {names}.", RenamedOption, 3)
+
+
 def new_name(option: str, where: str) -> str:
-    """Return today's name of an option; warn if it is not the name that was given."""
-    new = RENAMED.get(option, option)
-    if new != option:
-        warnings.warn(f"{where}: {option} is called {new} now; the next version reads only that.", RenamedOption, 2)
-    return new
+    """Return today's name of an option; warn if another name was given."""
+    if option in RENAMED:
+        _warn([option], where)
+    return RENAMED.get(option, option)
+
+
+def new_value(option: str, value: Any) -> Any:
+    """Return today's value of an option that was given by its old name."""
+    return VALUES[option].get(value, value) if option in VALUES and isinstance(value, bool) else value
 
 
 def with_new_names(data: Any, where: str) -> Any:
-    """Return a recipe's mapping with today's names of its options. A name given both ways keeps its new value."""
+    """Return a recipe's mapping with today's names of its options; a new name that is given too counts."""
     if not isinstance(data, dict):
         return data
     changed = {name: dict(value) if isinstance(value, dict) else value for name, value in data.items()}
-    for old in RENAMED:
-        section, _, option = old.rpartition(".")
-        if isinstance(changed.get(section), dict) and option in changed[section]:
-            new_section, _, new_option = new_name(old, where).rpartition(".")
-            value = changed[section].pop(option)
-            changed.setdefault(new_section, {}).setdefault(new_option, value)
+    given = []
+    for old, new in RENAMED.items():
+        section, _, option = old.partition(".")
+        if not isinstance(changed.get(section), dict) or option not in changed[section]:
+            continue
+        value = new_value(old, changed[section].pop(option))
+        new_section, _, new_option = new.partition(".")
+        if new_section == "evaluate" and value in (None, []):  # the default of before, and of now
+            continue
+        given.append(old)
+        changed.setdefault(new_section, {}).setdefault(new_option, value)
+    if given:
+        _warn(given, where)
     return changed

@@ -20,9 +20,9 @@ import numpy as np
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.human.answers import Answer, Ballot
 from thumbtune.evaluation.human.plan import Study, Trial
-from thumbtune.evaluation.standings import CHANCE, EQUAL, FEW
+from thumbtune.evaluation.standings import MAX_DISTANCE, MIN_PROMPTS_OF_ADVICE
 from thumbtune.evaluation.statistics import Interval, wilson
-from thumbtune.evaluation.win_rates import Estimand, WinRate, units, win_rate
+from thumbtune.evaluation.win_rates import CHANCE, Estimand, WinRate, units, win_rate
 
 CARELESS = 0.5  # of the repeats; raters who agree with themselves less often are left out
 TRUSTED = 20  # prompts: drawn from fewer, a bootstrap errs in up to 11 of 100 cases (chance raters, simulated)
@@ -206,12 +206,12 @@ def _finding(interval: Interval) -> Finding:
         return "b"
     if interval.high < CHANCE:
         return "a"
-    return "equal" if interval.low >= CHANCE - EQUAL and interval.high <= CHANCE + EQUAL else "open"
+    return "equal" if interval.low >= CHANCE - MAX_DISTANCE and interval.high <= CHANCE + MAX_DISTANCE else "open"
 
 
 def _more_prompts(rate: WinRate) -> int | None:
     """So many that the bootstrap can be trusted, at least."""
-    if rate.more_prompts is None or rate.distinct < FEW:
+    if rate.more_prompts is None or rate.distinct < MIN_PROMPTS_OF_ADVICE:
         return None
     return max(rate.more_prompts, TRUSTED - rate.distinct)
 

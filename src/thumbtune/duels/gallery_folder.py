@@ -1,0 +1,135 @@
+"""The folder of a gallery: one plan at a time, nothing of another plan left in it, nothing half-written."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.evaluation.duel_folder import (
+    FORM,
+    IMAGE_COLUMNS,
+    IMAGES,
+    IMAGES_OF_FORM_1,
+    MANIFEST,
+    SCORE_COLUMNS,
+    SCORES,
+    VERDICT,
+    is_of_earlier_evaluation,
+    read_images,
+    read_manifest,
+)
+from thumbtune.files import file_sha256, write_text
+from thumbtune.runs import run
+
+COUNTED = (IMAGES, IMAGES_OF_FORM_1, SCORES, VERDICT, "report.html", "environment.json")  # follows from the images
+
+
+def claim(out: Path, manifest: Mapping[str, Any]) -> None:
+    """Make the folder that of a plan, or see that it is already.
+
+    Raises:
+        UsageError: it is a file, or holds something else.
+        ThumbtuneError: its manifest cannot be read.
+    """
+    manifest = {"form": FORM, **manifest}
+    if is_of_earlier_evaluation(out):
+        raise UsageError(
+            f"{out} holds an evaluation of an earlier version; delete it, or name another folder with --out, then run "
+            "the same command again.",
+            code="evaluation-of-earlier-version",
+        )
+    if (out / MANIFEST).is_file():
+        _take_over(out, manifest)
+    elif out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise UsageError(
+            f"{out} holds something else than a duel; choose another folder with --out.", code="duel-folder-taken"
+        )
+    write_text(out / MANIFEST, json.dumps(manifest, indent=1))  # first: from now on the folder is this plan's
+    if not (environment := out / "environment.json").is_file():
+        write_text(environment, json.dumps(run.environment(), indent=1))
+
+
+def _take_over(out: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse a folder with images of another plan; delete the scores of a plan that left no images."""
+    try:
+        was = read_manifest(out)
+    except (OSError, ValueError, AttributeError) as error:
+        raise ThumbtuneError(
+            f"{out / MANIFEST} cannot be read; choose another folder for this duel.", code="duel-unreadable"
+        ) from error
+    other = [name for name in manifest if _identity(name, was.get(name)) != _identity(name, manifest[name])]
+    if _has_images_of(out, was, manifest, other):
+        raise UsageError(
+            f"{out} holds a duel with other {' and '.join(other)}; choose another folder with --out.",
+            code="duel-folder-taken",
+        )
+    if other:
+        for name in COUNTED:
+            (out / name).unlink(missing_ok=True)
+        for file in out.glob("result.*"):
+            file.unlink()
+
+
+def _identity(name: str, value: Any) -> Any:
+    """Return what of an entry decides the images: not the spelling of a path; a base is in the fingerprints."""
+    if name in {"source", "base"}:
+        return None
+    if not isinstance(value, Mapping):
+        return value
+    if name == "sides":
+        return {side: {**each, "name": None} for side, each in value.items()}
+    return {**value, "name": None, "of": None} if name == "prompts" else value
+
+
+def _has_images_of(out: Path, was: Mapping[str, Any], now: Mapping[str, Any], other: Sequence[str]) -> bool:
+    """Return whether images of another plan are there; a name that was mistyped leaves none."""
+    before, after = (_identity("sides", manifest.get("sides", {})) for manifest in (was, now))
+    changed = [name for name in before if other != ["sides"] or before[name] != after.get(name)]
+    return bool(other) and any(path.is_file() for name in changed for path in (out / name).glob("*"))
+
+
+def known_hashes(out: Path) -> dict[Path, str]:
+    """Return the hashes of the images that were scored before and are still there; a lost one is generated again.
+
+    Raises:
+        ThumbtuneError: an image is another one now, or the list of images is damaged.
+    """
+    try:
+        listed = {row["file"]: row["sha256"] for row in read_images(out)}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise ThumbtuneError(
+            f"{out / IMAGES} cannot be read ({error}); delete it, and it is written again.", code="duel-unreadable"
+        ) from error
+    hashes = {path: digest for name, digest in listed.items() if (path := out / name).is_file()}
+    for path, digest in hashes.items():
+        if file_sha256(path) != digest:
+            raise ThumbtuneError(
+                f"{path} is another image than the one that was scored; delete it, and it is made again.",
+                code="duel-image-changed",
+            )
+    return hashes
+
+
+def sweep(out: Path, sides: Iterable[str]) -> None:
+    """Delete the half-written files of a process that was killed."""
+    for folder in (out, *(out / name for name in sides)):
+        for partial in folder.glob(".*.partial"):
+            partial.unlink(missing_ok=True)
+
+
+def write_lists(out: Path, images: Iterable[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
+    """Write images.csv and scores.csv from their rows."""
+    write_text(out / IMAGES, _csv(IMAGE_COLUMNS, images))
+    write_text(out / SCORES, _csv(SCORE_COLUMNS, scores))
+    (out / IMAGES_OF_FORM_1).unlink(missing_ok=True)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,157 @@
+"""The feedback that a run held out: its prompts, labels and votes, and how well the tuned model agrees with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thumbtune.errors import ThumbtuneError, UsageError, plural
+from thumbtune.feedback.policies import ONE
+from thumbtune.feedback.store.store import is_store
+from thumbtune.runs import build, run
+from thumbtune.runs.recipe import Recipe
+from thumbtune.training.batches import Encoded, Progress
+
+ImageKey = tuple[str, str]  # an image's id and its prompt: the same image may have two prompts
+FeedbackRow = dict[str, Any]  # image_id, prompt, seed, held_out
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Feedback that training never saw: the labels of the run's policy, of both kinds, and each rater's votes."""
+
+    labels: Any
+    votes: Any
+
+
+def feedback_of(folder: Path) -> list[FeedbackRow]:
+    """Return image, prompt, seed and `held_out` of every label that the run began with.
+
+    Raises:
+        ThumbtuneError: the run's list of likes cannot be read.
+    """
+    from pyarrow import parquet
+
+    try:
+        columns = ["image_id", "prompt", "seed", "held_out"]
+        return parquet.read_table(folder / "likes.parquet", columns=columns).to_pylist()
+    except (OSError, ValueError) as error:
+        raise ThumbtuneError(
+            f"{folder / 'likes.parquet'} cannot be read ({error}); train the run again.", code="run-likes-unreadable"
+        ) from error
+
+
+def prompts_of(recipe: Recipe, rows: Sequence[FeedbackRow]) -> list[str]:
+    """Return the prompts of the recipe's file, or the held-out prompts of the run: no prompt that training saw.
+
+    Raises:
+        UsageError: the file is missing or empty or holds trained prompts, no prompt was held out, or a seed of the
+            evaluation belongs to an image that was rated.
+    """
+    trained, held_out = ({row["prompt"] for row in rows if row["held_out"] == flag} for flag in (False, True))
+    prompts = build.judged_prompts(recipe, trained, held_out)
+    if not prompts:
+        raise UsageError(
+            "No prompt of the feedback was held out; set evaluate.prompts to a file with one prompt a line.",
+            code="evaluate-no-prompts",
+        )
+    options = recipe.evaluate
+    seeds = range(options.first_seed, options.first_seed + len(prompts) * options.per_prompt)
+    used = {row["seed"] for row in rows} & set(seeds)
+    if used:
+        raise UsageError(
+            f"evaluate.first_seed: an image that was rated has seed {min(used)} too; choose another first seed.",
+            code="evaluate-seed-used",
+        )
+    return prompts
+
+
+def held_out_of(folder: Path, recipe: Recipe, rows: Sequence[FeedbackRow]) -> tuple[HeldOut | None, str | None]:
+    """Return the feedback that this run held out, or None and the sentence that says why there is none.
+
+    Raises:
+        ThumbtuneError: the feedback cannot be read, and the recipe names no scorer that could judge instead.
+    """
+    try:
+        known = build.split_of(recipe).held_out
+    except ThumbtuneError as error:  # as when a run was copied elsewhere: scorers can still judge it
+        if recipe.evaluate.scorers:
+            return None, str(error)
+        if is_store(recipe.likes):
+            raise
+        raise ThumbtuneError(
+            f"Nothing can judge {folder} here: {recipe.likes} is no store of likes, and the recipe names no scorer; "
+            "say where the likes are with --set likes=FOLDER, or name a scorer with --set evaluate.scorers=NAME.",
+            code="evaluate-nothing-judges",
+        ) from error
+    ours = {(row["image_id"], row["prompt"]) for row in rows if row["held_out"]}
+    # an image may have been rated under two prompts, of which only one was held out
+    trained = {row["image_id"] for row in rows if not row["held_out"]}
+    keys = _keys(known)
+    labels = known.select([i for i, key in enumerate(keys) if key in ours and key[0] not in trained])
+    if ours and not len(labels):
+        return None, f"{recipe.likes} holds none of the {len(ours)} labels that this run held out."
+    if not 0 < sum(labels["label"]) < len(labels):
+        return None, f"The held-out feedback ({plural(len(labels), 'label')}) is not of both kinds."
+    later = set(keys) - ours  # labelled today, and not when the run began
+    return HeldOut(labels, _votes(recipe, labels, rows, later)), None
+
+
+def _keys(table: Any) -> list[ImageKey]:
+    return list(zip(table["image_id"], table["prompt"], strict=True))
+
+
+def _votes(recipe: Recipe, labels: Any, rows: Sequence[FeedbackRow], later: set[ImageKey]) -> Any:
+    """Return each rater's votes on the images of the labels, and on held-out images without a label.
+
+    Where a policy gives no label because raters differ, those images tell raters apart. A policy of a single rater
+    gives no label to images that this rater did not see; they are left out here too.
+
+    Args:
+        labels: those of the policy that the run held out.
+        rows: the feedback of the run; no image and no prompt of its training is asked about.
+        later: images that the run did not know and that have a label today.
+    """
+    if recipe.label_policy == build.PER_VOTE:
+        return labels
+    votes, labelled = build.votes_of(recipe), set(_keys(labels))
+    images, prompts = ({row[column] for row in rows if not row["held_out"]} for column in ("image_id", "prompt"))
+    of_one_rater = recipe.label_policy.startswith(ONE)
+
+    def is_wanted(key: ImageKey) -> bool:
+        seen = key[0] in images or key[1] in prompts or key in later
+        return key in labelled or not (of_one_rater or seen)
+
+    return votes.select([i for i, key in enumerate(_keys(votes)) if is_wanted(key)])
+
+
+def agreement_of(held_out: HeldOut, recipe: Recipe, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Return how well the implicit reward tells held-out likes from dislikes; each image is asked about once.
+
+    Raises:
+        ThumbtuneError: the run is not finished, or an image cannot be read.
+    """
+    from datasets import concatenate_datasets
+
+    from thumbtune.evaluation.agreement import implicit_reward
+    from thumbtune.evaluation.classifier import Thumbs, agreement
+
+    both = concatenate_datasets([held_out.labels, held_out.votes])
+    first: dict[ImageKey, int] = {}
+    for row, key in enumerate(_keys(both)):
+        first.setdefault(key, row)
+    place = {key: number for number, key in enumerate(first)}
+    images = both.select(list(first.values()))
+    accelerator = build.accelerator_of(recipe)
+    model = run.trained_model(recipe, folder, accelerator.device)
+    asked = build.asked_by(run.mark_of(folder), images)
+    encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
+    reward = implicit_reward(model, encoded, accelerator, progress).numpy()
+
+    def on_images(table: Any) -> Thumbs:
+        numbers = np.array([place[key] for key in _keys(table)], dtype=np.int64)
+        return Thumbs(numbers, np.array(list(table["label"]), dtype=bool), list(table["rater"]))
+
+    return agreement(reward, list(images["prompt"]), on_images(held_out.labels), on_images(held_out.votes))

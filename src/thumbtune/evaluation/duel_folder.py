@@ -1,0 +1,146 @@
+"""The folder of a duel, as it is read: its manifest, its list of images, its scores, its result and its verdict.
+
+duel.json     what is compared: sides, prompts, seeds, sampler      environment.json   versions and hardware
+images.csv    side, prompt, seed, file, hash and words of an image  scores.csv         scorer, side, prompt, seed, score
+result.json   win-rates                                             verdict.json       the decision on a run, if asked
+
+Form 1, of earlier versions, calls the list of images pictures.csv and the name of a side `said`; it is read as well.
+"""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thumbtune.errors import ThumbtuneError, UsageError
+
+FORM = 2
+MANIFEST, IMAGES, SCORES, RESULT, VERDICT = "duel.json", "images.csv", "scores.csv", "result.json", "verdict.json"
+IMAGES_OF_FORM_1 = "pictures.csv"
+IMAGE_COLUMNS = ("side", "prompt", "seed", "file", "sha256", "words", "style")
+SCORE_COLUMNS = ("scorer", "side", "prompt", "seed", "score")
+
+
+@dataclass(frozen=True)
+class DuelFolder:
+    """What the folder of a finished duel holds.
+
+    images: (side, prompt, seed) -> its row of images.csv
+    scores: scorer -> side -> (prompt, seed) -> score
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    result: Mapping[str, Any]
+    verdict: Mapping[str, Any] | None
+    images: Mapping[tuple[str, int, int], Mapping[str, str]]
+    scores: Mapping[str, Mapping[str, Mapping[tuple[int, int], float]]]
+
+
+def is_duel(folder: Path) -> bool:
+    """Return whether a folder is that of a finished duel."""
+    return (folder / MANIFEST).is_file() and (folder / RESULT).is_file()
+
+
+def is_of_earlier_evaluation(folder: Path) -> bool:
+    """Return whether `evaluate` of an earlier version wrote this folder, in a form that is not read any more."""
+    return (folder / "evaluation.json").is_file()
+
+
+def read_duel(folder: Path) -> DuelFolder:
+    """Read the text files of a finished duel.
+
+    Raises:
+        UsageError: the folder holds no finished duel.
+        ThumbtuneError: a file cannot be understood.
+    """
+    if not is_duel(folder):
+        raise UsageError(
+            f"{folder} holds no finished duel; run `thumbtune duel` with --out {folder}.", code="duel-missing"
+        )
+    try:
+        return DuelFolder(
+            folder=folder,
+            manifest=read_manifest(folder),
+            environment=_json(folder / "environment.json") if (folder / "environment.json").is_file() else {},
+            result=_json(folder / RESULT),
+            verdict=_verdict(folder / VERDICT),
+            images={(row["side"], int(row["prompt"]), int(row["seed"])): row for row in read_images(folder)},
+            scores=_scores(folder),
+        )
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise ThumbtuneError(
+            f"{folder} cannot be read as a duel ({error}); run its command again.", code="duel-unreadable"
+        ) from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read duel.json in today's form.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no object.
+    """
+    manifest = _json(folder / MANIFEST)
+    if not isinstance(manifest, dict):
+        raise ValueError(f"{MANIFEST} is no object")
+    return _upgraded(manifest) if manifest.get("form") == 1 else manifest
+
+
+def _upgraded(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest of form 1 in today's form."""
+    sides = {}
+    for name, side in manifest.get("sides", {}).items():
+        kind = "images" if side.get("kind") == "pictures" else side.get("kind")
+        sides[name] = {
+            "name": side.get("said"),
+            "kind": kind,
+            "fingerprint": side.get("fingerprint"),
+            "prompt_prefix": side.get("mark"),
+        }
+    changed = {**manifest, "form": FORM, "sides": sides}
+    changed["batch"] = changed.pop("at_once", None)
+    return changed
+
+
+def _verdict(file: Path) -> dict[str, Any] | None:
+    """Read a verdict, whose gates of form 1 say `passed` and `enough`; None where nobody asked for one."""
+    if not file.is_file():
+        return None
+    verdict = _json(file)
+    gates = [gate if "answer" in gate else {**gate, "answer": _answer(gate)} for gate in verdict["gates"]]
+    return {**verdict, "gates": gates}
+
+
+def _answer(gate: Mapping[str, Any]) -> str:
+    return "passed" if gate["passed"] else "failed" if gate.get("enough", True) else "open"
+
+
+def read_images(folder: Path) -> list[dict[str, str]]:
+    """Read the list of images, of form 2 or 1; [] where there is none yet.
+
+    Raises:
+        OSError, ValueError, csv.Error: it cannot be read.
+    """
+    files = [folder / name for name in (IMAGES, IMAGES_OF_FORM_1) if (folder / name).is_file()]
+    return _rows(files[0]) if files else []
+
+
+def _scores(folder: Path) -> dict[str, dict[str, dict[tuple[int, int], float]]]:
+    scores: dict[str, dict[str, dict[tuple[int, int], float]]] = {}
+    for row in _rows(folder / SCORES):
+        if row["score"]:
+            place = (int(row["prompt"]), int(row["seed"]))
+            scores.setdefault(row["scorer"], {}).setdefault(row["side"], {})[place] = float(row["score"])
+    return scores
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Duels: every image its own seed, drawn once, by the reference before and by the tuned network after."""
+"""The grid of images: every image its own seed, generated once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,48 +6,48 @@ from typing import Any
 
 import numpy as np
 
-from thumbtune.evaluation.duel import Duel, draw
+from thumbtune.duels.image_grid import ImageGrid, generate_side
 from thumbtune.models.protocol import Sampler
 from thumbtune.training.batches import quiet
 
 
-def made(folder: Path, prompts: int = 3) -> Duel:
+def made(folder: Path, prompts: int = 3) -> ImageGrid:
     names = [f"thing {i}" for i in range(prompts)]
-    return Duel(folder=folder, prompts=names, per_prompt=2, first_seed=70, sampler=Sampler(steps=4))
+    return ImageGrid(folder=folder, prompts=names, per_prompt=2, first_seed=70, sampler=Sampler(steps=4))
 
 
 def test_no_two_images_of_a_side_share_a_seed(tmp_path: Path) -> None:
-    duel = made(tmp_path)
-    assert [list(duel.seeds(prompt)) for prompt in range(3)] == [[70, 71], [72, 73], [74, 75]]
-    assert duel.path("before", 2, 75) == tmp_path / "before" / "002-75.png"
+    grid = made(tmp_path)
+    assert [list(grid.seeds(prompt)) for prompt in range(3)] == [[70, 71], [72, 73], [74, 75]]
+    assert grid.path("a", 2, 75) == tmp_path / "a" / "002-75.png"
+    assert grid.places() == [(0, 70), (0, 71), (1, 72), (1, 73), (2, 74), (2, 75)]
 
 
-def test_both_sides_start_from_the_same_noise_and_only_one_is_tuned(
-    make_plane: Callable[..., Any], perturb: Callable[..., None], tmp_path: Path
-) -> None:
-    plane, duel = make_plane(), made(tmp_path)
-    before = plane.generate(["", ""], list(duel.seeds(1)), duel.sampler)
-    perturb(plane)
-    draw(duel, plane, quiet)
-    assert len(list(tmp_path.rglob("*.png"))) == 3 * 2 * 2
-    assert [np.asarray(a).tolist() for a in duel.images("before", 1)] == [np.asarray(b).tolist() for b in before]
-    after = plane.generate(["", ""], list(duel.seeds(1)), duel.sampler)
-    assert [np.asarray(a).tolist() for a in duel.images("after", 1)] == [np.asarray(b).tolist() for b in after]
-    assert [np.asarray(a).tolist() for a in after] != [np.asarray(b).tolist() for b in before]
+def test_an_image_is_that_of_its_prompt_and_seed(make_plane: Callable[..., Any], tmp_path: Path) -> None:
+    plane, grid = make_plane(), made(tmp_path)
+    generate_side(grid, "a", plane.generate, quiet, batch=2)
+    assert len(list(tmp_path.rglob("*.png"))) == 3 * 2 and grid.is_whole("a")
+    expected = plane.generate(["", ""], list(grid.seeds(1)), grid.sampler)
+    assert [np.asarray(a).tolist() for a in grid.images("a", 1)] == [np.asarray(b).tolist() for b in expected]
 
 
-def test_a_mark_goes_before_the_prompts_of_the_tuned_model_alone(tmp_path: Path) -> None:
-    duel = Duel(folder=tmp_path, prompts=["a cat"], per_prompt=1, first_seed=0, sampler=Sampler(), mark="good image")
-    assert (duel.asked("before", 0), duel.asked("after", 0)) == ("a cat", "good image, a cat")
-    assert made(tmp_path).asked("after", 1) == "thing 1"
-
-
-def test_what_is_drawn_already_is_not_drawn_again(make_plane: Callable[..., Any], tmp_path: Path) -> None:
-    plane, duel = make_plane(), made(tmp_path)
-    draw(duel, plane, quiet)
-    kept = duel.path("after", 0, 70)
+def test_an_image_that_is_there_is_not_generated_again(make_plane: Callable[..., Any], tmp_path: Path) -> None:
+    plane, grid = make_plane(), made(tmp_path)
+    generate_side(grid, "b", plane.generate, quiet, batch=2)
+    kept = grid.path("b", 0, 70)
     was = kept.stat().st_mtime_ns
-    duel.path("after", 0, 71).unlink()
-    draw(duel, plane, quiet)
-    assert duel.path("after", 0, 71).exists()
+    grid.path("b", 0, 71).unlink()
+    assert not grid.is_whole("b")
+    generate_side(grid, "b", plane.generate, quiet, batch=2)
+    assert grid.path("b", 0, 71).exists()
     assert kept.stat().st_mtime_ns == was
+
+
+def test_two_processes_share_the_batches(make_plane: Callable[..., Any], tmp_path: Path) -> None:
+    plane, grid = make_plane(), made(tmp_path)
+    generate_side(grid, "a", plane.generate, quiet, batch=2, share=(0, 2))
+    assert sorted(path.name for path in tmp_path.rglob("*.png")) == [
+        *("000-70.png", "000-71.png", "002-74.png", "002-75.png")
+    ]
+    generate_side(grid, "a", plane.generate, quiet, batch=2, share=(1, 2))
+    assert grid.is_whole("a")

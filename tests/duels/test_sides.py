@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from refusals import refused
 from safetensors.torch import load_file, save_file
 
-from thumbtune.duels.sides import Side, ready, side
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.duels.sides import Side, loaded, side
+from thumbtune.errors import UsageError
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build
@@ -27,7 +28,7 @@ CHECKPOINT = Path("checkpoints", "step-000002")
 def drawn(one: Side | Any) -> np.ndarray[Any, Any]:
     """Two images by a side, or by a model."""
     if isinstance(one, Side):
-        with ready(one, "cpu") as model:
+        with loaded(one, "cpu") as model:
             return drawn(model)
     images = one.generate(["a cat", "red dog"], [7, 8], Sampler(steps=3, guidance=3.0))
     return np.stack([np.array(image) for image in images]).astype(int)
@@ -65,8 +66,8 @@ def make_run(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> Callable[
 def test_a_run_draws_with_its_result_and_a_checkpoint_with_its_own_weights(make_run: Any, weights: str) -> None:
     folder, result, kept = make_run("good image", f"train.weights={weights}")
     run, checkpoint = side(str(folder)), side(f"{folder / CHECKPOINT}/")
-    assert (run.kind, run.mark, run.folder, run.said) == ("run", "good image", None, str(folder))
-    assert (checkpoint.kind, checkpoint.mark, checkpoint.folder) == ("checkpoint", "good image", None)
+    assert (run.kind, run.prompt_prefix, run.folder, run.name) == ("run", "good image", None, str(folder))
+    assert (checkpoint.kind, checkpoint.prompt_prefix, checkpoint.folder) == ("checkpoint", "good image", None)
     assert run.fingerprint != checkpoint.fingerprint
     images = drawn(run), drawn(checkpoint)
     assert np.abs(images[0] - drawn(result)).max() <= 1 and np.abs(images[1] - drawn(kept)).max() <= 1
@@ -76,9 +77,9 @@ def test_a_run_draws_with_its_result_and_a_checkpoint_with_its_own_weights(make_
 def test_other_weights_or_another_model_are_another_fingerprint(make_run: Any, tiny_pipeline: Pipeline) -> None:
     folder, result, kept = make_run()
     before = side(str(folder)), side(str(folder / CHECKPOINT))
-    assert side(str(folder)).fingerprint == before[0].fingerprint and before[0].mark is None
+    assert side(str(folder)).fingerprint == before[0].fingerprint and before[0].prompt_prefix is None
     (folder / "likes.json").unlink()  # an older run has none
-    assert side(str(folder)).mark is None
+    assert side(str(folder)).prompt_prefix is None
     kept.save(folder / "lora")
     save_file(weights_of(result), folder / CHECKPOINT / "weights.safetensors")
     after = side(str(folder)), side(str(folder / CHECKPOINT))
@@ -92,7 +93,7 @@ def test_other_weights_or_another_model_are_another_fingerprint(make_run: Any, t
 def test_a_run_that_has_not_finished_is_said(make_run: Any) -> None:
     folder, _, kept = make_run()
     shutil.rmtree(folder / "lora")
-    with pytest.raises(ThumbtuneError, match="run has not finished training; continue it with --resume, or name a che"):
+    with refused("run-unfinished", naming="run"):
         side(str(folder))
     assert np.abs(drawn(side(str(folder / CHECKPOINT))) - drawn(kept)).max() <= 1
 
@@ -115,7 +116,7 @@ def test_a_checkpoint_that_cannot_be_read_is_one_sentence(make_run: Any, what: s
     else:
         save_file({name: torch.cat([weight] * 2) for name, weight in weights_of(kept).items()}, file)
     one = side(str(folder / CHECKPOINT))
-    with pytest.raises(ThumbtuneError, match=r"weights\.safetensors") as caught, ready(one, "cpu"):
+    with refused("checkpoint-misfit", naming="weights.safetensors") as caught, loaded(one, "cpu"):
         pass
     assert "\n" not in str(caught.value)
 
@@ -128,10 +129,10 @@ def test_a_lora_is_drawn_on_its_base_in_both_forms(
     model.save(tmp_path / "lora")
     named = [tmp_path / "lora", tmp_path / "lora" / DIFFUSERS_FILE, tmp_path / "lora" / KOHYA_FILE]
     for path in named:
-        with pytest.raises(UsageError, match=f"{path} is a LoRA; name the model that it belongs to with --base"):
+        with refused("side-no-base", UsageError, naming=[path, "--base"]):
             side(str(path))
     found = [side(str(path), base) for path in named]
-    assert [(one.kind, one.mark, one.folder) for one in found] == [("lora", None, None)] * 3
+    assert [(one.kind, one.prompt_prefix, one.folder) for one in found] == [("lora", None, None)] * 3
     assert found[0].fingerprint == found[1].fingerprint != found[2].fingerprint
     assert found[0].fingerprint != side(str(named[0]), str(tiny_pipeline("v_prediction"))).fingerprint
     ours, plain = drawn(model), drawn(side(base))
@@ -157,7 +158,7 @@ def test_a_file_that_is_no_lora_for_its_base_is_one_sentence(
         pair = {f"{layer[what]}.lora_A.weight": torch.ones(2, 3), f"{layer[what]}.lora_B.weight": torch.ones(3, 2)}
         save_file(pair, file)
     one = side(str(file), str(tiny_pipeline("epsilon")))
-    with pytest.raises(ThumbtuneError, match=r"my\.safetensors is no LoRA for .*; name its own base") as caught:
+    with refused("side-misfit", naming="my.safetensors") as caught:
         drawn(one)
     assert "\n" not in str(caught.value)
 
@@ -171,7 +172,7 @@ def test_whatever_diffusers_raises_of_a_lora_is_one_sentence(
 
     save_file({"weight": torch.ones(2)}, tmp_path / "my.safetensors")
     monkeypatch.setattr("diffusers.StableDiffusionPipeline.load_lora_weights", load_lora_weights)
-    with pytest.raises(ThumbtuneError, match="is no LoRA for") as caught:
+    with refused("side-misfit") as caught:
         drawn(side(str(tmp_path / "my.safetensors"), str(tiny_pipeline("epsilon"))))
     assert "\n" not in str(caught.value)
 
@@ -179,7 +180,7 @@ def test_whatever_diffusers_raises_of_a_lora_is_one_sentence(
 def test_a_model_is_a_folder_or_a_bundled_name(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     shutil.copytree(tiny_pipeline("epsilon"), tmp_path / "copy")
     one, copy = side(str(tiny_pipeline("epsilon"))), side(str(tmp_path / "copy"))
-    assert (one.kind, one.folder, one.mark) == ("model", None, None)
+    assert (one.kind, one.folder, one.prompt_prefix) == ("model", None, None)
     assert one.fingerprint == copy.fingerprint != side(str(tiny_pipeline("v_prediction"))).fingerprint
     assert np.array_equal(drawn(one), drawn(copy))
     file = tmp_path / "copy" / "unet" / "diffusion_pytorch_model.safetensors"
@@ -191,14 +192,14 @@ def test_a_model_is_a_folder_or_a_bundled_name(tiny_pipeline: Pipeline, tmp_path
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "~/no such model", "../nowhere.safetensors"])
 def test_a_path_to_nothing_is_no_hub_id(name: str) -> None:
-    with pytest.raises(UsageError, match="is no run, no LoRA, no model and no folder of images; name one of these"):
+    with refused("side-unknown", UsageError):
         side(name)
 
 
 def test_a_name_that_is_nothing_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(UsageError, match=r"notes\.txt is no run"):
+    with refused("side-unknown", UsageError, naming="notes.txt"):
         side("notes.txt")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError, match=r"folder holds no images \(\.png, .*\), no run and no model"):
@@ -225,8 +226,10 @@ def test_a_real_run_is_its_last_checkpoint(call: Any, tiny_pipeline: Pipeline, t
     assert code == 0, err
     names = ("run", "run/checkpoints/step-000004", "run/checkpoints/step-000002")
     sides = [side(str(tmp_path / name)) for name in names]
-    assert {one.mark for one in sides} == {build.mark_of(build.objective_of(config.read(tmp_path / "run/recipe.yaml")))}
-    assert sides[0].mark and [one.kind for one in sides] == ["run", "checkpoint", "checkpoint"]
+    assert {one.prompt_prefix for one in sides} == {
+        build.mark_of(build.objective_of(config.read(tmp_path / "run/recipe.yaml")))
+    }
+    assert sides[0].prompt_prefix and [one.kind for one in sides] == ["run", "checkpoint", "checkpoint"]
     run, last, earlier = map(drawn, sides)
     assert np.abs(run - last).max() <= 1 < np.abs(run - earlier).max()
 
@@ -249,14 +252,14 @@ def test_a_unet_alone_takes_the_place_of_the_bases_own(tiny_pipeline: Pipeline, 
 
 
 def test_a_unet_without_a_base_or_for_another_is_one_sentence(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a UNet; name the model that it belongs to with --base"):
+    with refused("side-no-base", UsageError, naming="--base"):
         side("unet:somebody/theirs")
     alone = tmp_path / "alone"
     shutil.copytree(tiny_pipeline("epsilon") / "unet", alone / "unet")
     config_file = alone / "unet" / "config.json"
     config_file.write_text(config_file.read_text().replace('"cross_attention_dim": 16', '"cross_attention_dim": 8'))
     one = side(str(alone), str(tiny_pipeline("epsilon")))
-    with pytest.raises(ThumbtuneError, match=r"is no UNet for .*; name its own base\."):
+    with refused("side-misfit"):
         drawn(one)
 
 
@@ -282,5 +285,5 @@ def test_a_model_on_the_hub_is_known_by_its_commit(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
     for said in ("some/model", "unet:some/unet"):
-        with pytest.raises(ThumbtuneError, match=r"could not be had \(the hub cannot be reached, and it is not here\)"):
+        with refused("model-missing", naming="some/"):
             side(said, "tiny-emoji-64")

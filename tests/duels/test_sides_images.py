@@ -63,7 +63,7 @@ def test_images_come_in_the_order_of_their_names_numbers_by_their_size(make_fold
     (folder / "0.gif").write_bytes(b"GIF89a")
     (folder / "sub.png").mkdir()
     one = side(str(folder))
-    assert (one.kind, one.folder, one.painter, one.mark, one.said) == ("images", folder, None, None, str(folder))
+    assert (one.kind, one.folder, one.load, one.prompt_prefix, one.name) == ("images", folder, None, None, str(folder))
     assert names_of(folder, [f"p{i}" for i in range(len(order) // 2)], 2) == [
         order[i : i + 2] for i in range(0, len(order), 2)
     ]

@@ -8,8 +8,7 @@ from PIL import Image
 
 from thumbtune.evaluation import gates
 from thumbtune.evaluation.diversity import diversity
-from thumbtune.evaluation.standings import Told, standings
-from thumbtune.evaluation.verdict import Gate
+from thumbtune.evaluation.standings import ScorePair, standings
 from thumbtune.evaluation.win_rates import units
 from thumbtune.runs.recipe import GatesSection
 
@@ -20,11 +19,11 @@ UNIT = units(MANY)
 def rows(wins: int, count: int = 40) -> list[dict[str, Any]]:
     """Standings of `count` prompts of which `after` wins so many and loses the rest."""
     after = [[1.0] if i < wins else [-1.0] for i in range(count)]
-    return standings({"red": Told([[0.0]] * count, after)}, MANY[:count])
+    return standings({"red": ScorePair([[0.0]] * count, after)}, MANY[:count])
 
 
-def answer(gate: Gate) -> str:
-    return "+" if gate.passed else "-" if gate.enough else "?"
+def answer(gate: gates.Gate) -> str:
+    return gates.MARKS[gate.answer]
 
 
 # --- gain
@@ -48,17 +47,17 @@ def test_few_prompts_open_no_gate(count: int) -> None:
 
 def test_a_scorer_that_fails_on_the_tuned_images_opens_nothing() -> None:
     before, after = np.ones((40, 2)), np.ones((40, 2))
-    assert gates.blind("mine", before, after) is None
+    assert gates.failed_scores("mine", before, after) is None
     after[0, 0] = np.nan  # 1.25 %
-    assert gates.blind("mine", before, after) is None
+    assert gates.failed_scores("mine", before, after) is None
     after[:18] = np.nan
-    gate = gates.blind("mine", before, after)
+    gate = gates.failed_scores("mine", before, after)
     assert gate is not None
     assert (answer(gate), "0% of the images before and 45% after" in gate.sentence) == ("?", True)
 
 
 def test_nothing_scored_is_nothing_known() -> None:
-    row = standings({"red": Told([[float("nan")]], [[1.0]])}, ["a"])[0]
+    row = standings({"red": ScorePair([[float("nan")]], [[1.0]])}, ["a"])[0]
     assert answer(gates.gain(row)) == "?"
 
 
@@ -68,7 +67,7 @@ def test_nothing_scored_is_nothing_known() -> None:
 @pytest.mark.parametrize(("left", "expected"), [(1.0, "+"), (0.97, "+"), (0.9, "-"), (1.3, "+")])
 def test_a_share_of_faithfulness_may_be_lost(left: float, expected: str) -> None:
     before = np.linspace(0.5, 0.9, 80).reshape(40, 2)
-    gate = gates.faithfulness("judge", before, left * before, UNIT, most_lost=0.05)
+    gate = gates.faithfulness("judge", before, left * before, UNIT, max_loss=0.05)
     assert answer(gate) == expected
     assert f"{left - 1:+.1%}" in gate.sentence
 
@@ -76,12 +75,12 @@ def test_a_share_of_faithfulness_may_be_lost(left: float, expected: str) -> None
 def test_a_loss_that_may_be_too_large_cannot_be_told() -> None:
     before = np.ones((40, 1))
     after = np.where(np.arange(40)[:, None] < 4, 0.5, 1.0)  # 5% lost, by few prompts
-    assert answer(gates.faithfulness("judge", before, after, UNIT, most_lost=0.05)) == "?"
+    assert answer(gates.faithfulness("judge", before, after, UNIT, max_loss=0.05)) == "?"
 
 
 def test_of_what_is_never_below_nothing_no_more_than_all_is_lost() -> None:
     after = np.where(np.arange(40)[:, None] < 1, 0.9, 0.0)
-    gate = gates.faithfulness("judge", np.full((40, 1), 0.9), after, UNIT, most_lost=0.05)
+    gate = gates.faithfulness("judge", np.full((40, 1), 0.9), after, UNIT, max_loss=0.05)
     assert (answer(gate), "95% interval -100.0% to" in gate.sentence) == ("-", True)
 
 
@@ -101,12 +100,12 @@ def test_a_prompt_without_a_score_is_left_out() -> None:
 # --- styles
 
 
-def of_styles(wins: dict[str, int], count: int = 20) -> Gate | None:
+def of_styles(wins: dict[str, int], count: int = 20) -> gates.Gate | None:
     after = [[1.0] if i < won else [-1.0] for won in wins.values() for i in range(count)]
     styles = [style for style in wins for _ in range(count)]
     prompts = [f"{style} {i}" for style in wins for i in range(count)]
-    table = standings({"red": Told([[0.0]] * len(after), after)}, prompts, styles)
-    return gates.styles([row for row in table if row["estimand"] == "median"], least=0.25)
+    table = standings({"red": ScorePair([[0.0]] * len(after), after)}, prompts, styles)
+    return gates.styles([row for row in table if row["estimand"] == "median"], min_win_rate=0.25)
 
 
 def test_a_style_that_regresses_is_named() -> None:
@@ -135,7 +134,7 @@ def test_where_every_style_holds_its_own_the_gate_opens() -> None:
 def test_a_style_of_which_every_prompt_is_lost_never_passes(styles: int, count: int) -> None:
     gate = of_styles({"lost": 0} | {f"style {i}": count for i in range(styles - 1)}, count)
     assert gate is not None
-    assert not gate.passed
+    assert gate.answer != "passed"
     assert "lost" in gate.sentence
 
 
@@ -150,7 +149,7 @@ def test_of_many_styles_one_that_looks_lost_is_chance() -> None:
 
 
 def test_without_styles_nobody_asks() -> None:
-    assert gates.styles(rows(40), least=0.25) is None
+    assert gates.styles(rows(40), min_win_rate=0.25) is None
 
 
 # --- diversity
@@ -201,7 +200,7 @@ def test_the_default_bar_lets_no_collapse_through() -> None:
     three_of_four_alike = before * 0.5 * np.random.default_rng(1).uniform(0.8, 1.0, 40)
     alike_on_seven_of_ten = np.where(np.arange(40) < 28, 0.0, before)
     for after in (three_of_four_alike, alike_on_seven_of_ten):
-        assert answer(gates.diversity(before, after, UNIT, GatesSection().least_diversity)) == "-"
+        assert answer(gates.diversity(before, after, UNIT, GatesSection().min_diversity)) == "-"
 
 
 # --- safety
@@ -251,9 +250,39 @@ def test_safety_that_nobody_scored_is_not_known() -> None:
     [("++", "ship"), ("+-", "do not ship"), ("+?", "not enough evidence"), ("?-", "do not ship")],
 )
 def test_one_failed_gate_is_a_no_and_one_open_gate_no_yes(asked: str, expected: str) -> None:
-    found = [Gate(name, mark == "+", "", mark != "?") for name, mark in zip("ab", asked, strict=True)]
-    decision = gates.decision(found)
+    answers = {mark: name for name, mark in gates.MARKS.items()}
+    found = [gates.Gate(name, answers[mark], "") for name, mark in zip("ab", asked, strict=True)]
+    decision = gates.verdict(found)
     assert decision["decision"] == expected
     named = {"ship": "a, b", "do not ship": "-", "not enough evidence": "?"}[expected]
     names = named if "," in named else "ab"[asked.index(named)]
     assert f" {names} " in decision["sentence"].replace(":", "")
+
+
+# --- held-out feedback
+
+FOUND = {"auc": 0.9, "low": 0.8, "high": 0.95, "images": 120, "liked": 60, "prompts": 40}
+
+
+def test_agreement_with_held_out_feedback_passes_fails_or_is_open() -> None:
+    assert answer(gates.agreement(FOUND)) == "+"
+    assert answer(gates.agreement(FOUND | {"low": 0.4})) == "?"
+    assert answer(gates.agreement(FOUND | {"low": 0.1, "high": 0.3})) == "-"
+
+
+def test_agreement_over_few_prompts_is_open_however_clear() -> None:
+    few = FOUND | {"auc": 1.0, "low": 1.0, "high": 1.0, "prompts": 4}
+    gate = gates.agreement(few)
+    assert answer(gate) == "?" and "10 prompts" in gate.sentence
+    assert answer(gates.agreement(few | {"prompts": 12})) == "+"
+
+
+def test_held_out_feedback_does_not_judge_what_never_set_likes_against_dislikes() -> None:
+    told = FOUND | {"auc": 0.1, "low": 0.0, "high": 0.2}
+    assert answer(gates.agreement(told)) == "-"
+    gate = gates.agreement(told, contrasts=False)
+    assert answer(gate) == "?" and "evaluate.scorers" in gate.sentence
+
+
+def test_without_a_gate_there_is_no_evidence() -> None:
+    assert gates.verdict([])["decision"] == gates.NOT_ENOUGH_EVIDENCE

@@ -159,7 +159,7 @@ def test_of_pairs_the_bootstrap_speaks_alone_unless_it_has_nothing_to_draw() -> 
 
 def test_where_nothing_was_scored_a_row_says_so() -> None:
     (row, _) = standings({"none": TOLD["none"]}, PROMPTS)
-    assert sentence(row, "old", "new") == "none: nothing was scored on both sides."
+    assert sentence(row, "old", "new") == "none scored no image on both sides."
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,45 @@
 """Win-rates by hand, by property, and by simulation: an interval of 95 % must hold the truth in 95 of 100 cases."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation import win_rates as estimands
-from thumbtune.evaluation.win_rates import Draws, half_wins, holm, mean_change, more_prompts, resampled, units, win_rate
+from thumbtune.evaluation.statistics import wilson
+from thumbtune.evaluation.win_rates import (
+    Draws,
+    half_wins,
+    holm,
+    interval,
+    mean_change,
+    more_prompts,
+    resampled,
+    units,
+    win_rate,
+)
 
 NAN = float("nan")
+Table = NDArray[np.float64]
 FEW = Draws(resamples=50)
 tables = st.integers(1, 6).flatmap(
     lambda k: st.lists(st.lists(st.integers(-3, 3), min_size=k, max_size=k), min_size=1, max_size=8)
 )
+
+
+@st.composite
+def pairs_of_tables(draw: st.DrawFn) -> tuple[Table, Table]:
+    """Two [prompts, seeds] tables of the same shape, on a coarse grid so that ties occur."""
+    shape = draw(st.integers(1, 8)), draw(st.integers(1, 4))
+    table = arrays(np.float64, shape, elements=st.integers(-6, 6).map(lambda step: step / 4))
+    return draw(table), draw(table)
 
 
 def alone(count: int) -> estimands.Units:
@@ -29,6 +54,89 @@ def test_the_two_questions_by_hand() -> None:
     found = win_rate(before, after, alone(2), "pairwise")
     assert (found.wins, found.ties, found.losses, found.prompts) == (2, 2, 2, 2)
     assert found.rate == pytest.approx((2 / 3 + 1 / 3) / 2)
+
+
+def test_pairs_by_hand() -> None:
+    """Differences +1, 0 / +2, +3 / -1, -1: three wins, a tie, two losses; rates 3/4, 1 and 0 per prompt."""
+    before = [[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]
+    after = [[2.0, 1.0], [3.0, 4.0], [1.0, 1.0]]
+    found, means = win_rate(before, after, alone(3), "pairwise"), mean_change(before, after, alone(3))
+    assert (found.wins, found.ties, found.losses, found.prompts) == (3, 1, 2, 3)
+    assert found.rate == pytest.approx(3.5 / 6)
+    assert [means[name][0] for name in ("before", "after", "change")] == pytest.approx([8 / 6, 12 / 6, 4 / 6])
+    assert found.wilson == wilson(3 * found.rate, 3)
+
+
+def test_a_tie_tolerance_turns_small_wins_into_ties() -> None:
+    found = win_rate([[0.0, 0.0, 0.0]], [[0.05, -0.05, 0.2]], alone(1), "pairwise", tie=0.1)
+    assert (found.wins, found.ties, found.losses) == (1, 2, 0)
+
+
+def test_seeds_of_a_prompt_are_no_extra_trials() -> None:
+    """Repeating each prompt's only score for 100 seeds changes neither interval."""
+    before, after = np.random.default_rng(0).normal(size=(2, 30, 1))
+    once = win_rate(before, after, alone(30), "pairwise")
+    often = win_rate(before.repeat(100, 1), after.repeat(100, 1), alone(30), "pairwise")
+    assert (often.wilson, often.bootstrap) == (once.wilson, once.bootstrap)
+
+
+def test_a_win_rate_is_plain_json() -> None:
+    found = win_rate([[1.0, 2.0], [3.0, 4.0]], [[2.0, 2.0], [3.0, 5.0]], alone(2))
+    assert json.loads(json.dumps(asdict(found), allow_nan=False))["wilson"].keys() == {"low", "high"}
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    before, after = np.zeros((40, 1)), np.random.default_rng(1).normal(size=(40, 1))
+    draws = [Draws(seed) for seed in (3, 3, 4)]
+    reaches = [mean_change(before, after, alone(40), draws=each)["change"][1] for each in draws]
+    assert reaches[0] == reaches[1] != reaches[2]
+
+
+@settings(max_examples=40, deadline=None)
+@given(pairs_of_tables())
+def test_numbers_are_ordered_and_turn_round_with_the_sides(scores: tuple[Table, Table]) -> None:
+    before, after = scores
+    unit = alone(len(before))
+    there, back = (win_rate(*sides, unit, "pairwise") for sides in ((before, after), (after, before)))
+    change, other = (mean_change(*sides, unit)["change"] for sides in ((before, after), (after, before)))
+    for reach in (there.bootstrap, there.wilson):
+        assert 0 <= reach.low <= there.rate <= reach.high <= 1
+    assert change[1].low <= change[0] <= change[1].high
+    assert there.wins + there.ties + there.losses == before.size
+    assert (there.wins, there.ties, there.losses) == (back.losses, back.ties, back.wins)
+    assert there.rate == pytest.approx(1 - back.rate) and change[0] == pytest.approx(-other[0])
+    for name in ("bootstrap", "wilson"):
+        assert getattr(there, name).low == pytest.approx(1 - getattr(back, name).high)
+    assert change[1].low == pytest.approx(-other[1].high)
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e6, 1e6)), st.integers(0, 9))
+def test_a_bootstrap_holds_the_mean(values: Table, seed: int) -> None:
+    draws = resampled(alone(len(values)), values[:, None], Draws(seed, 200))
+    reach = interval(draws[:, 0], float(values.mean()))
+    assert values.min() - 1e-6 <= reach.low <= values.mean() <= reach.high <= values.max() + 1e-6
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    """200 experiments of 60 prompts with 4 correlated seeds each.
+
+    after - before ~ N(0.3, 1 + 0.25), so a pair is won with probability Phi(0.3 / sqrt(1.25)).
+    """
+    generator, change = np.random.default_rng(0), 0.3
+    rate = norm.cdf(change / np.sqrt(1.25))
+    covered = {"change": 0, "bootstrap": 0, "wilson": 0}
+    for experiment in range(200):
+        of_prompt = generator.normal(change, 1, size=(60, 1))
+        before, after = np.zeros((60, 4)), of_prompt + generator.normal(0, 0.5, size=(60, 4))
+        found = win_rate(before, after, alone(60), "pairwise", draws=Draws(experiment, 2000))
+        reach = mean_change(before, after, alone(60), draws=Draws(experiment, 2000))["change"][1]
+        covered["change"] += reach.low <= change <= reach.high
+        covered["bootstrap"] += found.bootstrap.low <= rate <= found.bootstrap.high
+        covered["wilson"] += found.wilson.low <= rate <= found.wilson.high
+    assert 0.89 * 200 <= covered["change"] <= 0.99 * 200
+    assert 0.89 * 200 <= covered["bootstrap"] <= 0.99 * 200
+    assert covered["wilson"] >= 0.92 * 200  # averaged rates vary less than single trials: it errs to the safe side
 
 
 def test_five_wins_of_six_prompts() -> None:

@@ -72,7 +72,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
         {"settings": ("train.steps=7",)},
         {"thumbs": Thumbs(flipped=0.1)},
         {"columns": {"beta": 1}},
-        {"settings": ("evaluate.seeds=1",)},
+        {"settings": ("evaluate.per_prompt=1",)},
     ],
 )
 def test_a_cell_that_was_made_otherwise_is_refused_before_any_work(tmp_path: Path, changed: dict[str, Any]) -> None:
@@ -145,7 +145,7 @@ def test_cells_of_one_seed_share_thumbs_and_judged_seeds_and_those_of_two_share_
     assert here.run_of(a) != here.run_of(b)
     first = [here.recipe_of(cell).evaluate.first_seed for cell in (a, b, c)]
     assert first[0] == first[1]
-    assert first[2] >= first[0] + len(here.prompts()) * here.recipe_of(a).evaluate.seeds
+    assert first[2] >= first[0] + len(here.prompts()) * here.recipe_of(a).evaluate.per_prompt
     noisy = [here.likes_of(Cell(name="a", seed=0, thumbs=Thumbs(flipped=share))) for share in (0.1, 0.2)]
     assert len({*noisy, here.likes_of(a)}) == 3
 

@@ -1,6 +1,5 @@
 """The demo's simulated people, and the whole story at small size."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 from thumbtune.errors import UsageError
+from thumbtune.evaluation.duel_folder import read_images
 from thumbtune.evaluation.scorers.tastes import TASTES
 from thumbtune.experiments.demo import concepts, demo, likes_line_art, likes_red, prompt_of
 from thumbtune.training.batches import quiet
@@ -44,15 +44,15 @@ def test_prompts_have_their_article(concept: str, prompt: str) -> None:
 
 @pytest.mark.slow
 def test_the_whole_demo_at_small_size_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = ["train.steps=3", "train.batch=4", "train.micro_batch=4", "evaluate.seeds=1", "evaluate.steps=2"]
+    small = ["train.steps=3", "train.batch=4", "train.micro_batch=4", "evaluate.per_prompt=1", "evaluate.steps=2"]
     monkeypatch.setattr("thumbtune.experiments.demo.PER_PROMPT", 2)
     said: list[str] = []
     page = demo(tmp_path / "red", "red", 0, quiet, said.append, small)
     assert "simulated" in page.read_text()
-    result = json.loads((tmp_path / "red" / "run" / "evaluation" / "evaluation.json").read_text())
-    assert result["prompts"] == [prompt_of(concept) for concept in concepts()["unrated"]]
+    judged = [row["words"] for row in read_images(tmp_path / "red" / "run" / "evaluation") if row["side"] == "b"]
+    assert judged == [prompt_of(concept) for concept in concepts()["unrated"]]
     rated = {prompt_of(concept) for concept in concepts()["rated"]}
-    assert not rated & set(result["prompts"])
+    assert not rated & set(judged)
     lora = load_file(tmp_path / "red" / "run" / "lora" / "kohya.safetensors")
 
     again = demo(tmp_path / "red", "red", 0, quiet, said.append, small)

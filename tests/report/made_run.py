@@ -1,14 +1,14 @@
 """A made-up run directory, complete enough for every part of the page."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import yaml
 from PIL import Image, ImageDraw
 
-from thumbtune.evaluation.statistics import compare
+from thumbtune.duels.gallery_folder import write_lists
+from thumbtune.evaluation.standings import ScorePair, standings
 
 NAMES = ("cat", "rocket", "house with garden", "red balloon", "bicycle", "owl", "teapot", "mountain")
 SIMULATED = "Someone who likes black ink drawings on white paper and dislikes colour."
@@ -31,56 +31,56 @@ def drawing(number: int, coloured: bool) -> Image.Image:
 
 
 def write_images(folder: Path, prompts: list[str], seeds: list[int]) -> None:
-    """Both models' images, and two thumbs' examples."""
-    for side in ("evaluation/before", "evaluation/after", "likes"):
+    """Write both models' images, and the examples of likes and dislikes."""
+    for side in ("evaluation/a", "evaluation/b", "likes"):
         (folder / side).mkdir(parents=True)
     for index in range(len(prompts)):
         for seed in seeds:
-            drawing(index, True).rotate(3 * seed, fillcolor="white").save(
-                folder / "evaluation" / "before" / f"{index:03d}-{seed}.png"
-            )
             inked = (index * 7 + seed) % 9 > 0
-            drawing(index, not inked).rotate(3 * seed, fillcolor="white").save(
-                folder / "evaluation" / "after" / f"{index:03d}-{seed}.png"
-            )
+            for side, coloured in (("a", True), ("b", not inked)):
+                image = drawing(index, coloured).rotate(3 * seed, fillcolor="white")
+                image.save(folder / "evaluation" / side / f"{index:03d}-{seed}.png")
     for number in range(12):
         drawing(100 + number, False).save(folder / "likes" / f"up-{number}.png")
         drawing(200 + number, True).save(folder / "likes" / f"down-{number}.png")
 
 
-def evaluation(prompts: list[str], seeds: list[int]) -> dict[str, object]:
-    """Taste goes up, faithfulness stays."""
-    generator = np.random.default_rng(0)
-    shape = len(prompts), len(seeds)
-    taste = generator.uniform(0.05, 0.3, shape), generator.uniform(0.2, 0.9, shape)
-    faith = generator.uniform(0.6, 0.9, shape), generator.uniform(0.59, 0.89, shape)
+def write_evaluation(folder: Path, prompts: list[str], seeds: list[int]) -> None:
+    """Write the files of a duel in which the taste goes up and faithfulness stays."""
+    generator, shape = np.random.default_rng(0), (len(prompts), len(seeds))
     scores = {
-        "line art": ("taste", "How near to black ink on white an image is.", *taste),
-        "names the object": ("faithfulness", "The judge's probability of the object in the prompt.", *faith),
+        "line art": (generator.uniform(0.05, 0.3, shape), generator.uniform(0.2, 0.9, shape)),
+        "faithfulness": (generator.uniform(0.6, 0.9, shape), generator.uniform(0.59, 0.89, shape)),
     }
-    return {
-        "before": "the bundled model",
-        "after": "this run",
-        "sampler": {"steps": 25, "guidance": 3.0},
-        "prompts": prompts,
-        "seeds": [seeds] * len(prompts),
-        "scores": {
-            name: {"role": role, "what": what, "before": old.tolist(), "after": new.tolist()}
-            for name, (role, what, old, new) in scores.items()
-        },
-        "comparisons": {name: asdict(compare(old, new)) for name, (_, _, old, new) in scores.items()},
+    rows = standings({name: ScorePair(old.tolist(), new.tolist()) for name, (old, new) in scores.items()}, prompts)
+    scorers = [{"id": name, "revision": "1", "preprocessing": "none", "failed": {}} for name in scores]
+    result = {"a": "the bundled model", "b": "this run", "prompts": len(prompts), "per_prompt": len(seeds)}
+    result |= {"tie": 0.0, "paper_ci": False, "asked": list(scores), "scorers": scorers, "sentences": []}
+    (folder / "result.json").write_text(json.dumps(result | {"standings": rows}))
+    sides = {side: {"name": name, "kind": kind} for side, name, kind in (("a", "base", "model"), ("b", "RUN", "run"))}
+    manifest = {"form": 2, "sides": sides, "base": None, "prompts": {"name": "held-out prompts", "count": len(prompts)}}
+    manifest |= {"source": "", "seeds": {"first": 0, "per_prompt": len(seeds)}, "sampler": {"steps": 25, "guidance": 3}}
+    (folder / "duel.json").write_text(json.dumps(manifest))
+    places = [(side, p, seed) for side in ("a", "b") for p in range(len(prompts)) for seed in seeds]
+    images = [(side, p, seed, f"{side}/{p:03d}-{seed}.png", "", prompts[p], "") for side, p, seed in places]
+    values = [
+        (name, side, p, seed, float(scores[name]["ab".index(side)][p, seeds.index(seed)]))
+        for name in scores
+        for side, p, seed in places
+    ]
+    write_lists(folder, images, values)
+    verdict = {
+        "decision": "do not ship",
+        "sentence": VERDICT,
+        "settings": [],
         "no_agreement": None,
         "agreement": {"auc": 0.86, "low": 0.8, "high": 0.91, "images": 180, "liked": 40, "prompts": 5},
         "gates": [
-            {
-                "name": "To taste.",
-                "passed": True,
-                "sentence": "The whole interval of its win-rate is above 50%.",
-            },
-            {"name": "Faithful.", "passed": False, "sentence": "The object is named less often than before."},
+            {"name": "gain", "answer": "passed", "sentence": "The whole interval of its win-rate is above 50%."},
+            {"name": "faithfulness", "answer": "failed", "sentence": "The object is named less often than before."},
         ],
-        "verdict": {"improved": True, "sentence": VERDICT},
     }
+    (folder / "verdict.json").write_text(json.dumps(verdict))
 
 
 def steps(count: int) -> list[dict[str, object]]:
@@ -144,6 +144,6 @@ def write_run(folder: Path, prompts: list[str], seeds: list[int], count: int = 4
     }  # fmt: skip
     (folder / "likes.json").write_text(json.dumps(likes))
     (folder / "steps.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps(count)))
-    (folder / "evaluation" / "evaluation.json").write_text(json.dumps(evaluation(prompts, seeds)))
+    write_evaluation(folder / "evaluation", prompts, seeds)
     (folder / "lora.safetensors").write_bytes(b"")
     return folder

@@ -14,7 +14,7 @@ from parsed_page import Page
 from PIL import Image
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.report.page import write_report
+from thumbtune.report.page import write_page
 from thumbtune.report.templates import _number
 
 HOSTILE = "<script>alert(1)</script>"
@@ -28,7 +28,7 @@ def run_folder(tmp_path: Path) -> Path:
 
 def written(folder: Path) -> tuple[str, Page]:
     """The page of a run, as text and parsed; every tag that opens must close."""
-    text = write_report(folder).read_text(encoding="utf-8")
+    text = write_page(folder).read_text(encoding="utf-8")
     page = Page(text)
     assert page.open == []
     return text, page
@@ -36,15 +36,15 @@ def written(folder: Path) -> tuple[str, Page]:
 
 def test_the_verdict_comes_first_with_its_gates(run_folder: Path) -> None:
     _, page = written(run_folder)
-    assert page.text.index(VERDICT) < page.text.index("To taste.") < page.text.index("Before and after")
+    assert page.text.index(VERDICT) < page.text.index("The whole interval") < page.text.index("Look at them")
     marks = [item["class"] for item in page.named("li") if item.get("class") in ("passed", "failed")]
     assert marks == ["passed", "failed"]
-    assert "Faithful. not passed." in page.text
+    assert "faithfulness failed." in page.text
 
 
 def test_a_simulated_person_is_called_simulated_before_anything_is_shown(run_folder: Path) -> None:
     _, page = written(run_folder)
-    assert page.text.index("The person in this run is simulated.") < page.text.index("Before and after")
+    assert page.text.index("The person in this run is simulated.") < page.text.index("Look at them")
     assert SIMULATED in page.text
 
 
@@ -58,17 +58,19 @@ def test_a_real_person_is_not_called_simulated(run_folder: Path) -> None:
 def test_every_image_is_inside_the_page_and_described(run_folder: Path) -> None:
     _, page = written(run_folder)
     images = page.named("img")
-    assert len(images) == 4 * 3 * 2 + 24  # prompts x seeds x models, and the thumbs
+    pairs = 4 * 3  # prompts x seeds, all in "Every prompt"; the grids show 6 gains, 6 of a sample, and every loss
+    losses = len([tag for tag in page.named("button")]) - 12
+    assert 0 <= losses <= 6 and len(images) == 2 * (pairs + 12 + losses) + 2 + 24  # the stage, and the examples
     assert all((image["src"] or "").startswith("data:image/png;base64,") for image in images)
     assert all(image["alt"] for image in images)
-    assert "Before tuning: a cat, seed 2" in [image["alt"] for image in images]
-    assert len(page.named("details")) == 4
+    assert "the bundled model: a cat, seed 2" in [image["alt"] for image in images]
+    assert len(page.named("article")) == 4
 
 
 def test_nothing_is_loaded_from_elsewhere(run_folder: Path) -> None:
     text, page = written(run_folder)
     assert not re.search(r"https?://", text)
-    assert not page.named("script") + page.named("link") + page.named("iframe")
+    assert len(page.named("script")) == 1 and not page.named("link") + page.named("iframe")
     links = [value or "" for _, tag in page.tags for key, value in tag.items() if key in ("src", "href", "xlink:href")]
     assert all(link.startswith(("data:", "#")) for link in links)
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)", text))
@@ -78,20 +80,21 @@ def test_prompts_are_text_and_never_markup(run_folder: Path) -> None:
     text, page = written(run_folder)
     assert HOSTILE not in text
     assert HOSTILE in page.text
-    assert f"Before tuning: {HOSTILE}, seed 0" in [image["alt"] for image in page.named("img")]
+    assert f"the bundled model: {HOSTILE}, seed 0" in [image["alt"] for image in page.named("img")]
 
 
 def test_score_names_are_text_and_never_markup_in_charts(run_folder: Path) -> None:
-    path = run_folder / "evaluation" / "evaluation.json"
-    path.write_text(path.read_text().replace("line art", "<script>$x$</script>"))
+    for name in ("result.json", "scores.csv"):
+        path = run_folder / "evaluation" / name
+        path.write_text(path.read_text().replace("line art", "<script>$x$</script>"))
     text, _ = written(run_folder)
-    assert "<script>" not in text
+    assert text.count("<script>") == 1, "ours"
 
 
 def test_charts_are_described_take_the_pages_colours_and_share_no_id(run_folder: Path) -> None:
     text, page = written(run_folder)
     charts = page.named("svg")
-    assert len(charts) == 10
+    assert len(charts) == 12
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     assert "line art 100" in (charts[0]["aria-label"] or "")
     ids = [tag["id"] for _, tag in page.tags if "id" in tag]
@@ -105,7 +108,7 @@ def test_what_a_training_did_not_measure_has_no_chart(run_folder: Path) -> None:
         row |= {"beta": None, "gain": None, "saturation": None, "agreement": None, "synced": False}
     (run_folder / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     _, page = written(run_folder)
-    assert len(page.named("svg")) == 6  # win-rates, log-ratios, loss, errors, gradients, learning rate
+    assert len(page.named("svg")) == 8  # win-rates, two distributions, and five of the training
     assert "Median gain" not in page.text and "copied into the reference" not in page.text
     for words in (
         "dashed reference_point line",
@@ -118,7 +121,7 @@ def test_what_a_training_did_not_measure_has_no_chart(run_folder: Path) -> None:
 
 def test_every_chart_of_the_training_has_a_sentence(run_folder: Path) -> None:
     text, page = written(run_folder)
-    assert len(re.findall(r"</svg>\s*<figcaption>[^<]{40,}\.</figcaption>", text)) == 10
+    assert len(re.findall(r"</svg>\s*<figcaption>[^<]{20,}\.</figcaption>", text)) == 12
     for name in ("Agreement with held-out likes", "Median gain", "Saturated images", "Beta", "Learning rate"):
         assert f"<h3>{name}</h3>" in text
     assert "the policy was copied into the reference 1 time, which" in page.text
@@ -131,7 +134,7 @@ def test_held_out_likes_that_were_asked_alone_have_a_chart_in_place_of_agreement
     (run_folder / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text, _ = written(run_folder)
     assert "<h3>Held-out likes</h3>" in text and "<h3>Agreement with held-out likes</h3>" not in text
-    assert len(re.findall(r"</svg>\s*<figcaption>[^<]{40,}\.</figcaption>", text)) == 10
+    assert len(re.findall(r"</svg>\s*<figcaption>[^<]{20,}\.</figcaption>", text)) == 12
 
 
 def test_a_training_that_a_guard_stopped_says_so_and_notes_on_the_likes_are_shown(run_folder: Path) -> None:
@@ -157,7 +160,7 @@ def test_numbers_settings_and_the_command_are_there(run_folder: Path) -> None:
     for words in (
         "objective.beta", "5000", "hardware.gpu", "thumbtune train RUN/recipe.yaml",
         "load_lora_weights('lora.safetensors')",
-        "from_pretrained('bundled', torch_dtype=torch.float32)", "12 · 0 · 0", "Wilson 51% to 100%",
+        "from_pretrained('bundled', torch_dtype=torch.float32)", "4 · 0 · 0",
         "86%", "240 likes and 260 dislikes", "40 steps in 36 s", "1 image was left out of its step",
     ):  # fmt: skip
         assert words in page.text, words
@@ -169,17 +172,17 @@ def test_a_run_with_only_a_recipe_says_what_is_missing(run_folder: Path) -> None
     shutil.rmtree(run_folder / "evaluation")
     _, page = written(run_folder)
     assert "Not evaluated yet" in page.text
-    for name in ("evaluation/evaluation.json", "likes.json", "steps.jsonl", "environment.json"):
+    for name in ("evaluation/duel.json", "likes.json", "steps.jsonl", "environment.json"):
         assert f"{name} is missing" in page.text
     assert page.named("img") == []
 
 
 def test_missing_and_broken_images_are_counted(run_folder: Path) -> None:
-    (run_folder / "evaluation" / "after" / "000-1.png").unlink()
-    (run_folder / "evaluation" / "before" / "001-0.png").write_bytes(b"not a picture")
+    (run_folder / "evaluation" / "b" / "000-1.png").unlink()
+    (run_folder / "evaluation" / "a" / "001-0.png").write_bytes(b"not an image")
     _, page = written(run_folder)
-    assert "2 images are not in the run folder" in page.text
-    assert page.text.count("image missing") == 2
+    assert "2 images could not be read" in page.text
+    assert page.text.count("image missing") >= 2
 
 
 def test_images_from_outside_the_run_are_not_shown(run_folder: Path) -> None:
@@ -193,7 +196,7 @@ def test_images_from_outside_the_run_are_not_shown(run_folder: Path) -> None:
 
 def test_large_images_are_reduced(run_folder: Path) -> None:
     noise = Image.effect_noise((1024, 768), 80).convert("RGB")
-    noise.save(run_folder / "evaluation" / "after" / "000-0.png")
+    noise.save(run_folder / "evaluation" / "b" / "000-0.png")
     text, page = written(run_folder)
     assert any((image["src"] or "").startswith("data:image/jpeg") for image in page.named("img"))
     assert len(text) < 500_000
@@ -201,7 +204,7 @@ def test_large_images_are_reduced(run_folder: Path) -> None:
 
 def test_the_page_of_a_full_evaluation_stays_below_three_megabytes(tmp_path: Path) -> None:
     prompts = [f"{size} {name}" for size in ("a", "a small", "an old") for name in NAMES]
-    page = write_report(write_run(tmp_path / "full", prompts, [0, 1, 2, 3], count=1000))
+    page = write_page(write_run(tmp_path / "full", prompts, [0, 1, 2, 3], count=1000))
     assert page.stat().st_size < 3_000_000
 
 
@@ -221,14 +224,15 @@ def test_a_crash_mid_line_keeps_the_steps_before(run_folder: Path) -> None:
         ("likes.json", "{"),
         ("environment.json", "[]"),
         ("steps.jsonl", '{"step": 0\n{"step": 1}\n'),
-        ("evaluation/evaluation.json", "{}"),
+        ("evaluation/result.json", "{}"),
+        ("evaluation/duel.json", "[]"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_sentence(run_folder: Path, name: str, content: str | None) -> None:
     path = run_folder / name
     path.unlink() if content is None else path.write_text(content)
     with pytest.raises(ThumbtuneError) as refusal:
-        write_report(run_folder)
+        write_page(run_folder)
     assert str(run_folder) in str(refusal.value)
     assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)

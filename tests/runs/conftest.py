@@ -46,5 +46,13 @@ def likes(call: Call, thumbs: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(likes: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
     """--set options of a small run on a tiny pipeline."""
-    options = [f"likes={likes}", f"model={tiny_pipeline('epsilon')}", *SMALL, "evaluate.steps=2", "evaluate.seeds=2"]
-    return [word for option in [*options, "evaluate.taste=red"] for word in ("--set", option)]
+    options = [
+        f"likes={likes}",
+        f"model={tiny_pipeline('epsilon')}",
+        *SMALL,
+        "evaluate.steps=2",
+        "evaluate.per_prompt=2",
+    ]
+    return [
+        word for option in [*options, "evaluate.per_prompt=2", "evaluate.scorers=red"] for word in ("--set", option)
+    ]

@@ -47,26 +47,26 @@ def run(call: Call, settings: list[str], tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_misspelt_taste_costs_no_evaluation(call: Call, run: Path, settings: list[str], tmp_path: Path) -> None:
-    before = (run / "evaluation" / "evaluation.json").read_bytes()
-    code, _, err = call("evaluate", run, "--set", "evaluate.taste=blue")
-    assert code == 2 and "There is no taste 'blue'; known are line-art, red." in err
-    assert (run / "evaluation" / "evaluation.json").read_bytes() == before
-    code, _, err = call("train", "--out", tmp_path / "other", *settings, "--set", "evaluate.taste=blue")
+def test_a_misspelt_scorer_costs_no_evaluation(call: Call, run: Path, settings: list[str], tmp_path: Path) -> None:
+    before = (run / "evaluation" / "verdict.json").read_bytes()
+    code, _, err = call("evaluate", run, "--set", "evaluate.scorers=blue")
+    assert code == 2 and "'blue'" in err and "line-art, red" in err
+    assert (run / "evaluation" / "verdict.json").read_bytes() == before
+    code, _, err = call("train", "--out", tmp_path / "other", *settings, "--set", "evaluate.scorers=blue")
     assert code == 2 and "blue" in err and not (tmp_path / "other").exists()
 
 
 def test_a_run_whose_likes_are_elsewhere_says_so_or_finds_them(call: Call, run: Path, likes: Path) -> None:
     moved = likes.rename(likes.parent / "moved")
     before = (run / "report.html").read_bytes()
-    code, _, err = call("evaluate", run, "--set", "evaluate.taste=null")
-    assert code == 1 and "is no store of likes" in err and "--set likes=FOLDER" in err
+    code, _, err = call("evaluate", run, "--set", "evaluate.scorers=")
+    assert code == 1 and str(likes) in err and "--set likes=FOLDER" in err
     assert (run / "report.html").read_bytes() == before
-    code, out, err = call("evaluate", run, "--set", "evaluate.taste=null", "--set", f"likes={moved}")
+    code, _, err = call("evaluate", run, "--set", "evaluate.scorers=", "--set", f"likes={moved}")
     assert code == 0, err
-    assert "No score compares the images" in out  # no taste was named, and the judge knows no "thing 1"
-    page = (run / "report.html").read_text()
-    assert "No score compares the images" in page and "Win · tie · loss" not in page
+    assert "gain on held-out feedback" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()  # no scorer was named, and the judge knows no "thing 1"
+    assert "No scorer compares these images" in page and "Win · tie · loss" not in page
 
 
 def test_only_thumbs_that_the_run_held_out_are_asked(call: Call, run: Path, thumbs: Path, tmp_path: Path) -> None:
@@ -75,24 +75,23 @@ def test_only_thumbs_that_the_run_held_out_are_asked(call: Call, run: Path, thum
     other = tmp_path / "other"
     assert call("import", thumbs, "--likes", other)[0] == 0
     assert call("evaluate", run, "--set", f"likes={other}")[0] == 0
-    result = json.loads((run / "evaluation" / "evaluation.json").read_text())
-    assert result["agreement"] is None and "none that training never saw" in result["no_agreement"]
-    assert result["likes"] == str(other)
+    result = json.loads((run / "evaluation" / "verdict.json").read_text())
+    assert result["agreement"] is None and str(other) in result["no_agreement"]
 
 
 def test_a_damaged_store_says_what_it_is(call: Call, run: Path, likes: Path) -> None:
     (likes / "likes.sqlite").write_bytes(b"not a database, but long enough to be looked at" * 10)
-    code, _, err = call("evaluate", run, "--set", "evaluate.taste=null")
+    code, _, err = call("evaluate", run, "--set", "evaluate.scorers=")
     assert code == 1 and "it is no SQLite file" in err
 
 
 def test_too_few_held_out_thumbs_are_no_failure_and_no_success(call: Call, run: Path) -> None:
-    code, out, err = call("evaluate", run, "--set", "evaluate.taste=null")
+    code, out, err = call("evaluate", run, "--set", "evaluate.scorers=")
     assert code == 0, err
-    held_out = json.loads((run / "evaluation" / "evaluation.json").read_text())["agreement"]["prompts"]
+    held_out = json.loads((run / "evaluation" / "verdict.json").read_text())["agreement"]["prompts"]
     assert 1 < held_out < 10
-    assert "There is too little to tell whether tuning helped" in out
-    assert f"? Thumbs of {held_out} prompts" in out and "10 prompts are needed to tell" in out
+    assert "Not enough evidence: gain on held-out feedback" in out
+    assert f"? Feedback on {held_out} prompts" in out and "10 prompts" in out
     page = (run / "report.html").read_text()
     assert 'class="open"' in page and "too few prompts for an interval" in page
 
@@ -101,9 +100,9 @@ def test_held_out_thumbs_give_no_verdict_on_an_objective_that_knows_no_dislikes(
     call: Call, settings: list[str], tmp_path: Path
 ) -> None:
     assert call("train", *settings, "--set", "objective.name=sft", "--out", tmp_path / "run")[0] == 0
-    code, out, err = call("evaluate", tmp_path / "run", "--set", "evaluate.taste=null")
+    code, out, err = call("evaluate", tmp_path / "run", "--set", "evaluate.scorers=")
     assert code == 0, err
-    assert "? This run's objective does not set likes against dislikes" in out and "too little to tell" in out
+    assert "? The objective of this run does not set likes against dislikes" in out and "Not enough evidence" in out
 
 
 def test_a_dry_run_says_when_too_little_would_be_held_out(call: Call, settings: list[str], tmp_path: Path) -> None:
@@ -118,7 +117,7 @@ def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list
     for option, why in (
         (f"evaluate.prompts={tmp_path / 'nowhere.txt'}", "there is no file"),
         (f"evaluate.prompts={tmp_path / 'trained.txt'}", "prompts of the training"),
-        ("evaluate.taste=blue", "There is no taste 'blue'"),
+        ("evaluate.scorers=blue", "'blue'"),
     ):
         code, _, err = call(*words, "--out", tmp_path / "run", "--set", option)
         assert code == 2 and why in err

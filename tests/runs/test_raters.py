@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(store: Path, tiny_pipeline: Callable[[str], Path], small: list[str]) -> list[str]:
     options = [f"likes={store}", f"model={tiny_pipeline('epsilon')}", *small, "train.validation_share=0.5"]
-    options += ["train.steps=3", "train.lr=1e-2", "evaluate.steps=1", "evaluate.seeds=1", "evaluate.taste=red"]
+    options += ["train.steps=3", "train.lr=1e-2", "evaluate.steps=1", "evaluate.per_prompt=1", "evaluate.scorers=red"]
     return [word for option in options for word in ("--set", option)]
 
 
@@ -58,7 +58,7 @@ def rewards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
         seen.extend(zip(held_out.image_ids, reward.tolist(), strict=True))
         return reward
 
-    monkeypatch.setattr(agreement, "implied_reward", note)
+    monkeypatch.setattr(agreement, "implicit_reward", note)
     return seen
 
 
@@ -82,7 +82,7 @@ def test_each_rater_is_asked_about_their_own_thumbs_and_each_image_once(
     rewards.clear()
     code, out, err = call("evaluate", run)
     assert code == 0, err
-    found = json.loads((run / "evaluation" / "evaluation.json").read_text())["agreement"]
+    found = json.loads((run / "evaluation" / "verdict.json").read_text())["agreement"]
 
     votes = list(build.votes_of(recipe_in(run)).remove_columns("image"))
     prompts = {row["prompt"] for row in votes}

@@ -10,7 +10,7 @@ from thumbtune.runs import recipe as config
 
 
 def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
-    recipe = config.read(None, ["train.lr=1e-3", "evaluate.taste=red", "likes=my likes", "objective.beta=12.5"])
+    recipe = config.read(None, ["train.lr=1e-3", "evaluate.scorers=red", "likes=my likes", "objective.beta=12.5"])
     assert config.read(config.write(recipe, tmp_path / "recipe.yaml")) == recipe
 
 

@@ -44,11 +44,12 @@ def test_from_thumbs_to_a_report(call: Call, settings: list[str], tmp_path: Path
 
     code, out, err = call("evaluate", run)
     assert code == 0, err
-    result = json.loads((run / "evaluation" / "evaluation.json").read_text())
-    assert set(result["comparisons"]) == {"red"}  # the judge knows no "thing 1", and so is not asked
-    assert result["verdict"]["sentence"] in out
-    assert 0 <= result["agreement"]["low"] <= result["agreement"]["auc"] <= result["agreement"]["high"] <= 1
-    assert result["verdict"]["sentence"].split(".")[0] in (run / "report.html").read_text()
+    result = json.loads((run / "evaluation" / "result.json").read_text())
+    assert result["asked"] == ["red"]  # the judge knows no "thing 1", and so is not asked
+    verdict = json.loads((run / "evaluation" / "verdict.json").read_text())
+    assert verdict["sentence"] in out
+    assert 0 <= verdict["agreement"]["low"] <= verdict["agreement"]["auc"] <= verdict["agreement"]["high"] <= 1
+    assert verdict["sentence"].split(".")[0] in (run / "report.html").read_text()
 
     code, out, err = call(
         "generate", "thing 1", "--run", run, "--out", tmp_path / "pictures", "--seeds", 2, "--steps", 2
@@ -71,8 +72,7 @@ def test_all_weights_can_be_trained_and_the_result_is_a_network_for_diffusers(
     assert f"The result is in {run / 'unet'}" in out and not (run / "lora").exists()
     code, out, err = call("evaluate", run)
     assert code == 0, err
-    result = json.loads((run / "evaluation" / "evaluation.json").read_text())
-    assert result["after"] == "unet" and result["agreement"] is not None
+    assert json.loads((run / "evaluation" / "verdict.json").read_text())["agreement"] is not None
     page = (run / "report.html").read_text()
     assert "UNet2DConditionModel.from_pretrained" in page and "load_lora_weights" not in page
     code, out, err = call("generate", "thing 1", "--run", run, "--out", tmp_path / "p", "--seeds", 1, "--steps", 2)
@@ -206,7 +206,7 @@ def test_dpo_and_csft_train_and_are_judged(
     code, _, err = call("evaluate", run)
     assert code == 0, err
     mark = "good image" if name == "csft" else None
-    assert json.loads((run / "evaluation" / "evaluation.json").read_text())["mark"] == mark
+    assert json.loads((run / "evaluation" / "duel.json").read_text())["sides"]["b"]["prompt_prefix"] == mark
     assert call("report", run)[0] == 0
     assert ("good image, thing" in (run / "report.html").read_text()) == (name == "csft")
 
@@ -356,7 +356,7 @@ def test_a_held_out_image_that_training_saw_under_another_prompt_is_not_asked_ab
     run = tmp_path / "run"
     call("train", "--out", run, *settings)
     assert call("evaluate", run)[0] == 0
-    asked = json.loads((run / "evaluation" / "evaluation.json").read_text())["agreement"]["images"]
+    asked = json.loads((run / "evaluation" / "verdict.json").read_text())["agreement"]["images"]
 
     recipe = recipe_in(run)
     parts = build.split_of(recipe)
@@ -371,7 +371,7 @@ def test_a_held_out_image_that_training_saw_under_another_prompt_is_not_asked_ab
     more = build.split_of(recipe)
     assert len(more.held_out) > len(parts.held_out) and len(more.train) == len(parts.train)
     assert call("evaluate", run)[0] == 0
-    assert json.loads((run / "evaluation" / "evaluation.json").read_text())["agreement"]["images"] == asked
+    assert json.loads((run / "evaluation" / "verdict.json").read_text())["agreement"]["images"] == asked
 
 
 def test_prompts_that_differ_in_a_mark_alone_get_an_image_each(
@@ -409,7 +409,7 @@ def test_all_weights_are_trained_and_judged_in_half_precision(settings: list[str
     first = steps_of(run)[0]
     assert first["policy_error"] == first["reference_error"]
     assert steps_of(run)[-1]["policy_error"] != steps_of(run)[-1]["reference_error"]
-    assert json.loads((run / "evaluation" / "evaluation.json").read_text())["agreement"] is not None
+    assert json.loads((run / "evaluation" / "verdict.json").read_text())["agreement"] is not None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can work in fp16")

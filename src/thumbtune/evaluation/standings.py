@@ -92,7 +92,10 @@ def careful(row: Mapping[str, Any]) -> tuple[float, float]:
     bootstrap counts alone once it has enough prompts.
     """
     kinds = [row["bootstrap"]]
-    few = row["distinct"] < MIN_PROMPTS_OF_BOOTSTRAP or row["bootstrap"]["low"] == row["bootstrap"]["high"]
-    if row["estimand"] == "median" or few:
+    if row["estimand"] == "median" or _is_bootstrap_weak(row):
         kinds.append(row["wilson"])
     return min(kind["low"] for kind in kinds), max(kind["high"] for kind in kinds)
+
+
+def _is_bootstrap_weak(row: Mapping[str, Any]) -> bool:
+    return row["distinct"] < MIN_PROMPTS_OF_BOOTSTRAP or row["bootstrap"]["low"] == row["bootstrap"]["high"]

@@ -100,4 +100,6 @@ def label_policy(value: str) -> str:
 
 def listed(value: Any) -> Any:
     """One name, or several with commas between, as a list."""
+    if value is None:
+        return []
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value

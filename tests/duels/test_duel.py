@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from refusals import refused
 
-from thumbtune.duels.duel import A, B, contest
-from thumbtune.duels.gallery import Gallery, Order, gather
+from thumbtune.duels.duel import A, B, run_duel
+from thumbtune.duels.gallery import Gallery, GalleryPlan, gather
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.evaluation.duel_folder import read_duel
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.published import Places
 from thumbtune.models.protocol import Sampler
@@ -78,11 +80,11 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def folders(tmp_path: Path, scorer: str) -> Order:
+def folders(tmp_path: Path, scorer: str) -> GalleryPlan:
     """Two images a prompt: `b` is brighter in the first prompt, darker in the second, equal in the third."""
     a = grey(tmp_path / "dark", 10, 20, 100, 100, 51, 51)
     b = grey(tmp_path / "light", 30, 40, 90, 90, 51, 51)
-    return Order(
+    return GalleryPlan(
         sides={A: str(a), B: str(b)},
         prompts=PROMPTS,
         out=tmp_path / "duel",
@@ -93,8 +95,8 @@ def folders(tmp_path: Path, scorer: str) -> Order:
 
 
 @pytest.fixture
-def models(tiny_pipeline: Callable[[str], Path], tmp_path: Path, scorer: str) -> Order:
-    return Order(
+def models(tiny_pipeline: Callable[[str], Path], tmp_path: Path, scorer: str) -> GalleryPlan:
+    return GalleryPlan(
         sides={A: str(tiny_pipeline("epsilon")), B: str(tiny_pipeline("v_prediction"))},
         prompts=PROMPTS,
         out=tmp_path / "duel",
@@ -105,8 +107,8 @@ def models(tiny_pipeline: Callable[[str], Path], tmp_path: Path, scorer: str) ->
     )
 
 
-def test_a_duel_of_two_folders_counts_by_hand(folders: Order) -> None:
-    result = contest(folders, quiet)
+def test_a_duel_of_two_folders_counts_by_hand(folders: GalleryPlan) -> None:
+    result = run_duel(folders, quiet)
     assert result is not None
     mine = "mine.py:brightness"
     overall = {row["estimand"]: row for row in result["standings"] if (row["style"], row["scorer"]) == (None, mine)}
@@ -126,15 +128,15 @@ def test_a_duel_of_two_folders_counts_by_hand(folders: Order) -> None:
     assert [(row["wins"], row["losses"]) for row in red] == [(0, 0), (0, 0)]
 
 
-def test_a_tie_may_be_wider(folders: Order) -> None:
-    result = contest(folders, quiet, tie=15 / 255)
+def test_a_tie_may_be_wider(folders: GalleryPlan) -> None:
+    result = run_duel(folders, quiet, tie=15 / 255)
     assert result is not None
     row = next(row for row in result["standings"] if row["estimand"] == "median" and row["style"] is None)
     assert (row["wins"], row["ties"], row["losses"]) == (1, 2, 0)
 
 
-def test_the_folder_holds_all_that_repeats_it(folders: Order) -> None:
-    contest(folders, quiet)
+def test_the_folder_holds_all_that_repeats_it(folders: GalleryPlan) -> None:
+    run_duel(folders, quiet)
     images = read(folders.out, "images.csv")
     assert [row["words"] for row in images] == [p for _ in "ab" for p in PROMPTS.prompts for _ in range(2)]
     assert [row["style"] for row in images[:6]] == ["animals"] * 4 + ["night"] * 2
@@ -148,26 +150,26 @@ def test_the_folder_holds_all_that_repeats_it(folders: Order) -> None:
     assert (folders.out / "result.tex").read_text().startswith(r"\begin{tabular}")
 
 
-def test_a_copied_duel_needs_the_folders_no_more(folders: Order) -> None:
-    result = contest(folders, quiet)
+def test_a_copied_duel_needs_the_folders_no_more(folders: GalleryPlan) -> None:
+    result = run_duel(folders, quiet)
     for side in folders.sides.values():
         for image in Path(side).iterdir():
             Image.open(image).rotate(90).save(image)  # the same bytes for a flat image
-    assert contest(folders, quiet) == result
+    assert run_duel(folders, quiet) == result
 
 
-def test_models_draw_the_same_seeds(models: Order) -> None:
+def test_models_draw_the_same_seeds(models: GalleryPlan) -> None:
     gallery = gather(models, quiet)
     assert isinstance(gallery, Gallery)
-    seeds = {side: [(p.prompt, p.seed) for p in gallery.places if p.side == side] for side in (A, B)}
+    seeds = {side: [(p.prompt, p.seed) for p in gallery.images if p.side == side] for side in (A, B)}
     assert seeds[A] == seeds[B]
     assert len({seed for _, seed in seeds[A]}) == 15
     assert gallery.table("mine.py:brightness", A) != gallery.table("mine.py:brightness", B)
 
 
 @pytest.mark.slow
-def test_identical_models_cannot_be_told(models: Order) -> None:
-    result = contest(replace(models, sides={A: models.sides[A], B: models.sides[A]}), quiet)
+def test_identical_models_cannot_be_told(models: GalleryPlan) -> None:
+    result = run_duel(replace(models, sides={A: models.sides[A], B: models.sides[A]}), quiet)
     assert result is not None
     assert {(row["rate"], row["wins"], row["losses"]) for row in result["standings"]} == {(0.5, 0, 0)}
     assert all("too little to tell" in line for line in result["sentences"])
@@ -183,24 +185,26 @@ def whole() -> dict[str, dict[str, bytes]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("batches", [0, 1, 2, 3, 4, 5, 8, 11])
 def test_a_duel_that_was_killed_ends_with_the_same_bytes(
-    models: Order, whole: dict[str, dict[str, bytes]], batches: int, tmp_path: Path
+    models: GalleryPlan, whole: dict[str, dict[str, bytes]], batches: int, tmp_path: Path
 ) -> None:
     """Two sides of 15 images are 4 batches of drawing; 30 images by two scorers are 8 of scoring."""
     models = replace(models, cache=tmp_path / "scores.sqlite")
     if not whole:
-        contest(replace(models, out=tmp_path / "whole", cache=None), quiet)
+        run_duel(replace(models, out=tmp_path / "whole", cache=None), quiet)
         whole |= {"files": bytes_of(tmp_path / "whole")}
     with pytest.raises(Stopped):
-        contest(models, stopping_after(batches))
+        run_duel(models, stopping_after(batches))
     drawn = {path: path.stat().st_mtime_ns for path in models.out.rglob("*.png")}
     assert not (models.out / "result.json").exists()
-    contest(models, quiet)
+    run_duel(models, quiet)
     assert bytes_of(models.out) == whole["files"]
     assert all(path.stat().st_mtime_ns == then for path, then in drawn.items())
 
 
 @pytest.mark.slow
-def test_a_duel_that_was_killed_at_random_ends_with_the_same_bytes(models: Order, scorer: str, tmp_path: Path) -> None:
+def test_a_duel_that_was_killed_at_random_ends_with_the_same_bytes(
+    models: GalleryPlan, scorer: str, tmp_path: Path
+) -> None:
     """SIGKILL, which nothing can catch, whenever so many more images are there; at last nobody kills it."""
     (tmp_path / "three.txt").write_text("\n".join(PROMPTS.prompts))
     words = ["duel", models.sides[A], models.sides[B], "--prompts", str(tmp_path / "three.txt")]
@@ -220,13 +224,13 @@ def test_a_duel_that_was_killed_at_random_ends_with_the_same_bytes(models: Order
     assert ours == theirs and pages[0] == pages[1]
 
 
-def test_an_image_that_was_lost_is_drawn_again_as_it_was(models: Order) -> None:
+def test_an_image_that_was_lost_is_drawn_again_as_it_was(models: GalleryPlan) -> None:
     models = replace(models, per_prompt=1)
-    contest(models, quiet)
+    run_duel(models, quiet)
     before = bytes_of(models.out)
     lost = sorted((models.out / "b").glob("*.png"))[1]
     lost.unlink()
-    contest(models, quiet)
+    run_duel(models, quiet)
     assert bytes_of(models.out) == before
 
 
@@ -238,54 +242,54 @@ def test_an_image_that_was_lost_is_drawn_again_as_it_was(models: Order) -> None:
         ({"sampler": Sampler(steps=3)}, "sampler"),
     ],
 )
-def test_a_folder_of_another_duel_is_left_alone(folders: Order, change: dict[str, Any], named: str) -> None:
-    contest(folders, quiet)
+def test_a_folder_of_another_duel_is_left_alone(folders: GalleryPlan, change: dict[str, Any], named: str) -> None:
+    run_duel(folders, quiet)
     before = bytes_of(folders.out)
-    with pytest.raises(UsageError, match=f"holds a duel with other {named}"):
-        contest(replace(folders, **change), quiet)
+    with refused("duel-folder-taken", UsageError, naming=f"other {named}"):
+        run_duel(replace(folders, **change), quiet)
     assert bytes_of(folders.out) == before
 
 
-def test_other_weights_are_another_duel(models: Order, tmp_path: Path) -> None:
+def test_other_weights_are_another_duel(models: GalleryPlan, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(models.sides[A], tmp_path / "copy"))
     models = replace(models, sides={A: str(copy), B: str(copy)}, per_prompt=1)
-    contest(models, quiet)
+    run_duel(models, quiet)
     weights = next((copy / "vae").glob("*.safetensors"))
     shutil.copy(weights, copy / "vae" / "more.safetensors")
-    with pytest.raises(UsageError, match="other sides"):
-        contest(models, quiet)
+    with refused("duel-folder-taken", UsageError, naming="other sides"):
+        run_duel(models, quiet)
 
 
-def test_a_folder_with_something_else_is_left_alone(folders: Order) -> None:
+def test_a_folder_with_something_else_is_left_alone(folders: GalleryPlan) -> None:
     folders.out.mkdir()
     (folders.out / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="something else than a duel"):
-        contest(folders, quiet)
+    with refused("duel-folder-taken", UsageError, naming=folders.out):
+        run_duel(folders, quiet)
     assert [path.name for path in folders.out.iterdir()] == ["thesis.txt"]
 
 
-def test_an_unknown_scorer_is_refused_before_anything_is_written(folders: Order) -> None:
+def test_an_unknown_scorer_is_refused_before_anything_is_written(folders: GalleryPlan) -> None:
     with pytest.raises(UsageError, match="known are"):
-        contest(replace(folders, scorers=("beauty",)), quiet)
-    with pytest.raises(UsageError, match="needs a scorer"):
-        contest(replace(folders, scorers=()), quiet)
+        run_duel(replace(folders, scorers=("beauty",)), quiet)
+    with refused("duel-no-scorer", UsageError):
+        run_duel(replace(folders, scorers=()), quiet)
     assert not folders.out.exists()
 
 
-def test_folders_of_other_sizes_are_refused(folders: Order) -> None:
+def test_folders_of_other_sizes_are_refused(folders: GalleryPlan) -> None:
     Path(folders.sides[B], "0.png").unlink()
     with pytest.raises(UsageError, match="holds 5 images, not 2 for each of 3 prompts"):
-        contest(folders, quiet)
+        run_duel(folders, quiet)
 
 
-def test_images_of_different_sizes_are_fine(folders: Order) -> None:
+def test_images_of_different_sizes_are_fine(folders: GalleryPlan) -> None:
     Image.new("RGB", (31, 5), (30,) * 3).save(Path(folders.sides[B], "0.png"))
-    result = contest(folders, quiet)
+    result = run_duel(folders, quiet)
     assert result is not None
     assert result["standings"][0]["wins"] == 1
 
 
-def test_a_scorer_that_fails_on_one_image_keeps_the_rest(folders: Order, tmp_path: Path) -> None:
+def test_a_scorer_that_fails_on_one_image_keeps_the_rest(folders: GalleryPlan, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "def brightness(images, prompts):\n"
@@ -293,7 +297,7 @@ def test_a_scorer_that_fails_on_one_image_keeps_the_rest(folders: Order, tmp_pat
         "        raise ValueError('twenty is too much')\n"
         "    return [image.getpixel((0, 0))[0] / 255 for image in images]\n"
     )
-    result = contest(replace(folders, scorers=(f"{file}:brightness",)), quiet)
+    result = run_duel(replace(folders, scorers=(f"{file}:brightness",)), quiet)
     assert result is not None
     (name, why), *more = result["scorers"][0]["failed"].items()
     assert (name.split("-")[0], more) == ("a/000", [])
@@ -303,35 +307,35 @@ def test_a_scorer_that_fails_on_one_image_keeps_the_rest(folders: Order, tmp_pat
     assert "a/000-" in (folders.out / "result.md").read_text()
 
 
-def test_a_broken_manifest_is_named(folders: Order) -> None:
-    contest(folders, quiet)
+def test_a_broken_manifest_is_named(folders: GalleryPlan) -> None:
+    run_duel(folders, quiet)
     (folders.out / "duel.json").write_text("{")
-    with pytest.raises(ThumbtuneError, match=r"duel\.json cannot be read"):
-        contest(folders, quiet)
+    with refused("duel-unreadable", naming="duel.json"):
+        run_duel(folders, quiet)
 
 
 # --- what a folder must never do
 
 
-def test_a_side_that_was_mistyped_does_not_lock_the_folder(folders: Order, tmp_path: Path) -> None:
+def test_a_side_that_was_mistyped_does_not_lock_the_folder(folders: GalleryPlan, tmp_path: Path) -> None:
     wrong = replace(folders, sides={A: folders.sides[A], B: str(grey(tmp_path / "short", 1))})
     with pytest.raises(UsageError, match="holds 1 image,"):
-        contest(wrong, quiet)
-    assert contest(folders, quiet) is not None
+        run_duel(wrong, quiet)
+    assert run_duel(folders, quiet) is not None
 
 
 def test_another_side_in_the_place_of_one_whose_images_are_gone_leaves_nothing_of_it(
-    folders: Order, tmp_path: Path
+    folders: GalleryPlan, tmp_path: Path
 ) -> None:
-    contest(folders, quiet)
+    run_duel(folders, quiet)
     for image in (folders.out / B).iterdir():
         image.unlink()
     other = replace(folders, sides={A: folders.sides[A], B: str(grey(tmp_path / "other", 1, 2, 3, 4, 5, 6))})
     with pytest.raises(ThumbtuneError, match="none"):
-        contest(replace(other, scorers=(f"{broken_in(tmp_path)}:score",)), quiet)
+        run_duel(replace(other, scorers=(f"{broken_in(tmp_path)}:score",)), quiet)
     assert not list(folders.out.glob("result.*")) and not (folders.out / "scores.csv").exists()
-    result = contest(other, quiet)
-    assert result == contest(replace(other, out=tmp_path / "fresh"), quiet)
+    result = run_duel(other, quiet)
+    assert result == run_duel(replace(other, out=tmp_path / "fresh"), quiet)
 
 
 def broken_in(folder: Path) -> Path:
@@ -340,41 +344,41 @@ def broken_in(folder: Path) -> Path:
     return file
 
 
-def test_what_a_kill_left_half_written_goes(folders: Order) -> None:
-    contest(folders, quiet)
+def test_what_a_kill_left_half_written_goes(folders: GalleryPlan) -> None:
+    run_duel(folders, quiet)
     left = folders.out / B / ".001-10003.png.0123456789abcdef.partial"
     left.write_bytes(b"half")
-    contest(folders, quiet)
+    run_duel(folders, quiet)
     assert not left.exists()
 
 
-def test_weights_that_cannot_be_had_are_named_before_anything_is_drawn(models: Order, tmp_path: Path) -> None:
+def test_weights_that_cannot_be_had_are_named_before_anything_is_drawn(models: GalleryPlan, tmp_path: Path) -> None:
     places = Places(local=tmp_path, offline=True)
     with pytest.raises(ThumbtuneError, match=r"^pickscore: model\.safetensors is not here .* with --weights\.$"):
-        contest(replace(models, scorers=("pickscore",), places=places), quiet)
+        run_duel(replace(models, scorers=("pickscore",), places=places), quiet)
     short = str(grey(tmp_path / "short", 1))
     with pytest.raises(UsageError, match="short holds 1 image, not 5"):
-        contest(replace(models, sides={A: models.sides[A], B: short}), quiet)
+        run_duel(replace(models, sides={A: models.sides[A], B: short}), quiet)
     assert not models.out.exists()
 
 
-def test_a_path_may_be_spelt_otherwise(folders: Order) -> None:
-    contest(folders, quiet)
+def test_a_path_may_be_spelt_otherwise(folders: GalleryPlan) -> None:
+    run_duel(folders, quiet)
     spelt = {name: f"{Path(said).parent}/./{Path(said).name}/" for name, said in folders.sides.items()}
     prompts = replace(PROMPTS, source="./three.txt")
-    assert contest(replace(folders, sides=spelt, prompts=prompts), quiet) is not None
+    assert run_duel(replace(folders, sides=spelt, prompts=prompts), quiet) is not None
 
 
-def test_the_environment_is_written_by_whoever_goes_on(folders: Order) -> None:
-    contest(folders, quiet)
+def test_the_environment_is_written_by_whoever_goes_on(folders: GalleryPlan) -> None:
+    run_duel(folders, quiet)
     (folders.out / "environment.json").unlink()  # as after a kill between two files
-    contest(folders, quiet)
+    run_duel(folders, quiet)
     assert (folders.out / "environment.json").is_file()
 
 
-def test_one_image_that_cannot_be_read_keeps_the_rest(folders: Order) -> None:
+def test_one_image_that_cannot_be_read_keeps_the_rest(folders: GalleryPlan) -> None:
     Path(folders.sides[B], "2.png").write_bytes(b"no picture")
-    result = contest(folders, quiet)
+    result = run_duel(folders, quiet)
     assert result is not None
     assert [list(one["failed"]) for one in result["scorers"]] == [["b/001-10003.png"]] * 2 or all(
         len(one["failed"]) == 1 for one in result["scorers"]
@@ -382,15 +386,15 @@ def test_one_image_that_cannot_be_read_keeps_the_rest(folders: Order) -> None:
     assert result["standings"][0]["prompts"] == 3
 
 
-def test_another_image_in_the_place_of_one_that_was_scored_is_named(folders: Order) -> None:
-    contest(folders, quiet)
+def test_another_image_in_the_place_of_one_that_was_scored_is_named(folders: GalleryPlan) -> None:
+    run_duel(folders, quiet)
     first, second = sorted((folders.out / B).iterdir())[:2]
     shutil.copy(second, first)
-    with pytest.raises(ThumbtuneError, match=f"{first.name} is another image than the one that was scored"):
-        contest(folders, quiet)
+    with refused("duel-image-changed", naming=first.name):
+        run_duel(folders, quiet)
 
 
-def test_a_users_scorer_is_asked_again_whatever_it_looks_at(folders: Order, tmp_path: Path) -> None:
+def test_a_users_scorer_is_asked_again_whatever_it_looks_at(folders: GalleryPlan, tmp_path: Path) -> None:
     (tmp_path / "factor.txt").write_text("1")
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\n"
@@ -399,22 +403,37 @@ def test_a_users_scorer_is_asked_again_whatever_it_looks_at(folders: Order, tmp_
         "    return [factor * image.getpixel((0, 0))[0] for image in images]\n"
     )
     order = replace(folders, scorers=(f"{tmp_path / 'mine.py'}:score",), cache=tmp_path / "scores.sqlite")
-    first = contest(order, quiet)
+    first = run_duel(order, quiet)
     (tmp_path / "factor.txt").write_text("-1")
-    second = contest(order, quiet)
+    second = run_duel(order, quiet)
     assert first is not None
     assert second is not None
     assert first["standings"][0]["change"]["mean"] == -second["standings"][0]["change"]["mean"] != 0
 
 
-def test_numbers_of_another_count_are_refused_whole(folders: Order, tmp_path: Path) -> None:
+def test_numbers_of_another_count_are_refused_whole(folders: GalleryPlan, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def score(images, prompts):\n    return [1.0]\n")
     with pytest.raises(UsageError, match="give one for each"):
-        contest(replace(folders, scorers=(f"{tmp_path / 'mine.py'}:score",)), quiet)
+        run_duel(replace(folders, scorers=(f"{tmp_path / 'mine.py'}:score",)), quiet)
 
 
-def test_a_count_of_its_own_takes_a_verdict_away(folders: Order) -> None:
-    contest(folders, quiet)
+def test_a_count_of_its_own_takes_a_verdict_away(folders: GalleryPlan) -> None:
+    run_duel(folders, quiet)
     (folders.out / "verdict.json").write_text("{}")
-    contest(folders, quiet)
+    run_duel(folders, quiet)
     assert not (folders.out / "verdict.json").exists()
+
+
+def test_a_duel_of_form_1_goes_on_and_is_read(folders: GalleryPlan) -> None:
+    """An earlier version called the list of images pictures.csv, and the name of a side `said`."""
+    result = run_duel(folders, quiet)
+    manifest = json.loads((folders.out / "duel.json").read_text())
+    for side in manifest["sides"].values():
+        side["said"], side["mark"], side["kind"] = side.pop("name"), side.pop("prompt_prefix"), "pictures"
+    manifest |= {"form": 1, "at_once": manifest.pop("batch")}
+    (folders.out / "duel.json").write_text(json.dumps(manifest))
+    (folders.out / "images.csv").rename(folders.out / "pictures.csv")
+    assert read_duel(folders.out).manifest["sides"]["a"]["name"] == folders.sides[A]
+    assert len(read_duel(folders.out).images) == 12
+    assert run_duel(folders, quiet) == result
+    assert (folders.out / "images.csv").is_file() and not (folders.out / "pictures.csv").exists()

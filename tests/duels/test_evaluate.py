@@ -8,12 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from refusals import refused
 from typer.testing import CliRunner
 
 from thumbtune.cli.app import app
-from thumbtune.duels.sides import ready, side
-from thumbtune.duels.verdict import Question, release
+from thumbtune.duels.evaluate import Evaluation, evaluate, evaluate_run
+from thumbtune.duels.sides import loaded, side
 from thumbtune.errors import UsageError
+from thumbtune.evaluation.gates import MARKS
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.runs import build
 from thumbtune.runs import recipe as config
@@ -61,7 +63,7 @@ def run_folder(tiny_pipeline: Callable[[str], Path], perturb: Any, tmp_path: Pat
         None,
         [
             *("likes=likes", f"model={tiny_pipeline('epsilon')}", "lora.rank=4", "lora.alpha=8"),
-            *("evaluate.steps=2", "evaluate.guidance=1", "evaluate.seeds=2", "gates.faithful=none"),
+            *("evaluate.steps=2", "evaluate.guidance=1", "evaluate.per_prompt=2", "evaluate.faithfulness=none"),
         ],
     )
     model = build.model_of(recipe)
@@ -86,7 +88,7 @@ def liked(run_folder: Path, mine: Path) -> str:
     recipe = config.read(run_folder / "recipe.yaml")
     means = []
     for said in (recipe.model, str(run_folder)):
-        with ready(side(said), "cpu") as model:
+        with loaded(side(said), "cpu") as model:
             images = model.generate(HELD_OUT, list(range(12)), build.sampler_of(recipe))
         means.append(sum(float(sum(image.convert("L").histogram()[v] * v for v in range(256))) for image in images))
     return f"{mine}:{'brighter' if means[1] > means[0] else 'darker'}"
@@ -94,13 +96,13 @@ def liked(run_folder: Path, mine: Path) -> str:
 
 def asked(run_folder: Path, *settings: str, **question: Any) -> dict[str, Any]:
     recipe = config.read(run_folder / "recipe.yaml", list(settings))
-    found = release(Question(run=run_folder, **question), recipe, quiet)
+    found = evaluate(Evaluation(run=run_folder, **question), recipe, quiet)
     assert found is not None
     return found
 
 
 def answers(found: dict[str, Any]) -> dict[str, str]:
-    return {gate["name"]: "+" if gate["passed"] else "-" if gate["enough"] else "?" for gate in found["gates"]}
+    return {gate["name"]: MARKS[gate["answer"]] for gate in found["gates"]}
 
 
 def other(liked: str) -> str:
@@ -109,87 +111,89 @@ def other(liked: str) -> str:
 
 @pytest.mark.slow
 def test_a_gain_ships_and_a_loss_does_not(run_folder: Path, liked: str) -> None:
-    found = asked(run_folder, f"gates.taste=[{liked}]", "gates.least_diversity=0")
+    found = asked(run_folder, f"evaluate.scorers=[{liked}]", "gates.min_diversity=0")
     assert found["decision"] == "ship", found
     assert answers(found) == {f"gain in {Path(liked).name}": "+", "diversity": "+"}
-    assert json.loads((run_folder / "verdict" / "verdict.json").read_text()) == found
-    lost = asked(run_folder, f"gates.taste=[{other(liked)}]", "gates.least_diversity=0")
+    assert json.loads((run_folder / "evaluation" / "verdict.json").read_text()) == found
+    lost = asked(run_folder, f"evaluate.scorers=[{other(liked)}]", "gates.min_diversity=0")
     assert lost["decision"] == "do not ship"
 
 
 @pytest.mark.slow
 def test_itself_and_a_scorer_that_sees_nothing_are_no_evidence(run_folder: Path, liked: str, mine: Path) -> None:
-    settings = (f"gates.taste=[{liked}]", "gates.least_diversity=0")
+    settings = (f"evaluate.scorers=[{liked}]", "gates.min_diversity=0")
     found = asked(run_folder, *settings, against=str(run_folder), out=run_folder / "itself")
     assert (found["decision"], answers(found)[f"gain in {Path(liked).name}"]) == ("not enough evidence", "?")
-    blind = asked(run_folder, f"gates.taste=[{mine}:same]", "gates.least_diversity=0")
+    blind = asked(run_folder, f"evaluate.scorers=[{mine}:same]", "gates.min_diversity=0")
     assert blind["decision"] == "not enough evidence"
 
 
 @pytest.mark.slow
 def test_safety_and_faithfulness_are_asked_where_they_are_named(run_folder: Path, liked: str, mine: Path) -> None:
-    settings = (f"gates.taste=[{liked}]", "gates.least_diversity=0", "gates.most_unsafe=0.5")
-    safe = asked(run_folder, *settings, f"gates.safe={mine}:harmless", f"gates.faithful={mine}:same")
+    settings = (f"evaluate.scorers=[{liked}]", "gates.min_diversity=0", "gates.max_harm_rise=0.5")
+    safe = asked(run_folder, *settings, f"evaluate.safety={mine}:harmless", f"evaluate.faithfulness={mine}:same")
     assert answers(safe) | {"x": "+"} == dict.fromkeys([*answers(safe), "x"], "+")
     assert {"safety", "faithfulness"} <= set(answers(safe))
     # an image may always have been harmful: what counts is the rise
-    assert answers(asked(run_folder, *settings, f"gates.safe={mine}:harmful"))["safety"] == "+"
-    lost = asked(run_folder, *settings, f"gates.faithful={other(liked)}", "gates.most_lost=0")
+    assert answers(asked(run_folder, *settings, f"evaluate.safety={mine}:harmful"))["safety"] == "+"
+    lost = asked(run_folder, *settings, f"evaluate.faithfulness={other(liked)}", "gates.max_faithfulness_loss=0")
     assert answers(lost)["faithfulness"] == "-"
 
 
 @pytest.mark.slow
 def test_nobody_who_scores_faithfulness_is_an_open_gate(run_folder: Path, liked: str) -> None:
-    found = asked(run_folder, f"gates.taste=[{liked}]", "gates.faithful=", "gates.least_diversity=0")
+    found = asked(run_folder, f"evaluate.scorers=[{liked}]", "evaluate.faithfulness=", "gates.min_diversity=0")
     assert answers(found)["faithfulness"] == "?"
-    assert "set gates.faithful" in next(g["sentence"] for g in found["gates"] if g["name"] == "faithfulness")
+    assert "set evaluate.faithfulness" in next(g["sentence"] for g in found["gates"] if g["name"] == "faithfulness")
 
 
 @pytest.mark.slow
 def test_styles_of_the_prompts_are_asked(run_folder: Path, liked: str) -> None:
     prompts = PromptSet("styled", tuple(HELD_OUT), ("animals",) * 6 + ("things",) * 6)  # six each: enough to see a loss
-    found = asked(run_folder, f"gates.taste=[{liked}]", "gates.least_diversity=0", prompts=prompts)
+    found = asked(run_folder, f"evaluate.scorers=[{liked}]", "gates.min_diversity=0", prompts=prompts)
     assert answers(found)["styles"] == "+"
 
 
 def test_prompts_of_the_training_are_refused(run_folder: Path) -> None:
     prompts = PromptSet("mine.txt", ("A  trained one.", "another"))
-    with pytest.raises(UsageError, match=r"mine\.txt holds 1 prompts of the training \('A  trained one\.'\)"):
-        asked(run_folder, "gates.taste=red", prompts=prompts)
-    assert not (run_folder / "verdict").exists()
+    with refused("evaluate-trained-prompts", UsageError, naming=["mine.txt", 1, "'A  trained one.'"]):
+        asked(run_folder, "evaluate.scorers=red", prompts=prompts)
+    assert not (run_folder / "evaluation").exists()
 
 
 def test_a_verdict_that_is_refused_takes_nothing_away(run_folder: Path) -> None:
-    (run_folder / "verdict").mkdir()
-    (run_folder / "verdict" / "verdict.json").write_text("mine")
-    with pytest.raises(UsageError, match="something else than a duel"):
-        asked(run_folder, "gates.taste=red")
-    assert (run_folder / "verdict" / "verdict.json").read_text() == "mine"
+    (run_folder / "evaluation").mkdir()
+    (run_folder / "evaluation" / "verdict.json").write_text("mine")
+    with refused("duel-folder-taken", UsageError, naming=run_folder / "evaluation"):
+        asked(run_folder, "evaluate.scorers=red")
+    assert (run_folder / "evaluation" / "verdict.json").read_text() == "mine"
 
 
 @pytest.mark.slow
 def test_held_out_likes_say_nothing_of_another_model_than_the_base(run_folder: Path) -> None:
-    found = asked(run_folder, "gates.least_diversity=0", against=str(run_folder))
+    found = asked(run_folder, "gates.min_diversity=0", against=str(run_folder))
     assert (answers(found)["gain"], found["decision"]) == ("?", "not enough evidence")
 
 
 @pytest.mark.slow
 def test_a_scorer_of_safety_gives_0_or_1(run_folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"gates\.safe: red gives other numbers than 0 and 1"):
-        asked(run_folder, "gates.taste=red", "gates.safe=red")
+    with refused("evaluate-safety-not-binary", UsageError, naming="red"):
+        asked(run_folder, "evaluate.scorers=red", "evaluate.safety=red")
 
 
 @pytest.mark.slow
 def test_the_command_line_answers_in_words_in_json_and_as_a_code(run_folder: Path, liked: str) -> None:
-    words = ["verdict", str(run_folder), "--set", "gates.least_diversity=0", "--set"]
-    ran = CliRunner().invoke(app, [*words, f"gates.taste=[{liked}]"])
+    words = ["verdict", str(run_folder), "--set", "gates.min_diversity=0", "--set"]
+    ran = CliRunner().invoke(app, [*words, f"evaluate.scorers=[{liked}]"])
     assert ran.exit_code == 0, ran.output
     assert "Ship: gain in" in ran.stdout
-    ran = CliRunner().invoke(app, [*words, f"gates.taste=[{other(liked)}]", "--json"])
+    ran = CliRunner().invoke(app, [*words, f"evaluate.scorers=[{other(liked)}]", "--json"])
     assert ran.exit_code == 3
     assert json.loads(ran.stdout)["decision"] == "do not ship"
     itself = str(run_folder / "itself")
-    ran = CliRunner().invoke(app, [*words, f"gates.taste=[{liked}]", "--against", str(run_folder), "--out", itself])
+    ran = CliRunner().invoke(
+        app, [*words, f"evaluate.scorers=[{liked}]", "--against", str(run_folder), "--out", itself]
+    )
     assert ran.exit_code == 4
 
 
@@ -197,3 +201,33 @@ def test_training_options_cannot_be_changed_by_a_verdict(run_folder: Path) -> No
     ran = CliRunner().invoke(app, ["verdict", str(run_folder), "--set", "train.steps=7"])
     assert ran.exit_code != 0
     assert "train.steps" in str(ran.exception)
+
+
+@pytest.mark.slow
+def test_evaluate_and_verdict_are_one_and_the_run_has_one_page(run_folder: Path, liked: str) -> None:
+    words = ["--set", "gates.min_diversity=0", "--set", f"evaluate.scorers=[{other(liked)}]"]
+    ran = CliRunner().invoke(app, ["evaluate", str(run_folder), *words])
+    assert ran.exit_code == 0 and "Do not ship" in ran.stdout, ran.output
+    kept = (run_folder / "evaluation" / "verdict.json").read_text()
+    ran = CliRunner().invoke(app, ["verdict", str(run_folder), *words])
+    assert ran.exit_code == 3
+    assert (run_folder / "evaluation" / "verdict.json").read_text() == kept
+    assert "Do not ship" in (run_folder / "report.html").read_text()
+    assert not (run_folder / "evaluation" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_from_python_a_run_is_evaluated_by_its_folder(run_folder: Path, liked: str) -> None:
+    found = evaluate_run(run_folder, ["gates.min_diversity=0", f"evaluate.scorers=[{liked}]"])
+    assert found["decision"] == "ship"
+
+
+def test_an_evaluation_of_an_earlier_version_is_refused_with_what_to_run(run_folder: Path) -> None:
+    (run_folder / "evaluation").mkdir()
+    (run_folder / "evaluation" / "evaluation.json").write_text("{}")
+    with refused("evaluation-of-earlier-version", UsageError, naming=run_folder / "evaluation"):
+        evaluate_run(run_folder, ["evaluate.scorers=red"])
+    assert (run_folder / "evaluation" / "evaluation.json").read_text() == "{}"
+    page = CliRunner().invoke(app, ["report", str(run_folder)])
+    assert page.exit_code == 0, page.output
+    assert f"thumbtune evaluate {run_folder}" in (run_folder / "report.html").read_text()

@@ -1,9 +1,9 @@
 """Run the whole demo for several seeds of a taste; print the README's rows and write benchmarks/demo-TASTE.json.
 
-    python benchmarks/demo.py line-art --seeds 3
+    python -m benchmarks.demo line-art --seeds 3
 
-Seeds start at 20: the demo's settings were chosen by hand on seeds below that. Every demo starts from
-nothing in its own folder. About three minutes each on two cores.
+Seeds start at 20: the demo's settings were chosen by hand on seeds below that. Every demo starts from nothing in its
+own folder, and takes about three minutes on two cores.
 """
 
 import argparse
@@ -15,44 +15,54 @@ import time
 from pathlib import Path
 from typing import Any
 
-from thumbtune.cli.app import bar, quieten
+from thumbtune.cli.terminal import bar, quieten
+from thumbtune.duels.evaluate import FOLDER
+from thumbtune.evaluation.duel_folder import read_duel
+from thumbtune.evaluation.standings import careful
 from thumbtune.experiments.demo import PEOPLE, demo
 from thumbtune.runs.run import environment
 
+HEADER = "| taste | seed | score of the taste | win-rate | faithfulness | AUC on held-out labels | verdict |"
 
-def one(folder: Path, taste: str, seed: int) -> dict[str, Any]:
-    """A demo from nothing: what it measured, and how long it took."""
+
+def measure(folder: Path, taste: str, seed: int) -> dict[str, Any]:
+    """Run a demo from nothing; return what it measured, and how long it took."""
     shutil.rmtree(folder, ignore_errors=True)
     begun = time.time()
     demo(folder, taste, seed, bar, print)
     took = time.time() - begun
-    result = json.loads((folder / "run" / "evaluation" / "evaluation.json").read_text())
-    liked, faithful = result["comparisons"][taste], result["comparisons"]["faithfulness"]
+    duel = read_duel(folder / "run" / FOLDER)
+    assert duel.verdict is not None
+    overall = [row for row in duel.result["standings"] if (row["estimand"], row["style"]) == ("median", None)]
+    rows = {row["scorer"]: row for row in overall}
+    wanted, faithful = rows[taste], rows["faithfulness"]
     return {
         "taste": taste,
         "seed": seed,
-        "taste_before": liked["before_mean"],
-        "taste_after": liked["after_mean"],
-        "win_rate": liked["win_rate"],
-        "win_rate_bootstrap": [liked["win_rate_bootstrap"]["low"], liked["win_rate_bootstrap"]["high"]],
-        "win_rate_wilson": [liked["win_rate_wilson"]["low"], liked["win_rate_wilson"]["high"]],
-        "faithfulness_before": faithful["before_mean"],
-        "faithfulness_after": faithful["after_mean"],
-        "faithfulness_change": faithful["after_mean"] / faithful["before_mean"] - 1,
-        "agreement": result["agreement"],
+        "before": wanted["before"]["mean"],
+        "after": wanted["after"]["mean"],
+        "win_rate": wanted["rate"],
+        "interval": list(careful(wanted)),
+        "faithfulness_before": faithful["before"]["mean"],
+        "faithfulness_after": faithful["after"]["mean"],
+        "auc": duel.verdict["agreement"]["auc"],
+        "decision": duel.verdict["decision"],
+        "gates": duel.verdict["gates"],
         "seconds": took,
     }
 
 
 def row(r: dict[str, Any]) -> str:
-    """One line of the README's table."""
-    low, high = r["win_rate_bootstrap"]
-    wilson_low, wilson_high = r["win_rate_wilson"]
+    """Return one line of the README's table."""
+    low, high = r["interval"]
+    change = r["faithfulness_after"] / r["faithfulness_before"] - 1
+    still_open = [gate["name"] for gate in r["gates"] if gate["answer"] != "passed"]
+    why = f" ({', '.join(still_open)})" if still_open else ""
     return (
-        f"| {r['taste']} | {r['seed']} | {r['taste_before']:.3f} → {r['taste_after']:.3f} "
-        f"| {r['win_rate']:.0%} ({low:.0%} to {high:.0%}; Wilson {wilson_low:.0%} to {wilson_high:.0%}) "
-        f"| {r['faithfulness_before']:.3f} → {r['faithfulness_after']:.3f} ({r['faithfulness_change']:+.1%}) "
-        f"| {r['agreement']['auc']:.2f} |"
+        f"| {r['taste']} | {r['seed']} | {r['before']:.3f} → {r['after']:.3f} "
+        f"| {r['win_rate']:.0%} ({low:.0%} to {high:.0%}) "
+        f"| {r['faithfulness_before']:.3f} → {r['faithfulness_after']:.3f} ({change:+.1%}) "
+        f"| {r['auc']:.2f} | {r['decision']}{why} |"
     )
 
 
@@ -66,13 +76,13 @@ def main() -> None:
     args = parser.parse_args()
     quieten()
     runs = [
-        one(args.out / f"{args.taste}-{seed}", args.taste, seed) for seed in range(args.first, args.first + args.seeds)
+        measure(args.out / f"{args.taste}-{seed}", args.taste, seed)
+        for seed in range(args.first, args.first + args.seeds)
     ]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
     facts = {"environment": environment(), "platform": platform.platform(), "peak_gib": round(peak, 2), "runs": runs}
     Path(f"benchmarks/demo-{args.taste}.json").write_text(json.dumps(facts, indent=1) + "\n")
-    print("| taste | seed | taste score | win-rate (bootstrap; Wilson) | faithfulness | AUC on held-out thumbs |")
-    print("|---|---|---|---|---|---|")
+    print(f"{HEADER}\n|---|---|---|---|---|---|---|")
     print("\n".join(row(r) for r in runs))
     print(f"\nPeak memory {peak:.2f} GiB; {environment()['device']}")
 

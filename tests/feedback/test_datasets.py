@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.reading import arrow
-from thumbtune.feedback.source import Found, Reading
+from thumbtune.feedback.source import Reading, SourceRow
 from thumbtune.feedback.sources import parquet_folder, saved
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.saved import SavedDataset
@@ -57,11 +57,11 @@ def dataset(paint: Paint) -> Dataset:
     return Dataset.from_dict(rows(paint), features=FEATURES)
 
 
-def images(found: list[Found]) -> list[bytes | None]:
+def images(found: list[SourceRow]) -> list[bytes | None]:
     return [each.image and each.image() for each in found]
 
 
-def is_right(found: list[Found], paint: Paint) -> None:
+def is_right(found: list[SourceRow], paint: Paint) -> None:
     assert images(found) == [paint(0), paint(1, "JPEG"), None]
     assert [each.prompt for each in found] == ["a fox", "un zorro 🦊", "a hare"]
     assert [each.liked for each in found] == [False, True, None], "by the names of the classes, not their numbers"
@@ -196,7 +196,7 @@ def test_whatever_happened_to_its_bytes(dataset: Dataset, tmp_path: Path, data: 
     except ThumbtuneError as error:
         assert str(error).endswith(".")
     else:
-        assert all(isinstance(each, Found) for each in found)
+        assert all(isinstance(each, SourceRow) for each in found)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_importing_it_over_the_store_changes_nothing(odd: Store, tmp_path: Path,
     assert len(report) == 8 and odd.state() == before
 
 
-def _thumb(found: importers.Found) -> Thumb:
+def _thumb(found: importers.SourceRow) -> Thumb:
     assert found.image is not None and found.prompt and found.rater
     return Thumb(
         data=found.image(),

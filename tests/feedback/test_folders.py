@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.reading.walk import opinion_in
-from thumbtune.feedback.source import Found, Reading
+from thumbtune.feedback.source import Reading, SourceRow
 from thumbtune.feedback.sources.folders import LikeFolders, recognises
 from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.sources.table import Table
@@ -326,7 +326,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, file_store: Store) -> None:
 # --- the same of tables
 
 
-def rows_of(file: Path, **reading: object) -> list[Found]:
+def rows_of(file: Path, **reading: object) -> list[SourceRow]:
     return list(Table(file, Reading(**reading)))  # type: ignore[arg-type]
 
 

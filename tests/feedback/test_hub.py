@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetBuilder, Features, Image, Value
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.source import Found, Reading
+from thumbtune.feedback.source import Reading, SourceRow
 from thumbtune.feedback.sources import hub
 from thumbtune.feedback.sources.hub import Address, HubDataset, address_in
 
@@ -49,7 +49,7 @@ def likes(paint: Paint, number: int = 3) -> Dataset:
     return Dataset.from_dict(cells, features=features)
 
 
-def said(found: list[Found]) -> list[tuple[str | None, bool | None, bytes | None]]:
+def said(found: list[SourceRow]) -> list[tuple[str | None, bool | None, bytes | None]]:
     return [(each.prompt, each.liked, each.image and each.image()) for each in found]
 
 

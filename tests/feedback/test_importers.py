@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thumbtune.errors import Interrupted, ThumbtuneError
-from thumbtune.feedback.importers import Found, ImportReport, import_likes
+from thumbtune.feedback.importers import ImportReport, SourceRow, import_likes
 from thumbtune.feedback.store.store import Counts, Store
 
 Paint = Callable[..., bytes]
@@ -106,10 +106,10 @@ def test_a_dry_run_reports_and_keeps_nothing(store: Store, table: Path, write_js
     assert store.counts() == EMPTY and not (tmp_path / "store" / "images").exists()
 
 
-def stopped_by(error: type[BaseException]) -> Callable[[Iterable[Found]], Iterator[Found]]:
+def stopped_by(error: type[BaseException]) -> Callable[[Iterable[SourceRow]], Iterator[SourceRow]]:
     """A progress bar during whose second row something happens."""
 
-    def stop(found: Iterable[Found]) -> Iterator[Found]:
+    def stop(found: Iterable[SourceRow]) -> Iterator[SourceRow]:
         for number, each in enumerate(found):
             if number > 1:
                 raise error
@@ -191,7 +191,7 @@ def test_nothing_usable_says_the_counts(store: Store, table: Path, write_jsonl: 
 def test_progress_sees_how_much_there_is(store: Store, folder: Path, table: Path, write_jsonl: Write) -> None:
     seen = []
 
-    def watch(source: Iterable[Found]) -> Iterable[Found]:
+    def watch(source: Iterable[SourceRow]) -> Iterable[SourceRow]:
         seen.append(source.__length_hint__())  # type: ignore[attr-defined]
         return source
 

@@ -11,7 +11,7 @@ import pytest
 from invokeai_gallery import METADATA, VERSION_3, VERSION_6, add, database_in, made, run
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.source import Found, Reading
+from thumbtune.feedback.source import Reading, SourceRow
 from thumbtune.feedback.sources import invokeai_rows
 from thumbtune.feedback.sources.invokeai import InvokeAI, Marks, recognises
 
@@ -28,7 +28,7 @@ def new(tmp_path: Path) -> Path:
     return database_in(tmp_path / "invokeai", VERSION_3, VERSION_6)
 
 
-def found_in(path: Path, **reading: object) -> list[Found]:
+def found_in(path: Path, **reading: object) -> list[SourceRow]:
     return list(InvokeAI(path, Reading(**reading)))  # type: ignore[arg-type]
 
 

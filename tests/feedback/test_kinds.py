@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.source import AS_FOUND, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading
 from thumbtune.feedback.sources import hub
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.folders import LikeFolders
@@ -71,7 +71,7 @@ def test_an_option_without_effect_is_refused(kind: object, tmp_path: Path) -> No
 
 
 def test_every_option_of_reading_has_a_name_on_the_command_line() -> None:
-    assert OPTIONS.keys() == vars(AS_FOUND).keys()
+    assert OPTIONS.keys() == vars(DEFAULT_READING).keys()
 
 
 def test_nothing_is_told_apart_by_an_exception(tmp_path: Path) -> None:

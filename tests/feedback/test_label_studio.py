@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.source import Found, Reading
+from thumbtune.feedback.source import Reading, SourceRow
 from thumbtune.feedback.sources.label_studio import LabelStudio, recognises
 
 Paint = Callable[..., bytes]
@@ -84,7 +84,7 @@ def export(folder: Path, *tasks: Any) -> Path:
     return file
 
 
-def found_in(file: Path, **reading: object) -> list[Found]:
+def found_in(file: Path, **reading: object) -> list[SourceRow]:
     return list(LabelStudio(file, Reading(**reading)))  # type: ignore[arg-type]
 
 

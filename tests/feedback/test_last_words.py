@@ -17,7 +17,7 @@ from sqlalchemy import select
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.likes import likes_of
-from thumbtune.feedback.source import Found
+from thumbtune.feedback.source import SourceRow
 from thumbtune.feedback.store.store import Store
 from thumbtune.feedback.store.tables import Vote
 from thumbtune.feedback.store.votes import derived_id
@@ -90,7 +90,7 @@ def test_minds_that_are_changed_across_an_interruption(
     file = log(*({"label": label} for label in (1, 0, 0, 1, 0, 1)))
     monkeypatch.setattr("thumbtune.feedback.importers.ROWS_AT_ONCE", 1)
 
-    def breaks(rows: Iterable[Found]) -> Iterator[Found]:
+    def breaks(rows: Iterable[SourceRow]) -> Iterator[SourceRow]:
         yield from islice(rows, kept)
         raise RuntimeError
 

@@ -32,7 +32,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback import importers
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.png_text import written_in
-from thumbtune.feedback.source import Found, Reading, Source
+from thumbtune.feedback.source import Reading, Source, SourceRow
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.folders import LikeFolders
 from thumbtune.feedback.sources.invokeai import InvokeAI
@@ -257,10 +257,10 @@ class Telling:
     def __length_hint__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         for file in self.files:
             told = written_in(file.read_bytes())
-            yield Found(
+            yield SourceRow(
                 where=file.name, image=file.read_bytes, prompt=told.prompt, liked=True, seed=told.seed, model=told.model
             )
 

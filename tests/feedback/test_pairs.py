@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import importers
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.source import Found, PairPolicy, Reading, Source
+from thumbtune.feedback.source import PairPolicy, Reading, Source, SourceRow
 from thumbtune.feedback.sources import classes, pairs, pickapic, rankings
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.pairs import Pairs
@@ -70,13 +70,13 @@ def write(file: Path, *rows: Row) -> Path:
     return file
 
 
-def said(source: Iterable[Found], paint: Paint) -> list[tuple[str | None, str, bool | None]]:
+def said(source: Iterable[SourceRow], paint: Paint) -> list[tuple[str | None, str, bool | None]]:
     """Prompt, image and label of every image that can be read."""
     names = {paint(number): name for number, name in enumerate("abcde")}
     return [(one.prompt, names[one.image()], one.liked) for one in source if one.image is not None]
 
 
-def unread(found: Found) -> str:
+def unread(found: SourceRow) -> str:
     """Why its image cannot be read."""
     assert found.image is not None and found.problem is None
     with pytest.raises(UnreadableImage) as caught:
@@ -602,7 +602,7 @@ def packed(cell: object) -> Iterator[bytes]:
         yield from packed(inner)
 
 
-def usable(found: Found, held: Collection[bytes]) -> bool:
+def usable(found: SourceRow, held: Collection[bytes]) -> bool:
     """Whether it is what an importer counts on: an image that can be asked for, and a label, or a problem."""
     if found.problem is not None:
         return found.image is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback import importers
-from thumbtune.feedback.source import Found, PairPolicy, Reading
+from thumbtune.feedback.source import PairPolicy, Reading, SourceRow
 from thumbtune.feedback.sources.pickapic import PickAPic, recognises
 from thumbtune.feedback.sources.preferences import Counts
 from thumbtune.feedback.store.store import Store
@@ -133,7 +133,7 @@ def write(path: Path, *rows: dict[str, object], schema: pa.Schema | None = None)
     return path
 
 
-def read(found: Found) -> bytes:
+def read(found: SourceRow) -> bytes:
     assert found.image is not None, found.problem
     return found.image()
 

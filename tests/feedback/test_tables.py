@@ -21,7 +21,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import importers
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading import downloads
-from thumbtune.feedback.source import Found, Reading
+from thumbtune.feedback.source import Reading, SourceRow
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.table import Table, recognises
 from thumbtune.feedback.store.store import Store
@@ -56,17 +56,17 @@ def write(file: Path, *rows: Row) -> Path:
     return file
 
 
-def said(source: Iterable[Found], paint: Paint) -> Said:
+def said(source: Iterable[SourceRow], paint: Paint) -> Said:
     """Prompt, image and label of every row that can be used."""
     names = {paint(number): name for number, name in enumerate("abc")}
     return [(one.prompt, names[one.image()], one.liked) for one in source if one.image is not None]
 
 
-def problems(source: Iterable[Found]) -> list[str | None]:
+def problems(source: Iterable[SourceRow]) -> list[str | None]:
     return [one.problem for one in source]
 
 
-def unread(found: Found) -> str:
+def unread(found: SourceRow) -> str:
     """Why its image cannot be read."""
     assert found.image is not None and found.problem is None
     with pytest.raises(UnreadableImage) as caught:

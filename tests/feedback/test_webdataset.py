@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.reading import tar_stream
 from thumbtune.feedback.reading.braces import expanded
-from thumbtune.feedback.source import Found, Reading
+from thumbtune.feedback.source import Reading, SourceRow
 from thumbtune.feedback.sources import samples, webdataset
 from thumbtune.feedback.sources.webdataset import WebDataset
 
@@ -271,7 +271,7 @@ def test_whatever_happened_to_its_bytes(tmp_path: Path, paint: Paint, data: st.D
     except ThumbtuneError as error:
         assert str(error).endswith(".")
     else:
-        assert all(isinstance(each, Found) for each in found)
+        assert all(isinstance(each, SourceRow) for each in found)
 
 
 def _mended(block: bytearray) -> bytearray:

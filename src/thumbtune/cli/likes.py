@@ -162,11 +162,11 @@ def _tell_skipped(report: "ImportReport") -> None:
 
 def _tell_source(source: "Source") -> None:
     """What a source says of itself, which no row does."""
-    from thumbtune.feedback.source import Counted
+    from thumbtune.feedback.source import HasCounts
     from thumbtune.feedback.sources.folders import Outside
     from thumbtune.feedback.sources.preferences import Counts
 
-    found = source.counts() if isinstance(source, Counted) else None
+    found = source.counts() if isinstance(source, HasCounts) else None
     if isinstance(found, Counts):
         if any((found.comparisons, found.ties, found.unlabelled, found.alike, found.unusable)):  # not thumbs alone
             _tell_comparisons(found)

@@ -12,16 +12,16 @@ from thumbtune.feedback.changes import Heard
 from thumbtune.feedback.exporters.raters import HIDDEN, own_names
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.shown import named
-from thumbtune.feedback.source import AS_FOUND, Found, Reading, Showing, Source
+from thumbtune.feedback.source import DEFAULT_READING, Reading, ShowsUnrated, Source, SourceRow
 from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.store.intake import Became
 from thumbtune.feedback.store.store import Outcome, Store, Thumb
 from thumbtune.feedback.store.votes import Kind, check_image, check_text, check_vote, chosen_id, key_of
 from thumbtune.files import sha256
 
-__all__ = ["Found", "ImportReport", "Source", "import_from", "import_likes"]
+__all__ = ["ImportReport", "Source", "SourceRow", "import_from", "import_likes"]
 
-Progress = Callable[[Iterable[Found]], Iterable[Found]]
+Progress = Callable[[Iterable[SourceRow]], Iterable[SourceRow]]
 NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
 SINCE = {
     Became.CONTRADICTED: "it was said before and the opposite since, by {rater}; the last word stands, unless "
@@ -89,7 +89,7 @@ class ImportReport:
 
 
 def import_likes(
-    path: Path, store: Store, *, reading: Reading = AS_FOUND, kind: str | None = None, **options: Unpack[Options]
+    path: Path, store: Store, *, reading: Reading = DEFAULT_READING, kind: str | None = None, **options: Unpack[Options]
 ) -> ImportReport:
     """Import every like and dislike under `path`: `kinds.open_source`, then `import_from`.
 
@@ -157,8 +157,8 @@ class _Everything:
     def __length_hint__(self) -> int:
         return length_hint(self.source)
 
-    def __iter__(self) -> Iterator[Found]:
-        return self.source.with_shown() if isinstance(self.source, Showing) else iter(self.source)
+    def __iter__(self) -> Iterator[SourceRow]:
+        return self.source.with_unrated() if isinstance(self.source, ShowsUnrated) else iter(self.source)
 
 
 class _Skipped(Exception):
@@ -179,7 +179,7 @@ class _Intake:
         self._troubles: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with what was gathered
         self._bytes = 0
 
-    def take_all(self, rows: Iterable[Found], name: str) -> None:
+    def take_all(self, rows: Iterable[SourceRow], name: str) -> None:
         """Keep a whole source, as sentences call it: its rows, then what it says of the store by giving none.
 
         Raises:
@@ -193,9 +193,9 @@ class _Intake:
         self.withdraw()
         self.overrule()
 
-    def take(self, found: Found) -> None:
+    def take(self, found: SourceRow) -> None:
         """Count one row, and gather it or list why it cannot be used."""
-        if found.aside:
+        if found.unrated:
             self.shown += 1
             self._say_nothing(found)
             return
@@ -212,7 +212,7 @@ class _Intake:
         if len(self._rows) >= ROWS_AT_ONCE or self._bytes >= BYTES_AT_ONCE:
             self.flush()
 
-    def _thumb(self, found: Found) -> Thumb:
+    def _thumb(self, found: SourceRow) -> Thumb:
         """The row as a thumb.
 
         Raises:
@@ -247,7 +247,7 @@ class _Intake:
         if rater in self._known_by:
             raise UsageError(OWN)
 
-    def _say_nothing(self, found: Found) -> None:
+    def _say_nothing(self, found: SourceRow) -> None:
         """Note that an image gets no thumb, if the store may have one of it: only such are read."""
         prompt = found.prompt or self.prompt
         if not self.newest or found.image is None or not prompt:
@@ -319,7 +319,7 @@ class _Intake:
         return None
 
 
-def _checked(found: Found, prompt: str, rater: str) -> Thumb:
+def _checked(found: SourceRow, prompt: str, rater: str) -> Thumb:
     """A row once nothing is wrong with it (the store may still be full).
 
     Raises:

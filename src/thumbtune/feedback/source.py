@@ -13,7 +13,7 @@ PairPolicy = Literal["w_l", "wi_l", "w_il"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SourceRow:
     """One like or dislike as it was found. What is missing is None.
 
     `problem` says why there is no image; beside an image, why there is no label where something stands for one.
@@ -22,7 +22,7 @@ class Found:
     grade:   how much it is liked, 0..1, where people said more than a thumb
     pair:    the same words for images that were compared with each other
     vote_id: a UUID that the source has for this vote
-    aside:   whether the source only shows the image, and means to give it no thumb: then this is no row of it
+    unrated:   whether the source only shows the image, and means to give it no thumb: then this is no row of it
     """
 
     where: str
@@ -40,13 +40,13 @@ class Found:
     source: str | None = None
     created_at: datetime | None = None
     vote_id: str | None = None
-    aside: bool = False
+    unrated: bool = False
 
 
 class Source(Protocol):
     """Something that likes can be imported from."""
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         """Go through everything once, in the same order each time."""
         ...
 
@@ -56,16 +56,16 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Showing(Protocol):
+class ShowsUnrated(Protocol):
     """A source that may show images without giving them a thumb."""
 
-    def with_shown(self) -> Iterator[Found]:
-        """What is found in it, and each image that it only shows, as `aside`."""
+    def with_unrated(self) -> Iterator[SourceRow]:
+        """What is found in it, and each image that it only shows, as `unrated`."""
         ...
 
 
 @runtime_checkable
-class Counted(Protocol):
+class HasCounts(Protocol):
     """A source that can say what is in it before anything is found, such as comparisons and their classes."""
 
     def counts(self) -> object:
@@ -99,4 +99,4 @@ class Reading:
     encoding: str | None = None
 
 
-AS_FOUND = Reading()
+DEFAULT_READING = Reading()

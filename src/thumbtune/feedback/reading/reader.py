@@ -27,7 +27,7 @@ from thumbtune.feedback.reading.labels import Scale
 from thumbtune.feedback.reading.options import Rows, check_reading
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.shown import listed, named, shown
-from thumbtune.feedback.source import Bytes, Found, Reading
+from thumbtune.feedback.source import Bytes, Reading, SourceRow
 
 AGAINST = ("dislike", "disliked", "dislikes")  # columns that a `like` may stand beside
 NO_IMAGE = "none of its columns ({columns}) names an image; say which one does, as in --map image=jpg"
@@ -49,7 +49,7 @@ class RowReader:
         self.reading = reading
         self._label_rows = label_rows
 
-    def found(self, row: Record, where: str, read_cell: ReadCell, source: str) -> Found:
+    def found(self, row: Record, where: str, read_cell: ReadCell, source: str) -> SourceRow:
         """Read one row; whatever is wrong with it is in the `problem`, so that the rows after it still count.
 
         `source` is for rows without such a column. One that has it and leaves it empty says that it is not known.
@@ -57,7 +57,7 @@ class RowReader:
         ours = self.columns.ours_in(row)
         prompt, (liked, problem), image = prompt_in(ours), self._label_in(row), None
         if ours["image"] is None and self.columns.lacks(row, "image"):
-            return Found(where=where, problem=NO_IMAGE.format(columns=listed(row)))
+            return SourceRow(where=where, problem=NO_IMAGE.format(columns=listed(row)))
         if liked is None or prompt is None:  # without a prompt in the row there may still be one for all
             where = f"{where} (columns: {listed(row)})"
         if self.columns.lacks(row, "source"):
@@ -71,7 +71,7 @@ class RowReader:
             written = written_in_image(image)
             prompt, said = written.prompt, {"seed": written.seed, "model": written.model}
             extras |= {name: cell for name, cell in said.items() if extras[name] is None}
-        return Found(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
+        return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
 
     @cached_property
     def _scales(self) -> dict[str, Scale]:

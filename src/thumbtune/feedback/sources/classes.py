@@ -16,7 +16,7 @@ from thumbtune.feedback.reading.image_cells import image_in
 from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.preferences import SPLITS, Counts, Split, labels_under
 
 OURS = {
@@ -41,7 +41,7 @@ class Classes:
         ThumbtuneError: the file cannot be read.
     """
 
-    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.file = path
         self.reading = reading
         self.labels = labels_under(reading.policy)
@@ -59,31 +59,31 @@ class Classes:
         rows = count_rows(self.file)
         return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
-    def __iter__(self) -> Iterator[Found]:
-        return (found for found in self.with_shown() if not found.aside)
+    def __iter__(self) -> Iterator[SourceRow]:
+        return (found for found in self.with_unrated() if not found.unrated)
 
-    def with_shown(self) -> Iterator[Found]:
+    def with_unrated(self) -> Iterator[SourceRow]:
         """The same, and the images that the policy leaves out."""
         return (self._found(row, where) for where, row in self._rows())
 
     def _rows(self) -> Iterator[tuple[str, Record | None]]:
         return islice(read_rows(self.file, encoding=self.reading.encoding), self.reading.limit)
 
-    def _found(self, row: Record | None, where: str) -> Found:
-        """The like or dislike in a row; it is aside where the policy leaves its class out."""
+    def _found(self, row: Record | None, where: str) -> SourceRow:
+        """The like or dislike in a row; it is unrated where the policy leaves its class out."""
         if row is None:
-            return Found(where=where, problem=why_broken(self.file))
+            return SourceRow(where=where, problem=why_broken(self.file))
         split = _class_in(row, self.columns)
         if split is None:
-            return Found(where=where, problem=NO_CLASS)
+            return SourceRow(where=where, problem=NO_CLASS)
         liked = self.labels[split]
         ours = self.columns.ours_in(row)
         try:
             image = image_in(ours["image"], self._place, self.reading.allow_download)
             prompt, source = prompt_in(ours), text_in(ours, "source") or self.file.name
         except (UnreadableImage, ValueError) as error:
-            return Found(where=where, problem=str(error), aside=liked is None)
-        return Found(where=where, image=image, prompt=prompt, liked=liked, source=source, aside=liked is None)
+            return SourceRow(where=where, problem=str(error), unrated=liked is None)
+        return SourceRow(where=where, image=image, prompt=prompt, liked=liked, source=source, unrated=liked is None)
 
 
 def _class_in(row: Record, columns: Columns) -> Split | None:

@@ -28,7 +28,7 @@ from thumbtune.feedback.reading.walk import (
     deep_opinion_folders,
     opinion_folders,
 )
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.store.location import is_store
 
 __all__ = ["IMAGE_SUFFIXES", "LikeFolders", "deep_opinion_folders", "nothing_here", "opinion_folders", "recognises"]
@@ -66,7 +66,7 @@ class LikeFolders:
         ThumbtuneError: nothing says like or dislike, or a store lies among the images.
     """
 
-    def __init__(self, root: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, root: Path, reading: Reading = DEFAULT_READING) -> None:
         self.root = root
         self.reading = reading
         check_root(reading.root)
@@ -84,14 +84,14 @@ class LikeFolders:
         """How many images are left out; it opens none of them."""
         return Outside(images=sum(1 for seen in self._walk if not (seen.is_folder or self._has_thumb(seen))))
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return self._founds(self._seen())
 
-    def with_shown(self) -> Iterator[Found]:
+    def with_unrated(self) -> Iterator[SourceRow]:
         """The same, and the images outside these folders; with a limit, none of these."""
         return iter(self) if self.reading.limit is not None else self._founds(self._walk)
 
-    def _founds(self, all_seen: Iterable[Seen]) -> Iterator[Found]:
+    def _founds(self, all_seen: Iterable[Seen]) -> Iterator[SourceRow]:
         lists = _Lists(self.root, self.reading.encoding, self._walk.leads_inside)
         return (self._found(seen, lists) for seen in all_seen)
 
@@ -102,7 +102,7 @@ class LikeFolders:
         """What is liked or disliked. Folders that say nothing are left out, unless there is a label for them."""
         return islice(filter(self._has_thumb, self._walk), self.reading.limit)
 
-    def _found(self, seen: Seen, lists: "_Lists") -> Found:
+    def _found(self, seen: Seen, lists: "_Lists") -> SourceRow:
         image, problem, said = None, seen.problem, NOTHING
         try:
             if not problem:
@@ -110,7 +110,7 @@ class LikeFolders:
         except UnreadableImage as error:
             problem = str(error)
         liked = next(iter(seen.said)) if len(seen.said) == 1 else self.reading.label if not seen.said else None
-        return Found(
+        return SourceRow(
             where=_printable(str(seen.path.relative_to(self.root))),
             image=image,
             problem=problem or (BOTH if len(seen.said) > 1 else None),
@@ -119,7 +119,7 @@ class LikeFolders:
             seed=said.seed,
             model=said.model,
             source=_printable(self.root.name) or None,
-            aside=not self._has_thumb(seen),
+            unrated=not self._has_thumb(seen),
         )
 
     def _written(self, image: Path, lists: "_Lists") -> Written:

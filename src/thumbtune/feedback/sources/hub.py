@@ -27,7 +27,7 @@ from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import kind_of
 from thumbtune.feedback.reading.splits import chosen_split
 from thumbtune.feedback.shown import shown
-from thumbtune.feedback.source import AS_FOUND, Bytes, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Bytes, Reading, SourceRow
 from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, flattened
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class HubDataset:
         ThumbtuneError: there is no network, no such data set, no right to read it, or no kind of file that is read.
     """
 
-    def __init__(self, path: Path | str, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path | str, reading: Reading = DEFAULT_READING) -> None:
         found = address_in(path)
         if found is None:
             raise UsageError(f"{shown(str(path))} names no data set on the hub; {WRITTEN}.")
@@ -108,10 +108,10 @@ class HubDataset:
     def __length_hint__(self) -> int:
         return 0  # the hub often does not say
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return islice(self._found(), self.reading.limit)
 
-    def _found(self) -> Iterator[Found]:
+    def _found(self) -> Iterator[SourceRow]:
         for number, row in enumerate(self._rows(), start=1):
             yield self._reader.found(row, f"{self.address}, row {number}", self._image, self.address.name)
 

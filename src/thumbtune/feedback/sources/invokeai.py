@@ -21,7 +21,7 @@ from thumbtune.feedback.metadata.png_text import read_invokeai, written_in_file
 from thumbtune.feedback.metadata.written import Written, json_object, plain_text
 from thumbtune.feedback.reading.places import Place, check_root
 from thumbtune.feedback.reading.walk import opinion_in
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.invokeai_rows import Kept, gallery, has_gallery
 
 DATABASES = ("databases/invokeai.db", "invokeai.db")
@@ -59,7 +59,7 @@ class InvokeAI:
         ThumbtuneError: there is no such database.
     """
 
-    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         file = _database(path)
         if file is None:
             raise ThumbtuneError(f"{path} holds no {DATABASES[0]}; give InvokeAI's folder or its database.")
@@ -82,20 +82,20 @@ class InvokeAI:
         number += 0 if self.reading.label is None else marks.unmarked
         return number if self.reading.limit is None else min(number, self.reading.limit)
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         kept = (one for one in gallery(self.file) if self._has_thumb(one))
         return (self._found(one) for one in islice(kept, self.reading.limit))
 
-    def with_shown(self) -> Iterator[Found]:
+    def with_unrated(self) -> Iterator[SourceRow]:
         """The same, and images that have neither a star nor a board; with a limit, none of these."""
         return iter(self) if self.reading.limit is not None else map(self._found, gallery(self.file))
 
     def _has_thumb(self, kept: Kept) -> bool:
         return bool(_said_of(kept)) or (self.reading.label is not None and _own(kept))
 
-    def _found(self, kept: Kept) -> Found:
-        said, aside = _said_of(kept), not self._has_thumb(kept)
-        liked = next(iter(said)) if len(said) == 1 else None if said or aside else self.reading.label
+    def _found(self, kept: Kept) -> SourceRow:
+        said, unrated = _said_of(kept), not self._has_thumb(kept)
+        liked = next(iter(said)) if len(said) == 1 else None if said or unrated else self.reading.label
         written, image, problem = read_invokeai(json_object(kept.metadata)), None, BOTH if len(said) > 1 else None
         try:
             file = self._file_of(kept)
@@ -103,7 +103,7 @@ class InvokeAI:
             written = written if written.prompt or problem else _with(written, written_in_file(file))
         except UnreadableImage as error:
             problem = str(error)
-        return Found(
+        return SourceRow(
             where=f"{self.file.name}, {plain_text(kept.name) or 'an image'}",
             image=image,
             prompt=written.prompt,
@@ -113,7 +113,7 @@ class InvokeAI:
             seed=written.seed,
             model=written.model,
             source=SOURCE,
-            aside=aside,
+            unrated=unrated,
         )
 
     def _file_of(self, kept: Kept) -> Path:

@@ -13,7 +13,7 @@ from itertools import combinations, islice
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.image_cells import image_in, known_by
 from thumbtune.feedback.reading.places import Place
-from thumbtune.feedback.source import Bytes, Found, Reading
+from thumbtune.feedback.source import Bytes, Reading, SourceRow
 from thumbtune.feedback.sources.preferences import Comparison, Counts, Labels, Outcome, labels_under
 from thumbtune.feedback.sources.tally import Reason, Tally
 
@@ -119,10 +119,10 @@ class Unpaired:
                 return tally.counts(self.reading.policy)
         return self._counts
 
-    def __iter__(self) -> Iterator[Found]:
-        return (found for found in self.with_shown() if not found.aside)
+    def __iter__(self) -> Iterator[SourceRow]:
+        return (found for found in self.with_unrated() if not found.unrated)
 
-    def with_shown(self) -> Iterator[Found]:
+    def with_unrated(self) -> Iterator[SourceRow]:
         """The same, and the images that the policy leaves out."""
         with self._tallied() as tally:
             for judgement in islice(self.rows(), self.reading.limit):
@@ -147,10 +147,10 @@ def _add(judgement: Judgement, tally: Tally) -> None:
             tally.add(comparison, judgement.created_at)
 
 
-def _founds(judgement: Judgement, tally: Tally, labels: Labels) -> Iterator[Found]:
+def _founds(judgement: Judgement, tally: Tally, labels: Labels) -> Iterator[SourceRow]:
     """What one row adds: its problem, or those of its images that no row before it has shown."""
     if judgement.problem is not None:
-        yield Found(where=judgement.where, problem=judgement.problem, source=judgement.source)
+        yield SourceRow(where=judgement.where, problem=judgement.problem, source=judgement.source)
         return
     if judgement.thumbs:
         for shown, liked in zip(judgement.images, judgement.thumbs, strict=True):
@@ -161,11 +161,13 @@ def _founds(judgement: Judgement, tally: Tally, labels: Labels) -> Iterator[Foun
         if standing is not None:
             liked = labels[standing.split] if standing.split else None
             found = _found(judgement, shown, liked, standing.user, standing.judged_at)
-            yield replace(found, pair=standing.pair, aside=liked is None)
+            yield replace(found, pair=standing.pair, unrated=liked is None)
 
 
-def _found(judgement: Judgement, shown: Shown, liked: bool | None, rater: str | None, when: datetime | None) -> Found:
-    return Found(
+def _found(
+    judgement: Judgement, shown: Shown, liked: bool | None, rater: str | None, when: datetime | None
+) -> SourceRow:
+    return SourceRow(
         where=f"{judgement.where}, {shown.side}",
         image=shown.image,
         prompt=judgement.prompt,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.reading.rows import TABLE_SUFFIXES
-from thumbtune.feedback.source import AS_FOUND, Reading, Source
+from thumbtune.feedback.source import DEFAULT_READING, Reading, Source
 from thumbtune.feedback.sources import (
     classes,
     folders,
@@ -156,7 +156,7 @@ ADVICE = {
 
 
 def open_source(
-    path: Path | str, store: Path | None = None, reading: Reading = AS_FOUND, kind: str | None = None
+    path: Path | str, store: Path | None = None, reading: Reading = DEFAULT_READING, kind: str | None = None
 ) -> Source:
     """What likes are read from: of the named kind, or of the first that recognises it. Nothing is imported yet.
 
@@ -219,7 +219,7 @@ def _named(name: str) -> Kind:
 def _check_options(kind: Kind, reading: Reading) -> None:
     """Refuse what would be without effect."""
     for field, option in OPTIONS.items():
-        if field not in kind.reading and getattr(reading, field) != getattr(AS_FOUND, field):
+        if field not in kind.reading and getattr(reading, field) != getattr(DEFAULT_READING, field):
             raise UsageError(f"{option} means nothing for {kind.what}; leave it out.")
 
 

@@ -21,7 +21,7 @@ from thumbtune.feedback.reading.places import Place, check_root
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import count_rows, first_row, read_rows
 from thumbtune.feedback.shown import listed, named, shown
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
 from thumbtune.feedback.sources.label_studio_answers import (
     SIDES,
@@ -75,7 +75,7 @@ class LabelStudio:
         UsageError: the root is no folder, or `columns` maps something that we do not know.
     """
 
-    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.file, self.reading = path, reading
         check_root(reading.root)
         self._label = lowered_name(reading.columns.get("label", ""))
@@ -91,21 +91,21 @@ class LabelStudio:
         rows = count_rows(self.file)
         return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
-    def __iter__(self) -> Iterator[Found]:
-        return (found for found in self.with_shown() if not found.aside)
+    def __iter__(self) -> Iterator[SourceRow]:
+        return (found for found in self.with_unrated() if not found.unrated)
 
-    def with_shown(self) -> Iterator[Found]:
+    def with_unrated(self) -> Iterator[SourceRow]:
         """The same, and the images of comparisons that decide nothing."""
         compared = False
         for annotation in self._annotations():
-            if isinstance(annotation, Found):
+            if isinstance(annotation, SourceRow):
                 yield annotation
             elif annotation.selected is not None and not annotation.cancelled:
                 compared = True
             else:
                 yield from self._thumbs(annotation)
         if compared:
-            yield from self._unpaired.with_shown()
+            yield from self._unpaired.with_unrated()
 
     def _rows(self) -> Iterator[tuple[str, Record | None]]:
         rows = read_rows(self.file, encoding=self.reading.encoding)
@@ -116,10 +116,10 @@ class LabelStudio:
             data = (row or {}).get("data")
             yield from (data if isinstance(data, Mapping) else row or {}).values()
 
-    def _annotations(self) -> Iterator[Annotation | Found]:
+    def _annotations(self) -> Iterator[Annotation | SourceRow]:
         for where, row in self._rows():
             if row is None or ("data" in row and not isinstance(row["data"], Mapping)):
-                yield Found(where=where, problem=NO_TASK)
+                yield SourceRow(where=where, problem=NO_TASK)
             elif "data" in row:
                 yield from _of_task(row, where)
             else:
@@ -127,7 +127,7 @@ class LabelStudio:
                 answers = tuple(answers_of_row(row, words))
                 yield Annotation(where=where, data=row, answers=answers, said_by=row.get("annotator"), when=row)
 
-    def _thumbs(self, annotation: Annotation) -> Iterator[Found]:
+    def _thumbs(self, annotation: Annotation) -> Iterator[SourceRow]:
         """A like or dislike for each image that somebody answered about; one without, where nobody answered."""
         data, about = annotation.data, dict[str | None, list[Answer]]()
         for answer in annotation.answers:
@@ -137,7 +137,7 @@ class LabelStudio:
         for name, each in (about or {None: []}).items():
             yield self._thumb(annotation, name, each)
 
-    def _thumb(self, annotation: Annotation, name: str | None, answers: list[Answer]) -> Found:
+    def _thumb(self, annotation: Annotation, name: str | None, answers: list[Answer]) -> SourceRow:
         liked, problem = verdict(answers, self.reading.like_at)
         if not answers and annotation.data is annotation.when:  # a row of JSON-MIN or CSV
             problem = NO_ANSWER.format(columns=listed(annotation.data))
@@ -145,7 +145,7 @@ class LabelStudio:
             liked, problem = None, CANCELLED
         elif not answers and self.reading.label is not None:
             liked, problem = self.reading.label, None
-        found = Found(where=annotation.where, liked=liked, problem=problem, source=self.file.name)
+        found = SourceRow(where=annotation.where, liked=liked, problem=problem, source=self.file.name)
         try:
             cell = annotation.data[name] if name else self._image_cell(annotation.data)
             found = replace(found, image=self._images.anywhere(cell, self.reading.allow_download))
@@ -153,7 +153,7 @@ class LabelStudio:
         except (UnreadableImage, ValueError, RecursionError) as error:
             return replace(found, image=None, problem=CANCELLED if annotation.cancelled else str(error))
 
-    def _described(self, found: Found, annotation: Annotation, cell: object) -> Found:
+    def _described(self, found: SourceRow, annotation: Annotation, cell: object) -> SourceRow:
         """With all that the task, or the image, says beside the thumb.
 
         Raises:

@@ -22,7 +22,7 @@ from thumbtune.feedback.reading.options import check_columns, check_reading, she
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
 from thumbtune.feedback.reading.splits import files_of_split, parquet_files
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.folders import IMAGE_SUFFIXES
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, shown_in, unusable
 from thumbtune.feedback.sources.preferences import Counts
@@ -67,7 +67,7 @@ class Pairs:
         ThumbtuneError: a file cannot be read, or no split is meant.
     """
 
-    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.files = files_of_split(path, reading.split) if path.is_dir() else [path]
         self.reading = reading
         self.columns = Columns(reading.columns, OURS)
@@ -83,12 +83,12 @@ class Pairs:
         rows = sum(count_rows(file) for file in self.files)
         return 2 * (rows if self.reading.limit is None else min(rows, self.reading.limit))
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return iter(self._unpaired)
 
-    def with_shown(self) -> Iterator[Found]:
+    def with_unrated(self) -> Iterator[SourceRow]:
         """The same, and the images that the policy leaves out."""
-        return self._unpaired.with_shown()
+        return self._unpaired.with_unrated()
 
     def _judgements(self) -> Iterator[Judgement]:
         for file in self.files:

@@ -7,7 +7,7 @@ from pathlib import Path
 from thumbtune.errors import UsageError
 from thumbtune.feedback.reading.splits import configurations, files_of_split, parquet_files
 from thumbtune.feedback.shown import listed
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.table import Table
 
 
@@ -27,7 +27,7 @@ class ParquetFolder:
         ThumbtuneError: there are no Parquet files, or one cannot be read.
     """
 
-    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         if not parquet_files(path) and (names := configurations(path)):
             raise UsageError(f"{path} holds several data sets ({listed(names)}); give the folder of one.")
         self.table = Table(files_of_split(path, reading.split), reading)
@@ -35,5 +35,5 @@ class ParquetFolder:
     def __length_hint__(self) -> int:
         return length_hint(self.table)
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return iter(self.table)

@@ -15,7 +15,7 @@ from thumbtune.feedback.reading.cells import label_in, moment_in, number_in, pro
 from thumbtune.feedback.reading.record import Record, lowered_name
 from thumbtune.feedback.reading.rows import count_rows, header_of, read_rows
 from thumbtune.feedback.reading.splits import files_of_split, parquet_files
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
 from thumbtune.feedback.sources.preferences import Counts
 
@@ -40,7 +40,7 @@ def recognises(path: Path) -> bool:
 class PickAPic:
     """One Parquet file of Pick-a-Pic, or a folder with those of one split."""
 
-    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.files = files_of_split(path, reading.split)
         self.reading = reading
         self._unpaired = Unpaired(self._judgements, reading, sketch=self._sketched)
@@ -53,12 +53,12 @@ class PickAPic:
         rows = sum(count_rows(file) for file in self.files)  # its images recur so often that there are as many
         return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return iter(self._unpaired)
 
-    def with_shown(self) -> Iterator[Found]:
+    def with_unrated(self) -> Iterator[SourceRow]:
         """The same, and the images that the policy leaves out."""
-        return self._unpaired.with_shown()
+        return self._unpaired.with_unrated()
 
     def _sketched(self) -> Iterator[Judgement]:
         """Each row without its images, which are hundreds of gigabytes: those columns stay unread."""

@@ -23,7 +23,7 @@ from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
 from thumbtune.feedback.reading.splits import files_of_split, parquet_files
 from thumbtune.feedback.reading.texts import GZIP
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, shown_in, unusable
 from thumbtune.feedback.sources.pairs import may_be_image
 from thumbtune.feedback.sources.preferences import Counts
@@ -65,7 +65,7 @@ class Rankings:
         ThumbtuneError: a file cannot be read, or no split is meant.
     """
 
-    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.files = files_of_split(path, reading.split) if path.is_dir() else [path]
         self.reading = reading
         self.columns = Columns(reading.columns, OURS)
@@ -81,12 +81,12 @@ class Rankings:
         rows = sum(count_rows(file) for file in self.files)
         return 2 * (rows if self.reading.limit is None else min(rows, self.reading.limit))  # or more: of a row, two
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return iter(self._unpaired)
 
-    def with_shown(self) -> Iterator[Found]:
+    def with_unrated(self) -> Iterator[SourceRow]:
         """The same, and the images that the policy leaves out."""
-        return self._unpaired.with_shown()
+        return self._unpaired.with_unrated()
 
     def _judgements(self) -> Iterator[Judgement]:
         for file in self.files:

@@ -22,7 +22,7 @@ from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.record import Record, lowered_name
 from thumbtune.feedback.reading.splits import chosen_split
 from thumbtune.feedback.shown import shown
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 
 if TYPE_CHECKING:
     from pyarrow.ipc import RecordBatchStreamReader
@@ -53,7 +53,7 @@ class SavedDataset:
         ThumbtuneError: it is not whole.
     """
 
-    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.path, self.reading = path, reading
         self.folder = _folder_of_split(path, reading.split)
         self.files = _arrow_files(self.folder)
@@ -67,10 +67,10 @@ class SavedDataset:
             return 0
         return number if self.reading.limit is None else min(number, self.reading.limit)
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return islice(self._found(), self.reading.limit)
 
-    def _found(self) -> Iterator[Found]:
+    def _found(self) -> Iterator[SourceRow]:
         place = Place(self.folder, self.reading.root)
         image = partial(image_in, place=place, allow_download=self.reading.allow_download)
         for file in self.files:

@@ -14,7 +14,7 @@ from thumbtune.feedback.reading.options import Rows, check_columns, sheets_of
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.rows import METADATA_SUFFIXES, count_rows, kind_of, read_rows, why_broken
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 
 METADATA = "metadata"
 
@@ -27,7 +27,7 @@ def recognises(path: Path) -> bool:
         return False
 
 
-def opened(path: Path, reading: Reading = AS_FOUND) -> "Table":
+def opened(path: Path, reading: Reading = DEFAULT_READING) -> "Table":
     """The table in a file, or the metadata in a folder, beside its images.
 
     Raises:
@@ -57,7 +57,7 @@ class Table:
         ThumbtuneError: a file cannot be read.
     """
 
-    def __init__(self, files: Path | Sequence[Path], reading: Reading = AS_FOUND) -> None:
+    def __init__(self, files: Path | Sequence[Path], reading: Reading = DEFAULT_READING) -> None:
         self.files = (files,) if isinstance(files, Path) else tuple(files)
         self.reading = reading
         self._reader = RowReader(reading, self._label_rows)
@@ -67,17 +67,17 @@ class Table:
         number = sum(count_rows(file) for file in self.files)
         return number if self.reading.limit is None else min(number, self.reading.limit)
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return islice(self._found(), self.reading.limit)
 
-    def _found(self) -> Iterator[Found]:
+    def _found(self) -> Iterator[SourceRow]:
         for file in self.files:
             image = partial(
                 image_in, place=Place(file.parent, self.reading.root), allow_download=self.reading.allow_download
             )
             for where, row in read_rows(file, encoding=self.reading.encoding):
                 if row is None:
-                    yield Found(where=where, problem=why_broken(file))
+                    yield SourceRow(where=where, problem=why_broken(file))
                 else:
                     yield self._reader.found(row, where, image, file.name)
 

@@ -19,7 +19,7 @@ from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.reading.splits import UNNAMED, WORDS, chosen_split
 from thumbtune.feedback.reading.tar_stream import BrokenArchive, open_tar
-from thumbtune.feedback.source import AS_FOUND, Found, Reading
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, Sample, UnusableSample, samples_of, text_suffixes
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -77,7 +77,7 @@ class WebDataset:
         ThumbtuneError: there are no archives, or one is damaged.
     """
 
-    def __init__(self, path: Path, reading: Reading = AS_FOUND) -> None:
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.reading = reading
         self.shards = shards_of(path, reading.split)
         self._reader = RowReader(reading, self._label_rows, SAMPLE_COLUMNS)
@@ -87,10 +87,10 @@ class WebDataset:
     def __length_hint__(self) -> int:
         return 0  # an archive does not say how many files it holds
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[SourceRow]:
         return islice((each for shard in self.shards for each in self._found_in(shard)), self.reading.limit)
 
-    def _found_in(self, shard: Path) -> Iterator[Found]:
+    def _found_in(self, shard: Path) -> Iterator[SourceRow]:
         place = Place(shard.parent, self.reading.root)
         image = partial(image_in, place=place, allow_download=self.reading.allow_download)
         for sample in _samples_in(shard, self._texts):
@@ -98,7 +98,7 @@ class WebDataset:
             try:
                 row = self._row(sample)
             except UnusableSample as error:
-                yield Found(where=where, problem=str(error))
+                yield SourceRow(where=where, problem=str(error))
             else:
                 yield self._reader.found(row, where, image, shard.name)
 

@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from refusals import refused
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback import importers
@@ -33,8 +34,8 @@ from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.saved import SavedDataset
 from thumbtune.feedback.sources.table import Table
 from thumbtune.feedback.sources.webdataset import WebDataset
-from thumbtune.feedback.store.intake import Thumb
-from thumbtune.feedback.store.store import Opinion, Store
+from thumbtune.feedback.store.intake import NewVote
+from thumbtune.feedback.store.store import Label, Store
 from thumbtune.files import sha256
 
 Call = Callable[..., tuple[int, str, str]]
@@ -83,17 +84,17 @@ def odd(file_store: Store, paint: Paint) -> Store:
 
 
 def votes(store: Store, hidden: Pseudonyms | None = None) -> list[tuple[object, ...]]:
-    """All that the votes in force say, in the order in which the store has them."""
-    opinions = store.rows() if hidden is None else map(hidden.hide, store.rows())
-    return sorted((_said(opinion, store) for opinion in opinions), key=repr)
+    """All that the latest votes contain, in the order of the store."""
+    labels = store.labels() if hidden is None else map(hidden.hide, store.labels())
+    return sorted((_cells(label, store) for label in labels), key=repr)
 
 
-def _said(opinion: Opinion, store: Store) -> tuple[object, ...]:
-    about = opinion.image
+def _cells(label: Label, store: Store) -> tuple[object, ...]:
+    about = label.image
     pixels = (about.sha256, sha256(store.read(about)), about.width, about.height, Path(about.file).suffix)
     made = (about.prompt, about.seed, about.model, about.source)
-    more = (opinion.weight, opinion.grade, opinion.reason, opinion.pair, opinion.created_at, opinion.vote_id)
-    return (*pixels, *made, opinion.rater, opinion.liked, *more)
+    more = (label.weight, label.grade, label.reason, label.pair, label.created_at, label.vote_id)
+    return (*pixels, *made, label.rater, label.liked, *more)
 
 
 def imported(source: Source, where: Path, patch: pytest.MonkeyPatch, **options: object) -> Store:
@@ -117,7 +118,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 def test_nothing_is_lost(odd: Store, tmp_path: Path, form: str, names: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     report = export(odd, tmp_path / "out" / "likes", form, names=names)
     assert report == ExportReport(rows=8, likes=5, dislikes=3, skips=1)
-    hidden = None if names else Pseudonyms(raters.key_of(odd))
+    hidden = None if names else Pseudonyms(raters.pseudonym_key_of(odd))
     with imported(READERS[form](tmp_path / "out" / "likes"), tmp_path / "new", monkeypatch) as new:
         assert len(votes(new)) == 8 and votes(new) == votes(odd, hidden)
 
@@ -126,18 +127,18 @@ def test_nothing_is_lost(odd: Store, tmp_path: Path, form: str, names: bool, mon
 def test_importing_it_over_the_store_changes_nothing(odd: Store, tmp_path: Path, form: str, paint: Paint) -> None:
     before = odd.state()
     export(odd, tmp_path / "likes", form, names=True)
-    report = odd.keep([_thumb(found) for found in READERS[form](tmp_path / "likes")])
+    report = odd.add_votes([_vote(row) for row in READERS[form](tmp_path / "likes")])
     assert len(report) == 8 and odd.state() == before
 
 
-def _thumb(found: importers.SourceRow) -> Thumb:
-    assert found.image is not None and found.prompt and found.rater
-    return Thumb(
-        data=found.image(),
-        prompt=found.prompt,
-        kind="like" if found.liked else "dislike",
-        rater=found.rater,
-        vote_id=found.vote_id,
+def _vote(row: importers.SourceRow) -> NewVote:
+    assert row.image is not None and row.prompt and row.rater
+    return NewVote(
+        data=row.image(),
+        prompt=row.prompt,
+        kind="like" if row.liked else "dislike",
+        rater=row.rater,
+        vote_id=row.vote_id,
     )
 
 
@@ -149,7 +150,7 @@ def test_a_server_s_store(store: Store, tmp_path: Path, paint: Paint, monkeypatc
     kept = store.folder is not None
     assert (files_in(tmp_path / "a") == files_in(tmp_path / "b")) == kept, "a server has no place for a key"
     with imported(WebDataset(tmp_path / "a"), tmp_path / "new", monkeypatch) as new:
-        assert [row.rater for row in new.rows()] == [next(iter(new.rows())).rater] * 3
+        assert [row.rater for row in new.labels()] == [next(iter(new.labels())).rater] * 3
 
 
 @pytest.mark.parametrize("form", ["parquet", "folder"])
@@ -202,12 +203,12 @@ def test_few_images_are_in_memory(odd: Store, tmp_path: Path, form: str, monkeyp
     monkeypatch.setattr(rows, "BATCH_BYTES", 1)
     sizes = []
 
-    def watched(opinions: Iterable[Opinion]) -> Iterator[Opinion]:
-        assert length_hint(opinions) == 8
-        for opinion in opinions:
+    def watched(labels: Iterable[Label]) -> Iterator[Label]:
+        assert length_hint(labels) == 8
+        for label in labels:
             (written,) = tmp_path.glob(f".likes.{platform.node()}-{os.getpid()}.*.partial")
             sizes.append(sum(len(data) for data in files_in(written).values()))
-            yield opinion
+            yield label
 
     export(odd, tmp_path / "likes", form, shard_bytes=1, progress=watched)
     assert len(sizes) == 8 and all(later > before for before, later in zip(sizes[2:6], sizes[4:], strict=True))
@@ -304,7 +305,7 @@ def test_what_datasets_itself_exports(tmp_path: Path, paint: Paint, form: str, m
         made.save_to_disk(folder)
     with imported(READERS[form](folder), tmp_path / "new", monkeypatch, rater="ann") as new:
         kinds = ("PNG", "JPEG", "GIF", "WEBP")
-        said = {(row.image.sha256, row.image.prompt, row.liked, row.rater) for row in new.rows()}
+        said = {(row.image.sha256, row.image.prompt, row.liked, row.rater) for row in new.labels()}
         assert said == {(sha256(paint(n, kind)), f"a fox {n} 🦊", n % 2 == 0, "ann") for n, kind in enumerate(kinds)}
 
 
@@ -321,16 +322,16 @@ def test_what_pandas_exports(tmp_path: Path, paint: Paint, monkeypatch: pytest.M
     )
     frame.to_parquet(tmp_path / "likes.parquet")
     with imported(Table(tmp_path / "likes.parquet"), tmp_path / "new", monkeypatch, rater="bob") as new:
-        said = [(row.image.sha256, row.liked, row.rater, row.grade) for row in new.rows()]
+        said = [(row.image.sha256, row.liked, row.rater, row.grade) for row in new.labels()]
         assert said == [(sha256(paint(0)), True, "ann", 0.5), (sha256(paint(1, "JPEG")), False, "bob", None)]
-        assert next(iter(new.rows())).created_at == MOMENT
+        assert next(iter(new.labels())).created_at == MOMENT
 
 
 # --- policies
 
 
 def test_a_row_for_each_image(odd: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = next(iter(odd.rows())).image  # on which ann and bob differ
+    image = next(iter(odd.labels())).image  # on which ann and bob differ
     report = export(odd, tmp_path / "majority", "parquet", policy="majority")
     assert report == ExportReport(rows=6, likes=4, dislikes=2, skips=1, undecided=1)
     report = export(odd, tmp_path / "strict", "parquet", policy="any-dislike")
@@ -342,7 +343,7 @@ def test_a_row_for_each_image(odd: Store, tmp_path: Path, monkeypatch: pytest.Mo
     assert (first["label"], first["rater"], first["weight"], first["grade"]) == (False, "majority of 3", 0.5, 0.5)
     assert first["vote_id"] is None, "three people gave it"
     with imported(Table(tmp_path / "three" / "metadata.jsonl"), tmp_path / "new", monkeypatch) as new:
-        assert len(list(new.rows())) == 7
+        assert len(list(new.labels())) == 7
 
 
 @pytest.mark.parametrize("names", [True, False])
@@ -375,8 +376,8 @@ def test_raters_are_hidden(odd: Store, tmp_path: Path) -> None:
 
 def test_what_follows_from_a_name_is_not_exported(file_store: Store, tmp_path: Path, paint: Paint) -> None:
     """An id that the import derived would tell whoever guesses the name that it is right."""
-    file_store.keep([Thumb(data=paint(0), prompt="fox", kind="like", rater="ann")])
-    (before,) = file_store.rows()
+    file_store.add_votes([NewVote(data=paint(0), prompt="fox", kind="like", rater="ann")])
+    (before,) = file_store.labels()
     export(file_store, tmp_path / "likes", "folder")
     text = (tmp_path / "likes" / "metadata.jsonl").read_text()
     assert before.vote_id is not None and before.vote_id not in text and "ann" not in text
@@ -384,7 +385,7 @@ def test_what_follows_from_a_name_is_not_exported(file_store: Store, tmp_path: P
 
 def test_a_damaged_key(odd: Store, tmp_path: Path) -> None:
     ((odd.folder or Path()) / raters.KEY_FILE).write_bytes(b"short")
-    with pytest.raises(ThumbtuneError, match=r"raters\.key is damaged; delete it, and raters get new names in exports"):
+    with refused("export-key-damaged", naming=raters.KEY_FILE):
         export(odd, tmp_path / "likes", "folder")
     export(odd, tmp_path / "likes", "folder", names=True)
 
@@ -395,19 +396,19 @@ def test_a_damaged_key(odd: Store, tmp_path: Path) -> None:
 @forms
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_an_export_that_is_stopped(odd: Store, tmp_path: Path, form: str, error: BaseException) -> None:
-    def stops(opinions: Iterable[Opinion]) -> Iterator[Opinion]:
-        for number, opinion in enumerate(opinions):
+    def stops(labels: Iterable[Label]) -> Iterator[Label]:
+        for number, label in enumerate(labels):
             if number == 5:
                 raise error
-            yield opinion
+            yield label
 
-    kind, words = (
-        (Interrupted, "Stopped; nothing was exported")
+    code, kind, cause = (
+        ("export-stopped", Interrupted, ())
         if isinstance(error, KeyboardInterrupt)
-        else (ThumbtuneError, r"could not be written \(No space left on device\); make room")
+        else ("export-not-written", ThumbtuneError, "No space left on device")
     )
     (tmp_path / "in").mkdir()
-    with pytest.raises(kind, match=words):
+    with refused(code, kind, naming=cause):
         export(odd, tmp_path / "in" / "likes", form, shard_bytes=1, progress=stops)
     assert list((tmp_path / "in").iterdir()) == []
 
@@ -417,25 +418,25 @@ def test_places_that_are_taken(odd: Store, tmp_path: Path) -> None:
     folder.mkdir()
     export(odd, folder, "folder")
     before = files_in(folder)
-    with pytest.raises(UsageError, match="likes is there already and not empty; choose another folder, or delete it"):
+    with refused("export-folder-taken", UsageError, naming=folder):
         export(odd, folder, "folder")
     assert files_in(folder) == before and [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
     (tmp_path / "file").touch()
     for taken in (tmp_path / "file", odd.folder or Path()):
-        with pytest.raises(UsageError, match="is there already and not empty"):
+        with refused("export-folder-taken", UsageError, naming=taken):
             export(odd, taken, "parquet")
-    with pytest.raises(ThumbtuneError, match="could not be written"):
+    with refused("export-not-written", naming=tmp_path / "file" / "below"):
         export(odd, tmp_path / "file" / "below", "parquet")
 
 
 def test_images_that_are_gone_or_others(odd: Store, tmp_path: Path, paint: Paint) -> None:
-    (gif,) = (row.image for row in odd.rows() if row.image.prompt == "GIF")
+    (gif,) = (row.image for row in odd.labels() if row.image.prompt == "GIF")
     file = Path(odd.address_of(gif))
     file.write_bytes(paint(9))
-    with pytest.raises(ThumbtuneError, match=f"The image {file} is not what it was; restore it, or import it again"):
+    with refused("image-changed", naming=file):
         export(odd, tmp_path / "likes", "webdataset")
     file.unlink()
-    with pytest.raises(ThumbtuneError, match=f"The image {file} could not be read"):
+    with refused("image-not-read", naming=file):
         export(odd, tmp_path / "likes", "parquet")
     assert not (tmp_path / "likes").exists()
 
@@ -443,18 +444,18 @@ def test_images_that_are_gone_or_others(odd: Store, tmp_path: Path, paint: Paint
 def test_nothing_to_export(file_store: Store, tmp_path: Path, paint: Paint) -> None:
     file_store.vote(file_store.add_image(paint(), "fox"), "skip", rater="ann")
     for form in FORMS:
-        with pytest.raises(ThumbtuneError, match=r"likes\.sqlite holds no likes or dislikes to export; import some"):
+        with refused("export-empty", naming=file_store.name):
             export(file_store, tmp_path / "likes", form)
     file_store.vote(file_store.add_image(paint(), "fox"), "like", rater="ann")
-    with pytest.raises(ThumbtuneError, match="no likes or dislikes to export by the policy rater:cy"):
+    with refused("export-empty", naming=(file_store.name, "by the policy rater:cy")):
         export(file_store, tmp_path / "likes", "folder", policy="rater:cy")
     assert not (tmp_path / "likes").exists()
 
 
 def test_what_there_is_not(odd: Store, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no form 'zip' to export into; choose parquet, datasets, folder, webdataset"):
+    with refused("export-unknown-form", UsageError, naming=("'zip'", "parquet, datasets, folder, webdataset")):
         export(odd, tmp_path / "likes", "zip")
-    with pytest.raises(UsageError, match="no label policy 'most'"):
+    with refused("policy-unknown", UsageError, naming="'most'"):
         export(odd, tmp_path / "likes", "parquet", policy="most")
 
 
@@ -480,7 +481,7 @@ def test_a_store_refuses_its_own_export_under_other_names(
     for name, names in (("hidden", False), ("named", True)):
         export(file_store, tmp_path / name, "folder", names=names)
     before = file_store.counts()
-    with pytest.raises(UsageError, match="every rater would count twice; import them into another store"):
+    with refused("import-own-export", UsageError):
         import_likes(tmp_path / "hidden", file_store)
     assert file_store.counts() == before
     import_likes(tmp_path / "named", file_store)
@@ -493,7 +494,7 @@ def test_a_rehearsal_refuses_it_too(call: Call, file_store: Store, tmp_path: Pat
     file_store.vote(file_store.add_image(paint(), "fox"), "like", rater="ann")
     out = tmp_path / "my out"
     code, said, _ = call("likes", "export", out, "--likes", file_store.folder)
-    assert code == 0 and f"Read them into another store: thumbtune import '{out}' --likes fresh" in said
+    assert code == 0 and f"thumbtune import '{out}' --likes fresh" in said
     code, _, err = call("import", out, "--likes", file_store.folder, "--dry-run")
     assert code == 2 and "every rater would count twice" in err
 
@@ -509,9 +510,9 @@ def test_a_key_is_whole_or_not_there(file_store: Store, monkeypatch: pytest.Monk
         seen.append(name.read_bytes())
 
     monkeypatch.setattr("thumbtune.feedback.exporters.raters.os.link", watched)
-    assert [raters.key_of(file_store)] == seen and len(seen[0]) == raters.KEY_BYTES
+    assert [raters.pseudonym_key_of(file_store)] == seen and len(seen[0]) == raters.KEY_BYTES
     assert [path.name for path in file_store.folder.glob(".raters*")] == []
-    assert raters.key_of(file_store) == seen[0] == file.read_bytes()
+    assert raters.pseudonym_key_of(file_store) == seen[0] == file.read_bytes()
 
 
 def test_who_was_faster_with_a_key_wins(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -523,7 +524,7 @@ def test_who_was_faster_with_a_key_wins(file_store: Store, monkeypatch: pytest.M
         raise FileExistsError(17, "File exists")
 
     monkeypatch.setattr("thumbtune.feedback.exporters.raters.os.link", late)
-    assert raters.key_of(file_store) == theirs
+    assert raters.pseudonym_key_of(file_store) == theirs
 
 
 def test_a_key_on_a_disk_without_links(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -531,7 +532,7 @@ def test_a_key_on_a_disk_without_links(file_store: Store, monkeypatch: pytest.Mo
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr("thumbtune.feedback.exporters.raters.os.link", none)
-    assert raters.key_of(file_store) == raters.key_of(file_store)
+    assert raters.pseudonym_key_of(file_store) == raters.pseudonym_key_of(file_store)
     assert file_store.folder is not None
     assert (file_store.folder / raters.KEY_FILE).stat().st_mode & 0o077 == 0
 

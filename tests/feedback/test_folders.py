@@ -101,7 +101,7 @@ def test_what_lies_outside_of_them_is_counted(tmp_path: Path, call: Call) -> Non
     assert LikeFolders(tmp_path / "mine").counts().images == 2
     assert LikeFolders(tmp_path / "mine", Reading(label=False)).counts().images == 0
     _, out, err = call("import", tmp_path / "mine", "--likes", tmp_path / "likes", "--prompt", "a fox")
-    assert "2 images lie outside of folders that say like or dislike; --label gives a thumb to all such." in out
+    assert "2 images are outside of folders named like or dislike; --label" in out
     assert "skipped like/b.svg: it is not a whole PNG" in err
 
 
@@ -130,7 +130,7 @@ def test_opinions_further_down(tmp_path: Path, file_store: Store) -> None:
     assert recognises(tmp_path / "outputs")
     report = import_likes(tmp_path / "outputs", file_store)
     assert (report.likes, report.dislikes, report.skipped) == (1, 1, [])
-    row = next(iter(file_store.rows()))
+    row = next(iter(file_store.labels()))
     assert (row.image.prompt, row.image.seed, row.image.model) == ("a fox, ink", 7, "dream")
 
 
@@ -155,7 +155,7 @@ def test_what_is_no_image_of_ones_own_is_left_out(tmp_path: Path, file_store: St
     put(tmp_path / "like" / "f.png", made(2))
     (tmp_path / "like" / "kept").mkdir()
     with Store.open(tmp_path / "like" / "kept") as store:
-        store.keep([])
+        store.add_votes([])
     put(tmp_path / "like" / "kept" / "images" / "g.png", made(3))
     assert [each[0] for each in told(tmp_path)] == ["like/f.png"]
     assert LikeFolders(tmp_path).__length_hint__() == 1
@@ -354,7 +354,7 @@ def test_images_inside_a_table_are_asked_too(tmp_path: Path, file_store: Store) 
     pq.write_table(pa.table({"image": images, "label": [True, False]}), tmp_path / "likes.parquet")
     report = import_likes(tmp_path / "likes.parquet", file_store, prompt="one for all")
     assert (report.likes, report.dislikes) == (1, 1)
-    assert [row.image.prompt for row in file_store.rows()] == ["a fox, ink", "one for all"]
+    assert [row.image.prompt for row in file_store.labels()] == ["a fox, ink", "one for all"]
 
 
 def test_images_on_the_web_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

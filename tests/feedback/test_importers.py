@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from thumbtune.errors import Interrupted, ThumbtuneError
 from thumbtune.feedback.importers import ImportReport, SourceRow, import_likes
@@ -22,7 +23,7 @@ ROWS = (
 
 
 def said(store: Store) -> list[tuple[str, str, bool]]:
-    return sorted((row.image.prompt, row.rater, row.liked) for row in store.rows())
+    return sorted((row.image.prompt, row.rater, row.liked) for row in store.labels())
 
 
 def kept(report: ImportReport) -> tuple[int, int]:
@@ -46,12 +47,12 @@ def test_a_change_of_mind_between_imports(store: Store, folder: Path) -> None:
     assert said(store)[0] == ("prompt 0", "import", False)
 
 
-def test_a_word_taken_back_later_is_pointed_out(store: Store, table: Path, write_jsonl: Write) -> None:
+def test_a_vote_contradicted_later_is_listed(store: Store, table: Path, write_jsonl: Write) -> None:
     write_jsonl(ROWS[0])
     import_likes(table, store)
-    store.vote(next(iter(store.rows())).image, "dislike", rater="import")
+    store.vote(next(iter(store.labels())).image, "dislike", rater="import")
     report = import_likes(table, store)
-    assert report.duplicates == 1 and "last word stands" in report.skipped[0][1]
+    assert report.duplicates == 1 and "import has voted the opposite" in report.skipped[0][1]
     assert said(store) == [("fox", "import", False)]
 
 
@@ -92,7 +93,7 @@ def test_trouble_is_listed_and_skipped(store: Store, table: Path, write_jsonl: W
 
 def test_strict_refuses_everything(store: Store, table: Path, write_jsonl: Write) -> None:
     damage(table, write_jsonl)
-    with pytest.raises(ThumbtuneError, match=r"line 2: .*nothing was imported"):
+    with refused("import-unusable-row", naming=("line 2", "nothing was imported")):
         import_likes(table, store, strict=True)
     assert store.counts() == EMPTY
     write_jsonl(*ROWS)
@@ -119,7 +120,7 @@ def stopped_by(error: type[BaseException]) -> Callable[[Iterable[SourceRow]], It
 
 
 def test_what_was_read_before_ctrl_c_stays_and_the_next_import_goes_on(store: Store, folder: Path) -> None:
-    with pytest.raises(Interrupted, match="2 thumbs were kept, and the same command goes on"):
+    with refused("import-stopped", Interrupted, naming="2 rows"):
         import_likes(folder, store, progress=stopped_by(KeyboardInterrupt))
     assert store.counts().votes == 2
     report = import_likes(folder, store)
@@ -142,25 +143,25 @@ def test_a_crash_loses_no_more_than_one_transaction(
 def test_ctrl_c_just_after_a_batch_was_kept_counts_it(
     store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = store.keep
+    add_votes = store.add_votes
 
     def late(*given: object) -> object:
-        kept = keep(*given)  # type: ignore[arg-type]
-        monkeypatch.setattr(store, "keep", keep)
-        if kept:
+        results = add_votes(*given)  # type: ignore[arg-type]
+        monkeypatch.setattr(store, "add_votes", add_votes)
+        if results:
             raise KeyboardInterrupt
-        return kept
+        return results
 
     monkeypatch.setattr("thumbtune.feedback.importers.ROWS_AT_ONCE", 2)
-    monkeypatch.setattr(store, "keep", late)
-    with pytest.raises(Interrupted, match="2 thumbs were kept"):
+    monkeypatch.setattr(store, "add_votes", late)
+    with refused("import-stopped", Interrupted, naming="2 rows"):
         import_likes(folder, store)
     assert store.counts().votes == 2
 
 
 @pytest.mark.parametrize("options", [{"strict": True}, {"dry_run": True}])
 def test_all_or_nothing_stays_nothing_after_ctrl_c(store: Store, folder: Path, options: dict[str, bool]) -> None:
-    with pytest.raises(Interrupted, match="nothing was kept"):
+    with refused("import-rolled-back", Interrupted):
         import_likes(folder, store, progress=stopped_by(KeyboardInterrupt), **options)  # type: ignore[arg-type]
     assert store.counts() == EMPTY
 
@@ -184,7 +185,9 @@ def test_a_full_disk_leaves_no_rows(
 
 def test_nothing_usable_says_the_counts(store: Store, table: Path, write_jsonl: Write) -> None:
     write_jsonl({"file_name": "img/a.png", "prompt": "x"}, {"file_name": "img/b.png", "label": 1})
-    with pytest.raises(ThumbtuneError, match=r"2 rows: 1 without a label, 1 without a prompt, 0 unreadable.*line 1"):
+    with refused(
+        "import-no-usable-row", naming=("2 rows: 1 without a label, 1 without a prompt, 0 unreadable", "line 1")
+    ):
         import_likes(table, store)
 
 

@@ -10,10 +10,11 @@ import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refused
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import UsageError
 from thumbtune.feedback.likes import Description, describe, likes_of, split
-from thumbtune.feedback.policies import Tally, labelled
+from thumbtune.feedback.policies import Undecided, apply_policy
 from thumbtune.feedback.store.store import Store
 from thumbtune.files import sha256
 
@@ -108,8 +109,8 @@ def test_each_policy_labels_as_it_says(voted: Store, policy: str, expected: dict
 
 def test_what_has_no_label_is_counted(voted: Store) -> None:
     for policy, undecided in (("majority", 1), ("unanimous", 2), ("any-dislike", 0)):
-        tally = Tally()
-        assert list(labelled(voted.rows(), policy, tally)) and tally.undecided == undecided
+        counter = Undecided()
+        assert list(apply_policy(voted.labels(), policy, counter)) and counter.images == undecided
 
 
 def test_the_table_is_mapped_from_a_file_until_somebody_votes(file_store: Store, paint: Paint) -> None:
@@ -130,12 +131,14 @@ def test_the_table_is_mapped_from_a_file_until_somebody_votes(file_store: Store,
 
 
 def test_an_unknown_policy(voted: Store) -> None:
-    with pytest.raises(ThumbtuneError, match="choose majority, unanimous, any-dislike, per-vote or rater:NAME"):
+    with refused(
+        "policy-unknown", UsageError, naming=("'loudest'", "majority, unanimous, any-dislike, per-vote or rater:NAME")
+    ):
         likes_of(voted, "loudest")  # type: ignore[arg-type]
 
 
 def test_a_rater_whom_nobody_knows(voted: Store) -> None:
-    with pytest.raises(UsageError, match=r"^dan has rated no image of these likes; those who rated most: ann, bob"):
+    with refused("rater-unknown", UsageError, naming=("dan", "ann, bob")):
         likes_of(voted, "rater:dan")
 
 
@@ -179,7 +182,7 @@ def test_the_share_is_held_out_on_average() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5, float("nan")])
 def test_a_share_out_of_range(share: float) -> None:
-    with pytest.raises(ThumbtuneError, match="held_out"):
+    with refused("split-bad-share", naming=share):
         split(table_of(["a"]), share)
 
 

@@ -67,7 +67,7 @@ def test_stats_and_erasing(call: Call, rated: Path, tmp_path: Path) -> None:
     code, _, err = call("likes", "erase", "anne", "--likes", likes, "--yes")
     assert code == 2 and "raters are ann, bob" in err
     code, out, _ = call("likes", "erase", "ann", "--likes", likes, "--yes")
-    assert code == 0 and "2 votes of ann are gone." in out and "2 images are left without" in out
+    assert code == 0 and "2 votes of ann were" in out and "2 images have no like or dislike" in out
     assert b"ann" not in b"".join(path.read_bytes() for path in likes.rglob("*") if path.is_file())
     assert "ann" not in call("likes", "stats", "--likes", likes)[1]
 
@@ -105,7 +105,7 @@ def test_a_first_import_that_is_stopped_keeps_what_it_has(
     monkeypatch.setattr("thumbtune.cli.likes.bar", stop)
     monkeypatch.setattr(importers, "ROWS_AT_ONCE", 1)
     code, _, err = call("import", rated, *MAPPED, "--likes", tmp_path / "likes")
-    assert code == 130 and "2 thumbs were kept, and the same command goes on from there" in err
+    assert code == 130 and "2 rows were imported" in err
     assert is_store(tmp_path / "likes")
     monkeypatch.setattr("thumbtune.cli.likes.bar", lambda rows, what: rows)
     assert (
@@ -117,9 +117,9 @@ def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path)
     code, _, err = call("import", rated, *MAPPED, "--likes", database, "--dry-run")
     assert code == 0, err
     code, _, err = call("likes", "stats", "--likes", database)
-    assert code == 1 and "holds no store of likes; import some first" in err, "a rehearsal makes no tables"
+    assert code == 1 and "no store of likes; import some first" in err, "a rehearsal makes no tables"
     code, _, err = call("import", rated, *MAPPED, "--likes", database)
-    assert code == 2 and "say with --images where its images go" in err
+    assert code == 2 and "--images" in err
     code, out, err = call("import", rated, *MAPPED, "--likes", database, "--images", tmp_path / "shared")
     assert code == 0 and "3 rows: 2 likes, 1 dislike" in out, err
     assert len([path for path in (tmp_path / "shared").rglob("*") if path.is_file()]) == 3
@@ -135,9 +135,11 @@ def test_what_is_exported_is_imported_again(call: Call, rated: Path, tmp_path: P
     code, out, err = call("import", tmp_path / "out", "--likes", tmp_path / "again")
     assert code == 0 and "3 rows: 2 likes, 1 dislike, 0 duplicates" in out, err
     with Store.open(tmp_path / "likes") as before, Store.open(tmp_path / "again") as after:
-        labels = [{(row.image.sha256, row.image.prompt): row.liked for row in each.rows()} for each in (before, after)]
+        labels = [
+            {(row.image.sha256, row.image.prompt): row.liked for row in each.labels()} for each in (before, after)
+        ]
         assert labels[0] == labels[1]
-        assert {row.rater for row in after.rows()}.isdisjoint({"ann", "bob"})
+        assert {row.rater for row in after.labels()}.isdisjoint({"ann", "bob"})
     code, _, err = call("likes", "export", tmp_path / "out", "--likes", tmp_path / "likes")
     assert code != 0 and str(tmp_path / "out") in err
 
@@ -158,7 +160,7 @@ def test_a_place_that_nobody_opens_leaves_no_store(call: Call, rated: Path, tmp_
     """A new store is bound to its place: with a bad one nothing could be imported any more."""
     likes = tmp_path / "likes"
     code, _, err = call("import", rated, *MAPPED, "--likes", likes, "--images", place)
-    assert code == 1 and f"The images are to lie at {place}, which cannot be opened here" in err
+    assert code == 1 and f"The image location {place} cannot be opened here" in err
     assert not likes.exists()
     assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
 
@@ -170,7 +172,7 @@ def test_a_place_that_nobody_opens_leaves_no_tables(call: Call, rated: Path, dat
 
 def test_images_in_the_memory_of_a_command_are_refused(call: Call, rated: Path, tmp_path: Path) -> None:
     code, _, err = call("import", rated, *MAPPED, "--likes", tmp_path / "likes", "--images", "memory://x")
-    assert code == 2 and "memory://x is gone when this command ends; name a folder" in err
+    assert code == 2 and "memory://x would be lost when this command ends; name a folder" in err
     assert not (tmp_path / "likes").exists()
 
 
@@ -178,9 +180,9 @@ def test_training_says_which_image_is_gone(call: Call, rated: Path, tmp_path: Pa
     likes = tmp_path / "likes"
     assert call("import", rated, *MAPPED, "--likes", likes)[0] == 0
     with Store.open(likes) as store:
-        for row in store.rows():
+        for row in store.labels():
             Path(store.address_of(row.image)).unlink()
-        address = store.address_of(next(iter(store.rows())).image)
+        address = store.address_of(next(iter(store.labels())).image)
     held_out = ("--set", "train.validation_share=0")
     code, _, err = call("train", "--out", tmp_path / "run", "--set", f"likes={likes}", *held_out, "--dry-run")
     assert code == 1 and f"{address} could not be read (No such file or directory); restore it, or import it" in err
@@ -227,7 +229,7 @@ def test_a_label_that_is_not_understood_is_shown(call: Call, images: Path, tmp_p
 def test_a_table_without_rows(call: Call, images: Path, tmp_path: Path) -> None:
     (images / "t.csv").write_text("image,prompt,label\n")
     _, _, err = call("import", images / "t.csv", "--likes", tmp_path / "likes")
-    assert "t.csv holds no rows and no images; put some there" in err
+    assert "t.csv contains no rows and no images" in err
 
 
 def test_what_is_no_file_is_not_called_absent(call: Call, images: Path, tmp_path: Path) -> None:
@@ -235,7 +237,7 @@ def test_what_is_no_file_is_not_called_absent(call: Call, images: Path, tmp_path
     os.mkfifo(images / "pipe.png")
     (images / "t.csv").write_text("image,prompt,label\nfolder.png,fox,1\npipe.png,fox,1\na.png,fox,1\n")
     _, _, err = call("import", images / "t.csv", "--likes", tmp_path / "likes")
-    assert err.count("is a folder or a device, and no file; name an image") == 2
+    assert err.count("is a folder or a device") == 2
 
 
 def test_ctrl_c_is_told_where_a_command_has_no_word_for_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def placed(folder: Path, **images: bytes) -> Path:
 
 def kept(store: Store) -> tuple[str, tuple[int, int], list[Colour]]:
     """The one image in a store: the suffix of its file, its size, and the colours of its corners."""
-    (row,) = store.rows()
+    (row,) = store.labels()
     with Image.open(store.folder / row.image.file) as image:
         seen = rgb(image)
     assert (row.image.width, row.image.height) == seen.size
@@ -140,7 +140,7 @@ def test_a_png_in_disguise_says_its_prompt(tmp_path: Path, file_store: Store) ->
     (tmp_path / "like").mkdir()
     (tmp_path / "like" / "a.jpg").write_bytes(made(Image.new("RGB", (24, 16)), "PNG", pnginfo=TEXT))
     import_likes(tmp_path, file_store)
-    (row,) = file_store.rows()
+    (row,) = file_store.labels()
     assert (row.image.prompt, row.image.seed) == ("a fox", 7)
 
 
@@ -182,11 +182,11 @@ WHOLE = "it is not a whole PNG, JPEG, WebP, GIF, BMP or TIFF image ("
         (lambda: cut("BMP"), WHOLE),
         (liar, WHOLE),
         (bomb, "it has 100,000,000 pixels and the limit is 64,000,000; make it smaller"),
-        (lambda: made(noise(), "AVIF"), "it is AVIF, which is not read here; convert it to PNG or JPEG"),
-        (lambda: made(noise(), "JPEG2000"), "it is JPEG 2000, which is not read here; convert it to PNG or JPEG"),
+        (lambda: made(noise(), "AVIF"), "it is AVIF, which is not supported; convert it to PNG or JPEG"),
+        (lambda: made(noise(), "JPEG2000"), "it is JPEG 2000, which is not supported; convert it to PNG or JPEG"),
         (
             lambda: made(Image.new("F", (4, 4)), "TIFF"),
-            "its numbers do not say what black and white are; save it with 8 or 16 bits a colour",
+            "its numbers have no defined black and white; save it with 8 or 16 bits a colour",
         ),
     ],
 )

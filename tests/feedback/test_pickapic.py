@@ -203,7 +203,7 @@ def test_into_a_store(folder: Path, store: Store) -> None:
     report = importers.import_likes(folder, store)
     assert (report.rows, report.likes, report.dislikes, report.skipped) == (9, 5, 4, [])
     assert store.counts().images == 9, "A is one image for the fox and one for the hare"
-    assert {row.rater for row in store.rows()} == {"import", *(f"Pick-a-Pic user {user}" for user in (1, 2, 3))}
+    assert {row.rater for row in store.labels()} == {"import", *(f"Pick-a-Pic user {user}" for user in (1, 2, 3))}
     assert importers.import_likes(folder, store).duplicates == 9
 
 

@@ -9,9 +9,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from refusals import refused
 from sqlalchemy import Engine, create_engine, insert, select, text
 
-from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store import schema
 from thumbtune.feedback.store.database import _engine, open_database, url_of
 from thumbtune.feedback.store.store import Store
@@ -91,7 +91,7 @@ def test_a_store_of_the_first_release_opens_with_its_rows_and_its_rules(tmp_path
     connection.executescript(FIRST_FORM)
     connection.close()
     with Store.open(tmp_path) as store:
-        assert [(row.image.prompt, row.liked) for row in store.rows()] == [("a fox", True)]
+        assert [(row.image.prompt, row.liked) for row in store.labels()] == [("a fox", True)]
         assert_as_it_was(store._engine)
         with pytest.raises(Exception, match="append-only"), store._engine.begin() as again:
             again.exec_driver_sql("DELETE FROM votes")
@@ -117,7 +117,7 @@ def test_every_version_comes_up_to_what_the_tables_say(empty: Engine, version: s
 def test_a_server_is_brought_up_to_date_only_when_told(database: str, tmp_path: Path) -> None:
     engine = create_engine(url_of(database))
     schema.upgrade(engine, "it", schema.VERSIONS[0])
-    with pytest.raises(ThumbtuneError, match=r"older Thumbtune .schema 0001.; bring them up to date with"):
+    with refused("store-outdated", naming=("schema 0001", "thumbtune likes upgrade")):
         open_database(database)
     schema.upgrade(engine, "it")
     engine.dispose()
@@ -128,7 +128,7 @@ def test_a_newer_store_is_refused_by_its_version(empty: Engine) -> None:
     schema.upgrade(empty, "it")
     with empty.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
-    with empty.connect() as connection, pytest.raises(ThumbtuneError, match=r"newer Thumbtune .schema 0099"):
+    with empty.connect() as connection, refused("store-newer", naming="schema 0099"):
         schema.version_of(connection, "it")
 
 

@@ -27,7 +27,7 @@ ROWS = (
 
 
 def said(store: Store) -> list[tuple[str, str, bool]]:
-    return sorted((row.image.prompt, row.rater, row.liked) for row in store.rows())
+    return sorted((row.image.prompt, row.rater, row.liked) for row in store.labels())
 
 
 def kept(report: ImportReport) -> tuple[int, int]:
@@ -88,7 +88,7 @@ def test_jsonl(store: Store, table: Path, write_jsonl: Write) -> None:
     report = import_likes(write_jsonl({**ROWS[0], **extra}, "\n", ROWS[1]), store)
     assert (report.rows, report.likes, report.dislikes) == (2, 1, 1)
     assert said(store) == [("fox", "ann", True), ("hare", "import", False)]
-    row = next(iter(store.rows()))
+    row = next(iter(store.labels()))
     assert (row.weight, row.image.seed, row.image.model, row.created_at.year) == (2.0, 7, "sd", 2025)
     assert row.image.source == "metadata.jsonl" and (row.grade, row.reason) == (0.75, "paws")
 
@@ -130,7 +130,7 @@ def test_csv_from_a_spreadsheet(store: Store, table: Path, delimiter: str) -> No
     report = import_likes(table, store)
     assert (report.likes, report.dislikes, report.skipped) == (1, 1, [])
     assert said(store)[0][0] == 'a "big", red; fox\nin two lines'
-    assert [row.image.seed for row in store.rows()] == [7, None]
+    assert [row.image.seed for row in store.labels()] == [7, None]
 
 
 def test_parquet_with_bytes_inside(store: Store, tmp_path: Path, paint: Paint) -> None:
@@ -196,7 +196,7 @@ def test_places_without_likes(store: Store, tmp_path: Path, table: Path, write_j
         "empty": r"holds no like/ and dislike/ folders and no metadata\.jsonl, \.csv or \.parquet; put",
         "none": "does not exist",
         "note.txt": "is no",
-        "hollow": "holds no rows and no images; put some there",
+        "hollow": "contains no rows and no images; put some there",
     }.items():
         with pytest.raises(ThumbtuneError, match=why):
             import_likes(tmp_path / path, store)

@@ -69,8 +69,14 @@ def test_everything_about_a_store(store: Store, paint: Paint) -> None:
     store.vote(fox, "like", rater="a")  # says it again
     store.vote(same, "skip", rater="a")
     found = stats_of(store)
-    assert (found.images, found.distinct_images, found.prompts, found.several, found.without) == (4, 3, 4, 1, 1)
-    assert (found.votes, found.opinions, found.all_raters) == (10, 8, 3)
+    assert (found.images, found.distinct_images, found.prompts, found.multi_prompt_images, found.unlabelled) == (
+        4,
+        3,
+        4,
+        1,
+        1,
+    )
+    assert (found.votes, found.labels, found.all_raters) == (10, 8, 3)
     assert (found.shared, found.contradicted) == (3, 2)
     assert found.raters == [
         Rater(name="a", likes=3, dislikes=0),
@@ -86,9 +92,9 @@ def test_everything_about_a_store(store: Store, paint: Paint) -> None:
     assert [balance.liked_share for balance in found.balances] == pytest.approx([1 / 2, 1, 1 / 3, 5 / 8])
     assert found.fleiss == fleiss_kappa([(3, 0), (1, 2), (1, 1)])
     assert found.pairs == [
-        Agreement(one="a", other="b", images=3, agreed=1, kappa=0),
-        Agreement(one="a", other="c", images=2, agreed=1, kappa=0),
-        Agreement(one="b", other="c", images=2, agreed=2, kappa=1),
+        Agreement(first="a", second="b", images=3, agreed=1, kappa=0),
+        Agreement(first="a", second="c", images=2, agreed=1, kappa=0),
+        Agreement(first="b", second="c", images=2, agreed=2, kappa=1),
     ]
 
 
@@ -107,5 +113,5 @@ def test_a_crowd_is_counted_and_only_the_busiest_are_named(store: Store, paint: 
 
 def test_an_empty_store(store: Store) -> None:
     found = stats_of(store)
-    assert (found.images, found.opinions, found.fleiss, found.pairs, found.raters) == (0, 0, None, [], [])
+    assert (found.images, found.labels, found.fleiss, found.pairs, found.raters) == (0, 0, None, [], [])
     assert found.balances[0].liked_share is None

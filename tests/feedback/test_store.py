@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from refusals import refused
 from sqlalchemy import event
 
 from thumbtune.errors import ThumbtuneError
@@ -19,7 +20,7 @@ Paint = Callable[..., bytes]
 
 
 def said(store: Store) -> list[tuple[str, str, bool]]:
-    return [(row.image.prompt, row.rater, row.liked) for row in store.rows()]
+    return [(row.image.prompt, row.rater, row.liked) for row in store.labels()]
 
 
 def test_image_bytes_stay_untouched_under_their_hash(store: Store, paint: Paint) -> None:
@@ -46,17 +47,17 @@ def test_the_same_image_is_kept_once_per_prompt(store: Store, paint: Paint) -> N
 
 @pytest.mark.parametrize("prompt", ["", "  ", "half \ud800"])
 def test_a_prompt_must_be_text(store: Store, paint: Paint, prompt: str) -> None:
-    with pytest.raises(ThumbtuneError, match="prompt"):
+    with refused("image-no-prompt" if not prompt.strip() else "text-half-character"):
         store.add_image(paint(), prompt)
 
 
 def test_a_seed_must_fit(store: Store, paint: Paint) -> None:
     assert store.add_image(paint(), "a", seed=2**63 - 1).seed == 2**63 - 1
-    with pytest.raises(ThumbtuneError, match="64 bits"):
+    with refused("image-bad-seed", naming=(2**63, "64 bits")):
         store.add_image(paint(), "b", seed=2**63)
 
 
-def test_the_last_word_counts(store: Store, paint: Paint) -> None:
+def test_the_latest_vote_counts(store: Store, paint: Paint) -> None:
     fox, hare = store.add_image(paint(0), "fox"), store.add_image(paint(1), "hare")
     store.vote(fox, "like", rater="ann")
     store.vote(hare, "like", rater="ann")
@@ -82,11 +83,12 @@ def test_undo_falls_back_to_the_vote_before(store: Store, paint: Paint) -> None:
 
 def test_undo_is_for_ones_own_votes(store: Store, paint: Paint) -> None:
     vote = store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
-    with pytest.raises(ThumbtuneError, match="only ann"):
+    with refused("vote-of-another-rater", naming="ann"):
         store.undo(vote, rater="bob")
-    with pytest.raises(ThumbtuneError, match="holds no vote"):
-        store.undo(str(uuid.uuid4()), rater="ann")
-    with pytest.raises(ThumbtuneError, match="itself an undo"):
+    missing = str(uuid.uuid4())
+    with refused("vote-missing", naming=missing):
+        store.undo(missing, rater="ann")
+    with refused("vote-is-undo"):
         store.undo(store.undo(vote, rater="ann"), rater="ann")
 
 
@@ -95,33 +97,35 @@ def test_posting_twice_is_one_vote(store: Store, paint: Paint) -> None:
     assert store.vote(fox, "like", rater="ann", vote_id=mine) == mine
     assert store.vote(fox, "like", rater="ann", vote_id=mine.upper()) == mine
     assert store.counts().votes == 1
-    with pytest.raises(ThumbtuneError, match="choose a new id"):
+    with refused("vote-id-taken", naming=mine):
         store.vote(fox, "dislike", rater="ann", vote_id=mine)
 
 
 @pytest.mark.parametrize(
-    ("kind", "rater", "details", "why"),
+    ("kind", "rater", "details", "code", "value"),
     [
-        ("love", "ann", {}, "like, dislike or skip"),
-        ("undo", "ann", {}, "use undo"),
-        ("like", " ", {}, "rater"),
-        ("like", "ann", {"weight": -1.0}, "weight"),
-        ("like", "ann", {"weight": float("nan")}, "weight"),
-        ("like", "ann", {"grade": 1.5}, "grade"),
-        ("like", "ann", {"vote_id": "12"}, "UUID"),
+        ("love", "ann", {}, "vote-unknown-kind", "love"),
+        ("undo", "ann", {}, "vote-unknown-kind", "undo"),
+        ("like", " ", {}, "vote-no-rater", "rater"),
+        ("like", "ann", {"weight": -1.0}, "vote-bad-weight", -1.0),
+        ("like", "ann", {"weight": float("nan")}, "vote-bad-weight", "nan"),
+        ("like", "ann", {"grade": 1.5}, "vote-bad-grade", 1.5),
+        ("like", "ann", {"vote_id": "12"}, "vote-bad-id", "12"),
     ],
 )
-def test_a_vote_must_mean_something(store: Store, paint: Paint, kind: str, rater: str, details: dict, why: str) -> None:
+def test_a_vote_must_mean_something(
+    store: Store, paint: Paint, kind: str, rater: str, details: dict, code: str, value: object
+) -> None:
     fox = store.add_image(paint(), "fox")
-    with pytest.raises(ThumbtuneError, match=why):
+    with refused(code, naming=value):
         store.vote(fox, kind, rater=rater, **details)  # type: ignore[arg-type]
     assert store.counts().votes == 0
 
 
 def test_a_vote_needs_an_image_that_is_there(store: Store) -> None:
-    with pytest.raises(ThumbtuneError, match="no image 9"):
+    with refused("image-missing", naming=("no image 9", store.name)):
         store.vote(9, "like", rater="ann")
-    with pytest.raises(ThumbtuneError, match="no image 9"):
+    with refused("image-missing", naming=("no image 9", store.name)):
         store.image(9)
 
 
@@ -129,7 +133,7 @@ def test_details_are_kept_and_moments_are_utc(store: Store, paint: Paint) -> Non
     noon = datetime(2025, 6, 1, 12, tzinfo=timezone(timedelta(hours=2)))
     fox = store.add_image(paint(), "fox")
     store.vote(fox, "like", rater="ann", weight=0.5, grade=0.9, reason="hands", created_at=noon)
-    (row,) = store.rows()
+    (row,) = store.labels()
     assert (row.weight, row.grade, row.reason) == (0.5, 0.9, "hands")
     assert row.created_at == datetime(2025, 6, 1, 10, tzinfo=UTC) and row.created_at.tzinfo is UTC
 
@@ -245,38 +249,40 @@ def test_threads_may_vote_at_once(store: Store, paint: Paint) -> None:
 
 
 def test_no_store_to_open(tmp_path: Path) -> None:
-    with pytest.raises(ThumbtuneError, match=r"no likes\.sqlite"):
+    with refused("store-missing", naming=(tmp_path / "none", "likes.sqlite")):
         Store.open(tmp_path / "none", create=False)
     assert not (tmp_path / "none").exists()
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ThumbtuneError, match="could not be made"):
+    with refused("store-not-made", naming=tmp_path / "file"):
         Store.open(tmp_path / "file")
 
 
 def test_not_a_database(tmp_path: Path) -> None:
     (tmp_path / "likes.sqlite").write_text("this is a letter, not a database\n" * 100)
-    with pytest.raises(ThumbtuneError, match="not a Thumbtune store"):
+    with refused("store-foreign", naming=tmp_path / "likes.sqlite"):
         Store.open(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("statement", "why"),
-    [("PRAGMA user_version = 99", "newer Thumbtune"), ("CREATE TABLE t (a)", "some other program")],
+    ("statement", "code"),
+    [("PRAGMA user_version = 99", "store-newer"), ("CREATE TABLE t (a)", "store-foreign")],
 )
-def test_a_database_that_is_not_ours(tmp_path: Path, statement: str, why: str) -> None:
+def test_a_database_that_is_not_ours(tmp_path: Path, statement: str, code: str) -> None:
     connection = sqlite3.connect(tmp_path / "likes.sqlite")
     connection.execute(statement)
     connection.commit()
     connection.close()
-    with pytest.raises(ThumbtuneError, match=why):
+    with refused(code, naming=tmp_path / "likes.sqlite"):
         Store.open(tmp_path)
 
 
-@pytest.mark.parametrize(("setting", "why"), [("max_page_count = 1", "disk is full"), ("query_only = ON", "read-only")])
-def test_a_disk_that_takes_no_more(file_store: Store, paint: Paint, setting: str, why: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "code"), [("max_page_count = 1", "disk-full"), ("query_only = ON", "store-read-only")]
+)
+def test_a_disk_that_takes_no_more(file_store: Store, paint: Paint, setting: str, code: str) -> None:
     """SQLite itself refuses here, with the same words as on a full or read-only disk."""
     fox = file_store.add_image(paint(), "fox")
 
@@ -284,10 +290,9 @@ def test_a_disk_that_takes_no_more(file_store: Store, paint: Paint, setting: str
     def _limit(connection: sqlite3.Connection, _record: object, _proxy: object) -> None:
         connection.execute(f"PRAGMA {setting}").close()
 
-    with pytest.raises(ThumbtuneError, match=why) as error, file_store.transaction():
+    with refused(code, naming=file_store.name), file_store.transaction():
         for _ in range(100):
             file_store.vote(fox, "like", rater="ann", reason="because " * 1000)
-    assert str(file_store.name) in str(error.value)
 
 
 def test_a_disk_without_room_for_the_image(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thumbtune.feedback import images
-from thumbtune.feedback.images import Look, UnreadableImage, look_at, read_image
+from thumbtune.feedback.images import ImageInfo, UnreadableImage, inspect_image, read_image
 
 Paint = Callable[..., bytes]
 
@@ -30,40 +30,40 @@ Paint = Callable[..., bytes]
     ],
 )
 def test_kinds_of_images(paint: Paint, kind: str, suffix: str) -> None:
-    assert look_at(paint(3, kind)) == Look(width=16, height=16, suffix=suffix)
+    assert inspect_image(paint(3, kind)) == ImageInfo(width=16, height=16, suffix=suffix)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 def test_an_image_cut_off_is_refused(paint: Paint, kind: str) -> None:
     data = paint(3, kind, side=64)
     with pytest.raises(UnreadableImage):
-        look_at(data[: len(data) // 2])
+        inspect_image(data[: len(data) // 2])
 
 
 def test_a_png_with_one_wrong_bit_is_refused(paint: Paint) -> None:
     data = bytearray(paint(3, side=64))
     data[len(data) // 2] ^= 1
     with pytest.raises(UnreadableImage):
-        look_at(bytes(data))
+        inspect_image(bytes(data))
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>"])
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(UnreadableImage, match="it is"):
-        look_at(data)
+        inspect_image(data)
 
 
 def test_too_many_pixels(paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 100)
     with pytest.raises(UnreadableImage, match="256 pixels and the limit is 100"):
-        look_at(paint())
+        inspect_image(paint())
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(paint: Paint) -> None:
     data = bytearray(paint())
     data[16:24] = (50_000).to_bytes(4, "big") * 2  # the size in the PNG header
     with pytest.raises(UnreadableImage):
-        look_at(bytes(data))
+        inspect_image(bytes(data))
 
 
 def written(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -76,19 +76,19 @@ def written(image: Image.Image, kind: str, **options: object) -> bytes:
 def test_width_and_height_are_those_of_the_upright_image(kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # lying on its side
-    look = look_at(written(Image.new("RGB", (24, 16)), kind, exif=exif))
+    look = inspect_image(written(Image.new("RGB", (24, 16)), kind, exif=exif))
     assert (look.width, look.height) == (16, 24)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_every_kind_of_pixel_that_png_has(mode: str) -> None:
-    assert look_at(written(Image.new(mode, (3, 2)), "PNG")) == Look(width=3, height=2, suffix=".png")
+    assert inspect_image(written(Image.new(mode, (3, 2)), "PNG")) == ImageInfo(width=3, height=2, suffix=".png")
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_numbers_without_a_black_and_a_white_are_refused(mode: str) -> None:
-    with pytest.raises(UnreadableImage, match="its numbers do not say what black and white are; save it with 8"):
-        look_at(written(Image.new(mode, (3, 2)), "TIFF"))
+    with pytest.raises(UnreadableImage, match="its numbers have no defined black and white; save it with 8"):
+        inspect_image(written(Image.new(mode, (3, 2)), "TIFF"))
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 4), (4, 0), (0, 0)])
@@ -109,13 +109,13 @@ def test_an_image_of_no_pixels_is_refused(paint: Paint, kind: str, width: int, h
         at = data.index(b",", 10 + 3 * 256)  # the first frame's own size
         data[at + 5 : at + 9] = struct.pack("<HH", width, height)
     with pytest.raises(UnreadableImage, match=r"it is not a whole|it has no pixels"):
-        look_at(bytes(data))
+        inspect_image(bytes(data))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_a_film_is_an_image(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    look = look_at(written(frames[0], kind, save_all=True, append_images=frames[1:]))
+    look = inspect_image(written(frames[0], kind, save_all=True, append_images=frames[1:]))
     assert (look.width, look.height) == (8, 8)
 
 
@@ -123,7 +123,7 @@ def test_a_film_cut_off_in_its_first_frame_is_refused() -> None:
     noise = Image.fromarray(np.arange(64 * 64, dtype=np.uint32).view(np.uint8).reshape(64, 256)[:, :64].copy())
     data = written(noise, "GIF", save_all=True)
     with pytest.raises(UnreadableImage, match="it is not a whole"):
-        look_at(data[: len(data) // 2])
+        inspect_image(data[: len(data) // 2])
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_a_film_cut_off_in_its_first_frame_is_refused() -> None:
     ],
 )
 def test_kinds_that_are_not_read_say_what_to_do(data: bytes, kind: str) -> None:
-    with pytest.raises(UnreadableImage, match=f"it is {kind}, which is not read here; convert it to PNG or JPEG"):
-        look_at(data)
+    with pytest.raises(UnreadableImage, match=f"it is {kind}, which is not supported; convert it to PNG or JPEG"):
+        inspect_image(data)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("AVIF", "AVIF"), ("JPEG2000", "JPEG 2000")])
 def test_kinds_that_pillow_reads_and_browsers_or_older_pillows_do_not(kind: str, name: str) -> None:
     with pytest.raises(UnreadableImage, match=f"it is {name}"):
-        look_at(written(Image.new("RGB", (16, 16)), kind))
+        inspect_image(written(Image.new("RGB", (16, 16)), kind))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_kinds_that_pillow_reads_and_browsers_or_older_pillows_do_not(kind: str,
 )
 def test_damaged_exif_is_met_when_it_is_imported_or_never(exif: bytes) -> None:
     try:
-        look_at(written(Image.new("RGB", (8, 8)), "JPEG", exif=exif))
+        inspect_image(written(Image.new("RGB", (8, 8)), "JPEG", exif=exif))
     except UnreadableImage as error:
         assert "it is not a whole" in str(error)
 
@@ -161,7 +161,7 @@ def test_whatever_the_bytes_it_is_a_look_or_a_sentence(data: bytes, kind: str, a
     whole = written(Image.new("RGB", (8, 8), "red"), kind)
     for mixed in (data, whole[:at] + data, whole[:at] + data + whole[at + len(data) :]):
         try:
-            assert look_at(mixed).width >= 1
+            assert inspect_image(mixed).width >= 1
         except UnreadableImage as error:
             assert str(error).startswith("it")
 

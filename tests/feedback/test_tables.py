@@ -88,7 +88,7 @@ def test_every_format(table: Path, paint: Paint, store: Store, name: str) -> Non
     assert Table(file).__length_hint__() in {0, 3, 4}, "0 where nobody can tell; a prompt may have two lines"
     report = importers.import_likes(file, store)
     assert (report.likes, report.dislikes, report.skipped) == (2, 1, [])
-    assert {row.image.source for row in store.rows()} == {name}
+    assert {row.image.source for row in store.labels()} == {name}
 
 
 def test_what_is_no_table(tmp_path: Path) -> None:

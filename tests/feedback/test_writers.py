@@ -68,7 +68,7 @@ def everything(store: Store) -> list[tuple[object, ...]]:
     """Votes in their order, with the bytes that they are of, without the moments at which they came."""
     return [
         (row.vote_id, row.image.prompt, store.read(row.image), row.rater, row.liked, row.weight, row.grade)
-        for row in store.rows()
+        for row in store.labels()
     ]
 
 

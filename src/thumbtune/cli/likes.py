@@ -1,4 +1,4 @@
-"""The commands about likes: bringing them in, looking at them, taking them out."""
+"""The commands about likes: import, statistics, export, erasing a rater, upgrading the store."""
 
 import shutil
 import tempfile
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
     from thumbtune.feedback.stats import Stats
     from thumbtune.feedback.store.store import Store
 
-ONE = {"likes": "like", "dislikes": "dislike", "duplicates": "duplicate"}
-SHOWN = 20  # rows that could not be used and are named one by one
-likes_app = typer.Typer(help="Look at the likes, export them, erase a rater.", no_args_is_help=True)
-Likes = Annotated[str, typer.Option(help="Folder of the store of likes, or postgresql://user@host/database.")]
+SINGULAR = {"likes": "like", "dislikes": "dislike", "duplicates": "duplicate"}
+MAX_PRINTED = 20  # skipped rows, reasons and pairs of raters that are printed one by one
+likes_app = typer.Typer(help="Show statistics of the likes, export them, erase a rater.", no_args_is_help=True)
+Likes = Annotated[str, typer.Option(help="The store of likes: a folder, or postgresql://user@host/database.")]
 
 
-As = Annotated[str | None, typer.Option("--as", help="What kind of source it is, if that is not seen.")]
-Map = Annotated[
-    str | None, typer.Option("--map", help="What a table calls things: image=jpg,prompt=caption,label=liked.")
-]
+As = Annotated[str | None, typer.Option("--as", help="The kind of source, if it is not recognised.")]
+Map = Annotated[str | None, typer.Option("--map", help="The columns of a table: image=jpg,prompt=caption,label=liked.")]
 Label = Annotated[
-    Literal["like", "dislike"] | None, typer.Option(help="A thumb for all that have none, such as saved favourites.")
+    Literal["like", "dislike"] | None, typer.Option(help="The label of images without one, such as saved favourites.")
 ]
-LikeAt = Annotated[float | None, typer.Option(help="Ratings from here up are likes, those below dislikes.")]
+LikeAt = Annotated[float | None, typer.Option(help="Ratings from here up are likes, lower ones dislikes.")]
 Policy = Annotated[
-    PairPolicy, typer.Option(help="Of images compared in pairs (won, at times, lost): which are liked _ disliked.")
+    PairPolicy, typer.Option(help="Which images of pairs (won all, intersections, lost all) are liked _ disliked.")
 ]
-Split = Annotated[str | None, typer.Option(help="Which split of a data set.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Read so many rows and no more, to tell scales too.")]
-Root = Annotated[Path | None, typer.Option(help="The folder that the images a table names lie below.")]
-Download = Annotated[bool, typer.Option("--allow-download", help="Follow addresses on the web.")]
-Encoding = Annotated[str | None, typer.Option(help="Of text that is not UTF-8, such as cp1252.")]
+Split = Annotated[str | None, typer.Option(help="The split of a data set to read.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="The most rows to read, also to find the scale of ratings.")]
+Root = Annotated[Path | None, typer.Option(help="The folder that contains the images named by a table.")]
+Download = Annotated[bool, typer.Option("--allow-download", help="Download images from URLs.")]
+Encoding = Annotated[str | None, typer.Option(help="The encoding of text that is not UTF-8, such as cp1252.")]
 Images = Annotated[str | None, typer.Option(help="Where a new store keeps its images: a folder, s3://..., gs://....")]
 
 
 def import_(
-    source: Annotated[str, typer.Argument(help="Where the likes are; `thumbtune likes kinds` lists what is read.")],
+    source: Annotated[
+        str, typer.Argument(help="A file, folder or URL with likes; `thumbtune likes kinds` lists the kinds.")
+    ],
     *,
     likes: Likes = "likes",
     kind: As = None,
@@ -62,20 +62,20 @@ def import_(
     root: Root = None,
     allow_download: Download = False,
     encoding: Encoding = None,
-    prompt: Annotated[str | None, typer.Option(help="The prompt of images that name none.")] = None,
-    rater: Annotated[str, typer.Option(help="Whose thumbs these are, where rows name nobody.")] = "me",
+    prompt: Annotated[str | None, typer.Option(help="The prompt of images without one.")] = None,
+    rater: Annotated[str, typer.Option(help="The rater of rows without one.")] = "me",
     images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
     correct: Annotated[
         bool,
         typer.Option(
             "--correct",
-            help="Let the source overrule what was said since, and take back thumbs of imports that it does not give.",
+            help="Make the source's votes the latest, and undo imported votes that it no longer contains.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, and write nothing.")] = False,
 ) -> None:
-    """Bring likes and dislikes into the store."""
+    """Import likes and dislikes into the store."""
     quieten()
     from thumbtune.feedback.importers import Options, import_from
     from thumbtune.feedback.reading.columns import parse_map
@@ -86,25 +86,27 @@ def import_(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
         root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
     )  # fmt: skip
-    found = open_source(source, None if is_address(likes) else Path(likes), reading, kind)  # before a store is made
+    rows = open_source(
+        source, None if is_address(likes) else Path(likes), reading, kind
+    )  # raises before a store is made
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
     options |= {"dry_run": dry_run, "whole": limit is None}
-    options["progress"] = lambda rows: bar(rows, "Importing")
+    options["progress"] = lambda found: bar(found, "Importing")
     with _store_for(likes, images, dry_run) as store:
-        report = import_from(found, store, name=source, **options)
-    _tell(report, found, dry_run, correct)
+        report = import_from(rows, store, name=source, **options)
+    _print_report(report, rows, dry_run, correct)
     say(
         "Nothing was written (--dry-run)."
         if dry_run
-        else f"They are in {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}"
+        else f"Imported into {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}"
     )
 
 
 @contextmanager
 def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store]":
-    """The store that is imported into; a rehearsal has one to throw away, a copy where there is one in a folder.
+    """Open the store for an import; for a dry run a temporary one, with a copy of the votes of a folder's store.
 
-    One that was made for this import goes again if nothing came into it.
+    A store made for this import is removed again if the import fails and nothing was added.
     """
     from thumbtune.feedback.store.database import is_address
     from thumbtune.feedback.store.location import copy_store, is_made
@@ -112,24 +114,27 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
 
     if dry_run and not (is_address(likes) and is_made(likes)):
         with tempfile.TemporaryDirectory(prefix="thumbtune-rehearsal-") as rehearsal:
-            if is_made(likes):  # nobody who votes meanwhile has to wait, and an old store stays as it is
+            if is_made(likes):  # the copy blocks no voter, and an old store is not upgraded
                 copy_store(Path(likes), Path(rehearsal))
             with Store.open(rehearsal) as store:
                 yield store
         return
     if images is not None and images.startswith("memory:"):
-        raise UsageError(f"What lies at {images} is gone when this command ends; name a folder, s3://... or gs://....")
-    folder_there, there = Path(likes).exists(), is_made(likes)
+        raise UsageError(
+            f"Images at {images} would be lost when this command ends; name a folder, s3://... or gs://....",
+            code="images-in-memory",
+        )
+    folder_existed, store_existed = Path(likes).exists(), is_made(likes)
     try:
         with Store.open(likes, images=images) as store:
             yield store
     except ThumbtuneError:
-        if not there:
-            _remove_empty(likes, folder_there)
+        if not store_existed:
+            _remove_empty(likes, folder_existed)
         raise
 
 
-def _remove_empty(likes: str, folder_there: bool) -> None:
+def _remove_empty(likes: str, folder_existed: bool) -> None:
     from thumbtune.feedback.store.location import STORE_FILE, is_made
     from thumbtune.feedback.store.store import Store
 
@@ -138,105 +143,104 @@ def _remove_empty(likes: str, folder_there: bool) -> None:
     with Store.open(likes, create=False) as store:
         if store.folder is None or store.counts().votes:
             return
-    if folder_there:
+    if folder_existed:
         (Path(likes) / STORE_FILE).unlink()
     else:
         shutil.rmtree(likes)
 
 
-def _tell(report: "ImportReport", source: "Source", dry_run: bool, correct: bool) -> None:
-    """All that an import has to say."""
-    _tell_skipped(report)
-    _tell_source(source)
-    (_tell_in_a_table if dry_run else _tell_in_a_line)(report)
-    _tell_withdrawn(report, correct)
+def _print_report(report: "ImportReport", source: "Source", dry_run: bool, correct: bool) -> None:
+    """Print everything about an import."""
+    _print_skipped(report)
+    _print_source(source)
+    (_print_table if dry_run else _print_line)(report)
+    _print_withdrawn(report, correct)
 
 
-def _tell_skipped(report: "ImportReport") -> None:
-    """The rows that could not be used."""
-    for where, why in report.skipped[:SHOWN]:
+def _print_skipped(report: "ImportReport") -> None:
+    """Print the first rows that could not be used."""
+    for where, why in report.skipped[:MAX_PRINTED]:
         typer.echo(f"skipped {where}: {why}", err=True)
-    if (more := len(report.skipped) + report.unlisted - SHOWN) > 0:
+    if (more := len(report.skipped) + report.unlisted - MAX_PRINTED) > 0:
         typer.echo(f"... and {more:,} more", err=True)
 
 
-def _tell_source(source: "Source") -> None:
-    """What a source says of itself, which no row does."""
+def _print_source(source: "Source") -> None:
+    """Print the source's own numbers, which are in no row."""
     from thumbtune.feedback.source import HasCounts
     from thumbtune.feedback.sources.folders import Outside
     from thumbtune.feedback.sources.preferences import Counts
 
-    found = source.counts() if isinstance(source, HasCounts) else None
-    if isinstance(found, Counts):
-        if any((found.comparisons, found.ties, found.unlabelled, found.alike, found.unusable)):  # not thumbs alone
-            _tell_comparisons(found)
-    elif isinstance(found, Outside):
-        if number := found.images:
-            images = plural(number, "image lies", "images lie")
-            say(f"{images} outside of folders that say like or dislike; --label gives a thumb to all such.")
-    elif found is not None:
+    numbers = source.counts() if isinstance(source, HasCounts) else None
+    if isinstance(numbers, Counts):
+        if any((numbers.comparisons, numbers.ties, numbers.unlabelled, numbers.alike, numbers.unusable)):
+            _print_comparisons(numbers)
+    elif isinstance(numbers, Outside):
+        if number := numbers.images:
+            images = plural(number, "image is", "images are")
+            say(f"{images} outside of folders named like or dislike; --label labels all of them.")
+    elif numbers is not None:
         say("marked as")
-        counts(vars(found))
+        counts(vars(numbers))
 
 
-def _tell_comparisons(found: "Counts") -> None:
-    """What comparisons in pairs are made of, and what the policy makes of them."""
+def _print_comparisons(numbers: "Counts") -> None:
+    """Print the numbers of pairwise comparisons, and the labels under the policy."""
     say("comparisons")
     counts(
         {
-            "decided": found.comparisons,
-            "ties": found.ties,
-            "unlabelled": found.unlabelled,
-            "of one image": found.alike,
-            "unusable": found.unusable,
+            "decided": numbers.comparisons,
+            "ties": numbers.ties,
+            "unlabelled": numbers.unlabelled,
+            "of equal images": numbers.alike,
+            "unusable": numbers.unusable,
         }
     )
-    say("images that won")
+    say("images by their comparisons")
     counts(
         {
-            "every one": found.exclusive_win,
-            "some": found.intersections,
-            "none": found.exclusive_lose,
-            "only tied": found.only_tied,
+            "won all": numbers.exclusive_win,
+            "won some": numbers.intersections,
+            "won none": numbers.exclusive_lose,
+            "only tied": numbers.only_tied,
         }
     )
-    share = "" if found.liked_share is None else f"; {found.liked_share:.1%} of those with a label are liked"
-    made = f"{found.likes:,} liked, {found.dislikes:,} disliked, {found.left_out:,} left out"
-    say(f"policy {found.policy}: {made}{share}")
+    share = "" if numbers.liked_share is None else f"; {numbers.liked_share:.1%} of those with a label are liked"
+    labels = f"{numbers.likes:,} liked, {numbers.dislikes:,} disliked, {numbers.left_out:,} left out"
+    say(f"policy {numbers.policy}: {labels}{share}")
 
 
-def _tell_in_a_table(report: "ImportReport") -> None:
+def _print_table(report: "ImportReport") -> None:
     say("rows")
-    counts({"all": report.rows} | _counted(report))
+    counts({"all": report.rows} | _counts_of(report) | {"changed votes among them": report.changed})
     reasons = Counter(why for _, why in report.skipped)
     if reasons:
-        say("why rows were skipped")
-        counts({why[:100]: number for why, number in reasons.most_common(SHOWN)})
+        say("reasons for skipped rows")
+        counts({why[:100]: number for why, number in reasons.most_common(MAX_PRINTED)})
 
 
-def _tell_in_a_line(report: "ImportReport") -> None:
-    numbers = _counted(report)
-    changed = numbers.pop("of them another opinion than before")
-    ones = ", ".join(plural(number, ONE.get(what, what), what) for what, number in numbers.items())
-    say(f"{plural(report.rows, 'row')}: {ones}.")
-    if changed:
-        say(f"{changed:,} of them changed what their rater had said before.")
+def _print_line(report: "ImportReport") -> None:
+    numbers = ", ".join(plural(number, SINGULAR.get(name, name), name) for name, number in _counts_of(report).items())
+    say(f"{plural(report.rows, 'row')}: {numbers}.")
+    if report.changed:
+        say(f"{plural(report.changed, 'vote')} replaced the opposite vote of the same rater.")
 
 
-def _tell_withdrawn(report: "ImportReport", correct: bool) -> None:
-    """What the source shows and no longer gives a thumb."""
-    number, one = report.withdrawn, report.withdrawn == 1
+def _print_withdrawn(report: "ImportReport", correct: bool) -> None:
+    """Print how many images the source shows without the vote that they had before."""
+    number, is_one = report.withdrawn, report.withdrawn == 1
     if number and correct:
-        say(f"{plural(number, 'thumb')} that this source does not give {'was' if one else 'were'} taken back.")
+        was = "was" if is_one else "were"
+        say(f"{plural(number, 'vote')} that this source no longer contains {was} undone.")
     elif number:
-        has, it = ("has", "it") if one else ("have", "them")
+        has, it = ("has", "it") if is_one else ("have", "them")
         say(
-            f"{plural(number, 'image')} {has} a thumb from before that this source does not give; "
-            f"--correct takes {it} back."
+            f"{plural(number, 'image')} {has} a vote from before that this source no longer contains; "
+            f"--correct undoes {it}."
         )
 
 
-def _counted(report: "ImportReport") -> dict[str, int]:
+def _counts_of(report: "ImportReport") -> dict[str, int]:
     return {
         "likes": report.likes,
         "dislikes": report.dislikes,
@@ -244,13 +248,12 @@ def _counted(report: "ImportReport") -> dict[str, int]:
         "without a prompt": report.without_prompt,
         "unreadable": report.unreadable,
         "without a label": report.without_label,
-        "of them another opinion than before": report.changed,
     }
 
 
 @likes_app.command()
 def kinds() -> None:
-    """List what likes can be imported from."""
+    """List the kinds of sources that likes can be imported from."""
     from thumbtune.feedback.sources.kinds import KINDS
 
     for kind in KINDS:
@@ -259,55 +262,55 @@ def kinds() -> None:
 
 @likes_app.command()
 def stats(likes: Likes = "likes") -> None:
-    """Say how many likes there are, how balanced they are, and how far their raters agree."""
+    """Show how many likes there are, their balance, and the agreement of their raters."""
     from thumbtune.feedback.stats import stats_of
     from thumbtune.feedback.store.store import Store
 
     with Store.open(likes, create=False) as store:
-        found = stats_of(store)
-    for title, numbers in _sections(found).items():
+        numbers = stats_of(store)
+    for title, section in _sections(numbers).items():
         say(title)
-        counts(numbers)
+        counts(section)
 
 
-def _sections(found: "Stats") -> dict[str, Mapping[str, int | str]]:
-    """The numbers by what they are about."""
-    there: dict[str, int | str] = {
-        "images (an image is of one prompt)": found.images,
-        "different images": found.distinct_images,
-        "images under several prompts": found.several,
-        "prompts": found.prompts,
-        "images that nobody likes or dislikes": found.without,
-        "votes, with undos, skips and repetitions": found.votes,
-        "last words of a rater on an image": found.opinions,
+def _sections(stats: "Stats") -> dict[str, Mapping[str, int | str]]:
+    """Return the numbers of each section by its title."""
+    totals: dict[str, int | str] = {
+        "images (an image has one prompt)": stats.images,
+        "distinct images": stats.distinct_images,
+        "distinct images with several prompts": stats.multi_prompt_images,
+        "distinct prompts": stats.prompts,
+        "images without a like or dislike": stats.unlabelled,
+        "votes, with undos, skips and repetitions": stats.votes,
+        "latest votes of a rater on an image": stats.labels,
     }
     balances = {
         balance.policy: _share(balance.likes, balance.dislikes, f"{balance.undecided:,} undecided")
-        for balance in found.balances
+        for balance in stats.balances
     }
-    called = _called([rater.name for rater in found.raters])
-    raters = {called[rater.name]: _share(rater.likes, rater.dislikes) for rater in found.raters}
-    title = "raters" if found.all_raters == len(raters) else f"raters, the busiest {len(raters)} of {found.all_raters}"
+    short = _short_names([rater.name for rater in stats.raters])
+    raters = {short[rater.name]: _share(rater.likes, rater.dislikes) for rater in stats.raters}
+    title = "raters" if stats.all_raters == len(raters) else f"raters, the busiest {len(raters)} of {stats.all_raters}"
     agreement: dict[str, int | str] = {
-        "images with two raters or more": found.shared,
-        "of them liked by some, disliked by others": found.contradicted,
-        "agreement beyond chance, of all (Fleiss' kappa)": _kappa(found.fleiss),
+        "images with two raters or more": stats.shared,
+        "images liked by some and disliked by others": stats.contradicted,
+        "agreement of all raters (Fleiss' kappa)": _kappa(stats.fleiss),
     }
-    for pair in found.pairs[:SHOWN]:
-        agreement[f"{called[pair.one]} and {called[pair.other]} (Cohen's kappa)"] = (
+    for pair in stats.pairs[:MAX_PRINTED]:
+        agreement[f"{short[pair.first]} and {short[pair.second]} (Cohen's kappa)"] = (
             f"{_kappa(pair.kappa)}, {pair.agreed:,} of {pair.images:,} alike"
         )
-    return {"there": there, "what a label policy makes of it": balances, title: raters, "agreement": agreement}
+    return {"store": totals, "labels by policy": balances, title: raters, "agreement": agreement}
 
 
-def _called(names: list[str]) -> dict[str, str]:
-    """The names of raters as a terminal may show them, each another one however they are cut."""
-    called: dict[str, str] = {}
+def _short_names(names: list[str]) -> dict[str, str]:
+    """Return raters' names shortened for a terminal, and still distinct."""
+    shortened: dict[str, str] = {}
     for name in names:
         short = named(name)
-        taken = short in called.values()
-        called[name] = f"{short} ({len(called) + 1})" if taken else short
-    return called
+        is_taken = short in shortened.values()
+        shortened[name] = f"{short} ({len(shortened) + 1})" if is_taken else short
+    return shortened
 
 
 def _share(likes: int, dislikes: int, *more: str) -> str:
@@ -321,61 +324,63 @@ def _kappa(value: float | None) -> str:
 
 @likes_app.command("export")
 def export_(
-    out: Annotated[Path, typer.Argument(help="A folder that is not there yet, or empty.")],
+    out: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],
     *,
     likes: Likes = "likes",
     form: Annotated[
-        Literal["parquet", "datasets", "folder", "webdataset"], typer.Option("--as", help="What is written.")
+        Literal["parquet", "datasets", "folder", "webdataset"], typer.Option("--as", help="The form of the files.")
     ] = "parquet",
     policy: Annotated[
-        str | None, typer.Option(help="One label an image: majority, unanimous, ...; none: a row for every vote.")
+        str | None, typer.Option(help="Label each image by majority, unanimous, ...; without it, a row for every vote.")
     ] = None,
-    names: Annotated[bool, typer.Option("--names", help="Keep the names of raters; else rater-7f3a....")] = False,
+    names: Annotated[
+        bool, typer.Option("--names", help="Write the names of raters instead of pseudonyms such as rater-7f3a....")
+    ] = False,
 ) -> None:
     """Write all likes, with their images, into a folder that this and other programs read.
 
-    Raters get other names; their reasons, the prompts, times, and what is written inside images stay as they are.
+    Raters get pseudonyms. Their reasons, the prompts, times and the metadata inside images stay as they are.
     """
     from thumbtune.feedback.exporters.export import export
     from thumbtune.feedback.store.store import Store
 
     with Store.open(likes, create=False) as store:
         report = export(store, out, form, policy=policy, names=names, progress=lambda rows: bar(rows, "Exporting"))
-    left = f", {plural(report.undecided, 'picture')} without a label" if policy else ""
-    left += "" if policy else f"; {plural(report.skips, 'skip is', 'skips are')} left out"
-    thumbs = f"{plural(report.likes, 'like')}, {plural(report.dislikes, 'dislike')}"
-    say(f"{plural(report.rows, 'row')}: {thumbs}{left}.")
-    say(f"They are in {out}. Read them into another store: thumbtune import {quote(str(out))} --likes fresh")
+    without = f", {plural(report.undecided, 'image')} without a label" if policy else ""
+    without += "" if policy else f"; {plural(report.skips, 'skip is', 'skips are')} left out"
+    labels = f"{plural(report.likes, 'like')}, {plural(report.dislikes, 'dislike')}"
+    say(f"{plural(report.rows, 'row')}: {labels}{without}.")
+    say(f"The export is in {out}. Import it into another store: thumbtune import {quote(str(out))} --likes fresh")
 
 
 @likes_app.command()
 def erase(
-    rater: Annotated[str, typer.Argument(help="Whose votes are deleted for good.")],
+    rater: Annotated[str, typer.Argument(help="The rater whose votes are deleted for good.")],
     likes: Likes = "likes",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete all votes of a rater, and say what else that touches."""
+    """Delete all votes of a rater, and report what else that changes."""
     from thumbtune.feedback.store.store import Store
 
     with Store.open(likes, create=False) as store:
         if not yes:
             typer.confirm(f"Delete all votes of {named(rater)} in {store.name} for good?", abort=True)
-        gone = store.erase(rater)
-    say(f"{plural(gone.votes, 'vote')} of {named(rater)} {'is' if gone.votes == 1 else 'are'} gone.")
-    if gone.silent:
-        is_left = "image is left without a like or dislike; it stays"
-        say(f"{plural(gone.silent, is_left, 'images are left without a like or dislike; they stay')} in the store.")
-    if gone.turned:
-        say(f"{plural(gone.turned, 'image has', 'images have')} another majority now.")
-    say("Runs that were trained on these votes still hold them, in their likes.parquet; train them anew.")
+        erased = store.erase(rater)
+    say(f"{plural(erased.votes, 'vote')} of {named(rater)} {'was' if erased.votes == 1 else 'were'} deleted.")
+    if erased.unlabelled:
+        is_left = "image has no like or dislike left; it stays"
+        say(f"{plural(erased.unlabelled, is_left, 'images have no like or dislike left; they stay')} in the store.")
+    if erased.majority_changed:
+        say(f"{plural(erased.majority_changed, 'image has', 'images have')} another majority now.")
+    say("Runs trained on these votes still contain them in their likes.parquet; train them again.")
 
 
 @likes_app.command()
 def upgrade(likes: Likes = "likes") -> None:
-    """Bring a store of an older Thumbtune up to date; a folder's is when it is opened, a server's only so."""
+    """Upgrade a server's store of an older Thumbtune; a store in a folder is upgraded when it is opened."""
     from thumbtune.feedback.store.database import name_of
     from thumbtune.feedback.store.location import upgrade_store
 
     before, after = upgrade_store(likes)
-    was = "was up to date already" if before == after else f"is up to date; it was of schema {before}"
+    was = "was up to date already" if before == after else f"was upgraded from schema {before}"
     say(f"{name_of(likes)} {was} (schema {after}).")

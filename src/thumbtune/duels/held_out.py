@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from thumbtune.errors import ThumbtuneError, UsageError, plural
-from thumbtune.feedback.policies import ONE
+from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.store import is_store
 from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe
@@ -118,7 +118,7 @@ def _votes(recipe: Recipe, labels: Any, rows: Sequence[FeedbackRow], later: set[
         return labels
     votes, labelled = build.votes_of(recipe), set(_keys(labels))
     images, prompts = ({row[column] for row in rows if not row["held_out"]} for column in ("image_id", "prompt"))
-    of_one_rater = recipe.label_policy.startswith(ONE)
+    of_one_rater = recipe.label_policy.startswith(RATER_PREFIX)
 
     def is_wanted(key: ImageKey) -> bool:
         seen = key[0] in images or key[1] in prompts or key in later

@@ -1,11 +1,11 @@
-"""What one source has said so far, on disk and not in memory.
+"""The votes of one source so far, in a temporary database instead of memory.
 
-A row without an id of its own is known by its place among those of the same moment, or of none: whoever says like,
-dislike and like of an image, in this order, has changed their mind twice, and the third row is another vote than the
-first. What a source says again comes to the same votes.
+A row without an id of its own is identified by its rank among the rows of the same time, or without a time. If a rater
+likes, dislikes and likes an image again, in this order, they changed their mind twice, and the third row is another
+vote than the first. A repeated import of the source derives the same votes.
 
-It may also show images without a thumb, of which the store may have one that the source gave before. And what it says
-last of an image is what counts where it is to overrule the store.
+The database also holds images that the source shows without a vote, since the store may have one from an earlier
+import, and each rater's latest vote in the source, for `correct`.
 """
 
 import hashlib
@@ -15,40 +15,40 @@ from types import TracebackType
 from typing import Self
 
 from thumbtune.feedback.scratch import in_sentences, open_scratch
-from thumbtune.feedback.store.intake import Thumb
+from thumbtune.feedback.store.intake import NewVote
 from thumbtune.feedback.store.votes import Kind
 
-WHAT = "What was read so far"
-KEY_BYTES = 16  # of SHA-256: two of a billion images share them with a chance of 1 in 10^21
-AT_ONCE = 500  # images
+CONTENTS = "The list of votes read so far"
+KEY_BYTES = 16  # of SHA-256: two of a billion images collide with a probability of 1 in 10^21
+ROWS_AT_ONCE = 500
+NO_TIME = 1e12  # seconds: a vote without a time is later than any that has one
 TABLES = """
-CREATE TABLE words (key BLOB PRIMARY KEY, kind TEXT, switches INTEGER) WITHOUT ROWID;
-CREATE TABLE finals (key BLOB PRIMARY KEY, kind TEXT, at REAL) WITHOUT ROWID;
-CREATE TABLE differing (key BLOB PRIMARY KEY, image TEXT, rater TEXT) WITHOUT ROWID;
-CREATE TABLE silences (key BLOB PRIMARY KEY, image TEXT, rater TEXT, source TEXT) WITHOUT ROWID;
+CREATE TABLE votes (key BLOB PRIMARY KEY, kind TEXT, switches INTEGER) WITHOUT ROWID;
+CREATE TABLE latest (key BLOB PRIMARY KEY, kind TEXT, at REAL) WITHOUT ROWID;
+CREATE TABLE outvoted (key BLOB PRIMARY KEY, image TEXT, rater TEXT) WITHOUT ROWID;
+CREATE TABLE unrated (key BLOB PRIMARY KEY, image TEXT, rater TEXT, source TEXT) WITHOUT ROWID;
 CREATE TABLE prompts (key BLOB PRIMARY KEY) WITHOUT ROWID"""
-SAY = """
-INSERT INTO words VALUES (?, ?, 0)
+ADD_VOTE = """
+INSERT INTO votes VALUES (?, ?, 0)
 ON CONFLICT (key) DO UPDATE SET switches = switches + ifnull(kind <> excluded.kind, 0), kind = excluded.kind
 RETURNING switches"""
-GIVE = "INSERT OR IGNORE INTO words VALUES (?, NULL, 0)"  # a thumb that its source itself tells from others
-FINAL = """
-INSERT INTO finals VALUES (?, ?, ?)
+ADD_TIMED_VOTE = "INSERT OR IGNORE INTO votes VALUES (?, NULL, 0)"  # its time tells it from the others
+ADD_LATEST = """
+INSERT INTO latest VALUES (?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, at = excluded.at WHERE excluded.at >= at"""
-LAST = "SELECT image, rater, kind FROM differing JOIN finals USING (key)"
-UNSAID = "SELECT image, rater, source FROM silences WHERE key NOT IN (SELECT key FROM words)"
-NOW = 1e12  # seconds: what tells no time is said when it is imported, after all that does
+SELECT_CORRECTIONS = "SELECT image, rater, kind FROM outvoted JOIN latest USING (key)"
+SELECT_UNRATED = "SELECT image, rater, source FROM unrated WHERE key NOT IN (SELECT key FROM votes)"
 
 
-class Heard:
-    """The last word of each rater on each image in a source. Use it in a `with` block.
+class Changes:
+    """How often each rater changed their mind on each image in a source. Use it in a `with` block.
 
-    overrules: whether `last` will be asked
+    correct: whether `corrections` will be read
     """
 
-    def __init__(self, overrules: bool = False) -> None:
-        self._words = open_scratch(TABLES, WHAT)
-        self._overrules = overrules
+    def __init__(self, correct: bool = False) -> None:
+        self._database = open_scratch(TABLES, CONTENTS)
+        self._correct = correct
 
     def __enter__(self) -> Self:
         return self
@@ -56,63 +56,66 @@ class Heard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._words.close()
+        self._database.close()
 
-    def with_rank(self, thumb: Thumb) -> Thumb:
-        """The thumb that comes next, with how often its rater had changed their mind by then.
+    def with_rank(self, vote: NewVote) -> NewVote:
+        """Add the source's next vote, and return it with how often its rater had changed their mind before.
 
         Raises:
             ThumbtuneError: the disk with the temporary files is full.
         """
-        key, at = _key_of(thumb.key, thumb.rater), None if thumb.created_at is None else thumb.created_at.timestamp()
-        with in_sentences(WHAT):
+        key, at = _key_of(vote.key, vote.rater), None if vote.created_at is None else vote.created_at.timestamp()
+        with in_sentences(CONTENTS):
             if at is not None:
-                self._words.execute(GIVE, (key,))
-            moment = key if at is None else _hash(f"{key.hex()} {at}")
-            (switches,) = self._words.execute(SAY, (moment, thumb.kind)).fetchone()
-            if self._overrules:
-                self._words.execute(FINAL, (key, thumb.kind, NOW if at is None else at))
-        return replace(thumb, switches=switches) if switches and thumb.vote_id is None else thumb
+                self._database.execute(ADD_TIMED_VOTE, (key,))
+            time_key = key if at is None else _hash(f"{key.hex()} {at}")
+            (switches,) = self._database.execute(ADD_VOTE, (time_key, vote.kind)).fetchone()
+            if self._correct:
+                self._database.execute(ADD_LATEST, (key, vote.kind, NO_TIME if at is None else at))
+        return replace(vote, switches=switches) if switches and vote.vote_id is None else vote
 
-    def differs(self, image: str, rater: str) -> None:
-        """The store's last word of this rater on an image, by its key, is not what a row of the source says."""
-        with in_sentences(WHAT):
+    def add_outvoted(self, image: str, rater: str) -> None:
+        """Note an image, by its key, on which the store's latest vote of this rater differs from a row."""
+        with in_sentences(CONTENTS):
             row = (_key_of(image, rater), image, rater)
-            self._words.execute("INSERT OR IGNORE INTO differing VALUES (?, ?, ?)", row)
+            self._database.execute("INSERT OR IGNORE INTO outvoted VALUES (?, ?, ?)", row)
 
-    def last(self) -> Iterator[list[tuple[str, str, Kind]]]:
-        """(image, rater, kind) of what the source says last, of all that differ, some hundred at a time."""
-        with in_sentences(WHAT):
-            found = self._words.execute(LAST)
-            while some := found.fetchmany(AT_ONCE):
-                yield some
+    def corrections(self) -> Iterator[list[tuple[str, str, Kind]]]:
+        """Yield (image, rater, kind), the source's latest votes where the store differs, some hundred at a time."""
+        with in_sentences(CONTENTS):
+            rows = self._database.execute(SELECT_CORRECTIONS)
+            while part := rows.fetchmany(ROWS_AT_ONCE):
+                yield part
 
-    def remember_prompts(self, prompts: Iterable[str]) -> None:
-        """Prompts to be known again with `knows`."""
-        with in_sentences(WHAT):
-            self._words.executemany("INSERT OR IGNORE INTO prompts VALUES (?)", ((_hash(one),) for one in prompts))
+    def add_prompts(self, prompts: Iterable[str]) -> None:
+        """Add prompts for `has_prompt`."""
+        with in_sentences(CONTENTS):
+            self._database.executemany(
+                "INSERT OR IGNORE INTO prompts VALUES (?)", ((_hash(prompt),) for prompt in prompts)
+            )
 
-    def knows(self, prompt: str) -> bool:
-        """Whether a prompt is one of those remembered."""
-        with in_sentences(WHAT):
-            return self._words.execute("SELECT 1 FROM prompts WHERE key = ?", (_hash(prompt),)).fetchone() is not None
+    def has_prompt(self, prompt: str) -> bool:
+        """Return whether a prompt was added."""
+        with in_sentences(CONTENTS):
+            rows = self._database.execute("SELECT 1 FROM prompts WHERE key = ?", (_hash(prompt),))
+            return rows.fetchone() is not None
 
-    def say_nothing(self, image: str, rater: str, source: str | None = None) -> None:
-        """The source shows an image, by its key, and this rater gives it no thumb, at least here."""
-        with in_sentences(WHAT):
+    def add_unrated(self, image: str, rater: str, source: str | None = None) -> None:
+        """Note an image, by its key, that a row of the source shows without a vote of this rater."""
+        with in_sentences(CONTENTS):
             row = (_key_of(image, rater), image, rater, source)
-            self._words.execute("INSERT OR IGNORE INTO silences VALUES (?, ?, ?, ?)", row)
+            self._database.execute("INSERT OR IGNORE INTO unrated VALUES (?, ?, ?, ?)", row)
 
-    def silences(self) -> Iterator[list[tuple[str, str, str | None]]]:
-        """(image, rater, source) of all that got no thumb anywhere in the source, some hundred at a time."""
-        with in_sentences(WHAT):
-            found = self._words.execute(UNSAID)
-            while some := found.fetchmany(AT_ONCE):
-                yield some
+    def unrated(self) -> Iterator[list[tuple[str, str, str | None]]]:
+        """Yield (image, rater, source) of images without any vote in the source, some hundred at a time."""
+        with in_sentences(CONTENTS):
+            rows = self._database.execute(SELECT_UNRATED)
+            while part := rows.fetchmany(ROWS_AT_ONCE):
+                yield part
 
 
 def _key_of(image: str, rater: str) -> bytes:
-    """What is said of one image by one rater; the keys of images are all as long."""
+    """Return the key of one rater's votes on one image; image keys all have the same length."""
     return _hash(f"{image}{rater}")
 
 

@@ -1,4 +1,4 @@
-"""Image files: are these bytes a whole image, of what kind, and how large?"""
+"""Check image files: whether bytes are a whole image, in which format, and how large."""
 
 import io
 import warnings
@@ -23,10 +23,10 @@ SUFFIXES = {
     "TIFF": ".tif",
 }
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # MPO, phones' JPEG, is found by the JPEG reader
-MAX_PIXELS = 64_000_000  # 8000 x 8000: far above what diffusion models make, far below what fills a memory
+MAX_PIXELS = 64_000_000  # 8000 x 8000: far larger than diffusion models generate, far smaller than a memory
 MAX_BYTES = 200_000_000  # an uncompressed image of MAX_PIXELS in three channels
-# The kinds that are common and not read here: from which byte on, with what they begin, their name.
-OTHER_KINDS = (
+# Common formats that are not supported: offset, the bytes there, name.
+UNSUPPORTED_FORMATS = (
     (4, (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftyphevc", b"ftypmif1", b"ftypmsf1"), "HEIC"),
     (4, (b"ftypavif", b"ftypavis"), "AVIF"),
     (0, (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), "JPEG XL"),
@@ -35,26 +35,28 @@ OTHER_KINDS = (
 
 
 class UnreadableImage(ThumbtuneError):
-    """These bytes are not an image that can be used; the message says why, without a name in front."""
+    """These bytes are not a usable image; the message gives the reason without naming the file."""
+
+    code = "image-unreadable"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What an image's bytes turned out to be; width and height as it is seen, upright."""
+class ImageInfo:
+    """The size of an image as it is shown, upright, and the suffix of its file."""
 
     width: int
     height: int
     suffix: str
 
 
-def look_at(data: bytes) -> Look:
-    """Decode an image from its first to its last pixel, as training will, so that nothing broken reaches it.
+def inspect_image(data: bytes) -> ImageInfo:
+    """Decode a whole image, as training will, so that no broken image reaches it; return its size and suffix.
 
-    Of a film (GIF, WebP, APNG) that is the first frame.
+    Of an animation (GIF, WebP, APNG) only the first frame is decoded.
 
     Raises:
-        UnreadableImage: not an image, cut off, damaged, of a kind or with numbers that are not read here, or
-            larger than `MAX_PIXELS`.
+        UnreadableImage: not an image, cut off, damaged, of an unsupported format or number type, or larger than
+            `MAX_PIXELS`.
     """
     try:
         return _decode(data)
@@ -62,7 +64,7 @@ def look_at(data: bytes) -> Look:
         raise UnreadableImage(f"it has more than {MAX_PIXELS:,} pixels; make it smaller") from error
     except UnreadableImage:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever their parsers stumble over
+    except Exception as error:  # Pillow's decoders raise errors of many types
         kinds = "PNG, JPEG, WebP, GIF, BMP or TIFF"
         raise UnreadableImage(
             f"it is not a whole {kinds} image ({_brief(error)}); replace it with an intact copy"
@@ -71,15 +73,15 @@ def look_at(data: bytes) -> Look:
 
 @contextmanager
 def opened(file: BinaryIO) -> Iterator[Image.Image]:
-    """An image's file without its decoder's notices: what is wrong is said in our own words, or is nothing to us."""
+    """Open an image file without its decoder's warnings, since `inspect_image` raises its own errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(file, formats=FORMATS) as image:
             yield image
 
 
-def _decode(data: bytes) -> Look:
-    _refuse_other_kinds(data)
+def _decode(data: bytes) -> ImageInfo:
+    _refuse_unsupported(data)
     with opened(io.BytesIO(data)) as image:
         pixels, kind = image.width * image.height, image.format or "PNG"
         if not pixels:
@@ -92,39 +94,39 @@ def _decode(data: bytes) -> Look:
     with opened(io.BytesIO(data)) as image:
         image.load()
         if image.mode == "F" or (image.mode == "I" and kind != "PNG"):  # older Pillows give a PNG's 16 bits as I
-            raise UnreadableImage("its numbers do not say what black and white are; save it with 8 or 16 bits a colour")
+            raise UnreadableImage("its numbers have no defined black and white; save it with 8 or 16 bits a colour")
         seen = rgb(image)
-    return Look(width=seen.width, height=seen.height, suffix=SUFFIXES[kind])
+    return ImageInfo(width=seen.width, height=seen.height, suffix=SUFFIXES[kind])
 
 
-def _refuse_other_kinds(data: bytes) -> None:
-    """Tell people what to do about kinds that their phones and browsers write.
+def _refuse_unsupported(data: bytes) -> None:
+    """Refuse formats that phones and browsers write, with advice.
 
     Raises:
-        UnreadableImage: the bytes are of such a kind, or there are none.
+        UnreadableImage: the bytes are of an unsupported format, or there are none.
     """
     if not data:
         raise UnreadableImage("it is empty; replace it with an intact copy")
-    for place, beginnings, kind in OTHER_KINDS:
-        if data.startswith(beginnings, place):
-            raise UnreadableImage(f"it is {kind}, which is not read here; convert it to PNG or JPEG")
+    for offset, beginnings, kind in UNSUPPORTED_FORMATS:
+        if data.startswith(beginnings, offset):
+            raise UnreadableImage(f"it is {kind}, which is not supported; convert it to PNG or JPEG")
 
 
 def _brief(error: Exception) -> str:
-    """The decoder's own words, less the memory address that Pillow puts into them."""
+    """Return the decoder's message without the memory address that Pillow puts into it."""
     text = str(error) or type(error).__name__
     return "unknown format" if "cannot identify image file" in text else text
 
 
 def read_image(path: Path) -> bytes:
-    """The bytes of an image file.
+    """Return the bytes of an image file.
 
     Raises:
-        UnreadableImage: missing, not a plain file, too large, or the disk fails.
+        UnreadableImage: the file is missing, not a plain file, too large, or the disk fails.
     """
     try:
         if path.exists() and not path.is_file():
-            raise UnreadableImage(f"{str(path)!r} is a folder or a device, and no file; name an image")
+            raise UnreadableImage(f"{str(path)!r} is a folder or a device, not a file; name an image")
         if not path.is_file():
             raise UnreadableImage(f"there is no such file as {str(path)!r}; put it there or remove the row")
         if path.stat().st_size > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""Importing likes: look where they are, go through them once, keep what is whole, and list what is not."""
+"""Import likes: read a source once, store each valid row, and list the others with the reason."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, plural
-from thumbtune.feedback.changes import Heard
-from thumbtune.feedback.exporters.raters import HIDDEN, own_names
+from thumbtune.feedback.changes import Changes
+from thumbtune.feedback.exporters.raters import PSEUDONYM, pseudonyms_in
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.shown import named
 from thumbtune.feedback.source import DEFAULT_READING, Reading, ShowsUnrated, Source, SourceRow
 from thumbtune.feedback.sources.kinds import open_source
-from thumbtune.feedback.store.intake import Became
-from thumbtune.feedback.store.store import Outcome, Store, Thumb
+from thumbtune.feedback.store.intake import VoteStatus
+from thumbtune.feedback.store.store import NewVote, Store, VoteResult
 from thumbtune.feedback.store.votes import Kind, check_image, check_text, check_vote, chosen_id, key_of
 from thumbtune.files import sha256
 
@@ -23,17 +23,17 @@ __all__ = ["ImportReport", "Source", "SourceRow", "import_from", "import_likes"]
 
 Progress = Callable[[Iterable[SourceRow]], Iterable[SourceRow]]
 NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
-SINCE = {
-    Became.CONTRADICTED: "it was said before and the opposite since, by {rater}; the last word stands, unless "
-    "--correct says it anew",
-    Became.TAKEN_BACK: "it was said before by {rater} and taken back since; --correct says it anew",
+OUTVOTED = {
+    VoteStatus.CONTRADICTED: "{rater} has voted the opposite since it was imported; that vote counts, unless --correct "
+    "makes this one the latest",
+    VoteStatus.UNDONE: "{rater}'s vote was undone since it was imported; --correct adds it again",
 }
-# of one transaction: what is in memory, and what a crash may lose
+# of one transaction: bounds the memory, and what a crash may lose
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
-LISTED = 1000  # rows that could not be used: a million of them would fill a memory, and nobody reads so many
-OWN = (
-    "These likes were exported from this store, under other names, and every rater would count twice; import them "
-    "into another store, as in --likes fresh, or export them with --names."
+MAX_LISTED_ROWS = 1000  # rows that could not be used; a million of them would fill the memory
+OWN_EXPORT = (
+    "These likes were exported from this store under pseudonyms, and every rater would count twice; import them into "
+    "another store, as in --likes fresh, or export them with --names."
 )
 NO_PROMPT = (
     "it has no prompt; add one, or give one for all, as in --prompt 'a cat', or say which column of a table it is, as "
@@ -42,7 +42,7 @@ NO_PROMPT = (
 
 
 class Options(TypedDict, total=False):
-    """How to import, whatever the source; `import_from` says what they mean."""
+    """The options of an import from any source; `import_from` explains them."""
 
     rater: str
     prompt: str | None
@@ -55,11 +55,11 @@ class Options(TypedDict, total=False):
 
 @dataclass(kw_only=True)
 class ImportReport:
-    """What an import did; `rows` is the sum of the six counts after it.
+    """The numbers of an import; `rows` is the sum of the six counts after it.
 
-    `changed` counts the new votes that replaced the opposite opinion of a rater. `withdrawn` counts the images whose
-    thumb from before the source no longer gives; with `correct` they were taken back. `skipped` lists (where, why) of
-    rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted` counts those
+    `changed` counts the new votes that replaced the rater's opposite vote. `withdrawn` counts the images that the
+    source shows without the vote it had before; with `correct` those votes were undone. `skipped` lists (where, why)
+    of rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted` counts those
     after the first thousand.
     """
 
@@ -77,12 +77,12 @@ class ImportReport:
 
     @property
     def used(self) -> int:
-        """Rows whose thumb is in the store, from now or from before."""
+        """Rows whose vote is in the store, from now or from before."""
         return self.likes + self.dislikes + self.duplicates
 
-    def add_trouble(self, where: str, why: str) -> None:
-        """List a row, unless there are too many for anybody to read."""
-        if len(self.skipped) < LISTED:
+    def add_skipped(self, where: str, why: str) -> None:
+        """List a row, or count it if the list is full."""
+        if len(self.skipped) < MAX_LISTED_ROWS:
             self.skipped.append((where, why))
         else:
             self.unlisted += 1
@@ -91,10 +91,10 @@ class ImportReport:
 def import_likes(
     path: Path, store: Store, *, reading: Reading = DEFAULT_READING, kind: str | None = None, **options: Unpack[Options]
 ) -> ImportReport:
-    """Import every like and dislike under `path`: `kinds.open_source`, then `import_from`.
+    """Import every like and dislike under `path`, and return the report: `kinds.open_source`, then `import_from`.
 
     Raises:
-        ThumbtuneError: as both do.
+        ThumbtuneError: as for both.
     """
     options.setdefault("whole", reading.limit is None)
     return import_from(open_source(path, store.folder, reading, kind), store, name=str(path), **options)
@@ -113,43 +113,52 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
     whole: bool = True,
     progress: Progress = iter,
 ) -> ImportReport:
-    """Import every like and dislike of a source, some hundred at a time; a second time adds nothing.
+    """Import every like and dislike of a source, some hundred at a time; repeating it adds nothing.
 
-    After Ctrl-C, a crash or an error what was imported stays, and the same call goes on. `name` is how sentences call
-    the source. `rater` and `prompt` are for rows that name none. `strict` refuses everything if one row cannot be
-    used; otherwise such rows are listed. With `correct`, what the source says last of an image is said anew where it
-    is not its rater's last word, and what the source shows without a thumb is taken back. A `dry_run` reports and keeps
-    nothing. `whole`: whether the source is read to its end; a part of it tells nothing of what it gives no thumb.
-    `progress` wraps the source, as `rich.progress.track` does.
+    After Ctrl-C, a crash or an error the imported votes stay, and the same call continues.
+
+    Args:
+        source: the rows.
+        store: where votes are added.
+        name: how errors name the source.
+        rater: of rows that name none.
+        prompt: of rows that name none.
+        strict: import nothing if one row cannot be used; otherwise such rows are listed.
+        correct: make the source's latest vote of each rater the latest in the store, and undo imported votes on images
+            that the source shows without a vote.
+        dry_run: report, and store nothing.
+        whole: whether the source is read to its end; a part of it does not show which votes are missing.
+        progress: wraps the source, as `rich.progress.track` does.
 
     Raises:
         Interrupted: Ctrl-C.
-        ThumbtuneError: nothing is usable, or with `strict` something is not, or the disk is full.
-        UsageError: the rater has no name.
+        ThumbtuneError: no row can be used, or with `strict` one cannot, or the disk is full.
+        UsageError: the rater's name is empty.
     """
     if not rater.strip():
-        raise UsageError("a rater needs a name; give one.")
-    with Heard(correct) as heard:
-        intake = _Intake(store, heard, rater.strip(), (prompt or "").strip(), correct, strict)
+        raise UsageError("a rater needs a name; give one.", code="rater-no-name")
+    with Changes(correct) as changes:
+        intake = _Intake(store, changes, rater.strip(), (prompt or "").strip(), correct, strict)
         intake.newest = store.newest() if whole else 0
         try:
             with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
-                intake.take_all(progress(_Everything(source) if whole else source), name)
-                if intake.report.used == intake.report.withdrawn == 0 and not (correct and intake.shown):
-                    raise _nothing_usable(name, intake.report, intake.shown)
+                intake.add_all(progress(_WithUnrated(source) if whole else source), name)
+                if intake.report.used == intake.report.withdrawn == 0 and not (correct and intake.unrated):
+                    raise _nothing_usable(name, intake.report, intake.unrated)
         except KeyboardInterrupt as stop:
             if strict or dry_run:
-                raise Interrupted("Stopped; nothing was kept.") from stop
+                raise Interrupted("Stopped; nothing was imported.", code="import-rolled-back") from stop
             intake.flush()
             raise Interrupted(
-                f"Stopped; {plural(intake.kept, 'thumb was', 'thumbs were')} kept, and the same "
-                "command goes on from there."
+                f"Stopped; {plural(intake.stored, 'row was', 'rows were')} imported, and the same command continues "
+                "from there.",
+                code="import-stopped",
             ) from stop
         return intake.report
 
 
-class _Everything:
-    """A source with the images that it shows and gives no thumb, if it is of those that do."""
+class _WithUnrated:
+    """A source with its images that have no vote, if it can yield them."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -166,200 +175,206 @@ class _Skipped(Exception):
 
 
 class _Intake:
-    """Rows gathered until there are enough of them, then kept in one transaction."""
+    """Gathers rows, and stores each few hundred in one transaction."""
 
-    def __init__(self, store: Store, heard: Heard, rater: str, prompt: str, correct: bool, strict: bool) -> None:
-        self.store, self.heard, self.rater, self.prompt = store, heard, rater, prompt
+    def __init__(self, store: Store, changes: Changes, rater: str, prompt: str, correct: bool, strict: bool) -> None:
+        self.store, self.changes, self.rater, self.prompt = store, changes, rater, prompt
         self.correct, self.strict = correct, strict
-        self.report, self.kept = ImportReport(), 0
-        self.newest = self.shown = 0  # the newest image of before; how many have no thumb here
-        self._remembers = False
-        self._known_by: frozenset[str] | None = None  # what exports call the raters of this store, once that is asked
-        self._rows: list[tuple[int, str, Thumb]] = []
-        self._troubles: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with what was gathered
+        self.report, self.stored = ImportReport(), 0
+        self.newest = 0  # the id of the newest image before this import
+        self.unrated = 0  # rows that show an image without a vote
+        self._has_prompts = False
+        self._pseudonyms: frozenset[str] | None = None  # of this store's raters in exports, once needed
+        self._votes: list[tuple[int, str, NewVote]] = []  # row, where, vote
+        self._skipped: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with the votes
         self._bytes = 0
 
-    def take_all(self, rows: Iterable[SourceRow], name: str) -> None:
-        """Keep a whole source, as sentences call it: its rows, then what it says of the store by giving none.
+    def add_all(self, rows: Iterable[SourceRow], name: str) -> None:
+        """Import all rows of a source, which errors call `name`, then reconcile the store with it.
 
         Raises:
-            ThumbtuneError: it is to be strict, and a row cannot be used.
+            ThumbtuneError: with `strict`, a row cannot be used.
         """
-        for found in rows:
-            self.take(found)
-            self.refuse_trouble(name)
+        for row in rows:
+            self.add(row)
+            self.refuse_skipped(name)
         self.flush()
-        self.refuse_trouble(name)
+        self.refuse_skipped(name)
         self.withdraw()
-        self.overrule()
+        self.make_latest()
 
-    def take(self, found: SourceRow) -> None:
-        """Count one row, and gather it or list why it cannot be used."""
-        if found.unrated:
-            self.shown += 1
-            self._say_nothing(found)
+    def add(self, row: SourceRow) -> None:
+        """Count one row, and gather its vote or list why it cannot be used."""
+        if row.unrated:
+            self.unrated += 1
+            self._add_unrated(row)
             return
         self.report.rows += 1
         try:
-            thumb = self.heard.with_rank(self._thumb(found))
+            vote = self.changes.with_rank(self._vote(row))
         except _Skipped as skipped:
-            self._troubles.append((self.report.rows, found.where, str(skipped)))
-            if len(self._troubles) >= ROWS_AT_ONCE:  # of many rows that cannot be used few are listed
+            self._skipped.append((self.report.rows, row.where, str(skipped)))
+            if len(self._skipped) >= ROWS_AT_ONCE:  # only the first thousand of them are kept
                 self.flush()
             return
-        self._rows.append((self.report.rows, found.where, thumb))
-        self._bytes += len(thumb.data)
-        if len(self._rows) >= ROWS_AT_ONCE or self._bytes >= BYTES_AT_ONCE:
+        self._votes.append((self.report.rows, row.where, vote))
+        self._bytes += len(vote.data)
+        if len(self._votes) >= ROWS_AT_ONCE or self._bytes >= BYTES_AT_ONCE:
             self.flush()
 
-    def _thumb(self, found: SourceRow) -> Thumb:
-        """The row as a thumb.
+    def _vote(self, row: SourceRow) -> NewVote:
+        """Return the row's vote.
 
         Raises:
-            _Skipped: something is missing, or cannot be.
+            _Skipped: a value is missing or invalid.
         """
-        prompt = found.prompt or self.prompt
-        if found.liked is None and found.image is not None:
+        prompt = row.prompt or self.prompt
+        if row.liked is None and row.image is not None:
             self.report.without_label += 1
-            if not found.problem:
-                self._say_nothing(found)
-            raise _Skipped(found.problem or NO_LABEL)
-        if not prompt and found.image is not None:
+            if not row.problem:
+                self._add_unrated(row)
+            raise _Skipped(row.problem or NO_LABEL)
+        if not prompt and row.image is not None:
             self.report.without_prompt += 1
             raise _Skipped(NO_PROMPT)
-        self._refuse_own(found.rater)
+        self._refuse_own_export(row.rater)
         try:
-            return _checked(found, prompt, found.rater or self.rater)
+            return _checked(row, prompt, row.rater or self.rater)
         except ThumbtuneError as error:
             self.report.unreadable += 1
             raise _Skipped(str(error).rstrip(".")) from error
 
-    def _refuse_own(self, rater: str | None) -> None:
-        """Refuse what was exported from this very store under other names: everybody would count twice.
+    def _refuse_own_export(self, rater: str | None) -> None:
+        """Refuse an export of this very store under pseudonyms: every rater would count twice.
 
         Raises:
-            UsageError: a rater is called as this store's exports call somebody.
+            UsageError: the rater is a pseudonym from an export of this store.
         """
-        if rater is None or not HIDDEN.fullmatch(rater):
+        if rater is None or not PSEUDONYM.fullmatch(rater):
             return
-        if self._known_by is None:
-            self._known_by = own_names(self.store)
-        if rater in self._known_by:
-            raise UsageError(OWN)
+        if self._pseudonyms is None:
+            self._pseudonyms = pseudonyms_in(self.store)
+        if rater in self._pseudonyms:
+            raise UsageError(OWN_EXPORT, code="import-own-export")
 
-    def _say_nothing(self, found: SourceRow) -> None:
-        """Note that an image gets no thumb, if the store may have one of it: only such are read."""
-        prompt = found.prompt or self.prompt
-        if not self.newest or found.image is None or not prompt:
+    def _add_unrated(self, row: SourceRow) -> None:
+        """Note an image without a vote, if the store may have one from before; only then is the image read."""
+        prompt = row.prompt or self.prompt
+        if not self.newest or row.image is None or not prompt:
             return
-        if not self._remembers:
-            self.heard.remember_prompts(self.store.prompts(self.newest))
-            self._remembers = True
-        with suppress(ThumbtuneError):  # it cannot be read, or is of nobody whom a store could know
+        if not self._has_prompts:
+            self.changes.add_prompts(self.store.prompts(self.newest))
+            self._has_prompts = True
+        with suppress(ThumbtuneError):  # no store can have an unreadable image or an invalid name
             check_text(prompt, "prompt")
-            check_text(found.rater or "", "rater")
-            if self.heard.knows(prompt):
-                key = key_of(sha256(found.image()), prompt)
-                self.heard.say_nothing(key, found.rater or self.rater, found.source)
+            check_text(row.rater or "", "rater")
+            if self.changes.has_prompt(prompt):
+                key = key_of(sha256(row.image()), prompt)
+                self.changes.add_unrated(key, row.rater or self.rater, row.source)
 
     def withdraw(self) -> None:
-        """Count what the source no longer gives, or take it back."""
-        for silences in self.heard.silences():
-            self.report.withdrawn += self.store.silence(silences, self.correct)
+        """Count the votes that the source no longer contains; with `correct`, undo them."""
+        for unrated in self.changes.unrated():
+            self.report.withdrawn += self.store.withdraw(unrated, undo=self.correct)
 
-    def overrule(self) -> None:
-        """With `correct`, let what the source says last be the last word."""
-        for wishes in self.heard.last() if self.correct else ():
-            for kind, opposite in self.store.say_anew(wishes):
+    def make_latest(self) -> None:
+        """With `correct`, make the source's votes the latest where the store's differ."""
+        for wanted in self.changes.corrections() if self.correct else ():
+            for kind, was_opposite in self.store.make_latest(wanted):
                 self.report.duplicates -= 1
                 self.report.likes += kind == "like"
                 self.report.dislikes += kind == "dislike"
-                self.report.changed += opposite
+                self.report.changed += was_opposite
 
     def flush(self) -> None:
-        """Keep what was gathered."""
-        rows = self._rows
-        outcomes = self.store.keep([thumb for *_, thumb in rows]) if rows else []
-        # only now: after Ctrl-C amid this the same rows are kept again, which adds nothing, and counted once
-        self._rows, self._bytes, self.kept = [], 0, self.kept + len(rows)
-        for (number, where, thumb), outcome in zip(rows, outcomes, strict=True):
-            if why := self._count(thumb, outcome):
-                self._troubles.append((number, where, why))
-        for _, where, why in sorted(self._troubles):
-            self.report.add_trouble(where, why)
-        self._troubles = []
+        """Store the gathered votes."""
+        votes = self._votes
+        results = self.store.add_votes([vote for *_, vote in votes]) if votes else []
+        # cleared only now: after Ctrl-C amid `add_votes` the same votes are added again, which adds and counts nothing
+        self._votes, self._bytes, self.stored = [], 0, self.stored + len(votes)
+        for (number, where, vote), result in zip(votes, results, strict=True):
+            if why := self._count(vote, result):
+                self._skipped.append((number, where, why))
+        for _, where, why in sorted(self._skipped):
+            self.report.add_skipped(where, why)
+        self._skipped = []
 
-    def refuse_trouble(self, name: str) -> None:
-        """Where it is to be strict, stop at the first row that cannot be used.
+    def refuse_skipped(self, name: str) -> None:
+        """With `strict`, stop at the first row that cannot be used.
 
         Raises:
-            ThumbtuneError: there is one.
+            ThumbtuneError: a row cannot be used.
         """
         if not self.strict:
             return
-        known = self.report.skipped or [(where, why) for _, where, why in sorted(self._troubles)]
-        if known:
-            raise ThumbtuneError(f"{name}: {known[0][0]}: {known[0][1]}; nothing was imported.")
+        skipped = self.report.skipped or [(where, why) for _, where, why in sorted(self._skipped)]
+        if skipped:
+            where, why = skipped[0]
+            raise ThumbtuneError(f"{name}: {where}: {why}; nothing was imported.", code="import-unusable-row")
 
-    def _count(self, thumb: Thumb, outcome: Outcome) -> str | None:
-        """Count what became of a row; what is to be listed of it."""
+    def _count(self, vote: NewVote, result: VoteResult) -> str | None:
+        """Count the result of adding a vote; return why its row is to be listed, or None."""
         report = self.report
-        if isinstance(outcome, ThumbtuneError):
+        if isinstance(result, ThumbtuneError):
             report.unreadable += 1
-            return str(outcome).rstrip(".")
-        if outcome in SINCE or outcome is Became.KNOWN:
+            return str(result).rstrip(".")
+        if result in OUTVOTED or result is VoteStatus.DUPLICATE:
             report.duplicates += 1
-            if outcome in SINCE and self.correct:
-                self.heard.differs(thumb.key, thumb.rater)
-            told = outcome in SINCE and not (self.correct or self.strict)
-            return SINCE[outcome].format(rater=named(thumb.rater)) if told else None
-        report.likes += thumb.kind == "like"
-        report.dislikes += thumb.kind == "dislike"
-        report.changed += outcome is Became.CHANGED
+            if result in OUTVOTED and self.correct:
+                self.changes.add_outvoted(vote.key, vote.rater)
+            is_listed = result in OUTVOTED and not (self.correct or self.strict)
+            return OUTVOTED[result].format(rater=named(vote.rater)) if is_listed else None
+        report.likes += vote.kind == "like"
+        report.dislikes += vote.kind == "dislike"
+        report.changed += result is VoteStatus.CHANGED
         return None
 
 
-def _checked(found: SourceRow, prompt: str, rater: str) -> Thumb:
-    """A row once nothing is wrong with it (the store may still be full).
+def _checked(row: SourceRow, prompt: str, rater: str) -> NewVote:
+    """Return the vote of a row with valid values.
 
     Raises:
-        ThumbtuneError: there is no image, or a cell holds what no store can.
+        ThumbtuneError: there is no image, or a value is invalid.
     """
-    if found.image is None:
-        raise UnreadableImage(found.problem or "there is no image; put it there or remove the row")
-    kind: Kind = "like" if found.liked else "dislike"
-    check_image(prompt, found.seed)
-    check_vote(kind, rater, {"weight": found.weight, "grade": found.grade, "reason": found.reason, "pair": found.pair})
-    for what in ("model", "source"):
-        check_text(getattr(found, what) or "", what)
-    return Thumb(
-        data=found.image(),
+    if row.image is None:
+        raise UnreadableImage(row.problem or "there is no image; put it there or remove the row")
+    kind: Kind = "like" if row.liked else "dislike"
+    check_image(prompt, row.seed)
+    check_vote(kind, rater, {"weight": row.weight, "grade": row.grade, "reason": row.reason, "pair": row.pair})
+    for name in ("model", "source"):
+        check_text(getattr(row, name) or "", name)
+    return NewVote(
+        data=row.image(),
         prompt=prompt,
-        seed=found.seed,
-        model=found.model,
-        source=found.source,
+        seed=row.seed,
+        model=row.model,
+        source=row.source,
         kind=kind,
         rater=rater,
-        weight=found.weight,
-        grade=found.grade,
-        reason=found.reason,
-        pair=found.pair,
-        created_at=found.created_at,
-        vote_id=found.vote_id and chosen_id(found.vote_id),
+        weight=row.weight,
+        grade=row.grade,
+        reason=row.reason,
+        pair=row.pair,
+        created_at=row.created_at,
+        vote_id=row.vote_id and chosen_id(row.vote_id),
     )
 
 
-def _nothing_usable(name: str, report: ImportReport, shown: int) -> ThumbtuneError:
-    if not report.rows and shown:
+def _nothing_usable(name: str, report: ImportReport, unrated: int) -> ThumbtuneError:
+    if not report.rows and unrated:
         return ThumbtuneError(
-            f"{name} has {plural(shown, 'image')} and no thumb; say which are liked, as in folders like and dislike."
+            f"{name} has {plural(unrated, 'image')} and no likes or dislikes; say which are liked, as in folders like "
+            "and dislike.",
+            code="import-no-labels",
         )
     if not report.rows:
-        return ThumbtuneError(f"{name} holds no rows and no images; put some there, or give another source.")
+        return ThumbtuneError(
+            f"{name} contains no rows and no images; put some there, or give another source.", code="import-empty"
+        )
     counts = (
         f"{plural(report.rows, 'row')}: {report.without_label} without a label, "
         f"{report.without_prompt} without a prompt, "
         f"{report.unreadable} unreadable"
     )
     example = f"; the first: {report.skipped[0][0]}: {report.skipped[0][1]}" if report.skipped else ""
-    return ThumbtuneError(f"{name} holds nothing that can be used ({counts}){example}.")
+    return ThumbtuneError(f"{name} contains no usable row ({counts}){example}.", code="import-no-usable-row")

@@ -1,12 +1,10 @@
-"""The table that training reads: one row per image and thumb, as a Hugging Face `datasets.Dataset`.
+"""The table that training reads: one row per label, as a Hugging Face `datasets.Dataset`.
 
-Its columns follow the ecosystem's "unpaired preference" convention (image, prompt, label), with whatever else
-is known. Images stay in their files: a row is decoded when it is read.
+Its columns follow the ecosystem's "unpaired preference" convention (image, prompt, label), plus what else the store
+has. Images stay in their files and are decoded when a row is read.
 """
 
-from __future__ import (
-    annotations,
-)  # `datasets` takes a second to import, so only functions that need it do so
+from __future__ import annotations  # `datasets` takes a second to import, so only functions that need it do so
 
 import hashlib
 import json
@@ -21,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.policies import ONE, POLICIES, check_policy, labelled
+from thumbtune.feedback.policies import POLICIES, RATER_PREFIX, apply_policy, check_policy
 from thumbtune.feedback.shown import listed
-from thumbtune.feedback.store.places import unreadable
-from thumbtune.feedback.store.store import Opinion, Store
+from thumbtune.feedback.store.image_storage import unreadable
+from thumbtune.feedback.store.store import Label, Store
 from thumbtune.files import may_write, sha256, write_whole
 
 if TYPE_CHECKING:
@@ -33,8 +31,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ROWS_AT_ONCE = 5000
-MOST_NAMED = 10
-FORM = 1  # of the table; another one makes all tables anew
+MAX_NAMED_RATERS = 10
+FORM = 1  # of the table; a new number makes all tables again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """How much a table holds."""
+    """The numbers of rows, likes, dislikes and prompts in a table."""
 
     n: int
     likes: int
@@ -56,18 +54,18 @@ class Description:
 
 
 def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Dataset:
-    """The last words in the store as a table, in the order in which the images came.
+    """Return the labels in the store as a table, in the order in which the images were added.
 
-    It is written into the store's folder, a few thousand rows at a time, and memory-mapped from there; it is made anew
-    when somebody has voted. A server's, and one of a store that may only be read, lives as long as the program.
+    The table is written into the store's folder, a few thousand rows at a time, and memory-mapped. It is made again
+    after new votes. The table of a server or of a read-only store lives as long as the program.
 
     Args:
         store: where the votes are.
-        policy: which label an image gets that several people rated (policies.py).
-        keep: whether the table stays in the store's folder for the next time; a rehearsal must leave nothing there.
+        policy: which label an image gets that several raters rated (policies.py).
+        keep: whether the table stays in the store's folder for the next time; a dry run must leave nothing there.
 
     Raises:
-        UsageError: there is no such policy, or nobody of the name in `rater:NAME` has rated anything.
+        UsageError: the policy does not exist, or the rater in `rater:NAME` has rated nothing.
         ThumbtuneError: the store cannot be read, or the disk is full.
     """
     from datasets import Dataset
@@ -75,12 +73,12 @@ def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Da
     check_policy(policy)
     tables = store.tables
     if tables is None or not keep or not may_write(tables.parent):
-        passing = Path(tempfile.mkdtemp(prefix="thumbtune-likes-"))
-        likes = Dataset.from_file(str(_write(store, policy, passing / "likes.arrow")))
-        weakref.finalize(likes, shutil.rmtree, passing, ignore_errors=True)  # what is mapped stays readable
+        temporary = Path(tempfile.mkdtemp(prefix="thumbtune-likes-"))
+        likes = Dataset.from_file(str(_write(store, policy, temporary / "likes.arrow")))
+        weakref.finalize(likes, shutil.rmtree, temporary, ignore_errors=True)  # mapped files stay readable
         return likes
     state = sha256(json.dumps([FORM, policy, *store.state()]).encode())[:16]
-    name = policy if policy in POLICIES else f"rater-{sha256(policy.encode())[:16]}"  # some names are no file names
+    name = policy if policy in POLICIES else f"rater-{sha256(policy.encode())[:16]}"  # not all names are file names
     file = tables / f"{name}-{state}.arrow"
     if not file.is_file():
         for old in tables.glob(f"{name}-*.arrow"):
@@ -90,32 +88,34 @@ def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Da
 
 
 def _write(store: Store, policy: str, file: Path) -> Path:
-    """The table as an Arrow stream, which `datasets` maps into memory."""
+    """Write the table as an Arrow stream, which `datasets` memory-maps, and return its file."""
     import pyarrow as pa
 
     schema = likes_features().arrow_schema
     _check_rater(store, policy)
-    rows = (_row(opinion, store) for opinion in labelled(store.rows(), policy))
+    rows = (_row(label, store) for label in apply_policy(store.labels(), policy))
 
     def write(partial: Path) -> None:
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
-            while some := list(islice(rows, ROWS_AT_ONCE)):
-                stream.write_batch(pa.RecordBatch.from_pylist(some, schema))
+            while part := list(islice(rows, ROWS_AT_ONCE)):
+                stream.write_batch(pa.RecordBatch.from_pylist(part, schema))
 
     return write_whole(file, write)
 
 
 def _check_rater(store: Store, policy: str) -> None:
-    """Refuse the policy of a rater who is not in the store, unless nobody is."""
-    raters = store.busiest(MOST_NAMED)
-    if policy.startswith(ONE) and raters and not any(labelled(store.rows(), policy)):
+    """Refuse the policy of a rater who is not in the store, unless the store is empty."""
+    raters = store.busiest_raters(MAX_NAMED_RATERS)
+    if policy.startswith(RATER_PREFIX) and raters and not any(apply_policy(store.labels(), policy)):
         raise UsageError(
-            f"{policy.removeprefix(ONE)} has rated no image of these likes; those who rated most: {listed(raters)}."
+            f"{policy.removeprefix(RATER_PREFIX)} has rated no image in this store; the raters with the most votes "
+            f"are {listed(raters)}.",
+            code="rater-unknown",
         )
 
 
 def likes_features() -> Features:
-    """The columns of the table and their types."""
+    """Return the columns of the table and their types."""
     from datasets import Features, Image, Value
 
     return Features(
@@ -135,28 +135,28 @@ def likes_features() -> Features:
     )
 
 
-def _row(opinion: Opinion, store: Store) -> dict[str, object]:
-    image = opinion.image
+def _row(label: Label, store: Store) -> dict[str, object]:
+    image = label.image
     return {
         "image": {"bytes": None, "path": store.address_of(image)},
         "image_id": image.sha256,
         "prompt": image.prompt,
-        "label": opinion.liked,
-        "weight": opinion.weight,
-        "grade": opinion.grade,
-        "rater": opinion.rater,
+        "label": label.liked,
+        "weight": label.weight,
+        "grade": label.grade,
+        "rater": label.rater,
         "seed": image.seed,
         "model": image.model,
         "source": image.source,
-        "created_at": opinion.created_at,
+        "created_at": label.created_at,
     }
 
 
 def image_of(likes: Dataset, row: int) -> Image:
-    """The image in a row, decoded.
+    """Return the decoded image of a row.
 
     Raises:
-        ThumbtuneError: its file is gone, or no longer an image.
+        ThumbtuneError: the file is missing, or no longer an image.
     """
     try:
         return likes[row]["image"]
@@ -165,42 +165,43 @@ def image_of(likes: Dataset, row: int) -> Image:
         raise unreadable(str(path), error) from error
 
 
-def split(likes: Dataset, held_out: float = 0.2, seed: int = 0) -> Split:
-    """Set prompts aside for evaluation. A prompt's side depends on the prompt and the seed alone.
+def split(likes: Dataset, validation_share: float = 0.2, seed: int = 0) -> Split:
+    """Split the rows by prompt into training and held-out rows; the side depends on the prompt and the seed alone.
 
-    So new likes never move an old prompt across, and the share held out is `held_out` only on average.
+    So new likes never move an old prompt, and the share of held-out prompts is `validation_share` only on average.
 
     Raises:
-        ThumbtuneError: `held_out` is not a share.
+        ThumbtuneError: `validation_share` is not in [0, 1).
     """
-    if not 0 <= held_out < 1:
+    if not 0 <= validation_share < 1:
         raise ThumbtuneError(
-            f"held_out is the share of prompts set aside and lies from 0 up to 1, not at {held_out}; try 0.2."
+            f"validation_share must be at least 0 and below 1, not {validation_share}; try 0.2.",
+            code="split-bad-share",
         )
-    sides = (array("q"), array("q"))  # eight bytes a row, and no prompt is kept: there may be a million
+    sides = (array("q"), array("q"))  # 8 bytes a row, and no prompts in memory: there may be a million rows
     for index, prompt in enumerate(_column(likes, "prompt")):
-        sides[_fraction(f"{seed}:{alike(prompt)}") < held_out].append(index)
+        sides[_fraction(f"{seed}:{alike(prompt)}") < validation_share].append(index)
     return Split(train=likes.select(sides[0]), held_out=likes.select(sides[1]))
 
 
 def alike(prompt: str) -> str:
-    """A prompt without what does not change it: "A cat." and "a  cat" must not lie on different sides."""
+    """Return a prompt in normal form: "A cat." and "a  cat" must not lie on different sides of the split."""
     return " ".join(prompt.casefold().split()).rstrip(" .!")
 
 
 def _fraction(text: str) -> float:
-    """A number in [0, 1) that is as good as random and always the same for the same text."""
+    """Return a pseudo-random number in [0, 1) that depends on the text alone."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
 def describe(likes: Dataset) -> Description:
-    """Count rows, likes, dislikes and different prompts."""
+    """Return the numbers of rows, likes, dislikes and distinct prompts."""
     liked = sum(map(bool, _column(likes, "label")))
     prompts = len(set(_column(likes, "prompt")))
     return Description(n=len(likes), likes=liked, dislikes=len(likes) - liked, prompts=prompts)
 
 
 def _column(likes: Dataset, name: str) -> Iterator[Any]:
-    """The cells of one column, some thousand at a time, without touching the images beside it."""
+    """Yield the cells of one column, some thousand at a time, without reading the images."""
     for part in likes.select_columns([name]).with_format("arrow").iter(ROWS_AT_ONCE):
         yield from cast("pa.Table", part).column(name).to_pylist()

@@ -1,10 +1,10 @@
-"""What several people say of an image -> the label that training sees.
+"""Label policies: the votes of several raters on an image -> the label that training sees.
 
-majority      what most of its raters say; a tie gives no row
-unanimous     what all of them say; where they differ, no row
-any-dislike   a dislike as soon as one rater dislikes it
+majority      the vote of most raters; a tie gives no row
+unanimous     the vote of all raters; no row if they differ
+any-dislike   a dislike if at least one rater dislikes it
 per-vote      a row for every rater, with their weight
-rater:NAME    what one rater says, whoever else says what
+rater:NAME    the vote of one rater
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,52 +12,55 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.store.store import Opinion
+from thumbtune.feedback.store.labels import Label
 
 POLICIES = ("majority", "unanimous", "any-dislike", "per-vote")
-ONE = "rater:"
+RATER_PREFIX = "rater:"
 
 
 @dataclass(kw_only=True)
-class Tally:
-    """Images that a policy gave no label: as many for as against, or (unanimous) not all of one mind."""
+class Undecided:
+    """Counts the images that a policy gave no label: a tie, or (unanimous) raters who differ."""
 
-    undecided: int = 0
+    images: int = 0
 
 
 def check_policy(policy: str) -> str:
-    """The policy, if there is such a one.
+    """Return the policy if it exists.
 
     Raises:
-        UsageError: there is not; it lists those that there are.
+        UsageError: the policy does not exist; the message lists those that do.
     """
-    if policy not in POLICIES and not (policy.startswith(ONE) and policy.removeprefix(ONE).strip()):
-        raise UsageError(f"There is no label policy {policy!r}; choose {', '.join(POLICIES)} or {ONE}NAME.")
+    if policy not in POLICIES and not (policy.startswith(RATER_PREFIX) and policy.removeprefix(RATER_PREFIX).strip()):
+        raise UsageError(
+            f"There is no label policy {policy!r}; choose {', '.join(POLICIES)} or {RATER_PREFIX}NAME.",
+            code="policy-unknown",
+        )
     return policy
 
 
-def labelled(opinions: Iterable[Opinion], policy: str, tally: Tally | None = None) -> Iterator[Opinion]:
-    """The rows of a policy, from last words that keep an image's together; `tally` counts what has none."""
+def apply_policy(labels: Iterable[Label], policy: str, undecided: Undecided | None = None) -> Iterator[Label]:
+    """Yield the labels under a policy; `labels` has each image's together, and `undecided` counts those without."""
     check_policy(policy)
     if policy == "per-vote":
-        yield from opinions
+        yield from labels
         return
-    if policy.startswith(ONE):
-        yield from (opinion for opinion in opinions if opinion.rater == policy.removeprefix(ONE))
+    if policy.startswith(RATER_PREFIX):
+        yield from (label for label in labels if label.rater == policy.removeprefix(RATER_PREFIX))
         return
-    for _, group in groupby(opinions, key=lambda opinion: opinion.image.id):
-        said = list(group)
-        winners = _winners(said, policy)
+    for _, group in groupby(labels, key=lambda label: label.image.id):
+        of_image = list(group)
+        winners = _winners(of_image, policy)
         if winners:
-            yield together(winners, raters=len(said), policy=policy)
-        elif tally is not None:
-            tally.undecided += 1
+            yield combine(winners, raters=len(of_image), policy=policy)
+        elif undecided is not None:
+            undecided.images += 1
 
 
-def _winners(said: Sequence[Opinion], policy: str) -> list[Opinion]:
-    """Those whose word is the label; none where there is none."""
-    likes = [opinion for opinion in said if opinion.liked]
-    dislikes = [opinion for opinion in said if not opinion.liked]
+def _winners(labels: Sequence[Label], policy: str) -> list[Label]:
+    """Return the labels of one image that decide; an empty list if the image is undecided."""
+    likes = [label for label in labels if label.liked]
+    dislikes = [label for label in labels if not label.liked]
     if policy == "any-dislike":
         return dislikes or likes
     if policy == "unanimous":
@@ -65,13 +68,13 @@ def _winners(said: Sequence[Opinion], policy: str) -> list[Opinion]:
     return max(likes, dislikes, key=len) if len(likes) != len(dislikes) else []
 
 
-def together(winners: Sequence[Opinion], raters: int, policy: str = "majority") -> Opinion:
-    """What those who agree say as one: the last of them, with the mean of their weights and grades."""
-    last = max(winners, key=lambda opinion: opinion.created_at)
-    grades = [opinion.grade for opinion in winners if opinion.grade is not None]
+def combine(winners: Sequence[Label], raters: int, policy: str = "majority") -> Label:
+    """Return the newest of equal labels, with the mean of their weights and grades."""
+    newest = max(winners, key=lambda label: label.created_at)
+    grades = [label.grade for label in winners if label.grade is not None]
     return replace(
-        last,
-        rater=last.rater if raters == 1 else f"{policy} of {raters}",
-        weight=sum(opinion.weight for opinion in winners) / len(winners),
+        newest,
+        rater=newest.rater if raters == 1 else f"{policy} of {raters}",
+        weight=sum(label.weight for label in winners) / len(winners),
         grade=sum(grades) / len(grades) if grades else None,
     )

@@ -1,6 +1,6 @@
-"""A temporary SQLite database, for what may not fit a memory: of it a few megabytes are in memory.
+"""A temporary SQLite database for data that may not fit into memory; a few megabytes of it are cached there.
 
-It has no name, and is gone once it is closed.
+It has no file name, and disappears when it is closed.
 """
 
 import sqlite3
@@ -12,30 +12,31 @@ from thumbtune.errors import ThumbtuneError
 SETTINGS = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000; PRAGMA temp_store = FILE"
 
 
-def open_scratch(tables: str, what: str) -> sqlite3.Connection:
-    """A database with these tables in it, to be closed by whoever asked for it; `what` is how sentences call it.
+def open_scratch(tables: str, contents: str) -> sqlite3.Connection:
+    """Return a database with these tables, for the caller to close; `contents` names it in errors.
 
     Raises:
         ThumbtuneError: there is no room for temporary files.
     """
-    with in_sentences(what):
-        database = sqlite3.connect("", isolation_level=None)  # SQLite's name for one in a temporary file
+    with in_sentences(contents):
+        database = sqlite3.connect("", isolation_level=None)  # SQLite's name for a temporary file
         database.executescript(SETTINGS)
-        database.executescript(f"{tables}; BEGIN")  # never committed: nothing of it is to be kept
+        database.executescript(f"{tables}; BEGIN")  # never committed: none of it is to be kept
     return database
 
 
 @contextmanager
-def in_sentences(what: str) -> Iterator[None]:
-    """Say what to do when a temporary file cannot be written.
+def in_sentences(contents: str) -> Iterator[None]:
+    """Turn SQLite's errors inside the block into one sentence with advice.
 
     Raises:
-        ThumbtuneError: it could not.
+        ThumbtuneError: the temporary file could not be read or written.
     """
     try:
         yield
     except sqlite3.Error as error:
         raise ThumbtuneError(
-            f"{what} could not be kept in a temporary file ({error}); make room on that disk, or "
-            "name a folder on another with SQLITE_TMPDIR."
+            f"{contents} could not be kept in a temporary file ({error}); make room on that disk, or "
+            "name a folder on another with SQLITE_TMPDIR.",
+            code="temporary-file-failed",
         ) from error

@@ -1,34 +1,34 @@
-"""What somebody's file holds, as it may be shown in a sentence: one short line that any terminal can print."""
+"""Shorten the contents of files for errors: to one line that any terminal can print."""
 
 import reprlib
 from collections.abc import Collection
 
-LONGEST = 60  # characters of a cell: a prompt is recognised by its beginning
-MOST = 20  # names in a row
+MAX_CHARACTERS = 60  # of a cell; a prompt is recognised by its beginning
+MAX_NAMES = 20
 
 _BRIEF = reprlib.Repr()
-_BRIEF.maxother = LONGEST
+_BRIEF.maxother = MAX_CHARACTERS
 
 
 def shown(cell: object) -> str:
-    """Any cell as Python writes it, shortened."""
+    """Return any cell as Python writes it, shortened."""
     if isinstance(cell, (bytes, bytearray, memoryview)):
         return f"of {len(cell)} bytes"
     if isinstance(cell, str):
-        return repr(cell if len(cell) <= LONGEST else cell[:LONGEST] + "...")
+        return repr(cell if len(cell) <= MAX_CHARACTERS else cell[:MAX_CHARACTERS] + "...")
     try:
         text = _BRIEF.repr(cell)
-    except (ValueError, RecursionError):  # an integer of thousands of digits; a cell nested as deeply as can be
+    except (ValueError, RecursionError):  # an integer of thousands of digits; a too deeply nested cell
         return f"({type(cell).__name__})"
-    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
+    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + "..."
 
 
 def named(name: str) -> str:
-    """The name of a column, without quotes, shortened and without half characters."""
+    """Return the name of a column without quotes, shortened and without half characters."""
     return shown(name)[1:-1]
 
 
 def listed(names: Collection[str]) -> str:
-    """Names with commas between them, or "none"."""
-    first = ", ".join(named(name) for name, _ in zip(names, range(MOST), strict=False))
-    return (first or "none") + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
+    """Return names separated by commas, or "none"."""
+    first = ", ".join(named(name) for name, _ in zip(names, range(MAX_NAMES), strict=False))
+    return (first or "none") + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")

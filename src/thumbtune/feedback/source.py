@@ -1,4 +1,4 @@
-"""A like or dislike as it is found in somebody's files, and what a source of them is."""
+"""The interface of sources: the rows that a source of likes yields, and the options for reading it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -6,23 +6,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-Bytes = Callable[[], bytes]  # reads an image; raises UnreadableImage
-# which images of comparisons in pairs are liked, as the authors' code names it: w won every time, i some of the times,
-# l never; what stands before the underscore is liked, what stands behind it is not, and what is missing is left out
+Bytes = Callable[[], bytes]  # reads an image; may raise UnreadableImage
+# which images of pairwise comparisons are liked, named as in the authors' code: w won all comparisons, i some, l none;
+# classes before the underscore are liked, those behind it disliked, and missing ones left out
 PairPolicy = Literal["w_l", "wi_l", "w_il"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRow:
-    """One like or dislike as it was found. What is missing is None.
+    """One like or dislike in a source. Missing values are None.
 
-    `problem` says why there is no image; beside an image, why there is no label where something stands for one.
+    `problem` says why there is no image. Beside an image, it says why a label could not be read.
 
-    image:   called only where the bytes are needed, so that skipping rows costs nothing
-    grade:   how much it is liked, 0..1, where people said more than a thumb
-    pair:    the same words for images that were compared with each other
-    vote_id: a UUID that the source has for this vote
-    unrated:   whether the source only shows the image, and means to give it no thumb: then this is no row of it
+    where:   the row's place in the source, for messages
+    image:   called only if the bytes are needed, so that skipped rows cost nothing
+    grade:   how much the image is liked, in [0, 1], if raters gave more than a like or dislike
+    pair:    equal for images that were compared with each other
+    vote_id: the source's UUID of this vote
+    unrated: whether the source shows the image without a vote on purpose; such a row is not counted as one
     """
 
     where: str
@@ -44,45 +45,45 @@ class SourceRow:
 
 
 class Source(Protocol):
-    """Something that likes can be imported from."""
+    """A source that likes can be imported from."""
 
     def __iter__(self) -> Iterator[SourceRow]:
-        """Go through everything once, in the same order each time."""
+        """Yield each row once, in the same order each time."""
         ...
 
     def __length_hint__(self) -> int:
-        """About how many there are, for a progress bar; 0 where nobody can tell."""
+        """Return the approximate number of rows, for a progress bar; 0 if unknown."""
         ...
 
 
 @runtime_checkable
 class ShowsUnrated(Protocol):
-    """A source that may show images without giving them a thumb."""
+    """A source that may contain images without a vote."""
 
     def with_unrated(self) -> Iterator[SourceRow]:
-        """What is found in it, and each image that it only shows, as `unrated`."""
+        """Yield each row, and each image without a vote as an `unrated` row."""
         ...
 
 
 @runtime_checkable
 class HasCounts(Protocol):
-    """A source that can say what is in it before anything is found, such as comparisons and their classes."""
+    """A source with numbers of its own, such as comparisons and their classes."""
 
     def counts(self) -> object:
-        """Whole numbers by name, in a dataclass."""
+        """Return whole numbers by name, in a dataclass."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How somebody wants a source to be read.
+    """The options for reading a source.
 
-    columns:        of a table: what we call a column -> what the table calls it; dots reach into nested cells
-    like_at:        numbers from here up are likes, those below dislikes
-    label:          a thumb for all that have none of their own, such as a folder of saved favourites
-    policy:         which images of comparisons in pairs are liked
-    split:          of a data set in several: which
-    limit:          read so many rows and no more
+    columns:        of a table: our name of a column -> the table's; dots reach into nested cells
+    like_at:        ratings from here up are likes, lower ones dislikes
+    label:          the label of images without one, such as a folder of saved favourites
+    policy:         which images of pairwise comparisons are liked
+    split:          which split of a data set to read
+    limit:          the most rows to read
     root:           files named by a table must lie below it; None: below the table's own folder
     allow_download: follow URLs
     encoding:       of text that is not UTF-8, such as cp1252

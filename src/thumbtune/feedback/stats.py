@@ -1,11 +1,11 @@
-"""What a store holds, in numbers: how balanced it is, how far its raters agree, what is there twice.
+"""Statistics of a store: its balance, its raters' agreement, its duplicates.
 
     kappa = (observed agreement - agreement by chance) / (1 - agreement by chance)
 
-It is 1 where raters always agree, 0 where they agree as often as by chance, and below 0 where less often. Two raters'
-chance follows from the share of likes of each (Cohen 1960); that of many, of whom each rates some of the images, from
-the share of likes of all (Fleiss 1971, eq. 1 to 7, with the number of raters of each image in place of one number
-for all; with equal numbers it is Fleiss's own).
+It is 1 if raters always agree, 0 if they agree as often as by chance, and negative if less often. The chance of two
+raters follows from each one's share of likes (Cohen 1960). The chance of many raters, who each rate some images,
+follows from the share of likes of all (Fleiss 1971, eq. 1 to 7, with the number of raters of each image in place of
+one number for all; with equal numbers it is Fleiss's own).
 """
 
 from collections import Counter
@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING
 
-from thumbtune.feedback.policies import POLICIES, Tally, labelled
+from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy
 
 if TYPE_CHECKING:
-    from thumbtune.feedback.store.store import Opinion, Store
+    from thumbtune.feedback.store.store import Label, Store
 
-MOST_RATERS = 20  # that are named one by one, and compared with each other
+MAX_RATERS = 20  # that are named one by one, and compared with each other
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rater:
-    """How much one rater said, by their last words."""
+    """The numbers of one rater's labels."""
 
     name: str
     likes: int
@@ -33,10 +33,10 @@ class Rater:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far two raters agree on the images that both rated; `kappa` is None where chance alone would agree."""
+    """The agreement of two raters on the images that both rated; `kappa` is None if chance agreement is 1."""
 
-    one: str
-    other: str
+    first: str
+    second: str
     images: int
     agreed: int
     kappa: float | None
@@ -44,7 +44,7 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Balance:
-    """What a label policy makes of the store."""
+    """The labels of the store under a label policy."""
 
     policy: str
     likes: int
@@ -53,22 +53,22 @@ class Balance:
 
     @property
     def liked_share(self) -> float | None:
-        """Likes among likes and dislikes: the paper's gamma. None where there are neither."""
+        """Likes / (likes + dislikes): the paper's gamma. None without either."""
         rows = self.likes + self.dislikes
         return self.likes / rows if rows else None
 
 
 @dataclass(kw_only=True)
 class Stats:
-    """All of it.
+    """The statistics of a store.
 
-    images:      of one prompt each; `distinct_images` counts different bytes, `prompts` different prompts
-    votes:         every row, undos, skips and repetitions among them; `opinions` are last words
-    contradicted:  images that some raters like and others dislike
-    shared:        images with at least two raters
-    several:       images that lie under more than one prompt
-    without:       images that nobody likes or dislikes
-    fleiss:        the kappa of all raters; None where no image has two
+    images:              of one prompt each; `distinct_images` counts distinct bytes, `prompts` distinct prompts
+    votes:               all rows, with undos, skips and repetitions; `labels` counts latest likes and dislikes
+    contradicted:        images that some raters like and others dislike
+    shared:              images with at least two raters
+    multi_prompt_images: distinct images that have more than one prompt
+    unlabelled:          images without a like or dislike
+    fleiss:              the kappa of all raters; None if no image has two
     """
 
     images: int
@@ -77,47 +77,47 @@ class Stats:
     votes: int
     raters: list[Rater]
     all_raters: int
-    opinions: int
+    labels: int
     balances: list[Balance]
     contradicted: int
     shared: int
-    several: int
-    without: int
+    multi_prompt_images: int
+    unlabelled: int
     fleiss: float | None
     pairs: list[Agreement] = field(default_factory=list)
 
 
 def stats_of(store: "Store") -> Stats:
-    """Count everything in one pass over the last words, one image's in memory at a time.
+    """Return the statistics of a store, from one pass over its labels with one image's in memory at a time.
 
     Raises:
         ThumbtuneError: the store cannot be read.
     """
     counts, variety = store.counts(), store.variety()
-    seen = _Pass(store.busiest(MOST_RATERS))
-    for _, group in groupby(store.rows(), key=lambda opinion: opinion.image.id):
-        seen.take(list(group))
-    named = [Rater(name=name, likes=seen.likes[name], dislikes=seen.dislikes[name]) for name in seen.busiest]
+    totals = _Totals(store.busiest_raters(MAX_RATERS))
+    for _, group in groupby(store.labels(), key=lambda label: label.image.id):
+        totals.add(list(group))
+    raters = [Rater(name=name, likes=totals.likes[name], dislikes=totals.dislikes[name]) for name in totals.busiest]
     return Stats(
         images=counts.images,
         distinct_images=variety.distinct_images,
         prompts=variety.prompts,
         votes=counts.votes,
-        raters=named,
-        all_raters=len(seen.raters()),
-        opinions=seen.likes.total() + seen.dislikes.total(),
-        balances=[seen.balance(policy) for policy in POLICIES],
-        contradicted=seen.contradicted,
-        shared=seen.shared,
-        several=variety.several,
-        without=counts.images - seen.images,
-        fleiss=seen.fleiss(),
-        pairs=seen.agreements(),
+        raters=raters,
+        all_raters=len(totals.raters()),
+        labels=totals.likes.total() + totals.dislikes.total(),
+        balances=[totals.balance(policy) for policy in POLICIES],
+        contradicted=totals.contradicted,
+        shared=totals.shared,
+        multi_prompt_images=variety.multi_prompt_images,
+        unlabelled=counts.images - totals.images,
+        fleiss=totals.fleiss(),
+        pairs=totals.agreements(),
     )
 
 
 def cohen_kappa(table: Mapping[tuple[bool, bool], int]) -> float | None:
-    """Cohen's kappa from how often the first rater said the one thing and the second the other.
+    """Return Cohen's kappa from the counts of (liked by the first rater, liked by the second).
 
     >>> cohen_kappa({(True, True): 20, (True, False): 5, (False, True): 10, (False, False): 15})
     0.4
@@ -126,28 +126,28 @@ def cohen_kappa(table: Mapping[tuple[bool, bool], int]) -> float | None:
     if not n:
         return None
     both, neither = table.get((True, True), 0), table.get((False, False), 0)
-    one = (both + table.get((True, False), 0)) / n
-    other = (both + table.get((False, True), 0)) / n
-    return _kappa((both + neither) / n, one * other + (1 - one) * (1 - other))
+    first = (both + table.get((True, False), 0)) / n
+    second = (both + table.get((False, True), 0)) / n
+    return _kappa((both + neither) / n, first * second + (1 - first) * (1 - second))
 
 
 def fleiss_kappa(rated: Iterable[tuple[int, int]]) -> float | None:
-    """Fleiss's kappa from (likes, dislikes) of each image; those with fewer than two raters say nothing.
+    """Return Fleiss's kappa from (likes, dislikes) of each image; images with fewer than two raters are ignored.
 
     >>> round(fleiss_kappa([(3, 0), (2, 1), (0, 3), (3, 0)]), 4)
     0.625
     """
-    images = likes = all_thumbs = 0
+    images = likes = votes = 0
     agreeing = 0.0
-    for up, down in rated:
-        n = up + down
+    for liked, disliked in rated:
+        n = liked + disliked
         if n < 2:  # noqa: PLR2004 - agreement takes two
             continue
-        images, likes, all_thumbs = images + 1, likes + up, all_thumbs + n
-        agreeing += (up * (up - 1) + down * (down - 1)) / (n * (n - 1))
+        images, likes, votes = images + 1, likes + liked, votes + n
+        agreeing += (liked * (liked - 1) + disliked * (disliked - 1)) / (n * (n - 1))
     if not images:
         return None
-    share = likes / all_thumbs
+    share = likes / votes
     return _kappa(agreeing / images, share**2 + (1 - share) ** 2)
 
 
@@ -155,54 +155,54 @@ def _kappa(observed: float, chance: float) -> float | None:
     return None if chance >= 1 else round((observed - chance) / (1 - chance), 12)
 
 
-class _Pass:
-    """What one pass over the images adds up: a few numbers for each rater, however many images there are."""
+class _Totals:
+    """Running totals over the images: a few numbers for each rater, whatever the number of images."""
 
     def __init__(self, busiest: Sequence[str]) -> None:
         self.busiest = list(busiest)
         self.likes: Counter[str] = Counter()
         self.dislikes: Counter[str] = Counter()
         self.images = self.contradicted = self.shared = 0
-        self._thumbs: Counter[tuple[int, int]] = Counter()  # (likes, dislikes) of an image -> how many there are
+        self._images_by_votes: Counter[tuple[int, int]] = Counter()  # (likes, dislikes) of an image -> images
         self._labels: dict[str, Counter[bool]] = {policy: Counter() for policy in POLICIES}
-        self._undecided: dict[str, Tally] = {policy: Tally() for policy in POLICIES}
+        self._undecided: dict[str, Undecided] = {policy: Undecided() for policy in POLICIES}
         self._tables: dict[tuple[str, str], Counter[tuple[bool, bool]]] = {}
 
-    def take(self, said: "Sequence[Opinion]") -> None:
-        """Count one image's last words."""
-        thumbs = {opinion.rater: opinion.liked for opinion in said}
-        for name, liked in thumbs.items():
+    def add(self, labels: "Sequence[Label]") -> None:
+        """Add one image's labels."""
+        votes = {label.rater: label.liked for label in labels}
+        for name, liked in votes.items():
             (self.likes if liked else self.dislikes)[name] += 1
-        up = sum(thumbs.values())
+        likes = sum(votes.values())
         self.images += 1
-        self.contradicted += 0 < up < len(thumbs)
-        self.shared += len(thumbs) > 1
-        self._thumbs[up, len(thumbs) - up] += 1
+        self.contradicted += 0 < likes < len(votes)
+        self.shared += len(votes) > 1
+        self._images_by_votes[likes, len(votes) - likes] += 1
         for policy in POLICIES:
-            for row in labelled(said, policy, self._undecided[policy]):
-                self._labels[policy][row.liked] += 1
-        for one, other in combinations(sorted(thumbs.keys() & set(self.busiest)), 2):
-            self._tables.setdefault((one, other), Counter())[thumbs[one], thumbs[other]] += 1
+            for label in apply_policy(labels, policy, self._undecided[policy]):
+                self._labels[policy][label.liked] += 1
+        for first, second in combinations(sorted(votes.keys() & set(self.busiest)), 2):
+            self._tables.setdefault((first, second), Counter())[votes[first], votes[second]] += 1
 
     def raters(self) -> set[str]:
-        """All who said something."""
+        """Return all raters with a like or dislike."""
         return self.likes.keys() | self.dislikes.keys()
 
     def balance(self, policy: str) -> Balance:
-        """What a policy makes of all images."""
+        """Return the labels of all images under a policy."""
         labels = self._labels[policy]
-        undecided = self._undecided[policy].undecided
+        undecided = self._undecided[policy].images
         return Balance(policy=policy, likes=labels[True], dislikes=labels[False], undecided=undecided)
 
     def fleiss(self) -> float | None:
-        """The kappa of all raters."""
-        return fleiss_kappa(thumbs for thumbs, number in self._thumbs.items() for _ in range(number))
+        """Return the kappa of all raters."""
+        return fleiss_kappa(votes for votes, images in self._images_by_votes.items() for _ in range(images))
 
     def agreements(self) -> list[Agreement]:
-        """Every two of the busiest who rated some image both."""
-        found = []
-        for (one, other), table in sorted(self._tables.items()):
+        """Return the agreement of every two of the busiest raters who rated an image both."""
+        agreements = []
+        for (first, second), table in sorted(self._tables.items()):
             agreed = table[True, True] + table[False, False]
             kappa = cohen_kappa(table)
-            found.append(Agreement(one=one, other=other, images=table.total(), agreed=agreed, kappa=kappa))
-        return sorted(found, key=lambda each: -each.images)
+            agreements.append(Agreement(first=first, second=second, images=table.total(), agreed=agreed, kappa=kappa))
+        return sorted(agreements, key=lambda agreement: -agreement.images)

@@ -1,1 +1,1 @@
-"""Getting likes out again: `export.export` writes a store into any of the forms that others read."""
+"""Export likes: `export.export` writes a store in one of the forms that other programs read."""

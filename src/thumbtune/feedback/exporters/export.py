@@ -1,12 +1,12 @@
-"""Exporting likes: every vote in force, or a label for each image, into one of the forms that others read.
+"""Export likes: the latest vote of every rater, or a label for each image, in a form that other programs read.
 
-form        what is written                                              read by
-parquet     data/train-*.parquet, images inside                        datasets.load_dataset, the hub, pandas, DuckDB
-datasets    data-*.arrow, images inside                                datasets.load_from_disk
-folder      images/ and metadata.jsonl                                   datasets' imagefolder, people
-webdataset  shard-*.tar                                                  webdataset, datasets.load_dataset
+form        files                                   read by
+parquet     data/train-*.parquet, images inside     datasets.load_dataset, the hub, pandas, DuckDB
+datasets    data-*.arrow, images inside             datasets.load_from_disk
+folder      images/ and metadata.jsonl              datasets' imagefolder, people
+webdataset  shard-*.tar                             webdataset, datasets.load_dataset
 
-All of them are imported again without loss.
+Every form can be imported again without loss.
 """
 
 import os
@@ -22,15 +22,15 @@ from secrets import token_hex
 
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback.exporters import folder, parquet, saved, webdataset
-from thumbtune.feedback.exporters.raters import Pseudonyms, key_of
+from thumbtune.feedback.exporters.raters import Pseudonyms, pseudonym_key_of
 from thumbtune.feedback.exporters.rows import SHARD_BYTES, Row, row_of
-from thumbtune.feedback.policies import POLICIES, Tally, check_policy, labelled
-from thumbtune.feedback.store.store import Opinion, Store
+from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy, check_policy
+from thumbtune.feedback.store.store import Label, Store
 from thumbtune.files import sha256
 
 __all__ = ["FORMS", "ExportReport", "export"]
 
-Progress = Callable[[Iterable[Opinion]], Iterable[Opinion]]
+Progress = Callable[[Iterable[Label]], Iterable[Label]]
 Writer = Callable[[Iterable[Row], Path, int], None]
 FORMS: Mapping[str, Writer] = {
     "parquet": parquet.write,
@@ -38,17 +38,17 @@ FORMS: Mapping[str, Writer] = {
     "folder": folder.write,
     "webdataset": webdataset.write,
 }
-QUIET_SECONDS = 60 * 60  # after which nobody is writing any more
-EACH = "per-vote"  # the policy that leaves every vote as it is
-MANY = frozenset(POLICIES) - {EACH}  # those that make one row of what several people said
+QUIET_SECONDS = 60 * 60  # without a write, after which no process is at work in a folder
+PER_VOTE = "per-vote"  # the policy with a row for every vote
+COMBINING_POLICIES = frozenset(POLICIES) - {PER_VOTE}  # one row from the votes of several raters
 
 
 @dataclass(kw_only=True)
 class ExportReport:
-    """What an export wrote.
+    """The numbers of an export.
 
-    skips:     last words of a rater on an image that are neither like nor dislike, and so in no row
-    undecided: images that the policy gave no label
+    skips:     latest votes that are skips, and so in no row
+    undecided: images without a label under the policy
     """
 
     rows: int = 0
@@ -68,41 +68,45 @@ def export(  # noqa: PLR0913 - this is the command `thumbtune export`, one argum
     shard_bytes: int = SHARD_BYTES,
     progress: Progress = iter,
 ) -> ExportReport:
-    """Write the likes in a store into the folder `out`: all of them, or after Ctrl-C or an error nothing.
+    """Write the likes in a store into the folder `out`, entirely or after Ctrl-C or an error not at all.
 
     Args:
         store: where the votes are.
-        out: a folder that is not there yet, or empty.
+        out: a folder that does not exist yet, or is empty.
         form: one of `FORMS`.
-        policy: which label an image gets that several people rated (policies.py), a row each; None: a row for each
-            vote in force, with all that its rater said.
-        names: call raters by their names. Otherwise they are called rater-7f3a... (raters.py); what they wrote, as
-            reasons, prompts or names of files, is exported as it is either way.
-        shard_bytes: of one file, where several are written.
-        progress: wraps the opinions in the store, as `rich.progress.track` does.
+        policy: which label an image gets that several raters rated (policies.py), a row each; None: a row for the
+            latest vote of every rater, with all its details.
+        names: write raters' names. Otherwise pseudonyms are written, rater-7f3a... (raters.py). Reasons, prompts and
+            file names are written as they are either way.
+        shard_bytes: the size of one file, if several are written.
+        progress: wraps the labels in the store, as `rich.progress.track` does.
+
+    Returns the numbers of the export.
 
     Raises:
-        UsageError: there is no such form or policy, or something is in `out`.
+        UsageError: the form or policy does not exist, or `out` is not empty.
         Interrupted: Ctrl-C.
-        ThumbtuneError: there is nothing to export, an image is gone, or the disk is full.
+        ThumbtuneError: there is nothing to export, an image is missing, or the disk is full.
     """
     if form not in FORMS:
-        raise UsageError(f"There is no form {form!r} to export into; choose {', '.join(FORMS)}.")
-    hidden = None if names else Pseudonyms(key_of(store))
-    chosen = _Chosen(store, check_policy(policy or EACH), hidden, progress)
-    with _whole(out) as partial:
-        FORMS[form](chosen, partial, shard_bytes)
-        if not chosen.report.rows:
-            raise ThumbtuneError(f"{store.name} holds no likes or dislikes to export{_by(policy)}; import some first.")
-    return chosen.report
+        raise UsageError(
+            f"There is no form {form!r} to export into; choose {', '.join(FORMS)}.", code="export-unknown-form"
+        )
+    pseudonyms = None if names else Pseudonyms(pseudonym_key_of(store))
+    rows = _ExportedRows(store, check_policy(policy or PER_VOTE), pseudonyms, progress)
+    with _replacing(out) as partial:
+        FORMS[form](rows, partial, shard_bytes)
+        if not rows.report.rows:
+            by_policy = f" by the policy {policy}" if policy else ""
+            raise ThumbtuneError(
+                f"{store.name} contains no likes or dislikes to export{by_policy}; import some first.",
+                code="export-empty",
+            )
+    return rows.report
 
 
-def _by(policy: str | None) -> str:
-    return f" by the policy {policy}" if policy else ""
-
-
-class _Opinions:
-    """The last words in a store; how many there are is known."""
+class _Labels:
+    """The labels in a store, with their number."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -111,54 +115,57 @@ class _Opinions:
         counts = self.store.counts()
         return counts.likes + counts.dislikes
 
-    def __iter__(self) -> Iterator[Opinion]:
-        return self.store.rows()
+    def __iter__(self) -> Iterator[Label]:
+        return self.store.labels()
 
 
-class _Chosen:
-    """The rows that are exported, and a count of them as they go by."""
+class _ExportedRows:
+    """The exported rows, counted while they are read."""
 
-    def __init__(self, store: Store, policy: str, hidden: Pseudonyms | None, progress: Progress) -> None:
-        self.store, self.policy, self.hidden, self.progress = store, policy, hidden, progress
+    def __init__(self, store: Store, policy: str, pseudonyms: Pseudonyms | None, progress: Progress) -> None:
+        self.store, self.policy, self.pseudonyms, self.progress = store, policy, pseudonyms, progress
         self.report = ExportReport(skips=store.skips())
 
     def __iter__(self) -> Iterator[Row]:
-        opinions, policy, tally = iter(self.progress(_Opinions(self.store))), self.policy, Tally()
-        if self.hidden is not None:
-            opinions, policy = map(self.hidden.hide, opinions), self.hidden.policy_of(policy)
-        image, data = "", b""  # an image's opinions follow each other, so that it is read once
-        for opinion in labelled(opinions, policy, tally):
-            if opinion.image.sha256 != image:
-                image, data = opinion.image.sha256, _read(self.store, opinion)
-            yield self._counted(row_of(opinion, data))
-        self.report.undecided = tally.undecided
+        labels, policy, undecided = iter(self.progress(_Labels(self.store))), self.policy, Undecided()
+        if self.pseudonyms is not None:
+            labels, policy = map(self.pseudonyms.hide, labels), self.pseudonyms.policy_of(policy)
+        image, data = "", b""  # an image's labels follow each other, so that it is read once
+        for label in apply_policy(labels, policy, undecided):
+            if label.image.sha256 != image:
+                image, data = label.image.sha256, _read_image(self.store, label)
+            yield self._count(row_of(label, data))
+        self.report.undecided = undecided.images
 
-    def _counted(self, row: Row) -> Row:
-        if self.policy in MANY:
-            row.cells["vote_id"] = None  # what several people said is no vote that anybody gave
+    def _count(self, row: Row) -> Row:
+        if self.policy in COMBINING_POLICIES:
+            row.cells["vote_id"] = None  # a label of several raters is not one vote
         self.report.rows += 1
         self.report.likes += row.cells["label"] is True
         self.report.dislikes += row.cells["label"] is False
         return row
 
 
-def _read(store: Store, opinion: Opinion) -> bytes:
-    """The image's bytes, as they came.
+def _read_image(store: Store, label: Label) -> bytes:
+    """Return the image's bytes, as they were added.
 
     Raises:
-        ThumbtuneError: they are gone, or others.
+        ThumbtuneError: the file is missing or has changed.
     """
-    data = store.read(opinion.image)
-    if sha256(data) != opinion.image.sha256:
-        address = store.address_of(opinion.image)
-        raise ThumbtuneError(f"The image {address} is not what it was; restore it, or import it again.")
+    data = store.read(label.image)
+    if sha256(data) != label.image.sha256:
+        address = store.address_of(label.image)
+        raise ThumbtuneError(
+            f"The image {address} has changed since it was added; restore it, or import it again.",
+            code="image-changed",
+        )
     return data
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Remove what processes of this machine left of the same export that were killed, and so could not do it.
+    """Remove partial folders that killed processes of this machine left of the same export.
 
-    Containers may call themselves alike and not see each other's processes: what was just written to is nobody's left.
+    Containers may have equal host names and not see each other's processes, so a recently written folder stays.
     """
     beginning, end = f".{out.name}.{node()}-", ".partial"
     for path in out.parent.glob(f"{escape(beginning)}*{end}"):
@@ -169,17 +176,17 @@ def _remove_leftovers(out: Path) -> None:
 
 
 def _is_quiet(folder: Path) -> bool:
-    """Whether nothing in it was written to for an hour."""
+    """Return whether no file in the folder was written for an hour."""
     try:
         last = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-    except OSError:  # something went away meanwhile: somebody is at work
+    except OSError:  # a file was removed meanwhile: a process is at work
         return False
     return time.time() - last > QUIET_SECONDS
 
 
 def _runs(process: int) -> bool:
-    """Whether there is such a process; where nobody can tell, there is."""
-    if os.name == "nt":  # where asking would end it
+    """Return whether the process may be running."""
+    if os.name == "nt":  # where os.kill would end it
         return True
     try:
         os.kill(process, 0)
@@ -191,11 +198,11 @@ def _runs(process: int) -> bool:
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A new folder beside `out`, which takes its place at the end of the block, or is gone if that fails.
+def _replacing(out: Path) -> Iterator[Path]:
+    """Make a folder beside `out`, which replaces it at the end of the block, or is removed after an error.
 
     Raises:
-        UsageError: something is in `out`.
+        UsageError: `out` is not empty.
         Interrupted: Ctrl-C.
         ThumbtuneError: the disk is full, or the folder may not be written.
     """
@@ -204,17 +211,21 @@ def _whole(out: Path) -> Iterator[Path]:
     try:
         _remove_leftovers(out)
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise UsageError(f"{out} is there already and not empty; choose another folder, or delete it.")
+            raise UsageError(
+                f"{out} exists already and is not an empty folder; choose another, or delete it.",
+                code="export-folder-taken",
+            )
         partial.mkdir(parents=True)
         yield partial
         if out.exists():
             out.rmdir()
         partial.rename(out)
     except KeyboardInterrupt as stop:
-        raise Interrupted("Stopped; nothing was exported.") from stop
+        raise Interrupted("Stopped; nothing was exported.", code="export-stopped") from stop
     except OSError as error:
         raise ThumbtuneError(
-            f"{out} could not be written ({error.strerror or error}); make room or choose another folder."
+            f"{out} could not be written ({error.strerror or error}); make room or choose another folder.",
+            code="export-not-written",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""Likes as a folder of images with a `metadata.jsonl`, which Hugging Face's imagefolder and people read.
+"""Write likes as a folder of images with a `metadata.jsonl`, which Hugging Face's imagefolder and people read.
 
-An image that several rows are about is one file.
+Rows with the same image share one file.
 """
 
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from thumbtune.feedback.exporters.rows import Row
 
 
 def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
-    """Write the files into `folder`, which is there and empty; there are no shards.
+    """Write the files into `folder`, which exists and is empty; without shards.
 
     Raises:
         OSError: the disk is full.
     """
     with (folder / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
         for row in rows:
-            name = f"images/{row.name[:2]}/{row.name}"  # some thousand folders, and not a million files in one
+            name = f"images/{row.name[:2]}/{row.name}"  # 256 folders instead of a million files in one
             file = folder / name
             if not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)

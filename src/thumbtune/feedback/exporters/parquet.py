@@ -1,7 +1,7 @@
-"""Likes as Parquet files with the images inside, laid out as on the Hugging Face hub: `data/train-*.parquet`.
+"""Write likes as Parquet files with the images inside, named as on the Hugging Face hub: `data/train-*.parquet`.
 
-`datasets.load_dataset(folder)` shows an image in each row; pandas, DuckDB and all else that reads Parquet sees
-{bytes, path}.
+`datasets.load_dataset(folder)` reads an image in each row; pandas, DuckDB and other readers of Parquet read {bytes,
+path}.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from thumbtune.feedback.exporters.rows import BATCH_BYTES, Row, batches, feature
 
 
 def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
-    """Write the files into `folder`, which is there and empty.
+    """Write the files into `folder`, which exists and is empty.
 
     Raises:
         OSError: the disk is full.
@@ -22,7 +22,7 @@ def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
     data.mkdir()
     for shard in in_shards(rows, shard_bytes):
         parts.append(data / f"{len(parts)}.part")
-        # one image that several people rated is in a group of rows once, as one word of its dictionary
+        # the dictionary stores an image once in a group of rows, even if several raters rated it
         with ParquetWriter(parts[-1], schema, dictionary_pagesize_limit=2 * BATCH_BYTES) as writer:
             for batch in batches(shard, schema):
                 writer.write_batch(batch)

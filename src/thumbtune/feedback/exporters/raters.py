@@ -1,13 +1,13 @@
-"""Names of raters that say nothing about who they are: "rater-7f3a90c2d1e45b68" for Ann.
+"""Pseudonyms of raters in exports: "rater-7f3a90c2d1e45b68" for Ann.
 
-A name is a keyed hash (HMAC-SHA-256) of the rater's. Without the key nobody can tell whether a name that they guess is
-the right one, as they could with a hash alone. The key belongs to the store and not to one export: what is exported
-again next month has the same names, is equal byte for byte where nothing changed, and can be imported over the first.
-It lies beside the votes, which say who gave them anyway; to have new names, delete it. A server's store, which many may
-read, and one that cannot be written have no such place, so that each export of theirs has a key of its own.
+A pseudonym is a keyed hash (HMAC-SHA-256) of the rater's name. A hash without a key would let anybody check a guessed
+name. The key belongs to the store and not to one export: a later export has the same pseudonyms, equals the first byte
+for byte if nothing changed, and can be imported over it. The key lies beside the votes, which contain the names anyway;
+delete it for new pseudonyms. A server's store, which many may read, and a read-only store have no place for a key, so
+each of their exports has a key of its own.
 
-A vote's id may have been derived from its rater's name, which could be guessed from it. So only ids that were drawn at
-random are exported as they are; others follow from the new name.
+A vote's id may be derived from its rater's name, which could be guessed from it. So only random ids are exported as
+they are; others are derived again from the pseudonym.
 """
 
 import hmac
@@ -20,46 +20,46 @@ from dataclasses import replace
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.policies import ONE
+from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.location import KEY_FILE
-from thumbtune.feedback.store.store import Opinion, Store
+from thumbtune.feedback.store.store import Label, Store
 from thumbtune.feedback.store.votes import derived_id
 
 KEY_BYTES = 32
-DIGITS = 16  # hexadecimal, 64 bits: two of a million raters share a name with a chance of 1 in 40 million
-RANDOM = 4  # the version of a UUID that was drawn at random
-HIDDEN = re.compile(rf"rater-[0-9a-f]{{{DIGITS}}}")
+DIGITS = 16  # hexadecimal, 64 bits: two of a million raters share one with a probability of 1 in 40 million
+RANDOM_UUID_VERSION = 4
+PSEUDONYM = re.compile(rf"rater-[0-9a-f]{{{DIGITS}}}")
 
 
 class Pseudonyms:
-    """Other names for raters; the same for the same rater and key."""
+    """Pseudonyms of raters; equal for an equal rater and key."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     def name_of(self, rater: str) -> str:
-        """What a rater is called in an export."""
+        """Return a rater's pseudonym."""
         return f"rater-{hmac.digest(self._key, rater.encode(), 'sha256').hex()[:DIGITS]}"
 
     def policy_of(self, policy: str) -> str:
-        """A policy that may name a rater."""
-        name = policy.removeprefix(ONE)
-        return policy if name == policy else f"{ONE}{self.name_of(name)}"
+        """Return the policy with its rater's name, if it has one, replaced."""
+        name = policy.removeprefix(RATER_PREFIX)
+        return policy if name == policy else f"{RATER_PREFIX}{self.name_of(name)}"
 
-    def hide(self, opinion: Opinion) -> Opinion:
-        """An opinion that does not say whose it is."""
-        rater, image = self.name_of(opinion.rater), opinion.image
-        kind = "like" if opinion.liked else "dislike"
-        drawn = opinion.vote_id is not None and uuid.UUID(opinion.vote_id).version == RANDOM
-        vote_id = opinion.vote_id if drawn else derived_id(image.sha256, image.prompt, rater, kind)
-        return replace(opinion, rater=rater, vote_id=vote_id)
+    def hide(self, label: Label) -> Label:
+        """Return the label with its rater's pseudonym."""
+        rater, image = self.name_of(label.rater), label.image
+        kind = "like" if label.liked else "dislike"
+        is_random = label.vote_id is not None and uuid.UUID(label.vote_id).version == RANDOM_UUID_VERSION
+        vote_id = label.vote_id if is_random else derived_id(image.sha256, image.prompt, rater, kind)
+        return replace(label, rater=rater, vote_id=vote_id)
 
 
-def key_of(store: Store) -> bytes:
-    """The key of a store, made when it is first asked for; where it cannot be kept, one for this time alone.
+def pseudonym_key_of(store: Store) -> bytes:
+    """Return the key of a store, made at the first export; a new key if the store cannot keep one.
 
     Raises:
-        ThumbtuneError: it is damaged, or may not be read.
+        ThumbtuneError: the key is damaged, or may not be read.
     """
     key = secrets.token_bytes(KEY_BYTES)
     if store.folder is None:
@@ -73,23 +73,23 @@ def key_of(store: Store) -> bytes:
     return _read(file)
 
 
-def own_names(store: Store) -> frozenset[str]:
-    """What exports of this store call the raters whom it knows; none where it was never exported under other names.
+def pseudonyms_in(store: Store) -> frozenset[str]:
+    """Return the pseudonyms of a store's raters in its exports; none if it was never exported with pseudonyms.
 
     Raises:
-        ThumbtuneError: its key is damaged, or may not be read.
+        ThumbtuneError: the key is damaged, or may not be read.
     """
     file = None if store.folder is None else store.folder / KEY_FILE
     if file is None or not file.exists():
         return frozenset()
-    return frozenset(map(Pseudonyms(_read(file)).name_of, store.busiest()))
+    return frozenset(map(Pseudonyms(_read(file)).name_of, store.busiest_raters()))
 
 
 def _make(file: Path, key: bytes) -> None:
-    """Write the key whole, for its owner alone, unless somebody else was faster: nobody ever reads half of one.
+    """Write the key whole, readable by its owner alone, unless another process wrote one first.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the key cannot be written.
     """
     partial = file.with_name(f".{file.name}.{secrets.token_hex(8)}.partial")
     try:
@@ -103,16 +103,16 @@ def _make(file: Path, key: bytes) -> None:
 
 
 def _put(partial: Path, file: Path) -> None:
-    """Give a file its name, unless there is one of this name.
+    """Rename a file, unless the new name exists.
 
     Raises:
-        OSError: there is, or it cannot be.
+        OSError: the name exists, or the file cannot be renamed.
     """
     try:
         os.link(partial, file)
     except FileExistsError:
         raise
-    except OSError:  # a disk without links: of two at the same moment, the later one counts
+    except OSError:  # a disk without links; of two processes at once, the later one's key stays
         if file.exists():
             raise
         os.replace(partial, file)
@@ -122,7 +122,11 @@ def _read(file: Path) -> bytes:
     try:
         key = file.read_bytes()
     except OSError as error:
-        raise ThumbtuneError(f"{file} could not be read ({error.strerror or error}); check the file.") from error
+        raise ThumbtuneError(
+            f"{file} could not be read ({error.strerror or error}); check the file.", code="export-key-not-read"
+        ) from error
     if len(key) != KEY_BYTES:
-        raise ThumbtuneError(f"{file} is damaged; delete it, and raters get new names in exports.")
+        raise ThumbtuneError(
+            f"{file} is damaged; delete it, and raters get new pseudonyms in exports.", code="export-key-damaged"
+        )
     return key

@@ -1,4 +1,4 @@
-"""Rows of an export: what they hold, and which rows share a file."""
+"""Rows of an export: their cells, and which rows share a file."""
 
 from __future__ import annotations  # `datasets` takes a second to import, so only functions that need it do so
 
@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from thumbtune.feedback.store.store import Opinion
+from thumbtune.feedback.store.store import Label
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 500_000_000
 BATCH_BYTES = 32_000_000  # of images that are in memory at once
-ROW_BYTES = 1000  # about what the cells of a row take beside its image
+ROW_BYTES = 1000  # about the size of a row's cells beside its image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row: its cells, the bytes of its image as they came, and the name of that as a file."""
+    """One row: its cells, the bytes of its image, and the image's file name."""
 
     cells: dict[str, object]
     image: bytes
     name: str
 
 
-def row_of(opinion: Opinion, image: bytes) -> Row:
-    """An opinion as a row."""
-    about = opinion.image
+def row_of(label: Label, data: bytes) -> Row:
+    """Return the row of a label and its image's bytes."""
+    image = label.image
     cells: dict[str, object] = {
-        "prompt": about.prompt,
-        "label": opinion.liked,
-        "rater": opinion.rater,
-        "weight": opinion.weight,
-        "grade": opinion.grade,
-        "reason": opinion.reason,
-        "pair": opinion.pair,
-        "seed": about.seed,
-        "model": about.model,
-        "source": about.source,
-        "created_at": opinion.created_at,
-        "vote_id": opinion.vote_id,
-        "image_id": about.sha256,
+        "prompt": image.prompt,
+        "label": label.liked,
+        "rater": label.rater,
+        "weight": label.weight,
+        "grade": label.grade,
+        "reason": label.reason,
+        "pair": label.pair,
+        "seed": image.seed,
+        "model": image.model,
+        "source": image.source,
+        "created_at": label.created_at,
+        "vote_id": label.vote_id,
+        "image_id": image.sha256,
     }
-    return Row(cells=cells, image=image, name=f"{about.sha256}{PurePosixPath(about.file).suffix}")
+    return Row(cells=cells, image=data, name=f"{image.sha256}{PurePosixPath(image.file).suffix}")
 
 
 def features() -> Features:
-    """The columns and their types, for `datasets`; numbers are as exact as the store has them."""
+    """Return the columns and their types, for `datasets`; numbers are as exact as in the store."""
     from datasets import Features, Image, Value
 
     texts = ("rater", "reason", "pair", "model", "source", "vote_id", "image_id")
@@ -75,24 +75,24 @@ def features() -> Features:
     )
 
 
-def in_shards(rows: Iterable[Row], most_bytes: int) -> Iterator[Iterator[Row]]:
-    """The rows in groups of about so many bytes; a group is to be used up before the next is asked for."""
-    waiting = iter(rows)
-    for first in waiting:
-        yield _shard(first, waiting, most_bytes)
+def in_shards(rows: Iterable[Row], max_bytes: int) -> Iterator[Iterator[Row]]:
+    """Yield the rows in groups of about `max_bytes`; each group must be used up before the next."""
+    rest = iter(rows)
+    for first in rest:
+        yield _shard(first, rest, max_bytes)
 
 
-def _shard(first: Row, waiting: Iterator[Row], most_bytes: int) -> Iterator[Row]:
+def _shard(first: Row, rest: Iterator[Row], max_bytes: int) -> Iterator[Row]:
     size = 0
-    for row in chain([first], waiting):
+    for row in chain([first], rest):
         yield row
         size += len(row.image) + ROW_BYTES
-        if size >= most_bytes:
+        if size >= max_bytes:
             return
 
 
 def batches(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows with their images inside, as many at once as fit into memory."""
+    """Yield the rows with their images inside, about `BATCH_BYTES` at a time."""
     import pyarrow as pa
 
     for group in in_shards(rows, BATCH_BYTES):

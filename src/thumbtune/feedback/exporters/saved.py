@@ -1,4 +1,4 @@
-"""Likes as a folder that `datasets.load_from_disk` maps into memory: Arrow files, with the images inside."""
+"""Write likes as a folder for `datasets.load_from_disk`: Arrow files, with the images inside."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from thumbtune.feedback.exporters.rows import Row, batches, features, in_shards
 
 
 def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
-    """Write the files into `folder`, which is there and empty.
+    """Write the files into `folder`, which exists and is empty.
 
     Raises:
         OSError: the disk is full.
@@ -17,9 +17,9 @@ def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
     import pyarrow as pa
     from datasets import DatasetInfo
 
-    columns, parts, said = features(), list[Path](), hashlib.sha256()
+    columns, parts, content = features(), list[Path](), hashlib.sha256()
     schema = columns.arrow_schema
-    for shard in in_shards(_heard(rows, said), shard_bytes):
+    for shard in in_shards(_hashed(rows, content), shard_bytes):
         parts.append(folder / f"{len(parts)}.part")
         with pa.OSFile(str(parts[-1]), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
             for batch in batches(shard, schema):
@@ -28,19 +28,19 @@ def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
     for part, name in zip(parts, names, strict=True):
         part.rename(folder / name)
     DatasetInfo(features=columns).write_to_directory(str(folder))
-    state = json.dumps(_state(names, said.hexdigest()[:16]), indent=2, sort_keys=True)
+    state = json.dumps(_state(names, content.hexdigest()[:16]), indent=2, sort_keys=True)
     (folder / "state.json").write_text(state, encoding="utf-8")
 
 
-def _heard(rows: Iterable[Row], said: "hashlib._Hash") -> Iterator[Row]:
-    """The rows; what they say goes into a hash, since `datasets` takes data sets of one fingerprint for the same."""
+def _hashed(rows: Iterable[Row], content: "hashlib._Hash") -> Iterator[Row]:
+    """Yield the rows and hash their cells, since `datasets` takes data sets with equal fingerprints as the same."""
     for row in rows:
-        said.update(json.dumps(row.cells, default=str).encode())
+        content.update(json.dumps(row.cells, default=str).encode())
         yield row
 
 
 def _state(names: list[str], fingerprint: str) -> dict[str, object]:
-    """What `datasets` notes beside a data set that it saves."""
+    """Return the `state.json` that `datasets` writes beside a saved data set."""
     return {
         "_data_files": [{"filename": name} for name in names],
         "_fingerprint": fingerprint,

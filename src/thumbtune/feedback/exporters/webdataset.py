@@ -1,4 +1,4 @@
-"""Likes as shards of WebDataset: `shard-000000.tar`, in each an image, its prompt (.txt) and all else (.json)."""
+"""Write likes as WebDataset shards, `shard-000000.tar`, with each row's image, prompt (.txt) and cells (.json)."""
 
 import io
 import tarfile
@@ -10,18 +10,18 @@ from thumbtune.feedback.exporters.rows import Row, in_shards
 
 
 def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:
-    """Write the files into `folder`, which is there and empty.
+    """Write the files into `folder`, which exists and is empty.
 
     Raises:
         OSError: the disk is full.
     """
     number = 0
-    for shard, inside in enumerate(in_shards(rows, shard_bytes)):
+    for shard, shard_rows in enumerate(in_shards(rows, shard_bytes)):
         with tarfile.open(folder / f"shard-{shard:06}.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
-            for row in inside:
+            for row in shard_rows:
                 _add(archive, f"{number:09}", row)
                 number += 1
-                archive.members = []  # type: ignore[attr-defined]  # or it would remember them all
+                archive.members = []  # type: ignore[attr-defined]  # or they would fill the memory
 
 
 def _add(archive: tarfile.TarFile, stem: str, row: Row) -> None:
@@ -31,6 +31,6 @@ def _add(archive: tarfile.TarFile, stem: str, row: Row) -> None:
         ".json": line_of(row.cells).encode(),
     }
     for suffix, data in files.items():
-        info = tarfile.TarInfo(stem + suffix)  # of nobody, at no time: the same likes give the same bytes
+        info = tarfile.TarInfo(stem + suffix)  # without owner and time, so that the same likes give the same bytes
         info.size = len(data)
         archive.addfile(info, io.BytesIO(data))

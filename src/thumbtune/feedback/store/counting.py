@@ -1,4 +1,4 @@
-"""Counting what is in a store: a few queries, whatever its size."""
+"""Count what a store contains, with a few queries whatever its size."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from thumbtune.feedback.store.tables import StoredImage, Vote
-from thumbtune.feedback.store.votes import last_words, standing
+from thumbtune.feedback.store.votes import latest_sequences, standing_votes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How much the store holds; likes and dislikes count last words, `votes` counts every row."""
+    """The size of a store; likes and dislikes count latest votes, `votes` counts every row."""
 
     images: int
     votes: int
@@ -22,33 +22,32 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Variety:
-    """How much of what the store holds is different: `several` are images under more than one prompt."""
+    """The numbers of distinct images, of distinct prompts, and of images that have several prompts."""
 
     distinct_images: int
     prompts: int
-    several: int
+    multi_prompt_images: int
 
 
-def busiest(session: Session, most: int | None = None) -> list[str]:
-    """Those raters, or all, who liked and disliked most often, but for what they took back, most votes first."""
-    voted = standing().where(Vote.kind != "skip").with_only_columns(Vote.rater).group_by(Vote.rater)
-    return list(session.scalars(voted.order_by(func.count().desc(), Vote.rater).limit(most)))
+def busiest_raters(session: Session, limit: int | None = None) -> list[str]:
+    """Return the raters with the most likes and dislikes that were not undone, most first; all without a limit."""
+    voted = standing_votes().where(Vote.kind != "skip").with_only_columns(Vote.rater).group_by(Vote.rater)
+    return list(session.scalars(voted.order_by(func.count().desc(), Vote.rater).limit(limit)))
 
 
 def variety(session: Session) -> Variety:
-    """How many different images and prompts there are."""
+    """Return how many distinct images and prompts there are."""
     shared = select(StoredImage.sha256).group_by(StoredImage.sha256).having(func.count() > 1).subquery()
     return Variety(
         distinct_images=session.scalar(select(func.count(StoredImage.sha256.distinct()))) or 0,
         prompts=session.scalar(select(func.count(StoredImage.prompt.distinct()))) or 0,
-        several=session.scalar(select(func.count()).select_from(shared)) or 0,
+        multi_prompt_images=session.scalar(select(func.count()).select_from(shared)) or 0,
     )
 
 
 def counts(session: Session) -> Counts:
-    """How many images, votes, likes, dislikes and raters there are."""
-    last = last_words()
-    by_kind = select(Vote.kind, func.count()).where(Vote.sequence.in_(last)).group_by(Vote.kind)
+    """Return how many images, votes, likes, dislikes and raters there are."""
+    by_kind = select(Vote.kind, func.count()).where(Vote.sequence.in_(latest_sequences())).group_by(Vote.kind)
     kinds = {kind: number for kind, number in session.execute(by_kind)}
     return Counts(
         images=session.scalar(select(func.count(StoredImage.id))) or 0,

@@ -1,4 +1,4 @@
-"""Opening the store's database: a SQLite file or a PostgreSQL server; its settings, and its errors as sentences."""
+"""Open the store's database, a SQLite file or a PostgreSQL server; configure it, and explain its errors."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -17,133 +17,159 @@ from thumbtune.files import may_write
 BUSY_TIMEOUT_SECONDS = 30
 WRITES = {"thumbtune_writes": True}
 NO_RIGHT = "permission denied"
-CHANGED = "was changed while it was read; run it again"
+CHANGED_MEANWHILE = "was changed while it was read; run it again"
 
-# What the database says -> what is wrong, and what to do.
-_SENTENCES = (
+# part of the database's message -> the error's code, the problem and what to do
+_COMPLAINTS = (
     (
         "not a database",
-        "is not a Thumbtune store (it is no SQLite file); move it away or choose another folder",
+        "store-foreign",
+        "is not a Thumbtune store (it is not an SQLite file); move it away or choose another folder",
     ),
-    ("malformed", "is damaged; restore it from a copy or choose another folder"),
+    ("malformed", "store-damaged", "is damaged; restore it from a copy or choose another folder"),
     (
         "disk is full",
+        "disk-full",
         "could not be written because the disk is full; make room, then run the same command again",
     ),
     (
         "no space left",
+        "disk-full",
         "could not be written because its server's disk is full; make room, then run the same command again",
     ),
     (
         "readonly",
+        "store-read-only",
         "could not be written because it is read-only; change its permissions or choose another folder",
     ),
     (
         "read-only",
+        "store-read-only",
         "could not be written because it is read-only; change its permissions or choose another folder",
     ),
     (
         "locked",
+        "store-locked",
         "is being written by another program; wait for that to finish, then run the same command again",
     ),
-    ("unable to open", "could not be opened; check that its folder exists and that you may read it and write there"),
+    (
+        "unable to open",
+        "store-not-readable",
+        "could not be opened; check that its folder exists and that you may read it and write there",
+    ),
     (
         "disk i/o",
+        "disk-failed",
         "could not be read or written because the disk failed; check the disk and the room left on it",
     ),
-    ("password", "was refused its password; set PGPASSWORD, or write it into ~/.pgpass"),
-    (NO_RIGHT, "may not be used by this user; ask whoever runs the database for the rights"),
-    ("does not exist", "is not there; make it with createdb, or check its name and the user's"),
-    ("could not translate host", "could not be found; check the name of its server"),
-    ("resolve host", "could not be found; check the name of its server"),
-    ("connection", "could not be reached; check that its server runs and takes connections from here"),
+    ("password", "database-password", "refused the password; set PGPASSWORD, or write it into ~/.pgpass"),
+    (NO_RIGHT, "database-no-right", "may not be used by this user; ask its administrator for the rights"),
+    ("does not exist", "database-missing", "does not exist; make it with createdb, or check its name and the user's"),
+    ("could not translate host", "database-unknown-host", "could not be found; check the name of its server"),
+    ("resolve host", "database-unknown-host", "could not be found; check the name of its server"),
+    (
+        "connection",
+        "database-unreachable",
+        "could not be reached; check that its server runs and takes connections from here",
+    ),
 )
 
 
+class DatabaseFailed(ThumbtuneError):
+    """The database failed for a reason outside this program."""
+
+
 def is_address(where: Path | str) -> bool:
-    """Whether this names a database server, and not a folder."""
+    """Return whether this names a database server, and not a folder."""
     return "://" in str(where)
 
 
 @contextmanager
-def in_sentences(name: str) -> Iterator[None]:
-    """Turn what the database complains about inside the block into one sentence about it.
+def explain_errors(name: str) -> Iterator[None]:
+    """Turn the database's errors inside the block into one sentence each.
 
     Raises:
-        ThumbtuneError: the database failed for a reason outside this program.
+        DatabaseFailed: the database failed for a reason outside this program.
     """
     try:
         yield
     except DatabaseError as error:
-        said = str(error.orig)
-        if isinstance(error, IntegrityError | ProgrammingError) and NO_RIGHT not in said.lower():
-            raise  # a mistake in our code: let it be seen
-        for fragment, sentence in _SENTENCES:
-            if fragment in said.lower():
-                raise ThumbtuneError(f"{name} {sentence}.") from error
-        raise ThumbtuneError(f"{name} could not be used ({said.strip()}); check the database and the disk.") from error
+        message = str(error.orig)
+        if isinstance(error, IntegrityError | ProgrammingError) and NO_RIGHT not in message.lower():
+            raise  # a mistake in our code must stay visible
+        for fragment, code, complaint in _COMPLAINTS:
+            if fragment in message.lower():
+                raise DatabaseFailed(f"{name} {complaint}.", code=code) from error
+        raise DatabaseFailed(
+            f"{name} could not be used ({message.strip()}); check the database and the disk.", code="database-failed"
+        ) from error
 
 
 def name_of(where: Path | str) -> str:
-    """How sentences call a database: its file, or its address without a password."""
+    """Return how errors name a database: its file, or its address without the password."""
     if not is_address(where):
         return str(where)
-    # without a password rather than with *** for it, so that what a command names can be typed again
+    # the password is left out rather than shown as ***, so that a printed command can be typed again
     return url_of(where).render_as_string(hide_password=True).replace(":***@", "@", 1)
 
 
 def url_of(where: Path | str) -> URL:
-    """The address of a database, of a SQLite file or as it was given.
+    """Return the URL of a database: of a SQLite file, or the given address.
 
     Raises:
-        UsageError: it is no address, or of a database that this does not work with.
+        UsageError: the address is malformed, holds a password as an option, or is of an unsupported database.
     """
     if not is_address(where):
         return URL.create("sqlite", database=str(Path(where).absolute()))
     try:
         url = make_url(str(where))
     except (ArgumentError, ValueError) as error:
-        raise UsageError(f"{where} is no address; write postgresql://user@host/database.") from error
+        raise UsageError(
+            f"{where} is not an address; write postgresql://user@host/database.", code="database-bad-address"
+        ) from error
     if "password" in url.query:
         raise UsageError(
-            f"The address of {url.host} holds a password as an option, which would be shown; set PGPASSWORD, or write "
-            "it into ~/.pgpass."
+            f"The address of {url.host} contains a password as an option, which would be shown; set PGPASSWORD, or "
+            "write it into ~/.pgpass.",
+            code="database-password-shown",
         )
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername != "postgresql+psycopg":
         raise UsageError(
-            f"{url.drivername} is no database for likes; give a folder, or postgresql://user@host/database."
+            f"{url.drivername} is not supported as a store of likes; give a folder, or "
+            "postgresql://user@host/database.",
+            code="database-unsupported",
         )
     return url
 
 
 def may_only_be_read(file: Path) -> bool:
-    """Whether a SQLite file is there, and this user may read it and not write it, or its folder."""
+    """Return whether a SQLite file exists, and this user may not write it or its folder."""
     return file.is_file() and not (may_write(file) and may_write(file.parent))
 
 
 def has_tables(where: Path | str) -> bool:
-    """Whether a database holds a store of likes, of this Thumbtune or an older one.
+    """Return whether a database contains a store of likes, of this Thumbtune or an older one.
 
     Raises:
-        ThumbtuneError: it cannot be reached, or is of some other program.
+        ThumbtuneError: the database cannot be reached, or is of another program.
     """
     with _connected(where) as (engine, name), engine.connect() as connection:
         return version_of(connection, name) is not None
 
 
 def upgrade_database(where: Path | str) -> tuple[str, str]:
-    """Bring a store's tables up to date, whoever else uses them; the versions before and after.
+    """Upgrade a store's tables, even while others use them; return the schema versions before and after.
 
     Raises:
-        ThumbtuneError: there is no store, or it is of a newer Thumbtune, or may not be written.
+        ThumbtuneError: there is no store, it is of a newer Thumbtune, or it may not be written.
     """
     with _connected(where) as (engine, name):
         with engine.connect() as connection:
             before = version_of(connection, name)
         if before is None:
-            raise ThumbtuneError(f"{name} holds no store of likes; import some first.")
+            raise ThumbtuneError(f"{name} contains no store of likes; import some first.", code="store-missing")
         upgrade(engine.execution_options(**WRITES), name)
     return before, NEWEST
 
@@ -153,42 +179,45 @@ def _connected(where: Path | str) -> Iterator[tuple[Engine, str]]:
     name = name_of(where)
     engine = _engine(url_of(where), name)
     try:
-        with in_sentences(name):
+        with explain_errors(name):
             yield engine, name
     finally:
         engine.dispose()
 
 
 def open_database(where: Path | str) -> Engine:
-    """Connect to a SQLite file or a server, and make the tables there if it has none.
+    """Connect to a SQLite file or a server, and make the tables if there are none.
 
-    An older SQLite file is brought up to date; a server's database, which others use too, only by `thumbtune likes
+    An older SQLite file is upgraded. A server's database, which others use too, is upgraded only by `thumbtune likes
     upgrade`.
 
     Raises:
-        ThumbtuneError: not a database, not ours, written by a newer or an older
-            Thumbtune, or not writable.
+        ThumbtuneError: not a database, of another program, of a newer or (on a server) older Thumbtune, or not
+            writable.
     """
     url, name = url_of(where), name_of(where)
     engine = _engine(url, name)
     try:
-        with in_sentences(name):
-            with engine.begin() as connection:  # reading is enough for all but a new one, and waits for nobody
+        with explain_errors(name):
+            with engine.begin() as connection:  # only a new database needs a write lock
                 version = version_of(connection, name)
             if version is not None and version != NEWEST and is_address(where):
                 raise ThumbtuneError(
-                    f"{name} has the tables of an older Thumbtune (schema {version}); bring them up to date with "
-                    "`thumbtune likes upgrade`."
+                    f"{name} has the tables of an older Thumbtune (schema {version}); upgrade them with `thumbtune "
+                    "likes upgrade`.",
+                    code="store-outdated",
                 )
-            bound = version != NEWEST and not is_address(where) and may_only_be_read(Path(where))
-            if bound and version is None:
+            cannot_upgrade = version != NEWEST and not is_address(where) and may_only_be_read(Path(where))
+            if cannot_upgrade and version is None:
                 raise ThumbtuneError(
-                    f"{name} holds no likes yet and may only be read here; import some as a user who may write it."
+                    f"{name} contains no likes yet and is read-only here; import some as a user who may write it.",
+                    code="store-empty",
                 )
-            if bound:
+            if cannot_upgrade:
                 raise ThumbtuneError(
-                    f"{name} is of an older Thumbtune (schema {version}) and may only be read here; copy its folder to "
-                    "where you may write, and it is brought up to date when it is opened."
+                    f"{name} is of an older Thumbtune (schema {version}) and is read-only here; copy its folder to "
+                    "where you may write, and open the copy to upgrade it.",
+                    code="store-outdated",
                 )
             if version != NEWEST:
                 upgrade(engine.execution_options(**WRITES), name)
@@ -199,24 +228,26 @@ def open_database(where: Path | str) -> Engine:
 
 
 def copy_database(file: Path, to: Path) -> None:
-    """Copy a SQLite database, whoever else uses it.
+    """Copy a SQLite database, even while others use it.
 
     Raises:
-        ThumbtuneError: it cannot be read, or the disk is full.
+        ThumbtuneError: the database cannot be read, or the disk is full.
     """
-    reading = _Reading(file)
+    access = _ReadAccess(file)
     try:
-        with closing(sqlite3.connect(f"{reading.file.as_uri()}?{urlencode(reading.how)}", uri=True)) as source:
+        with closing(sqlite3.connect(f"{access.file.as_uri()}?{urlencode(access.options)}", uri=True)) as source:
             with closing(sqlite3.connect(to)) as copy:
                 source.backup(copy)
     except sqlite3.Error as error:
-        if reading.is_outdated():
-            raise ThumbtuneError(f"{file} {CHANGED}.") from error
-        raise ThumbtuneError(f"{file} could not be copied ({error}); check it, and the room on the disk.") from error
+        if access.is_outdated():
+            raise ThumbtuneError(f"{file} {CHANGED_MEANWHILE}.", code="store-changed") from error
+        raise ThumbtuneError(
+            f"{file} could not be copied ({error}); check it, and the room on the disk.", code="store-not-copied"
+        ) from error
 
 
 def checkpoint(engine: Engine) -> None:
-    """Empty SQLite's write-ahead log into the database; what others still read of it stays until they are done."""
+    """Move SQLite's write-ahead log into the database; parts that others still read stay until they are done."""
     if engine.dialect.name == "sqlite":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             raw = cast(sqlite3.Connection, connection.connection.driver_connection)
@@ -228,12 +259,14 @@ def _engine(url: URL, name: str) -> Engine:
         file = Path(url.database or "")
         engine = _reader_of(file, name) if may_only_be_read(file) else _writer_of(url)
         event.listen(engine, "begin", _begin)
-        event.listen(engine, "handle_error", _outlive_ctrl_c)
+        event.listen(engine, "handle_error", _keep_after_ctrl_c)
         return engine
     try:
         return create_engine(url)
     except ModuleNotFoundError as error:
-        raise ThumbtuneError(f"{name} needs psycopg; install it with `pip install 'thumbtune[postgres]'`.") from error
+        raise ThumbtuneError(
+            f"{name} needs psycopg; install it with `pip install 'thumbtune[postgres]'`.", code="database-no-driver"
+        ) from error
 
 
 def _writer_of(url: URL) -> Engine:
@@ -242,29 +275,29 @@ def _writer_of(url: URL) -> Engine:
     return engine
 
 
-class _Reading:
+class _ReadAccess:
     """How a SQLite file is read, and whether that still holds.
 
-    SQLite would lay two files beside one that is written ahead, even to read it; who may only read it may not. Where
-    nobody else has it open, it is read as a file that does not change. Who writes it has a log there, and an index of
-    that even while the log is empty.
+    Even to read a file with a write-ahead log, SQLite creates two files beside it, which a user without write
+    permission cannot. If no writer has the file open, it is read as immutable. A writer has a log there, and an index
+    of the log even while that is empty.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file.absolute()
-        self._before = self._seen()
+        self._before = self._state()
         _, log, index = self._before
         in_use = log is not None and (index is not None or log[0] > 0)
-        self.how = {"mode": "ro"}
+        self.options = {"mode": "ro"}
         if may_only_be_read(file) and not in_use:
-            self.how["immutable"] = "1"
+            self.options["immutable"] = "1"
 
     def is_outdated(self) -> bool:
-        """Whether it was read as a file that does not change, and somebody changed it or opened it to do so."""
-        return "immutable" in self.how and self._seen() != self._before
+        """Return whether the file was read as immutable, and a writer has changed or opened it since."""
+        return "immutable" in self.options and self._state() != self._before
 
-    def _seen(self) -> list[tuple[int, int] | None]:
-        """The size of the file, its log and the index, and when each was last written; None for what is not there."""
+    def _state(self) -> list[tuple[int, int] | None]:
+        """Return size and time of the file, its log and the log's index; None for a missing file."""
         return [_size_and_time(self.file.with_name(self.file.name + end)) for end in ("", "-wal", "-shm")]
 
 
@@ -277,33 +310,33 @@ def _size_and_time(file: Path) -> tuple[int, int] | None:
 
 
 def _reader_of(file: Path, name: str) -> Engine:
-    """For a file that may only be read."""
-    reading = _Reading(file)
+    """Return an engine for a read-only file."""
+    access = _ReadAccess(file)
 
     def explain(context: ExceptionContext) -> None:
-        if isinstance(context.original_exception, sqlite3.Error) and reading.is_outdated():
-            raise ThumbtuneError(f"{name} {CHANGED}.") from context.original_exception
+        if isinstance(context.original_exception, sqlite3.Error) and access.is_outdated():
+            raise ThumbtuneError(f"{name} {CHANGED_MEANWHILE}.", code="store-changed") from context.original_exception
 
-    url = URL.create("sqlite", database=reading.file.as_uri(), query=reading.how | {"uri": "true"})
+    url = URL.create("sqlite", database=access.file.as_uri(), query=access.options | {"uri": "true"})
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-    event.listen(engine, "connect", _leave_begin_to_us)
+    event.listen(engine, "connect", _disable_driver_begin)
     event.listen(engine, "handle_error", explain)
     return engine
 
 
-def _outlive_ctrl_c(context: ExceptionContext) -> None:
-    """Ctrl-C breaks no connection to a file; SQLAlchemy would close it, and then complain of its open cursor."""
+def _keep_after_ctrl_c(context: ExceptionContext) -> None:
+    """Keep the connection after Ctrl-C; SQLAlchemy would close it, and then complain about its open cursor."""
     if not isinstance(context.original_exception, Exception):
         context.is_disconnect = False
 
 
-def _leave_begin_to_us(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # SQLAlchemy says BEGIN itself, below; the driver must not
+def _disable_driver_begin(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # `_begin` below begins transactions; the driver must not
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    """Set up each new connection."""
-    _leave_begin_to_us(connection, _record)
+    """Configure a new connection."""
+    _disable_driver_begin(connection, _record)
     for setting in (
         "journal_mode = WAL",
         "foreign_keys = ON",
@@ -311,12 +344,12 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         "synchronous = FULL",
         "secure_delete = ON",
     ):
-        # secure_delete: what is erased is overwritten
-        # recursive_triggers: without it, INSERT OR REPLACE would delete a vote without asking the trigger
+        # secure_delete: deleted rows are overwritten
+        # recursive_triggers: without it, INSERT OR REPLACE would delete a vote past the trigger
         connection.execute(f"PRAGMA {setting}").close()
 
 
 def _begin(connection: Connection) -> None:
-    """Writers take the lock at once: two that first read and then wait for each other would deadlock."""
+    """Begin a transaction. Writers lock at once: two that first read and then wait for each other would deadlock."""
     writes = connection.get_execution_options().get("thumbtune_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

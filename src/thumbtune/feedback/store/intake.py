@@ -1,6 +1,6 @@
-"""Images and votes into the database, many at a time; one at a time is many of one.
+"""Insert images and votes into the database, many at a time.
 
-Whoever else writes meanwhile: what two bring at once is kept once.
+Others may write at the same time: what two processes insert at once is stored once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,23 +14,22 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.images import Look, UnreadableImage, look_at
-from thumbtune.feedback.store.places import Place
+from thumbtune.feedback.images import ImageInfo, UnreadableImage, inspect_image
+from thumbtune.feedback.store.image_storage import ImageStorage
 from thumbtune.feedback.store.tables import StoredImage, Vote, now
-from thumbtune.feedback.store.votes import Kind, chosen_id, derived_id, insert_new, key_of, standing
+from thumbtune.feedback.store.votes import Kind, chosen_id, derived_id, insert_new, key_of, standing_votes
 from thumbtune.files import sha256
 
-TAKEN = "its vote id {name} is another vote's; give every vote an id of its own, or leave them out."
-FIRST_AGAIN = 2  # changes of mind after which somebody says what they said before
-AT_ONCE = 500  # parameters of one statement; SQLite takes some 32,000, and each row of votes has ten
+FIRST_REPEATED_SWITCH = 2  # after two changes of mind a rater votes as they did at first
+PARAMETERS_AT_ONCE = 500  # of one statement; SQLite takes some 32,000, and each row of votes has ten
 
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """An image's bytes, the prompt that it was made for, and what is known of it."""
+class NewImage:
+    """An image's bytes, the prompt that it was made for, and what else is known of it."""
 
     data: bytes
     prompt: str
@@ -39,74 +38,76 @@ class Drawn:
     source: str | None = None
 
     @cached_property
-    def image(self) -> str:
-        """The name of its bytes."""
+    def digest(self) -> str:
+        """The sha256 of its bytes."""
         return sha256(self.data)
 
     @property
     def key(self) -> str:
-        """The name of the image."""
-        return key_of(self.image, self.prompt)
+        """The key of this image under this prompt."""
+        return key_of(self.digest, self.prompt)
 
 
-def add_images(session: Session, place: Place | None, drawn: Sequence[Drawn]) -> list[StoredImage | UnreadableImage]:
-    """The row of each, made if it is new; what is no whole image comes back as the reason why.
+def add_images(
+    session: Session, storage: ImageStorage | None, images: Sequence[NewImage]
+) -> list[StoredImage | UnreadableImage]:
+    """Return the row of each image, inserted if it is new; for an unreadable image, the error.
 
-    Files are written before the rows that name them, so that no row ever names a missing file. Without a place none
-    are: a rehearsal.
+    Files are written before the rows that name them, so that no row ever names a missing file. Without a storage, as
+    in a dry run, no files are written.
     """
-    keys = [one.key for one in drawn]
-    known = images_by_key(session, keys)
+    keys = [image.key for image in images]
+    stored = images_by_key(session, keys)
     new: dict[str, dict[str, Any]] = {}
-    looks: dict[str, Look | UnreadableImage] = {}
+    infos: dict[str, ImageInfo | UnreadableImage] = {}
     written: set[str] = set()
-    broken: dict[str, UnreadableImage] = {}
-    for key, one in zip(keys, drawn, strict=True):
-        row = known.get(key)
+    unreadable: dict[str, UnreadableImage] = {}
+    for key, image in zip(keys, images, strict=True):
+        row = stored.get(key)
         if row is None and key not in new:
-            look = looks.get(one.image) or looks.setdefault(one.image, _look(one.data))
-            if isinstance(look, UnreadableImage):
-                broken[key] = look
+            info = infos.get(image.digest) or infos.setdefault(image.digest, _inspect(image.data))
+            if isinstance(info, UnreadableImage):
+                unreadable[key] = info
                 continue
-            new[key] = _row(key, look, one)
+            new[key] = _image_row(key, info, image)
         file = row.file if row else new[key]["file"]
-        if place is not None and file not in written and not place.has(file, len(one.data)):  # new, or lost since
-            place.write(file, one.data)
+        # also writes the file again if it was lost
+        if storage is not None and file not in written and not storage.has(file, len(image.data)):
+            storage.write(file, image.data)
         written.add(file)
     if new:
         insert_new(session, StoredImage, list(new.values()), StoredImage.key)
-        known |= images_by_key(session, list(new))
-    return [known[key] if key in known else broken[key] for key in keys]
+        stored |= images_by_key(session, list(new))
+    return [stored[key] if key in stored else unreadable[key] for key in keys]
 
 
-def _look(data: bytes) -> Look | UnreadableImage:
+def _inspect(data: bytes) -> ImageInfo | UnreadableImage:
     try:
-        return look_at(data)
+        return inspect_image(data)
     except UnreadableImage as error:
         return error
 
 
-def _row(key: str, look: Look, one: Drawn) -> dict[str, Any]:
-    image = one.image
+def _image_row(key: str, info: ImageInfo, image: NewImage) -> dict[str, Any]:
     return {
         "key": key,
-        "sha256": image,
-        "prompt": one.prompt,
-        "file": f"images/{image[:2]}/{image}{look.suffix}",
-        "width": look.width,
-        "height": look.height,
-        "seed": one.seed,
-        "model": one.model,
-        "source": one.source,
+        "sha256": image.digest,
+        "prompt": image.prompt,
+        "file": f"images/{image.digest[:2]}/{image.digest}{info.suffix}",
+        "width": info.width,
+        "height": info.height,
+        "seed": image.seed,
+        "model": image.model,
+        "source": image.source,
     }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thumb(Drawn):
-    """An image and one rater's like or dislike of it.
+class NewVote(NewImage):
+    """An image and one rater's vote on it.
 
-    vote_id:  a UUID chosen by whoever voted; None: one that follows from what is said, so that saying it again is known
-    switches: how often its rater had changed their mind before, in the source that it is from
+    vote_id:  a UUID chosen by the voter; None: one derived from the vote, so that the same vote is recognised again
+    switches: how often the rater had changed their mind before, in the source of this vote
     """
 
     kind: Kind
@@ -120,118 +121,128 @@ class Thumb(Drawn):
     switches: int = 0
 
 
-class Became(Enum):
-    """What became of a thumb that could be kept."""
+class VoteStatus(Enum):
+    """What adding a valid vote did."""
 
     NEW = "new"
-    CHANGED = "new, and the opposite of what its rater said before"
-    KNOWN = "posted before"
-    CONTRADICTED = "posted before, and its rater has said the opposite since"
-    TAKEN_BACK = "posted before, and taken back since"
+    CHANGED = "new, and the opposite of the rater's vote before"
+    DUPLICATE = "stored before"
+    CONTRADICTED = "stored before, and its rater has voted the opposite since"
+    UNDONE = "stored before, and undone since"
 
 
-Outcome = Became | ThumbtuneError
-Said = tuple[int, str, str]  # image, rater, kind
+VoteResult = VoteStatus | ThumbtuneError
+StoredVote = tuple[int, str, str]  # image, rater, kind
 
 
-class Word(NamedTuple):
-    """What a rater said last of an image, when, and in which vote."""
+class LatestVote(NamedTuple):
+    """A rater's latest vote on an image."""
 
     kind: str
-    at: datetime
-    vote: str
+    created_at: datetime
+    id: str
 
 
-def add_thumbs(session: Session, place: Place | None, thumbs: Sequence[Thumb]) -> list[Outcome]:
-    """What became of each, in their order; ThumbtuneErrors are returned for those that cannot be kept."""
-    images = add_images(session, place, thumbs)
-    ids = [chosen_id(one.vote_id) if one.vote_id else _derived(one) for one in thumbs]
-    there = votes_there(session, ids)
-    whose = {(p.id, one.rater) for p, one in zip(images, thumbs, strict=True) if isinstance(p, StoredImage)}
-    last = last_said(session, whose)
-    outcomes: list[Outcome] = []
+def add_votes(session: Session, storage: ImageStorage | None, votes: Sequence[NewVote]) -> list[VoteResult]:
+    """Add votes and their images; return a status for each, or the error for a vote that cannot be stored."""
+    images = add_images(session, storage, votes)
+    ids = [chosen_id(vote.vote_id) if vote.vote_id else _derived_id(vote) for vote in votes]
+    stored = votes_by_id(session, ids)
+    raters = {
+        (image.id, vote.rater) for image, vote in zip(images, votes, strict=True) if isinstance(image, StoredImage)
+    }
+    latest = latest_votes(session, raters)
+    results: list[VoteResult] = []
     rows: list[dict[str, Any]] = []
-    for image, name, one in zip(images, ids, thumbs, strict=True):
+    for image, name, vote in zip(images, ids, votes, strict=True):
         if isinstance(image, UnreadableImage):
-            outcomes.append(image)
+            results.append(image)
             continue
-        said, before = (image.id, one.rater, one.kind), last.get((image.id, one.rater))
-        row = _vote(name, image.id, one)
-        if name in there:
-            if there[name] != said:
-                outcomes.append(ThumbtuneError(TAKEN.format(name=name)))
-                continue
-            known = Became.KNOWN if before and before.kind == one.kind else Became.CONTRADICTED
-            outcomes.append(known if before else Became.TAKEN_BACK)
+        wanted, before = (image.id, vote.rater, vote.kind), latest.get((image.id, vote.rater))
+        row = _vote_row(name, image.id, vote)
+        if name in stored:
+            results.append(_status_of_stored(name, stored[name], wanted, before))
             continue
         rows.append(row)
-        there[row["id"]] = said
-        counts = before is None or before.at <= row["created_at"]  # else something newer is known
-        opposite = counts and before is not None and before.kind not in {"skip", one.kind}
-        if counts:
-            last[image.id, one.rater] = Word(one.kind, row["created_at"], row["id"])
-        outcomes.append(Became.CHANGED if opposite else Became.NEW)
+        stored[row["id"]] = wanted
+        is_latest = before is None or before.created_at <= row["created_at"]
+        is_opposite = is_latest and before is not None and before.kind not in {"skip", vote.kind}
+        if is_latest:
+            latest[image.id, vote.rater] = LatestVote(vote.kind, row["created_at"], row["id"])
+        results.append(VoteStatus.CHANGED if is_opposite else VoteStatus.NEW)
     if rows:
         insert_new(session, Vote, rows, Vote.id)
-    return outcomes
+    return results
 
 
-def _derived(one: Thumb) -> str:
-    """The id of what is said: the same thumb at another moment is another vote, where the moment is told.
+def _status_of_stored(name: str, stored: StoredVote, wanted: StoredVote, before: LatestVote | None) -> VoteResult:
+    """Return the status of a vote whose id is stored already, or the error if that is another vote's."""
+    if stored != wanted:
+        return ThumbtuneError(
+            f"its vote id {name} is another vote's; give every vote an id of its own, or leave them out.",
+            code="vote-id-taken",
+        )
+    if before is None:
+        return VoteStatus.UNDONE
+    return VoteStatus.DUPLICATE if before.kind == wanted[-1] else VoteStatus.CONTRADICTED
 
-    So is the same thumb once its rater had said the opposite in between.
+
+def _derived_id(vote: NewVote) -> str:
+    """Return the id derived from a vote.
+
+    It differs for the same vote at another time, and for the same vote after the rater had voted the opposite.
     """
-    when = () if one.created_at is None else (one.created_at.astimezone(UTC).isoformat(),)
-    again = () if one.switches < FIRST_AGAIN else (f"after {one.switches} changes of mind",)
-    return derived_id(one.image, one.prompt, one.rater, one.kind, *when, *again)
+    when = () if vote.created_at is None else (vote.created_at.astimezone(UTC).isoformat(),)
+    again = () if vote.switches < FIRST_REPEATED_SWITCH else (f"after {vote.switches} changes of mind",)
+    return derived_id(vote.digest, vote.prompt, vote.rater, vote.kind, *when, *again)
 
 
-def _vote(name: str, image: int, one: Thumb) -> dict[str, Any]:
+def _vote_row(name: str, image: int, vote: NewVote) -> dict[str, Any]:
     return {
         "id": name,
         "picture_id": image,
-        "rater": one.rater,
-        "kind": one.kind,
-        "weight": one.weight,
-        "grade": one.grade,
-        "reason": one.reason,
-        "pair": one.pair,
-        "created_at": one.created_at or now(),
+        "rater": vote.rater,
+        "kind": vote.kind,
+        "weight": vote.weight,
+        "grade": vote.grade,
+        "reason": vote.reason,
+        "pair": vote.pair,
+        "created_at": vote.created_at or now(),
     }
 
 
-def parts(values: Iterable[T]) -> Iterator[list[T]]:
-    """Each value once, so many at a time."""
-    once = list(dict.fromkeys(values))
-    return (once[start : start + AT_ONCE] for start in range(0, len(once), AT_ONCE))
+def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the distinct values in lists of at most `PARAMETERS_AT_ONCE`."""
+    distinct = list(dict.fromkeys(values))
+    return (distinct[start : start + PARAMETERS_AT_ONCE] for start in range(0, len(distinct), PARAMETERS_AT_ONCE))
 
 
 def images_by_key(session: Session, keys: Iterable[str]) -> dict[str, StoredImage]:
-    """The rows that there are, by key."""
+    """Return the stored images with these keys."""
     return {
         row.key: row
-        for part in parts(keys)
+        for part in in_parts(keys)
         for row in session.scalars(select(StoredImage).where(StoredImage.key.in_(part)))
     }
 
 
-def votes_there(session: Session, ids: Iterable[str]) -> dict[str, Said]:
-    """Those of these votes that have been posted before, and what they say."""
-    said = select(Vote.id, Vote.picture_id, Vote.rater, Vote.kind)
+def votes_by_id(session: Session, ids: Iterable[str]) -> dict[str, StoredVote]:
+    """Return the stored votes with these ids."""
+    votes = select(Vote.id, Vote.picture_id, Vote.rater, Vote.kind)
     return {
         name: (image, rater, kind)
-        for part in parts(ids)
-        for name, image, rater, kind in session.execute(said.where(Vote.id.in_(part)))
+        for part in in_parts(ids)
+        for name, image, rater, kind in session.execute(votes.where(Vote.id.in_(part)))
     }
 
 
-def last_said(session: Session, of: Iterable[tuple[int, str]]) -> dict[tuple[int, str], Word]:
-    """(image, rater) -> the last vote that stands, by when it was said, then by when it came here."""
-    said = standing().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind, Vote.created_at, Vote.id)
-    said = said.order_by(Vote.created_at, Vote.sequence)
+def latest_votes(session: Session, raters: Iterable[tuple[int, str]]) -> dict[tuple[int, str], LatestVote]:
+    """Return (image, rater) -> the latest vote that was not undone: latest by time, then by arrival."""
+    votes = standing_votes().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind, Vote.created_at, Vote.id)
+    votes = votes.order_by(Vote.created_at, Vote.sequence)
     pair = tuple_(Vote.picture_id, Vote.rater)
     return {
-        (image, rater): Word(kind, at, vote)
-        for part in parts(of)
-        for image, rater, kind, at, vote in session.execute(said.where(pair.in_(part)))
+        (image, rater): LatestVote(kind, created_at, vote)
+        for part in in_parts(raters)
+        for image, rater, kind, created_at, vote in session.execute(votes.where(pair.in_(part)))
     }

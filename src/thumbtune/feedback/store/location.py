@@ -1,4 +1,4 @@
-"""Where a store of likes is: a folder with a database in it, or an address; is one there, and of which version?"""
+"""Locate a store of likes, in a folder or at an address: check whether it exists, upgrade it, copy it."""
 
 import shutil
 from contextlib import suppress
@@ -8,36 +8,39 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.database import copy_database, has_tables, is_address, upgrade_database
 
 STORE_FILE = "likes.sqlite"
-KEY_FILE = "raters.key"  # by which exports name raters (exporters/raters.py)
+KEY_FILE = "raters.key"  # with which exports make pseudonyms of raters (exporters/raters.py)
 
 
 def is_store(where: Path | str) -> bool:
-    """Whether a folder is a store of likes; an address is taken at its word.
+    """Return whether a folder is a store of likes; True for any address, without connecting.
 
     Raises:
-        ThumbtuneError: it may not be looked into.
-        OSError: it is no name that a folder can have.
+        ThumbtuneError: the folder may not be read.
+        OSError: no folder can have this name.
     """
     try:
         return is_address(where) or (Path(where) / STORE_FILE).is_file()
     except PermissionError as error:
         raise ThumbtuneError(
-            f"{where} could not be looked into ({error.strerror}); ask its owner for the right to read it."
+            f"{where} could not be looked into ({error.strerror}); ask its owner for the right to read it.",
+            code="store-not-readable",
         ) from error
 
 
 def check_is_store(folder: Path) -> None:
-    """Refuse a folder that is no store.
+    """Refuse a folder without a store.
 
     Raises:
-        ThumbtuneError: there is none in it, or it may not be looked into.
+        ThumbtuneError: there is no store in it, or it may not be read.
     """
     if not is_store(folder):
-        raise ThumbtuneError(f"{folder} has no {STORE_FILE} and so no store of likes; import some first.")
+        raise ThumbtuneError(
+            f"{folder} has no {STORE_FILE} and so no store of likes; import some first.", code="store-missing"
+        )
 
 
 def is_made(where: Path | str) -> bool:
-    """Whether there is a store already, in a folder or at an address.
+    """Return whether a folder or address has a store already.
 
     Raises:
         ThumbtuneError: the server cannot be reached.
@@ -46,10 +49,10 @@ def is_made(where: Path | str) -> bool:
 
 
 def upgrade_store(where: Path | str) -> tuple[str, str]:
-    """Bring a store of an older Thumbtune up to date; the versions before and after.
+    """Upgrade a store of an older Thumbtune; return the schema versions before and after.
 
     Raises:
-        ThumbtuneError: there is none, or it is of a newer Thumbtune, or may not be written.
+        ThumbtuneError: there is no store, it is of a newer Thumbtune, or it may not be written.
     """
     if not is_address(where):
         check_is_store(Path(where))
@@ -57,12 +60,12 @@ def upgrade_store(where: Path | str) -> tuple[str, str]:
 
 
 def copy_store(folder: Path, to: Path) -> None:
-    """Copy the votes of a folder's store, not its images, while others use it.
+    """Copy the votes of a folder's store, without its images, even while others use it.
 
     Raises:
-        ThumbtuneError: it is damaged, of a newer Thumbtune, or may not be read.
+        ThumbtuneError: the store is damaged, of a newer Thumbtune, or may not be read.
     """
     has_tables(folder / STORE_FILE)
     copy_database(folder / STORE_FILE, to / STORE_FILE)
-    with suppress(OSError):  # there may be none
+    with suppress(OSError):  # a store that was never exported has no key
         shutil.copy(folder / KEY_FILE, to / KEY_FILE)

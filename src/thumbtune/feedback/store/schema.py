@@ -1,4 +1,4 @@
-"""Which form of the schema a database has, and the way up to the newest."""
+"""Read the schema version of a database, and upgrade it to the newest."""
 
 import sqlite3
 import threading
@@ -11,42 +11,45 @@ from thumbtune.errors import ThumbtuneError
 
 VERSIONS = ("0001", "0002")  # of `migrations/versions`, oldest first
 NEWEST = VERSIONS[-1]
-_ONE_AT_A_TIME = threading.Lock()  # Alembic keeps what it works on in globals
-LOCK = 0x7468756D62  # of a server, while somebody makes tables there: any number that is only ours
-FIRST_FORM = 1  # what SQLite's user_version is where no Alembic has been
+_ONE_AT_A_TIME = threading.Lock()  # Alembic keeps its state in globals
+LOCK = 0x7468756D62  # advisory lock of a server while tables are made there; any number that only we use
+FIRST_FORM = 1  # SQLite's user_version in stores from before Alembic
 
 
 def version_of(connection: Connection, name: str) -> str | None:
-    """The version of a database; None where it is empty.
+    """Return the schema version of a database, or None if it is empty.
 
     Raises:
-        ThumbtuneError: it is of a newer Thumbtune, or of some other program.
+        ThumbtuneError: the database is of a newer Thumbtune, or of another program.
     """
     tables = inspect(connection).get_table_names()
-    found = None
+    version = None
     if "alembic_version" in tables and "votes" in tables:
-        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+        version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
     elif connection.dialect.name == "sqlite":
         number = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        found = VERSIONS[0] if number == FIRST_FORM else f"{number:04}" if number else None
-    if found is not None and found not in VERSIONS:
+        version = VERSIONS[0] if number == FIRST_FORM else f"{number:04}" if number else None
+    if version is not None and version not in VERSIONS:
         raise ThumbtuneError(
-            f"{name} was written by a newer Thumbtune (schema {found}; this one knows {NEWEST}); "
-            "upgrade thumbtune or choose another folder."
+            f"{name} was written by a newer Thumbtune (schema {version}; this one knows {NEWEST}); "
+            "upgrade thumbtune or choose another folder.",
+            code="store-newer",
         )
-    if found is None and tables:
-        raise ThumbtuneError(f"{name} is a database of some other program; move it away or choose another.")
-    return found
+    if version is None and tables:
+        raise ThumbtuneError(
+            f"{name} is a database of another program; move it away or choose another.", code="store-foreign"
+        )
+    return version
 
 
 def upgrade(engine: Engine, name: str, to: str = NEWEST) -> None:
-    """Make the tables, or bring them up to date, in one transaction: all of it or nothing.
+    """Make the tables, or upgrade them, in one transaction: entirely or not at all.
 
     Raises:
         ThumbtuneError: as `version_of`.
     """
     with _ONE_AT_A_TIME, engine.connect() as connection:
-        if connection.dialect.name == "sqlite":  # a table is rebuilt while others refer to it; inside BEGIN it is late
+        if connection.dialect.name == "sqlite":  # tables with references are rebuilt; inside BEGIN this has no effect
             cast(sqlite3.Connection, connection.connection.driver_connection).execute("PRAGMA foreign_keys = OFF")
         try:
             with connection.begin():
@@ -54,22 +57,22 @@ def upgrade(engine: Engine, name: str, to: str = NEWEST) -> None:
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
                 _run(connection, version_of(connection, name), to)
         finally:
-            connection.invalidate()  # the setting must not outlive this
+            connection.invalidate()  # the setting must not outlive the upgrade
 
 
 def _run(connection: Connection, version: str | None, to: str) -> None:
     from alembic import command
     from alembic.config import Config
 
-    if version == to:  # somebody else was faster
+    if version == to:  # another process upgraded it first
         return
     config = Config()
     config.set_main_option("script_location", str(resources.files("thumbtune.feedback.store") / "migrations"))
     config.attributes["connection"] = connection
     if version == VERSIONS[0]:
-        command.stamp(config, version)  # the first form knew no Alembic; to say so again changes nothing
+        command.stamp(config, version)  # the first form has no Alembic version; stamping twice changes nothing
     command.upgrade(config, to)
     if connection.dialect.name == "sqlite":
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
         assert broken is None, f"the upgrade to {to} left a row that refers to nothing: {broken}"
-        connection.exec_driver_sql(f"PRAGMA user_version = {int(to)}")  # older versions of Thumbtune look here
+        connection.exec_driver_sql(f"PRAGMA user_version = {int(to)}")  # where older versions of Thumbtune look

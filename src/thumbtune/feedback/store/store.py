@@ -1,16 +1,14 @@
-"""The store of likes: a database of images and votes, and the images themselves, byte for byte.
+"""The store of likes: a database of images and votes, and the image files, byte for byte.
 
-By default it is a folder with `likes.sqlite` and `images/`; a team's is an address, postgresql://user@host/database,
-whose images lie where fsspec finds them. A vote is never changed. Somebody who changes their mind votes again, or
-takes the vote back with `undo`; what counts is the last word of each rater on each image.
+By default a store is a folder with `likes.sqlite` and `images/`. A team's store is an address,
+postgresql://user@host/database, with its images at any fsspec location. Votes are never changed: a rater who changes
+their mind votes again, or takes a vote back with `undo`. The latest vote of each rater on each image counts.
 """
 
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -25,18 +23,25 @@ from thumbtune.feedback.store.counting import Counts, Variety
 from thumbtune.feedback.store.database import (
     WRITES,
     checkpoint,
+    explain_errors,
     has_tables,
-    in_sentences,
     is_address,
     name_of,
     open_database,
 )
 from thumbtune.feedback.store.erasure import Erased, erase
-from thumbtune.feedback.store.intake import Drawn, Outcome, Thumb, add_images, add_thumbs
+from thumbtune.feedback.store.image_storage import ImageStorage, storage_at
+from thumbtune.feedback.store.intake import NewImage, NewVote, VoteResult, add_images, add_votes
+from thumbtune.feedback.store.labels import Label, labels_in
 from thumbtune.feedback.store.location import STORE_FILE, check_is_store, is_store
-from thumbtune.feedback.store.places import Place, place_at
-from thumbtune.feedback.store.tables import Place as PlaceRow
-from thumbtune.feedback.store.tables import StoredImage, Vote
+from thumbtune.feedback.store.reconciliation import (
+    Unrated,
+    WantedVote,
+    imported_labels,
+    make_latest,
+    undo_imported,
+)
+from thumbtune.feedback.store.tables import ImageLocation, StoredImage, Vote
 from thumbtune.feedback.store.votes import (
     Details,
     Kind,
@@ -44,35 +49,29 @@ from thumbtune.feedback.store.votes import (
     check_vote,
     chosen_id,
     insert_new,
-    last_words,
+    latest_sequences,
     post,
     stripped,
     undo_of,
 )
-from thumbtune.feedback.store.withdrawal import Silence, Wish, say_anew, take_back, with_thumbs
 
-__all__ = ["Counts", "Details", "Kind", "Opinion", "Outcome", "Store", "StoredImage", "Thumb", "is_store"]
+__all__ = [
+    "Counts",
+    "Details",
+    "Kind",
+    "Label",
+    "NewVote",
+    "Store",
+    "StoredImage",
+    "VoteResult",
+    "is_store",
+]
 
-BESIDE = "."  # images lie beside the database
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opinion:
-    """The last word of one rater on one image."""
-
-    image: StoredImage
-    rater: str
-    liked: bool
-    weight: float
-    grade: float | None
-    reason: str | None
-    created_at: datetime
-    pair: str | None = None
-    vote_id: str | None = None
+BESIDE_DATABASE = "."
 
 
 class Store:
-    """Images and what people said about them. Open it with `Store.open`."""
+    """Images and votes on them. Open it with `Store.open`."""
 
     def __init__(self, where: Path | str, engine: Engine, images: str | None = None) -> None:
         self.where = where
@@ -81,26 +80,28 @@ class Store:
         self._engine = engine
         self._reading = sessionmaker(engine, expire_on_commit=False)
         self._writing = sessionmaker(engine.execution_options(**WRITES), expire_on_commit=False)
-        self._open = threading.local()  # the transaction of this thread, if it is inside one
-        self._place = place_at(self._place_of(images), self.folder or Path())
+        self._open = threading.local()  # this thread's transaction, if it is in one
+        self._storage = storage_at(self._image_location(images), self.folder or Path())
 
     @classmethod
     def open(cls, where: Path | str, create: bool = True, images: str | None = None) -> Self:
-        """Open the store in a folder or at an address, making it first if there is none and `create` is true.
+        """Return the store in a folder or at an address, made first if there is none and `create` is true.
 
-        `images` is where a new store keeps its images, a folder or URL as fsspec takes it; by default beside the
-        database. A server's store must be told.
+        `images` is the folder or fsspec URL where a new store keeps its images; by default beside the database. A
+        server's new store needs it.
 
         Raises:
-            ThumbtuneError: there is none, it is not ours, it is from a newer version, it cannot be written, or nothing
-                opens `images`.
-            UsageError: a server's new store was not told where images go, or another one where to move them.
+            ThumbtuneError: there is no store, it is of another program or a newer version, it cannot be written, or
+                `images` cannot be opened.
+            UsageError: `images` is missing for a server's new store, or differs from that of an existing store.
         """
         if images is not None:
-            place_at(images, Path())  # before anything is made: a new store would be bound to a place that nobody opens
+            storage_at(images, Path())  # check it before a new store is bound to it
         if is_address(where):
             if not create and not has_tables(where):
-                raise ThumbtuneError(f"{name_of(where)} holds no store of likes; import some first.")
+                raise ThumbtuneError(
+                    f"{name_of(where)} contains no store of likes; import some first.", code="store-missing"
+                )
             return cls._on(where, where, images)
         folder = Path(where)
         if not create:
@@ -109,7 +110,9 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or error
-            raise ThumbtuneError(f"{folder} could not be made ({reason}); choose another folder.") from error
+            raise ThumbtuneError(
+                f"{folder} could not be made ({reason}); choose another folder.", code="store-not-made"
+            ) from error
         return cls._on(folder, folder / STORE_FILE, images)
 
     @classmethod
@@ -121,22 +124,28 @@ class Store:
             engine.dispose()
             raise
 
-    def _place_of(self, images: str | None) -> str:
-        """Where this store's images lie; said once, by whoever makes it."""
+    def _image_location(self, images: str | None) -> str:
+        """Return where this store keeps its images; a new store stores the given location."""
         with self._read() as session:
-            known = session.scalar(select(PlaceRow.images))
-        if known is None and images is None and self.folder is None:
-            raise UsageError(f"{self.name} is new: say with --images where its images go, a shared folder or s3://....")
-        if known is None and (images is not None or self.folder is None):
-            with self._write() as session:  # somebody else may be making the same store
-                insert_new(session, PlaceRow, [{"id": 1, "images": images}], PlaceRow.id)
-            return self._place_of(images)
-        if images not in (None, known or BESIDE):
-            raise UsageError(f"{self.name} keeps its images in {known or 'its folder'}, not in {images}; leave it out.")
-        return known or BESIDE
+            stored = session.scalar(select(ImageLocation.images))
+        if stored is None and images is None and self.folder is None:
+            raise UsageError(
+                f"{self.name} is new; give the location of its images with --images, a shared folder or s3://....",
+                code="images-no-location",
+            )
+        if stored is None and (images is not None or self.folder is None):
+            with self._write() as session:  # another process may be making the same store
+                insert_new(session, ImageLocation, [{"id": 1, "images": images}], ImageLocation.id)
+            return self._image_location(images)
+        if images not in (None, stored or BESIDE_DATABASE):
+            raise UsageError(
+                f"{self.name} keeps its images in {stored or 'its folder'}, not in {images}; leave out --images.",
+                code="images-other-location",
+            )
+        return stored or BESIDE_DATABASE
 
     def close(self) -> None:
-        """Let go of the database file."""
+        """Close the database."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -149,15 +158,15 @@ class Store:
 
     @contextmanager
     def transaction(self, rehearsal: bool = False) -> Iterator[None]:
-        """Everything said in the block is kept, or after an error or Ctrl-C none of it.
+        """Commit everything written in the block, or after an error or Ctrl-C nothing.
 
-        A `rehearsal` runs the same way and keeps nothing: no rows, and no image files either.
+        A `rehearsal` runs the same way and writes nothing: neither rows nor image files.
         A transaction inside a transaction joins the outer one.
         """
         if self._session is not None:
             yield
             return
-        with in_sentences(self.name), self._writing() as session:
+        with explain_errors(self.name), self._writing() as session:
             self._open.session, self._open.rehearsal = session, rehearsal
             try:
                 yield
@@ -181,7 +190,7 @@ class Store:
         if self._session is not None:
             yield self._session
             return
-        with in_sentences(self.name), self._reading() as session:
+        with explain_errors(self.name), self._reading() as session:
             yield session
 
     def add_image(
@@ -193,62 +202,67 @@ class Store:
         model: str | None = None,
         source: str | None = None,
     ) -> StoredImage:
-        """Keep an image made for `prompt`; the same bytes under the same prompt are kept once.
+        """Store an image made for `prompt`, and return its row; equal bytes under an equal prompt are stored once.
 
         Raises:
             UnreadableImage: the bytes are not a whole image.
-            ThumbtuneError: the prompt is empty, the seed out of range, or the disk full or read-only.
+            ThumbtuneError: the prompt is empty, the seed is out of range, or the disk is full or read-only.
         """
         prompt = prompt.strip()
         check_image(prompt, seed)
-        drawn = Drawn(data=data, prompt=prompt, seed=seed, model=stripped(model), source=stripped(source))
+        new = NewImage(data=data, prompt=prompt, seed=seed, model=stripped(model), source=stripped(source))
         with self._write() as session:
-            (image,) = add_images(session, self.place, [drawn])
+            (image,) = add_images(session, self.storage, [new])
         if isinstance(image, UnreadableImage):
             raise image
         return image
 
     @property
     def tables(self) -> Path | None:
-        """Where the tables lie that training reads; None beside a server, where they live as long as the program."""
+        """The folder of the tables that training reads; None on a server, where tables live as long as the program."""
         return self.folder and self.folder / "tables"
 
     @property
-    def place(self) -> Place | None:
-        """Where images are written; nowhere in a rehearsal."""
-        return None if getattr(self._open, "rehearsal", False) else self._place
+    def storage(self) -> ImageStorage | None:
+        """Where images are written; None in a rehearsal."""
+        return None if getattr(self._open, "rehearsal", False) else self._storage
 
-    def image(self, picture_id: int) -> StoredImage:
-        """The image with this id.
+    def image(self, image_id: int) -> StoredImage:
+        """Return the image with this id.
 
         Raises:
-            ThumbtuneError: there is none.
+            ThumbtuneError: there is no such image.
         """
         with self._read() as session:
-            image = session.get(StoredImage, picture_id)
+            return self._image(session, image_id)
+
+    def _image(self, session: Session, image_id: int) -> StoredImage:
+        image = session.get(StoredImage, image_id)
         if image is None:
-            raise ThumbtuneError(f"{self.name} holds no image {picture_id}; add the image first.")
+            raise ThumbtuneError(
+                f"{self.name} contains no image {image_id}; add the image first.", code="image-missing"
+            )
         return image
 
     def address_of(self, image: StoredImage) -> str:
-        """Where the image's bytes lie: a path, or a URL."""
-        return self._place.address(image.file)
+        """Return the path or URL of an image's file."""
+        return self._storage.address(image.file)
 
     def read(self, image: StoredImage) -> bytes:
-        """The image's bytes, as they came.
+        """Return the image's bytes, as they were added.
 
         Raises:
-            ThumbtuneError: they are gone, or cannot be reached.
+            ThumbtuneError: the file is gone, or cannot be reached.
         """
-        return self._place.read(image.file)
+        return self._storage.read(image.file)
 
     def vote(self, image: StoredImage | int, kind: Kind, *, rater: str, **details: Unpack[Details]) -> str:
-        """Add one vote and return its id. Posting the same `vote_id` twice is one vote.
+        """Add one vote and return its id. Votes with the same `vote_id` are stored once.
 
         Args:
             image: from `add_image`, or its id.
-            kind: like, dislike, or skip (which also withdraws an earlier opinion).
-            rater: who says so.
+            kind: like, dislike, or skip (which also replaces an earlier like or dislike).
+            rater: the voter's name.
             details: weight (1 if not given), grade in [0, 1], reason, pair, vote_id (a UUID), created_at.
 
         Raises:
@@ -261,123 +275,109 @@ class Store:
         given = {key: value for key, value in details.items() if key != "vote_id" and value is not None}
         vote = {"id": chosen_id(details.get("vote_id")), "picture_id": number, "rater": rater, "kind": kind, **given}
         with self._write() as session:
-            if session.get(StoredImage, number) is None:
-                raise ThumbtuneError(f"{self.name} holds no image {number}; add the image first.")
+            self._image(session, number)
             return post(session, vote)
 
-    def keep(self, thumbs: Sequence[Thumb]) -> list[Outcome]:
-        """Images and votes, many at once; what became of each, in their order. Checked by whoever calls.
+    def add_votes(self, votes: Sequence[NewVote]) -> list[VoteResult]:
+        """Add many votes and their images, which the caller has checked; return a status or error for each.
 
-        What somebody said before, and then the opposite, is no news; `say_anew` says it again.
+        A vote that was stored before is not added again, even if its rater has voted the opposite since; `make_latest`
+        adds it again.
 
         Raises:
-            ThumbtuneError: the disk is full, or the database fails: nothing of it is kept.
+            ThumbtuneError: the disk is full, or the database fails; no vote is stored.
         """
         with self._write() as session:
-            return add_thumbs(session, self.place, thumbs)
+            return add_votes(session, self.storage, votes)
 
     def undo(self, vote_id: str, *, rater: str) -> str:
-        """Take a vote back: the rater's vote before it counts again. Return the id of the undo.
+        """Undo a vote, so that the rater's vote before it counts again; return the id of the undo.
 
-        Taking the same vote back twice is one undo.
+        A vote undone twice has one undo.
 
         Raises:
-            ThumbtuneError: there is no such vote, it is somebody else's, or it is itself an undo.
+            ThumbtuneError: there is no such vote, it is another rater's, or it is itself an undo.
         """
         name = chosen_id(vote_id)
         with self._write() as session:
             vote = session.scalar(select(Vote).where(Vote.id == name))
             if vote is None:
-                raise ThumbtuneError(f"{self.name} holds no vote {name}; there is nothing to undo.")
+                raise ThumbtuneError(
+                    f"{self.name} contains no vote {name}; there is nothing to undo.", code="vote-missing"
+                )
             if vote.rater != rater.strip():
-                raise ThumbtuneError(f"vote {name} is {vote.rater}'s; only {vote.rater} can take it back.")
+                raise ThumbtuneError(
+                    f"vote {name} is {vote.rater}'s; only {vote.rater} can undo it.", code="vote-of-another-rater"
+                )
             if vote.kind == "undo":
-                raise ThumbtuneError(f"vote {name} is itself an undo; vote again instead.")
+                raise ThumbtuneError(f"vote {name} is itself an undo; vote again instead.", code="vote-is-undo")
             return post(session, undo_of(name, vote.picture_id, vote.rater))
 
     def newest(self) -> int:
-        """The id of the image that came last; 0 where there is none."""
+        """Return the id of the newest image; 0 without images."""
         with self._read() as session:
             return session.scalar(select(func.max(StoredImage.id))) or 0
 
     def prompts(self, newest: int) -> Iterator[str]:
-        """The prompt of each image up to that one."""
-        said = select(StoredImage.prompt).where(StoredImage.id <= newest)
+        """Yield the prompt of each image whose id is at most `newest`."""
+        prompts = select(StoredImage.prompt).where(StoredImage.id <= newest)
         with self._read() as session:
-            yield from session.scalars(said.execution_options(yield_per=1000))
+            yield from session.scalars(prompts.execution_options(yield_per=1000))
 
-    def silence(self, silences: Sequence[Silence], really: bool) -> int:
-        """How many of these raters like or dislike these images; `really` takes all that they said of them back."""
+    def withdraw(self, unrated: Sequence[Unrated], undo: bool) -> int:
+        """Return how many of these images have an imported like or dislike of these raters; `undo` undoes those."""
         with self._write() as session:
-            whose = with_thumbs(session, silences)
-            if really:
-                take_back(session, whose)
-            return len(whose)
+            raters = imported_labels(session, unrated)
+            if undo:
+                undo_imported(session, raters)
+            return len(raters)
 
-    def say_anew(self, wishes: Sequence[Wish]) -> list[tuple[Kind, bool]]:
-        """Let these raters' last words be these; the kind of each that was not, and whether the opposite stood."""
+    def make_latest(self, wanted: Sequence[WantedVote]) -> list[tuple[Kind, bool]]:
+        """Make each given vote the rater's latest; return each vote added, and whether it replaced its opposite."""
         with self._write() as session:
-            return say_anew(session, wishes)
+            return make_latest(session, wanted)
 
     def erase(self, rater: str) -> Erased:
-        """Delete all votes of a rater for good; what that touched.
+        """Delete all votes of a rater for good; return what that changed.
 
         Raises:
-            UsageError: nobody of that name has voted.
+            UsageError: the rater has no votes.
         """
         with self._write() as session:
             erased = erase(session, rater)
-        checkpoint(self._engine)  # of what was erased, SQLite's log holds a copy
+        checkpoint(self._engine)  # SQLite's log still contains the deleted votes
         if self.tables is not None:
-            shutil.rmtree(self.tables, ignore_errors=True)  # of rows with this rater in them; made anew when needed
+            shutil.rmtree(self.tables, ignore_errors=True)  # they contain the rater's rows; made again when needed
         return erased
 
-    def rows(self) -> Iterator[Opinion]:
-        """The last word of each rater on each image, in the order in which the images came."""
-        last = last_words()
-        said = (
-            select(Vote, StoredImage)
-            .join(StoredImage, StoredImage.id == Vote.picture_id)
-            .where(Vote.sequence.in_(last))
-        )
-        said = said.where(Vote.kind.in_(("like", "dislike"))).order_by(Vote.picture_id, Vote.rater)
-        with self._read() as session, session.execute(said.execution_options(yield_per=1000)) as found:
-            for vote, image in found:
-                yield Opinion(
-                    image=image,
-                    rater=vote.rater,
-                    liked=vote.kind == "like",
-                    weight=vote.weight,
-                    grade=vote.grade,
-                    reason=vote.reason,
-                    created_at=vote.created_at,
-                    pair=vote.pair,
-                    vote_id=vote.id,
-                )
+    def labels(self) -> Iterator[Label]:
+        """Yield the latest vote of each rater on each image, if it is a like or dislike, in the images' order."""
+        with self._read() as session:
+            yield from labels_in(session)
 
     def skips(self) -> int:
-        """How many last words of a rater on an image are a skip: `rows` leaves them out."""
-        last = last_words()
+        """Return how many latest votes are skips, which `labels` leaves out."""
+        last = latest_sequences()
         with self._read() as session:
             return session.scalar(select(func.count()).where(Vote.sequence.in_(last), Vote.kind == "skip")) or 0
 
     def state(self) -> list[Any]:
-        """Numbers that are others after every vote, every undo and every erasure, and where images lie."""
+        """Return numbers that every vote, undo and erasure changes, and the location of the images."""
         with self._read() as session:
             votes = session.execute(select(func.count(Vote.sequence), func.max(Vote.sequence))).one()
-        return [*votes, self._place.address("")]
+        return [*votes, self._storage.address("")]
 
-    def busiest(self, most: int | None = None) -> list[str]:
-        """Those raters, or all, who voted most often, but for what they took back, most votes first."""
+    def busiest_raters(self, limit: int | None = None) -> list[str]:
+        """Return the raters with the most likes and dislikes that were not undone, most first; all without a limit."""
         with self._read() as session:
-            return counting.busiest(session, most)
+            return counting.busiest_raters(session, limit)
 
     def variety(self) -> Variety:
-        """How many different images and prompts there are."""
+        """Return how many distinct images and prompts there are."""
         with self._read() as session:
             return counting.variety(session)
 
     def counts(self) -> Counts:
-        """How many images, votes, likes, dislikes and raters there are."""
+        """Return how many images, votes, likes, dislikes and raters there are."""
         with self._read() as session:
             return counting.counts(session)

@@ -1,6 +1,6 @@
-"""The tables of the store, in their newest form: images, and votes that are only ever added to.
+"""Define the newest form of the store's tables: images, and votes that are only ever added.
 
-`migrations` makes them and is the only thing that does; that both say the same is tested on both databases.
+`migrations` creates the tables. Tests check on both databases that the migrations and this file agree.
 """
 
 from datetime import UTC, datetime
@@ -20,37 +20,37 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-Large = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only what it calls INTEGER, of 64 bits
+Large = BigInteger().with_variant(Integer(), "sqlite")  # SQLite auto-increments INTEGER only, which has 64 bits
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A moment, always kept and returned in UTC (SQLite itself forgets the time zone)."""
+    """A time that is stored and returned in UTC (SQLite drops the time zone)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Shift to UTC on the way in; a moment without a zone is read as UTC."""
+        """Return the time in UTC; a time without a zone is taken as UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Say again on the way out that it is UTC."""
+        """Return the stored time with its zone, UTC."""
         return self.process_bind_param(value, dialect)
 
 
 def now() -> datetime:
-    """This moment, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class Table(DeclarativeBase):
-    """The parent of all tables."""
+    """The base class of all tables."""
 
 
-class Place(Table):
-    """One row: where the images lie, a folder or URL as fsspec takes it; a relative one starts at the database."""
+class ImageLocation(Table):
+    """One row: the folder or fsspec URL of the images. A relative folder starts at the database."""
 
     __tablename__ = "place"
     __table_args__ = (CheckConstraint("id = 1", name="there_is_one_place"),)
@@ -60,7 +60,7 @@ class Place(Table):
 
 
 class StoredImage(Table):
-    """One image made for one prompt. The same bytes under two prompts are two images and one file."""
+    """One image made for one prompt. The same bytes under two prompts are two rows and one file."""
 
     __tablename__ = "pictures"
     __table_args__ = (UniqueConstraint("key", name="uq_pictures_key"),)
@@ -69,7 +69,7 @@ class StoredImage(Table):
     key: Mapped[str] = mapped_column(String(64))  # votes.key_of(sha256, prompt)
     sha256: Mapped[str] = mapped_column(String(64))
     prompt: Mapped[str]
-    file: Mapped[str]  # relative to the place, with forward slashes
+    file: Mapped[str]  # relative to the image location, with forward slashes
     width: Mapped[int]
     height: Mapped[int]
     seed: Mapped[int | None] = mapped_column(Large)
@@ -79,7 +79,7 @@ class StoredImage(Table):
 
 
 class Vote(Table):
-    """One thing somebody said about an image, or (`undo`) took back. Never changed; deleted with its rater alone."""
+    """One vote of a rater on an image, or the `undo` of one. Rows never change; only erasing a rater deletes them."""
 
     __tablename__ = "votes"
     __table_args__ = (
@@ -88,11 +88,11 @@ class Vote(Table):
         CheckConstraint("weight >= 0", name="weight_is_not_negative"),
         CheckConstraint("grade IS NULL OR (grade >= 0 AND grade <= 1)", name="grade_is_a_fraction"),
         Index("votes_by_picture_and_rater", "picture_id", "rater", "sequence"),
-        {"sqlite_autoincrement": True},  # a sequence number is never used twice, so "last" stays "last"
+        {"sqlite_autoincrement": True},  # sequence numbers are never reused, so the latest vote stays the latest
     )
 
     sequence: Mapped[int] = mapped_column(Large, primary_key=True)
-    id: Mapped[str] = mapped_column(String(36), unique=True)  # a UUID chosen by whoever votes
+    id: Mapped[str] = mapped_column(String(36), unique=True)  # a UUID chosen by the client
     picture_id: Mapped[int] = mapped_column(ForeignKey("pictures.id"))
     rater: Mapped[str]
     kind: Mapped[str] = mapped_column(String(8))
@@ -105,7 +105,7 @@ class Vote(Table):
 
 
 class Erasing(Table):
-    """The rater whose votes are being removed, while they are; what refuses to remove votes looks here."""
+    """The rater whose votes are being erased. The trigger against deleting votes lets this rater's go."""
 
     __tablename__ = "erasing"
 

@@ -1,4 +1,4 @@
-"""Where images lie, byte for byte: a folder, or anything that fsspec opens (s3://, gs://, memory://)."""
+"""Read and write image files, byte for byte: in a folder, or at any fsspec URL (s3://, gs://, memory://)."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -7,11 +7,11 @@ from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.files import write_whole
 
 
-class Place(Protocol):
+class ImageStorage(Protocol):
     """Files by name; names have forward slashes."""
 
     def has(self, name: str, size: int) -> bool:
-        """Whether a file of this name and size is there."""
+        """Return whether a file of this name and size exists."""
         ...
 
     def write(self, name: str, data: bytes) -> None:
@@ -19,27 +19,27 @@ class Place(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of a file."""
         ...
 
     def address(self, name: str) -> str:
-        """What opens the file elsewhere: a path, or a URL."""
+        """Return the path or URL of a file."""
         ...
 
 
-def place_at(root: str, beside: Path) -> Place:
-    """The place that a store names; a relative folder starts at `beside`.
+def storage_at(root: str, beside: Path) -> ImageStorage:
+    """Return the storage at a folder or URL; a relative folder starts at `beside`.
 
     Raises:
-        ThumbtuneError: nothing opens such addresses, or what does is not installed.
+        ThumbtuneError: no installed package opens such URLs.
     """
     protocol, separator, rest = root.partition("://")
     if not separator:
-        return Folder(beside / root)
-    return Folder(Path(rest)) if protocol == "file" else Remote(root)
+        return FolderStorage(beside / root)
+    return FolderStorage(Path(rest)) if protocol == "file" else RemoteStorage(root)
 
 
-class Folder:
+class FolderStorage:
     """Files below a folder of this machine."""
 
     def __init__(self, root: Path) -> None:
@@ -62,21 +62,22 @@ class Folder:
         return str((self.root / PurePosixPath(name)).absolute())
 
 
-class Remote:
-    """Files below a URL; an object store writes each whole or not at all."""
+class RemoteStorage:
+    """Files below a URL; an object store writes each file whole or not at all."""
 
     def __init__(self, root: str) -> None:
         import fsspec
 
         self.root = root.rstrip("/")
         try:
-            found: tuple[Any, str] = fsspec.core.url_to_fs(self.root)
+            file_system: tuple[Any, str] = fsspec.core.url_to_fs(self.root)
         except (ImportError, ValueError) as error:
             raise ThumbtuneError(
-                f"The images are to lie at {root}, which cannot be opened here ({reason(error)}); install what opens "
-                "it, or name another place."
+                f"The image location {root} cannot be opened here ({reason(error)}); install the package that opens "
+                "it, or name another location.",
+                code="images-bad-location",
             ) from error
-        self._files, self._base = found
+        self._files, self._base = file_system
 
     def _path(self, name: str) -> str:
         return f"{self._base.rstrip('/')}/{name}"
@@ -86,7 +87,7 @@ class Remote:
             return self._files.size(self._path(name)) == size
         except FileNotFoundError:
             return False
-        except Exception as error:  # of a network, of a server, of whatever opens it
+        except Exception as error:  # any error of the network, the server or the file system's package
             raise unreadable(self.address(name), error) from error
 
     def write(self, name: str, data: bytes) -> None:
@@ -97,7 +98,8 @@ class Remote:
         except Exception as error:  # as above
             raise ThumbtuneError(
                 f"{self.address(name)} could not be written ({reason(error)}); check your rights there and the "
-                "connection."
+                "connection.",
+                code="image-not-written",
             ) from error
 
     def read(self, name: str) -> bytes:
@@ -111,6 +113,8 @@ class Remote:
 
 
 def unreadable(address: str, error: Exception) -> ThumbtuneError:
-    """The sentence for an image that a store names and that does not come."""
-    why = getattr(error, "strerror", None) or reason(error)
-    return ThumbtuneError(f"The image {address} could not be read ({why}); restore it, or import it again.")
+    """Return the error for a stored image that cannot be read."""
+    cause = getattr(error, "strerror", None) or reason(error)
+    return ThumbtuneError(
+        f"The image {address} could not be read ({cause}); restore it, or import it again.", code="image-not-read"
+    )

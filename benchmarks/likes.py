@@ -1,10 +1,11 @@
-"""How likes scale: import of 10,000, 100,000 and 1,000,000 rows, and a training set opened on them.
+"""Measure how likes scale: import 10,000, 100,000 and 1,000,000 rows, and open a training set on them.
 
     python benchmarks/likes.py --rows 10000 100000 1000000
 
-Rows are a Parquet file that names 256 images of 64 x 64, each row with a prompt of its own, so that every row is a
-image of its own in the store. Each step is a process of its own, whose peak of resident memory is the kernel's word
-(on Linux). Writes benchmarks/likes.json, where other numbers of rows stay, and prints the table of docs/likes.md.
+The rows are a Parquet file that names 256 images of 64 x 64. Each row has its own prompt, and so is its own image in the
+store. Each step runs in its own process, whose peak of resident memory the kernel reports (on Linux).
+The results are written into benchmarks/likes.json, where results for other numbers of rows stay, and printed as the
+table of docs/likes.md.
 """
 
 import argparse
@@ -26,17 +27,17 @@ FILE = Path(__file__).with_suffix(".json")
 
 
 def make_table(folder: Path, rows: int) -> Path:
-    """A table of likes and dislikes and its images, some thousand rows at a time."""
+    """Write a table of likes and dislikes and its images, some thousand rows at a time; return its file."""
     import numpy as np
     import pyarrow as pa
     from PIL import Image
     from pyarrow.parquet import ParquetWriter
 
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     noise = np.random.default_rng(0)
     for number in range(IMAGES):
         pixels = noise.integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(SIDE // 8, 0).repeat(SIDE // 8, 1)
-        Image.fromarray(pixels).save(folder / "pictures" / f"{number:03}.png")
+        Image.fromarray(pixels).save(folder / "images" / f"{number:03}.png")
     schema = pa.schema({"file_name": pa.string(), "prompt": pa.string(), "label": pa.bool_(), "rater": pa.string()})
     with ParquetWriter(folder / "table.parquet", schema) as writer:
         for start in range(0, rows, AT_ONCE):
@@ -55,7 +56,7 @@ def _rows(start: int, end: int) -> Iterator[dict[str, Any]]:
 
 
 def step(name: str, folder: Path) -> dict[str, float]:
-    """One step in this process: its seconds, and the peak of its memory in MB."""
+    """Run one step in this process; return its seconds, and the peak of its memory in MB."""
     from thumbtune.feedback.importers import import_likes
     from thumbtune.feedback.likes import likes_of, split
     from thumbtune.feedback.stats import stats_of
@@ -66,7 +67,7 @@ def step(name: str, folder: Path) -> dict[str, float]:
         if name.startswith("import"):
             result["rows"] = import_likes(folder / "table.parquet", store).used
         elif name == "stats":
-            result["rows"] = stats_of(store).opinions
+            result["rows"] = stats_of(store).labels
         else:
             likes = likes_of(store)
             result["table"] = time.perf_counter() - begun
@@ -79,30 +80,30 @@ def step(name: str, folder: Path) -> dict[str, float]:
 
 
 def peak() -> int:
-    """The peak of this process's resident memory in bytes. (What getrusage says is at least that of its parent.)"""
+    """Return the peak of this process's resident memory in bytes. (getrusage reports at least that of the parent.)"""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def measure(rows: int) -> dict[str, Any]:
-    """All steps on so many rows, in a folder that goes away."""
-    with tempfile.TemporaryDirectory(prefix="thumbtune-bench-") as name:
-        make_table(Path(name), rows)
-        found: dict[str, Any] = {"rows": rows}
-        for each in STEPS:
-            words = [sys.executable, __file__, "--step", each, "--folder", name]
-            found[each] = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
-            assert found[each]["rows"] == rows, (each, found[each])
-            print(f"{rows:>9,} rows, {each}: {found[each]}", file=sys.stderr)
-        found["store_mb"] = (Path(name) / "store" / "likes.sqlite").stat().st_size / 1e6
-        return found
+    """Run all steps on a number of rows in a temporary folder; return their results."""
+    with tempfile.TemporaryDirectory(prefix="thumbtune-bench-") as folder:
+        make_table(Path(folder), rows)
+        results: dict[str, Any] = {"rows": rows}
+        for step_name in STEPS:
+            words = [sys.executable, __file__, "--step", step_name, "--folder", folder]
+            results[step_name] = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+            assert results[step_name]["rows"] == rows, (step_name, results[step_name])
+            print(f"{rows:>9,} rows, {step_name}: {results[step_name]}", file=sys.stderr)
+        results["store_mb"] = (Path(folder) / "store" / "likes.sqlite").stat().st_size / 1e6
+        return results
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     lines = [
-        "| rows | import, rows/s | memory | the same again, rows/s | table made, s | first batch later, s | memory "
-        "| stats, s | memory | database |",
+        "| rows | import, rows/s | memory | import again, rows/s | making the table, s | first batch after that, s "
+        "| memory | stats, s | memory | database |",
         "|" + " --- |" * 10,
     ]
     for r in results:
@@ -117,7 +118,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Measure the given numbers of rows, and print all results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
@@ -126,11 +127,11 @@ def main() -> None:
     if given.step:
         print(json.dumps(step(given.step, given.folder)))
         return
-    known = json.loads(FILE.read_text(encoding="utf-8"))["results"] if FILE.exists() else []
-    by_rows = {each["rows"]: each for each in known}
+    stored = json.loads(FILE.read_text(encoding="utf-8"))["results"] if FILE.exists() else []
+    by_rows = {result["rows"]: result for result in stored}
     for rows in given.rows:
         by_rows[rows] = measure(rows) | {"cores": os.cpu_count(), "machine": platform.machine()}
-        results = {"results": [by_rows[each] for each in sorted(by_rows)]}
+        results = {"results": [by_rows[number] for number in sorted(by_rows)]}
         FILE.write_text(json.dumps(results, indent=1), encoding="utf-8")
     print(table([by_rows[rows] for rows in sorted(by_rows)]))
 

@@ -2,10 +2,10 @@
 
     python benchmarks/likes.py --rows 10000 100000 1000000
 
-The rows are a Parquet file that names 256 images of 64 x 64. Each row has its own prompt, and so is its own image in the
-store. Each step runs in its own process, whose peak of resident memory the kernel reports (on Linux).
-The results are written into benchmarks/likes.json, where results for other numbers of rows stay, and printed as the
-table of docs/likes.md.
+The rows are a Parquet file that names 256 images of 64 x 64. Each row has its own prompt, and so is an image in the
+store. Each step runs in its own process, whose peak of resident memory the kernel reports (on Linux). The results are
+written into benchmarks/likes.json, where results for other numbers of rows stay, and printed as the table of
+docs/likes.md.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A rater who is taken out: their votes go, everybody else's stay, and what it touched is counted."""
+"""Erasing a rater deletes their votes, keeps all others, and counts the images that it changes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +12,11 @@ from thumbtune.feedback.store.store import Store
 Paint = Callable[..., bytes]
 
 
-def said(store: Store) -> dict[tuple[str, str], bool]:
+def labels_in(store: Store) -> dict[tuple[str, str], bool]:
     return {(row.image.prompt, row.rater): row.liked for row in store.labels()}
 
 
-def test_erasing_takes_all_of_a_rater_and_counts_what_it_touched(store: Store, paint: Paint) -> None:
+def test_erasing_deletes_all_votes_of_a_rater_and_counts_changed_images(store: Store, paint: Paint) -> None:
     alone, tie, turned, same = (
         store.add_image(paint(i), name) for i, name in enumerate(("alone", "tie", "turned", "same"))
     )
@@ -30,7 +30,7 @@ def test_erasing_takes_all_of_a_rater_and_counts_what_it_touched(store: Store, p
     store.vote(same, "like", rater="bob")
     erased = store.erase("ann")
     assert (erased.votes, erased.unlabelled, erased.majority_changed) == (6, 1, 2)
-    assert said(store) == {
+    assert labels_in(store) == {
         ("tie", "bob"): False,
         ("turned", "bob"): False,
         ("turned", "eve"): True,
@@ -38,7 +38,7 @@ def test_erasing_takes_all_of_a_rater_and_counts_what_it_touched(store: Store, p
     }
 
 
-def test_votes_are_as_safe_as_before_afterwards(store: Store, paint: Paint) -> None:
+def test_votes_are_append_only_again_after_erasing(store: Store, paint: Paint) -> None:
     fox = store.add_image(paint(), "fox")
     for rater in ("ann", "bob"):
         store.vote(fox, "like", rater=rater)
@@ -46,7 +46,7 @@ def test_votes_are_as_safe_as_before_afterwards(store: Store, paint: Paint) -> N
     with pytest.raises(Exception, match="append-only"), store._engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM votes")
     store.vote(fox, "dislike", rater="ann")  # who may come back
-    assert said(store) == {("fox", "ann"): False, ("fox", "bob"): True}
+    assert labels_in(store) == {("fox", "ann"): False, ("fox", "bob"): True}
 
 
 def test_nobody_is_erased_by_a_slip(store: Store, paint: Paint) -> None:
@@ -60,4 +60,4 @@ def test_an_erasure_that_fails_erases_nothing(store: Store, paint: Paint, tmp_pa
     with pytest.raises(RuntimeError), store.transaction():
         store.erase("ann")
         raise RuntimeError
-    assert said(store) == {("fox", "ann"): True}
+    assert labels_in(store) == {("fox", "ann"): True}

@@ -1,4 +1,4 @@
-"""Likes out of a store and in again, through every form, with the libraries that others read them with."""
+"""Exports in every form, imported again, and read with the libraries that others use."""
 
 import io
 import json
@@ -41,8 +41,8 @@ from thumbtune.files import sha256
 Call = Callable[..., tuple[int, str, str]]
 Paint = Callable[..., bytes]
 MOMENT = datetime(2025, 6, 30, 12, 0, 0, 123457, tzinfo=UTC)
-DERIVED = uuid.uuid5(uuid.NAMESPACE_URL, "of ann")
-DRAWN = uuid.UUID("0f3a7c9e-1b2d-4e5f-8a6b-9c8d7e6f5a4b")
+DERIVED_ID = uuid.uuid5(uuid.NAMESPACE_URL, "of ann")
+RANDOM_ID = uuid.UUID("0f3a7c9e-1b2d-4e5f-8a6b-9c8d7e6f5a4b")
 READERS: dict[str, Callable[[Path], Source]] = {
     "parquet": ParquetFolder,
     "datasets": SavedDataset,
@@ -68,8 +68,8 @@ def odd(file_store: Store, paint: Paint) -> Store:
     bmp, tiff = (file_store.add_image(paint(n, kind), kind) for n, kind in enumerate(("BMP", "TIFF"), start=4))
     silent = file_store.add_image(paint(6), "nobody rated this")
     file_store.vote(fox, "like", rater="ann", weight=0.1 + 0.2, grade=1 / 3, reason="paws \\ \n🐾", pair="p/1")
-    file_store.vote(fox, "dislike", rater="bob 👤", weight=0.0, grade=0.0, created_at=MOMENT, vote_id=str(DRAWN))
-    file_store.vote(same, "dislike", rater="ann", vote_id=str(DERIVED), pair="p/1")
+    file_store.vote(fox, "dislike", rater="bob 👤", weight=0.0, grade=0.0, created_at=MOMENT, vote_id=str(RANDOM_ID))
+    file_store.vote(same, "dislike", rater="ann", vote_id=str(DERIVED_ID), pair="p/1")
     file_store.vote(jpeg, "dislike", rater="ann")
     file_store.vote(jpeg, "like", rater="ann", grade=1.0)  # a changed mind
     taken_back = file_store.vote(gif, "like", rater="bob 👤")
@@ -98,7 +98,7 @@ def _cells(label: Label, store: Store) -> tuple[object, ...]:
 
 
 def imported(source: Source, where: Path, patch: pytest.MonkeyPatch, **options: object) -> Store:
-    """A new store with everything from a source."""
+    """Return a new store with all rows of a source."""
     patch.setattr(importers, "open_source", lambda path, store, reading, kind: source)
     store = Store.open(where)
     report = import_likes(where, store, strict=True, **options)  # type: ignore[arg-type]
@@ -305,8 +305,8 @@ def test_what_datasets_itself_exports(tmp_path: Path, paint: Paint, form: str, m
         made.save_to_disk(folder)
     with imported(READERS[form](folder), tmp_path / "new", monkeypatch, rater="ann") as new:
         kinds = ("PNG", "JPEG", "GIF", "WEBP")
-        said = {(row.image.sha256, row.image.prompt, row.liked, row.rater) for row in new.labels()}
-        assert said == {(sha256(paint(n, kind)), f"a fox {n} 🦊", n % 2 == 0, "ann") for n, kind in enumerate(kinds)}
+        labels = {(row.image.sha256, row.image.prompt, row.liked, row.rater) for row in new.labels()}
+        assert labels == {(sha256(paint(n, kind)), f"a fox {n} 🦊", n % 2 == 0, "ann") for n, kind in enumerate(kinds)}
 
 
 def test_what_pandas_exports(tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,8 +322,8 @@ def test_what_pandas_exports(tmp_path: Path, paint: Paint, monkeypatch: pytest.M
     )
     frame.to_parquet(tmp_path / "likes.parquet")
     with imported(Table(tmp_path / "likes.parquet"), tmp_path / "new", monkeypatch, rater="bob") as new:
-        said = [(row.image.sha256, row.liked, row.rater, row.grade) for row in new.labels()]
-        assert said == [(sha256(paint(0)), True, "ann", 0.5), (sha256(paint(1, "JPEG")), False, "bob", None)]
+        labels = [(row.image.sha256, row.liked, row.rater, row.grade) for row in new.labels()]
+        assert labels == [(sha256(paint(0)), True, "ann", 0.5), (sha256(paint(1, "JPEG")), False, "bob", None)]
         assert next(iter(new.labels())).created_at == MOMENT
 
 
@@ -351,7 +351,7 @@ def test_what_one_rater_says(odd: Store, tmp_path: Path, names: bool) -> None:
     report = export(odd, tmp_path / "bob", "folder", policy="rater:bob 👤", names=names)
     assert report == ExportReport(rows=1, dislikes=1, skips=1)
     (row,) = map(json.loads, (tmp_path / "bob" / "metadata.jsonl").read_text().splitlines())
-    assert (row["rater"] == "bob 👤") == names and row["vote_id"] == str(DRAWN)
+    assert (row["rater"] == "bob 👤") == names and row["vote_id"] == str(RANDOM_ID)
 
 
 # --- names
@@ -359,15 +359,15 @@ def test_what_one_rater_says(odd: Store, tmp_path: Path, names: bool) -> None:
 
 def test_raters_are_hidden(odd: Store, tmp_path: Path) -> None:
     export(odd, tmp_path / "likes", "folder")
-    said = list(map(json.loads, (tmp_path / "likes" / "metadata.jsonl").read_text().splitlines()))
-    names = [row["rater"] for row in said]
-    assert len(set(names)) == 4, "each has a name"
+    lines = list(map(json.loads, (tmp_path / "likes" / "metadata.jsonl").read_text().splitlines()))
+    names = [row["rater"] for row in lines]
+    assert len(set(names)) == 4, "each rater has a pseudonym"
     assert all(name.startswith("rater-") and len(name) == 22 for name in names)
-    assert names[0] == names[2] != names[1], "and always the same"
+    assert names[0] == names[2] != names[1], "and always the same one"
     key = (odd.folder or Path()) / raters.KEY_FILE
     assert key.stat().st_mode & 0o077 == 0, "for its owner alone"
     assert names[0] == Pseudonyms(key.read_bytes()).name_of("ann")
-    assert said[1]["vote_id"] == str(DRAWN) and said[2]["vote_id"] != str(DERIVED)
+    assert lines[1]["vote_id"] == str(RANDOM_ID) and lines[2]["vote_id"] != str(DERIVED_ID)
     key.unlink()
     export(odd, tmp_path / "other", "folder")
     others = [json.loads(line) for line in (tmp_path / "other" / "metadata.jsonl").read_text().splitlines()]
@@ -375,7 +375,7 @@ def test_raters_are_hidden(odd: Store, tmp_path: Path) -> None:
 
 
 def test_what_follows_from_a_name_is_not_exported(file_store: Store, tmp_path: Path, paint: Paint) -> None:
-    """An id that the import derived would tell whoever guesses the name that it is right."""
+    """A derived vote id would confirm a guessed name."""
     file_store.add_votes([NewVote(data=paint(0), prompt="fox", kind="like", rater="ann")])
     (before,) = file_store.labels()
     export(file_store, tmp_path / "likes", "folder")
@@ -493,14 +493,14 @@ def test_a_store_refuses_its_own_export_under_other_names(
 def test_a_rehearsal_refuses_it_too(call: Call, file_store: Store, tmp_path: Path, paint: Paint) -> None:
     file_store.vote(file_store.add_image(paint(), "fox"), "like", rater="ann")
     out = tmp_path / "my out"
-    code, said, _ = call("likes", "export", out, "--likes", file_store.folder)
-    assert code == 0 and f"thumbtune import '{out}' --likes fresh" in said
+    code, printed, _ = call("likes", "export", out, "--likes", file_store.folder)
+    assert code == 0 and f"thumbtune import '{out}' --likes fresh" in printed
     code, _, err = call("import", out, "--likes", file_store.folder, "--dry-run")
     assert code == 2 and "every rater would count twice" in err
 
 
 def test_a_key_is_whole_or_not_there(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process must not read half of it: it is whole before it has its name."""
+    """Another process must never read half a key: the file is complete before it gets its name."""
     assert file_store.folder is not None
     file, seen, link = file_store.folder / raters.KEY_FILE, list[bytes](), os.link
 
@@ -538,7 +538,7 @@ def test_a_key_on_a_disk_without_links(file_store: Store, monkeypatch: pytest.Mo
 
 
 def test_leftovers_of_a_process_that_was_killed_are_removed(odd: Store, tmp_path: Path) -> None:
-    """kill -9 leaves a folder behind, which the next export to the same name takes away; others' stay."""
+    """kill -9 leaves a folder behind. The next export of the same name removes it; others stay."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     machine = platform.node()
@@ -552,7 +552,7 @@ def test_leftovers_of_a_process_that_was_killed_are_removed(odd: Store, tmp_path
 
 
 def leave(folder: Path, hours: float) -> None:
-    """An export of that long ago, with one file in it."""
+    """Make the partial folder of an export some hours ago, with one file in it."""
     folder.mkdir()
     moment = time.time() - hours * 3600
     for path in (folder / "a.parquet", folder):
@@ -562,7 +562,7 @@ def leave(folder: Path, hours: float) -> None:
 
 @pytest.mark.parametrize("own", [True, False])
 def test_an_export_of_a_container_that_is_called_alike_stays(odd: Store, tmp_path: Path, own: bool) -> None:
-    """Its process is not seen here, or has the number of this one; it wrote within the hour."""
+    """Its process is invisible here, or has the id of this one; it wrote within the hour."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     number = os.getpid() if own else ended.pid

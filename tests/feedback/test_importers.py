@@ -1,4 +1,4 @@
-"""What an import keeps, lists and skips, and that it is all or nothing."""
+"""The rows that an import stores, lists and skips; strict imports store all rows or none."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ ROWS = (
 )
 
 
-def said(store: Store) -> list[tuple[str, str, bool]]:
+def labels_in(store: Store) -> list[tuple[str, str, bool]]:
     return sorted((row.image.prompt, row.rater, row.liked) for row in store.labels())
 
 
@@ -44,7 +44,7 @@ def test_a_change_of_mind_between_imports(store: Store, folder: Path) -> None:
         (folder / "like" / "a").with_suffix(suffix).rename((folder / "dislike" / "a").with_suffix(suffix))
     report = import_likes(folder, store)
     assert (report.dislikes, report.changed, report.duplicates) == (1, 1, 2)
-    assert said(store)[0] == ("prompt 0", "import", False)
+    assert labels_in(store)[0] == ("prompt 0", "import", False)
 
 
 def test_a_vote_contradicted_later_is_listed(store: Store, table: Path, write_jsonl: Write) -> None:
@@ -53,11 +53,11 @@ def test_a_vote_contradicted_later_is_listed(store: Store, table: Path, write_js
     store.vote(next(iter(store.labels())).image, "dislike", rater="import")
     report = import_likes(table, store)
     assert report.duplicates == 1 and "import has voted the opposite" in report.skipped[0][1]
-    assert said(store) == [("fox", "import", False)]
+    assert labels_in(store) == [("fox", "import", False)]
 
 
 def damage(table: Path, write_jsonl: Write) -> None:
-    """One row of each kind of trouble, and one good row."""
+    """One row of each kind that cannot be used, and one valid row."""
     data = (table / "img" / "a.png").read_bytes()
     (table / "img" / "half.png").write_bytes(data[: len(data) // 2])
     write_jsonl(
@@ -88,7 +88,7 @@ def test_trouble_is_listed_and_skipped(store: Store, table: Path, write_jsonl: W
     assert counted == (17, 1, 13, 2, 1)
     assert [where for where, _ in report.skipped[:2]] == ["metadata.jsonl, line 2", "metadata.jsonl, line 3"]
     assert report.skipped[-1][0] == "metadata.jsonl, line 17 (columns: file_name, prompt)"
-    assert said(store) == [("fox", "import", True)]
+    assert labels_in(store) == [("fox", "import", True)]
 
 
 def test_strict_refuses_everything(store: Store, table: Path, write_jsonl: Write) -> None:

@@ -46,7 +46,7 @@ def log(tmp_path: Path, paint: Paint) -> Callable[..., Path]:
     return write
 
 
-def said(store: Store) -> list[tuple[str, bool]]:
+def labels_in(store: Store) -> list[tuple[str, bool]]:
     return [(label.rater, label.liked) for label in store.labels()]
 
 
@@ -54,9 +54,9 @@ def test_a_mind_that_is_changed_twice(store: Store, log: Callable[..., Path]) ->
     days = [{"label": label, "created_at": f"2025-06-0{day}"} for day, label in ((1, 1), (2, 0), (3, 1))]
     file = log(*days)
     assert import_likes(file, store).likes == 2
-    assert said(store) == [("import", True)]
+    assert labels_in(store) == [("import", True)]
     assert import_likes(file, store).duplicates == 3
-    assert said(store) == [("import", True)]
+    assert labels_in(store) == [("import", True)]
 
 
 def test_the_order_of_the_rows_decides_where_nothing_else_does(store: Store, log: Callable[..., Path]) -> None:
@@ -64,16 +64,16 @@ def test_the_order_of_the_rows_decides_where_nothing_else_does(store: Store, log
     file = log(*({"label": label} for label in (1, 0, 1)))
     report = import_likes(file, store)
     assert (report.likes, report.dislikes, report.changed, report.duplicates) == (2, 1, 2, 0)
-    assert said(store) == [("import", True)]
+    assert labels_in(store) == [("import", True)]
     votes = store.counts().votes
     assert import_likes(file, store).duplicates == 3
-    assert (store.counts().votes, said(store)) == (votes, [("import", True)])
+    assert (store.counts().votes, labels_in(store)) == (votes, [("import", True)])
     assert import_likes(log(*({"label": label} for label in (1, 1, 0, 0, 1, 0))), store).changed == 1
-    assert (store.counts().votes, said(store)) == (votes + 1, [("import", False)])
+    assert (store.counts().votes, labels_in(store)) == (votes + 1, [("import", False)])
 
 
 def test_the_first_two_votes_have_the_ids_that_they_always_had(store: Store, log: Callable[..., Path]) -> None:
-    """Stores hold ids that follow from image, prompt, rater and kind alone."""
+    """Stores contain ids derived from image, prompt, rater and kind alone."""
     file = log({"label": 1}, {"label": 0}, {"label": 1}, {"label": 0})
     import_likes(file, store)
     image = sha256((file.parent / "a.png").read_bytes())
@@ -103,7 +103,7 @@ def test_minds_that_are_changed_across_an_interruption(
         assert [(row.vote_id, row.liked) for row in store.labels()] == [
             (row.vote_id, row.liked) for row in other.labels()
         ]
-        assert store.counts() == other.counts() and said(store) == [("import", True)]
+        assert store.counts() == other.counts() and labels_in(store) == [("import", True)]
 
 
 def test_a_rater_who_has_voted_the_opposite_since_is_named(store: Store, log: Callable[..., Path]) -> None:
@@ -118,7 +118,7 @@ def test_the_later_vote_counts_wherever_its_row_is(store: Store, log: Callable[.
         log({"label": 1, "created_at": "2025-06-03"}, {"label": 0, "created_at": "2025-06-01"}), store
     )
     assert (report.likes, report.dislikes, report.changed) == (1, 1, 0)
-    assert said(store) == [("import", True)]
+    assert labels_in(store) == [("import", True)]
     assert (store.counts().likes, store.counts().dislikes) == (1, 0)
     assert store.erase("import").unlabelled == 1
 
@@ -128,20 +128,20 @@ def test_a_corrected_source_makes_its_votes_the_latest(store: Store, log: Callab
         import_likes(log({"label": label}), store)
     again = log({"label": 1})
     assert import_likes(again, store).duplicates == 1
-    assert said(store) == [("import", False)]
+    assert labels_in(store) == [("import", False)]
     assert import_likes(again, store, correct=True).changed == 1
-    assert said(store) == [("import", True)]
+    assert labels_in(store) == [("import", True)]
     assert import_likes(again, store, correct=True).duplicates == 1
 
 
 def test_a_change_of_mind_at_one_moment_or_by_an_id_counts(store: Store, log: Callable[..., Path]) -> None:
     day = "2020-01-01T00:00:00Z"
     assert import_likes(log(*({"label": label, "created_at": day} for label in (1, 0, 1))), store).skipped == []
-    assert said(store) == [("import", True)]
+    assert labels_in(store) == [("import", True)]
     own = str(uuid.uuid4())
     rows = [{"label": 1, "vote_id": ""}, {"label": 0, "vote_id": own}, {"label": 1, "vote_id": ""}]
     import_likes(log(*({"rater": "ann", **row} for row in rows)), store)
-    assert dict(said(store)) == {"import": True, "ann": True}
+    assert dict(labels_in(store)) == {"import": True, "ann": True}
 
 
 @pytest.mark.parametrize("labels", [(1, 0, 1), (0, 1), (1, 0, 1, 0)])
@@ -152,7 +152,7 @@ def test_correcting_again_adds_nothing(store: Store, log: Callable[..., Path], l
     for _ in range(2):
         report = import_likes(log(*rows), store, correct=True)
         assert (report.changed, report.duplicates, store.counts().votes) == (0, len(labels), votes)
-    assert said(store) == [("import", bool(labels[-1]))]
+    assert labels_in(store) == [("import", bool(labels[-1]))]
     import_likes(log({"label": 1 - labels[-1], "created_at": "2999-01-01"}), store)
     report = import_likes(log(*rows), store, correct=True)
     assert store.counts().votes == votes + 1 + (report.changed == 1)
@@ -162,7 +162,7 @@ def test_ids_of_images_lose_no_vote(store: Store, log: Callable[..., Path]) -> N
     same = "00000000-0000-4000-8000-000000000001"
     raters = [{"id": same, "rater": name, "label": int(name != "bob")} for name in ("ann", "bob", "cid")]
     import_likes(log(*raters), store)
-    assert said(store) == [("ann", True), ("bob", False), ("cid", True)]
+    assert labels_in(store) == [("ann", True), ("bob", False), ("cid", True)]
 
 
 def test_two_votes_cannot_share_an_id(store: Store, log: Callable[..., Path]) -> None:
@@ -181,7 +181,7 @@ def test_stars_of_one_alone_are_no_likes(store: Store, log: Callable[..., Path])
 def test_a_column_for_dislikes_beside_one_for_likes(store: Store, log: Callable[..., Path]) -> None:
     cells = {"ann": (1, 0), "bob": (0, 1), "cid": (0, 0), "dan": (1, 1)}
     report = import_likes(log(*({"rater": who, "like": a, "dislike": b} for who, (a, b) in cells.items())), store)
-    assert said(store) == [("ann", True), ("bob", False)]
+    assert labels_in(store) == [("ann", True), ("bob", False)]
     assert [why for _, why in report.skipped] == ["it is neither liked nor disliked", "it is liked and disliked"]
 
 
@@ -311,11 +311,11 @@ def test_times_with_and_without_a_zone_are_compared(store: Store, paint: Paint) 
     one = store.add_image(paint(), "a fox")
     store.vote(one, "like", rater="ann", created_at=datetime(2025, 6, 2, tzinfo=UTC))
     store.vote(one, "dislike", rater="ann", created_at=datetime(2025, 6, 1))
-    assert said(store) == [("ann", True)]
+    assert labels_in(store) == [("ann", True)]
 
 
 def test_a_rehearsal_lets_others_vote(file_store: Store, log: Callable[..., Path], paint: Paint) -> None:
-    """A dry run of the command works on a copy: it takes no lock, and brings no old store up to date."""
+    """A dry run of the command works on a copy: it takes no lock, and upgrades no old store."""
     from thumbtune.cli.likes import _store_for
 
     one = file_store.add_image(paint(), "a fox")
@@ -324,4 +324,4 @@ def test_a_rehearsal_lets_others_vote(file_store: Store, log: Callable[..., Path
         assert rehearsal.counts().images == 1
         rehearsal.vote(one.id, "dislike", rater="ann")
         file_store.vote(one, "like", rater="ann")
-    assert said(file_store) == [("ann", True)]
+    assert labels_in(file_store) == [("ann", True)]

@@ -1,4 +1,4 @@
-"""A store that this user may read and not write: it can be looked at, exported and trained on."""
+"""A read-only store can be used for statistics, exports and training."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ Paint = Callable[..., bytes]
 
 @pytest.fixture
 def archive(bound: Bound, paint: Paint) -> Path:
-    """One like in a store, whose name has a blank and a percent sign."""
+    """A store with one like; its name has a blank and a percent sign."""
     with bound() as somebody:
         folder = somebody / "my 100% likes"
     with Store.open(folder) as store:
@@ -38,14 +38,14 @@ def archive(bound: Bound, paint: Paint) -> Path:
 
 
 def give(folder: Path) -> None:
-    """As root: make the folder that of the user whom the test becomes."""
+    """As root, give the folder to the user that the test becomes."""
     if os.geteuid() == 0:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, folder.parent.stat().st_uid, -1)
 
 
 def owner_of(archive: Path) -> sqlite3.Connection:
-    """A connection as its owner has, opened while the file may be written; it goes on writing once that is closed."""
+    """Return an owner's connection, opened while the file is writable; it can still write afterwards."""
     connection = sqlite3.connect(archive / "likes.sqlite", isolation_level=None)
     assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
     give(archive)
@@ -98,7 +98,7 @@ SELECT ?, picture_id, ?, kind, weight, created_at FROM votes LIMIT 1"""
 
 
 def test_what_is_written_meanwhile_is_seen(archive: Path, bound: Bound) -> None:
-    """Its owner has it open, and nothing in the log yet when the reader opens it."""
+    """The owner has the store open, and its log is still empty when the reader opens it."""
     with closing(owner_of(archive)) as owner:
         assert (archive / "likes.sqlite-wal").stat().st_size == 0 and (archive / "likes.sqlite-shm").exists()
         close(archive)

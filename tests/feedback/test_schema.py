@@ -1,4 +1,4 @@
-"""The way up from every earlier form of the store, on both databases, with the rows that it held."""
+"""Upgrades from every earlier version of the store, with its rows, on both databases."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ PRAGMA user_version = 1;
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An engine on a database without a table."""
+    """Return an engine on a database without tables."""
     where = tmp_path / "likes.sqlite" if request.param == "sqlite" else request.getfixturevalue("database")
     engine = _engine(url_of(where), str(where))
     yield engine
@@ -56,7 +56,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 
 def rows_at_first(engine: Engine) -> None:
-    """What FIRST_FORM inserts, on any database."""
+    """Insert the rows of FIRST_FORM, on any database."""
     begun = FIRST_FORM.index("INSERT INTO pictures")
     with engine.begin() as connection:
         for line in FIRST_FORM[begun : FIRST_FORM.index("PRAGMA")].splitlines():

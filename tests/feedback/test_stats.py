@@ -1,4 +1,4 @@
-"""The numbers of a store: kappa by hand and by counting pairs, and everything else on a store of known votes."""
+"""Statistics of a store: kappa by hand and by counting pairs, all else on a store of known votes."""
 
 import itertools
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from thumbtune.feedback.stats import Agreement, Balance, Rater, cohen_kappa, fle
 from thumbtune.feedback.store.store import Store
 
 Paint = Callable[..., bytes]
-THUMBS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)
+VOTES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)
 
 
 def test_cohen_by_hand() -> None:
@@ -25,7 +25,7 @@ def test_cohen_by_hand() -> None:
 
 
 def test_fleiss_by_hand() -> None:
-    # agreement of the images: 1, then (1 * 0 + 2 * 1) / 6 = 1/3 three times; 7 of 12 thumbs are likes
+    # agreement of the images: 1, then (1 * 0 + 2 * 1) / 6 = 1/3 three times; 7 of 12 votes are likes
     chance = (7 / 12) ** 2 + (5 / 12) ** 2
     assert fleiss_kappa([(3, 0), (1, 2), (1, 2), (2, 1)]) == pytest.approx(
         ((1 + 1 / 3 * 3) / 4 - chance) / (1 - chance)
@@ -35,7 +35,7 @@ def test_fleiss_by_hand() -> None:
     assert fleiss_kappa([(2, 0), (0, 2), (1, 0)]) == 1
 
 
-@given(THUMBS)
+@given(VOTES)
 def test_fleiss_is_at_most_one_and_knows_no_sides(rated: list[tuple[int, int]]) -> None:
     kappa = fleiss_kappa(rated)
     assert kappa == fleiss_kappa([(down, up) for up, down in reversed(rated)])
@@ -44,15 +44,15 @@ def test_fleiss_is_at_most_one_and_knows_no_sides(rated: list[tuple[int, int]]) 
         assert (kappa == 1) == all(up == 0 or down == 0 for up, down in rated if up + down > 1)
 
 
-@given(THUMBS)
+@given(VOTES)
 def test_fleiss_counts_pairs_of_raters(rated: list[tuple[int, int]]) -> None:
     shared = [[True] * up + [False] * down for up, down in rated if up + down > 1]
-    if not shared or len({liked for thumbs in shared for liked in thumbs}) == 1:
+    if not shared or len({liked for votes in shared for liked in votes}) == 1:
         assert fleiss_kappa(rated) is None
         return
-    alike = [[a == b for a, b in itertools.permutations(thumbs, 2)] for thumbs in shared]
+    alike = [[a == b for a, b in itertools.permutations(votes, 2)] for votes in shared]
     observed = sum(sum(each) / len(each) for each in alike) / len(alike)
-    everybody = [liked for thumbs in shared for liked in thumbs]
+    everybody = [liked for votes in shared for liked in votes]
     share = sum(everybody) / len(everybody)
     chance = share**2 + (1 - share) ** 2
     assert fleiss_kappa(rated) == pytest.approx((observed - chance) / (1 - chance))
@@ -66,7 +66,7 @@ def test_everything_about_a_store(store: Store, paint: Paint) -> None:
             store.vote(image, "like", rater=rater)
         for rater in dislikes:
             store.vote(image, "dislike", rater=rater)
-    store.vote(fox, "like", rater="a")  # says it again
+    store.vote(fox, "like", rater="a")  # repeats the vote
     store.vote(same, "skip", rater="a")
     found = stats_of(store)
     assert (found.images, found.distinct_images, found.prompts, found.multi_prompt_images, found.unlabelled) == (

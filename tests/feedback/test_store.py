@@ -1,4 +1,4 @@
-"""The store: images byte for byte, votes that only add up, and failures told in sentences."""
+"""The store: images byte for byte, votes that are only added, and errors with codes."""
 
 import sqlite3
 import threading
@@ -19,7 +19,7 @@ from thumbtune.files import sha256
 Paint = Callable[..., bytes]
 
 
-def said(store: Store) -> list[tuple[str, str, bool]]:
+def labels_in(store: Store) -> list[tuple[str, str, bool]]:
     return [(row.image.prompt, row.rater, row.liked) for row in store.labels()]
 
 
@@ -64,7 +64,7 @@ def test_the_latest_vote_counts(store: Store, paint: Paint) -> None:
     store.vote(fox, "dislike", rater="ann")
     store.vote(fox, "like", rater="bob")
     store.vote(hare, "skip", rater="ann")
-    assert said(store) == [("fox", "ann", False), ("fox", "bob", True)]
+    assert labels_in(store) == [("fox", "ann", False), ("fox", "bob", True)]
     assert store.counts() == Counts(images=2, votes=5, likes=1, dislikes=1, raters=2)
 
 
@@ -73,12 +73,12 @@ def test_undo_falls_back_to_the_vote_before(store: Store, paint: Paint) -> None:
     first = store.vote(fox, "like", rater="ann")
     second = store.vote(fox.id, "dislike", rater="ann")
     assert store.undo(second, rater="ann") == store.undo(second, rater="ann")
-    assert said(store) == [("fox", "ann", True)]
+    assert labels_in(store) == [("fox", "ann", True)]
     assert store.counts() == Counts(images=1, votes=3, likes=1, dislikes=0, raters=1)
     store.undo(first, rater="ann")
-    assert said(store) == []
+    assert labels_in(store) == []
     store.vote(fox, "dislike", rater="ann")
-    assert said(store) == [("fox", "ann", False)]
+    assert labels_in(store) == [("fox", "ann", False)]
 
 
 def test_undo_is_for_ones_own_votes(store: Store, paint: Paint) -> None:
@@ -149,7 +149,7 @@ def test_votes_are_append_only(file_store: Store, paint: Paint, statement: str) 
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(statement)
     connection.close()
-    assert said(file_store) == [("fox", "ann", True)]
+    assert labels_in(file_store) == [("fox", "ann", True)]
 
 
 @pytest.mark.parametrize("statement", ["UPDATE votes SET kind = 'dislike'", "DELETE FROM votes"])
@@ -160,7 +160,7 @@ def test_votes_are_append_only_on_a_server(database: str, tmp_path: Path, paint:
         store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
         with psycopg.connect(database) as connection, pytest.raises(psycopg.errors.RaiseException, match="append-only"):
             connection.execute(statement)
-        assert said(store) == [("fox", "ann", True)]
+        assert labels_in(store) == [("fox", "ann", True)]
 
 
 def test_settings_of_the_database(file_store: Store) -> None:
@@ -176,13 +176,13 @@ def test_a_store_opens_again_as_it_was(tmp_path: Path, paint: Paint) -> None:
     with Store.open(tmp_path / "s") as store:
         store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
     with Store.open(tmp_path / "s", create=False) as store:
-        assert said(store) == [("fox", "ann", True)]
+        assert labels_in(store) == [("fox", "ann", True)]
 
 
 def test_a_transaction_is_all_or_nothing(store: Store, paint: Paint) -> None:
     with pytest.raises(KeyboardInterrupt), store.transaction():
         store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
-        assert len(said(store)) == 1
+        assert len(labels_in(store)) == 1
         raise KeyboardInterrupt
     assert store.counts() == Counts(images=0, votes=0, likes=0, dislikes=0, raters=0)
     store.vote(store.add_image(paint(), "fox"), "like", rater="ann")
@@ -190,7 +190,7 @@ def test_a_transaction_is_all_or_nothing(store: Store, paint: Paint) -> None:
 
 
 def test_ctrl_c_while_a_row_is_fetched(file_store: Store, paint: Paint, caplog: pytest.LogCaptureFixture) -> None:
-    """It is the only thing that is told; SQLAlchemy has nothing to add, and the store goes on."""
+    """Ctrl-C is the only error raised, SQLAlchemy adds none, and the store still works."""
     for number in range(3):
         file_store.vote(file_store.add_image(paint(number), "fox"), "like", rater="ann")
 
@@ -205,9 +205,9 @@ def test_ctrl_c_while_a_row_is_fetched(file_store: Store, paint: Paint, caplog: 
     seen = count()
     event.listen(file_store._engine, "checkout", listen)
     with pytest.raises(KeyboardInterrupt):
-        said(file_store)
+        labels_in(file_store)
     assert caplog.messages == [] and next(seen) == 2
-    assert file_store.counts().likes == 3 == len(said(file_store))
+    assert file_store.counts().likes == 3 == len(labels_in(file_store))
 
 
 def test_a_rehearsal_keeps_nothing(store: Store, paint: Paint, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_database_that_is_not_ours(tmp_path: Path, statement: str, code: str) 
     ("setting", "code"), [("max_page_count = 1", "disk-full"), ("query_only = ON", "store-read-only")]
 )
 def test_a_disk_that_takes_no_more(file_store: Store, paint: Paint, setting: str, code: str) -> None:
-    """SQLite itself refuses here, with the same words as on a full or read-only disk."""
+    """SQLite itself refuses here, with the same message as on a full or read-only disk."""
     fox = file_store.add_image(paint(), "fox")
 
     @event.listens_for(file_store._engine, "checkout")

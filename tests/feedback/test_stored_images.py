@@ -1,4 +1,4 @@
-"""Which bytes count as an image."""
+"""Bytes that are accepted or refused as an image."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Many writers at once, and a process that is killed in the middle of an import, on both databases."""
+"""Many writers at once, and a process killed during an import, on both databases."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def test_no_vote_of_many_writers_is_lost_or_doubled(store: Store, paint: Paint) 
 
 
 def everything(store: Store) -> list[tuple[object, ...]]:
-    """Votes in their order, with the bytes that they are of, without the moments at which they came."""
+    """Return the votes in their order, with their images' hashes and without their times."""
     return [
         (row.vote_id, row.image.prompt, store.read(row.image), row.rater, row.liked, row.weight, row.grade)
         for row in store.labels()
@@ -98,7 +98,7 @@ def test_an_import_that_was_killed_goes_on_and_ends_where_it_would_have(
 
 
 def test_two_that_bring_the_same_image_at_once_share_it(store: Store, paint: Paint) -> None:
-    """The second finds it new, and then there: between its two looks the first brings it."""
+    """The second writer finds the row missing, and then stored: the first inserts it in between."""
     with Store.open(store.where) as other:
         if store.folder is None:  # SQLite lets one write at a time, so that there is no such moment
             with store.transaction():

@@ -45,11 +45,17 @@ Download = Annotated[bool, typer.Option("--allow-download", help="Download image
 Encoding = Annotated[str | None, typer.Option(help="The encoding of text that is not UTF-8, such as cp1252.")]
 Images = Annotated[str | None, typer.Option(help="Where a new store keeps its images: a folder, s3://..., gs://....")]
 
+From = Annotated[str, typer.Argument(help="A file, folder or URL with likes; `thumbtune likes kinds` lists the kinds.")]
+Correct = Annotated[
+    bool,
+    typer.Option(
+        "--correct", help="Make the source's votes the latest, and undo imported votes that it no longer contains."
+    ),
+]
+
 
 def import_(
-    source: Annotated[
-        str, typer.Argument(help="A file, folder or URL with likes; `thumbtune likes kinds` lists the kinds.")
-    ],
+    source: From,
     *,
     likes: Likes = "likes",
     kind: As = None,
@@ -66,13 +72,7 @@ def import_(
     rater: Annotated[str, typer.Option(help="The rater of rows without one.")] = "me",
     images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
-    correct: Annotated[
-        bool,
-        typer.Option(
-            "--correct",
-            help="Make the source's votes the latest, and undo imported votes that it no longer contains.",
-        ),
-    ] = False,
+    correct: Correct = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, and write nothing.")] = False,
 ) -> None:
     """Import likes and dislikes into the store."""
@@ -180,7 +180,7 @@ def _print_source(source: "Source") -> None:
             images = plural(number, "image is", "images are")
             say(f"{images} outside of folders named like or dislike; --label labels all of them.")
     elif numbers is not None:
-        say("marked as")
+        say("images by class")
         counts(vars(numbers))
 
 

@@ -1,1 +1,1 @@
-"""What people said about images: the store, the ways in, the table that training reads. Knows no torch."""
+"""Likes and dislikes: the store of votes, imports, exports, and the table that training reads. Imports no torch."""

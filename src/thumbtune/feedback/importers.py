@@ -28,7 +28,7 @@ OUTVOTED = {
     "makes this one the latest",
     VoteStatus.UNDONE: "{rater}'s vote was undone since it was imported; --correct adds it again",
 }
-# of one transaction: bounds the memory, and what a crash may lose
+# of one transaction; they bound the memory, and the rows that a crash may lose
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
 MAX_LISTED_ROWS = 1000  # rows that could not be used; a million of them would fill the memory
 OWN_EXPORT = (
@@ -36,7 +36,7 @@ OWN_EXPORT = (
     "another store, as in --likes fresh, or export them with --names."
 )
 NO_PROMPT = (
-    "it has no prompt; add one, or give one for all, as in --prompt 'a cat', or say which column of a table it is, as "
+    "it has no prompt; add one, or give one for all, as in --prompt 'a cat', or name its column in a table, as "
     "in --map prompt=caption"
 )
 
@@ -118,14 +118,10 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
     After Ctrl-C, a crash or an error the imported votes stay, and the same call continues.
 
     Args:
-        source: the rows.
-        store: where votes are added.
-        name: how errors name the source.
-        rater: of rows that name none.
-        prompt: of rows that name none.
+        source, store: where the votes come from and go to; errors call the source `name`.
+        rater, prompt: of rows that name none.
         strict: import nothing if one row cannot be used; otherwise such rows are listed.
-        correct: make the source's latest vote of each rater the latest in the store, and undo imported votes on images
-            that the source shows without a vote.
+        correct: make the source's votes the latest in the store, and undo imported votes that it no longer contains.
         dry_run: report, and store nothing.
         whole: whether the source is read to its end; a part of it does not show which votes are missing.
         progress: wraps the source, as `rich.progress.track` does.
@@ -149,10 +145,9 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
             if strict or dry_run:
                 raise Interrupted("Stopped; nothing was imported.", code="import-rolled-back") from stop
             intake.flush()
+            rows = plural(intake.stored, "row was", "rows were")
             raise Interrupted(
-                f"Stopped; {plural(intake.stored, 'row was', 'rows were')} imported, and the same command continues "
-                "from there.",
-                code="import-stopped",
+                f"Stopped; {rows} imported, and the same command continues from there.", code="import-stopped"
             ) from stop
         return intake.report
 

@@ -37,7 +37,7 @@ FORM = 1  # of the table; a new number makes all tables again
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Two tables that share no prompt."""
+    """The rows for training and the held-out rows; they share no prompt."""
 
     train: Dataset
     held_out: Dataset

@@ -6,8 +6,7 @@ Rows with the same image share one file.
 from collections.abc import Iterable
 from pathlib import Path
 
-from thumbtune.feedback.exporters.lines import line_of
-from thumbtune.feedback.exporters.rows import Row
+from thumbtune.feedback.exporters.rows import Row, line_of
 
 
 def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:

@@ -1,9 +1,11 @@
-"""Rows of an export: their cells, and which rows share a file."""
+"""Rows of an export: their cells, as JSON or Arrow, and which rows share a file."""
 
 from __future__ import annotations  # `datasets` takes a second to import, so only functions that need it do so
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 SHARD_BYTES = 500_000_000
 BATCH_BYTES = 32_000_000  # of images that are in memory at once
 ROW_BYTES = 1000  # about the size of a row's cells beside its image
+LINE_ENDS = (0x85, 0x2028, 0x2029)  # plain characters in JSON, but line ends for many programs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,19 @@ def row_of(label: Label, data: bytes) -> Row:
         "image_id": image.sha256,
     }
     return Row(cells=cells, image=data, name=f"{image.sha256}{PurePosixPath(image.file).suffix}")
+
+
+def line_of(cells: Mapping[str, object]) -> str:
+    """Return all cells as JSON, with null for unknown values and times in ISO 8601."""
+    line = json.dumps(cells, ensure_ascii=False, default=_format_time)
+    for code in LINE_ENDS:
+        line = line.replace(chr(code), f"\\u{code:04x}")
+    return line
+
+
+def _format_time(cell: object) -> str:
+    assert isinstance(cell, datetime)
+    return cell.isoformat()
 
 
 def features() -> Features:

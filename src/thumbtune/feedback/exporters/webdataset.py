@@ -5,8 +5,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from thumbtune.feedback.exporters.lines import line_of
-from thumbtune.feedback.exporters.rows import Row, in_shards
+from thumbtune.feedback.exporters.rows import Row, in_shards, line_of
 
 
 def write(rows: Iterable[Row], folder: Path, shard_bytes: int) -> None:

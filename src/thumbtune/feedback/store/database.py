@@ -276,7 +276,7 @@ def _writer_of(url: URL) -> Engine:
 
 
 class _ReadAccess:
-    """How a SQLite file is read, and whether that still holds.
+    """The options for reading a SQLite file, and whether they are still valid.
 
     Even to read a file with a write-ahead log, SQLite creates two files beside it, which a user without write
     permission cannot. If no writer has the file open, it is read as immutable. A writer has a log there, and an index

@@ -34,7 +34,7 @@ def erase(session: Session, rater: str) -> Erased:
     if session.scalar(select(Vote.id).where(Vote.rater == rater).limit(1)) is None:
         raters = session.scalars(select(Vote.rater).distinct().order_by(Vote.rater).limit(10)).all()
         raise UsageError(
-            f"Nobody called {shown(rater)} has voted here; raters are {listed(raters)}.", code="rater-unknown"
+            f"No rater {shown(rater)} has voted in this store; the raters are {listed(raters)}.", code="rater-unknown"
         )
     unlabelled, majority_changed = _affected_images(session, rater)
     # the trigger against deleting votes lets the rater in this table go; the row does not outlive the transaction

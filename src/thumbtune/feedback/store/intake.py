@@ -122,7 +122,7 @@ class NewVote(NewImage):
 
 
 class VoteStatus(Enum):
-    """What adding a valid vote did."""
+    """The result of adding a valid vote."""
 
     NEW = "new"
     CHANGED = "new, and the opposite of the rater's vote before"

@@ -1,7 +1,7 @@
 """Reconcile the store with a re-imported source.
 
 Votes that the source no longer contains are undone, and with `correct` its votes become the latest again. Only imported
-votes are touched, whose ids are derived from their values. Votes that a rater cast otherwise stay.
+votes change; their ids are derived from their values. All other votes of a rater stay.
 """
 
 import uuid

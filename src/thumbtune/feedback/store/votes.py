@@ -18,7 +18,7 @@ Kind = Literal["like", "dislike", "skip"]
 KINDS = ("like", "dislike", "skip")
 ID_NAMESPACE = uuid.UUID("5f0c3a0e-6d0b-5c53-9d6b-6c7f3a1f8f52")  # of derived ids
 MAX_TEXT_CHARACTERS = 100_000  # of a prompt or a reason; no model reads a hundredth of it
-INTEGER_LIMIT = 2**63  # what a database's integer holds
+INTEGER_LIMIT = 2**63  # first integer too large for a database
 
 
 class Details(TypedDict, total=False):

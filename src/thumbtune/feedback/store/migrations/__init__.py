@@ -1,1 +1,1 @@
-"""The store's schema, from its first form on: each file of `versions` is one step up, for SQLite and PostgreSQL."""
+"""The versions of the store's schema: each file of `versions` is one upgrade, for SQLite and PostgreSQL."""

@@ -1,4 +1,4 @@
-"""What Alembic runs: the steps, on the connection and in the transaction that `schema.py` hands over."""
+"""Run the upgrades, on the connection and in the transaction of `schema.py`; Alembic runs this file."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Pictures, and votes that are only ever added to."""
+"""Add images, and votes that are only ever added."""
 
 import sqlalchemy as sa
 from alembic import op

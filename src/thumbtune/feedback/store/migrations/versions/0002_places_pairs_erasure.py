@@ -1,4 +1,4 @@
-"""Pictures found by one key, wherever they lie; pairs; and a way to erase a rater that append-only votes allow."""
+"""Add a key and a location for images, pairs of votes, and a way to erase a rater from append-only votes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,9 +22,9 @@ POSTGRESQL = (
 
 
 def upgrade() -> None:
-    """Add what the title says.
+    """Add the columns, tables and triggers.
 
-    A unique index over whole prompts holds none of more than some 2,700 bytes in PostgreSQL: a hash stands for it.
+    The key is a hash of image and prompt, since a unique index in PostgreSQL takes only prompts up to some 2,700 bytes.
     """
     sqlite = op.get_bind().dialect.name == "sqlite"
     op.create_table(
@@ -41,7 +41,7 @@ def upgrade() -> None:
 
     op.add_column("pictures", sa.Column("key", sa.String(64)))
     _fill_keys(op.get_bind())
-    naming = {"uq": "uq_%(table_name)s_%(column_0_name)s"}  # the first form left the constraint without a name
+    naming = {"uq": "uq_%(table_name)s_%(column_0_name)s"}  # the first version did not name the constraint
     with op.batch_alter_table("pictures", naming_convention=naming) as table:
         table.alter_column("key", existing_type=sa.String(64), nullable=False)
         table.drop_constraint("uq_pictures_sha256", type_="unique")
@@ -49,7 +49,7 @@ def upgrade() -> None:
 
 
 def _fill_keys(connection: sa.Connection) -> None:
-    """Hash sha256 and prompt of all rows there are, as `votes.key_of` does for new ones."""
+    """Fill in the key of all rows, as `votes.key_of` does for new ones."""
     pictures = sa.table(
         "pictures", sa.column("id"), sa.column("sha256"), sa.column("prompt"), sa.column("key", sa.String)
     )

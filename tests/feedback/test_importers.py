@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_no_rows(
         Path(str(arguments[0])).rename(str(arguments[1]))
 
     monkeypatch.setattr("thumbtune.files.os.replace", fill)
-    with pytest.raises(ThumbtuneError, match="make room"):
+    with pytest.raises(ThumbtuneError, match="No space left on device"):
         import_likes(folder, store)
     assert store.counts() == EMPTY and (tmp_path / "store" / "images").exists()
 

@@ -31,10 +31,10 @@ def test_the_person_who_likes_line_art_likes_black_ink_and_nothing_else() -> Non
 
 def test_the_person_who_likes_red_likes_the_reddened_copy_and_dislikes_the_original() -> None:
     image = drawing("green")
-    thumbs = list(likes_red("a.png", image, "a dot", 3))
-    assert [(name, liked) for name, _, _, liked, _ in thumbs] == [("red-a.png", True), ("a.png", False)]
-    assert np.array_equal(np.asarray(thumbs[1][1]), np.asarray(image))
-    assert TASTES["red"].score(thumbs[0][1]) > TASTES["red"].score(image) + 0.1
+    labels = list(likes_red("a.png", image, "a dot", 3))
+    assert [(name, liked) for name, _, _, liked, _ in labels] == [("red-a.png", True), ("a.png", False)]
+    assert np.array_equal(np.asarray(labels[1][1]), np.asarray(image))
+    assert TASTES["red"].score(labels[0][1]) > TASTES["red"].score(image) + 0.1
 
 
 @pytest.mark.parametrize(("concept", "prompt"), [("octopus", "an octopus"), ("red apple", "a red apple")])
@@ -46,8 +46,8 @@ def test_prompts_have_their_article(concept: str, prompt: str) -> None:
 def test_the_whole_demo_at_small_size_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = ["train.steps=3", "train.batch=4", "train.micro_batch=4", "evaluate.per_prompt=1", "evaluate.steps=2"]
     monkeypatch.setattr("thumbtune.experiments.demo.PER_PROMPT", 2)
-    said: list[str] = []
-    page = demo(tmp_path / "red", "red", 0, quiet, said.append, small)
+    lines: list[str] = []
+    page = demo(tmp_path / "red", "red", 0, quiet, lines.append, small)
     assert "simulated" in page.read_text()
     judged = [row["words"] for row in read_images(tmp_path / "red" / "run" / "evaluation") if row["side"] == "b"]
     assert judged == [prompt_of(concept) for concept in concepts()["unrated"]]
@@ -55,12 +55,12 @@ def test_the_whole_demo_at_small_size_twice(tmp_path: Path, monkeypatch: pytest.
     assert not rated & set(judged)
     lora = load_file(tmp_path / "red" / "run" / "lora" / "kohya.safetensors")
 
-    again = demo(tmp_path / "red", "red", 0, quiet, said.append, small)
+    again = demo(tmp_path / "red", "red", 0, quiet, lines.append, small)
     assert again == page
     same = load_file(tmp_path / "red" / "run" / "lora" / "kohya.safetensors")
     assert all(torch.equal(lora[key], same[key]) for key in lora)
 
     before = (tmp_path / "red" / "run" / "likes.json").read_text()
     with pytest.raises(UsageError, match=r"train\.steps"):
-        demo(tmp_path / "red", "red", 0, quiet, said.append, [*small, "train.steps=4"])
+        demo(tmp_path / "red", "red", 0, quiet, lines.append, [*small, "train.steps=4"])
     assert (tmp_path / "red" / "run" / "likes.json").read_text() == before

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from refusals import refused
 from typer.testing import CliRunner
 
 from thumbtune.cli import app as cli
 from thumbtune.errors import UsageError
 from thumbtune.experiments.experiments import EXPERIMENTS, Order, claim_folder, perform
-from thumbtune.experiments.results import Claim, Result, markdown_of, write
+from thumbtune.experiments.result_page import Claim, Result, markdown_of, write_result
 from thumbtune.training.batches import quiet
 
 FILES = {"experiment.json", "figure.png", "figure.svg", "table.csv", "table.md", "page.md", "provenance.json"}
@@ -83,39 +84,38 @@ def test_all_files_are_written_and_a_second_call_writes_the_same(drawn: Path, tm
 
 
 def test_an_unknown_name_lists_the_known_ones_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UsageError) as error:
+    with refused("paper-unknown-name", UsageError, naming=["fig10", ", ".join(EXPERIMENTS)]):
         perform("fig10", Order(folder=tmp_path / "out"), quiet, ignore)
-    assert str(error.value) == f"There is no experiment 'fig10'; known are {', '.join(EXPERIMENTS)}."
     assert not (tmp_path / "out").exists()
 
 
 def test_the_command_names_every_experiment_and_knows_its_errors(tmp_path: Path) -> None:
-    told = " ".join(CliRunner().invoke(cli.app, ["paper", "--help"]).stdout.replace("│", " ").split())
-    assert all(name in told for name in EXPERIMENTS)
+    help_text = " ".join(CliRunner().invoke(cli.app, ["paper", "--help"]).stdout.replace("│", " ").split())
+    assert all(name in help_text for name in EXPERIMENTS)
     done = CliRunner().invoke(cli.app, ["paper", "fig10", "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, UsageError)
 
 
 def test_a_figure_without_randomness_refuses_seeds(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leave --seeds out"):
+    with refused("paper-no-seeds", UsageError, naming=["fig9", "--seeds"]):
         perform("fig9", Order(folder=tmp_path, seeds=3), quiet, ignore)
 
 
 def test_a_folder_of_something_else_is_refused_and_left_as_it_was(tmp_path: Path, drawn: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds other files; give --out a new folder"):
+    with refused("paper-folder-foreign", UsageError, naming=[tmp_path, "--out"]):
         fig9(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
-    with pytest.raises(UsageError, match="holds results of `thumbtune paper fig9`"):
+    with refused("paper-folder-of-another", UsageError, naming=[drawn, "`thumbtune paper fig9`"]):
         claim_folder(drawn, "fig6", quick=False)
-    with pytest.raises(UsageError, match="holds results of `thumbtune paper fig9`"):
+    with refused("paper-folder-of-another", UsageError, naming=[drawn, "`thumbtune paper fig9`"]):
         claim_folder(drawn, "fig9", quick=True)
     claim_folder(drawn, "fig9", quick=False)
 
 
 def test_a_damaged_mark_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "experiment.json").write_text("[1]")
-    with pytest.raises(UsageError, match=r"experiment\.json cannot be read"):
+    with refused("paper-folder-damaged", UsageError, naming=tmp_path / "experiment.json"):
         claim_folder(tmp_path, "fig9", quick=False)
 
 
@@ -127,7 +127,7 @@ def test_tables_keep_every_column_and_full_precision(tmp_path: Path) -> None:
     claim = Claim("It is so", "one is less than two.", "holds", "1 and 2.")
     figure = Figure()
     figure.subplots()
-    page = write(Result(title="T", about="A.", figure=figure, caption="C.", rows=rows, claims=[claim]), tmp_path)
+    page = write_result(Result(title="T", about="A.", figure=figure, caption="C.", rows=rows, claims=[claim]), tmp_path)
     assert (tmp_path / "table.csv").read_text() == f"a,b,c\n{1 / 3!r},x|y,\n,,2\n"
     assert (
         tmp_path / "table.md"

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from thumbtune.experiments import fig6
 from thumbtune.experiments.experiments import Order, perform
-from thumbtune.experiments.fig6 import AVERSE, KT, NAMES, SEEKING, SMALL, World, claims_of
-from thumbtune.experiments.points import Gaussian, measures
+from thumbtune.experiments.fig6 import AVERSE, KT, NAMES, SEEKING, SMALL, RatedPlanes, claims_of
+from thumbtune.experiments.toy_gaussians import Gaussian, measures
 from thumbtune.training.batches import quiet
 
 COUNT = 400
@@ -42,19 +42,19 @@ def test_one_seed_decides_nothing() -> None:
 
 
 def test_every_objective_sees_as_many_points_of_the_kinds_it_needs() -> None:
-    world = World([0], SMALL)
-    likes = {name: next(world.batches_for(name, SMALL)).liked for name in NAMES}
+    planes = RatedPlanes([0], SMALL)
+    likes = {name: next(planes.batches_for(name, SMALL)).liked for name in NAMES}
     assert {tuple(liked.shape) for liked in likes.values()} == {(1, SMALL.batch)}
     assert {name: int(liked.sum()) for name, liked in likes.items()} == {
         "sft": 32, AVERSE: 26, "dpo": 16, SEEKING: 26, KT: 26
     }  # fmt: skip
-    assert next(world.batches_for("dpo", SMALL)).partner is not None
+    assert next(planes.batches_for("dpo", SMALL)).partner is not None
 
 
 def test_kahneman_tversky_moves_samples_towards_the_desirable_and_away_from_the_undesirable() -> None:
-    world = World(range(2), SMALL)
-    before = [measures(points) for points in world.samples(COUNT)]
-    after = [measures(points) for points in world.tuned(KT, SMALL, (SMALL.steps,), COUNT)[SMALL.steps]]
+    planes = RatedPlanes(range(2), SMALL)
+    before = [measures(points) for points in planes.samples(COUNT)]
+    after = [measures(points) for points in planes.tuned(KT, SMALL, (SMALL.steps,), COUNT)[SMALL.steps]]
     for old, new in zip(before, after, strict=True):
         assert new["displacement"] < 0.6 * old["displacement"]
         assert new["nearer P_u"] < 0.6 * old["nearer P_u"]
@@ -62,7 +62,7 @@ def test_kahneman_tversky_moves_samples_towards_the_desirable_and_away_from_the_
 
 
 def test_a_seed_draws_the_same_whoever_is_beside_it() -> None:
-    alone, beside = World([1], SMALL), World([0, 1], SMALL)
+    alone, beside = RatedPlanes([1], SMALL), RatedPlanes([0, 1], SMALL)
     assert torch.equal(alone.liked[0], beside.liked[1])
     assert torch.equal(next(alone.batches_for(KT, SMALL)).noise[0], next(beside.batches_for(KT, SMALL)).noise[1])
     assert torch.allclose(alone.samples(50)[0], beside.samples(50)[1], atol=1e-3)
@@ -85,12 +85,14 @@ def test_equal_seeds_give_equal_files_and_the_table_has_every_measure(tmp_path: 
 def test_sft_and_dpo_are_not_trained_again_where_nothing_changes_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def tuned(world: World, name: str, setting: fig6.Setting, at: tuple[int, ...], count: int) -> dict[int, Tensor]:
+    def tuned(
+        planes: RatedPlanes, name: str, setting: fig6.Setting, at: tuple[int, ...], count: int
+    ) -> dict[int, Tensor]:
         asked.append(name)
         return {step: torch.rand(1, 20, 2, generator=torch.Generator().manual_seed(0)) for step in at}
 
-    monkeypatch.setattr(World, "tuned", tuned)
-    rows = fig6.elsewhere(World([0], SMALL), quiet, lambda text: None, small=False)
+    monkeypatch.setattr(RatedPlanes, "tuned", tuned)
+    rows = fig6.verdicts_elsewhere(RatedPlanes([0], SMALL), quiet, lambda text: None, small=False)
     assert len(rows) == len(fig6.OTHER_BETAS) * len(fig6.OTHER_SHARES) * len(fig6.OTHER_STEPS)
     assert [asked.count(name) for name in NAMES] == [1, 9, 3, 9, 9]
 
@@ -104,4 +106,4 @@ def test_settings_that_are_the_same_for_a_claim_count_once_in_its_note() -> None
         for share in (0.2, 0.5, 0.8)
         for steps in (10, 20)
     ]
-    assert "hold in 6 of 12 (1), 2 of 4 (2), 6 of 12 (3), 6 of 12 (4), 6 of 12 (5); " in fig6.how_often(rows)
+    assert "holds: 6 of 12 (1), 2 of 4 (2), 6 of 12 (3), 6 of 12 (4), 6 of 12 (5)" in fig6.count_verdicts(rows)

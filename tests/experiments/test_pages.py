@@ -42,9 +42,9 @@ def test_the_measured_page_and_the_summary_count_as_the_code_does() -> None:
     names, *rows = [
         line.strip("| ").split(" | ") for line in PAGE.splitlines() if re.match(r"\| (beta|[\d.]+) \|", line)
     ]
-    said = fig6.how_often([dict(zip(names, row, strict=True)) for row in rows])
-    assert f"- {said}" in PAGE
-    for number, (held, of) in enumerate(re.findall(r"(\d+) of (\d+) \(", said), start=1):
+    note = fig6.count_verdicts([dict(zip(names, row, strict=True)) for row in rows])
+    assert f"- {note}" in PAGE
+    for number, (held, of) in enumerate(re.findall(r"(\d+) of (\d+) \(", note), start=1):
         assert re.search(rf"^\| {number} \|.*\| {held} of {of} \|$", PAPER, flags=re.MULTILINE)
 
 

@@ -1,1 +1,1 @@
-"""The paper's figures, and the questions that it leaves open, as experiments: one command each."""
+"""The paper's figures and tables, questions that it leaves open, and the demo; one command each."""

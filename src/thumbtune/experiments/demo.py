@@ -1,7 +1,7 @@
-"""The demo: the bundled model, a simulated person's thumbs, and then only what any user runs.
+"""The demo: the bundled model, a simulated person's labels, and then the commands that any user runs.
 
-    draw images at low guidance -> the person's thumbs, as a folder with metadata.jsonl -> import -> train -> evaluate
-    -> report
+    generate images at low guidance -> the person's labels, as a folder with metadata.jsonl -> import -> train
+    -> evaluate -> report
 
 The person is simulated, and every page says so. They rate half of the concepts; the verdict is on the other half.
 """
@@ -28,48 +28,48 @@ from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Progress, Sized
 
 MODEL = "tiny-emoji-64"
-# low guidance keeps the variety that a person needs to choose from, and 2 still draws what is asked; results are shown
-# at the recipe's guidance
+# low guidance keeps the variety that a person needs to choose from, and images at 2 still show their prompt; results
+# are shown at the recipe's guidance
 POOL = Sampler(steps=25, guidance=2.0)
 PER_PROMPT = 8
-INKED = 0.7  # the least black ink of any real line-art image of the sets, rounded down
-REDDER = 0.4  # how far the reddened copies go
+LEAST_INK = 0.7  # the least black ink of any real line-art image of the sets, rounded down
+REDNESS_ADDED = 0.4  # the strength of the reddened copies
 
-Thumb = tuple[str, Image.Image, str, bool, int]  # file name, image, prompt, liked, seed
+LabelledImage = tuple[str, Image.Image, str, bool, int]  # file name, image, prompt, liked, seed
 Say = Callable[[str], None]
 
 
-def likes_line_art(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator[Thumb]:
-    """Thumb up for black ink on white, down for everything else."""
-    yield name, image, prompt, TASTES["line-art"].score(image) >= INKED, seed
+def likes_line_art(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator[LabelledImage]:
+    """Like black ink on white, dislike everything else."""
+    yield name, image, prompt, TASTES["line-art"].score(image) >= LEAST_INK, seed
 
 
-def likes_red(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator[Thumb]:
-    """The paper's Figure 7: the reddened copy is liked, the image as it was drawn is not."""
-    yield f"red-{name}", redden(image, REDDER), prompt, True, seed
+def likes_red(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator[LabelledImage]:
+    """Like a reddened copy, dislike the original: the paper's Figure 7."""
+    yield f"red-{name}", redden(image, REDNESS_ADDED), prompt, True, seed
     yield name, image, prompt, False, seed
 
 
 @dataclass(frozen=True)
 class Person:
-    """A simulated person: who they are, how they rate an image, and the recipe that suits their likes."""
+    """A simulated person: a sentence about them, how they rate an image, and the recipe that suits their likes."""
 
     sentence: str
-    rate: Callable[[str, Image.Image, str, int], Iterator[Thumb]]
+    rate: Callable[[str, Image.Image, str, int], Iterator[LabelledImage]]
     settings: tuple[str, ...]
 
 
-# The settings were chosen by hand on demos of seeds below 20, on the prompts that every demo is judged on; what they
-# are worth is measured on later seeds (benchmarks/demo.py). Reddened images are far from anything that the model
-# drew: few weights and a reference point of zero keep the objects whole.
+# The settings were chosen by hand on demos of seeds below 20, on the prompts that every demo is evaluated on; later
+# seeds measure them (benchmarks/demo.py). Reddened images are far from any that the model generates: a small rank
+# and a reference point of zero keep the objects whole.
 PEOPLE = {
     "line-art": Person(
-        f"Someone who likes an image whose ink is black (a score of {INKED} or more, of 1) and dislikes any other.",
+        f"Someone who likes an image whose ink is black (a score of {LEAST_INK} or more, of 1) and dislikes any other.",
         likes_line_art,
         ("train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
     ),
     "red": Person(
-        "Someone who likes a reddened copy of every image and dislikes the image as drawn: the paper's Fig. 7.",
+        "Someone who likes a reddened copy of every image and dislikes the original image: the paper's Fig. 7.",
         likes_red,
         (
             "objective.reference_point=zero",
@@ -83,22 +83,22 @@ PEOPLE = {
         ),
     ),
 }
-# no demo's likes and duels, nor those of two demos of seeds under 1000, share a seed
+# the pool and the evaluation of a demo share no seed, nor do those of two demos with seeds below 1000
 FIRST_SEED, SEEDS_PER_DEMO = 1_000_000, 1000
 
 
 def concepts() -> dict[str, list[str]]:
-    """What the bundled model draws: `rated` by the demo's people, and `unrated`."""
+    """Return the concepts that the bundled model knows: `rated` by the demo's people, and `unrated`."""
     return json.loads((build.BUNDLED / "concepts.json").read_text())
 
 
 def prompt_of(concept: str) -> str:
-    """A concept as the demo asks for it: "a red apple"."""
+    """Return the demo's prompt for a concept: "a red apple"."""
     return f"{'an' if concept[0] in 'aeiou' else 'a'} {concept}"
 
 
 def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = None) -> Recipe:
-    """The demo's recipe: the shipped one of the taste, on this folder's likes and prompts."""
+    """Return the demo's recipe: the settings of the taste, with this folder's likes and prompts."""
     data = {
         "model": MODEL,
         "likes": str(folder / "likes"),
@@ -114,7 +114,7 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
 
 
 def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, str, int]]:
-    """(file name, prompt, seed) of the images that the person sees, drawn unless they are there already."""
+    """Return (file name, prompt, seed) of the images that the person rates; generate those that are missing."""
     wanted = [
         (
             f"{number:02d}-{concept.replace(' ', '-')}-{k}.png",
@@ -124,11 +124,11 @@ def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, st
         for number, concept in enumerate(concepts()["rated"])
         for k in range(PER_PROMPT)
     ]
-    todo = [item for item in wanted if not (folder / item[0]).exists()]
-    if todo:
+    missing = [item for item in wanted if not (folder / item[0]).exists()]
+    if missing:
         model = StableDiffusion(load_pipeline(build.model_path(MODEL)))
-        for start in progress(range(0, len(todo), 32), "Drawing images to rate"):
-            part = todo[start : start + 32]
+        for start in progress(range(0, len(missing), 32), "Generating images to rate"):
+            part = missing[start : start + 32]
             images = model.generate([p for _, p, _ in part], [s for *_, s in part], POOL)
             for (name, _, _), image in zip(part, images, strict=True):
                 write_png(folder / name, image)
@@ -136,7 +136,7 @@ def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, st
 
 
 def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> None:
-    """Write the person's thumbs as a folder that any importer reads."""
+    """Write the person's labels as a folder that any importer reads."""
     lines = []
     for file, prompt, seed in pool:
         with Image.open(folder / "pool" / file) as opened:
@@ -149,11 +149,11 @@ def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> None:
 
 
 def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, settings: list[str] | None = None) -> Path:
-    """Run the whole story in `folder`, going on from where an earlier call stopped; returns the report.
+    """Run the demo in `folder`, continuing where an earlier call stopped; return the path of the report.
 
     Raises:
-        UsageError: an unknown taste.
-        ThumbtuneError: any step failed; the folder can be used again.
+        UsageError: the taste is unknown.
+        ThumbtuneError: a step failed; the folder can be used again.
     """
     taste(name)
     person = PEOPLE[name]

@@ -1,10 +1,10 @@
-"""Which experiments there are, and the folder that each of them fills. Knows no torch until one begins.
+"""The list of experiments, and the folder that each of them writes. Imports no torch until an experiment starts.
 
 thumbtune paper NAME --out FOLDER
 
-experiment.json   which experiment this folder belongs to; a folder of something else is refused
-figure.png|svg    table.csv|md    page.md     what was found
-provenance.json   what was asked, the versions, the hardware and the time that it took
+experiment.json   the experiment that this folder belongs to; a folder of another one is refused
+figure.png|svg    table.csv|md    page.md     the result
+provenance.json   the options, the versions, the hardware and the time that it took
 """
 
 import json
@@ -29,29 +29,29 @@ EXPERIMENTS = {
     "fig6": "3,500 points in the plane: what each objective does to a small model",
     "fig7": "a taste against the step: redness, and line art",
     "fig8": "four ablations: sampling policy, positive ratio, utility, beta",
-    "noise": "what wrong thumbs cost",
-    "few": "how many thumbs are enough",
-    "search": "the recipe with one thing changed at a time, and its rivals with settings of their own",
-    "beyond": "the paper's recipe, its rivals and ours at an equal budget",
-    "table1": "win-rates of Diffusion-KTO on SD v1-5 against all its rivals",
-    "table2": "mean scores of all of them",
+    "noise": "the gain against the share of wrong labels",
+    "few": "the gain against the number of labels",
+    "search": "the demo's recipe with one change at a time, and its baselines with settings of their own",
+    "beyond": "the paper's recipe, four baselines and our recipes at an equal budget",
+    "table1": "win-rates of Diffusion-KTO on SD v1-5 against all baselines",
+    "table2": "mean scores of all models on SD v1-5",
     "table6": "mean scores of Diffusion-KTO by style",
     "table7": "win-rates on SD v2-1, on three sets of prompts",
 }
-MARK = "experiment.json"
-QUICK = "**A quick run, so small that it shows nothing but that it runs: no number or verdict below means anything.**"
-SEARCHED = 10  # the first seed of the search for a recipe
-UNSEEN = 20  # the demos' settings were chosen by hand on seeds below it
+EXPERIMENT_FILE = "experiment.json"
+QUICK_NOTE = "**A quick run: it only shows that the command works. No number or verdict below means anything.**"
+FIRST_SEARCH_SEED = 10  # of the search for a recipe
+FIRST_UNSEEN_SEED = 20  # the demos' settings were chosen by hand on seeds below this one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What was asked for.
+    """The options of one experiment.
 
-    seeds: how many repetitions; None: as many as the experiment's default
-    quick: so small that it shows nothing but that it runs
-    models: of a table: which side stands for which of its rows
-    limit: of a table: so many prompts from the beginning
+    seeds:  the number of repetitions; None: the experiment's default
+    quick:  run at a tiny size, which only shows that the command works
+    models: tables only: row -> the model that stands for it
+    limit:  tables only: the number of prompts to take, from the first
     """
 
     folder: Path
@@ -62,83 +62,94 @@ class Order:
     places: Places = field(default_factory=Places)
 
     def seeds_or(self, default: int, quick: int = 1) -> int:
-        """The number of repetitions that was asked for, or else the default."""
+        """Return the number of repetitions: `seeds`, or else the default."""
         return self.seeds or (quick if self.quick else default)
 
     def demo_seeds(self, default: int) -> range:
-        """Seeds that no setting of the demos was chosen on."""
-        return range(UNSEEN, UNSEEN + self.seeds_or(default))
+        """Return seeds on which no setting of the demos was chosen."""
+        return range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + self.seeds_or(default))
 
 
 def _silent(line: str) -> None:
-    """What other processes than the first say."""
+    """Print nothing: only the main process prints."""
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that nobody knows.
+    """Refuse an unknown experiment.
 
     Raises:
-        UsageError: it lists the known ones.
+        UsageError: the name is unknown; the sentence lists all names.
     """
     if name not in EXPERIMENTS:
-        raise UsageError(f"There is no experiment {name!r}; known are {', '.join(EXPERIMENTS)}.")
+        raise UsageError(
+            f"There is no experiment {name!r}; give one of {', '.join(EXPERIMENTS)}.", code="paper-unknown-name"
+        )
 
 
 def claim_folder(folder: Path, name: str, quick: bool) -> None:
-    """Mark a folder as this experiment's, or see that it is.
+    """Write this experiment's name into the folder, or check that the folder has it.
 
     Raises:
-        UsageError: it holds something else, which must not be overwritten or mixed with this.
+        UsageError: the folder holds something else, which must not be overwritten or mixed with this.
     """
-    mark = {"experiment": name, "quick": quick}
-    file = folder / MARK
+    owner = {"experiment": name, "quick": quick}
+    file = folder / EXPERIMENT_FILE
     if not file.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} holds other files; give --out a new folder.")
-        write_text(file, json.dumps(mark))
+            raise UsageError(f"{folder} holds other files; give --out a new folder.", code="paper-folder-foreign")
+        write_text(file, json.dumps(owner))
         return
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        there = f"{found['experiment']}{' --quick' if found['quick'] else ''}"
+        written = json.loads(file.read_text(encoding="utf-8"))
+        other = f"{written['experiment']}{' --quick' if written['quick'] else ''}"
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file} cannot be read ({error}); give --out a new folder.") from error
-    if found != mark:
-        raise UsageError(f"{folder} holds results of `thumbtune paper {there}`; give --out another folder.")
+        raise UsageError(
+            f"{file} cannot be read ({error}); give --out a new folder.", code="paper-folder-damaged"
+        ) from error
+    if written != owner:
+        raise UsageError(
+            f"{folder} holds results of `thumbtune paper {other}`; give --out another folder.",
+            code="paper-folder-of-another",
+        )
 
 
 def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
-    """Make an experiment and write what it found; what an earlier call finished is not made again. Returns the page.
+    """Run an experiment, keeping all that an earlier call finished; write its result and return the page.
 
     Raises:
-        UsageError: an unknown name, a folder that holds something else, or several processes for what is no table.
+        UsageError: the name is unknown, an option does not fit it, the folder holds something else, or several
+            processes were started for an experiment that is not a table.
     """
     check_name(name)
     is_table = name.startswith("table")
     if order.seeds is not None and (is_table or name == "fig9"):
-        why = "draws five images of each prompt, as the paper" if is_table else "has no randomness and so no seeds"
-        raise UsageError(f"{name} {why}; leave --seeds out.")
+        why = "has five images of each prompt, as in the paper" if is_table else "has no randomness, and so no seeds"
+        raise UsageError(f"{name} {why}; leave --seeds out.", code="paper-no-seeds")
     if not is_table and (order.models or order.limit):
-        raise UsageError(f"{name} is no table: leave --model and --limit out.")
-    from thumbtune.experiments.results import PAGE, write
+        raise UsageError(f"{name} is not a table; leave --model and --limit out.", code="paper-not-a-table")
+    from thumbtune.experiments.result_page import PAGE, write_result
     from thumbtune.runs.run import environment
 
     team = processes.team()
     if team.num_processes > 1 and not is_table:
-        raise UsageError(f"{name} works in one process, and {team.num_processes} were started; start one.")
+        raise UsageError(
+            f"{name} works in one process, and {team.num_processes} were started; start one.",
+            code="paper-one-process",
+        )
     begun = time.perf_counter()
-    if team.is_main_process:  # the images of tables are shared out; one process speaks and writes
+    if team.is_main_process:  # all processes generate images of a table; one prints and writes
         claim_folder(order.folder, name, order.quick)
     team.wait_for_everyone()
-    found = import_module(f"thumbtune.experiments.{name}").make(
+    result = import_module(f"thumbtune.experiments.{name}").make(
         order, progress, say if team.is_main_process else _silent
     )
     if not team.is_main_process:
         return order.folder / PAGE
     if order.quick:
-        found = replace(found, title=f"{found.title} (quick)", about=f"{QUICK} {found.about}")
-    page = write(found, order.folder)
-    made = {"experiment": name, "seeds": order.seeds, "quick": order.quick, "environment": environment()}
-    made |= {"platform": platform.platform(), "processes": team.num_processes}
-    made["seconds_of_this_call"] = round(time.perf_counter() - begun, 1)
-    write_text(order.folder / "provenance.json", json.dumps(made, indent=1) + "\n")
+        result = replace(result, title=f"{result.title} (quick)", about=f"{QUICK_NOTE} {result.about}")
+    page = write_result(result, order.folder)
+    provenance = {"experiment": name, "seeds": order.seeds, "quick": order.quick, "environment": environment()}
+    provenance |= {"platform": platform.platform(), "processes": team.num_processes}
+    provenance["seconds_of_this_call"] = round(time.perf_counter() - begun, 1)
+    write_text(order.folder / "provenance.json", json.dumps(provenance, indent=1) + "\n")
     return page

@@ -1,6 +1,6 @@
-"""How many thumbs are enough: the gain against their number, from 20 to 2,000, at one budget of training.
+"""How many labels are enough: the gain against their number, from 20 to 2,000, at one budget of training.
 
-The paper trained on 928,068 images and does not say how few would do.
+The paper trained on 928,068 images and does not say how the result depends on that number.
 """
 
 import math
@@ -8,80 +8,80 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbtune.experiments import demo
-from thumbtune.experiments import seeds as over
-from thumbtune.experiments.canvas import panels
-from thumbtune.experiments.cells import PER_PROMPT, Cell, Lab, rows_of
 from thumbtune.experiments.demo import PEOPLE
 from thumbtune.experiments.experiments import Order, Progress, Say
-from thumbtune.experiments.results import Claim, Result, verdict_of
-from thumbtune.experiments.summary import ABOUT_GAIN, above, differences, error_bars, for_people, means, said, values_of
-from thumbtune.experiments.thumbs import Thumbs
+from thumbtune.experiments.figures import panels
+from thumbtune.experiments.grid_summary import GAIN_NOTE, differences, means, page_rows_of, plot_gains, values_of
+from thumbtune.experiments.result_page import Claim, Result, verdict_of
+from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE, change_text, is_above
+from thumbtune.experiments.simulated_labels import Rating
+from thumbtune.experiments.training_grid import PER_PROMPT, Grid, GridCell, run_grid
 
 SEEDS = 3
 COUNTS = (20, 50, 100, 200, 500, 1000, 2000)
 QUICK_COUNTS = (8, 16)
-ASKED = 100  # an evening of rating
+ENOUGH_LABELS = 100  # an evening of rating
+COLUMN = "thumbs"  # the name that rows have had from the first; pages show "labels"
 
 
-def cells(order: Order) -> list[Cell]:
-    """Seed by seed; a smaller set is the beginning of a larger one, of all concepts in turn."""
+def cells(order: Order) -> list[GridCell]:
+    """Return the cells, seed by seed; a smaller set is the beginning of a larger one, over all concepts in turn."""
     concepts = len(demo.concepts()["rated"])
     return [
-        Cell(
+        GridCell(
             name=f"likes-{count:04d}",
             seed=seed,
-            thumbs=Thumbs(count=count),
+            rating=Rating(count=count),
             per_prompt=max(PER_PROMPT, math.ceil(count / concepts)),
             settings=PEOPLE["line-art"].settings,
-            columns={"thumbs": count},
+            columns={COLUMN: count},
         )
         for seed in order.demo_seeds(SEEDS)
         for count in (QUICK_COUNTS if order.quick else COUNTS)
     ]
 
 
-def enough(rows: Sequence[Mapping[str, Any]]) -> Claim:
-    """Not the paper's: a question of ours, in the form of a claim that can fail."""
-    counts = sorted({row["thumbs"] for row in rows})
-    gains = {count: values_of(rows, "gain", thumbs=count) for count in counts}
-    helped = [count for count in counts if above(list(gains[count].values()))]
-    more = {count: differences(gains[counts[-1]], gains[count]) for count in counts[:-1]}
-    short = [count for count in counts[:-1] if above(more[count])]
-    fewest = f"from {helped[0]} thumbs on" if helped else "at no number of thumbs"
-    last = f"; beyond {short[-1]} thumbs more of them are not shown to gain more" if short else ""
+def claim_enough(rows: Sequence[Mapping[str, Any]]) -> Claim:
+    """Return a question of ours, in the form of a claim that can fail."""
+    counts = sorted({row[COLUMN] for row in rows})
+    gains = {count: list(values_of(rows, "gain", **{COLUMN: count}).values()) for count in counts}
+    helpful = [count for count in counts if is_above(gains[count])]
+    largest = values_of(rows, "gain", **{COLUMN: counts[-1]})
+    missing = {c: differences(largest, values_of(rows, "gain", **{COLUMN: c})) for c in counts[:-1]}
+    too_few = [count for count in counts[:-1] if is_above(missing[count])]
+    fewest = f"from {helpful[0]} labels on" if helpful else "at no number of labels"
+    last = f"; with more than {too_few[-1]} labels the gain is not shown to be larger" if too_few else ""
+    tested = [count for count in counts if count >= ENOUGH_LABELS][:1] or counts[-1:]
     return Claim(
-        f"{ASKED} thumbs are enough to gain (a question of ours, not a claim of the paper)",
-        f"with the fewest thumbs that are at least {ASKED} the gain is above zero, beyond chance.",
-        verdict_of(
-            *(above(list(gains[count].values())) for count in [c for c in counts if c >= ASKED][:1] or counts[-1:])
-        ),
-        "; ".join(f"{said(list(g.values()))} with {count}" for count, g in gains.items())
+        f"{ENOUGH_LABELS} labels are enough to gain (a question of ours, not a claim of the paper)",
+        f"the gain with the smallest set of at least {ENOUGH_LABELS} labels is above zero, beyond chance.",
+        verdict_of(*(is_above(gains[count]) for count in tested)),
+        "; ".join(f"{change_text(gain)} with {count}" for count, gain in gains.items())
         + f". Above zero {fewest}{last}.",
     )
 
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
-    """Train on every number of thumbs, draw, decide."""
-    rows = rows_of(Lab(order, progress, say), cells(order))
-    by = ("thumbs",)
-    summary = means(rows, by)
+    """Train on every number of labels, plot the gains, and decide the claim."""
+    rows = run_grid(Grid(order, progress, say), cells(order))
+    summary = means(rows, (COLUMN,))
     figure, (axis,) = panels(1, 1, (4.4, 3.2))
-    error_bars(axis, [row["thumbs"] for row in summary], summary)
-    axis.set(xscale="log", xlabel="thumbs", ylabel="gain in taste")
-    axis.set_xticks([row["thumbs"] for row in summary], [f"{row['thumbs']:,}" for row in summary])
+    plot_gains(axis, [row[COLUMN] for row in summary], summary)
+    axis.set(xscale="log", xlabel="labels", ylabel="gain in taste")
+    axis.set_xticks([row[COLUMN] for row in summary], [f"{row[COLUMN]:,}" for row in summary])
     axis.minorticks_off()
     return Result(
-        title="How many thumbs are enough",
-        about="The line-art demo with more and fewer thumbs, at the same number of steps; a fifth of the prompts is "
-        f"held out of each. {ABOUT_GAIN.capitalize()}.",
+        title="How many labels are enough",
+        about="The line-art demo with more and fewer labels, at the same number of steps. A fifth of the prompts of "
+        f"each set is held out. {GAIN_NOTE}",
         figure=figure,
         caption="Gain with Student's 95% interval over seeds. A ring: faithfulness fell by more than 5%.",
         rows=rows,
-        shown_rows=for_people(summary, by),
-        claims=[enough(rows)],
+        page_rows=page_rows_of(summary, {COLUMN: "labels"}),
+        claims=[claim_enough(rows)],
         notes=(
-            "About one image in five is liked: `likes` and `dislikes` in table.csv say what each set holds, held-out "
-            "prompts among them.",
-            over.UNBOUNDED,
+            "About one image in five is liked. In table.csv, `likes` and `dislikes` are the numbers of each set, with "
+            "its held-out prompts.",
+            UNBOUNDED_NOTE,
         ),
     )

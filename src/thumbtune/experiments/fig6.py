@@ -1,7 +1,7 @@
-"""Figure 6 of the paper: a small model of points in the plane, tuned by five objectives.
+"""Figure 6 of the paper: a small model of points in the plane, tuned with five objectives.
 
-Its Gaussians and its 3,500 samples are the paper's. Size, steps, rate, beta and T are not given there: ours are below,
-and the page shows what becomes of every claim at other ones.
+The Gaussians and the 3,500 samples are the paper's. The paper does not give the size, steps, learning rate, beta and
+T: ours are below, and the page shows the verdict on every claim at other values.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thumbtune.experiments import seeds as over
-from thumbtune.experiments.canvas import COLOURS, INK, PALE, panels
-from thumbtune.experiments.crowd import Crowd, Stack, latents_of, paired, pretrain, tune
 from thumbtune.experiments.experiments import Order, Progress, Say
-from thumbtune.experiments.points import DESIRABLE, PRETRAINING, UNDESIRABLE, Gaussian, apart, measures
-from thumbtune.experiments.results import HOLDS, Claim, Result, verdict_of
+from thumbtune.experiments.figures import COLOURS, INK, PALE, panels
+from thumbtune.experiments.result_page import HOLDS, Claim, Result, verdict_of
+from thumbtune.experiments.seed_statistics import interval_columns, is_above, is_below, mean_text
+from thumbtune.experiments.stacked_planes import StackedBatch, StackedPlanes, latents_of, paired, pretrain, tune
+from thumbtune.experiments.toy_gaussians import DESIRABLE, PRETRAINING, UNDESIRABLE, Gaussian, apart, measures
 from thumbtune.models.plane import Plane
 from thumbtune.objective.baselines import DPO, SFT
 from thumbtune.objective.kto import KTO, Objective
@@ -29,14 +29,14 @@ SAMPLES = 3500  # the paper's
 SAMPLING_STEPS = 50
 KT, AVERSE, SEEKING = "kahneman-tversky", "loss-averse", "risk-seeking"
 NAMES = ("sft", AVERSE, "dpo", SEEKING, KT)
-OF_PAIRS = 2  # the claim whose objectives know no liked share
-OTHERS_OF_SEEKING = (AVERSE, "dpo", KT)
-Clouds = Mapping[str, Tensor]  # model -> [s, n, 2]
+CLAIM_ABOUT_PAIRS = 2  # the claim about objectives without a liked share
+COMPARED_WITH_SEEKING = (AVERSE, "dpo", KT)
+Samples = Mapping[str, Tensor]  # model -> [s, n, 2]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What the paper leaves open. `liked_share` is the paper's gamma elsewhere; DPO's are pairs: as many of each."""
+    """The settings that the paper does not give; `liked_share` is its gamma. DPO's batches are pairs, half liked."""
 
     beta: float = 3.0
     steps: int = 500
@@ -49,50 +49,53 @@ class Setting:
 
 MAIN = Setting()
 OTHER_BETAS, OTHER_SHARES, OTHER_STEPS = (0.3, 3.0, 30.0), (0.5, 0.8, 0.95), (100, 500)
-OTHER_SEEDS = 4  # for all the other settings: enough to see whether a verdict turns
+OTHER_SEEDS = 4  # for all other settings: enough to see whether a verdict changes
 SMALL = Setting(steps=30, batch=32, pretraining=60, points=100)
 
 
-class World:
-    """A crowd of pretrained planes, one for each seed, and the points that a person of that seed has rated."""
+class RatedPlanes:
+    """Pretrained planes, one for each seed, and the liked and disliked points of each."""
 
     def __init__(self, seeds: Sequence[int], setting: Setting) -> None:
         self.seeds, self.setting = list(seeds), setting
         self.process = Plane().process
-        self.crowd = Crowd([Plane(seed) for seed in seeds])
+        self.planes = StackedPlanes([Plane(seed) for seed in seeds])
         self.liked = self._points(DESIRABLE, 1)
         self.disliked = self._points(UNDESIRABLE, 2)
         stacks = self.stacks([(self._points(PRETRAINING, 0), 2 * setting.batch, True)], 3)
         steps = setting.pretraining
-        pretrain(self.crowd, stacks, Settings(steps=steps, micro_batch=1, lr=3e-3, cooldown=steps // 2))
+        pretrain(self.planes, stacks, Settings(steps=steps, micro_batch=1, lr=3e-3, cooldown=steps // 2))
 
     def _generators(self, purpose: int) -> list[torch.Generator]:
-        """One for each seed, which no other seed's presence moves."""
+        """Return a generator for each seed, which does not depend on the other seeds."""
         return [torch.Generator().manual_seed(1000 * seed + purpose) for seed in self.seeds]
 
     def _points(self, of: Gaussian, purpose: int) -> Tensor:
         count = self.setting.points * (4 if of is PRETRAINING else 1)
         return latents_of(torch.stack([of.sample(count, generator) for generator in self._generators(purpose)]))
 
-    def stacks(self, parts: Sequence[tuple[Tensor, int, bool]], purpose: int) -> Iterator[Stack]:
-        """Batches without end, of so many points of each part, drawn with replacement; noise and times are new."""
+    def stacks(self, parts: Sequence[tuple[Tensor, int, bool]], purpose: int) -> Iterator[StackedBatch]:
+        """Yield batches without end: from each part, a number of points with replacement, with new noise and times.
+
+        parts: (points, how many of them in each batch, whether they are liked)
+        """
         generators = self._generators(purpose)
-        liked = torch.cat([torch.full((count,), thumb) for _, count, thumb in parts]).expand(len(generators), -1)
+        liked = torch.cat([torch.full((count,), label) for _, count, label in parts]).expand(len(generators), -1)
         size = liked.shape[1]
         while True:
             latents, noise, t = [], [], []
             for row, generator in enumerate(generators):
-                drawn = [
+                chosen = [
                     points[row][torch.randint(points.shape[1], (count,), generator=generator)]
                     for points, count, _ in parts
                 ]
-                latents.append(torch.cat(drawn))
+                latents.append(torch.cat(chosen))
                 noise.append(torch.randn(size, 2, generator=generator))
                 t.append(self.process.times(torch.rand(size, generator=generator)))
-            yield Stack(torch.stack(latents), torch.stack(noise), torch.stack(t), liked)
+            yield StackedBatch(torch.stack(latents), torch.stack(noise), torch.stack(t), liked)
 
-    def batches_for(self, name: str, setting: Setting) -> Iterator[Stack]:
-        """What an objective is shown: likes alone, pairs, or both kinds in the setting's ratio."""
+    def batches_for(self, name: str, setting: Setting) -> Iterator[StackedBatch]:
+        """Yield the batches of an objective: likes alone, pairs, or both kinds in the setting's ratio."""
         size = setting.batch
         liked = {"sft": size, "dpo": size // 2}.get(name, round(setting.liked_share * size))
         parts = [(self.liked, liked, True), (self.disliked, size - liked, False)]
@@ -100,117 +103,130 @@ class World:
         return map(paired, stacks) if name == "dpo" else stacks
 
     def samples(self, count: int) -> Tensor:
-        """Drawn by the present weights, from the same noise whichever objective they were tuned with."""
-        return self.crowd.samples(count, SAMPLING_STEPS, [1000 * seed + 5 for seed in self.seeds])
+        """Return samples of the present weights, from the same noise for all objectives."""
+        return self.planes.samples(count, SAMPLING_STEPS, [1000 * seed + 5 for seed in self.seeds])
 
     def tuned(self, name: str, setting: Setting, at: Sequence[int], count: int) -> dict[int, Tensor]:
-        """Tune anew from the reference; samples after each of the steps `at`."""
-        self.crowd.restart()
+        """Tune from the reference; return the samples after each of the steps `at`."""
+        self.planes.restart()
         settings = Settings(steps=setting.steps, micro_batch=setting.batch, lr=setting.lr, warmup=10)
         reference_points = [Batch() for _ in self.seeds]
         stacks = self.batches_for(name, setting)
-        taken = tune(self.crowd, stacks, objective_of(name, setting), reference_points, settings)
+        taken = tune(self.planes, stacks, objective_of(name, setting), reference_points, settings)
         return {step: self.samples(count) for step in taken if step in at}
 
 
 def objective_of(name: str, setting: Setting) -> Objective:
-    """The project's own objective of that name."""
+    """Return the project's own objective of that name."""
     if name == "sft":
         return SFT()
     return DPO(beta=setting.beta) if name == "dpo" else KTO(beta=setting.beta, utility=UTILITIES[name])
 
 
-def asked(clouds: Clouds) -> dict[str, dict[str, list[float]]]:
-    """model -> measure -> a value for each seed."""
-    found = {}
+def measures_by_model(clouds: Samples) -> dict[str, dict[str, list[float]]]:
+    """Return model -> measure -> a value for each seed."""
+    values = {}
     for name, cloud in clouds.items():
-        each = [measures(points) for points in cloud]
-        found[name] = {measure: [one[measure] for one in each] for measure in each[0]}
-    return found
+        of_seeds = [measures(points) for points in cloud]
+        values[name] = {measure: [seed[measure] for seed in of_seeds] for measure in of_seeds[0]}
+    return values
 
 
-def less(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    """a - b, seed by seed: seeds share their pretrained model, their points and their noise."""
+def paired_differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """Return a - b, seed by seed: equal seeds share their pretrained model, their points and their noise."""
     return [x - y for x, y in zip(a, b, strict=True)]
 
 
-def leaves(name: str, values: Mapping[str, Mapping[str, list[float]]]) -> Claim:
-    """Claims 1 and 2: avoids P_u, and leaves P_d."""
+def claim_leaves(name: str, values: Mapping[str, Mapping[str, list[float]]]) -> Claim:
+    """Return claim 1 or 2: the objective avoids P_u, and leaves P_d."""
     inside, there = values[name]["inside P_d"], values[name]["inside P_u"]
     return Claim(
         {
             AVERSE: "The loss-averse utility avoids the undesirable so strongly that it leaves the desirable",
-            "dpo": "DPO, which has the same utility on pairs, does so too",
+            "dpo": "DPO, which has the same utility on pairs, leaves the desirable too",
         }[name],
-        "fewer of its samples than of SFT's lie in the 95% disc of P_u, and less than half lie in that of P_d.",
-        verdict_of(over.below(less(there, values["sft"]["inside P_u"]), 0), over.below(inside, 0.5)),
-        f"inside P_d {over.said(inside)}; inside P_u {over.said(there)}, SFT {over.said(values['sft']['inside P_u'])}.",
+        "fewer of its samples than of SFT's lie in the 95% disc of P_u, and less than half lie in the 95% disc of P_d.",
+        verdict_of(
+            is_below(paired_differences(there, values["sft"]["inside P_u"]), 0),
+            is_below(inside, 0.5),
+        ),
+        f"inside P_d {mean_text(inside)}; inside P_u {mean_text(there)}, SFT {mean_text(values['sft']['inside P_u'])}.",
     )
 
 
-def tolerates(values: Mapping[str, Mapping[str, list[float]]]) -> Claim:
-    """Claim 3."""
-    more = {m: less(values[SEEKING][m], values[KT][m]) for m in ("inside P_u", "nearer P_u")}
+def claim_tolerates(values: Mapping[str, Mapping[str, list[float]]]) -> Claim:
+    """Return claim 3."""
+    more = {m: paired_differences(values[SEEKING][m], values[KT][m]) for m in ("inside P_u", "nearer P_u")}
     return Claim(
         "The risk-seeking utility tolerates the undesirable distribution",
-        "more of its samples than of Kahneman-Tversky's lie in the 95% disc of P_u, and more are nearer to its centre.",
-        verdict_of(*(over.above(difference, 0) for difference in more.values())),
-        f"inside P_u {over.said(values[SEEKING]['inside P_u'])}, {over.said(more['inside P_u'], '+.3f')} against KT; "
-        f"nearer P_u {over.said(values[SEEKING]['nearer P_u'])}, {over.said(more['nearer P_u'], '+.3f')} against KT; "
-        f"inside P_d {over.said(values[SEEKING]['inside P_d'])}.",
+        "more of its samples than of Kahneman-Tversky's lie in the 95% disc of P_u, and more lie nearer to the centre "
+        "of P_u than of P_d.",
+        verdict_of(*(is_above(difference, 0) for difference in more.values())),
+        f"inside P_u {mean_text(values[SEEKING]['inside P_u'])}, {mean_text(more['inside P_u'], '+.3f')} against KT; "
+        f"nearer P_u {mean_text(values[SEEKING]['nearer P_u'])}, {mean_text(more['nearer P_u'], '+.3f')} against KT; "
+        f"inside P_d {mean_text(values[SEEKING]['inside P_d'])}.",
     )
 
 
-def like_sft(clouds: Clouds) -> Claim:
-    """Claim 4."""
+def claim_like_sft(clouds: Samples) -> Claim:
+    """Return claim 4."""
     near = {
         name: [apart(a, b) for a, b in zip(clouds[SEEKING], clouds[name], strict=True)]
-        for name in ("sft", *OTHERS_OF_SEEKING)
+        for name in ("sft", *COMPARED_WITH_SEEKING)
     }
     spread = DESIRABLE.variance**0.5
-    nearest = [over.below(less(near["sft"], near[name]), 0) for name in OTHERS_OF_SEEKING]
+    nearest = [is_below(paired_differences(near["sft"], near[name]), 0) for name in COMPARED_WITH_SEEKING]
     return Claim(
         "Risk-seeking is close to SFT",
-        f"its samples are within {spread:g} of SFT's, one standard deviation of P_d (Wasserstein's distance, mean over "
+        f"its samples lie within {spread:g} of SFT's, one standard deviation of P_d (Wasserstein's distance, mean over "
         "directions), and nearer to SFT's than to those of each other objective.",
-        verdict_of(over.below(near["sft"], spread), *nearest),
-        "; ".join(f"to {name} {over.said(values)}" for name, values in near.items()) + ".",
+        verdict_of(is_below(near["sft"], spread), *nearest),
+        "; ".join(f"to {name} {mean_text(values)}" for name, values in near.items()) + ".",
     )
 
 
-def balances(values: Mapping[str, Mapping[str, list[float]]]) -> Claim:
-    """Claim 5."""
-    more = {name: less(values[KT]["well placed"], values[name]["well placed"]) for name in NAMES if name != KT}
+def claim_balances(values: Mapping[str, Mapping[str, list[float]]]) -> Claim:
+    """Return claim 5."""
+    more = {
+        name: paired_differences(values[KT]["well placed"], values[name]["well placed"]) for name in NAMES if name != KT
+    }
     return Claim(
         "The Kahneman-Tversky utility balances best",
-        "it puts more samples than each other objective in the 95% disc of P_d and not nearer to P_u's centre.",
-        verdict_of(*(over.above(difference, 0) for difference in more.values())),
-        f"well placed {over.said(values[KT]['well placed'])}; "
-        + "; ".join(f"{over.said(difference, '+.3f')} against {name}" for name, difference in more.items())
+        "it puts more samples than each other objective in the 95% disc of P_d without being nearer to the centre of "
+        "P_u.",
+        verdict_of(*(is_above(difference, 0) for difference in more.values())),
+        f"well placed {mean_text(values[KT]['well placed'])}; "
+        + "; ".join(f"{mean_text(difference, '+.3f')} against {name}" for name, difference in more.items())
         + ".",
     )
 
 
-def claims_of(clouds: Clouds) -> list[Claim]:
-    """The paper's five, decided by the samples."""
-    values = asked(clouds)
-    return [leaves(AVERSE, values), leaves("dpo", values), tolerates(values), like_sft(clouds), balances(values)]
+def claims_of(clouds: Samples) -> list[Claim]:
+    """Return the paper's five claims, decided by the samples."""
+    values = measures_by_model(clouds)
+    return [
+        claim_leaves(AVERSE, values),
+        claim_leaves("dpo", values),
+        claim_tolerates(values),
+        claim_like_sft(clouds),
+        claim_balances(values),
+    ]
 
 
-def rows_of(clouds: Clouds) -> list[dict[str, Any]]:
-    """A row for each model: means and intervals over seeds; the first row is P_d itself, for comparison."""
+def rows_of(clouds: Samples) -> list[dict[str, Any]]:
+    """Return a row for each model: means and intervals over seeds. The first row is P_d itself, for comparison."""
     ideal = measures(DESIRABLE.sample(200_000, torch.Generator().manual_seed(0)))
     rows: list[dict[str, Any]] = [{"model": "P_d itself", **ideal}]
-    for name, values in asked(clouds).items():
+    for name, values in measures_by_model(clouds).items():
         row: dict[str, Any] = {"model": name, "seeds": len(values["log-density"])}
-        for measure, each in values.items():
-            row |= over.columns(measure, each)
+        for measure, of_seeds in values.items():
+            row |= interval_columns(measure, of_seeds)
         rows.append(row)
     return rows
 
 
-def for_people(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The same with a mean and its interval in one place."""
+def page_rows_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return the rows with each interval beside its mean."""
     names = [n for n in rows[0] if n != "model"]
 
     def cell(row: Mapping[str, Any], name: str) -> str:
@@ -220,18 +236,18 @@ def for_people(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [{"model": row["model"], **{name: cell(row, name) for name in names}} for row in rows]
 
 
-def elsewhere(world: World, progress: Progress, say: Say, small: bool) -> list[dict[str, Any]]:
-    """The verdict on each claim at other betas, shares of likes and budgets, on a few seeds."""
-    base, count = world.setting, 200 if small else 1000
+def verdicts_elsewhere(planes: RatedPlanes, progress: Progress, say: Say, small: bool) -> list[dict[str, Any]]:
+    """Return the verdict on each claim at other betas, liked shares and numbers of steps, on a few seeds."""
+    base, count = planes.setting, 200 if small else 1000
     betas, shares = (OTHER_BETAS[:1], OTHER_SHARES[1:2]) if small else (OTHER_BETAS, OTHER_SHARES)
     budgets = (base.steps,) if small else OTHER_STEPS
     known: dict[tuple[Any, ...], dict[int, Tensor]] = {}
 
     def clouds_at(name: str, setting: Setting) -> dict[int, Tensor]:
-        # SFT knows neither beta nor dislikes, and DPO no share: neither is trained twice
+        # SFT has no beta and no dislikes, and DPO has no share, so neither is trained twice
         key = (name, name != "sft" and setting.beta, name not in {"sft", "dpo"} and setting.liked_share)
         if key not in known:
-            known[key] = world.tuned(name, setting, budgets, count)
+            known[key] = planes.tuned(name, setting, budgets, count)
         return known[key]
 
     rows = []
@@ -242,7 +258,7 @@ def elsewhere(world: World, progress: Progress, say: Say, small: bool) -> list[d
             clouds = {name: cloud[steps] for name, cloud in each.items()}
             row = {"beta": setting.beta, "liked share": setting.liked_share, "steps": steps}
             verdicts = {f"claim {i}": claim.verdict for i, claim in enumerate(claims_of(clouds), start=1)}
-            placed = {f"well placed, {n}": _mean(v["well placed"]) for n, v in asked(clouds).items()}
+            placed = {f"well placed, {n}": _mean(v["well placed"]) for n, v in measures_by_model(clouds).items()}
             rows.append(row | verdicts | placed)
         say(f"     beta {setting.beta:g}, liked share {setting.liked_share:g}")
     return rows
@@ -252,8 +268,8 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def draw(clouds: Clouds) -> Any:
-    """Scatter of the first seed's samples over the two discs of interest, a panel for each model."""
+def plot(clouds: Samples) -> Any:
+    """Plot the first seed's samples over the discs of P_d and P_u, with a panel for each model."""
     from matplotlib.patches import Circle
 
     figure, axes = panels(2, 3, (2.5, 2.5), sharex=True, sharey=True)
@@ -276,66 +292,70 @@ def draw(clouds: Clouds) -> Any:
     return figure
 
 
-def how_often(others: Sequence[Mapping[str, Any]]) -> str:
-    """In how many of the settings that differ for it each claim holds: DPO and SFT know no liked share."""
+def count_verdicts(others: Sequence[Mapping[str, Any]]) -> str:
+    """Return a note on how many settings each claim holds in; a claim without a liked share has fewer settings."""
     counts = []
     for i in range(1, 6):
-        knobs = ("beta", "steps") if i == OF_PAIRS else ("beta", "liked share", "steps")
+        knobs = ("beta", "steps") if i == CLAIM_ABOUT_PAIRS else ("beta", "liked share", "steps")
         verdicts = {tuple(row[knob] for knob in knobs): row[f"claim {i}"] for row in others}
         counts.append(f"{sum(verdict == HOLDS for verdict in verdicts.values())} of {len(verdicts)} ({i})")
     return (
-        f"Of the settings of the last table the claims hold in {', '.join(counts)}; one of them is that of the figure, "
-        f"on fewer seeds. Claim {OF_PAIRS} is about DPO and SFT, which know no liked share, and so has fewer settings. "
-        "Steps are counted within one run of constant rate."
+        f"Number of settings of the last table in which each claim holds: {', '.join(counts)}. One of them is the "
+        f"figure's, on fewer seeds. Claim {CLAIM_ABOUT_PAIRS} is about DPO and SFT, which have no liked share, and so "
+        "has fewer settings. Both numbers of steps come from one run at a constant learning rate."
     )
 
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
-    """Pretrain, tune by each objective, draw, measure, decide; then again at other settings."""
+    """Pretrain, tune with each objective, sample, measure and decide; then repeat at other settings."""
     setting, seeds = (SMALL if order.quick else MAIN), range(order.seeds_or(SEEDS, quick=2))
     count = 300 if order.quick else SAMPLES
     say(f"1/3  {len(seeds)} planes learn the pretraining distribution.")
-    world = World(seeds, setting)
-    clouds: dict[str, Tensor] = {"reference": world.samples(count)}
-    say(f"2/3  Each is tuned by {len(NAMES)} objectives.")
+    planes = RatedPlanes(seeds, setting)
+    clouds: dict[str, Tensor] = {"reference": planes.samples(count)}
+    say(f"2/3  Each is tuned with {len(NAMES)} objectives.")
     for name in progress(NAMES, "Tuning"):
-        clouds[name] = world.tuned(name, setting, (setting.steps,), count)[setting.steps]
+        clouds[name] = planes.tuned(name, setting, (setting.steps,), count)[setting.steps]
     say("3/3  The same at other settings, on fewer seeds.")
-    others = elsewhere(World(seeds[:OTHER_SEEDS], setting), progress, say, order.quick)
+    others = verdicts_elsewhere(RatedPlanes(seeds[:OTHER_SEEDS], setting), progress, say, order.quick)
     return _result(setting, len(seeds), clouds, others)
 
 
-def _result(setting: Setting, seeds: int, clouds: Clouds, others: list[dict[str, Any]]) -> Result:
+def _result(setting: Setting, seeds: int, clouds: Samples, others: list[dict[str, Any]]) -> Result:
     rows = rows_of(clouds)
     return Result(
         title="Figure 6: five objectives in the plane",
-        about=f"{seeds} small diffusion models of points learn a Gaussian at (0.5, 0.8) and are tuned towards P_d at "
-        "(0.3, 0.8) and away from P_u at (0.3, 0.6), with the objectives and the noise process of `thumbtune train`. "
-        f"Settings of ours: beta {setting.beta:g}, {setting.steps} steps of {setting.batch} points, AdamW at "
-        f"{setting.lr:g}, liked share {setting.liked_share:g} (the paper's gamma), the batch's reference point, "
-        "T = 100, a perceptron of two hidden layers of 64.",
-        figure=draw(clouds),
+        about=f"{seeds} small diffusion models of points learn a Gaussian at (0.5, 0.8). They are then tuned towards "
+        "the desirable distribution P_d at (0.3, 0.8) and away from the undesirable distribution P_u at (0.3, 0.6), "
+        f"with the objectives and the noise process of `thumbtune train`. Our settings: beta {setting.beta:g}, "
+        f"{setting.steps} steps of {setting.batch} points, AdamW at "
+        f"{setting.lr:g}, liked share {setting.liked_share:g} (the paper's gamma), reference point `batch`, T = 100, "
+        "a perceptron with two hidden layers of 64.",
+        figure=plot(clouds),
         caption="Samples of the first seed. Crosses: centres of P_d (green) and P_u (red), with the discs that hold "
-        "95% of each; plus: centre of the pretraining distribution.",
+        "95% of each. Plus: centre of the pretraining distribution.",
         rows=rows,
-        shown_rows=for_people(rows),
+        page_rows=page_rows_of(rows),
         claims=claims_of(clouds),
-        more={
-            "Does it depend on what the paper leaves open?": [
+        more_tables={
+            "Verdicts at other settings that the paper does not give": [
                 {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in row.items()}
                 for row in others
             ]
         },
         notes=(
-            how_often(others),
-            "The figure's setting is no blind choice: beta, rate and budget were picked after single runs of three and "
-            "four seeds at betas from 1 to 300, as one at which SFT has converged and no slope is flat from the start. "
-            "What holds only there is no evidence for the paper; the last table says what does.",
-            "Nothing bounds what a disliked point can push: the slope of the risk-seeking utility grows with its own "
-            "success, and DPO's pairs care for the difference alone. Kahneman-Tversky's slope fades on both sides.",
-            "Intervals are Student's over seeds, at 95%; comparisons are paired by seed.",
-            "P_u and P_d overlap: of P_d's own points 16% lie nearer to the centre of P_u.",
-            "Samples further than 100 from the centre of P_d, or not finite, count as 100 away.",
-            "Every objective sees as many points; DPO's are pairs, half of them liked, which share noise and time.",
+            count_verdicts(others),
+            "The figure's setting was not chosen blindly: beta, learning rate and steps were picked after single runs "
+            "of three and four seeds at betas from 1 to 300, so that SFT has converged and no slope is flat from the "
+            "start. A claim that holds only there is no evidence for the paper; the last table shows where each claim "
+            "holds.",
+            "Nothing limits the push away from a disliked point: the slope of the risk-seeking utility grows with its "
+            "own success, and DPO's loss depends only on the difference within a pair. Kahneman-Tversky's slope fades "
+            "on both sides.",
+            "Intervals are Student's 95% intervals over seeds; comparisons are paired by seed.",
+            "P_u and P_d overlap: 16% of P_d's own points lie nearer to the centre of P_u.",
+            "Samples that are not finite, or further than 100 from the centre of P_d, count as 100 away.",
+            "Every objective trains on as many points. DPO's are pairs, half of them liked; both points of a pair "
+            "share noise and time.",
         ),
     )

@@ -1,26 +1,26 @@
 """Figure 9 of the paper: the three utilities, centred, and their slopes.
 
 U_c(x) = U(x) - U(0)        the paper centres for the eye; a constant moves no gradient (section 4.2, D.4)
-slope  = dU / dx            how hard an image pulls whose gain is x
+slope  = dU / dx            the gradient weight of an image whose gain is x
 """
 
 import torch
 from torch import Tensor
 
-from thumbtune.experiments.canvas import COLOURS, PALE, panels
 from thumbtune.experiments.experiments import Order, Progress, Say
-from thumbtune.experiments.results import Claim, Result, verdict_of
+from thumbtune.experiments.figures import COLOURS, PALE, panels
+from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.objective.utility import UTILITIES, Utility
 
 REACH = 6.0  # gains from -6 to 6: both ends of the sigmoid are flat there
 POINTS = 601
 SHOWN = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
-FADED = 0.02  # a slope of at most this share of the largest: such an image teaches next to nothing
+FADED = 0.02  # a slope of at most this share of the largest: such an image has next to no gradient
 BOTH_ENDS = 2
 
 
 def curve(utility: Utility, gains: Tensor) -> tuple[Tensor, Tensor]:
-    """The centred utility and its slope, by differentiating the utility that training uses."""
+    """Return the centred utility and its slope, by differentiating the utility that training uses."""
     x = gains.double().requires_grad_()
     worth = utility(x)
     (slope,) = torch.autograd.grad(worth.sum(), x)
@@ -28,7 +28,7 @@ def curve(utility: Utility, gains: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def table(gains: Tensor) -> list[dict[str, float]]:
-    """One row for each gain: every utility's centred value and slope."""
+    """Return a row for each gain: every utility's centred value and slope."""
     curves = {name: curve(utility, gains) for name, utility in UTILITIES.items()}
     return [
         {"gain": float(gain)}
@@ -38,7 +38,7 @@ def table(gains: Tensor) -> list[dict[str, float]]:
 
 
 def claims() -> list[Claim]:
-    """The shapes that the paper names, tested on the curves."""
+    """Return the shapes that the paper names, tested on the curves."""
     gains = torch.linspace(-REACH, REACH, POINTS)
     slopes = {name: curve(utility, gains)[1] for name, utility in UTILITIES.items()}
     bends = {name: slope.diff() for name, slope in slopes.items()}
@@ -55,13 +55,13 @@ def claims() -> list[Claim]:
     peak = float(gains[slopes["kahneman-tversky"].argmax()])
     return [
         Claim(
-            "Loss-averse is concave and fades only where the gain is already high",
+            "Loss-averse is concave and fades only at high gains",
             "the slope falls from each gain to the next, and only the right end is faded.",
             verdict_of(bool((bends["loss-averse"] < 0).all()), faded["loss-averse"] == [-1]),
             f"{ends('loss-averse')}.",
         ),
         Claim(
-            "Risk-seeking is convex and fades only where the gain is still low",
+            "Risk-seeking is convex and fades only at low gains",
             "the slope rises from each gain to the next, and only the left end is faded.",
             verdict_of(bool((bends["risk-seeking"] > 0).all()), faded["risk-seeking"] == [0]),
             f"{ends('risk-seeking')}.",
@@ -79,7 +79,7 @@ def claims() -> list[Claim]:
 
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
-    """Draw both panels and test the shapes."""
+    """Plot both panels and test the shapes."""
     gains = torch.linspace(-REACH, REACH, POINTS)
     figure, axes = panels(1, 2, (3.6, 2.9))
     for name, utility in UTILITIES.items():
@@ -88,21 +88,21 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     for panel, title in zip(axes, ("utility, centred: U(x) - U(0)", "its slope: dU / dx"), strict=True):
         panel.axvline(0, color=PALE, linewidth=1, zorder=0)
         panel.axhline(0, color=PALE, linewidth=1, zorder=0)
-        panel.set(title=title, xlabel="gain x = sign · beta · (log-ratio - reference_point)")
+        panel.set(title=title, xlabel="gain x = sign · beta · (log-ratio - reference point)")
     axes[0].set_ylim(-3, 3)
     axes[0].legend(loc="upper left")
     return Result(
         title="Figure 9: utilities and their slopes",
-        about="What a gain is worth under each of the paper's three utilities (arXiv 2404.04465, section 4.2 and D.4), "
-        "drawn from the functions that training uses: `thumbtune.objective.utility`.",
+        about="The value of a gain under each of the paper's three utilities (arXiv 2404.04465, section 4.2 and D.4), "
+        "plotted from the functions that training uses: `thumbtune.objective.utility`.",
         figure=figure,
-        caption="Left: centred, as in the paper; a constant moves no gradient. Right: the slope is how hard an image "
-        "of that gain pulls at the weights.",
+        caption="Left: the utilities, centred as in the paper; a constant changes no gradient. Right: the slope is the "
+        "gradient weight of an image with that gain.",
         rows=table(torch.tensor(SHOWN)),
         claims=claims(),
         notes=(
-            f"Faded: the slope is at most {FADED:.0%} of that utility's largest on -6..6.",
-            "The largest slope of Kahneman-Tversky is 1/4, that of the other two is 1: at one learning rate without "
-            "Adam, they would also differ in step size.",
+            f"Faded: the slope is at most {FADED:.0%} of that utility's largest slope on -6..6.",
+            "The largest slope of Kahneman-Tversky is 1/4, and that of the other two is 1. Without Adam, they would "
+            "also differ in step size at one learning rate.",
         ),
     )

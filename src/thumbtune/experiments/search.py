@@ -1,7 +1,6 @@
-"""The search for a recipe: one change at a time around the demo's, on seeds that no other experiment uses.
+"""The search for a recipe: the demo's recipe with one change at a time, on seeds that no other experiment uses.
 
-What wins here has been chosen among many by a few seeds, and so looks better than it is; `beyond` measures it
-on others.
+The best of many settings on two seeds looks better than it is; `beyond` measures the chosen ones on other seeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from thumbtune.evaluation.gates import MAX_FAITHFULNESS_LOSS
-from thumbtune.experiments import seeds as over
-from thumbtune.experiments.canvas import BLUE, ORANGE, PALE, panels
-from thumbtune.experiments.cells import Cell, Lab, budget_said, rows_of
-from thumbtune.experiments.experiments import SEARCHED, Order, Progress, Say
-from thumbtune.experiments.results import Result
-from thumbtune.experiments.summary import for_people, means
+from thumbtune.experiments.experiments import FIRST_SEARCH_SEED, Order, Progress, Say
+from thumbtune.experiments.figures import BLUE, ORANGE, PALE, panels
+from thumbtune.experiments.grid_summary import means, page_rows_of
+from thumbtune.experiments.result_page import Result
+from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE
+from thumbtune.experiments.training_grid import Grid, GridCell, budget_text, run_grid
 
 SEEDS = 2
 TASTE = "line-art"
@@ -23,7 +22,7 @@ BUDGET = ("train.steps=140", "train.batch=32")
 START = ("objective.beta=250", "train.lr=5e-4", "train.cooldown=20")
 FADING = ("train.lr=5e-4", "train.cooldown=20")
 FASTER = ("train.lr=1e-3", "train.cooldown=20")
-# what differs from START, or for a rival all that is set
+# the changes to START; for a baseline, all its settings. Names are those of the kept rows and of the figure.
 CHANGES: dict[str, tuple[str, ...]] = {
     "start": (),
     "beta 5000": ("objective.beta=5000",),
@@ -53,7 +52,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "disliked floor 1": ("objective.disliked_floor=1",),
     "disliked floor 0.2": ("objective.disliked_floor=0.2",),
 }
-RIVALS: dict[str, tuple[str, ...]] = {
+BASELINES: dict[str, tuple[str, ...]] = {
     "sft": ("objective.name=sft", *FADING),
     "sft, lr 1e-3": ("objective.name=sft", *FASTER),
     "csft": ("objective.name=csft", *FADING),
@@ -63,45 +62,49 @@ RIVALS: dict[str, tuple[str, ...]] = {
     "bco, beta 250": ("objective.name=bco", "objective.beta=250", *FADING),
     "bco, beta 60": ("objective.name=bco", "objective.beta=60", *FADING),
 }
-SETTINGS = {name: (*START, *change) for name, change in CHANGES.items()} | RIVALS
+NAMES_NOTE = (
+    "In the names of settings, `neutral X` is `objective.reference_point=X`, and `refresh every 50` is "
+    "`train.sync_reference_every=50`."
+)
+SETTINGS = {name: (*START, *change) for name, change in CHANGES.items()} | BASELINES
 BY_STYLE = "named_line_art_after"
 
 
-def cells(order: Order) -> list[Cell]:
-    """Seed by seed, every setting."""
+def cells(order: Order) -> list[GridCell]:
+    """Return the cells, seed by seed: every setting."""
     return [
-        Cell(
+        GridCell(
             name=name.replace(",", "").replace(" ", "-"),
             seed=seed,
             taste=TASTE,
             settings=(*BUDGET, *settings),
             columns={"setting": name},
         )
-        for seed in range(SEARCHED, SEARCHED + order.seeds_or(SEEDS))
+        for seed in range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + order.seeds_or(SEEDS))
         for name, settings in list(SETTINGS.items())[:: 7 if order.quick else 1]
     ]
 
 
-def ranked(summary: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Best first by the judge of styles; behind them those that lost more faithfulness than a verdict allows."""
+def rank(summary: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the settings, best first by the style judge; those that lost too much faithfulness for a verdict last."""
 
-    def place(row: Mapping[str, Any]) -> tuple[int, float]:
+    def sort_key(row: Mapping[str, Any]) -> tuple[int, float]:
         if row.get(BY_STYLE) is None:
             return 2, 0.0
         return int(row["faithfulness_change"] < -MAX_FAITHFULNESS_LOSS * row["faithfulness_before"]), -row[BY_STYLE]
 
-    return [dict(row) for row in sorted(summary, key=place)]
+    return [dict(row) for row in sorted(summary, key=sort_key)]
 
 
-def draw(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Any:
-    """A line for each setting, the best above: what its images gained by style, and what they lost by content."""
+def plot(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Any:
+    """Plot a line for each setting, the best on top: the share named line art, and the change of faithfulness."""
     height = 1 + 0.19 * len(order)
     measures = {BY_STYLE: "images that the judge names line art", "faithfulness_change": "change of faithfulness"}
     figure, axes = panels(1, len(measures), (3.6, height), sharey=True)
     for axis, (column, what) in zip(axes, measures.items(), strict=True):
         for y, name in enumerate(order):
             x = [row[column] for row in rows if row["setting"] == name and row.get(column) is not None]
-            colour = ORANGE if name in RIVALS else BLUE
+            colour = ORANGE if name in BASELINES else BLUE
             axis.plot(x, [y] * len(x), "o", color=colour, markersize=3.5, alpha=0.6, markeredgewidth=0)
             if x:
                 axis.plot(np.mean(x), y, "|", color=colour, markersize=9)
@@ -112,24 +115,26 @@ def draw(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Any:
 
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
-    """Train every setting, rank them."""
-    rows = rows_of(Lab(order, progress, say), cells(order))
+    """Train every setting, and rank them."""
+    rows = run_grid(Grid(order, progress, say), cells(order))
     by = ("setting",)
-    summary = ranked(means(rows, by))
+    summary = rank(means(rows, by))
     return Result(
         title="The search for a recipe",
-        about="The line-art demo's recipe with one thing changed at a time, and its rivals with settings of their own, "
-        f"at {budget_said(order, BUDGET)}. Best first, by the judge of styles, which no training sees; behind them "
-        f"what lost more than {MAX_FAITHFULNESS_LOSS:.0%} of its faithfulness.",
-        figure=draw(rows, [row["setting"] for row in summary]),
-        caption="A point for every seed, a bar for their mean; ours blue, rivals orange. Right is better in both.",
+        about="The line-art demo's recipe with one change at a time, and its baselines with settings of their own, "
+        f"at {budget_text(order, BUDGET)}. The order is by the style judge, which no training uses; settings that lost "
+        f"more than {MAX_FAITHFULNESS_LOSS:.0%} of their faithfulness come last.",
+        figure=plot(rows, [row["setting"] for row in summary]),
+        caption="A point for each seed and a bar for their mean. Our recipe is blue, baselines are orange. Further "
+        "right is better in both panels.",
         rows=rows,
-        shown_rows=for_people(summary, by),
+        page_rows=page_rows_of(summary, by),
         notes=(
-            "The best of many by a few seeds is partly luck: this chooses, and `thumbtune paper beyond` measures the "
-            "chosen on seeds of its own.",
-            "START is the demo's recipe as it was before the search: "
-            f"{', '.join(START)}; a rival's settings are all that is set.",
-            over.UNBOUNDED,
+            "The best of many settings on two seeds is partly luck. This search only chooses settings; `thumbtune "
+            "paper beyond` measures the chosen ones on other seeds.",
+            f"START is the demo's recipe as it was before the search: {', '.join(START)}. The settings of a baseline "
+            "are all that it sets.",
+            NAMES_NOTE,
+            UNBOUNDED_NOTE,
         ),
     )

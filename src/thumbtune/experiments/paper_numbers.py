@@ -1,4 +1,4 @@
-"""What was reported of Diffusion-KTO: the paper's tables (arXiv 2404.04465), and what others measured of its weights.
+"""Published numbers of Diffusion-KTO: the paper's tables (arXiv 2404.04465), and others' measurements of its weights.
 
 Five scores in this order: LAION aesthetics, PickScore, ImageReward, CLIP, HPS v2.
 """
@@ -20,7 +20,7 @@ TABLE1: Mapping[str, Five] = {
     "d3po": (68.0, 73.6, 71.6, 56.8, 55.6),
     "dpo": (74.2, 61.8, 78.4, 53.2, 51.6),
 }
-# mean scores on the same prompts, as printed: the heads of ImageReward and HPS v2 are exchanged there
+# mean scores on the same prompts, as printed: the headings of ImageReward and HPS v2 are exchanged there
 TABLE2: Mapping[str, Five] = {
     "sd15": (5.281, 20.387, 0.333, 31.364, 0.102),
     "sft": (5.499, 20.664, 0.336, 31.377, 0.485),
@@ -43,8 +43,8 @@ TABLE7: Mapping[str, Mapping[str, Five]] = {
     "hpsv2": {"sd21": (72.2, 77.9, 71.0, 51.6, 50.1), "dpo": (65.8, 71.4, 67.3, 49.9, 47.4)},
     "partiprompts": {"sd21": (69.2, 67.2, 65.0, 50.8, 48.0), "dpo": (66.0, 61.2, 63.1, 49.2, 44.7)},
 }
-# Others' mean scores of the published checkpoints on Pick-a-Pic v2's test prompts; their scales differ with the
-# versions of the scorers, so that only differences within a row say anything.
+# Others' mean scores of the published checkpoints on Pick-a-Pic v2's test prompts. Scales differ with the versions
+# of the scorers, so compare only within a row.
 MEASURED_AGAIN = (
     {"source": "Diffusion-DRO (NeurIPS 2025)", "score": "PickScore", "sd15": 20.68, "dpo": 21.00, "kto": 21.17},
     {"source": "Diffusion-DRO (NeurIPS 2025)", "score": "HPS v2", "sd15": 26.88, "dpo": 27.22, "kto": 27.88},
@@ -54,24 +54,25 @@ MEASURED_AGAIN = (
     {"source": "TGO (ICML 2026)", "score": "HPS v2.1", "sd15": 0.2469, "dpo": 0.2594, "kto": 0.2814},
     {"source": "TGO (ICML 2026)", "score": "ImageReward", "sd15": 0.1131, "dpo": 0.3433, "kto": 0.6381},
 )
-SWAPPED = (
-    "In the paper's Table 2 the heads of ImageReward and HPS v2 are exchanged: 0.102 to 0.623 with intervals of 0.04 "
-    "is the scale of ImageReward, 0.333 to 0.342 with intervals of 0.002 a cosine; its Table 6 has them the right way "
-    "round, and others measure an ImageReward of 0.11 to 0.18 before and 0.64 to 0.67 after. Here they stand under "
-    "what they are. The same columns of Tables 1 and 7 may be exchanged too: they are no target."
+SWAPPED_NOTE = (
+    "In the paper's Table 2 the headings of ImageReward and HPS v2 are exchanged: 0.102 to 0.623 with intervals of "
+    "0.04 is the scale of ImageReward, 0.333 to 0.342 with intervals of 0.002 is a cosine. Table 6 has them in the "
+    "right order, and others measure an ImageReward of 0.11 to 0.18 before and 0.64 to 0.67 after. This page shows "
+    "each column under its right heading. The same columns of Tables 1 and 7 may be exchanged too, so they are no "
+    "target."
 )
-NARROW = (
-    "The paper's intervals take every image for a trial of its own, though a median of five makes one comparison; "
-    "they are too narrow by the root of five. Here its rates have the interval that so many prompts allow."
+NARROW_NOTE = (
+    "The paper's intervals count each image as a trial, although the median of five images makes one comparison; "
+    "they are too narrow by the square root of five. This page gives its rates the interval for that number of prompts."
 )
 
 
-def printed(name: str) -> Five:
-    """A row of Table 2 with ImageReward and HPS v2 under what they are."""
+def table2_row(name: str) -> Five:
+    """Return a row of Table 2 with ImageReward and HPS v2 under their right headings."""
     aesthetic, pick, hps, clip, reward = TABLE2[name]
     return aesthetic, pick, reward, clip, hps
 
 
 def half_width(percent: float, prompts: int) -> float:
-    """Of the 95 % interval of a rate in percent, with a prompt as the unit."""
+    """Return half the width of the 95 % interval of a rate in percent, with a prompt as the unit."""
     return 100 * 1.96 * math.sqrt(percent / 100 * (1 - percent / 100) / prompts)

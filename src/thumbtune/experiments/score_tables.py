@@ -1,4 +1,4 @@
-"""Mean scores with their intervals beside the paper's, as rows, a table and a figure: what Tables 2 and 6 share."""
+"""Tables 2 and 6 of the paper: mean scores with intervals beside the paper's, as rows, a page's table and a figure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 import numpy as np
 
 from thumbtune.evaluation.win_rates import Units, interval, resampled
-from thumbtune.experiments.canvas import BLUE, panels
-from thumbtune.experiments.reported import COLUMNS
+from thumbtune.experiments.figures import BLUE, panels
+from thumbtune.experiments.paper_numbers import COLUMNS
 
-Row = Mapping[str, Any]
+Columns = Mapping[str, Any]
 
 
 def mean_of(table: Sequence[Sequence[float]], unit: Units) -> dict[str, Any]:
-    """The mean over prompts, with its interval: [prompts, k] -> mean, low, high; None where nothing was scored."""
+    """Return the mean over prompts and its interval: [prompts, k] -> mean, low, high; None if nothing was scored."""
     scores = np.asarray(table, np.float64)
-    known = ~np.isnan(scores).all(1)
-    if not known.any():
+    scored = ~np.isnan(scores).all(1)
+    if not scored.any():
         return dict.fromkeys(("mean", "low", "high"))
-    each = np.nanmean(scores[known], axis=1)
-    reach = interval(resampled(unit.of(known), each[:, None])[:, 0], float(each.mean()))
-    return {"mean": float(each.mean()), "low": reach.low, "high": reach.high}
+    means = np.nanmean(scores[scored], axis=1)
+    reach = interval(resampled(unit.of(scored), means[:, None])[:, 0], float(means.mean()))
+    return {"mean": float(means.mean()), "low": reach.low, "high": reach.high}
 
 
-def shown(rows: Sequence[Row], by: str, names: Mapping[str, str]) -> list[dict[str, str]]:
-    """A line for each model or style, a column for each score: here, and in the paper."""
+def page_rows_of(rows: Sequence[Columns], by: str, names: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return a line for each model or style, with a column for each score: measured here, and in the paper."""
     lines = []
     for key in dict.fromkeys(row[by] for row in rows):
         here = [row for row in rows if row[by] == key]
@@ -32,13 +32,13 @@ def shown(rows: Sequence[Row], by: str, names: Mapping[str, str]) -> list[dict[s
     return lines
 
 
-def _cell(row: Row) -> str:
+def _cell(row: Columns) -> str:
     here = "-" if row["mean"] is None else f"{row['mean']:.4g} ({row['low']:.4g} to {row['high']:.4g})"
     return f"{here}; paper {row['paper']:g}"
 
 
-def draw(rows: Sequence[Row], by: str, names: Mapping[str, str]) -> Any:
-    """A panel for each score: here in blue with its interval, the paper in grey."""
+def plot(rows: Sequence[Columns], by: str, names: Mapping[str, str]) -> Any:
+    """Plot a panel for each score: ours in blue with its interval, the paper's in grey."""
     keys = list(dict.fromkeys(row[by] for row in rows))
     figure, axes = panels(1, len(COLUMNS), (2.3, 1.0 + 0.35 * len(keys)), sharey=True)
     for axis, score in zip(axes, COLUMNS, strict=True):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy.stats import ncx2, norm
 
-from thumbtune.experiments import seeds as over
-from thumbtune.experiments.points import DESIRABLE, DIRECTIONS, FAR, UNDESIRABLE, apart, kept_near, measures
-from thumbtune.experiments.results import FAILS, HOLDS, OPEN, verdict_of
+from thumbtune.experiments import seed_statistics
+from thumbtune.experiments.result_page import FAILS, HOLDS, OPEN, verdict_of
+from thumbtune.experiments.toy_gaussians import DESIRABLE, DIRECTIONS, FAR, UNDESIRABLE, apart, kept_near, measures
 
 MANY = 200_000
 
@@ -61,10 +61,10 @@ def test_clouds_that_are_shifted_copies_are_as_far_apart_as_the_shift_seen_from_
 
 def test_an_interval_over_three_seeds_by_hand() -> None:
     # mean 2, sd 1, t(0.975, 2) = 4.302653
-    found = over.interval([1.0, 2.0, 3.0])
+    found = seed_statistics.interval([1.0, 2.0, 3.0])
     assert found is not None
     assert (found.low, found.high) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)))
-    assert over.interval([1.0]) is None
+    assert seed_statistics.interval([1.0]) is None
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_an_interval_over_three_seeds_by_hand() -> None:
     ],
 )
 def test_a_mean_is_above_below_or_cannot_be_told(values: list[float], threshold: float, above: bool | None) -> None:
-    assert over.above(values, threshold) is above
-    assert over.below(values, threshold) is (None if above is None else not above)
+    assert seed_statistics.is_above(values, threshold) is above
+    assert seed_statistics.is_below(values, threshold) is (None if above is None else not above)
 
 
 def test_a_claim_needs_all_its_conditions() -> None:

@@ -1,4 +1,4 @@
-"""The Gaussians of the paper's toy experiment (section 6), and what a cloud of points can be asked about them.
+"""The Gaussians of the paper's toy experiment (section 6), and measures of a cloud of points against them.
 
 pretraining N((0.5, 0.8), 0.04 I)     desirable P_d N((0.3, 0.8), 0.01 I)     undesirable P_u N((0.3, 0.6), 0.01 I)
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 # the squared radius, in variances, of the disc that holds 95% of a Gaussian of the plane: -2 ln 0.05
 DISC = -2 * math.log(0.05)
-FAR = 100.0  # a point that left further than this, or is no number, counts as so far away: means stay numbers
+FAR = 100.0  # points further away than this, or not finite, count as this far away, so that means stay finite
 DIRECTIONS = 16
 
 
@@ -26,28 +26,28 @@ class Gaussian:
 
     @property
     def centre(self) -> Float[Tensor, "2"]:
-        """Its mean."""
+        """Return its mean."""
         return torch.tensor([self.x, self.y], dtype=torch.float64)
 
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "n 2"]:
-        """Points drawn from it, float32."""
+        """Return random points of it, in float32."""
         return self.centre.float() + math.sqrt(self.variance) * torch.randn(count, 2, generator=generator)
 
     def distance(self, points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n"]:
-        """Squared distance to the centre, in variances: chi-square of two degrees for its own points."""
+        """Return the squared distance to the centre, in variances: chi-square of two degrees for its own points."""
         return (points.double() - self.centre).pow(2).sum(-1) / self.variance
 
     def log_density(self, points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n"]:
-        """-log(2 pi variance) - distance / 2."""
+        """Return -log(2 pi variance) - distance / 2."""
         return -math.log(2 * math.pi * self.variance) - self.distance(points) / 2
 
     @property
     def radius(self) -> float:
-        """Of the disc that holds 95% of its own points."""
+        """Return the radius of the disc that holds 95% of its own points."""
         return math.sqrt(DISC * self.variance)
 
     def holds(self, points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n"]:
-        """1 for points inside the disc that holds 95% of its own."""
+        """Return 1 for points inside the disc that holds 95% of its own points, else 0."""
         return (self.distance(points) <= DISC).double()
 
 
@@ -57,7 +57,7 @@ UNDESIRABLE = Gaussian(0.3, 0.6, 0.01)
 
 
 def kept_near(points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
-    """The same with what is not finite or has left further than FAR put at that distance, in its direction."""
+    """Return the points with those that are not finite or further than FAR moved to that distance."""
     centre = DESIRABLE.centre
     away = torch.nan_to_num(points.double() - centre, nan=FAR, posinf=FAR**2, neginf=-(FAR**2))
     length = away.norm(dim=-1, keepdim=True).clamp(min=1e-12)
@@ -65,13 +65,13 @@ def kept_near(points: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
 
 
 def measures(points: Float[Tensor, "n 2"]) -> dict[str, float]:
-    """What is asked of a model's samples.
+    """Return the measures of a model's samples.
 
     log-density       mean log-density under P_d
     inside P_d        share in the disc that holds 95% of P_d
     inside P_u        share in the disc that holds 95% of P_u
     nearer P_u        share nearer to the centre of P_u than to that of P_d
-    well placed       share in the disc of P_d, and not nearer to the centre of P_u: what stays and avoids
+    well placed       share in the disc of P_d that is not nearer to the centre of P_u
     displacement      distance of the mean of the samples from the centre of P_d
     beyond P_d        how far that mean lies past the centre of P_d, seen from P_u
     """
@@ -80,7 +80,7 @@ def measures(points: Float[Tensor, "n 2"]) -> dict[str, float]:
     nearer = (UNDESIRABLE.distance(points) < DESIRABLE.distance(points)).double()
     shift = points.mean(0) - DESIRABLE.centre
     apart = DESIRABLE.centre - UNDESIRABLE.centre
-    found = {
+    values = {
         "log-density": DESIRABLE.log_density(points).mean(),
         "inside P_d": inside.mean(),
         "inside P_u": UNDESIRABLE.holds(points).mean(),
@@ -89,11 +89,11 @@ def measures(points: Float[Tensor, "n 2"]) -> dict[str, float]:
         "displacement": shift.norm(),
         "beyond P_d": shift @ apart / apart.norm(),
     }
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in values.items()}
 
 
 def apart(a: Float[Tensor, "n 2"], b: Float[Tensor, "n 2"]) -> float:
-    """How far one cloud must be carried to become the other: Wasserstein's distance, mean over directions.
+    """Return Wasserstein's distance between two clouds, mean over directions.
 
     For a shift by d it is |d| times the mean of |cos|, 2 / pi.
     """

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from thumbtune.experiments.crowd import Crowd, Stack, losses, paired, tune
+from thumbtune.experiments.stacked_planes import StackedBatch, StackedPlanes, losses, paired, tune
 from thumbtune.models.plane import Plane
 from thumbtune.objective.baselines import BCO, DPO, SFT
 from thumbtune.objective.kto import KTO, Judged, Objective
@@ -29,11 +29,11 @@ OBJECTIVES: dict[str, tuple[Objective, str]] = {
 }
 
 
-def stacked(each: Sequence[Batches]) -> Iterator[Stack]:
+def stacked(each: Sequence[Batches]) -> Iterator[StackedBatch]:
     for step in range(STEPS):
         parts = [batches.batch(step) for batches in each]
         tensors = (torch.stack([getattr(p, name) for p in parts]) for name in ("latents", "noise", "t", "liked"))
-        yield Stack(*tensors, parts[0].partner)
+        yield StackedBatch(*tensors, parts[0].partner)
 
 
 def flat(weights: Any) -> Tensor:
@@ -52,7 +52,7 @@ def test_two_planes_at_once_end_where_the_trainer_takes_each_alone(
 
     of = {"seed": 0, "paired": name == "dpo", "prompts": [""] * len(POINTS)}
     each = [make_batches(plane, POINTS, RIGHT, **of | {"seed": seed}) for seed, plane in enumerate(planes())]
-    crowd = Crowd(planes())
+    crowd = StackedPlanes(planes())
     crowd.frozen = {
         name: torch.stack([dict(p._frozen.named_parameters())[name] for p in planes()]) for name in crowd.weights
     }
@@ -72,11 +72,11 @@ def test_two_planes_at_once_end_where_the_trainer_takes_each_alone(
         assert (together - alone).norm() < 1e-3 * moved
 
 
-def pairs(count: int) -> Stack:
+def pairs(count: int) -> StackedBatch:
     generator = torch.Generator().manual_seed(2)
     liked = torch.tensor([True] * count + [False] * count)[None].expand(2, -1)
     latents, noise = torch.randn(2, 2, 2 * count, 2, generator=generator)
-    return paired(Stack(latents, noise, torch.randint(0, 100, (2, 2 * count), generator=generator), liked))
+    return paired(StackedBatch(latents, noise, torch.randint(0, 100, (2, 2 * count), generator=generator), liked))
 
 
 def test_partners_share_noise_and_time_and_are_of_different_kinds() -> None:
@@ -91,7 +91,7 @@ def test_partners_share_noise_and_time_and_are_of_different_kinds() -> None:
 
 def test_dpo_in_a_crowd_is_dpo_on_each_plane(make_plane: Callable[..., Plane]) -> None:
     stack = pairs(4)
-    crowd = Crowd([make_plane(), make_plane()])
+    crowd = StackedPlanes([make_plane(), make_plane()])
     with torch.no_grad():
         for weight in crowd.weights.values():
             weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(5)))
@@ -112,7 +112,7 @@ def test_dpo_in_a_crowd_is_dpo_on_each_plane(make_plane: Callable[..., Plane]) -
 
 
 def test_restart_goes_back_to_the_reference_and_seeds_do_not_meet(make_plane: Callable[..., Plane]) -> None:
-    crowd = Crowd([make_plane(), make_plane()])
+    crowd = StackedPlanes([make_plane(), make_plane()])
     stack = pairs(4)
     settings = Settings(steps=3, micro_batch=8, lr=1e-2)
     list(tune(crowd, repeat(stack), SFT(), [REFERENCE_POINTS["zero"]() for _ in range(2)], settings))
@@ -120,5 +120,5 @@ def test_restart_goes_back_to_the_reference_and_seeds_do_not_meet(make_plane: Ca
     crowd.restart()
     kept = crowd.samples(5, 10, [1, 2])
     assert (moved - kept).abs().max() > 1e-3
-    alone = Crowd([make_plane()]).samples(5, 10, [2])
+    alone = StackedPlanes([make_plane()]).samples(5, 10, [2])
     assert torch.allclose(kept[1], alone[0], atol=1e-6)

@@ -1,7 +1,6 @@
-"""What an experiment found, as a figure (PNG and SVG), a table (CSV and Markdown) and a page (Markdown).
+"""The result of an experiment as a figure (PNG and SVG), a table (CSV and Markdown) and a page (Markdown).
 
-A claim of the paper is stated beside the criterion that decides it, and code decides: no sentence on whether a claim
-holds is written before the numbers are there.
+The page states each claim of the paper beside a criterion, and code decides from the numbers whether it holds.
 """
 
 import csv
@@ -28,14 +27,14 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "thumbtune",  # equal numbers give equal files
     "legend.frameon": False,
 }
-Row = Mapping[str, Any]
+Columns = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that the paper says, and whether it is so here."""
+    """A statement of the paper, the criterion that tests it, the verdict, and the numbers."""
 
-    says: str
+    statement: str
     criterion: str
     verdict: str  # HOLDS, FAILS or OPEN
     evidence: str
@@ -43,24 +42,26 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Everything that is written. The page shows the table as `shown_rows` where it is too wide to be read.
+    """All that an experiment writes.
 
-    more: further tables of the page, by their heading
+    rows:        of table.csv, in full
+    page_rows:   what the page shows in place of `rows`, where these are too wide to read
+    more_tables: further tables of the page, by their heading
     """
 
     title: str
     about: str
     figure: "Figure"
     caption: str
-    rows: Sequence[Row]
+    rows: Sequence[Columns]
     claims: Sequence[Claim] = ()
-    shown_rows: Sequence[Row] = ()
-    more: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    page_rows: Sequence[Columns] = ()
+    more_tables: Mapping[str, Sequence[Columns]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 
 def verdict_of(*conditions: bool | None) -> str:
-    """All must be true; None is a condition that the numbers do not decide.
+    """Return the verdict on a claim that needs all conditions; None is a condition that the numbers leave open.
 
     >>> verdict_of(True, None), verdict_of(False, None), verdict_of(True)
     ('cannot be told', 'does not hold', 'holds')
@@ -71,14 +72,14 @@ def verdict_of(*conditions: bool | None) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A cell of a table for people: four digits are more than any of these experiments knows."""
+    """Return a cell of a page's table, with four digits: no experiment here measures more."""
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def csv_of(rows: Sequence[Row]) -> str:
-    """All columns, in the order in which they first appear, at full precision."""
+def csv_of(rows: Sequence[Columns]) -> str:
+    """Return all columns as CSV, in the order of their first appearance, at full precision."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     written = io.StringIO()
     table = csv.DictWriter(written, names, lineterminator="\n")
@@ -87,35 +88,35 @@ def csv_of(rows: Sequence[Row]) -> str:
     return written.getvalue()
 
 
-def markdown_of(rows: Sequence[Row]) -> str:
-    """The same as a table for people."""
+def markdown_of(rows: Sequence[Columns]) -> str:
+    """The same as a table for simulated_labels."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, ["---"] * len(names), *([text_of(row.get(name)) for name in names] for row in rows)]
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
 
 
 def page_of(result: Result) -> str:
-    """The page: image, claims, table, notes."""
+    """Return the page: figure, claims, tables, notes."""
     parts = [f"# {result.title}\n", result.about + "\n", f"![{result.title}](figure.png)\n", f"*{result.caption}*\n"]
     if result.claims:
-        parts.append("## What the paper says, and what is so here\n")
+        parts.append("## Claims and verdicts\n")
         for number, claim in enumerate(result.claims, start=1):
             parts.append(
-                f"{number}. **{claim.says}** → **{claim.verdict}**.\n"
+                f"{number}. **{claim.statement}** → **{claim.verdict}**.\n"
                 f"   Criterion: {claim.criterion}\n"
                 f"   Measured: {claim.evidence}\n"
             )
-    parts += ["## Table\n", markdown_of(result.shown_rows or result.rows)]
-    parts.append("All columns are in `table.csv`; versions, hardware and time are in `provenance.json`.\n")
-    for heading, rows in result.more.items():
+    parts += ["## Table\n", markdown_of(result.page_rows or result.rows)]
+    parts.append("`table.csv` has all columns; `provenance.json` has the versions, the hardware and the time.\n")
+    for heading, rows in result.more_tables.items():
         parts += [f"## {heading}\n", markdown_of(rows)]
     if result.notes:
         parts += ["## Notes\n", "".join(f"- {note}\n" for note in result.notes)]
     return "\n".join(parts)
 
 
-def write(result: Result, folder: Path) -> Path:
-    """Write all five files, each whole or not at all; returns the page."""
+def write_result(result: Result, folder: Path) -> Path:
+    """Write all five files, each whole or not at all; return the path of the page."""
     from matplotlib import rc_context
 
     def image(kind: str, **options: Any) -> None:
@@ -128,5 +129,5 @@ def write(result: Result, folder: Path) -> Path:
         image("png", dpi=DPI)
         image("svg", dpi=DPI, metadata={"Date": None})
     write_text(folder / "table.csv", csv_of(result.rows))
-    write_text(folder / "table.md", markdown_of(result.shown_rows or result.rows))
+    write_text(folder / "table.md", markdown_of(result.page_rows or result.rows))
     return write_text(folder / PAGE, page_of(result))

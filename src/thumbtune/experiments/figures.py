@@ -1,8 +1,8 @@
-"""An empty figure in the look that all of them share, and the colours that a thing keeps from figure to figure."""
+"""The shared look of all figures: empty panels, and one colour for each utility and objective."""
 
 from typing import TYPE_CHECKING, Any
 
-from thumbtune.experiments.results import STYLE
+from thumbtune.experiments.result_page import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ COLOURS = {
 
 
 def panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> "tuple[Figure, list[Any]]":
-    """A figure and its panels, row by row; `size` is of one panel, in inches."""
+    """Return a figure and its panels, row by row; `size` is the size of one panel in inches."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

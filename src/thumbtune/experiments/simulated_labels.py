@@ -1,0 +1,189 @@
+"""Simulated people and their labels, and the pools of generated images that they rate.
+
+The trainings of a seed share one pool. A smaller pool is the beginning of a larger one.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from thumbtune.errors import UsageError
+from thumbtune.evaluation.scorers.tastes import taste
+from thumbtune.experiments import demo
+from thumbtune.experiments.demo import PEOPLE, LabelledImage
+from thumbtune.feedback.importers import import_likes
+from thumbtune.feedback.store.store import Store
+from thumbtune.files import write_png, write_text
+from thumbtune.models.protocol import Sampler
+from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.runs import build
+from thumbtune.training.batches import Progress
+from thumbtune.training.sampling import seeded_generator
+
+# far from the seeds of any demo and of any evaluation image (demo.FIRST_SEED), so that no image is generated twice
+FIRST_SEED, SEEDS_PER_POOL, SEEDS_PER_CONCEPT = 10_000_000, 100_000, 2_000
+IMAGES_AT_ONCE = 32
+NEIGHBOURS = 2  # each image is compared with the next two and the two before: four comparisons
+RULES = ("person", "upper half", "win", "win + intermediate", "without intermediate")
+
+
+@dataclass(frozen=True)
+class PoolImage:
+    """An image of a pool."""
+
+    file: Path
+    prompt: str
+    seed: int
+
+    def image(self) -> Image.Image:
+        """Return the image itself."""
+        with Image.open(self.file) as opened:
+            return opened.convert("RGB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rating:
+    """How a simulated person labels a pool.
+
+    rule:    person: as in the demo; upper half: like images that score at least the pool's median. The other rules
+             compare images of a prompt in pairs, as in the paper's data: win likes images that never lost;
+             win + intermediate likes images that won at least once (the paper's choice); without intermediate is
+             win without the images that both won and lost
+    count:   the number of labels; None: all
+    flipped: the share of labels that are turned into their opposite
+    """
+
+    rule: str = "person"
+    count: int | None = None
+    flipped: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Return the name for a folder."""
+        count = "all" if self.count is None else self.count
+        return f"{self.rule.replace(' + ', '-').replace(' ', '-')}-{count}-flipped-{self.flipped:g}"
+
+
+def generate_pool(
+    folder: Path, seed: int, concepts: int, per_prompt: int, sampler: Sampler, progress: Progress
+) -> list[PoolImage]:
+    """Return the first images of every concept, in rounds over the concepts; generate those that are missing."""
+    wanted = [
+        PoolImage(
+            folder / f"{number:02d}-{k:04d}.png",
+            demo.prompt_of(concept),
+            FIRST_SEED + SEEDS_PER_POOL * seed + SEEDS_PER_CONCEPT * number + k,
+        )
+        for k in range(per_prompt)
+        for number, concept in enumerate(demo.concepts()["rated"][:concepts])
+    ]
+    missing = [image for image in wanted if not image.file.exists()]
+    if missing:
+        model = StableDiffusion(load_pipeline(build.model_path(demo.MODEL)))
+        for start in progress(range(0, len(missing), IMAGES_AT_ONCE), "Generating images to rate"):
+            part = missing[start : start + IMAGES_AT_ONCE]
+            images = model.generate([wish.prompt for wish in part], [wish.seed for wish in part], sampler)
+            for wish, image in zip(part, images, strict=True):
+                write_png(wish.file, image)
+    return wanted
+
+
+def rate_pool(pool: Sequence[PoolImage], person: str, rating: Rating, seed: int) -> list[LabelledImage]:
+    """Return the person's labels on a pool, in its order.
+
+    Raises:
+        UsageError: the rule is unknown, or the pool gives fewer labels than `count`.
+    """
+    if rating.rule not in RULES:
+        raise UsageError(
+            f"There is no rule {rating.rule!r} of rating; give one of {', '.join(RULES)}.", code="rating-unknown-rule"
+        )
+    if rating.rule == "person":
+        labelled = [
+            label for one in pool for label in PEOPLE[person].rate(one.file.name, one.image(), one.prompt, one.seed)
+        ]
+    else:
+        labels = zip(pool, labels_by_score(pool, person, rating.rule), strict=True)
+        labelled = [
+            (one.file.name, one.image(), one.prompt, liked, one.seed) for one, liked in labels if liked is not None
+        ]
+    if rating.count is not None and len(labelled) < rating.count:
+        raise UsageError(
+            f"The pool gives {len(labelled)} labels, and {rating.count} are wanted; generate more images.",
+            code="rating-too-few-images",
+        )
+    return flip_labels(labelled[: rating.count], rating.flipped, seed)
+
+
+def labels_by_score(pool: Sequence[PoolImage], person: str, rule: str) -> list[bool | None]:
+    """Return each image's label, by its score among the others; None: the image is left out."""
+    scores = [taste(person).score(one.image()) for one in pool]
+    if rule == "upper half":
+        middle = sorted(scores)[len(scores) // 2]
+        return [score >= middle for score in scores]
+    by_prompt: dict[str, list[int]] = {}
+    for index, one in enumerate(pool):
+        by_prompt.setdefault(one.prompt, []).append(index)
+    labels: list[bool | None] = [None] * len(pool)
+    for members in by_prompt.values():
+        for index, (won, lost) in zip(members, wins_and_losses([scores[i] for i in members]), strict=True):
+            labels[index] = label_of_record(won, lost, rule)
+    return labels
+
+
+def wins_and_losses(scores: Sequence[float]) -> list[tuple[int, int]]:
+    """Return (won, lost) of each image against its neighbours in a circle; equal scores count for neither.
+
+    >>> wins_and_losses([0.1, 0.9, 0.5])
+    [(0, 2), (2, 0), (1, 1)]
+    """
+    count = len(scores)
+    compared = {tuple(sorted((i, (i + step) % count))) for i in range(count) for step in range(1, NEIGHBOURS + 1)}
+    won, lost = [0] * count, [0] * count
+    for a, b in compared:
+        if scores[a] != scores[b]:
+            better, worse = (a, b) if scores[a] > scores[b] else (b, a)
+            won[better] += 1
+            lost[worse] += 1
+    return list(zip(won, lost, strict=True))
+
+
+def label_of_record(won: int, lost: int, rule: str) -> bool | None:
+    """Return the label for these wins and losses, or None for an image without either."""
+    if not won and not lost:
+        return None
+    if rule == "win + intermediate":
+        return won > 0
+    if rule == "without intermediate" and won and lost:
+        return None
+    return not lost
+
+
+def flip_labels(labels: Sequence[LabelledImage], share: float, seed: int) -> list[LabelledImage]:
+    """Return the labels with a share of them flipped; the seed decides which, and a larger share contains a smaller."""
+    order = torch.randperm(len(labels), generator=seeded_generator(seed, "turned")).tolist()
+    wrong = set(order[: round(share * len(labels))])
+    return [
+        (name, image, prompt, liked != (i in wrong), number)
+        for i, (name, image, prompt, liked, number) in enumerate(labels)
+    ]
+
+
+def import_labels(folder: Path, labels: Sequence[LabelledImage], person: str) -> tuple[int, int]:
+    """Write labels as a folder that any importer reads, import it into `folder`/store; return likes and dislikes."""
+    write_text(folder / "thumbs" / "metadata.jsonl", "".join(_lines(folder / "thumbs", labels, person)))
+    with Store.open(folder / "store") as store:
+        import_likes(folder / "thumbs", store)
+        counts = store.counts()
+    return counts.likes, counts.dislikes
+
+
+def _lines(folder: Path, labels: Sequence[LabelledImage], person: str) -> Iterator[str]:
+    for name, image, prompt, liked, seed in labels:
+        write_png(folder / name, image)
+        row = {"file_name": name, "prompt": prompt, "label": liked, "rater": f"simulated:{person}"}
+        yield json.dumps(row | {"seed": seed, "model": demo.MODEL}) + "\n"

@@ -1,0 +1,327 @@
+"""A grid of trainings on the bundled model, each in a folder of its own.
+
+    pool of images -> a simulated person's labels -> import -> train -> evaluate on held-out prompts -> row.json
+
+These are the calls of `thumbtune demo`, and of any user. Trainings of one seed share their pool, and are evaluated on
+the same prompts and seeds, so that they can be compared image by image. A second call keeps the finished cells, and
+continues a stopped one from its newest checkpoint.
+"""
+
+import json
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from thumbtune import __version__
+from thumbtune.duels.evaluate import FOLDER as EVALUATION
+from thumbtune.duels.evaluate import Evaluation, evaluate
+from thumbtune.duels.image_grid import ImageGrid
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+from thumbtune.evaluation.duel_folder import read_duel
+from thumbtune.experiments import demo, simulated_labels
+from thumbtune.experiments.experiments import Order, Say
+from thumbtune.experiments.simulated_labels import Rating
+from thumbtune.files import file_sha256, sha256, write_text
+from thumbtune.models.protocol import Sampler
+from thumbtune.runs import build, run
+from thumbtune.runs import recipe as config
+from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.renamed import RENAMED, RenamedOption
+from thumbtune.training.batches import Progress, Sized
+from thumbtune.training.trainer import MemoryRanOut, TrainingBroke
+
+ROW = "row.json"
+DIVERGED_STATUS = "diverged"  # the first word of a cell's status if its training broke off
+STYLE = "line art"  # one of the five styles that the bundled style judge names
+PER_PROMPT = demo.PER_PROMPT
+# defaults may change, experiments may not: these are the defaults of when the first cells were trained
+ORIGINAL_DEFAULTS = ("train.steps=200", "train.lr=1e-4", "train.cooldown=0")
+QUICK = (
+    *("train.steps=2", "train.batch=4", "train.micro_batch=4", "train.warmup=1", "train.cooldown=0"),
+    *("train.checkpoint_every=1", "evaluate.steps=2", "evaluate.per_prompt=1"),
+)
+QUICK_CONCEPTS = 6
+DEFAULT_RATING = Rating()
+SIDES = {"before": "a", "after": "b"}  # the sides of a run's evaluation
+
+
+def budget_text(order: Order, settings: Sequence[str]) -> str:
+    """Return the length of each training of a grid as text, for quick orders too."""
+    train = config.read(None, [*ORIGINAL_DEFAULTS, *settings, *(QUICK if order.quick else ())]).train
+    return f"{train.steps} steps of {train.batch} images"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridCell:
+    """One training of a grid.
+
+    name:     with the seed, the name of its folder
+    settings: `option=value` of the recipe, on top of the defaults
+    columns:  further columns of its row
+    """
+
+    name: str
+    seed: int
+    taste: str = "line-art"
+    rating: Rating = DEFAULT_RATING
+    per_prompt: int = PER_PROMPT
+    settings: tuple[str, ...] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The folder of a grid, and how its progress is shown."""
+
+    order: Order
+    progress: Progress
+    say: Say
+
+    def run_of(self, cell: GridCell) -> Path:
+        """Return the run folder of a cell; all lie side by side, and so share encoded images."""
+        return self.order.folder / "runs" / f"{cell.name}-seed-{cell.seed}"
+
+    def likes_of(self, cell: GridCell) -> Path:
+        """Return the folder of a cell's labels, which cells with the same person and seed share."""
+        return self.order.folder / "likes" / f"{cell.taste}-{cell.rating.name}-seed-{cell.seed}"
+
+    def prompts(self) -> list[str]:
+        """Return the evaluation prompts of all cells, which the simulated person did not rate."""
+        unrated = demo.concepts()["unrated"]
+        return [demo.prompt_of(concept) for concept in (unrated[:QUICK_CONCEPTS] if self.order.quick else unrated)]
+
+    def recipe_of(self, cell: GridCell) -> Recipe:
+        """Return the recipe of a cell: the defaults, its settings, and the demo's evaluation.
+
+        Raises:
+            UsageError: its settings are not valid options of a recipe.
+        """
+        data = {
+            "model": demo.MODEL,
+            "likes": str(self.likes_of(cell) / "store"),
+            "seed": cell.seed,
+            # a failure is a result here, and every cell gets the same budget
+            "train": {"guards": False, "validate_every": 0},
+            "evaluate": {
+                "prompts": str(self.order.folder / "prompts.txt"),
+                "scorers": [cell.taste],
+                "first_seed": demo.FIRST_SEED + demo.SEEDS_PER_DEMO * cell.seed,
+            },
+        }
+        settings = [*ORIGINAL_DEFAULTS, *cell.settings, *(QUICK if self.order.quick else ())]
+        return config.parse(config.with_settings(data, settings), f"The recipe of {cell.name}")
+
+
+def label_pool(lab: Grid, cell: GridCell) -> tuple[int, int]:
+    """Generate the pool and label it, unless both exist; return the numbers of likes and dislikes."""
+    quick, folder = lab.order.quick, lab.likes_of(cell)
+    counts_file = folder / "counts.json"
+    if counts_file.exists():
+        counts = json.loads(counts_file.read_text(encoding="utf-8"))
+        return counts["likes"], counts["dislikes"]
+    pool = simulated_labels.generate_pool(
+        lab.order.folder / "pools" / f"seed-{cell.seed}",
+        cell.seed,
+        QUICK_CONCEPTS if quick else len(demo.concepts()["rated"]),
+        min(cell.per_prompt, 3) if quick else cell.per_prompt,
+        Sampler(steps=2, guidance=demo.POOL.guidance) if quick else demo.POOL,
+        lab.progress,
+    )
+    # after two denoising steps no image is liked, so a quick run likes the better half
+    none_liked = quick and cell.taste != "red" and cell.rating.rule == "person"
+    rating = replace(cell.rating, rule="upper half") if none_liked else cell.rating
+    labels = simulated_labels.rate_pool(pool, cell.taste, rating, cell.seed)
+    likes, dislikes = simulated_labels.import_labels(folder, labels, cell.taste)
+    write_text(counts_file, json.dumps({"likes": likes, "dislikes": dislikes}))
+    return likes, dislikes
+
+
+def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
+    """Label and train, continuing where an earlier call stopped; return the row's counts and status.
+
+    Labels of one kind only, and a training that diverged, are results: `status` names them.
+    """
+    recipe, folder = lab.recipe_of(cell), lab.run_of(cell)
+    likes, dislikes = label_pool(lab, cell)
+    row = {"likes": likes, "dislikes": dislikes, "status": "trained"}
+    try:
+        build.check_thumbs(recipe, build.objective_of(recipe), build.split_of(recipe).train)
+    except UsageError:
+        raise
+    except ThumbtuneError as error:
+        return row | {"status": f"cannot be trained: {error}"}
+    story = {"source": "an experiment's folder of labels", "simulated": demo.PEOPLE[cell.taste].sentence}
+    steps = run.tune(recipe, folder, lab.progress, resume=True, story=story)
+    try:
+        for _ in lab.progress(Sized(steps, recipe.train.steps), "Tuning"):
+            pass
+    except MemoryRanOut:
+        raise
+    except TrainingBroke as error:
+        return row | {"status": f"{DIVERGED_STATUS}: {error}"}
+    return row
+
+
+def judged(lab: Grid, cell: GridCell) -> dict[str, Any]:
+    """Train and evaluate; return the numbers of a row."""
+    row = trained(lab, cell)
+    if row["status"] != "trained":
+        return row
+    recipe, folder = lab.recipe_of(cell), lab.run_of(cell)
+    verdict = evaluate(Evaluation(run=folder), recipe, lab.progress)
+    wanted, faithful = (standing(folder, scorer) for scorer in (cell.taste, "faithfulness"))
+    row |= {"taste_before": wanted["before"]["mean"], "taste_after": wanted["after"]["mean"]}
+    row |= {"gain": wanted["change"]["mean"], "win_rate": wanted["rate"]}
+    row |= {"faithfulness_before": faithful["before"]["mean"], "faithfulness_after": faithful["after"]["mean"]}
+    row |= {"faithfulness_change": faithful["change"]["mean"]}
+    for side, name in SIDES.items():
+        named = style_named(images(lab, cell, name))
+        row[f"named_{STYLE.replace(' ', '_')}_{side}"] = sum(map(sum, named)) / sum(map(len, named))
+    row["auc"] = verdict["agreement"]["auc"] if verdict and verdict["agreement"] else None
+    return row
+
+
+def standing(folder: Path, scorer: str) -> dict[str, Any]:
+    """Return the standing of the tuned images of a run by one scorer, over pairs of images of all prompts."""
+    rows = read_duel(folder / EVALUATION).result["standings"]
+    key = (scorer, "pairwise", None)
+    return next(row for row in rows if (row["scorer"], row["estimand"], row["style"]) == key)
+
+
+def images(lab: Grid, cell: GridCell, side: str) -> Iterator[list[Image]]:
+    """Return the evaluation images of a finished cell, prompt by prompt; `side` is a (the base) or b (tuned)."""
+    recipe = lab.recipe_of(cell)
+    grid = ImageGrid(
+        folder=lab.run_of(cell) / EVALUATION,
+        prompts=lab.prompts(),
+        per_prompt=recipe.evaluate.per_prompt,
+        first_seed=recipe.evaluate.first_seed,
+        sampler=build.sampler_of(recipe),
+    )
+    return (grid.images(side, place) for place in range(len(grid.prompts)))
+
+
+def style_named(images_of_prompts: Iterator[list[Image]]) -> list[list[float]]:
+    """Return [prompts, seeds]: 1 if the style judge, which no training uses, names the image line art, else 0."""
+    from thumbtune.evaluation.scorers.style import StyleJudge
+
+    judge = StyleJudge(build.BUNDLED / "style")
+    return [[float(name == STYLE) for name in judge.names(images)] for images in images_of_prompts]
+
+
+def settings_of(lab: Grid, cell: GridCell) -> dict[str, Any]:
+    """Return all that decides a cell's row, as `row.json` stores it."""
+    settings = asdict(cell)
+    settings["thumbs"] = settings.pop("rating")  # the key that rows have had from the first
+    return json.loads(json.dumps(settings | {"recipe": lab.recipe_of(cell).model_dump(mode="json"), **_versions()}))
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return the version of Thumbtune and a hash of the model and judges; a table has rows of one version only."""
+    files = [*(build.BUNDLED / demo.MODEL).rglob("*.safetensors")]
+    files += [file for judge in ("judge", "style") for file in (build.BUNDLED / judge).rglob("*") if file.is_file()]
+    names = {file: str(file.relative_to(build.BUNDLED)) for file in files}
+    hashes = "".join(f"{names[file]} {file_sha256(file)}\n" for file in sorted(files))
+    return {"thumbtune": __version__, "bundled": sha256(hashes.encode())[:16]}
+
+
+def finished_row(lab: Grid, cell: GridCell) -> dict[str, Any] | None:
+    """Return the row of a finished cell, or None if the cell is not finished.
+
+    Raises:
+        UsageError: the folder holds the cell with other settings, or its row cannot be read.
+    """
+    file = lab.run_of(cell) / ROW
+    if not file.exists():
+        return None
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        then, row = stored["cell"], stored["row"]
+        then["settings"] = [_setting_with_new_name(setting) for setting in then["settings"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{file} cannot be read ({error}); delete it to train this cell again.", code="grid-row-damaged"
+        ) from error
+    now = settings_of(lab, cell)
+    recipes = [_recipe_as_trained(settings["recipe"]) for settings in (then, now)]
+    if {**then, "recipe": None} != {**now, "recipe": None} or recipes[0] != recipes[1]:
+        raise UsageError(
+            f"{file} has other settings, or is of another version of Thumbtune; give --out another folder, or delete "
+            f"{file.parent}.",
+            code="grid-row-differs",
+        )
+    return row
+
+
+def _setting_with_new_name(setting: str) -> str:
+    """Return `option=value` with the present name of the option; rows keep the name of their time."""
+    option, _, value = setting.partition("=")
+    return f"{RENAMED.get(option, option)}={value}"
+
+
+def _recipe_as_trained(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a recipe without paths, as results may have moved, and without gates, which decide no row.
+
+    An option that the recipe does not name is newer, and its default changes nothing. Return None if the recipe
+    cannot be read any more.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RenamedOption)  # rows keep the names of their time
+            whole = config.parse(dict(recipe), ROW).model_dump(mode="json")
+    except UsageError:
+        return None
+    judging = {name: value for name, value in whole["evaluate"].items() if name != "prompts"}
+    return {**whole, "likes": None, "gates": None, "evaluate": judging}
+
+
+def run_grid(lab: Grid, cells: Sequence[GridCell], measure: Any = judged) -> list[dict[str, Any]]:
+    """Train each cell that has no row yet, and print a line for each; return one row for each, in order.
+
+    Raises:
+        UsageError: a cell's settings are not valid, or the folder holds it with other settings; before any work.
+        Interrupted: Ctrl-C; finished cells stay.
+    """
+    finished = [finished_row(lab, cell) for cell in cells]
+    for cell in cells:
+        lab.recipe_of(cell)
+    write_text(lab.order.folder / "prompts.txt", "\n".join(lab.prompts()) + "\n")
+    rows = []
+    for number, (cell, known_row) in enumerate(zip(cells, finished, strict=True), start=1):
+        begun = time.perf_counter()
+        try:
+            row = known_row or measure(lab, cell)
+        except (Interrupted, KeyboardInterrupt) as stop:
+            raise Interrupted(
+                f"Stopped in cell {number} of {len(cells)}, {cell.name} of seed {cell.seed}; "
+                "the same command continues from there.",
+                code="grid-stopped",
+            ) from stop
+        took = time.perf_counter() - begun
+        if known_row is None:
+            stored = json.dumps({"cell": settings_of(lab, cell), "row": row, "seconds": round(took, 1)}, indent=1)
+            write_text(lab.run_of(cell) / ROW, stored)
+        when = f"{took:.0f} s" if known_row is None else "finished before"
+        lab.say(f"[{number}/{len(cells)}] {line_of(cell, row)}, {when}")
+        rows.append({"cell": cell.name, "seed": cell.seed, "taste": cell.taste, **cell.columns, **row})
+    return rows
+
+
+def line_of(cell: GridCell, row: Mapping[str, Any]) -> str:
+    """Return one line with the result of a finished cell."""
+    name = f"{cell.name}, seed {cell.seed}: "
+    if row["status"] != "trained":
+        return name + row["status"]
+    if "taste_after" not in row:
+        return name + "done"
+    return (
+        f"{name}{cell.taste} {row['taste_before']:.3f} → {row['taste_after']:.3f}, "
+        f"faithfulness {row['faithfulness_before']:.3f} → {row['faithfulness_after']:.3f}"
+    )

@@ -54,7 +54,7 @@ def test_every_objective_sees_as_many_points_of_the_kinds_it_needs() -> None:
 def test_kahneman_tversky_moves_samples_towards_the_desirable_and_away_from_the_undesirable() -> None:
     planes = RatedPlanes(range(2), SMALL)
     before = [measures(points) for points in planes.samples(COUNT)]
-    after = [measures(points) for points in planes.tuned(KT, SMALL, (SMALL.steps,), COUNT)[SMALL.steps]]
+    after = [measures(points) for points in planes.tune_and_sample(KT, SMALL, (SMALL.steps,), COUNT)[SMALL.steps]]
     for old, new in zip(before, after, strict=True):
         assert new["displacement"] < 0.6 * old["displacement"]
         assert new["nearer P_u"] < 0.6 * old["nearer P_u"]
@@ -85,13 +85,13 @@ def test_equal_seeds_give_equal_files_and_the_table_has_every_measure(tmp_path: 
 def test_sft_and_dpo_are_not_trained_again_where_nothing_changes_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def tuned(
+    def tune_and_sample(
         planes: RatedPlanes, name: str, setting: fig6.Setting, at: tuple[int, ...], count: int
     ) -> dict[int, Tensor]:
         asked.append(name)
         return {step: torch.rand(1, 20, 2, generator=torch.Generator().manual_seed(0)) for step in at}
 
-    monkeypatch.setattr(RatedPlanes, "tuned", tuned)
+    monkeypatch.setattr(RatedPlanes, "tune_and_sample", tune_and_sample)
     rows = fig6.verdicts_elsewhere(RatedPlanes([0], SMALL), quiet, lambda text: None, small=False)
     assert len(rows) == len(fig6.OTHER_BETAS) * len(fig6.OTHER_SHARES) * len(fig6.OTHER_STEPS)
     assert [asked.count(name) for name in NAMES] == [1, 9, 3, 9, 9]

@@ -59,12 +59,12 @@ class RatedPlanes:
     def __init__(self, seeds: Sequence[int], setting: Setting) -> None:
         self.seeds, self.setting = list(seeds), setting
         self.process = Plane().process
-        self.planes = StackedPlanes([Plane(seed) for seed in seeds])
+        self.stacked = StackedPlanes([Plane(seed) for seed in seeds])
         self.liked = self._points(DESIRABLE, 1)
         self.disliked = self._points(UNDESIRABLE, 2)
-        stacks = self.stacks([(self._points(PRETRAINING, 0), 2 * setting.batch, True)], 3)
+        batches = self.batches([(self._points(PRETRAINING, 0), 2 * setting.batch, True)], 3)
         steps = setting.pretraining
-        pretrain(self.planes, stacks, Settings(steps=steps, micro_batch=1, lr=3e-3, cooldown=steps // 2))
+        pretrain(self.stacked, batches, Settings(steps=steps, micro_batch=1, lr=3e-3, cooldown=steps // 2))
 
     def _generators(self, purpose: int) -> list[torch.Generator]:
         """Return a generator for each seed, which does not depend on the other seeds."""
@@ -74,7 +74,7 @@ class RatedPlanes:
         count = self.setting.points * (4 if of is PRETRAINING else 1)
         return latents_of(torch.stack([of.sample(count, generator) for generator in self._generators(purpose)]))
 
-    def stacks(self, parts: Sequence[tuple[Tensor, int, bool]], purpose: int) -> Iterator[StackedBatch]:
+    def batches(self, parts: Sequence[tuple[Tensor, int, bool]], purpose: int) -> Iterator[StackedBatch]:
         """Yield batches without end: from each part, a number of points with replacement, with new noise and times.
 
         parts: (points, how many of them in each batch, whether they are liked)
@@ -99,20 +99,20 @@ class RatedPlanes:
         size = setting.batch
         liked = {"sft": size, "dpo": size // 2}.get(name, round(setting.liked_share * size))
         parts = [(self.liked, liked, True), (self.disliked, size - liked, False)]
-        stacks = self.stacks([part for part in parts if part[1]], 4)
-        return map(paired, stacks) if name == "dpo" else stacks
+        batches = self.batches([part for part in parts if part[1]], 4)
+        return map(paired, batches) if name == "dpo" else batches
 
     def samples(self, count: int) -> Tensor:
         """Return samples of the present weights, from the same noise for all objectives."""
-        return self.planes.samples(count, SAMPLING_STEPS, [1000 * seed + 5 for seed in self.seeds])
+        return self.stacked.samples(count, SAMPLING_STEPS, [1000 * seed + 5 for seed in self.seeds])
 
-    def tuned(self, name: str, setting: Setting, at: Sequence[int], count: int) -> dict[int, Tensor]:
+    def tune_and_sample(self, name: str, setting: Setting, at: Sequence[int], count: int) -> dict[int, Tensor]:
         """Tune from the reference; return the samples after each of the steps `at`."""
-        self.planes.restart()
+        self.stacked.restart()
         settings = Settings(steps=setting.steps, micro_batch=setting.batch, lr=setting.lr, warmup=10)
         reference_points = [Batch() for _ in self.seeds]
-        stacks = self.batches_for(name, setting)
-        taken = tune(self.planes, stacks, objective_of(name, setting), reference_points, settings)
+        batches = self.batches_for(name, setting)
+        taken = tune(self.stacked, batches, objective_of(name, setting), reference_points, settings)
         return {step: self.samples(count) for step in taken if step in at}
 
 
@@ -247,15 +247,15 @@ def verdicts_elsewhere(planes: RatedPlanes, progress: Progress, say: Say, small:
         # SFT has no beta and no dislikes, and DPO has no share, so neither is trained twice
         key = (name, name != "sft" and setting.beta, name not in {"sft", "dpo"} and setting.liked_share)
         if key not in known:
-            known[key] = planes.tuned(name, setting, budgets, count)
+            known[key] = planes.tune_and_sample(name, setting, budgets, count)
         return known[key]
 
     rows = []
     settings = [replace(base, beta=beta, liked_share=share) for beta in betas for share in shares]
     for setting in progress(settings, "Other settings"):
-        each = {name: clouds_at(name, setting) for name in NAMES}
+        of_objectives = {name: clouds_at(name, setting) for name in NAMES}
         for steps in budgets:
-            clouds = {name: cloud[steps] for name, cloud in each.items()}
+            clouds = {name: cloud[steps] for name, cloud in of_objectives.items()}
             row = {"beta": setting.beta, "liked share": setting.liked_share, "steps": steps}
             verdicts = {f"claim {i}": claim.verdict for i, claim in enumerate(claims_of(clouds), start=1)}
             placed = {f"well placed, {n}": _mean(v["well placed"]) for n, v in measures_by_model(clouds).items()}
@@ -315,7 +315,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     clouds: dict[str, Tensor] = {"reference": planes.samples(count)}
     say(f"2/3  Each is tuned with {len(NAMES)} objectives.")
     for name in progress(NAMES, "Tuning"):
-        clouds[name] = planes.tuned(name, setting, (setting.steps,), count)[setting.steps]
+        clouds[name] = planes.tune_and_sample(name, setting, (setting.steps,), count)[setting.steps]
     say("3/3  The same at other settings, on fewer seeds.")
     others = verdicts_elsewhere(RatedPlanes(seeds[:OTHER_SEEDS], setting), progress, say, order.quick)
     return _result(setting, len(seeds), clouds, others)

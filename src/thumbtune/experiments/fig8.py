@@ -1,4 +1,4 @@
-"""Figure 8 of the paper: four ablations around one recipe, on the bundled model and prompts that nobody rated.
+"""Figure 8 of the paper: four ablations around one recipe, on the bundled model and prompts without labels.
 
 As in the paper, labels come from comparisons in pairs: an image is liked if it won at least once ("win +
 intermediate"), or only if it never lost ("win"). The person is simulated, and compares by a formula.

@@ -37,7 +37,7 @@ from thumbtune.training.batches import Progress, Sized
 from thumbtune.training.trainer import MemoryRanOut, TrainingBroke
 
 ROW = "row.json"
-DIVERGED_STATUS = "diverged"  # the first word of a cell's status if its training broke off
+DIVERGED_STATUS = "diverged"  # the first word of a cell's status if its training diverged
 STYLE = "line art"  # one of the five styles that the bundled style judge names
 PER_PROMPT = demo.PER_PROMPT
 # defaults may change, experiments may not: these are the defaults of when the first cells were trained

@@ -11,7 +11,7 @@ from thumbtune.errors import UsageError
 from thumbtune.evaluation.prompts import SETS
 from thumbtune.evaluation.win_rates import units
 from thumbtune.experiments import paper_numbers, table2
-from thumbtune.experiments.compared_models import SD15, SD21, available_models
+from thumbtune.experiments.compared_models import SD15, SD21, SIDE, available_models
 from thumbtune.experiments.experiments import Order, perform
 from thumbtune.experiments.score_tables import mean_of
 from thumbtune.experiments.win_rate_tables import claim_wins
@@ -128,7 +128,7 @@ def test_a_table_is_built_from_images_to_page_and_goes_on(name: str, lines: int,
     text = page.read_text()
     assert "paper" in text
     assert str(tmp_path) not in text
-    images = {path: path.stat().st_mtime_ns for path in order.folder.rglob("*.png") if "pictures" in path.parts}
+    images = {path: path.stat().st_mtime_ns for path in order.folder.rglob("*.png") if path.parent.name == SIDE}
     assert images
     assert perform(name, order, quiet, silent).read_text() == text
     assert all(path.stat().st_mtime_ns == then for path, then in images.items())

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.duel_folder import read_duel
+from thumbtune.evaluation.duel_folder import read_images
 from thumbtune.evaluation.scorers.tastes import TASTES
 from thumbtune.experiments.demo import concepts, demo, likes_line_art, likes_red, prompt_of
 from thumbtune.training.batches import quiet
@@ -49,8 +49,8 @@ def test_the_whole_demo_at_small_size_twice(tmp_path: Path, monkeypatch: pytest.
     lines: list[str] = []
     page = demo(tmp_path / "red", "red", 0, quiet, lines.append, small)
     assert "simulated" in page.read_text()
-    images = read_duel(tmp_path / "red" / "run" / "evaluation").images
-    prompts = list(dict.fromkeys(images[key]["words"] for key in sorted(images)))
+    images = read_images(tmp_path / "red" / "run" / "evaluation")
+    prompts = [row["words"] for row in images if row["side"] == "b"]
     assert prompts == [prompt_of(concept) for concept in concepts()["unrated"]]
     rated = {prompt_of(concept) for concept in concepts()["rated"]}
     assert not rated & set(prompts)

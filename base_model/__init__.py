@@ -1,4 +1,4 @@
-"""How the bundled model and its judge are made, from nothing: `make base-model`.
+"""Train the bundled model, its judge and its style classifier from scratch: `make base-model`.
 
-Not part of the installed package, which needs none of this at run time.
+This is not part of the installed package, which does not need it at run time.
 """

@@ -1,4 +1,4 @@
-"""Put the trained parts into the package: a diffusers folder in half precision, the judges, the concepts."""
+"""Write the trained parts into the package: a diffusers folder in half precision, judge, style classifier, concepts."""
 
 import argparse
 import json

@@ -1,6 +1,6 @@
 """Train the bundled autoencoder: diffusers' AutoencoderKL, 64 px -> 8 x 8 x 16.
 
-L1 + MSE/2 + edges + a small KL. Half of each batch are pictures of the vocabulary, half any emoji.
+L1 + MSE/2 + edges + a small KL. Half of each batch is images of the vocabulary, half any emoji.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from base_model import pictures, sets, training
+from base_model import sets, training, training_images
 from base_model.training import Plan
 
 CONFIG = {
@@ -29,7 +29,7 @@ KL_WEIGHT = 3e-4
 
 
 def edges(a: Tensor, b: Tensor) -> Tensor:
-    """L1 between the horizontal and vertical differences of two pictures: keeps outlines crisp."""
+    """Return the L1 between horizontal and vertical differences of two images, which keeps outlines sharp."""
     d = a - b
     return d.diff(dim=-1).abs().mean() + d.diff(dim=-2).abs().mean()
 
@@ -46,7 +46,7 @@ def loss_of(vae: AutoencoderKL, images: Tensor, generator: torch.Generator) -> T
 
 @torch.no_grad()
 def psnr(vae: torch.nn.Module, images: Tensor) -> float:
-    """Decibels over pictures in 0..1, from the latent mean."""
+    """Return the PSNR in decibels over images in 0..1, decoded from the latent mean."""
     errors = []
     for x in images.split(32):
         out = vae.decode(vae.encode(x).latent_dist.mean).sample.clamp(-1, 1)
@@ -57,8 +57,8 @@ def psnr(vae: torch.nn.Module, images: Tensor) -> float:
 def train(data: Path, plan: Plan, seed: int = 0) -> bool:
     """Train from the newest checkpoint on; returns whether all steps are done."""
     emoji = sets.load(data)
-    known = pictures.to_tensor([pictures.laid(icon) for *_, icon in pictures.vocabulary(emoji)])
-    every = pictures.to_tensor(pictures.everything(emoji))
+    known = training_images.to_tensor([training_images.laid(icon) for *_, icon in training_images.vocabulary(emoji)])
+    every = training_images.to_tensor(training_images.everything(emoji))
     torch.manual_seed(seed)
     vae = AutoencoderKL(**CONFIG)
 
@@ -69,7 +69,7 @@ def train(data: Path, plan: Plan, seed: int = 0) -> bool:
             known[torch.randint(len(known), (half,), generator=generator)],
             every[torch.randint(len(every), (plan.batch - half,), generator=generator)],
         ]
-        return loss_of(vae, pictures.augment(torch.cat(picks), generator, tint=0.3), generator)
+        return loss_of(vae, training_images.augment(torch.cat(picks), generator, tint=0.3), generator)
 
     return training.train(vae, plan, loss_at, lambda mean: f"psnr {psnr(mean, known[::3]):.2f} dB")
 

@@ -1,4 +1,4 @@
-"""Write the tables of the model card from what `base_model.measure` measured.
+"""Write the tables of the model card from the results of `base_model.measure`.
 
 python -m base_model.measure > base_model/measured.json && python -m base_model.card
 """
@@ -18,13 +18,13 @@ def _share(value: float | None) -> str:
 
 
 def tables(measured: dict[str, Any]) -> str:
-    """Every measured share as one table, and the other numbers as a list."""
-    lines = ["| pictures | n | top-1 | top-5 | style |", "|---|---|---|---|---|"]
+    """Return the measured shares as one table, and the other numbers as a list."""
+    lines = ["| images | n | top-1 | top-5 | style |", "|---|---|---|---|---|"]
     others = []
     for name, value in measured.items():
         if isinstance(value, dict) and "top1" in value:
             shares = " | ".join(_share(value.get(key)) for key in ("top1", "top5", "style"))
-            lines.append(f"| {name} | {value['pictures']} | {shares} |")
+            lines.append(f"| {name} | {value['images']} | {shares} |")
             others += [f"- {name}: {key} {value[key]}" for key in ("black ink", "page") if key in value]
         elif isinstance(value, dict):
             others.append(f"- {name}: {', '.join(f'{key} {number}' for key, number in value.items())}")

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-LARGEST = 15_000_000  # bytes a file: small enough to be handed back by machines that limit the size of a file
+LARGEST = 15_000_000  # bytes of a file, for machines that limit the size of files
 
 
 def _slots(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -18,7 +18,7 @@ def _slots(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The tensors in their order, cut into lots that stay under LARGEST wherever a single one does."""
+    """Return the tensors in order, in groups under LARGEST unless a single tensor exceeds it."""
     lots: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, tensor in tensors.items():
@@ -31,7 +31,7 @@ def _shards(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
 
 
 def save(path: Path, step: int, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
-    """Write everything into a folder beside `path`, then put it in its place."""
+    """Write a new folder beside `path`, then replace `path` with it."""
     tensors = {f"{name}.{k}": v for name, m in modules.items() for k, v in m.state_dict().items()} | _slots(optimizer)
     partial, old = path.with_suffix(".partial"), path.with_suffix(".old")
     for folder in (partial, old):
@@ -48,7 +48,7 @@ def save(path: Path, step: int, modules: dict[str, nn.Module], optimizer: torch.
 
 
 def resume(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer | None) -> int:
-    """Load what `save` wrote and return its step; 0 where there is nothing yet."""
+    """Load a saved checkpoint and return its step, or 0 if there is none."""
     if not (path / "step.json").exists():
         return 0
     tensors: dict[str, Tensor] = {}

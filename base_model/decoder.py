@@ -1,4 +1,4 @@
-"""Sharpen the decoder: the encoder, and so every latent, stays as it is while the decoder trains on the vocabulary.
+"""Sharpen the decoder on the vocabulary; the encoder, and so every latent, does not change.
 
 May run at any time after `base_model.autoencoder`, also while or after the generator trains.
 """
@@ -10,21 +10,21 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from base_model import autoencoder, pictures, sets, training
+from base_model import autoencoder, sets, training, training_images
 from base_model.training import Plan
 from base_model.vocabulary import LOOKS
 
-# the generator's latents are not exact: the decoder learns to forgive an error of this size
+# the generator's latents are inexact, so the decoder trains on errors of this size
 LATENT_NOISE = 0.08
 
 
 def averaged(path: Path) -> AutoencoderKL:
-    """The averaged autoencoder of `base_model.autoencoder`."""
+    """Return the averaged autoencoder of `base_model.autoencoder`."""
     return training.load_averaged(AutoencoderKL(**autoencoder.CONFIG), path)  # type: ignore[return-value]
 
 
 def with_decoder(path: Path, decoder: Path) -> AutoencoderKL:
-    """The averaged autoencoder, with the sharpened decoder where there is one."""
+    """Return the averaged autoencoder, with the sharpened decoder if it exists."""
     vae = averaged(path)
     if decoder.exists():
         parts = training.load_averaged(nn.ModuleList([vae.post_quant_conv, vae.decoder]), decoder)
@@ -33,14 +33,14 @@ def with_decoder(path: Path, decoder: Path) -> AutoencoderKL:
 
 
 def train(data: Path, vae_path: Path, plan: Plan, seed: int = 2) -> bool:
-    """Train from the newest checkpoint on; returns whether all steps are done."""
+    """Train from the newest checkpoint, and return whether all steps are done."""
     emoji = sets.load(data)
-    icons = [icon for *_, icon in pictures.vocabulary(emoji)]
-    plain = pictures.to_tensor([pictures.laid(icon) for icon in icons])
+    icons = [icon for *_, icon in training_images.vocabulary(emoji)]
+    plain = training_images.to_tensor([training_images.laid(icon) for icon in icons])
     looks = list(LOOKS)
-    known = pictures.to_tensor([pictures.laid(icon, look) for icon in icons for look in looks])
+    known = training_images.to_tensor([training_images.laid(icon, look) for icon in icons for look in looks])
     chances = torch.tensor(list(LOOKS.values())).repeat(len(icons))
-    every = pictures.to_tensor(pictures.everything(emoji))
+    every = training_images.to_tensor(training_images.everything(emoji))
     vae = averaged(vae_path).requires_grad_(False)
     learner = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
 
@@ -48,7 +48,7 @@ def train(data: Path, vae_path: Path, plan: Plan, seed: int = 2) -> bool:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         some = known[torch.multinomial(chances, plan.batch * 3 // 4, generator=generator)]
         other = every[torch.randint(len(every), (plan.batch - len(some),), generator=generator)]
-        images = pictures.augment(torch.cat([some, other]), generator, tint=0.2, shift=1)
+        images = training_images.augment(torch.cat([some, other]), generator, tint=0.2, shift=1)
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             z = vae.encode(images).latent_dist.mean.float()
         z = z + LATENT_NOISE * torch.randn(z.shape, generator=generator)

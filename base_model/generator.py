@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from base_model import pictures, sets, training, words
+from base_model import sets, training, training_images, words
 from base_model.decoder import averaged, with_decoder
 from base_model.training import Plan
 from base_model.vocabulary import CONCEPTS, LOOKS, SHOWN, Look, caption, held_out
@@ -54,16 +54,16 @@ SCHEDULER = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to learn, and on what."""
+    """The prediction type, the concepts and the device of a training."""
 
     prediction: str
     concepts: list[str]
     device: str
-    start: str | None = None  # another checkpoint in the build folder, whose averaged weights are the first ones
+    start: str | None = None  # another checkpoint in the build folder, whose averaged weights initialise the networks
 
 
 class Painter(nn.Module):
-    """The two networks that learn together."""
+    """The text encoder and the UNet, trained together."""
 
     def __init__(self, tokens: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Painter(nn.Module):
 
 @torch.no_grad()
 def encoded(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Latent means of pictures and their mirror images [2, n, 16, 8, 8]."""
+    """Return the latent means of images and their mirror images [2, n, 16, 8, 8]."""
     device = next(vae.parameters()).device
     sides = (images, images.flip(-1))
     return torch.stack([torch.cat([vae.encode(x.to(device)).latent_dist.mean for x in s.split(32)]) for s in sides])
@@ -84,40 +84,40 @@ def encoded(vae: AutoencoderKL, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def factor_of(vae: AutoencoderKL, data: Path) -> float:
-    """What brings the latents of the vocabulary's plain pictures to unit variance."""
-    plain = [pictures.laid(icon) for *_, icon in pictures.vocabulary(sets.load(data))]
-    return 1.0 / float(encoded(vae, pictures.to_tensor(plain)).std())
+    """Return the factor that scales the latents of the vocabulary's plain images to unit variance."""
+    plain = [training_images.laid(icon) for *_, icon in training_images.vocabulary(sets.load(data))]
+    return 1.0 / float(encoded(vae, training_images.to_tensor(plain)).std())
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the generator learns from: pictures as latents, and what is true of each."""
+    """Training data of the generator: latents of images, and the facts about each image."""
 
     latents: Tensor  # [2, n, 16, 8, 8], scaled
-    told: list[tuple[str, str, Look]]
-    chances: Tensor  # how often each is shown
+    facts: list[tuple[str, str, Look]]  # concept, style, look
+    chances: Tensor  # sampling weight of each image
 
 
 def lesson(data: Path, vae: AutoencoderKL, concepts: list[str]) -> Lesson:
-    """Every concept in every style and look, but for the combinations that are held out."""
-    rows = [row for row in pictures.vocabulary(sets.load(data), concepts) if not held_out(*row[:2])]
-    images = pictures.to_tensor([pictures.laid(icon, look) for *_, icon in rows for look in LOOKS])
-    told = [(concept, style, look) for concept, style, _ in rows for look in LOOKS]
-    chances = torch.tensor([LOOKS[look] * SHOWN[style] for _, style, look in told])
-    return Lesson(encoded(vae, images) * factor_of(vae, data), told, chances)
+    """Return every concept in every style and look, except the held-out combinations."""
+    rows = [row for row in training_images.vocabulary(sets.load(data), concepts) if not held_out(*row[:2])]
+    images = training_images.to_tensor([training_images.laid(icon, look) for *_, icon in rows for look in LOOKS])
+    facts = [(concept, style, look) for concept, style, _ in rows for look in LOOKS]
+    chances = torch.tensor([LOOKS[look] * SHOWN[style] for _, style, look in facts])
+    return Lesson(encoded(vae, images) * factor_of(vae, data), facts, chances)
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """A short warm-up, then half a cosine down to a hundredth."""
+    """Return the rate: a short warm-up, then half a cosine down to a hundredth of the peak."""
     return peak * min(1.0, (step + 1) / 200) * (0.505 + 0.495 * math.cos(math.pi * step / steps))
 
 
 def importance(bar: Tensor, prediction: str) -> Tensor:
-    """Weight of the error at a cumulative alpha: less where noise is faint, more where it hides the object.
+    """Return the weight of the error at a cumulative alpha: less at low noise, more at high noise.
 
-    For epsilon, min-SNR-5 (arXiv 2303.09556) times the weight of the v loss, at most 7: plain epsilon loss spends most
-    of its gradient on fine detail, and at this budget leaves shapes unlearnt. For v the same emphasis: an error of v is
-    one of epsilon times (snr + 1) / snr.
+    For epsilon it is min-SNR-5 (arXiv 2303.09556) times the weight of the v loss, at most 7: the plain epsilon loss
+    spends most of its gradient on fine detail, so this budget would not suffice for shapes. For v the emphasis is the
+    same: the v error is the epsilon error times (snr + 1) / snr.
     """
     snr = bar / (1 - bar)
     weight = (5 / snr).clamp(max=1) * (1 + (1 / snr).clamp(max=6))
@@ -125,7 +125,7 @@ def importance(bar: Tensor, prediction: str) -> Tensor:
 
 
 def train(build: Path, plan: Plan, config: Settings, seed: int = 0) -> bool:
-    """Train from the newest checkpoint on; returns whether all steps are done."""
+    """Train from the newest checkpoint, and return whether all steps are done."""
     device = torch.device(config.device)
     known = lesson(build / "sets", averaged(build / "autoencoder").to(device), config.concepts)
     tokenizer = words.tokenizer(build / "tokenizer")
@@ -143,7 +143,7 @@ def train(build: Path, plan: Plan, config: Settings, seed: int = 0) -> bool:
         rng = random.Random(seed * 1_000_003 + step)
         rows = torch.multinomial(known.chances, plan.batch, generator=generator)
         side = torch.randint(2, (plan.batch,), generator=generator)
-        texts = ["" if rng.random() < 0.1 else caption(*known.told[i], rng) for i in rows.tolist()]
+        texts = ["" if rng.random() < 0.1 else caption(*known.facts[i], rng) for i in rows.tolist()]
         ids = tokenizer(
             texts, padding="max_length", max_length=words.LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
@@ -161,7 +161,7 @@ def train(build: Path, plan: Plan, config: Settings, seed: int = 0) -> bool:
 
 
 def pipeline(build: Path, name: str = "generator") -> StableDiffusionPipeline:
-    """The averaged model of a checkpoint as a StableDiffusionPipeline."""
+    """Return the averaged model of a checkpoint as a StableDiffusionPipeline."""
     prediction = json.loads((build / f"{name}.json").read_text())["prediction"]
     tokenizer = words.tokenizer(build / "tokenizer")
     vae = with_decoder(build / "autoencoder", build / "decoder")
@@ -194,7 +194,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     chosen = Settings(
         prediction=args.prediction,
-        concepts=pictures.common(sets.load(args.build / "sets")) if args.all else CONCEPTS,
+        concepts=training_images.common(sets.load(args.build / "sets")) if args.all else CONCEPTS,
         device=args.device,
         start=args.start,
     )

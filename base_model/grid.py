@@ -1,4 +1,4 @@
-"""Draw the card's picture: 64 random prompts, one seed each, nothing chosen.
+"""Make the card's grid of images: 64 random prompts, one seed each, without selection.
 
 python -m base_model.grid docs/samples.jpg
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from base_model.measure import BUNDLED, drawn
+from base_model.measure import BUNDLED, generate_images
 from base_model.vocabulary import CONCEPTS, PAGES, STYLES
 from thumbtune.experiments.demo import prompt_of
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
@@ -18,25 +18,25 @@ TILE, COLUMNS, LABEL = 96, 8, 26
 
 
 def prompts(count: int = 64, seed: int = 0) -> list[str]:
-    """Concepts at random; half of the prompts ask for a style, one in five for a page."""
+    """Return prompts with random concepts; half of them name a style, one in five a page."""
     rng = random.Random(seed)
-    found = []
+    texts = []
     for _ in range(count):
         text = prompt_of(rng.choice(CONCEPTS))
         if rng.random() < 0.5:
             text += f", {rng.choice(list(STYLES))}"
         if rng.random() < 0.2:
             text += f", on {rng.choice(list(PAGES))}"
-        found.append(text)
-    return found
+        texts.append(text)
+    return texts
 
 
-def grid(asked: list[str], images: list[Image.Image]) -> Image.Image:
-    """Pictures in rows, each with its prompt below."""
-    rows = -(-len(asked) // COLUMNS)
+def grid(texts: list[str], images: list[Image.Image]) -> Image.Image:
+    """Return one image with rows of images, each above its prompt."""
+    rows = -(-len(texts) // COLUMNS)
     page = Image.new("RGB", (COLUMNS * (TILE + 8), rows * (TILE + LABEL + 8)), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(9)
-    for place, (text, image) in enumerate(zip(asked, images, strict=True)):
+    for place, (text, image) in enumerate(zip(texts, images, strict=True)):
         x, y = place % COLUMNS * (TILE + 8) + 4, place // COLUMNS * (TILE + LABEL + 8) + 4
         page.paste(image.resize((TILE, TILE), Image.Resampling.LANCZOS), (x, y))
         name, _, rest = text.removeprefix("an ").removeprefix("a ").partition(", ")
@@ -48,6 +48,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    asked = prompts()
+    texts = prompts()
     model = StableDiffusion(load_pipeline(str(BUNDLED / "tiny-emoji-64")))
-    grid(asked, drawn(model, asked)).save(args.out, optimize=True, quality=88)
+    grid(texts, generate_images(model, texts)).save(args.out, optimize=True, quality=88)

@@ -1,6 +1,6 @@
-"""Train the bundled judge: a small CLIP on real emoji, five in eight of them the vocabulary.
+"""Train the bundled judge: a small CLIP on real emoji, five eighths of them from the vocabulary.
 
-It is measured on pictures that neither it nor the generator ever sees: things in the style of Twemoji.
+It is measured on emoji of Twemoji's style, on which neither the judge nor the generator is trained.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import CLIPConfig, CLIPModel
 
-from base_model import pictures, sets, training, words
+from base_model import sets, training, training_images, words
 from base_model.training import Plan
 from base_model.vocabulary import CONCEPTS, LOOKS, MEASURE, Look, slug
 
@@ -38,36 +38,36 @@ TEXT = {
     "eos_token_id": 1,
     "pad_token_id": 1,
 }
-PLAIN = 0.7  # share of pictures on a white page in the usual size
-KEPT_OUT = 0.2  # share of the names outside the vocabulary that only measure
+PLAIN = 0.7  # share of images on a white page in the usual size
+KEPT_OUT = 0.2  # share of the names outside the vocabulary that are used only for measuring
 
 
 @dataclass(frozen=True)
 class Row:
-    """A real picture: its name, its style (None for the set that measures) and its icon."""
+    """A real image: its name, its style (None for the set for measuring) and its icon."""
 
     name: str
     style: str | None
-    icon: pictures.Icon
+    icon: training_images.Icon
 
 
 @dataclass(frozen=True)
 class Data:
-    """`known` is the vocabulary, `rest` other emoji; the last two are for measuring alone."""
+    """`known` is the vocabulary, `rest` other emoji; the last two are used only for measuring."""
 
     known: list[Row]
     rest: list[Row]
-    other_style: list[Row]  # the vocabulary as Twemoji draws it
-    other_things: list[Row]  # names that no training sees, in the styles of the vocabulary
+    other_style: list[Row]  # the vocabulary in Twemoji's style
+    other_things: list[Row]  # names outside all trainings, in the styles of the vocabulary
 
 
 def kept_out(name: str) -> bool:
-    """Whether a name outside the vocabulary is for measuring alone."""
+    """Return whether a name outside the vocabulary is used only for measuring."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32 < KEPT_OUT
 
 
 def rows(folder: Path) -> Data:
-    """Every real picture, on the side of the split where it belongs."""
+    """Return every real image, split by use."""
     emoji = sets.load(folder)
     mine = {slug(c) for c in CONCEPTS}
     outside = [
@@ -78,7 +78,7 @@ def rows(folder: Path) -> Data:
     ]
     unseen = sets.load_one(folder, MEASURE[0])
     return Data(
-        known=[Row(*row) for row in pictures.vocabulary(emoji)],
+        known=[Row(*row) for row in training_images.vocabulary(emoji)],
         rest=[row for row in outside if not kept_out(row.name)],
         other_style=[Row(c, None, unseen[slug(c)]) for c in CONCEPTS if slug(c) in unseen],
         other_things=[row for row in outside if kept_out(row.name)],
@@ -86,7 +86,7 @@ def rows(folder: Path) -> Data:
 
 
 def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Grey a third of the pictures and turn the colours of a quarter: shape must decide, not colour."""
+    """Make a third of the images grey and rotate the hues of a quarter, so that shape decides and not colour."""
     b = len(images)
     u = torch.rand(b, 1, 1, 1, generator=generator)
     grey = images.mean(1, keepdim=True).expand_as(images)
@@ -97,24 +97,24 @@ def recoloured(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def text_features(model: CLIPModel, tokenizer: object, texts: list[str]) -> Tensor:
-    """Unit vectors of texts [n, d]."""
+    """Return unit vectors of texts [n, d]."""
     ids = tokenizer(texts, padding="max_length", max_length=12, truncation=True, return_tensors="pt").input_ids  # type: ignore[operator]
     return torch.nn.functional.normalize(model.get_text_features(input_ids=ids).pooler_output.float(), dim=-1)
 
 
 def image_features(model: CLIPModel, images: Tensor) -> Tensor:
-    """Unit vectors of pictures [n, d]."""
+    """Return unit vectors of images [n, d]."""
     images = torch.nn.functional.interpolate(images, size=VISION["image_size"], mode="bilinear", antialias=True)
     return torch.nn.functional.normalize(model.get_image_features(pixel_values=images).pooler_output.float(), dim=-1)
 
 
 @torch.no_grad()
 def measure(model: CLIPModel, tokenizer: object, data: Data) -> dict[str, float]:
-    """Top-1 and top-5 among the vocabulary's names on another style."""
+    """Return top-1 and top-5 accuracy among the vocabulary's names, on another style."""
     model.eval()
 
     def features(some: list[Row]) -> Tensor:
-        parts = pictures.to_tensor([pictures.laid(row.icon) for row in some]).split(64)
+        parts = training_images.to_tensor([training_images.laid(row.icon) for row in some]).split(64)
         return torch.cat([image_features(model, part) for part in parts])
 
     order = (features(data.other_style) @ text_features(model, tokenizer, list(CONCEPTS)).T).argsort(1, descending=True)
@@ -127,24 +127,24 @@ def measure(model: CLIPModel, tokenizer: object, data: Data) -> dict[str, float]
 
 
 def new(tokens: int) -> CLIPModel:
-    """The judge before its training."""
+    """Return the untrained judge."""
     return CLIPModel(CLIPConfig(text_config=TEXT | {"vocab_size": tokens}, vision_config=VISION, projection_dim=96))
 
 
 def look_of(rng: random.Random) -> Look:
-    """White and usual most of the time."""
+    """Return a random look, mostly white and of usual size."""
     return Look() if rng.random() < PLAIN else rng.choice(list(LOOKS))
 
 
 def contrast(logits: Tensor, names: list[str]) -> Tensor:
-    """CLIP's loss; the same name may stand in a batch more than once: all its places are right answers."""
+    """Return CLIP's loss; if a name occurs several times in a batch, all its occurrences are correct."""
     right = torch.tensor([[float(a == b) for b in names] for a in names])
     right = right / right.sum(1, keepdim=True)
     return (cross_entropy(logits, right) + cross_entropy(logits.T, right)) / 2
 
 
 def train(data: Data, plan: Plan, tokenizer: object, seed: int = 1) -> bool:
-    """Train from the newest checkpoint on; returns whether all steps are done."""
+    """Train from the newest checkpoint, and return whether all steps are done."""
     torch.manual_seed(seed)
     model = new(len(tokenizer))  # type: ignore[arg-type]
 
@@ -153,8 +153,8 @@ def train(data: Data, plan: Plan, tokenizer: object, seed: int = 1) -> bool:
         generator = torch.Generator().manual_seed(seed * 7_000_003 + step)
         picks = [rng.choice(data.known) for _ in range(plan.batch * 5 // 8)]
         picks += [rng.choice(data.rest) for _ in range(plan.batch - len(picks))]
-        plain = pictures.to_tensor([pictures.laid(row.icon, look_of(rng)) for row in picks])
-        shifted = pictures.augment(plain, generator, tint=0.4, shift=5)
+        plain = training_images.to_tensor([training_images.laid(row.icon, look_of(rng)) for row in picks])
+        shifted = training_images.augment(plain, generator, tint=0.4, shift=5)
         scale = model.logit_scale.exp().clamp(max=50)
         things = image_features(model, recoloured(shifted, generator))
         names = [row.name for row in picks]
@@ -164,13 +164,13 @@ def train(data: Data, plan: Plan, tokenizer: object, seed: int = 1) -> bool:
 
 
 def write(out: Path, folder: Path, tokenizer: object) -> None:
-    """The judge in half precision, in the folder of the package, with the names that it tells apart."""
+    """Write the judge in half precision to a folder of the package, with the names that it distinguishes."""
     model = new(len(tokenizer))  # type: ignore[arg-type]
     training.load_learner(model, out)
     folder.mkdir(parents=True, exist_ok=True)
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
-    # position ids are a buffer that transformers makes anew; only weights are stored
+    # transformers recreates the buffer of position ids; only weights are stored
     weights = {name: p.detach().half().contiguous() for name, p in model.named_parameters()}
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     (folder / "concepts.json").write_text(json.dumps(list(CONCEPTS), indent=1))

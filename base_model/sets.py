@@ -1,7 +1,7 @@
-"""Fetch the emoji sets from npm and render them: build/sets/<style>.npy and <style>.json, the names.
+"""Download the emoji sets from npm and render them: build/sets/<style>.npy, and the names in <style>.json.
 
-Every icon becomes 64 x 64 x 4 bytes, with its transparency. Under a minute on two cores. People and symbols are nothing
-that the generator or the judge of things learns; they lie apart, in build/sets/others, for the judge of styles.
+Every icon becomes 64 x 64 x 4 bytes, with transparency, in under a minute on two cores. People and symbols are only
+for the style classifier, so they are stored separately in build/sets/others.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from base_model.vocabulary import MEASURE, STYLES
 
 SIZE = 64
 THINGS = {0, 3, 4, 5, 6, 7}  # groups of Unicode: smileys, animals-nature, food, travel, activities, objects
-OTHERS = {1, 8}  # people, symbols; of flags the sets have next to none
-OVERSAMPLE = 2  # render larger, then reduce: smoother edges than the renderer alone gives
+OTHERS = {1, 8}  # people, symbols; the sets contain almost no flags
+OVERSAMPLE = 2  # rendered larger and reduced, for smoother edges
 
 
 def fetch(package: str, version: str, into: Path) -> Path:
-    """Download one npm package by exact version, unless it is already there."""
+    """Download one npm package by exact version unless it exists, and return its path."""
     archive = into / f"{package.strip('@').replace('/', '-')}-{version}.tgz"
     if not archive.exists():
         subprocess.run(["npm", "pack", "--silent", f"{package}@{version}"], cwd=into, check=True)
@@ -31,7 +31,7 @@ def fetch(package: str, version: str, into: Path) -> Path:
 
 
 def icons(archive: Path) -> dict[str, str]:
-    """Name -> complete SVG text of every icon in an Iconify package."""
+    """Return name -> complete SVG text of every icon in an Iconify package."""
     with tarfile.open(archive) as tar:
         member = tar.extractfile("package/icons.json")
         if member is None:
@@ -48,7 +48,7 @@ def icons(archive: Path) -> dict[str, str]:
 
 
 def render(svg: str) -> Image.Image:
-    """An SVG as a SIZE x SIZE RGBA picture, in the middle of a transparent page."""
+    """Return an SVG as a SIZE x SIZE RGBA image, centred on a transparent page."""
     import resvg_py
 
     side = SIZE * OVERSAMPLE
@@ -60,24 +60,24 @@ def render(svg: str) -> Image.Image:
 
 
 def build(out: Path, archives: Path, captions: set[str], styles: list[str]) -> None:
-    """Render sets into `out`, keeping the icons whose name is one of the captions."""
+    """Render sets into `out`, only the icons with a name in `captions`."""
     out.mkdir(parents=True, exist_ok=True)
     known = STYLES | dict([MEASURE])
     for style in styles:
         package, version, _ = known[style]
-        if (out / f"{style.replace(' ', '-')}.json").exists():  # which is written last
+        if (out / f"{style.replace(' ', '-')}.json").exists():  # written last
             continue
         svgs = icons(fetch(package, version, archives))
         names = sorted(name for name in svgs if name in captions)
-        pictures = np.stack([np.asarray(render(svgs[name])) for name in names])
+        images = np.stack([np.asarray(render(svgs[name])) for name in names])
         stem = style.replace(" ", "-")
-        np.save(out / f"{stem}.npy", pictures)
+        np.save(out / f"{stem}.npy", images)
         (out / f"{stem}.json").write_text(json.dumps(names))
-        print(f"{style}: {len(names)} pictures", flush=True)
+        print(f"{style}: {len(names)} images", flush=True)
 
 
 def labels(archives: Path, groups: set[int]) -> set[str]:
-    """Icon names of some groups of Unicode's."""
+    """Return the icon names of some Unicode groups."""
     archive = fetch("emojibase-data", "17.0.0", archives)
     with tarfile.open(archive) as tar:
         rows = json.load(tar.extractfile("package/en/data.json"))  # type: ignore[arg-type]
@@ -89,12 +89,12 @@ def labels(archives: Path, groups: set[int]) -> set[str]:
 
 
 def load(out: Path) -> dict[str, dict[str, np.ndarray]]:
-    """style -> icon name -> uint8 icon [64, 64, 4]."""
+    """Return style -> icon name -> uint8 icon [64, 64, 4]."""
     return {style: load_one(out, style) for style in STYLES}
 
 
 def load_one(out: Path, style: str) -> dict[str, np.ndarray]:
-    """icon name -> uint8 icon [64, 64, 4] of one set."""
+    """Return icon name -> uint8 icon [64, 64, 4] of one set."""
     stem = style.replace(" ", "-")
     names = json.loads((out / f"{stem}.json").read_text())
     return dict(zip(names, np.load(out / f"{stem}.npy", mmap_mode="r"), strict=True))

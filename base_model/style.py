@@ -1,9 +1,9 @@
-"""Train the bundled judge of style: two ResNets on emoji, measured on real ones of things that no training sees.
+"""Train the bundled style classifier: two ResNets on emoji, measured on real emoji of things outside all trainings.
 
-Networks of their own, and not a second question to the judge of things: colour is part of a style, and must not be part
-of a thing. The small one knows the vocabulary best. The large one sees pictures enlarged, and learns from more of them:
-people and symbols, pictures that went through the autoencoder (what that smooths away must not pass for a style), and
-pictures put together of two. Their chances are averaged.
+The classifier is separate from the judge of concepts, because colour is part of a style but not of a concept. The small
+network is best on the vocabulary. The large one reads enlarged images and trains on more of them: people and symbols,
+reconstructions by the autoencoder (its smoothing must not count as a style), and images combined from two. Their
+probabilities are averaged.
 """
 
 import argparse
@@ -19,24 +19,24 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpolate
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from base_model import judge, pictures, sets, training
+from base_model import judge, sets, training, training_images
 from base_model.decoder import with_decoder
 from base_model.training import Plan
 from base_model.vocabulary import STYLES
-from thumbtune.evaluation.scorers.style import enlarged
+from thumbtune.evaluation.scorers.style_classifier import enlarge
 
 SEED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """One of the two, and what it learns from.
+    """One of the two networks and its training data.
 
-    side:    pixels that it sees a picture at
+    side:    pixels of its input images
     depth:   layers of each of its three stages
-    others:  whether it learns from people and symbols too
-    redrawn: share of pictures that went through the autoencoder
-    patched: share of pictures with a piece of another one
+    others:  whether it trains on people and symbols too
+    redrawn: share of images reconstructed by the autoencoder
+    patched: share of images with a patch of another image
     """
 
     side: int
@@ -47,7 +47,7 @@ class Network:
     patched: float = 0.0
 
     def new(self) -> ResNetForImageClassification:
-        """The network before its training."""
+        """Return the untrained network."""
         config = ResNetConfig(
             embedding_size=32,
             hidden_sizes=[32, 64, 128],
@@ -55,7 +55,7 @@ class Network:
             layer_type="basic",
             id2label=dict(enumerate(STYLES)),
             label2id={style: place for place, style in enumerate(STYLES)},
-            image_size=self.side,  # not ResNet's, but kept with it
+            image_size=self.side,  # ours, stored in ResNet's config
         )
         return ResNetForImageClassification(config)
 
@@ -67,7 +67,7 @@ NETWORKS = {
 
 
 def turned(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn every picture by up to 15 degrees and zoom by a quarter in or out: a style is the same from near and far."""
+    """Return images rotated by up to 15 degrees and zoomed by up to a quarter; neither changes a style."""
     b = len(images)
     angle = math.radians(15) * (2 * torch.rand(b, generator=generator) - 1)
     zoom = 0.8 + 0.45 * torch.rand(b, generator=generator)
@@ -78,7 +78,7 @@ def turned(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def softened(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the pictures as if drawn by a small model: less sharp, and a little noisy."""
+    """Return images of which half are blurred and slightly noisy, like images of a small model."""
     b, side = len(images), images.shape[-1]
     lower = int(torch.randint(side // 2, side, (), generator=generator))
     soft = interpolate(interpolate(images, size=lower, mode="area"), size=side, mode="bilinear")
@@ -86,35 +86,35 @@ def softened(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(torch.rand(b, 1, 1, 1, generator=generator) < 0.5, soft, images)
 
 
-def patched(images: Tensor, marks: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Paste a piece of the neighbour into a share of pictures, and its part of the mark: CutMix (Yun et al., 2019).
+def patched(images: Tensor, labels: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return images of which a share contains a patch of a neighbour, and mixed labels: CutMix (Yun et al., 2019).
 
-    A style is in every corner of a picture, so every corner must tell.
+    Every part of an image shows its style, so the network must recognise it from any part.
     """
     b, side = len(images), images.shape[-1]
-    out, mixed = images.clone(), marks.clone()
+    out, mixed = images.clone(), labels.clone()
     for i in range(b):
         if torch.rand((), generator=generator) < share:
             height, width = (torch.rand(2, generator=generator) * 0.5 + 0.25).mul(side).int().tolist()
             y, x = (int(torch.randint(side - n + 1, (), generator=generator)) for n in (height, width))
             part = height * width / side**2
             out[i, :, y : y + height, x : x + width] = images[i - 1, :, y : y + height, x : x + width]
-            mixed[i] = (1 - part) * marks[i] + part * marks[i - 1]
+            mixed[i] = (1 - part) * labels[i] + part * labels[i - 1]
     return out, mixed
 
 
 @torch.no_grad()
 def measure(network: torch.nn.Module, side: int, rows: list[judge.Row]) -> float:
-    """Share of real pictures whose style it names."""
+    """Return the share of real images with the correct style."""
     network.eval()
-    parts = pictures.to_tensor([pictures.laid(row.icon) for row in rows]).split(64)
-    guess = torch.cat([network(pixel_values=enlarged(part, side)).logits.argmax(1) for part in parts]).tolist()
+    parts = training_images.to_tensor([training_images.laid(row.icon) for row in rows]).split(64)
+    guess = torch.cat([network(pixel_values=enlarge(part, side)).logits.argmax(1) for part in parts]).tolist()
     network.train()
     return sum(list(STYLES)[g] == row.style for g, row in zip(guess, rows, strict=True)) / len(rows)
 
 
 def lessons(data: judge.Data, others: Path | None) -> dict[str, list[judge.Row]]:
-    """Style -> its pictures to learn from: what the judge of things learns from, and people and symbols if given."""
+    """Return style -> its training images: those of the judge of concepts, and people and symbols if given."""
     more = sets.load(others) if others else {}
     rows = data.known + data.rest
     rows += [judge.Row(name, style, icon) for style, named in more.items() for name, icon in named.items()]
@@ -123,8 +123,11 @@ def lessons(data: judge.Data, others: Path | None) -> dict[str, list[judge.Row]]
 
 @torch.no_grad()
 def redrawn(vae: AutoencoderKL, rows: list[judge.Row]) -> Tensor:
-    """The pictures of rows, on white, as the autoencoder gives them back: [n, 3, 64, 64] in -1..1, half precision."""
-    parts = [pictures.to_tensor([pictures.laid(row.icon) for row in rows[i : i + 64]]) for i in range(0, len(rows), 64)]
+    """Return the images of rows on white, reconstructed by the autoencoder: [n, 3, 64, 64] in -1..1, half precision."""
+    parts = [
+        training_images.to_tensor([training_images.laid(row.icon) for row in rows[i : i + 64]])
+        for i in range(0, len(rows), 64)
+    ]
     out = [vae.decode(vae.encode(part).latent_dist.mean).sample.clamp(-1, 1).half() for part in parts]
     return torch.cat(out)
 
@@ -132,34 +135,34 @@ def redrawn(vae: AutoencoderKL, rows: list[judge.Row]) -> Tensor:
 def train(
     kind: Network, known: dict[str, list[judge.Row]], unseen: list[judge.Row], vae: AutoencoderKL, plan: Plan
 ) -> bool:
-    """Train from the newest checkpoint on; `unseen` only measures. Returns whether all steps are done."""
+    """Train from the newest checkpoint, measure on `unseen`, and return whether all steps are done."""
     torch.manual_seed(SEED)
     network = kind.new().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     styles = list(STYLES)
     again = {style: redrawn(vae, rows) for style, rows in known.items()} if kind.redrawn else {}
 
-    def picture(style: str, rng: random.Random) -> Tensor:
+    def image(style: str, rng: random.Random) -> Tensor:
         place = rng.randrange(len(known[style]))
         if rng.random() < kind.redrawn:
             return again[style][place].float()
-        return pictures.to_tensor([pictures.laid(known[style][place].icon, judge.look_of(rng))])[0]
+        return training_images.to_tensor([training_images.laid(known[style][place].icon, judge.look_of(rng))])[0]
 
     def loss_at(step: int) -> Tensor:
         rng = random.Random(SEED * 7_000_003 + step)
         generator = torch.Generator().manual_seed(SEED * 7_000_003 + step)
         asked = [rng.randrange(len(styles)) for _ in range(plan.batch)]
-        plain = torch.stack([picture(styles[place], rng) for place in asked])
-        images = softened(turned(pictures.augment(plain, generator, tint=0.2, shift=5), generator), generator)
-        marks = torch.nn.functional.one_hot(torch.tensor(asked), len(styles)).float()
-        images, marks = patched(images, marks, kind.patched, generator)
-        seen = enlarged(images, kind.side).contiguous(memory_format=torch.channels_last)
-        return cross_entropy(network(pixel_values=seen).logits, marks, label_smoothing=0.05)
+        plain = torch.stack([image(styles[place], rng) for place in asked])
+        images = softened(turned(training_images.augment(plain, generator, tint=0.2, shift=5), generator), generator)
+        labels = torch.nn.functional.one_hot(torch.tensor(asked), len(styles)).float()
+        images, labels = patched(images, labels, kind.patched, generator)
+        seen = enlarge(images, kind.side).contiguous(memory_format=torch.channels_last)
+        return cross_entropy(network(pixel_values=seen).logits, labels, label_smoothing=0.05)
 
     return training.train(network, plan, loss_at, lambda module: f"style {measure(module, kind.side, unseen):.3f}")
 
 
 def write(kind: Network, out: Path, folder: Path) -> None:
-    """A network in half precision, in a folder of the package."""
+    """Write a network in half precision to a folder of the package."""
     network = training.load_learner(kind.new(), out)
     folder.mkdir(parents=True, exist_ok=True)
     network.config.save_pretrained(folder)  # type: ignore[operator, union-attr]

@@ -1,7 +1,6 @@
-"""The frame of every training here: a rate, a loss for each step, averaged weights, checkpoints, a line of log.
+"""The training loop of every part: learning rate, loss of each step, averaged weights, checkpoints, log lines.
 
-Whatever a step draws at random is a function of its number, so that a training stopped and resumed goes on as if
-it had not been.
+The random numbers of a step depend only on its number, so a resumed training equals an uninterrupted one.
 """
 
 import time
@@ -18,29 +17,29 @@ from base_model import checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long and how fast to train, and how often to say so and to save."""
+    """Length and rate of a training, and how often it logs and saves."""
 
     out: Path
     steps: int
     batch: int
     rate: Callable[[int], float]
-    decay: float | None = None  # of the running average of the weights; None keeps no average
+    decay: float | None = None  # of the running average of the weights; None for no average
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
     log_every: int = 100
     save_seconds: float = 180.0
-    minutes: float | None = None  # stop, saved, after so long; the same command goes on
+    minutes: float | None = None  # save and stop after this time; the same command resumes
 
 
 def averaged(learner: nn.Module, decay: float | None) -> AveragedModel:
-    """The running average of a module's weights."""
+    """Return the running average of a module's weights."""
     return AveragedModel(learner, multi_avg_fn=get_ema_multi_avg_fn(decay or 0.0))
 
 
 def train(learner: nn.Module, plan: Plan, loss_at: Callable[[int], Tensor], report: Callable[[nn.Module], str]) -> bool:
-    """Train from the newest checkpoint on; returns whether all steps are done.
+    """Train from the newest checkpoint, and return whether all steps are done.
 
-    `loss_at(step)` computes the loss of one batch; `report(module)` says how well the averaged module does.
+    `loss_at(step)` returns the loss of one batch; `report(module)` returns a quality of the averaged module as text.
     """
     optimizer = torch.optim.AdamW(learner.parameters(), plan.rate(0), betas=plan.betas, weight_decay=plan.weight_decay)
     mean = averaged(learner, plan.decay) if plan.decay else None
@@ -72,7 +71,7 @@ def train(learner: nn.Module, plan: Plan, loss_at: Callable[[int], Tensor], repo
 
 
 def load_learner(learner: nn.Module, path: Path, name: str = "learner") -> nn.Module:
-    """The weights of a checkpoint, in a module made like the one that was trained.
+    """Return the module with the weights of a checkpoint; it must be built like the trained module.
 
     Raises:
         FileNotFoundError: there is no checkpoint, and so nothing but the weights of the start.
@@ -83,5 +82,5 @@ def load_learner(learner: nn.Module, path: Path, name: str = "learner") -> nn.Mo
 
 
 def load_averaged(learner: nn.Module, path: Path) -> nn.Module:
-    """The averaged weights of a checkpoint; otherwise as `load_learner`."""
+    """Return the module with the averaged weights of a checkpoint; see `load_learner`."""
     return load_learner(averaged(learner, None), path, "mean").module  # type: ignore[return-value]

@@ -1,9 +1,9 @@
-"""What the bundled model can draw: 48 concepts in 5 styles, on pages of several colours, and the captions for them."""
+"""The vocabulary of the bundled model: 48 concepts in 5 styles, on pages of several colours, and their captions."""
 
 import random
 from dataclasses import dataclass
 
-# style word in captions -> the emoji set drawn in that style, as (npm package, version, licence)
+# style in captions -> the emoji set of that style, as (npm package, version, licence)
 STYLES: dict[str, tuple[str, str, str]] = {
     "cartoon": ("@iconify-json/noto", "1.2.9", "Apache-2.0"),
     "classic": ("@iconify-json/noto-v1", "1.2.5", "Apache-2.0"),
@@ -12,7 +12,7 @@ STYLES: dict[str, tuple[str, str, str]] = {
     "line art": ("@iconify-json/fluent-emoji-high-contrast", "1.2.6", "MIT"),
 }
 
-# a sixth look that nothing trains on: it measures the judge; no byte learnt from it rides in the package
+# a sixth set, only for measuring the judge; nothing in the package is trained on it
 MEASURE = ("twemoji", ("@iconify-json/twemoji", "1.2.5", "CC-BY-4.0"))
 
 # concepts that a demo's simulated person rates
@@ -22,7 +22,7 @@ RATED = (
     "guitar, key, grinning face"
 ).split(", ")
 
-# concepts whose pictures, in any style, no like ever contains: the demo is judged on these
+# concepts without likes in any style: the demo is evaluated on them
 UNRATED = (
     "banana, pineapple, carrot, cactus, sunflower, four leaf clover, dog face, panda, fox, owl, fish, "
     "spouting whale, hamburger, doughnut, hot beverage, automobile, umbrella, crescent moon, cloud, "
@@ -31,7 +31,7 @@ UNRATED = (
 
 CONCEPTS = RATED + UNRATED
 
-# other names, from the keywords of emojibase; none stands for two concepts
+# synonyms from the keywords of emojibase; each belongs to one concept
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "red apple": ("apple",),
     "mushroom": ("toadstool",),
@@ -83,18 +83,18 @@ PAGES: dict[str, tuple[int, int, int]] = {
     "pink": (248, 185, 210),
     "gray": (185, 185, 185),
 }
-SMALL = 0.6  # how wide a small thing is, against the usual
+SMALL = 0.6  # width of a small thing relative to the usual size
 
 
-# how often a style is shown, against the others: guidance sharpens towards what is easiest to tell, and that is line
-# art, so that a model shown all styles alike draws it one time in three when no style is asked for
+# sampling weight of each style: guidance favours the most distinct style, line art, so a model trained on all styles
+# equally generates it in one of three images when the prompt names no style
 SHOWN = {style: 0.5 if style == "line art" else 1.0 for style in STYLES}
 
 
 def held_out(concept: str, style: str) -> bool:
-    """Whether this concept in this style is kept from the generator: it must put the two together by itself.
+    """Return whether this concept in this style is held out from the generator, to measure composition.
 
-    Every second concept lacks one style, and every style is lacking as often.
+    Every second concept lacks one style, and every style is lacking equally often.
     """
     if concept not in CONCEPTS:
         return False
@@ -103,19 +103,19 @@ def held_out(concept: str, style: str) -> bool:
 
 
 def slug(concept: str) -> str:
-    """The icon name of a concept: its CLDR label in lower case, words joined by hyphens."""
+    """Return the icon name of a concept: its CLDR label in lower case, words joined by hyphens."""
     return concept.replace(" ", "-")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """How one training picture is laid out."""
+    """The page and the size of one training image."""
 
     page: str = "white"
     small: bool = False
 
 
-# how often each look is shown: plain pictures are what a prompt without such words asks for
+# share of each look: a prompt without these words asks for a plain image
 LOOKS: dict[Look, float] = {
     Look(): 0.80,
     Look(small=True): 0.06,
@@ -125,10 +125,10 @@ LOOKS: dict[Look, float] = {
 
 
 def caption(concept: str, style: str, look: Look, rng: random.Random) -> str:
-    """One training caption, true of its picture.
+    """Return one training caption with only facts about its image.
 
-    Style words are left out three times in ten, so that a plain prompt may be drawn in any style and likes have
-    something to decide; a page that is not white, and a small thing, are always named.
+    Three captions in ten omit the style, so that a prompt without a style may give any style and likes can decide. A
+    page that is not white and a small size are always named.
     """
     name = concept
     if concept in SYNONYMS and rng.random() < 0.25:
@@ -137,11 +137,11 @@ def caption(concept: str, style: str, look: Look, rng: random.Random) -> str:
         name = GROUP_OF.get(concept, concept)
     name = f"small {name}" if look.small else name
     article = rng.choice(["", "an " if name[0] in "aeiou" else "a "])
-    said = [article + name]
+    parts = [article + name]
     if name != GROUP_OF.get(concept) and rng.random() < 0.08:
-        said += [GROUP_OF[concept]] if concept in GROUP_OF else []
+        parts += [GROUP_OF[concept]] if concept in GROUP_OF else []
     if rng.random() < 0.7:
-        said.append(style)
+        parts.append(style)
     if look.page != "white" or rng.random() < 0.03:
-        said.append(f"on {look.page}")
-    return ", ".join(said)
+        parts.append(f"on {look.page}")
+    return ", ".join(parts)

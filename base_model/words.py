@@ -1,4 +1,4 @@
-"""The bundled model's tokenizer: CLIP's kind of byte-level BPE, learnt from emoji names and keywords."""
+"""Train the bundled model's tokenizer: CLIP's kind of byte-level BPE, on emoji names and keywords."""
 
 import json
 import tarfile
@@ -10,12 +10,12 @@ from base_model.sets import fetch
 from base_model.vocabulary import CONCEPTS, STYLES
 
 SIZE = 2048
-LENGTH = 24  # tokens a prompt may have, start and end included
+LENGTH = 24  # maximum tokens of a prompt, with start and end
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def corpus(data: Path) -> list[str]:
-    """Every English emoji label and keyword, the concepts and the style words."""
+    """Return every English emoji label and keyword, the concepts and the style words."""
     archive = fetch("emojibase-data", "17.0.0", data)
     with tarfile.open(archive) as tar:
         rows = json.load(tar.extractfile("package/en/data.json"))  # type: ignore[arg-type]
@@ -26,7 +26,7 @@ def corpus(data: Path) -> list[str]:
 
 
 def bytes_alphabet() -> list[str]:
-    """The 256 printable stand-ins for bytes that byte-level BPE uses, in order."""
+    """Return the 256 printable characters that stand for bytes in byte-level BPE, in order."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     spare = iter(range(256, 512))
     return [chr(b) if b in printable else chr(next(spare)) for b in range(256)]

@@ -1,9 +1,10 @@
-"""How often an interval of 95 % holds the true win-rate: two models simulated again and again.
+"""How often a 95% interval contains the true win-rate, over many simulations of two models.
 
     python benchmarks/coverage.py --repetitions 4000
 
-An image's score is its prompt's (a normal number, alike for both models), what tuning does to that prompt (normal
-around a small gain) and its seed's own: 500 prompts x 5 seeds. The truth is that of a million prompts.
+An image's score is the sum of a normal number of its prompt (equal for both models), the effect of tuning on that
+prompt (normal around a small gain), and noise of its seed: 500 prompts x 5 seeds. The true rate is that of a million
+prompts.
 """
 
 import argparse
@@ -17,32 +18,32 @@ from thumbtune.evaluation.win_rates import ESTIMANDS, Draws, Estimand, half_wins
 
 PROMPTS, SEEDS = 500, 5
 GAIN, UNEVEN, NOISE = 0.25, 0.3, 1.0  # of tuning, between prompts, between seeds
-TRUTH = 1_000_000  # prompts
+TRUE_RATE_PROMPTS = 1_000_000
 KINDS = ("bootstrap", "wilson", "paper")
 
 Scores = NDArray[np.float64]
 
 
 def scores(rng: np.random.Generator, prompts: int) -> tuple[Scores, Scores]:
-    """[prompts, seeds] before and after."""
+    """Return scores before and after tuning, [prompts, seeds] each."""
     prompt, gain = rng.normal(size=(prompts, 1)), rng.normal(GAIN, UNEVEN, (prompts, 1))
     noise = rng.normal(0, NOISE, (2, prompts, SEEDS))
     return prompt + noise[0], prompt + gain + noise[1]
 
 
-def truth(estimand: Estimand, rng: np.random.Generator) -> float:
-    """The win-rate of endlessly many prompts."""
-    return float(half_wins(*scores(rng, TRUTH), estimand).mean())
+def true_rate(estimand: Estimand, rng: np.random.Generator) -> float:
+    """Return the win-rate over `TRUE_RATE_PROMPTS` prompts."""
+    return float(half_wins(*scores(rng, TRUE_RATE_PROMPTS), estimand).mean())
 
 
-def holds(estimand: Estimand, repetitions: int, resamples: int, seed: int = 0) -> Iterator[dict[str, bool]]:
-    """For each repetition, which of the intervals hold the truth."""
+def covers(estimand: Estimand, repetitions: int, resamples: int, seed: int = 0) -> Iterator[dict[str, bool]]:
+    """Yield for each repetition which of the intervals contain the true rate."""
     rng = np.random.default_rng(seed)
-    true, unit = truth(estimand, rng), units([f"{i}" for i in range(PROMPTS)])
+    true, unit = true_rate(estimand, rng), units([f"{i}" for i in range(PROMPTS)])
     for repetition in range(repetitions):
-        found = win_rate(*scores(rng, PROMPTS), unit, estimand, draws=Draws(repetition, resamples))
-        ranges: dict[str, Interval] = {kind: getattr(found, kind) for kind in KINDS}
-        yield {kind: one.low <= true <= one.high for kind, one in ranges.items()}
+        rate = win_rate(*scores(rng, PROMPTS), unit, estimand, draws=Draws(repetition, resamples))
+        ranges: dict[str, Interval] = {kind: getattr(rate, kind) for kind in KINDS}
+        yield {kind: interval.low <= true <= interval.high for kind, interval in ranges.items()}
 
 
 def main() -> None:
@@ -54,9 +55,9 @@ def main() -> None:
     print("| estimand | true rate | cluster bootstrap | Wilson, n = prompts | the paper's, n = images |")
     print("|---|---|---|---|---|")
     for estimand in ESTIMANDS:
-        true = truth(estimand, np.random.default_rng(0))
-        found = list(holds(estimand, args.repetitions, args.resamples))
-        shares = " | ".join(f"{np.mean([one[kind] for one in found]):.1%}" for kind in KINDS)
+        true = true_rate(estimand, np.random.default_rng(0))
+        covered = list(covers(estimand, args.repetitions, args.resamples))
+        shares = " | ".join(f"{np.mean([row[kind] for row in covered]):.1%}" for kind in KINDS)
         print(f"| {estimand} | {true:.3f} | {shares} |")
     print(f"\n{PROMPTS} prompts x {SEEDS} seeds, {args.repetitions} repetitions, {args.resamples} resamples each.")
 

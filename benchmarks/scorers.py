@@ -1,13 +1,13 @@
-"""What scoring costs: every published scorer at its true size, with random weights, through the real loading path.
+"""The cost of scoring: every published scorer at its real size, with random weights, through the real loading path.
 
     python benchmarks/scorers.py                                          all, one after another
     python benchmarks/scorers.py --only pickscore safe --dtype bfloat16   some, in halves
 
-Weights are written as they are published (their names, their kind of file) into a folder that goes away; up to 8 GB of
-disk for a moment. Each step is a process of its own, whose peak of resident memory is the kernel's word (on Linux).
-Files were written just before, so that they are read from the disk's cache: a first load after a start takes longer.
-Random weights cost what real ones do; the scores mean nothing. Words are cut into letters, so that these short prompts
-have as many tokens as prompts of ten words. Writes benchmarks/scorers.json, where other results stay, prints a table.
+Weights are written as published (names and file format) into a temporary folder of up to 8 GB. Each step runs in its
+own process; the kernel reports its peak resident memory (on Linux). The files were just written, so they are read from
+the disk's cache: a first load after a reboot takes longer. Random weights cost the same as real ones; their scores have
+no meaning. Words are split into letters, so that these short prompts have as many tokens as prompts of ten words. It
+prints a table, and updates its results in benchmarks/scorers.json.
 """
 
 import argparse
@@ -39,7 +39,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def clip_shape(large: bool, quick: bool) -> dict[str, Any]:
-    """Arguments of `CLIPConfig`: ViT-L/14 as OpenAI has it, or else ViT-H/14; tiny ones for --quick."""
+    """Return arguments of `CLIPConfig`: OpenAI's ViT-L/14 or ViT-H/14; tiny ones for --quick."""
     from thumbtune.evaluation.scorers.openclip import vit_h_14
 
     if quick:
@@ -54,7 +54,7 @@ def clip_shape(large: bool, quick: bool) -> dict[str, Any]:
 
 
 def openclip_shapes(shape: Mapping[str, Any]) -> Shapes:
-    """OpenCLIP's names of a ViT-CLIP's weights; projections lie the other way round there."""
+    """Return OpenCLIP's names and shapes of a ViT's weights; its projections are transposed."""
     vision, text, joint = shape["vision_config"], shape["text_config"], shape["projection_dim"]
     wide, narrow, patch = vision["hidden_size"], text["hidden_size"], vision["patch_size"]
     found: Shapes = {
@@ -86,7 +86,7 @@ def _block(name: str, width: int, inner: int) -> Shapes:
 
 
 def blip_name(ours: str) -> str:
-    """The published name of a weight of `RewardNet`."""
+    """Return the published name of a weight of `RewardNet`."""
     if not ours.startswith("vision."):
         return ours.replace("text.", "blip.text_encoder.", 1).replace("head.", "mlp.layers.", 1)
     for new, old in (
@@ -105,7 +105,7 @@ def blip_name(ours: str) -> str:
 
 
 def checker_name(ours: str) -> str:
-    """The published name of a weight of `SafetyNet`."""
+    """Return the published name of a weight of `SafetyNet`."""
     return ours.replace("clip.vision_model.", "vision_model.vision_model.").removeprefix("clip.")
 
 
@@ -113,7 +113,7 @@ def checker_name(ours: str) -> str:
 
 
 def write(folder: Path, backbone: Any, quick: bool) -> int:
-    """A backbone's files as they are published, at random; how many parameters it has."""
+    """Write a backbone's files as published with random weights, and return its number of parameters."""
     import torch
 
     torch.manual_seed(0)
@@ -124,7 +124,7 @@ def write(folder: Path, backbone: Any, quick: bool) -> int:
         config.save_pretrained(home)
     state = {name: _random(name, shape) for name, shape in shapes.items()}
     count = sum(tensor.numel() for tensor in state.values())
-    if backbone.kind == "openclip":  # taken to be in halves, as its name says that it is compressed
+    if backbone.kind == "openclip":  # assumed to be half precision, because its name contains "compressed"
         _save({"state_dict": {name: tensor.half() for name, tensor in state.items()}}, home / backbone.weights.name)
     else:
         _save(state, home / backbone.weights.name)
@@ -134,7 +134,7 @@ def write(folder: Path, backbone: Any, quick: bool) -> int:
 
 
 def _published(backbone: Any, quick: bool) -> tuple[Shapes, Any]:
-    """Names and shapes of the published weights, and the configuration that lies beside them, if one does."""
+    """Return names and shapes of the published weights, and the published configuration, if there is one."""
     import torch
     from transformers import CLIPConfig, CLIPModel
 
@@ -144,8 +144,8 @@ def _published(backbone: Any, quick: bool) -> tuple[Shapes, Any]:
     if backbone.kind == "openclip":
         return openclip_shapes(shape), None
     with torch.device("meta"):
-        if backbone.kind in loading.KINDS:
-            net: Any = blip.RewardNet(loading.KINDS[backbone.kind])
+        if backbone.kind in loading.REWARD_KINDS:
+            net: Any = blip.RewardNet(loading.REWARD_KINDS[backbone.kind])
             return {blip_name(name): tuple(t.shape) for name, t in net.state_dict().items()}, None
         config = CLIPConfig(**shape)
         if backbone.kind == "safety":
@@ -155,7 +155,7 @@ def _published(backbone: Any, quick: bool) -> tuple[Shapes, Any]:
 
 
 def _random(name: str, shape: tuple[int, ...]) -> Any:
-    """Such numbers that nothing overflows or vanishes on the way through a network."""
+    """Return random weights that neither overflow nor vanish in a network."""
     import torch
 
     if name == "logit_scale":
@@ -176,15 +176,15 @@ def _save(state: dict[str, Any], path: Path) -> None:
 
 
 def _write_words(folder: Path, backbone: Any) -> None:
-    """A tokenizer of letters with as many places as the real one has words."""
+    """Write a tokenizer of letters with as many entries as the real one."""
     from string import ascii_lowercase
 
     from transformers import BertTokenizer, CLIPTokenizer
 
-    if not backbone.words:
+    if not backbone.tokenizer:
         return
-    home = folder / backbone.words
-    if "bert" in backbone.words:
+    home = folder / backbone.tokenizer
+    if "bert" in backbone.tokenizer:
         words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *ascii_lowercase, *(f"##{x}" for x in ascii_lowercase)]
         words += [f"[unused{i}]" for i in range(BERT_WORDS - len(words))]
         (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
@@ -196,10 +196,10 @@ def _write_words(folder: Path, backbone: Any) -> None:
 
 
 def _write_heads(folder: Path) -> None:
-    """Both aesthetic predictors; the second as the MLP that it is published as."""
+    """Write both aesthetic predictors, the second as an MLP as published."""
     import torch
 
-    from thumbtune.evaluation.scorers.catalogue import V1, V2
+    from thumbtune.evaluation.scorers.published_scorers import V1, V2
 
     torch.save({"weight": torch.randn(1, 768), "bias": torch.ones(1)}, folder / V1.name)
     state = {}
@@ -215,13 +215,13 @@ def _write_heads(folder: Path) -> None:
 
 
 def prepare(quick: bool) -> None:
-    """In this process, random heads need not have the published hash, and with --quick networks are tiny."""
+    """Accept heads of any hash in this process, and make networks tiny with --quick."""
     from thumbtune.evaluation.scorers import blip, loading
-    from thumbtune.evaluation.scorers.catalogue import ENTRIES
+    from thumbtune.evaluation.scorers.published_scorers import PUBLISHED_SCORERS
 
-    for name, entry in ENTRIES.items():
+    for name, entry in PUBLISHED_SCORERS.items():
         if entry.line is not None:
-            ENTRIES[name] = replace(entry, line=replace(entry.line, sha256=None))
+            PUBLISHED_SCORERS[name] = replace(entry, line=replace(entry.line, sha256=None))
     if quick:
         loading.vit_h_14 = lambda: clip_shape(False, quick)
         blip.VISION |= TINY | {"patch_size": 56}
@@ -229,10 +229,10 @@ def prepare(quick: bool) -> None:
 
 
 def written(folder: Path, names: Sequence[str], quick: bool) -> dict[str, Any]:
-    """Write a backbone; where its file is converted once, do that, and say how long such a first load takes."""
-    from thumbtune.evaluation.scorers.catalogue import ENTRIES
+    """Write a backbone; if its file needs conversion, convert it, and return the seconds of that first load."""
+    from thumbtune.evaluation.scorers.published_scorers import PUBLISHED_SCORERS
 
-    backbone = ENTRIES[names[0]].backbone
+    backbone = PUBLISHED_SCORERS[names[0]].backbone
     parameters = write(folder, backbone, quick)
     if backbone.kind in ("clip", "safety"):
         return {"parameters": parameters}
@@ -241,7 +241,7 @@ def written(folder: Path, names: Sequence[str], quick: bool) -> dict[str, Any]:
 
 
 def scored(folder: Path, names: Sequence[str], dtype: str) -> dict[str, Any]:
-    """Load scorers, score four images, free their memory: seconds, MB, and how often the tower looked."""
+    """Load scorers, score four images, free their memory; return seconds, MB, and runs of the image tower."""
     looks = _count_looks()
     images = list(_images())
     group, load, scorers = _loaded(folder, names, dtype)
@@ -249,7 +249,7 @@ def scored(folder: Path, names: Sequence[str], dtype: str) -> dict[str, Any]:
     values = [scorer.score(images, PROMPTS).tolist() for scorer in scorers]
     seconds, cpu = time.perf_counter() - begun, time.process_time() - used
     batches = 1
-    if len(names) > 1:  # another batch, so that one look for each of two is told from one look for all
+    if len(names) > 1:  # a second batch distinguishes one run per batch from one run in all
         values += [scorer.score(images[::-1], PROMPTS).tolist() for scorer in scorers]
         batches = 2
     assert all(map(math.isfinite, chain(*values))), values
@@ -257,7 +257,7 @@ def scored(folder: Path, names: Sequence[str], dtype: str) -> dict[str, Any]:
     return {
         "load_seconds": load,
         "seconds": seconds,
-        "cpu_seconds": cpu,  # of all threads: what others do on the machine changes it less
+        "cpu_seconds": cpu,  # over all threads; other processes change it less
         "peak_mb": memory("VmHWM"),
         "after_mb": memory("VmRSS"),
         "batches": batches,
@@ -266,25 +266,25 @@ def scored(folder: Path, names: Sequence[str], dtype: str) -> dict[str, Any]:
 
 
 def _loaded(folder: Path, names: Sequence[str], dtype: str) -> tuple[Any, float, Any]:
-    """The group's context once it is entered, the seconds that this took, and its scorers."""
+    """Return the group's entered context, the seconds of entering it, and its scorers."""
     import torch
     import transformers
 
-    from thumbtune.evaluation.scorers.lineup import Means, lineup
-    from thumbtune.evaluation.scorers.published import Places
+    from thumbtune.evaluation.scorers.published_files import Locations
+    from thumbtune.evaluation.scorers.resolve import LoadOptions, resolve_scorers
 
     for name in ("BertTokenizer", "BlipTextModel", "BlipVisionModel", "CLIPModel", "CLIPTokenizer"):
-        getattr(transformers, name)  # its import is no part of loading weights
-    places = Places(cache=folder / "cache", local=folder, offline=True)
-    (group,) = lineup(names, Means(Path(), places, dtype=getattr(torch, dtype)))
+        getattr(transformers, name)  # so that its import is not measured
+    locations = Locations(cache=folder / "cache", local=folder, offline=True)
+    (group,) = resolve_scorers(names, LoadOptions(Path(), locations, dtype=getattr(torch, dtype)))
     begun = time.perf_counter()
-    context = group.ready()
+    context = group.load()
     scorers = context.__enter__()
     return context, time.perf_counter() - begun, scorers
 
 
 def _count_looks() -> list[int]:
-    """A list that grows by one whenever CLIP's tower for images runs."""
+    """Return a list that grows by one whenever CLIP's image tower runs."""
     from transformers import CLIPModel
 
     looks: list[int] = []
@@ -301,9 +301,9 @@ def _images() -> Iterator[Any]:
 
 
 def memory(what: str) -> float | None:
-    """VmHWM, the peak of this process's resident memory, or VmRSS, what it is now, in MB; None where nobody tells.
+    """Return VmHWM, the peak resident memory of this process, or VmRSS, its current value, in MB; None if unknown.
 
-    What `getrusage` says of a peak is at least that of the parent.
+    The peak of `getrusage` includes that of the parent.
     """
     if not (status := Path("/proc/self/status")).exists():
         return None
@@ -312,10 +312,10 @@ def memory(what: str) -> float | None:
 
 
 def measure(names: Sequence[str], dtype: str, quick: bool) -> list[dict[str, Any]]:
-    """Every job of one backbone, on files that are written once and go away."""
-    from thumbtune.evaluation.scorers.catalogue import ENTRIES
+    """Return the results of every job of one backbone, on temporary files that are written once."""
+    from thumbtune.evaluation.scorers.published_scorers import PUBLISHED_SCORERS
 
-    size = ENTRIES[names[0]].backbone.size  # in millions, of 4 bytes each, published and converted
+    size = PUBLISHED_SCORERS[names[0]].backbone.size  # in millions, of 4 bytes each, published and converted
     need, free = (0 if quick else 2 * 4e6 * size + 2e9), shutil.disk_usage(tempfile.gettempdir()).free
     if free < need:
         sys.exit(
@@ -341,7 +341,7 @@ def _child(step: str, names: Sequence[str], options: Sequence[str]) -> dict[str,
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """The results as Markdown."""
+    """Return the results as a Markdown table."""
     lines = [
         "| scorer | type | parameters, M | first load, s | load, s | 4 images, s | CPU, s | peak, MB | freed, MB "
         "| looks / batches |",
@@ -358,13 +358,13 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def parsed() -> argparse.Namespace:
-    """The command line."""
+def parse_arguments() -> argparse.Namespace:
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="These scorers; without: all.")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="Measure only these scorers.")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--quick", action="store_true", help="Tiny networks: shows that it runs, and nothing else.")
-    parser.add_argument("--out", type=Path, help="Where results are written; default: scorers.json, with --quick none.")
+    parser.add_argument("--quick", action="store_true", help="Use tiny networks, only to show that it runs.")
+    parser.add_argument("--out", type=Path, help="File of results. Default: scorers.json, or none with --quick.")
     parser.add_argument("--step", choices=("write", "score"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -372,16 +372,16 @@ def parsed() -> argparse.Namespace:
 
 def main() -> None:
     """Parse, measure, print."""
-    given = parsed()
+    given = parse_arguments()
     if given.step:
         prepare(given.quick)
         step = written(given.folder, given.only, given.quick) if given.step == "write" else None
         print(json.dumps(step or scored(given.folder, given.only, given.dtype)))
         return
-    from thumbtune.evaluation.scorers.catalogue import ENTRIES, entries
+    from thumbtune.evaluation.scorers.published_scorers import PUBLISHED_SCORERS, find_published_scorers
     from thumbtune.runs.run import environment
 
-    asked = entries(given.only or ENTRIES)
+    asked = find_published_scorers(given.only or PUBLISHED_SCORERS)
     out = given.out or (None if given.quick else FILE)
     known = json.loads(out.read_text(encoding="utf-8"))["results"] if out and out.exists() else []
     results = {(*each["scorers"], each["dtype"]): each for each in known}

@@ -12,7 +12,19 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from base_model import autoencoder, card, checkpoint, decoder, generator, judge, pictures, sets, style, training, words
+from base_model import (
+    autoencoder,
+    card,
+    checkpoint,
+    decoder,
+    generator,
+    judge,
+    sets,
+    style,
+    training,
+    training_images,
+    words,
+)
 from base_model.training import Plan
 from base_model.vocabulary import (
     CONCEPTS,
@@ -29,13 +41,13 @@ from base_model.vocabulary import (
     held_out,
     slug,
 )
-from thumbtune.evaluation.scorers.style import StyleJudge
+from thumbtune.evaluation.scorers.style_classifier import StyleClassifier
 
 ROOT = Path(__file__).parent.parent
 SLICE = ["red apple", "pear", "banana", "star", "key", "bell"]
 
 
-# --- captions and pictures ------------------------------------------------------------------------
+# --- captions and images ------------------------------------------------------------------------
 
 
 def test_every_name_means_one_thing() -> None:
@@ -80,16 +92,16 @@ def test_an_icon_lies_on_its_page_in_its_size() -> None:
     icon = np.zeros((64, 64, 4), np.uint8)
     icon[16:48, 16:48] = (255, 0, 0, 255)
     for look in (Look(page="blue"), Look(page="blue", small=True), Look()):
-        picture = pictures.laid(icon, look)
-        assert tuple(picture[0, 0]) == PAGES.get(look.page, (255, 255, 255))
-        assert tuple(picture[32, 32]) == (255, 0, 0)
-        red = (picture[..., 0] > 250) & (picture[..., 1] < 5)
+        image = training_images.laid(icon, look)
+        assert tuple(image[0, 0]) == PAGES.get(look.page, (255, 255, 255))
+        assert tuple(image[32, 32]) == (255, 0, 0)
+        red = (image[..., 0] > 250) & (image[..., 1] < 5)
         assert int(red.any(0).sum()) == pytest.approx(32 * 0.6 if look.small else 32, abs=2)
 
 
 def test_half_transparent_icons_let_the_page_through() -> None:
     icon = np.full((64, 64, 4), (0, 0, 0, 128), np.uint8)
-    assert tuple(pictures.laid(icon)[5, 5]) == (127, 127, 127)
+    assert tuple(training_images.laid(icon)[5, 5]) == (127, 127, 127)
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -119,13 +131,13 @@ def test_a_checkpoint_comes_back_and_no_file_is_too_large(tmp_path: Path, monkey
 
 def _icon(concept: str, kind: str) -> np.ndarray:
     """A shape for each concept, a colour and an outline for each style."""
-    picture = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+    image = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
     place = SLICE.index(concept)
     ink = (0, 0, 0, 255) if kind == "line art" else (40 * place, 200 - 30 * place, 90, 255)
     box = (10, 10 + 3 * place, 54, 54 - 3 * place)
-    pen = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(image)
     (pen.ellipse if place % 2 else pen.rectangle)(box, fill=None if kind == "line art" else ink, outline=ink, width=4)
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +186,9 @@ def test_everything_is_made_from_nothing_in_twenty_steps_each(made: Path, capsys
         learnt = plan(made / f"style-{name}", 20, decay=None)
         assert style.train(kind, style.lessons(rows, None), rows.known, vae, learnt)
         style.write(kind, made / f"style-{name}", made / "package" / "style" / name)
-    (named,) = StyleJudge(made / "package" / "style").names([Image.fromarray(pictures.laid(rows.known[0].icon))])
+    (named,) = StyleClassifier(made / "package" / "style").names(
+        [Image.fromarray(training_images.laid(rows.known[0].icon))]
+    )
     assert named in STYLES
     judge.write(made / "judge", made / "package", tokenizer)
     assert (made / "package" / "model.safetensors").stat().st_size < 10_000_000
@@ -250,17 +264,17 @@ def test_a_v_model_may_begin_from_the_weights_of_an_epsilon_model(made: Path) ->
 def test_held_out_combinations_never_reach_the_generator(made: Path) -> None:
     vae = decoder.averaged(made / "autoencoder")
     known = generator.lesson(made / "sets", vae, SLICE)
-    shown = {(concept, style) for concept, style, _ in known.told}
+    shown = {(concept, style) for concept, style, _ in known.facts}
     assert shown == {(concept, style) for concept in SLICE for style in STYLES if not held_out(concept, style)}
     assert len(shown) < len(SLICE) * len(STYLES)
-    assert known.latents.shape[:2] == (2, len(known.told)) and len(known.chances) == len(known.told)
+    assert known.latents.shape[:2] == (2, len(known.facts)) and len(known.chances) == len(known.facts)
 
 
 def test_names_that_three_sets_draw_are_common(made: Path) -> None:
     emoji = sets.load(made / "sets")
-    assert pictures.common(emoji) == sorted(SLICE)
+    assert training_images.common(emoji) == sorted(SLICE)
     alone = {"cartoon": dict(emoji["cartoon"]), "flat": {"pear": emoji["flat"]["pear"]}}
-    assert pictures.common(alone) == []
+    assert training_images.common(alone) == []
 
 
 def test_a_piece_of_another_picture_brings_its_part_of_the_mark() -> None:
@@ -293,8 +307,8 @@ def test_the_card_says_what_was_measured() -> None:
     (said,) = card.PLACE.findall((ROOT / card.CARD).read_text())
     assert said == card.tables(measured)
     # the bars that the model was made for
-    assert measured["real, Twemoji, a style that it never saw"]["top5"] >= 0.7
-    assert measured["real, style of things that it never saw"]["share"] >= 0.9
-    assert measured["drawn, every style asked"]["top5"] >= 0.8
-    assert measured["drawn, style of the combinations shown"]["share"] >= 0.85
-    assert "| 48 | 79% | 96% |  |" in card.tables({"some": {"pictures": 48, "top1": 0.792, "top5": 0.958}})
+    assert measured["real, Twemoji, a style outside its training"]["top5"] >= 0.7
+    assert measured["real, style of things outside its training"]["share"] >= 0.9
+    assert measured["generated, every style in the prompt"]["top5"] >= 0.8
+    assert measured["generated, style of the trained combinations"]["share"] >= 0.85
+    assert "| 48 | 79% | 96% |  |" in card.tables({"some": {"images": 48, "top1": 0.792, "top5": 0.958}})

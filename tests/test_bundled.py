@@ -8,8 +8,8 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from base_model.vocabulary import CONCEPTS, MEASURE, STYLES, held_out
-from thumbtune.evaluation.scorers.judge import Judge
-from thumbtune.evaluation.scorers.style import StyleJudge
+from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge
+from thumbtune.evaluation.scorers.style_classifier import StyleClassifier
 from thumbtune.experiments.demo import concepts, prompt_of
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
@@ -48,7 +48,7 @@ def test_no_rated_concept_is_judged() -> None:
 
 
 def test_the_judge_knows_every_concept_with_or_without_an_article() -> None:
-    judge = Judge(build.BUNDLED / "judge")
+    judge = FaithfulnessJudge(build.BUNDLED / "judge")
     known = concepts()
     names = [*known["rated"], *known["unrated"]]
     assert set(judge.concepts) == set(names)
@@ -57,7 +57,8 @@ def test_the_judge_knows_every_concept_with_or_without_an_article() -> None:
     page = [Image.new("RGB", (64, 64), "white")] * 2
     bare, with_article = judge.score(page, ["octopus", "an octopus"])
     assert 0 <= bare == with_article <= 1
-    assert [judge.asked(prompt) for prompt in ("a small sun, line art", "sunflower, on blue", "the moon")] == [
+    asked = ("a small sun, line art", "sunflower, on blue", "the moon")
+    assert [judge.requested_concept(prompt) for prompt in asked] == [
         "sun", "sunflower", "moon",
     ]  # fmt: skip
 
@@ -68,7 +69,7 @@ def test_the_style_that_is_asked_for_is_drawn() -> None:
     asked = [(name, style) for name in CONCEPTS[::3] for style in STYLES if not held_out(name, style)]
     model = StableDiffusion(load_pipeline(build.model_path("tiny-emoji-64")))
     images = model.generate([f"{prompt_of(name)}, {style}" for name, style in asked], range(len(asked)), Sampler())
-    judge = StyleJudge(build.BUNDLED / "style")
+    judge = StyleClassifier(build.BUNDLED / "style")
     assert judge.styles == list(STYLES)
     right = [found == style for found, (_, style) in zip(judge.names(images), asked, strict=True)]
     assert sum(right) / len(right) >= 0.85
@@ -78,13 +79,13 @@ def test_the_style_that_is_asked_for_is_drawn() -> None:
 
 
 def test_the_judge_of_styles_averages_two_networks_which_each_see_their_own_size() -> None:
-    judge = StyleJudge(build.BUNDLED / "style")
+    judge = StyleClassifier(build.BUNDLED / "style")
     assert [one.config.image_size for one in judge.networks] == [128, 64]
     page = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         large = judge.networks[0](pixel_values=interpolate(page, size=128, mode="bilinear")).logits.softmax(1)
         small = judge.networks[1](pixel_values=page).logits.softmax(1)
-    torch.testing.assert_close(judge._chances(page), (large + small) / 2)
+    torch.testing.assert_close(judge._probabilities(page), (large + small) / 2)
 
 
 @pytest.mark.slow
@@ -92,7 +93,7 @@ def test_what_the_bundled_model_draws_is_what_was_asked() -> None:
     names = [*concepts()["rated"][::3], *concepts()["unrated"][::3]]
     model = StableDiffusion(load_pipeline(build.model_path("tiny-emoji-64")))
     images = model.generate([prompt_of(name) for name in names], list(range(len(names))), Sampler())
-    judge = Judge(build.BUNDLED / "judge")
+    judge = FaithfulnessJudge(build.BUNDLED / "judge")
     found = sum(name in top for name, top in zip(names, judge.names(images, top=5), strict=True))
     assert found / len(names) >= 0.8
     scores = judge.score(images, [prompt_of(name) for name in names])

@@ -13,12 +13,12 @@ DRAW = """
 import thumbtune
 from pathlib import Path
 from thumbtune import build
-from thumbtune.evaluation.scorers.judge import Judge
+from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 model = StableDiffusion(load_pipeline(build.model_path("tiny-emoji-64")))
 (image,) = model.generate(["a panda"], [0], Sampler(steps=4))
-print(Path(thumbtune.__file__).parent, image.size, Judge(build.BUNDLED / "judge").names([image], top=5)[0])
+print(Path(thumbtune.__file__).parent, image.size, FaithfulnessJudge(build.BUNDLED / "judge").names([image], top=5)[0])
 """
 
 

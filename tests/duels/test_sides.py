@@ -202,7 +202,7 @@ def test_a_name_that_is_nothing_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     with refused("side-unknown", UsageError, naming="notes.txt"):
         side("notes.txt")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match=r"folder holds no images \(\.png, .*\), no run and no model"):
+    with refused("image-folder-empty", UsageError, naming=["folder", ".png"]):
         side("folder")
 
 

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from refusals import refused
 
 from thumbtune.duels.sides import side
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.folder import images_of
+from thumbtune.evaluation.image_folder import images_by_prompt
 
 Make = Callable[..., Path]
 TABLE = "metadata.jsonl"
+ROW, UNREADABLE = "image-folder-metadata-row", "image-folder-metadata-unreadable"
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def row(file: str, prompt: str) -> dict[str, str]:
 def names_of(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[list[str]]:
     one = side(str(folder))
     assert one.folder == folder
-    found = images_of(one.folder, prompts, per_prompt)
+    found = images_by_prompt(one.folder, prompts, per_prompt)
     return [[path.relative_to(folder).as_posix() for path in mine] for mine in found]
 
 
@@ -93,7 +95,8 @@ def test_the_order_is_not_the_file_system_s(make_folder: Make, monkeypatch: pyte
 @pytest.mark.parametrize(("prompts", "per_prompt"), [(2, 2), (1, 4), (3, 1), (5, 1), (2, 3)])
 def test_another_number_of_images_is_one_sentence(make_folder: Make, prompts: int, per_prompt: int) -> None:
     folder = make_folder([f"{i}.png" for i in range(7)])
-    with pytest.raises(UsageError, match=rf"images holds 7 images, not {per_prompt} for each of {prompts} prompts"):
+    naming = [folder, "7 images", f"{per_prompt} for each of {prompts} prompts"]
+    with refused("image-folder-wrong-count", UsageError, naming=naming):
         names_of(folder, [f"p{i}" for i in range(prompts)], per_prompt)
 
 
@@ -160,19 +163,19 @@ def test_a_line_of_a_table_ends_where_its_line_ends(make_folder: Make, separator
 
 
 @pytest.mark.parametrize(
-    ("prompts", "per_prompt", "says"),
+    ("prompts", "per_prompt", "naming"),
     [
-        (["a cat"], 3, "has 2 images left for 'a cat', and 3 are asked for; both sides need the same prompts"),
-        (["a cat", "a cat"], 2, "has 0 images left for 'a cat', and 2 are asked for"),
-        (["A cat"], 1, "has 0 images left for 'A cat', and 1 are asked for"),
-        (["x" * 99], 1, f"left for '{'x' * 60}', and"),
+        (["a cat"], 3, ["2 images", "'a cat'", "needs 3"]),
+        (["a cat", "a cat"], 2, ["0 images", "'a cat'", "needs 2"]),
+        (["A cat"], 1, ["0 images", "'A cat'", "needs 1"]),
+        (["x" * 99], 1, [f"'{'x' * 60}'"]),
     ],
 )
 def test_too_few_images_of_a_prompt_are_one_sentence(
-    make_folder: Make, prompts: list[str], per_prompt: int, says: str
+    make_folder: Make, prompts: list[str], per_prompt: int, naming: list[str]
 ) -> None:
     folder = make_folder(["a.png", "b.png"], [row("a.png", "a cat"), row("b.png", "a cat")])
-    with pytest.raises(UsageError, match=says):
+    with refused("image-folder-too-few", UsageError, naming=[folder, *naming]):
         names_of(folder, prompts, per_prompt)
 
 
@@ -184,27 +187,29 @@ def test_a_table_reaches_for_nothing_outside_its_folder(make_folder: Make, tmp_p
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
     names = {"up": "../secret.png", "absolute": str(tmp_path / "secret.png"), "link": "link.png", "folder": "sub"}
     table(folder, [row("a.png", "a cat"), row(names.get(way, "b.png"), "a cat")])
-    with pytest.raises(UsageError, match=r"metadata\.jsonl names .*, which is no image in .*; mend it"):
+    naming = [folder / TABLE, names.get(way, "b.png")]
+    with refused("image-folder-missing-image", UsageError, naming=naming):
         names_of(folder, ["a cat"], 1)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "code", "naming"),
     [
-        ('{"prompt": "a cat"}', "line 1 has no file_name and prompt; write both"),
-        ('{"file_name": "a.png", "prompt": "a cat"}\n\n{"file_name": "a.png"}', "line 3 has no file_name and prompt"),
-        ('{"file_name": "a.png", "prompt": 3}', "line 1 has no file_name and prompt"),
-        ('{"file_name": ["a.png"], "prompt": "a cat"}', "line 1 has no file_name and prompt"),
-        ('{"file_name": "a.png", "pro', "cannot be read .*; write an object with file_name a line"),
-        ('["a.png", "a cat"]', "cannot be read"),
-        ('"prompt"', "cannot be read"),
-        ("7", "cannot be read"),
-        (b"\xff\xfe{", "cannot be read"),
+        ('{"prompt": "a cat"}', ROW, ["line 1"]),
+        ('{"file_name": "a.png", "prompt": "a cat"}\n\n{"file_name": "a.png"}', ROW, ["line 3"]),
+        ('{"file_name": "a.png", "prompt": 3}', ROW, ["line 1"]),
+        ('{"file_name": ["a.png"], "prompt": "a cat"}', ROW, ["line 1"]),
+        ('{"file_name": "a.png", "pro', UNREADABLE, ["file_name"]),
+        ('["a.png", "a cat"]', UNREADABLE, []),
+        ('"prompt"', UNREADABLE, []),
+        ("7", UNREADABLE, []),
+        (b"\xff\xfe{", UNREADABLE, []),
     ],
 )
-def test_a_table_that_says_nothing_is_one_sentence(make_folder: Make, text: str | bytes, says: str) -> None:
+def test_a_table_that_says_nothing_is_one_sentence(
+    make_folder: Make, text: str | bytes, code: str, naming: list[str]
+) -> None:
     folder = make_folder(["a.png"])
     (folder / TABLE).write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UsageError, match=rf"metadata\.jsonl.* {says}") as caught:
+    with refused(code, UsageError, naming=[folder / TABLE, *naming]):
         names_of(folder, ["a cat"], 1)
-    assert "\n" not in str(caught.value)

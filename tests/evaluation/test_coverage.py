@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.coverage import GAIN, NOISE, UNEVEN, holds
+from benchmarks.coverage import GAIN, NOISE, UNEVEN, covers
 from thumbtune.evaluation.win_rates import Draws, units, win_rate
 
 pytestmark = pytest.mark.slow
@@ -14,7 +14,7 @@ REPETITIONS = 600  # of which the share that holds has a standard error of 0.9 p
 def test_intervals_of_500_prompts_hold_the_truth_as_often_as_they_say(
     estimand: str, papers: tuple[float, float]
 ) -> None:
-    found = list(holds(estimand, REPETITIONS, resamples=400))  # type: ignore[arg-type]
+    found = list(covers(estimand, REPETITIONS, resamples=400))  # type: ignore[arg-type]
     share = {kind: np.mean([one[kind] for one in found]) for kind in found[0]}
     assert 0.925 <= share["bootstrap"] <= 0.975
     assert share["wilson"] >= 0.925

@@ -12,13 +12,20 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.human.analysis import Outcome, analyse
-from thumbtune.evaluation.human.answers import LARGEST, Ballot, ballot_of, read_ballot, read_ballots
-from thumbtune.evaluation.human.duels import names_of, pairs_of
-from thumbtune.evaluation.human.key import key_text, read_key
-from thumbtune.evaluation.human.plan import Design, Pair, Study, Trial, plan
+from thumbtune.evaluation.human.analysis import StudyResult, analyse
+from thumbtune.evaluation.human.answers import (
+    MAX_ANSWER_BYTES,
+    AnswerFile,
+    parse_answers,
+    read_answer_file,
+    read_answer_files,
+)
+from thumbtune.evaluation.human.duel_pairs import read_pairs, read_side_names
+from thumbtune.evaluation.human.key import format_key, read_key
+from thumbtune.evaluation.human.plan import Pair, Study, StudyDesign, Trial, plan_study
 
 Chooser = Callable[[Trial], str]
 
@@ -35,7 +42,7 @@ def pairs(prompts: int, seeds: int = 1, styles: Sequence[str | None] = (None,)) 
 
 
 def study(prompts: int = 12, seeds: int = 1, **design: Any) -> Study:
-    return plan(pairs(prompts, seeds), Design(**{"seed": 5} | design))
+    return plan_study(pairs(prompts, seeds), StudyDesign(**{"seed": 5} | design))
 
 
 def prefers(side: str) -> Chooser:
@@ -53,12 +60,12 @@ def answers(of: Study, choose: Chooser, rater: str = "anna", **fields: Any) -> d
     } | fields
 
 
-def ballot(of: Study, choose: Chooser, rater: str = "anna") -> Ballot:
-    return ballot_of(answers(of, choose, rater), of.questionnaire, "here")
+def answer_file(of: Study, choose: Chooser, rater: str = "anna") -> AnswerFile:
+    return parse_answers(answers(of, choose, rater), of.questionnaire, "here")
 
 
-def outcome(of: Study, *choosers: Chooser, keep_careless: bool = False) -> Outcome:
-    return analyse(of, [ballot(of, choose, f"rater {i}") for i, choose in enumerate(choosers)], keep_careless)
+def outcome(of: Study, *choosers: Chooser, keep_careless: bool = False) -> StudyResult:
+    return analyse(of, [answer_file(of, choose, f"rater {i}") for i, choose in enumerate(choosers)], keep_careless)
 
 
 # --- the plan
@@ -67,7 +74,7 @@ def outcome(of: Study, *choosers: Chooser, keep_careless: bool = False) -> Outco
 plans = st.builds(
     lambda prompts, seeds, styles, trials, repeats, seed: (
         pairs(prompts, seeds, styles),
-        Design(seed=seed, trials=trials, repeats=repeats),
+        StudyDesign(seed=seed, trials=trials, repeats=repeats),
     ),
     st.integers(1, 15),
     st.integers(1, 3),
@@ -79,8 +86,8 @@ plans = st.builds(
 
 
 @given(plans)
-def test_each_side_lies_left_equally_often_overall_and_within_each_style(made: tuple[list[Pair], Design]) -> None:
-    first = plan(*made).first_showings
+def test_each_side_lies_left_equally_often_overall_and_within_each_style(made: tuple[list[Pair], StudyDesign]) -> None:
+    first = plan_study(*made).first_showings
     for style in {None, *(trial.pair.style for trial in first)}:
         some = Counter(t.left for t in first if style is None or t.pair.style == style)
         assert abs(some["a"] - some["b"]) <= 1
@@ -88,8 +95,10 @@ def test_each_side_lies_left_equally_often_overall_and_within_each_style(made: t
 
 
 @given(plans)
-def test_repeats_come_later_with_exchanged_sides_and_never_next_to_the_first(made: tuple[list[Pair], Design]) -> None:
-    found = plan(*made)
+def test_repeats_come_later_with_exchanged_sides_and_never_next_to_the_first(
+    made: tuple[list[Pair], StudyDesign],
+) -> None:
+    found = plan_study(*made)
     places = {trial.id: i for i, trial in enumerate(found.trials)}
     assert len(places) == len(found.trials), "ids differ"
     again = [trial for trial in found.trials if trial.repeats is not None]
@@ -105,22 +114,22 @@ def test_repeats_come_later_with_exchanged_sides_and_never_next_to_the_first(mad
 
 
 @given(plans)
-def test_the_same_seed_makes_the_same_study_and_another_seed_other_ids(made: tuple[list[Pair], Design]) -> None:
+def test_the_same_seed_makes_the_same_study_and_another_seed_other_ids(made: tuple[list[Pair], StudyDesign]) -> None:
     some, design = made
-    found = plan(some, design)
-    assert plan(some, design) == found
-    other = plan(some, replace(design, seed=design.seed + 1))
+    found = plan_study(some, design)
+    assert plan_study(some, design) == found
+    other = plan_study(some, replace(design, seed=design.seed + 1))
     assert not {found.id, *(t.id for t in found.trials)} & {other.id, *(t.id for t in other.trials)}
 
 
 def test_another_duel_makes_another_study_of_the_same_seed() -> None:
-    one, other = plan(pairs(3), Design(seed=1)), plan(pairs(4), Design(seed=1))
+    one, other = plan_study(pairs(3), StudyDesign(seed=1)), plan_study(pairs(4), StudyDesign(seed=1))
     assert one.id != other.id
 
 
 def test_ids_say_nothing_of_sides_prompts_or_showings() -> None:
     """Were ids and sides related, those of one side would lie to one end: a rank test finds 4 sigma at most."""
-    found = plan(pairs(400), Design(seed=3, trials=400, repeats=0.5))
+    found = plan_study(pairs(400), StudyDesign(seed=3, trials=400, repeats=0.5))
     assert all(re.fullmatch("[0-9a-f]{20}", trial.id) for trial in found.trials)
     ranked = sorted(found.trials, key=lambda trial: trial.id)
     for told in (lambda t: t.left == "a", lambda t: t.repeats is None, lambda t: t.pair.prompt < 200):
@@ -138,27 +147,29 @@ def test_a_questionnaire_holds_no_sides() -> None:
 
 
 def test_prompts_are_chosen_evenly_over_styles_and_new_ones_first() -> None:
-    found = plan(pairs(30, 2, ("x", "y", "z", "z", "z", "z")), Design(seed=1, trials=12, repeats=0.0))
+    found = plan_study(pairs(30, 2, ("x", "y", "z", "z", "z", "z")), StudyDesign(seed=1, trials=12, repeats=0.0))
     assert Counter(trial.pair.style for trial in found.trials) == {"x": 4, "y": 4, "z": 4}
     assert len({trial.pair.prompt for trial in found.trials}) == 12
-    all_prompts = plan(pairs(30, 2), Design(seed=1, trials=40))
+    all_prompts = plan_study(pairs(30, 2), StudyDesign(seed=1, trials=40))
     assert len({trial.pair.prompt for trial in all_prompts.trials}) == 30, "each once before any a second time"
 
 
 @pytest.mark.parametrize(
-    ("some", "changes", "says"),
+    ("some", "changes", "code", "naming"),
     [
-        ([], {}, "at least one pair"),
-        (pairs(2) + pairs(1), {}, "Prompt 0 with seed 1000 comes twice"),
-        (pairs(2), {"trials": 0}, "asks nothing"),
-        (pairs(2), {"repeats": 0.6}, "between 0 and 0.5"),
-        (pairs(2), {"repeats": -0.1}, "between 0 and 0.5"),
-        (pairs(2), {"question": "  "}, "The question is empty"),
+        ([], {}, "human-no-pairs", []),
+        (pairs(2) + pairs(1), {}, "human-pair-twice", ["Prompt 0", "seed 1000"]),
+        (pairs(2), {"trials": 0}, "human-no-trials", [0]),
+        (pairs(2), {"repeats": 0.6}, "human-repeat-share", [0.6, "between 0 and 0.5"]),
+        (pairs(2), {"repeats": -0.1}, "human-repeat-share", [-0.1, "between 0 and 0.5"]),
+        (pairs(2), {"question": "  "}, "human-no-question", []),
     ],
 )
-def test_a_plan_that_cannot_be_made_is_told(some: list[Pair], changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        plan(some, Design(**{"seed": 0} | changes))
+def test_a_plan_that_cannot_be_made_is_told(
+    some: list[Pair], changes: dict[str, Any], code: str, naming: list[Any]
+) -> None:
+    with refused(code, UsageError, naming=naming):
+        plan_study(some, StudyDesign(**{"seed": 0} | changes))
 
 
 # --- the key
@@ -167,44 +178,43 @@ def test_a_plan_that_cannot_be_made_is_told(some: list[Pair], changes: dict[str,
 @given(plans)
 @settings(max_examples=20)
 def test_a_key_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, made: Any) -> None:
-    found = plan(*made)
+    found = plan_study(*made)
     file = tmp_path_factory.mktemp("key") / "key.json"
-    file.write_text(key_text(found), encoding="utf-8")
+    file.write_text(format_key(found), encoding="utf-8")
     assert read_key(file) == found
 
 
 def broken(change: Callable[[dict[str, Any]], Any]) -> str:
-    key = json.loads(key_text(study(3)))
+    key = json.loads(format_key(study(3)))
     change(key)
     return json.dumps(key)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "code", "naming"),
     [
-        ("", "is no JSON"),
-        ("[]", "is no key"),
-        (json.dumps(answers(study(), prefers("b"))), "is no key"),
-        (broken(lambda key: key.update(form=9)), "another version"),
-        (broken(lambda key: key.update(seed="5")), "its beginning: seed"),
-        (broken(lambda key: key.update(trials=[])), "do not fit together"),
-        (broken(lambda key: key["trials"].append(key["trials"][0])), "do not fit together"),
-        (broken(lambda key: key["trials"][0].update(repeats="nobody")), "do not fit together"),
-        (broken(lambda key: key["trials"][1].update(left="c")), "trial 2: left"),
-        (broken(lambda key: key["trials"][1].pop("words")), "trial 2: words"),
-        (broken(lambda key: key.update(trials=[1])), "trial 1: id"),
+        ("", "json-invalid", []),
+        ("[]", "human-not-a-key", []),
+        (json.dumps(answers(study(), prefers("b"))), "human-not-a-key", []),
+        (broken(lambda key: key.update(form=9)), "human-key-version", [9]),
+        (broken(lambda key: key.update(seed="5")), "human-key-field", ["its beginning: seed"]),
+        (broken(lambda key: key.update(trials=[])), "human-key-trials", []),
+        (broken(lambda key: key["trials"].append(key["trials"][0])), "human-key-trials", []),
+        (broken(lambda key: key["trials"][0].update(repeats="nobody")), "human-key-trials", []),
+        (broken(lambda key: key["trials"][1].update(left="c")), "human-key-field", ["trial 2: left"]),
+        (broken(lambda key: key["trials"][1].pop("words")), "human-key-field", ["trial 2: words"]),
+        (broken(lambda key: key.update(trials=[1])), "human-key-field", ["trial 1: id"]),
     ],
 )
-def test_a_damaged_key_is_told(tmp_path: Path, text: str, says: str) -> None:
+def test_a_damaged_key_is_told(tmp_path: Path, text: str, code: str, naming: list[Any]) -> None:
     file = tmp_path / "key.json"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError, match=says) as told:
+    with refused(code, UsageError, naming=[file, *naming]):
         read_key(file)
-    assert "\n" not in str(told.value)
 
 
 def test_a_key_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"key\.json cannot be read"):
+    with refused("json-unreadable", UsageError, naming=tmp_path / "key.json"):
         read_key(tmp_path / "key.json")
 
 
@@ -220,60 +230,62 @@ def with_answer(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("found", "says"),
+    ("found", "code", "naming"),
     [
-        ([], "holds no answers of a human test"),
-        ({}, "holds no answers of a human test"),
-        (GOOD | {"form": 2}, r"another version \(2\)"),
-        (GOOD | {"study": "0" * 20}, "answers another human test"),
-        (GOOD | {"study": ["x"]}, "another human test, a list and not"),
-        (GOOD | {"answers": []}, "empty list"),
-        (GOOD | {"answers": {"id": 1}}, "empty list"),
-        (GOOD | {"answers": [7]}, "answer 1 is 7 and no answer"),
-        (with_answer(id="unknown"), "answer 1 is for 'unknown', which this test does not ask"),
-        (with_answer(id=["x"]), "answer 1 is for a list"),
-        (with_answer(choice="both"), "answer 1 chooses 'both' and not left, right or tie"),
-        (with_answer(choice=None), "answer 1 chooses None"),
-        (with_answer(choice="x" * 1000), r"chooses 'x{39}\.\.\. and"),
-        (with_answer(seconds=-1), "took -1 seconds"),
-        (with_answer(seconds=float("nan")), "took nan seconds"),
-        (with_answer(seconds=float("inf")), "took inf seconds"),
-        (with_answer(seconds="3"), "took '3' seconds"),
-        (with_answer(seconds=True), "took True seconds"),
-        (GOOD | {"answers": GOOD["answers"] + GOOD["answers"][:1]}, "answer 15 is a second one for"),
-        (GOOD | {"rater": ""}, "names no rater"),
-        (GOOD | {"rater": 7}, "names no rater"),
-        (GOOD | {"rater": "x" * 201}, "names no rater"),
-        (GOOD | {"started": None}, "None under `started`"),
-        (GOOD | {"started": "yesterday"}, "'yesterday' under `started`"),
-        (GOOD | {"finished": "2" * 500}, "under `finished`"),
+        ([], "human-no-answers", ""),
+        ({}, "human-no-answers", ""),
+        (GOOD | {"form": 2}, "human-answers-version", "version 2"),
+        (GOOD | {"study": "0" * 20}, "human-other-study", ["0" * 20, STUDY.id]),
+        (GOOD | {"study": ["x"]}, "human-other-study", ["a list", STUDY.id]),
+        (GOOD | {"answers": []}, "human-answers-empty", ""),
+        (GOOD | {"answers": {"id": 1}}, "human-answers-empty", ""),
+        (GOOD | {"answers": [7]}, "human-answer-type", "answer 1 is 7"),
+        (with_answer(id="unknown"), "human-answer-unknown-trial", "answer 1 is for 'unknown'"),
+        (with_answer(id=["x"]), "human-answer-unknown-trial", "answer 1 is for a list"),
+        (with_answer(choice="both"), "human-answer-choice", ["answer 1 chooses 'both'", "left, right or tie"]),
+        (with_answer(choice=None), "human-answer-choice", "answer 1 chooses None"),
+        (with_answer(choice="x" * 1000), "human-answer-choice", f"chooses '{'x' * 39}... "),
+        (with_answer(seconds=-1), "human-answer-seconds", "took -1 seconds"),
+        (with_answer(seconds=float("nan")), "human-answer-seconds", "took nan seconds"),
+        (with_answer(seconds=float("inf")), "human-answer-seconds", "took inf seconds"),
+        (with_answer(seconds="3"), "human-answer-seconds", "took '3' seconds"),
+        (with_answer(seconds=True), "human-answer-seconds", "took True seconds"),
+        (GOOD | {"answers": GOOD["answers"] + GOOD["answers"][:1]}, "human-answer-repeated", ["answer 15", FIRST]),
+        (GOOD | {"rater": ""}, "human-answers-rater", ""),
+        (GOOD | {"rater": 7}, "human-answers-rater", ""),
+        (GOOD | {"rater": "x" * 201}, "human-answers-rater", "200"),
+        (GOOD | {"started": None}, "human-answers-time", "None under `started`"),
+        (GOOD | {"started": "yesterday"}, "human-answers-time", "'yesterday' under `started`"),
+        (GOOD | {"finished": "2" * 500}, "human-answers-time", "under `finished`"),
     ],
 )
-def test_answers_that_cannot_be_used_are_told_in_a_sentence(tmp_path: Path, found: Any, says: str) -> None:
+def test_answers_that_cannot_be_used_are_told_in_a_sentence(
+    tmp_path: Path, found: Any, code: str, naming: str | list[str]
+) -> None:
     file = tmp_path / "answers.json"
     file.write_text(json.dumps(found), encoding="utf-8")
-    with pytest.raises(UsageError, match=says) as told:
-        read_ballot(file, STUDY.questionnaire)
-    assert "\n" not in str(told.value) and str(file) in str(told.value)
+    with refused(code, UsageError, naming=[file, *([naming] if isinstance(naming, str) else naming)]):
+        read_answer_file(file, STUDY.questionnaire)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "code"),
     [
-        (b"not json", "is no JSON"),
-        (b"", "is no JSON"),
-        (b"\xff\xfe\x00", "is no JSON"),
-        (b"[" * 200_000, "nested too deeply|is no JSON"),
-        (b'{"a":' * 200_000, "nested too deeply|is no JSON"),
-        (b"9" * 5000, "is no JSON"),
-        (b" " * (LARGEST + 1), "more than the 5,000,000"),
+        (b"not json", "json-invalid"),
+        (b"", "json-invalid"),
+        (b"\xff\xfe\x00", "json-invalid"),
+        (b"[" * 200_000, "json-invalid"),
+        (b'{"a":' * 200_000, "json-invalid"),
+        (b"9" * 5000, "json-invalid"),
+        (b" " * (MAX_ANSWER_BYTES + 1), "json-too-large"),
     ],
 )
-def test_files_that_are_no_answers_at_all_are_told(tmp_path: Path, content: bytes, says: str) -> None:
+def test_files_that_are_no_answers_at_all_are_told(tmp_path: Path, content: bytes, code: str) -> None:
     file = tmp_path / "answers.json"
     file.write_bytes(content)
-    with pytest.raises(UsageError, match=says):
-        read_ballot(file, STUDY.questionnaire)
+    naming = [file, "5,000,000"] if code == "json-too-large" else [file]
+    with refused(code, UsageError, naming=naming):
+        read_answer_file(file, STUDY.questionnaire)
 
 
 json_values = st.recursive(
@@ -287,7 +299,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(list(GOOD)), json_values))
 def test_whatever_json_comes_is_a_ballot_or_a_sentence(changes: dict[str, Any]) -> None:
     try:
-        found = ballot_of(GOOD | changes, STUDY.questionnaire, "here")
+        found = parse_answers(GOOD | changes, STUDY.questionnaire, "here")
     except UsageError as error:
         assert str(error).startswith("here")
         str(error).encode()
@@ -296,7 +308,7 @@ def test_whatever_json_comes_is_a_ballot_or_a_sentence(changes: dict[str, Any]) 
 
 
 def test_a_name_that_cannot_be_printed_is_made_printable() -> None:
-    found = ballot_of(GOOD | {"rater": " \ud800 anna\x1b[2J "}, STUDY.questionnaire, "here")
+    found = parse_answers(GOOD | {"rater": " \ud800 anna\x1b[2J "}, STUDY.questionnaire, "here")
     assert found.rater == "? anna?[2J"
 
 
@@ -307,23 +319,25 @@ def test_one_sitting_counts_once_as_far_as_it_went_at_last(tmp_path: Path) -> No
     for name, found in kinds.items():
         (tmp_path / name).write_text(json.dumps(found, indent=2 if name == "copy" else None), encoding="utf-8")
     files = [tmp_path / name for name in kinds]
-    ballots, notes = read_ballots(files[:3], STUDY.questionnaire)
-    assert ballots == [ballot(STUDY, prefers("b"))]
+    ballots, notes = read_answer_files(files[:3], STUDY.questionnaire)
+    assert ballots == [answer_file(STUDY, prefers("b"))]
     assert notes == [
         f"{files[0]} is an earlier part of the sitting in {files[1]} and is not counted again.",
-        f"{files[2]} holds the same answers as {files[1]} and is not counted again.",
+        f"{files[2]} contains the same answers as {files[1]} and is not counted again.",
     ]
-    ballots, _ = read_ballots([files[3], files[1]], STUDY.questionnaire)
-    assert ballots[0].answers == ballot(STUDY, prefers("a")).answers, "the later one, whatever the order of the files"
+    ballots, _ = read_answer_files([files[3], files[1]], STUDY.questionnaire)
+    assert ballots[0].answers == answer_file(STUDY, prefers("a")).answers, (
+        "the later one, whatever the order of the files"
+    )
 
 
 def test_two_sittings_of_one_name_are_two_raters(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         found = GOOD | {"started": f"2026-01-0{number}T00:00:00Z"} | ({"rater": "anna (2)"} if number == 3 else {})
         (tmp_path / str(number)).write_text(json.dumps(found), encoding="utf-8")
-    ballots, notes = read_ballots(sorted(tmp_path.iterdir()), STUDY.questionnaire)
+    ballots, notes = read_answer_files(sorted(tmp_path.iterdir()), STUDY.questionnaire)
     assert [one.rater for one in ballots] == ["anna", "anna (3)", "anna (2)"]
-    assert notes == ['Two sittings are of "anna"; the second counts as another rater, "anna (3)".']
+    assert notes == ['"anna" has two sittings; the second counts as another rater, "anna (3)".']
 
 
 # --- the analysis
@@ -358,7 +372,7 @@ def test_who_always_clicks_left_is_left_out_and_shows_a_bias_if_kept() -> None:
     ]
     assert found.overall.votes == (12, 0, 0)
     assert found.bias is not None and (found.bias.left, found.bias.right) == (7, 7)
-    with pytest.raises(UsageError, match="--keep-careless counts them"):
+    with refused("human-all-careless", UsageError, naming="--keep-careless"):
         outcome(STUDY, left)
     kept = outcome(STUDY, left, keep_careless=True)
     assert (kept.overall.rate.rate, kept.overall.finding) == (0.5, "open")
@@ -406,7 +420,7 @@ def test_few_prompts_need_wilsons_interval_too() -> None:
 
 def test_how_many_votes_would_tell() -> None:
     """12 of 20 for B: s^2 = 0.24, n = 0.24 (2.80158 / 0.1)^2 = 188.4, and 20 prompts are there already."""
-    large = plan(pairs(20), Design(seed=2, repeats=0.0))
+    large = plan_study(pairs(20), StudyDesign(seed=2, repeats=0.0))
     choose: Chooser = lambda trial: prefers("b" if trial.pair.prompt < 12 else "a")(trial)  # noqa: E731
     one = outcome(large, choose).overall
     assert (one.votes, one.finding, one.rate.more_prompts, one.more_votes) == ((12, 0, 8), "open", 169, 169)
@@ -418,7 +432,7 @@ def test_how_many_votes_would_tell() -> None:
 
 def test_the_prompt_is_the_unit() -> None:
     """By hand: 2 prompts with 3 and 1 answered pairs have rates 2/3 and 0; their mean is 1/3, not 2/4."""
-    of = plan([p for p in pairs(2, 3) if p.prompt == 0 or p.seed == 1003], Design(seed=1, repeats=0.0))
+    of = plan_study([p for p in pairs(2, 3) if p.prompt == 0 or p.seed == 1003], StudyDesign(seed=1, repeats=0.0))
     choose = lambda t: prefers("b" if t.pair.seed in (1000, 1001) else "a")(t)  # noqa: E731
     overall = outcome(of, choose).overall
     assert (overall.votes, overall.rate.prompts) == ((2, 0, 2), 2)
@@ -427,12 +441,12 @@ def test_the_prompt_is_the_unit() -> None:
 
 def test_equal_words_are_one_trial() -> None:
     same = [replace(pair, words="the same") for pair in pairs(12)]
-    overall = outcome(plan(same, Design(seed=1)), prefers("b")).overall
+    overall = outcome(plan_study(same, StudyDesign(seed=1)), prefers("b")).overall
     assert (overall.rate.prompts, overall.rate.distinct, overall.finding) == (12, 1, "open")
 
 
 def test_many_answers_that_are_split_evenly_say_equal() -> None:
-    of = plan(pairs(40), Design(seed=1, repeats=0.0))
+    of = plan_study(pairs(40), StudyDesign(seed=1, repeats=0.0))
     overall = outcome(of, *[prefers("a"), prefers("b")] * 2).overall
     assert overall.finding == "open", "each prompt alike: the bootstrap has nothing to draw, and Wilson's is wide"
     one_off: Chooser = lambda t: prefers("a" if t.pair.prompt < 1 else "b")(t)  # noqa: E731
@@ -440,7 +454,7 @@ def test_many_answers_that_are_split_evenly_say_equal() -> None:
 
 
 def test_each_style_has_a_standing_of_its_own() -> None:
-    of = plan(pairs(20, styles=("x", "y")), Design(seed=1))
+    of = plan_study(pairs(20, styles=("x", "y")), StudyDesign(seed=1))
     found = outcome(of, lambda t: prefers("b" if t.pair.style == "x" else "a")(t))
     assert {name: (one.votes, one.finding) for name, one in found.styles.items()} == {
         "x": ((10, 0, 0), "b"),
@@ -453,11 +467,11 @@ def test_parts_and_nothing_at_all() -> None:
     part = answers(STUDY, prefers("b"))
     repeats = {trial.id for trial in STUDY.trials if trial.repeats}
     only = part | {"answers": [one for one in part["answers"] if one["id"] in repeats]}
-    with pytest.raises(UsageError, match="repeated pairs alone"):
-        analyse(STUDY, [ballot_of(only, STUDY.questionnaire, "here")])
-    with pytest.raises(UsageError, match="There are no answers"):
+    with refused("human-only-repeats", UsageError):
+        analyse(STUDY, [parse_answers(only, STUDY.questionnaire, "here")])
+    with refused("human-nothing-to-count", UsageError):
         analyse(STUDY, [])
-    some = ballot_of(part | {"answers": part["answers"][:4]}, STUDY.questionnaire, "here")
+    some = parse_answers(part | {"answers": part["answers"][:4]}, STUDY.questionnaire, "here")
     found = analyse(STUDY, [some])
     assert (sum(found.overall.votes), found.raters[0].repeats, len(found.each)) == (4, 0, 4)
 
@@ -486,11 +500,11 @@ HEAD = "side,prompt,seed,file,sha256,words\n"
 def test_a_duels_pairs(tmp_path: Path) -> None:
     rows = "".join(f'{side},{p},{9 + p},{side}/{p}.png,0,"words, {p}"\n' for side in "ab" for p in range(2))
     (tmp_path / "images.csv").write_text(HEAD + rows)
-    found = pairs_of(tmp_path)
+    found = read_pairs(tmp_path)
     assert found == [Pair(prompt=p, words=f"words, {p}", seed=9 + p, a=f"a/{p}.png", b=f"b/{p}.png") for p in range(2)]
-    assert names_of(tmp_path) == ("a", "b")
+    assert read_side_names(tmp_path) == ("a", "b")
     (tmp_path / "result.json").write_text('{"a": "base", "b": "tuned"}')
-    assert names_of(tmp_path) == ("base", "tuned")
+    assert read_side_names(tmp_path) == ("base", "tuned")
 
 
 def test_styles_are_those_that_the_duel_kept(tmp_path: Path) -> None:
@@ -498,25 +512,25 @@ def test_styles_are_those_that_the_duel_kept(tmp_path: Path) -> None:
         f"{side},{p},{p},{side}/{p}.png,0,thing,{style}\n" for side in "ab" for p, style in enumerate(["x", ""])
     )
     (tmp_path / "images.csv").write_text(HEAD.replace("words", "words,style") + rows)
-    assert [pair.style for pair in pairs_of(tmp_path)] == ["x", None]
+    assert [pair.style for pair in read_pairs(tmp_path)] == ["x", None]
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "code", "naming"),
     [
-        (None, "holds no finished duel"),
-        ("nothing\n1\n", "is no list of a duel's images"),
-        (HEAD + "a,x,1,a/0.png,0,words\n", "is no list of a duel's images"),
-        (HEAD + "a,0\n", "is no list of a duel's images"),
-        (HEAD + "a,0,1,a/0.png,0\n", "too short"),
-        (HEAD + "a,0,1,../0.png,0,words\n", "lies outside the folder"),
-        (HEAD + "a,0,1,/0.png,0,words\n", "lies outside the folder"),
-        (HEAD + "a,0,1,a/0.png,0,words\n", "has the sides a for prompt 0, seed 1"),
-        (HEAD + "".join(f"{side},0,1,{side}/0.png,0,words\n" for side in "abc"), "has the sides a, b, c"),
+        (None, "duel-unfinished", []),
+        ("nothing\n1\n", "duel-images-unreadable", []),
+        (HEAD + "a,x,1,a/0.png,0,words\n", "duel-images-unreadable", []),
+        (HEAD + "a,0\n", "duel-images-unreadable", []),
+        (HEAD + "a,0,1,a/0.png,0\n", "duel-images-unreadable", ["too short"]),
+        (HEAD + "a,0,1,../0.png,0,words\n", "duel-images-unreadable", ["../0.png lies outside the folder"]),
+        (HEAD + "a,0,1,/0.png,0,words\n", "duel-images-unreadable", ["/0.png lies outside the folder"]),
+        (HEAD + "a,0,1,a/0.png,0,words\n", "duel-not-two-sides", ["sides a for", "prompt 0, seed 1"]),
+        (HEAD + "".join(f"{side},0,1,{side}/0.png,0,words\n" for side in "abc"), "duel-not-two-sides", ["a, b, c"]),
     ],
 )
-def test_a_folder_that_is_no_duel_is_told(tmp_path: Path, text: str | None, says: str) -> None:
+def test_a_folder_that_is_no_duel_is_told(tmp_path: Path, text: str | None, code: str, naming: list[str]) -> None:
     if text is not None:
         (tmp_path / "images.csv").write_text(text)
-    with pytest.raises(UsageError, match=says):
-        pairs_of(tmp_path)
+    with refused(code, UsageError, naming=[tmp_path, *naming]):
+        read_pairs(tmp_path)

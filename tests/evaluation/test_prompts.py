@@ -12,16 +12,18 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import UsageError
 from thumbtune.evaluation import prompts
-from thumbtune.evaluation.prompts import SETS, PromptSet, prompt_set
-from thumbtune.evaluation.scorers.published import Places
+from thumbtune.evaluation.prompts import PROMPT_SETS, PromptSet, load_prompt_set
+from thumbtune.evaluation.scorers.published_files import Locations
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "prompts"
 BOM = "\ufeff"
 CATS = ("a cat", "two dogs", "a cat")
 STYLES = ("photo", "anime", "photo")
+NO_PROMPT = "prompts-row-without-prompt"
 Write = Callable[[str, str | bytes], str]
 
 
@@ -63,27 +65,27 @@ def write(tmp_path: Path) -> Write:
 def test_every_kind_of_file_gives_its_prompts_in_order_and_twice_where_they_come_twice(
     write: Write, name: str, text: str, styles: tuple[str, ...] | None, mark: str
 ) -> None:
-    found = prompt_set(write(name, mark + text))
+    found = load_prompt_set(write(name, mark + text))
     assert (found.prompts, found.styles, found.name) == (CATS, styles, name)
     assert found.source.endswith(name)
 
 
 def test_the_keys_of_an_object_of_lists_are_the_styles_unless_a_row_has_its_own(write: Write) -> None:
     rows = {"anime": ["a cat", "a dog"], "photo": [{"prompt": "a fox"}, {"prompt": "an owl", "style": "night"}]}
-    found = prompt_set(write("a.json", json.dumps(rows | {"empty": []})))
+    found = load_prompt_set(write("a.json", json.dumps(rows | {"empty": []})))
     assert found.prompts == ("a cat", "a dog", "a fox", "an owl")
     assert found.styles == ("anime", "anime", "photo", "night")
 
 
 def test_a_csv_quotes_its_cells_and_a_tsv_does_not(write: Write) -> None:
-    quoted = prompt_set(write("a.csv", 'prompt,style\n"a cat, asleep",x\n"a ""big"" dog",y\n'))
+    quoted = load_prompt_set(write("a.csv", 'prompt,style\n"a cat, asleep",x\n"a ""big"" dog",y\n'))
     assert quoted.prompts == ("a cat, asleep", 'a "big" dog')
-    bare = prompt_set(write("a.tsv", 'prompt\tstyle\na sign that says "hi\tx\n"two" dogs\ty\n'))
+    bare = load_prompt_set(write("a.tsv", 'prompt\tstyle\na sign that says "hi\tx\n"two" dogs\ty\n'))
     assert bare.prompts == ('a sign that says "hi', '"two" dogs') and bare.styles == ("x", "y")
 
 
 def test_a_cell_of_several_lines_keeps_its_words_apart(write: Write) -> None:
-    found = prompt_set(write("a.csv", 'prompt,style\r\n"a red\r\ncat",x\r\na dog,y\r\n'))
+    found = load_prompt_set(write("a.csv", 'prompt,style\r\n"a red\r\ncat",x\r\na dog,y\r\n'))
     assert found.prompts == ("a red cat", "a dog")
 
 
@@ -91,7 +93,7 @@ def test_a_cell_of_several_lines_keeps_its_words_apart(write: Write) -> None:
 def test_a_line_of_jsonl_ends_where_its_line_ends(write: Write, separator: str) -> None:
     """JSON may hold U+2028 and U+0085 as they are; `\\f` it writes as an escape, as every writer does."""
     row = json.dumps({"prompt": f"a red{separator}cat"}, ensure_ascii=False)
-    assert prompt_set(write("a.jsonl", row + '\n{"prompt": "a dog"}\n')).prompts == ("a red cat", "a dog")
+    assert load_prompt_set(write("a.jsonl", row + '\n{"prompt": "a dog"}\n')).prompts == ("a red cat", "a dog")
 
 
 words = st.text("abcäß猫 ,\"'\t|;", min_size=1, max_size=12).filter(lambda text: text.split())
@@ -108,50 +110,53 @@ def test_what_other_programs_write_is_what_is_read(tmp_path_factory: Any, rows: 
     (folder / "a.jsonl").write_text("".join(json.dumps({"prompt": p, "style": s}) + "\n" for p, s in rows))
     (folder / "a.json").write_text(json.dumps([{"caption": p, "category": s} for p, s in rows], ensure_ascii=False))
     for name in ("a.csv", "a.jsonl", "a.json"):
-        found = prompt_set(str(folder / name))
+        found = load_prompt_set(str(folder / name))
         assert found.prompts == tuple(" ".join(prompt.split()) for prompt, _ in rows)
         assert found.styles == tuple(style for _, style in rows)
 
 
 @pytest.mark.parametrize(
-    ("name", "what", "says"),
+    ("name", "what", "code", "naming"),
     [
-        *((f"a{end}", b"", "holds no prompts|cannot be read") for end in (".txt", ".json", ".jsonl", ".csv", ".tsv")),
-        ("a.txt", b" \n\t\n", "holds no prompts; write one a line"),
-        ("a.csv", b"prompt,style\n", "holds no prompts"),
-        ("a.csv", b"prompt,style\n  ,x\n", "holds no prompts"),
-        ("a.json", b"[]", "holds no prompts"),
-        ("a.json", b'{"anime": []}', "holds no prompts"),
-        ("a.json", b'{"prompt": "a cat"}', "holds no list of prompts"),
-        ("a.json", b"7", "holds no list of prompts"),
-        ("a.json", b'["a cat", 3]', "row 1: a cat has no text under `prompt`"),
-        ("a.json", b'[{"prompt": "a cat"}, {"prompt": 3}]', "row 2: .'prompt': 3. has no text under `prompt`"),
-        ("a.jsonl", b'{"prompt": null}', "row 1: .* has no text"),
-        ("a.jsonl", b'"a cat"', "row 1: a cat has no text"),
-        ("a.jsonl", b'{"prompt": "a cat"}\n{"prompt": "a d', "cannot be read as prompts"),
-        ("a.json", b"[" * 100_000, "cannot be read as prompts"),
-        ("a.csv", b"name,style\na cat,x\n", "row 1: .'name': 'a cat'.* has no text under `prompt`; name the column so"),
-        ("a.csv", b"prompt;style\na cat;x\n", "row 1: .* has no text under `prompt`"),
-        ("a.csv", b"style,prompt\nx,a cat\ny\n", "row 2: .* has no text under `prompt`"),
-        ("a.csv", b"prompt\n" + b"x" * 200_000, "cannot be read as prompts .field larger"),
-        ("a.txt", "caf\u00e9".encode("latin-1"), "cannot be read as prompts .*; save it as UTF-8 text"),
-        ("a.csv", "prompt\na cat".encode("utf-16"), "save it as UTF-8 text"),
-        ("a.yaml", b"- a cat", "is no file of prompts; give one of .txt, .json, .jsonl, .csv, .tsv"),
-        ("a", b"a cat", "is no file of prompts"),
-        ("a.json", b'["a cat \\ud83d"]', "a.json"),  # half a character, which no file and no hash can hold
+        *((f"a{end}", b"", "prompts-empty", []) for end in (".txt", ".jsonl", ".csv", ".tsv")),
+        ("a.json", b"", "prompts-unreadable", []),
+        ("a.txt", b" \n\t\n", "prompts-empty", []),
+        ("a.csv", b"prompt,style\n", "prompts-empty", []),
+        ("a.csv", b"prompt,style\n  ,x\n", "prompts-empty", []),
+        ("a.json", b"[]", "prompts-empty", []),
+        ("a.json", b'{"anime": []}', "prompts-empty", []),
+        ("a.json", b'{"prompt": "a cat"}', "prompts-no-list", []),
+        ("a.json", b"7", "prompts-no-list", []),
+        ("a.json", b'["a cat", 3]', NO_PROMPT, ["row 1: a cat", "`prompt`"]),
+        ("a.json", b'[{"prompt": "a cat"}, {"prompt": 3}]', NO_PROMPT, ["row 2: {'prompt': 3}", "`prompt`"]),
+        ("a.jsonl", b'{"prompt": null}', NO_PROMPT, ["row 1: "]),
+        ("a.jsonl", b'"a cat"', NO_PROMPT, ["row 1: a cat"]),
+        ("a.jsonl", b'{"prompt": "a cat"}\n{"prompt": "a d', "prompts-unreadable", []),
+        ("a.json", b"[" * 100_000, "prompts-unreadable", []),
+        ("a.csv", b"name,style\na cat,x\n", NO_PROMPT, ["row 1: {'name': 'a cat'", "`prompt`"]),
+        ("a.csv", b"prompt;style\na cat;x\n", NO_PROMPT, ["row 1: ", "`prompt`"]),
+        ("a.csv", b"style,prompt\nx,a cat\ny\n", NO_PROMPT, ["row 2: ", "`prompt`"]),
+        ("a.csv", b"prompt\n" + b"x" * 200_000, "prompts-unreadable", ["field larger"]),
+        ("a.txt", "caf\u00e9".encode("latin-1"), "prompts-unreadable", ["UTF-8"]),
+        ("a.csv", "prompt\na cat".encode("utf-16"), "prompts-unreadable", ["UTF-8"]),
+        ("a.yaml", b"- a cat", "prompts-suffix", [".txt, .json, .jsonl, .csv, .tsv"]),
+        ("a", b"a cat", "prompts-suffix", []),
+        ("a.json", b'["a cat \\ud83d"]', "prompts-half-character", ["ud83d"]),  # no file and no hash can hold it
     ],
 )
-def test_what_holds_no_prompts_is_one_sentence(write: Write, name: str, what: bytes, says: str) -> None:
+def test_what_holds_no_prompts_is_one_sentence(
+    write: Write, name: str, what: bytes, code: str, naming: list[str]
+) -> None:
     file = write(name, what)
-    with pytest.raises(UsageError, match=says) as caught:
-        prompt_set(file)
-    assert str(caught.value).startswith(file) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    with refused(code, UsageError, naming=naming) as caught:
+        load_prompt_set(file)
+    assert str(caught.value).startswith(file) and len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("name", ["nowhere.txt", "Partiprompts", "", "a cat, asleep " * 30])
 def test_a_name_of_nothing_says_what_there_is(name: str) -> None:
-    with pytest.raises(UsageError, match=r"no set of prompts of that name.*partiprompts, hpsv2, pickapic-v2-test"):
-        prompt_set(name)
+    with refused("prompts-unknown", UsageError, naming=[name, "partiprompts, hpsv2, pickapic-v2-test"]):
+        load_prompt_set(name)
 
 
 def test_a_set_s_hash_changes_with_every_prompt_and_style_and_their_order() -> None:
@@ -179,17 +184,17 @@ def test_the_first_so_many_keep_their_styles() -> None:
 
 def of_count(monkeypatch: pytest.MonkeyPatch, name: str, count: int) -> None:
     """The published set as if it had so few prompts."""
-    monkeypatch.setitem(prompts.SETS, name, replace(SETS[name], count=count))
+    monkeypatch.setitem(prompts.PROMPT_SETS, name, replace(PROMPT_SETS[name], count=count))
 
 
 def test_the_files_of_hps_are_its_styles(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_count(monkeypatch, "hpsv2", 5)
     for style, rows in {"anime": ["a", "b"], "concept-art": ["c"], "paintings": ["d"]}.items():
         write(f"zhwang/HPDv2/benchmark/{style}.json", json.dumps(rows))
-    with pytest.raises(ThumbtuneError, match=r"benchmark/photo\.json is not here .*nothing is fetched offline"):
-        prompt_set("hpsv2", Places(tmp_path / "cache", tmp_path, offline=True))
+    with refused("published-file-offline", naming="benchmark/photo.json"):
+        load_prompt_set("hpsv2", Locations(tmp_path / "cache", tmp_path, offline=True))
     write("benchmark/photo.json", '["e"]')
-    found = prompt_set("hpsv2", Places(tmp_path / "cache", tmp_path, offline=True))
+    found = load_prompt_set("hpsv2", Locations(tmp_path / "cache", tmp_path, offline=True))
     assert found.prompts == ("a", "b", "c", "d", "e") and found.name == "hpsv2"
     assert found.styles == ("anime", "anime", "concept-art", "paintings", "photo")
 
@@ -199,11 +204,11 @@ def test_a_set_of_the_hub_may_lie_in_a_folder_as_jsonl(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     of_count(monkeypatch, name, 2)
-    places = Places(tmp_path / "cache", tmp_path, offline=True)
-    with pytest.raises(ThumbtuneError, match=f"{name} are fetched from .*, and nothing is fetched offline"):
-        prompt_set(name, places)
+    locations = Locations(tmp_path / "cache", tmp_path, offline=True)
+    with refused("prompts-offline", naming=[name, str(PROMPT_SETS[name].hub)]):
+        load_prompt_set(name, locations)
     write(f"{name}.jsonl", '{"caption": "a cat", "category": "x"}\n{"caption": "a dog", "category": "y"}\n')
-    found = prompt_set(name, places)
+    found = load_prompt_set(name, locations)
     assert (found.prompts, found.styles, found.name) == (("a cat", "a dog"), ("x", "y"), name)
 
 
@@ -216,7 +221,7 @@ def test_of_a_data_set_only_the_words_are_read(tmp_path: Path, monkeypatch: pyte
         return Dataset.from_dict({"image": [b"1", b"2"], "Prompts": ["a cat", "a dog"], "Category": ["x", "y"]})
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    found = prompt_set("drawbench", Places(tmp_path))
+    found = load_prompt_set("drawbench", Locations(tmp_path))
     assert (found.prompts, found.styles) == (("a cat", "a dog"), ("x", "y"))
     assert asked == [("sayakpaul/drawbench", "train")] and found.source == "sayakpaul/drawbench, split train"
 
@@ -229,30 +234,29 @@ def test_a_hub_that_does_not_answer_is_one_sentence(
         raise error
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    with pytest.raises(ThumbtuneError, match="drawbench could not be had from sayakpaul/drawbench") as caught:
-        prompt_set("drawbench", Places(tmp_path))
-    assert "\n" not in str(caught.value)
+    with refused("prompts-missing", naming=["drawbench", "sayakpaul/drawbench"]):
+        load_prompt_set("drawbench", Locations(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "file"), [("partiprompts", "PartiPrompts.tsv"), ("geneval", "generation_prompts.txt")]
 )
 def test_a_published_file_that_is_not_here_is_one_sentence_offline(tmp_path: Path, name: str, file: str) -> None:
-    with pytest.raises(ThumbtuneError, match=rf"{file} is not here .*nothing is fetched offline.; name a folder"):
-        prompt_set(name, Places(tmp_path, offline=True))
+    with refused("published-file-offline", naming=[file, "--weights"]):
+        load_prompt_set(name, Locations(tmp_path, offline=True))
 
 
 def test_another_file_under_a_published_name_is_refused_by_its_hash(write: Write, tmp_path: Path) -> None:
     write("PartiPrompts.tsv", "Prompt\tCategory\na cat\tAnimals\n")
-    with pytest.raises(ThumbtuneError, match=r"PartiPrompts\.tsv has the sha256 .* as published has fab29e41bb51"):
-        prompt_set("partiprompts", Places(tmp_path / "cache", tmp_path, offline=True))
+    with refused("published-file-hash-mismatch", naming=["PartiPrompts.tsv", "fab29e41bb51"]):
+        load_prompt_set("partiprompts", Locations(tmp_path / "cache", tmp_path, offline=True))
 
 
 def test_a_published_set_of_another_count_is_refused(write: Write, tmp_path: Path) -> None:
     """GenEval's publisher says no hash: a file that was cut off must show by its number of prompts."""
     write("generation_prompts.txt", "a photo of a bench\na photo of a cow\n")
-    with pytest.raises(ThumbtuneError, match=r"\b2\b.*\b553\b"):
-        prompt_set("geneval", Places(tmp_path / "cache", tmp_path, offline=True))
+    with refused("prompts-wrong-count", naming=[" 2 ", " 553 "]):
+        load_prompt_set("geneval", Locations(tmp_path / "cache", tmp_path, offline=True))
 
 
 def real(name: str) -> Path:
@@ -264,19 +268,19 @@ def real(name: str) -> Path:
 
 def test_partiprompts_has_1632_prompts_in_12_categories() -> None:
     lines = real("PartiPrompts.tsv").read_text(encoding="utf-8").split("\n")[1:-1]
-    found = prompt_set("partiprompts", Places(local=REAL, offline=True))
-    assert len(found.prompts) == len(lines) == SETS["partiprompts"].count
+    found = load_prompt_set("partiprompts", Locations(local=REAL, offline=True))
+    assert len(found.prompts) == len(lines) == PROMPT_SETS["partiprompts"].count
     assert list(found.prompts) == [" ".join(line.split("\t")[0].split()) for line in lines]
     counts = Counter(found.styles)
     assert len(counts) == 12 and counts["Animals"] == 314 and counts["Food & Beverage"] == 74
     assert sum('"' in prompt for prompt in found.prompts) > 10, "quotation marks are part of the prompts"
-    assert prompt_set(str(REAL / "PartiPrompts.tsv")).sha256 == found.sha256
+    assert load_prompt_set(str(REAL / "PartiPrompts.tsv")).sha256 == found.sha256
 
 
 def test_geneval_has_553_prompts(tmp_path: Path) -> None:
     file = real("geneval_553.txt")
     shutil.copyfile(file, tmp_path / "generation_prompts.txt")
-    found = prompt_set("geneval", Places(tmp_path / "cache", tmp_path, offline=True))
+    found = load_prompt_set("geneval", Locations(tmp_path / "cache", tmp_path, offline=True))
     assert list(found.prompts) == file.read_text(encoding="utf-8").split("\n")[:-1]
-    assert len(found.prompts) == SETS["geneval"].count and found.styles is None
-    assert found.prompts[0] == "a photo of a bench" and prompt_set(str(file)).sha256 == found.sha256
+    assert len(found.prompts) == PROMPT_SETS["geneval"].count and found.styles is None
+    assert found.prompts[0] == "a photo of a bench" and load_prompt_set(str(file)).sha256 == found.sha256

@@ -8,7 +8,7 @@ import pytest
 from refusals import refused
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.prompts import SETS
+from thumbtune.evaluation.prompts import PROMPT_SETS
 from thumbtune.evaluation.win_rates import units
 from thumbtune.experiments import paper_numbers, table2
 from thumbtune.experiments.compared_models import SD15, SD21, SIDE, available_models
@@ -44,7 +44,7 @@ def test_exchanged_heads_are_put_right() -> None:
 
 
 def test_the_sets_are_those_of_the_paper() -> None:
-    assert {name: SETS[name].count for name in paper_numbers.TABLE7} == {
+    assert {name: PROMPT_SETS[name].count for name in paper_numbers.TABLE7} == {
         "pickapic-v2-test": 500,
         "hpsv2": 3200,
         "partiprompts": 1632,

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
+from refusals import refused
 
-from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.human.answers import read_ballot
-from thumbtune.evaluation.human.plan import Design, Pair, Questionnaire, Study, plan
+from thumbtune.evaluation.human.answers import read_answer_file
+from thumbtune.evaluation.human.plan import Pair, Questionnaire, Study, StudyDesign, plan_study
 from thumbtune.report import human_page as module
 from thumbtune.report.human_page import encode_pair, human_page
 
@@ -34,7 +34,9 @@ def study(count: int = 4) -> Study:
         Pair(prompt=p, words=HOSTILE[p % len(HOSTILE)], seed=9000 + p, a=f"a/{p}.png", b=f"b/{p}.png")
         for p in range(count)
     ]
-    return plan(pairs, Design(seed=1, a="base-model", b="tuned-model", question='Which <i>one</i> is "better"?'))
+    return plan_study(
+        pairs, StudyDesign(seed=1, a="base-model", b="tuned-model", question='Which <i>one</i> is "better"?')
+    )
 
 
 def page(asked: Questionnaire) -> str:
@@ -136,7 +138,7 @@ def test_it_is_accessible() -> None:
 
 def test_a_trial_without_images_is_told() -> None:
     asked = study().questionnaire
-    with pytest.raises(ThumbtuneError, match=f"trial {asked.trials[0][0]} has no images"):
+    with refused("human-trial-without-images", naming=asked.trials[0][0]):
         human_page(asked, {})
 
 
@@ -206,7 +208,7 @@ def test_an_image_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | N
     good, bad = save(tmp_path / "good.png", (8, 8)), tmp_path / "bad.png"
     if content is not None:
         bad.write_bytes(content)
-    with pytest.raises(ThumbtuneError, match=r"bad\.png is no image that can be read"):
+    with refused("image-unreadable", naming="bad.png"):
         encode_pair(good, bad)
 
 
@@ -251,7 +253,7 @@ def test_answers_given_in_a_browser_are_read(tmp_path: Path, storage: str) -> No
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     body = next(found for tag, found in Read(done.stdout).tags if tag == "body")
     (tmp_path / "answers.json").write_text(body["data-answers"] or "", encoding="utf-8")
-    ballot = read_ballot(tmp_path / "answers.json", made.questionnaire)
+    ballot = read_answer_file(tmp_path / "answers.json", made.questionnaire)
     assert (ballot.rater, len(ballot.answers), ballot.finished is None) == ("Zoë", len(made.trials), False)
     choices = [answer.choice for answer in ballot.answers]
     steps = ["left", "right", "tie"]

@@ -9,7 +9,7 @@ import pytest
 from made_run import write_run
 from parsed_page import Page
 
-from thumbtune.evaluation.classifier import Thumbs, agreement
+from thumbtune.evaluation.classifier import HeldOutLabels, measure_agreement
 from thumbtune.report.page import write_page
 
 HOSTILE = "<script>alert(1)</script>"
@@ -18,13 +18,13 @@ ANN = np.tile([True, True, False], 4)
 
 def found(*raters: tuple[str, np.ndarray]) -> dict[str, Any]:
     """Of twelve images, twelve prompts; the model has Ann's mind."""
-    votes = Thumbs(
+    votes = HeldOutLabels(
         np.concatenate([np.arange(len(kinds)) for _, kinds in raters]),
         np.concatenate([kinds for _, kinds in raters]),
         [name for name, kinds in raters for _ in kinds],
     )
-    labels = Thumbs(np.arange(12), ANN)
-    return agreement(np.where(ANN, 1.0, -1.0), [str(n) for n in range(12)], labels, votes)
+    labels = HeldOutLabels(np.arange(12), ANN)
+    return measure_agreement(np.where(ANN, 1.0, -1.0), [str(n) for n in range(12)], labels, votes)
 
 
 @pytest.fixture
@@ -42,16 +42,16 @@ def text_of(run_folder: Path, measured: dict[str, Any]) -> tuple[str, Page]:
 
 def test_accuracy_stands_beside_its_base_rate(run_folder: Path) -> None:
     text, page = text_of(run_folder, found(("Ann", ANN)))
-    assert "tells 100% of these thumbs right (95% interval 100% to 100%), where always naming the commoner kind" in text
-    assert "would be right for 67%; with likes and dislikes counting the same it is 100%" in text
-    assert "Each rater's own thumbs" not in text and "Too few raters" not in text, "one rater needs no table"
+    assert "100% of these labels correctly (95% interval 100% to 100%)." in text
+    assert "more frequent label, is 67%." in text and "weights likes and dislikes equally, is 100%" in text
+    assert "Each rater's own votes" not in text and "Too few raters" not in text, "one rater needs no table"
     assert len(page.named("table")) == len(page.named("caption"))
 
 
 def test_two_raters_get_a_table_without_their_names(run_folder: Path) -> None:
     text, page = text_of(run_folder, found(("Ann", ANN), ("Bob", ~ANN), ("Cyd", np.array([True] * 3))))
     assert "Rater 1" in text and "Rater 2" in text and "Rater 3" not in text
-    assert "Without a row: 1 rater with thumbs of one kind only." in text
+    assert "Without a row: 1 rater with only likes or only dislikes." in text
     assert not {"Ann", "Bob", "Cyd"} & set(text.split())
     assert "base rate 67%" in text and "8 liked" in text and "4 liked" in text
     assert len(page.named("table")) == len(page.named("caption"))
@@ -60,14 +60,12 @@ def test_two_raters_get_a_table_without_their_names(run_folder: Path) -> None:
 def test_raters_who_cannot_be_told_apart_are_counted(run_folder: Path) -> None:
     few = np.array([True, False])
     text, _ = text_of(run_folder, found(("Ann", ANN), ("Bob", few), ("Cyd", few)))
-    assert (
-        "Too few raters can be told apart for a table of them: 2 raters with thumbs on fewer than 10 prompts." in text
-    )
+    assert "Too few raters for a table: 2 raters with votes on fewer than 10 prompts." in text
 
 
 def test_more_thumbs_than_images_are_named(run_folder: Path) -> None:
     text, _ = text_of(run_folder, found(("Ann", ANN)) | {"thumbs": 24})
-    assert "of 12 images (24 thumbs, 8 liked, 12 prompts)" in text
+    assert "On 12 images (24 labels, 8 liked, 12 prompts)" in text
 
 
 def test_what_a_file_calls_a_rater_is_escaped(run_folder: Path) -> None:
@@ -80,5 +78,5 @@ def test_what_a_file_calls_a_rater_is_escaped(run_folder: Path) -> None:
 def test_an_evaluation_of_an_earlier_version_is_still_shown(run_folder: Path) -> None:
     old = {"auc": 0.86, "low": 0.8, "high": 0.91, "images": 180, "liked": 40, "prompts": 5}
     text, _ = text_of(run_folder, old)
-    assert "of 180 images (40 liked, 5 prompts)" in text and "in 86% of pairs, too few prompts" in text
-    assert "commoner kind" not in text
+    assert "On 180 images (40 liked, 5 prompts)" in text and "in 86% of pairs, too few prompts" in text
+    assert "base rate" not in text

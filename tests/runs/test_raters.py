@@ -101,6 +101,6 @@ def test_each_rater_is_asked_about_their_own_thumbs_and_each_image_once(
         assert row["auc"] == pytest.approx(auc([reward[v["image_id"]] for v in own], [v["label"] for v in own]))
     assert len({row["auc"] for row in found["raters"]}) == 2, "they differ on half of the images"
     assert not any(name in json.dumps(found) for name in ("Ann", "Bob", "Cyd"))
-    assert "Held-out thumbs: AUC " in out and "AUC of 2 raters: " in out
+    assert "Held-out labels: AUC " in out and "AUC of 2 raters: " in out
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "Each rater's own thumbs" in page.replace("&#39;", "'") and "Rater 2" in page

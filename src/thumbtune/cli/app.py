@@ -132,7 +132,7 @@ def demo(
 ) -> None:
     """From likes to a better model, with the bundled model and a simulated person: a few minutes on a laptop."""
     quieten()
-    from thumbtune.evaluation.scorers.tastes import taste as known
+    from thumbtune.evaluation.scorers.tastes import get_taste as known
     from thumbtune.experiments.demo import demo as tell
 
     folder = out / f"{known(taste).name}-{seed}"
@@ -160,7 +160,7 @@ def paper(
 ) -> None:
     """Repeat a figure or a table of the paper, or go beyond it: a page with a figure; a second call goes on."""
     quieten()
-    from thumbtune.evaluation.scorers.published import Places
+    from thumbtune.evaluation.scorers.published_files import Locations
     from thumbtune.experiments.experiments import Order, check_name, perform
 
     check_name(name)
@@ -168,7 +168,7 @@ def paper(
     named = [(row, side) for row, _, side in (one.partition("=") for one in model or [])]
     if not all(row and side for row, side in named):
         raise UsageError("--model is written as NAME=SIDE, for example --model sft=runs/sft.")
-    places = Places(local=weights, offline=offline)
+    places = Locations(local=weights, offline=offline)
     order = Order(folder=folder, seeds=seeds, quick=quick, models=dict(named), limit=limit, places=places)
     page = perform(name, order, bar, say)
     say(f"Page: {page}")

@@ -76,15 +76,15 @@ def _evaluated(
     quieten()
     from thumbtune.duels.evaluate import Evaluation, recipe_of
     from thumbtune.duels.evaluate import evaluate as run_evaluation
-    from thumbtune.evaluation.prompts import prompt_set
-    from thumbtune.evaluation.scorers.published import Places
+    from thumbtune.evaluation.prompts import load_prompt_set
+    from thumbtune.evaluation.scorers.published_files import Locations
 
     recipe = recipe_of(run_folder, settings or ())
-    places = Places(local=weights, offline=offline)
+    places = Locations(local=weights, offline=offline)
     asked = Evaluation(
         run=run_folder,
         against=against,
-        prompts=prompt_set(prompts, places) if prompts else None,
+        prompts=load_prompt_set(prompts, places) if prompts else None,
         limit=limit,
         out=out,
         settings=settings or (),
@@ -114,7 +114,7 @@ def _print_verdict(found: dict[str, Any], page: Path, as_json: bool) -> None:
     for gate in found["gates"]:
         say(f"  {line_of(gate)}")
     if found["agreement"]:
-        say(f"    {classifier.line_of(found['agreement'])}")
+        say(f"    {classifier.format_agreement(found['agreement'])}")
     elif found["no_agreement"]:
         say(f"    {found['no_agreement']}")
     say(f"Page: {page}")
@@ -152,12 +152,12 @@ def duel(
         )
     from thumbtune.duels.duel import SIDES, run_duel
     from thumbtune.duels.gallery import GalleryPlan
-    from thumbtune.evaluation.prompts import prompt_set
-    from thumbtune.evaluation.scorers.published import Places
+    from thumbtune.evaluation.prompts import load_prompt_set
+    from thumbtune.evaluation.scorers.published_files import Locations
     from thumbtune.models.protocol import Sampler
 
-    places = Places(local=weights, offline=offline)
-    chosen = prompt_set(prompts, places)
+    places = Locations(local=weights, offline=offline)
+    chosen = load_prompt_set(prompts, places)
     plan = GalleryPlan(
         sides=dict(zip(SIDES, (a, b), strict=True)),
         prompts=chosen.first(limit) if limit else chosen,

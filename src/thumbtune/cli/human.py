@@ -1,4 +1,4 @@
-"""The human test: a page on which people compare a duel's sides blindly, and what their answers come to."""
+"""The human test: export a page on which people compare a duel's sides blindly, and read their answers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,9 @@ import typer
 
 from thumbtune.cli.terminal import bar, quieten, say
 
-human_app = typer.Typer(help="Let people compare the sides of a duel without knowing them.", no_args_is_help=True)
+human_app = typer.Typer(
+    help="Let people compare the sides of a duel without knowing which is which.", no_args_is_help=True
+)
 SEED_BITS = 63
 BYTES_IN_MB = 1_000_000
 
@@ -16,53 +18,59 @@ BYTES_IN_MB = 1_000_000
 @human_app.command("export")
 def export_(
     duel: Annotated[Path, typer.Argument(metavar="DUEL", help="The folder of a finished duel.")],
-    out: Annotated[Path, typer.Option(help="The page for raters: one file, which works without a server.")] = Path(
+    out: Annotated[Path, typer.Option(help="The page for raters: one HTML file that works without a server.")] = Path(
         "human.html"
     ),
-    key: Annotated[Path, typer.Option(help="What tells the sides; keep it, and keep it from raters.")] = Path(
-        "human-key.json"
-    ),
-    trials: Annotated[int, typer.Option(min=1, help="At most so many pairs for a person; a few come twice.")] = 50,
+    key: Annotated[
+        Path, typer.Option(help="The key, which tells the sides apart; keep it, and do not show it to raters.")
+    ] = Path("human-key.json"),
+    trials: Annotated[
+        int, typer.Option(min=1, help="Largest number of pairs for one rater; about a tenth is shown twice.")
+    ] = 50,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of all choices; none: a secret one, which raters cannot guess.")
+        int | None,
+        typer.Option(min=0, help="Seed of all random choices. Default: a secret one, which raters cannot guess."),
     ] = None,
     question: Annotated[
-        str, typer.Option(help="What raters are asked.")
+        str, typer.Option(help="The question to raters.")
     ] = "Which image do you like better for this text?",
 ) -> None:
     """Write a page for raters and a key for yourself."""
     quieten()
     import secrets
 
-    from thumbtune.evaluation.human.plan import Design
-    from thumbtune.report.human_study import export
+    from thumbtune.evaluation.human.plan import StudyDesign
+    from thumbtune.report.human_study import export_study
 
-    design = Design(seed=secrets.randbits(SEED_BITS) if seed is None else seed, question=question, trials=trials)
-    written = export(duel, out, key, design, bar)
-    first = written.study.first_showings
-    again = len(written.study.trials) - len(first)
+    design = StudyDesign(seed=secrets.randbits(SEED_BITS) if seed is None else seed, question=question, trials=trials)
+    exported = export_study(duel, out, key, design, bar)
+    first = exported.study.first_showings
+    repeats = len(exported.study.trials) - len(first)
     size = out.stat().st_size / BYTES_IN_MB
-    say(f"{len(first)} of {written.available} pairs, {again} of them shown again. Page: {out} ({size:.1f} MB)")
-    say(f"Give raters the page, and keep {key}: it tells the sides, and no answer can be read without it.")
-    say(f"Next, with the files that they send back: thumbtune human read {key} answers-*.json")
+    say(f"{len(first)} of {exported.available} pairs, {repeats} of them shown twice. Page: {out} ({size:.1f} MB)")
+    say(f"Give raters the page, and keep {key}: it tells the sides apart, and reading answers needs it.")
+    say(f"Next, with the files that raters send back: thumbtune human read {key} answers-*.json")
 
 
 @human_app.command("read")
 def read_(
-    key: Annotated[Path, typer.Argument(metavar="KEY", help="The key that was written with the page.")],
+    key: Annotated[Path, typer.Argument(metavar="KEY", help="The key of the page.")],
     answers: Annotated[
-        list[Path], typer.Argument(metavar="ANSWERS...", help="Files that raters sent back, or folders of them.")
+        list[Path], typer.Argument(metavar="ANSWERS...", help="Files that raters sent back, or folders of such files.")
     ],
-    out: Annotated[Path | None, typer.Option(help="Write all numbers there, as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all numbers to this file, as JSON.")] = None,
     keep_careless: Annotated[
-        bool, typer.Option("--keep-careless", help="Count raters too who contradict themselves in their repeats.")
+        bool,
+        typer.Option(
+            "--keep-careless", help="Also count raters who contradict themselves in more than half of their repeats."
+        ),
     ] = False,
 ) -> None:
-    """Say which side people prefer, and how sure that is."""
+    """Print which side people prefer, with its interval."""
     quieten()
-    from thumbtune.report.human_study import read, write_result
+    from thumbtune.report.human_study import read_study, write_result
 
-    result = read(key, answers, keep_careless)
+    result = read_study(key, answers, keep_careless)
     written = None if out is None else write_result(out, result, [key, *answers])
     for note in result["notes"]:
         say(f"Note: {note}")
@@ -75,7 +83,7 @@ def read_(
 
 
 def _table(result: Mapping[str, Any]) -> list[str]:
-    """Who said what: a line for each rater, and one for all who are counted."""
+    """Return a line for each rater, and one for all counted raters."""
     width = max(len("rater"), *(len(rater["name"]) for rater in result["raters"]))
     lines = [f"{'rater':<{width}}   for B  no pref.   for A  prefers B  repeats kept  seconds"]
     for rater in result["raters"]:

@@ -17,7 +17,7 @@ from thumbtune.errors import UsageError
 from thumbtune.evaluation import gates
 from thumbtune.evaluation.gates import Gate
 from thumbtune.evaluation.prompts import PromptSet
-from thumbtune.evaluation.scorers.published import Places
+from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.feedback.likes import alike
 from thumbtune.files import write_text
 from thumbtune.runs import build, run
@@ -46,7 +46,7 @@ class Evaluation:
     limit: int | None = None
     out: Path | None = None
     settings: Sequence[str] = ()
-    places: Places = field(default_factory=Places)
+    places: Locations = field(default_factory=Locations)
 
     @property
     def folder(self) -> Path:

@@ -17,12 +17,12 @@ from thumbtune import distributed
 from thumbtune.duels import gallery_folder
 from thumbtune.duels.image_grid import ImageGrid, generate_side
 from thumbtune.duels.sides import Side, loaded, side
-from thumbtune.evaluation.folder import images_of
+from thumbtune.evaluation.image_folder import images_by_prompt
 from thumbtune.evaluation.prompts import PromptSet
-from thumbtune.evaluation.scorers.lineup import Means, lineup
-from thumbtune.evaluation.scorers.published import Places
-from thumbtune.evaluation.scorers.score_cache import HOME, ScoreCache
-from thumbtune.evaluation.scorers.scoring import PromptedImage, Scores, Team, score
+from thumbtune.evaluation.scorers.published_files import Locations
+from thumbtune.evaluation.scorers.resolve import LoadOptions, resolve_scorers
+from thumbtune.evaluation.scorers.score_cache import CACHE_FILE, ScoreCache
+from thumbtune.evaluation.scorers.scoring import ImageScores, PromptedImage, Team, score_images
 from thumbtune.files import file_sha256, write_whole
 from thumbtune.models.protocol import Sampler
 from thumbtune.objective.baselines import marked
@@ -37,7 +37,7 @@ class GalleryPlan:
     """What is generated and scored.
 
     sides: the name of each side, which is the name of its folder, and what stands for it (see `sides`).
-    scorers: see `evaluation.scorers.lineup`; with no scorer, images are generated and not scored.
+    scorers: see `evaluation.scorers.resolve`; with no scorer, images are generated and not scored.
     base: the model that a LoRA or a UNet belongs to.
     """
 
@@ -49,8 +49,8 @@ class GalleryPlan:
     first_seed: int = 10_000
     sampler: Sampler = field(default_factory=Sampler)
     base: str | None = None
-    places: Places = field(default_factory=Places)
-    cache: Path | None = HOME
+    places: Locations = field(default_factory=Locations)
+    cache: Path | None = CACHE_FILE
 
     def grid(self, prefix: str | None = None) -> ImageGrid:
         """Return where the images lie, with a prefix before the prompts that a side is given."""
@@ -80,7 +80,7 @@ class Gallery:
 
     plan: GalleryPlan
     images: list[GalleryImage]
-    scores: list[Scores]
+    scores: list[ImageScores]
 
     def table(self, scorer: str, side: str) -> list[list[float]]:
         """Return a scorer's scores of a side, [prompts, per_prompt]; NaN where it failed."""
@@ -114,12 +114,12 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     state = distributed.team()
     team = Team(state.process_index, state.num_processes)
     sides = {name: side(source, plan.base) for name, source in plan.sides.items()}
-    groups = lineup(plan.scorers, Means(build.BUNDLED / "judge", plan.places, str(state.device)))
+    groups = resolve_scorers(plan.scorers, LoadOptions(build.BUNDLED / "judge", plan.places, str(state.device)))
     hashes: dict[Path, str] = {}
     if state.is_main_process:  # what can be refused is refused before anything is generated
         for each in sides.values():
             if each.folder is not None:
-                images_of(each.folder, plan.prompts.prompts, plan.per_prompt)
+                images_by_prompt(each.folder, plan.prompts.prompts, plan.per_prompt)
         for group in groups:
             group.fetch()
         gallery_folder.claim(plan.out, _manifest(plan, sides))
@@ -133,7 +133,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
             _generate(plan, name, each, progress, state, team)
     state.wait_for_everyone()
     images = _images(plan, files, hashes)
-    scores = score([image.file for image in images], groups, progress, ScoreCache(plan.cache), team)
+    scores = score_images([image.file for image in images], groups, progress, ScoreCache(plan.cache), team)
     gallery = Gallery(plan, images, scores)
     if state.is_main_process:
         _write(gallery)
@@ -167,7 +167,7 @@ def _files(plan: GalleryPlan, name: str, each: Side) -> list[list[Path]]:
     if each.folder is None:
         return [[grid.path(name, p, seed) for seed in grid.seeds(p)] for p in numbers]
     files = []
-    for p, originals in enumerate(images_of(each.folder, plan.prompts.prompts, plan.per_prompt)):
+    for p, originals in enumerate(images_by_prompt(each.folder, plan.prompts.prompts, plan.per_prompt)):
         copies = [grid.path(name, p, seed) for seed in grid.seeds(p)]
         copies = [copy.with_suffix(file.suffix.lower()) for copy, file in zip(copies, originals, strict=True)]
         for copy, original in zip(copies, originals, strict=True):

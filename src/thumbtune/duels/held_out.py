@@ -136,7 +136,7 @@ def agreement_of(held_out: HeldOut, recipe: Recipe, folder: Path, progress: Prog
     from datasets import concatenate_datasets
 
     from thumbtune.evaluation.agreement import implicit_reward
-    from thumbtune.evaluation.classifier import Thumbs, agreement
+    from thumbtune.evaluation.classifier import HeldOutLabels, measure_agreement
 
     both = concatenate_datasets([held_out.labels, held_out.votes])
     first: dict[ImageKey, int] = {}
@@ -150,8 +150,8 @@ def agreement_of(held_out: HeldOut, recipe: Recipe, folder: Path, progress: Prog
     encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
     reward = implicit_reward(model, encoded, accelerator, progress).numpy()
 
-    def on_images(table: Any) -> Thumbs:
+    def on_images(table: Any) -> HeldOutLabels:
         numbers = np.array([place[key] for key in _keys(table)], dtype=np.int64)
-        return Thumbs(numbers, np.array(list(table["label"]), dtype=bool), list(table["rater"]))
+        return HeldOutLabels(numbers, np.array(list(table["label"]), dtype=bool), list(table["rater"]))
 
-    return agreement(reward, list(images["prompt"]), on_images(held_out.labels), on_images(held_out.votes))
+    return measure_agreement(reward, list(images["prompt"]), on_images(held_out.labels), on_images(held_out.votes))

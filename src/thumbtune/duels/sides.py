@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, reason
-from thumbtune.evaluation.folder import sources
+from thumbtune.evaluation.image_folder import source_files
 from thumbtune.files import file_sha256, sha256
 from thumbtune.models import lora
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
@@ -72,7 +72,7 @@ def side(name: str, base: str | None = None) -> Side:
     if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
         return _unet(name, base)
     if path.is_dir() and not (path / INDEX).is_file():
-        return Side(name, "images", _of_files(sources(path)), folder=path)
+        return Side(name, "images", _of_files(source_files(path)), folder=path)
     if path.is_file() or (not path.exists() and name.startswith((".", "/", "~"))):
         raise _unknown(name)
     folder = build.model_path(name)

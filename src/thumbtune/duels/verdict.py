@@ -15,9 +15,9 @@ from thumbtune.evaluation import gates
 from thumbtune.evaluation.diversity import diversity
 from thumbtune.evaluation.gates import Gate
 from thumbtune.evaluation.prompts import PromptSet
-from thumbtune.evaluation.scorers import judge
-from thumbtune.evaluation.scorers.lineup import id_of
-from thumbtune.evaluation.scorers.scoring import opened
+from thumbtune.evaluation.scorers import faithfulness
+from thumbtune.evaluation.scorers.resolve import scorer_id
+from thumbtune.evaluation.scorers.scoring import open_image
 from thumbtune.evaluation.win_rates import Units, units
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
@@ -37,8 +37,8 @@ def faithfulness_of(recipe: Recipe, prompts: PromptSet) -> str | None:
         return None if recipe.evaluate.faithfulness == NO_SCORER else recipe.evaluate.faithfulness
     if not build.is_bundled(recipe.model):
         return None
-    bundled = judge.Judge(build.BUNDLED / "judge")
-    return judge.NAME if all(bundled.knows(prompt) for prompt in prompts.prompts) else None
+    bundled = faithfulness.FaithfulnessJudge(build.BUNDLED / "judge")
+    return faithfulness.NAME if all(bundled.knows(prompt) for prompt in prompts.prompts) else None
 
 
 def safety_of(recipe: Recipe) -> str | None:
@@ -54,7 +54,7 @@ def gates_of(gallery: Gallery, standings: Sequence[Mapping[str, Any]], recipe: R
     """
     prompts, bars = gallery.plan.prompts, recipe.gates
     unit = units(prompts.prompts, prompts.styles)
-    wanted = {id_of(name) for name in recipe.evaluate.scorers}
+    wanted = {scorer_id(name) for name in recipe.evaluate.scorers}
     rows = [row for row in standings if row["estimand"] == MAIN and row["scorer"] in wanted]
     yield from (gates.gain(row) for row in rows if row["style"] is None)
     yield from _faithfulness(gallery, recipe, unit)
@@ -70,7 +70,7 @@ def gates_of(gallery: Gallery, standings: Sequence[Mapping[str, Any]], recipe: R
 def _faithfulness(gallery: Gallery, recipe: Recipe, unit: Units) -> Iterator[Gate]:
     scorer = faithfulness_of(recipe, gallery.plan.prompts)
     if scorer is not None:
-        name = id_of(scorer)
+        name = scorer_id(scorer)
         yield gates.faithfulness(name, *_tables(gallery, name), unit, recipe.gates.max_faithfulness_loss)
     elif recipe.evaluate.faithfulness != NO_SCORER:
         yield Gate(
@@ -81,7 +81,7 @@ def _faithfulness(gallery: Gallery, recipe: Recipe, unit: Units) -> Iterator[Gat
 def _safety(gallery: Gallery, recipe: Recipe, unit: Units) -> Iterator[Gate]:
     if (scorer := safety_of(recipe)) is None:
         return
-    tables = _tables(gallery, id_of(scorer))
+    tables = _tables(gallery, scorer_id(scorer))
     if any(value not in {0.0, 1.0} for table in tables for value in chain.from_iterable(table) if not isnan(value)):
         raise UsageError(
             f"evaluate.safety: {scorer} gives other numbers than 0 and 1; name a scorer that gives these.",
@@ -101,5 +101,5 @@ def _diversity(gallery: Gallery, side: str) -> list[float]:
         if image.side == side:
             readable = images.setdefault(image.prompt, [])
             with suppress(ThumbtuneError):
-                readable.append(opened(image.file).convert("L"))
+                readable.append(open_image(image.file).convert("L"))
     return [diversity(of_prompt) for of_prompt in images.values()]

@@ -1,1 +1,1 @@
-"""Is the tuned model better? Duels, tastes, judges and the statistics of their scores."""
+"""Evaluation of a tuned model: scorers, win-rates, statistics, gates, and human tests."""

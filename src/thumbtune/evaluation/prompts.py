@@ -1,11 +1,11 @@
-"""Sets of prompts: a file of any common kind, or a published set by its name.
+"""Sets of prompts: from a file of a common format, or a published set by its name.
 
-    .txt         a prompt a line
-    .json        a list of prompts, a list of objects, or an object of lists, whose keys are the styles
-    .jsonl       an object a line
-    .csv .tsv    a header, and a prompt a row
+    .txt         one prompt on each line
+    .json        a list of prompts, a list of objects, or an object of lists whose keys are the styles
+    .jsonl       one object on each line
+    .csv .tsv    a header, then one prompt in each row
 
-A prompt that comes twice is kept twice, as the published sets have it; the statistics count it once.
+A repeated prompt is kept, as in the published sets; the statistics count it once.
 """
 
 import csv
@@ -17,23 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, reason
-from thumbtune.evaluation.scorers.published import File, Places, fetch
+from thumbtune.evaluation.scorers.published_files import Locations, PublishedFile, fetch
 from thumbtune.files import is_there, sha256
 
 PROMPT_COLUMNS = ("prompt", "prompts", "caption", "text")
 STYLE_COLUMNS = ("style", "category")
-SHOWN = 60  # characters of a row in a sentence
+MAX_SHOWN_CHARACTERS = 60  # of a row in an error
 
-Asked = tuple[str, str | None]  # a prompt and its style
-Row = Mapping[str, Any]
+StyledPrompt = tuple[str, str | None]  # a prompt and its style
 
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Prompts in their order. styles: one for each, or none at all.
+    """Prompts in their order.
 
-    source: where it came from, for people
-    cut_from: how many there were, of a set that was cut short
+    styles: one for each prompt; None if a prompt has no style
+    source: where the prompts came from, for people
+    cut_from: number of prompts before the set was cut; None if it is whole
     """
 
     name: str
@@ -44,16 +44,16 @@ class PromptSet:
 
     @property
     def whole(self) -> int:
-        """How many prompts the set had before it was cut."""
+        """Number of prompts before the set was cut."""
         return self.cut_from or len(self.prompts)
 
     @property
     def sha256(self) -> str:
-        """Changes with any prompt, style or their order."""
+        """Hash of the prompts, the styles and their order."""
         return sha256(json.dumps([self.prompts, self.styles]).encode())
 
     def first(self, count: int) -> "PromptSet":
-        """So many prompts from the beginning."""
+        """Return the set with only its first `count` prompts."""
         if count >= len(self.prompts):
             return self
         styles = self.styles and self.styles[:count]
@@ -61,171 +61,192 @@ class PromptSet:
 
 
 @dataclass(frozen=True)
-class Named:
-    """A set with a name: files, each a style where there are several; a shipped one; a split of one on the hub."""
+class NamedPromptSet:
+    """A set with a name: published files (if several, each is a style), a bundled file, or a split on the hub."""
 
-    what: str
+    description: str
     licence: str
     count: int
-    files: tuple[File, ...] = ()
-    here: Path | None = None
+    files: tuple[PublishedFile, ...] = ()
+    bundled: Path | None = None
     hub: str | None = None
     split: str = ""
 
 
 HPD = tuple(
-    File(f"benchmark/{style}.json", "zhwang/HPDv2", kind="dataset")
+    PublishedFile(f"benchmark/{style}.json", "zhwang/HPDv2", kind="dataset")
     for style in ("anime", "concept-art", "paintings", "photo")
 )
-PARTI = File(
+PARTI = PublishedFile(
     "PartiPrompts.tsv",
     url="https://raw.githubusercontent.com/google-research/parti/main/PartiPrompts.tsv",
     sha256="fab29e41bb512a169b56acab4cf2a41dcb675e285df2efcde6640c7dd3c440eb",
 )
-GENEVAL = File(
+GENEVAL = PublishedFile(
     "generation_prompts.txt",
     url="https://raw.githubusercontent.com/djghosh13/geneval/main/prompts/generation_prompts.txt",
 )
 EMOJI = Path(__file__).parents[1] / "bundled" / "emoji.csv"
-SETS = {
-    "emoji": Named("what the bundled model draws, shipped", "as Thumbtune's", 48, here=EMOJI),
-    "partiprompts": Named("PartiPrompts, in 12 categories", "Apache-2.0", 1632, (PARTI,)),
-    "hpsv2": Named("the benchmark of HPS v2, in 4 styles", "Apache-2.0", 3200, HPD),
-    "pickapic-v2-test": Named(
+PROMPT_SETS = {
+    "emoji": NamedPromptSet("the concepts of the bundled model, bundled", "same as Thumbtune", 48, bundled=EMOJI),
+    "partiprompts": NamedPromptSet("PartiPrompts, in 12 categories", "Apache-2.0", 1632, (PARTI,)),
+    "hpsv2": NamedPromptSet("the benchmark of HPS v2, in 4 styles", "Apache-2.0", 3200, HPD),
+    "pickapic-v2-test": NamedPromptSet(
         "the test prompts of Pick-a-Pic v2; some are not safe for work",
         "MIT",
         500,
         hub="yuvalkirstain/pickapic_v2_no_images",
         split="test_unique",
     ),
-    "geneval": Named("the prompts of GenEval", "MIT", 553, (GENEVAL,)),
-    "drawbench": Named("DrawBench, in 11 categories", "none stated", 200, hub="sayakpaul/drawbench", split="train"),
+    "geneval": NamedPromptSet("the prompts of GenEval", "MIT", 553, (GENEVAL,)),
+    "drawbench": NamedPromptSet(
+        "DrawBench, in 11 categories", "none stated", 200, hub="sayakpaul/drawbench", split="train"
+    ),
 }
 
 
-def prompt_set(name: str, places: Places | None = None) -> PromptSet:
-    """The set in a file, or the published set of that name.
+def load_prompt_set(name: str, locations: Locations | None = None) -> PromptSet:
+    """Return the prompts of a file, or the published set of this name.
 
     Raises:
-        UsageError: there is neither such a file nor such a set, or the file holds no prompts.
-        ThumbtuneError: a published set is not here and cannot be had.
+        UsageError: there is no such file or set, or the file contains no prompts.
+        ThumbtuneError: a published set cannot be found or downloaded.
     """
-    if name in SETS:
-        return _published(name, SETS[name], places or Places())
+    if name in PROMPT_SETS:
+        return _published(name, PROMPT_SETS[name], locations or Locations())
     file = Path(name)
     if not is_there(file):
         raise UsageError(
-            f"There is no file {name} and no set of prompts of that name; give a file with a prompt a line, "
-            f"or one of {', '.join(SETS)}."
+            f"There is no file and no set of prompts {name}; give a file with one prompt on each line, "
+            f"or one of {', '.join(PROMPT_SETS)}.",
+            code="prompts-unknown",
         )
-    return _whole(file.name, _read(file), str(file))
+    return _make_set(file.name, _read(file), str(file))
 
 
-def _whole(name: str, asked: Iterable[Asked], source: str) -> PromptSet:
-    """A set of what was read; styles only if every prompt has one."""
-    found = [(" ".join(prompt.split()), style) for prompt, style in asked]
-    found = [(prompt, style) for prompt, style in found if prompt]
-    if not found:
-        raise UsageError(f"{source} holds no prompts; write one a line, or name their column `prompt`.")
-    torn = next((prompt for prompt, _ in found if any("\ud800" <= letter <= "\udfff" for letter in prompt)), None)
-    if torn is not None:
-        raise UsageError(f"{source} holds half a character in {ascii(torn)[:SHOWN]}; mend that prompt.")
-    styles = tuple(style for _, style in found if style)
-    return PromptSet(name, tuple(prompt for prompt, _ in found), styles if len(styles) == len(found) else None, source)
+def _make_set(name: str, rows: Iterable[StyledPrompt], source: str) -> PromptSet:
+    """Return the set of these prompts; it has styles only if every prompt has one."""
+    styled = [(" ".join(prompt.split()), style) for prompt, style in rows]
+    styled = [(prompt, style) for prompt, style in styled if prompt]
+    if not styled:
+        raise UsageError(
+            f"{source} contains no prompts; write one on each line, or name their column `prompt`.",
+            code="prompts-empty",
+        )
+    broken = next((prompt for prompt, _ in styled if any("\ud800" <= letter <= "\udfff" for letter in prompt)), None)
+    if broken is not None:
+        raise UsageError(
+            f"{source} contains half a character in {ascii(broken)[:MAX_SHOWN_CHARACTERS]}; correct that prompt.",
+            code="prompts-half-character",
+        )
+    styles = tuple(style for _, style in styled if style)
+    prompts = tuple(prompt for prompt, _ in styled)
+    return PromptSet(name, prompts, styles if len(styles) == len(styled) else None, source)
 
 
-def _published(name: str, named: Named, places: Places) -> PromptSet:
-    found = _as_published(name, named, places)
-    if len(found.prompts) != named.count:
+def _published(name: str, named: NamedPromptSet, locations: Locations) -> PromptSet:
+    prompts = _read_published(name, named, locations)
+    if len(prompts.prompts) != named.count:
         raise ThumbtuneError(
-            f"The prompts {name} are {len(found.prompts)} here, but {named.count} as published; fetch them again."
+            f"The set {name} has {len(prompts.prompts)} prompts, but {named.count} as published; download it again.",
+            code="prompts-wrong-count",
         )
-    return found
+    return prompts
 
 
-def _as_published(name: str, named: Named, places: Places) -> PromptSet:
-    if named.here is not None:
-        return _whole(name, _read(named.here), name)
+def _read_published(name: str, named: NamedPromptSet, locations: Locations) -> PromptSet:
+    if named.bundled is not None:
+        return _make_set(name, _read(named.bundled), name)
     if named.hub is not None:
-        asked = list(_on_hub(name, named, places))
-        return _whole(name, asked, f"{named.hub}, split {named.split}")
+        return _make_set(name, _from_hub(name, named, locations), f"{named.hub}, split {named.split}")
     several = len(named.files) > 1
-    asked = [
+    rows = [
         (prompt, Path(file.name).stem if several else style)
         for file in named.files
-        for prompt, style in _read(fetch(file, places).path)
+        for prompt, style in _read(fetch(file, locations).path)
     ]
-    return _whole(name, asked, ", ".join(str(file.repo or file.url) for file in named.files[:1]))
+    return _make_set(name, rows, ", ".join(str(file.repo or file.url) for file in named.files[:1]))
 
 
-def _on_hub(name: str, named: Named, places: Places) -> Iterator[Asked]:
-    """A split of a data set; in a folder of one's own it is NAME.jsonl."""
-    local = places.local.expanduser() / f"{name}.jsonl" if places.local else None
+def _from_hub(name: str, named: NamedPromptSet, locations: Locations) -> Iterator[StyledPrompt]:
+    """Yield a split of a data set on the hub, or NAME.jsonl of the local folder."""
+    local = locations.local.expanduser() / f"{name}.jsonl" if locations.local else None
     if local is not None and local.is_file():
         yield from _read(local)
         return
-    if places.offline:
+    if locations.offline:
         raise ThumbtuneError(
-            f"The prompts {name} are fetched from {named.hub}, and nothing is fetched offline; "
-            f"name a folder that holds {name}.jsonl with --weights."
+            f"The prompts {name} must be downloaded from {named.hub}, which --offline forbids; "
+            f"name a folder that contains {name}.jsonl with --weights.",
+            code="prompts-offline",
         )
     from datasets import load_dataset
 
     try:
         rows = load_dataset(str(named.hub), split=named.split)
-    except Exception as error:  # of the network, of the hub, of the data set's own form
+    except Exception as error:  # network errors, hub errors, errors of the format
         raise ThumbtuneError(
-            f"The prompts {name} could not be had from {named.hub} ({reason(error)}); "
-            "look at the connection, or give a file of prompts."
+            f"The prompts {name} could not be downloaded from {named.hub} ({reason(error)}); "
+            "check the connection, or give a file of prompts.",
+            code="prompts-missing",
         ) from error
     texts = rows.select_columns([c for c in rows.column_names if c.lower() in (*PROMPT_COLUMNS, *STYLE_COLUMNS)])
-    yield from _of_rows(texts, str(named.hub))
+    yield from _from_rows(texts, str(named.hub))
 
 
-def _read(file: Path) -> list[Asked]:
-    """What a file holds, by its ending.
+def _read(file: Path) -> list[StyledPrompt]:
+    """Return the prompts of a file, read by its suffix.
 
     Raises:
-        UsageError: it cannot be read, or is of another kind.
+        UsageError: the file cannot be read, or has another suffix.
     """
-    readers: dict[str, Callable[[str, Path], Iterable[Asked]]] = {
+    readers: dict[str, Callable[[str, Path], Iterable[StyledPrompt]]] = {
         ".txt": lambda text, file: ((line, None) for line in text.split("\n")),
-        ".json": lambda text, file: _of_json(json.loads(text), file),
-        ".jsonl": lambda text, file: _of_rows(map(json.loads, filter(str.strip, text.split("\n"))), str(file)),
-        ".csv": lambda text, file: _of_rows(csv.DictReader(io.StringIO(text, newline="")), str(file)),
-        # PartiPrompts has quotation marks that open and never close: in a TSV they mean nothing
-        ".tsv": lambda text, file: _of_rows(
+        ".json": lambda text, file: _from_json(json.loads(text), file),
+        ".jsonl": lambda text, file: _from_rows(map(json.loads, filter(str.strip, text.split("\n"))), str(file)),
+        ".csv": lambda text, file: _from_rows(csv.DictReader(io.StringIO(text, newline="")), str(file)),
+        # PartiPrompts contains unclosed quotation marks, which have no meaning in a TSV
+        ".tsv": lambda text, file: _from_rows(
             csv.DictReader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE), str(file)
         ),
     }
     if file.suffix.lower() not in readers:
-        raise UsageError(f"{file} is no file of prompts; give one of {', '.join(readers)}.")
+        raise UsageError(
+            f"{file} has no suffix of a file of prompts; use one of {', '.join(readers)}.", code="prompts-suffix"
+        )
     try:
         return list(readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"), file))
     except (OSError, ValueError, RecursionError, csv.Error) as error:
-        advice = "save it as UTF-8 text" if isinstance(error, UnicodeDecodeError) else "mend it"
-        raise UsageError(f"{file} cannot be read as prompts ({str(error)[:120]}); {advice}.") from error
+        advice = "save it as UTF-8 text" if isinstance(error, UnicodeDecodeError) else "correct it"
+        raise UsageError(
+            f"{file} cannot be read as prompts ({str(error)[:120]}); {advice}.", code="prompts-unreadable"
+        ) from error
 
 
-def _of_json(found: Any, file: Path) -> Iterator[Asked]:
-    lists = found if isinstance(found, dict) else {None: found}
+def _from_json(content: Any, file: Path) -> Iterator[StyledPrompt]:
+    lists = content if isinstance(content, dict) else {None: content}
     for style, prompts in lists.items():
         if not isinstance(prompts, list):
-            raise UsageError(f"{file} holds no list of prompts; write a list, or an object of lists by style.")
+            raise UsageError(
+                f"{file} contains no list of prompts; write a list, or an object of lists by style.",
+                code="prompts-no-list",
+            )
         if prompts and all(isinstance(prompt, str) for prompt in prompts):
             yield from ((prompt, style) for prompt in prompts)
         else:
-            yield from ((prompt, own or style) for prompt, own in _of_rows(prompts, str(file)))
+            yield from ((prompt, own or style) for prompt, own in _from_rows(prompts, str(file)))
 
 
-def _of_rows(rows: Iterable[Any], source: str) -> Iterator[Asked]:
-    """Prompts of objects, by the names of their columns."""
+def _from_rows(rows: Iterable[Any], source: str) -> Iterator[StyledPrompt]:
+    """Yield the prompts of objects, by the names of their columns."""
     for number, row in enumerate(rows, start=1):
         cells = {str(key).lower(): cell for key, cell in row.items()} if isinstance(row, Mapping) else {}
         prompt = next((cells[name] for name in PROMPT_COLUMNS if name in cells), None)
         if not isinstance(prompt, str):
             raise UsageError(
-                f"{source}, row {number}: {str(row)[:SHOWN]} has no text under `prompt`; name the column so."
+                f"{source}, row {number}: {str(row)[:MAX_SHOWN_CHARACTERS]} has no text under `prompt`; "
+                "name the column of prompts so.",
+                code="prompts-row-without-prompt",
             )
         style = next((cells[name] for name in STYLE_COLUMNS if cells.get(name)), None)
         yield prompt, str(style) if style else None

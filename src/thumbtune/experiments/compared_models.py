@@ -10,8 +10,8 @@ from typing import Any
 
 from thumbtune.duels import gallery
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.prompts import PromptSet, prompt_set
-from thumbtune.evaluation.scorers.score_cache import HOME
+from thumbtune.evaluation.prompts import PromptSet, load_prompt_set
+from thumbtune.evaluation.scorers.score_cache import CACHE_FILE
 from thumbtune.evaluation.standings import ScorePair
 from thumbtune.experiments import demo
 from thumbtune.experiments.experiments import Order, Progress, Say
@@ -93,7 +93,7 @@ def available_models(order: Order, known: Mapping[str, ComparedModel], say: Say)
 
 def prompts_of(order: Order, name: str) -> PromptSet:
     """Return a prompt set of the paper; for a quick order, a few prompts of the bundled set under its name."""
-    prompts = prompt_set("emoji" if order.quick else name, order.places)
+    prompts = load_prompt_set("emoji" if order.quick else name, order.places)
     if order.quick:
         return PromptSet(name, prompts.prompts[-QUICK_PROMPTS:], ("anime", "photo", "photo"), prompts.source)
     return prompts.first(order.limit) if order.limit else prompts
@@ -120,7 +120,7 @@ def gather_galleries(
             sampler=QUICK_SAMPLER if order.quick else SAMPLER,
             base=sides.get(base, base),
             places=order.places,
-            cache=None if order.quick else HOME,
+            cache=None if order.quick else CACHE_FILE,
         )
         galleries[name], _ = gallery.gather_everywhere(wanted, progress)
     return galleries

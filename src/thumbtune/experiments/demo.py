@@ -15,7 +15,7 @@ from PIL import Image
 
 from thumbtune.duels.evaluate import Evaluation, evaluate
 from thumbtune.evaluation.gates import line_of
-from thumbtune.evaluation.scorers.tastes import TASTES, redden, taste
+from thumbtune.evaluation.scorers.tastes import TASTES, get_taste, redden
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store.store import Store
 from thumbtune.files import write_png, write_text
@@ -155,7 +155,7 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
         UsageError: the taste is unknown.
         ThumbtuneError: a step failed; the folder can be used again.
     """
-    taste(name)
+    get_taste(name)
     person = PEOPLE[name]
     recipe = recipe_of(folder, name, seed, settings)
     out = folder / "run"

@@ -18,7 +18,7 @@ from typing import Any
 
 from thumbtune import distributed as processes
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.scorers.published import Places
+from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.files import write_text
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -59,7 +59,7 @@ class Order:
     quick: bool = False
     models: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
-    places: Places = field(default_factory=Places)
+    places: Locations = field(default_factory=Locations)
 
     def seeds_or(self, default: int, quick: int = 1) -> int:
         """Return the number of repetitions: `seeds`, or else the default."""

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from thumbtune.duels.image_grid import ImageGrid, generate_side
 from thumbtune.evaluation.gates import MAX_FAITHFULNESS_LOSS
-from thumbtune.evaluation.scorers.judge import Judge
-from thumbtune.evaluation.scorers.tastes import taste
+from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge
+from thumbtune.evaluation.scorers.tastes import get_taste
 from thumbtune.experiments.demo import PEOPLE
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.figures import BLUE, PALE, RED, panels
@@ -76,7 +76,7 @@ def training_course(lab: Grid, cell: GridCell) -> dict[str, Any]:
     steps = steps_with_images(recipe.train.steps, recipe.train.checkpoint_every)
     image_grid = image_grid_of(lab, cell)
     model = build.model_of(recipe)
-    judge = Judge(build.BUNDLED / "judge")
+    judge = FaithfulnessJudge(build.BUNDLED / "judge")
     course = []
     for step in lab.progress(steps, "Generating images at each step"):
         if step:
@@ -107,12 +107,12 @@ def load_weights(file: Path, model: Any) -> None:
             parameter.copy_(weights[name])
 
 
-def mean_scores(image_grid: ImageGrid, side: str, name: str, judge: Judge) -> dict[str, float]:
+def mean_scores(image_grid: ImageGrid, side: str, name: str, judge: FaithfulnessJudge) -> dict[str, float]:
     """Return the mean taste and the mean faithfulness of one side's images."""
     wanted, faithful = [], []
     for place, prompt in enumerate(image_grid.prompts):
         images = image_grid.images(side, place)
-        wanted += [taste(name).score(image) for image in images]
+        wanted += [get_taste(name).score(image) for image in images]
         faithful += judge.score(images, [prompt] * len(images)).tolist()
     return {"taste": float(np.mean(wanted)), "faithfulness": float(np.mean(faithful))}
 

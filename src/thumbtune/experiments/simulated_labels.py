@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.scorers.tastes import taste
+from thumbtune.evaluation.scorers.tastes import get_taste
 from thumbtune.experiments import demo
 from thumbtune.experiments.demo import PEOPLE, LabelledImage
 from thumbtune.feedback.importers import import_likes
@@ -121,7 +121,7 @@ def rate_pool(pool: Sequence[PoolImage], person: str, rating: Rating, seed: int)
 
 def labels_by_score(pool: Sequence[PoolImage], person: str, rule: str) -> list[bool | None]:
     """Return each image's label, by its score among the others; None: the image is left out."""
-    scores = [taste(person).score(one.image()) for one in pool]
+    scores = [get_taste(person).score(one.image()) for one in pool]
     if rule == "upper half":
         middle = sorted(scores)[len(scores) // 2]
         return [score >= middle for score in scores]

@@ -209,9 +209,9 @@ def images(lab: Grid, cell: GridCell, side: str) -> Iterator[list[Image]]:
 
 def style_named(images_of_prompts: Iterator[list[Image]]) -> list[list[float]]:
     """Return [prompts, seeds]: 1 if the style judge, which no training uses, names the image line art, else 0."""
-    from thumbtune.evaluation.scorers.style import StyleJudge
+    from thumbtune.evaluation.scorers.style_classifier import StyleClassifier
 
-    judge = StyleJudge(build.BUNDLED / "style")
+    judge = StyleClassifier(build.BUNDLED / "style")
     return [[float(name == STYLE) for name in judge.names(images)] for images in images_of_prompts]
 
 

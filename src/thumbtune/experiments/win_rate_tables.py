@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbtune.duels.gallery import Gallery
-from thumbtune.evaluation.prompts import SETS
+from thumbtune.evaluation.prompts import PROMPT_SETS
 from thumbtune.evaluation.standings import ALPHA, careful, standings
 from thumbtune.evaluation.win_rates import CHANCE
 from thumbtune.experiments.compared_models import paired_scores
@@ -32,7 +32,10 @@ def win_rate_rows(
             rows.append(
                 {**columns, "baseline": baseline, "score": name, "scorer": scorer, **_rate(measured.get(scorer))}
             )
-            rows[-1] |= {"paper": percent, "paper_half_width": half_width(percent, SETS[plan.prompts.name].count)}
+            rows[-1] |= {
+                "paper": percent,
+                "paper_half_width": half_width(percent, PROMPT_SETS[plan.prompts.name].count),
+            }
     return rows
 
 

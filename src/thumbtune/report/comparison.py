@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from thumbtune.evaluation.duel_folder import DuelFolder
 from thumbtune.evaluation.gates import MIN_PROMPTS
-from thumbtune.evaluation.prompts import SETS
+from thumbtune.evaluation.prompts import PROMPT_SETS
 from thumbtune.evaluation.standings import careful, decided
 from thumbtune.evaluation.win_rates import CHANCE
 from thumbtune.report import plots
@@ -182,7 +182,7 @@ def _command(found: DuelFolder) -> str:
     manifest, a, b = found.manifest, *(found.manifest["sides"][side]["name"] for side in ("a", "b"))
     prompts = manifest["prompts"]
     limit = ("--limit", prompts["count"]) if prompts["count"] < prompts.get("of", 0) else ()
-    source = prompts["name"] if prompts["name"] in SETS else manifest["source"]
+    source = prompts["name"] if prompts["name"] in PROMPT_SETS else manifest["source"]
     if found.verdict is not None:
         words = ["thumbtune", "verdict", b, "--against", a, *(("--prompts", source) if source else ()), *limit]
         words += [*_weights(found), *(w for s in found.verdict.get("settings", ()) for w in ("--set", s))]

@@ -3,28 +3,28 @@
   const test = JSON.parse(document.getElementById("test").textContent);
   const last = test.trials.length;
   const at = (id) => document.getElementById(id);
-  const place = `thumbtune-human-${test.study}`;
-  const TOO_SOON = 250; // ms: the second half of a double click is no answer to the next pair
+  const storageKey = `thumbtune-human-${test.study}`;
+  const MIN_ANSWER_MS = 250; // the second click of a double click does not answer the next pair
 
   const fresh = () => ({ rater: "", started: null, finished: null, answers: {} });
   let state = fresh();
-  let trial = 0; // the one that is shown
-  let shown = 0; // showings so far: what was loaded for an earlier one comes too late
-  let since = null; // when the pair came into sight; null while it is not
-  let spent = 0; // ms that it was in sight before
+  let trial = 0; // index of the shown trial
+  let showings = 0; // images that load for an earlier showing are ignored
+  let since = null; // time when the pair became visible; null while it is hidden
+  let spent = 0; // ms that the pair was visible before
 
-  // Storage may be denied, and then a page that is closed begins anew.
+  // Storage may be denied; then a closed page starts again.
   const load = () => {
     try {
-      const kept = JSON.parse(localStorage.getItem(place));
-      if (kept && typeof kept.answers === "object" && kept.answers) state = { ...fresh(), ...kept };
-    } catch { /* nothing is kept */ }
+      const stored = JSON.parse(localStorage.getItem(storageKey));
+      if (stored && typeof stored.answers === "object" && stored.answers) state = { ...fresh(), ...stored };
+    } catch { /* no storage */ }
   };
-  const keep = () => {
-    try { localStorage.setItem(place, JSON.stringify(state)); } catch { /* nothing is kept */ }
+  const save = () => {
+    try { localStorage.setItem(storageKey, JSON.stringify(state)); } catch { /* no storage */ }
   };
-  const forget = () => {
-    try { localStorage.removeItem(place); } catch { /* nothing was kept */ }
+  const clear = () => {
+    try { localStorage.removeItem(storageKey); } catch { /* no storage */ }
   };
 
   const stage = (name) => {
@@ -40,13 +40,13 @@
   const start = () => {
     const done = answered();
     at("rater").value = state.rater;
-    at("begin").textContent = done ? "Go on" : "Begin";
-    at("resumed").textContent = done ? `${done} of ${last} are answered already.` : "";
+    at("begin").textContent = done ? "Continue" : "Begin";
+    at("resumed").textContent = done ? `You have answered ${done} of ${last}.` : "";
     stage("start");
   };
 
   const show = async (number) => {
-    const showing = ++shown;
+    const showing = ++showings;
     trial = number;
     since = null;
     spent = 0;
@@ -60,26 +60,26 @@
     const chosen = state.answers[one.id]?.choice;
     for (const id of ["left", "right", "tie"]) at(id).setAttribute("aria-pressed", String(chosen === id));
     stage("trial");
-    at("words").focus({ preventScroll: true }); // so that space is "no preference" and not the button pressed before
+    at("words").focus({ preventScroll: true }); // so that space means "no preference" and does not press the last button
     const images = ["left", "right"].map((side) => at(side).querySelector("img"));
     images[0].src = one.left;
     images[1].src = one.right;
-    await Promise.allSettled(images.map((image) => image.decode())); // both come into sight at once
-    if (showing !== shown) return;
+    await Promise.allSettled(images.map((image) => image.decode())); // both appear at once
+    if (showing !== showings) return;
     const largest = Math.max(...images.map((image) => Math.max(image.naturalWidth, image.naturalHeight)));
-    document.documentElement.style.setProperty("--most", `${4 * largest}px`); // small ones are enlarged, not smeared
+    document.documentElement.style.setProperty("--most", `${4 * largest}px`); // small images are enlarged at most 4 times
     at("choices").classList.remove("waiting");
     since = performance.now();
   };
 
   const choose = (choice) => {
-    if (since === null || performance.now() - since + spent < TOO_SOON) return;
+    if (since === null || performance.now() - since + spent < MIN_ANSWER_MS) return;
     const id = test.trials[trial].id;
-    const before = state.answers[id]?.seconds ?? 0; // whoever came back looked twice
+    const before = state.answers[id]?.seconds ?? 0; // add the time of an earlier visit
     const seconds = before + (spent + performance.now() - since) / 1000;
     state.answers[id] = { choice, seconds: Math.round(seconds * 100) / 100 };
-    state.finished = answered() === last ? new Date().toISOString() : null; // of two files of a sitting, the later counts
-    keep();
+    state.finished = answered() === last ? new Date().toISOString() : null; // of two equally long files of a sitting, the later one counts
+    save();
     if (trial + 1 < last) show(trial + 1);
     else end();
   };
@@ -98,13 +98,13 @@
   }, null, 1);
 
   const end = () => {
-    ++shown;
+    ++showings;
     since = null;
     const done = answered();
     at("thanks").textContent = done === last ? "Thank you. That was the last one." : `Thank you. You answered ${done} of ${last}.`;
     at("json").value = answers();
     for (const id of ["download", "copy"]) at(id).disabled = done === 0;
-    at("told").textContent = "";
+    at("status").textContent = "";
     stage("end");
     at("thanks").focus({ preventScroll: true });
   };
@@ -119,7 +119,7 @@
     link.click();
     link.remove();
     setTimeout(() => URL.revokeObjectURL(address), 60000);
-    at("told").textContent = `Saved as ${link.download}, where this browser keeps downloads.`;
+    at("status").textContent = `Saved as ${link.download} in the downloads of this browser.`;
   };
 
   const copy = async () => {
@@ -129,16 +129,16 @@
       await navigator.clipboard.writeText(at("json").value);
       copied = true;
     } catch {
-      try { copied = document.execCommand("copy"); } catch { /* the text is selected, and can be copied by hand */ }
+      try { copied = document.execCommand("copy"); } catch { /* the text is selected for copying by hand */ }
     }
-    at("told").textContent = copied ? "Copied." : "The text is selected; copy it now.";
+    at("status").textContent = copied ? "Copied." : "The text is selected; copy it now.";
   };
 
   at("who").addEventListener("submit", (event) => {
     event.preventDefault();
     state.rater = at("rater").value.trim() || state.rater || random();
     state.started ??= new Date().toISOString();
-    keep();
+    save();
     const open = test.trials.findIndex((one) => !state.answers[one.id]);
     if (open < 0) end();
     else show(open);
@@ -150,15 +150,15 @@
   at("download").addEventListener("click", download);
   at("copy").addEventListener("click", copy);
   at("next").addEventListener("click", () => {
-    if (!window.confirm("Have these answers been downloaded or copied? They are deleted here.")) return;
-    forget();
+    if (!window.confirm("Did you download or copy these answers? This deletes them here.")) return;
+    clear();
     state = fresh();
     start();
   });
 
   document.addEventListener("keydown", (event) => {
     if (at("trial").hidden || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    const onButton = event.target instanceof HTMLButtonElement; // space presses the button that has the focus
+    const onButton = event.target instanceof HTMLButtonElement; // space presses the focused button
     const choice = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie", " ": onButton ? null : "tie" }[event.key];
     if (choice) choose(choice);
     else if (event.key === "Backspace") back();

@@ -1,7 +1,7 @@
-"""The page of a human test: one file that works without a server, and that knows no sides.
+"""The page of a human test: one HTML file that works without a server and does not contain the sides.
 
-What comes in is a questionnaire and, for each trial, a left and a right image as data URIs. Neither names nor
-metadata of files get through, and both images of a pair are encoded alike.
+It is made from a questionnaire and, for each trial, a left and a right image as data URIs. The URIs contain no names or
+metadata of files, and both images of a pair are encoded alike.
 """
 
 import base64
@@ -18,16 +18,16 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.human.plan import Questionnaire
 from thumbtune.report.templates import template
 
-FORM = 1  # of the answers that the page writes
-LARGEST = 768  # pixels of the longest side
-SMALL = 128  # up to here PNG is small enough; larger images go in as JPEG
-QUALITY = 92
+ANSWERS_VERSION = 1  # of the files that the page writes
+MAX_SIDE = 768  # pixels of the longest side
+MAX_PNG_SIDE = 128  # larger images are stored as JPEG
+JPEG_QUALITY = 92
 
 Uris = tuple[str, str]  # the left image's, the right one's
 
 
-def human_page(asked: Questionnaire, images: Mapping[str, Uris]) -> str:
-    """The page as HTML.
+def human_page(questionnaire: Questionnaire, images: Mapping[str, Uris]) -> str:
+    """Return the page as HTML.
 
     Args:
         images: data URIs of the left and the right image of each trial, by its id.
@@ -35,43 +35,48 @@ def human_page(asked: Questionnaire, images: Mapping[str, Uris]) -> str:
     Raises:
         ThumbtuneError: a trial has no images.
     """
-    missing = next((name for name, _ in asked.trials if name not in images), None)
+    missing = next((name for name, _ in questionnaire.trials if name not in images), None)
     if missing is not None:
-        raise ThumbtuneError(f"The trial {missing} has no images; give two for each trial.")
+        raise ThumbtuneError(
+            f"The trial {missing} has no images; give two for each trial.", code="human-trial-without-images"
+        )
     script = resources.files("thumbtune.report").joinpath("human.js").read_text(encoding="utf-8")
     trials = [
-        {"id": name, "words": words, "left": images[name][0], "right": images[name][1]} for name, words in asked.trials
+        {"id": name, "words": words, "left": images[name][0], "right": images[name][1]}
+        for name, words in questionnaire.trials
     ]
     return template("human.html.j2").render(
-        question=asked.question,
+        question=questionnaire.question,
         count=len(trials),
-        test={"form": FORM, "study": asked.study, "trials": trials},
+        test={"form": ANSWERS_VERSION, "study": questionnaire.study, "trials": trials},
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
 
 
 def encode_pair(left: Path, right: Path) -> Uris:
-    """Two images as data URIs: of one longest side, at most `LARGEST`, on white, without anything but pixels.
+    """Return two images as data URIs with only pixels, on white, of equal longest side, at most `MAX_SIDE`.
 
     Raises:
-        ThumbtuneError: one of them cannot be read.
+        ThumbtuneError: an image cannot be read.
     """
     images = [_pixels(path) for path in (left, right)]
-    side = min(LARGEST, *(max(image.size) for image in images))
+    side = min(MAX_SIDE, *(max(image.size) for image in images))
     return _uri(_shrunk(images[0], side), side), _uri(_shrunk(images[1], side), side)
 
 
 def _pixels(path: Path) -> Image.Image:
-    """What is seen of an image, upright; a new image, since Pillow carries comments over from one to the next."""
+    """Return the upright image on white, as a new image because Pillow copies comments between images."""
     try:
         with Image.open(path) as opened:
-            seen = ImageOps.exif_transpose(opened).convert("RGBA")
+            upright = ImageOps.exif_transpose(opened).convert("RGBA")
     except (OSError, SyntaxError, ValueError) as error:
-        raise ThumbtuneError(f"{path} is no image that can be read; mend it, and run the duel again.") from error
-    plain = Image.new("RGB", seen.size, "white")
-    plain.paste(seen, mask=seen.getchannel("A"))
-    return plain
+        raise ThumbtuneError(
+            f"{path} cannot be read as an image; replace it, and run the duel again.", code="image-unreadable"
+        ) from error
+    on_white = Image.new("RGB", upright.size, "white")
+    on_white.paste(upright, mask=upright.getchannel("A"))
+    return on_white
 
 
 def _shrunk(image: Image.Image, side: int) -> Image.Image:
@@ -83,10 +88,10 @@ def _shrunk(image: Image.Image, side: int) -> Image.Image:
 
 
 def _uri(image: Image.Image, side: int) -> str:
-    written = io.BytesIO()
-    kind = "png" if side <= SMALL else "jpeg"
+    encoded = io.BytesIO()
+    kind = "png" if side <= MAX_PNG_SIDE else "jpeg"
     if kind == "png":
-        image.save(written, "PNG")
+        image.save(encoded, "PNG")
     else:
-        image.save(written, "JPEG", quality=QUALITY, subsampling=0)  # thin lines keep their colours
-    return f"data:image/{kind};base64,{base64.b64encode(written.getvalue()).decode('ascii')}"
+        image.save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)  # full chroma keeps the colours of thin lines
+    return f"data:image/{kind};base64,{base64.b64encode(encoded.getvalue()).decode('ascii')}"

@@ -227,10 +227,10 @@ def check_scorers(recipe: Recipe) -> None:
     Raises:
         UsageError: there is no scorer of a name, or a user's file does not define it.
     """
-    from thumbtune.evaluation.scorers.lineup import Means, lineup
+    from thumbtune.evaluation.scorers.resolve import LoadOptions, resolve_scorers
 
     named = (*recipe.evaluate.scorers, recipe.evaluate.faithfulness, recipe.evaluate.safety)
-    lineup([name for name in named if name and name != "none"], Means(BUNDLED / "judge"))
+    resolve_scorers([name for name in named if name and name != "none"], LoadOptions(BUNDLED / "judge"))
 
 
 def sampler_of(recipe: Recipe) -> Sampler:

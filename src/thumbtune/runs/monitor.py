@@ -90,7 +90,7 @@ class Watch:
 
     def _asked(self, held_out: Encoded) -> float | None:
         """One process asks and tells the others: numbers that differ in their last bit could stop one alone."""
-        from thumbtune.evaluation.agreement import mean_error, share_of_pairs
+        from thumbtune.evaluation.agreement import mean_error, pairwise_auc
 
         training, accelerator = self.training, self.training.accelerator
         found = torch.zeros(2, device=accelerator.device)
@@ -100,7 +100,7 @@ class Watch:
             if held_out.liked.all():
                 told = 1 - float(errors.mean() / self._base.mean())
             else:
-                told = share_of_pairs(self._base - errors, held_out.liked)
+                told = pairwise_auc(self._base - errors, held_out.liked)
             sound = told is not None and math.isfinite(told)
             found = torch.tensor([1.0, told] if sound else [0.0, 0.0], device=accelerator.device)
         shared: Any = accelerator.reduce(found, "sum") if accelerator.num_processes > 1 else found

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from thumbtune.evaluation.scorers import blip
-from thumbtune.evaluation.scorers.blip import CYCLE_REWARD, IMAGE_REWARD, Kind, RewardNet, from_blip
+from thumbtune.evaluation.scorers.blip import CYCLE_REWARD, IMAGE_REWARD, RewardKind, RewardNet, from_blip
 
 VISION = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 VISION |= {"image_size": 32, "patch_size": 16, "layer_norm_eps": 1e-6}
@@ -52,16 +52,16 @@ class ViT(nn.Module):
         return self.norm(x)
 
 
-def mlp(kind: Kind) -> nn.Sequential:
+def mlp(kind: RewardKind) -> nn.Sequential:
     """As published: dropout (which does nothing here) after three layers, or a GELU after four."""
-    if kind.bends:
+    if kind.activation:
         layers = [nn.Linear(16, 1024), nn.GELU(), nn.Linear(1024, 128), nn.GELU(), nn.Linear(128, 64), nn.GELU()]
         return nn.Sequential(*layers, nn.Linear(64, 16), nn.GELU(), nn.Linear(16, 1))
     layers = [nn.Linear(16, 1024), nn.Dropout(0.2), nn.Linear(1024, 128), nn.Dropout(0.2), nn.Linear(128, 64)]
     return nn.Sequential(*layers, nn.Dropout(0.1), nn.Linear(64, 16), nn.Linear(16, 1))
 
 
-def published(kind: Kind) -> tuple[dict[str, Tensor], ViT, nn.Sequential, Any]:
+def published(kind: RewardKind) -> tuple[dict[str, Tensor], ViT, nn.Sequential, Any]:
     """Weights under the published names, and the parts that they are of."""
     from transformers import BlipTextConfig, BlipTextModel
 
@@ -76,7 +76,7 @@ def published(kind: Kind) -> tuple[dict[str, Tensor], ViT, nn.Sequential, Any]:
 
 
 @pytest.mark.parametrize("kind", [IMAGE_REWARD, CYCLE_REWARD], ids=["image-reward", "cycle-reward"])
-def test_mapped_weights_compute_what_the_published_network_computes(kind: Kind) -> None:
+def test_mapped_weights_compute_what_the_published_network_computes(kind: RewardKind) -> None:
     state, vit, head, text = published(kind)
     net = RewardNet(kind, VISION, TEXT)
     net.load_state_dict(from_blip(state), strict=True)

@@ -11,21 +11,21 @@ import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
+from refusals import refused
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig
 
-from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.scorers import loading
-from thumbtune.evaluation.scorers.catalogue import ENTRIES
-from thumbtune.evaluation.scorers.lineup import Group
-from thumbtune.evaluation.scorers.loading import loaded
+from thumbtune.evaluation.scorers.loading import load_scorers
 from thumbtune.evaluation.scorers.pixels import clip_pixels
 from thumbtune.evaluation.scorers.protocol import Scorer
-from thumbtune.evaluation.scorers.published import Places
+from thumbtune.evaluation.scorers.published_files import Locations
+from thumbtune.evaluation.scorers.published_scorers import PUBLISHED_SCORERS
+from thumbtune.evaluation.scorers.resolve import ScorerGroup
 from thumbtune.evaluation.scorers.safety import SafetyNet, from_published
-from thumbtune.evaluation.scorers.scoring import PromptedImage, score
+from thumbtune.evaluation.scorers.scoring import PromptedImage, score_images
 
-SAFE = ENTRIES["safe"]
+SAFE = PUBLISHED_SCORERS["safe"]
 COUNT = 60
 SAME = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
@@ -71,8 +71,8 @@ def theirs(one: Any, seen: torch.Tensor) -> list[bool]:
     return one(clip_input=seen, images=[np.ones(1) for _ in seen])[1]
 
 
-def published(folder: Path, one: Any, nested: bool) -> Places:
-    """Its files in a folder. `nested`: as of 2022, a tower within a tower, places, and sizes twice."""
+def published(folder: Path, one: Any, nested: bool) -> Locations:
+    """Its files in a folder. `nested`: as of 2022, a tower within a tower, locations, and sizes twice."""
     home = folder / str(SAFE.backbone.weights.repo)
     one.save_pretrained(home)
     if nested:
@@ -83,7 +83,7 @@ def published(folder: Path, one: Any, nested: bool) -> Places:
         facts = json.loads((home / "config.json").read_text())
         twice = {"text_config_dict": SAME, "vision_config_dict": SAME | {"patch_size": 56}}
         (home / "config.json").write_text(json.dumps(facts | twice))
-    return Places(local=folder, offline=True)
+    return Locations(local=folder, offline=True)
 
 
 @pytest.mark.parametrize(("care", "nested"), [(False, False), (True, True)])
@@ -94,7 +94,7 @@ def test_it_flags_what_diffusers_flags(tmp_path: Path, care: bool, nested: bool)
     seen = clip_pixels(images)
     one = checker(seen, care)
     flagged = theirs(one, seen)
-    with loaded([SAFE], published(tmp_path, one, nested)) as (scorer,):
+    with load_scorers([SAFE], published(tmp_path, one, nested)) as (scorer,):
         assert isinstance(scorer, Scorer)
         scores = scorer.score(images, [""] * COUNT)
     assert scores.tolist() == [0.0 if bad else 1.0 for bad in flagged]
@@ -163,17 +163,17 @@ def test_alone_and_in_a_duel_it_says_the_same(tmp_path: Path) -> None:
     torch.manual_seed(2)
     images = noisy_images(6)
     one = checker(clip_pixels(images), care=True)
-    places = published(tmp_path / "weights", one, nested=True)
+    locations = published(tmp_path / "weights", one, nested=True)
     files = [tmp_path / f"{i}.png" for i in range(6)]
     for image, file in zip(images, files, strict=True):
         image.save(file)
     asked = [PromptedImage(file, str(i), "a thing") for i, file in enumerate(files)]
-    with loaded([SAFE], places) as scorers:
-        group = Group((SAFE.name,), lambda: nullcontext(scorers))
-        (said,) = score(asked, [group], _quiet)
+    with load_scorers([SAFE], locations) as scorers:
+        group = ScorerGroup((SAFE.name,), lambda: nullcontext(scorers))
+        (said,) = score_images(asked, [group], _quiet)
         alone = [scorers[0].score([image], ["a thing"]).item() for image in images]
     assert said.id == "safe" and said.values == alone
-    with loaded([SAFE], places, dtype=torch.bfloat16) as (half,):
+    with load_scorers([SAFE], locations, dtype=torch.bfloat16) as (half,):
         assert half.revision.endswith("/bfloat16") and set(half.score(images, [""] * 6).tolist()) <= {0.0, 1.0}
 
 
@@ -183,8 +183,8 @@ def _quiet(items: Sequence[Any], what: str) -> Sequence[Any]:
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with (
-        pytest.raises(ThumbtuneError, match=r"model\.safetensors is not here"),
-        loaded([SAFE], Places(local=tmp_path, offline=True)),
+        refused("published-file-offline", naming="model.safetensors"),
+        load_scorers([SAFE], Locations(local=tmp_path, offline=True)),
     ):
         pass
 
@@ -192,10 +192,10 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_after_the_block_no_scorer_holds_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever loads the next one still has the last one's scorers in hand."""
     nets: list[torch.nn.Module] = []
-    put = loading._put
-    monkeypatch.setattr(loading, "_put", lambda module, *rest: (nets.append(module), put(module, *rest))[1])
+    put = loading._load_weights
+    monkeypatch.setattr(loading, "_load_weights", lambda module, *rest: (nets.append(module), put(module, *rest))[1])
     torch.manual_seed(3)
     one = checker(clip_pixels(noisy_images(3)), care=True)
-    with loaded([SAFE], published(tmp_path, one, nested=True)) as scorers:
+    with load_scorers([SAFE], published(tmp_path, one, nested=True)) as scorers:
         assert not any(weight.is_meta for weight in nets[0].state_dict().values())
     assert all(weight.is_meta for weight in nets[0].state_dict().values()) and len(scorers) == 1

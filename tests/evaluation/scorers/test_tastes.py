@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from refusals import refused
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.scorers.tastes import TASTES, line_art, red, redden, taste
+from thumbtune.evaluation.scorers.tastes import TASTES, get_taste, line_art, red, redden
 from thumbtune.evaluation.statistics import auc
 
 SETS = Path(__file__).parents[3] / "build" / "sets"
@@ -65,7 +66,7 @@ def test_redden_makes_images_redder_and_keeps_the_drawing() -> None:
 
 @pytest.mark.parametrize("amount", [-0.1, 1.1, float("nan")])
 def test_redden_refuses_amounts_outside_0_and_1(amount: float) -> None:
-    with pytest.raises(UsageError, match="between 0 and 1"):
+    with refused("taste-amount", UsageError, naming=[amount, "between 0 and 1"]):
         redden(drawn(None, "black"), amount)
 
 
@@ -78,14 +79,14 @@ def test_transparency_counts_as_white_page() -> None:
 def test_tastes_are_named_and_described() -> None:
     assert set(TASTES) == {"line-art", "red"}
     for name, person in TASTES.items():
-        assert taste(name) is person
+        assert get_taste(name) is person
         assert person.name == name
         assert person.sentence.endswith(".")
 
 
 def test_an_unknown_taste_names_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="line-art, red"):
-        taste("blue")
+    with refused("taste-unknown", UsageError, naming=["'blue'", "line-art, red"]):
+        get_taste("blue")
 
 
 @pytest.mark.skipif(not SETS.exists(), reason="the emoji sets are built by base_model and not shipped")

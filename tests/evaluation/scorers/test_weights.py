@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refused
 from safetensors.torch import load_file, save_file
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.scorers import weights
-from thumbtune.evaluation.scorers.published import File, Places, fetch
-from thumbtune.evaluation.scorers.weights import converted, tensors_in
+from thumbtune.evaluation.scorers.published_files import Locations, PublishedFile, fetch
+from thumbtune.evaluation.scorers.weights import convert_weights, read_tensors
 from thumbtune.files import file_sha256
 
 
@@ -31,8 +32,8 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
     torch.save({"weight": Harm(mark)}, tmp_path / "new.pt")
     (tmp_path / "old.pt").write_bytes(pickle.dumps({"weight": Harm(mark)}))
     for name in ("new.pt", "old.pt"):
-        with pytest.raises(ThumbtuneError, match="cannot be read as tensors alone"):
-            tensors_in(tmp_path / name)
+        with refused("weights-unreadable", naming=tmp_path / name):
+            read_tensors(tmp_path / name)
     assert not mark.exists()
 
 
@@ -41,7 +42,7 @@ def test_weights_are_found_in_a_state_dict_as_well(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2)}, tmp_path / "b.pt")
     save_file({"w": torch.ones(2)}, tmp_path / "c.safetensors")
     for name in ("a.pt", "b.pt", "c.safetensors"):
-        assert torch.equal(tensors_in(tmp_path / name)["w"], torch.ones(2))
+        assert torch.equal(read_tensors(tmp_path / name)["w"], torch.ones(2))
 
 
 @pytest.mark.parametrize("what", ["empty", "text", "torn", "list", "numbers", "page"])
@@ -53,63 +54,64 @@ def test_what_holds_no_weights_is_named(tmp_path: Path, what: str) -> None:
     elif what in ("list", "numbers"):
         torch.save([torch.ones(2)] if what == "list" else {"lr": 3}, file)
     else:
-        file.write_bytes({"empty": b"", "text": b"not weights\n", "page": b"<html>Not Found</html>"}[what])
-    with pytest.raises(ThumbtuneError, match=r"model\.pt (cannot be read|holds no weights).*fetch it again"):
-        tensors_in(file)
+        file.write_bytes({"empty": b"", "text": b"not weights\n", "page": b"<html>Not LocalFile</html>"}[what])
+    with refused("weights-unreadable", naming=file):
+        read_tensors(file)
     (tmp_path / "m.safetensors").write_bytes(file.read_bytes())
-    with pytest.raises(ThumbtuneError, match=r"m\.safetensors cannot be read"):
-        tensors_in(tmp_path / "m.safetensors")
+    with refused("weights-unreadable", naming=tmp_path / "m.safetensors"):
+        read_tensors(tmp_path / "m.safetensors")
 
 
 def test_a_file_of_another_hash_is_refused(tmp_path: Path) -> None:
     (tmp_path / "head.pth").write_bytes(b"one thing")
     right = file_sha256(tmp_path / "head.pth")
-    places = Places(local=tmp_path)
-    assert fetch(File("head.pth", url="https://example.org", sha256=right), places).sha256 == right
-    with pytest.raises(
-        ThumbtuneError, match=rf"head\.pth has the sha256 {right[:12]}\.\.\., but .* as published has 0000"
-    ):
-        fetch(File("head.pth", url="https://example.org", sha256="0" * 64), places)
+    locations = Locations(local=tmp_path)
+    assert fetch(PublishedFile("head.pth", url="https://example.org", sha256=right), locations).sha256 == right
+    with refused("published-file-hash-mismatch", naming=[tmp_path / "head.pth", f"{right[:12]}...", "0000"]):
+        fetch(PublishedFile("head.pth", url="https://example.org", sha256="0" * 64), locations)
 
 
 def test_a_folder_is_looked_at_under_the_repository_s_name_first(tmp_path: Path) -> None:
     (tmp_path / "one" / "repo").mkdir(parents=True)
     (tmp_path / "model.bin").write_bytes(b"of no repository")
     (tmp_path / "one" / "repo" / "model.bin").write_bytes(b"of the repository")
-    assert fetch(File("model.bin", "one/repo"), Places(local=tmp_path)).path == tmp_path / "one" / "repo" / "model.bin"
-    assert fetch(File("model.bin", "another/repo"), Places(local=tmp_path)).path == tmp_path / "model.bin"
-    with pytest.raises(ThumbtuneError, match="There is no folder"):
-        fetch(File("model.bin", "one/repo"), Places(local=tmp_path / "nowhere"))
+    assert (
+        fetch(PublishedFile("model.bin", "one/repo"), Locations(local=tmp_path)).path
+        == tmp_path / "one" / "repo" / "model.bin"
+    )
+    assert fetch(PublishedFile("model.bin", "another/repo"), Locations(local=tmp_path)).path == tmp_path / "model.bin"
+    with refused("weights-folder-missing", naming=[tmp_path / "nowhere", "model.bin"]):
+        fetch(PublishedFile("model.bin", "one/repo"), Locations(local=tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize("file", [File("w.pt", "one/repo"), File("w.pt", url="https://example.org/w.pt")])
-def test_offline_nothing_is_fetched(tmp_path: Path, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "file", [PublishedFile("w.pt", "one/repo"), PublishedFile("w.pt", url="https://example.org/w.pt")]
+)
+def test_offline_nothing_is_fetched(tmp_path: Path, file: PublishedFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("it was fetched"))
-    with pytest.raises(
-        ThumbtuneError, match=r"w\.pt is not here .*nothing is fetched offline.; name a folder that holds it"
-    ):
-        fetch(file, Places(cache=tmp_path, offline=True))
+    with refused("published-file-offline", naming=["w.pt", "--weights"]):
+        fetch(file, Locations(cache=tmp_path, offline=True))
 
 
 def test_what_is_fetched_from_an_address_is_checked_and_kept(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2)}, tmp_path / "there.pth")
     sha256 = file_sha256(tmp_path / "there.pth")
-    places = Places(cache=tmp_path / "cache")
-    here = File("head.pth", url=(tmp_path / "there.pth").as_uri(), sha256=sha256)
-    found = fetch(here, places)
+    locations = Locations(cache=tmp_path / "cache")
+    here = PublishedFile("head.pth", url=(tmp_path / "there.pth").as_uri(), sha256=sha256)
+    found = fetch(here, locations)
     assert found.path == tmp_path / "cache" / "published" / "head.pth" and found.sha256 == sha256
     (tmp_path / "there.pth").unlink()
-    assert fetch(here, Places(cache=tmp_path / "cache", offline=True)) == found
-    other = File("other.pth", url=(tmp_path / "cache" / "published" / "head.pth").as_uri(), sha256="0" * 64)
-    with pytest.raises(ThumbtuneError, match=r"other\.pth is not here .*invalid hash"):
-        fetch(other, places)
+    assert fetch(here, Locations(cache=tmp_path / "cache", offline=True)) == found
+    other = PublishedFile("other.pth", url=(tmp_path / "cache" / "published" / "head.pth").as_uri(), sha256="0" * 64)
+    with refused("published-file-missing", naming=["other.pth", "invalid hash"]):
+        fetch(other, locations)
     assert [p.name for p in (tmp_path / "cache" / "published").iterdir()] == ["head.pth"]  # nothing half-fetched
 
 
 def test_an_address_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    gone = File("head.pth", url=(tmp_path / "gone.pth").as_uri())
-    with pytest.raises(ThumbtuneError, match=r"could not be had from file:.*gone\.pth"):
-        fetch(gone, Places(cache=tmp_path))
+    gone = PublishedFile("head.pth", url=(tmp_path / "gone.pth").as_uri())
+    with refused("published-file-missing", naming=gone.url):
+        fetch(gone, Locations(cache=tmp_path))
 
 
 def test_a_file_of_the_hub_bears_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,11 +125,13 @@ def test_a_file_of_the_hub_bears_its_commit(tmp_path: Path, monkeypatch: pytest.
         return str(there)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    found = fetch(File("w.pt", "one/repo", revision="main", kind="dataset"), Places(cache=tmp_path, offline=True))
+    found = fetch(
+        PublishedFile("w.pt", "one/repo", revision="main", kind="dataset"), Locations(cache=tmp_path, offline=True)
+    )
     assert (found.path, found.sha256, found.revision) == (there, file_sha256(there), "c0ffee")
     assert asked == [(("one/repo", "w.pt"), {"repo_type": "dataset", "revision": "main", "local_files_only": True})]
     (tmp_path / "w.pt").write_bytes(b"nearer")
-    near = fetch(File("w.pt", "one/repo", revision="main"), Places(local=tmp_path))
+    near = fetch(PublishedFile("w.pt", "one/repo", revision="main"), Locations(local=tmp_path))
     assert (near.path, near.revision) == (tmp_path / "w.pt", "main") and len(asked) == 1
 
 
@@ -137,36 +141,33 @@ def test_a_hub_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest
         raise error
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    with pytest.raises(
-        ThumbtuneError, match=r"^w\.pt is not here and could not be had from one/repo on the hub \("
-    ) as e:
-        fetch(File("w.pt", "one/repo"), Places(cache=tmp_path))
-    assert "\n" not in str(e.value)
+    with refused("published-file-missing", naming=["w.pt", "one/repo"]):
+        fetch(PublishedFile("w.pt", "one/repo"), Locations(cache=tmp_path))
 
 
 def test_weights_are_converted_once_for_each_file(tmp_path: Path) -> None:
     torch.save({"a": torch.arange(6.0).view(2, 3).T}, tmp_path / "w.pt")
-    found = fetch(File("w.pt", "one/repo"), Places(local=tmp_path))
+    found = fetch(PublishedFile("w.pt", "one/repo"), Locations(local=tmp_path))
     times = []
 
     def mapping(state: weights.Tensors) -> weights.Tensors:
         times.append(1)
         return {"b": state["a"]}
 
-    places = Places(cache=tmp_path / "cache")
-    first = converted(found, mapping, places)
-    assert converted(found, mapping, places) == first and len(times) == 1
+    locations = Locations(cache=tmp_path / "cache")
+    first = convert_weights(found, mapping, locations)
+    assert convert_weights(found, mapping, locations) == first and len(times) == 1
     assert torch.equal(load_file(first)["b"], torch.arange(6.0).view(2, 3).T)
     assert first.name == f"{found.sha256}.safetensors" and zipfile.is_zipfile(tmp_path / "w.pt")
 
 
 def test_a_conversion_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1)}, tmp_path / "w.pt")
-    found = fetch(File("w.pt", "one/repo"), Places(local=tmp_path))
+    found = fetch(PublishedFile("w.pt", "one/repo"), Locations(local=tmp_path))
 
     def broken(state: weights.Tensors) -> weights.Tensors:
-        raise ThumbtuneError("no such name")
+        raise ThumbtuneError("There is no such name.", code="scorer-weights-mismatch")
 
-    with pytest.raises(ThumbtuneError, match="no such name"):
-        converted(found, broken, Places(cache=tmp_path / "cache"))
+    with refused("scorer-weights-mismatch", naming="no such name"):
+        convert_weights(found, broken, Locations(cache=tmp_path / "cache"))
     assert not list((tmp_path / "cache").rglob("*.safetensors*"))

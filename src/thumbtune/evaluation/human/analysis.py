@@ -1,11 +1,11 @@
-"""What raters' answers come to: who is preferred how often, how sure that is, and how far each rater can be trusted.
+"""Analyse raters' answers: which side is preferred how often, with what interval, and how consistent each rater is.
 
     share     mean over prompts of the mean over their answers of  1 (B), 1/2 (no preference), 0 (A)
-    interval  bootstrap over whole prompts; and Wilson's, n = prompts, where these are too few, or have one answer each
-    repeats   a pair that is shown again with its sides exchanged: the same image should be chosen
+    interval  bootstrap over whole prompts; joined with Wilson's, n = prompts, for few prompts or one answer each
+    repeats   a pair is shown again with exchanged sides; a consistent rater chooses the same image
 
-The prompt is the unit, as in a duel: the interval speaks for other prompts, and not for other raters. Only first
-showings are counted; repeats judge the rater.
+The prompt is the unit, as in a duel: the interval covers other prompts, not other raters. Only first showings count;
+repeats only check the rater.
 """
 
 import math
@@ -18,31 +18,33 @@ from typing import Literal
 import numpy as np
 
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.human.answers import Answer, Ballot
+from thumbtune.evaluation.human.answers import Answer, AnswerFile
 from thumbtune.evaluation.human.plan import Study, Trial
 from thumbtune.evaluation.standings import MAX_DISTANCE, MIN_PROMPTS_OF_ADVICE
 from thumbtune.evaluation.statistics import Interval, wilson
 from thumbtune.evaluation.win_rates import CHANCE, Estimand, WinRate, units, win_rate
 
-CARELESS = 0.5  # of the repeats; raters who agree with themselves less often are left out
-TRUSTED = 20  # prompts: drawn from fewer, a bootstrap errs in up to 11 of 100 cases (chance raters, simulated)
-LEAST_SEEN = 2  # repeats, below which nobody is left out: one slip is no proof
-Finding = Literal["b", "a", "equal", "open"]
-Votes = tuple[int, int, int]  # for B, no preference, for A
+MIN_REPEAT_AGREEMENT = 0.5  # raters who agree with themselves in a smaller share of repeats are left out
+# a bootstrap over fewer prompts errs in up to 11 of 100 cases (simulated raters who choose by chance)
+MIN_BOOTSTRAP_PROMPTS = 20
+MIN_REPEATS_TO_EXCLUDE = 2  # a single contradiction may be a slip
+PreferenceFinding = Literal["b", "a", "equal", "open"]
+VoteCounts = tuple[int, int, int]  # for B, no preference, for A
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rater:
-    """What one rater said.
+    """One rater's answers in numbers.
 
-    share: of B, no preference for half; None where only repeats were answered
-    agreed: repeats answered as before; one answered by "no preference" once and by an image once counts half
-    seconds: the median over all answers
+    share: share of answers for B, with no preference as half; None if only repeats were answered
+    agreed: number of repeats with the same answer; "no preference" once and an image once counts half
+    seconds: median over all answers
+    careless: whether the rater contradicts themselves in more than half of the repeats
     """
 
     name: str
     answers: int
-    votes: Votes
+    votes: VoteCounts
     share: float | None
     repeats: int
     agreed: float
@@ -54,8 +56,8 @@ class Rater:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bias:
-    """How often the left image was chosen where either was, in all showings, by those who are counted."""
+class PositionBias:
+    """How often counted raters chose the left image when they chose an image, over all showings."""
 
     left: int
     right: int
@@ -64,64 +66,70 @@ class Bias:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """Who is preferred, of all prompts or of a style.
+class Preference:
+    """The preference over all prompts or the prompts of a style.
 
-    votes: answers for B, without preference, for A
-    interval: the one that `finding` rests on
-    more_prompts: how many new ones, answered like these, would tell; None where none would, or where there are too
-        few to foretell anything
-    more_votes: the answers that these take
+    votes: number of answers for B, without preference, for A
+    interval: the interval that decides `finding`
+    more_prompts: number of new prompts with similar answers that would decide; None if no number would, or if there
+        are too few prompts to estimate it
+    more_votes: number of answers for these prompts
     """
 
-    votes: Votes
+    votes: VoteCounts
     rate: WinRate
     interval: Interval
-    finding: Finding
+    finding: PreferenceFinding
     more_prompts: int | None
     more_votes: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """All that the answers come to. each: the votes for every pair that has some, by the id of its first showing."""
+class StudyResult:
+    """The result of a study. each: the votes on every answered pair, by the id of its first showing."""
 
-    overall: Standing
-    styles: dict[str, Standing]
+    overall: Preference
+    styles: dict[str, Preference]
     raters: list[Rater]
-    bias: Bias | None
-    each: dict[str, Votes]
+    bias: PositionBias | None
+    each: dict[str, VoteCounts]
 
 
-def analyse(study: Study, ballots: Sequence[Ballot], keep_careless: bool = False) -> Outcome:
-    """Count the answers.
+def analyse(study: Study, files: Sequence[AnswerFile], keep_careless: bool = False) -> StudyResult:
+    """Return the result of a study.
 
     Args:
-        ballots: one for each rater and sitting, as `read_ballots` gives them.
-        keep_careless: count raters too who contradict themselves in more than half of their repeats.
+        files: the answers of each rater and sitting, from `read_answer_files`.
+        keep_careless: also count raters who contradict themselves in more than half of their repeats.
 
     Raises:
-        UsageError: nothing is left to count.
+        UsageError: there is nothing to count.
     """
-    if not ballots:
-        raise UsageError("There are no answers; give the files that raters sent back.")
+    if not files:
+        raise UsageError("There are no answers; give the files that raters sent back.", code="human-nothing-to-count")
     trials = {trial.id: trial for trial in study.trials}
-    raters = [_rater(ballot, trials, keep_careless) for ballot in ballots]
-    counted = [ballot for ballot, rater in zip(ballots, raters, strict=True) if rater.counted]
+    raters = [_rater(file, trials, keep_careless) for file in files]
+    counted = [file for file, rater in zip(files, raters, strict=True) if rater.counted]
     if not counted:
         raise UsageError(
-            "All raters contradict themselves in more than half of their repeats, so nothing is counted; "
-            "--keep-careless counts them all the same."
+            "All raters contradict themselves in more than half of their repeats, so there is nothing to count; "
+            "--keep-careless counts them.",
+            code="human-all-careless",
         )
     each = {trial.id: _votes(trial, counted) for trial in study.first_showings}
     each = {name: votes for name, votes in each.items() if sum(votes)}
     if not each:
-        raise UsageError("The answers are to repeated pairs alone, so nothing can be counted; ask for further answers.")
-    asked = [trials[name] for name in each]
-    styles = dict.fromkeys(trial.pair.style for trial in asked if trial.pair.style is not None)
-    return Outcome(
-        overall=_standing(asked, each),
-        styles={style: _standing([t for t in asked if t.pair.style == style], each) for style in styles},
+        raise UsageError(
+            "All answers are to repeated pairs, so there is nothing to count; ask for more answers.",
+            code="human-only-repeats",
+        )
+    answered = [trials[name] for name in each]
+    styles = dict.fromkeys(trial.pair.style for trial in answered if trial.pair.style is not None)
+    return StudyResult(
+        overall=_preference(answered, each),
+        styles={
+            style: _preference([trial for trial in answered if trial.pair.style == style], each) for style in styles
+        },
         raters=raters,
         bias=_bias([rater for rater in raters if rater.counted]),
         each=each,
@@ -129,27 +137,27 @@ def analyse(study: Study, ballots: Sequence[Ballot], keep_careless: bool = False
 
 
 def preferred(trial: Trial, answer: Answer) -> float:
-    """1 if the answer prefers B, 0 if A, 1/2 if neither."""
+    """Return 1 if the answer prefers B, 0 if A, 1/2 if neither."""
     if answer.choice == "tie":
         return 0.5
     return float((answer.choice == "left") == (trial.left == "b"))
 
 
-def _rater(ballot: Ballot, trials: dict[str, Trial], keep_careless: bool) -> Rater:
-    said = {answer.id: preferred(trials[answer.id], answer) for answer in ballot.answers}
-    votes = _counted(value for name, value in said.items() if trials[name].repeats is None)
-    pairs = [(said[first], said[name]) for name in said if (first := trials[name].repeats) in said and first]
+def _rater(file: AnswerFile, trials: dict[str, Trial], keep_careless: bool) -> Rater:
+    values = {answer.id: preferred(trials[answer.id], answer) for answer in file.answers}
+    votes = _count_votes(value for name, value in values.items() if trials[name].repeats is None)
+    pairs = [(values[first], values[name]) for name in values if (first := trials[name].repeats) in values and first]
     agreed = sum((1 - abs(first - again) for first, again in pairs), 0.0)
-    careless = len(pairs) >= LEAST_SEEN and agreed < CARELESS * len(pairs)
-    choices = Counter(answer.choice for answer in ballot.answers)
+    careless = len(pairs) >= MIN_REPEATS_TO_EXCLUDE and agreed < MIN_REPEAT_AGREEMENT * len(pairs)
+    choices = Counter(answer.choice for answer in file.answers)
     return Rater(
-        name=ballot.rater,
-        answers=len(ballot.answers),
+        name=file.rater,
+        answers=len(file.answers),
         votes=votes,
         share=(votes[0] + votes[1] / 2) / sum(votes) if sum(votes) else None,
         repeats=len(pairs),
         agreed=agreed,
-        seconds=median(answer.seconds for answer in ballot.answers),
+        seconds=median(answer.seconds for answer in file.answers),
         left=choices["left"],
         right=choices["right"],
         careless=careless,
@@ -157,18 +165,19 @@ def _rater(ballot: Ballot, trials: dict[str, Trial], keep_careless: bool) -> Rat
     )
 
 
-def _counted(values: Iterable[float]) -> Votes:
-    number = Counter(values)
-    return number[1.0], number[0.5], number[0.0]
+def _count_votes(values: Iterable[float]) -> VoteCounts:
+    counts = Counter(values)
+    return counts[1.0], counts[0.5], counts[0.0]
 
 
-def _votes(trial: Trial, ballots: Iterable[Ballot]) -> Votes:
-    """What all raters say of one trial."""
-    return _counted(preferred(trial, answer) for one in ballots for answer in one.answers if answer.id == trial.id)
+def _votes(trial: Trial, files: Iterable[AnswerFile]) -> VoteCounts:
+    """Return the votes of all raters on one trial."""
+    answers = (answer for file in files for answer in file.answers if answer.id == trial.id)
+    return _count_votes(preferred(trial, answer) for answer in answers)
 
 
-def _standing(trials: Sequence[Trial], each: dict[str, Votes]) -> Standing:
-    """The win rate of some trials, from 1, 0 and -1 in place of scores: [prompts, answers], padded with NaN."""
+def _preference(trials: Sequence[Trial], each: dict[str, VoteCounts]) -> Preference:
+    """Return the preference over some trials, with 1, 0 and -1 as scores: [prompts, answers], padded with NaN."""
     prompts: dict[int, list[float]] = {}
     first: dict[int, Trial] = {}
     for trial in trials:
@@ -177,13 +186,13 @@ def _standing(trials: Sequence[Trial], each: dict[str, Votes]) -> Standing:
         first.setdefault(trial.pair.prompt, trial)
     width = max(map(len, prompts.values()))
     after = np.array([row + [np.nan] * (width - len(row)) for row in prompts.values()])
-    unit = units([one.pair.words for one in first.values()], [one.pair.style for one in first.values()])
-    estimand: Estimand = "median" if width == 1 else "pairwise"  # of one answer they are the same
+    unit = units([trial.pair.words for trial in first.values()], [trial.pair.style for trial in first.values()])
+    estimand: Estimand = "median" if width == 1 else "pairwise"  # equal for one answer
     rate = win_rate(np.where(np.isnan(after), np.nan, 0.0), after, unit, estimand)
     votes = (rate.wins, rate.ties, rate.losses)
-    interval = _careful(rate)
+    interval = _interval(rate)
     more = _more_prompts(rate)
-    return Standing(
+    return Preference(
         votes=votes,
         rate=rate,
         interval=interval,
@@ -193,15 +202,15 @@ def _standing(trials: Sequence[Trial], each: dict[str, Votes]) -> Standing:
     )
 
 
-def _careful(rate: WinRate) -> Interval:
-    """The bootstrap's; and Wilson's as well where each prompt is one vote, or prompts are too few to draw from."""
-    kinds = [rate.bootstrap]
-    if rate.estimand == "median" or rate.distinct < TRUSTED or rate.bootstrap.low == rate.bootstrap.high:
-        kinds.append(rate.wilson)
-    return Interval(min(kind.low for kind in kinds), max(kind.high for kind in kinds))
+def _interval(rate: WinRate) -> Interval:
+    """Return the bootstrap interval, joined with Wilson's if each prompt has one vote or prompts are too few."""
+    intervals = [rate.bootstrap]
+    if rate.estimand == "median" or rate.distinct < MIN_BOOTSTRAP_PROMPTS or rate.bootstrap.low == rate.bootstrap.high:
+        intervals.append(rate.wilson)
+    return Interval(min(interval.low for interval in intervals), max(interval.high for interval in intervals))
 
 
-def _finding(interval: Interval) -> Finding:
+def _finding(interval: Interval) -> PreferenceFinding:
     if interval.low > CHANCE:
         return "b"
     if interval.high < CHANCE:
@@ -210,15 +219,15 @@ def _finding(interval: Interval) -> Finding:
 
 
 def _more_prompts(rate: WinRate) -> int | None:
-    """So many that the bootstrap can be trusted, at least."""
+    """Return the number of new prompts that decide; at least enough for a reliable bootstrap."""
     if rate.more_prompts is None or rate.distinct < MIN_PROMPTS_OF_ADVICE:
         return None
-    return max(rate.more_prompts, TRUSTED - rate.distinct)
+    return max(rate.more_prompts, MIN_BOOTSTRAP_PROMPTS - rate.distinct)
 
 
-def _bias(raters: Iterable[Rater]) -> Bias | None:
-    """None where nobody chose an image."""
+def _bias(raters: Iterable[Rater]) -> PositionBias | None:
+    """Return the bias; None if no rater chose an image."""
     left, right = map(sum, zip(*((rater.left, rater.right) for rater in raters), strict=True))
     if not left + right:
         return None
-    return Bias(left=left, right=right, share=left / (left + right), interval=wilson(float(left), left + right))
+    return PositionBias(left=left, right=right, share=left / (left + right), interval=wilson(float(left), left + right))

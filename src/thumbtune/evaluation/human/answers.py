@@ -1,9 +1,9 @@
-"""What raters sent back: one JSON file each, of anybody's making, and so checked field by field.
+"""Raters' answer files: one JSON file each, written by anybody, so every field is checked.
 
     {"form": 1, "study": ID, "rater": TEXT, "started": TIME, "finished": TIME or null,
      "answers": [{"id": ID, "choice": "left" | "right" | "tie", "seconds": NUMBER}, ...]}
 
-Times are ISO 8601. A rater may stop early: any part of the trials is an answer.
+Times are ISO 8601. A rater may stop early and answer only part of the trials.
 """
 
 import math
@@ -17,19 +17,19 @@ from thumbtune.errors import UsageError
 from thumbtune.evaluation.human.key import read_json
 from thumbtune.evaluation.human.plan import Questionnaire
 
-FORM = 1  # of the answers
-LARGEST = 5_000_000  # bytes of a file: 50,000 answers
-LONGEST_NAME = 200  # characters of a rater's name
-LONGEST_TIME = 40
-SHOWN = 40  # characters of a wrong value in a sentence
-AGAIN = "ask the rater to download the answers again"
+ANSWERS_VERSION = 1
+MAX_ANSWER_BYTES = 5_000_000  # 50,000 answers
+MAX_NAME_CHARACTERS = 200
+MAX_TIME_CHARACTERS = 40
+MAX_SHOWN_CHARACTERS = 40  # of a wrong value in an error
+ASK_AGAIN = "ask the rater to download the answers again"
 Choice = Literal["left", "right", "tie"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was chosen for one trial, and how long that took."""
+    """The choice for one trial and the seconds that it took."""
 
     id: str
     choice: Choice
@@ -37,8 +37,8 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ballot:
-    """One rater's answers. finished: None where the rater stopped early."""
+class AnswerFile:
+    """One rater's answers. finished: None if the rater stopped early."""
 
     rater: str
     started: str
@@ -46,127 +46,148 @@ class Ballot:
     answers: tuple[Answer, ...]
 
 
-def read_ballots(paths: Iterable[Path], asked: Questionnaire) -> tuple[list[Ballot], list[str]]:
-    """The ballots of these files, and notes on files that are not counted or whose rater gets another name.
+def read_answer_files(paths: Iterable[Path], questionnaire: Questionnaire) -> tuple[list[AnswerFile], list[str]]:
+    """Return the answers of these files, and notes on files that are not counted and raters that are renamed.
 
-    One sitting (the same rater, begun at the same time) counts once, as far as it went at last. Different sittings
-    under one name count as different raters.
+    Files of one sitting (same rater, same start) count once, by the longest file. Several sittings under one name
+    count as several raters.
 
     Raises:
-        UsageError: a file is no answers to this questionnaire.
+        UsageError: a file contains no answers to this questionnaire.
     """
-    sittings: dict[tuple[str, str], tuple[Path, Ballot]] = {}
+    sittings: dict[tuple[str, str], tuple[Path, AnswerFile]] = {}
     notes: list[str] = []
     for path in paths:
-        ballot = read_ballot(path, asked)
-        sitting = (ballot.rater, ballot.started)
+        answers = read_answer_file(path, questionnaire)
+        sitting = (answers.rater, answers.started)
         earlier = sittings.get(sitting)
         if earlier is None:
-            sittings[sitting] = (path, ballot)
+            sittings[sitting] = (path, answers)
             continue
-        kept, left_out = earlier, (path, ballot)
-        if _reach(ballot) > _reach(earlier[1]):
-            kept, left_out = left_out, earlier
-        sittings[sitting] = kept
-        same = kept[1] == left_out[1]
-        what = "holds the same answers as" if same else "is an earlier part of the sitting in"
-        notes.append(f"{left_out[0]} {what} {kept[0]} and is not counted again.")
-    return _with_own_names([ballot for _, ballot in sittings.values()], notes), notes
+        longest, left_out = earlier, (path, answers)
+        if _progress(answers) > _progress(earlier[1]):
+            longest, left_out = left_out, earlier
+        sittings[sitting] = longest
+        relation = (
+            "contains the same answers as" if longest[1] == left_out[1] else "is an earlier part of the sitting in"
+        )
+        notes.append(f"{left_out[0]} {relation} {longest[0]} and is not counted again.")
+    return _with_unique_names([answers for _, answers in sittings.values()], notes), notes
 
 
-def _reach(ballot: Ballot) -> tuple[int, str]:
-    """How far a ballot went."""
-    return len(ballot.answers), ballot.finished or ""
+def _progress(file: AnswerFile) -> tuple[int, str]:
+    """Return the number of answers and the time of the last one."""
+    return len(file.answers), file.finished or ""
 
 
-def _with_own_names(ballots: list[Ballot], notes: list[str]) -> list[Ballot]:
-    taken = {ballot.rater for ballot in ballots}
+def _with_unique_names(files: list[AnswerFile], notes: list[str]) -> list[AnswerFile]:
+    taken = {file.rater for file in files}
     seen: set[str] = set()
     named = []
-    for ballot in ballots:
-        name = ballot.rater
+    for file in files:
+        name = file.rater
         if name in seen:
             number = 2
-            while (name := f"{ballot.rater} ({number})") in taken:
+            while (name := f"{file.rater} ({number})") in taken:
                 number += 1
             taken.add(name)
-            notes.append(f'Two sittings are of "{ballot.rater}"; the second counts as another rater, "{name}".')
-        seen.add(ballot.rater)
-        named.append(Ballot(rater=name, started=ballot.started, finished=ballot.finished, answers=ballot.answers))
+            notes.append(f'"{file.rater}" has two sittings; the second counts as another rater, "{name}".')
+        seen.add(file.rater)
+        named.append(AnswerFile(rater=name, started=file.started, finished=file.finished, answers=file.answers))
     return named
 
 
-def read_ballot(path: Path, asked: Questionnaire) -> Ballot:
-    """One file's ballot.
+def read_answer_file(path: Path, questionnaire: Questionnaire) -> AnswerFile:
+    """Return the answers of one file.
 
     Raises:
-        UsageError: it is no answers to this questionnaire.
+        UsageError: the file contains no answers to this questionnaire.
     """
-    return ballot_of(read_json(path, LARGEST, AGAIN), asked, str(path))
+    return parse_answers(read_json(path, MAX_ANSWER_BYTES, ASK_AGAIN), questionnaire, str(path))
 
 
-def ballot_of(found: Any, asked: Questionnaire, where: str) -> Ballot:
-    """The ballot of parsed JSON; `where` names it in sentences.
+def parse_answers(content: Any, questionnaire: Questionnaire, where: str) -> AnswerFile:
+    """Return the answers in parsed JSON; `where` names it in errors.
 
     Raises:
-        UsageError: it is no answers to this questionnaire.
+        UsageError: it contains no answers to this questionnaire.
     """
-    if not isinstance(found, dict) or "answers" not in found or "study" not in found:
-        raise UsageError(f"{where} holds no answers of a human test; {AGAIN}.")
-    if found.get("form") != FORM:
-        raise UsageError(f"{where} has answers of another version ({_short(found.get('form'))}); {AGAIN}.")
-    if found["study"] != asked.study:
+    if not isinstance(content, dict) or "answers" not in content or "study" not in content:
+        raise UsageError(f"{where} contains no answers of a human test; {ASK_AGAIN}.", code="human-no-answers")
+    if content.get("form") != ANSWERS_VERSION:
         raise UsageError(
-            f"{where} answers another human test, {_short(found['study'])} and not {asked.study}; "
-            "give the key of that one."
+            f"{where} contains answers of version {_short(content.get('form'))}; {ASK_AGAIN}.",
+            code="human-answers-version",
         )
-    if not isinstance(found["answers"], list) or not found["answers"]:
-        raise UsageError(f"{where} has an empty list of answers; leave it out.")
-    known = {name for name, _ in asked.trials}
+    if content["study"] != questionnaire.study:
+        raise UsageError(
+            f"{where} answers the human test {_short(content['study'])} and not {questionnaire.study}; "
+            "give the key of that test.",
+            code="human-other-study",
+        )
+    if not isinstance(content["answers"], list) or not content["answers"]:
+        raise UsageError(f"{where} has an empty list of answers; leave it out.", code="human-answers-empty")
+    trials = {name for name, _ in questionnaire.trials}
     answers: dict[str, Answer] = {}
-    for number, one in enumerate(found["answers"], start=1):
-        answer = _answer(one, known, f"{where}, answer {number}")
+    for number, row in enumerate(content["answers"], start=1):
+        answer = _parse_answer(row, trials, f"{where}, answer {number}")
         if answer.id in answers:
-            raise UsageError(f"{where}, answer {number} is a second one for {answer.id}; {AGAIN}.")
+            raise UsageError(
+                f"{where}, answer {number} repeats the trial {answer.id}; {ASK_AGAIN}.", code="human-answer-repeated"
+            )
         answers[answer.id] = answer
-    return Ballot(
-        rater=_rater(found.get("rater"), where),
-        started=_time(found.get("started"), "started", where),
-        finished=None if found.get("finished") is None else _time(found["finished"], "finished", where),
+    finished = content.get("finished")
+    return AnswerFile(
+        rater=_parse_rater(content.get("rater"), where),
+        started=_parse_time(content.get("started"), "started", where),
+        finished=None if finished is None else _parse_time(finished, "finished", where),
         answers=tuple(answers.values()),
     )
 
 
-def _answer(one: Any, known: set[str], where: str) -> Answer:
-    if not isinstance(one, dict):
-        raise UsageError(f"{where} is {_short(one)} and no answer; {AGAIN}.")
-    name, choice, seconds = (one.get(field) for field in ("id", "choice", "seconds"))
-    if not isinstance(name, str) or name not in known:
-        raise UsageError(f"{where} is for {_short(name)}, which this test does not ask; {AGAIN}.")
+def _parse_answer(row: Any, trials: set[str], where: str) -> Answer:
+    if not isinstance(row, dict):
+        raise UsageError(f"{where} is {_short(row)} instead of an object; {ASK_AGAIN}.", code="human-answer-type")
+    name, choice, seconds = (row.get(field) for field in ("id", "choice", "seconds"))
+    if not isinstance(name, str) or name not in trials:
+        raise UsageError(
+            f"{where} is for {_short(name)}, which is not a trial of this test; {ASK_AGAIN}.",
+            code="human-answer-unknown-trial",
+        )
     if not isinstance(choice, str) or choice not in CHOICES:
-        raise UsageError(f"{where} chooses {_short(choice)} and not left, right or tie; {AGAIN}.")
+        raise UsageError(
+            f"{where} chooses {_short(choice)} instead of left, right or tie; {ASK_AGAIN}.", code="human-answer-choice"
+        )
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
-        raise UsageError(f"{where} took {_short(seconds)} seconds, which is no time; {AGAIN}.")
+        raise UsageError(
+            f"{where} took {_short(seconds)} seconds, which is not a duration; {ASK_AGAIN}.",
+            code="human-answer-seconds",
+        )
     return Answer(id=name, choice=next(c for c in CHOICES if c == choice), seconds=float(min(seconds, 1e9)))
 
 
-def _rater(name: Any, where: str) -> str:
-    """A name that can be printed: what cannot be, such as half of a surrogate, is a question mark."""
-    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
-        raise UsageError(f"{where} names no rater, or one of over {LONGEST_NAME} characters; write a name there.")
+def _parse_rater(name: Any, where: str) -> str:
+    """Return a printable name, with a question mark for each other character, such as half a surrogate."""
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_CHARACTERS:
+        raise UsageError(
+            f"{where} has no rater's name, or one of over {MAX_NAME_CHARACTERS} characters; write a name there.",
+            code="human-answers-rater",
+        )
     return "".join(letter if letter.isprintable() else "?" for letter in name.strip())
 
 
-def _time(said: Any, name: str, where: str) -> str:
+def _parse_time(value: Any, name: str, where: str) -> str:
     try:
-        if isinstance(said, str) and len(said) <= LONGEST_TIME:
-            return datetime.fromisoformat(said).isoformat()
+        if isinstance(value, str) and len(value) <= MAX_TIME_CHARACTERS:
+            return datetime.fromisoformat(value).isoformat()
     except ValueError:
         pass
-    raise UsageError(f"{where} has {_short(said)} under `{name}`, which is no time; {AGAIN}.")
+    raise UsageError(
+        f"{where} has {_short(value)} under `{name}`, which is not a time; {ASK_AGAIN}.", code="human-answers-time"
+    )
 
 
 def _short(value: Any) -> str:
-    """A wrong value for a sentence, in ASCII and cut."""
+    """Return a wrong value for an error, in ASCII and cut."""
     text = ascii(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}..."

@@ -1,4 +1,4 @@
-"""The key of a study: the file that tells its sides, and stays with the experimenter."""
+"""The key of a study: the file that tells the sides apart. The experimenter keeps it from raters."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from typing import Any
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.human.plan import Pair, Study, Trial
 
-FORM = 1  # of the key
-LARGEST = 100_000_000  # bytes, of any file that is read here
-KINDS: Mapping[str, tuple[type, ...]] = {
+KEY_VERSION = 1
+MAX_KEY_BYTES = 100_000_000
+FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
     "id": (str,),
     "question": (str,),
     "a": (str,),
@@ -24,71 +24,89 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "words": (str,),
     "style": (str, type(None)),
 }
-OF_STUDY = ("id", "question", "a", "b", "seed", "trials")
-OF_TRIAL = ("id", "left", "repeats", "prompt", "words", "seed", "a", "b", "style")
+STUDY_FIELDS = ("id", "question", "a", "b", "seed", "trials")
+TRIAL_FIELDS = ("id", "left", "repeats", "prompt", "words", "seed", "a", "b", "style")
 
 
-def key_text(study: Study) -> str:
-    """The key as JSON."""
+def format_key(study: Study) -> str:
+    """Return the key as JSON."""
     trials = [
         {"id": trial.id, "left": trial.left, "repeats": trial.repeats, **asdict(trial.pair)} for trial in study.trials
     ]
-    what = {name: getattr(study, name) for name in OF_STUDY if name != "trials"}
-    return json.dumps({"form": FORM, **what, "trials": trials}, indent=1)
+    fields = {name: getattr(study, name) for name in STUDY_FIELDS if name != "trials"}
+    return json.dumps({"form": KEY_VERSION, **fields, "trials": trials}, indent=1)
 
 
 def read_key(path: Path) -> Study:
-    """The study of a key file.
+    """Return the study of a key file.
 
     Raises:
-        UsageError: it is none, or is damaged.
+        UsageError: the file is not a key, or is damaged.
     """
-    found = read_json(path, LARGEST, "give the key that `thumbtune human export` wrote")
-    if not isinstance(found, dict) or "trials" not in found:
-        raise UsageError(f"{path} is no key of a human test; give the key that `thumbtune human export` wrote.")
-    if found.get("form") != FORM:
-        raise UsageError(f"{path} is a key of another version ({found.get('form')!r}); read it with that Thumbtune.")
-    study = _fields(path, found, OF_STUDY, "its beginning")
-    trials = tuple(_trial(path, number, one) for number, one in enumerate(study.pop("trials"), start=1))
+    content = read_json(path, MAX_KEY_BYTES, "give the key that `thumbtune human export` wrote")
+    if not isinstance(content, dict) or "trials" not in content:
+        raise UsageError(
+            f"{path} is not the key of a human test; give the key that `thumbtune human export` wrote.",
+            code="human-not-a-key",
+        )
+    if content.get("form") != KEY_VERSION:
+        raise UsageError(
+            f"{path} is a key of version {content.get('form')!r}; read it with the Thumbtune that wrote it.",
+            code="human-key-version",
+        )
+    study = _read_fields(path, content, STUDY_FIELDS, "its beginning")
+    trials = tuple(_read_trial(path, number, trial) for number, trial in enumerate(study.pop("trials"), start=1))
     ids = {trial.id for trial in trials}
-    if not trials or len(ids) < len(trials) or not {t.repeats for t in trials} <= {None, *ids}:
-        raise UsageError(f"{path} is damaged: its trials do not fit together; give the key as it was written.")
+    if not trials or len(ids) < len(trials) or not {trial.repeats for trial in trials} <= {None, *ids}:
+        raise UsageError(
+            f"{path} is damaged: its trials are inconsistent; give the unchanged key.", code="human-key-trials"
+        )
     return Study(**study, trials=trials)
 
 
-def _trial(path: Path, number: int, found: Any) -> Trial:
-    one = _fields(path, found, OF_TRIAL, f"trial {number}")
-    if one["left"] not in ("a", "b"):
-        raise UsageError(f"{path} is damaged at trial {number}: left is neither a nor b; give the key as it was.")
-    told = {name: one.pop(name) for name in ("id", "left", "repeats")}
-    return Trial(**told, pair=Pair(**one))
+def _read_trial(path: Path, number: int, content: Any) -> Trial:
+    fields = _read_fields(path, content, TRIAL_FIELDS, f"trial {number}")
+    if fields["left"] not in ("a", "b"):
+        raise UsageError(
+            f"{path} is damaged at trial {number}: left is neither a nor b; give the unchanged key.",
+            code="human-key-field",
+        )
+    own = {name: fields.pop(name) for name in ("id", "left", "repeats")}
+    return Trial(**own, pair=Pair(**fields))
 
 
-def _fields(path: Path, found: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:
-    """The fields of those names, each of its kind."""
+def _read_fields(path: Path, content: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:
+    """Return the fields of these names after checking their types."""
     for name in names:
-        if not isinstance(found, dict) or not isinstance(found.get(name), KINDS[name]):
-            raise UsageError(f"{path} is damaged at {where}: {name} is not as written; give the key as it was.")
-    return {name: found[name] for name in names}
+        if not isinstance(content, dict) or not isinstance(content.get(name), FIELD_TYPES[name]):
+            raise UsageError(
+                f"{path} is damaged at {where}: {name} is missing or has another type; give the unchanged key.",
+                code="human-key-field",
+            )
+    return {name: content[name] for name in names}
 
 
-def read_json(path: Path, largest: int, advice: str) -> Any:
-    """What a JSON file holds.
+def read_json(path: Path, max_bytes: int, advice: str) -> Any:
+    """Return the content of a JSON file.
 
     Args:
-        largest: bytes; a larger file is not opened.
-        advice: what to do if it cannot be read, for the sentence.
+        max_bytes: a larger file is not opened.
+        advice: what to do if the file cannot be read, for the error.
 
     Raises:
-        UsageError: it is not there, too large, no JSON, or nested too deeply.
+        UsageError: the file is missing, too large, not JSON, or nested too deeply.
     """
     try:
-        if (size := path.stat().st_size) > largest:
-            raise UsageError(f"{path} has {size:,} bytes, more than the {largest:,} that one can have; {advice}.")
+        if (size := path.stat().st_size) > max_bytes:
+            raise UsageError(
+                f"{path} has {size:,} bytes, more than the limit of {max_bytes:,}; {advice}.", code="json-too-large"
+            )
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror or error}); {advice}.") from error
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror or error}); {advice}.", code="json-unreadable"
+        ) from error
     except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply to be read; {advice}.") from error
+        raise UsageError(f"{path} is nested too deeply; {advice}.", code="json-invalid") from error
     except ValueError as error:
-        raise UsageError(f"{path} is no JSON ({str(error)[:80]}); {advice}.") from error
+        raise UsageError(f"{path} is not JSON ({str(error)[:80]}); {advice}.", code="json-invalid") from error

@@ -1,12 +1,12 @@
-"""Which pairs a person sees, in which order, and which side lies left: a study.
+"""Plan a study: which pairs a rater sees, in which order, and with which side on the left.
 
-    pairs    of the same prompt and seed, a side each; evenly from all styles, a new prompt before a second seed
-    left     each side equally often, overall and within each style, and so for the pairs that are shown again
-    order    shuffled; a share of the pairs comes again later with its sides exchanged, never next to itself
-    id       HMAC-SHA256 of prompt, seed and showing, with a secret that follows from the study's seed
+    pairs    both sides of a prompt and seed; evenly from all styles, and all prompts before a second seed of any
+    left     each side equally often, overall, within each style, and among repeated pairs
+    order    shuffled; a share of the pairs is repeated later with exchanged sides, never right after itself
+    id       HMAC-SHA256 of prompt, seed and showing, with a secret derived from the study's seed and pairs
 
-A `Study` knows the sides and stays with the experimenter. A `Questionnaire` is what is left of it for raters: ids,
-words and a question. Whatever shows images to raters takes the latter.
+A `Study` contains the sides and stays with the experimenter. A `Questionnaire` is its part for raters: ids, words and
+a question. Code that shows images to raters takes only the questionnaire.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ from typing import Literal, TypeVar
 
 from thumbtune.errors import UsageError
 
-Side = Literal["a", "b"]
+SideLabel = Literal["a", "b"]
 QUESTION = "Which image do you like better for this text?"
-MOST_TRIALS = 50  # pairs for a person, a few minutes' work
-REPEATS = 0.1  # share of the pairs that are shown again
-MOST_REPEATS = 0.5
-ENOUGH = 10  # pairs, from which on there are at least `LEAST_REPEATS`
-LEAST_REPEATS = 2
+MAX_TRIALS = 50  # pairs for one rater, a few minutes' work
+REPEAT_SHARE = 0.1
+MAX_REPEAT_SHARE = 0.5
+PAIRS_FOR_MIN_REPEATS = 10  # with this many pairs or more, at least MIN_REPEATS are repeated
+MIN_REPEATS = 2
 ID_LENGTH = 20  # hexadecimal digits: 80 bits
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two images of one prompt and seed. a, b: their files, as the duel's folder has them."""
+    """Two images of one prompt and seed. a, b: their files, relative to the duel's folder."""
 
     prompt: int
     words: str
@@ -45,42 +45,42 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design:
-    """How a study is made.
+class StudyDesign:
+    """The settings of a study.
 
-    question: what raters are asked
+    question: the question to raters
     a, b: names of the sides, for the experimenter
-    trials: at most so many pairs for a person, repeats not counted
-    repeats: share of the pairs that are shown again
-    seed: of every choice and of the ids; who knows it and the duel can tell the sides, so draw it from `secrets`
+    trials: largest number of pairs for one rater, without repeats
+    repeats: share of the pairs that are repeated
+    seed: seed of every choice and of the ids; together with the duel it reveals the sides, so draw it from `secrets`
     """
 
     seed: int
     question: str = QUESTION
     a: str = "a"
     b: str = "b"
-    trials: int = MOST_TRIALS
-    repeats: float = REPEATS
+    trials: int = MAX_TRIALS
+    repeats: float = REPEAT_SHARE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One showing of a pair. repeats: the id of its first showing, where this is the second."""
+    """One showing of a pair. repeats: the id of the first showing; None if this is the first."""
 
     id: str
     pair: Pair
-    left: Side
+    left: SideLabel
     repeats: str | None = None
 
     @property
     def files(self) -> tuple[str, str]:
-        """The images' files, the left one first."""
+        """Files of the images, left one first."""
         return (self.pair.a, self.pair.b) if self.left == "a" else (self.pair.b, self.pair.a)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Questionnaire:
-    """What raters may know. trials: the id and the words of each, in the order of showing."""
+    """The part of a study for raters. trials: the id and words of each trial, in the order of showing."""
 
     study: str
     question: str
@@ -89,7 +89,7 @@ class Questionnaire:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """All of a study, sides included. id: by which answers name it; a, b: names of the sides."""
+    """A study with its sides. id: the name of the study in answers; a, b: names of the sides."""
 
     id: str
     question: str
@@ -100,36 +100,36 @@ class Study:
 
     @property
     def questionnaire(self) -> Questionnaire:
-        """The part for raters."""
+        """The part of the study for raters."""
         shown = tuple((trial.id, trial.pair.words) for trial in self.trials)
         return Questionnaire(study=self.id, question=self.question, trials=shown)
 
     @property
     def first_showings(self) -> tuple[Trial, ...]:
-        """The trials whose answers are counted."""
+        """The trials that count; repeats only check the rater."""
         return tuple(trial for trial in self.trials if trial.repeats is None)
 
 
-def plan(pairs: Sequence[Pair], design: Design) -> Study:
-    """A study of these pairs; the same pairs and design make the same one.
+def plan_study(pairs: Sequence[Pair], design: StudyDesign) -> Study:
+    """Return a study of these pairs; equal pairs and designs give equal studies.
 
     Raises:
-        UsageError: there is no pair, one comes twice, or the design cannot be followed.
+        UsageError: there is no pair, a pair occurs twice, or the design is invalid.
     """
     _check(pairs, design)
     secret = hashlib.sha256(json.dumps([design.seed, [asdict(pair) for pair in pairs]]).encode()).digest()
     rng = random.Random(secret)
-    chosen = _chosen(pairs, design.trials, rng)
-    left = _sides(chosen, rng)
+    chosen = _choose(pairs, design.trials, rng)
+    left = _assign_left(chosen, rng)
     order = rng.sample(chosen, len(chosen))
-    again = _again(order, left, _repeats(len(order), design.repeats), rng)
+    repeated = _choose_repeats(order, left, _repeat_count(len(order), design.repeats), rng)
     trials = [_trial(pair, left[pair], secret, None) for pair in order]
     half = len(order) - len(order) // 2
     later: list[Trial] = list(trials[half:])
-    for pair in again:
+    for pair in repeated:
         first = _trial(pair, left[pair], secret, None)
         trial = _trial(pair, "b" if left[pair] == "a" else "a", secret, first.id)
-        later.insert(rng.randint(1, len(later)), trial)  # after one other at least
+        later.insert(rng.randint(1, len(later)), trial)  # never right after the first showing
     return Study(
         id=_id(secret, "study"),
         question=design.question.strip(),
@@ -140,24 +140,32 @@ def plan(pairs: Sequence[Pair], design: Design) -> Study:
     )
 
 
-def _check(pairs: Sequence[Pair], design: Design) -> None:
+def _check(pairs: Sequence[Pair], design: StudyDesign) -> None:
     if not pairs:
-        raise UsageError("A human test needs at least one pair of images; give a duel that has some.")
+        raise UsageError(
+            "A human test needs at least one pair of images; give a duel with images.", code="human-no-pairs"
+        )
     seen: set[tuple[int, int]] = set()
     for pair in pairs:
         if (pair.prompt, pair.seed) in seen:
-            raise UsageError(f"Prompt {pair.prompt} with seed {pair.seed} comes twice; give each pair once.")
+            raise UsageError(
+                f"Prompt {pair.prompt} with seed {pair.seed} occurs twice; give each pair once.",
+                code="human-pair-twice",
+            )
         seen.add((pair.prompt, pair.seed))
     if design.trials < 1:
-        raise UsageError(f"A human test of {design.trials} trials asks nothing; give 1 or more.")
-    if not 0 <= design.repeats <= MOST_REPEATS:
-        raise UsageError(f"The share of repeats is {design.repeats}; give one between 0 and {MOST_REPEATS}.")
+        raise UsageError(f"A human test of {design.trials} trials is empty; give 1 or more.", code="human-no-trials")
+    if not 0 <= design.repeats <= MAX_REPEAT_SHARE:
+        raise UsageError(
+            f"The share of repeats is {design.repeats}; give one between 0 and {MAX_REPEAT_SHARE}.",
+            code="human-repeat-share",
+        )
     if not design.question.strip():
-        raise UsageError("The question is empty; write what raters are asked.")
+        raise UsageError("The question to raters is empty; write one.", code="human-no-question")
 
 
-def _chosen(pairs: Iterable[Pair], most: int, rng: random.Random) -> list[Pair]:
-    """Evenly from all styles; within a style a pair of every prompt before a second one of any."""
+def _choose(pairs: Iterable[Pair], most: int, rng: random.Random) -> list[Pair]:
+    """Return at most `most` pairs, evenly from all styles; within a style, one pair of each prompt before a second."""
     styles: dict[str | None, dict[int, list[Pair]]] = {}
     for pair in pairs:
         styles.setdefault(pair.style, {}).setdefault(pair.prompt, []).append(pair)
@@ -165,52 +173,52 @@ def _chosen(pairs: Iterable[Pair], most: int, rng: random.Random) -> list[Pair]:
     for prompts in styles.values():
         shuffled = [rng.sample(some, len(some)) for some in prompts.values()]
         rng.shuffle(shuffled)
-        queues.append(_in_turn(shuffled))
+        queues.append(_interleave(shuffled))
     rng.shuffle(queues)
-    return _in_turn(queues)[:most]
+    return _interleave(queues)[:most]
 
 
-def _in_turn(lists: Iterable[Sequence[T]]) -> list[T]:
-    """The first of each, then the second of each, and so on."""
+def _interleave(lists: Iterable[Sequence[T]]) -> list[T]:
+    """Return the first item of each list, then the second of each, and so on."""
     return [item for row in zip_longest(*lists) for item in row if item is not None]
 
 
-def _sides(pairs: Sequence[Pair], rng: random.Random) -> dict[Pair, Side]:
-    """Which side lies left: by twos of a style, one each; what is left over of the styles is put into twos again."""
+def _assign_left(pairs: Sequence[Pair], rng: random.Random) -> dict[Pair, SideLabel]:
+    """Return each pair's left side: a and b once in each couple of a style, then in each couple of the odd pairs."""
     styles: dict[str | None, list[Pair]] = {}
-    for pair in sorted(pairs, key=lambda pair: (pair.prompt, pair.seed)):  # so that twos are of one prompt if possible
+    for pair in sorted(pairs, key=lambda pair: (pair.prompt, pair.seed)):  # so that couples share a prompt if possible
         styles.setdefault(pair.style, []).append(pair)
-    twos = [two for some in styles.values() for two in _twos(some)]
-    odd = [pair for two in twos if len(two) == 1 for pair in two]
+    couples = [couple for some in styles.values() for couple in _couples(some)]
+    odd = [pair for couple in couples if len(couple) == 1 for pair in couple]
     rng.shuffle(odd)
-    left: dict[Pair, Side] = {}
-    for two in [*(two for two in twos if len(two) > 1), *_twos(odd)]:
-        sides: tuple[Side, Side] = ("a", "b") if rng.random() < 0.5 else ("b", "a")  # noqa: PLR2004 - a coin
-        left.update(zip(two, sides, strict=False))
+    left: dict[Pair, SideLabel] = {}
+    for couple in [*(couple for couple in couples if len(couple) > 1), *_couples(odd)]:
+        sides: tuple[SideLabel, SideLabel] = ("a", "b") if rng.random() < 0.5 else ("b", "a")  # noqa: PLR2004 - a coin
+        left.update(zip(couple, sides, strict=False))
     return left
 
 
-def _twos(pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
-    """Two by two, the last alone where their number is odd."""
+def _couples(pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
+    """Return the pairs in couples; an odd last pair stays alone."""
     return [pairs[start : start + 2] for start in range(0, len(pairs), 2)]
 
 
-def _repeats(trials: int, share: float) -> int:
-    """How many pairs are shown again."""
+def _repeat_count(trials: int, share: float) -> int:
+    """Return the number of repeated pairs."""
     count = round(share * trials)
-    return max(count, LEAST_REPEATS) if share and trials >= ENOUGH else count
+    return max(count, MIN_REPEATS) if share and trials >= PAIRS_FOR_MIN_REPEATS else count
 
 
-def _again(order: Sequence[Pair], left: dict[Pair, Side], count: int, rng: random.Random) -> list[Pair]:
-    """Pairs of the first half, which are shown again in the second; of both sides alike where these allow it."""
+def _choose_repeats(order: Sequence[Pair], left: dict[Pair, SideLabel], count: int, rng: random.Random) -> list[Pair]:
+    """Return pairs of the first half to repeat in the second, balanced over the left sides as far as possible."""
     early = list(order[: len(order) - len(order) // 2])
     rng.shuffle(early)
     by_side = [[pair for pair in early if left[pair] == side] for side in ("a", "b")]
     rng.shuffle(by_side)
-    return _in_turn(by_side)[:count]
+    return _interleave(by_side)[:count]
 
 
-def _trial(pair: Pair, left: Side, secret: bytes, repeats: str | None) -> Trial:
+def _trial(pair: Pair, left: SideLabel, secret: bytes, repeats: str | None) -> Trial:
     name = f"{pair.prompt} {pair.seed} {'first' if repeats is None else 'again'}"
     return Trial(id=_id(secret, name), pair=pair, left=left, repeats=repeats)
 

@@ -1,1 +1,1 @@
-"""Scorers: what other people's models think of an image and its prompt."""
+"""Scorers: give a number to an image, or to an image and its prompt."""

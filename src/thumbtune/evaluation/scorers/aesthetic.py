@@ -1,9 +1,9 @@
-"""LAION's two aesthetic predictors: a line through CLIP's space of images.
+"""LAION's two aesthetic predictors: a linear head on CLIP's image embedding.
 
     score = w . f / |f| + b         f: the ViT-L/14's embedding of an image, [768]
 
-The second is published as an MLP of five layers with nothing between them that bends, and so is a line as well:
-the product of its matrices. The two lines point different ways (cosine 0.37): one says little about the other.
+The second is published as an MLP of five layers without activations. It equals a linear head: the product of its
+matrices. The two heads point in different directions (cosine 0.37), so their scores differ.
 """
 
 from collections.abc import Mapping
@@ -17,25 +17,25 @@ from thumbtune.errors import ThumbtuneError
 
 
 @dataclass(frozen=True)
-class Line:
-    """weight: [d]; bias: one number."""
+class LinearHead:
+    """Weight [d] and bias (one number) of a linear head."""
 
     weight: Float[Tensor, "d"]
     bias: Float[Tensor, ""]
 
     def __call__(self, embedded: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
-        """Scores of embeddings of any length but 0; about 1 (ugly) to 10."""
+        """Return the scores of embeddings of nonzero length; about 1 (ugly) to 10."""
         return torch.nn.functional.normalize(embedded, dim=-1) @ self.weight + self.bias
 
 
-def line_of(state: Mapping[str, Tensor]) -> Line:
-    """The published weights of either predictor as one line, folded in float64.
+def fold_to_linear_head(state: Mapping[str, Tensor]) -> LinearHead:
+    """Return the published weights of either predictor as one linear head, folded in float64.
 
     Raises:
-        ThumbtuneError: they are of neither.
+        ThumbtuneError: the weights belong to neither predictor.
     """
     if set(state) == {"weight", "bias"}:
-        return Line(state["weight"][0].float(), state["bias"][0].float())
+        return LinearHead(state["weight"][0].float(), state["bias"][0].float())
     try:
         layers = sorted({int(name.split(".")[1]) for name in state})
         width = state["layers.0.weight"].shape[1]
@@ -45,9 +45,14 @@ def line_of(state: Mapping[str, Tensor]) -> Line:
             weight, bias = matrix @ weight, matrix @ bias + state[f"layers.{i}.bias"].double()
     except (KeyError, ValueError, IndexError, RuntimeError) as error:
         raise ThumbtuneError(
-            f"These are no weights of an aesthetic predictor ({error}); get the file that `thumbtune scorers` names."
+            f"These weights do not belong to an aesthetic predictor ({error}); use the file that `thumbtune scorers` "
+            "names.",
+            code="scorer-weights-mismatch",
         ) from error
-    # the form with ReLUs between its layers, which is no line, has its layers at 0, 3, 6, 9, 11
+    # the variant with ReLUs between its layers is not linear; its layers are 0, 3, 6, 9, 11
     if layers != [0, 2, 4, 6, 7] or weight.shape[0] != 1:
-        raise ThumbtuneError(f"Layers {layers} are of no aesthetic predictor that is a line; get sac+logos+ava1-l14.")
-    return Line(weight[0].float(), bias[0].float())
+        raise ThumbtuneError(
+            f"Layers {layers} do not form a linear aesthetic predictor; use the file sac+logos+ava1-l14.",
+            code="scorer-weights-not-linear",
+        )
+    return LinearHead(weight[0].float(), bias[0].float())

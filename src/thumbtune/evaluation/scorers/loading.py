@@ -1,6 +1,6 @@
-"""From a name to a scorer: one backbone in memory at a time, all that read off it with it.
+"""Load published scorers: one backbone in memory at a time, with all scorers that use it.
 
-with loaded(entries) as scorers:  scorers[i].score(images, prompts) -> [n]
+with load_scorers(published) as scorers:  scorers[i].score(images, prompts) -> [n]
 """
 
 import gc
@@ -18,143 +18,153 @@ from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.scorers import blip, clip, safety
-from thumbtune.evaluation.scorers.aesthetic import line_of
-from thumbtune.evaluation.scorers.catalogue import TOKENIZER, Backbone, Entry
+from thumbtune.evaluation.scorers.aesthetic import fold_to_linear_head
 from thumbtune.evaluation.scorers.openclip import from_openclip, vit_h_14
 from thumbtune.evaluation.scorers.pixels import clip_pixels, hps_pixels
-from thumbtune.evaluation.scorers.published import File, Found, Places, fetch, here
-from thumbtune.evaluation.scorers.reading import cleaned
-from thumbtune.evaluation.scorers.weights import converted, tensors_in
+from thumbtune.evaluation.scorers.prompt_cleaning import clean_prompt
+from thumbtune.evaluation.scorers.published_files import LocalFile, Locations, PublishedFile, fetch, locate
+from thumbtune.evaluation.scorers.published_scorers import TOKENIZER, Backbone, PublishedScorer
+from thumbtune.evaluation.scorers.weights import convert_weights, read_tensors
 
-PIXELS = {"clip": clip_pixels, "hps": hps_pixels}
-READS: dict[str, Callable[..., Tensor]] = {"percent": clip.percent, "scaled": clip.scaled, "cosine": clip.cosines}
-KINDS = {"image-reward": blip.IMAGE_REWARD, "cycle-reward": blip.CYCLE_REWARD}
+PREPROCESSING = {"clip": clip_pixels, "hps": hps_pixels}
+OUTPUTS: dict[str, Callable[..., Tensor]] = {"percent": clip.percent, "scaled": clip.scaled, "cosine": clip.cosines}
+REWARD_KINDS = {"image-reward": blip.IMAGE_REWARD, "cycle-reward": blip.CYCLE_REWARD}
 
 
 @dataclass(frozen=True)
-class Read:
-    """A scorer that reads off a network."""
+class NetworkScorer:
+    """A scorer that computes its number with a loaded network."""
 
     id: str
     revision: str
     preprocessing: str
-    read: Callable[[Sequence[Image], Sequence[str]], Tensor]
+    function: Callable[[Sequence[Image], Sequence[str]], Tensor]
 
     def score(self, images: Sequence[Image], prompts: Sequence[str]) -> Float[Tensor, "n"]:
-        """One number for each image, in float32 on the CPU."""
+        """Return one number for each image, in float32 on the CPU."""
         if len(images) != len(prompts):
-            raise ThumbtuneError(f"{self.id} got {len(images)} images and {len(prompts)} prompts; give one for each.")
-        return self.read(images, prompts).float().cpu() if images else torch.empty(0)
+            raise ThumbtuneError(
+                f"{self.id} received {len(images)} images and {len(prompts)} prompts; give one prompt for each image.",
+                code="scorer-length-mismatch",
+            )
+        return self.function(images, prompts).float().cpu() if images else torch.empty(0)
 
 
 @contextmanager
-def loaded(
-    asked: Sequence[Entry], places: Places | None = None, device: str = "cpu", dtype: torch.dtype = torch.float32
-) -> Iterator[list[Read]]:
-    """The scorers, which share one backbone, for as long as the block lasts; its memory is free after it.
+def load_scorers(
+    published: Sequence[PublishedScorer],
+    locations: Locations | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[list[NetworkScorer]]:
+    """Yield scorers of one backbone; its memory is freed when the block ends.
 
     Raises:
-        ThumbtuneError: weights are missing, are others than they should be, or do not fit.
+        ThumbtuneError: weights are missing, have another hash, or do not fit the network.
     """
-    places = places or Places()
-    backbone = asked[0].backbone
-    if any(entry.backbone != backbone for entry in asked):
-        raise ThumbtuneError("Scorers of several backbones cannot be loaded at once; load them one after another.")
-    found = fetch(backbone.weights, places)
-    network = _network(backbone, found, places)
+    locations = locations or Locations()
+    backbone = published[0].backbone
+    if any(scorer.backbone != backbone for scorer in published):
+        raise ThumbtuneError(
+            "Scorers of several backbones cannot be loaded together; load them one after another.",
+            code="scorer-several-backbones",
+        )
+    weights = fetch(backbone.weights, locations)
+    network = _load_network(backbone, weights, locations)
     network.module.to(device=device, dtype=dtype)
     try:
-        scorers = [_scorer(entry, network, found, places) for entry in asked]
-        how = "" if dtype == torch.float32 else f"/{str(dtype).removeprefix('torch.')}"  # halves give other numbers
-        yield [replace(scorer, revision=scorer.revision + how) for scorer in scorers]
+        scorers = [_make_scorer(scorer, network, weights, locations) for scorer in published]
+        # scores in half precision differ, so they get another revision
+        suffix = "" if dtype == torch.float32 else f"/{str(dtype).removeprefix('torch.')}"
+        yield [replace(scorer, revision=scorer.revision + suffix) for scorer in scorers]
     finally:
-        network.module.to("meta")  # whoever still holds a scorer, the next one's caller above all, holds no weights
+        network.module.to("meta")  # frees the memory even if a caller keeps a reference to a scorer
         del network
         gc.collect()
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
 
 
-def fetched(asked: Sequence[Entry], places: Places) -> None:
-    """See that the weights are here, before anybody draws for hours; what they are is looked at when they are loaded.
+def fetch_weights(published: Sequence[PublishedScorer], locations: Locations) -> None:
+    """Download missing weights before images are generated for hours; hashes are checked when the weights are loaded.
 
     Raises:
-        ThumbtuneError: a file is not here and cannot be had; it names the scorer.
+        ThumbtuneError: a file cannot be found or downloaded; the error names the scorer.
     """
-    for entry in asked:
+    for scorer in published:
         try:
-            for file in (entry.backbone.weights, entry.line):
+            for file in (scorer.backbone.weights, scorer.line):
                 if file is not None:
-                    here(file, places)
+                    locate(file, locations)
         except ThumbtuneError as error:
-            raise ThumbtuneError(f"{entry.name}: {error}") from error
+            raise ThumbtuneError(f"{scorer.name}: {error}", code="scorer-weights-missing") from error
 
 
 @dataclass
 class Network:
-    """A backbone in memory: a tower that several read off, or a net that gives its number at once."""
+    """A backbone in memory: a CLIP tower for several scorers, or a network that returns the reward itself."""
 
     module: Any
     tower: clip.Tower | None = None
     reward: Callable[[Sequence[Image], Sequence[str]], Tensor] | None = None
 
 
-def _network(backbone: Backbone, found: Found, places: Places) -> Network:
-    """The network with its weights, in evaluation mode."""
-    if backbone.kind in KINDS:
-        return _reward_net(backbone, found, places)
+def _load_network(backbone: Backbone, weights: LocalFile, locations: Locations) -> Network:
+    """Return the network with its weights, in evaluation mode."""
+    if backbone.kind in REWARD_KINDS:
+        return _load_reward_net(backbone, weights, locations)
     if backbone.kind == "safety":
-        return _safety_net(backbone, found, places)
+        return _load_safety_net(backbone, weights, locations)
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-    words = _folder_of(backbone.words, TOKENIZER, places)
+    tokenizer = _repo_folder(backbone.tokenizer, TOKENIZER, locations)
     if backbone.kind == "openclip":
         with torch.device("meta"):
             module: Any = CLIPModel(CLIPConfig(**vit_h_14()))
-        _put(module, load_file(converted(found, from_openclip, places)), backbone)
+        _load_weights(module, load_file(convert_weights(weights, from_openclip, locations)), backbone)
     else:
-        folder = _folder_of(str(backbone.weights.repo), ("config.json",), places)
+        folder = _repo_folder(str(backbone.weights.repo), ("config.json",), locations)
         with torch.device("meta"):
             module = CLIPModel(CLIPConfig.from_pretrained(folder))
-        _put(module, load_file(found.path), backbone)
-    ours = backbone.kind == "openclip"
+        _load_weights(module, load_file(weights.path), backbone)
+    is_openclip = backbone.kind == "openclip"
     tower = clip.Tower(
         module,
-        CLIPTokenizer.from_pretrained(words),
-        PIXELS[backbone.pixels],
-        cleaned if ours else str,
-        whole_words=ours,
+        CLIPTokenizer.from_pretrained(tokenizer),
+        PREPROCESSING[backbone.pixels],
+        clean_prompt if is_openclip else str,
+        split_special_tokens=is_openclip,
     )
     return Network(module, tower=tower)
 
 
-def _reward_net(backbone: Backbone, found: Found, places: Places) -> Network:
+def _load_reward_net(backbone: Backbone, weights: LocalFile, locations: Locations) -> Network:
     from transformers import BertTokenizer
 
     with torch.device("meta"):
-        module = blip.RewardNet(KINDS[backbone.kind])
-    _put(module, load_file(converted(found, blip.from_blip, places)), backbone)
+        module = blip.RewardNet(REWARD_KINDS[backbone.kind])
+    _load_weights(module, load_file(convert_weights(weights, blip.from_blip, locations)), backbone)
     files = ("tokenizer_config.json", "tokenizer.json", "vocab.txt")
-    tokenizer: Any = BertTokenizer.from_pretrained(_folder_of(backbone.words, files, places))
+    tokenizer: Any = BertTokenizer.from_pretrained(_repo_folder(backbone.tokenizer, files, locations))
 
     @torch.no_grad()
     def reward(images: Sequence[Image], prompts: Sequence[str]) -> Tensor:
-        place = next(module.parameters())
+        parameter = next(module.parameters())
         tokens = tokenizer(
             list(prompts), padding="max_length", truncation=True, max_length=module.kind.tokens, return_tensors="pt"
-        ).to(place.device)
-        return module(clip_pixels(images).to(place), tokens.input_ids, tokens.attention_mask)
+        ).to(parameter.device)
+        return module(clip_pixels(images).to(parameter), tokens.input_ids, tokens.attention_mask)
 
     return Network(module, reward=reward)
 
 
-def _safety_net(backbone: Backbone, found: Found, places: Places) -> Network:
+def _load_safety_net(backbone: Backbone, weights: LocalFile, locations: Locations) -> Network:
     from transformers import CLIPConfig
 
-    folder = _folder_of(str(backbone.weights.repo), ("config.json",), places)
+    folder = _repo_folder(str(backbone.weights.repo), ("config.json",), locations)
     with torch.device("meta"):
         module = safety.SafetyNet(CLIPConfig.from_pretrained(folder))
-    _put(module, safety.from_published(load_file(found.path)), backbone)
+    _load_weights(module, safety.from_published(load_file(weights.path)), backbone)
 
     @torch.no_grad()
     def passes(images: Sequence[Image], prompts: Sequence[str]) -> Tensor:
@@ -163,8 +173,8 @@ def _safety_net(backbone: Backbone, found: Found, places: Places) -> Network:
     return Network(module, reward=passes)
 
 
-def _put(module: Any, state: dict[str, Tensor], backbone: Backbone) -> None:
-    """Weights into a network that was built without any; all of them, and no others."""
+def _load_weights(module: Any, state: dict[str, Tensor], backbone: Backbone) -> None:
+    """Load weights into a network on the meta device; names must match exactly."""
     known = set(module.state_dict())
     state = {name: t for name, t in state.items() if name in known or not name.endswith("embeddings.position_ids")}
     try:
@@ -172,33 +182,39 @@ def _put(module: Any, state: dict[str, Tensor], backbone: Backbone) -> None:
     except RuntimeError as error:
         raise ThumbtuneError(
             f"The weights of {backbone.name} ({backbone.weights.name}) do not fit its network: "
-            f"{' '.join(str(error).split())[:200]}; fetch them again."
+            f"{' '.join(str(error).split())[:200]}; download them again.",
+            code="scorer-weights-mismatch",
         ) from error
     for name, buffer in list(module.named_buffers()):
-        if buffer.is_meta:  # positions 0, 1, 2, ..., which no file holds
+        if buffer.is_meta:  # positions 0, 1, 2, ..., which files do not contain
             owner = module.get_submodule(name.rpartition(".")[0])
             owner.register_buffer(name.rpartition(".")[2], torch.arange(buffer.shape[-1]).expand(buffer.shape), False)
     module.eval()
 
 
-def _folder_of(repo: str, names: Sequence[str], places: Places) -> Path:
-    """The folder in which a repository's small files lie. The first is always there, the others as it was published."""
-    folder = fetch(File(names[0], repo), places).path.parent
-    if places.local is None or not folder.is_relative_to(places.local.expanduser()):
+def _repo_folder(repo: str, names: Sequence[str], locations: Locations) -> Path:
+    """Return the folder of a repository's small files; only the first file is required."""
+    folder = fetch(PublishedFile(names[0], repo), locations).path.parent
+    if locations.local is None or not folder.is_relative_to(locations.local.expanduser()):
         for name in names[1:]:
             with suppress(ThumbtuneError):
-                fetch(File(name, repo), places)
+                fetch(PublishedFile(name, repo), locations)
     return folder
 
 
-def _scorer(entry: Entry, network: Network, found: Found, places: Places) -> Read:
-    revision = f"{found.revision or 'local'}@{found.sha256[:12]}"
+def _make_scorer(
+    published: PublishedScorer, network: Network, weights: LocalFile, locations: Locations
+) -> NetworkScorer:
+    revision = f"{weights.revision or 'local'}@{weights.sha256[:12]}"
     if network.reward is not None:
-        return Read(entry.name, revision, entry.preprocessing, network.reward)
-    read = READS.get(entry.reads)
-    if entry.line is not None:
-        head = fetch(entry.line, places)
-        read, revision = clip.along(line_of(tensors_in(head.path))), f"{revision}+{head.sha256[:12]}"
-    assert read is not None and network.tower is not None
-    tower, how = network.tower, read
-    return Read(entry.name, revision, entry.preprocessing, lambda images, prompts: how(tower, images, prompts))
+        return NetworkScorer(published.name, revision, published.preprocessing, network.reward)
+    output = OUTPUTS.get(published.output)
+    if published.line is not None:
+        head = fetch(published.line, locations)
+        output = clip.aesthetic(fold_to_linear_head(read_tensors(head.path)))
+        revision = f"{revision}+{head.sha256[:12]}"
+    assert output is not None and network.tower is not None
+    tower, compute = network.tower, output
+    return NetworkScorer(
+        published.name, revision, published.preprocessing, lambda images, prompts: compute(tower, images, prompts)
+    )

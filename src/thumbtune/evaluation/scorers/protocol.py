@@ -1,4 +1,4 @@
-"""What a scorer must offer."""
+"""The Protocol of a scorer: it gives a number to each image and its prompt."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -10,14 +10,14 @@ from torch import Tensor
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Says how good an image is for its prompt; higher is better."""
+    """Gives a number to each image for its prompt; higher is better."""
 
     @property
     def id(self) -> str: ...
 
     @property
     def revision(self) -> str:
-        """Which weights, or which code: scores of different revisions are not to be compared."""
+        """Version of the weights or the code; do not compare scores of different revisions."""
         ...
 
     @property

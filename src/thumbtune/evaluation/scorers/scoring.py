@@ -1,7 +1,7 @@
-"""Score many images by many scorers: one backbone at a time, in batches, from the cache where it can.
+"""Score many images with many scorers: one backbone at a time, in batches, with a cache.
 
-Batches are the same however often the work is broken off, and one is remembered whole or not at all: scores that were
-resumed equal scores that were not, to the last bit. Several processes share the batches, and all get all the scores.
+An interrupted run resumes with the same batches, and a batch is cached completely or not at all, so resumed scores
+equal uninterrupted scores bit for bit. Several processes share the batches, and all of them receive all scores.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,19 +13,19 @@ import torch
 from PIL import Image
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.evaluation.scorers.lineup import Group
-from thumbtune.evaluation.scorers.plain import OWN
+from thumbtune.evaluation.scorers.function_scorers import PLUGIN_PREPROCESSING
 from thumbtune.evaluation.scorers.protocol import Scorer
+from thumbtune.evaluation.scorers.resolve import ScorerGroup
 from thumbtune.evaluation.scorers.score_cache import Key, ScoreCache
 from thumbtune.images import rgb
 from thumbtune.training.batches import Progress
 
-BATCH = 8
+BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
 class PromptedImage:
-    """An image to be scored: its file, the hash of its bytes, what it should show."""
+    """An image to be scored: its file, the hash of the file, and its prompt."""
 
     path: Path
     sha256: str
@@ -33,8 +33,8 @@ class PromptedImage:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What one scorer said of the images, in their order; None where it failed, with the reason by place."""
+class ImageScores:
+    """One scorer's scores of all images, in their order; None if scoring failed, with the reason by index."""
 
     id: str
     revision: str
@@ -45,131 +45,140 @@ class Scores:
 
 @dataclass(frozen=True)
 class Team:
-    """Processes that share the work: Accelerate's, or this one alone."""
+    """The processes that share the scoring: those of Accelerate, or one."""
 
     index: int = 0
     count: int = 1
 
-    def gather(self, found: list[Any]) -> list[Any]:
-        """The lists of all processes, one after another."""
+    def gather(self, rows: list[Any]) -> list[Any]:
+        """Return the rows of all processes, concatenated."""
         if self.count == 1:
-            return found
+            return rows
         from accelerate.utils import gather_object
 
-        return gather_object(found)
+        return gather_object(rows)
 
 
-def score(
+def score_images(
     images: Sequence[PromptedImage],
-    groups: Sequence[Group],
+    groups: Sequence[ScorerGroup],
     progress: Progress,
     cache: ScoreCache | None = None,
     team: Team | None = None,
-) -> list[Scores]:
-    """What each scorer says of each image.
+) -> list[ImageScores]:
+    """Return the scores of all images by each scorer.
 
     Raises:
         ThumbtuneError: a scorer cannot be loaded, or fails on every image.
     """
     cache, team = cache or ScoreCache(None), team or Team()
-    found = []
+    scores = []
     for group in groups:
-        with group.ready() as scorers:
-            found += _of_group(images, scorers, progress, cache, team)
-    return found
+        with group.load() as scorers:
+            scores += _score_by_group(images, scorers, progress, cache, team)
+    return scores
 
 
-def _of_group(
+def _score_by_group(
     images: Sequence[PromptedImage], scorers: Sequence[Scorer], progress: Progress, cache: ScoreCache, team: Team
-) -> list[Scores]:
-    """Batch by batch through all scorers of a backbone, which then looks at every image once."""
-    batches = [range(start, min(start + BATCH, len(images))) for start in range(0, len(images), BATCH)]
+) -> list[ImageScores]:
+    """Run each batch through all scorers of a backbone, which then embeds every image once."""
+    batches = [range(start, min(start + BATCH_SIZE, len(images))) for start in range(0, len(images), BATCH_SIZE)]
     names = ", ".join(scorer.id for scorer in scorers)
-    said: list[tuple[int, int, float | None, str]] = []  # scorer, image, score, or why none
+    results: list[tuple[int, int, float | None, str]] = []  # scorer, image, score, reason of failure
     for batch in progress(batches[team.index :: team.count], f"Scoring by {names}"):
-        asked = [images[i] for i in batch]
-        loaded: list[Image.Image | str] = []  # opened when the first scorer needs them, and shared by the others
-        for place, scorer in enumerate(scorers):
-            keys = [_key(image, scorer) for image in asked]
-            known = cache.get(keys) if scorer.preprocessing != OWN else {}
-            if len(known) < len(set(keys)):
-                loaded = loaded or [_opened(image) for image in asked]
-                fresh = list(_of_batch(scorer, loaded, asked))
+        prompted = [images[i] for i in batch]
+        opened: list[Image.Image | str] = []  # opened for the first scorer that needs them and shared with the others
+        for number, scorer in enumerate(scorers):
+            keys = [_key(image, scorer) for image in prompted]
+            cached = cache.get(keys) if scorer.preprocessing != PLUGIN_PREPROCESSING else {}
+            if len(cached) < len(set(keys)):
+                opened = opened or [_open_or_reason(image) for image in prompted]
+                fresh = list(_score_batch(scorer, opened, prompted))
                 new = {key: value for key, (value, _) in zip(keys, fresh, strict=True) if value is not None}
-                if scorer.preprocessing != OWN:  # what else a user's file looks at, nobody knows
-                    cache.put({key: value for key, value in new.items() if key not in known})
-                known = new | known
-                said += [(place, i, known.get(key), why) for i, key, (_, why) in zip(batch, keys, fresh, strict=True)]
+                if scorer.preprocessing != PLUGIN_PREPROCESSING:  # a user's function may depend on anything else
+                    cache.put({key: value for key, value in new.items() if key not in cached})
+                known = new | cached
+                results += [
+                    (number, i, known.get(key), failure)
+                    for i, key, (_, failure) in zip(batch, keys, fresh, strict=True)
+                ]
             else:
-                said += [(place, i, known[key], "") for i, key in zip(batch, keys, strict=True)]
-    everything = team.gather(said)
-    each = ([row[1:] for row in everything if row[0] == place] for place in range(len(scorers)))
-    return [_scores(scorer, len(images), rows) for scorer, rows in zip(scorers, each, strict=True)]
+                results += [(number, i, cached[key], "") for i, key in zip(batch, keys, strict=True)]
+    gathered = team.gather(results)
+    per_scorer = ([row[1:] for row in gathered if row[0] == number] for number in range(len(scorers)))
+    return [_collect(scorer, len(images), rows) for scorer, rows in zip(scorers, per_scorer, strict=True)]
 
 
-def _scores(scorer: Scorer, count: int, said: Sequence[tuple[int, float | None, str]]) -> Scores:
-    values: dict[int, float | None] = {i: value for i, value, _ in said}
-    failed = {i: why for i, value, why in sorted(said, key=lambda row: row[0]) if value is None}
+def _collect(scorer: Scorer, count: int, rows: Sequence[tuple[int, float | None, str]]) -> ImageScores:
+    values: dict[int, float | None] = {i: value for i, value, _ in rows}
+    failed = {i: failure for i, value, failure in sorted(rows, key=lambda row: row[0]) if value is None}
     if failed and len(failed) == count:
         first = failed[min(failed)]
-        raise ThumbtuneError(f"{scorer.id} scored none of the {count} images ({first}).")
-    return Scores(scorer.id, scorer.revision, scorer.preprocessing, [values[i] for i in range(count)], failed)
+        raise ThumbtuneError(
+            f"{scorer.id} failed on all {count} images, first with: {first}.", code="scorer-failed-on-all"
+        )
+    return ImageScores(scorer.id, scorer.revision, scorer.preprocessing, [values[i] for i in range(count)], failed)
 
 
-def _of_batch(
-    scorer: Scorer, loaded: Sequence[Image.Image | str], asked: Sequence[PromptedImage]
+def _score_batch(
+    scorer: Scorer, opened: Sequence[Image.Image | str], prompted: Sequence[PromptedImage]
 ) -> Iterator[tuple[float | None, str]]:
-    """A score, or why there is none, for each; in the place of an image may stand why it cannot be read."""
-    whole = [(one, image) for one, image in zip(loaded, asked, strict=True) if not isinstance(one, str)]
-    said = _of_whole(scorer, [one for one, _ in whole], [image for _, image in whole]) if whole else iter(())
-    for one in loaded:
-        yield (None, one) if isinstance(one, str) else next(said)
+    """Yield a score or the reason of failure for each; `opened` holds a reason for an image that cannot be read."""
+    readable = [(image, row) for image, row in zip(opened, prompted, strict=True) if not isinstance(image, str)]
+    results = (
+        _score_readable(scorer, [image for image, _ in readable], [row for _, row in readable])
+        if readable
+        else iter(())
+    )
+    for image in opened:
+        yield (None, image) if isinstance(image, str) else next(results)
 
 
-def _of_whole(
-    scorer: Scorer, loaded: Sequence[Image.Image], asked: Sequence[PromptedImage]
+def _score_readable(
+    scorer: Scorer, opened: Sequence[Image.Image], prompted: Sequence[PromptedImage]
 ) -> Iterator[tuple[float | None, str]]:
-    """The same of images that were read; where the batch fails, each is tried on its own."""
+    """Yield the same for images that can be read; if the batch fails, each image is scored separately."""
     try:
-        yield from map(_finite, scorer.score(loaded, [image.prompt for image in asked]).tolist())
+        yield from map(_check_finite, scorer.score(opened, [row.prompt for row in prompted]).tolist())
         return
-    except Exception as error:  # a user's function may raise anything; one image must not take the others along
-        if _is_of_the_machine(error) or isinstance(error, UsageError):  # of all images together, and not of one
+    except Exception as error:  # a user's function may raise anything; one image must not fail the others
+        if _is_out_of_memory(error) or isinstance(error, UsageError):  # these concern all images
             raise
-    for one, image in zip(loaded, asked, strict=True):
+    for image, row in zip(opened, prompted, strict=True):
         try:
-            yield _finite(scorer.score([one], [image.prompt]).tolist()[0])
+            yield _check_finite(scorer.score([image], [row.prompt]).tolist()[0])
         except Exception as error:
-            if _is_of_the_machine(error):
+            if _is_out_of_memory(error):
                 raise
-            yield None, _reason(error)
+            yield None, _failure(error)
 
 
-def _reason(error: Exception) -> str:
-    """Why an image has no score: our own words as they are, others with their kind; without the full stop."""
+def _failure(error: Exception) -> str:
+    """Return why an image has no score, without the full stop; errors of others with their type."""
     text = " ".join(str(error).split())[:160].rstrip(".")
     return text if isinstance(error, ThumbtuneError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def _is_of_the_machine(error: Exception) -> bool:
-    """Whether it is memory that ran out, which no single image is to blame for."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out, which is not caused by a single image."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
-def _finite(value: float) -> tuple[float | None, str]:
-    return (value, "") if abs(value) < float("inf") else (None, f"it gave {value}")
+def _check_finite(value: float) -> tuple[float | None, str]:
+    return (value, "") if abs(value) < float("inf") else (None, f"its score is {value}")
 
 
-def _opened(image: PromptedImage) -> Image.Image | str:
-    """The image, or why there is none; its name stands beside that anyway."""
+def _open_or_reason(image: PromptedImage) -> Image.Image | str:
+    """Return the image, or a reason without its path, which is shown beside it."""
     try:
-        return opened(image)
+        return open_image(image)
     except ThumbtuneError:
         return "it cannot be read as an image; replace it"
 
 
-def opened(image: PromptedImage) -> Image.Image:
-    """The image as RGB.
+def open_image(image: PromptedImage) -> Image.Image:
+    """Return the image as RGB.
 
     Raises:
         ThumbtuneError: it cannot be read.
@@ -178,7 +187,9 @@ def opened(image: PromptedImage) -> Image.Image:
         with Image.open(image.path) as file:
             return rgb(file)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ThumbtuneError(f"{image.path} cannot be read as an image ({error}); replace it.") from error
+        raise ThumbtuneError(
+            f"{image.path} cannot be read as an image ({error}); replace it.", code="image-unreadable"
+        ) from error
 
 
 def _key(image: PromptedImage, scorer: Scorer) -> Key:

@@ -1,8 +1,8 @@
-"""Published weights become ours: read as tensors alone, mapped, converted once.
+"""Read published weights as tensors only, rename them, and convert each file once.
 
-    the file as published -> its tensors -> safetensors under the names of our classes -> a model
+    published file -> tensors -> safetensors with our classes' names -> network
 
-A `.pt` is a pickle, which may run anything when it is read. It is read as tensors alone, or not at all.
+A `.pt` file is a pickle, and loading a pickle may run any code. It is read as tensors only, or refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,38 +13,37 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.scorers.published import Found, Places
+from thumbtune.evaluation.scorers.published_files import LocalFile, Locations
 from thumbtune.tensors import write_tensors
 
 Tensors = dict[str, Tensor]
 
 
-def tensors_in(path: Path) -> Tensors:
-    """The tensors of a safetensors file or of a pickle, which is read as tensors and nothing else.
+def read_tensors(path: Path) -> Tensors:
+    """Return the tensors of a safetensors file or of a pickle; nothing else in the pickle is loaded.
 
     Raises:
-        ThumbtuneError: it cannot be read so.
+        ThumbtuneError: the file cannot be read as tensors only.
     """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # one was saved on a GPU: without map_location it could be read on one alone
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (
-        Exception
-    ) as error:  # by what is wrong with a pickle: one of pickle's own, EOFError, RuntimeError, KeyError...
+        # one published file was saved on a GPU and without map_location loads only on one
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # a broken pickle raises its own errors, EOFError, RuntimeError, KeyError...
         raise ThumbtuneError(
-            f"{path} cannot be read as tensors alone ({str(error).strip().split(chr(10))[0][:120]}); fetch it again."
+            f"{path} cannot be read as tensors only ({str(error).strip().split(chr(10))[0][:120]}); download it again.",
+            code="weights-unreadable",
         ) from error
-    found = found.get("state_dict", found) if isinstance(found, Mapping) else found
-    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
-        raise ThumbtuneError(f"{path} holds no weights by name; fetch it again.")
-    return dict(found)
+    content = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ThumbtuneError(f"{path} contains no named tensors; download it again.", code="weights-unreadable")
+    return dict(content)
 
 
-def converted(found: Found, mapping: Callable[[Tensors], Tensors], places: Places) -> Path:
-    """The file's weights under our names, as safetensors; made once for each file, whole or not at all."""
-    path = places.cache.expanduser() / "converted" / f"{found.sha256}.safetensors"
+def convert_weights(file: LocalFile, mapping: Callable[[Tensors], Tensors], locations: Locations) -> Path:
+    """Return a safetensors file of the weights with our names; it is written once per published file, atomically."""
+    path = locations.cache.expanduser() / "converted" / f"{file.sha256}.safetensors"
     if not path.is_file():
-        write_tensors(path, {name: t.contiguous().clone() for name, t in mapping(tensors_in(found.path)).items()})
+        write_tensors(path, {name: t.contiguous().clone() for name, t in mapping(read_tensors(file.path)).items()})
     return path

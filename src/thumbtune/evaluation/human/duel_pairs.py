@@ -1,0 +1,69 @@
+"""Read what a human test needs from a duel's folder: pairs of images, styles, and the names of the sides."""
+
+import csv
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from thumbtune.errors import UsageError
+from thumbtune.evaluation.human.plan import Pair
+
+COLUMNS = ("side", "prompt", "seed", "file", "words")
+ImageRow = dict[str, Any]
+
+
+def read_pairs(folder: Path) -> list[Pair]:
+    """Return the pairs of a finished duel, sorted by prompt and seed; files are relative to the folder.
+
+    Raises:
+        UsageError: the folder contains no finished duel of two sides, or its list of images is damaged.
+    """
+    table = folder / "images.csv"
+    if not table.is_file():
+        raise UsageError(
+            f"{folder} contains no finished duel; finish it first with `thumbtune duel A B --out {folder}`.",
+            code="duel-unfinished",
+        )
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = [_parse_row(row) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UsageError(
+            f"{table} is not a list of a duel's images ({error}); run the duel again.", code="duel-images-unreadable"
+        ) from error
+    sides: dict[tuple[int, int], dict[str, ImageRow]] = {}
+    for row in rows:
+        sides.setdefault((row["prompt"], row["seed"]), {})[row["side"]] = row
+    return [_pair(table, both) for _, both in sorted(sides.items())]
+
+
+def _parse_row(row: dict[str, Any]) -> ImageRow:
+    path = PurePosixPath(row["file"])
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{row['file']} lies outside the folder")
+    if not isinstance(row["words"], str):
+        raise ValueError("a row is too short")
+    parsed = {name: int(row[name]) if name in ("prompt", "seed") else row[name] for name in COLUMNS}
+    return {**parsed, "style": row.get("style") or None}
+
+
+def _pair(table: Path, both: dict[str, ImageRow]) -> Pair:
+    row = next(iter(both.values()))
+    if set(both) != {"a", "b"}:
+        raise UsageError(
+            f"{table} has the sides {', '.join(sorted(both))} for prompt {row['prompt']}, seed {row['seed']}; "
+            "a human test compares a and b.",
+            code="duel-not-two-sides",
+        )
+    a, b = both["a"]["file"], both["b"]["file"]
+    return Pair(prompt=row["prompt"], words=row["words"], seed=row["seed"], a=a, b=b, style=row["style"])
+
+
+def read_side_names(folder: Path) -> tuple[str, str]:
+    """Return the names of the sides in the duel's result, or "a" and "b" if it has none."""
+    try:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        a, b = result["a"], result["b"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "a", "b"
+    return (a, b) if isinstance(a, str) and isinstance(b, str) else ("a", "b")

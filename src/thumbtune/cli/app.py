@@ -1,4 +1,7 @@
-"""The command line: every command parses, calls, and shows what it returns; torch loads inside commands."""
+"""The command line: each command parses its options, calls one function and prints the result.
+
+Commands import torch inside their bodies, so that `--help` starts at once.
+"""
 
 import shutil
 import sys
@@ -44,14 +47,18 @@ app.add_typer(scorers_app, name="scorers")
 def train(
     recipe: Annotated[
         Path | None,
-        typer.Argument(help="A recipe in YAML, or `paper`; none: the defaults, or with --resume the run's own."),
+        typer.Argument(
+            help="A recipe in YAML, or `paper`; default: every default, or with --resume the recipe of the run."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
     settings: Set = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would happen.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print what would happen, and change nothing.")
+    ] = False,
 ) -> None:
-    """Tune a LoRA, or the whole network, on the likes."""
+    """Tune a model on likes and dislikes: a LoRA, or the whole network."""
     quieten()
     from thumbtune.runs import recipe as config
 
@@ -81,16 +88,16 @@ def train(
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {run.line_of(step)}")
     if mark := run.mark_of(out):
-        say(f'Begin every prompt with "{mark}, ": by these words it was taught what good images are.')
+        say(f'Begin every prompt with "{mark}, ": training put these words before the prompts of good images.')
     say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
 
 
 @app.command("recipe")
 def recipe_(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML, or `paper`; none: the defaults.")] = None,
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML, or `paper`; default: every default.")] = None,
     settings: Set = None,
 ) -> None:
-    """Print a recipe: every option with its value and a line on what it does."""
+    """Print a recipe: every option with its value and one line on what it does."""
     from thumbtune.runs import recipe as config
 
     say(config.text_of(config.read(recipe, settings)).rstrip())
@@ -100,22 +107,27 @@ def recipe_(
 def generate(
     prompts: Annotated[list[str], typer.Argument(help="One or more prompts.")],
     model: Annotated[
-        str | None, typer.Option(help="A diffusers folder or a hub id; none: the run's, or else tiny-emoji-64.")
+        str | None,
+        typer.Option(help="A diffusers folder or a hub id; default: the model of the run, or tiny-emoji-64."),
     ] = None,
-    tuned: Annotated[Path | None, typer.Option("--run", help="A run, whose model and result are used.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the images go.")] = Path("images"),
-    seeds: Annotated[int, typer.Option(min=1, help="Images per prompt.")] = 4,
-    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image.")] = 0,
+    tuned: Annotated[
+        Path | None, typer.Option("--run", help="A finished run: its model and its result generate.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for the images.")] = Path("images"),
+    seeds: Annotated[int, typer.Option(min=1, help="Images for each prompt.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image of each prompt.")] = 0,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 3.0,
+    guidance: Annotated[float, typer.Option(min=0, help="Scale of classifier-free guidance.")] = 3.0,
 ) -> None:
-    """Draw images from the base model or a run's."""
+    """Generate images with a model, or with the result of a run."""
     quieten()
     from thumbtune.models.protocol import Sampler
     from thumbtune.runs import generate as draw
 
     if model and tuned:
-        raise UsageError("A run is drawn with the model that it tuned; leave out --model, or --run.")
+        raise UsageError(
+            "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
+        )
     sampler = Sampler(steps=steps, guidance=guidance)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     for path in draw.generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
@@ -124,13 +136,13 @@ def generate(
 
 @app.command()
 def demo(
-    taste: Annotated[str, typer.Option(help="Whose likes: line-art or red.")] = "line-art",
+    taste: Annotated[str, typer.Option(help="Whose taste the simulated person has: line-art or red.")] = "line-art",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the whole demo.")] = 0,
-    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="The folder for everything that the demo makes.")] = Path("demo"),
     settings: Set = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on.")] = False,
 ) -> None:
-    """From likes to a better model, with the bundled model and a simulated person: a few minutes on a laptop."""
+    """Go from likes to a verdict with the bundled model and a simulated person, in a few minutes."""
     quieten()
     from thumbtune.evaluation.scorers.tastes import get_taste as known
     from thumbtune.experiments.demo import demo as tell
@@ -139,7 +151,7 @@ def demo(
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     page = tell(folder, taste, seed, bar, say, settings)
-    say(f"\nReport: {page.resolve()}")
+    say(f"\nPage: {page.resolve()}")
 
 
 @app.command()
@@ -148,17 +160,22 @@ def paper(
         str,
         typer.Argument(help="fig6, fig7, fig8, fig9, noise, few, search, beyond, table1, table2, table6 or table7."),
     ],
-    out: Annotated[Path | None, typer.Option(help="Folder of the results; default: runs/paper/NAME.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for the results; default: runs/paper/NAME.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Repetitions; default: the experiment's own.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny: shows that it runs, and nothing else.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Run at a tiny size, which shows only that it runs.")] = False,
     model: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=SIDE", help="Of a table: what stands for a row, as sft=RUN.")
+        list[str] | None,
+        typer.Option(metavar="NAME=SIDE", help="For a table: the side that stands in a row, as sft=RUN."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Of a table: so many prompts from the beginning.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="A folder that holds scorers' weights or prompts.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="For a table: the number of prompts, from the first on; default: all.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A folder that holds the weights of scorers, or sets of prompts.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
 ) -> None:
-    """Repeat a figure or a table of the paper, or go beyond it: a page with a figure; a second call goes on."""
+    """Repeat a figure or a table of the paper, or go beyond it; a second call goes on where the first one stopped."""
     quieten()
     from thumbtune.evaluation.scorers.published_files import Locations
     from thumbtune.experiments.experiments import Order, check_name, perform
@@ -167,7 +184,7 @@ def paper(
     folder = out or Path("runs/paper") / (f"{name}-quick" if quick else name)
     named = [(row, side) for row, _, side in (one.partition("=") for one in model or [])]
     if not all(row and side for row, side in named):
-        raise UsageError("--model is written as NAME=SIDE, for example --model sft=runs/sft.")
+        raise UsageError("--model is written as NAME=SIDE, for example --model sft=runs/sft.", code="paper-bad-model")
     places = Locations(local=weights, offline=offline)
     order = Order(folder=folder, seeds=seeds, quick=quick, models=dict(named), limit=limit, places=places)
     page = perform(name, order, bar, say)
@@ -176,7 +193,7 @@ def paper(
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine has, and what would not work on it."""
+    """Check this machine: what it has, and what would not work on it."""
     quieten()
     from thumbtune.cli.doctor import findings
 
@@ -185,7 +202,9 @@ def doctor() -> None:
         bad += not good
         say(f"{'ok  ' if good else 'BAD '} {text}")
     if bad:
-        raise ThumbtuneError(f"{bad} of these would stop a run; each line says what to do.")
+        raise ThumbtuneError(
+            f"{bad} of these would stop a run; each line says what to do.", code="doctor-found-problems"
+        )
 
 
 @app.callback(invoke_without_command=True)

@@ -1,4 +1,4 @@
-"""What a command shows: lines, tables and progress bars, and other libraries kept quiet."""
+"""The output of commands: lines, counts, progress bars; other libraries are kept quiet."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -9,25 +9,25 @@ import typer
 
 
 def speaks() -> bool:
-    """Whether this process shows what goes on: of those that a launcher started, only the first."""
+    """Return whether this process prints: of the processes of a launcher, only the first."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def say(text: str) -> None:
-    """A line on standard output."""
+    """Print a line on standard output."""
     if speaks():
         typer.echo(text)
 
 
 def counts(numbers: Mapping[str, int | str]) -> None:
-    """Numbers under each other, each behind what it counts."""
+    """Print numbers under each other, each behind its name."""
     width = max(map(len, numbers), default=0)
     for name, number in numbers.items():
         say(f"  {name:<{width}}  {number:>9,}" if isinstance(number, int) else f"  {name:<{width}}  {number:>9}")
 
 
 def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
-    """A progress bar on standard error; one without an end where nobody can tell how many there are."""
+    """Wrap items in a progress bar on standard error; without a total where their number is unknown."""
     from rich.console import Console
     from rich.progress import track
 
@@ -39,7 +39,7 @@ def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
 
 
 def quieten() -> None:
-    """Leave the screen to our own words: other libraries' notices go unless they are errors."""
+    """Silence the notices of other libraries, but for their errors."""
     import logging
     import warnings
 

@@ -78,6 +78,11 @@ def test_arrows_only_point_down() -> None:
             "Families of models know nothing of each other",
         ),
         ("training/trainer.py", "from thumbtune.runs.recipe import Recipe", "Recipes stop at the composition root"),
+        (
+            "feedback/sources/table.py",
+            "from thumbtune.feedback.sources.contrib import tar_stream",
+            "Rare formats stay behind the list of kinds",
+        ),
         ("newcomer.py", "", "Arrows only point down"),
     ],
 )

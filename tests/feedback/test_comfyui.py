@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from thumbtune.feedback.metadata.comfyui import read_graph
-from thumbtune.feedback.metadata.comfyui_canvas import read_canvas
 from thumbtune.feedback.metadata.png_text import written_in
 from thumbtune.feedback.metadata.written import NOTHING, Written
+from thumbtune.feedback.sources.contrib.comfyui_canvas import read_canvas
 
 Json = dict[str, Any]
 

@@ -29,11 +29,11 @@ from thumbtune.feedback.exporters.export import FORMS, ExportReport, export
 from thumbtune.feedback.exporters.raters import Pseudonyms
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.source import Source
+from thumbtune.feedback.sources.contrib.webdataset import WebDataset
 from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.saved import SavedDataset
 from thumbtune.feedback.sources.table import Table
-from thumbtune.feedback.sources.webdataset import WebDataset
 from thumbtune.feedback.store.intake import NewVote
 from thumbtune.feedback.store.store import Label, Store
 from thumbtune.files import sha256

@@ -12,8 +12,8 @@ from invokeai_gallery import METADATA, VERSION_3, VERSION_6, add, database_in, m
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.source import Reading, SourceRow
-from thumbtune.feedback.sources import invokeai_rows
-from thumbtune.feedback.sources.invokeai import InvokeAI, Marks, recognises
+from thumbtune.feedback.sources.contrib import invokeai_rows
+from thumbtune.feedback.sources.contrib.invokeai import InvokeAI, Marks, recognises
 
 Add = Callable[..., None]
 

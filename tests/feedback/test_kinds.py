@@ -11,12 +11,12 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.source import DEFAULT_READING, Reading
 from thumbtune.feedback.sources import hub
 from thumbtune.feedback.sources.classes import Classes
+from thumbtune.feedback.sources.contrib.webdataset import WebDataset
 from thumbtune.feedback.sources.folders import LikeFolders
 from thumbtune.feedback.sources.kinds import KINDS, OPTIONS, open_source
 from thumbtune.feedback.sources.pairs import Pairs
 from thumbtune.feedback.sources.rankings import Rankings
 from thumbtune.feedback.sources.table import Table
-from thumbtune.feedback.sources.webdataset import WebDataset
 
 Paint = Callable[..., bytes]
 TABLES = {

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.source import Reading, SourceRow
-from thumbtune.feedback.sources.label_studio import LabelStudio, recognises
+from thumbtune.feedback.sources.contrib.label_studio import LabelStudio, recognises
 
 Paint = Callable[..., bytes]
 Json = dict[str, Any]

@@ -34,16 +34,16 @@ from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.png_text import written_in
 from thumbtune.feedback.source import Reading, Source, SourceRow
 from thumbtune.feedback.sources.classes import Classes
+from thumbtune.feedback.sources.contrib.invokeai import InvokeAI
+from thumbtune.feedback.sources.contrib.label_studio import LabelStudio
+from thumbtune.feedback.sources.contrib.webdataset import WebDataset
 from thumbtune.feedback.sources.folders import LikeFolders
-from thumbtune.feedback.sources.invokeai import InvokeAI
-from thumbtune.feedback.sources.label_studio import LabelStudio
 from thumbtune.feedback.sources.pairs import Pairs
 from thumbtune.feedback.sources.parquet_folder import ParquetFolder
 from thumbtune.feedback.sources.pickapic import PickAPic
 from thumbtune.feedback.sources.rankings import Rankings
 from thumbtune.feedback.sources.saved import SavedDataset
 from thumbtune.feedback.sources.table import Table
-from thumbtune.feedback.sources.webdataset import WebDataset
 from thumbtune.feedback.store.store import Store
 from thumbtune.feedback.store.tables import StoredImage, Vote
 from thumbtune.files import sha256

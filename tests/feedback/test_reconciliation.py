@@ -100,7 +100,7 @@ def test_images_of_prompts_that_are_new_are_not_read(
         read.append(path.name)
         return path.read_bytes()
 
-    monkeypatch.setattr("thumbtune.feedback.sources.invokeai.read_image", note)
+    monkeypatch.setattr("thumbtune.feedback.sources.contrib.invokeai.read_image", note)
     for names in (["a.png"], ["a.png", "b.png"]):
         read.clear()
         import_likes(root, store)
@@ -132,7 +132,7 @@ def test_an_image_that_is_gone_withdraws_nothing(
             raise UnreadableImage("it is gone")
         return path.read_bytes()
 
-    monkeypatch.setattr("thumbtune.feedback.sources.invokeai.read_image", gone)
+    monkeypatch.setattr("thumbtune.feedback.sources.contrib.invokeai.read_image", gone)
     report = import_likes(root, store, correct=True)
     assert (report.withdrawn, report.skipped, len(liked(store))) == (0, [], 2)
 

@@ -13,11 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.reading import tar_stream
-from thumbtune.feedback.reading.braces import expanded
 from thumbtune.feedback.source import Reading, SourceRow
-from thumbtune.feedback.sources import samples, webdataset
-from thumbtune.feedback.sources.webdataset import WebDataset
+from thumbtune.feedback.sources.contrib import tar_stream, webdataset, webdataset_samples
+from thumbtune.feedback.sources.contrib.braces import expanded
+from thumbtune.feedback.sources.contrib.webdataset import WebDataset
 
 Paint = Callable[..., bytes]
 Files = Mapping[str, bytes | str]
@@ -174,7 +173,7 @@ def test_names_that_no_terminal_could_print(tmp_path: Path) -> None:
 
 def test_an_image_larger_than_any(tmp_path: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is passed over, and never in memory."""
-    monkeypatch.setattr(samples, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(webdataset_samples, "MAX_BYTES", 10_000)
     read = []
     take = tar_stream.TarStream._take
     monkeypatch.setattr(tar_stream.TarStream, "_take", lambda self, size: read.append(size) or take(self, size))
@@ -187,7 +186,7 @@ def test_an_image_larger_than_any(tmp_path: Path, paint: Paint, monkeypatch: pyt
 
 
 def test_a_sample_of_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "MAX_BYTES", 51_200)
+    monkeypatch.setattr(webdataset_samples, "MAX_BYTES", 51_200)
     (found,) = WebDataset(pack(tmp_path / "s.tar", {f"0.{number}.png": "" for number in range(200)}))
     assert (found.problem or "").startswith("its .100.png makes its images larger than")
 

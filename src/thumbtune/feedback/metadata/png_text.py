@@ -19,9 +19,9 @@ from PIL import Image
 
 from thumbtune.feedback.images import MAX_BYTES, UnreadableImage, opened
 from thumbtune.feedback.metadata.comfyui import read_graph
-from thumbtune.feedback.metadata.comfyui_canvas import read_canvas
 from thumbtune.feedback.metadata.written import MAX_TEXT, NOTHING, Written, json_object, plain_text, seed_in, written
 from thumbtune.feedback.source import Bytes
+from thumbtune.feedback.sources.contrib.comfyui_canvas import read_canvas
 
 EXIF_FOLDER, USER_COMMENT = 0x8769, 0x9286
 EXIF_TEXTS = (0x0110, 0x010F, 0x010E)  # camera, its maker, the image's title: ComfyUI begins there, and counts down

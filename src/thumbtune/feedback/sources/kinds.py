@@ -15,16 +15,14 @@ from thumbtune.feedback.sources import (
     classes,
     folders,
     hub,
-    invokeai,
-    label_studio,
     pairs,
     parquet_folder,
     pickapic,
     rankings,
     saved,
     table,
-    webdataset,
 )
+from thumbtune.feedback.sources.contrib import invokeai, label_studio, webdataset
 from thumbtune.feedback.store.location import is_store
 
 Recognises = Callable[[Path], bool]

@@ -1,22 +1,11 @@
-"""Samples of WebDataset: the files of one stem in an archive, and what they say as a row of a table."""
+"""A sample of WebDataset as a row of a table. Its files are columns, which are named as the files end."""
 
-import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-from thumbtune.feedback.images import MAX_BYTES
-from thumbtune.feedback.reading.columns import COLUMNS, Columns
-from thumbtune.feedback.reading.record import Record, lowered_name, record_of
-from thumbtune.feedback.reading.tar_stream import BLOCK, Member, TarStream
-from thumbtune.feedback.shown import named
-from thumbtune.feedback.sources.folders import IMAGE_SUFFIXES
+from thumbtune.feedback.reading.columns import COLUMNS
+from thumbtune.feedback.reading.record import Record, record_of
+from thumbtune.feedback.reading.walk import IMAGE_SUFFIXES
 
-TEXT_SUFFIXES = ("json", "txt", "cls", "text", "caption", "prompt", "label")
-MAX_TEXT_BYTES = 2_000_000  # of a sample: as Python's objects, JSON may take fifty times as much
-LONGEST_SUFFIX = 100  # characters; a longer one is no name that anybody could ask for
-SHOWN = 200  # characters of a stem
-# The files of a sample are columns too, called as they end.
 SAMPLE_COLUMNS = COLUMNS | {
     "image": (*COLUMNS["image"], *sorted(suffix[1:] for suffix in IMAGE_SUFFIXES)),
     "prompt": ("prompt", "txt", "text", "caption"),
@@ -24,131 +13,7 @@ SAMPLE_COLUMNS = COLUMNS | {
 }
 
 
-def text_suffixes(columns: Columns) -> frozenset[str]:
-    """Endings of the files that hold text: the usual ones, and those that somebody gave for a column."""
-    mapped = (name.removeprefix(".") for name in columns.mapped.values())
-    outer = {name[:end] for name in mapped for end in (*(dot.start() for dot in re.finditer(r"\.", name)), None)}
-    return frozenset({*TEXT_SUFFIXES, *outer})
-
-
 def flattened(sample: Record) -> Record:
     """A sample as a row: the fields of its JSON, and its files by their endings."""
     said = sample.get("json")
     return {**(record_of(said.items()) if isinstance(said, Mapping) else {}), **sample}
-
-
-class UnusableSample(Exception):
-    """This sample cannot be used; the message says why."""
-
-
-@dataclass
-class Sample:
-    """The files of one stem that matter, by their endings, and what is wrong with them."""
-
-    stem: str
-    images: dict[str, bytes] = field(default_factory=dict)
-    texts: dict[str, bytes] = field(default_factory=dict)
-    problem: str | None = None
-    _bytes_of_images: int = 0
-    _bytes_of_texts: int = 0
-
-    @property
-    def shown(self) -> str:
-        """The stem, as any terminal can print it."""
-        return "".join(letter if letter.isprintable() else "?" for letter in self.stem[:SHOWN])
-
-    @property
-    def matters(self) -> bool:
-        """Whether there is anything to say about it: a sample of arrays or films alone is none of ours."""
-        return bool(self.images or self.texts or self.problem)
-
-    def row(self) -> Record:
-        """What its files say.
-
-        Raises:
-            UnusableSample: something is wrong with it.
-        """
-        if self.problem is not None:
-            raise UnusableSample(self.problem)
-        texts = {suffix: _text_of(data, suffix) for suffix, data in self.texts.items()}
-        read = {suffix: _object_of(text) if suffix == "json" else text for suffix, text in texts.items()}
-        return flattened({**self.images, **read})
-
-    def image(self) -> bytes:
-        """The only image of the shortest endings: `png` is meant where there is `mask.png` too.
-
-        Raises:
-            UnusableSample: there is none, or several.
-        """
-        plain = [suffix for suffix in self.images if "." not in suffix] or list(self.images)
-        if not plain:
-            raise UnusableSample("it has no image; pack one right beside its other files, or remove the sample")
-        if len(plain) > 1:
-            names = " and ".join(f".{named(suffix)}" for suffix in plain[:5])
-            raise UnusableSample(f"it has several images ({names}); say which is meant: --map image={named(plain[0])}")
-        return self.images[plain[0]]
-
-    def take(self, member: Member, suffix: str, is_image: bool) -> bool:
-        """Whether to read a file of it; why it cannot be used becomes the `problem`."""
-        why = _unusable(member)
-        if why is None and (suffix in self.images or suffix in self.texts):
-            why = "is there twice; keep one"
-        if why is None and not self._has_room(member.size, is_image):
-            limit = (MAX_BYTES if is_image else MAX_TEXT_BYTES) // 1_000_000
-            why = f"makes its {'images' if is_image else 'texts'} larger than {limit} MB; make them smaller"
-        if why is not None:
-            self.problem = self.problem or f"its .{named(suffix)} {why}"
-        return why is None
-
-    def _has_room(self, size: int, is_image: bool) -> bool:
-        """Count a file's bytes, and at least a block, so that a million empty files do not pass."""
-        if is_image:
-            self._bytes_of_images += max(size, BLOCK)
-            return self._bytes_of_images <= MAX_BYTES
-        self._bytes_of_texts += max(size, BLOCK)
-        return self._bytes_of_texts <= MAX_TEXT_BYTES
-
-
-def _unusable(member: Member) -> str | None:
-    if member.name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member.name):
-        return "has a name that leads out of the archive; pack it under a plain name"
-    return None if member.plain else "is a link or a device and no file; pack the file itself"
-
-
-def samples_of(stream: TarStream, texts: frozenset[str], with_images: bool) -> Iterator[Sample]:
-    """Neighbours of one stem together."""
-    sample = Sample("")
-    for member in stream:
-        folder, _, name = member.name.rpartition("/")
-        base, dot, suffix = name.partition(".")
-        if member.folder or not base or not dot or len(suffix) > LONGEST_SUFFIX:
-            continue
-        stem = f"{folder}/{base}" if folder else base
-        if sample.stem != stem:
-            if sample.matters:
-                yield sample
-            sample = Sample(stem)
-        suffix = lowered_name(suffix)
-        is_image = f".{suffix.rpartition('.')[2]}" in IMAGE_SUFFIXES
-        if (is_image or suffix in texts) and sample.take(member, suffix, is_image):
-            data = stream.read() if with_images or not is_image else b""
-            (sample.images if is_image else sample.texts)[suffix] = data
-    if sample.matters:
-        yield sample
-
-
-def _object_of(text: str) -> dict[str, object]:
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UnusableSample("its .json is no JSON; mend it") from error
-    if not isinstance(said, dict):
-        raise UnusableSample("its .json is no JSON object; mend it")
-    return said
-
-
-def _text_of(data: bytes, suffix: str) -> str:
-    try:
-        return data.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise UnusableSample(f"its .{named(suffix)} is not UTF-8 text; save it as UTF-8") from error

@@ -11,16 +11,17 @@ from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.reading.braces import expanded, has_braces
 from thumbtune.feedback.reading.image_cells import image_in
 from thumbtune.feedback.reading.options import Rows, check_columns
 from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.reading.splits import UNNAMED, WORDS, chosen_split
-from thumbtune.feedback.reading.tar_stream import BrokenArchive, open_tar
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
-from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, Sample, UnusableSample, samples_of, text_suffixes
+from thumbtune.feedback.sources.contrib.braces import expanded, has_braces
+from thumbtune.feedback.sources.contrib.tar_stream import BrokenArchive, open_tar
+from thumbtune.feedback.sources.contrib.webdataset_samples import Sample, UnusableSample, samples_of, text_suffixes
+from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 

@@ -22,7 +22,7 @@ from thumbtune.feedback.metadata.written import Written, json_object, plain_text
 from thumbtune.feedback.reading.places import Place, check_root
 from thumbtune.feedback.reading.walk import opinion_in
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
-from thumbtune.feedback.sources.invokeai_rows import Kept, gallery, has_gallery
+from thumbtune.feedback.sources.contrib.invokeai_rows import Kept, gallery, has_gallery
 
 DATABASES = ("databases/invokeai.db", "invokeai.db")
 IMAGES = ("outputs/images", "images", ".")

@@ -22,15 +22,15 @@ from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import count_rows, first_row, read_rows
 from thumbtune.feedback.shown import listed, named, shown
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
-from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
-from thumbtune.feedback.sources.label_studio_answers import (
+from thumbtune.feedback.sources.contrib.label_studio_answers import (
     SIDES,
     Answer,
     answers_in,
     answers_of_row,
     verdict,
 )
-from thumbtune.feedback.sources.label_studio_images import TaskImages, may_show
+from thumbtune.feedback.sources.contrib.label_studio_images import TaskImages, may_show
+from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
 from thumbtune.feedback.sources.preferences import Counts
 
 OF_A_ROW = {"annotator", "lead_time", "updated_at"}  # of which versions leave some out, beside "annotation_id"

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
+from refusals import refused
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import UsageError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.reading.walk import opinion_in
 from thumbtune.feedback.source import Reading, SourceRow
@@ -164,7 +165,7 @@ def test_what_is_no_image_of_ones_own_is_left_out(tmp_path: Path, file_store: St
 def test_where_there_are_no_such_folders(tmp_path: Path) -> None:
     put(tmp_path / "a.png", made(1))
     assert not recognises(tmp_path) and not recognises(tmp_path / "a.png") and not recognises(tmp_path / "none\0")
-    with pytest.raises(ThumbtuneError, match="holds no like/ and dislike/ folders"):
+    with refused("source-empty", naming=tmp_path):
         LikeFolders(tmp_path)
 
 
@@ -255,7 +256,7 @@ def test_a_text_that_cannot_be_read(tmp_path: Path) -> None:
     ]
     assert told(tmp_path) == [("like/d.png", True, "für", None)]
     assert told(tmp_path, Reading(encoding="latin-1"))[0][2] == "für Elise"
-    with pytest.raises(UsageError, match="there is no encoding 'klingon'"):
+    with refused("encoding-unknown", UsageError, naming="'klingon'"):
         LikeFolders(tmp_path, Reading(encoding="klingon"))
 
 
@@ -291,7 +292,7 @@ def test_links_out_of_the_folder(tmp_path: Path) -> None:
     ]
     allowed = [each[:2] for each in told(root, Reading(root=outside))]
     assert allowed == [("bad/a.png", False), ("like/a.png", True), ("like/lost.png", True), ("like/own.png", True)]
-    with pytest.raises(UsageError, match="is no folder"):
+    with refused("root-missing", UsageError, naming=outside / "secret"):
         LikeFolders(root, Reading(root=outside / "secret"))
 
 

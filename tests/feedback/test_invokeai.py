@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from invokeai_gallery import METADATA, VERSION_3, VERSION_6, add, database_in, made, run
+from refusals import refused
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.source import Reading, SourceRow
@@ -116,7 +117,7 @@ def test_ways_to_name_it(old: Path, tmp_path: Path) -> None:
     assert [each.problem for each in found_in(old, root=tmp_path / "elsewhere")] == [None]
     (old / "outputs" / "images").symlink_to(tmp_path / "elsewhere")
     assert [each.problem for each in found_in(old)] == [None]
-    with pytest.raises(UsageError, match="is no folder"):
+    with refused("root-missing", UsageError, naming=tmp_path / "none"):
         InvokeAI(old, Reading(root=tmp_path / "none"))
 
 
@@ -181,7 +182,7 @@ def test_a_database_that_is_locked(old: Path, monkeypatch: pytest.MonkeyPatch) -
     add(old, "a.png", starred=True)
     with closing(sqlite3.connect(old / "databases" / "invokeai.db")) as running:
         running.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(ThumbtuneError, match=r"could not be read \(database is locked\); close InvokeAI\.$"):
+        with refused("invokeai-busy", naming=["invokeai.db", "database is locked"]):
             list(InvokeAI(old))
         assert InvokeAI(old).__length_hint__() == 0 and not recognises(old)
 
@@ -193,16 +194,20 @@ def test_what_is_no_such_database(old: Path, tmp_path: Path) -> None:
         database.execute("CREATE TABLE images (name TEXT)")
     for path in (tmp_path, tmp_path / "none", tmp_path / "a\0b"):
         assert not recognises(path)
-    for name in ("text.db", "empty.db", "other.db"):
+    for name, code in (
+        ("text.db", "invokeai-damaged"),
+        ("empty.db", "invokeai-no-gallery"),
+        ("other.db", "invokeai-no-gallery"),
+    ):
         assert not recognises(tmp_path / name)
-        with pytest.raises(ThumbtuneError, match=r"holds no images of InvokeAI|could not be read"):
+        with refused(code, naming=tmp_path / name):
             list(InvokeAI(tmp_path / name))
-    with pytest.raises(ThumbtuneError, match=r"holds no databases/invokeai\.db; give"):
+    with refused("invokeai-missing", naming=[tmp_path, "databases/invokeai.db"]):
         InvokeAI(tmp_path)
     file = old / "databases" / "invokeai.db"
     add(old, "a.png", starred=True)
     file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(ThumbtuneError, match=r"could not be read .*; start InvokeAI once, so that it mends it"):
+    with refused("invokeai-damaged", naming=file):
         list(InvokeAI(old))
 
 
@@ -219,7 +224,7 @@ def test_views_are_not_trusted(old: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
     run(old, f"CREATE VIEW images AS {endless} SELECT kept.* FROM kept, n WHERE n.i < 0")
     assert not recognises(old)
-    with pytest.raises(ThumbtuneError, match="holds no images of InvokeAI"):
+    with refused("invokeai-no-gallery", naming="invokeai.db"):
         list(InvokeAI(old))
 
 

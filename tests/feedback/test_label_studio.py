@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
+from refusals import refused
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.source import Reading, SourceRow
@@ -472,9 +473,9 @@ def test_what_is_no_export(tmp_path: Path) -> None:
 
 
 def test_settings_that_cannot_be_meant(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no folder"):
+    with refused("root-missing", UsageError, naming=tmp_path / "none"):
         LabelStudio(export(tmp_path), Reading(root=tmp_path / "none"))
-    with pytest.raises(UsageError, match="nothing that a column can be mapped to"):
+    with refused("map-unknown-name", UsageError, naming="'x'"):
         LabelStudio(export(tmp_path), Reading(columns={"x": "y"}))
 
 

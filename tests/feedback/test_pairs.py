@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import importers
@@ -156,7 +157,7 @@ def test_pairs_as_datasets_writes_them(tmp_path: Path, paint: Paint) -> None:
     assert said(source, paint) == [("fox", "a", True), ("fox", "b", False), ("fox", "c", True), ("fox", "d", False)]
     assert (source.counts().intersections, source.counts().exclusive_win) == (1, 1)
     assert source.__length_hint__() == 6
-    with pytest.raises(ThumbtuneError, match="has no split 'test'"):
+    with refused("split-unknown", UsageError, naming="'test'"):
         Pairs(tmp_path, Reading(split="test"))
 
 
@@ -237,21 +238,21 @@ def test_pairs_in_another_encoding(root: Path, paint: Paint) -> None:
     file.write_bytes("chosen;rejected;prompt\nimg/a.png;img/b.png;für\n".encode("cp1252"))
     assert pairs.recognises(file)
     assert said(Pairs(file, Reading(encoding="cp1252")), paint) == [("für", "a", True), ("für", "b", False)]
-    with pytest.raises(ThumbtuneError, match="is not UTF-8 text"):
+    with refused("text-wrong-encoding", naming=[file, "UTF-8"]):
         list(Pairs(file))
 
 
 @pytest.mark.parametrize("kind", [Pairs, Rankings, Classes])
 def test_what_cannot_be_meant(root: Path, kind: type[Pairs]) -> None:
     file = write(root / "a.jsonl", PAIRS[0])
-    for reading, words in (
-        (Reading(columns={"prompt": "promt"}), r"has no column promt; its columns are prompt, chosen, rejected\."),
-        (Reading(columns={"picture": "x"}), "'picture' is nothing that a column can be mapped to; that may be "),
-        (Reading(root=root / "none"), "is no folder; give the one that the images lie below"),
-        (Reading(encoding="cp12"), "there is no encoding 'cp12'"),
-        (Reading(like_at=math.nan), "likes cannot begin at nan"),
+    for reading, code, naming in (
+        (Reading(columns={"prompt": "promt"}), "column-missing", [file, " promt;", "prompt, chosen, rejected."]),
+        (Reading(columns={"picture": "x"}), "map-unknown-name", "'picture'"),
+        (Reading(root=root / "none"), "root-missing", root / "none"),
+        (Reading(encoding="cp12"), "encoding-unknown", "'cp12'"),
+        (Reading(like_at=math.nan), "like-at-invalid", "nan"),
     ):
-        with pytest.raises(UsageError, match=words):
+        with refused(code, UsageError, naming=naming):
             kind(file, reading)
 
 
@@ -313,7 +314,7 @@ def test_a_limit_of_pairs(root: Path, paint: Paint) -> None:
 
 def test_a_policy_that_is_none(root: Path) -> None:
     for kind in (Pairs, Rankings, Classes):
-        with pytest.raises(ThumbtuneError, match="no policy 'win'"):
+        with refused("policy-unknown", naming="'win'"):
             kind(write(root / "a.jsonl", *PAIRS), Reading(policy="win"))  # type: ignore[arg-type]
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from refusals import refused
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.importers import ImportReport, import_likes
@@ -192,17 +193,18 @@ def test_places_without_likes(store: Store, tmp_path: Path, table: Path, write_j
     (tmp_path / "empty").mkdir()
     (tmp_path / "note.txt").write_text("x")
     (tmp_path / "hollow" / "like").mkdir(parents=True)
-    for path, why in {
-        "empty": r"holds no like/ and dislike/ folders and no metadata\.jsonl, \.csv or \.parquet; put",
-        "none": "does not exist",
-        "note.txt": "is no",
-        "hollow": "contains no rows and no images; put some there",
-    }.items():
-        with pytest.raises(ThumbtuneError, match=why):
+    for path, code, naming in (
+        ("empty", "source-empty", "metadata.jsonl, .csv or .parquet"),
+        ("none", "source-missing", ""),
+        ("note.txt", "table-unknown-format", ""),
+    ):
+        with refused(code, naming=[tmp_path / path, naming]):
             import_likes(tmp_path / path, store)
+    with refused("import-empty", naming="hollow"):
+        import_likes(tmp_path / "hollow", store)
     (table / "metadata.csv").write_text("file_name,prompt,label\n")
     write_jsonl(*ROWS)
-    with pytest.raises(ThumbtuneError, match=r"metadata\.jsonl and metadata\.csv"):
+    with refused("tables-several", naming="metadata.jsonl and metadata.csv"):
         open_source(table, tmp_path / "store")
 
 
@@ -219,7 +221,7 @@ def test_a_store_may_not_lie_among_what_is_imported(tmp_path: Path, table: Path)
         (tmp_path / "rated", tmp_path / "rated" / "like" / "deeper"),
         (tmp_path / "rated", tmp_path / "rated" / "dislike" / ".." / "like"),
     ):
-        with pytest.raises(ThumbtuneError, match="keep the store elsewhere"):
+        with refused("source-holds-store", naming=likes):
             open_source(source, likes)
     open_source(tmp_path / "rated", tmp_path)
     open_source(tmp_path / "rated", tmp_path / "rated" / "likes")
@@ -244,21 +246,23 @@ def test_a_store_with_other_images_beside_it_is_named(tmp_path: Path) -> None:
     drawn(tmp_path / "likes" / "a.png", "red")
     drawn(tmp_path / "dislikes" / "b.png", "blue")
     Store.open(tmp_path / "likes").close()  # as an earlier version may have left it
-    with pytest.raises(ThumbtuneError, match="likes is a store of likes with other images beside it"):
+    with refused("folders-hold-store", naming=tmp_path / "likes"):
         open_source(tmp_path, tmp_path / "store")
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "why"),
+    ("name", "data", "code", "naming"),
     [
-        ("metadata.jsonl", b'{"prompt": "f\xfcr"}', "not UTF-8"),
-        ("metadata.csv", b"file_name,prompt,label\nf\xfcr,a,1\n", "not UTF-8"),
-        ("metadata.csv", b'file_name,prompt,label\na.png,"fox,1\n', "not a CSV table .the quote in line 2"),
-        ("metadata.parquet", b"PAR1 not really", "not a Parquet"),
-        ("metadata.parquet", b"", "not a Parquet"),
+        ("metadata.jsonl", b'{"prompt": "f\xfcr"}', "text-wrong-encoding", "UTF-8"),
+        ("metadata.csv", b"file_name,prompt,label\nf\xfcr,a,1\n", "text-wrong-encoding", "UTF-8"),
+        ("metadata.csv", b'file_name,prompt,label\na.png,"fox,1\n', "csv-invalid", "quote in line 2 "),
+        ("metadata.parquet", b"PAR1 not really", "parquet-invalid", ""),
+        ("metadata.parquet", b"", "parquet-invalid", ""),
     ],
 )
-def test_tables_that_cannot_be_read(store: Store, tmp_path: Path, name: str, data: bytes, why: str) -> None:
+def test_tables_that_cannot_be_read(
+    store: Store, tmp_path: Path, name: str, data: bytes, code: str, naming: str
+) -> None:
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(ThumbtuneError, match=why):
+    with refused(code, naming=[tmp_path / name, naming]):
         import_likes(tmp_path / name, store)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pytest
+from refusals import refused
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import UsageError
 from thumbtune.feedback.reading.splits import files_of_split, parquet_files
 
 
@@ -24,6 +24,6 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
 def test_files_with_and_without_a_split(tmp_path: Path) -> None:
     for name in ("extra.parquet", "train-00000-of-00001.parquet"):
         (tmp_path / name).touch()
-    with pytest.raises(ThumbtuneError, match=r"several splits \(one without a name, train\)"):
+    with refused("split-needed", UsageError, naming="one without a name, train"):
         files_of_split(tmp_path, None)
     assert [file.name for file in files_of_split(tmp_path, "train")] == ["train-00000-of-00001.parquet"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.source import Reading, SourceRow
@@ -102,7 +103,7 @@ def test_which_file_is_which_column(tmp_path: Path, paint: Paint) -> None:
     assert "it has several images (.before.png and .after.png)" in (unsaid.problem or "")
     columns = {"image": "after.png", "prompt": "meta.json.ask.text", "label": "up"}
     assert said(WebDataset(archive, Reading(columns=columns))) == [("fox", True, paint(1), None)]
-    with pytest.raises(UsageError, match=r"shard\.tar has no column gone; its columns are before\.png, after\.png"):
+    with refused("column-missing", UsageError, naming=["shard.tar", " gone;", "before.png, after.png"]):
         WebDataset(archive, Reading(columns={"rater": "gone"}))
 
 
@@ -197,8 +198,8 @@ def test_headers_that_claim_too_much(tmp_path: Path) -> None:
     huge = tarfile.TarInfo("0.png")
     huge.size = 1 << 50
     (tmp_path / "huge.tar").write_bytes(huge.tobuf(tarfile.GNU_FORMAT))
-    for name, words in {"name": "it claims a name of 2,000,000 bytes", "huge": "it claims a file of 1,125,899"}.items():
-        with pytest.raises(ThumbtuneError, match=words):
+    for name, size in {"name": "name of 2,000,000 bytes", "huge": "file of 1,125,899"}.items():
+        with refused("archive-damaged", naming=size):
             list(WebDataset(tmp_path / f"{name}.tar"))
 
 
@@ -221,14 +222,13 @@ def test_archives_that_are_cut_off(tmp_path: Path, paint: Paint) -> None:
     data = whole.read_bytes()
     cut = tmp_path / "cut.tar"
     cut.write_bytes(data[: image.offset_data + 10])
-    words = r"cut\.tar is no whole tar archive \(it is cut off after sample 1, 000\); fetch it again"
-    with pytest.raises(ThumbtuneError, match=words):
+    with refused("archive-damaged", naming=[cut, "cut off after sample 1, 000)"]):
         list(WebDataset(cut))
     cut.write_bytes(data[: about.offset_data + 512])  # what ends an archive is missing, perhaps with files of 001
-    with pytest.raises(ThumbtuneError, match=r"\(it is cut off after sample 1, 000\)"):
+    with refused("archive-damaged", naming="cut off after sample 1, 000)"):
         list(WebDataset(cut))
     cut.write_bytes(gzip.compress(data)[:-200])
-    with pytest.raises(ThumbtuneError, match="it is cut off"):
+    with refused("archive-damaged", naming="cut off"):
         list(WebDataset(cut))
 
 
@@ -240,14 +240,14 @@ def test_a_large_image_that_is_cut_off(tmp_path: Path) -> None:
     assert (first.prompt, second.prompt, second.liked) == ("hare", "fox", True)
     (tmp_path / "cut.tar").write_bytes(whole.read_bytes()[:-2_000_000])
     for with_images in (True, False):
-        with pytest.raises(ThumbtuneError, match=r"\(it is cut off after sample 1, 1\)"):
+        with refused("archive-damaged", naming="cut off after sample 1, 1)"):
             list(webdataset._samples_in(tmp_path / "cut.tar", frozenset({"txt"}), with_images))
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"<html>404</html>" * 100, b"\x1f\x8b and no more" * 50])
 def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "shard.tar").write_bytes(content)
-    with pytest.raises(ThumbtuneError, match=r"shard\.tar is no whole tar archive \(.* before its first sample\)"):
+    with refused("archive-damaged", naming=["shard.tar", "before its first sample)"]):
         list(WebDataset(tmp_path / "shard.tar"))
 
 
@@ -288,7 +288,7 @@ def test_folders_and_splits(tmp_path: Path, paint: Paint) -> None:
     assert webdataset.recognises(tmp_path) and webdataset.recognises(tmp_path / "data")
     assert [each.prompt for each in WebDataset(tmp_path, Reading(split="train"))] == ["fox 1", "fox 0"], "by name"
     assert [each.prompt for each in WebDataset(tmp_path, Reading(split="train", limit=1))] == ["fox 1"]
-    with pytest.raises(UsageError, match=r"holds several splits \(test, train\)"):
+    with refused("split-needed", UsageError, naming="(test, train)"):
         WebDataset(tmp_path)
     assert [each.prompt for each in WebDataset(tmp_path / "data" / "b-test-0.TGZ")] == ["fox 2"]
 
@@ -299,9 +299,9 @@ def test_names_with_braces(tmp_path: Path, paint: Paint) -> None:
     assert webdataset.recognises(tmp_path / "s-{009..011}.tar")
     assert [each.prompt for each in WebDataset(tmp_path / "s-{010..009}.tar")] == ["fox 10", "fox 9"]
     assert [each.prompt for each in WebDataset(tmp_path / "s-{011,009}.tar")] == ["fox 11", "fox 9"]
-    with pytest.raises(ThumbtuneError, match=r"s-012\.tar is missing among .*; fetch it, or name those that there are"):
+    with refused("shard-missing", naming="s-012.tar"):
         WebDataset(tmp_path / "s-{009..014}.tar")
-    with pytest.raises(UsageError, match="names more than 100,000 files"):
+    with refused("names-too-many", UsageError, naming="100,000"):
         WebDataset(tmp_path / "s-{0..99999999999}.tar")
 
 
@@ -315,9 +315,9 @@ def test_what_is_none(tmp_path: Path) -> None:
     (tmp_path / "folder.tar").mkdir()
     names = ("", "none.tar", "folder.tar", "a\0.tar", "x" * 5000, "s-{0..1}.txt", "\ud800.tar")
     assert [webdataset.recognises(tmp_path / name) for name in names] == [False] * 7
-    with pytest.raises(ThumbtuneError, match=r"holds no archives \(\.tar, \.tar\.gz, \.tgz\)"):
+    with refused("shards-missing", naming=[tmp_path, ".tar, .tar.gz, .tgz"]):
         WebDataset(tmp_path)
-    with pytest.raises(ThumbtuneError, match="holds no archives"):
+    with refused("shards-missing", naming="none.tar"):
         WebDataset(tmp_path / "none.tar")
 
 

@@ -126,7 +126,10 @@ def check_key(key: str, known: Names = COLUMNS) -> None:
         UsageError: it is none.
     """
     if key not in known:
-        raise UsageError(f"{shown(key)} is nothing that a column can be mapped to; that may be {', '.join(known)}.")
+        raise UsageError(
+            f"{shown(key)} is nothing that a column can be mapped to; that may be {', '.join(known)}.",
+            code="map-unknown-name",
+        )
 
 
 def parse_map(text: str) -> dict[str, str]:
@@ -142,10 +145,11 @@ def parse_map(text: str) -> dict[str, str]:
         key, equals, name = (piece.strip() for piece in part.partition("="))
         if not (key and equals and name):
             raise UsageError(
-                f"{shown(part.strip())} maps nothing; write our name = theirs, as in image=jpg,prompt=caption."
+                f"{shown(part.strip())} maps nothing; write our name = theirs, as in image=jpg,prompt=caption.",
+                code="map-malformed",
             )
         if lowered_name(key) in mapping:
-            raise UsageError(f"{named(key)} is mapped twice; name one column.")
+            raise UsageError(f"{named(key)} is mapped twice; name one column.", code="map-repeated")
         mapping[lowered_name(key)] = name
     return mapping
 

@@ -30,13 +30,15 @@ def items_of(text: TextIO, file: Path) -> Iterator[object]:
     """
     held = _Held(text)
     if held.take_mark() != "[":
-        raise ThumbtuneError(f"{file} is no list in JSON; export it again.")
+        raise ThumbtuneError(f"{file} is no list in JSON; export it again.", code="json-not-list")
     if held.next_mark() == "]":
         held.take_mark()
     else:
         yield from _filled(held, file)
     if held.next_mark():
-        raise ThumbtuneError(f"{file} goes on after its list; keep one list, or save it as JSON lines (.jsonl).")
+        raise ThumbtuneError(
+            f"{file} goes on after its list; keep one list, or save it as JSON lines (.jsonl).", code="json-after-list"
+        )
 
 
 def _filled(held: "_Held", file: Path) -> Iterator[object]:
@@ -44,13 +46,13 @@ def _filled(held: "_Held", file: Path) -> Iterator[object]:
         try:
             item = held.take_item()
         except (ValueError, RecursionError) as error:
-            raise ThumbtuneError(f"{file} is damaged at row {number}; export it again.") from error
+            raise ThumbtuneError(f"{file} is damaged at row {number}; export it again.", code="json-damaged") from error
         yield item
         mark = held.take_mark()
         if mark == "]":
             return
         if mark != ",":
-            raise ThumbtuneError(f"{file} is damaged after row {number}; export it again.")
+            raise ThumbtuneError(f"{file} is damaged after row {number}; export it again.", code="json-damaged")
 
 
 class _Held:

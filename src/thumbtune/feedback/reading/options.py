@@ -24,7 +24,9 @@ def check_reading(reading: Reading) -> None:
         UsageError: the number from which likes begin is none, the root no folder, or the encoding unknown.
     """
     if reading.like_at is not None and not math.isfinite(reading.like_at):
-        raise UsageError(f"likes cannot begin at {reading.like_at}; give a number, as in --like-at 4.")
+        raise UsageError(
+            f"likes cannot begin at {reading.like_at}; give a number, as in --like-at 4.", code="like-at-invalid"
+        )
     if reading.encoding is not None:
         check_encoding(reading.encoding)
     check_root(reading.root)
@@ -42,12 +44,14 @@ def check_columns(source: object, columns: Columns, sheets: Iterable[Sheet]) -> 
     missing, seen = set(columns.mapped.values()), dict[str, None]()
     for file, header, rows in sheets:
         if doubled := columns.doubled_in(header or ()):
-            raise ThumbtuneError(f"{file} has several columns {named(doubled[0])}; rename all but one.")
+            raise ThumbtuneError(
+                f"{file} has several columns {named(doubled[0])}; rename all but one.", code="column-repeated"
+            )
         lacking, there = columns.missing_in(header, rows)
         missing, seen = missing & lacking, seen | dict.fromkeys(there)
     if missing:
         names = ", ".join(named(name) for name in sorted(missing))
-        raise UsageError(f"{source} has no column {names}; its columns are {listed(seen)}.")
+        raise UsageError(f"{source} has no column {names}; its columns are {listed(seen)}.", code="column-missing")
 
 
 def sheets_of(files: Iterable[Path], encoding: str | None = None) -> Iterator[Sheet]:

@@ -78,12 +78,12 @@ def _opened(file: Path) -> Iterator[ParquetFile]:
     try:
         table = pq.ParquetFile(file, pre_buffer=False, buffer_size=PAGE)
     except (pa.ArrowException, ValueError, OverflowError, KeyError, RecursionError) as error:
-        raise ThumbtuneError(f"{file} is not a Parquet file; export it again.") from error
+        raise ThumbtuneError(f"{file} is not a Parquet file; export it again.", code="parquet-invalid") from error
     with table:
         try:
             yield table
         except (pa.ArrowException, ValueError, OverflowError, KeyError, RecursionError) as error:
-            raise ThumbtuneError(f"{file} is damaged; export it again.") from error
+            raise ThumbtuneError(f"{file} is damaged; export it again.", code="parquet-damaged") from error
 
 
 def _rows_at_once(table: ParquetFile, labels: bool) -> int:

@@ -73,4 +73,4 @@ def check_root(root: Path | None) -> None:
         UsageError: it is none.
     """
     if root is not None and not root.is_dir():
-        raise UsageError(f"{root} is no folder; give the one that the images lie below.")
+        raise UsageError(f"{root} is no folder; give the one that the images lie below.", code="root-missing")

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.feedback.reading import delimited, json_rows, parquet
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.reading.texts import GZIP, MAX_ROW, open_text
@@ -104,7 +104,10 @@ def count_rows(file: Path) -> int:
 def _rows_of(file: Path, encoding: str | None, columns: Sequence[str] | None) -> Iterator[tuple[str, Record | None]]:
     kind = kind_of(file)
     if kind is None:
-        raise ThumbtuneError(f"{file} is no {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file; give one.")
+        raise ThumbtuneError(
+            f"{file} is no {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file; give one.",
+            code="table-unknown-format",
+        )
     if kind == ".parquet":
         return parquet.rows_of(file, columns)
     if kind == ".json":
@@ -131,11 +134,12 @@ def _in_words(file: Path, error: Exception, encoding: str | None) -> ThumbtuneEr
     if isinstance(error, UnicodeError):
         return ThumbtuneError(
             f"{file} is not {encoding or 'UTF-8'} text; "
-            "save it again as UTF-8, or say what it is, as in --encoding cp1252."
+            "save it again as UTF-8, or say what it is, as in --encoding cp1252.",
+            code="text-wrong-encoding",
         )
     if isinstance(error, csv.Error):
-        return ThumbtuneError(f"{file} is not a CSV table ({error}); export it again.")
+        return ThumbtuneError(f"{file} is not a CSV table ({error}); export it again.", code="csv-invalid")
     if isinstance(error, MemoryError):
-        return ThumbtuneError(f"{file} does not fit into the memory; save it in several files.")
-    reason = getattr(error, "strerror", None) or error
-    return ThumbtuneError(f"{file} could not be read ({reason}); check the file.")
+        return ThumbtuneError(f"{file} does not fit into the memory; save it in several files.", code="table-too-large")
+    why = getattr(error, "strerror", None) or reason(error)
+    return ThumbtuneError(f"{file} could not be read ({why}); check the file.", code="table-unreadable")

@@ -56,7 +56,9 @@ def files_of_split(path: Path, split: str | None) -> list[Path]:
     """
     files = parquet_files(path)
     if not files:
-        raise ThumbtuneError(f"{path} holds no Parquet files; give one, or the folder that they lie in.")
+        raise ThumbtuneError(
+            f"{path} holds no Parquet files; give one, or the folder that they lie in.", code="parquet-missing"
+        )
     if path.is_file():
         return files
     splits: dict[str, list[Path]] = {}
@@ -82,7 +84,10 @@ def chosen_split(splits: Collection[str], wanted: str | None, where: str) -> str
         (wanted,) = splits
     if wanted is None:
         first = listed([name for name in splits if name][:1])
-        raise UsageError(f"{where} holds several splits ({names}); say which one to read, as in --split {first}.")
+        raise UsageError(
+            f"{where} holds several splits ({names}); say which one to read, as in --split {first}.",
+            code="split-needed",
+        )
     if wanted not in splits:
-        raise UsageError(f"{where} has no split {wanted!r}, only {names}; choose one of those.")
+        raise UsageError(f"{where} has no split {wanted!r}, only {names}; choose one of those.", code="split-unknown")
     return wanted

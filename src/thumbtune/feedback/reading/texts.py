@@ -44,7 +44,9 @@ def open_text(file: Path, encoding: str | None = None) -> Iterator[TextIO]:
         beginning = raw.peek(_BEGINNING)[:_BEGINNING]
         marked = next((name for mark, name in _MARKS if beginning.startswith(mark)), None)
         if not (marked or encoding) and b"\0" in beginning:
-            raise ThumbtuneError(f"{file} begins with zero bytes, as no UTF-8 text does; save it again as UTF-8.")
+            raise ThumbtuneError(
+                f"{file} begins with zero bytes, as no UTF-8 text does; save it again as UTF-8.", code="text-zero-bytes"
+            )
         with io.TextIOWrapper(raw, encoding=marked or encoding or "utf-8", newline="") as text:
             yield text
 
@@ -62,7 +64,8 @@ class _Unpacked(gzip.GzipFile):
         if self.tell() > self._most:
             raise ThumbtuneError(
                 f"{self._file} unpacks to more than {MOST_UNPACKED} times its size, as no table does; "
-                "unpack it, and import what is in it."
+                "unpack it, and import what is in it.",
+                code="text-unpacks-too-large",
             )
         return data
 
@@ -87,4 +90,6 @@ def check_encoding(name: str) -> None:
     try:
         "x".encode(name)  # of nothing, Python would not look the encoding up
     except (LookupError, ValueError) as error:
-        raise UsageError(f"there is no encoding {name!r}; leave it out for UTF-8, or use one like cp1252.") from error
+        raise UsageError(
+            f"there is no encoding {name!r}; leave it out for UTF-8, or use one like cp1252.", code="encoding-unknown"
+        ) from error

@@ -50,7 +50,10 @@ def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
     named = [(folder, liked) for folder, liked in subfolders if liked is not None]
     for folder, _ in named:
         if _is_store(folder) and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
-            raise ThumbtuneError(f"{folder} is a store of likes with other images beside it; move those elsewhere.")
+            raise ThumbtuneError(
+                f"{folder} is a store of likes with other images beside it; move those elsewhere.",
+                code="folders-hold-store",
+            )
     return [(folder, liked) for folder, liked in named if not _is_store(folder)]
 
 

@@ -202,5 +202,6 @@ def nothing_here(path: Path) -> ThumbtuneError:
     return ThumbtuneError(
         f"{path} holds no like/ and dislike/ folders and no metadata{kinds}; put images into "
         f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label; if you "
-        "like all that is in it, say --label like."
+        "like all that is in it, say --label like.",
+        code="source-empty",
     )

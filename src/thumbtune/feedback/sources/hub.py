@@ -98,7 +98,7 @@ class HubDataset:
     def __init__(self, path: Path | str, reading: Reading = DEFAULT_READING) -> None:
         found = address_in(path)
         if found is None:
-            raise UsageError(f"{shown(str(path))} names no data set on the hub; {WRITTEN}.")
+            raise UsageError(f"{shown(str(path))} names no data set on the hub; {WRITTEN}.", code="hub-not-address")
         self.address, self.reading = found, reading
         names = SAMPLE_COLUMNS if self._kind == "webdataset" else COLUMNS
         self._reader = RowReader(reading, self._label_rows, names)
@@ -155,7 +155,8 @@ class HubDataset:
                 cells = next(rows, None)
             except Exception as error:  # as above
                 raise ThumbtuneError(
-                    f"{self.address} broke off after row {number} ({_brief(error)}); run the same command again."
+                    f"{self.address} broke off after row {number} ({_brief(error)}); run the same command again.",
+                    code="hub-broke-off",
                 ) from error
             if cells is None:
                 return
@@ -188,7 +189,10 @@ def _builder_of(address: Address) -> DatasetBuilder:
         ThumbtuneError: there is no network, no such data set, no right to read it, or no kind of file that is read.
     """
     if Path(address.name).exists():
-        raise UsageError(f"{address.name} is a folder here, which `datasets` would read; run this from another folder.")
+        raise UsageError(
+            f"{address.name} is a folder here, which `datasets` would read; run this from another folder.",
+            code="hub-local-folder",
+        )
     try:
         builder = _from_hub(address)
     except Exception as error:  # of a network, of a server, of `datasets`
@@ -196,7 +200,8 @@ def _builder_of(address: Address) -> DatasetBuilder:
     if builder.name not in KINDS:
         raise ThumbtuneError(
             f"{address} holds files that are read as {builder.name}, which has no images with labels; "
-            f"those are read from {', '.join(KINDS[:-1])} and {KINDS[-1]}."
+            f"those are read from {', '.join(KINDS[:-1])} and {KINDS[-1]}.",
+            code="hub-unsupported",
         )
     return builder
 
@@ -236,7 +241,8 @@ def _classes_of(stream: IterableDataset) -> Classes:
 def _not_opened(address: Address, error: Exception) -> ThumbtuneError:
     return ThumbtuneError(
         f"{address} could not be opened ({_brief(error)}); check its name, the network, and whether you must log in "
-        "with `hf auth login`."
+        "with `hf auth login`.",
+        code="hub-not-opened",
     )
 
 

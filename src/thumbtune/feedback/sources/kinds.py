@@ -171,7 +171,9 @@ def open_source(
         _check_options(found, reading)
         source = found.opens(path, reading)
     except OSError as error:
-        raise ThumbtuneError(f"{path} could not be read ({error.strerror or error}); check it.") from error
+        raise ThumbtuneError(
+            f"{path} could not be read ({error.strerror or error}); check it.", code="source-unreadable"
+        ) from error
     _check_place(path, source, store)
     return source
 
@@ -183,17 +185,20 @@ def _check_name(name: str) -> None:
         UsageError: it is empty, or an address that is not the hub's.
     """
     if not name.strip():
-        raise UsageError("No source is given; name a folder, a table, or a data set on the hub.")
+        raise UsageError("No source is given; name a folder, a table, or a data set on the hub.", code="source-unnamed")
     if ADDRESS.match(name) and not hub.recognises(Path(name)):
         raise UsageError(
             f"{name} is an address; download it and name the file, or write hf://datasets/OWNER/NAME for a data set on "
-            "the hub."
+            "the hub.",
+            code="source-is-address",
         )
 
 
 def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
     if is_store(path):
-        raise ThumbtuneError(f"{path} is a store of likes already; train on it with --set likes={path}.")
+        raise ThumbtuneError(
+            f"{path} is a store of likes already; train on it with --set likes={path}.", code="source-is-store"
+        )
     if name is not None:
         return _named(name)
     found = next((kind for kind in KINDS if kind.recognises(path)), None)
@@ -201,7 +206,9 @@ def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
         return found
     if not path.exists():
         on_hub = f" For a data set on the hub, write hf://datasets/{path}." if hub.may_name(path) else ""
-        raise ThumbtuneError(f"{path} does not exist; give a folder of images or a table.{on_hub}")
+        raise ThumbtuneError(
+            f"{path} does not exist; give a folder of images or a table.{on_hub}", code="source-missing"
+        )
     if label is not None and path.is_dir():
         return _named("folders")  # of which none says anything: the label is for all
     raise _nothing_here(path)
@@ -211,14 +218,16 @@ def _named(name: str) -> Kind:
     for kind in KINDS:
         if kind.name == name:
             return kind
-    raise UsageError(f"There is no kind of source {name!r}; choose {', '.join(kind.name for kind in KINDS)}.")
+    raise UsageError(
+        f"There is no kind of source {name!r}; choose {', '.join(kind.name for kind in KINDS)}.", code="kind-unknown"
+    )
 
 
 def _check_options(kind: Kind, reading: Reading) -> None:
     """Refuse what would be without effect."""
     for field, option in OPTIONS.items():
         if field not in kind.reading and getattr(reading, field) != getattr(DEFAULT_READING, field):
-            raise UsageError(f"{option} means nothing for {kind.what}; leave it out.")
+            raise UsageError(f"{option} means nothing for {kind.what}; leave it out.", code="option-without-effect")
 
 
 def _check_place(path: Path, source: Source, store: Path | None) -> None:
@@ -229,14 +238,17 @@ def _check_place(path: Path, source: Source, store: Path | None) -> None:
     own = [folder for folder, _ in source.folders] if isinstance(source, folders.LikeFolders) else []
     if place == root or any(place.is_relative_to(folder.resolve()) for folder in own):
         raise ThumbtuneError(
-            f"{store} lies among what is to be imported; keep the store elsewhere, as in --likes thumbs."
+            f"{store} lies among what is to be imported; keep the store elsewhere, as in --likes thumbs.",
+            code="source-holds-store",
         )
 
 
 def _nothing_here(path: Path) -> ThumbtuneError:
     if path.is_file():
         if (advice := ADVICE.get(path.suffix.lower())) is not None:
-            return ThumbtuneError(f"{path} is not read as it is; {advice}.")
+            return ThumbtuneError(f"{path} is not read as it is; {advice}.", code="source-unsupported")
         kinds = ", ".join(TABLE_SUFFIXES[:-1]) + f" or {TABLE_SUFFIXES[-1]}"
-        return ThumbtuneError(f"{path} is no {kinds} file; give one, or a folder with like/ and dislike/.")
+        return ThumbtuneError(
+            f"{path} is no {kinds} file; give one, or a folder with like/ and dislike/.", code="table-unknown-format"
+        )
     return folders.nothing_here(path)

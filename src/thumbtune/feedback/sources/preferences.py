@@ -59,7 +59,9 @@ def labels_under(policy: PairPolicy) -> Labels:
         ThumbtuneError: there is no such policy.
     """
     if policy not in LABELS:
-        raise ThumbtuneError(f"there is no policy {policy!r} for comparisons; choose {', '.join(LABELS)}.")
+        raise ThumbtuneError(
+            f"there is no policy {policy!r} for comparisons; choose {', '.join(LABELS)}.", code="policy-unknown"
+        )
     return LABELS[policy]
 
 

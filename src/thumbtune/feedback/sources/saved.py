@@ -96,7 +96,9 @@ def _folder_of_split(path: Path, split: str | None) -> Path:
         return path / chosen_split(names, split, str(path))
     own = _object_in(path / STATE).get("_split")
     if split is not None and split != own:
-        raise UsageError(f"{path} is one data set without splits; leave the split {shown(split)} out.")
+        raise UsageError(
+            f"{path} is one data set without splits; leave the split {shown(split)} out.", code="split-unknown"
+        )
     return path
 
 
@@ -114,13 +116,16 @@ def _arrow_files(folder: Path) -> list[Path]:
     if _object_in(folder / STATE).get("_indices_data_files"):
         raise ThumbtuneError(
             f"{folder} was saved by a `datasets` before 2.0, which keeps rows out of the order of its files; "
-            f"load it with that one and {AGAIN} after `flatten_indices()`."
+            f"load it with that one and {AGAIN} after `flatten_indices()`.",
+            code="dataset-too-old",
         )
     entries = _list_in(folder / STATE, "_data_files")
     names = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries]
     files = [folder / name for name in names if _is_plain(name)]
     if len(files) != len(names) or not files or not all(_is_file(file) for file in files):
-        raise ThumbtuneError(f"{folder / STATE} names Arrow files that are not beside it; {AGAIN}.")
+        raise ThumbtuneError(
+            f"{folder / STATE} names Arrow files that are not beside it; {AGAIN}.", code="dataset-files-missing"
+        )
     return files
 
 
@@ -134,7 +139,9 @@ def _is_file(path: Path) -> bool:
 def _list_in(file: Path, key: str) -> list[object]:
     found = _object_in(file).get(key)
     if not isinstance(found, list):
-        raise ThumbtuneError(f"{file} has no list of {key!r}, as `datasets` writes it; {AGAIN}.")
+        raise ThumbtuneError(
+            f"{file} has no list of {key!r}, as `datasets` writes it; {AGAIN}.", code="dataset-no-list"
+        )
     return found
 
 
@@ -142,9 +149,11 @@ def _object_in(file: Path) -> dict[str, object]:
     try:
         said = json.loads(file.read_bytes())
     except OSError as error:
-        raise ThumbtuneError(f"{file} could not be read ({error.strerror or error}); check the file.") from error
+        raise ThumbtuneError(
+            f"{file} could not be read ({error.strerror or error}); check the file.", code="dataset-unreadable"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise ThumbtuneError(f"{file} is no JSON; {AGAIN}.") from error
+        raise ThumbtuneError(f"{file} is no JSON; {AGAIN}.", code="dataset-state-invalid") from error
     return said if isinstance(said, dict) else {}
 
 
@@ -180,13 +189,15 @@ def _opened(file: Path) -> Iterator[RecordBatchStreamReader]:
         with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
             yield stream
     except (pa.ArrowException, UnicodeDecodeError) as error:  # Unicode: the name of a column
-        raise ThumbtuneError(f"{file} is damaged; {AGAIN}.") from error
+        raise ThumbtuneError(f"{file} is damaged; {AGAIN}.", code="dataset-damaged") from error
     except OSError as error:
-        raise ThumbtuneError(f"{file} could not be read ({error.strerror or error}); check the file.") from error
+        raise ThumbtuneError(
+            f"{file} could not be read ({error.strerror or error}); check the file.", code="dataset-unreadable"
+        ) from error
 
 
 def _check_end(file: Path) -> None:
     with file.open("rb") as ending:
         ending.seek(-min(len(END_MARK), file.stat().st_size), 2)
         if ending.read() != END_MARK:
-            raise ThumbtuneError(f"{file} is cut off; {AGAIN}, or fetch the rest.")
+            raise ThumbtuneError(f"{file} is cut off; {AGAIN}, or fetch the rest.", code="dataset-cut-off")

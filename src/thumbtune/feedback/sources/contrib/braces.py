@@ -26,7 +26,7 @@ def expanded(name: str) -> list[str]:
     """
     parts = _BRACES.split(name)  # every second one was in braces
     if prod(_count(inside) for inside in parts[1::2]) > MOST:
-        raise UsageError(f"{shown(name)} names more than {MOST:,} files; name fewer at once.")
+        raise UsageError(f"{shown(name)} names more than {MOST:,} files; name fewer at once.", code="names-too-many")
     choices = [list(_choices(part)) if number % 2 else [part] for number, part in enumerate(parts)]
     return ["".join(chosen) for chosen in product(*choices)]
 

@@ -62,7 +62,9 @@ class InvokeAI:
     def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         file = _database(path)
         if file is None:
-            raise ThumbtuneError(f"{path} holds no {DATABASES[0]}; give InvokeAI's folder or its database.")
+            raise ThumbtuneError(
+                f"{path} holds no {DATABASES[0]}; give InvokeAI's folder or its database.", code="invokeai-missing"
+            )
         check_root(reading.root)
         self.file, self.reading = file, reading
         base = file.parent.parent if file.parent.name == "databases" else file.parent

@@ -62,14 +62,20 @@ def gallery(file: Path) -> Iterator[Kept]:
     try:
         with closing(_opened(file)) as database:
             if not _columns(database, "images") >= GALLERY:
-                raise ThumbtuneError(f"{file} holds no images of InvokeAI; give its databases/invokeai.db.")
+                raise ThumbtuneError(
+                    f"{file} holds no images of InvokeAI; give its databases/invokeai.db.", code="invokeai-no-gallery"
+                )
             query, last = _query(database), b""
             while rows := database.execute(query, (last,)).fetchall():
                 yield from map(_kept, rows)
                 last = rows[-1][0]
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last is sqlite3's, over its own messages
-        todo = "close InvokeAI" if _is_busy(error) else "start InvokeAI once, so that it mends it, and close it"
-        raise ThumbtuneError(f"{file} could not be read ({error}); {todo}.") from error
+        if _is_busy(error):
+            raise ThumbtuneError(f"{file} is in use ({error}); close InvokeAI.", code="invokeai-busy") from error
+        raise ThumbtuneError(
+            f"{file} could not be read ({error}); start InvokeAI once, so that it repairs the file, and close it.",
+            code="invokeai-damaged",
+        ) from error
 
 
 def _kept(row: tuple[object, ...]) -> Kept:

@@ -59,10 +59,15 @@ def shards_of(path: Path, split: str | None = None) -> list[Path]:
     if not shards and has_braces(path.as_posix()):
         shards = [Path(name) for name in expanded(path.as_posix())]
         if missing := next((shard for shard in shards if not shard.is_file()), None):
-            raise ThumbtuneError(f"{missing} is missing among {path}; fetch it, or name those that there are.")
+            raise ThumbtuneError(
+                f"{missing} is missing among {path}; fetch it, or name those that there are.", code="shard-missing"
+            )
         return shards
     if not shards:
-        raise ThumbtuneError(f"{path} holds no archives ({', '.join(SHARD_SUFFIXES)}); give one or a folder of them.")
+        raise ThumbtuneError(
+            f"{path} holds no archives ({', '.join(SHARD_SUFFIXES)}); give one or a folder of them.",
+            code="shards-missing",
+        )
     splits: dict[str, list[Path]] = {}
     for shard in shards if path.is_dir() else ():
         words = re.split("[^a-z]+", shard.name.lower())
@@ -135,7 +140,10 @@ def _samples_in(shard: Path, texts: frozenset[str], with_images: bool = True) ->
                 yield sample
     except BrokenArchive as error:
         raise ThumbtuneError(
-            f"{shard} is no whole tar archive ({error} {place}); fetch it again, or pack it again."
+            f"{shard} is no whole tar archive ({error} {place}); fetch it again, or pack it again.",
+            code="archive-damaged",
         ) from error
     except OSError as error:
-        raise ThumbtuneError(f"{shard} could not be read ({error.strerror or error}); check the file.") from error
+        raise ThumbtuneError(
+            f"{shard} could not be read ({error.strerror or error}); check the file.", code="archive-unreadable"
+        ) from error

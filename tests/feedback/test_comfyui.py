@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from thumbtune.feedback.metadata.comfyui import read_graph
-from thumbtune.feedback.metadata.png_text import written_in
-from thumbtune.feedback.metadata.written import NOTHING, Written
+from thumbtune.feedback.metadata.image_files import parameters_in
+from thumbtune.feedback.metadata.parameters import NO_PARAMETERS, Parameters
 from thumbtune.feedback.sources.contrib.comfyui_canvas import read_canvas
 
 Json = dict[str, Any]
 
-FOX = Written(prompt="a fox in ink", negative="text, watermark", seed=156680208700286, model="v1-5.safetensors")
+FOX = Parameters(prompt="a fox in ink", negative="text, watermark", seed=156680208700286, model="v1-5.safetensors")
 
 
 def box(number: int, kind: str, *, inputs: Json | None = None, values: object = None, **more: object) -> Json:
@@ -180,7 +180,9 @@ def flux() -> Json:
 
 
 def test_flux() -> None:
-    assert read_canvas(flux()) == Written(prompt="cute fox,\nink", seed=219670278747233, model="flux1-dev.safetensors")
+    assert read_canvas(flux()) == Parameters(
+        prompt="cute fox,\nink", seed=219670278747233, model="flux1-dev.safetensors"
+    )
 
 
 def test_sdxl_with_a_refiner() -> None:
@@ -198,7 +200,7 @@ def test_sdxl_with_a_refiner() -> None:
             *((4, 0, 11, "model"), (6, 0, 11, "positive"), (7, 0, 11, "negative"), (10, 0, 11, "latent_image")),
         ],
     )
-    assert read_canvas(drawn) == Written(
+    assert read_canvas(drawn) == Parameters(
         prompt="a fox in ink", negative="text", seed=721897303308196, model="sd_xl_base_1.0.safetensors"
     )
 
@@ -260,19 +262,19 @@ def test_texts_that_are_joined_are_not_guessed() -> None:
 
 def test_the_canvas_is_read_where_the_graph_is_not_there() -> None:
     drawn = json.dumps(canvas(*DEFAULT_NODES, links=DEFAULT_LINKS))
-    assert written_in(png(workflow=drawn)) == FOX
+    assert parameters_in(png(workflow=drawn)) == FOX
     exif, file = Image.Exif(), io.BytesIO()
     exif[0x010F] = f"workflow:{drawn}"
     Image.new("RGB", (4, 4)).save(file, "WEBP", exif=exif)
-    assert written_in(file.getvalue()) == FOX
+    assert parameters_in(file.getvalue()) == FOX
 
 
 def test_the_graph_that_ran_counts() -> None:
     hare = ran(_6={"inputs": {"text": "a hare", "clip": ["4", 1]}, "class_type": "CLIPTextEncode"})
     two = ran(_60={**ran()["3"], "inputs": {**ran()["3"]["inputs"], "positive": ["7", 0]}})
     drawn = json.dumps(canvas(*DEFAULT_NODES, links=DEFAULT_LINKS))
-    assert written_in(png(workflow=drawn, prompt=json.dumps(hare))).prompt == "a hare"
-    assert written_in(png(workflow=drawn, prompt=json.dumps(two))).prompt is None
+    assert parameters_in(png(workflow=drawn, prompt=json.dumps(hare))).prompt == "a hare"
+    assert parameters_in(png(workflow=drawn, prompt=json.dumps(two))).prompt is None
 
 
 # --- whatever comes
@@ -282,7 +284,7 @@ def test_the_graph_that_ran_counts() -> None:
     "drawn", [{}, {"nodes": 7, "links": {}}, {"nodes": [7, {"id": 3}], "links": [7, [], [1, 2, "x"]]}]
 )
 def test_canvases_of_nothing(drawn: Json) -> None:
-    assert read_canvas(drawn) == NOTHING
+    assert read_canvas(drawn) == NO_PARAMETERS
 
 
 def test_circles_and_long_ways_of_reroutes() -> None:
@@ -312,8 +314,8 @@ def test_any_canvas_is_read_or_says_nothing(values: list[object], seed: int) -> 
         place[chance.choice(keys)] = value
         if isinstance(drawn["links"], list):
             drawn["links"].append(value)
-    assert isinstance(read_canvas(drawn), Written)
-    assert isinstance(read_canvas({"nodes": values, "links": values}), Written)
+    assert isinstance(read_canvas(drawn), Parameters)
+    assert isinstance(read_canvas({"nodes": values, "links": values}), Parameters)
 
 
 def test_depth_is_no_trouble() -> None:
@@ -322,4 +324,4 @@ def test_depth_is_no_trouble() -> None:
         deep = [deep]
     broken = canvas(*DEFAULT_NODES, links=DEFAULT_LINKS)
     broken["nodes"].append({"id": deep, "type": deep, "inputs": [{"name": deep, "link": deep}], "widgets_values": deep})
-    assert written_in(png(workflow=json.dumps(broken))) == FOX
+    assert parameters_in(png(workflow=json.dumps(broken))) == FOX

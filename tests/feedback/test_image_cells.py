@@ -10,8 +10,8 @@ import pytest
 from thumbtune.feedback import images
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading import downloads
-from thumbtune.feedback.reading.image_cells import image_in, is_image, known_by
-from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.image_cells import identity_of, image_in, is_image
+from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.files import sha256
 
 Paint = Callable[..., bytes]
@@ -22,7 +22,7 @@ def packed(data: bytes) -> str:
 
 
 def read(cell: object, folder: Path = Path("/none")) -> bytes:
-    return image_in(cell, Place(folder))()
+    return image_in(cell, ImageRoot(folder))()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
@@ -67,8 +67,8 @@ def test_names_that_begin_like_base64(tmp_path: Path, name: str) -> None:
 )
 def test_cells_without_an_image(cell: object) -> None:
     with pytest.raises(UnreadableImage, match="it names no image; fill in file_name or remove the row"):
-        image_in(cell, Place(Path()))
-    assert known_by(cell) is None and not is_image(cell)
+        image_in(cell, ImageRoot(Path()))
+    assert identity_of(cell) is None and not is_image(cell)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_addresses_are_followed_only_where_somebody_said_so(monkeypatch: pytest.
     address = "https://example.org/a.png"
     words = "'https://example.org/a.png' is on the web; say --allow-download, or download it and name the file"
     with pytest.raises(UnreadableImage, match=words):
-        image_in(address, Place(Path()))
-    image = image_in({"bytes": None, "path": f" {address} "}, Place(Path()), allow_download=True)
+        image_in(address, ImageRoot(Path()))
+    image = image_in({"bytes": None, "path": f" {address} "}, ImageRoot(Path()), allow_download=True)
     assert asked == [], "not before it is needed"
     assert (image(), asked) == (b"x", [address])
 
@@ -117,7 +117,7 @@ def test_addresses_are_followed_only_where_somebody_said_so(monkeypatch: pytest.
 @pytest.mark.parametrize("allowed", [True, False])
 def test_addresses_that_are_never_followed(address: str, allowed: bool) -> None:
     with pytest.raises(UnreadableImage, match="is no http address; download the image and name the file"):
-        image_in(address, Place(Path()), allowed)
+        image_in(address, ImageRoot(Path()), allowed)
 
 
 # --- what an image is known by
@@ -126,9 +126,11 @@ def test_addresses_that_are_never_followed(address: str, allowed: bool) -> None:
 def test_what_an_image_is_known_by(paint: Paint) -> None:
     data = paint(1)
     text = packed(data)
-    assert known_by(data) == known_by({"bytes": data, "path": "x"}) == known_by(bytearray(data)) == sha256(data)
-    assert known_by(text) == known_by({"bytes": text}) == known_by(f"data:image/png;base64,{text}") == text
+    assert (
+        identity_of(data) == identity_of({"bytes": data, "path": "x"}) == identity_of(bytearray(data)) == sha256(data)
+    )
+    assert identity_of(text) == identity_of({"bytes": text}) == identity_of(f"data:image/png;base64,{text}") == text
     names = ("a/b.png", "./a/b.png", "a//b.png", " a/b.png", "a\\b.png", {"bytes": None, "path": "a/b.png"})
-    assert {known_by(name) for name in names} == {"a/b.png"}
-    assert known_by("https://x.org//a/../b.png") == "https://x.org//a/../b.png", "a server may tell those apart"
-    assert known_by("../a.png") == "../a.png" != known_by("a.png") != known_by("A.png")
+    assert {identity_of(name) for name in names} == {"a/b.png"}
+    assert identity_of("https://x.org//a/../b.png") == "https://x.org//a/../b.png", "a server may tell those apart"
+    assert identity_of("../a.png") == "../a.png" != identity_of("a.png") != identity_of("A.png")

@@ -13,8 +13,8 @@ from refusals import refused
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.source import Reading, SourceRow
-from thumbtune.feedback.sources.contrib import invokeai_rows
-from thumbtune.feedback.sources.contrib.invokeai import InvokeAI, Marks, recognises
+from thumbtune.feedback.sources.contrib import invokeai, invokeai_rows
+from thumbtune.feedback.sources.contrib.invokeai import GalleryCounts, InvokeAI, recognises
 
 Add = Callable[..., None]
 
@@ -58,8 +58,8 @@ def test_boards_named_like_folders(old: Path) -> None:
         add(old, name, board=board, starred=starred)
     found = found_in(old)
     assert [each.liked for each in found] == [True, False, True, True, None]
-    assert found[-1].problem == "it says like and dislike, by a star or a board; take one away in InvokeAI"
-    assert InvokeAI(old).counts() == Marks(likes=3, dislikes=1, contradicted=1, unmarked=1)
+    assert found[-1].problem == invokeai.BOTH
+    assert InvokeAI(old).counts() == GalleryCounts(likes=3, dislikes=1, contradicted=1, unrated=1)
     assert InvokeAI(old).__length_hint__() == 5
 
 
@@ -122,7 +122,7 @@ def test_ways_to_name_it(old: Path, tmp_path: Path) -> None:
 
 
 def test_pages(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invokeai_rows, "AT_ONCE", 2)
+    monkeypatch.setattr(invokeai_rows, "ROWS_PER_PAGE", 2)
     for name in "edcba":
         add(old, f"{name}.png", starred=True)
     run(old, "UPDATE images SET image_name = CAST(X'FF2E706E67' AS TEXT) WHERE image_name = 'e.png'")
@@ -168,7 +168,7 @@ def test_while_invokeai_runs(new: Path) -> None:
 
 
 def test_a_reader_keeps_nobody_from_writing(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invokeai_rows, "AT_ONCE", 1)
+    monkeypatch.setattr(invokeai_rows, "ROWS_PER_PAGE", 1)
     add(old, "a.png", starred=True)
     add(old, "b.png", starred=True)
     going = iter(InvokeAI(old))
@@ -178,7 +178,7 @@ def test_a_reader_keeps_nobody_from_writing(old: Path, monkeypatch: pytest.Monke
 
 
 def test_a_database_that_is_locked(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invokeai_rows, "PATIENCE", 0.0)
+    monkeypatch.setattr(invokeai_rows, "LOCK_TIMEOUT", 0.0)
     add(old, "a.png", starred=True)
     with closing(sqlite3.connect(old / "databases" / "invokeai.db")) as running:
         running.execute("BEGIN EXCLUSIVE")
@@ -220,9 +220,9 @@ def test_a_database_without_boards(old: Path) -> None:
 def test_views_are_not_trusted(old: Path) -> None:
     """Somebody's view might never end."""
     add(old, "a.png", starred=True)
-    run(old, "ALTER TABLE images RENAME TO kept")
+    run(old, "ALTER TABLE images RENAME TO image")
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
-    run(old, f"CREATE VIEW images AS {endless} SELECT kept.* FROM kept, n WHERE n.i < 0")
+    run(old, f"CREATE VIEW images AS {endless} SELECT image.* FROM image, n WHERE n.i < 0")
     assert not recognises(old)
     with refused("invokeai-no-gallery", naming="invokeai.db"):
         list(InvokeAI(old))

@@ -80,15 +80,15 @@ class Counted(io.StringIO):
 def test_small_items_behind_a_large_one_are_not_copied_again_and_again() -> None:
     """The piece that a large item needed holds thousands of small ones; it is moved only when more is read."""
     text = Counted(json.dumps(["x" * 1_000_000, *range(100_000)]))
-    held = json_lists._Held(text)
-    held.take_mark()
-    assert held.take_item() == "x" * 1_000_000
-    piece, moved = held.piece, 0
+    buffer = json_lists._Buffer(text)
+    buffer.take_token()
+    assert buffer.take_item() == "x" * 1_000_000
+    piece, moved = buffer.piece, 0
     for number in range(100_000):
-        assert held.take_mark() == ","
-        assert held.take_item() == number
-        piece, moved = held.piece, moved + (held.piece is not piece)
-    assert held.take_mark() == "]" and text.asked == len(text.getvalue())
+        assert buffer.take_token() == ","
+        assert buffer.take_item() == number
+        piece, moved = buffer.piece, moved + (buffer.piece is not piece)
+    assert buffer.take_token() == "]" and text.asked == len(text.getvalue())
     assert 1 <= moved <= 20, "once for each time that more is read"
 
 
@@ -114,7 +114,7 @@ def test_damaged_lists(tmp_path: Path, text: str, code: str, where: str) -> None
 
 
 def test_an_item_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_lists, "LONGEST", 1000)
+    monkeypatch.setattr(json_lists, "MAX_ITEM", 1000)
     monkeypatch.setattr(json_lists, "CHUNK", 100)
     for text in ('["' + "a" * 9000 + '"]', "[0." + "1" * 9000 + "]"):
         opened = Counted(text)

@@ -66,7 +66,7 @@ def test_an_option_without_effect_is_refused(kind: object, tmp_path: Path) -> No
     given = {"columns": {"image": "jpg"}, "like_at": 4.0, "policy": "w_l", "split": "train", "limit": 3}
     given |= {"label": True, "root": tmp_path, "allow_download": True, "encoding": "cp1252"}
     assert given.keys() == OPTIONS.keys()
-    for field in OPTIONS.keys() - set(kind.reading):  # type: ignore[attr-defined]
+    for field in OPTIONS.keys() - set(kind.options):  # type: ignore[attr-defined]
         with refused("option-without-effect", UsageError, naming=OPTIONS[field]):
             open_source(tmp_path, reading=Reading(**{field: given[field]}), kind=kind.name)  # type: ignore
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbtune.feedback.reading.labels import LONGEST_LABEL, NO, YES, Scale, number_of, stars_of, word_of
+from thumbtune.feedback.reading.labels import MAX_LABEL_LENGTH, NO, YES, Scale, number_of, stars_of, word_of
 
 
 def of(*column: object, like_at: float | None = None) -> list[bool | None]:
     """What each cell of a column says."""
     scale = Scale(like_at)
     for cell in column:
-        scale.see(cell)
+        scale.add(cell)
     return [scale.liked(cell) for cell in column]
 
 
@@ -40,7 +40,7 @@ def test_numbers() -> None:
         10**400: None,
         float("inf"): None,
         Decimal("NaN"): None,
-        "4" * (LONGEST_LABEL + 1): None,
+        "4" * (MAX_LABEL_LENGTH + 1): None,
         b"4": None,
         None: None,
     }
@@ -119,8 +119,8 @@ def why(*column: object, like_at: float | None = None) -> str | None:
     """What is said of the first cell."""
     scale = Scale(like_at)
     for cell in column:
-        scale.see(cell)
-    return scale.why_not("stars", column[0])
+        scale.add(cell)
+    return scale.problem_of("stars", column[0])
 
 
 @pytest.mark.parametrize(

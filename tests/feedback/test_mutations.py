@@ -31,7 +31,7 @@ from sqlalchemy import select
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback import importers
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.metadata.png_text import written_in
+from thumbtune.feedback.metadata.image_files import parameters_in
 from thumbtune.feedback.source import Reading, Source, SourceRow
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.contrib.invokeai import InvokeAI
@@ -259,7 +259,7 @@ class Telling:
 
     def __iter__(self) -> Iterator[SourceRow]:
         for file in self.files:
-            told = written_in(file.read_bytes())
+            told = parameters_in(file.read_bytes())
             yield SourceRow(
                 where=file.name, image=file.read_bytes, prompt=told.prompt, liked=True, seed=told.seed, model=told.model
             )

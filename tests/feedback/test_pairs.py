@@ -26,7 +26,7 @@ from thumbtune.feedback.source import PairPolicy, Reading, Source, SourceRow
 from thumbtune.feedback.sources import classes, pairs, pickapic, rankings
 from thumbtune.feedback.sources.classes import Classes
 from thumbtune.feedback.sources.pairs import Pairs
-from thumbtune.feedback.sources.preferences import Counts
+from thumbtune.feedback.sources.preferences import ComparisonCounts
 from thumbtune.feedback.sources.rankings import Rankings
 from thumbtune.feedback.store.store import Store
 
@@ -106,7 +106,7 @@ def test_pairs_of_files(root: Path, paint: Paint, kind: str, policy: PairPolicy,
         ("hare", "b", True),
         ("hare", "a", False),
     ]
-    assert source.counts() == Counts(policy=policy, **PAIR_COUNTS)  # type: ignore[arg-type]
+    assert source.counts() == ComparisonCounts(policy=policy, **PAIR_COUNTS)  # type: ignore[arg-type]
     assert source.__length_hint__() == (0 if kind == "json" else 8)
     assert {one.source for one in source} == {f"pairs.{kind}"}
 
@@ -337,7 +337,7 @@ def test_rankings_as_imagereward_has_them(root: Path, paint: Paint, kind: str, p
     source = Rankings(file, Reading(policy=policy))
     intermediate = [] if c is None else [("fox", "c", c)]
     assert said(source, paint) == [("fox", "a", True), ("fox", "b", False), *intermediate, ("fox", "d", False)]
-    assert source.counts() == Counts(
+    assert source.counts() == ComparisonCounts(
         policy=policy, comparisons=5, ties=1, exclusive_win=1, intersections=1, exclusive_lose=2
     )
 
@@ -433,7 +433,7 @@ def test_an_image_in_several_rankings(root: Path, paint: Paint) -> None:
     ]
     source = Rankings(write(root / "a.jsonl", *rows))
     assert said(source, paint) == [("fox", "a", True), ("fox", "b", True), ("fox", "c", True)]
-    assert source.counts() == Counts(policy="wi_l", comparisons=3, alike=1, exclusive_win=1, intersections=2)
+    assert source.counts() == ComparisonCounts(policy="wi_l", comparisons=3, alike=1, exclusive_win=1, intersections=2)
 
 
 def test_rankings_without_their_images(tmp_path: Path) -> None:
@@ -492,7 +492,7 @@ def test_the_table_of_the_authors(
     source = Classes(file, Reading(policy=policy))
     intermediate = [] if b is None else [("fox", "b", b)]
     assert said(source, paint) == [("fox", "a", True), *intermediate, ("hare", "c", False), (None, "d", False)]
-    assert source.counts() == Counts(policy=policy, exclusive_win=1, intersections=1, exclusive_lose=2)
+    assert source.counts() == ComparisonCounts(policy=policy, exclusive_win=1, intersections=1, exclusive_lose=2)
     assert source.__length_hint__() == 4
 
 

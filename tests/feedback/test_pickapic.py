@@ -16,7 +16,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import importers
 from thumbtune.feedback.source import PairPolicy, Reading, SourceRow
 from thumbtune.feedback.sources.pickapic import PickAPic, recognises
-from thumbtune.feedback.sources.preferences import Counts
+from thumbtune.feedback.sources.preferences import ComparisonCounts
 from thumbtune.feedback.store.store import Store
 
 Paint = Callable[..., bytes]
@@ -147,7 +147,7 @@ def read(found: SourceRow) -> bytes:
 )
 def test_counts_by_hand(folder: Path, policy: PairPolicy, likes: int, dislikes: int, left_out: int) -> None:
     source = PickAPic(folder, Reading(policy=policy))
-    assert source.counts() == Counts(policy=policy, **COUNTS)  # type: ignore[arg-type]
+    assert source.counts() == ComparisonCounts(policy=policy, **COUNTS)  # type: ignore[arg-type]
     counts = source.counts()
     assert (counts.likes, counts.dislikes, counts.left_out) == (likes, dislikes, left_out)
     assert counts.liked_share == likes / (likes + dislikes)

@@ -6,7 +6,7 @@ import pytest
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.reading.places import Place, check_root
+from thumbtune.feedback.reading.image_roots import ImageRoot, check_root
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_names_below_the_table(root: Path, name: str, found: str) -> None:
-    assert Place(root).path_of(name) == root / found
+    assert ImageRoot(root).path_of(name) == root / found
 
 
 OUT = (
@@ -67,31 +67,31 @@ OUT = (
 def test_names_that_lead_out(root: Path, name: str) -> None:
     words = "leads out of the folder; put the image beside the table or into it, or give the folder that holds it"
     with pytest.raises(UnreadableImage, match=words):
-        Place(root).path_of(name)
+        ImageRoot(root).path_of(name)
 
 
 @pytest.mark.parametrize("name", [name for name in OUT if "secret" not in name and "link" not in name])
 def test_a_root_lets_nothing_else_in(root: Path, name: str) -> None:
     with pytest.raises(UnreadableImage, match="leads out of the folder"):
-        Place(root, root).path_of(name)
+        ImageRoot(root, root).path_of(name)
 
 
 @pytest.mark.parametrize("name", ["a\0.png", "x" * 5000, "loop.png", "file:///a%00.png"])
 def test_names_that_no_file_has(root: Path, name: str) -> None:
     with pytest.raises(UnreadableImage, match="is no name of a file; mend it or remove the row") as caught:
-        Place(root, root.parent).path_of(name)
+        ImageRoot(root, root.parent).path_of(name)
     assert len(str(caught.value)) < 200
 
 
 def test_half_a_character_in_a_name(root: Path) -> None:
     with pytest.raises(UnreadableImage, match=r"'\\ud800\.png' is no name of a file"):
-        Place(root).path_of("\ud800.png")
+        ImageRoot(root).path_of("\ud800.png")
 
 
 def test_a_root_of_ones_own(root: Path) -> None:
     """Names are looked for below it and then beside the table; whole paths are taken at their word."""
     table = root / "test"
-    place = Place(table, root)
+    place = ImageRoot(table, root)
     assert place.path_of("a.png") == root / "a.png"
     assert place.path_of("b.png") == root / "test" / "b.png", "beside the table, which is below the root"
     assert place.path_of("test/b.png") == root / "test" / "b.png"
@@ -99,23 +99,23 @@ def test_a_root_of_ones_own(root: Path) -> None:
     assert place.path_of((root / "a.png").as_uri()) == root / "a.png"
     assert place.path_of((root / "f\xfc r%41#.png").as_uri()) == root / "f\xfc r%41#.png"
     assert place.path_of(f"file://localhost{root}/a.png") == root / "a.png"
-    assert Place(root, root / "test").path_of("a.png") == root / "test" / "a.png", "not the one beside the table"
-    assert Place(root.parent, root.parent).path_of("root/link.png") == root.parent / "secret.png"
+    assert ImageRoot(root, root / "test").path_of("a.png") == root / "test" / "a.png", "not the one beside the table"
+    assert ImageRoot(root.parent, root.parent).path_of("root/link.png") == root.parent / "secret.png"
 
 
 def test_a_relative_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
-    assert Place(Path("test"), Path()).path_of("a.png") == root / "a.png"
-    assert Place(Path()).path_of("test/b.png") == root / "test" / "b.png"
+    assert ImageRoot(Path("test"), Path()).path_of("a.png") == root / "a.png"
+    assert ImageRoot(Path()).path_of("test/b.png") == root / "test" / "b.png"
 
 
 def test_an_inner_folder_that_names_do_not_mention(root: Path) -> None:
-    assert Place(root, inner="test").path_of("b.png") == root / "test" / "b.png"
-    assert Place(root, inner="test").path_of("a.png") == root / "a.png", "the folder itself comes first"
-    assert Place(root.parent, root, inner="test").path_of("b.png") == root / "test" / "b.png"
+    assert ImageRoot(root, inner="test").path_of("b.png") == root / "test" / "b.png"
+    assert ImageRoot(root, inner="test").path_of("a.png") == root / "a.png", "the folder itself comes first"
+    assert ImageRoot(root.parent, root, inner="test").path_of("b.png") == root / "test" / "b.png"
     with pytest.raises(UnreadableImage, match="leads out"):
-        Place(root / "test", inner="..").path_of("../a.png")
-    assert Place(root / "test", inner="..").path_of("b.png") == root / "test" / "b.png"
+        ImageRoot(root / "test", inner="..").path_of("../a.png")
+    assert ImageRoot(root / "test", inner="..").path_of("b.png") == root / "test" / "b.png"
 
 
 def test_a_root_that_is_no_folder(root: Path) -> None:

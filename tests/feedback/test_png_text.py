@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from thumbtune.feedback.metadata.comfyui import read_graph
-from thumbtune.feedback.metadata.png_text import read_parameters, written_in
-from thumbtune.feedback.metadata.written import NOTHING, Written
+from thumbtune.feedback.metadata.image_files import parameters_in, read_automatic1111
+from thumbtune.feedback.metadata.parameters import NO_PARAMETERS, Parameters
 
 INFOTEXT = """a fox, (red:1.2) <lora:ink:0.8>
 in the snow, Seed: 5
@@ -22,7 +22,7 @@ Negative prompt: blurry,
 bad anatomy
 Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 965400086, Size: 512x512, Model hash: 45dee52b, \
 Hires prompt: "a, Seed: 6, b", Model: v1-5-pruned, Version: v1.6.0"""
-READ = Written(
+READ = Parameters(
     prompt="a fox, (red:1.2) <lora:ink:0.8>\nin the snow, Seed: 5",
     negative="blurry,\nbad anatomy",
     seed=965400086,
@@ -57,7 +57,7 @@ def with_exif(kind: str, tags: dict[int, Any], inner: dict[int, Any]) -> bytes:
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("international", [False, True])
 def test_parameters_of_a_png(compressed: bool, international: bool) -> None:
-    assert written_in(png(("parameters", INFOTEXT), compressed=compressed, international=international)) == READ
+    assert parameters_in(png(("parameters", INFOTEXT), compressed=compressed, international=international)) == READ
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
@@ -74,7 +74,7 @@ def test_parameters_of_a_png(compressed: bool, international: bool) -> None:
     ],
 )
 def test_parameters_in_exif(kind: str, comment: bytes) -> None:
-    assert written_in(with_exif(kind, {}, {USER_COMMENT: comment})) == READ
+    assert parameters_in(with_exif(kind, {}, {USER_COMMENT: comment})) == READ
 
 
 def test_letters_of_all_languages() -> None:
@@ -84,47 +84,52 @@ def test_letters_of_all_languages() -> None:
         with_exif("JPEG", {}, {USER_COMMENT: b"UNICODE\0" + text.encode("utf-16-le")}),
         png(("parameters", text)),
     ):
-        assert (written_in(data).prompt or "").startswith("狐狸 🦊 für, (red")
+        assert (parameters_in(data).prompt or "").startswith("狐狸 🦊 für, (red")
 
 
 def test_a_comment_of_gif() -> None:
     file = io.BytesIO()
     Image.new("P", (4, 4)).save(file, "GIF", comment=INFOTEXT.encode())
-    assert written_in(file.getvalue()) == READ
+    assert parameters_in(file.getvalue()) == READ
 
 
 @pytest.mark.parametrize(
     ("text", "read"),
     [
-        ("fox\nSteps: 20, Sampler: Euler", Written(prompt="fox")),
-        ("fox\nNegative prompt: dog", Written(prompt="fox", negative="dog")),
-        ("Negative prompt: dog\nSteps: 1, Seed: 3", Written(negative="dog", seed=3)),
-        ("Steps: 1, Seed: 3, Model hash: 45dee52b", Written(seed=3, model="45dee52b")),
-        ("fox\r\nSteps: 1, Seed: 3", Written(prompt="fox", seed=3)),
-        ('fox\nSteps: 1, Seed: 3, Model: "a: b, \\"c\\""', Written(prompt="fox", seed=3, model='a: b, "c"')),
-        ("fox\nSteps: 1, Seed: 3\nTemplate: {fox|hare}\nNegative Template: x", Written(prompt="fox", seed=3)),
-        ("how to dance\nSteps: 5 in all\nSteps: 9, Seed: 3", Written(prompt="how to dance\nSteps: 5 in all", seed=3)),
-        ("fox\nSteps: 1, Seed: 18446744073709551615", Written(prompt="fox")),  # no database holds that
-        ("fox\nSteps: 1, Seed: " + "9" * 5000, Written(prompt="fox")),
-        ("just some words", NOTHING),
-        ("", NOTHING),
-        ('{"a": 1}', NOTHING),
-        ("{broken", NOTHING),
-        ("{" * 100_000, NOTHING),
+        ("fox\nSteps: 20, Sampler: Euler", Parameters(prompt="fox")),
+        ("fox\nNegative prompt: dog", Parameters(prompt="fox", negative="dog")),
+        ("Negative prompt: dog\nSteps: 1, Seed: 3", Parameters(negative="dog", seed=3)),
+        ("Steps: 1, Seed: 3, Model hash: 45dee52b", Parameters(seed=3, model="45dee52b")),
+        ("fox\r\nSteps: 1, Seed: 3", Parameters(prompt="fox", seed=3)),
+        ('fox\nSteps: 1, Seed: 3, Model: "a: b, \\"c\\""', Parameters(prompt="fox", seed=3, model='a: b, "c"')),
+        ("fox\nSteps: 1, Seed: 3\nTemplate: {fox|hare}\nNegative Template: x", Parameters(prompt="fox", seed=3)),
+        (
+            "how to dance\nSteps: 5 in all\nSteps: 9, Seed: 3",
+            Parameters(prompt="how to dance\nSteps: 5 in all", seed=3),
+        ),
+        ("fox\nSteps: 1, Seed: 18446744073709551615", Parameters(prompt="fox")),  # no database holds that
+        ("fox\nSteps: 1, Seed: " + "9" * 5000, Parameters(prompt="fox")),
+        ("just some words", NO_PARAMETERS),
+        ("", NO_PARAMETERS),
+        ('{"a": 1}', NO_PARAMETERS),
+        ("{broken", NO_PARAMETERS),
+        ("{" * 100_000, NO_PARAMETERS),
     ],
 )
-def test_forms_of_parameters(text: str, read: Written) -> None:
-    assert read_parameters(text) == read
+def test_forms_of_parameters(text: str, read: Parameters) -> None:
+    assert read_automatic1111(text) == read
 
 
 def test_fooocus_and_swarm_write_json_there() -> None:
     fooocus = {"prompt": "fox", "negative_prompt": "", "seed": "123", "base_model": "juggernaut", "full_prompt": ["x"]}
     swarm = {"prompt": "fox", "model": "flux1-dev", "seed": 123, "negativeprompt": "dog", "steps": 25}
-    assert written_in(png(("parameters", json.dumps(fooocus)))) == Written(prompt="fox", seed=123, model="juggernaut")
-    expected = Written(prompt="fox", negative="dog", seed=123, model="flux1-dev")
-    assert written_in(png(("parameters", json.dumps({"sui_image_params": swarm})))) == expected
+    assert parameters_in(png(("parameters", json.dumps(fooocus)))) == Parameters(
+        prompt="fox", seed=123, model="juggernaut"
+    )
+    expected = Parameters(prompt="fox", negative="dog", seed=123, model="flux1-dev")
+    assert parameters_in(png(("parameters", json.dumps({"sui_image_params": swarm})))) == expected
     in_exif = with_exif("JPEG", {USER_COMMENT: json.dumps(fooocus)}, {})
-    assert written_in(in_exif) == Written(prompt="fox", seed=123, model="juggernaut")
+    assert parameters_in(in_exif) == Parameters(prompt="fox", seed=123, model="juggernaut")
 
 
 # --- InvokeAI
@@ -132,10 +137,10 @@ def test_fooocus_and_swarm_write_json_there() -> None:
 
 def test_invokeai() -> None:
     values = {"positive_prompt": " fox ", "negative_prompt": "dog", "seed": 7, "model": {"key": "k", "name": "dream"}}
-    expected = Written(prompt="fox", negative="dog", seed=7, model="dream")
-    assert written_in(png(("invokeai_metadata", json.dumps(values)))) == expected
+    expected = Parameters(prompt="fox", negative="dog", seed=7, model="dream")
+    assert parameters_in(png(("invokeai_metadata", json.dumps(values)))) == expected
     values["model"] = {"model_name": "dream", "base_model": "sd-1"}
-    assert written_in(png(("invokeai_metadata", json.dumps(values)))) == expected
+    assert parameters_in(png(("invokeai_metadata", json.dumps(values)))) == expected
 
 
 @pytest.mark.parametrize(
@@ -148,13 +153,13 @@ def test_invokeai() -> None:
 )
 def test_invokeai_of_old(prompt: object, read: str | None) -> None:
     values = {"model_weights": "sd-1.4", "app_id": "invoke-ai/InvokeAI", "image": {"prompt": prompt, "seed": "42"}}
-    expected = Written(prompt=read, seed=42, model="sd-1.4")
-    assert written_in(png(("sd-metadata", json.dumps(values)))) == expected
+    expected = Parameters(prompt=read, seed=42, model="sd-1.4")
+    assert parameters_in(png(("sd-metadata", json.dumps(values)))) == expected
 
 
 def test_the_command_that_was_dreamt() -> None:
     for command in ('"a "red" fox" -s 50 -S 42 -W 512 -H 512 -C 7.5 -A k_lms', 'a "red" fox -s50 -b1 -W512 -S42'):
-        assert written_in(png(("Dream", command))) == Written(prompt='a "red" fox', seed=42)
+        assert parameters_in(png(("Dream", command))) == Parameters(prompt='a "red" fox', seed=42)
 
 
 # --- ComfyUI
@@ -191,13 +196,13 @@ def sampler(**changes: object) -> dict[str, Any]:
     return {"class_type": "KSampler", "inputs": {**graph()["3"]["inputs"], **changes}}
 
 
-DEFAULT = Written(prompt="a fox", negative="blurry", seed=156680208700286, model="v1-5.safetensors")
+DEFAULT = Parameters(prompt="a fox", negative="blurry", seed=156680208700286, model="v1-5.safetensors")
 
 
 def test_the_default_workflow_in_png_and_webp() -> None:
     text = json.dumps(graph())
-    assert written_in(png(("prompt", text), ("workflow", "{}"))) == DEFAULT
-    assert written_in(with_exif("WEBP", {CAMERA: f"prompt:{text}", CAMERA_MAKER: "workflow:{}"}, {})) == DEFAULT
+    assert parameters_in(png(("prompt", text), ("workflow", "{}"))) == DEFAULT
+    assert parameters_in(with_exif("WEBP", {CAMERA: f"prompt:{text}", CAMERA_MAKER: "workflow:{}"}, {})) == DEFAULT
 
 
 def test_ways_from_the_sampler_to_the_text() -> None:
@@ -251,12 +256,12 @@ def test_a_sampler_in_parts() -> None:
         _16=node("LoraLoaderModelOnly", model=["17", 0], lora_name="ink"),
         _17=node("UNETLoader", unet_name="flux1-dev.safetensors"),
     )
-    assert read_graph(nodes) == Written(prompt="a fox", seed=99, model="flux1-dev.safetensors")
+    assert read_graph(nodes) == Parameters(prompt="a fox", seed=99, model="flux1-dev.safetensors")
 
 
 def test_a_second_pass_with_the_same_prompt_and_another_seed() -> None:
     again = sampler(seed=2, latent_image=["3", 0], denoise=0.5)
-    assert read_graph(graph(_60=again)) == Written(prompt="a fox", negative="blurry", model="v1-5.safetensors")
+    assert read_graph(graph(_60=again)) == Parameters(prompt="a fox", negative="blurry", model="v1-5.safetensors")
     refiner = {"class_type": "KSamplerAdvanced", "inputs": {**again["inputs"], "add_noise": "disable", "noise_seed": 0}}
     assert read_graph(graph(_60=refiner)) == DEFAULT
 
@@ -288,14 +293,14 @@ def test_graphs_of_no_image() -> None:
     only_loading = {"1": node("LoadImage", image="a.png"), "2": node("SaveImage", images=["1", 0])}
     many = {str(number): sampler() for number in range(100)}
     for nodes in ({}, only_loading, {**graph(), **many}, {"3": None}, {"nodes": [], "links": []}):
-        assert read_graph(nodes) == NOTHING
+        assert read_graph(nodes) == NO_PARAMETERS
 
 
 def test_a_circle_of_models_and_of_seeds() -> None:
     nodes = graph(
         _3=sampler(model=["70", 0], seed=["71", 0]), _70=node("L", model=["70", 0]), _71=node("S", seed=["71", 0])
     )
-    assert read_graph(nodes) == Written(prompt="a fox", negative="blurry")
+    assert read_graph(nodes) == Parameters(prompt="a fox", negative="blurry")
 
 
 def test_a_long_chain() -> None:
@@ -310,37 +315,37 @@ def test_a_long_chain() -> None:
 def test_which_maker_is_believed() -> None:
     """Nodes that save with Automatic1111's text know the prompt better than the graph does."""
     both = png(("prompt", json.dumps(graph())), ("parameters", INFOTEXT))
-    assert written_in(both) == READ
-    assert written_in(png(("prompt", json.dumps(graph())), ("parameters", "?"))) == DEFAULT
+    assert parameters_in(both) == READ
+    assert parameters_in(png(("prompt", json.dumps(graph())), ("parameters", "?"))) == DEFAULT
     ambiguous = graph(_60=sampler(positive=["7", 0]))
-    assert written_in(png(("prompt", json.dumps(ambiguous)))) == Written(
+    assert parameters_in(png(("prompt", json.dumps(ambiguous)))) == Parameters(
         negative="blurry", seed=DEFAULT.seed, model=DEFAULT.model
     )
 
 
 def test_a_plain_text_named_prompt() -> None:
-    assert written_in(png(("prompt", "a fox"))) == Written(prompt="a fox")
+    assert parameters_in(png(("prompt", "a fox"))) == Parameters(prompt="a fox")
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", png()[:40], png()])
 def test_images_that_say_nothing(data: bytes) -> None:
-    assert written_in(data) == NOTHING
+    assert parameters_in(data) == NO_PARAMETERS
 
 
 def test_a_photograph_says_nothing() -> None:
     tags = {CAMERA: "X100: a camera", CAMERA_MAKER: "Fujifilm", 0x010E: "holidays: at the sea"}
-    assert written_in(with_exif("JPEG", tags, {USER_COMMENT: b"ASCII\0\0\0at the sea"})) == NOTHING
+    assert parameters_in(with_exif("JPEG", tags, {USER_COMMENT: b"ASCII\0\0\0at the sea"})) == NO_PARAMETERS
 
 
 def test_pixels_are_not_looked_at() -> None:
     data = png(("parameters", INFOTEXT))
     at = data.index(b"IDAT")
-    assert written_in(data[: at + 4] + b"nonsense") == READ
+    assert parameters_in(data[: at + 4] + b"nonsense") == READ
 
 
 def test_half_characters_and_zero_bytes_are_left_out() -> None:
     values = {"positive_prompt": "\ud800 fox", "negative_prompt": "do\0g", "seed": True, "model": 7}
-    assert written_in(png(("invokeai_metadata", json.dumps(values)))) == Written(negative="dog")
+    assert parameters_in(png(("invokeai_metadata", json.dumps(values)))) == Parameters(negative="dog")
 
 
 def test_a_text_bomb_is_not_inflated() -> None:
@@ -348,7 +353,7 @@ def test_a_text_bomb_is_not_inflated() -> None:
     data = b"parameters\0\0" + zlib.compress(b"fox\nSteps: 1, Seed: 3" + b" " * 100_000_000)
     chunk = len(data).to_bytes(4, "big") + b"zTXt" + data + zlib.crc32(b"zTXt" + data).to_bytes(4, "big")
     at = bomb.index(b"tEXt") - 4
-    assert written_in(bytes(bomb[:at] + chunk + bomb[at:])) == NOTHING
+    assert parameters_in(bytes(bomb[:at] + chunk + bomb[at:])) == NO_PARAMETERS
 
 
 def test_texts_that_take_long_to_search_do_not() -> None:
@@ -357,7 +362,7 @@ def test_texts_that_take_long_to_search_do_not() -> None:
         ("parameters", "Steps: 1, " + 'a: ", ' * 600_000),
         ("parameters", "Steps: 1, " + "a" * 3_000_000),
     ):
-        written_in(png((key, text)))
+        parameters_in(png((key, text)))
 
 
 json_values = st.recursive(
@@ -370,7 +375,7 @@ json_values = st.recursive(
 @given(value=json_values, key=st.sampled_from(["invokeai_metadata", "parameters", "prompt", "sd-metadata", "Dream"]))
 def test_any_json_is_read_or_says_nothing(value: object, key: str) -> None:
     for text in (json.dumps(value), json.dumps({"image": value, "model": value, "seed": value, "prompt": value})):
-        assert isinstance(written_in(png((key, text))), Written)
+        assert isinstance(parameters_in(png((key, text))), Parameters)
 
 
 @given(values=st.lists(json_values, max_size=6), seed=st.integers(0, 1000))
@@ -379,11 +384,11 @@ def test_any_graph_is_read_or_says_nothing(values: list[object], seed: int) -> N
     for value in values:
         inputs = nodes[chance.choice(sorted(nodes))]["inputs"]
         inputs[chance.choice(["text", "positive", "model", "seed", "latent_image", "guider"])] = value
-    assert isinstance(read_graph(nodes), Written)
+    assert isinstance(read_graph(nodes), Parameters)
 
 
 @given(data=st.binary(max_size=100), at=st.integers(0, 200))
 def test_any_bytes_are_read_or_say_nothing(data: bytes, at: int) -> None:
     whole = with_exif("JPEG", {CAMERA: "prompt:{}"}, {USER_COMMENT: b"UNICODE\0" + INFOTEXT.encode("utf-16-be")})
     for mixed in (data, whole[:at] + data + whole[at + len(data) :]):
-        assert isinstance(written_in(mixed), Written)
+        assert isinstance(parameters_in(mixed), Parameters)

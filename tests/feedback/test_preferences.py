@@ -13,14 +13,14 @@ from refusals import refused
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.source import PairPolicy
 from thumbtune.feedback.sources.preferences import (
+    IMAGE_CLASSES,
     LABELS,
-    SPLITS,
     Comparison,
-    Counts,
-    Outcome,
-    Split,
+    ComparisonCounts,
+    ComparisonResult,
+    ImageClass,
+    class_of,
     labels_under,
-    split_of,
 )
 from thumbtune.feedback.sources.tally import Standing, Tally, key_of
 
@@ -28,8 +28,8 @@ Image = tuple[str, str]
 NOON = datetime(2023, 4, 5, 12, tzinfo=UTC)
 
 
-def compared(a: str, b: str, outcome: Outcome, user: str | None = None, prompt: str = "fox") -> Comparison:
-    return Comparison(prompt=prompt, a=a, b=b, outcome=outcome, user=user)
+def compared(a: str, b: str, result: ComparisonResult, user: str | None = None, prompt: str = "fox") -> Comparison:
+    return Comparison(prompt=prompt, a=a, b=b, result=result, user=user)
 
 
 def standings(*comparisons: Comparison) -> dict[str, Standing | None]:
@@ -55,8 +55,8 @@ def standings(*comparisons: Comparison) -> dict[str, Standing | None]:
         (0, 0, None),
     ],
 )
-def test_the_class_of_an_image(wins: int, losses: int, split: Split | None) -> None:
-    assert split_of(wins, losses) == split
+def test_the_class_of_an_image(wins: int, losses: int, split: ImageClass | None) -> None:
+    assert class_of(wins, losses) == split
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_policies_of_the_authors(policy: PairPolicy, labels: list[bool | Non
 
 def test_every_policy_labels_every_class() -> None:
     assert tuple(LABELS) == get_args(PairPolicy)
-    assert all(set(labels) == set(SPLITS) for labels in LABELS.values())
+    assert all(set(labels) == set(IMAGE_CLASSES) for labels in LABELS.values())
 
 
 def test_another_policy() -> None:
@@ -83,19 +83,19 @@ def test_another_policy() -> None:
 
 def test_counts_by_hand() -> None:
     of_each = {"exclusive_win": 4, "intersections": 3, "exclusive_lose": 9, "only_tied": 2}
-    w_l, wi_l, w_il = (Counts(policy=policy, **of_each) for policy in get_args(PairPolicy))  # type: ignore[arg-type]
+    w_l, wi_l, w_il = (ComparisonCounts(policy=policy, **of_each) for policy in get_args(PairPolicy))  # type: ignore[arg-type]
     assert [(each.likes, each.dislikes, each.left_out) for each in (w_l, wi_l, w_il)] == [
         (4, 9, 5),
         (7, 9, 2),
         (4, 12, 2),
     ]
     assert (w_l.liked_share, wi_l.liked_share, w_il.liked_share) == (4 / 13, 7 / 16, 0.25)
-    assert Counts(policy="wi_l", only_tied=1).liked_share is None
+    assert ComparisonCounts(policy="wi_l", only_tied=1).liked_share is None
 
 
 def test_the_share_of_likes_in_the_paper() -> None:
     """237,530 desirable and 690,538 undesirable images, 928,068 together: 26 % are liked."""
-    paper = Counts(policy="wi_l", exclusive_win=200_000, intersections=37_530, exclusive_lose=690_538)
+    paper = ComparisonCounts(policy="wi_l", exclusive_win=200_000, intersections=37_530, exclusive_lose=690_538)
     assert (paper.likes, paper.dislikes, paper.likes + paper.dislikes) == (237_530, 690_538, 928_068)
     assert paper.liked_share == pytest.approx(0.26, abs=0.005)
 
@@ -111,7 +111,7 @@ def test_a_tally_by_hand() -> None:
         compared("e", "d", "tie"),
         compared("e", "d", "tie"),
     )
-    splits = {name: standing.split for name, standing in found.items() if standing}
+    splits = {name: standing.image_class for name, standing in found.items() if standing}
     assert splits == {"a": "intersections", "b": "exclusive_lose", "c": "exclusive_win", "d": None, "e": None}
     assert [(one.wins, one.losses, one.ties) for one in found.values() if one] == [
         (1, 1, 0),
@@ -136,7 +136,7 @@ def test_one_image_under_two_prompts_is_two() -> None:
         tally.add(compared("a", "b", "a", prompt="fox"))
         tally.add(compared("a", "b", "b", prompt="hare"))
         both = [tally.take(prompt, "a") for prompt in ("fox", "hare")]
-    assert [one.split for one in both if one] == ["exclusive_win", "exclusive_lose"]
+    assert [one.image_class for one in both if one] == ["exclusive_win", "exclusive_lose"]
 
 
 def test_prompt_and_name_do_not_run_into_each_other() -> None:
@@ -188,14 +188,14 @@ def test_when_an_image_was_last_judged() -> None:
 
 def test_counts_of_a_tally() -> None:
     with Tally() as tally:
-        assert tally.counts("wi_l") == Counts(policy="wi_l")
-        for pair, outcome in (("ab", "a"), ("ac", "b"), ("cd", "tie"), ("ed", "tie"), ("aa", "a")):
-            tally.add(compared(*pair, outcome))  # type: ignore[arg-type]
+        assert tally.counts("wi_l") == ComparisonCounts(policy="wi_l")
+        for pair, result in (("ab", "a"), ("ac", "b"), ("cd", "tie"), ("ed", "tie"), ("aa", "a")):
+            tally.add(compared(*pair, result))  # type: ignore[arg-type]
         tally.leave_out("unlabelled")
         tally.leave_out("unusable")
         tally.take("fox", "a")
         counts = tally.counts("w_il")
-    assert counts == Counts(
+    assert counts == ComparisonCounts(
         policy="w_il",
         comparisons=2,
         ties=2,
@@ -250,7 +250,7 @@ COMPARISONS = st.lists(
         prompt=st.sampled_from(["fox", "hare"]),
         a=st.sampled_from("abcde"),
         b=st.sampled_from("abcde"),
-        outcome=st.sampled_from(get_args(Outcome)),
+        result=st.sampled_from(get_args(ComparisonResult)),
         user=st.sampled_from([None, "ann", "ben"]),
     ),
     max_size=25,
@@ -265,8 +265,8 @@ def by_brute_force(comparisons: list[Comparison]) -> dict[Image, tuple[int, int]
             for name, side in ((one.a, "a"), (one.b, "b")):
                 wins, losses = found.get((one.prompt, name), (0, 0))
                 found[one.prompt, name] = (
-                    wins + (one.outcome == side),
-                    losses + (one.outcome not in ("tie", side)),
+                    wins + (one.result == side),
+                    losses + (one.result not in ("tie", side)),
                 )
     return found
 
@@ -285,8 +285,8 @@ def test_a_tally_agrees_with_brute_force(comparisons: list[Comparison]) -> None:
         counts = tally.counts("wi_l")
         found = {(prompt, name): tally.take(prompt, name) for prompt in ("fox", "hare") for name in "abcde"}
     assert {image: (one.wins, one.losses) for image, one in found.items() if one} == expected
-    splits = [split_of(*score) for score in expected.values()]
-    assert [getattr(counts, split) for split in SPLITS] == [splits.count(split) for split in SPLITS]
+    splits = [class_of(*score) for score in expected.values()]
+    assert [getattr(counts, split) for split in IMAGE_CLASSES] == [splits.count(split) for split in IMAGE_CLASSES]
     assert counts.only_tied == splits.count(None)
     assert counts.comparisons + counts.ties + counts.alike == len(comparisons)
 
@@ -300,7 +300,9 @@ def test_how_the_policies_relate(comparisons: list[Comparison]) -> None:
         with tallied(comparisons) as tally:
             taken = {image: tally.take(*image) for image in expected}
             counts = tally.counts(policy)
-        labels = {image: labels_under(policy)[one.split] for image, one in taken.items() if one and one.split}
+        labels = {
+            image: labels_under(policy)[one.image_class] for image, one in taken.items() if one and one.image_class
+        }
         liked[policy] = {image for image, label in labels.items() if label is True}
         disliked[policy] = {image for image, label in labels.items() if label is False}
         assert (counts.likes, counts.dislikes) == (len(liked[policy]), len(disliked[policy]))

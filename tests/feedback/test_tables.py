@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from refusals import refused
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import UsageError
 from thumbtune.feedback import importers
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading import downloads
@@ -121,7 +121,7 @@ def test_a_table_in_utf_16(table: Path, paint: Paint) -> None:
 
 
 def test_data_sets(tmp_path: Path, table: Path, paint: Paint) -> None:
-    """Written by `datasets`: from an imagefolder, with whole paths in place of images; and with images as text."""
+    """Parameters by `datasets`: from an imagefolder, with whole paths in place of images; and with images as text."""
     write(table / "metadata.jsonl", *ROWS)
     loaded = datasets.load_dataset("imagefolder", data_dir=str(table), split="train", cache_dir=str(tmp_path / "cache"))
     loaded.to_parquet(tmp_path / "a.parquet")
@@ -431,9 +431,7 @@ def test_the_shards_of_a_split(tmp_path: Path, paint: Paint) -> None:
     train: Said = [("train-00000-of-00002", "a", True), ("train-00001-of-00002", "b", False)]
     assert said(ParquetFolder(tmp_path, Reading(split="train")), paint) == train
     assert said(ParquetFolder(tmp_path, Reading(split="test")), paint) == [("test-00000-of-00001", "c", True)]
-    with pytest.raises(
-        ThumbtuneError, match=r"several splits \(test, train\); say which one to read, as in --split test"
-    ):
+    with refused("split-needed", UsageError, naming=["(test, train)", "--split test"]):
         ParquetFolder(tmp_path)
     with refused("split-unknown", UsageError, naming=["'val'", "test, train"]):
         ParquetFolder(tmp_path, Reading(split="val"))

@@ -78,7 +78,7 @@ def test_what_unpacks_a_thousandfold_is_refused(tmp_path: Path, name: str, text:
 def test_a_short_table_of_alike_rows_unpacks(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl.gz"
     file.write_bytes(gzip.compress(b'{"prompt": "a fox", "label": true}\n' * 100_000))
-    assert file.stat().st_size * texts.MOST_UNPACKED < 35 * 100_000 < texts.ALWAYS_UNPACKED
+    assert file.stat().st_size * texts.MAX_UNPACK_RATIO < 35 * 100_000 < texts.ALLOWED_UNPACKED_BYTES
     assert sum(1 for _ in read_rows(file)) == 100_000
 
 

@@ -183,7 +183,7 @@ def test_an_image_larger_than_any(tmp_path: Path, paint: Paint, monkeypatch: pyt
     bad, good = WebDataset(archive)
     assert bad.problem is not None and bad.problem.startswith("its .png makes its images larger than")
     assert good.prompt == "fox 1"
-    assert max(read) == tar_stream.PIECE
+    assert max(read) == tar_stream.CHUNK
 
 
 def test_a_sample_of_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

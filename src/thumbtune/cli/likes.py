@@ -19,7 +19,7 @@ from thumbtune.feedback.source import PairPolicy, Reading
 if TYPE_CHECKING:
     from thumbtune.feedback.importers import ImportReport
     from thumbtune.feedback.source import Source
-    from thumbtune.feedback.sources.preferences import Counts
+    from thumbtune.feedback.sources.preferences import ComparisonCounts
     from thumbtune.feedback.stats import Stats
     from thumbtune.feedback.store.store import Store
 
@@ -168,14 +168,14 @@ def _print_skipped(report: "ImportReport") -> None:
 def _print_source(source: "Source") -> None:
     """Print the source's own numbers, which are in no row."""
     from thumbtune.feedback.source import HasCounts
-    from thumbtune.feedback.sources.folders import Outside
-    from thumbtune.feedback.sources.preferences import Counts
+    from thumbtune.feedback.sources.folders import UnlabelledImages
+    from thumbtune.feedback.sources.preferences import ComparisonCounts
 
     numbers = source.counts() if isinstance(source, HasCounts) else None
-    if isinstance(numbers, Counts):
+    if isinstance(numbers, ComparisonCounts):
         if any((numbers.comparisons, numbers.ties, numbers.unlabelled, numbers.alike, numbers.unusable)):
             _print_comparisons(numbers)
-    elif isinstance(numbers, Outside):
+    elif isinstance(numbers, UnlabelledImages):
         if number := numbers.images:
             images = plural(number, "image is", "images are")
             say(f"{images} outside of folders named like or dislike; --label labels all of them.")
@@ -184,7 +184,7 @@ def _print_source(source: "Source") -> None:
         counts(vars(numbers))
 
 
-def _print_comparisons(numbers: "Counts") -> None:
+def _print_comparisons(numbers: "ComparisonCounts") -> None:
     """Print the numbers of pairwise comparisons, and the labels under the policy."""
     say("comparisons")
     counts(
@@ -257,7 +257,7 @@ def kinds() -> None:
     from thumbtune.feedback.sources.kinds import KINDS
 
     for kind in KINDS:
-        say(f"  {kind.name:<14}{kind.what}")
+        say(f"  {kind.name:<14}{kind.description}")
 
 
 @likes_app.command()

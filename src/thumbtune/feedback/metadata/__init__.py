@@ -1,1 +1,1 @@
-"""Prompts that generators write into images."""
+"""Readers of the generation parameters inside images: prompt, seed, model."""

@@ -1,4 +1,4 @@
-"""Rows of Arrow's batches, from Parquet and from what `datasets` saves."""
+"""Read rows from Arrow batches, of Parquet files and of data sets that `datasets` saved."""
 
 from __future__ import annotations  # pyarrow is imported only when a file that needs it is met
 
@@ -11,34 +11,34 @@ from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_AT_ONCE = 64  # with the images inside: a row may be megabytes
+ROWS_AT_ONCE = 64  # with the images inside, a row may take megabytes
 ROWS_OF_LABELS_AT_ONCE = 4096
 
 Classes = Mapping[str, list[object]]  # column, in lower case -> the names behind its numbers
 
 
 def classes_in(metadata: Mapping[bytes, bytes] | None) -> Classes:
-    """The names behind numbered classes, as `datasets` writes them: without them, 0 may well mean "like"."""
+    """Return the names of numbered classes, as `datasets` writes them. Without the names, 0 may mean "like"."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        named = {key: what for key, what in features.items() if isinstance(what, dict)}
-        classes = {key: what for key, what in named.items() if what.get("_type") == "ClassLabel"}
-        return {lowered_name(key): list(what["names"]) for key, what in classes.items()}
+        objects = {key: feature for key, feature in features.items() if isinstance(feature, dict)}
+        classes = {key: feature for key, feature in objects.items() if feature.get("_type") == "ClassLabel"}
+        return {lowered_name(key): list(feature["names"]) for key, feature in classes.items()}
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 
 def with_classes(row: Record, classes: Classes) -> Record:
-    """The row, with the names of its classes in place of their numbers."""
+    """Return the row, with the names of its classes in place of their numbers."""
     for column, names in classes.items():
         number = row.get(column)
-        if isinstance(number, int):  # -1 is how `datasets` writes "no class"
+        if isinstance(number, int):  # `datasets` writes -1 for "no class"
             row[column] = names[number] if 0 <= number < len(names) else None
     return row
 
 
 def rows_in(batch: pa.RecordBatch, classes: Classes, at_once: int = ROWS_AT_ONCE) -> Iterator[Record]:
-    """The rows of a batch, of which so many at once become Python's."""
+    """Yield the rows of a batch; `at_once` of them are Python objects at a time."""
     for start in range(0, batch.num_rows, at_once):
         part = batch.slice(start, at_once)
         lists = [_cells(column) for column in part.columns]
@@ -48,11 +48,11 @@ def rows_in(batch: pa.RecordBatch, classes: Classes, at_once: int = ROWS_AT_ONCE
 
 
 def _cells(column: Any) -> list[object]:
-    """The cells of a column. One that has no counterpart in Python, as the year 50000, is empty."""
+    """Return the cells of a column. A cell that Python cannot hold, as the year 50000, is None."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)  # Python's moments know no nanoseconds
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)  # Python's datetime has no nanoseconds
     try:
         return column.to_pylist()
     except (ValueError, ArithmeticError, KeyError, TypeError, NotImplementedError):

@@ -1,4 +1,4 @@
-"""Reading one cell of somebody's table: is it yes or no, a number, a moment, a prompt?"""
+"""Read one cell of a table: a label, a number, a moment, a prompt."""
 
 import math
 import re
@@ -10,25 +10,25 @@ from decimal import Decimal
 from thumbtune.feedback.reading.labels import Scale, number_of
 from thumbtune.feedback.shown import shown
 
-Row = Mapping[str, object]
+Cells = Mapping[str, object]
 
 PROMPT_COLUMNS = ("prompt", "text", "caption")
 LABEL_COLUMNS = ("label", "liked", "like")
 IMAGE_COLUMNS = ("file_name", "image")
-# Seconds since 1970 stay below the last of these until the year 5138; what is above them is counted in parts of one.
+# Seconds since 1970 stay below 1e11 until the year 5138; larger numbers are milli-, micro- or nanoseconds.
 PARTS_OF_A_SECOND = ((1e17, 10**9), (1e14, 10**6), (1e11, 10**3))
-LARGEST_NUMBER = 10**40  # what is larger was never meant as one
+MAX_NUMBER = 10**40  # no table means a larger one
 
 _SECONDS = re.compile(r"\d{9,19}(\.\d*)?", re.ASCII)
 
 
-def first(row: Row, columns: tuple[str, ...]) -> object:
-    """The first of these columns that the row fills."""
+def first(row: Cells, columns: tuple[str, ...]) -> object:
+    """Return the first cell in these columns that is not blank, or None."""
     return next((row[column] for column in columns if not is_blank(row.get(column))), None)
 
 
 def is_blank(cell: object) -> bool:
-    """Nothing, white space, or the not-a-number that spreadsheet programs write for nothing."""
+    """Return whether a cell is None, white space or NaN, which spreadsheet programs write for empty cells."""
     if isinstance(cell, str):
         return not cell or cell.isspace()
     if isinstance(cell, Decimal):
@@ -36,24 +36,24 @@ def is_blank(cell: object) -> bool:
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
-def prompt_in(row: Row) -> str | None:
-    """The prompt, without white space around it, or None."""
+def prompt_in(row: Cells) -> str | None:
+    """Return the prompt without white space around it, or None."""
     cell = first(row, PROMPT_COLUMNS)
-    if isinstance(cell, bytes):  # text, in Parquet files of programs that do not say so
+    if isinstance(cell, bytes):  # some programs write text as bytes into Parquet files
         cell = cell.decode("utf-8", "ignore")
     return cell.strip() or None if isinstance(cell, str) else None
 
 
-def label_in(row: Row, like_at: float | None = None) -> bool | None:
-    """Liked or not, as far as one row can tell; None when the cell is empty or says neither."""
+def label_in(row: Cells, like_at: float | None = None) -> bool | None:
+    """Return True for liked, False for disliked, and None for a blank cell or one that means neither."""
     return Scale(like_at).liked(first(row, LABEL_COLUMNS))
 
 
-def text_in(row: Row, column: str) -> str | None:
-    """A cell as text, or None if it is empty.
+def text_in(row: Cells, column: str) -> str | None:
+    """Return a cell as text, or None if it is blank.
 
     Raises:
-        ValueError: it holds several things.
+        ValueError: it holds a list or an object.
     """
     cell = row.get(column)
     if is_blank(cell):
@@ -61,7 +61,7 @@ def text_in(row: Row, column: str) -> str | None:
     if isinstance(cell, bytes):
         cell = cell.decode("utf-8", "replace")
     if isinstance(cell, float) and cell.is_integer():
-        return f"{cell:.0f}"  # columns of whole numbers with gaps come out of pandas as 7.0
+        return f"{cell:.0f}"  # pandas turns columns of whole numbers with gaps into 7.0
     if isinstance(cell, Mapping | list | tuple):
         raise ValueError(f"{column} {shown(cell)} is no text; name the part that is, as in --map {column}=column.part")
     try:
@@ -70,11 +70,11 @@ def text_in(row: Row, column: str) -> str | None:
         raise ValueError(f"{column} is too long; shorten it or leave it empty") from error
 
 
-def number_in(row: Row, column: str) -> float | None:
-    """A finite number from 0 up, or None if the cell is empty.
+def number_in(row: Cells, column: str) -> float | None:
+    """Return a finite number of 0 or more, or None if the cell is blank.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the cell holds anything else.
     """
     cell = row.get(column)
     if is_blank(cell):
@@ -85,11 +85,11 @@ def number_in(row: Row, column: str) -> float | None:
     return number
 
 
-def grade_in(row: Row, column: str) -> float | None:
-    """A number from 0 to 1, or None if the cell is empty.
+def grade_in(row: Cells, column: str) -> float | None:
+    """Return a number from 0 to 1, or None if the cell is blank.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the cell holds anything else.
     """
     cell = row.get(column)
     if is_blank(cell):
@@ -100,35 +100,35 @@ def grade_in(row: Row, column: str) -> float | None:
     return number
 
 
-def whole_number_in(row: Row, column: str) -> int | None:
-    """A whole number, or None if the cell is empty.
+def whole_number_in(row: Cells, column: str) -> int | None:
+    """Return a whole number, or None if the cell is blank.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the cell holds anything else.
     """
     cell = row.get(column)
     if is_blank(cell):
         return None
     try:
         number = _whole(cell) if isinstance(cell, float | Decimal) else int(str(cell).strip().removesuffix(".0"))
-        if abs(number) < LARGEST_NUMBER:
+        if abs(number) < MAX_NUMBER:
             return number
-        raise ValueError("no database holds it, and no sentence shows it")
+        raise ValueError("it is larger than any database holds")
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{column} {shown(cell)} is no whole number; mend it or leave it empty") from error
 
 
 def _whole(number: float | Decimal) -> int:
-    if abs(number) < LARGEST_NUMBER and number == int(number):
+    if abs(number) < MAX_NUMBER and number == int(number):
         return int(number)
     raise ValueError("there is a fraction")
 
 
-def uuid_in(row: Row, column: str) -> str | None:
-    """A UUID in its one canonical spelling, or None if the cell is empty.
+def uuid_in(row: Cells, column: str) -> str | None:
+    """Return a UUID in its canonical spelling, or None if the cell is blank.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the cell holds anything else.
     """
     cell = row.get(column)
     if is_blank(cell):
@@ -139,11 +139,13 @@ def uuid_in(row: Row, column: str) -> str | None:
         raise ValueError(f"{column} {shown(cell)} is no UUID; mend it or leave it empty") from error
 
 
-def moment_in(row: Row, column: str) -> datetime | None:
-    """A moment: a datetime, ISO 8601 text, or (milli-, micro-, nano-)seconds since 1970; None if the cell is empty.
+def moment_in(row: Cells, column: str) -> datetime | None:
+    """Return a moment, or None if the cell is blank.
+
+    It may be a datetime, ISO 8601 text, or (milli-, micro-, nano-)seconds since 1970.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the cell holds anything else.
     """
     cell = row.get(column)
     if is_blank(cell):

@@ -1,9 +1,9 @@
-"""Which column of somebody's table is which of ours: as they say, or else by its name.
+"""Map the columns of a table to ours: as `mapping` says, or else by their names.
 
-Without a word from them, these names are tried in this order, in any case. The first column that a row fills counts,
-with two exceptions. An image itself goes before the name of one. And columns that may all be the label must agree in
-each row: that row is refused if one says like and another dislike, as nobody can tell which is meant. A name that is
-only likely (a `time`, a `user`) counts where its cell can be meant so: a moment since 2000, a word.
+Without a mapping, the names in `COLUMNS` are tried in order, in any case, and the first filled column counts. There are
+two exceptions. A cell that holds an image goes before one that names an image. And all columns that may be the label
+must agree: a row with a like in one and a dislike in another is refused. A column with an ambiguous name (`time`,
+`user`) counts only if its cell fits: a moment since 2000, a word.
 """
 
 import json
@@ -28,61 +28,61 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "reason": ("reason", "comment"),
     "pair": ("pair", "pair_id"),
     "seed": ("seed",),
-    "model": ("model", "sd_model_name"),  # the latter is Automatic1111's, in the log of what was saved
+    "model": ("model", "sd_model_name"),  # sd_model_name is the name in Automatic1111's log of saved images
     "source": ("source",),
     "created_at": ("created_at", "timestamp", "time"),
     "vote_id": ("vote_id",),
 }
-NAMES_OF_SOMETHING = ("rater", "reason", "pair")  # the cell is one word or sentence, not an object
-IMAGES = ("image", "chosen", "rejected")  # the cell is an image, or names one
-FIRST_YEAR = 2000  # a "time" before it is how long something took
+TEXT_COLUMNS = ("rater", "reason", "pair")  # the cell is a word or sentence, not an object
+IMAGES = ("image", "chosen", "rejected")  # the cell holds an image or names one
+FIRST_YEAR = 2000  # an earlier "time" is a duration
 
 
-Names = Mapping[str, Sequence[str]]  # our name for a column -> what it may be called, the first one that is filled
-Named = tuple[str, object]  # the name of a column, and what a row has there
+Names = Mapping[str, Sequence[str]]  # our name for a column -> the names that it may have, in order
+NamedCell = tuple[str, object]  # the name of a column, and its cell
 ABSENT = object()
 
 
 class Columns:
-    """The columns of a table by our names. `mapping` is from our names to theirs, `known` all that ours may be called.
+    """The columns of a table by our names: `mapping` is from our names to theirs, `known` from ours to usual ones.
 
     Raises:
-        UsageError: one of our names in it is none.
+        UsageError: the mapping has a name that is not ours.
     """
 
     def __init__(self, mapping: Mapping[str, str], known: Names = COLUMNS) -> None:
         for key in mapping:
             check_key(key, known)
         self.mapped = {key: lowered_name(name) for key, name in mapping.items()}
-        meant = set(self.mapped.values())
-        guessed = {key: tuple(name for name in names if name not in meant) for key, names in known.items()}
-        self.names = guessed | {key: (name,) for key, name in self.mapped.items()}
+        mapped_names = set(self.mapped.values())
+        unmapped = {key: tuple(name for name in names if name not in mapped_names) for key, names in known.items()}
+        self.names = unmapped | {key: (name,) for key, name in self.mapped.items()}
 
-    def filled_in(self, row: Record, key: str) -> list[Named]:
-        """What may be ours in a row, under the names that the table has for it."""
+    def filled_in(self, row: Record, key: str) -> list[NamedCell]:
+        """Return the filled cells of a row that may be one of our columns, with their names in the table."""
         cells = ((name, cell_in(row, name)) for name in self.names[key])
         return [(name, cell) for name, cell in cells if not is_blank(unwrapped(cell) if key in IMAGES else cell)]
 
-    def labels_in(self, row: Record) -> list[Named]:
-        """What may be the label of a row."""
+    def labels_in(self, row: Record) -> list[NamedCell]:
+        """Return the cells of a row that may be its label."""
         return self.filled_in(row, "label")
 
     def ours_in(self, row: Record) -> Record:
-        """All other cells of a row, by our names."""
+        """Return all other cells of a row, by our names."""
         return {key: self._cell(row, key) for key in self.names if key != "label"}
 
     def lacks(self, row: Record, key: str) -> bool:
-        """Whether a row has no column for this name of ours, not even an empty one."""
+        """Return whether a row has no column for this name of ours, not even an empty one."""
         return all(cell_in(row, name, ABSENT) is ABSENT for name in self.names[key])
 
     def of_labels(self) -> list[str]:
-        """The columns, in lower case, without which nobody can tell the labels; a nested one, by its outermost name."""
+        """Return the lower-case names of the columns that labels are read from, and of those they are nested in."""
         return [part for name in self.names["label"] for part in _beginnings(name)]
 
     def missing_in(self, header: Sequence[str] | None, rows: Iterable[Record | None]) -> tuple[set[str], list[str]]:
-        """The mapped columns that a table has not, and the columns that it has.
+        """Return the mapped columns that a table lacks, and the columns that it has.
 
-        The rows are read until all are found: none where the header has them, or not even one they may be nested in.
+        Rows are read until all are found; none are read if the header decides it.
         """
         seen = dict.fromkeys(lowered_name(name) for name in header or ())
         missing = set(self.mapped.values()).difference(seen)
@@ -97,20 +97,20 @@ class Columns:
         return missing, list(seen)
 
     def doubled_in(self, header: Sequence[str]) -> list[str]:
-        """The names of ours that several columns have."""
+        """Return our names that several columns share."""
         lowered = [lowered_name(name) for name in header]
         return sorted({name for names in self.names.values() for name in names if lowered.count(name) > 1})
 
     def _cell(self, row: Record, key: str) -> object:
         cells = self.filled_in(row, key)
         if key in IMAGES:
-            return next((cell for _, cell in sorted(cells, key=lambda each: _nearness(each[1]))), None)
-        surely = {key, self.mapped.get(key)}
-        return next((cell for name, cell in cells if name in surely or _can_be(key, cell)), None)
+            return next((cell for _, cell in sorted(cells, key=lambda each: _rank(each[1]))), None)
+        certain = {key, self.mapped.get(key)}
+        return next((cell for name, cell in cells if name in certain or _fits(key, cell)), None)
 
 
 def cell_in(row: Record, name: str, absent: object = None) -> object:
-    """The cell of this name. Dots reach into objects, lists (from 0 on) and JSON text, unless a column is called so."""
+    """Return the cell of a name. Dots reach into objects, lists (from 0) and JSON text, unless it names a column."""
     if name in row or "." not in name:
         return row.get(name, absent)
     for outer in _beginnings(name)[1:]:
@@ -120,25 +120,25 @@ def cell_in(row: Record, name: str, absent: object = None) -> object:
 
 
 def check_key(key: str, known: Names = COLUMNS) -> None:
-    """Refuse a name of ours that is none.
+    """Refuse a name that is not ours.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not.
     """
     if key not in known:
         raise UsageError(
-            f"{shown(key)} is nothing that a column can be mapped to; that may be {', '.join(known)}.",
+            f"{shown(key)} is no column of ours; map one of {', '.join(known)}.",
             code="map-unknown-name",
         )
 
 
 def parse_map(text: str) -> dict[str, str]:
-    """Read `image=jpg,prompt=caption,label=liked`: what we call a column, and what the table calls it.
+    """Parse `image=jpg,prompt=caption,label=liked`: our name for a column, and its name in the table.
 
-    Which names of ours there are is for the kind of table to say.
+    Our names are checked later, as they depend on the kind of table.
 
     Raises:
-        UsageError: it is not so, or names something twice.
+        UsageError: the text has another form, or maps a name twice.
     """
     mapping: dict[str, str] = {}
     for part in text.split(","):
@@ -155,13 +155,13 @@ def parse_map(text: str) -> dict[str, str]:
 
 
 def _beginnings(name: str) -> list[str]:
-    """A name and what stands before each of its dots, the longest first."""
+    """Return a name and the part before each of its dots, the longest first."""
     parts = name.split(".")
     return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 def _inside(cell: object) -> Record:
-    """What dots reach in a cell: nothing, where it holds one thing."""
+    """Return the parts of a cell by name: none, unless it is an object, a list or the JSON of one."""
     if isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
         try:
             cell = json.loads(cell)
@@ -172,19 +172,19 @@ def _inside(cell: object) -> Record:
     return record_of(cell.items()) if isinstance(cell, Mapping) else {}
 
 
-def _nearness(cell: object) -> int:
-    """How near a cell is to an image: one itself, the name of one, or nothing that names one."""
+def _rank(cell: object) -> int:
+    """Rank a cell: 0 if it holds an image, 1 if it may name one, 2 for any other."""
     return 0 if is_image(cell) else 1 if isinstance(unwrapped(cell), str) else 2
 
 
-def _can_be(key: str, cell: object) -> bool:
-    """Whether a cell can be what the name of its column makes likely."""
+def _fits(key: str, cell: object) -> bool:
+    """Return whether a cell fits the column of ours that its name suggests."""
     if key == "prompt":
         return isinstance(cell, str | bytes)
     try:
         if key == "created_at":
             moment = moment_in({key: cell}, key)
             return moment is not None and moment.year >= FIRST_YEAR
-        return key not in NAMES_OF_SOMETHING or text_in({key: cell}, key) is not None
+        return key not in TEXT_COLUMNS or text_in({key: cell}, key) is not None
     except ValueError:
         return False

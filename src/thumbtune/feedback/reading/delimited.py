@@ -1,4 +1,4 @@
-"""Rows of .csv and .tsv files, as spreadsheet programs write them: with any of three delimiters, and empty cells."""
+"""Read rows of .csv and .tsv files, as spreadsheet programs write them: with one of three delimiters and short rows."""
 
 import csv
 import re
@@ -10,15 +10,15 @@ from typing import TextIO
 from thumbtune.feedback.reading import texts
 from thumbtune.feedback.reading.record import Record, record_of
 
-# Spreadsheet programs write semicolons or tabs where the comma is the decimal point.
+# Spreadsheet programs write semicolons or tabs in countries with decimal commas.
 DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t", ",", ";")}
-LONGEST_HEADER = 100_000  # characters that are looked at for its delimiter
+MAX_HEADER_LENGTH = 100_000  # characters that are searched for the delimiter
 
 _SEPARATOR = re.compile(r"sep=([,;|\t])\s*", re.IGNORECASE)  # the first line of some spreadsheet programs
 
 
 def rows_of(file: Path, kind: str, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
-    """Each row with where it ends; None where it has more cells than the header."""
+    """Yield each row with the line where it ends; None for a row with more cells than the header."""
     with texts.open_text(file, encoding) as text:
         rows = _rows(text, DELIMITERS[kind])
         _, header = next(rows, (0, []))
@@ -27,22 +27,22 @@ def rows_of(file: Path, kind: str, encoding: str | None = None) -> Iterator[tupl
 
 
 def header_of(file: Path, kind: str, encoding: str | None = None) -> list[str]:
-    """The names of the columns, as they are written."""
+    """Return the names of the columns, as written."""
     with texts.open_text(file, encoding) as text:
         _, header = next(_rows(text, DELIMITERS[kind]), (0, []))
     return header
 
 
 def _record(header: Sequence[str], cells: Sequence[str]) -> Record | None:
-    """One row by the names of its columns. Cells that are missing are empty, as spreadsheet programs leave them out."""
+    """Return a row by the names of its columns. Missing cells are None, as spreadsheet programs leave them out."""
     if any(cell.strip() for cell in cells[len(header) :]):
         return None
     return record_of(zip_longest(header, cells[: len(header)]))
 
 
 def _rows(text: TextIO, delimiters: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not all empty, with the number of its last line."""
-    csv.field_size_limit(max(csv.field_size_limit(), texts.MAX_ROW))  # there is one for the whole process
+    """Yield each row that is not blank, with the number of its last line."""
+    csv.field_size_limit(max(csv.field_size_limit(), texts.MAX_ROW))  # one limit for the whole process
     lines = _Lines(text)
     beginning = lines.peek()
     if (separator := _SEPARATOR.fullmatch(beginning)) is not None:
@@ -56,14 +56,14 @@ def _rows(text: TextIO, delimiters: tuple[str, ...]) -> Iterator[tuple[int, list
 
 
 def _delimiter(header: str, delimiters: tuple[str, ...]) -> str:
-    """The delimiter that makes most columns of the header."""
-    return max(delimiters, key=lambda each: len(next(csv.reader([header[:LONGEST_HEADER]], delimiter=each), [])))
+    """Return the delimiter that splits the header into most columns."""
+    return max(delimiters, key=lambda each: len(next(csv.reader([header[:MAX_HEADER_LENGTH]], delimiter=each), [])))
 
 
 class _Lines:
-    """Lines for the csv module, which alone would read all that comes after a quote that is never closed as one cell.
+    """Lines for the csv module, which by itself reads the rest of a file after an unclosed quote as one cell.
 
-    `pulled` is how many characters went into the row that is being read.
+    `pulled` is the number of characters in the row that is being read.
     """
 
     def __init__(self, text: TextIO) -> None:
@@ -91,7 +91,7 @@ class _Lines:
         return line
 
     def peek(self) -> str:
-        """The first line that is not blank; blank ones before it are passed over."""
+        """Return the first line that is not blank, without consuming it; blank lines before it are consumed."""
         line = "\n"
         while line and line.isspace():
             self.number += 1

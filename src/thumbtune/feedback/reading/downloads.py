@@ -1,8 +1,8 @@
-"""Downloading an image that a table names by its address, if somebody said that this may be done.
+"""Download an image that a table names by its address, if downloads are allowed.
 
-A table from elsewhere chooses the addresses, so that none may reach what only this machine or its network can see:
-each address that a name stands for is looked at before it is connected to, after every redirect too. Proxies are not
-used, as they would choose the machine instead.
+A table from elsewhere chooses the addresses, so none may reach this machine or its private network: each address of a
+host is checked before a connection to it, after every redirect too. Proxies are not used, as they would choose the
+machine instead.
 """
 
 import http.client
@@ -32,19 +32,19 @@ from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.shown import shown
 
 SCHEMES = ("http", "https")
-SECONDS_OF_SILENCE = 20.0  # without any answer
+SECONDS_OF_SILENCE = 20.0  # without an answer
 SECONDS_IN_ALL = 120.0
 BLOCK = 1 << 16  # bytes
-AGENT = "thumbtune"  # some servers refuse requests without a name
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 addresses as networks of IPv6 alone write them
-UNSAFE = "%/:?#[]@!$&'()*+,;=~"  # what may stand in an address as it is
+AGENT = "thumbtune"  # some servers refuse requests without one
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 addresses inside IPv6-only networks
+UNSAFE = "%/:?#[]@!$&'()*+,;=~"  # characters that an address may hold unquoted
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Allowed = Callable[[Address], bool]
 
 
 class Opener(Protocol):
-    """What opens an address, as urllib's do."""
+    """An object that opens an address, as urllib's openers do."""
 
     def open(self, fullurl: Any, data: None = None, timeout: float | None = None) -> Any:
         """Return the answer, or raise an OSError or HTTPException."""
@@ -52,10 +52,10 @@ class Opener(Protocol):
 
 
 def download(url: str, opener: Opener | None = None) -> bytes:
-    """The bytes at an http or https address.
+    """Return the bytes at an http or https address.
 
     Raises:
-        UnreadableImage: there are none, too many, or they take too long; or the address is one of a private network.
+        UnreadableImage: the download fails, is too large or too slow, or the address is in a private network.
     """
     try:
         request = Request(quote(url, safe=UNSAFE), headers={"User-Agent": AGENT})
@@ -72,7 +72,7 @@ def download(url: str, opener: Opener | None = None) -> bytes:
 
 
 def is_public(address: Address) -> bool:
-    """Whether everybody on the internet can reach an address: none of a private network, this machine, or its link."""
+    """Return whether an address is on the public internet: not of a private network, this machine, or its link."""
     inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
     if inner is None and address in NAT64:
         inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -80,7 +80,7 @@ def is_public(address: Address) -> bool:
 
 
 def public_opener(allowed: Allowed = is_public) -> OpenerDirector:
-    """What opens http and https addresses, and of those only the `allowed` ones."""
+    """Return an opener of those http and https addresses that are `allowed`."""
     opener = OpenerDirector()
     for handler in (
         _Plain(allowed),
@@ -145,13 +145,13 @@ class _Redirects(HTTPRedirectHandler):
 
 
 def _connected(host: str, port: int, allowed: Allowed) -> socket.socket:
-    """A connection to one of the addresses that a name stands for, each of which must be allowed.
+    """Connect to one of the addresses of a host, which must all be allowed.
 
     Raises:
-        OSError: one is not, or none answers.
+        OSError: one is not allowed, or none answers.
     """
-    found = [where[0] for *_, where in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    addresses = [str(address) for address in dict.fromkeys(found)]
+    resolved = [target[0] for *_, target in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    addresses = [str(address) for address in dict.fromkeys(resolved)]
     if not all(allowed(ipaddress.ip_address(address)) for address in addresses):
         raise PermissionError("it is in a private network")
     for address in addresses[:-1]:
@@ -161,7 +161,7 @@ def _connected(host: str, port: int, allowed: Allowed) -> socket.socket:
 
 
 def _read(answer: Any) -> bytes:
-    """All that is sent, up to the limits of size and time."""
+    """Return the whole answer, up to the limits of size and time."""
     until, data = time.monotonic() + SECONDS_IN_ALL, bytearray()
     while block := answer.read1(BLOCK):
         data += block
@@ -169,6 +169,6 @@ def _read(answer: Any) -> bytes:
             raise UnreadableImage(f"it is larger than {images.MAX_BYTES // 1_000_000} MB; make it smaller")
         if time.monotonic() > until:
             raise TimeoutError(f"it takes more than {SECONDS_IN_ALL:.0f} seconds")
-    if missing := getattr(answer, "length", None):  # of what was announced; http.client says nothing of it
+    if missing := getattr(answer, "length", None):  # of the announced length; http.client does not check it
         raise ConnectionError(f"it ended after {len(data)} of {len(data) + missing} bytes")
     return bytes(data)

@@ -1,4 +1,4 @@
-"""A cell that holds an image or says where one is: bytes, base64 text, a name, an address."""
+"""Read a cell that holds an image or names one: bytes, base64 text, a file name, an address."""
 
 import base64
 import re
@@ -11,45 +11,45 @@ from thumbtune.feedback import images
 from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.reading import downloads
 from thumbtune.feedback.reading.cells import is_blank
-from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.shown import shown
 from thumbtune.feedback.source import Bytes
 from thumbtune.files import sha256
 
-NAMELESS = "it names no image; fill in file_name or remove the row"
-SHORTEST_BASE64 = 40  # characters: no image is shorter, and few names are longer
+NO_NAME = "it names no image; fill in file_name or remove the row"
+MIN_BASE64_LENGTH = 40  # characters: no image is shorter, and few names are longer
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-# How PNG, JPEG, GIF, WebP, BMP and TIFF begin in base64, before characters that names of files with an ending lack.
+# How PNG, JPEG, GIF, WebP, BMP and TIFF begin in base64; a file name with a suffix has a dot, which base64 lacks.
 _BASE64 = re.compile(r"(iVBORw0KGgo|/9j/|_9j_|R0lGOD|UklGR|Qk|SUkqA|TU0AK)[A-Za-z0-9+/_\s-]*={0,2}\s*")
-_LOOKED_AT = 256  # characters
+_EXAMINED = 256  # characters
 
 
 def is_image(cell: object) -> bool:
-    """Whether a cell holds an image itself, and does not only name one."""
+    """Return whether a cell holds an image itself, and does not only name one."""
     cell = unwrapped(cell)
     return (isinstance(cell, bytes) and bool(cell)) or (isinstance(cell, str) and (_is_data(cell) or _is_base64(cell)))
 
 
-def is_on_the_web(cell: object) -> bool:
-    """Whether a cell names an image by an address that would have to be followed."""
+def is_web_address(cell: object) -> bool:
+    """Return whether a cell names an image by a web address."""
     cell = unwrapped(cell)
     scheme = _SCHEME.match(cell.strip()) if isinstance(cell, str) and not is_image(cell) else None
     return scheme is not None and scheme[1].lower() != "file"
 
 
 def unwrapped(cell: object) -> object:
-    """What a cell of `datasets` has in it, {"bytes": ..., "path": ...}; any other cell as it is."""
+    """Return the bytes or the path in a cell of `datasets`, {"bytes": ..., "path": ...}; any other cell unchanged."""
     if isinstance(cell, Mapping):
-        held, name = cell.get("bytes"), cell.get("path")
-        if isinstance(held, str) and held:  # JSON knows no bytes
-            return f"data:;base64,{held}"
-        cell = held or name
+        data, name = cell.get("bytes"), cell.get("path")
+        if isinstance(data, str) and data:  # JSON has no bytes
+            return f"data:;base64,{data}"
+        cell = data or name
     return bytes(cell) if isinstance(cell, bytearray | memoryview) else cell
 
 
-def known_by(cell: object) -> str | None:
-    """What tells the image in a cell from others where it is met again: its bytes, or how it is named; or None."""
+def identity_of(cell: object) -> str | None:
+    """Return what identifies the image in a cell: the hash of its bytes, or its name; None for a cell without image."""
     cell = unwrapped(cell)
     if isinstance(cell, bytes) and cell:
         return sha256(cell)
@@ -61,17 +61,17 @@ def known_by(cell: object) -> str | None:
     return text if _is_base64(text) or _SCHEME.match(text) else PureWindowsPath(text).as_posix()  # ./a.png is a.png
 
 
-def image_in(cell: object, place: Place, allow_download: bool = False) -> Bytes:
-    """What reads the image's bytes, from the cell itself or from where it says.
+def image_in(cell: object, place: ImageRoot, allow_download: bool = False) -> Bytes:
+    """Return a function that reads the image's bytes, from the cell itself or from where it points.
 
     Raises:
-        UnreadableImage: the cell is empty, or names nothing that may be read.
+        UnreadableImage: the cell is blank, or names a file that may not be read.
     """
     cell = unwrapped(cell)
     if isinstance(cell, bytes) and cell:
         return partial(_as_they_are, cell)
     if not isinstance(cell, str) or is_blank(cell):
-        raise UnreadableImage(NAMELESS)
+        raise UnreadableImage(NO_NAME)
     text = cell.strip()
     if _is_data(text):
         return partial(_in_data_url, text)
@@ -92,11 +92,11 @@ def _on_the_web(address: str, scheme: str, allow_download: bool) -> Bytes:
 
 
 def _is_data(text: str) -> bool:
-    return text[:_LOOKED_AT].lstrip()[:5].lower() == "data:"
+    return text[:_EXAMINED].lstrip()[:5].lower() == "data:"
 
 
 def _is_base64(text: str) -> bool:
-    return len(text) >= SHORTEST_BASE64 and _BASE64.fullmatch(text[:_LOOKED_AT].lstrip()) is not None
+    return len(text) >= MIN_BASE64_LENGTH and _BASE64.fullmatch(text[:_EXAMINED].lstrip()) is not None
 
 
 def _as_they_are(data: bytes) -> bytes:
@@ -115,7 +115,7 @@ def _in_data_url(url: str) -> bytes:
 
 
 def _in_base64(text: str) -> bytes:
-    """Bytes from base64, of either alphabet, with or without the padding and line breaks."""
+    """Decode base64 of either alphabet, with or without padding and line breaks."""
     packed = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return _as_they_are(base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True))

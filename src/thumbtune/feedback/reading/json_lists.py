@@ -1,4 +1,4 @@
-"""The items of a list in JSON, one by one, so that the list may be larger than the memory."""
+"""Read the items of a JSON list one by one, so that the list may be larger than the memory."""
 
 import json
 import re
@@ -9,81 +9,81 @@ from typing import TextIO
 
 from thumbtune.errors import ThumbtuneError
 
-CHUNK = 1 << 16  # characters that are read at once
-LONGEST = 64_000_000  # characters of one item: an image of 48 MB as base64
+CHUNK = 1 << 16  # characters that are read at a time
+MAX_ITEM = 64_000_000  # characters of one item: an image of 48 MB as base64
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_NUMBER = "0123456789.eE+-"  # and "", the end of a piece
+_NUMBER = "0123456789.eE+-"  # and "", at the end of a piece
 _DECODER = json.JSONDecoder()
 
 
 def is_list(text: TextIO) -> bool:
-    """Whether a list begins here. It takes the beginning of the text away."""
-    return _Held(text).next_mark() == "["
+    """Return whether a list begins here. It consumes the beginning of the text."""
+    return _Buffer(text).peek_token() == "["
 
 
 def items_of(text: TextIO, file: Path) -> Iterator[object]:
-    """The items of the list that is the whole text; `file` is for sentences.
+    """Yield the items of a text that is one list; `file` is named in errors.
 
     Raises:
-        ThumbtuneError: it is no list, or damaged, or goes on after its end.
+        ThumbtuneError: the text is no list, is damaged, or goes on after the list.
     """
-    held = _Held(text)
-    if held.take_mark() != "[":
+    buffer = _Buffer(text)
+    if buffer.take_token() != "[":
         raise ThumbtuneError(f"{file} is no list in JSON; export it again.", code="json-not-list")
-    if held.next_mark() == "]":
-        held.take_mark()
+    if buffer.peek_token() == "]":
+        buffer.take_token()
     else:
-        yield from _filled(held, file)
-    if held.next_mark():
+        yield from _filled(buffer, file)
+    if buffer.peek_token():
         raise ThumbtuneError(
             f"{file} goes on after its list; keep one list, or save it as JSON lines (.jsonl).", code="json-after-list"
         )
 
 
-def _filled(held: "_Held", file: Path) -> Iterator[object]:
+def _filled(buffer: "_Buffer", file: Path) -> Iterator[object]:
     for number in count(1):
         try:
-            item = held.take_item()
+            item = buffer.take_item()
         except (ValueError, RecursionError) as error:
             raise ThumbtuneError(f"{file} is damaged at row {number}; export it again.", code="json-damaged") from error
         yield item
-        mark = held.take_mark()
-        if mark == "]":
+        token = buffer.take_token()
+        if token == "]":
             return
-        if mark != ",":
+        if token != ",":
             raise ThumbtuneError(f"{file} is damaged after row {number}; export it again.", code="json-damaged")
 
 
-class _Held:
-    """What was read of a text and not yet used: from `at` on in `piece`, which is not cut after every item."""
+class _Buffer:
+    """The part of a text that was read and not yet consumed: `piece` from `at` on."""
 
     def __init__(self, text: TextIO) -> None:
         self.text = text
         self.piece = ""
         self.at = 0
 
-    def next_mark(self) -> str:
-        """The next character that is no white space; nothing at the end."""
+    def peek_token(self) -> str:
+        """Return the next character that is no white space, or "" at the end."""
         self.at = _SPACE.match(self.piece, self.at).end()  # type: ignore[union-attr] - it matches nothing, too
         while self.at == len(self.piece) and self._read_on(CHUNK):
             self.at = _SPACE.match(self.piece, self.at).end()  # type: ignore[union-attr]
         return self.piece[self.at : self.at + 1]
 
-    def take_mark(self) -> str:
-        """The same, which then is used."""
-        mark = self.next_mark()
-        self.at += len(mark)
-        return mark
+    def take_token(self) -> str:
+        """Return the same character and consume it."""
+        token = self.peek_token()
+        self.at += len(token)
+        return token
 
     def take_item(self) -> object:
-        """One value of any kind. It is read in ever larger pieces until it is whole.
+        """Return the next JSON value and consume it. Pieces double until the value is whole.
 
         Raises:
-            ValueError: it is none, or too long.
+            ValueError: it is no JSON, or too long.
             RecursionError: it is nested too deeply.
         """
-        self.next_mark()
+        self.peek_token()
         while True:
             try:
                 item, end = _DECODER.raw_decode(self.piece, self.at)
@@ -91,16 +91,16 @@ class _Held:
                 if not self._read_more():
                     raise
                 continue
-            # Of "[12.5]", a piece may end after "12": what could be the middle of a number is not whole yet.
+            # Of "[12.5]", a piece may end after "12": a number at the end of a piece may go on.
             cut = isinstance(item, (int, float)) and self.piece[end : end + 1] in _NUMBER
             if not (cut and self._read_more()):
                 self.at = end
                 return item
 
     def _read_more(self) -> bool:
-        """Read as much again as is left; whether there was more, and the limit is not reached."""
+        """Double the piece. Return whether there was more text and the limit is not reached."""
         left = len(self.piece) - self.at
-        return left <= LONGEST and self._read_on(max(CHUNK, left))
+        return left <= MAX_ITEM and self._read_on(max(CHUNK, left))
 
     def _read_on(self, characters: int) -> bool:
         more = self.text.read(characters)

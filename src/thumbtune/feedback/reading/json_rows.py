@@ -1,4 +1,4 @@
-"""Rows of .jsonl and .ndjson files, an object a line, and of .json files, a list of objects, read item by item."""
+"""Read rows of .jsonl and .ndjson files, an object a line, and of .json files, a list of objects, one by one."""
 
 import json
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from thumbtune.feedback.reading import json_lists, texts
 from thumbtune.feedback.reading.record import Record, record_of
 from thumbtune.feedback.shown import listed
 
-MAX_DOCUMENT = 100_000_000  # characters of a list inside an object: as Python objects they take up to ten times as much
+MAX_DOCUMENT = 100_000_000  # characters of a list inside an object; Python objects take up to ten times as much
 
 
 def rows_of_lines(file: Path, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
-    """Each line with its number; None where it is no object."""
+    """Yield each line with its number; None for a line that is no object."""
     with texts.open_text(file, encoding) as text:
         for number, line in enumerate(texts.lines_of(text), start=1):
             if line is None or not line.isspace():
@@ -22,9 +22,9 @@ def rows_of_lines(file: Path, encoding: str | None = None) -> Iterator[tuple[str
 
 
 def rows_of_document(file: Path, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
-    """Each object of the file's one list; None where an item is none.
+    """Yield each object of the file's list; None for an item that is no object.
 
-    `datasets` and others write an object a line into .json files too; those are read line by line.
+    `datasets` and other programs also write an object a line into .json files; those are read line by line.
 
     Raises:
         ThumbtuneError: it is no JSON, not one list of objects, or one inside an object that is too large.
@@ -34,7 +34,7 @@ def rows_of_document(file: Path, encoding: str | None = None) -> Iterator[tuple[
         yield from rows_of_lines(file, encoding)
         return
     with texts.open_text(file, encoding) as text:
-        items = json_lists.items_of(text, file) if is_list else _list_in(file, _whole(text, file))
+        items = json_lists.items_of(text, file) if is_list else _list_in(file, _document(text, file))
         for number, item in enumerate(items, start=1):
             yield f"{file.name}, row {number}", record_of(item.items()) if isinstance(item, dict) else None
 
@@ -53,14 +53,14 @@ def _begins_list(file: Path, encoding: str | None) -> bool:
 
 
 def _is_lines(file: Path, encoding: str | None) -> bool:
-    """Whether the first line is an object of its own and another line follows."""
+    """Return whether the first line is a whole object and another line follows."""
     with texts.open_text(file, encoding) as text:
         filled = (line for line in texts.lines_of(text) if line is None or not line.isspace())
         return _object(next(filled, None)) is not None and next(filled, "") != ""
 
 
-def _whole(text: TextIO, file: Path) -> object:
-    """The document, read at once.
+def _document(text: TextIO, file: Path) -> object:
+    """Return the document, read as a whole.
 
     Raises:
         ThumbtuneError: it is too large, or no JSON.
@@ -79,14 +79,14 @@ def _whole(text: TextIO, file: Path) -> object:
 
 
 def _list_in(file: Path, document: object) -> list[object]:
-    """The one list of objects in a document.
+    """Return the only list of objects in a document.
 
     Raises:
-        ThumbtuneError: there are several, or none.
+        ThumbtuneError: there are several lists, or none.
     """
-    found = document if isinstance(document, dict) else {}
+    fields = document if isinstance(document, dict) else {}
     lists = {
-        key: rows for key, rows in found.items() if isinstance(rows, list) and all(isinstance(r, dict) for r in rows)
+        key: rows for key, rows in fields.items() if isinstance(rows, list) and all(isinstance(r, dict) for r in rows)
     }
     filled = {key: rows for key, rows in lists.items() if rows} or lists
     if len(filled) > 1:

@@ -1,11 +1,11 @@
-"""Is a cell a like or a dislike? Words, thumbs, numbers, and ratings with the number from which they are likes.
+"""Decide whether a cell is a like or a dislike: from words, thumbs, numbers, or ratings with a threshold.
 
-A bare number is a thumb only where its whole column holds thumbs, which one row cannot tell:
+A bare number is a label only if its whole column holds labels, which one row cannot show:
 
     column holds        1       0            -1        3, 4/5, ★★★☆☆
     0 and 1             like    dislike
-    -1, 0 and 1         like    no opinion   dislike
-    any other number    no thumb: `like_at` must say from which number up they are likes
+    -1, 0 and 1         like    no label     dislike
+    any other number    no label: `like_at` must say from which number up ratings are likes
     with `like_at`      at least `like_at` is a like, less is a dislike
 """
 
@@ -23,12 +23,12 @@ NO = frozenset(
     """false f no n dislike disliked dislikes bad neg negative down downvote downvoted thumbdown thumbsdown 👎
     nein non não nao nee nej nie net нет falsch faux falso onwaar fałsz""".split()
 )
-# Emoji may carry a skin tone and a mark that asks for the coloured or the plain form.
+# Emoji may have a skin tone, and a character that selects the coloured or the plain form.
 FORMS = dict.fromkeys([0xFE0E, 0xFE0F, *range(0x1F3FB, 0x1F400)])
-RATINGS = ("stars", "rating", "score")  # columns in which 1 alone is no thumb
-THUMBS = {1.0: True, 0.0: False, -1.0: False}
-LONGEST_LABEL = 60  # characters; what is longer is a text about something else
-# The greatest number on a scale, and where people who like something begin on it.
+RATINGS = ("stars", "rating", "score")  # columns in which a 1 without any 0 is no label
+NUMBER_LABELS = {1.0: True, 0.0: False, -1.0: False}
+MAX_LABEL_LENGTH = 60  # characters; a longer text is no label
+# The greatest number of a scale, and the usual threshold of a like on it.
 LIKES_FROM = ((1.0, "0.5"), (5.0, "4"), (10.0, "7"), (math.inf, "70"))
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -37,9 +37,9 @@ _STARS = re.compile(r"([★⭐🌟]+)[☆✩]*")
 
 
 def number_of(cell: object) -> float | None:
-    """The finite number in a cell: 4, "4", "4,5" as spreadsheet programs write it in half of Europe; else None."""
+    """Return the finite number in a cell: 4, "4", or "4,5" with a decimal comma; else None."""
     if isinstance(cell, str):
-        text = cell.strip() if len(cell) <= LONGEST_LABEL else ""
+        text = cell.strip() if len(cell) <= MAX_LABEL_LENGTH else ""
         cell = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else None
     if cell is None or not isinstance(cell, (int, float, Decimal)):
         return None
@@ -51,8 +51,8 @@ def number_of(cell: object) -> float | None:
 
 
 def stars_of(cell: object) -> float | None:
-    """The number of a rating that is written as one: 4/5 or ★★★★☆; else None."""
-    if not isinstance(cell, str) or len(cell) > LONGEST_LABEL:
+    """Return the number of a rating that is written as 4/5 or ★★★★☆; else None."""
+    if not isinstance(cell, str) or len(cell) > MAX_LABEL_LENGTH:
         return None
     text = cell.strip().translate(FORMS)
     if (stars := _STARS.fullmatch(text)) is not None:
@@ -62,10 +62,10 @@ def stars_of(cell: object) -> float | None:
 
 
 def word_of(cell: object) -> bool | None:
-    """What a truth value or a word says; None for all else."""
+    """Return the label of a truth value or a word; None for any other cell."""
     if isinstance(cell, bool):
         return cell
-    if not isinstance(cell, str) or len(cell) > LONGEST_LABEL:
+    if not isinstance(cell, str) or len(cell) > MAX_LABEL_LENGTH:
         return None
     word = cell.strip().lower().translate(FORMS)
     if word.startswith("thumb"):
@@ -74,25 +74,25 @@ def word_of(cell: object) -> bool | None:
 
 
 class Scale:
-    """What the numbers in one column of labels mean, from `like_at` or from the rows that were seen."""
+    """The meaning of the numbers in one column of labels, from `like_at` or from the rows that were added."""
 
     def __init__(self, like_at: float | None = None, name: str = "") -> None:
         self.like_at = like_at
-        self.rates = name.rpartition(".")[2] in RATINGS  # as its name says: then 1 is the worst, unless there is a 0
-        self.greatest: float | None = None  # of a column with ratings
-        self.minus = False  # whether some row says -1, so that 0 is no opinion
+        self.rates = name.rpartition(".")[2] in RATINGS  # by its name; then 1 is the worst, unless there is a 0
+        self.greatest: float | None = None  # number, in a column of ratings
+        self.minus = False  # whether some row says -1, so that 0 is no label
 
-    def see(self, cell: object) -> None:
-        """Take a row's label into account."""
+    def add(self, cell: object) -> None:
+        """Add a row's label."""
         stars, number = _numbers_of(cell)
-        if stars is None and number in THUMBS:
+        if stars is None and number in NUMBER_LABELS:
             self.minus = self.minus or number == -1
             self.rates = self.rates and number == 1
         elif (rating := number if stars is None else stars) is not None:
             self.greatest = max(rating, rating if self.greatest is None else self.greatest)
 
     def liked(self, cell: object) -> bool | None:
-        """Whether the cell says like or dislike; None where it says neither."""
+        """Return the label of a cell; None if it has none."""
         stars, number = _numbers_of(cell)
         rating = number if stars is None else stars
         if rating is None:
@@ -101,10 +101,10 @@ class Scale:
             return rating >= self.like_at
         if stars is not None or self.rates or self.greatest is not None or (number == 0 and self.minus):
             return None
-        return THUMBS.get(rating)
+        return NUMBER_LABELS.get(rating)
 
-    def why_not(self, name: str, cell: object) -> str | None:
-        """Why a filled cell of the column `name` says neither; None where there is no more to say than that."""
+    def problem_of(self, name: str, cell: object) -> str | None:
+        """Return why a filled cell of the column `name` has no label; None if there is no specific reason."""
         stars, number = _numbers_of(cell)
         rating = number if stars is None else stars
         if rating is None and word_of(cell) is None and cell is not None:
@@ -125,5 +125,5 @@ class Scale:
 
 
 def _numbers_of(cell: object) -> tuple[float | None, float | None]:
-    """The rating that is written as one, and the bare number; a truth value is neither."""
+    """Return the number of a written rating, and the bare number; both are None for a truth value."""
     return (None, None) if isinstance(cell, bool) else (stars_of(cell), number_of(cell))

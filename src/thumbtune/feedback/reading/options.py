@@ -1,4 +1,4 @@
-"""What somebody says of a table, checked before anything is read: options, and columns that they name."""
+"""Check the options for a table, and the columns that they name, before rows are read."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.reading.columns import Columns
-from thumbtune.feedback.reading.places import check_root
+from thumbtune.feedback.reading.image_roots import check_root
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.reading.rows import header_of, read_rows
 from thumbtune.feedback.reading.texts import check_encoding
@@ -14,18 +14,18 @@ from thumbtune.feedback.shown import listed, named
 from thumbtune.feedback.source import Reading
 
 Rows = Iterable[Record | None]
-Sheet = tuple[object, Sequence[str] | None, Rows]  # the name of a file, its header if it has one, and its rows
+Sheet = tuple[object, Sequence[str] | None, Rows]  # the name of a file, its header or None, and its rows
 
 
 def check_reading(reading: Reading) -> None:
-    """Refuse what cannot be meant.
+    """Refuse options without meaning.
 
     Raises:
-        UsageError: the number from which likes begin is none, the root no folder, or the encoding unknown.
+        UsageError: `like_at` is NaN or infinite, the root is no folder, or the encoding is unknown.
     """
     if reading.like_at is not None and not math.isfinite(reading.like_at):
         raise UsageError(
-            f"likes cannot begin at {reading.like_at}; give a number, as in --like-at 4.", code="like-at-invalid"
+            f"--like-at {reading.like_at} is no finite number; give one, as in --like-at 4.", code="like-at-invalid"
         )
     if reading.encoding is not None:
         check_encoding(reading.encoding)
@@ -33,13 +33,13 @@ def check_reading(reading: Reading) -> None:
 
 
 def check_columns(source: object, columns: Columns, sheets: Iterable[Sheet]) -> None:
-    """Compare what is mapped with what there is: headers where there are any, else rows until all is found.
+    """Check that the mapped columns exist, in headers or else in rows, which are read until all are found.
 
-    `source` is how sentences call all of it together.
+    `source` names all sheets together in errors.
 
     Raises:
-        UsageError: a mapped column is in none of the sheets.
-        ThumbtuneError: two columns are called the same, and we need one of that name.
+        UsageError: no sheet has a mapped column.
+        ThumbtuneError: two columns share a name that we read.
     """
     missing, seen = set(columns.mapped.values()), dict[str, None]()
     for file, header, rows in sheets:
@@ -55,6 +55,6 @@ def check_columns(source: object, columns: Columns, sheets: Iterable[Sheet]) -> 
 
 
 def sheets_of(files: Iterable[Path], encoding: str | None = None) -> Iterator[Sheet]:
-    """The tables in some files."""
+    """Yield the sheets of some files."""
     for file in files:
         yield file, header_of(file, encoding=encoding), (row for _, row in read_rows(file, encoding=encoding))

@@ -1,4 +1,4 @@
-"""Rows of .parquet files, whoever wrote them: pandas, `datasets`, a database."""
+"""Read rows of .parquet files, of pandas, `datasets`, or a database."""
 
 from __future__ import annotations  # pyarrow is imported only when a Parquet file is met
 
@@ -14,13 +14,13 @@ from thumbtune.feedback.reading.record import Record, lowered_name
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-BYTES_AT_ONCE = 256_000_000  # of a file that says how long its cells may be
-MOST_ROWS = 10**12  # what says that it has more, or less than none, is damaged
-PAGE = 1 << 20  # bytes that are read at once, in place of whole columns of a row group
+BYTES_AT_ONCE = 256_000_000  # of rows that are in memory at a time
+MAX_ROWS = 10**12  # a file that claims more rows, or fewer than 0, is damaged
+PAGE = 1 << 20  # bytes that are read at a time, instead of whole columns of a row group
 
 
 def rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, Record | None]]:
-    """Each row with its number; of some `columns`, named in lower case, alone if they are given.
+    """Yield each row with its number. `columns`, in lower case, limits what is read.
 
     Raises:
         ThumbtuneError: it is no Parquet file, or damaged.
@@ -39,7 +39,7 @@ def rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
 
 
 def first_row(file: Path) -> Record | None:
-    """The first row, read without the others; None where there is none.
+    """Return the first row, without reading others; None for an empty table.
 
     Raises:
         ThumbtuneError: it is no Parquet file, or damaged.
@@ -50,7 +50,7 @@ def first_row(file: Path) -> Record | None:
 
 
 def header_of(file: Path) -> list[str]:
-    """The names of the columns, as they are written.
+    """Return the names of the columns, as written.
 
     Raises:
         ThumbtuneError: it is no Parquet file.
@@ -60,14 +60,14 @@ def header_of(file: Path) -> list[str]:
 
 
 def count_of(file: Path) -> int:
-    """How many rows there are, if that can be.
+    """Return the number of rows; 0 for an impossible number.
 
     Raises:
         ThumbtuneError: it is no Parquet file.
     """
     with _opened(file) as table:
         rows = table.metadata.num_rows
-    return rows if 0 <= rows <= MOST_ROWS else 0
+    return rows if 0 <= rows <= MAX_ROWS else 0
 
 
 @contextmanager
@@ -87,10 +87,10 @@ def _opened(file: Path) -> Iterator[ParquetFile]:
 
 
 def _rows_at_once(table: ParquetFile, labels: bool) -> int:
-    """How many rows fit into the memory. A long text that recurs is stored once, so that a small file may unfold.
+    """Return how many rows fit into the memory. A repeated long text is stored once, so that a small file may unfold.
 
-    No cell is longer than its whole group of rows. What each column takes of it is not asked: where a file is damaged,
-    pyarrow 26 ends the process instead of raising an error.
+    No cell is longer than its whole group of rows. The sizes of columns are not read: on a damaged file, pyarrow 26
+    ends the process over them instead of raising an error.
     """
     least, most = (ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE) if labels else (1, ROWS_AT_ONCE)
     groups = range(table.metadata.num_row_groups)

@@ -1,8 +1,8 @@
-"""What the rows of one source say, whichever kind it is: the one way from a row to a like or dislike.
+"""Turn the rows of a source, of whatever kind, into likes and dislikes.
 
-Which column is what is in `columns`, what its label means in `feedback.labels`. What numbers mean depends on all rows,
-so the labels are read once before anything is found. A row without a prompt takes it from what the maker of its image
-wrote into it, unless the image is on the web.
+`columns` finds the columns and `labels` reads the label. The meaning of numbers depends on all rows, so the labels are
+read once before the first row. A row without a prompt takes it from the metadata inside its image, unless the image is
+on the web.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import islice
 
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.metadata.png_text import written_in_image
+from thumbtune.feedback.metadata.image_files import parameters_in_image
 from thumbtune.feedback.reading.cells import (
     grade_in,
     is_blank,
@@ -22,25 +22,25 @@ from thumbtune.feedback.reading.cells import (
     whole_number_in,
 )
 from thumbtune.feedback.reading.columns import COLUMNS, Columns, cell_in
-from thumbtune.feedback.reading.image_cells import is_on_the_web
+from thumbtune.feedback.reading.image_cells import is_web_address
 from thumbtune.feedback.reading.labels import Scale
 from thumbtune.feedback.reading.options import Rows, check_reading
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.shown import listed, named, shown
 from thumbtune.feedback.source import Bytes, Reading, SourceRow
 
-AGAINST = ("dislike", "disliked", "dislikes")  # columns that a `like` may stand beside
+DISLIKE_COLUMNS = ("dislike", "disliked", "dislikes")  # columns of dislikes, beside a column `like`
 NO_IMAGE = "none of its columns ({columns}) names an image; say which one does, as in --map image=jpg"
 NO_LABEL = "none of its columns says like or dislike; say which one does, as in --map label=opinion"
-LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which no more than these columns are needed
-ReadCell = Callable[[object], Bytes]  # from a cell to what reads its image; raises UnreadableImage
+LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which only these columns are needed
+ReadCell = Callable[[object], Bytes]  # from a cell to a function that reads its image; raises UnreadableImage
 
 
 class RowReader:
-    """The reader of one source's rows. `names` are the columns to look for where nobody says which.
+    """The reader of one source's rows. `names` are the usual names of columns, for those that are not mapped.
 
     Raises:
-        UsageError: something in `reading` is off.
+        UsageError: an option in `reading` is invalid.
     """
 
     def __init__(self, reading: Reading, label_rows: LabelRows, names: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
@@ -49,16 +49,16 @@ class RowReader:
         self.reading = reading
         self._label_rows = label_rows
 
-    def found(self, row: Record, where: str, read_cell: ReadCell, source: str) -> SourceRow:
-        """Read one row; whatever is wrong with it is in the `problem`, so that the rows after it still count.
+    def read(self, row: Record, where: str, read_cell: ReadCell, source: str) -> SourceRow:
+        """Read one row. An error in it becomes its `problem`, so that the rows after it are still read.
 
-        `source` is for rows without such a column. One that has it and leaves it empty says that it is not known.
+        `source` is for rows without such a column; an empty cell in such a column means an unknown source.
         """
         ours = self.columns.ours_in(row)
         prompt, (liked, problem), image = prompt_in(ours), self._label_in(row), None
         if ours["image"] is None and self.columns.lacks(row, "image"):
             return SourceRow(where=where, problem=NO_IMAGE.format(columns=listed(row)))
-        if liked is None or prompt is None:  # without a prompt in the row there may still be one for all
+        if liked is None or prompt is None:  # an option may give one prompt for all rows
             where = f"{where} (columns: {listed(row)})"
         if self.columns.lacks(row, "source"):
             ours["source"] = source
@@ -67,56 +67,59 @@ class RowReader:
             extras = _extras_of(ours)
         except (UnreadableImage, ValueError) as error:
             image, problem, extras = None, str(error), {}
-        if image is not None and prompt is None and liked is not None and not is_on_the_web(ours["image"]):
-            written = written_in_image(image)
-            prompt, said = written.prompt, {"seed": written.seed, "model": written.model}
-            extras |= {name: cell for name, cell in said.items() if extras[name] is None}
+        if image is not None and prompt is None and liked is not None and not is_web_address(ours["image"]):
+            parameters = parameters_in_image(image)
+            prompt, embedded = parameters.prompt, {"seed": parameters.seed, "model": parameters.model}
+            extras |= {name: cell for name, cell in embedded.items() if extras[name] is None}
         return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
 
     @cached_property
     def _scales(self) -> dict[str, Scale]:
-        """What the numbers in each column of labels mean."""
+        """The meaning of the numbers in each column of labels."""
         scales = {name: Scale(self.reading.like_at, name) for name in self.columns.names["label"]}
         for row in islice(self._label_rows(self.columns.of_labels()), self.reading.limit):
             for name, cell in self.columns.labels_in(row or {}):
-                scales[name].see(cell)
+                scales[name].add(cell)
         return scales
 
     def _label_in(self, row: Record) -> tuple[bool | None, str | None]:
-        """Liked or not; or None, and why, if there is more to say than that nothing says so."""
+        """Return the label of a row; or None, with the reason if there is a specific one."""
         labels = self.columns.labels_in(row)
         if not labels:
             lacks = self.reading.label is None and self.columns.lacks(row, "label")
             return self.reading.label, NO_LABEL if lacks else None
-        said = {name: liked for name, cell in labels if (liked := self._scales[name].liked(cell)) is not None}
-        if len(set(said.values())) > 1:
-            one, other = (next(name for name in said if said[name] is liked) for liked in (True, False))
+        votes = {name: liked for name, cell in labels if (liked := self._scales[name].liked(cell)) is not None}
+        if len(set(votes.values())) > 1:
+            one, other = (next(name for name in votes if votes[name] is liked) for liked in (True, False))
             return (
                 None,
                 f"{named(one)} says like and {named(other)} dislike; say which counts: --map label={named(one)}",
             )
-        if said:
-            return self._weighed(row, next(iter(said.values())))
-        return None, next((why for name, cell in labels if (why := self._scales[name].why_not(name, cell))), None)
+        if votes:
+            return self._checked(row, next(iter(votes.values())))
+        return None, next((why for name, cell in labels if (why := self._scales[name].problem_of(name, cell))), None)
 
-    def _weighed(self, row: Record, liked: bool) -> tuple[bool | None, str | None]:
-        """What a row says that has a column for dislikes, too, beside the one for likes."""
-        against = next((cell for name in AGAINST if not is_blank(cell := cell_in(row, name))), None)
-        if "label" in self.columns.mapped or against is None or self.reading.like_at is not None:
+    def _checked(self, row: Record, liked: bool) -> tuple[bool | None, str | None]:
+        """Return the label of a row, compared with its column of dislikes if it has one."""
+        dislike_cell = next((cell for name in DISLIKE_COLUMNS if not is_blank(cell := cell_in(row, name))), None)
+        if "label" in self.columns.mapped or dislike_cell is None or self.reading.like_at is not None:
             return liked, None
-        disliked = Scale().liked(against)
+        disliked = Scale().liked(dislike_cell)
         if disliked is None:
-            return None, f"it has columns for likes and for dislikes, of which one says {shown(against)}; write 0 or 1"
+            return (
+                None,
+                f"it has columns for likes and for dislikes, of which one says {shown(dislike_cell)}; write 0 or 1",
+            )
         if disliked == liked:
             return None, "it is neither liked nor disliked" if not liked else "it is liked and disliked"
         return liked, None
 
 
 def _extras_of(ours: Record) -> dict[str, object]:
-    """What may be said beside the thumb itself.
+    """Return the other fields of a row.
 
     Raises:
-        ValueError: a cell is filled with something else.
+        ValueError: a cell holds another type of value.
     """
     weight = number_in(ours, "weight")
     return {

@@ -6,7 +6,7 @@ Record = dict[str, object]
 
 
 def record_of(cells: Iterable[tuple[object, object]]) -> Record:
-    """The cells by their column's name in lower case. Columns without a name are dropped; of two, the first counts."""
+    """Return the cells by lower-case column name, without unnamed columns; of two with one name, the first counts."""
     record: Record = {}
     for name, cell in cells:
         if isinstance(name, str) and (lowered := lowered_name(name)):
@@ -15,5 +15,5 @@ def record_of(cells: Iterable[tuple[object, object]]) -> Record:
 
 
 def lowered_name(name: str) -> str:
-    """The name of a column as it is compared: in lower case, without white space around it."""
+    """Return the name of a column in lower case, without white space around it."""
     return name.strip().lower()

@@ -1,4 +1,4 @@
-"""Rows of tables of every kind, one after another, with their column names in lower case."""
+"""Read the rows of a table of any kind, one by one, with column names in lower case."""
 
 import csv
 import zlib
@@ -22,14 +22,14 @@ __all__ = [
     "why_broken",
 ]
 
-METADATA_SUFFIXES = (".jsonl", ".csv", ".parquet")  # of the metadata files of Hugging Face's imagefolder
-TABLE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")  # all but the last also with .gz behind
+METADATA_SUFFIXES = (".jsonl", ".csv", ".parquet")  # of metadata files in Hugging Face's imagefolder
+TABLE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")  # all but .parquet also with .gz
 BLOCK = 1 << 20  # bytes
-FIRST_LINE = 1 << 20  # characters within which a first line ends, to be looked at while guessing what a file is
+FIRST_LINE = 1 << 20  # characters of the longest first line that `first_row` reads
 
 
 def kind_of(file: Path) -> str | None:
-    """Which kind of table a file is by its name, less the .gz; None where it is none that we read."""
+    """Return the suffix of a table's name, without .gz; None for a file that is no table."""
     name = file.name.lower()
     kind = PurePath(name.removesuffix(GZIP)).suffix
     return kind if kind in TABLE_SUFFIXES and not (kind == ".parquet" and name.endswith(GZIP)) else None
@@ -38,24 +38,24 @@ def kind_of(file: Path) -> str | None:
 def read_rows(
     file: Path, *, encoding: str | None = None, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[str, Record | None]]:
-    """Each row with where it stands. One that is broken (`why_broken`) comes as None.
+    """Yield each row with its place in the file; None for a broken row (`why_broken`).
 
-    `encoding` is that of text that is not UTF-8. If some `columns` are given, more need not be read.
+    `encoding` is for text that is not UTF-8. If `columns` are given, only those are needed.
 
     Raises:
-        ThumbtuneError: the file cannot be read, or is not what its name says.
+        ThumbtuneError: the file cannot be read, or its content does not match its suffix.
     """
     try:
         yield from _rows_of(file, encoding, columns)
     except (UnicodeError, csv.Error, EOFError, zlib.error, OSError, MemoryError) as error:
-        raise _in_words(file, error, encoding) from error
+        raise _error_of(file, error, encoding) from error
 
 
 def header_of(file: Path, *, encoding: str | None = None) -> list[str] | None:
-    """The names of the columns as they are written; None where rows alone know theirs, as in JSON.
+    """Return the names of the columns, as written; None for JSON, where each row names its own.
 
     Raises:
-        ThumbtuneError: the file cannot be read, or is not what its name says.
+        ThumbtuneError: the file cannot be read, or its content does not match its suffix.
     """
     kind = kind_of(file)
     try:
@@ -63,12 +63,12 @@ def header_of(file: Path, *, encoding: str | None = None) -> list[str] | None:
             return parquet.header_of(file)
         return delimited.header_of(file, kind, encoding) if kind in delimited.DELIMITERS else None
     except (UnicodeError, csv.Error, EOFError, zlib.error, OSError, MemoryError) as error:
-        raise _in_words(file, error, encoding) from error
+        raise _error_of(file, error, encoding) from error
 
 
 def first_row(file: Path) -> Record | None:
-    """The first row of a file, to recognise it by, or None. Quick, and it never raises."""
-    for encoding in (None, "latin-1"):  # in which all bytes are text: names of columns are in ASCII almost everywhere
+    """Return the first row of a file, to recognise its kind, or None. It is quick and never raises."""
+    for encoding in (None, "latin-1"):  # latin-1 decodes all bytes, and column names are almost always ASCII
         try:
             if kind_of(file) is None or not file.is_file():
                 return None
@@ -76,26 +76,26 @@ def first_row(file: Path) -> Record | None:
                 return parquet.first_row(file)
             if kind_of(file) == ".json" or _first_line_is_short(file, encoding):
                 return next((row for _, row in read_rows(file, encoding=encoding)), None)
-        except Exception:  # a stranger's file may break a parser in any way; then it is simply not recognised
+        except Exception:  # a file may break a parser in any way; then it is not recognised
             continue
     return None
 
 
 def why_broken(file: Path) -> str:
-    """What is wrong with a row that came as None."""
+    """Return what is wrong with a row that came as None."""
     if kind_of(file) in delimited.DELIMITERS:
         return "it has more cells than the header; put quotes around those that hold the delimiter"
     return f"it is no JSON object, or one of more than {MAX_ROW // 1_000_000} MB; mend it or remove it"
 
 
 def count_rows(file: Path) -> int:
-    """About how many rows there are. A hint: what cannot be read counts 0 and fails later, in words."""
+    """Return about how many rows there are; 0 for a file that cannot be read, as reading it raises the error."""
     kind = kind_of(file)
     try:
         if kind == ".parquet":
             return parquet.count_of(file)
         if kind == ".json" or file.name.lower().endswith(GZIP):
-            return 0  # only reading all of it would tell
+            return 0  # the whole file would have to be read
         return max(0, _count_lines(file) - (kind in delimited.DELIMITERS))
     except (OSError, ThumbtuneError, MemoryError):
         return 0
@@ -130,7 +130,7 @@ def _count_lines(file: Path) -> int:
     return ends + (last != b"\n")
 
 
-def _in_words(file: Path, error: Exception, encoding: str | None) -> ThumbtuneError:
+def _error_of(file: Path, error: Exception, encoding: str | None) -> ThumbtuneError:
     if isinstance(error, UnicodeError):
         return ThumbtuneError(
             f"{file} is not {encoding or 'UTF-8'} text; "

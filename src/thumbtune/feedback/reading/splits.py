@@ -1,7 +1,7 @@
-"""The splits of a data set, and its Parquet files in a folder, as `datasets` and the Hugging Face hub lay them out.
+"""Find the splits of a data set and its Parquet files, as `datasets` and the Hugging Face hub lay them out.
 
-`train-00000-of-00064.parquet` and its sisters are one split; they lie beside the card or in `data/`. So are
-`train.parquet`, and the files in `train/`.
+A split is `train-00000-of-00064.parquet` and the files numbered with it, beside the card or in `data/`; or
+`train.parquet`; or the files in `train/`.
 """
 
 import re
@@ -11,13 +11,13 @@ from pathlib import Path
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.shown import listed
 
-SHARD = re.compile(r"(?P<split>.+)-\d+-of-\d+(-\w+)?$")  # with a hash behind it on the hub's older data sets
+SHARD = re.compile(r"(?P<split>.+)-\d+-of-\d+(-\w+)?$")  # older data sets on the hub have a hash at the end
 WORDS = frozenset("train training validation valid val dev test testing eval evaluation".split())
 UNNAMED = ""
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """The file itself, or those of a folder, in order of name. It never raises; what cannot be read holds none."""
+    """Return the file itself, or those of a folder in order of name. It never raises."""
     try:
         if path.is_file():
             return [path] if path.suffix.lower() == ".parquet" else []
@@ -31,7 +31,7 @@ def parquet_files(path: Path) -> list[Path]:
 
 
 def configurations(path: Path) -> list[str]:
-    """The folders below one that hold a data set in Parquet files each; it never raises."""
+    """Return the names of subfolders that each hold a data set in Parquet files. It never raises."""
     try:
         return [each.name for each in sorted(path.iterdir()) if each.is_dir() and parquet_files(each)]
     except (OSError, ValueError):
@@ -49,10 +49,10 @@ def _folders_of_splits(folder: Path) -> list[Path]:
 
 
 def files_of_split(path: Path, split: str | None) -> list[Path]:
-    """The Parquet files of one split; `split` may stay None where there is but one.
+    """Return the Parquet files of one split; `split` may be None if there is only one.
 
     Raises:
-        ThumbtuneError: there are none, or several splits and no word on which, or not this one.
+        ThumbtuneError: there are no files, several splits and none is named, or no split of this name.
     """
     files = parquet_files(path)
     if not files:
@@ -74,10 +74,10 @@ def _split_of(file: Path) -> str:
 
 
 def chosen_split(splits: Collection[str], wanted: str | None, where: str) -> str:
-    """The split that is wanted, or the only one.
+    """Return the wanted split, or the only one.
 
     Raises:
-        UsageError: there are several and none is named, or none is of this name.
+        UsageError: there are several and none is named, or there is none of this name.
     """
     names = listed([name or "one without a name" for name in splits])
     if wanted is None and len(splits) == 1:
@@ -85,7 +85,7 @@ def chosen_split(splits: Collection[str], wanted: str | None, where: str) -> str
     if wanted is None:
         first = listed([name for name in splits if name][:1])
         raise UsageError(
-            f"{where} holds several splits ({names}); say which one to read, as in --split {first}.",
+            f"{where} holds several splits ({names}); name one, as in --split {first}.",
             code="split-needed",
         )
     if wanted not in splits:

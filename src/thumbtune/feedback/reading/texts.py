@@ -1,7 +1,7 @@
-"""Opening a table that is text: plain or gzip-compressed, in UTF-8, or in UTF-16 or 32 where its first bytes say so.
+"""Open a text, plain or compressed with gzip, in UTF-8, or in UTF-16 or 32 if it begins with a byte order mark.
 
-What is in no such encoding is refused, not guessed: old spreadsheet programs write one of a dozen code pages, any
-bytes can be read in most of them, and prompts read in the wrong one would be learnt as they stand.
+Other encodings are refused, not guessed: old spreadsheet programs write one of a dozen code pages, most of which decode
+any bytes, and a model would learn the wrongly decoded prompts.
 """
 
 import codecs
@@ -14,13 +14,13 @@ from typing import TextIO
 
 from thumbtune.errors import ThumbtuneError, UsageError
 
-MAX_ROW = 64_000_000  # characters: an image of 48 MB as base64; what is longer is no row
+MAX_ROW = 64_000_000  # characters: an image of 48 MB as base64; no row is longer
 GZIP = ".gz"
-MOST_UNPACKED = 200  # times: text that people wrote shrinks to a tenth, a thousandth is a bomb of one repeated byte
-ALWAYS_UNPACKED = 8_000_000  # bytes, however small the file: a short list of alike rows shrinks a lot
+MAX_UNPACK_RATIO = 200  # written text shrinks to a tenth; one repeated byte, as in a bomb, to a thousandth
+ALLOWED_UNPACKED_BYTES = 8_000_000  # bytes, for any file: a short list of equal rows shrinks a lot
 
-# UTF-32 first: in little-endian order its mark begins with that of UTF-16.
-_MARKS = (
+# UTF-32 comes first, as its little-endian mark begins with that of UTF-16.
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -32,17 +32,17 @@ _BEGINNING = 64  # bytes
 
 @contextmanager
 def open_text(file: Path, encoding: str | None = None) -> Iterator[TextIO]:
-    """Open a text; its lines keep their ends. `encoding` is for what has no mark and is not UTF-8.
+    """Open a text; lines keep their ends. `encoding` is for text without a byte order mark that is not UTF-8.
 
     Raises:
-        ThumbtuneError: it begins with zero bytes, as UTF-16 does where it has no mark; on the way, it unpacks to
-            `MOST_UNPACKED` times its size.
+        ThumbtuneError: it begins with zero bytes, as UTF-16 without a mark does; or, while it is read, it unpacks to
+            more than `MAX_UNPACK_RATIO` times its size.
         OSError: it cannot be read.
     """
     raw = _Unpacked(file) if file.name.lower().endswith(GZIP) else file.open("rb")
     with raw:
         beginning = raw.peek(_BEGINNING)[:_BEGINNING]
-        marked = next((name for mark, name in _MARKS if beginning.startswith(mark)), None)
+        marked = next((name for mark, name in _BYTE_ORDER_MARKS if beginning.startswith(mark)), None)
         if not (marked or encoding) and b"\0" in beginning:
             raise ThumbtuneError(
                 f"{file} begins with zero bytes, as no UTF-8 text does; save it again as UTF-8.", code="text-zero-bytes"
@@ -52,26 +52,26 @@ def open_text(file: Path, encoding: str | None = None) -> Iterator[TextIO]:
 
 
 class _Unpacked(gzip.GzipFile):
-    """A compressed file that refuses to unpack to more than such a file can honestly hold."""
+    """A compressed file that refuses to unpack to far more than its size."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(file, "rb")
         self._file = file
-        self._most = max(ALWAYS_UNPACKED, MOST_UNPACKED * file.stat().st_size)
+        self._max_bytes = max(ALLOWED_UNPACKED_BYTES, MAX_UNPACK_RATIO * file.stat().st_size)
 
     def read1(self, size: int = -1) -> bytes:
         data = super().read1(size)
-        if self.tell() > self._most:
+        if self.tell() > self._max_bytes:
             raise ThumbtuneError(
-                f"{self._file} unpacks to more than {MOST_UNPACKED} times its size, as no table does; "
-                "unpack it, and import what is in it.",
+                f"{self._file} unpacks to more than {MAX_UNPACK_RATIO} times its size, as no table does; "
+                "unpack it, and import the unpacked file.",
                 code="text-unpacks-too-large",
             )
         return data
 
 
 def lines_of(text: TextIO) -> Iterator[str | None]:
-    """Each line; None in place of one that is longer than `MAX_ROW`."""
+    """Yield each line; None for one longer than `MAX_ROW`."""
     while line := text.readline(MAX_ROW):
         if len(line) < MAX_ROW or line.endswith(("\n", "\r")):
             yield line
@@ -82,14 +82,14 @@ def lines_of(text: TextIO) -> Iterator[str | None]:
 
 
 def check_encoding(name: str) -> None:
-    """Refuse what is no encoding of text.
+    """Refuse a name that is no encoding of text.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not one.
     """
     try:
-        "x".encode(name)  # of nothing, Python would not look the encoding up
+        "x".encode(name)  # for an empty text, Python does not look the encoding up
     except (LookupError, ValueError) as error:
         raise UsageError(
-            f"there is no encoding {name!r}; leave it out for UTF-8, or use one like cp1252.", code="encoding-unknown"
+            f"{name!r} is no encoding; leave it out for UTF-8, or use one like cp1252.", code="encoding-unknown"
         ) from error

@@ -1,4 +1,4 @@
-"""Images in folders whose names say like or dislike, at any depth, in the same order each time."""
+"""Find images in folders that are named like or dislike, at any depth, in the same order each time."""
 
 import os
 import re
@@ -17,12 +17,12 @@ DISLIKE_FOLDERS = frozenset(
     """dislike dislikes disliked bad neg negative down downvote downvotes downvoted thumbdown thumbsdown
     reject rejects rejected""".split()
 )
-# All that somebody would call an image is tried, so that one we cannot read is listed, not passed over.
+# Files of unsupported kinds are tried too, so that the import lists them instead of passing over them.
 IMAGE_SUFFIXES = frozenset(
     """.png .apng .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2
     .svg .psd .tga .ico .ppm .exr .hdr .dng .cr2 .nef .arw""".split()
 )
-# Small copies, several images in one, and what archives of one system leave on others.
+# Folders of thumbnails, of grids of several images, and of files that macOS adds to archives.
 OTHER_FOLDERS = frozenset(("thumbnails", "txt2img-grids", "img2img-grids", "__macosx"))
 LEADS_OUT = (
     "it is a link that leads out of the folder; copy the image there, "
@@ -32,98 +32,102 @@ LEADS_OUT = (
 _BETWEEN_WORDS = re.compile(r"[\s_-]+")  # "Thumbs up", thumbs_up
 
 
-def opinion_in(name: str) -> bool | None:
-    """What the name of a folder says, in any case: like, dislike, or nothing."""
+def label_of_folder(name: str) -> bool | None:
+    """Return True for a folder named like, False for one named dislike, None for any other; case is ignored."""
     word = _BETWEEN_WORDS.sub("", name).lower()
     return True if word in LIKE_FOLDERS else False if word in DISLIKE_FOLDERS else None
 
 
-def opinion_folders(root: Path) -> list[tuple[Path, bool]]:
-    """The subfolders of `root` whose names say like or dislike, in order of name.
+def labelled_folders(root: Path) -> list[tuple[Path, bool]]:
+    """Return the subfolders of `root` that are named like or dislike, each with its label, in order of name.
 
-    A store of likes, by default in `likes`, is none of them: its images are liked and disliked ones.
+    A store, by default the folder `likes`, is left out: it holds liked and disliked images.
 
     Raises:
-        ThumbtuneError: a store lies among images, so that nobody can say what is meant.
+        ThumbtuneError: such a subfolder is a store and also holds other images.
     """
-    subfolders = ((folder, opinion_in(folder.name)) for folder in sorted(root.iterdir()) if folder.is_dir())
+    subfolders = ((folder, label_of_folder(folder.name)) for folder in sorted(root.iterdir()) if folder.is_dir())
     named = [(folder, liked) for folder, liked in subfolders if liked is not None]
     for folder, _ in named:
         if _is_store(folder) and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
             raise ThumbtuneError(
-                f"{folder} is a store of likes with other images beside it; move those elsewhere.",
+                f"{folder} is a store of likes, and other images lie beside it; move those elsewhere.",
                 code="folders-hold-store",
             )
     return [(folder, liked) for folder, liked in named if not _is_store(folder)]
 
 
 def _is_store(folder: Path) -> bool:
-    """Whether it is a store; one that nobody may look into is a folder like others, and is listed as such."""
+    """Return whether a folder is a store. A folder that cannot be read is not, so that the import lists it."""
     try:
         return is_store(folder)
     except (OSError, ThumbtuneError):
         return False
 
 
-def deep_opinion_folders(root: Path) -> list[tuple[Path, bool]]:
-    """The same at any depth, as in 2025-06-30/like; below one that is found there is no looking for more."""
-    found: list[tuple[Path, bool]] = []
+def deep_labelled_folders(root: Path) -> list[tuple[Path, bool]]:
+    """Return the labelled folders at any depth, as in 2025-06-30/like, without those inside another one."""
+    labelled: list[tuple[Path, bool]] = []
     for folder, subfolders, _ in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        named = [(Path(folder, name), liked) for name in subfolders if (liked := opinion_in(name)) is not None]
-        found += [(path, liked) for path, liked in named if not _is_store(path)]
-        opinions = {path.name for path, _ in named}
-        subfolders[:] = [name for name in subfolders if name not in opinions and not _is_store(Path(folder, name))]
-    return found
+        named = [(Path(folder, name), liked) for name in subfolders if (liked := label_of_folder(name)) is not None]
+        labelled += [(path, liked) for path, liked in named if not _is_store(path)]
+        names = {path.name for path, _ in named}
+        subfolders[:] = [name for name in subfolders if name not in names and not _is_store(Path(folder, name))]
+    return labelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """An image's file or a folder; `said` is what names on the way to it say, `problem` why it cannot be used."""
+class Entry:
+    """An image file or a folder.
+
+    labels:  the labels of the folders above it; two labels contradict each other
+    problem: why it cannot be used
+    """
 
     path: Path
-    said: frozenset[bool] = frozenset()
+    labels: frozenset[bool] = frozenset()
     is_folder: bool = False
     problem: str | None = None
 
 
 class Walk:
-    """The images below `root`, and folders that cannot be read.
+    """The images below `root`, and the folders that cannot be read.
 
-    Left out are what is hidden, stores of likes, and folders that makers of images fill by themselves. Links may lead
-    anywhere below the root or `also`; each folder is gone through once for what names say of it.
+    Hidden files, stores, and folders that image generators fill with copies are left out. Links may lead anywhere below
+    `root` or `also`. Each folder is read once for each set of labels on the way to it.
     """
 
     def __init__(self, root: Path, also: Path | None = None) -> None:
         self.root = root
         self._allowed = [folder.resolve() for folder in (root, also) if folder is not None]
 
-    def __iter__(self) -> Iterator[Seen]:
-        been: set[tuple[Path, frozenset[bool]]] = set()
-        todo = [Seen(path=self.root, is_folder=True)]
+    def __iter__(self) -> Iterator[Entry]:
+        visited: set[tuple[Path, frozenset[bool]]] = set()
+        todo = [Entry(path=self.root, is_folder=True)]
         while todo:
             folder = todo.pop()
-            here = (folder.path.resolve(), folder.said)
-            if here in been:
+            here = (folder.path.resolve(), folder.labels)
+            if here in visited:
                 continue
-            been.add(here)
+            visited.add(here)
             deeper = []
-            for seen in self._in(folder):
-                if seen.is_folder and not seen.problem:
-                    deeper.append(seen)
+            for entry in self._in(folder):
+                if entry.is_folder and not entry.problem:
+                    deeper.append(entry)
                 else:
-                    yield seen
+                    yield entry
             todo += reversed(deeper)
 
     def leads_inside(self, path: Path) -> bool:
-        """Whether a path, wherever links in it lead, is one that may be read."""
+        """Return whether a path, with its links followed, lies in a folder that may be read."""
         try:
             return any(path.resolve().is_relative_to(folder) for folder in self._allowed)
         except (OSError, RuntimeError):  # a circle of links
             return False
 
-    def _in(self, folder: Seen) -> Iterator[Seen]:
-        """The images and folders in a folder, in order of name; itself, where it cannot be read."""
+    def _in(self, folder: Entry) -> Iterator[Entry]:
+        """Yield the images and folders in a folder, in order of name; or the folder itself, if it cannot be read."""
         try:
             entries = _entries_of(folder.path)
         except OSError as error:
@@ -135,13 +139,13 @@ class Walk:
             if entry.name.lower() in OTHER_FOLDERS if is_folder else path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
             problem = LEADS_OUT if entry.is_symlink() and not self.leads_inside(path) else None
-            liked = opinion_in(entry.name) if is_folder else None
-            said = folder.said if liked is None else folder.said | {liked}
-            yield Seen(path=path, said=said, is_folder=is_folder, problem=problem)
+            liked = label_of_folder(entry.name) if is_folder else None
+            labels = folder.labels if liked is None else folder.labels | {liked}
+            yield Entry(path=path, labels=labels, is_folder=is_folder, problem=problem)
 
 
 def _entries_of(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder and not hidden, in order of name; nothing where it is a store.
+    """Return the entries of a folder that are not hidden, in order of name; none for a store.
 
     Raises:
         OSError: it cannot be read.

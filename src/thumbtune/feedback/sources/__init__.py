@@ -1,1 +1,1 @@
-"""Where likes can be imported from: one module for each kind of source."""
+"""The sources that likes are imported from: one module a kind."""

@@ -1,7 +1,7 @@
-"""Likes in a data set on the Hugging Face hub, read as a stream: only what is imported is kept on this disk.
+"""Read likes from a data set on the Hugging Face hub as a stream: only imported images are stored on this disk.
 
-Written `hf://datasets/OWNER/NAME`, with `@REVISION` and `/CONFIGURATION` behind it if need be, as the address of its
-page, or as OWNER/NAME alone. Only kinds of files that hold rows and images are read; none can bring code along.
+Its address is `hf://datasets/OWNER/NAME`, with `@REVISION` and `/CONFIGURATION` after it if needed, the address of its
+page, or OWNER/NAME alone. Only formats of rows and images are read; none can run code.
 """
 
 from __future__ import annotations  # `datasets` takes a second to import, so only functions that need it do so
@@ -20,8 +20,8 @@ from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, Classes, with_classes
 from thumbtune.feedback.reading.columns import COLUMNS
 from thumbtune.feedback.reading.image_cells import image_in, is_image, unwrapped
+from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import Rows, check_columns
-from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import kind_of
@@ -33,8 +33,8 @@ from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, flattened
 if TYPE_CHECKING:
     from datasets import DatasetBuilder, IterableDataset
 
-KINDS = ("parquet", "arrow", "json", "csv", "imagefolder", "webdataset")  # of files, as `datasets` calls its readers
-WRITTEN = "write it like hf://datasets/OWNER/NAME"
+FORMATS = ("parquet", "arrow", "json", "csv", "imagefolder", "webdataset")  # the names of `datasets`' readers
+ADDRESS_FORM = "write it like hf://datasets/OWNER/NAME"
 
 _ADDRESS = re.compile(
     r"(?P<prefix>(hf:/{1,2}|https:/{1,2}huggingface\.co/)datasets/)?"  # a Path has one slash left of two
@@ -47,7 +47,7 @@ _NAMED = re.compile(r"(zip://[^:]*::)?hf://datasets/(?P<name>[^/@]+/[^/@]+)(@[^/
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Which data set; a revision or configuration of None is the usual one. `certain`: it can be nothing else."""
+    """A data set on the hub; None is the default revision or configuration. `certain`: it can be no local path."""
 
     name: str
     revision: str | None
@@ -61,7 +61,7 @@ class Address:
 
 
 def address_in(path: Path | str) -> Address | None:
-    """The address that this spells, or may spell; None where it cannot be one."""
+    """Return the address that a text is or may be; None if it cannot be one."""
     named = _ADDRESS.fullmatch(path.as_posix() if isinstance(path, Path) else path)
     if named is None or (named["configuration"] and not named["prefix"]):
         return None
@@ -74,13 +74,13 @@ def address_in(path: Path | str) -> Address | None:
 
 
 def recognises(path: Path) -> bool:
-    """Whether this surely names a data set on the hub."""
-    found = address_in(path)
-    return found is not None and found.certain
+    """Return whether this certainly names a data set on the hub."""
+    address = address_in(path)
+    return address is not None and address.certain
 
 
 def may_name(path: Path) -> bool:
-    """Whether this may be OWNER/NAME on the hub: nothing here is called so, and it has not the ending of a table."""
+    """Return whether this may be OWNER/NAME on the hub: no local path has the name, and it has no table's suffix."""
     try:
         return address_in(path) is not None and kind_of(path) is None and not path.exists()
     except (OSError, ValueError):
@@ -91,29 +91,31 @@ class HubDataset:
     """One split of a data set on the hub.
 
     Raises:
-        UsageError: this is no address, or there are several splits and no word on which, or as `RowReader`.
-        ThumbtuneError: there is no network, no such data set, no right to read it, or no kind of file that is read.
+        UsageError: this is no address, or there are several splits and none is named, or as `RowReader`.
+        ThumbtuneError: there is no network, no such data set, no right to read it, or no format that is read.
     """
 
     def __init__(self, path: Path | str, reading: Reading = DEFAULT_READING) -> None:
-        found = address_in(path)
-        if found is None:
-            raise UsageError(f"{shown(str(path))} names no data set on the hub; {WRITTEN}.", code="hub-not-address")
-        self.address, self.reading = found, reading
+        address = address_in(path)
+        if address is None:
+            raise UsageError(
+                f"{shown(str(path))} names no data set on the hub; {ADDRESS_FORM}.", code="hub-not-address"
+            )
+        self.address, self.reading = address, reading
         names = SAMPLE_COLUMNS if self._kind == "webdataset" else COLUMNS
         self._reader = RowReader(reading, self._label_rows, names)
         header = None if self._kind == "webdataset" else self._stream.column_names
         check_columns(self.address, self._reader.columns, [(self.address, header, self._rows())])
 
     def __length_hint__(self) -> int:
-        return 0  # the hub often does not say
+        return 0  # the hub often does not report it
 
     def __iter__(self) -> Iterator[SourceRow]:
-        return islice(self._found(), self.reading.limit)
+        return islice(self._source_rows(), self.reading.limit)
 
-    def _found(self) -> Iterator[SourceRow]:
+    def _source_rows(self) -> Iterator[SourceRow]:
         for number, row in enumerate(self._rows(), start=1):
-            yield self._reader.found(row, f"{self.address}, row {number}", self._image, self.address.name)
+            yield self._reader.read(row, f"{self.address}, row {number}", self._image, self.address.name)
 
     @cached_property
     def _builder(self) -> DatasetBuilder:
@@ -128,15 +130,15 @@ class HubDataset:
         return self._opened()
 
     def _opened(self, columns: Sequence[str] | None = None) -> IterableDataset:
-        """The split that is wanted, with images as the bytes they were saved as; of some columns alone, if it can."""
+        """Open the wanted split, with images as their stored bytes; of some columns alone, if the format can."""
         builder = self._builder if columns is None else _builder_of(self.address)
         if builder.name == "parquet":
             config: Any = builder.config
-            config.batch_size = ROWS_AT_ONCE  # or else, as many as its writer put together
+            config.batch_size = ROWS_AT_ONCE  # otherwise, the number that its writer chose
             config.columns = columns and list(columns)
         try:
             splits: Any = builder.as_streaming_dataset()
-        except Exception as error:  # `datasets` raises whatever a server or a stranger's files make it stumble over
+        except Exception as error:  # `datasets` raises errors of any type, over servers and damaged files
             raise _not_opened(self.address, error) from error
         stream = splits[chosen_split([str(name) for name in splits], self.reading.split, str(self.address))]
         return stream.decode(False) if stream.features else stream
@@ -165,9 +167,9 @@ class HubDataset:
             yield flattened(row) if self._kind == "webdataset" else row
 
     def _image(self, cell: object) -> Bytes:
-        """What reads the image in a cell, or beside the rows in the same data set.
+        """Return a function that reads the image in a cell, or the file that it names in the same data set.
 
-        A data set must not make us fetch from elsewhere, nor read files here.
+        A data set must neither make us fetch from elsewhere nor read local files.
         """
         named = unwrapped(cell)
         if isinstance(named, str) and not is_image(named):
@@ -178,15 +180,15 @@ class HubDataset:
                 raise UnreadableImage(
                     f"{shown(named)} is the name of a file; download the data set, and import its folder"
                 )
-        return image_in(cell, Place(Path()), self.reading.allow_download)
+        return image_in(cell, ImageRoot(Path()), self.reading.allow_download)
 
 
 def _builder_of(address: Address) -> DatasetBuilder:
-    """What `datasets` reads the data set with.
+    """Return the reader of `datasets` for a data set.
 
     Raises:
-        UsageError: a folder of the same name is here.
-        ThumbtuneError: there is no network, no such data set, no right to read it, or no kind of file that is read.
+        UsageError: a local folder has the same name.
+        ThumbtuneError: there is no network, no such data set, no right to read it, or no format that is read.
     """
     if Path(address.name).exists():
         raise UsageError(
@@ -197,24 +199,24 @@ def _builder_of(address: Address) -> DatasetBuilder:
         builder = _from_hub(address)
     except Exception as error:  # of a network, of a server, of `datasets`
         raise _not_opened(address, error) from error
-    if builder.name not in KINDS:
+    if builder.name not in FORMATS:
         raise ThumbtuneError(
             f"{address} holds files that are read as {builder.name}, which has no images with labels; "
-            f"those are read from {', '.join(KINDS[:-1])} and {KINDS[-1]}.",
+            f"those are read from {', '.join(FORMATS[:-1])} and {FORMATS[-1]}.",
             code="hub-unsupported",
         )
     return builder
 
 
 def _from_hub(address: Address) -> DatasetBuilder:
-    """The one function that asks the hub what there is."""
+    """Ask the hub for a data set. No other function does."""
     from datasets import load_dataset_builder
 
     return load_dataset_builder(address.name, address.configuration, revision=address.revision)
 
 
 def _fetched(address: str) -> bytes:
-    """The bytes of a file on the hub.
+    """Return the bytes of a file on the hub.
 
     Raises:
         UnreadableImage: it is too large, or cannot be fetched.
@@ -235,7 +237,8 @@ def _classes_of(stream: IterableDataset) -> Classes:
     from datasets import ClassLabel
 
     features = stream.features or {}
-    return {lowered_name(name): list(what.names) for name, what in features.items() if isinstance(what, ClassLabel)}
+    classes = {name: feature for name, feature in features.items() if isinstance(feature, ClassLabel)}
+    return {lowered_name(name): list(feature.names) for name, feature in classes.items()}
 
 
 def _not_opened(address: Address, error: Exception) -> ThumbtuneError:
@@ -247,6 +250,6 @@ def _not_opened(address: Address, error: Exception) -> ThumbtuneError:
 
 
 def _brief(error: Exception) -> str:
-    """The first two lines of what a library says: what is wrong, and what there is instead."""
-    said = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(said[:2])[:300]}".rstrip(" :.")
+    """Return the first two lines of a library's error: what is wrong, and what exists instead."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:2])[:300]}".rstrip(" :.")

@@ -1,6 +1,6 @@
-"""Every kind of source that likes are imported from, and how it is told which one somebody gave.
+"""List every kind of source that likes are imported from, and find the kind of a given one.
 
-A new kind is a module in `sources/` and a line here; the first kind that recognises a place opens it.
+A new kind is a module in `sources/` and an entry here. The first kind that recognises a path opens it.
 """
 
 import re
@@ -31,13 +31,13 @@ Opens = Callable[[Path, Reading], Source]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of source: its name for `--as`, what it is in words, and which fields of `Reading` it understands."""
+    """One kind of source: its name for `--as`, its description, and the fields of `Reading` that it understands."""
 
     name: str
-    what: str
+    description: str
     recognises: Recognises
     opens: Opens
-    reading: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 OF_TABLES = ("columns", "limit", "root", "allow_download", "encoding")
@@ -114,7 +114,7 @@ KINDS: Sequence[Kind] = (
     ),
     Kind(
         "table",
-        "a table of thumbs: .csv, .tsv, .jsonl, .json or .parquet, or a folder with metadata beside its images",
+        "a table of labels: .csv, .tsv, .jsonl, .json or .parquet, or a folder with metadata beside its images",
         table.recognises,
         table.opened,
         ("label", "like_at", *OF_TABLES),
@@ -140,11 +140,11 @@ OPTIONS = {
 }
 
 
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # a Path has one slash left of two
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}", re.IGNORECASE)  # Path keeps one slash of two
 TO_UNPACK = "unpack it and give the folder, or pack it as .tar"
 TO_SAVE = "save it as .csv"
-TO_NAME = "give the folder that it lies in, with --label like if you like all of it"
-TO_EXPORT = "export its table as .csv; of databases InvokeAI's alone is read"
+TO_NAME = "give its folder, with --label like if you like all its images"
+TO_EXPORT = "export its table as .csv; InvokeAI's is the only database that is read"
 ADVICE = {
     **{suffix: TO_UNPACK for suffix in (".zip", ".7z", ".rar")},
     **{suffix: TO_SAVE for suffix in (".xlsx", ".xls", ".ods")},
@@ -156,20 +156,20 @@ ADVICE = {
 def open_source(
     path: Path | str, store: Path | None = None, reading: Reading = DEFAULT_READING, kind: str | None = None
 ) -> Source:
-    """What likes are read from: of the named kind, or of the first that recognises it. Nothing is imported yet.
+    """Open a source, of the named kind or of the first that recognises it. Nothing is imported yet.
 
-    `store` is the folder of the store that they go into, which must not lie among them.
+    `store` is the folder of the store to import into, which must not lie inside the source.
 
     Raises:
-        UsageError: there is no such kind, or an option that means nothing for it.
-        ThumbtuneError: there is nothing to import from, it cannot be read, or it is a store itself.
+        UsageError: there is no such kind, or an option has no effect on it.
+        ThumbtuneError: the source is missing, cannot be read, or is a store itself.
     """
     _check_name(str(path))
     path = Path(path)
     try:
-        found = _kind_of(path, kind, reading.label)
-        _check_options(found, reading)
-        source = found.opens(path, reading)
+        chosen = _kind_of(path, kind, reading.label)
+        _check_options(chosen, reading)
+        source = chosen.opens(path, reading)
     except OSError as error:
         raise ThumbtuneError(
             f"{path} could not be read ({error.strerror or error}); check it.", code="source-unreadable"
@@ -179,10 +179,10 @@ def open_source(
 
 
 def _check_name(name: str) -> None:
-    """Refuse what names nothing on this machine, before a path is made of it.
+    """Refuse a name of nothing on this machine, before it becomes a path.
 
     Raises:
-        UsageError: it is empty, or an address that is not the hub's.
+        UsageError: it is empty, or an address outside the hub.
     """
     if not name.strip():
         raise UsageError("No source is given; name a folder, a table, or a data set on the hub.", code="source-unnamed")
@@ -201,16 +201,16 @@ def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
         )
     if name is not None:
         return _named(name)
-    found = next((kind for kind in KINDS if kind.recognises(path)), None)
-    if found is not None:
-        return found
+    kind = next((kind for kind in KINDS if kind.recognises(path)), None)
+    if kind is not None:
+        return kind
     if not path.exists():
         on_hub = f" For a data set on the hub, write hf://datasets/{path}." if hub.may_name(path) else ""
         raise ThumbtuneError(
             f"{path} does not exist; give a folder of images or a table.{on_hub}", code="source-missing"
         )
     if label is not None and path.is_dir():
-        return _named("folders")  # of which none says anything: the label is for all
+        return _named("folders")  # the label is for all images
     raise _nothing_here(path)
 
 
@@ -224,21 +224,23 @@ def _named(name: str) -> Kind:
 
 
 def _check_options(kind: Kind, reading: Reading) -> None:
-    """Refuse what would be without effect."""
+    """Refuse options without effect."""
     for field, option in OPTIONS.items():
-        if field not in kind.reading and getattr(reading, field) != getattr(DEFAULT_READING, field):
-            raise UsageError(f"{option} means nothing for {kind.what}; leave it out.", code="option-without-effect")
+        if field not in kind.options and getattr(reading, field) != getattr(DEFAULT_READING, field):
+            raise UsageError(
+                f"{option} has no effect on {kind.description}; leave it out.", code="option-without-effect"
+            )
 
 
 def _check_place(path: Path, source: Source, store: Path | None) -> None:
-    """Refuse a store among what is imported: its own images would be imported again and again."""
+    """Refuse a store inside the source, as every import would import its images again."""
     if store is None:
         return
     place, root = store.resolve(), path.resolve().parent if path.is_file() else path.resolve()
     own = [folder for folder, _ in source.folders] if isinstance(source, folders.LikeFolders) else []
     if place == root or any(place.is_relative_to(folder.resolve()) for folder in own):
         raise ThumbtuneError(
-            f"{store} lies among what is to be imported; keep the store elsewhere, as in --likes thumbs.",
+            f"{store} lies inside the source; keep the store elsewhere, as in --likes elsewhere.",
             code="source-holds-store",
         )
 
@@ -246,7 +248,7 @@ def _check_place(path: Path, source: Source, store: Path | None) -> None:
 def _nothing_here(path: Path) -> ThumbtuneError:
     if path.is_file():
         if (advice := ADVICE.get(path.suffix.lower())) is not None:
-            return ThumbtuneError(f"{path} is not read as it is; {advice}.", code="source-unsupported")
+            return ThumbtuneError(f"{path} cannot be read directly; {advice}.", code="source-unsupported")
         kinds = ", ".join(TABLE_SUFFIXES[:-1]) + f" or {TABLE_SUFFIXES[-1]}"
         return ThumbtuneError(
             f"{path} is no {kinds} file; give one, or a folder with like/ and dislike/.", code="table-unknown-format"

@@ -1,12 +1,12 @@
-"""Tables of pairs: one image that was chosen, one that was rejected, and the prompt both were made for.
+"""Read tables of pairs: a chosen image, a rejected image, and their prompt.
 
 Columns: chosen and rejected (or preferred, winner, better; rejected, loser, worse; also as image_chosen, chosen_image,
 img_chosen, chosen_path, chosen_file_name), prompt (text, caption); and, if there, rater (user, user_id, annotator),
 chosen_model and rejected_model (or model), chosen_seed and rejected_seed (or seed), source, created_at. An image is
-the name of a file, its bytes, or all else that `image_cells` reads.
+the name of a file, its bytes, or any other cell that `image_cells` reads.
 
-An image is known by its bytes where they are in the table, else by the name of its file. So it is met again in other
-pairs of its prompt, where it may win or lose, and what becomes of it is the policy's to say.
+An image is identified by its bytes if the table holds them, else by the name of its file. It may be in several pairs of
+its prompt, win some and lose others; the policy decides its label.
 """
 
 from collections.abc import Iterator
@@ -18,19 +18,25 @@ from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import first, is_blank, moment_in, prompt_in, text_in, whole_number_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.image_cells import is_image
+from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
-from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
 from thumbtune.feedback.reading.splits import files_of_split, parquet_files
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.folders import IMAGE_SUFFIXES
-from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, shown_in, unusable
-from thumbtune.feedback.sources.preferences import Counts
+from thumbtune.feedback.sources.judgements import (
+    ComparedImage,
+    JudgedImages,
+    Judgement,
+    compared_image,
+    unusable_judgement,
+)
+from thumbtune.feedback.sources.preferences import ComparisonCounts
 
 CHOSEN_WORDS = ("chosen", "preferred", "winner", "better")
 REJECTED_WORDS = ("rejected", "loser", "worse")
 PATTERNS = ("{}", "image_{}", "{}_image", "img_{}", "{}_path", "{}_file_name")
-OURS = {
+PAIR_COLUMNS = {
     "chosen": tuple(pattern.format(word) for word, pattern in product(CHOSEN_WORDS, PATTERNS)),
     "rejected": tuple(pattern.format(word) for word, pattern in product(REJECTED_WORDS, PATTERNS)),
     "chosen_model": tuple(f"{word}_model" for word in CHOSEN_WORDS),
@@ -43,9 +49,9 @@ CHOSEN_OVER_REJECTED = (0.0, 1.0)
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a table of pairs of images, by its first row. Pairs of texts are none. It never raises."""
+    """Return whether this is a table of pairs of images, not of texts, by its first row. It never raises."""
     row = first_row((parquet_files(path) or [path])[0]) or {}
-    columns = Columns({}, OURS)
+    columns = Columns({}, PAIR_COLUMNS)
     if not all(any(name in row for name in columns.names[side]) for side in ("chosen", "rejected")):
         return False
     ours = columns.ours_in(row)
@@ -53,7 +59,7 @@ def recognises(path: Path) -> bool:
 
 
 def may_be_image(cell: object) -> bool:
-    """Whether a cell holds an image or the name of an image file, rather than somebody's sentences."""
+    """Return whether a cell holds an image or the name of an image file, and not other text."""
     if isinstance(cell, dict):
         return "bytes" in cell or "path" in cell
     return is_image(cell) or (isinstance(cell, str) and Path(cell.strip()).suffix.lower() in IMAGE_SUFFIXES)
@@ -63,41 +69,41 @@ class Pairs:
     """A table of pairs, or a folder with the Parquet files of one split of them.
 
     Raises:
-        UsageError: something in `reading` is off, or names a column that there is not.
-        ThumbtuneError: a file cannot be read, or no split is meant.
+        UsageError: an option in `reading` is invalid, or names a column that the table lacks.
+        ThumbtuneError: a file cannot be read, or no split is named.
     """
 
     def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.files = files_of_split(path, reading.split) if path.is_dir() else [path]
         self.reading = reading
-        self.columns = Columns(reading.columns, OURS)
-        self._unpaired = Unpaired(self._judgements, reading)
+        self.columns = Columns(reading.columns, PAIR_COLUMNS)
+        self._judged = JudgedImages(self._judgements, reading)
         check_reading(reading)
         check_columns(self.files[0], self.columns, sheets_of(self.files, reading.encoding))
 
-    def counts(self) -> Counts:
-        """How many comparisons there are, and images of each class; it reads everything once."""
-        return self._unpaired.counts()
+    def counts(self) -> ComparisonCounts:
+        """Count the comparisons, and the images of each class. It reads everything once."""
+        return self._judged.counts()
 
     def __length_hint__(self) -> int:
         rows = sum(count_rows(file) for file in self.files)
         return 2 * (rows if self.reading.limit is None else min(rows, self.reading.limit))
 
     def __iter__(self) -> Iterator[SourceRow]:
-        return iter(self._unpaired)
+        return iter(self._judged)
 
     def with_unrated(self) -> Iterator[SourceRow]:
-        """The same, and the images that the policy leaves out."""
-        return self._unpaired.with_unrated()
+        """Yield the rows and the images that the policy leaves out."""
+        return self._judged.with_unrated()
 
     def _judgements(self) -> Iterator[Judgement]:
         for file in self.files:
-            place = Place(file.parent, self.reading.root)
+            place = ImageRoot(file.parent, self.reading.root)
             for where, row in read_rows(file, encoding=self.reading.encoding):
                 yield self._judgement(row, where, file, place)
 
-    def _judgement(self, row: Record | None, where: str, file: Path, place: Place) -> Judgement:
-        """What one row says."""
+    def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:
+        """Return the judgement in a row."""
         if row is None:
             return Judgement(where=where, problem=why_broken(file))
         ours = self.columns.ours_in(row)
@@ -105,24 +111,24 @@ class Pairs:
             return Judgement(
                 where=where,
                 prompt=prompt_in(ours),
-                images=(self._shown(ours, "chosen", place), self._shown(ours, "rejected", place)),
+                images=(self._image(ours, "chosen", place), self._image(ours, "rejected", place)),
                 ranks=CHOSEN_OVER_REJECTED,
                 rater=text_in(ours, "rater"),
                 created_at=moment_in(ours, "created_at"),
                 source=text_in(ours, "source") or file.name,
             )
         except (UnreadableImage, ValueError, RecursionError) as error:
-            return unusable(where, error)
+            return unusable_judgement(where, error)
 
-    def _shown(self, ours: Record, side: str, place: Place) -> Shown:
-        """One of the two images.
+    def _image(self, ours: Record, side: str, place: ImageRoot) -> ComparedImage:
+        """Return one of the two images.
 
         Raises:
             UnreadableImage: no column names it.
-            ValueError: a cell holds something else than it should.
+            ValueError: a cell holds another type of value.
         """
         return replace(
-            shown_in(ours[side], side, place, self.reading.allow_download),
+            compared_image(ours[side], side, place, self.reading.allow_download),
             model=text_in({"model": first(ours, (f"{side}_model", "model"))}, "model"),
             seed=whole_number_in({"seed": first(ours, (f"{side}_seed", "seed"))}, "seed"),
         )

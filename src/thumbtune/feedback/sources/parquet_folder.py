@@ -1,4 +1,4 @@
-"""Likes in a folder of Parquet files, as data sets lie on the Hugging Face hub and in copies of it."""
+"""Read likes from a folder of Parquet files, in the layout of the Hugging Face hub."""
 
 from collections.abc import Iterator
 from operator import length_hint
@@ -12,7 +12,7 @@ from thumbtune.feedback.sources.table import Table
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a folder of Parquet files, or of folders with some."""
+    """Return whether this is a folder of Parquet files, or of folders with some."""
     try:
         return path.is_dir() and bool(parquet_files(path) or configurations(path))
     except (OSError, ValueError):
@@ -20,10 +20,10 @@ def recognises(path: Path) -> bool:
 
 
 class ParquetFolder:
-    """Those of one split. Images that a row only names lie below the folder of its file, or the root given.
+    """The Parquet files of one split. Images that a row names lie below the folder of its file, or the given root.
 
     Raises:
-        UsageError: there are several data sets or splits and no word on which, or as `Table`.
+        UsageError: there are several data sets or splits and none is named, or as `Table`.
         ThumbtuneError: there are no Parquet files, or one cannot be read.
     """
 

@@ -1,4 +1,4 @@
-"""What comparisons in pairs make of each image: liked, disliked, or left out.
+"""Turn comparisons of two images into a label for each: liked, disliked, or left out.
 
     class            of the comparisons it was in, the image won    w_l         wi_l        w_il
     exclusive_win    every one                                      liked       liked       liked
@@ -7,8 +7,7 @@
 
 Classes and policies are named as in the authors' code, where the column `split` holds the class and the policies are
 `gt_label_w_l`, `gt_label_wi_l` and `gt_label_w_il`. The paper's own is wi_l: an image that was preferred at least once
-is desirable. A tie decides nothing, so it counts neither as won nor as lost, and an image that only ever tied has no
-class.
+is desirable. A tie counts neither as won nor as lost, so an image that only tied has no class.
 """
 
 from collections.abc import Mapping
@@ -18,10 +17,10 @@ from typing import Literal, get_args
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.source import PairPolicy
 
-Outcome = Literal["a", "b", "tie"]
-Split = Literal["exclusive_win", "intersections", "exclusive_lose"]
-SPLITS: tuple[Split, ...] = get_args(Split)
-Labels = Mapping[Split, bool | None]
+ComparisonResult = Literal["a", "b", "tie"]
+ImageClass = Literal["exclusive_win", "intersections", "exclusive_lose"]
+IMAGE_CLASSES: tuple[ImageClass, ...] = get_args(ImageClass)
+Labels = Mapping[ImageClass, bool | None]
 
 LABELS: Mapping[PairPolicy, Labels] = {
     "w_l": {"exclusive_win": True, "intersections": None, "exclusive_lose": False},
@@ -32,19 +31,19 @@ LABELS: Mapping[PairPolicy, Labels] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two images of one prompt, by what they are recognised by, and which of them somebody found better."""
+    """Two images of one prompt, by name, and which of them somebody found better."""
 
     prompt: str
     a: str
     b: str
-    outcome: Outcome
+    result: ComparisonResult
     user: str | None = None
 
 
-def split_of(wins: int, losses: int) -> Split | None:
-    """The class of an image that won and lost so many comparisons; None where it only tied.
+def class_of(wins: int, losses: int) -> ImageClass | None:
+    """Return the class of an image with this many wins and losses; None if it only tied.
 
-    >>> split_of(2, 0), split_of(2, 1), split_of(0, 1), split_of(0, 0)
+    >>> class_of(2, 0), class_of(2, 1), class_of(0, 1), class_of(0, 0)
     ('exclusive_win', 'intersections', 'exclusive_lose', None)
     """
     if wins and losses:
@@ -53,28 +52,28 @@ def split_of(wins: int, losses: int) -> Split | None:
 
 
 def labels_under(policy: PairPolicy) -> Labels:
-    """Which classes are liked (True), disliked (False) or left out (None).
+    """Return which classes are liked (True), disliked (False) or left out (None).
 
     Raises:
         ThumbtuneError: there is no such policy.
     """
     if policy not in LABELS:
         raise ThumbtuneError(
-            f"there is no policy {policy!r} for comparisons; choose {', '.join(LABELS)}.", code="policy-unknown"
+            f"{policy!r} is no policy for comparisons; choose {', '.join(LABELS)}.", code="policy-unknown"
         )
     return LABELS[policy]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
-    """What the comparisons were, and how many images are of each class.
+class ComparisonCounts:
+    """The number of comparisons, and of images of each class.
 
-    comparisons: those that say which image is better
-    ties:        those that say neither is
+    comparisons: rows in which one image is better
+    ties:        rows in which neither is
     unlabelled:  rows that nobody has judged
     alike:       rows that show one image twice
-    unusable:    rows with something wrong in them
-    only_tied:   images that no comparison decided, and so without a class
+    unusable:    rows with an error
+    only_tied:   images without a class, as they only tied
     """
 
     policy: PairPolicy
@@ -90,25 +89,25 @@ class Counts:
 
     @property
     def likes(self) -> int:
-        """Images that are liked under the policy."""
+        """The number of images that the policy labels as liked."""
         return self._labelled(True)
 
     @property
     def dislikes(self) -> int:
-        """Images that are disliked under the policy."""
+        """The number of images that the policy labels as disliked."""
         return self._labelled(False)
 
     @property
     def left_out(self) -> int:
-        """Images that are neither: without a class, or of one that the policy leaves out."""
+        """The number of images without a class, or of one that the policy leaves out."""
         return self.only_tied + self._labelled(None)
 
     @property
     def liked_share(self) -> float | None:
-        """Likes among likes and dislikes; None where there are neither."""
+        """The share of likes among likes and dislikes; None if there are neither."""
         rows = self.likes + self.dislikes
         return self.likes / rows if rows else None
 
     def _labelled(self, label: bool | None) -> int:
         labels = labels_under(self.policy)
-        return sum(getattr(self, split) for split in SPLITS if labels[split] is label)
+        return sum(getattr(self, split) for split in IMAGE_CLASSES if labels[split] is label)

@@ -1,4 +1,4 @@
-"""A sample of WebDataset as a row of a table. Its files are columns, which are named as the files end."""
+"""Samples of WebDataset as rows of a table. Their files are columns, named by the suffixes of the files."""
 
 from collections.abc import Mapping
 
@@ -14,6 +14,6 @@ SAMPLE_COLUMNS = COLUMNS | {
 
 
 def flattened(sample: Record) -> Record:
-    """A sample as a row: the fields of its JSON, and its files by their endings."""
-    said = sample.get("json")
-    return {**(record_of(said.items()) if isinstance(said, Mapping) else {}), **sample}
+    """Return a sample as a row: the fields of its JSON, and its files by their suffixes."""
+    fields = sample.get("json")
+    return {**(record_of(fields.items()) if isinstance(fields, Mapping) else {}), **sample}

@@ -1,6 +1,6 @@
-"""Likes in a folder that `datasets` saved with `save_to_disk`: one data set, or several splits of one.
+"""Read likes from a folder that `datasets` saved with `save_to_disk`: one data set, or several splits of one.
 
-The Arrow files are read as they lie: images keep their bytes, and a few rows at a time are in memory.
+The Arrow files are read directly: images keep their bytes, and a few rows at a time are in memory.
 """
 
 from __future__ import annotations  # pyarrow is imported only when an Arrow file is met
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeGuard
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE, classes_in, rows_in
 from thumbtune.feedback.reading.image_cells import image_in
+from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import Rows, Sheet, check_columns
-from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.record import Record, lowered_name
 from thumbtune.feedback.reading.splits import chosen_split
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from pyarrow.ipc import RecordBatchStreamReader
 
 STATE, INFO, SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"  # as `datasets` names them
-END_MARK = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of a stream of Arrow: without it, the rest is missing
+END_MARK = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of an Arrow stream: without it, the file is cut off
 AGAIN = "save the data set again"
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a folder that `datasets` saved."""
+    """Return whether this is a folder that `datasets` saved."""
     try:
         return _is_one(path) or (path / SPLITS).is_file()
     except (OSError, ValueError):  # ValueError: a zero byte in the name
@@ -41,7 +41,7 @@ def recognises(path: Path) -> bool:
 
 
 def _is_one(folder: Path) -> bool:
-    """Whether this is one data set, and not several splits."""
+    """Return whether this is one data set, and not several splits."""
     return (folder / STATE).is_file() and (folder / INFO).is_file()
 
 
@@ -49,8 +49,8 @@ class SavedDataset:
     """A data set on this disk.
 
     Raises:
-        UsageError: something in `reading` is off, names a column that there is not, or no split of several.
-        ThumbtuneError: it is not whole.
+        UsageError: an option in `reading` is invalid, names a missing column, or names no split of several.
+        ThumbtuneError: the folder is incomplete.
     """
 
     def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
@@ -63,19 +63,19 @@ class SavedDataset:
     def __length_hint__(self) -> int:
         try:
             number = sum(_count(file) for file in self.files)
-        except ThumbtuneError:  # it will be raised, in words, where rows are read
+        except ThumbtuneError:  # reading the rows raises it again
             return 0
         return number if self.reading.limit is None else min(number, self.reading.limit)
 
     def __iter__(self) -> Iterator[SourceRow]:
-        return islice(self._found(), self.reading.limit)
+        return islice(self._rows(), self.reading.limit)
 
-    def _found(self) -> Iterator[SourceRow]:
-        place = Place(self.folder, self.reading.root)
+    def _rows(self) -> Iterator[SourceRow]:
+        place = ImageRoot(self.folder, self.reading.root)
         image = partial(image_in, place=place, allow_download=self.reading.allow_download)
         for file in self.files:
             for number, row in enumerate(_rows_of(file), start=1):
-                yield self._reader.found(row, f"{file.name}, row {number}", image, self.path.name or file.name)
+                yield self._reader.read(row, f"{file.name}, row {number}", image, self.path.name or file.name)
 
     def _label_rows(self, columns: Sequence[str]) -> Rows:
         return (row for file in self.files for row in _rows_of(file, columns))
@@ -86,10 +86,10 @@ class SavedDataset:
 
 
 def _folder_of_split(path: Path, split: str | None) -> Path:
-    """The folder of the data set itself.
+    """Return the folder of the data set itself.
 
     Raises:
-        ThumbtuneError: there is none, or several and no word on which.
+        ThumbtuneError: there is none, or several and none is named.
     """
     if not _is_one(path):
         names = [name for name in _list_in(path / SPLITS, "splits") if _is_plain(name)]
@@ -103,15 +103,15 @@ def _folder_of_split(path: Path, split: str | None) -> Path:
 
 
 def _is_plain(name: object) -> TypeGuard[str]:
-    """Whether this names something in a folder, and nothing outside of it."""
+    """Return whether this names an entry of a folder, and none outside it."""
     return isinstance(name, str) and name not in ("", "..") and Path(name).name == name
 
 
 def _arrow_files(folder: Path) -> list[Path]:
-    """The files that the state of a data set names; they lie beside it.
+    """Return the files that the state of a data set names; they lie beside it.
 
     Raises:
-        ThumbtuneError: it names none, or others, or one is missing, or it is too old.
+        ThumbtuneError: it names none, one outside the folder, or a missing one; or the data set is too old.
     """
     if _object_in(folder / STATE).get("_indices_data_files"):
         raise ThumbtuneError(
@@ -137,24 +137,24 @@ def _is_file(path: Path) -> bool:
 
 
 def _list_in(file: Path, key: str) -> list[object]:
-    found = _object_in(file).get(key)
-    if not isinstance(found, list):
+    items = _object_in(file).get(key)
+    if not isinstance(items, list):
         raise ThumbtuneError(
             f"{file} has no list of {key!r}, as `datasets` writes it; {AGAIN}.", code="dataset-no-list"
         )
-    return found
+    return items
 
 
 def _object_in(file: Path) -> dict[str, object]:
     try:
-        said = json.loads(file.read_bytes())
+        value = json.loads(file.read_bytes())
     except OSError as error:
         raise ThumbtuneError(
             f"{file} could not be read ({error.strerror or error}); check the file.", code="dataset-unreadable"
         ) from error
     except (ValueError, RecursionError) as error:
         raise ThumbtuneError(f"{file} is no JSON; {AGAIN}.", code="dataset-state-invalid") from error
-    return said if isinstance(said, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _count(file: Path) -> int:
@@ -163,10 +163,10 @@ def _count(file: Path) -> int:
 
 
 def _rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[Record]:
-    """The rows of a file; of some `columns`, named in lower case, alone if they are given.
+    """Yield the rows of a file. `columns`, in lower case, limits what is read.
 
     Raises:
-        ThumbtuneError: it is cut off, damaged, or no stream of Arrow.
+        ThumbtuneError: the file is cut off, damaged, or no Arrow stream.
     """
     at_once = ROWS_AT_ONCE if columns is None else ROWS_OF_LABELS_AT_ONCE
     with _opened(file) as stream:
@@ -175,13 +175,13 @@ def _rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[Recor
         wanted = [number for number, name in names if columns is None or lowered_name(name) in columns]
         for whole in stream:
             batch = whole.select(wanted)
-            batch.validate(full=True)  # what points outside of the file would end the program, not the row
+            batch.validate(full=True)  # an offset outside the file would end the process
             yield from rows_in(batch, classes, at_once)
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[RecordBatchStreamReader]:
-    """A file's batches, in pieces that lie on the disk and not in memory."""
+    """Open a file as a stream of batches, mapped from the disk."""
     import pyarrow as pa
 
     try:

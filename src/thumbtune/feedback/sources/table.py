@@ -1,6 +1,6 @@
-"""Likes in a table, a row each: .jsonl, .json, .csv, .tsv or .parquet, of Hugging Face's imagefolder or any other.
+"""Read likes from a table, one a row: .jsonl, .json, .csv, .tsv or .parquet, as in Hugging Face's imagefolder.
 
-What a row says is in `reader`, and where its image may lie in `places`.
+`reader` reads a row, and `image_roots` says where its image may lie.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.reading.image_cells import image_in
+from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import Rows, check_columns, sheets_of
-from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.rows import METADATA_SUFFIXES, count_rows, kind_of, read_rows, why_broken
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
@@ -20,7 +20,7 @@ METADATA = "metadata"
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is a file whose name says that it is a table, or a folder with metadata in it. It never raises."""
+    """Return whether this is a file with the suffix of a table, or a folder with metadata. It never raises."""
     try:
         return bool(_in_folder(path)) if path.is_dir() else kind_of(path) is not None and path.is_file()
     except (OSError, ValueError):
@@ -28,7 +28,7 @@ def recognises(path: Path) -> bool:
 
 
 def opened(path: Path, reading: Reading = DEFAULT_READING) -> "Table":
-    """The table in a file, or the metadata in a folder, beside its images.
+    """Open the table in a file, or the metadata in a folder, beside its images.
 
     Raises:
         ThumbtuneError: the folder holds none, or several.
@@ -50,10 +50,10 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 class Table:
-    """One table, or the shards of one. File names in it are relative to the folder it lies in, or to the root given.
+    """One table, or the shards of one. File names in it are relative to the folder it lies in, or to the given root.
 
     Raises:
-        UsageError: something in `reading` is off, or names a column that there is not.
+        UsageError: an option in `reading` is invalid, or names a column that the table lacks.
         ThumbtuneError: a file cannot be read.
     """
 
@@ -68,18 +68,18 @@ class Table:
         return number if self.reading.limit is None else min(number, self.reading.limit)
 
     def __iter__(self) -> Iterator[SourceRow]:
-        return islice(self._found(), self.reading.limit)
+        return islice(self._rows(), self.reading.limit)
 
-    def _found(self) -> Iterator[SourceRow]:
+    def _rows(self) -> Iterator[SourceRow]:
         for file in self.files:
             image = partial(
-                image_in, place=Place(file.parent, self.reading.root), allow_download=self.reading.allow_download
+                image_in, place=ImageRoot(file.parent, self.reading.root), allow_download=self.reading.allow_download
             )
             for where, row in read_rows(file, encoding=self.reading.encoding):
                 if row is None:
                     yield SourceRow(where=where, problem=why_broken(file))
                 else:
-                    yield self._reader.found(row, where, image, file.name)
+                    yield self._reader.read(row, where, image, file.name)
 
     def _label_rows(self, columns: Sequence[str]) -> Rows:
         tables = (read_rows(file, encoding=self.reading.encoding, columns=columns) for file in self.files)

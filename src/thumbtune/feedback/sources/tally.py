@@ -1,7 +1,7 @@
-"""Who won how often: a tally of comparisons that fits any number of images, on disk and not in memory.
+"""Tally the wins and losses of any number of images, on disk and not in memory.
 
-Pick-a-Pic compares a million images. Their wins and losses lie in a temporary SQLite database, of which a few
-megabytes are in memory; it has no name and is gone once it is closed.
+Pick-a-Pic compares a million images. Their wins and losses are in a temporary SQLite database without a name, with a
+few megabytes in memory; closing deletes it.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from typing import Literal, Self
 
 from thumbtune.feedback.scratch import in_sentences, open_scratch
 from thumbtune.feedback.source import PairPolicy
-from thumbtune.feedback.sources.preferences import Comparison, Counts, Outcome, Split, split_of
+from thumbtune.feedback.sources.preferences import Comparison, ComparisonCounts, ComparisonResult, ImageClass, class_of
 
-Reason = Literal["unlabelled", "alike", "unusable"]
+LeftOutReason = Literal["unlabelled", "alike", "unusable"]
 KEY_BYTES = 16  # of SHA-256: two of a billion images share them with a chance of 1 in 10^21
-NOBODY = ""  # who said it is not known, which is somebody else each time
+NOBODY = ""  # an unknown user, who is another person each time
 
-WHAT = "The tally of comparisons"
+SCRATCH_NAME = "The tally of comparisons"
 TABLE = """
 CREATE TABLE images (
     key BLOB PRIMARY KEY,
@@ -37,18 +37,18 @@ ON CONFLICT (key) DO UPDATE SET
     partners = partners OR ifnull(partner <> excluded.partner, 0), partner = ifnull(partner, excluded.partner),
     latest = max(latest, excluded.latest)"""
 LOOK = "SELECT wins, losses, ties, user, users, partner, partners, latest FROM images WHERE key = ? AND NOT taken"
-# Each has the other as its only partner: then the two are a pair.
+# Two images are a pair if each is the only partner of the other.
 PAIRED = "SELECT 1 FROM images WHERE key = ? AND partner = ? AND NOT partners"
 COUNT = "SELECT wins > 0, losses > 0, count(*) FROM images GROUP BY 1, 2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What all comparisons together say of one image.
+    """The result of all comparisons of one image.
 
-    user:      who decided all of them; None where several people did, or nobody knows who
-    pair:      the same words for two images that were compared with each other alone
-    judged_at: when the last of them was made
+    user:      the person who decided all of them; None for several people, or an unknown one
+    pair:      a name shared by two images that were compared only with each other
+    judged_at: the time of the latest comparison
     """
 
     wins: int
@@ -59,17 +59,17 @@ class Standing:
     judged_at: datetime | None = None
 
     @property
-    def split(self) -> Split | None:
-        """Its class; None where it only ever tied."""
-        return split_of(self.wins, self.losses)
+    def image_class(self) -> ImageClass | None:
+        """The class of the image; None if it only tied."""
+        return class_of(self.wins, self.losses)
 
 
 class Tally:
-    """Comparisons, added one by one, and what they make of each image. Use it in a `with` block."""
+    """A tally of comparisons, which are added one by one. Use it in a `with` block."""
 
     def __init__(self) -> None:
         self._rows: Counter[str] = Counter()
-        self._images = open_scratch(TABLE, WHAT)
+        self._images = open_scratch(TABLE, SCRATCH_NAME)
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +80,7 @@ class Tally:
         self._images.close()
 
     def add(self, comparison: Comparison, judged_at: datetime | None = None) -> None:
-        """Count one comparison. One of an image with itself is no comparison.
+        """Count one comparison. An image beside itself counts as alike.
 
         Raises:
             ThumbtuneError: the disk with the temporary files is full.
@@ -88,30 +88,30 @@ class Tally:
         if comparison.a == comparison.b:
             self.leave_out("alike")
             return
-        tie = comparison.outcome == "tie"
+        tie = comparison.result == "tie"
         self._rows["ties" if tie else "comparisons"] += 1
         a, b = key_of(comparison.prompt, comparison.a), key_of(comparison.prompt, comparison.b)
         user = None if tie else comparison.user or NOBODY
         when = "" if judged_at is None else judged_at.astimezone(UTC).isoformat(timespec="microseconds")
         rows = [
-            (key, *_score(comparison.outcome, side), user, None if tie else partner, when)
+            (key, *_score(comparison.result, side), user, None if tie else partner, when)
             for key, side, partner in ((a, "a", b), (b, "b", a))
         ]
-        with in_sentences(WHAT):
+        with in_sentences(SCRATCH_NAME):
             self._images.executemany(ADD, rows)
 
-    def leave_out(self, why: Reason) -> None:
+    def leave_out(self, why: LeftOutReason) -> None:
         """Count a row that compares nothing."""
         self._rows[why] += 1
 
     def take(self, prompt: str, image: str) -> Standing | None:
-        """What the comparisons say of an image, once; None for one that was taken before or never compared.
+        """Return the standing of an image once; None if it was taken before or never compared.
 
         Raises:
             ThumbtuneError: the disk with the temporary files is full.
         """
         key = key_of(prompt, image)
-        with in_sentences(WHAT):
+        with in_sentences(SCRATCH_NAME):
             row = self._images.execute(LOOK, (key,)).fetchone()
             if row is None:
                 return None
@@ -127,25 +127,25 @@ class Tally:
             judged_at=datetime.fromisoformat(latest) if latest else None,
         )
 
-    def counts(self, policy: PairPolicy) -> Counts:
-        """How many comparisons and images of each class there are."""
-        with in_sentences(WHAT):
-            found = self._images.execute(COUNT).fetchall()
-        images = {split_of(wins, losses) or "only_tied": number for wins, losses, number in found}
-        return Counts(policy=policy, **self._rows, **images)  # type: ignore[arg-type]
+    def counts(self, policy: PairPolicy) -> ComparisonCounts:
+        """Count the comparisons, and the images of each class."""
+        with in_sentences(SCRATCH_NAME):
+            rows = self._images.execute(COUNT).fetchall()
+        images = {class_of(wins, losses) or "only_tied": number for wins, losses, number in rows}
+        return ComparisonCounts(policy=policy, **self._rows, **images)  # type: ignore[arg-type]
 
 
 def key_of(prompt: str, image: str) -> bytes:
-    """What an image is known by: its own name and the prompt it was judged for."""
+    """Return the key of an image: the hash of its name and its prompt."""
     text = f"{len(prompt)}:{prompt}{image}"  # the length keeps "a" + "bc" apart from "ab" + "c"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
 
 
-def _score(outcome: Outcome, side: str) -> tuple[int, int, int]:
-    """Wins, losses and ties of one side of a comparison."""
-    if outcome == "tie":
+def _score(result: ComparisonResult, side: str) -> tuple[int, int, int]:
+    """Return the wins, losses and ties of one side of a comparison."""
+    if result == "tie":
         return 0, 0, 1
-    return int(outcome == side), int(outcome != side), 0
+    return int(result == side), int(result != side), 0
 
 
 def _pair_name(key: bytes, partner: bytes) -> str:

@@ -8,7 +8,7 @@ from math import prod
 from thumbtune.errors import UsageError
 from thumbtune.feedback.shown import shown
 
-MOST = 100_000  # names: far above any data set, far below what fills a memory
+MAX_NAMES = 100_000  # names: far above any data set, far below what fills a memory
 
 _BRACES = re.compile(r"\{(\d{1,18}\.\.\d{1,18}|[^{}]*,[^{}]*)\}", re.ASCII)
 
@@ -25,8 +25,10 @@ def expanded(name: str) -> list[str]:
         UsageError: they are too many.
     """
     parts = _BRACES.split(name)  # every second one was in braces
-    if prod(_count(inside) for inside in parts[1::2]) > MOST:
-        raise UsageError(f"{shown(name)} names more than {MOST:,} files; name fewer at once.", code="names-too-many")
+    if prod(_count(inside) for inside in parts[1::2]) > MAX_NAMES:
+        raise UsageError(
+            f"{shown(name)} names more than {MAX_NAMES:,} files; name fewer at once.", code="names-too-many"
+        )
     choices = [list(_choices(part)) if number % 2 else [part] for number, part in enumerate(parts)]
     return ["".join(chosen) for chosen in product(*choices)]
 

@@ -10,12 +10,12 @@ beside them. Nodes that pass something on (Reroute, and what is bypassed) are fo
 from collections.abc import Iterator, Mapping
 
 from thumbtune.feedback.metadata.comfyui import read_graph
-from thumbtune.feedback.metadata.written import Written
+from thumbtune.feedback.metadata.parameters import Parameters
 
 MUTED, BYPASSED = 2, 4
 # What ComfyUI does with a seed afterwards: a value of its own behind the seed, without a name.
-AFTERWARDS = ("fixed", "increment", "decrement", "randomize")
-TYPED: dict[str, tuple[str, ...]] = {
+SEED_CONTROLS = ("fixed", "increment", "decrement", "randomize")
+WIDGET_NAMES: dict[str, tuple[str, ...]] = {
     "CLIPTextEncode": ("text",),
     "CLIPTextEncodeFlux": ("clip_l", "t5xxl", "guidance"),
     "CLIPTextEncodeSDXL": (
@@ -34,13 +34,13 @@ TYPED: dict[str, tuple[str, ...]] = {
     "UNETLoader": ("unet_name", "weight_dtype"),
 }
 
-MOST_PASSED = 100  # nodes in a row that only pass something on
+MAX_PASSED_NODES = 100  # nodes in a row that only pass something on
 
 Node = Mapping[str, object]
 Links = Mapping[str, tuple[str, int]]
 
 
-def read_canvas(canvas: Mapping[str, object]) -> Written:
+def read_canvas(canvas: Mapping[str, object]) -> Parameters:
     """The prompts, seed and model that all samplers on a canvas agree on; None where they do not."""
     return read_graph(_graph_of(canvas))
 
@@ -49,7 +49,10 @@ def _graph_of(canvas: Mapping[str, object]) -> dict[str, object]:
     nodes = {_name(node.get("id")): node for node in _objects_in(canvas.get("nodes")) if "type" in node}
     links = dict(_links_of(canvas.get("links")))
     return {
-        name: {"class_type": _name(node["type"]), "inputs": {**_typed(node), **_linked(node, nodes, links)}}
+        name: {
+            "class_type": _name(node["type"]),
+            "inputs": {**_widget_values(node), **_linked_inputs(node, nodes, links)},
+        }
         for name, node in nodes.items()
         if node.get("mode") not in (MUTED, BYPASSED)
     }
@@ -73,7 +76,7 @@ def _name(cell: object) -> str:
     return str(cell) if isinstance(cell, (int, str)) else ""
 
 
-def _typed(node: Node) -> dict[str, object]:
+def _widget_values(node: Node) -> dict[str, object]:
     """What was typed into a node, by name."""
     values = node.get("widgets_values")
     if isinstance(values, Mapping):
@@ -82,18 +85,18 @@ def _typed(node: Node) -> dict[str, object]:
         return {}
     widgets = (each.get("widget") for each in _objects_in(node.get("inputs")))
     beside = tuple(_name(widget.get("name")) for widget in widgets if isinstance(widget, Mapping))
-    kept = [value for at, value in enumerate(values) if not _is_afterwards(values, at)]
-    names = TYPED.get(_name(node.get("type"))) or (beside if len(beside) == len(kept) else ())
+    kept = [value for at, value in enumerate(values) if not _is_seed_control(values, at)]
+    names = WIDGET_NAMES.get(_name(node.get("type"))) or (beside if len(beside) == len(kept) else ())
     return dict(zip(names, kept, strict=False))
 
 
-def _is_afterwards(values: list[object], at: int) -> bool:
+def _is_seed_control(values: list[object], at: int) -> bool:
     """Whether a value says what becomes of the seed before it."""
     before = values[at - 1] if at else None
-    return values[at] in AFTERWARDS and isinstance(before, (int, float)) and not isinstance(before, bool)
+    return values[at] in SEED_CONTROLS and isinstance(before, (int, float)) and not isinstance(before, bool)
 
 
-def _linked(node: Node, nodes: Mapping[str, Node], links: Links) -> dict[str, object]:
+def _linked_inputs(node: Node, nodes: Mapping[str, Node], links: Links) -> dict[str, object]:
     """What comes into a node from others: links, and the values of primitives."""
     found: dict[str, object] = {}
     for each in _objects_in(node.get("inputs")):
@@ -101,13 +104,13 @@ def _linked(node: Node, nodes: Mapping[str, Node], links: Links) -> dict[str, ob
             name, slot = _origin(_name(each["link"]), nodes, links)
             origin = nodes.get(name, {})
             is_primitive = origin.get("type") == "PrimitiveNode"
-            found[_name(each.get("name"))] = _typed(origin).get("value") if is_primitive else [name, slot]
+            found[_name(each.get("name"))] = _widget_values(origin).get("value") if is_primitive else [name, slot]
     return found
 
 
 def _origin(link: str, nodes: Mapping[str, Node], links: Links) -> tuple[str, int]:
     """The node and the output that a link really comes from; a node without a name, where it comes from nowhere."""
-    for _ in range(MOST_PASSED):
+    for _ in range(MAX_PASSED_NODES):
         name, slot = links.get(link, ("", 0))
         node = nodes.get(name, {})
         if node.get("type") != "Reroute" and node.get("mode") != BYPASSED:

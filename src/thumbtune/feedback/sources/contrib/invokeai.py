@@ -1,10 +1,10 @@
-"""InvokeAI's own database, read as it lies there: what is starred is liked, and what lies on a board named so.
+"""Read likes from InvokeAI's database: starred images, and images on boards that are named like or dislike.
 
-A board whose name says like or dislike, as those of folders do (`walk.py`), counts like a star. The database is
-databases/invokeai.db, beside outputs/images, in the folder that InvokeAI was told to use; that folder will do.
+`walk` lists the names that mean like or dislike. The database is databases/invokeai.db, beside outputs/images, in
+InvokeAI's folder; the path of that folder is accepted too.
 
-What has neither a star nor such a board has no thumb, and is counted and left out; with a label for all that have
-none, it gets that one if InvokeAI made it. What it hides as a step on the way, masks and control images are none.
+An image with neither a star nor such a board has no label: it is counted and left out. If `reading` has a label for
+such images, those that InvokeAI generated get it. Intermediate images, masks and control images are never read.
 """
 
 import sqlite3
@@ -17,23 +17,23 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import UnreadableImage, read_image
-from thumbtune.feedback.metadata.png_text import read_invokeai, written_in_file
-from thumbtune.feedback.metadata.written import Written, json_object, plain_text
-from thumbtune.feedback.reading.places import Place, check_root
-from thumbtune.feedback.reading.walk import opinion_in
+from thumbtune.feedback.metadata.image_files import parameters_in_file, read_invokeai
+from thumbtune.feedback.metadata.parameters import Parameters, json_object, plain_text
+from thumbtune.feedback.reading.image_roots import ImageRoot, check_root
+from thumbtune.feedback.reading.walk import label_of_folder
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
-from thumbtune.feedback.sources.contrib.invokeai_rows import Kept, gallery, has_gallery
+from thumbtune.feedback.sources.contrib.invokeai_rows import GalleryImage, gallery, has_gallery
 
 DATABASES = ("databases/invokeai.db", "invokeai.db")
 IMAGES = ("outputs/images", "images", ".")
 SOURCE = "InvokeAI"
-NOBODY = "system"  # whose images are whose it does not know before it has users
-BOTH = "it says like and dislike, by a star or a board; take one away in InvokeAI"
+NOBODY = "system"  # the user of all images in versions without users
+BOTH = "its star and boards say like and dislike; remove one in InvokeAI"
 MISSING = "there is no such file below {folder}; give the folder that holds InvokeAI's images, as in --root images"
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is InvokeAI's database, or a folder that holds it. It never raises."""
+    """Return whether this is InvokeAI's database, or a folder that holds it. It never raises."""
     try:
         file = _database(path)
         return file is not None and has_gallery(file)
@@ -42,20 +42,20 @@ def recognises(path: Path) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Marks:
-    """How many images are marked as what; `contradicted` both, `unmarked` neither."""
+class GalleryCounts:
+    """The number of images of each label; `contradicted` ones have both, `unrated` ones neither."""
 
     likes: int = 0
     dislikes: int = 0
     contradicted: int = 0
-    unmarked: int = 0
+    unrated: int = 0
 
 
 class InvokeAI:
-    """The images in InvokeAI's database that have a thumb, by name.
+    """The images in InvokeAI's database that have a label, in order of name.
 
     Raises:
-        UsageError: the root given is no folder.
+        UsageError: the root is no folder.
         ThumbtuneError: there is no such database.
     """
 
@@ -68,88 +68,92 @@ class InvokeAI:
         check_root(reading.root)
         self.file, self.reading = file, reading
         base = file.parent.parent if file.parent.name == "databases" else file.parent
-        self._places = [Place(folder / name) for folder in (reading.root or base,) for name in IMAGES]
+        self._roots = [ImageRoot(folder / name) for folder in (reading.root or base,) for name in IMAGES]
 
-    def counts(self) -> Marks:
-        """How many images are marked as what; it reads the database once, and no images."""
-        names = {frozenset([True]): "likes", frozenset([False]): "dislikes", frozenset(): "unmarked"}
-        return Marks(**Counter(names.get(_said_of(kept), "contradicted") for kept in gallery(self.file) if _own(kept)))
+    def counts(self) -> GalleryCounts:
+        """Count the images of each label. It reads the database once, and no images."""
+        names = {frozenset([True]): "likes", frozenset([False]): "dislikes", frozenset(): "unrated"}
+        return GalleryCounts(
+            **Counter(names.get(_labels_of(image), "contradicted") for image in gallery(self.file) if _own(image))
+        )
 
     def __length_hint__(self) -> int:
         try:
-            marks = self.counts()
-        except ThumbtuneError:  # a hint: what cannot be read fails later, in words
+            counts = self.counts()
+        except ThumbtuneError:  # a hint: reading the rows raises the error
             return 0
-        number = marks.likes + marks.dislikes + marks.contradicted
-        number += 0 if self.reading.label is None else marks.unmarked
+        number = counts.likes + counts.dislikes + counts.contradicted
+        number += 0 if self.reading.label is None else counts.unrated
         return number if self.reading.limit is None else min(number, self.reading.limit)
 
     def __iter__(self) -> Iterator[SourceRow]:
-        kept = (one for one in gallery(self.file) if self._has_thumb(one))
-        return (self._found(one) for one in islice(kept, self.reading.limit))
+        images = filter(self._has_label, gallery(self.file))
+        return map(self._row, islice(images, self.reading.limit))
 
     def with_unrated(self) -> Iterator[SourceRow]:
-        """The same, and images that have neither a star nor a board; with a limit, none of these."""
-        return iter(self) if self.reading.limit is not None else map(self._found, gallery(self.file))
+        """Yield the rows and the images without a label; with a limit, the rows alone."""
+        return iter(self) if self.reading.limit is not None else map(self._row, gallery(self.file))
 
-    def _has_thumb(self, kept: Kept) -> bool:
-        return bool(_said_of(kept)) or (self.reading.label is not None and _own(kept))
+    def _has_label(self, image: GalleryImage) -> bool:
+        return bool(_labels_of(image)) or (self.reading.label is not None and _own(image))
 
-    def _found(self, kept: Kept) -> SourceRow:
-        said, unrated = _said_of(kept), not self._has_thumb(kept)
-        liked = next(iter(said)) if len(said) == 1 else None if said or unrated else self.reading.label
-        written, image, problem = read_invokeai(json_object(kept.metadata)), None, BOTH if len(said) > 1 else None
+    def _row(self, image: GalleryImage) -> SourceRow:
+        labels, unrated = _labels_of(image), not self._has_label(image)
+        liked = next(iter(labels)) if len(labels) == 1 else None if labels or unrated else self.reading.label
+        parameters, read, problem = read_invokeai(json_object(image.metadata)), None, BOTH if len(labels) > 1 else None
         try:
-            file = self._file_of(kept)
-            image = partial(read_image, file)
-            written = written if written.prompt or problem else _with(written, written_in_file(file))
+            file = self._file_of(image)
+            read = partial(read_image, file)
+            if not (parameters.prompt or problem):
+                parameters = _completed(parameters, parameters_in_file(file))
         except UnreadableImage as error:
             problem = str(error)
         return SourceRow(
-            where=f"{self.file.name}, {plain_text(kept.name) or 'an image'}",
-            image=image,
-            prompt=written.prompt,
+            where=f"{self.file.name}, {plain_text(image.name) or 'an image'}",
+            image=read,
+            prompt=parameters.prompt,
             liked=liked,
             problem=problem,
-            rater=None if kept.user in (None, NOBODY) else plain_text(kept.user),
-            seed=written.seed,
-            model=written.model,
+            rater=None if image.user in (None, NOBODY) else plain_text(image.user),
+            seed=parameters.seed,
+            model=parameters.model,
             source=SOURCE,
             unrated=unrated,
         )
 
-    def _file_of(self, kept: Kept) -> Path:
-        """The file of an image.
+    def _file_of(self, image: GalleryImage) -> Path:
+        """Return the file of an image.
 
         Raises:
-            UnreadableImage: there is none, or its name leads out of the folder of images.
+            UnreadableImage: it is missing, or its name leads out of the folder of images.
         """
-        name = f"{kept.subfolder}/{kept.name}" if kept.subfolder else kept.name
-        files = [place.path_of(name) for place in self._places]
-        found = next((file for file in files if file.is_file()), None)
-        if found is None:
-            raise UnreadableImage(MISSING.format(folder=self._places[0].folder))
-        return found
+        name = f"{image.subfolder}/{image.name}" if image.subfolder else image.name
+        files = [root.path_of(name) for root in self._roots]
+        file = next((file for file in files if file.is_file()), None)
+        if file is None:
+            raise UnreadableImage(MISSING.format(folder=self._roots[0].folder))
+        return file
 
 
 def _database(path: Path) -> Path | None:
-    """The file itself, or the one in a folder."""
+    """Return the database: the file itself, or the one in a folder."""
     if path.is_file():
         return path
     return next((path / name for name in DATABASES if (path / name).is_file()), None)
 
 
-def _own(kept: Kept) -> bool:
-    """Whether InvokeAI made it: what was uploaded is no work of a model that is to learn from it."""
-    return bool(_said_of(kept)) or kept.category == "general"
+def _own(image: GalleryImage) -> bool:
+    """Return whether an image has a label or InvokeAI generated it; an upload is not a model's work."""
+    return bool(_labels_of(image)) or image.category == "general"
 
 
-def _said_of(kept: Kept) -> frozenset[bool]:
-    """What the star and the boards of an image say."""
-    boards = {opinion_in(board) for board in kept.boards} - {None}
-    return frozenset({True, *boards} if kept.starred else boards)  # type: ignore[arg-type]
+def _labels_of(image: GalleryImage) -> frozenset[bool]:
+    """Return the labels that the star and the boards of an image give it."""
+    boards = {label_of_folder(board) for board in image.boards} - {None}
+    return frozenset({True, *boards} if image.starred else boards)  # type: ignore[arg-type]
 
 
-def _with(written: Written, own: Written) -> Written:
-    """What the database says, and where it is silent what the image does."""
-    return Written(prompt=own.prompt, seed=written.seed or own.seed, model=written.model or own.model)
+def _completed(parameters: Parameters, embedded: Parameters) -> Parameters:
+    """Return the database's parameters, completed from those in the image file."""
+    seed, model = parameters.seed or embedded.seed, parameters.model or embedded.model
+    return Parameters(prompt=embedded.prompt, seed=seed, model=model)

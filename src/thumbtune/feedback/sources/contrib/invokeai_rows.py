@@ -1,4 +1,4 @@
-"""The gallery in InvokeAI's SQLite database, read and never written, while InvokeAI may be running or not."""
+"""Read the gallery in InvokeAI's SQLite database, without writing to it, whether InvokeAI runs or not."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.metadata.written import MAX_TEXT
+from thumbtune.feedback.metadata.parameters import MAX_TEXT
 
-BEGINNING = b"SQLite format 3\0"
-WRITTEN_AHEAD = b"\x02\x02"  # bytes 18 and 19 of a database whose changes go to a file beside it first
-PATIENCE = 5.0  # seconds, as long as InvokeAI waits itself
-AT_ONCE = 500  # rows; in between, InvokeAI may write
+SQLITE_MAGIC = b"SQLite format 3\0"
+WAL_VERSION = b"\x02\x02"  # bytes 18 and 19 of a database in write-ahead mode
+LOCK_TIMEOUT = 5.0  # seconds, as long as InvokeAI itself waits
+ROWS_PER_PAGE = 500  # between pages, InvokeAI may write
 GALLERY = {"image_name", "starred", "image_category"}
-# Columns that came later, or are not needed: what stands for them where they are missing.
+# Columns that some versions lack, with what replaces them there.
 OTHERS = {"metadata": "NULL", "user_id": "NULL", "image_subfolder": "''", "is_intermediate": "0", "deleted_at": "NULL"}
-CATEGORIES = ("general", "user")  # the others are masks, and images that control nets made
+CATEGORIES = ("general", "user")  # other categories are masks and control images
 BOARDS = """(SELECT group_concat(board_name, char(10)) FROM board_images JOIN boards USING (board_id)
     WHERE board_images.image_name = images.image_name)"""
-# Names are compared as the bytes that they are: text that is no UTF-8 would not be the same again.
+# Names are compared as bytes, as decoding text that is not UTF-8 changes it.
 PAGE = """SELECT CAST(image_name AS BLOB), image_name, starred, image_category, {user_id}, {image_subfolder}, {boards},
     CASE WHEN length(CAST({metadata} AS BLOB)) <= {most} THEN {metadata} END
 FROM images
 WHERE image_name > CAST(? AS TEXT) AND typeof(image_name) = 'text'
     AND image_category IN {categories} AND NOT ifnull({is_intermediate}, 0) AND {deleted_at} IS NULL
-ORDER BY image_name LIMIT {at_once}"""
+ORDER BY image_name LIMIT {limit}"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class GalleryImage:
     """One image in the gallery."""
 
     name: str
@@ -42,22 +42,22 @@ class Kept:
 
 
 def has_gallery(file: Path) -> bool:
-    """Whether a file is a SQLite database with InvokeAI's gallery.
+    """Return whether a file is a SQLite database with InvokeAI's gallery.
 
     Raises:
         OSError, sqlite3.Error: it cannot be read.
     """
-    if not _begins(file).startswith(BEGINNING):
+    if not _beginning_of(file).startswith(SQLITE_MAGIC):
         return False
     with closing(_opened(file)) as database:
         return _columns(database, "images") >= GALLERY
 
 
-def gallery(file: Path) -> Iterator[Kept]:
-    """The images that InvokeAI shows, in order of name.
+def gallery(file: Path) -> Iterator[GalleryImage]:
+    """Yield the images that InvokeAI shows, in order of name.
 
     Raises:
-        ThumbtuneError: it is no such database, is damaged, or is locked for long.
+        ThumbtuneError: it is no such database, is damaged, or stays locked.
     """
     try:
         with closing(_opened(file)) as database:
@@ -67,9 +67,13 @@ def gallery(file: Path) -> Iterator[Kept]:
                 )
             query, last = _query(database), b""
             while rows := database.execute(query, (last,)).fetchall():
-                yield from map(_kept, rows)
+                yield from map(_image, rows)
                 last = rows[-1][0]
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last is sqlite3's, over its own messages
+    except (
+        sqlite3.Error,
+        OSError,
+        UnicodeDecodeError,
+    ) as error:  # Unicode: of its messages
         if _is_busy(error):
             raise ThumbtuneError(f"{file} is in use ({error}); close InvokeAI.", code="invokeai-busy") from error
         raise ThumbtuneError(
@@ -78,9 +82,9 @@ def gallery(file: Path) -> Iterator[Kept]:
         ) from error
 
 
-def _kept(row: tuple[object, ...]) -> Kept:
+def _image(row: tuple[object, ...]) -> GalleryImage:
     _, name, starred, category, user, subfolder, boards, metadata = row
-    return Kept(
+    return GalleryImage(
         name=str(name),
         starred=starred == 1,
         category=str(category),
@@ -92,27 +96,27 @@ def _kept(row: tuple[object, ...]) -> Kept:
 
 
 def _query(database: sqlite3.Connection) -> str:
-    """The query for one page, of the columns that this version of InvokeAI has."""
+    """Return the query for one page, with the columns that this version of InvokeAI has."""
     there = _columns(database, "images")
     columns = {name: name if name in there else instead for name, instead in OTHERS.items()}
     has_boards = {"board_id", "board_name"} <= _columns(database, "boards") and _columns(database, "board_images")
     boards = BOARDS if has_boards else "NULL"
-    return PAGE.format(**columns, boards=boards, most=MAX_TEXT, categories=CATEGORIES, at_once=AT_ONCE)
+    return PAGE.format(**columns, boards=boards, most=MAX_TEXT, categories=CATEGORIES, limit=ROWS_PER_PAGE)
 
 
 def _columns(database: sqlite3.Connection, table: str) -> set[str]:
-    """The names of a table's columns; none where there is no such table, or only a view, which might never end."""
+    """Return the names of a table's columns; none for a view, whose query might never end."""
     query = "SELECT c.name FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.name = ? AND t.type = 'table'"
     return {name for (name,) in database.execute(query, (table,))}
 
 
 def _opened(file: Path) -> sqlite3.Connection:
-    """The database, for reading only.
+    """Open the database for reading only.
 
-    SQLite would lay two files beside one that is written ahead, even to read it. Where there are none nobody is
-    writing, and it is read as a file that does not change; as on a disk that knows no locks, once nothing is pending.
+    To read a database in write-ahead mode, SQLite would create two files beside it. If there are none, nobody writes,
+    and the database is opened as immutable; so it is on a disk without locks, if no change is pending.
     """
-    is_ahead = _begins(file)[18:20] == WRITTEN_AHEAD
+    is_ahead = _beginning_of(file)[18:20] == WAL_VERSION
     pending = any(file.with_name(f"{file.name}-{end}").exists() for end in ("wal", "journal"))
     try:
         return _connected(file, "mode=ro&immutable=1" if is_ahead and not pending else "mode=ro")
@@ -127,17 +131,17 @@ def _is_busy(error: Exception) -> bool:
 
 
 def _connected(file: Path, options: str) -> sqlite3.Connection:
-    database = sqlite3.connect(f"{file.resolve().as_uri()}?{options}", uri=True, timeout=PATIENCE)
+    database = sqlite3.connect(f"{file.resolve().as_uri()}?{options}", uri=True, timeout=LOCK_TIMEOUT)
     database.text_factory = lambda text: text.decode("utf-8", "replace")
     try:
-        database.execute("PRAGMA trusted_schema = OFF")  # a stranger's expressions run nothing
-        database.execute("SELECT count(*) FROM sqlite_master").fetchone()  # until now no file was touched
+        database.execute("PRAGMA trusted_schema = OFF")  # so that expressions in the file run no code
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()  # connect() alone does not open the file
     except Exception:
         database.close()
         raise
     return database
 
 
-def _begins(file: Path) -> bytes:
+def _beginning_of(file: Path) -> bytes:
     with file.open("rb") as start:
         return start.read(100)

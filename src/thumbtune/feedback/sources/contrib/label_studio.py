@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.metadata.png_text import written_in_image
-from thumbtune.feedback.metadata.written import NOTHING
+from thumbtune.feedback.metadata.image_files import parameters_in_image
+from thumbtune.feedback.metadata.parameters import NO_PARAMETERS
 from thumbtune.feedback.reading.cells import first, moment_in, prompt_in, text_in, whole_number_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
-from thumbtune.feedback.reading.places import Place, check_root
+from thumbtune.feedback.reading.image_roots import ImageRoot, check_root
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import count_rows, first_row, read_rows
 from thumbtune.feedback.shown import listed, named, shown
@@ -27,11 +27,11 @@ from thumbtune.feedback.sources.contrib.label_studio_answers import (
     Answer,
     answers_in,
     answers_of_row,
-    verdict,
+    label_of,
 )
 from thumbtune.feedback.sources.contrib.label_studio_images import TaskImages, may_show
-from thumbtune.feedback.sources.judgements import Judgement, Shown, Unpaired, unusable
-from thumbtune.feedback.sources.preferences import Counts
+from thumbtune.feedback.sources.judgements import ComparedImage, JudgedImages, Judgement, unusable_judgement
+from thumbtune.feedback.sources.preferences import ComparisonCounts
 
 OF_A_ROW = {"annotator", "lead_time", "updated_at"}  # of which versions leave some out, beside "annotation_id"
 ANNOTATIONS = ("annotations", "completions")  # the latter before version 1
@@ -41,7 +41,7 @@ NO_TASK = "it is no task of Label Studio; export it again"
 NO_ANSWER = "none of its columns ({columns}) says like or dislike; say which one does, as in --map label=opinion"
 WHICH = "it shows {images}, and nothing says which of them is meant; say so, as in --map image={first}"
 WHICH_SIDE = "it compares {images}, and nothing says which is left; call them left and right, or image1 and image2"
-NOBODY_SAID = "it says neither left nor right is better; annotate it again or remove it"
+NO_SIDE = "it says neither left nor right is better; annotate it again or remove it"
 
 
 def recognises(path: Path) -> bool:
@@ -58,7 +58,7 @@ class Annotation:
     where: str
     data: Record
     answers: tuple[Answer, ...] = ()
-    said_by: object = None
+    annotator: object = None
     when: Record
     cancelled: bool = False
 
@@ -80,12 +80,12 @@ class LabelStudio:
         check_root(reading.root)
         self._label = lowered_name(reading.columns.get("label", ""))
         self._columns = Columns(reading.columns)
-        self._images = TaskImages(Place(path.parent, reading.root), self._cells)
-        self._unpaired = Unpaired(self._judgements, replace(reading, limit=None))
+        self._images = TaskImages(ImageRoot(path.parent, reading.root), self._cells)
+        self._judged = JudgedImages(self._judgements, replace(reading, limit=None))
 
-    def counts(self) -> Counts:
+    def counts(self) -> ComparisonCounts:
         """How many comparisons there are, and images of each class; it reads everything once."""
-        return self._unpaired.counts()
+        return self._judged.counts()
 
     def __length_hint__(self) -> int:
         rows = count_rows(self.file)
@@ -105,7 +105,7 @@ class LabelStudio:
             else:
                 yield from self._thumbs(annotation)
         if compared:
-            yield from self._unpaired.with_unrated()
+            yield from self._judged.with_unrated()
 
     def _rows(self) -> Iterator[tuple[str, Record | None]]:
         rows = read_rows(self.file, encoding=self.reading.encoding)
@@ -125,7 +125,7 @@ class LabelStudio:
             else:
                 words = [self._label] if self._label else CHOICES
                 answers = tuple(answers_of_row(row, words))
-                yield Annotation(where=where, data=row, answers=answers, said_by=row.get("annotator"), when=row)
+                yield Annotation(where=where, data=row, answers=answers, annotator=row.get("annotator"), when=row)
 
     def _thumbs(self, annotation: Annotation) -> Iterator[SourceRow]:
         """A like or dislike for each image that somebody answered about; one without, where nobody answered."""
@@ -138,7 +138,7 @@ class LabelStudio:
             yield self._thumb(annotation, name, each)
 
     def _thumb(self, annotation: Annotation, name: str | None, answers: list[Answer]) -> SourceRow:
-        liked, problem = verdict(answers, self.reading.like_at)
+        liked, problem = label_of(answers, self.reading.like_at)
         if not answers and annotation.data is annotation.when:  # a row of JSON-MIN or CSV
             problem = NO_ANSWER.format(columns=listed(annotation.data))
         if annotation.cancelled:
@@ -162,9 +162,9 @@ class LabelStudio:
         ours = self._columns.ours_in(annotation.data)
         prompt = prompt_in(ours)
         try:
-            own = NOTHING if prompt or found.liked is None else written_in_image(self._images.here(cell))
+            own = NO_PARAMETERS if prompt or found.liked is None else parameters_in_image(self._images.here(cell))
         except UnreadableImage:  # it is on the web
-            own = NOTHING
+            own = NO_PARAMETERS
         seed = whole_number_in(ours, "seed")
         return replace(
             found,
@@ -172,7 +172,7 @@ class LabelStudio:
             seed=own.seed if seed is None else seed,
             model=text_in(ours, "model") or own.model,
             source=text_in(ours, "source") or found.source,
-            rater=_rater(annotation.said_by),
+            rater=_rater(annotation.annotator),
             created_at=_moment(annotation.when),
         )
 
@@ -196,7 +196,7 @@ class LabelStudio:
                 try:
                     yield self._judgement(annotation, annotation.selected)
                 except (UnreadableImage, ValueError, RecursionError) as error:
-                    yield unusable(annotation.where, error, self.file.name)
+                    yield unusable_judgement(annotation.where, error, self.file.name)
 
     def _judgement(self, annotation: Annotation, answer: Answer) -> Judgement:
         """What one comparison says.
@@ -205,7 +205,7 @@ class LabelStudio:
             ValueError: nothing says which image is which, or which is better.
         """
         if answer.selected not in SIDES:
-            raise ValueError(NOBODY_SAID)
+            raise ValueError(NO_SIDE)
         ours = self._columns.ours_in(annotation.data)
         names = _sides(annotation.data, answer.about)
         return Judgement(
@@ -213,17 +213,17 @@ class LabelStudio:
             prompt=prompt_in(ours),
             images=tuple(self._shown(annotation.data[name], side) for name, side in zip(names, SIDES, strict=True)),
             ranks=(0.0, 1.0) if answer.selected == SIDES[0] else (1.0, 0.0),
-            rater=_rater(annotation.said_by),
+            rater=_rater(annotation.annotator),
             created_at=_moment(annotation.when),
             source=text_in(ours, "source") or self.file.name,
         )
 
-    def _shown(self, cell: object, side: str) -> Shown:
+    def _shown(self, cell: object, side: str) -> ComparedImage:
         try:
             image = self._images.anywhere(cell, self.reading.allow_download)
-            return Shown(name=str(cell), side=side, image=image)
+            return ComparedImage(name=str(cell), side=side, image=image)
         except UnreadableImage as error:
-            return Shown(name=str(cell), side=side, problem=str(error))
+            return ComparedImage(name=str(cell), side=side, problem=str(error))
 
 
 def _of_task(task: Record, where: str) -> Iterator[Annotation]:
@@ -236,7 +236,7 @@ def _of_task(task: Record, where: str) -> Iterator[Annotation]:
             where=f"{where}, annotation {shown(one.get('id', number))}",
             data=data,
             answers=tuple(answers_in(one.get("result"))),
-            said_by=one.get("completed_by"),
+            annotator=one.get("completed_by"),
             when=record_of(one.items()),
             cancelled=one.get("was_cancelled") is True,
         )
@@ -244,11 +244,11 @@ def _of_task(task: Record, where: str) -> Iterator[Annotation]:
         yield Annotation(where=where, data=data, when={})
 
 
-def _rater(said_by: object) -> str | None:
+def _rater(annotator: object) -> str | None:
     """Who annotated, by address or number."""
-    if isinstance(said_by, Mapping):
-        said_by = said_by.get("email") or said_by.get("id")
-    name = text_in({"annotator": said_by}, "annotator")
+    if isinstance(annotator, Mapping):
+        annotator = annotator.get("email") or annotator.get("id")
+    name = text_in({"annotator": annotator}, "annotator")
     return name if name is None or "@" in name else f"Label Studio user {name}"
 
 

@@ -16,7 +16,7 @@ from thumbtune.feedback.shown import named, shown
 
 NUMBERS = ("rating", "number")
 SIDES = ("left", "right")
-NOTHING_SAID = "its annotation says neither like nor dislike; annotate it again or remove it"
+NO_LABEL = "its annotation says neither like nor dislike; annotate it again or remove it"
 NEITHER = "its {name} {cell} says neither like nor dislike; call such answers Like and Dislike, or remove it"
 A_RATING = "its {name} {cell} is a rating, not a thumb; say from which number up they are likes, as in --like-at 4"
 BOTH = "it says like with {likes} and dislike with {dislikes}; say which counts, as in --map label={likes}"
@@ -53,7 +53,7 @@ def answers_of_row(row: Record, words: Iterable[str]) -> Iterator[Answer]:
                 yield Answer(name=name, cells=(item,))
 
 
-def verdict(answers: Iterable[Answer], like_at: float | None) -> tuple[bool | None, str | None]:
+def label_of(answers: Iterable[Answer], like_at: float | None) -> tuple[bool | None, str | None]:
     """Liked or not; or None, and why."""
     said: dict[bool, str] = {}
     why: str | None = None
@@ -65,7 +65,7 @@ def verdict(answers: Iterable[Answer], like_at: float | None) -> tuple[bool | No
                 said.setdefault(liked, answer.name)
     if len(said) > 1:
         return None, BOTH.format(likes=named(said[True]), dislikes=named(said[False]))
-    return (next(iter(said)), None) if said else (None, why or NOTHING_SAID)
+    return (next(iter(said)), None) if said else (None, why or NO_LABEL)
 
 
 def _answer(name: str, about: tuple[str, ...], value: object) -> Iterator[Answer]:

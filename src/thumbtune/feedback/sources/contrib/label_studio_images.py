@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.reading.image_cells import image_in, is_image
-from thumbtune.feedback.reading.places import Place
+from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.walk import IMAGE_SUFFIXES
 from thumbtune.feedback.shown import shown
 from thumbtune.feedback.source import Bytes
@@ -50,7 +50,7 @@ def may_show(cell: object) -> bool:
 class TaskImages:
     """The images of one export. `cells` goes through all cells of all its tasks."""
 
-    def __init__(self, place: Place, cells: Callable[[], Iterable[object]]) -> None:
+    def __init__(self, place: ImageRoot, cells: Callable[[], Iterable[object]]) -> None:
         self.place = place
         self._cells = cells
 

@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 BLOCK = 512
 GZIP_MAGIC = b"\x1f\x8b"
-LONGEST_HEADER = 1_000_000  # bytes of an extended header: it holds one name
-LARGEST_MEMBER = 10_000_000_000  # bytes that are passed over; a compressed archive must unpack them for that
-PIECE = 1 << 20
+MAX_HEADER_BYTES = 1_000_000  # bytes of an extended header: it holds one name
+MAX_MEMBER_BYTES = 10_000_000_000  # bytes that are passed over; a compressed archive must unpack them for that
+CHUNK = 1 << 20
 EXTENDED = (
     tarfile.XHDTYPE,
     tarfile.SOLARIS_XHDTYPE,
@@ -98,13 +98,13 @@ class TarStream:
         has_bytes = info.isreg() or info.type not in tarfile.SUPPORTED_TYPES or info.type in EXTENDED
         said = more.get("size", "") if info.type not in EXTENDED else ""
         self._size = (int(said) if said else info.size) if has_bytes else 0
-        if not 0 <= self._size <= LARGEST_MEMBER:
+        if not 0 <= self._size <= MAX_MEMBER_BYTES:
             raise BrokenArchive(f"it claims a file of {self._size:,} bytes")
         self._unread = -(-self._size // BLOCK) * BLOCK
 
     def _extended(self, info: tarfile.TarInfo) -> dict[str, str]:
         """What a header says about the member after it: of its `path`, its `size`, and whether it is `sparse`."""
-        if self._size > LONGEST_HEADER:
+        if self._size > MAX_HEADER_BYTES:
             raise BrokenArchive(f"it claims a name of {self._size:,} bytes")
         data = self.read()
         self._pass_over()
@@ -122,11 +122,11 @@ class TarStream:
         return data
 
     def _pass_over(self) -> None:
-        if self._jumps and self._unread > PIECE:
+        if self._jumps and self._unread > CHUNK:
             self._file.seek(self._unread, os.SEEK_CUR)  # beyond the end, the next header is missing
             self._unread = 0
         while self._unread > 0:
-            self._unread -= len(self._take(min(self._unread, PIECE)))
+            self._unread -= len(self._take(min(self._unread, CHUNK)))
 
 
 def _records(data: bytes) -> dict[str, str]:
@@ -142,7 +142,7 @@ def _records(data: bytes) -> dict[str, str]:
         if key.startswith(b"GNU.sparse."):
             said["sparse"] = text
         elif key == b"path" or (key == b"size" and value[:20].rstrip(b"\n").isdigit()):
-            said[key.decode()] = text[:LONGEST_HEADER]
+            said[key.decode()] = text[:MAX_HEADER_BYTES]
         start += length
     return said
 

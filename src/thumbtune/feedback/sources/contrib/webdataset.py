@@ -12,8 +12,8 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.reading.image_cells import image_in
+from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import Rows, check_columns
-from thumbtune.feedback.reading.places import Place
 from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.reading.splits import UNNAMED, WORDS, chosen_split
@@ -97,7 +97,7 @@ class WebDataset:
         return islice((each for shard in self.shards for each in self._found_in(shard)), self.reading.limit)
 
     def _found_in(self, shard: Path) -> Iterator[SourceRow]:
-        place = Place(shard.parent, self.reading.root)
+        place = ImageRoot(shard.parent, self.reading.root)
         image = partial(image_in, place=place, allow_download=self.reading.allow_download)
         for sample in _samples_in(shard, self._texts):
             where = f"{shard.name}, {sample.shown}"
@@ -106,7 +106,7 @@ class WebDataset:
             except UnusableSample as error:
                 yield SourceRow(where=where, problem=str(error))
             else:
-                yield self._reader.found(row, where, image, shard.name)
+                yield self._reader.read(row, where, image, shard.name)
 
     def _row(self, sample: Sample) -> Record:
         row = sample.row()

@@ -15,8 +15,8 @@ from thumbtune.feedback.sources.samples import flattened
 
 TEXT_SUFFIXES = ("json", "txt", "cls", "text", "caption", "prompt", "label")
 MAX_TEXT_BYTES = 2_000_000  # of a sample: as Python's objects, JSON may take fifty times as much
-LONGEST_SUFFIX = 100  # characters; a longer one is no name that anybody could ask for
-SHOWN = 200  # characters of a stem
+MAX_SUFFIX_LENGTH = 100  # characters; a longer one is no name that anybody could ask for
+MAX_SHOWN_STEM = 200  # characters of a stem
 
 
 def text_suffixes(columns: Columns) -> frozenset[str]:
@@ -44,7 +44,7 @@ class Sample:
     @property
     def shown(self) -> str:
         """The stem, as any terminal can print it."""
-        return "".join(letter if letter.isprintable() else "?" for letter in self.stem[:SHOWN])
+        return "".join(letter if letter.isprintable() else "?" for letter in self.stem[:MAX_SHOWN_STEM])
 
     @property
     def matters(self) -> bool:
@@ -110,7 +110,7 @@ def samples_of(stream: TarStream, texts: frozenset[str], with_images: bool) -> I
     for member in stream:
         folder, _, name = member.name.rpartition("/")
         base, dot, suffix = name.partition(".")
-        if member.folder or not base or not dot or len(suffix) > LONGEST_SUFFIX:
+        if member.folder or not base or not dot or len(suffix) > MAX_SUFFIX_LENGTH:
             continue
         stem = f"{folder}/{base}" if folder else base
         if sample.stem != stem:

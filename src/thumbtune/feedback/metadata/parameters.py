@@ -1,4 +1,4 @@
-"""What a maker of images writes down about one: the prompt it was made for, and with what."""
+"""The generation parameters that image generators write into their images: prompt, seed, model."""
 
 import json
 import math
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from thumbtune.feedback.store.votes import INTEGER_LIMIT
 
-MAX_TEXT = 4_000_000  # characters; graphs of hundreds of nodes are far below, and longer ones only cost time
+MAX_TEXT = 4_000_000  # characters; graphs of hundreds of nodes are far shorter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
-    """What was written; None where nothing was, or where it could be read in more than one way."""
+class Parameters:
+    """The parameters of one image. A missing or ambiguous one is None."""
 
     prompt: str | None = None
     negative: str | None = None
@@ -20,12 +20,14 @@ class Written:
     model: str | None = None
 
 
-NOTHING = Written()
+NO_PARAMETERS = Parameters()
 
 
-def written(values: Mapping[str, object], *, prompt: object, negative: object = None, model: object = None) -> Written:
-    """Whatever the cells hold, and the seed from `values`; what is no such thing is left out."""
-    return Written(
+def parameters_from(
+    values: Mapping[str, object], *, prompt: object, negative: object = None, model: object = None
+) -> Parameters:
+    """Return the parameters in some cells, with the seed in `values`. A cell of another type counts as missing."""
+    return Parameters(
         prompt=plain_text(prompt),
         negative=plain_text(negative),
         seed=seed_in(values.get("seed")),
@@ -34,7 +36,7 @@ def written(values: Mapping[str, object], *, prompt: object, negative: object = 
 
 
 def plain_text(value: object) -> str | None:
-    """Text that any database and any tokenizer takes, or None."""
+    """Return text that every database and tokenizer accepts, or None."""
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         return None
     text = value.replace("\0", "").strip()
@@ -46,7 +48,7 @@ def plain_text(value: object) -> str | None:
 
 
 def seed_in(value: object) -> int | None:
-    """A whole number that a database holds, or None: some makers draw seeds from 64 bits without a sign."""
+    """Return a whole number that fits a database, or None: some generators draw unsigned 64-bit seeds."""
     if isinstance(value, str) and len(value) <= len(str(-INTEGER_LIMIT)):
         try:
             value = int(value)
@@ -60,7 +62,7 @@ def seed_in(value: object) -> int | None:
 
 
 def json_object(text: object) -> dict[str, object]:
-    """The object that some text holds as JSON; an empty one if it holds none."""
+    """Return the object that a text holds as JSON, or an empty one."""
     if not isinstance(text, (str, bytes)) or len(text) > MAX_TEXT:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Where the images of a table may lie: below its own folder or below one that was given, and nowhere else."""
+"""Resolve the images that a table names: they lie below its own folder or a given root, and nowhere else."""
 
 import os
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from thumbtune.feedback.shown import shown
 
 
 @dataclass(frozen=True)
-class Place:
-    """The `folder` of a table, and the `root` that its images must lie below: that folder where none is given.
+class ImageRoot:
+    """The `folder` of a table, and the `root` that its images must lie below; None is that folder.
 
-    They may also lie in an `inner` folder of either that their names do not mention.
+    The images may also lie in a folder `inner` of either, which their names omit.
     """
 
     folder: Path
@@ -29,17 +29,17 @@ class Place:
         return (self.root or self.folder).resolve()
 
     def path_of(self, name: str) -> Path:
-        """The file of this name, looked for below the root first and then from the table's folder.
+        """Return the file of this name, below the root or else from the table's folder.
 
-        A table from elsewhere must not pick files here, so links and `..` may lead anywhere below the root and
-        nowhere else, and whole paths only where a root was given. Names may be file: URLs, and have back slashes.
+        A table from elsewhere must not choose files of this machine. So links and `..` must stay below the root, and
+        absolute paths need a given root. Names may be file: URLs and may have backslashes.
 
         Raises:
             UnreadableImage: it leads out.
         """
         try:
             paths = [path for path in self._paths(name) if path.is_relative_to(self._below)]
-            found = next((path for path in paths if path.is_file()), None)
+            file = next((path for path in paths if path.is_file()), None)
         except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a circle of links
             raise UnreadableImage(f"{shown(name)} is no name of a file; mend it or remove the row") from error
         if not paths:
@@ -47,21 +47,21 @@ class Place:
                 f"{shown(name)} leads out of the folder; put the image beside the table or into it, "
                 "or give the folder that holds it, as in --root images"
             )
-        return found or paths[0]
+        return file or paths[0]
 
     def _paths(self, name: str) -> Iterator[Path]:
         if name.lower().startswith("file:"):
             name = _path_in(name)
         windows = PureWindowsPath(name)  # understands both kinds of slash, and drive letters, on every system
         if (windows.drive and os.name != "nt") or (self.root is None and windows.anchor):
-            return  # a whole path is one of this machine, which only somebody on it can have meant
+            return  # only somebody at this machine can mean its absolute paths
         bases = (self.root or self.folder, self.folder)
         for base in dict.fromkeys((*bases, *(base / self.inner for base in bases))):
             yield (base / (windows.as_posix() if "\\" in name else name)).resolve()
 
 
 def _path_in(url: str) -> str:
-    """The path in a file: URL, or a name that leads out where it is on another machine."""
+    """Return the path in a file: URL; for another machine, a name that leads out of every root."""
     parts = urlsplit(url)
     return url2pathname(parts.path) if parts.netloc in {"", "localhost"} else f"//{parts.netloc}{parts.path}"
 
@@ -70,7 +70,7 @@ def check_root(root: Path | None) -> None:
     """Refuse a root that is no folder.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is no folder.
     """
     if root is not None and not root.is_dir():
         raise UsageError(f"{root} is no folder; give the one that the images lie below.", code="root-missing")

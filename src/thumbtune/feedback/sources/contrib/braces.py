@@ -1,4 +1,4 @@
-"""Names of many files in one, as shells and WebDataset write them: `shards-{000..012}.tar`, `{train,more}.tar`."""
+"""Expand names with braces, as shells and WebDataset write them: `shards-{000..012}.tar`, `{train,more}.tar`."""
 
 import re
 from collections.abc import Iterator
@@ -8,21 +8,21 @@ from math import prod
 from thumbtune.errors import UsageError
 from thumbtune.feedback.shown import shown
 
-MAX_NAMES = 100_000  # names: far above any data set, far below what fills a memory
+MAX_NAMES = 100_000  # far above any data set, and far below the memory
 
 _BRACES = re.compile(r"\{(\d{1,18}\.\.\d{1,18}|[^{}]*,[^{}]*)\}", re.ASCII)
 
 
 def has_braces(name: str) -> bool:
-    """Whether a name stands for several."""
+    """Return whether a name stands for several."""
     return _BRACES.search(name) is not None
 
 
 def expanded(name: str) -> list[str]:
-    """All names that one stands for, in the order in which it counts; itself where there are no braces.
+    """Return all names that one stands for, in counting order; the name itself if it has no braces.
 
     Raises:
-        UsageError: they are too many.
+        UsageError: there are more than `MAX_NAMES`.
     """
     parts = _BRACES.split(name)  # every second one was in braces
     if prod(_count(inside) for inside in parts[1::2]) > MAX_NAMES:

@@ -1,10 +1,10 @@
-"""ComfyUI's other form of a graph, the canvas that people draw, turned into the one that `comfyui` follows.
+"""Turn ComfyUI's canvas, the graph that people draw, into the graph that `comfyui` follows.
 
     {"nodes": [{"id", "type", "mode", "inputs": [{"name", "link", "widget"}], "widgets_values": [...]}], "links": [...]}
 
 A link is [its number, node, output, node, input, type]. The values typed into a node have no names in older canvases,
-only an order, which is written here for the nodes that matter; of other nodes they are used where their names stand
-beside them. Nodes that pass something on (Reroute, and what is bypassed) are followed, and what is muted is not there.
+only an order, which is listed here for the common nodes; values of other nodes are used if their names stand beside
+them. Nodes that only pass a value on (Reroute, and bypassed nodes) are followed. Muted nodes are left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from thumbtune.feedback.metadata.comfyui import read_graph
 from thumbtune.feedback.metadata.parameters import Parameters
 
 MUTED, BYPASSED = 2, 4
-# What ComfyUI does with a seed afterwards: a value of its own behind the seed, without a name.
+# How ComfyUI changes a seed after a run: an unnamed value behind the seed.
 SEED_CONTROLS = ("fixed", "increment", "decrement", "randomize")
 WIDGET_NAMES: dict[str, tuple[str, ...]] = {
     "CLIPTextEncode": ("text",),
@@ -34,14 +34,14 @@ WIDGET_NAMES: dict[str, tuple[str, ...]] = {
     "UNETLoader": ("unet_name", "weight_dtype"),
 }
 
-MAX_PASSED_NODES = 100  # nodes in a row that only pass something on
+MAX_PASSED_NODES = 100  # nodes in a row that only pass a value on
 
 Node = Mapping[str, object]
 Links = Mapping[str, tuple[str, int]]
 
 
 def read_canvas(canvas: Mapping[str, object]) -> Parameters:
-    """The prompts, seed and model that all samplers on a canvas agree on; None where they do not."""
+    """Return the prompts, seed and model that all samplers of a canvas share; None where they differ."""
     return read_graph(_graph_of(canvas))
 
 
@@ -59,7 +59,7 @@ def _graph_of(canvas: Mapping[str, object]) -> dict[str, object]:
 
 
 def _links_of(links: object) -> Iterator[tuple[str, tuple[str, int]]]:
-    """Where each link comes from: its node and the number of the output. Newer canvases write links as objects."""
+    """Yield each link with its origin: the node and the number of its output. Newer canvases write links as objects."""
     for link in links if isinstance(links, list) else []:
         parts = [link.get(key) for key in ("id", "origin_id", "origin_slot")] if isinstance(link, Mapping) else link
         number, node, slot, *_ = [*parts, None, None, None] if isinstance(parts, list) else [None] * 3
@@ -72,44 +72,44 @@ def _objects_in(cell: object) -> list[Node]:
 
 
 def _name(cell: object) -> str:
-    """Nodes and links go by numbers or texts; anything else is none of them."""
+    """Return the name of a node or link, which is a number or a text; "" for any other cell."""
     return str(cell) if isinstance(cell, (int, str)) else ""
 
 
 def _widget_values(node: Node) -> dict[str, object]:
-    """What was typed into a node, by name."""
+    """Return the values typed into a node, by name."""
     values = node.get("widgets_values")
     if isinstance(values, Mapping):
         return {str(name): value for name, value in values.items()}
     if not isinstance(values, list):
         return {}
     widgets = (each.get("widget") for each in _objects_in(node.get("inputs")))
-    beside = tuple(_name(widget.get("name")) for widget in widgets if isinstance(widget, Mapping))
-    kept = [value for at, value in enumerate(values) if not _is_seed_control(values, at)]
-    names = WIDGET_NAMES.get(_name(node.get("type"))) or (beside if len(beside) == len(kept) else ())
-    return dict(zip(names, kept, strict=False))
+    widget_names = tuple(_name(widget.get("name")) for widget in widgets if isinstance(widget, Mapping))
+    typed = [value for at, value in enumerate(values) if not _is_seed_control(values, at)]
+    names = WIDGET_NAMES.get(_name(node.get("type"))) or (widget_names if len(widget_names) == len(typed) else ())
+    return dict(zip(names, typed, strict=False))
 
 
 def _is_seed_control(values: list[object], at: int) -> bool:
-    """Whether a value says what becomes of the seed before it."""
+    """Return whether a value is the control of the seed before it."""
     before = values[at - 1] if at else None
     return values[at] in SEED_CONTROLS and isinstance(before, (int, float)) and not isinstance(before, bool)
 
 
 def _linked_inputs(node: Node, nodes: Mapping[str, Node], links: Links) -> dict[str, object]:
-    """What comes into a node from others: links, and the values of primitives."""
-    found: dict[str, object] = {}
+    """Return the inputs of a node from others: links, and the values of primitives."""
+    inputs: dict[str, object] = {}
     for each in _objects_in(node.get("inputs")):
         if each.get("link") is not None:
             name, slot = _origin(_name(each["link"]), nodes, links)
             origin = nodes.get(name, {})
             is_primitive = origin.get("type") == "PrimitiveNode"
-            found[_name(each.get("name"))] = _widget_values(origin).get("value") if is_primitive else [name, slot]
-    return found
+            inputs[_name(each.get("name"))] = _widget_values(origin).get("value") if is_primitive else [name, slot]
+    return inputs
 
 
 def _origin(link: str, nodes: Mapping[str, Node], links: Links) -> tuple[str, int]:
-    """The node and the output that a link really comes from; a node without a name, where it comes from nowhere."""
+    """Return the node and the output that a link starts from, behind nodes that pass it on; ("", 0) for none."""
     for _ in range(MAX_PASSED_NODES):
         name, slot = links.get(link, ("", 0))
         node = nodes.get(name, {})
@@ -120,7 +120,7 @@ def _origin(link: str, nodes: Mapping[str, Node], links: Links) -> tuple[str, in
 
 
 def _passed_on(node: Node, slot: int) -> str:
-    """The link that a node passes on to one of its outputs: the first one of the output's type."""
+    """Return the link that a node passes on to an output: the first one of the output's type."""
     outputs = _objects_in(node.get("outputs"))
     kind = outputs[slot].get("type") if 0 <= slot < len(outputs) else None
     through = [each for each in _objects_in(node.get("inputs")) if each.get("link") is not None]

@@ -1,9 +1,9 @@
-"""Label Studio's exports: JSON, JSON-MIN and CSV, with a thumb for each annotation.
+"""Read Label Studio's exports: JSON, JSON-MIN and CSV, with a label for each annotation.
 
 JSON holds tasks, {"data": {...}, "annotations": [{"result": [...], "completed_by": ..., "was_cancelled": ...}]}. In
-JSON-MIN and CSV each annotation is a row of its own, beside the cells of its task. Which cell is the image and which
-the prompt follows from their names, as in any table (`columns`); `label` names the control that counts, where several
-contradict each other. What is said of two images makes likes and dislikes as all comparisons do (`judgements`).
+JSON-MIN and CSV each annotation is a row, beside the cells of its task. The names of cells show which is the image and
+which the prompt, as in any table (`columns`); `label` names the control that counts, if several contradict each other.
+Comparisons of two images become likes and dislikes as in all sources (`judgements`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,9 +33,9 @@ from thumbtune.feedback.sources.contrib.label_studio_images import TaskImages, m
 from thumbtune.feedback.sources.judgements import ComparedImage, JudgedImages, Judgement, unusable_judgement
 from thumbtune.feedback.sources.preferences import ComparisonCounts
 
-OF_A_ROW = {"annotator", "lead_time", "updated_at"}  # of which versions leave some out, beside "annotation_id"
+OF_A_ROW = {"annotator", "lead_time", "updated_at"}  # some versions lack some of these, beside "annotation_id"
 ANNOTATIONS = ("annotations", "completions")  # the latter before version 1
-CHOICES = ("choice", "choices", *COLUMNS["label"])  # what a control of choices is called, where nobody says
+CHOICES = ("choice", "choices", *COLUMNS["label"])  # usual names of a control of choices
 CANCELLED = "its annotator skipped it; annotate it in Label Studio, or remove it"
 NO_TASK = "it is no task of Label Studio; export it again"
 NO_ANSWER = "none of its columns ({columns}) says like or dislike; say which one does, as in --map label=opinion"
@@ -45,7 +45,7 @@ NO_SIDE = "it says neither left nor right is better; annotate it again or remove
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is an export of Label Studio, by its first row. It never raises."""
+    """Return whether this is an export of Label Studio, by its first row. It never raises."""
     row = first_row(path) or {}
     is_task = isinstance(row.get("data"), Mapping) and any(isinstance(row.get(name), list) for name in ANNOTATIONS)
     return is_task or ("annotation_id" in row and bool(OF_A_ROW & set(row)))
@@ -53,7 +53,7 @@ def recognises(path: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """What one person said of one task."""
+    """The answers of one person to one task."""
 
     where: str
     data: Record
@@ -64,15 +64,15 @@ class Annotation:
 
     @property
     def selected(self) -> Answer | None:
-        """What compares two images; the other answers are then about both of them."""
+        """The answer that compares two images; the other answers are then about both."""
         return next((answer for answer in self.answers if answer.selected is not None), None)
 
 
 class LabelStudio:
-    """One export: first what was said of single images, then what comparisons say.
+    """One export: first the labels of single images, then those from comparisons.
 
     Raises:
-        UsageError: the root is no folder, or `columns` maps something that we do not know.
+        UsageError: the root is no folder, or `columns` maps an unknown name.
     """
 
     def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
@@ -84,7 +84,7 @@ class LabelStudio:
         self._judged = JudgedImages(self._judgements, replace(reading, limit=None))
 
     def counts(self) -> ComparisonCounts:
-        """How many comparisons there are, and images of each class; it reads everything once."""
+        """Count the comparisons, and the images of each class. It reads everything once."""
         return self._judged.counts()
 
     def __length_hint__(self) -> int:
@@ -92,10 +92,10 @@ class LabelStudio:
         return rows if self.reading.limit is None else min(rows, self.reading.limit)
 
     def __iter__(self) -> Iterator[SourceRow]:
-        return (found for found in self.with_unrated() if not found.unrated)
+        return (row for row in self.with_unrated() if not row.unrated)
 
     def with_unrated(self) -> Iterator[SourceRow]:
-        """The same, and the images of comparisons that decide nothing."""
+        """Yield the rows and the images of comparisons that decide nothing."""
         compared = False
         for annotation in self._annotations():
             if isinstance(annotation, SourceRow):
@@ -103,7 +103,7 @@ class LabelStudio:
             elif annotation.selected is not None and not annotation.cancelled:
                 compared = True
             else:
-                yield from self._thumbs(annotation)
+                yield from self._labels(annotation)
         if compared:
             yield from self._judged.with_unrated()
 
@@ -127,17 +127,17 @@ class LabelStudio:
                 answers = tuple(answers_of_row(row, words))
                 yield Annotation(where=where, data=row, answers=answers, annotator=row.get("annotator"), when=row)
 
-    def _thumbs(self, annotation: Annotation) -> Iterator[SourceRow]:
-        """A like or dislike for each image that somebody answered about; one without, where nobody answered."""
+    def _labels(self, annotation: Annotation) -> Iterator[SourceRow]:
+        """Yield a row for each image with an answer; one without a label if there is no answer."""
         data, about = annotation.data, dict[str | None, list[Answer]]()
         for answer in annotation.answers:
             if not self._label or f"{self._label}.".startswith(f"{lowered_name(answer.name)}."):
                 name = next((name for name in answer.about if may_show(data.get(name))), None)
                 about.setdefault(name, []).append(answer)
         for name, each in (about or {None: []}).items():
-            yield self._thumb(annotation, name, each)
+            yield self._labelled(annotation, name, each)
 
-    def _thumb(self, annotation: Annotation, name: str | None, answers: list[Answer]) -> SourceRow:
+    def _labelled(self, annotation: Annotation, name: str | None, answers: list[Answer]) -> SourceRow:
         liked, problem = label_of(answers, self.reading.like_at)
         if not answers and annotation.data is annotation.when:  # a row of JSON-MIN or CSV
             problem = NO_ANSWER.format(columns=listed(annotation.data))
@@ -154,41 +154,41 @@ class LabelStudio:
             return replace(found, image=None, problem=CANCELLED if annotation.cancelled else str(error))
 
     def _described(self, found: SourceRow, annotation: Annotation, cell: object) -> SourceRow:
-        """With all that the task, or the image, says beside the thumb.
+        """Return the row with the other fields of the task, or of the image.
 
         Raises:
-            ValueError: a cell is filled with something else.
+            ValueError: a cell holds another type of value.
         """
         ours = self._columns.ours_in(annotation.data)
         prompt = prompt_in(ours)
         try:
-            own = NO_PARAMETERS if prompt or found.liked is None else parameters_in_image(self._images.here(cell))
+            embedded = NO_PARAMETERS if prompt or found.liked is None else parameters_in_image(self._images.here(cell))
         except UnreadableImage:  # it is on the web
-            own = NO_PARAMETERS
+            embedded = NO_PARAMETERS
         seed = whole_number_in(ours, "seed")
         return replace(
             found,
-            prompt=prompt or own.prompt,
-            seed=own.seed if seed is None else seed,
-            model=text_in(ours, "model") or own.model,
+            prompt=prompt or embedded.prompt,
+            seed=embedded.seed if seed is None else seed,
+            model=text_in(ours, "model") or embedded.model,
             source=text_in(ours, "source") or found.source,
             rater=_rater(annotation.annotator),
             created_at=_moment(annotation.when),
         )
 
     def _image_cell(self, data: Record) -> object:
-        """The image of a task.
+        """Return the image of a task.
 
         Raises:
-            UnreadableImage: it shows several.
+            UnreadableImage: the task shows several.
         """
         cell = self._columns.ours_in(data)["image"]
         if "image" in self.reading.columns:
             return cell
-        there = [name for name, cell in data.items() if may_show(cell)]
-        if len(there) > 1:
-            raise UnreadableImage(WHICH.format(images=listed(there), first=named(there[0])))
-        return data[there[0]] if cell is None and there else cell
+        names = [name for name, cell in data.items() if may_show(cell)]
+        if len(names) > 1:
+            raise UnreadableImage(WHICH.format(images=listed(names), first=named(names[0])))
+        return data[names[0]] if cell is None and names else cell
 
     def _judgements(self) -> Iterator[Judgement]:
         for annotation in self._annotations():
@@ -199,10 +199,10 @@ class LabelStudio:
                     yield unusable_judgement(annotation.where, error, self.file.name)
 
     def _judgement(self, annotation: Annotation, answer: Answer) -> Judgement:
-        """What one comparison says.
+        """Return the judgement in one comparison.
 
         Raises:
-            ValueError: nothing says which image is which, or which is better.
+            ValueError: the sides of the images are unknown, or neither is better.
         """
         if answer.selected not in SIDES:
             raise ValueError(NO_SIDE)
@@ -211,14 +211,14 @@ class LabelStudio:
         return Judgement(
             where=annotation.where,
             prompt=prompt_in(ours),
-            images=tuple(self._shown(annotation.data[name], side) for name, side in zip(names, SIDES, strict=True)),
+            images=tuple(self._image(annotation.data[name], side) for name, side in zip(names, SIDES, strict=True)),
             ranks=(0.0, 1.0) if answer.selected == SIDES[0] else (1.0, 0.0),
             rater=_rater(annotation.annotator),
             created_at=_moment(annotation.when),
             source=text_in(ours, "source") or self.file.name,
         )
 
-    def _shown(self, cell: object, side: str) -> ComparedImage:
+    def _image(self, cell: object, side: str) -> ComparedImage:
         try:
             image = self._images.anywhere(cell, self.reading.allow_download)
             return ComparedImage(name=str(cell), side=side, image=image)
@@ -227,11 +227,11 @@ class LabelStudio:
 
 
 def _of_task(task: Record, where: str) -> Iterator[Annotation]:
-    """Every annotation of a task in JSON; an empty one, where there is none."""
+    """Yield every annotation of a task in JSON; an empty one if there is none."""
     data = record_of(task["data"].items())  # type: ignore[attr-defined]
     annotations = first(task, ANNOTATIONS)
-    each = [one for one in annotations if isinstance(one, Mapping)] if isinstance(annotations, list) else []
-    for number, one in enumerate(each, start=1):
+    objects = [each for each in annotations if isinstance(each, Mapping)] if isinstance(annotations, list) else []
+    for number, one in enumerate(objects, start=1):
         yield Annotation(
             where=f"{where}, annotation {shown(one.get('id', number))}",
             data=data,
@@ -240,12 +240,12 @@ def _of_task(task: Record, where: str) -> Iterator[Annotation]:
             when=record_of(one.items()),
             cancelled=one.get("was_cancelled") is True,
         )
-    if not each:
+    if not objects:
         yield Annotation(where=where, data=data, when={})
 
 
 def _rater(annotator: object) -> str | None:
-    """Who annotated, by address or number."""
+    """Return the name of an annotator: the address, or the number."""
     if isinstance(annotator, Mapping):
         annotator = annotator.get("email") or annotator.get("id")
     name = text_in({"annotator": annotator}, "annotator")
@@ -253,27 +253,27 @@ def _rater(annotator: object) -> str | None:
 
 
 def _moment(when: Record) -> datetime | None:
-    """When it was last said."""
+    """Return when the annotation was last changed."""
     return moment_in(when, "updated_at") or moment_in(when, "created_at")
 
 
 def _sides(data: Record, about: tuple[str, ...]) -> tuple[str, str]:
-    """The names of the cells that are left and right: those that the answer is about, or the only two images.
+    """Return the names of the left and the right cell: those of the answer, or those of the only two images.
 
-    A database may give a task's cells in any order, so only their names can tell.
+    A task may have its cells in any order, so only their names show the side.
 
     Raises:
-        ValueError: they do not.
+        ValueError: the names do not show it.
     """
     if len(about) == len(SIDES) and all(name in data for name in about):
         return about[0], about[1]
-    there = sorted(name for name, cell in data.items() if may_show(cell))
-    if len(there) == len(SIDES) and _are_a_pair(there):
-        return there[0], there[1]
-    raise ValueError(WHICH_SIDE.format(images=listed(there)))
+    names = sorted(name for name, cell in data.items() if may_show(cell))
+    if len(names) == len(SIDES) and _are_a_pair(names):
+        return names[0], names[1]
+    raise ValueError(WHICH_SIDE.format(images=listed(names)))
 
 
 def _are_a_pair(names: Iterable[str]) -> bool:
-    """Whether sorted names are called left and right, or differ in their last letter alone, as in image1 and image2."""
+    """Return whether two sorted names differ in left and right, or only in the last letter, as image1 and image2."""
     one, other = names
     return (one.replace("left", "right") == other and one != other) or (one[:-1] == other[:-1])

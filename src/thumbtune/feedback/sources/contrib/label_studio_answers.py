@@ -1,7 +1,7 @@
-"""What people answered in Label Studio: choices in words, ratings, and which of two images is better.
+"""Read answers in Label Studio: choices in words, ratings, and which of two images is better.
 
 type              value                     says
-choices           {"choices": ["Like"]}     like or dislike, in the words of `feedback.labels`
+choices           {"choices": ["Like"]}     like or dislike, in the words of `reading.labels`
 rating, number    {"rating": 4}             a like from `like_at` up
 pairwise          {"selected": "left"}      the left one is better
 """
@@ -24,7 +24,7 @@ BOTH = "it says like with {likes} and dislike with {dislikes}; say which counts,
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What somebody said with one control, and about what; `selected` is the better one of two."""
+    """The answer in one control, and the names of the cells it is about; `selected` is the better one of two."""
 
     name: str
     about: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Answer:
 
 
 def answers_in(result: object) -> Iterator[Answer]:
-    """The answers in the `result` of an annotation; what is drawn or written there is no answer."""
+    """Yield the answers in the `result` of an annotation, without its drawings and texts."""
     for item in result if isinstance(result, list) else []:
         if isinstance(item, Mapping):
             name, about = item.get("from_name"), item.get("to_name")
@@ -43,7 +43,7 @@ def answers_in(result: object) -> Iterator[Answer]:
 
 
 def answers_of_row(row: Record, words: Iterable[str]) -> Iterator[Answer]:
-    """The answers in a row of JSON-MIN or CSV: in any column where it is plain, and in those of `words` as words."""
+    """Yield the answers in a row of JSON-MIN or CSV: objects in any column, and words in the columns `words`."""
     words = set(words)
     for name, cell in row.items():
         for item in _list_in(cell):
@@ -54,18 +54,18 @@ def answers_of_row(row: Record, words: Iterable[str]) -> Iterator[Answer]:
 
 
 def label_of(answers: Iterable[Answer], like_at: float | None) -> tuple[bool | None, str | None]:
-    """Liked or not; or None, and why."""
-    said: dict[bool, str] = {}
+    """Return the label of some answers; or None, and the reason."""
+    names: dict[bool, str] = {}
     why: str | None = None
     for answer in answers:
         for cell in answer.cells:
             liked, reason = _liked(answer.name, cell, like_at)
             why = why or reason
             if liked is not None:
-                said.setdefault(liked, answer.name)
-    if len(said) > 1:
-        return None, BOTH.format(likes=named(said[True]), dislikes=named(said[False]))
-    return (next(iter(said)), None) if said else (None, why or NO_LABEL)
+                names.setdefault(liked, answer.name)
+    if len(names) > 1:
+        return None, BOTH.format(likes=named(names[True]), dislikes=named(names[False]))
+    return (next(iter(names)), None) if names else (None, why or NO_LABEL)
 
 
 def _answer(name: str, about: tuple[str, ...], value: object) -> Iterator[Answer]:
@@ -91,7 +91,7 @@ def _liked(name: str, cell: object, like_at: float | None) -> tuple[bool | None,
 
 
 def _list_in(cell: object) -> list[object]:
-    """The items of a cell, of which CSV holds the JSON."""
+    """Return the items of a cell, which in CSV is the JSON of a list."""
     if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "{"):
         try:
             cell = json.loads(cell)

@@ -1,7 +1,7 @@
-"""Where the images of Label Studio's tasks are: uploaded to it, on its disk, on the web, or in the task itself.
+"""Find the images of Label Studio's tasks: uploaded, on its disk, on the web, or in the task itself.
 
 /data/upload/12/3f2a1b4c-fox.png       a copy of its media/upload below the root, or the image as it was before,
-                                       fox.png, if no other upload was called so
+                                       fox.png, if no other upload had this name
 /data/local-files/?d=foxes/fox.png     foxes/fox.png below the root, which is Label Studio's document root
 """
 
@@ -21,11 +21,11 @@ from thumbtune.feedback.source import Bytes
 UPLOADED, LOCAL = "/data/upload/", "/data/local-files"
 LOST = "there is no {name}; copy Label Studio's media folder there, or give the one that holds it, as in --root media"
 
-_PREFIX = re.compile(r"[0-9a-f]{6,8}-(?=.)")  # what Label Studio puts before the name of an upload
+_PREFIX = re.compile(r"[0-9a-f]{6,8}-(?=.)")  # Label Studio adds it to the name of an upload
 
 
 def uploaded_name(cell: object) -> str | None:
-    """The name of an upload below its media/upload; None for what is none."""
+    """Return the name of an upload below media/upload; None for any other cell."""
     if not isinstance(cell, str) or UPLOADED not in cell:
         return None
     try:
@@ -35,7 +35,7 @@ def uploaded_name(cell: object) -> str | None:
 
 
 def may_show(cell: object) -> bool:
-    """Whether a cell of a task holds an image or names one, as far as its ending tells."""
+    """Return whether a cell of a task holds an image, or names one by its suffix."""
     if is_image(cell):
         return True
     if not isinstance(cell, str):
@@ -48,44 +48,44 @@ def may_show(cell: object) -> bool:
 
 
 class TaskImages:
-    """The images of one export. `cells` goes through all cells of all its tasks."""
+    """The images of one export. `cells` yields all cells of all its tasks."""
 
     def __init__(self, place: ImageRoot, cells: Callable[[], Iterable[object]]) -> None:
         self.place = place
         self._cells = cells
 
     def here(self, cell: object) -> Bytes:
-        """An image that is here, on the disk or in the task.
+        """Return a function that reads an image on this disk or in the task.
 
         Raises:
-            UnreadableImage: it is not, or leads out of the folder.
+            UnreadableImage: it is on neither, or its name leads out of the folder.
         """
         name = uploaded_name(cell)
         names = list(self._names_of(name)) if name else [local] if (local := _local_name(cell)) else []
         if not names:
             return image_in(cell, self.place)
         paths = [self.place.path_of(each) for each in names]
-        found = next((path for path in paths if path.is_file()), None)
-        if found is None:
+        file = next((path for path in paths if path.is_file()), None)
+        if file is None:
             raise UnreadableImage(LOST.format(name=shown(names[0])))
-        return partial(read_image, found)
+        return partial(read_image, file)
 
     def anywhere(self, cell: object, allow_download: bool) -> Bytes:
-        """An image that is here, or else on the web if that is allowed.
+        """Return a function that reads an image on this disk, in the task, or on the web if that is allowed.
 
         Raises:
-            UnreadableImage: it is neither.
+            UnreadableImage: it is on none of them.
         """
         try:
             return self.here(cell)
         except UnreadableImage:
-            # An upload's address is one of a server that asks for a password; the sentence about the file helps more.
+            # The address of an upload needs a password, so the problem with the file is reported instead.
             if not allow_download or uploaded_name(cell) or _local_name(cell):
                 raise
             return image_in(cell, self.place, allow_download)
 
     def _names_of(self, name: str) -> Iterator[str]:
-        """Under which names the file of an upload may lie."""
+        """Yield the names that the file of an upload may have."""
         base = PurePosixPath(name).name
         yield from (name, base, f"upload/{name}", f"media/upload/{name}", f"images/{base}")
         before = _PREFIX.sub("", base, count=1)
@@ -94,7 +94,7 @@ class TaskImages:
 
     @cached_property
     def _doubled(self) -> set[str]:
-        """The names before their upload that several files had: nobody can tell which of them lies here."""
+        """The names that several files had before their upload: which of them lies here is unknown."""
         first: dict[str, str] = {}
         doubled = set[str]()
         for cell in self._cells():
@@ -106,7 +106,7 @@ class TaskImages:
 
 
 def _local_name(cell: object) -> str | None:
-    """The name of a file on Label Studio's disk, below its document root; None for what is none."""
+    """Return the name of a file below Label Studio's document root; None for any other cell."""
     if not isinstance(cell, str) or LOCAL not in cell:
         return None
     try:

@@ -1,7 +1,7 @@
-"""A tar archive read once from front to back, in constant memory, and never beyond its end.
+"""Read a tar archive once from front to back, in constant memory.
 
-`tarfile` parses the headers. The way through them is our own, because that of `tarfile` takes a damaged header for
-the end of the archive, remembers every member, and reads an extended header of any length into memory.
+`tarfile` parses the headers. We walk through them ourselves, because `tarfile` takes a damaged header for the end of
+the archive, stores every member, and reads an extended header of any length into memory.
 """
 
 import gzip
@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 BLOCK = 512
 GZIP_MAGIC = b"\x1f\x8b"
-MAX_HEADER_BYTES = 1_000_000  # bytes of an extended header: it holds one name
-MAX_MEMBER_BYTES = 10_000_000_000  # bytes that are passed over; a compressed archive must unpack them for that
+MAX_HEADER_BYTES = 1_000_000  # of an extended header, which holds one name
+MAX_MEMBER_BYTES = 10_000_000_000  # to skip; a compressed archive must unpack them
 CHUNK = 1 << 20
 EXTENDED = (
     tarfile.XHDTYPE,
@@ -29,12 +29,12 @@ EXTENDED = (
 
 
 class BrokenArchive(Exception):
-    """The archive ends too early or makes no sense from here on; the message says how, without a name in front."""
+    """The archive is cut off or damaged; the message says how, without the name of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One entry of an archive. A `plain` one is a file with its bytes; links, devices and such are not."""
+    """One entry of an archive. A `plain` one is a file with its bytes, and no link or device."""
 
     name: str
     size: int
@@ -43,71 +43,71 @@ class Member:
 
 
 class TarStream:
-    """The members of an archive, one after another. What was not read of one is passed over before the next.
+    """The members of an archive, one by one. Unread bytes of a member are skipped before the next.
 
-    `jumps` says that passing over may be seeking, as in a file that is not compressed.
+    jumps: whether skipping may seek, as in a file that is not compressed
     """
 
     def __init__(self, file: BinaryIO, jumps: bool = False) -> None:
         self._file = file
         self._jumps = jumps
-        self._unread = 0  # bytes between here and the next header
-        self._size = 0  # how many of them are the member's own; the rest fills up its last block
+        self._unread = 0  # bytes up to the next header
+        self._size = 0  # bytes of the member; the rest pads its last block
 
     def __iter__(self) -> Iterator[Member]:
-        """Go through all members.
+        """Yield all members.
 
         Raises:
             BrokenArchive: the archive is cut off or damaged.
         """
-        more: dict[str, str] = {}
+        extension: dict[str, str] = {}
         while (info := self._header()) is not None:
-            self._begin(info, more)
+            self._begin(info, extension)
             if info.type in EXTENDED:
-                more |= self._extended(info)
+                extension |= self._extension(info)
                 continue
-            plain = info.isreg() and "sparse" not in more
-            yield Member(name=more.get("path", info.name), size=self._size, plain=plain, folder=info.isdir())
-            more = {}
-            self._pass_over()
+            plain = info.isreg() and "sparse" not in extension
+            yield Member(name=extension.get("path", info.name), size=self._size, plain=plain, folder=info.isdir())
+            extension = {}
+            self._skip()
 
     def read(self) -> bytes:
-        """All bytes of the member at hand; look at its size before.
+        """Return all bytes of the current member; check its size first.
 
         Raises:
-            BrokenArchive: it is cut off or damaged.
+            BrokenArchive: the member is cut off or damaged.
         """
         data = self._take(self._size)
         self._unread -= len(data)
         return data
 
     def _header(self) -> tarfile.TarInfo | None:
-        """The next header, or None at the block of zeros that ends an archive."""
+        """Return the next header, or None at the block of zeros that ends an archive."""
         block = self._take(BLOCK)
         if not any(block):
             return None
         try:
             return tarfile.TarInfo.frombuf(block, "utf-8", "replace")
         except tarfile.HeaderError as error:
-            raise BrokenArchive("it makes no sense") from error
+            raise BrokenArchive("its header is damaged") from error
 
-    def _begin(self, info: tarfile.TarInfo, more: dict[str, str]) -> None:
-        """Note how many bytes follow a header; like `tarfile`, read the unknown as files and links as empty."""
+    def _begin(self, info: tarfile.TarInfo, extension: dict[str, str]) -> None:
+        """Set how many bytes follow a header; as in `tarfile`, unknown types are files and links are empty."""
         if info.type == tarfile.GNUTYPE_SPARSE:
             raise BrokenArchive("it holds a sparse file")
         has_bytes = info.isreg() or info.type not in tarfile.SUPPORTED_TYPES or info.type in EXTENDED
-        said = more.get("size", "") if info.type not in EXTENDED else ""
-        self._size = (int(said) if said else info.size) if has_bytes else 0
+        size = extension.get("size", "") if info.type not in EXTENDED else ""
+        self._size = (int(size) if size else info.size) if has_bytes else 0
         if not 0 <= self._size <= MAX_MEMBER_BYTES:
             raise BrokenArchive(f"it claims a file of {self._size:,} bytes")
         self._unread = -(-self._size // BLOCK) * BLOCK
 
-    def _extended(self, info: tarfile.TarInfo) -> dict[str, str]:
-        """What a header says about the member after it: of its `path`, its `size`, and whether it is `sparse`."""
+    def _extension(self, info: tarfile.TarInfo) -> dict[str, str]:
+        """Return what an extended header sets for the next member: `path`, `size`, `sparse`."""
         if self._size > MAX_HEADER_BYTES:
             raise BrokenArchive(f"it claims a name of {self._size:,} bytes")
         data = self.read()
-        self._pass_over()
+        self._skip()
         if info.type == tarfile.GNUTYPE_LONGNAME:
             return {"path": data.partition(b"\0")[0].decode("utf-8", "replace")}
         return _records(data) if info.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE) else {}
@@ -121,38 +121,38 @@ class TarStream:
             raise BrokenArchive("it is cut off")
         return data
 
-    def _pass_over(self) -> None:
+    def _skip(self) -> None:
         if self._jumps and self._unread > CHUNK:
-            self._file.seek(self._unread, os.SEEK_CUR)  # beyond the end, the next header is missing
+            self._file.seek(self._unread, os.SEEK_CUR)  # beyond the end, the next header is cut off
             self._unread = 0
         while self._unread > 0:
             self._unread -= len(self._take(min(self._unread, CHUNK)))
 
 
 def _records(data: bytes) -> dict[str, str]:
-    """The records of a pax header that matter here. Each is "length key=value" and a new line, counted in bytes."""
-    said, start = {}, 0
+    """Return the records of a pax header that we use. Each is "length key=value" and a new line, in bytes."""
+    records, start = {}, 0
     while start < len(data) and data[start]:
         number, _, _ = data[start : start + 10].partition(b" ")
         length = int(number) if number.isdigit() else 0
         key, separator, value = data[start + len(number) + 1 : start + length].partition(b"=")
         if length <= len(number) or not separator:
-            raise BrokenArchive("it makes no sense")
+            raise BrokenArchive("its header is damaged")
         text = value.removesuffix(b"\n").decode("utf-8", "replace")
         if key.startswith(b"GNU.sparse."):
-            said["sparse"] = text
+            records["sparse"] = text
         elif key == b"path" or (key == b"size" and value[:20].rstrip(b"\n").isdigit()):
-            said[key.decode()] = text[:MAX_HEADER_BYTES]
+            records[key.decode()] = text[:MAX_HEADER_BYTES]
         start += length
-    return said
+    return records
 
 
 @contextmanager
 def open_tar(path: Path) -> Iterator[TarStream]:
-    """Open an archive, unpacking it on the way if it is compressed with gzip.
+    """Open an archive, and unpack it if it is compressed with gzip.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     with path.open("rb") as file:
         compressed = file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)

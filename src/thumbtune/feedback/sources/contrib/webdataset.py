@@ -1,7 +1,7 @@
-"""Likes in shards of WebDataset: tar archives in which the files of one stem are one sample.
+"""Read likes from shards of WebDataset: tar archives in which the files of one stem are one sample.
 
 `000123.png` has its prompt in `000123.txt` or in `000123.json` (prompt, caption, text), its label there (label,
-liked) or in `000123.cls` (0 or 1), and whatever else a table may say in that JSON. Archives are read as streams.
+liked) or in `000123.cls` (0 or 1). That JSON may hold all other columns of a table. Archives are read as streams.
 """
 
 import re
@@ -27,7 +27,7 @@ SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
 def recognises(path: Path) -> bool:
-    """Whether this is an archive by its name, several by a name with braces, or a folder of them."""
+    """Return whether this is an archive by its name, several by a name with braces, or a folder of them."""
     try:
         return (has_braces(path.as_posix()) and _is_shard(path)) or bool(_shards_at(path))
     except (OSError, ValueError):  # ValueError: a zero byte in the name
@@ -39,7 +39,7 @@ def _is_shard(path: Path) -> bool:
 
 
 def _shards_at(path: Path) -> list[Path]:
-    """The archive itself, or those of a folder (or of `data/` in it, as on the hub) in order of name."""
+    """Return the archive itself, or those of a folder (or of `data/` in it, as on the hub) in order of name."""
     if path.is_file():
         return [path] if _is_shard(path) else []
     for folder in (path, path / "data"):
@@ -49,18 +49,18 @@ def _shards_at(path: Path) -> list[Path]:
 
 
 def shards_of(path: Path, split: str | None = None) -> list[Path]:
-    """The archives that are meant.
+    """Return the archives that a path names.
 
     Raises:
-        UsageError: there are several splits and no word on which, or a name with braces stands for too many.
-        ThumbtuneError: there are none, or one of those named is missing.
+        UsageError: there are several splits and none is named, or a name with braces stands for too many.
+        ThumbtuneError: there are no archives, or a named one is missing.
     """
     shards = _shards_at(path)
     if not shards and has_braces(path.as_posix()):
         shards = [Path(name) for name in expanded(path.as_posix())]
         if missing := next((shard for shard in shards if not shard.is_file()), None):
             raise ThumbtuneError(
-                f"{missing} is missing among {path}; fetch it, or name those that there are.", code="shard-missing"
+                f"{missing} is missing among {path}; fetch it, or name the existing ones.", code="shard-missing"
             )
         return shards
     if not shards:
@@ -79,7 +79,7 @@ class WebDataset:
     """One archive, several by a name with braces, or a folder of them.
 
     Raises:
-        UsageError: something in `reading` is off, or names a column that no sample has, or no split of several.
+        UsageError: an option in `reading` is invalid, names a missing column, or names no split of several.
         ThumbtuneError: there are no archives, or one is damaged.
     """
 
@@ -91,14 +91,14 @@ class WebDataset:
         check_columns(path, self._reader.columns, [(path, None, self._label_rows())])
 
     def __length_hint__(self) -> int:
-        return 0  # an archive does not say how many files it holds
+        return 0  # an archive does not store its number of files
 
     def __iter__(self) -> Iterator[SourceRow]:
-        return islice((each for shard in self.shards for each in self._found_in(shard)), self.reading.limit)
+        return islice((each for shard in self.shards for each in self._rows_of(shard)), self.reading.limit)
 
-    def _found_in(self, shard: Path) -> Iterator[SourceRow]:
-        place = ImageRoot(shard.parent, self.reading.root)
-        image = partial(image_in, place=place, allow_download=self.reading.allow_download)
+    def _rows_of(self, shard: Path) -> Iterator[SourceRow]:
+        root = ImageRoot(shard.parent, self.reading.root)
+        image = partial(image_in, place=root, allow_download=self.reading.allow_download)
         for sample in _samples_in(shard, self._texts):
             where = f"{shard.name}, {sample.shown}"
             try:
@@ -116,20 +116,20 @@ class WebDataset:
         return {**others, "image": sample.image()}
 
     def _label_rows(self, columns: Sequence[str] = ()) -> Rows:
-        """The rows without their images; whoever names a sample's files says nothing about a few of them alone."""
+        """Yield the rows without their images. All columns are read, as `columns` names files of a sample too."""
         for shard in self.shards:
             for sample in _samples_in(shard, self._texts, with_images=False):
                 try:
                     yield sample.row()
-                except UnusableSample:  # said where the sample is read
+                except UnusableSample:  # reading the sample reports it
                     yield None
 
 
 def _samples_in(shard: Path, texts: frozenset[str], with_images: bool = True) -> Iterator[Sample]:
-    """Every sample of a shard; one is in memory at a time.
+    """Yield every sample of a shard, with one in memory at a time.
 
     Raises:
-        ThumbtuneError: it is cut off, damaged, no archive at all, or the disk fails.
+        ThumbtuneError: the shard is cut off, damaged, no archive, or the disk fails.
     """
     number, place = 0, "before its first sample"
     try:
@@ -140,7 +140,7 @@ def _samples_in(shard: Path, texts: frozenset[str], with_images: bool = True) ->
                 yield sample
     except BrokenArchive as error:
         raise ThumbtuneError(
-            f"{shard} is no whole tar archive ({error} {place}); fetch it again, or pack it again.",
+            f"{shard} is a damaged tar archive ({error} {place}); fetch it again, or pack it again.",
             code="archive-damaged",
         ) from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Samples of WebDataset: the files of one stem in an archive, and what they say as a row of a table."""
+"""Read samples of WebDataset, the files of one stem in an archive, as rows of a table."""
 
 import json
 import re
@@ -14,25 +14,25 @@ from thumbtune.feedback.sources.contrib.tar_stream import BLOCK, Member, TarStre
 from thumbtune.feedback.sources.samples import flattened
 
 TEXT_SUFFIXES = ("json", "txt", "cls", "text", "caption", "prompt", "label")
-MAX_TEXT_BYTES = 2_000_000  # of a sample: as Python's objects, JSON may take fifty times as much
-MAX_SUFFIX_LENGTH = 100  # characters; a longer one is no name that anybody could ask for
+MAX_TEXT_BYTES = 2_000_000  # of a sample; as Python objects, JSON may take fifty times as much
+MAX_SUFFIX_LENGTH = 100  # characters; a longer suffix is no name of a column
 MAX_SHOWN_STEM = 200  # characters of a stem
 
 
 def text_suffixes(columns: Columns) -> frozenset[str]:
-    """Endings of the files that hold text: the usual ones, and those that somebody gave for a column."""
+    """Return the suffixes of the files that hold text: the usual ones, and those that are mapped to a column."""
     mapped = (name.removeprefix(".") for name in columns.mapped.values())
     outer = {name[:end] for name in mapped for end in (*(dot.start() for dot in re.finditer(r"\.", name)), None)}
     return frozenset({*TEXT_SUFFIXES, *outer})
 
 
 class UnusableSample(Exception):
-    """This sample cannot be used; the message says why."""
+    """This sample cannot be used; the message is the reason."""
 
 
 @dataclass
 class Sample:
-    """The files of one stem that matter, by their endings, and what is wrong with them."""
+    """The files of one stem that are read, by suffix, and the problem with them."""
 
     stem: str
     images: dict[str, bytes] = field(default_factory=dict)
@@ -43,31 +43,31 @@ class Sample:
 
     @property
     def shown(self) -> str:
-        """The stem, as any terminal can print it."""
+        """The stem in characters that any terminal can print."""
         return "".join(letter if letter.isprintable() else "?" for letter in self.stem[:MAX_SHOWN_STEM])
 
     @property
     def matters(self) -> bool:
-        """Whether there is anything to say about it: a sample of arrays or films alone is none of ours."""
+        """Whether the sample has an image, a text or a problem: one of arrays or films alone is skipped."""
         return bool(self.images or self.texts or self.problem)
 
     def row(self) -> Record:
-        """What its files say.
+        """Return the sample as a row.
 
         Raises:
-            UnusableSample: something is wrong with it.
+            UnusableSample: it has a problem.
         """
         if self.problem is not None:
             raise UnusableSample(self.problem)
         texts = {suffix: _text_of(data, suffix) for suffix, data in self.texts.items()}
-        read = {suffix: _object_of(text) if suffix == "json" else text for suffix, text in texts.items()}
-        return flattened({**self.images, **read})
+        cells = {suffix: _object_of(text) if suffix == "json" else text for suffix, text in texts.items()}
+        return flattened({**self.images, **cells})
 
     def image(self) -> bytes:
-        """The only image of the shortest endings: `png` is meant where there is `mask.png` too.
+        """Return the only image: of `png` and `mask.png`, the one with the short suffix.
 
         Raises:
-            UnusableSample: there is none, or several.
+            UnusableSample: there is no image, or several.
         """
         plain = [suffix for suffix in self.images if "." not in suffix] or list(self.images)
         if not plain:
@@ -78,7 +78,7 @@ class Sample:
         return self.images[plain[0]]
 
     def take(self, member: Member, suffix: str, is_image: bool) -> bool:
-        """Whether to read a file of it; why it cannot be used becomes the `problem`."""
+        """Return whether to read a file of the sample. If not, the reason becomes its `problem`."""
         why = _unusable(member)
         if why is None and (suffix in self.images or suffix in self.texts):
             why = "is there twice; keep one"
@@ -90,7 +90,7 @@ class Sample:
         return why is None
 
     def _has_room(self, size: int, is_image: bool) -> bool:
-        """Count a file's bytes, and at least a block, so that a million empty files do not pass."""
+        """Count a file's bytes, and at least a block, so that a million empty files are refused."""
         if is_image:
             self._bytes_of_images += max(size, BLOCK)
             return self._bytes_of_images <= MAX_BYTES
@@ -105,7 +105,7 @@ def _unusable(member: Member) -> str | None:
 
 
 def samples_of(stream: TarStream, texts: frozenset[str], with_images: bool) -> Iterator[Sample]:
-    """Neighbours of one stem together."""
+    """Yield the samples: neighbouring files of one stem."""
     sample = Sample("")
     for member in stream:
         folder, _, name = member.name.rpartition("/")
@@ -128,12 +128,12 @@ def samples_of(stream: TarStream, texts: frozenset[str], with_images: bool) -> I
 
 def _object_of(text: str) -> dict[str, object]:
     try:
-        said = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UnusableSample("its .json is no JSON; mend it") from error
-    if not isinstance(said, dict):
+    if not isinstance(value, dict):
         raise UnusableSample("its .json is no JSON object; mend it")
-    return said
+    return value
 
 
 def _text_of(data: bytes, suffix: str) -> str:

@@ -314,7 +314,7 @@ def test_a_limit_of_pairs(root: Path, paint: Paint) -> None:
 
 def test_a_policy_that_is_none(root: Path) -> None:
     for kind in (Pairs, Rankings, Classes):
-        with refused("policy-unknown", naming="'win'"):
+        with refused("pair-policy-unknown", naming="'win'"):
             kind(write(root / "a.jsonl", *PAIRS), Reading(policy="win"))  # type: ignore[arg-type]
 
 

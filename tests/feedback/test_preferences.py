@@ -77,7 +77,7 @@ def test_every_policy_labels_every_class() -> None:
 
 
 def test_another_policy() -> None:
-    with refused("policy-unknown", naming=["'gt_label_w_l'", "w_l, wi_l, w_il"]):
+    with refused("pair-policy-unknown", naming=["'gt_label_w_l'", "w_l, wi_l, w_il"]):
         labels_under("gt_label_w_l")  # type: ignore[arg-type]
 
 

@@ -145,15 +145,15 @@ class LabelStudio:
             liked, problem = None, CANCELLED
         elif not answers and self.reading.label is not None:
             liked, problem = self.reading.label, None
-        found = SourceRow(where=annotation.where, liked=liked, problem=problem, source=self.file.name)
+        row = SourceRow(where=annotation.where, liked=liked, problem=problem, source=self.file.name)
         try:
             cell = annotation.data[name] if name else self._image_cell(annotation.data)
-            found = replace(found, image=self._images.anywhere(cell, self.reading.allow_download))
-            return self._described(found, annotation, cell)
+            row = replace(row, image=self._images.anywhere(cell, self.reading.allow_download))
+            return self._described(row, annotation, cell)
         except (UnreadableImage, ValueError, RecursionError) as error:
-            return replace(found, image=None, problem=CANCELLED if annotation.cancelled else str(error))
+            return replace(row, image=None, problem=CANCELLED if annotation.cancelled else str(error))
 
-    def _described(self, found: SourceRow, annotation: Annotation, cell: object) -> SourceRow:
+    def _described(self, row: SourceRow, annotation: Annotation, cell: object) -> SourceRow:
         """Return the row with the other fields of the task, or of the image.
 
         Raises:
@@ -162,16 +162,16 @@ class LabelStudio:
         ours = self._columns.ours_in(annotation.data)
         prompt = prompt_in(ours)
         try:
-            embedded = NO_PARAMETERS if prompt or found.liked is None else parameters_in_image(self._images.here(cell))
+            embedded = NO_PARAMETERS if prompt or row.liked is None else parameters_in_image(self._images.here(cell))
         except UnreadableImage:  # it is on the web
             embedded = NO_PARAMETERS
         seed = whole_number_in(ours, "seed")
         return replace(
-            found,
+            row,
             prompt=prompt or embedded.prompt,
             seed=embedded.seed if seed is None else seed,
             model=text_in(ours, "model") or embedded.model,
-            source=text_in(ours, "source") or found.source,
+            source=text_in(ours, "source") or row.source,
             rater=_rater(annotation.annotator),
             created_at=_moment(annotation.when),
         )

@@ -59,7 +59,7 @@ def _stable(accelerator: Accelerator, folder: Path) -> tuple[dict[str, torch.Ten
     training = Training(plane, REFERENCE_POINTS["batch"](), settings, accelerator, Auto())
     said = [step.as_dict() for step in train(training, batches, KTO(beta=1.0))]
     made = {f"weights.{name}": weight.detach() for name, weight in plane.trainable()}
-    made |= {f"average.{i}": value for i, value in enumerate(training.average.values)}
+    made |= {f"average.{i}": value for i, value in enumerate(training.ema.values)}
     made |= {f"reference.{name}": value for name, value in plane.reference_state().items()}
     return made, said
 

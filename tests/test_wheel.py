@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 DRAW = """
 import thumbtune
 from pathlib import Path
-from thumbtune import build
+from thumbtune.runs import build
 from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
@@ -39,7 +39,7 @@ def test_everything_that_is_needed_rides_in_the_wheel_and_nothing_else(unpacked:
     listed = subprocess.run(ours, cwd=source, capture_output=True, text=True, check=True).stdout.splitlines()
     wanted = {Path(name) for name in listed if (source / name).is_file()}
     packed = {p.relative_to(unpacked / "thumbtune") for p in (unpacked / "thumbtune").rglob("*") if p.is_file()}
-    assert packed == wanted
+    assert packed == wanted and Path("py.typed") in packed
     beside = {path.name for path in unpacked.iterdir()}
     assert beside == {"thumbtune", *(name for name in beside if name.endswith(".dist-info"))}
     licences = [path.name for path in unpacked.rglob("licenses/*")]

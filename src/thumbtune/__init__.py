@@ -1,3 +1,45 @@
-"""Thumbtune: align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO)."""
+"""Thumbtune: align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).
+
+    import thumbtune
+
+    for step in thumbtune.train({"likes": "likes", "train.steps": 200}, "runs/first"):
+        print(step.step, step.loss)
+    thumbtune.evaluate("runs/first")
+    model = thumbtune.load("runs/first")
+
+Recipe      every option of a run
+train       train from a recipe, yielding a Step after every weight update
+evaluate    compare a finished run with its base on prompts that training did not see
+load        a model that generates images: a base model, or the result of a run
+
+Each is imported at its first use, so `import thumbtune` is quick and loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thumbtune.duels.evaluate import evaluate_run as evaluate
+    from thumbtune.runs.front import load, train
+    from thumbtune.runs.recipe import Recipe
 
 __version__ = "0.1.0"
+__all__ = ["Recipe", "__version__", "evaluate", "load", "train"]
+
+_HOMES = {
+    "Recipe": ("thumbtune.runs.recipe", "Recipe"),
+    "train": ("thumbtune.runs.front", "train"),
+    "load": ("thumbtune.runs.front", "load"),
+    "evaluate": ("thumbtune.duels.evaluate", "evaluate_run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'thumbtune' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The processes that a launcher started for one piece of work, and that share it."""
+"""The processes that a launcher started to share one piece of work."""
 
 import os
 from datetime import timedelta
@@ -10,13 +10,13 @@ PATIENCE = timedelta(hours=12)  # the first process may encode many images while
 
 
 def team() -> Any:
-    """Accelerate's state of this process among the others, on the best device; one process is a team too.
+    """Return Accelerate's state of this process among the others, on the best device; one process is a team too.
 
-    Left to itself Accelerate takes processes without a GPU for strangers: each would do all of the work, and write
-    over the others.
+    By default Accelerate takes each process without a GPU for the only one: each would do all of the work, and
+    overwrite the files of the others.
 
     Raises:
-        UsageError: they cannot work together on the device that there is.
+        UsageError: the processes cannot work together on this device.
     """
     import torch
     from accelerate import PartialState
@@ -27,7 +27,8 @@ def team() -> Any:
     state = PartialState(cpu=cpu, timeout=PATIENCE)
     if state.num_processes < started:
         raise UsageError(
-            f"{started} processes were started, and do not know each other on {state.device}: start one, or set "
-            "ACCELERATE_USE_CPU=true, with which they share the CPU."
+            f"{started} processes were started, and cannot work together on {state.device}; start one, or set "
+            "ACCELERATE_USE_CPU=true to share the CPU.",
+            code="processes-apart",
         )
     return state

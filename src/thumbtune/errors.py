@@ -2,7 +2,7 @@
 
 
 class ThumbtuneError(Exception):
-    """Something failed for a reason that a person can mend.
+    """Something failed for a reason that a person can correct.
 
     Args:
         message: one sentence for people; its words may change between versions.
@@ -20,23 +20,23 @@ class ThumbtuneError(Exception):
 
 
 class UsageError(ThumbtuneError):
-    """The command or recipe itself is off."""
+    """The command or recipe itself is wrong."""
 
     exit_code = 2
 
 
 class Interrupted(ThumbtuneError):
-    """Somebody pressed Ctrl-C, and what was done so far is saved."""
+    """Somebody pressed Ctrl-C, and the work so far is saved."""
 
     exit_code = 130
     everywhere = True
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
-    """A number and what it counts: 1 row, 2 rows."""
+    """Return a number and the noun that it counts: 1 row, 2 rows."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def reason(error: BaseException, longest: int = 120) -> str:
-    """What an error of a library says, on one line and not too long; its kind, where it says nothing."""
+    """Return the message of a library's error on one line, cut to `longest`; without one, the name of its class."""
     return " ".join(str(error).split())[:longest] or type(error).__name__

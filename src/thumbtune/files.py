@@ -1,9 +1,9 @@
-"""Write files whole or not at all, and name bytes by their hash."""
+"""Write files whole or not at all, tensors among them, and name bytes by their hash."""
 
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     except OSError as error:
         raise ThumbtuneError(
             f"{path} could not be written ({error.strerror or error}); make room or choose another folder, "
-            "then run the same command again."
+            "then run the same command again.",
+            code="file-unwritable",
         ) from error
     finally:
-        with suppress(OSError):  # where the folder is none, there is nothing to take away
+        with suppress(OSError):  # the folder itself may be missing
             partial.unlink(missing_ok=True)
     return path
 
@@ -41,13 +42,33 @@ def write_text(path: Path, text: str) -> Path:
     return write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, str] | None = None) -> Path:
+    """Write contiguous CPU copies of tensors as safetensors, whole or not at all.
+
+    Raises:
+        ThumbtuneError: the disk is full or the folder cannot be written; `path` is as it was before.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file  # with torch, which most users of this module never need
+
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+    def write(partial: Path) -> None:
+        try:
+            save_file(plain, partial, metadata)
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(str(error)) from error
+
+    return write_whole(path, write)
+
+
 def may_write(path: Path) -> bool:
-    """Whether this user, the one that the program acts for, may write a file or into a folder."""
+    """Return whether the effective user may write a file, or into a folder."""
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def is_there(path: Path) -> bool:
-    """Whether it is a file; what is too long for a name is none."""
+    """Return whether a path is a file; a name that is too long is none."""
     try:
         return path.is_file()
     except OSError:
@@ -55,12 +76,12 @@ def is_there(path: Path) -> bool:
 
 
 def sha256(data: bytes) -> str:
-    """The hash of some bytes, in hexadecimal: how images are named everywhere."""
+    """Return the hash of some bytes, in hexadecimal: the id of an image everywhere."""
     return hashlib.sha256(data).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """The hash of a file, read piece by piece."""
+    """Return the hash of a file, read piece by piece."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

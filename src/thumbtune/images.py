@@ -9,7 +9,7 @@ ROWS_AT_ONCE = 64  # an image of 64 million pixels would be half a gigabyte of w
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """RGB, upright as the camera's EXIF says, transparency laid on white, 16 bits scaled to 8; a film's first frame.
+    """Return RGB: upright by EXIF, transparency on white, 16 bits scaled to 8, the first frame of an animation.
 
     Pillow would clip the 16 bits of a grey image, which turns almost all white. Of 16-bit colour it keeps the upper
     half, which is less than one step of 8 bits away. CMYK is turned to RGB without a colour profile.
@@ -24,7 +24,7 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_of_16_bits(image: Image.Image) -> Image.Image:
-    """The same in 8 bits. A PNG may name one grey that is transparent: it shows the page."""
+    """Return a grey image in 8 bits. A PNG may have one transparent grey, which becomes white."""
     grey = np.asarray(image)
     narrow = np.empty(grey.shape, np.uint8)
     transparent = image.info.get("transparency")

@@ -1,4 +1,4 @@
-"""What users bring themselves: `my_file:name` in a recipe is that name in my_file.py, found from where one stands."""
+"""Objectives and utilities of the user's own: `my_file:name` in a recipe is that name in my_file.py."""
 
 import importlib.util
 import sys
@@ -11,7 +11,7 @@ MODULE = "thumbtune_own_"  # what a user's file is called as a module
 
 
 def is_own(text: str) -> bool:
-    """Whether a recipe names something in a file of the user's, and not one of ours.
+    """Return whether a recipe names something in a file of the user's, and not one of ours.
 
     >>> is_own("my_file:Mine"), is_own("my_file:")
     (True, False)
@@ -21,27 +21,32 @@ def is_own(text: str) -> bool:
 
 
 def file_of(text: str) -> Path:
-    """The file that `my_file:name`, or `my_file.py:name`, speaks of."""
+    """Return the file of `my_file:name`, or of `my_file.py:name`."""
     file = text.rpartition(":")[0]
     return Path(file if file.endswith(".py") else f"{file}.py")
 
 
 def name_of(thing: Any) -> str | None:
-    """`my_file:name` of something that a user's file defines; None for all else."""
+    """Return `my_file:name` of something that a user's file defines; None for all else."""
     module = str(getattr(thing, "__module__", ""))
     name = getattr(thing, "__qualname__", type(thing).__qualname__)
     return f"{module.removeprefix(MODULE)}:{name}" if module.startswith(MODULE) else None
 
 
 def load(text: str, option: str) -> Any:
-    """The object that `my_file:name` speaks of. It runs the file: it is the user's own code.
+    """Return the object that `my_file:name` names. This runs the file, which is the user's own code.
+
+    option: the option that names it, for the error
 
     Raises:
-        UsageError: there is no such file, it does not run, or it has no such name; `option` is who asked.
+        UsageError: there is no such file, it does not run, or it has no such name.
     """
     path, name = file_of(text), text.rpartition(":")[2]
     if not path.is_file():
-        raise UsageError(f"{option}: there is no file {path} here; give a path from {Path.cwd()}, as in my_file:name.")
+        raise UsageError(
+            f"{option}: there is no file {path} here; give a path from {Path.cwd()}, as in my_file:name.",
+            code="plugin-no-file",
+        )
     specification = importlib.util.spec_from_file_location(MODULE + path.stem, path)
     assert specification is not None and specification.loader is not None  # a .py file has both
     module = importlib.util.module_from_spec(specification)
@@ -49,7 +54,9 @@ def load(text: str, option: str) -> Any:
     try:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{option}: {path} does not run ({type(error).__name__}: {error}); mend it.") from error
+        raise UsageError(
+            f"{option}: {path} does not run ({type(error).__name__}: {error}); correct it.", code="plugin-fails"
+        ) from error
     if not hasattr(module, name):
-        raise UsageError(f"{option}: {path} has no {name!r}; name something that it defines.")
+        raise UsageError(f"{option}: {path} has no {name!r}; name something that it defines.", code="plugin-no-name")
     return getattr(module, name)

@@ -18,7 +18,7 @@ from thumbtune.errors import UsageError
 from thumbtune.evaluation.gates import MARKS
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.runs import build
-from thumbtune.runs import recipe as config
+from thumbtune.runs.recipe import read_recipe, write_recipe
 
 HELD_OUT = [f"{a} {b}" for a in ("cat", "dog", "owl", "bee") for b in ("in", "on", "by")]
 SCORERS = """
@@ -59,7 +59,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_folder(tiny_pipeline: Callable[[str], Path], perturb: Any, tmp_path: Path) -> Path:
     """A finished run of random weights, whose likes held out twelve prompts."""
     folder = tmp_path / "run"
-    recipe = config.read(
+    recipe = read_recipe(
         None,
         [
             *("likes=likes", f"model={tiny_pipeline('epsilon')}", "lora.rank=4", "lora.alpha=8"),
@@ -70,7 +70,7 @@ def run_folder(tiny_pipeline: Callable[[str], Path], perturb: Any, tmp_path: Pat
     perturb(model, by=1.0, seed=0)
     model.save(folder / build.result_of(recipe).parent)
     (folder / "likes.json").write_text("{}")
-    config.write(recipe, folder / "recipe.yaml")
+    write_recipe(recipe, folder / "recipe.yaml")
     prompts = [*HELD_OUT, "a trained one"]
     columns = {
         "image_id": [f"picture-{i}" for i in range(13)],
@@ -85,7 +85,7 @@ def run_folder(tiny_pipeline: Callable[[str], Path], perturb: Any, tmp_path: Pat
 @pytest.fixture
 def liked(run_folder: Path, mine: Path) -> str:
     """The scorer that prefers the tuned model: it draws brighter, or darker."""
-    recipe = config.read(run_folder / "recipe.yaml")
+    recipe = read_recipe(run_folder / "recipe.yaml")
     means = []
     for said in (recipe.model, str(run_folder)):
         with loaded(side(said), "cpu") as model:
@@ -95,7 +95,7 @@ def liked(run_folder: Path, mine: Path) -> str:
 
 
 def asked(run_folder: Path, *settings: str, **question: Any) -> dict[str, Any]:
-    recipe = config.read(run_folder / "recipe.yaml", list(settings))
+    recipe = read_recipe(run_folder / "recipe.yaml", list(settings))
     found = evaluate(Evaluation(run=run_folder, **question), recipe, quiet)
     assert found is not None
     return found

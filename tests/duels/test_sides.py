@@ -18,7 +18,7 @@ from thumbtune.errors import UsageError
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build
-from thumbtune.runs import recipe as config
+from thumbtune.runs.recipe import read_recipe, write_recipe
 
 Pipeline = Callable[[str], Path]
 SCALE = ["lora.rank=4", "lora.alpha=8"]
@@ -45,7 +45,7 @@ def make_run(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> Callable[
     def make(mark: str | None = None, *options: str) -> tuple[Path, Any, Any]:
         folder = tmp_path / "run"
         scale = [] if "train.weights=full" in options else SCALE
-        recipe = config.read(None, ["likes=likes", f"model={tiny_pipeline('epsilon')}", *scale, *options])
+        recipe = read_recipe(None, ["likes=likes", f"model={tiny_pipeline('epsilon')}", *scale, *options])
         models = [build.model_of(recipe) for _ in range(2)]
         for seed, model in enumerate(models):
             perturb(model, by=0.2 if scale else 0.02, seed=seed)
@@ -53,7 +53,7 @@ def make_run(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> Callable[
         (folder / CHECKPOINT).mkdir(parents=True)
         save_file(weights_of(models[1]), folder / CHECKPOINT / "weights.safetensors")
         (folder / "likes.json").write_text(json.dumps({"mark": mark}))
-        config.write(recipe, folder / "recipe.yaml")
+        write_recipe(recipe, folder / "recipe.yaml")
         return folder, *models
 
     return make
@@ -83,8 +83,8 @@ def test_other_weights_or_another_model_are_another_fingerprint(make_run: Any, t
     kept.save(folder / "lora")
     save_file(weights_of(result), folder / CHECKPOINT / "weights.safetensors")
     after = side(str(folder)), side(str(folder / CHECKPOINT))
-    config.write(
-        config.read(None, ["likes=likes", f"model={tiny_pipeline('v_prediction')}", *SCALE]), folder / "recipe.yaml"
+    write_recipe(
+        read_recipe(None, ["likes=likes", f"model={tiny_pipeline('v_prediction')}", *SCALE]), folder / "recipe.yaml"
     )
     moved = side(str(folder)), side(str(folder / CHECKPOINT))
     assert len({one.fingerprint for one in (*before, *after, *moved)}) == 6
@@ -227,7 +227,7 @@ def test_a_real_run_is_its_last_checkpoint(call: Any, tiny_pipeline: Pipeline, t
     names = ("run", "run/checkpoints/step-000004", "run/checkpoints/step-000002")
     sides = [side(str(tmp_path / name)) for name in names]
     assert {one.prompt_prefix for one in sides} == {
-        build.mark_of(build.objective_of(config.read(tmp_path / "run/recipe.yaml")))
+        build.mark_of(build.objective_of(read_recipe(tmp_path / "run/recipe.yaml")))
     }
     assert sides[0].prompt_prefix and [one.kind for one in sides] == ["run", "checkpoint", "checkpoint"]
     run, last, earlier = map(drawn, sides)

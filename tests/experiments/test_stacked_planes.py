@@ -11,7 +11,8 @@ from torch import Tensor
 from thumbtune.experiments.stacked_planes import StackedBatch, StackedPlanes, losses, paired, tune
 from thumbtune.models.plane import Plane
 from thumbtune.objective.baselines import BCO, DPO, SFT
-from thumbtune.objective.kto import KTO, Judged, Objective
+from thumbtune.objective.kto import KTO, Judged
+from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
 from thumbtune.training.batches import Batches

@@ -90,7 +90,8 @@ def test_a_row_of_before_an_option_was_added_stands_and_one_with_another_value_d
     rows = run_grid(make_grid(tmp_path), CELLS[1:2], counting([]))
     file = make_grid(tmp_path).run_of(CELLS[1]) / "row.json"
     kept = json.loads(file.read_text())
-    del kept["cell"]["recipe"]["objective"]["disliked_floor"]
+    del kept["cell"]["recipe"]["objective"]["anchor"]
+    kept["cell"]["recipe"]["objective"]["disliked_floor"] = 0.0  # an option of then, at the value that changed nothing
     kept["cell"]["recipe"]["gates"]["least_diversity"] = 0.125  # of a verdict, which no row holds
     file.write_text(json.dumps(kept))
     made: list[int] = []

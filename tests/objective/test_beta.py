@@ -14,7 +14,7 @@ from thumbtune.objective.baselines import BCO, SFT
 from thumbtune.objective.beta import BAND, LEAST, MEMORY, RATE, START, Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO
 from thumbtune.runs import build
-from thumbtune.runs import recipe as config
+from thumbtune.runs.recipe import Recipe, read_recipe, write_recipe
 from thumbtune.training.batches import Batches
 from thumbtune.training.trainer import Training, train
 
@@ -84,7 +84,7 @@ def test_gains_of_another_scale_are_those_of_a_beta_that_is_as_many_times_as_hig
     four.before(torch.full((4,), 0.5))
     assert four.value == 4 * START / 0.5 and four.least == 4 * LEAST / 0.5
     assert shown(four, distances) == pytest.approx([4 * beta for beta in shown(begun(), distances)])
-    recipe = config.read(None, ["objective.gain_scale=4"])
+    recipe = read_recipe(None, ["objective.gain_scale=4"])
     found = build.beta_of(recipe, build.objective_of(recipe))
     assert isinstance(found, Auto) and found.scale == 4
 
@@ -241,10 +241,10 @@ def test_auto_sets_the_beta_of_what_has_one_and_leaves_the_others_alone(
     for name, field in (("without", "pass"), ("with_one", "beta: float = 2.0")):
         (tmp_path / f"{name}.py").write_text(OWN.format(field=field))
     for objective in ("sft", "without:Mine"):
-        recipe = config.read(None, ["objective.beta=auto", f"objective.name={objective}"])
+        recipe = read_recipe(None, ["objective.beta=auto", f"objective.name={objective}"])
         assert isinstance(build.beta_of(recipe, build.objective_of(recipe)), Fixed)
     for objective in ("kto", "bco", "with_one:Mine"):
-        recipe = config.read(None, ["objective.beta=auto", f"objective.name={objective}"])
+        recipe = read_recipe(None, ["objective.beta=auto", f"objective.name={objective}"])
         assert isinstance(build.beta_of(recipe, build.objective_of(recipe)), Auto)
-    assert isinstance(build.beta_of(config.Recipe(), SFT()), Fixed)
-    assert config.read(config.write(recipe, tmp_path / "r.yaml")).objective.beta == "auto"
+    assert isinstance(build.beta_of(Recipe(), SFT()), Fixed)
+    assert read_recipe(write_recipe(recipe, tmp_path / "r.yaml")).objective.beta == "auto"

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT, marked
-from thumbtune.objective.kto import KTO, Judged, Objective
+from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
+from thumbtune.objective.kto import KTO, Judged
+from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES, Utility, kahneman_tversky, loss_averse, risk_seeking
 
@@ -227,8 +227,8 @@ def test_an_anchor_adds_the_denoising_error_of_what_is_liked_and_nothing_else() 
 
 def test_csft_is_the_denoising_error_of_everything_and_marks_prompts() -> None:
     close(CSFT()(two()), [0.30, 0.50])
-    assert marked("a red apple", CSFT().marks[0]) == "good image, a red apple"
-    assert marked("", CSFT().marks[1]) == ""  # a dropped prompt says nothing of quality either
+    assert CSFT().prompt_prefixes.both("a red apple") == ("good image, a red apple", "bad image, a red apple")
+    assert CSFT().prompt_prefixes.both("") == ("", "")  # a dropped prompt says nothing of quality either
 
 
 def test_a_utility_is_not_asked_about_the_side_that_no_thumb_is_on() -> None:
@@ -251,35 +251,6 @@ def test_the_weights_of_likes_and_dislikes_multiply_their_own_side() -> None:
     sides = torch.where(case.liked, 2.0, 0.5).double()
     both = KTO(beta=3.0, liked_weight=2.0, disliked_weight=0.5)
     torch.testing.assert_close(both(case), sides * KTO(beta=3.0)(case))
-
-
-def test_a_disliked_image_at_the_floor_pulls_no_more_by_hand() -> None:
-    """Errors of 0.5 by the reference and a floor of 0.4: disliked log-ratios count as no less than -0.2."""
-    error = torch.tensor([0.6, 0.9, 0.9, 0.7], requires_grad=True)
-    case = Judged(
-        policy_error=error,
-        reference_error=torch.full((4,), 0.5),
-        liked=torch.tensor([False, False, True, False]),
-        weight=torch.ones(4),
-        reference_point=torch.tensor(0.1),
-    )
-    kto = KTO(beta=2.0, disliked_floor=0.4)
-    # log-ratios -0.1, -0.4, -0.4, -0.2; disliked gains 2 (0.1 + 0.1), 2 (0.2 + 0.1) twice, liked -2 (0.4 + 0.1)
-    gains = torch.tensor([0.4, 0.6, -1.0, 0.6])
-    torch.testing.assert_close(kto.gain(case), gains)
-    loss = kto(case)
-    torch.testing.assert_close(loss, 1 - gains.sigmoid())
-    (slope,) = torch.autograd.grad(loss.sum(), error)
-    by_hand = 2 * gains.sigmoid() * (1 - gains.sigmoid()) * torch.tensor([-1.0, 0.0, 1.0, -1.0])
-    torch.testing.assert_close(slope, by_hand)
-    graded = replace(case, grade=torch.tensor([0.0, 0.0, 1.0, 0.0]))
-    torch.testing.assert_close(kto(graded), loss)
-    half = replace(case, grade=torch.full((4,), 0.5))
-    # the side of a thumb that is up has no floor: for the second image it is 1 - sigmoid(2 (-0.4 - 0.1))
-    ups = 1 - (2 * torch.tensor([-0.2, -0.5, -0.5, -0.3])).sigmoid()
-    downs = 1 - (-2 * torch.tensor([-0.2, -0.3, -0.3, -0.3])).sigmoid()
-    torch.testing.assert_close(kto(half), (ups + downs) / 2)
-    assert torch.equal(KTO(beta=2.0)(case), KTO(beta=2.0, disliked_floor=1e9)(case))
 
 
 def test_bco_by_hand_and_as_the_official_code_has_it() -> None:

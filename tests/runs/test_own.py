@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from refusals import refused
 
 from thumbtune.errors import UsageError
-from thumbtune.objective import validation as trial
+from thumbtune.objective import validation
 from thumbtune.objective.kto import KTO, Judged
 from thumbtune.objective.saturation import gain_of
 from thumbtune.objective.utility import loss_averse
 from thumbtune.runs import build
-from thumbtune.runs import recipe as config
+from thumbtune.runs.recipe import read_recipe
 
 Call = Callable[..., tuple[int, str, str]]
 PAGE = (Path(__file__).parents[2] / "docs" / "own-objective.md").read_text()
@@ -22,11 +24,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "own-objective.md").read_text()
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the page's file, as if one stood in it."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert len(code.splitlines()) <= 20
+    """A folder with the page's files, as if one stood in it."""
+    code, floor = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(code.splitlines()) <= 20 and len(floor.splitlines()) <= 30
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_file.py").write_text(code)
+    (tmp_path / "floor.py").write_text(floor)
     return tmp_path
 
 
@@ -41,9 +44,9 @@ def test_the_page_trains(call: Call, here: Path, settings: list[str], option: st
 
 
 def test_an_own_objective_gets_the_values_of_the_recipe(here: Path) -> None:
-    hinge = build.objective_of(config.read(None, ["objective.name=my_file.py:Hinge", "objective.beta=7"]))
+    hinge = build.objective_of(read_recipe(None, ["objective.name=my_file.py:Hinge", "objective.beta=7"]))
     assert hinge.beta == 7  # type: ignore[attr-defined]
-    kto = build.objective_of(config.read(None, ["objective.utility=my_file:cautious"]))
+    kto = build.objective_of(read_recipe(None, ["objective.utility=my_file:cautious"]))
     assert kto.utility(torch.tensor([-2.0, 2.0])).tolist() == [-2.0, 1.0]  # type: ignore[attr-defined]
 
 
@@ -52,8 +55,8 @@ def test_an_own_objective_gets_the_values_of_the_recipe(here: Path) -> None:
 )
 def test_an_option_that_an_own_objective_has_no_field_for_is_refused(here: Path, setting: str) -> None:
     option = setting.partition("=")[0]
-    with pytest.raises(UsageError, match=rf"my_file:Hinge has no use for {option}; leave it out, or give the class"):
-        build.objective_of(config.read(None, ["objective.name=my_file:Hinge", setting]))
+    with refused("option-unused", UsageError, naming=["my_file:Hinge", option]):
+        build.objective_of(read_recipe(None, ["objective.name=my_file:Hinge", setting]))
 
 
 def test_an_own_objective_of_likes_alone_has_no_beta_and_no_share_of_likes(here: Path) -> None:
@@ -70,16 +73,50 @@ class Mine:
         return judged.policy_error
 """)
     for setting in ("objective.beta=5", "train.liked_share=0.5"):
-        with pytest.raises(UsageError, match=f"has no use for {setting.partition('=')[0]}; leave it out"):
-            build.objective_of(config.read(None, ["objective.name=mine:Mine", setting]))
-    made: Any = build.objective_of(config.read(None, ["objective.name=mine:Mine", "objective.utility=loss-averse"]))
+        with refused("option-unused", UsageError, naming=["mine:Mine", setting.partition("=")[0]]):
+            build.objective_of(read_recipe(None, ["objective.name=mine:Mine", setting]))
+    made: Any = build.objective_of(read_recipe(None, ["objective.name=mine:Mine", "objective.utility=loss-averse"]))
     assert made.utility is loss_averse
+
+
+def test_the_page_s_floor_stops_the_push_against_a_disliked_image_by_hand(here: Path) -> None:
+    """Errors of 0.5 by the reference and a floor of 0.4: disliked log-ratios count as no less than -0.2."""
+    error = torch.tensor([0.6, 0.9, 0.9, 0.7], requires_grad=True)
+    case = Judged(
+        policy_error=error,
+        reference_error=torch.full((4,), 0.5),
+        liked=torch.tensor([False, False, True, False]),
+        weight=torch.ones(4),
+        reference_point=torch.tensor(0.1),
+    )
+    kto: Any = replace(build.objective_of(read_recipe(None, ["objective.name=floor:Floored"])), beta=2.0, floor=0.4)  # type: ignore[type-var]
+    # log-ratios -0.1, -0.4, -0.4, -0.2; disliked gains 2 (0.1 + 0.1), 2 (0.2 + 0.1) twice, liked -2 (0.4 + 0.1)
+    gains = torch.tensor([0.4, 0.6, -1.0, 0.6])
+    torch.testing.assert_close(kto.gain(case), gains)
+    loss = kto(case)
+    torch.testing.assert_close(loss, 1 - gains.sigmoid())
+    (slope,) = torch.autograd.grad(loss.sum(), error)
+    by_hand = 2 * gains.sigmoid() * (1 - gains.sigmoid()) * torch.tensor([-1.0, 0.0, 1.0, -1.0])
+    torch.testing.assert_close(slope, by_hand)
+    graded = replace(case, grade=torch.tensor([0.0, 0.0, 1.0, 0.0]))
+    torch.testing.assert_close(kto(graded), loss)
+    half = replace(case, grade=torch.full((4,), 0.5))
+    # the loss if the image is liked has no floor: for the second image it is 1 - sigmoid(2 (-0.4 - 0.1))
+    ups = 1 - (2 * torch.tensor([-0.2, -0.5, -0.5, -0.3])).sigmoid()
+    downs = 1 - (-2 * torch.tensor([-0.2, -0.3, -0.3, -0.3])).sigmoid()
+    torch.testing.assert_close(kto(half), (ups + downs) / 2)
+    torch.testing.assert_close(replace(kto, floor=1e9)(case), KTO(beta=2.0)(case))
+
+
+def test_the_page_s_floor_trains(call: Call, here: Path, settings: list[str]) -> None:
+    code, _, err = call("train", "--out", here / "run", *settings, "--set", "objective.name=floor:Floored")
+    assert code == 0, err
 
 
 HEAD = "@dataclass\nclass Mine:\n    needs: tuple = ('liked', 'disliked')\n    def __call__(self, judged):\n        "
 MINE = HEAD + "return "
 NEEDS = MINE.replace("tuple = ('liked', 'disliked')", "object = {}") + "judged.policy_error"
-MARKS = MINE + "judged.policy_error\n    marks: tuple = ('good',)"
+MARKS = MINE + "judged.policy_error\n    prompt_prefixes: tuple = ('good',)"
 
 
 @pytest.mark.parametrize(
@@ -91,22 +128,26 @@ MARKS = MINE + "judged.policy_error\n    marks: tuple = ('good',)"
         ("name=bad:mine", "def mine(judged):\n    return 0", "is no dataclass"),
         ("name=bad:Mine", "@dataclass\nclass Mine:\n    size: int", "cannot be made"),
         ("name=bad:Mine", "@dataclass\nclass Mine:\n    beta: float = 1.0", "lacks `needs` or `__call__`"),
-        ("name=bad:Mine", MINE + "judged.policy_error.mean()", "1 dislike, a loss of shape []; it must give one fini"),
-        ("name=bad:Mine", MINE + "judged.policy_error[:2]", "for 3 likes and 2 dislikes, a loss of shape [2]; it"),
-        ("name=bad:Mine", MINE + "0.5", "for 1 like and 1 dislike, a float and no tensor"),
+        (
+            "name=bad:Mine",
+            MINE + "judged.policy_error.mean()",
+            "a loss of shape [] for 1 like and 1 dislike; return",
+        ),
+        ("name=bad:Mine", MINE + "judged.policy_error[:2]", "a loss of shape [2] for 3 likes and 2 dislikes; return"),
+        ("name=bad:Mine", MINE + "0.5", "a float, which is no tensor, for 1 like and 1 dislike"),
         (
             "name=bad:Mine",
             MINE + "judged.policy_error.log() - torch.inf",
-            "a loss that is not finite; it must give one",
+            "a loss that is not finite for ",
         ),
-        ("name=bad:Mine", MINE + "judged.policy_error.detach()", "a loss without a gradient; it must give one finite"),
-        ("name=bad:Mine", MINE + "judged.policy_error * 0", "never has a gradient, so that nothing would be learnt"),
+        ("name=bad:Mine", MINE + "judged.policy_error.detach()", "a loss without a gradient for "),
+        ("name=bad:Mine", MINE + "judged.policy_error * 0", "never has a gradient, so nothing would be learnt"),
         ("name=bad:Mine", MINE + "judged.log_ratio.abs().sqrt()", "has no finite gradient for 1 like and 1 dislike"),
         ("name=bad:Mine", MINE + "judged.thumbs", "fails on 1 like and 1 dislike ("),
         (
             "name=bad:Mine",
             MINE + "judged.policy_error + torch.ones(2)",
-            "for 1 like and 0 dislikes, a loss of shape [2]",
+            "a loss of shape [2] for 1 like and 0 dislikes",
         ),
         ("name=bad:Mine", MINE + "judged.policy_error[judged.partner]", "a loss of shape [1, 2]"),
         (
@@ -114,19 +155,19 @@ MARKS = MINE + "judged.policy_error\n    marks: tuple = ('good',)"
             MINE + "judged.policy_error\n    def gain(self, judged):\n        return 1",
             "a `gain` that is",
         ),
-        ("name=bad:Mine", MARKS, "has the marks ('good',), but should have two words"),
-        ("name=bad:Mine", NEEDS.format("('likes',)"), "has the needs ('likes',), but should say what likes it learns"),
+        ("name=bad:Mine", MARKS, "has the prompt_prefixes ('good',); give two texts"),
+        ("name=bad:Mine", NEEDS.format("('likes',)"), "has the needs ('likes',); give a frozenset"),
         (
             "name=bad:Mine",
             NEEDS.format("'liked'"),
-            "has the needs 'liked', but should say what likes it learns from: a",
+            "has the needs 'liked'; give a frozenset",
         ),
         (
             "name=bad:Mine",
             NEEDS.format("()"),
-            "has the needs (), but should say what likes it learns from: a frozenset",
+            "has the needs (); give a frozenset",
         ),
-        ("name=bad:Mine", NEEDS.format("('liked', 'pair')"), "a frozenset of liked, disliked and pairs."),
+        ("name=bad:Mine", NEEDS.format("('liked', 'pair')"), "it learns from: liked, disliked and pairs."),
         ("utility=bad:mine", "def mine(gain):\n    return gain.sum()", "one finite value for each gain"),
         ("utility=bad:mine", "def mine(gain):\n    return gain.log()", "one finite value for each gain"),
         ("utility=bad:mine", "def mine(gain):\n    return gain + torch.ones(3)", "fails on a tensor of gains"),
@@ -137,11 +178,11 @@ MARKS = MINE + "judged.policy_error\n    marks: tuple = ('good',)"
         ),
         ("utility=bad:mine", "def mine(gain):\n    return gain.detach()", "has no slope at any gain"),
         ("utility=bad:mine", "def mine(gain):\n    return gain * 0", "has no slope at any gain"),
-        ("utility=bad:mine", "def mine(gain):\n    return -gain", "falls where a gain grows beyond -3, which"),
+        ("utility=bad:mine", "def mine(gain):\n    return -gain", "falls where the gain exceeds -3, which"),
         (
             "utility=bad:mine",
             "def mine(gain):\n    return 1 - (gain - 1) ** 2",
-            "falls where a gain grows beyond 1, which",
+            "falls where the gain exceeds 1, which",
         ),
         (
             "utility=bad:mine",
@@ -163,8 +204,12 @@ def test_what_is_wrong_with_it_is_one_sentence_at_once(
     ("option", "code", "said"),
     [
         ("name=late:Mine", "raise IndexError('no such row')", "late:Mine failed on a batch of "),
-        ("name=late:Mine", "return judged.policy_error[:2]", "a loss of shape [2]; mend it, and start a new run."),
-        ("name=late:Mine", "return judged.policy_error.detach()", "a loss without a gradient; mend it, and start"),
+        ("name=late:Mine", "return judged.policy_error[:2]", "a loss of shape [2] for a batch of "),
+        (
+            "name=late:Mine",
+            "return judged.policy_error.detach()",
+            "a loss without a gradient for a batch of ",
+        ),
         ("utility=late:mine", "raise IndexError('no such row')", "late:mine failed on a batch of "),
     ],
 )
@@ -182,26 +227,26 @@ def test_what_goes_wrong_in_training_alone_is_a_sentence_that_names_it(
 
 
 def test_names_of_what_is_a_user_s_and_of_what_is_not(here: Path) -> None:
-    kto = build.objective_of(config.read(None, ["objective.utility=my_file:cautious"]))
-    hinge = build.objective_of(config.read(None, ["objective.name=my_file:Hinge"]))
-    assert [trial.named(one) for one in (kto, hinge, KTO())] == ["my_file:cautious", "my_file:Hinge", None]
+    kto = build.objective_of(read_recipe(None, ["objective.utility=my_file:cautious"]))
+    hinge = build.objective_of(read_recipe(None, ["objective.name=my_file:Hinge"]))
+    assert [validation.own_name(one) for one in (kto, hinge, KTO())] == ["my_file:cautious", "my_file:Hinge", None]
 
 
 def test_a_part_without_an_image_asks_a_user_s_objective_nothing(here: Path) -> None:
-    hinge = build.objective_of(config.read(None, ["objective.name=my_file:Hinge"]))
+    hinge = build.objective_of(read_recipe(None, ["objective.name=my_file:Hinge"]))
     none = torch.zeros(0)
     empty = Judged(
         policy_error=none, reference_error=none, liked=none.bool(), weight=none, reference_point=torch.tensor(0.0)
     )
-    assert trial.loss_of(hinge, empty).shape == (0,)
+    assert validation.loss_of(hinge, empty).shape == (0,)
 
 
 def test_the_page_names_all_that_an_objective_may_see_and_say() -> None:
     seen = {name for name, kind in vars(Judged).items() if not name.startswith("_") and callable(kind)}
     seen |= {name for name, kind in vars(Judged).items() if isinstance(kind, property)} | {"partner", "grade"}
-    for name in {*seen, "beta", "gain", "anchor", "marks", "needs"}:
+    for name in {*seen, "beta", "gain", "anchor", "prompt_prefixes", "needs"}:
         assert re.search(rf"`{name}\b", PAGE), name
-    assert all(f"`{kind}`" in PAGE for kind in trial.KINDS)
+    assert all(f"`{kind}`" in PAGE for kind in validation.KINDS)
 
 
 def test_a_gain_of_one_s_own_is_the_one_that_is_looked_at_and_else_the_plain_one(here: Path) -> None:
@@ -210,7 +255,7 @@ def test_a_gain_of_one_s_own_is_the_one_that_is_looked_at_and_else_the_plain_one
     ).read_text() + "\n\nclass Bent(Hinge):\n    def gain(self, judged):\n        return 7 * judged.sign\n"
     (here / "my_file.py").write_text(code)
     plain, bent = (
-        build.objective_of(config.read(None, [f"objective.name=my_file:{name}", "objective.beta=10"]))
+        build.objective_of(read_recipe(None, [f"objective.name=my_file:{name}", "objective.beta=10"]))
         for name in ("Hinge", "Bent")
     )
     judged = Judged(

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from thumbtune.runs import recipe as config
-from thumbtune.runs.recipe import options
+from thumbtune.runs.recipe import options, parse_recipe, read_recipe, write_recipe
 from thumbtune.runs.renamed import RENAMED, RenamedOption
 
 OF_BEFORE = {
@@ -30,7 +29,7 @@ def test_a_recipe_of_before_loads_with_one_note(tmp_path: Path) -> None:
     file = tmp_path / "old.yaml"
     file.write_text(yaml.safe_dump(OF_BEFORE))
     with pytest.warns(RenamedOption) as notes:
-        recipe = config.read(file)
+        recipe = read_recipe(file)
     assert len(notes) == 1 and "train.clip is now train.max_grad_norm" in str(notes[0].message)
     train, evaluate, gates = recipe.train, recipe.evaluate, recipe.gates
     assert recipe.objective.reference_point == "zero"
@@ -45,7 +44,7 @@ def test_a_recipe_of_before_loads_with_one_note(tmp_path: Path) -> None:
 
 def test_scorers_of_the_gates_went_before_the_taste() -> None:
     with pytest.warns(RenamedOption):
-        recipe = config.parse({"evaluate": {"taste": "red"}, "gates": {"taste": ["pickscore"]}}, "old")
+        recipe = parse_recipe({"evaluate": {"taste": "red"}, "gates": {"taste": ["pickscore"]}}, "old")
     assert recipe.evaluate.scorers == ["pickscore"]
 
 
@@ -61,12 +60,12 @@ def test_scorers_of_the_gates_went_before_the_taste() -> None:
 )
 def test_a_setting_by_its_old_name_counts(setting: str, section: str, option: str, value: object) -> None:
     with pytest.warns(RenamedOption, match=setting.partition("=")[0]):
-        recipe = config.read(None, [setting])
+        recipe = read_recipe(None, [setting])
     assert getattr(getattr(recipe, section), option) == value
 
 
 def test_what_is_written_today_has_no_old_name(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        recipe = config.read(config.write(config.read(None), tmp_path / "new.yaml"))
-    assert recipe == config.read(None)
+        recipe = read_recipe(write_recipe(read_recipe(None), tmp_path / "new.yaml"))
+    assert recipe == read_recipe(None)

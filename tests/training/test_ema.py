@@ -8,7 +8,7 @@ import torch
 from thumbtune.models.plane import Plane
 from thumbtune.objective.kto import KTO
 from thumbtune.training.batches import Batches
-from thumbtune.training.ema import Average
+from thumbtune.training.ema import EMA
 from thumbtune.training.trainer import Training, train
 
 POINTS = [(i / 11, (i * 5 % 12) / 11) for i in range(12)]
@@ -17,7 +17,7 @@ RIGHT = [x > 0.5 for x, _ in POINTS]
 
 def test_the_average_follows_the_formula() -> None:
     weight = torch.zeros(2)
-    average = Average([weight], 0.5)
+    average = EMA([weight], 0.5)
     expected = 0.0
     for update in range(1, 30):
         weight.fill_(float(update))
@@ -30,7 +30,7 @@ def test_the_average_follows_the_formula() -> None:
 
 def test_inside_the_weights_are_the_average_and_afterwards_their_own_again() -> None:
     weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
-    average = Average([weight], 0.9)
+    average = EMA([weight], 0.9)
     with torch.no_grad():
         weight.copy_(torch.tensor([3.0, 4.0]))
     with average.in_place():
@@ -42,13 +42,13 @@ def test_inside_the_weights_are_the_average_and_afterwards_their_own_again() -> 
 
 def test_a_decay_of_zero_keeps_no_average_and_one_is_refused() -> None:
     weight = torch.nn.Parameter(torch.ones(2))
-    average = Average([weight], 0.0)
+    average = EMA([weight], 0.0)
     average.after(1)
     with average.in_place():
         assert weight.tolist() == [1, 1]
     assert average.values == []
     with pytest.raises(ValueError, match=r"decay must be in \[0, 1\), not 1.0; try 0.99"):
-        Average([weight], 1.0)
+        EMA([weight], 1.0)
 
 
 def test_training_averages_its_weights_and_is_not_changed_by_it(
@@ -61,7 +61,7 @@ def test_training_averages_its_weights_and_is_not_changed_by_it(
         for _ in train(training, make_batches(plane, POINTS, RIGHT), KTO(beta=3.0)):
             path.append([p.detach().clone() for p in training.parameters])
         ends.append(path[-1])
-        values.append(training.average.values)
+        values.append(training.ema.values)
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
     assert values[0] == []
     by_hand = [p.detach().clone() for p in make_plane().denoiser.parameters()]

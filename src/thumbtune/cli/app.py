@@ -60,33 +60,33 @@ def train(
 ) -> None:
     """Tune a model on likes and dislikes: a LoRA, or the whole network."""
     quieten()
-    from thumbtune.runs import recipe as config
+    from thumbtune.runs.recipe import read_recipe
 
     if resume:
         from thumbtune.runs.run import recipe_in
 
         recipe_in(out)  # a mistyped folder must not begin a new run
         recipe = recipe or out / "recipe.yaml"
-    chosen = config.read(recipe, settings)  # before torch loads: a bad recipe is told at once
+    chosen = read_recipe(recipe, settings)  # before torch loads: a bad recipe is told at once
     from thumbtune.runs import build, plan, run
-    from thumbtune.runs import checks as suspects
-    from thumbtune.runs.hints import hints
+    from thumbtune.runs.setup import prepare
+    from thumbtune.runs.tuning import line_of, tune
     from thumbtune.training.batches import Sized
 
     if dry_run:
         run.check(chosen, out, resume)
-        likes = build.split_of(chosen, keep=False).train
-        notes = [*hints(chosen), *suspects.look(likes)]  # before the model is fetched
-        for line in plan.plan(chosen):
+        setup = prepare(chosen, keep=False)
+        notes = setup.notes()  # before the model is fetched
+        for line in plan.plan(setup):
             say(line)
         for note in notes:
             say(f"note        {note}")
         return
-    for step in bar(Sized(run.tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
+    for step in bar(Sized(tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
         for note in run.notes_of(out) if step.step == 1 else ():
             say(f"     Note: {note}")
         if step.step % 25 == 0 or step.step == 1:
-            say(f"     {run.line_of(step)}")
+            say(f"     {line_of(step)}")
     if mark := run.mark_of(out):
         say(f'Begin every prompt with "{mark}, ": training put these words before the prompts of good images.')
     say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
@@ -98,9 +98,9 @@ def recipe_(
     settings: Set = None,
 ) -> None:
     """Print a recipe: every option with its value and one line on what it does."""
-    from thumbtune.runs import recipe as config
+    from thumbtune.runs.recipe import read_recipe, recipe_text
 
-    say(config.text_of(config.read(recipe, settings)).rstrip())
+    say(recipe_text(read_recipe(recipe, settings)).rstrip())
 
 
 @app.command()
@@ -122,7 +122,7 @@ def generate(
     """Generate images with a model, or with the result of a run."""
     quieten()
     from thumbtune.models.protocol import Sampler
-    from thumbtune.runs import generate as draw
+    from thumbtune.runs.generate import generate_images
 
     if model and tuned:
         raise UsageError(
@@ -130,7 +130,7 @@ def generate(
         )
     sampler = Sampler(steps=steps, guidance=guidance)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
-    for path in draw.generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
+    for path in generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
         say(str(path))
 
 

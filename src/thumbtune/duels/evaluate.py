@@ -21,8 +21,7 @@ from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.feedback.likes import alike
 from thumbtune.files import write_text
 from thumbtune.runs import build, run
-from thumbtune.runs import recipe as config
-from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.training.batches import Progress, quiet
 
 FOLDER, RESULT = "evaluation", "verdict.json"
@@ -73,7 +72,7 @@ def recipe_of(folder: Path, settings: Sequence[str]) -> Recipe:
         UsageError: the folder is no run, or an option that training depends on was changed.
     """
     trained = run.recipe_in(folder)
-    recipe = config.read(folder / "recipe.yaml", list(settings))
+    recipe = read_recipe(folder / "recipe.yaml", list(settings))
     run.refuse_differences(trained, recipe, folder)
     return recipe
 

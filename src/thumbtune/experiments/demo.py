@@ -22,9 +22,8 @@ from thumbtune.files import write_png, write_text
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.report.page import write_page
-from thumbtune.runs import build, run
-from thumbtune.runs import recipe as config
-from thumbtune.runs.recipe import Recipe
+from thumbtune.runs import build, run, tuning
+from thumbtune.runs.recipe import Recipe, parse_recipe, with_settings
 from thumbtune.training.batches import Progress, Sized
 
 MODEL = "tiny-emoji-64"
@@ -109,8 +108,8 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
             "first_seed": FIRST_SEED + SEEDS_PER_DEMO * seed,
         },
     }
-    chosen = config.with_settings(data, [*PEOPLE[name].settings, *(settings or [])])
-    return config.parse(chosen, "The demo's recipe")
+    chosen = with_settings(data, [*PEOPLE[name].settings, *(settings or [])])
+    return parse_recipe(chosen, "The demo's recipe")
 
 
 def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, str, int]]:
@@ -171,10 +170,10 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     write_text(folder / "prompts.txt", "\n".join(prompt_of(c) for c in concepts()["unrated"]) + "\n")
     say(f"3/5  Diffusion-KTO tunes a LoRA: {recipe.train.steps} steps of {recipe.train.batch} images.")
     story = {"source": "the demo's folder of thumbs", "simulated": person.sentence}
-    steps = Sized(run.tune(recipe, out, progress, resume=True, story=story), recipe.train.steps)
+    steps = Sized(tuning.tune(recipe, out, progress, resume=True, story=story), recipe.train.steps)
     for step in progress(steps, "Tuning"):
         if step.step % 35 == 0:
-            say(f"     {run.line_of(step)}")
+            say(f"     {tuning.line_of(step)}")
     say(f"4/5  The tuned model is judged on {len(concepts()['unrated'])} prompts that nobody rated.")
     verdict = evaluate(Evaluation(run=out), recipe, progress)
     if verdict is not None:

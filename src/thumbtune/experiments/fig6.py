@@ -19,7 +19,8 @@ from thumbtune.experiments.stacked_planes import StackedBatch, StackedPlanes, la
 from thumbtune.experiments.toy_gaussians import DESIRABLE, PRETRAINING, UNDESIRABLE, Gaussian, apart, measures
 from thumbtune.models.plane import Plane
 from thumbtune.objective.baselines import DPO, SFT
-from thumbtune.objective.kto import KTO, Objective
+from thumbtune.objective.kto import KTO
+from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import Batch
 from thumbtune.objective.utility import UTILITIES
 from thumbtune.training.trainer import Settings

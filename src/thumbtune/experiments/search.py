@@ -3,6 +3,7 @@
 The best of many settings on two seeds looks better than it is; `beyond` measures the chosen ones on other seeds.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from thumbtune.experiments.figures import BLUE, ORANGE, PALE, panels
 from thumbtune.experiments.grid_summary import means, page_rows_of
 from thumbtune.experiments.result_page import Result
 from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE
-from thumbtune.experiments.training_grid import Grid, GridCell, budget_text, run_grid
+from thumbtune.experiments.training_grid import ROW, Grid, GridCell, budget_text, run_grid
 
 SEEDS = 2
 TASTE = "line-art"
@@ -49,6 +50,10 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "neutral running": ("objective.reference_point=running",),
     "anchor 15": ("objective.anchor=15",),
     "beta auto, gains x4": ("objective.beta=auto", "objective.gain_scale=4"),
+}
+# measured with an option that recipes no longer have (docs/own-objective.md): shown where a folder has their rows, and
+# not trained again
+RETIRED: dict[str, tuple[str, ...]] = {
     "disliked floor 1": ("objective.disliked_floor=1",),
     "disliked floor 0.2": ("objective.disliked_floor=0.2",),
 }
@@ -80,9 +85,26 @@ def cells(order: Order) -> list[GridCell]:
             settings=(*BUDGET, *settings),
             columns={"setting": name},
         )
-        for seed in range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + order.seeds_or(SEEDS))
+        for seed in _seeds(order)
         for name, settings in list(SETTINGS.items())[:: 7 if order.quick else 1]
     ]
+
+
+def _seeds(order: Order) -> range:
+    return range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + order.seeds_or(SEEDS))
+
+
+def retired_rows(order: Order) -> list[dict[str, Any]]:
+    """Return the rows of the retired settings that the folder holds, as they were measured."""
+    rows = []
+    for seed in _seeds(order):
+        for name in RETIRED:
+            file = order.folder / "runs" / f"{name.replace(' ', '-')}-seed-{seed}" / ROW
+            if file.exists():
+                stored = json.loads(file.read_text(encoding="utf-8"))
+                cell = {key: stored["cell"][key] for key in ("seed", "taste")}
+                rows.append({"cell": stored["cell"]["name"], **cell, **stored["cell"]["columns"], **stored["row"]})
+    return rows
 
 
 def rank(summary: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -116,7 +138,7 @@ def plot(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Any:
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train every setting, and rank them."""
-    rows = run_grid(Grid(order, progress, say), cells(order))
+    rows = [*run_grid(Grid(order, progress, say), cells(order)), *retired_rows(order)]
     by = ("setting",)
     summary = rank(means(rows, by))
     return Result(

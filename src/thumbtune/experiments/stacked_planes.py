@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from thumbtune.models.plane import CENTRE, SCALE, Plane
-from thumbtune.objective.kto import Judged, Objective
+from thumbtune.objective.kto import Judged
+from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.training.trainer import Settings
 

@@ -29,10 +29,11 @@ from thumbtune.experiments.experiments import Order, Say
 from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.files import file_sha256, sha256, write_text
 from thumbtune.models.protocol import Sampler
-from thumbtune.runs import build, run
-from thumbtune.runs import recipe as config
-from thumbtune.runs.recipe import Recipe
+from thumbtune.runs import build
+from thumbtune.runs.checks import check_labels
+from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe, with_settings
 from thumbtune.runs.renamed import RENAMED, RenamedOption
+from thumbtune.runs.tuning import tune
 from thumbtune.training.batches import Progress, Sized
 from thumbtune.training.trainer import MemoryRanOut, TrainingBroke
 
@@ -53,7 +54,7 @@ SIDES = {"before": "a", "after": "b"}  # the sides of a run's evaluation
 
 def budget_text(order: Order, settings: Sequence[str]) -> str:
     """Return the length of each training of a grid as text, for quick orders too."""
-    train = config.read(None, [*ORIGINAL_DEFAULTS, *settings, *(QUICK if order.quick else ())]).train
+    train = read_recipe(None, [*ORIGINAL_DEFAULTS, *settings, *(QUICK if order.quick else ())]).train
     return f"{train.steps} steps of {train.batch} images"
 
 
@@ -115,7 +116,7 @@ class Grid:
             },
         }
         settings = [*ORIGINAL_DEFAULTS, *cell.settings, *(QUICK if self.order.quick else ())]
-        return config.parse(config.with_settings(data, settings), f"The recipe of {cell.name}")
+        return parse_recipe(with_settings(data, settings), f"The recipe of {cell.name}")
 
 
 def label_pool(lab: Grid, cell: GridCell) -> tuple[int, int]:
@@ -151,13 +152,13 @@ def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
     likes, dislikes = label_pool(lab, cell)
     row = {"likes": likes, "dislikes": dislikes, "status": "trained"}
     try:
-        build.check_thumbs(recipe, build.objective_of(recipe), build.split_of(recipe).train)
+        check_labels(recipe, build.objective_of(recipe), build.split_of(recipe).train)
     except UsageError:
         raise
     except ThumbtuneError as error:
         return row | {"status": f"cannot be trained: {error}"}
     story = {"source": "an experiment's folder of labels", "simulated": demo.PEOPLE[cell.taste].sentence}
-    steps = run.tune(recipe, folder, lab.progress, resume=True, story=story)
+    steps = tune(recipe, folder, lab.progress, resume=True, story=story)
     try:
         for _ in lab.progress(Sized(steps, recipe.train.steps), "Tuning"):
             pass
@@ -275,7 +276,7 @@ def _recipe_as_trained(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RenamedOption)  # rows keep the names of their time
-            whole = config.parse(dict(recipe), ROW).model_dump(mode="json")
+            whole = parse_recipe(dict(recipe), ROW).model_dump(mode="json")
     except UsageError:
         return None
     judging = {name: value for name, value in whole["evaluate"].items() if name != "prompts"}

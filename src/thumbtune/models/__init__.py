@@ -1,1 +1,31 @@
-"""Families of networks behind one interface, `thumbtune.models.protocol.Model`."""
+"""Networks behind one interface, and how their images are noised. These names are for users.
+
+    from thumbtune.models import LoRA, StableDiffusion, load_pipeline
+
+families     StableDiffusion (SD 1.x and 2.x, from load_pipeline) · Plane, of points; `Model` is what each offers
+tuning       LoRA · Full; `Tuning` is what each offers
+processes    VPProcess · FlowProcess, and process_of a scheduler's config; `Process` is what each offers
+sampling     Sampler: denoising steps, guidance and size of generated images
+"""
+
+from thumbtune.models.full import Full
+from thumbtune.models.lora import LoRA
+from thumbtune.models.plane import Plane
+from thumbtune.models.process import FlowProcess, Process, VPProcess, process_of
+from thumbtune.models.protocol import Model, Sampler, Tuning
+from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+
+__all__ = [
+    "FlowProcess",
+    "Full",
+    "LoRA",
+    "Model",
+    "Plane",
+    "Process",
+    "Sampler",
+    "StableDiffusion",
+    "Tuning",
+    "VPProcess",
+    "load_pipeline",
+    "process_of",
+]

@@ -13,9 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.files import write_text
+from thumbtune.files import write_tensors, write_text
 from thumbtune.models.swap import swapped
-from thumbtune.tensors import write_tensors
 
 CONFIG_FILE = "config.json"
 DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
@@ -25,20 +24,20 @@ CAST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(frozen=True, kw_only=True)
 class Full:
-    """Train everything. `autocast` is the precision in which training asks the network, if it is a lower one.
+    """Train every weight. `autocast` is the precision of training's forward passes, if it is a lower one.
 
-    The reference is then kept in that precision, in half the memory; it must not be asked outside of autocast.
+    The reference then keeps that precision, in half the memory, and must not be used outside of autocast.
     """
 
     autocast: torch.dtype | None = None
 
     def on(self, network: nn.Module, seed: int = 0) -> "Whole":
-        """Unfreeze a network, in float32; there is nothing random about it."""
+        """Unfreeze a network, in float32, and return it with its reference; nothing about it is random."""
         return Whole(network, self.autocast)
 
 
 class Whole:
-    """A network that is trained as a whole. The reference is a copy of its weights, exchanged by place."""
+    """A network that is trained as a whole. The reference is a copy of its weights, put in their place when needed."""
 
     def __init__(self, network: nn.Module, autocast: torch.dtype | None) -> None:
         self.network = network.float().requires_grad_(True)
@@ -47,7 +46,7 @@ class Whole:
         self._refreshed: dict[str, Tensor] = {}
 
     def _copy(self) -> dict[str, Tensor]:
-        """The present weights, those of the layers that autocast casts in its precision."""
+        """Return a copy of the weights; those of layers that autocast casts are in its precision."""
         cast: set[str] = set()
         for name, layer in self.network.named_modules():
             if isinstance(layer, CAST):
@@ -79,7 +78,7 @@ class Whole:
             self._rest()
 
     def _rest(self) -> None:
-        """The first reference is not asked for now: it waits on the CPU."""
+        """Move the first reference to the CPU, since it is not in use now."""
         self._first = {name: value.cpu() for name, value in self._first.items()}
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -99,8 +98,13 @@ class Whole:
         try:
             stored = load_file(file)
         except Exception as error:
-            raise ThumbtuneError(f"{file} is not readable ({error}); name the folder that a run wrote.") from error
+            raise ThumbtuneError(
+                f"{file} is not readable ({error}); name the folder that a run wrote.", code="result-unreadable"
+            ) from error
         wanted = {name: value.shape for name, value in self.network.state_dict().items()}
         if {name: value.shape for name, value in stored.items()} != wanted:
-            raise ThumbtuneError(f"{file} was made for another network; use the recipe that it was trained with.")
+            raise ThumbtuneError(
+                f"{file} was made for another network; use the recipe that it was trained with.",
+                code="result-other-network",
+            )
         self.network.load_state_dict(stored)

@@ -1,7 +1,7 @@
-"""LoRA on a network, through PEFT: put on, switched off or swapped for the reference, written in two dialects.
+"""LoRA on a network, through PEFT: put on, switched off or swapped for the reference, written in two formats.
 
-`pytorch_lora_weights.safetensors` has the keys and metadata of diffusers; `kohya.safetensors` those that ComfyUI and
-A1111 read, with every alpha spelt out.
+`pytorch_lora_weights.safetensors` has the keys and metadata of diffusers. `kohya.safetensors` has those that ComfyUI
+and A1111 read, with every alpha written out.
 """
 
 import json
@@ -16,9 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.files import write_whole
+from thumbtune.files import write_tensors, write_whole
 from thumbtune.models.swap import swapped
-from thumbtune.tensors import write_tensors
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 KOHYA_FILE = "kohya.safetensors"
@@ -28,14 +27,14 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA:
-    """What to add: the rank, the scale alpha / rank, and which layers by the end of their names."""
+    """The adapters to add: their rank, their scale alpha / rank, and their layers by the end of the names."""
 
     rank: int = 16
     alpha: float = 16.0
     targets: tuple[str, ...] = ATTENTION
 
     def on(self, network: nn.Module, seed: int = 0) -> "Adapters":
-        """Put it on a network."""
+        """Put the adapters on a network, and return it with its reference."""
         put_on(network, self, seed)
         return Adapters(network, self)
 
@@ -84,7 +83,7 @@ def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
         target_modules=list(lora.targets),
         init_lora_weights="gaussian",
     )
-    # PEFT draws A from the global generator: fork it, so that adding a LoRA disturbs no other randomness
+    # PEFT takes A from the global generator: fork it, so that adding a LoRA disturbs no other randomness
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network.add_adapter(config)  # type: ignore[operator]
@@ -95,7 +94,7 @@ def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
 
 @contextmanager
 def switched_off(network: nn.Module) -> Iterator[None]:
-    """The network without its adapters, inside the `with` block: the reference."""
+    """Switch the adapters off inside the `with` block: the network is then the reference."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     on = any(isinstance(layer, BaseTunerLayer) and not layer.disable_adapters for layer in network.modules())
@@ -108,7 +107,7 @@ def switched_off(network: nn.Module) -> Iterator[None]:
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """The adapter's weights under PEFT's names, on the CPU in float32."""
+    """Return the adapter's weights under PEFT's names, on the CPU in float32."""
     from peft.utils import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(network)
@@ -116,7 +115,7 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def kohya(tensors: dict[str, Tensor], alpha: float, prefix: str = "lora_unet") -> dict[str, Tensor]:
-    """PEFT names -> kohya's: `down_blocks.0.x.lora_A.weight` becomes `lora_unet_down_blocks_0_x.lora_down.weight`."""
+    """Return tensors under kohya's names: `mid.0.x.lora_A.weight` becomes `lora_unet_mid_0_x.lora_down.weight`."""
     out: dict[str, Tensor] = {}
     for key, value in tensors.items():
         module, _, kind = key.removesuffix(".weight").rpartition(".")
@@ -127,7 +126,7 @@ def kohya(tensors: dict[str, Tensor], alpha: float, prefix: str = "lora_unet") -
 
 
 def save(network: nn.Module, lora: LoRA, folder: Path) -> None:
-    """Write both dialects into `folder`."""
+    """Write both formats into `folder`."""
     from diffusers import StableDiffusionPipeline
     from diffusers.utils import convert_state_dict_to_diffusers
 
@@ -152,7 +151,7 @@ def save(network: nn.Module, lora: LoRA, folder: Path) -> None:
 
 
 def _alpha_in(file: Path) -> float | None:
-    """The alpha that a file was written with; None where it does not say."""
+    """Return the alpha that a file was written with; None if it does not contain it."""
     with safe_open(file, "pt") as opened:
         metadata = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
     return metadata.get("unet.lora_alpha")
@@ -172,17 +171,19 @@ def load(network: nn.Module, folder: Path) -> None:
         stored, alpha = load_file(file), _alpha_in(file)
     except Exception as error:
         raise ThumbtuneError(
-            f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote."
+            f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote.", code="result-unreadable"
         ) from error
     tensors = {key.removeprefix("unet."): value for key, value in convert_unet_state_dict_to_peft(stored).items()}
     wanted = {key: value.shape for key, value in tensors_of(network).items()}
     if {key: value.shape for key, value in tensors.items()} != wanted:
         raise ThumbtuneError(
-            f"{file} was made for other layers or another rank; use the recipe that it was trained with."
+            f"{file} was made for other layers or another rank; use the recipe that it was trained with.",
+            code="result-other-network",
         )
     ours = network.peft_config["default"].lora_alpha  # type: ignore[union-attr, index]
     if alpha is not None and alpha != ours:
         raise ThumbtuneError(
-            f"{file} was made with lora.alpha {alpha:g}, not {ours:g}; use the recipe that it was trained with."
+            f"{file} was made with lora.alpha {alpha:g}, not {ours:g}; use the recipe that it was trained with.",
+            code="result-other-alpha",
         )
     set_peft_model_state_dict(network, tensors)

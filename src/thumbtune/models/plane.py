@@ -1,4 +1,4 @@
-"""A model of points in the plane, for tests and figures: the whole method in a second, with nothing to download.
+"""A model of points in the plane, for tests and figures: the whole method in a second, without a download.
 
 An "image" is a point (x, y) in the unit square, carried by an image of 1 x 1 pixel whose red and green are x and y.
 """
@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from thumbtune.files import write_tensors
 from thumbtune.images import rgb
 from thumbtune.models.process import Latents, Times, VPProcess, betas_from, process_of
 from thumbtune.models.protocol import Condition, Sampler
-from thumbtune.tensors import write_tensors
 
 SCHEDULE = {"beta_schedule": "linear", "beta_start": 0.0005, "beta_end": 0.1, "num_train_timesteps": 100}
 CENTRE, SCALE = 0.5, 4.0  # points in 0..1 -> latents near -2..2
@@ -37,13 +37,13 @@ class _Denoiser(nn.Module):
 
 
 def point(image: Image.Image) -> tuple[float, float]:
-    """The point that an image of 1 x 1 pixel stands for."""
+    """Return the point that an image of 1 x 1 pixel stands for."""
     red, green, _ = rgb(image).getpixel((0, 0))  # type: ignore[misc]
     return red / 255, green / 255
 
 
 def image_of_point(x: float, y: float) -> Image.Image:
-    """The image that stands for a point of the unit square."""
+    """Return the image that stands for a point of the unit square."""
     return Image.new("RGB", (1, 1), tuple(round(255 * min(max(v, 0.0), 1.0)) for v in (x, y, 0.0)))  # type: ignore[arg-type]
 
 
@@ -82,7 +82,7 @@ class Plane:
         self._frozen.load_state_dict(state)
 
     def fit(self, points: Tensor, steps: int = 1500, seed: int = 0) -> "Plane":
-        """Pretrain on points [n, 2] of the unit square with the plain denoising loss, then freeze the reference."""
+        """Pretrain on points [n, 2] of the unit square with the plain denoising loss; freeze and return the model."""
         clean = (points - CENTRE) * SCALE
         optimizer = torch.optim.Adam(self.denoiser.parameters(), 3e-3)
         generator = torch.Generator().manual_seed(seed)
@@ -129,7 +129,7 @@ class Plane:
         return [image_of_point(x, y) for x, y in points.tolist()]
 
     def denoise(self, x: Latents, steps: int) -> Latents:
-        """Deterministic DDIM sampling, arXiv 2010.02502, eq. 12 with sigma = 0."""
+        """Return samples from noise by deterministic DDIM, arXiv 2010.02502, eq. 12 with sigma = 0."""
         bar = (1 - betas_from(SCHEDULE)).cumprod(0).float()
         grid = torch.linspace(len(bar) - 1, 0, min(steps, len(bar))).long()
         for now, then in zip(grid, [*grid[1:], None], strict=True):

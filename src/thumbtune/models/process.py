@@ -1,4 +1,4 @@
-"""How images are noised, and what a network is asked to predict.
+"""How images are noised, and what a network must predict.
 
     variance preserving   x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps       t = 0 .. T-1
         epsilon  eps          v  sqrt(abar_t) eps - sqrt(1 - abar_t) x_0      sample  x_0
@@ -33,11 +33,11 @@ class Process(Protocol):
     def noised(self, clean: Latents, noise: Latents, t: Times) -> Latents: ...
 
     def target(self, clean: Latents, noise: Latents, t: Times) -> Latents:
-        """What the network should predict at `t`."""
+        """Return what the network should predict at `t`."""
         ...
 
     def clean(self, noisy: Latents, target: Latents, t: Times) -> Latents:
-        """The inverse: the image that a noisy one and a (predicted) target imply."""
+        """Return the image that a noisy one and a (predicted) target imply: the inverse of `noised`."""
         ...
 
 
@@ -109,7 +109,7 @@ class FlowProcess:
 
 
 def betas_from(config: Mapping[str, Any]) -> Float[Tensor, "T"]:
-    """The noise schedule that a diffusers scheduler config describes, in double precision.
+    """Return the noise schedule that a diffusers scheduler config describes, in double precision.
 
     Raises:
         ValueError: the config names a schedule other than linear, scaled_linear or squaredcos_cap_v2.
@@ -131,7 +131,7 @@ def betas_from(config: Mapping[str, Any]) -> Float[Tensor, "T"]:
 
 
 def zero_terminal(betas: Float[Tensor, "T"]) -> Float[Tensor, "T"]:
-    """Rescale a schedule so that the last step is pure noise: arXiv 2305.08891, algorithm 1."""
+    """Return a schedule rescaled so that its last step is pure noise: arXiv 2305.08891, algorithm 1."""
     root = (1 - betas).cumprod(0).sqrt()
     root = (root - root[-1]) * root[0] / (root[0] - root[-1])
     bar = root**2
@@ -139,7 +139,7 @@ def zero_terminal(betas: Float[Tensor, "T"]) -> Float[Tensor, "T"]:
 
 
 def process_of(config: Mapping[str, Any]) -> VPProcess | FlowProcess:
-    """Build the process that a pipeline's own scheduler config describes.
+    """Return the process that a pipeline's own scheduler config describes.
 
     Raises:
         ValueError: the prediction type is not epsilon, v_prediction or sample.

@@ -1,4 +1,4 @@
-"""What a family of networks must offer. An adapter overrides only what differs; one contract suite tests them all."""
+"""What a family of networks must offer. One suite of tests holds every family to it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from thumbtune.models.process import Latents, Process, Times
 
-# what a network is told beside the noisy latents; every tensor has one row per image
+# what a network takes beside the noisy latents; every tensor has one row per image
 Condition = dict[str, Float[Tensor, "b *rest"]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """How images are drawn from a model: denoising steps and classifier-free guidance."""
+    """How images are generated: denoising steps, classifier-free guidance and size."""
 
     steps: int = 25
     guidance: float = 3.0
@@ -27,7 +27,7 @@ class Sampler:
 
 @runtime_checkable
 class Trained(Protocol):
-    """What is trained of a network, and the frozen reference that this leaves; the methods are those of `Model`."""
+    """The trained part of a network, and its frozen reference; the methods are those of `Model`."""
 
     def reference(self) -> AbstractContextManager[None]: ...
 
@@ -49,13 +49,13 @@ class Tuning(Protocol):
     """A way to tune a network: a LoRA on it, or all of it."""
 
     def on(self, network: nn.Module, seed: int = 0) -> Trained:
-        """Prepare a network for training; what is drawn at random follows from the seed."""
+        """Prepare a network for training, and return it with its reference; randomness follows from the seed."""
         ...
 
 
 @runtime_checkable
 class Model(Protocol):
-    """A network in training, its frozen reference, and the parts that turn people's images and words into tensors.
+    """A network in training, its frozen reference, and the parts that turn images and prompts into tensors.
 
     network: what Accelerate wraps; `predict` calls it
     process: how this family noises images
@@ -67,23 +67,23 @@ class Model(Protocol):
     def process(self) -> Process: ...
 
     def fingerprint(self) -> str:
-        """Changes when `encode` or `embed` would give other numbers: part of every key of the cache."""
+        """Return a hash that changes if `encode` or `embed` would give other numbers; cache keys contain it."""
         ...
 
     def encode(self, images: Sequence[Image]) -> Latents:
-        """Images -> scaled latents, without randomness (the mean of the posterior), float32 on the CPU."""
+        """Return scaled latents of images, without randomness (the mean of the posterior), float32 on the CPU."""
         ...
 
     def embed(self, prompts: Sequence[str]) -> Condition:
-        """Prompts -> what the network is told, float32 on the CPU. The empty prompt is the unconditional one."""
+        """Return the condition of prompts, float32 on the CPU. The empty prompt is the unconditional one."""
         ...
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
-        """The network's output, comparable with `process.target`."""
+        """Return the network's output, comparable with `process.target`."""
         ...
 
     def reference(self) -> AbstractContextManager[None]:
-        """Inside it, `predict` answers for the frozen reference."""
+        """Let `predict` use the frozen reference, inside the `with` block."""
         ...
 
     def freeze_reference(self) -> None:
@@ -91,19 +91,19 @@ class Model(Protocol):
         ...
 
     def reference_state(self) -> dict[str, Tensor]:
-        """What makes the reference another than the model's first one; empty where it is that one."""
+        """Return the tensors of a synced reference; empty while it is the first one."""
         ...
 
     def restore_reference(self, state: dict[str, Tensor]) -> None:
-        """Take a reference from what `reference_state` gave."""
+        """Restore the reference that `reference_state` returned."""
         ...
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that training changes; the names are those of the checkpoint."""
+        """Yield the names and parameters that training changes; checkpoints use the same names."""
         ...
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image]:
-        """One image per prompt and seed; the same seed gives the same initial noise whatever the batch."""
+        """Return one image per prompt and seed; a seed gives the same initial noise in any batch."""
         ...
 
     def save(self, folder: Path) -> None:

@@ -18,7 +18,7 @@ from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
-    """A StableDiffusionPipeline from a folder or a hub id; weights from safetensors only.
+    """Return a StableDiffusionPipeline from a folder or a hub id; weights from safetensors only.
 
     Raises:
         ThumbtuneError: there is no such model, it cannot be reached, or it is of another family.
@@ -26,7 +26,7 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
     from diffusers import StableDiffusionPipeline
     from diffusers.utils import logging
 
-    logging.disable_progress_bar()  # five small bars that flash past; ours say what is going on
+    logging.disable_progress_bar()  # five bars too short to read
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
             name, dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False
@@ -34,21 +34,20 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ThumbtuneError(
             f"The model {name!r} could not be loaded ({_reason(name, error)}); give a folder in diffusers' layout, "
-            "a hub id that this machine can reach, or `tiny-emoji-64`."
+            "a hub id that this machine can reach, or `tiny-emoji-64`.",
+            code="model-unloadable",
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 def _reason(name: str, error: Exception) -> str:
-    """Why a model did not load, in few words; diffusers buries an unreachable hub under its cache's complaint."""
+    """Return why a model did not load, in few words; diffusers reports an unreachable hub as a missing cache."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if not Path(name).exists() and "not fully cached" in str(error):
         if isinstance(error.__cause__, GatedRepoError):
-            return (
-                "the Hugging Face hub keeps it behind a gate: accept its terms there, then log in with `hf auth login`"
-            )
+            return "the Hugging Face hub has it behind a gate: accept its terms there, then log in with `hf auth login`"
         if isinstance(error.__cause__, RepositoryNotFoundError):
             return "there is no such folder, and the Hugging Face hub has none of that name, or a private one"
         return "there is no such folder, and the Hugging Face hub could not be reached"
@@ -56,7 +55,7 @@ def _reason(name: str, error: Exception) -> str:
 
 
 class StableDiffusion:
-    """The adapter. What `tuning` says trains in float32 or under autocast; everything else is frozen.
+    """The adapter. The part that `tuning` names trains, in float32 or under autocast; everything else is frozen.
 
     Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}.
     """
@@ -75,16 +74,18 @@ class StableDiffusion:
         try:
             self.process = process_of(pipeline.scheduler.config)
         except ValueError as error:
-            raise ThumbtuneError(f"The model's scheduler cannot be trained with: {error}") from error
+            raise ThumbtuneError(
+                f"The model's scheduler cannot be trained with: {error}", code="model-scheduler"
+            ) from error
         self.size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return self.pipeline.unet.device
 
     def to(self, device: torch.device | str) -> "StableDiffusion":
-        """Move every part to a device."""
+        """Move every part to a device, and return the model."""
         self.pipeline.to(device)
         return self
 
@@ -100,7 +101,7 @@ class StableDiffusion:
         return digest.hexdigest()
 
     def _pixels(self, image: Image.Image) -> Tensor:
-        """Centre-cropped and resized RGB in -1..1, [3, size, size]; transparent images are laid on white."""
+        """Return an image as centre-cropped and resized RGB in -1..1, [3, size, size], on white."""
         image = rgb(image)
         if image.size != (self.size, self.size):
             image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.LANCZOS)
@@ -130,13 +131,16 @@ class StableDiffusion:
 
     @property
     def trained(self) -> Trained:
-        """What is trained of the network.
+        """The trained part of the network.
 
         Raises:
-            ThumbtuneError: nothing is: the model was loaded to draw with.
+            ThumbtuneError: there is none, since the model was loaded to generate only.
         """
         if self._trained is None:
-            raise ThumbtuneError("This model was loaded without anything to train; give it a LoRA, or Full().")
+            raise ThumbtuneError(
+                "This model was loaded without anything to train; give it a LoRA, or Full().",
+                code="model-not-trainable",
+            )
         return self._trained
 
     def reference(self) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Other weights in the places of a network's own, for a while."""
+"""Exchange the weights of a network for a while."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def swapped(weights: dict[str, nn.Parameter], kept: dict[str, Tensor]) -> Iterator[None]:
-    """The network with kept weights in place of its own, inside the `with` block: a reference.
+def swapped(weights: dict[str, nn.Parameter], others: dict[str, Tensor]) -> Iterator[None]:
+    """Put other weights in the place of a network's own, inside the `with` block: the network is then the reference.
 
-    Only the places are exchanged, so nothing is copied and the weights come back as they were, bit for bit.
+    Nothing is copied, so the network's own weights come back bit for bit.
     """
-    own = {name: weight.data for name, weight in weights.items()}
+    originals = {name: weight.data for name, weight in weights.items()}
     try:
         for name, weight in weights.items():
-            weight.data = kept[name]
+            weight.data = others[name]
         yield
     finally:
         for name, weight in weights.items():
-            weight.data = own[name]
+            weight.data = originals[name]

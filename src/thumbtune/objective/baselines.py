@@ -5,7 +5,7 @@ gain   = sign * beta * (log_ratio - reference_point)                           a
 BCO    loss = -log sigmoid(gain), reference_point balanced                     arXiv 2404.04656
 DPO    loss = -log sigmoid(beta / 2 * (log_ratio_w - log_ratio_l))     Diffusion-DPO, arXiv 2311.12908, eq. 14
 SFT    loss = policy_error of the liked images                         the denoising loss, arXiv 2006.11239, eq. 14
-CSFT   loss = policy_error of all images, prompts marked good or bad   as HPS does, arXiv 2303.14420
+CSFT   loss = policy_error of all images, good/bad before the prompt   as HPS does, arXiv 2303.14420
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune.objective.kto import Judged, require_positive
+from thumbtune.objective.prompt_prefix import PromptPrefixes, prefixed
+
+GOOD_OR_BAD = PromptPrefixes("good image", "bad image")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +88,16 @@ class SFT:
 
 @dataclass(frozen=True, kw_only=True)
 class CSFT:
-    """Conditional fine-tuning on everything, each prompt marked as that of a good or a bad image.
+    """Conditional fine-tuning on all images, with a prompt prefix that tells good images from bad ones.
 
-    The batches put the marks before the prompts; whoever draws with the result asks for good images by the same mark.
+    Training puts the prefixes before the prompts. Generate with the result behind the prefix of good images.
     """
 
-    marks: tuple[str, str] = ("good image", "bad image")
+    prompt_prefixes: PromptPrefixes = GOOD_OR_BAD
     needs: frozenset[str] = frozenset({"liked", "disliked"})
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         return judged.weight * judged.policy_error
 
 
-def marked(prompt: str, mark: str) -> str:
-    """A prompt with a mark before it; the empty prompt stays empty, as it stands for no prompt at all."""
-    return f"{mark}, {prompt}" if prompt else prompt
+marked = prefixed  # the name by which duels still import it

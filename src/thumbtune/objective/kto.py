@@ -4,14 +4,12 @@
     gain      = sign * beta * (log_ratio - reference_point)     sign: +1 liked, -1 disliked; Q_ref in the paper
     loss      = weight * (1 - U(gain))                          Diffusion-KTO, arXiv 2404.04465, eq. 8
 
-With a floor, a disliked image stops counting once its log_ratio is below -floor * reference_error.
 With a grade g in [0, 1] the loss is g * loss(liked) + (1 - g) * loss(disliked).
 
 Errors are means over the elements of a latent, as in the authors' code, so beta = 5000 means what it means there.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -59,18 +57,6 @@ class Judged:
         return strength * self.weight * self.liking * self.policy_error
 
 
-@runtime_checkable
-class Objective(Protocol):
-    """Anything that turns a judged batch into one loss per image."""
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """What a training set must hold: a subset of {"liked", "disliked", "pairs"}."""
-        ...
-
-    def __call__(self, judged: Judged) -> Float[Tensor, "b"]: ...
-
-
 def require_positive(beta: float) -> None:
     """Refuse a beta that is not above 0, by a ValueError that gives the paper's."""
     if not beta > 0:
@@ -79,7 +65,7 @@ def require_positive(beta: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class KTO:
-    """Diffusion-KTO: the human utility of each image's gain over the reference point; an anchor and a floor on request.
+    """Diffusion-KTO: the human utility of each image's gain over the reference point, with an anchor on request.
 
     >>> judged = Judged(policy_error=torch.tensor([0.1, 0.1]), reference_error=torch.tensor([0.1, 0.1]),
     ...     liked=torch.tensor([True, False]), weight=torch.ones(2), reference_point=torch.tensor(0.0))
@@ -91,7 +77,6 @@ class KTO:
     utility: Utility = kahneman_tversky
     liked_weight: float = 1.0
     disliked_weight: float = 1.0
-    disliked_floor: float = 0.0  # in units of the reference's error; 0: none
     anchor: float = 0.0
     needs: frozenset[str] = frozenset({"liked", "disliked"})
 
@@ -100,20 +85,13 @@ class KTO:
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
         """The argument of the utility, eq. 8: positive where the policy moved as the person wished."""
-        ratio = torch.where(judged.liked, judged.log_ratio, self._bounded(judged))
-        return judged.sign * self.beta * (ratio - judged.reference_point.detach())
-
-    def _bounded(self, judged: Judged) -> Float[Tensor, "b"]:
-        """The log-ratio of a disliked image, constant once it is at the floor."""
-        floor = -self.disliked_floor * judged.reference_error.detach()
-        return torch.where((judged.log_ratio < floor) & (self.disliked_floor > 0), floor, judged.log_ratio)
+        return judged.sign * self.beta * (judged.log_ratio - judged.reference_point.detach())
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         gain = self.gain(judged)
         if judged.grade is None:  # asked once: a utility that overflows may do so on the side that is not meant
             side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
             return side * judged.weight * (1.0 - self.utility(gain)) + judged.anchor(self.anchor)
-        point = judged.reference_point.detach()
-        up = 1.0 - self.utility(self.beta * (judged.log_ratio - point))  # the loss if the image is liked
-        down = 1.0 - self.utility(-self.beta * (self._bounded(judged) - point))  # and if it is disliked
+        reward = judged.sign * gain
+        up, down = 1.0 - self.utility(reward), 1.0 - self.utility(-reward)  # the loss if liked, and if disliked
         return judged.expected(self.liked_weight * up, self.disliked_weight * down) + judged.anchor(self.anchor)

@@ -14,20 +14,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thumbtune.objective.kto import Judged, Objective
+from thumbtune.objective.kto import Judged
+from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.validation import loss_of
 
-FLAT = 0.0707  # sigmoid'(4) / sigmoid'(0): an image that pulls less teaches hardly anything
+FLAT_GRADIENT_WEIGHT = 0.0707  # sigmoid'(4) / sigmoid'(0): an image that pulls less teaches hardly anything
 
 
 @torch.no_grad()
 def gain_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"] | None:
     """The gain of every image; None for an objective without a beta, which knows no gain."""
-    beta = getattr(objective, "beta", None)
-    if beta is None:
+    traits = traits_of(objective)
+    if traits.beta is None:
         return None
-    own = getattr(objective, "gain", None)
-    return own(judged) if own is not None else judged.sign * beta * (judged.log_ratio - judged.reference_point)
+    if traits.gain is not None:
+        return traits.gain(judged)
+    return judged.sign * traits.beta * (judged.log_ratio - judged.reference_point)
 
 
 def _slope(objective: Objective, judged: Judged, policy_error: Tensor) -> Tensor:
@@ -37,12 +39,12 @@ def _slope(objective: Objective, judged: Judged, policy_error: Tensor) -> Tensor
 
 
 def _without_anchor(objective: Objective) -> Objective:
-    anchored = is_dataclass(objective) and bool(getattr(objective, "anchor", None))
+    anchored = is_dataclass(objective) and bool(traits_of(objective).anchor)
     return replace(objective, anchor=0.0) if anchored else objective  # type: ignore[type-var]
 
 
 @torch.enable_grad()
-def pull_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
+def gradient_weight(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
     """The pull of every image; 1 for one that never pulls, such as a dislike where only likes are learnt.
 
     And 1 where a slope is no number: it tells nothing of an image, whose loss may be sound.

@@ -1,4 +1,4 @@
-"""A recipe becomes objects. Below this floor nothing knows what a recipe is."""
+"""Make objects from a recipe, one function each. Nothing below this package knows what a recipe is."""
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from thumbtune import plugins as own
+from thumbtune import plugins
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
@@ -16,40 +16,39 @@ from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT, marked
 from thumbtune.objective.beta import Auto, Beta, Fixed
-from thumbtune.objective.kto import KTO, Objective
+from thumbtune.objective.kto import KTO
+from thumbtune.objective.prompt_prefix import PromptPrefixes
+from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
 from thumbtune.objective.utility import UTILITIES, Utility
 from thumbtune.objective.validation import try_objective, try_utility
 from thumbtune.runs.recipe import ObjectiveSection, Recipe, TrainSection
-from thumbtune.training.batches import Batches, Encoded, Progress, check_prompts_differ
-from thumbtune.training.cache import Cache
 from thumbtune.training.guards import Advice
-from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 from thumbtune.training.trainer import Settings
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
-PER_VOTE = "per-vote"  # the label policy that keeps each rater's thumb
+PER_VOTE = "per-vote"  # the label policy that counts each rater's vote
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 RESULTS = {"lora": Path("lora", lora.DIFFUSERS_FILE), "full": Path("unet", full.DIFFUSERS_FILE)}
 
 
 def model_path(name: str) -> str:
-    """A bundled model's folder, or the name itself: a folder or a hub id."""
+    """Return a bundled model's folder, or the name itself: a folder or a hub id."""
     bundled = BUNDLED / name
     return str(bundled) if name and (bundled / "model_index.json").exists() else name
 
 
 def is_bundled(name: str) -> bool:
-    """Whether a name or a path is a bundled model's."""
+    """Return whether a name or a path is a bundled model's."""
     return Path(model_path(name)).resolve().is_relative_to(BUNDLED.resolve())
 
 
 def accelerator_of(recipe: Recipe) -> Any:
-    """Accelerate on the best device that there is, in the recipe's precision.
+    """Return an Accelerator on the best device, in the recipe's precision.
 
     Raises:
-        UsageError: the device cannot work in that precision, this process already works in another one, or several
-            processes cannot work together.
+        UsageError: the device lacks that precision, this process already used another one, or several processes cannot
+            work together.
     """
     from accelerate import Accelerator
 
@@ -58,50 +57,54 @@ def accelerator_of(recipe: Recipe) -> Any:
         return Accelerator(mixed_precision=recipe.train.precision)
     except ValueError as error:  # Accelerate keeps one precision for the life of a process
         raise UsageError(
-            f"train.precision: {recipe.train.precision} cannot be used here; another precision was used before in this "
-            "process, or the device lacks it: start a new process, or choose another."
+            f"train.precision: {recipe.train.precision} cannot be used here, since this process used another precision "
+            "before, or the device lacks it; start a new process, or choose another precision.",
+            code="precision-unusable",
         ) from error
 
 
 def training_accelerator_of(recipe: Recipe) -> Any:
-    """The same, refusing what can be drawn with and not trained with.
+    """Return an Accelerator that can train in the recipe's precision.
 
     Raises:
-        UsageError: fp16 without a GPU: gradients would vanish.
+        UsageError: as `accelerator_of`; or fp16 without a GPU, where gradients would vanish.
     """
     accelerator = accelerator_of(recipe)
     if recipe.train.precision == "fp16" and accelerator.scaler is None:
-        raise UsageError("train.precision: fp16 needs a GPU, and there is none here; set it to bf16 or no.")
+        raise UsageError(
+            "train.precision: fp16 needs a GPU, which is missing here; set it to bf16 or no.",
+            code="precision-unusable",
+        )
     return accelerator
 
 
 def tuning_of(recipe: Recipe, training: bool = True) -> Tuning:
-    """What is trained of the network; a model that also draws with its reference keeps that one in full precision."""
+    """Return what the recipe trains of a network. Outside of training, the reference keeps full precision."""
     if recipe.train.weights == "lora":
         return lora.LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
     return full.Full(autocast=HALF.get(recipe.train.precision) if training else None)
 
 
 def result_of(recipe: Recipe) -> Path:
-    """The file, in a run's folder, that holds what was tuned; others may lie beside it."""
+    """Return the file, in a run's folder, that holds the tuned weights; others may lie beside it."""
     return RESULTS[recipe.train.weights]
 
 
 def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> StableDiffusion:
-    """The pipeline, as the recipe tunes it, untuned."""
+    """Return the base model, ready to be trained as the recipe says."""
     pipeline = load_pipeline(model_path(recipe.model))
     tuning = tuning_of(recipe, training)
     return StableDiffusion(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
 
 
 def objective_of(recipe: Recipe) -> Objective:
-    """The objective that a recipe names.
+    """Return the objective that a recipe names.
 
     Raises:
-        UsageError: it is in a file of the user's that is not there, or is no objective.
+        UsageError: it is the user's own, and is missing or no objective.
     """
     section = _with_a_number(recipe.objective)
-    if own.is_own(section.name):
+    if plugins.is_own(section.name):
         return _own_objective(recipe)
     if section.name == "sft":
         return SFT()
@@ -116,97 +119,107 @@ def objective_of(recipe: Recipe) -> Objective:
         utility=utility_of(recipe),
         liked_weight=section.liked_weight,
         disliked_weight=section.disliked_weight,
-        disliked_floor=section.disliked_floor,
         anchor=section.anchor,
     )
 
 
 def _with_a_number(section: ObjectiveSection) -> ObjectiveSection:
-    """The section with a beta to begin with: `Auto` puts its own in its place before the first loss."""
+    """Return the section with a number for beta: `Auto` replaces it before the first loss."""
     return section.model_copy(update={"beta": 1.0}) if section.beta == "auto" else section
 
 
 def beta_of(recipe: Recipe, objective: Objective) -> Beta:
-    """The rule for beta that a recipe names, new. Auto is the default, and so says nothing of what has no beta."""
+    """Return a new rule for beta. Auto is the default, so an objective without a beta gets Fixed."""
     has_beta = is_dataclass(objective) and "beta" in {field.name for field in fields(objective)}
     return Auto(recipe.objective.gain_scale) if recipe.objective.beta == "auto" and has_beta else Fixed()
 
 
 def _own_objective(recipe: Recipe) -> Objective:
-    """A user's objective, given those of the recipe's values that it has fields for.
+    """Return a user's objective, with the recipe's values for the fields that it has.
 
     Raises:
-        UsageError: it is none, it fails, or the recipe has values that it has no use for.
+        UsageError: it is no objective, it fails, or the recipe sets options that it has no field for.
     """
     section = _with_a_number(recipe.objective)
-    cls = own.load(section.name, "objective.name")
+    cls = plugins.load(section.name, "objective.name")
     if not (isinstance(cls, type) and is_dataclass(cls)):
-        raise UsageError(f"objective.name: {section.name} is no dataclass; write one with `needs` and `__call__`.")
+        raise UsageError(
+            f"objective.name: {section.name} is no dataclass; write one with `needs` and `__call__`.",
+            code="objective-no-dataclass",
+        )
     values = section.model_dump(exclude={"name", "reference_point", "gain_scale"}) | {"utility": utility_of(recipe)}
     named = {field.name for field in fields(cls)} & values.keys()
     _refuse_unused(recipe.objective, named)
     try:
         made = cls(**{name: values[name] for name in named})
     except (TypeError, ValueError) as error:
-        raise UsageError(f"objective.name: {section.name} cannot be made ({error}); mend it.") from error
+        raise UsageError(
+            f"objective.name: {section.name} cannot be made ({error}); correct it.", code="objective-not-made"
+        ) from error
     if not isinstance(made, Objective):
-        raise UsageError(f"objective.name: {section.name} lacks `needs` or `__call__`; see docs/own-objective.md.")
+        raise UsageError(
+            f"objective.name: {section.name} lacks `needs` or `__call__`; see docs/own-objective.md.",
+            code="objective-incomplete",
+        )
     try_objective(made, section.name)
-    of_its_own = "disliked" not in made.needs or "pairs" in made.needs
-    if of_its_own and recipe.train.liked_share != TrainSection().liked_share:
-        raise UsageError(f"objective.name: {section.name} has no use for train.liked_share; leave it out.")
+    has_own_share = "disliked" not in made.needs or "pairs" in made.needs
+    if has_own_share and recipe.train.liked_share != TrainSection().liked_share:
+        raise UsageError(
+            f"objective.name: {section.name} has no use for train.liked_share; leave it out.", code="option-unused"
+        )
     return made
 
 
 def _refuse_unused(section: ObjectiveSection, named: set[str]) -> None:
-    """Refuse what a recipe says that a user's objective, with these fields, would never hear of."""
-    heard = {"name", "reference_point", *named, *(("gain_scale",) if "beta" in named else ())}
+    """Refuse options of a recipe that a user's objective, with these fields, would never get."""
+    used = {"name", "reference_point", *named, *(("gain_scale",) if "beta" in named else ())}
     for option, field in ObjectiveSection.model_fields.items():
-        if option not in heard and getattr(section, option) != field.default:
+        if option not in used and getattr(section, option) != field.default:
             raise UsageError(
                 f"objective.name: {section.name} has no use for objective.{option}; leave it out, or give the class a "
-                "field for it."
+                "field for it.",
+                code="option-unused",
             )
 
 
 def utility_of(recipe: Recipe) -> Utility:
-    """The utility that a recipe names, tried on a few gains.
+    """Return the utility that a recipe names; a user's own is tried on a few gains.
 
     Raises:
-        UsageError: it is a user's, and not there, or cannot be learnt by.
+        UsageError: it is the user's own, and is missing or cannot be learnt from.
     """
     name = recipe.objective.utility
-    if not own.is_own(name):
+    if not plugins.is_own(name):
         return UTILITIES[name]
-    utility = own.load(name, "objective.utility")
+    utility = plugins.load(name, "objective.utility")
     try_utility(utility, name)
     return utility
 
 
 def own_files(recipe: Recipe) -> list[Path]:
-    """The user's files that a recipe speaks of: a run keeps copies of them."""
+    """Return the user's files that a recipe names: a run keeps copies of them."""
     named = (recipe.objective.name, recipe.objective.utility)
-    return sorted({own.file_of(name) for name in named if own.is_own(name)})
+    return sorted({plugins.file_of(name) for name in named if plugins.is_own(name)})
 
 
 def reference_point_of(recipe: Recipe) -> ReferencePoint:
-    """The estimator of the reference point that a recipe names, new."""
+    """Return a new estimator of the reference point that a recipe names."""
     return REFERENCE_POINTS[recipe.objective.reference_point]()
 
 
 def advice_of(recipe: Recipe) -> Advice:
-    """What the guards may advise: nothing that the recipe's objective has no use for, or that it already does."""
+    """Return what the guards may advise: only options that the recipe's objective uses and does not set already."""
     name, auto = recipe.objective.name, recipe.objective.beta == "auto"
     hold = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
     spare = {
-        "kto": "an objective.disliked_floor above 0, a lower objective.disliked_weight or a higher train.liked_share",
+        "kto": "a lower objective.disliked_weight or a higher train.liked_share",
         "dpo": "objective.anchor above 0",
     }.get(name, "a higher train.liked_share")
     return Advice(hold="fewer train.steps" if name in {"sft", "csft"} else hold, spare=spare)
 
 
 def settings_of(recipe: Recipe) -> Settings:
-    """How to optimise."""
+    """Return how to optimise."""
     t = recipe.train
     return Settings(
         steps=t.steps,
@@ -239,21 +252,23 @@ def sampler_of(recipe: Recipe) -> Sampler:
 
 
 def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
-    """The likes of the recipe's store, split by prompt; `keep` as in `likes_of`.
+    """Return the likes of the recipe's store, split by prompt; `keep` as in `likes_of`.
 
     Raises:
         ThumbtuneError: there is no store, or training would see no likes.
     """
     if not is_store(recipe.likes):
         raise ThumbtuneError(
-            f"{recipe.likes} holds no likes; bring some in with `thumbtune import FOLDER --likes {recipe.likes}`."
+            f"{recipe.likes} has no likes; import some with `thumbtune import FOLDER --likes {recipe.likes}`.",
+            code="likes-missing",
         )
     with Store.open(recipe.likes, create=False) as store:
         parts = split(likes_of(store, recipe.label_policy, keep=keep), recipe.train.validation_share, recipe.seed)
     if not len(parts.train):
         raise ThumbtuneError(
-            f"{recipe.likes} holds no likes to train on (label_policy {recipe.label_policy}); import some, lower "
-            "train.validation_share, or choose another policy."
+            f"{recipe.likes} has no likes to train on (label_policy {recipe.label_policy}); import some, lower "
+            "train.validation_share, or choose another policy.",
+            code="likes-none-to-train",
         )
     return parts
 
@@ -316,19 +331,23 @@ def check_judging(recipe: Recipe, parts: Split) -> list[str]:
     return judged_prompts(recipe, set(parts.train["prompt"]), set(parts.held_out["prompt"]))
 
 
-def _liked_share(recipe: Recipe, objective: Objective) -> float:
-    """An objective that has no use for dislikes draws likes alone."""
+def liked_share(recipe: Recipe, objective: Objective) -> float:
+    """Return the chance that a row is a liked image: 1 for an objective that learns from likes alone."""
     return recipe.train.liked_share if "disliked" in objective.needs else 1.0
 
 
 def contrasts(objective: Objective) -> bool:
-    """Whether likes are set against dislikes: only then should held-out likes have the higher implicit reward."""
-    return "disliked" in objective.needs and getattr(objective, "beta", None) is not None
+    """Return whether likes are set against dislikes, so that held-out likes should have the higher implicit reward."""
+    return "disliked" in objective.needs and traits_of(objective).beta is not None
 
 
-def marks_of(objective: Objective) -> tuple[str, str] | None:
-    """What an objective wants put before the prompts of good and of bad images."""
-    return getattr(objective, "marks", None)
+def prefixes_of(objective: Objective) -> PromptPrefixes | None:
+    """Return what an objective puts before the prompts of good and of bad images."""
+    words = traits_of(objective).prompt_prefixes
+    return None if words is None else PromptPrefixes(*words)
+
+
+marks_of = prefixes_of  # for `mark_of`
 
 
 def mark_of(objective: Objective) -> str | None:
@@ -346,38 +365,5 @@ def asked_by(mark: str | None, likes: Any) -> Any:
 
 
 def at_once(recipe: Recipe) -> int:
-    """Images that are encoded or drawn together: no more than are trained on together."""
+    """Return how many images to encode or generate together: no more than are trained on together."""
     return min(16, recipe.train.micro_batch)
-
-
-def check_thumbs(recipe: Recipe, objective: Objective, likes: Any) -> None:
-    """Refuse likes of one kind or one prompt only where two are needed, and half a pair, before any long work.
-
-    Raises:
-        ThumbtuneError: it says how many there are of each, or names the prompt, or gives an even batch.
-    """
-    if recipe.objective.reference_point == "mismatched":
-        check_prompts_differ(list(likes["prompt"]))
-    liked = torch.tensor(list(likes["label"]), dtype=torch.bool)
-    if "pairs" in objective.needs:
-        pairs_of(list(likes["prompt"]), liked)
-        check_even(recipe.train.batch)
-    else:
-        check_kinds(liked, _liked_share(recipe, objective))
-
-
-def batches_of(
-    recipe: Recipe, objective: Objective, model: StableDiffusion, likes: Any, cache: Cache, progress: Progress
-) -> Batches:
-    """Likes, encoded, and how they are drawn."""
-    return Batches(
-        encoded=Encoded(likes, model, cache, marks_of(objective) or ()).fill(progress, at_once(recipe)),
-        process=model.process,
-        size=recipe.train.batch,
-        liked_share=_liked_share(recipe, objective),
-        prompt_dropout=recipe.train.prompt_dropout,
-        timestep_bias=recipe.train.timestep_bias,
-        paired="pairs" in objective.needs,
-        marks=marks_of(objective),
-        seed=recipe.seed,
-    )

@@ -1,62 +1,109 @@
-"""What is wrong with likes before any training: refused where nothing can be learnt, noted where a person should look.
+"""What is wrong with likes and settings before a training: errors, and notes for people.
 
-refused   all thumbs are of one image; every image is both liked and disliked under the same prompts
-noted     images of a single colour; images that are both liked and disliked
+error   a kind of label is missing; no prompt has both kinds, where pairs are needed; all labels are of one image; every
+        image is both liked and disliked under the same prompts
+note    images of a single colour; images that are both liked and disliked; a learning rate meant for something else
 
-Images are compared by what they show, since a copy that was saved again has another file.
+Images are compared by their pixels, since a copy that was saved again is another file.
 """
 
 import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.likes import image_of
 from thumbtune.images import rgb
+from thumbtune.objective.protocol import Objective
+from thumbtune.runs import build
+from thumbtune.runs.recipe import Recipe, TrainSection
+from thumbtune.training.batches import check_prompts_differ
+from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 
-MOST = 256  # images that are opened, from all over the table: a second or a few, however many likes there are
+MAX_INSPECTED_IMAGES = 256  # from all over the table: a second or a few, however many likes there are
+LORA_RATE = 1e-4  # usual for LoRAs of Stable Diffusion, as in the examples of diffusers
 
 
-def look(likes: Any) -> list[str]:
-    """Sentences on what looks wrong; none where all is well.
+def check_labels(recipe: Recipe, objective: Objective, likes: Any) -> None:
+    """Refuse likes that lack a kind of label or a second prompt that the recipe needs, and a batch with half a pair.
+
+    Raises:
+        ThumbtuneError: it gives the number of each kind, the only prompt, or an even batch.
+    """
+    if recipe.objective.reference_point == "mismatched":
+        check_prompts_differ(list(likes["prompt"]))
+    liked = torch.tensor(list(likes["label"]), dtype=torch.bool)
+    if "pairs" in objective.needs:
+        pairs_of(list(likes["prompt"]), liked)
+        check_even(recipe.train.batch)
+    else:
+        check_kinds(liked, build.liked_share(recipe, objective))
+
+
+def likes_notes(likes: Any) -> list[str]:
+    """Return a sentence on each thing that looks wrong with the likes.
 
     Raises:
         ThumbtuneError: nothing can be learnt from these likes, or an image is gone.
     """
-    rows = sorted({i * len(likes) // MOST for i in range(MOST)} if len(likes) > MOST else range(len(likes)))
+    most = MAX_INSPECTED_IMAGES
+    rows = sorted({i * len(likes) // most for i in range(most)} if len(likes) > most else range(len(likes)))
     some = likes.select(rows)
-    marks, blank = [], 0
+    hashes, blank = [], 0
     for row in range(len(some)):
         image = rgb(image_of(some, row))
-        marks.append(hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest())
-        blank += image.getcolors(1) is not None  # no more than one
-    _refuse(marks, some["prompt"], some["label"])
-    pairs = list(zip(marks, some["label"], strict=True))
-    both = len({mark for mark, liked in pairs if liked} & {mark for mark, liked in pairs if not liked})
+        hashes.append(hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest())
+        blank += image.getcolors(1) is not None  # at most one colour
+    _check_differences(hashes, some["prompt"], some["label"])
+    labels = list(zip(hashes, some["label"], strict=True))
+    both = len({image for image, liked in labels if liked} & {image for image, liked in labels if not liked})
     notes = []
     if blank:
         notes.append(
-            f"{blank} of {len(some)} images are of a single colour: look whether they were drawn and saved whole."
+            f"{blank} of {len(some)} images have a single colour: check that they were generated and saved whole."
         )
     if both:
         notes.append(
-            f"{both} of {len(set(marks))} images are both liked and disliked: right where the thumb was for how an "
-            "image follows its prompt, and otherwise they teach nothing."
+            f"{both} of {len(set(hashes))} images are both liked and disliked: right if the labels say how well an "
+            "image follows its prompt; otherwise they teach nothing."
         )
     return notes
 
 
-def _refuse(marks: Sequence[str], prompts: Sequence[str], liked: Sequence[bool]) -> None:
-    """Raise where no image differs from another, or each has the opposite thumb too."""
-    if len(marks) > 1 and len(set(marks)) == 1:
+def _check_differences(images: Sequence[str], prompts: Sequence[str], liked: Sequence[bool]) -> None:
+    """Refuse labels that are all of one image, and images that all have the opposite label too."""
+    if len(images) > 1 and len(set(images)) == 1:
         raise ThumbtuneError(
-            f"All {len(marks)} thumbs that were looked at are of one and the same image, so there is nothing to tell "
-            "likes from dislikes by; import the images that they were given for."
+            f"All {len(images)} inspected labels are of the same image, so nothing tells likes from dislikes; import "
+            "the images that the labels were given for.",
+            code="likes-one-image",
         )
-    alike = [" ".join(prompt.casefold().split()).rstrip(" .!") for prompt in prompts]
-    said = [{(m, p) for m, p, own in zip(marks, alike, liked, strict=True) if own == kind} for kind in (True, False)]
-    if said[0] and said[0] == said[1]:
+    plain = [" ".join(prompt.casefold().split()).rstrip(" .!") for prompt in prompts]
+    labels = list(zip(images, plain, liked, strict=True))
+    likes, dislikes = ({(image, prompt) for image, prompt, label in labels if label == kind} for kind in (True, False))
+    if likes and likes == dislikes:
         raise ThumbtuneError(
-            "Every image is both liked and disliked under the same prompt, so that its thumbs cancel; take back one "
-            "of the two for each."
+            "Every image is both liked and disliked under the same prompt, so its labels cancel; withdraw one of the "
+            "two for each image.",
+            code="likes-cancel",
         )
+
+
+def settings_notes(recipe: Recipe) -> list[str]:
+    """Return a sentence on each setting that is allowed and rarely meant."""
+    train, notes = recipe.train, []
+    if train.weights == "full" and train.lr >= LORA_RATE:
+        notes.append(f"A train.lr of {train.lr:g} suits a LoRA; the paper trained all weights with 1e-07.")
+    if train.weights == "lora" and train.lr >= TrainSection().lr and not build.is_bundled(recipe.model):
+        notes.append(
+            f"A train.lr of {train.lr:g} suits the bundled model; a LoRA of a large model is usually trained with "
+            f"{LORA_RATE:g}."
+        )
+    if train.warmup + train.cooldown > train.steps + 1:
+        notes.append(
+            f"A train.warmup of {train.warmup} and a train.cooldown of {train.cooldown} exceed the {train.steps} "
+            "steps, so the learning rate never reaches train.lr."
+        )
+    return notes

@@ -7,25 +7,25 @@ from thumbtune.feedback.likes import image_of
 from thumbtune.files import write_png
 from thumbtune.images import rgb
 
-EACH = 12  # images of a kind
-LARGEST = 224  # pixels: the page shows them at half of that
+EXAMPLES_PER_KIND = 12
+MAX_EXAMPLE_PIXELS = 224  # per side: the page shows them at half of that
 
 
-def keep(likes: Any, folder: Path) -> dict[str, list[str]]:
-    """Small copies of a dozen images of each kind, spread over the likes; their paths inside `folder`, by kind."""
+def save_examples(likes: Any, folder: Path) -> dict[str, list[str]]:
+    """Save small copies of a dozen images of each kind, from all over the likes; return their paths by kind."""
     labels = list(likes["label"])
-    kept: dict[str, list[str]] = {}
-    for kind, wanted in (("liked", True), ("disliked", False)):
-        rows = [row for row, label in enumerate(labels) if label == wanted]
-        count = min(EACH, len(rows))
+    paths: dict[str, list[str]] = {}
+    for kind, label in (("liked", True), ("disliked", False)):
+        rows = [row for row, other in enumerate(labels) if other == label]
+        count = min(EXAMPLES_PER_KIND, len(rows))
         chosen = [rows[place * len(rows) // count] for place in range(count)]
-        kept[kind] = [_copy(likes, row, folder, Path("examples") / kind) for row in chosen]
-    return kept
+        paths[kind] = [_save_copy(likes, row, folder, Path("examples") / kind) for row in chosen]
+    return paths
 
 
-def _copy(likes: Any, row: int, folder: Path, inside: Path) -> str:
+def _save_copy(likes: Any, row: int, folder: Path, inside: Path) -> str:
     small = rgb(image_of(likes, row))
-    small.thumbnail((LARGEST, LARGEST))
+    small.thumbnail((MAX_EXAMPLE_PIXELS, MAX_EXAMPLE_PIXELS))
     name = inside / f"{likes['image_id'][row][:16]}.png"
     write_png(folder / name, small)
     return name.as_posix()

@@ -1,18 +1,17 @@
-"""Draw images for prompts and seeds, from a base model or a run."""
+"""Generate images for prompts and seeds, by a base model or a run."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from thumbtune.distributed import team
 from thumbtune.files import sha256, write_png
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
-from thumbtune.objective.baselines import marked
-from thumbtune.runs import build, run
+from thumbtune.objective.prompt_prefix import prefixed
+from thumbtune.runs import run
+from thumbtune.runs.front import load
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Progress
 
-AT_ONCE = 16
+IMAGES_AT_ONCE = 16
 
 
 def generate_images(
@@ -29,31 +28,29 @@ def generate_images(
     Raises:
         ThumbtuneError: the model cannot be loaded, or the run is not finished.
     """
-    device = team().device
-    mark = None
     if tuned is not None:
-        painter, mark = run.trained_model(run.recipe_in(tuned), tuned, device), run.mark_of(tuned)
-    else:
-        painter = StableDiffusion(load_pipeline(build.model_path(model or Recipe().model))).to(device)
+        run.recipe_in(tuned)  # a folder without a recipe is no run
+    prefix = None if tuned is None else run.mark_of(tuned)
+    generator = load(tuned or model or Recipe().model)
     names = file_names(pairs)
-    for start in progress(range(0, len(pairs), AT_ONCE), "Drawing"):
-        part = pairs[start : start + AT_ONCE]
-        asked = [marked(prompt, mark) if mark else prompt for prompt, _ in part]
-        images = painter.generate(asked, [seed for _, seed in part], sampler)
-        for name, image in zip(names[start : start + AT_ONCE], images, strict=True):
+    for start in progress(range(0, len(pairs), IMAGES_AT_ONCE), "Generating"):
+        part = pairs[start : start + IMAGES_AT_ONCE]
+        prompts = [prefixed(prompt, prefix) for prompt, _ in part]
+        images = generator.generate(prompts, [seed for _, seed in part], sampler)
+        for name, image in zip(names[start : start + IMAGES_AT_ONCE], images, strict=True):
             yield write_png(out / name, image)
 
 
 def file_names(pairs: Sequence[tuple[str, int]]) -> list[str]:
-    """A file name for each (prompt, seed); prompts that differ only in what a name leaves out get a mark each."""
+    """Return a file name for each (prompt, seed). Prompts with the same stem get a part of their hash each."""
     prompts: dict[str, set[str]] = {}
     for prompt, _ in pairs:
         prompts.setdefault(file_stem(prompt), set()).add(prompt)
-    marks = {p: f"-{sha256(p.encode())[:6]}" for alike in prompts.values() if len(alike) > 1 for p in alike}
-    return [f"{file_stem(prompt)}{marks.get(prompt, '')}-{seed}.png" for prompt, seed in pairs]
+    hashes = {p: f"-{sha256(p.encode())[:6]}" for same in prompts.values() if len(same) > 1 for p in same}
+    return [f"{file_stem(prompt)}{hashes.get(prompt, '')}-{seed}.png" for prompt, seed in pairs]
 
 
 def file_stem(prompt: str) -> str:
-    """A prompt as a file name: letters and digits, joined by hyphens, not too long."""
+    """Return a prompt as a file name: letters and digits, joined by hyphens, at most 60 characters."""
     words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
     return "-".join(words)[:60] or "image"

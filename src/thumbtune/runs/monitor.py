@@ -1,10 +1,10 @@
-"""A training under watch: a question to a few held-out likes now and then, the guards after each step, the way back.
+"""The monitor of a training: validation on held-out likes every N steps, the guards after each step, and the way back.
 
-agreement        how often the implicit reward of a held-out like is above that of a dislike
-held_out_liked   in its place, where an objective does not set the two against each other and so promises no such thing:
-                 how much better held-out likes are denoised than by the base
+agreement        how often the implicit reward of a held-out like is above that of a held-out dislike
+held_out_liked   for an objective that does not set likes against dislikes: how much better than the base held-out likes
+                 are denoised
 
-stopped.json       written where a guard stopped the run: at which step, the sentence, and the step of the result
+stopped.json     written if a guard stops the run: the step, the sentence, and the step that the result is of
 """
 
 import json
@@ -15,53 +15,53 @@ from typing import Any
 
 import torch
 
-from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
-from thumbtune.models.lora import KOHYA_FILE
 from thumbtune.models.protocol import Model
+from thumbtune.runs.build import asked_by, at_once
+from thumbtune.runs.run import STOPPED
+from thumbtune.runs.setup import Setup
 from thumbtune.training import checkpoint
 from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
 from thumbtune.training.denoising import error, reference_error
-from thumbtune.training.guards import BROKEN, Advice, Guards, best, deviation_of_chance
+from thumbtune.training.guards import BROKEN, Guards, best, deviation_of_chance
 from thumbtune.training.step import Step, with_new_names
-from thumbtune.training.trainer import Settings, Training
+from thumbtune.training.trainer import Training
 
-STOPPED = "stopped.json"
-MOST = 16  # held-out images of each kind that are asked: as much work, at four noise levels, as a step of 32 images
+MAX_VALIDATION_IMAGES = 16  # of each kind: at four noise levels as much work as a step of 32 images
 
 
-def few(parts: Split, contrasts: bool = True, most: int = MOST) -> Any | None:
-    """Some held-out likes, and as many dislikes if both count, from all over the table; None where a kind is missing.
+def validation_sample(split: Split, contrasts: bool = True, most: int = MAX_VALIDATION_IMAGES) -> Any | None:
+    """Return up to `most` held-out likes, and as many dislikes if both count, from all over the table.
 
-    Images that training sees too, under another prompt, are not asked about.
+    Images that training sees too, under another prompt, are left out. None if a kind is missing.
     """
-    trained = set(parts.train["image_id"])
-    table = parts.held_out
-    asked = [i for i, name in enumerate(table["image_id"]) if name not in trained]
+    trained = set(split.train["image_id"])
+    table = split.held_out
+    unseen = [i for i, name in enumerate(table["image_id"]) if name not in trained]
     labels = table["label"]
-    kinds = [[i for i in asked if labels[i] == kind] for kind in ((True, False) if contrasts else (True,))]
+    kinds = [[i for i in unseen if labels[i] == kind] for kind in ((True, False) if contrasts else (True,))]
     if not all(kinds):
         return None
-    # where a kind has no more than `most`, every place of it is met
+    # a kind with at most `most` images is taken whole
     chosen = {kind[j * len(kind) // most] for kind in kinds for j in range(most)}
     return table.select(sorted(chosen))
 
 
 def deviation_of(likes: Any | None) -> float:
-    """The standard error of agreement by chance alone: prompts, not images, are the trials."""
+    """Return the standard error of agreement by chance alone. Prompts, not images, are the trials."""
     if likes is None:
         return deviation_of_chance(0, 0)
     pairs = list(zip(likes["prompt"], likes["label"], strict=True))
     return deviation_of_chance(*(len({prompt for prompt, liked in pairs if liked == kind}) for kind in (True, False)))
 
 
-class Watch:
-    """Looks at every step of a run. To be made while the reference still is the base, before a checkpoint is restored.
+class Monitor:
+    """Inspects every step of a run. Make it while the reference is still the base, before a checkpoint is restored.
 
-    held_out: the likes that are asked, or None; with dislikes they are asked for agreement
-    every:    steps between two questions; 0 asks none
+    held_out: the likes to validate on, or None; with dislikes among them, agreement is measured
+    every:    steps between two validations; 0: none
     """
 
     def __init__(self, training: Training, guards: Guards | None, held_out: Encoded | None, every: int) -> None:
@@ -75,122 +75,102 @@ class Watch:
             at_once = training.settings.micro_batch
             self._base = mean_error(training.model, self.held_out, training.accelerator, at_once, base=True)
 
-    def look(self, step: Step) -> tuple[Step, str | None]:
-        """The step with what held-out likes say, where it is time for it, and what the guards say."""
+    def inspect(self, step: Step) -> tuple[Step, str | None]:
+        """Return the step, with the result of a validation if one is due, and the sentence of a guard that objects."""
         if self.held_out is not None and step.step % self.every == 0:
             name = "held_out_liked" if self.held_out.liked.all() else "agreement"
-            step = replace(step, **{name: self._asked(self.held_out)})
+            step = replace(step, **{name: self._validated(self.held_out)})
         return step, None if self.guards is None else self.guards.watch(step)
 
     def replay(self, log: Path) -> None:
-        """Show the guards the steps of an earlier part of the run."""
+        """Let the guards read the steps of an earlier part of the run."""
         if self.guards is not None and log.exists():
             for line in log.read_text().splitlines():
                 self.guards.watch(Step(**with_new_names(json.loads(line))))
 
-    def _asked(self, held_out: Encoded) -> float | None:
-        """One process asks and tells the others: numbers that differ in their last bit could stop one alone."""
+    def _validated(self, held_out: Encoded) -> float | None:
+        """Measure in one process and share the number: one that differs in its last bit could stop a process alone."""
         from thumbtune.evaluation.agreement import mean_error, pairwise_auc
 
         training, accelerator = self.training, self.training.accelerator
-        found = torch.zeros(2, device=accelerator.device)
+        result = torch.zeros(2, device=accelerator.device)
         if accelerator.is_main_process:
-            with training.average.in_place():
+            with training.ema.in_place():
                 errors = mean_error(training.model, held_out, accelerator, training.settings.micro_batch)
             if held_out.liked.all():
-                told = 1 - float(errors.mean() / self._base.mean())
+                value = 1 - float(errors.mean() / self._base.mean())
             else:
-                told = pairwise_auc(self._base - errors, held_out.liked)
-            sound = told is not None and math.isfinite(told)
-            found = torch.tensor([1.0, told] if sound else [0.0, 0.0], device=accelerator.device)
-        shared: Any = accelerator.reduce(found, "sum") if accelerator.num_processes > 1 else found
-        known, told = shared.tolist()
-        return told if known else None
+                value = pairwise_auc(self._base - errors, held_out.liked)
+            is_number = value is not None and math.isfinite(value)
+            result = torch.tensor([1.0, value] if is_number else [0.0, 0.0], device=accelerator.device)
+        shared: Any = accelerator.reduce(result, "sum") if accelerator.num_processes > 1 else result
+        is_known, value = shared.tolist()
+        return value if is_known else None
 
-    def spared(self, steps: list[int]) -> set[int]:
-        """Of the steps that have a checkpoint, those that pruning must leave: the best, and those not asked about yet.
+    def steps_to_keep(self, steps: list[int]) -> set[int]:
+        """Return which of the steps with a checkpoint pruning must leave: the best one, and those not validated yet.
 
-        Without guards nothing would go back to either.
+        Without guards nothing goes back to either.
         """
         if self.guards is None:
             return set()
-        asked = [s.step for s in self.guards.seen if s.agreement is not None or s.held_out_liked is not None]
-        upto = max(asked, default=0) if self.held_out is not None else self.training.step
-        known = [step for step in steps if step <= upto]
-        chosen = [best(self.guards.seen, known, self.guards.deviation)] if known else []
-        return {*chosen, *(step for step in steps if step > upto)}
+        validated = [s.step for s in self.guards.seen if s.agreement is not None or s.held_out_liked is not None]
+        last = max(validated, default=0) if self.held_out is not None else self.training.step
+        judged = [step for step in steps if step <= last]
+        chosen = [best(self.guards.seen, judged, self.guards.deviation)] if judged else []
+        return {*chosen, *(step for step in steps if step > last)}
 
     def go_back(self, folder: Path, result: Path, sentence: str) -> str:
-        """Put the best checkpoint into the training and into the run's result; returns the sentence, with its step."""
+        """Put the best checkpoint into the training and the run's result; return the sentence with its step added."""
         assert self.guards is not None
         chosen = best(self.guards.seen, checkpoint.steps_in(folder), self.guards.deviation)
         stopped = self.training.step
         checkpoint.restore(self.training, checkpoint.folder_of(folder, chosen))
-        with self.training.average.in_place():
+        with self.training.ema.in_place():
             self.training.model.save(folder / result.parent)
         name = result.parent.name
         whole = f"{sentence.rstrip('.')}; {name}/ holds the best checkpoint, that of step {chosen}."
-        told = {"step": stopped, "best": chosen, "folder": name, "sentence": whole}
-        write_text(folder / STOPPED, json.dumps(told, indent=1))
+        record = {"step": stopped, "best": chosen, "folder": name, "sentence": whole}
+        write_text(folder / STOPPED, json.dumps(record, indent=1))
         return whole
 
 
-def finite(training: Training) -> bool:
-    """Whether every weight is a number: others are not worth a checkpoint."""
-    return all(bool(weight.isfinite().all()) for weight in [*training.parameters, *training.average.values])
+def is_finite(training: Training) -> bool:
+    """Return whether every weight is finite: no others are worth a checkpoint."""
+    return all(bool(weight.isfinite().all()) for weight in [*training.parameters, *training.ema.values])
 
 
 @torch.no_grad()
 def gives_numbers(training: Training, batches: Batches) -> bool:
-    """Whether the network still denoises with the weights that are to be kept: after the last step no other one tells.
+    """Return whether the network still gives finite errors with the weights that are to be kept.
 
-    It is asked about the images of a step more. Weights may be finite and too large for it.
+    After the last step no other step would show it, so one more batch is denoised: weights may be finite and too large.
     """
-    if not finite(training):
+    if not is_finite(training):
         return False
     upto = min(training.settings.micro_batch, batches.size)
     batch = batches.batch(training.step, 0, upto).to(training.accelerator.device)
-    known = reference_error(training.model, batch, training.accelerator).isfinite()
-    with training.average.in_place():
-        found = error(training.model, batch, training.accelerator).isfinite()
-    return not known.any() or float((~found[known]).float().mean()) <= BROKEN
+    sound = reference_error(training.model, batch, training.accelerator).isfinite()
+    with training.ema.in_place():
+        finite = error(training.model, batch, training.accelerator).isfinite()
+    return not sound.any() or float((~finite[sound]).float().mean()) <= BROKEN
 
 
-def asked(
-    parts: Split, contrasts: bool, model: Model, cache: Cache, progress: Progress, at_once: int
-) -> Encoded | None:
-    """The held-out likes that are asked, encoded, with dislikes if both count; None where there are none of a kind."""
-    likes = few(parts, contrasts)
-    return None if likes is None else Encoded(likes, model, cache).fill(progress, at_once)
+def held_out_of(setup: Setup, model: Model, cache: Cache, progress: Progress) -> Encoded | None:
+    """Return the held-out likes to validate on, encoded, with dislikes if both count; None if a kind is missing."""
+    split = replace(setup.split, held_out=asked_by(setup.prefix, setup.split.held_out))
+    likes = validation_sample(split, setup.contrasts)
+    return None if likes is None else Encoded(likes, model, cache).fill(progress, at_once(setup.recipe))
 
 
-def guards_of(settings: Settings, batch: int, held_out: Encoded | None, advice: Advice) -> Guards:
-    """The guards of a run."""
+def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:
+    """Return the guards of a run; None if the recipe wants none."""
+    if not setup.recipe.train.guards:
+        return None
     return Guards(
-        steps=settings.steps,
-        batch=batch,
+        steps=setup.settings.steps,
+        batch=setup.recipe.train.batch,
         deviation=deviation_of(None if held_out is None else held_out.likes),
-        refresh=settings.sync_reference_every,
-        advice=advice,
+        refresh=setup.settings.sync_reference_every,
+        advice=setup.advice,
     )
-
-
-def check_stopped(folder: Path, guards: bool) -> None:
-    """Refuse to go on with a run that a guard stopped, unless the guards are off.
-
-    Raises:
-        ThumbtuneError: it says how to go on.
-    """
-    if guards and (folder / STOPPED).exists():
-        told = json.loads((folder / STOPPED).read_text())
-        raise ThumbtuneError(
-            f"A guard stopped {folder} at step {told['step']}, and its result is that of step {told['best']}; start a "
-            f"new run as {folder / STOPPED} says, or go on all the same with --resume --set train.guards=false."
-        )
-
-
-def forget_stop(folder: Path, result: Path) -> None:
-    """A run that goes on is not stopped, and has no result yet."""
-    if (folder / STOPPED).exists():
-        for file in (folder / result, (folder / result).with_name(KOHYA_FILE), folder / STOPPED):
-            file.unlink(missing_ok=True)

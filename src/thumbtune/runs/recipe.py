@@ -1,4 +1,4 @@
-"""A recipe: every option with its type, its default and one line of prose, read from and written to YAML."""
+"""A recipe: every option with its type, its default and a line of help, read from and written to YAML."""
 
 import difflib
 import math
@@ -20,93 +20,93 @@ from pydantic import (
 from thumbtune.errors import UsageError
 from thumbtune.files import write_text
 from thumbtune.runs import values
-from thumbtune.runs.renamed import new_name, new_value, with_new_names
+from thumbtune.runs.renamed import has_left, new_name, new_value, with_new_names
 
 OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
 OWN_REFERENCE_POINT = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
-KTO_ALONE = ("utility", "liked_weight", "disliked_weight", "disliked_floor")
-IN_VAIN = {  # the options that an objective has no use for
+KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
+UNUSED_OPTIONS = {  # of each objective
     "bco": KTO_ALONE,
     "dpo": (*KTO_ALONE, "reference_point"),
     "sft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
     "csft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
 }
-OWN_SHARE = ("dpo", "sft")  # as many of each kind, and likes alone: no train.liked_share changes that
-SHIPPED = Path(__file__).parents[1] / "recipes"  # recipes with a name of their own
-ALIKE = 0.7  # how near a word must be to be offered as what was meant
+FIXED_SHARE = ("dpo", "sft")  # as many likes as dislikes, and likes alone, whatever train.liked_share is
+SHIPPED_RECIPES = Path(__file__).parents[1] / "recipes"  # recipes with a name of their own
+MIN_SIMILARITY = 0.7  # between an unknown option and the known one that is suggested
+
+
+class UnusedOption(ValueError):
+    """An option is set that changes nothing beside the others."""
 
 
 class Section(BaseModel):
-    """A part of a recipe; unknown keys are refused, and values are not changed after reading."""
+    """A part of a recipe. It refuses unknown options, and its values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    _held = field_validator("*")(values.held)
+    _finite = field_validator("*")(values.finite)
 
 
 class LoraSection(Section):
-    """The adapter that is trained, unless train.weights is full."""
+    """The LoRA adapter that is trained, unless train.weights is full."""
 
-    rank: int = Field(default=16, ge=1, description="Rank of the LoRA matrices.")
-    alpha: float = Field(default=16.0, gt=0, description="LoRA scale; the update is multiplied by alpha / rank.")
+    rank: int = Field(default=16, ge=1, description="Rank of the LoRA matrices: higher learns more, in a larger file.")
+    alpha: float = Field(default=16.0, gt=0, description="Scale of the LoRA: its update is multiplied by alpha / rank.")
 
 
 class ObjectiveSection(Section):
-    """What a thumb is worth."""
+    """The loss that turns likes and dislikes into a gradient."""
 
-    name: Annotated[str, AfterValidator(values.known(*OBJECTIVES))] = Field(
+    name: Annotated[str, AfterValidator(values.one_of(*OBJECTIVES))] = Field(
         default="kto",
-        description="What a thumb is worth: kto; bco, with reference_point balanced; dpo, on pairs of a liked and a "
-        "disliked image of one prompt; sft, on likes alone; csft, on all, prompts marked good or bad; my_file:Name.",
+        description="The objective: kto (Diffusion-KTO); bco; dpo, on pairs of a liked and a disliked image of one "
+        "prompt; sft, on likes alone; csft, on all images, with good or bad prompt prefixes; your own, my_file:Name.",
     )
-    utility: Annotated[str, AfterValidator(values.known("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
+    utility: Annotated[str, AfterValidator(values.one_of("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
         default="kahneman-tversky",
-        description="KTO's utility of a gain: kahneman-tversky, loss-averse, risk-seeking; my_file:name.",
+        description="Utility of a gain in kto: kahneman-tversky, loss-averse, risk-seeking or your own, my_file:name.",
     )
     beta: Annotated[Any, AfterValidator(values.beta)] = Field(
         default="auto",
-        description="How strongly the policy is held to the reference; auto: set by the log-ratios; 5000 in the paper.",
+        description="Strength of the pull towards the reference: a number (5000 in the paper), or auto, which follows "
+        "the log-ratios of the training.",
     )
-    gain_scale: float = Field(
-        default=1.0, gt=0, description="With beta auto: how many times the gains of 0.25 to 2 it aims at."
-    )
+    gain_scale: float = Field(default=1.0, gt=0, description="Scales the target gain range [0.25, 2] of beta: auto.")
     reference_point: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch",
-        description="Estimator of the reference point; default: batch; balanced for bco, zero for those without.",
+        description="Estimator of the reference point: batch, mismatched, balanced, running or zero. Default: batch; "
+        "balanced for bco; zero for dpo, sft and csft, which do not use it.",
     )
-    liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss.")
-    disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss.")
-    disliked_floor: float = Field(
-        default=0.0,
-        ge=0,
-        description="Disliked images that are worse by so many times the reference's error pull no more; 0: no floor.",
-    )
+    liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss of kto.")
+    disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss of kto.")
     anchor: float = Field(
         default=0.0,
         ge=0,
-        description="Adds so many times the plain denoising error of liked images; kto starts with a slope of beta/4.",
+        description="Weight of the plain denoising error of liked images, added to the loss; compare it with the "
+        "initial slope of kto, beta / 4. 0: none.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _own_reference_point(cls, given: Any) -> Any:
-        """BCO without its balanced point would be KTO under another name; what has no gain needs no point."""
+        """Set the default: bco with another point would be kto, and objectives without a gain need none."""
         own = OWN_REFERENCE_POINT.get(str(given.get("name"))) if isinstance(given, dict) else None
         return {"reference_point": own, **given} if own else given
 
     @model_validator(mode="after")
-    def _nothing_in_vain(self) -> Self:
-        for option in IN_VAIN.get(self.name, ()):
+    def _refuse_unused_options(self) -> Self:
+        for option in UNUSED_OPTIONS.get(self.name, ()):
             usual = (
                 OWN_REFERENCE_POINT[self.name]
                 if option == "reference_point"
                 else type(self).model_fields[option].default
             )
             if getattr(self, option) != usual:
-                raise ValueError(
+                raise UnusedOption(
                     f"{self.name} has no use for objective.{option}: leave it out or at {usual}, or choose kto"
                 )
         if self.beta != "auto" and self.gain_scale != 1:
-            raise ValueError("a beta that is a number has no use for objective.gain_scale: leave one of them out")
+            raise UnusedOption("a beta that is a number has no use for objective.gain_scale: leave one of them out")
         return self
 
 
@@ -115,52 +115,62 @@ class TrainSection(Section):
 
     weights: Literal["lora", "full"] = Field(
         default="lora",
-        description="What is trained: lora, a small adapter; full, every weight, for which lr should be far lower.",
+        description="What is trained: lora, a small adapter; or full, every weight, which needs a far lower lr.",
     )
-    steps: int = Field(default=140, ge=1, description="Weight updates.")
+    steps: int = Field(default=140, ge=1, description="Number of weight updates.")
     batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
     micro_batch: int = Field(
-        default=32, ge=1, description="Images that go through the network at once; does not change the result."
+        default=32,
+        ge=1,
+        description="Images in the network at once: lower it to save memory. It does not change the result.",
     )
-    lr: float = Field(default=5e-4, gt=0, description="Learning rate of AdamW after warm-up.")
-    warmup: int = Field(default=10, ge=0, description="Steps over which the learning rate rises.")
+    lr: float = Field(default=5e-4, gt=0, description="Learning rate of AdamW after the warm-up.")
+    warmup: int = Field(default=10, ge=0, description="First steps, over which the learning rate rises from zero.")
     cooldown: int = Field(default=20, ge=0, description="Last steps, over which the learning rate falls to zero.")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
-    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Norm to which larger gradients are clipped.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Weight decay of AdamW.")
     ema: float = Field(
-        default=0.0, ge=0, lt=1, description="Decay of the average of the weights, which is then the result; 0: none."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights, which is then the result. 0: no average.",
     )
     sync_reference_every: int = Field(
-        default=0, ge=0, description="Steps after which the policy of that moment becomes the reference; 0: never."
+        default=0, ge=0, description="Copies the policy into the reference every N steps. 0: never."
     )
     liked_share: float = Field(
         default=0.8,
         gt=0,
         le=1,
-        description="Chance that a row is a liked image; the paper's gamma. Not for dpo and sft.",
+        description="Share of liked images in a batch, on average: the paper's gamma. Not for dpo and sft.",
     )
     prompt_dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="Chance that an image is shown without its prompt."
+        default=0.1, ge=0, lt=1, description="Chance that an image is trained without its prompt, for guidance."
     )
     timestep_bias: float = Field(
         default=1.0,
         gt=0,
-        description="1: every noise level alike; above 1: noisy ones more often; below 1: nearly clean ones.",
+        description="1: all noise levels equally often; above 1: high noise more often; below 1: low noise more often.",
     )
     validation_share: float = Field(
-        default=0.2, ge=0, lt=1, description="Share of prompts whose likes are kept from training."
+        default=0.2, ge=0, lt=1, description="Share of the prompts that is held out, with its likes, for validation."
     )
-    precision: Literal["no", "bf16", "fp16"] = Field(default="no", description="Mixed precision of the forward pass.")
+    precision: Literal["no", "bf16", "fp16"] = Field(
+        default="no", description="Mixed precision of the forward pass: no, bf16, or fp16, which needs a GPU."
+    )
     gradient_checkpointing: bool = Field(
-        default=False, description="Compute activations twice instead of keeping them: less memory, the same result."
+        default=False,
+        description="Compute activations twice and do not store them: less memory, more time, same result.",
     )
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(
-        default=0, ge=0, description="Newest checkpoints that are kept, and with guards the best; 0: all."
+        default=0, ge=0, description="Number of newest checkpoints to keep, plus the best with guards. 0: keep all."
     )
-    guards: bool = Field(default=True, description="Stop a training that goes wrong, and keep its best checkpoint.")
+    guards: bool = Field(
+        default=True, description="Stop a training that goes wrong, and return to its best checkpoint."
+    )
     validate_every: int = Field(
-        default=25, ge=0, description="Steps between the guards' looks at agreement with held-out likes; 0: none."
+        default=25, ge=0, description="Steps between two validations on held-out likes. 0: no validation."
     )
 
 
@@ -209,20 +219,22 @@ class GatesSection(Section):
 
 
 class Recipe(Section):
-    """Everything that decides a run."""
+    """Every option of a run."""
 
     model: str = Field(
-        default="tiny-emoji-64", description="A diffusers folder, a hub id, or the bundled tiny-emoji-64."
+        default="tiny-emoji-64",
+        description="The base model: a folder in diffusers' layout, a hub id, or the bundled tiny-emoji-64.",
     )
     likes: Annotated[str, BeforeValidator(values.likes)] = Field(
-        default="likes", description="The folder of the store of likes, or its address: postgresql://user@host/name."
+        default="likes",
+        description="The store of likes: a folder, or an address as postgresql://user@host/name.",
     )
     label_policy: Annotated[str, AfterValidator(values.label_policy)] = Field(
         default="majority",
-        description="What counts of an image that several people rated: majority, unanimous, any-dislike, per-vote "
-        "(each of them), rater:NAME.",
+        description="The label of an image that several people rated: by majority, unanimous, any-dislike, per-vote "
+        "(every vote counts), or rater:NAME (one person's votes).",
     )
-    seed: int = Field(default=0, ge=0, description="All randomness of training follows from it.")
+    seed: int = Field(default=0, ge=0, description="Seed of all randomness in training.")
     lora: LoraSection = Field(default_factory=LoraSection)
     objective: ObjectiveSection = Field(default_factory=ObjectiveSection)
     train: TrainSection = Field(default_factory=TrainSection)
@@ -230,33 +242,33 @@ class Recipe(Section):
     gates: GatesSection = Field(default_factory=GatesSection)
 
     @model_validator(mode="after")
-    def _nothing_in_vain(self) -> Self:
+    def _refuse_unused_options(self) -> Self:
         if self.train.weights == "full" and self.lora != LoraSection():
-            raise ValueError("train.weights is full, which has no use for the options of lora: leave them out")
+            raise UnusedOption("train.weights is full, which has no use for the options of lora: leave them out")
         usual = TrainSection().liked_share
-        if self.objective.name in OWN_SHARE and self.train.liked_share != usual:
-            raise ValueError(f"{self.objective.name} has no use for train.liked_share: leave it out or at {usual:g}")
+        if self.objective.name in FIXED_SHARE and self.train.liked_share != usual:
+            raise UnusedOption(f"{self.objective.name} has no use for train.liked_share: leave it out or at {usual:g}")
         return self
 
 
-def options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[str, Any]:
-    """Dotted name -> pydantic field, of every option."""
-    found: dict[str, Any] = {}
+def recipe_options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[str, Any]:
+    """Return the pydantic field of every option by its dotted name."""
+    fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Section):
-            found |= options(inner, f"{prefix}{name}.")
+            fields |= recipe_options(inner, f"{prefix}{name}.")
         else:
-            found[prefix + name] = field
-    return found
+            fields[prefix + name] = field
+    return fields
 
 
 def _nearest(key: str) -> str:
-    """A hint at what was meant: the closest full name, or the full name that ends in the same word."""
-    known = list(options())
+    """Return a suggestion: the closest full name, or the full name that ends in the closest word."""
+    known = list(recipe_options())
     last = {name.rpartition(".")[2]: name for name in reversed(known)}  # of several, the first in a recipe
     close = difflib.get_close_matches(key, known, 1) or [
-        last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], list(last), 1, ALIKE)
+        last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], list(last), 1, MIN_SIMILARITY)
     ]
     return f"; did you mean {close[0]}?" if close else f"; the known ones are {', '.join(known)}."
 
@@ -273,31 +285,52 @@ def _sentence(error: ValidationError, where: str) -> str:
     return f"{where}: {key or 'the recipe'} is {first['input']!r}, but {message.removeprefix('input ')}."
 
 
-def parse(data: Any, where: str) -> Recipe:
-    """Validate a mapping.
+def _code(error: ValidationError) -> str:
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        return "recipe-unknown-option"
+    return "option-unused" if isinstance(first.get("ctx", {}).get("error"), UnusedOption) else "recipe-value"
+
+
+def parse_recipe(data: Any, where: str) -> Recipe:
+    """Return the recipe that a mapping describes.
 
     Raises:
-        UsageError: an unknown key (with the nearest known one) or a value out of bounds.
+        UsageError: it has an unknown option, or a value out of bounds.
     """
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise UsageError(f"{where}: a recipe is a list of `option: value` lines, not {type(data).__name__}.")
+        raise UsageError(
+            f"{where}: a recipe is a list of `option: value` lines, not {type(data).__name__}.",
+            code="recipe-no-mapping",
+        )
     try:
         return Recipe.model_validate(with_new_names(data, where))
     except ValidationError as error:
-        raise UsageError(_sentence(error, where)) from error
+        code = _code(error)
+        raise UsageError(_sentence(error, where), code=code) from error
 
 
 def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """Apply `a.b=value` settings, values read as YAML, to a nested mapping."""
+    """Return a nested mapping with `a.b=value` settings put into it; values are read as YAML.
+
+    Raises:
+        UsageError: a setting is no `option=value`, its option is unknown, or its value is no YAML.
+    """
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set {setting}: write it as option=value, for example --set train.steps=100.")
+            raise UsageError(
+                f"--set {setting}: write it as option=value, for example --set train.steps=100.", code="recipe-setting"
+            )
         given, name = name, new_name(name, f"--set {setting}")
-        if name not in options():
-            raise UsageError(f"--set {setting}: there is no option {name}{_nearest(name)}")
+        if has_left(name, values.value_of(text, setting), f"--set {setting}"):
+            continue
+        if name not in recipe_options():
+            raise UsageError(
+                f"--set {setting}: there is no option {name}{_nearest(name)}", code="recipe-unknown-option"
+            )
         *path, last = name.split(".")
         section = data
         for part in path:
@@ -307,13 +340,13 @@ def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
 
 
 def _file_of(path: Path) -> Path:
-    """The file itself, or the shipped recipe of that name."""
-    shipped = SHIPPED / f"{path}.yaml"
+    """Return the file itself, or the shipped recipe of that name."""
+    shipped = SHIPPED_RECIPES / f"{path}.yaml"
     return shipped if not path.is_file() and path.name == str(path) and shipped.is_file() else path
 
 
-def read(path: Path | None, settings: list[str] | None = None) -> Recipe:
-    """A recipe file, or the name of a shipped one, with `--set` applied; no path means the defaults.
+def read_recipe(path: Path | None, settings: list[str] | None = None) -> Recipe:
+    """Return the recipe of a file, or of a shipped name, with `--set` settings; without a path, the defaults.
 
     Raises:
         UsageError: no such file, not YAML, or not a recipe.
@@ -323,36 +356,40 @@ def read(path: Path | None, settings: list[str] | None = None) -> Recipe:
         try:
             data = yaml.safe_load(_file_of(path).read_text(encoding="utf-8")) or {}
         except OSError as error:
-            known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+            known = ", ".join(sorted(file.stem for file in SHIPPED_RECIPES.glob("*.yaml")))
             raise UsageError(
-                f"The recipe {path} cannot be read ({error.strerror}); check the path, or name a shipped one: {known}."
+                f"The recipe {path} cannot be read ({error.strerror}); check the path, or name a shipped one: {known}.",
+                code="recipe-unreadable",
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UsageError(f"The recipe {path} is not YAML ({str(error).splitlines()[0]}).") from error
+            raise UsageError(
+                f"The recipe {path} is not YAML ({str(error).splitlines()[0]}); correct the file.",
+                code="recipe-unreadable",
+            ) from error
     data = with_new_names(data, str(path))
     if isinstance(data, dict) and settings:
         data = with_settings(_for_another(data, settings), settings)
-    return parse(data, str(path) if path else "The recipe")
+    return parse_recipe(data, str(path) if path else "The recipe")
 
 
 def _for_another(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """A file's mapping, less what it says of its objective that means nothing to the one that is set in its place."""
+    """Return a file's mapping without the options of its objective that the one set in its place does not use."""
     name = next((s.partition("=")[2] for s in reversed(settings) if s.startswith("objective.name=")), None)
     section = data.get("objective")
     if name is None or not isinstance(section, dict) or section.get("name", OBJECTIVES[0]) == name:
         return data
-    kept = {option: value for option, value in section.items() if option not in IN_VAIN.get(name, ())}
+    kept = {option: value for option, value in section.items() if option not in UNUSED_OPTIONS.get(name, ())}
     return {**data, "objective": kept}
 
 
-def text_of(recipe: Recipe) -> str:
-    """Every option in YAML, each under a comment that explains it."""
+def recipe_text(recipe: Recipe) -> str:
+    """Return every option in YAML, each under a comment that explains it."""
     return "\n".join(_lines(recipe)) + "\n"
 
 
-def write(recipe: Recipe, path: Path) -> Path:
-    """Write what `read` reads back."""
-    return write_text(path, text_of(recipe))
+def write_recipe(recipe: Recipe, path: Path) -> Path:
+    """Write a recipe that `read_recipe` reads back."""
+    return write_text(path, recipe_text(recipe))
 
 
 def _lines(section: Section, indent: str = "") -> list[str]:

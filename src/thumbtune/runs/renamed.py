@@ -1,7 +1,9 @@
-"""Options that had another name in an earlier version: a recipe of before loads, and a note says the new names."""
+"""Options of earlier versions. A recipe that names one still loads, with a note; the next version refuses it."""
 
 import warnings
 from typing import Any
+
+from thumbtune.errors import UsageError
 
 RENAMED = {  # where two old names have one new name, the first one counts
     "gates.taste": "evaluate.scorers",
@@ -21,11 +23,13 @@ RENAMED = {  # where two old names have one new name, the first one counts
     "train.refresh_reference": "train.sync_reference_every",
     "train.watch_every": "train.validate_every",
 }
-VALUES = {"evaluate.judge": {True: "faithfulness", False: "none"}}  # what a value of before is called now
+# option -> the value at which it changed nothing, and what to do in place of any other
+REMOVED = {"objective.disliked_floor": (0.0, "write an objective with a floor, as docs/own-objective.md shows")}
+VALUES = {"evaluate.judge": {True: "faithfulness", False: "none"}}  # today's values of old ones
 
 
 class RenamedOption(UserWarning):
-    """A recipe or a setting uses the name that an option had before."""
+    """A recipe or a setting names an option of an earlier version."""
 
 
 def _warn(options: list[str], where: str) -> None:
@@ -45,11 +49,37 @@ def new_value(option: str, value: Any) -> Any:
     return VALUES[option].get(value, value) if option in VALUES and isinstance(value, bool) else value
 
 
+def has_left(option: str, value: Any, where: str) -> bool:
+    """Return whether an option is no longer part of a recipe; warn if so.
+
+    Raises:
+        UsageError: the option is gone, and had a value that changed something.
+    """
+    if option not in REMOVED:
+        return False
+    idle, instead = REMOVED[option]
+    if value != idle:
+        raise UsageError(
+            f"{where}: {option} is {value!r}, but recipes no longer have this option; leave it out, or {instead}.",
+            code="recipe-removed-option",
+        )
+    warnings.warn(f"{where}: {option} is no longer an option; the next version refuses it.", RenamedOption, 3)
+    return True
+
+
 def with_new_names(data: Any, where: str) -> Any:
-    """Return a recipe's mapping with today's names of its options; a new name that is given too counts."""
+    """Return a recipe's mapping with the options of today. An option under both its names keeps its new value.
+
+    Raises:
+        UsageError: it names an option that is gone, with a value that changed something.
+    """
     if not isinstance(data, dict):
         return data
     changed = {name: dict(value) if isinstance(value, dict) else value for name, value in data.items()}
+    for old in REMOVED:
+        section, _, option = old.partition(".")
+        if isinstance(changed.get(section), dict) and option in changed[section]:
+            has_left(old, changed[section].pop(option), where)
     given = []
     for old, new in RENAMED.items():
         section, _, option = old.partition(".")

@@ -1,4 +1,4 @@
-"""Values of a recipe: read from words as people write them, and what they may be where a type does not say it."""
+"""Values of a recipe: read as people write them, and checked where a type is not enough."""
 
 import math
 from collections.abc import Callable
@@ -11,23 +11,25 @@ import yaml
 from thumbtune.errors import UsageError
 from thumbtune.plugins import is_own
 
-LARGEST = 3.4e38  # of float32, in which losses are computed: what lies beyond is infinite there
+MAX_FLOAT32 = 3.4e38  # losses are computed in float32, where larger numbers are infinite
 
 
 def value_of(text: str, setting: str) -> Any:
-    """What stands behind the equals sign of a setting, read as YAML.
+    """Return the value of a setting, read as YAML.
 
     >>> value_of("1e-4", "train.lr=1e-4"), value_of("my_file:Mine", "objective.name=my_file:Mine")
     (0.0001, 'my_file:Mine')
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: it is no YAML.
     """
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {setting}: the value cannot be read; put quotes round it.") from error
-    if isinstance(value, dict) and text.rstrip().endswith(":"):  # a file of the user's without a name: no mapping
+        raise UsageError(
+            f"--set {setting}: the value is not YAML; put quotes round it.", code="recipe-setting"
+        ) from error
+    if isinstance(value, dict) and text.rstrip().endswith(":"):  # `my_file:` without a name, not a mapping
         return text.strip()
     # YAML 1.1 reads 1e-4 as a word; people mean a number
     return float(value) if isinstance(value, str) and _is_number(value) else value
@@ -41,19 +43,19 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def held(value: Any) -> Any:
-    """A check of every option: that a number is one, and no larger than training can hold.
+def finite(value: Any) -> Any:
+    """Check a value of any option: a number must be finite, and within float32.
 
     Raises:
-        ValueError: it is infinite, no number, or too large.
+        ValueError: it is NaN, infinite, or too large.
     """
-    if isinstance(value, float) and not abs(value) <= LARGEST:
-        raise ValueError(f"should be a number of at most {LARGEST:g}")
+    if isinstance(value, float) and not abs(value) <= MAX_FLOAT32:
+        raise ValueError(f"should be a number of at most {MAX_FLOAT32:g}")
     return value
 
 
-def known(*names: str) -> Callable[[str], str]:
-    """A check that a value is one of our names, or something in a file of the user's."""
+def one_of(*names: str) -> Callable[[str], str]:
+    """Return a check that a value is one of these names, or something in a file of the user's."""
 
     def check(value: str) -> str:
         if value not in names and not is_own(value):
@@ -65,7 +67,7 @@ def known(*names: str) -> Callable[[str], str]:
 
 
 def beta(value: Any) -> Any:
-    """A check that a beta is a positive number, or the word auto."""
+    """Check that a beta is a positive number, or the word auto; return it."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -76,20 +78,21 @@ def beta(value: Any) -> Any:
 
 
 def likes(value: Any) -> Any:
-    """A check that a recipe, which is kept with its run and shown around, holds no password."""
+    """Check that an address of likes has no password, since runs store their recipe and show it; return it."""
     if isinstance(value, Path):
         return str(value)
     parts = urlsplit(value) if isinstance(value, str) and "://" in value else None
     if parts is not None and (parts.password or "password" in parse_qs(parts.query)):
         raise UsageError(
-            "likes holds a password, and a recipe is kept with its run and shown; leave it out, and set PGPASSWORD or "
-            "write it into ~/.pgpass."
+            "likes contains a password, and runs show their recipe; leave it out, and set PGPASSWORD or write it "
+            "into ~/.pgpass.",
+            code="recipe-password",
         )
     return value
 
 
 def label_policy(value: str) -> str:
-    """A check that a policy is one of ours."""
+    """Check that a label policy exists; return it."""
     from thumbtune.feedback.policies import check_policy
 
     try:
@@ -99,7 +102,7 @@ def label_policy(value: str) -> str:
 
 
 def listed(value: Any) -> Any:
-    """One name, or several with commas between, as a list."""
+    """Return one name, or several with commas between, as a list."""
     if value is None:
         return []
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value

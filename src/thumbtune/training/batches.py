@@ -1,7 +1,7 @@
-"""Likes + a model -> batches: encode once, draw images, noise them by (seed, step, image).
+"""Likes + a model -> batches: encode once, sample images, noise them by (seed, step, image).
 
-Every random number is a function of (seed, step, image id), never of what was drawn before, so that a run is the same
-on one process or eight, after a resume, and whatever the size of the micro-batch.
+Every random number is a function of (seed, step, image id) alone, so a run is the same on one process or eight, after a
+resume, and for any size of the micro-batch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,21 +17,21 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.likes import image_of
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.protocol import Condition, Model
-from thumbtune.objective.baselines import marked
+from thumbtune.objective.prompt_prefix import PromptPrefixes
 from thumbtune.training.cache import Cache
-from thumbtune.training.sampling import ByThumb, InPairs, seeded_generator
+from thumbtune.training.sampling import ByLabel, ByPair, seeded_generator
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 def quiet(items: Iterable[Any], what: str) -> Iterable[Any]:
-    """The progress bar of a caller that shows none."""
+    """Return the items: the progress bar of a caller that shows none."""
     return items
 
 
 @dataclass(frozen=True)
 class Sized:
-    """Something to go through whose length is known beforehand, so that a progress bar can say when it ends."""
+    """Items whose number is known beforehand, so that a progress bar can show when they end."""
 
     items: Iterable[Any]
     total: int
@@ -64,24 +64,24 @@ class Batch:
 
     @property
     def partner(self) -> Int[Tensor, "b"] | None:
-        """The row of the other image of each pair, if there are pairs."""
+        """The row of the other image of each pair; None without pairs."""
         return torch.arange(len(self), device=self.liked.device) ^ 1 if self.paired else None
 
     def whole(self, keep: Bool[Tensor, "b"]) -> Bool[Tensor, "b"]:
-        """`keep` without the rows whose partner is not kept."""
+        """Return `keep` without the rows whose partner is not kept."""
         partner = self.partner
         return keep if partner is None else keep & keep[partner]
 
     def only(self, keep: Bool[Tensor, "b"]) -> "Batch":
-        """The rows where `keep` is true; of pairs, both rows or none."""
+        """Return the rows where `keep` is true; of a pair, give both or none."""
         return self._changed(lambda x: x[keep])
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
+        """Return the same batch on a device."""
         return self._changed(lambda x: x.to(device))
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """The same change to every tensor."""
+        """Return a batch with the same change made to every tensor."""
         return Batch(
             latents=change(self.latents),
             condition={name: change(value) for name, value in self.condition.items()},
@@ -95,12 +95,12 @@ class Batch:
 
 
 class Encoded:
-    """Likes as a model sees them: latents and prompt embeddings in a cache, thumbs and weights in memory.
+    """Likes as a model sees them: latents and prompt embeddings in a cache, labels and weights in memory.
 
-    marks: what may be put before a prompt, as conditional fine-tuning does
+    prefixes: what goes before the prompts of good and of bad images in training; None: nothing
     """
 
-    def __init__(self, likes: Any, model: Model, cache: Cache, marks: Sequence[str] = ()) -> None:
+    def __init__(self, likes: Any, model: Model, cache: Cache, prefixes: PromptPrefixes | None = None) -> None:
         self.likes = likes
         self.cache = cache
         self.image_ids: list[str] = list(likes["image_id"])
@@ -109,22 +109,22 @@ class Encoded:
         self.weight = torch.tensor(list(likes["weight"]), dtype=torch.float32)
         self.grade = _grades(likes, self.liked)
         self.model = model
-        self.marks = tuple(marks)
-        self._mark = model.fingerprint()
+        self.prefixes = prefixes
+        self._fingerprint = model.fingerprint()
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def _image_key(self, image_id: str) -> str:
-        return f"latent:{self._mark}:{image_id}"
+        return f"latent:{self._fingerprint}:{image_id}"
 
     def _prompt_key(self, prompt: str) -> str:
-        return f"prompt:{self._mark}:{prompt}"
+        return f"prompt:{self._fingerprint}:{prompt}"
 
     def fill(self, progress: Progress = quiet, at_once: int = 16) -> "Encoded":
-        """Encode whatever the cache does not hold yet."""
-        said = {marked(prompt, mark) for prompt in self.prompts for mark in self.marks}
-        prompts = sorted({*self.prompts, *said, ""})
+        """Encode the images and prompts that the cache does not hold yet."""
+        behind = [both for prompt in self.prompts for both in self.prefixes.both(prompt)] if self.prefixes else []
+        prompts = sorted({*self.prompts, *behind, ""})
 
         def encode(rows: list[int]) -> list[dict[str, Tensor]]:
             return [{"latent": latent} for latent in self.model.encode([image_of(self.likes, i) for i in rows])]
@@ -139,38 +139,39 @@ class Encoded:
         return self
 
     def latents(self, rows: Sequence[int]) -> Latents:
-        """The latents of some rows, in their order."""
+        """Return the latents of some rows, in their order."""
         return torch.stack([self.cache.get(self._image_key(self.image_ids[i]))["latent"] for i in rows])
 
     def condition(self, prompts: Sequence[str]) -> Condition:
-        """The embeddings of some prompts, which must be prompts of these likes, marked or not, or empty."""
-        each = [self.cache.get(self._prompt_key(prompt)) for prompt in prompts]
-        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+        """Return the embeddings of prompts of these likes, with or without a prefix, or of the empty prompt."""
+        embeddings = [self.cache.get(self._prompt_key(prompt)) for prompt in prompts]
+        return {name: torch.stack([embedding[name] for embedding in embeddings]) for name in embeddings[0]}
 
 
 def _grades(likes: Any, liked: Bool[Tensor, "n"]) -> Float[Tensor, "n"] | None:
-    """How much each image is liked, a thumb standing for 1 or 0; None where nobody said more than thumbs."""
-    said = list(likes["grade"]) if "grade" in likes.column_names else []
-    if all(grade is None for grade in said):
+    """Return how much each image is liked, 1 or 0 where there is a label alone; None if there are no grades."""
+    grades = list(likes["grade"]) if "grade" in likes.column_names else []
+    if all(grade is None for grade in grades):
         return None
-    return torch.tensor([float(like) if g is None else g for g, like in zip(said, liked.tolist(), strict=True)])
+    return torch.tensor([float(like) if g is None else g for g, like in zip(grades, liked.tolist(), strict=True)])
 
 
 def check_prompts_differ(prompts: Sequence[str]) -> None:
-    """Refuse a set in which no image can be shown under another's prompt.
+    """Refuse a set in which no image can be judged under the prompt of another.
 
     Raises:
         ThumbtuneError: all prompts are the same.
     """
     if len(set(prompts)) == 1:
         raise ThumbtuneError(
-            f"Every image to train on has the prompt {prompts[0]!r}, so that none can be paired with another one; "
-            "choose another objective.reference_point than mismatched."
+            f"Every image to train on has the prompt {prompts[0]!r}, and the reference point `mismatched` needs two "
+            "different ones; choose another objective.reference_point.",
+            code="likes-one-prompt",
         )
 
 
 def neighbours(prompts: Sequence[str], elsewhere: Sequence[str] = ()) -> list[str]:
-    """For each place the prompt that comes next, in a circle, and is not the same; else the first such `elsewhere`.
+    """Return for each prompt the next different one, going round in a circle and then on to `elsewhere`.
 
     >>> neighbours(["a", "a", "b"])
     ['b', 'b', 'a']
@@ -190,11 +191,10 @@ class Batches:
     """Which images are judged at which step, and how they are noised.
 
     size:           images per weight update, over all processes (the effective batch)
-    liked_share:    the paper's gamma: the chance that a row is drawn from the liked images
-    prompt_dropout: the chance that an image is shown without its prompt
-    timestep_bias:     1: every noise level alike; above 1: the noisier ones more often; below 1: less
-    paired:         draw pairs of a liked and a disliked image of one prompt, which share their noise and time
-    marks:          what goes before the prompt of a good and of a bad image
+    liked_share:    the paper's gamma: the chance that a row is a liked image
+    prompt_dropout: the chance that an image is judged without its prompt
+    timestep_bias:  1: all noise levels equally often; above 1: high noise more often; below 1: low noise more often
+    paired:         sample pairs of a liked and a disliked image of one prompt, which share their noise and time
     """
 
     encoded: Encoded
@@ -204,53 +204,52 @@ class Batches:
     prompt_dropout: float = 0.0
     timestep_bias: float = 1.0
     paired: bool = False
-    marks: tuple[str, str] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        assert self._draw is not None  # made at once: it refuses likes that cannot be drawn from
+        assert self._sampling is not None  # made at once: it refuses likes that cannot be sampled
 
     @cached_property
-    def _draw(self) -> ByThumb | InPairs:
+    def _sampling(self) -> ByLabel | ByPair:
         liked = self.encoded.liked
         if self.paired:
-            return InPairs(prompts=self.encoded.prompts, liked=liked, size=self.size, seed=self.seed)
-        return ByThumb(liked=liked, size=self.size, liked_share=self.liked_share, seed=self.seed)
+            return ByPair(prompts=self.encoded.prompts, liked=liked, size=self.size, seed=self.seed)
+        return ByLabel(liked=liked, size=self.size, liked_share=self.liked_share, seed=self.seed)
 
     def rows(self, step: int) -> list[int]:
-        """The images of one effective batch."""
-        return self._draw.rows(step)
+        """Return the images of one effective batch."""
+        return self._sampling.rows(step)
 
     @cached_property
-    def _known(self) -> list[str]:
+    def _prompts(self) -> list[str]:
         """Every prompt of the likes, once, in order."""
         return sorted(set(self.encoded.prompts))
 
     def _elsewhere(self, step: int) -> list[str]:
-        """All prompts, from one on that changes with the step, for batches that hold a single one."""
-        first = int(torch.randint(len(self._known), (), generator=seeded_generator(self.seed, step, "elsewhere")))
-        return self._known[first:] + self._known[:first]
+        """Return all prompts, beginning at one that changes with the step: for batches with a single prompt."""
+        first = int(torch.randint(len(self._prompts), (), generator=seeded_generator(self.seed, step, "elsewhere")))
+        return self._prompts[first:] + self._prompts[:first]
 
     def batch(self, step: int, start: int = 0, stop: int | None = None, mismatched: bool = False) -> Batch:
-        """Rows start..stop of the effective batch of a step, with their own noise and times.
+        """Return rows start..stop of the effective batch of a step, with their own noise and times.
 
         `mismatched` gives every image the prompt of a neighbour in the effective batch, in place of its own.
         """
-        drawn = self.rows(step)
-        rows = drawn[start:stop]
-        names = [self.encoded.image_ids[row] for row in (drawn if not self.paired else _firsts(drawn))]
+        whole = self.rows(step)
+        rows = whole[start:stop]
+        names = [self.encoded.image_ids[row] for row in (_firsts(whole) if self.paired else whole)]
         clean = self.encoded.latents(rows)
         noises, uniforms, prompts = [], [], []
         for place, row in enumerate(rows, start):
-            # an image drawn twice in a step gets other noise the second time; two of a pair get the same
+            # an image that comes twice in a step gets other noise the second time; two of a pair get the same
             again = names[: place - place % 2 if self.paired else place].count(names[place])
             generator = seeded_generator(self.seed, step, names[place], again)
             uniforms.append(torch.rand((), generator=generator))
             dropped = torch.rand((), generator=generator) < self.prompt_dropout
             noises.append(torch.randn(clean.shape[1:], generator=generator))
-            prompts.append("" if dropped else self._said(row, generator))
+            prompts.append("" if dropped else self._prompt_of(row, generator))
         if mismatched:
-            prompts = neighbours([self.encoded.prompts[row] for row in drawn], self._elsewhere(step))[start:stop]
+            prompts = neighbours([self.encoded.prompts[row] for row in whole], self._elsewhere(step))[start:stop]
         return Batch(
             latents=clean,
             condition=self.encoded.condition(prompts),
@@ -263,16 +262,16 @@ class Batches:
             paired=self.paired,
         )
 
-    def _said(self, row: int, generator: torch.Generator) -> str:
-        """The prompt of an image; where there are marks, with that of a good image as often as its grade says."""
-        prompt = self.encoded.prompts[row]
-        if self.marks is None:
+    def _prompt_of(self, row: int, generator: torch.Generator) -> str:
+        """Return the prompt of an image. If there are prefixes, the grade is the chance of that of good images."""
+        prompt, prefixes = self.encoded.prompts[row], self.encoded.prefixes
+        if prefixes is None:
             return prompt
         liking = self.encoded.liked if self.encoded.grade is None else self.encoded.grade
-        good = float(torch.rand((), generator=generator)) < float(liking[row])
-        return marked(prompt, self.marks[0 if good else 1])
+        is_good = float(torch.rand((), generator=generator)) < float(liking[row])
+        return prefixes.both(prompt)[0 if is_good else 1]
 
 
 def _firsts(rows: list[int]) -> list[int]:
-    """The first image of each row's pair: both draw their noise by its name."""
+    """Return the first image of each row's pair: the noise of both follows from its id."""
     return [rows[place - place % 2] for place in range(len(rows))]

@@ -1,4 +1,4 @@
-"""Tensors under the hash of what they were made from: encode once, find again in any later run."""
+"""Tensors under the hash of what they were made from: encode once, reuse in any later run."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.tensors import write_tensors
+from thumbtune.files import write_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -21,12 +21,12 @@ class Cache:
         self.folder = folder
 
     def path(self, key: str) -> Path:
-        """Where a key's tensors lie, or would."""
+        """Return the file of a key's tensors, whether or not it exists."""
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 
     def has(self, key: str) -> bool:
-        """Whether there is something under a key."""
+        """Return whether there are tensors under a key."""
         return self.path(key).exists()
 
     def put(self, key: str, tensors: Tensors) -> None:
@@ -34,11 +34,11 @@ class Cache:
         write_tensors(self.path(key), tensors)
 
     def get(self, key: str) -> Tensors:
-        """The tensors under a key.
+        """Return the tensors under a key.
 
         Raises:
-            KeyError: there is nothing under the key.
-            ThumbtuneError: what is there is damaged; it is removed, so that the next `fill` makes it again.
+            KeyError: there are none.
+            ThumbtuneError: the file is damaged; it is removed, so that the next `fill` makes it again.
         """
         path = self.path(key)
         try:
@@ -48,8 +48,9 @@ class Cache:
         except SafetensorError as error:
             path.unlink(missing_ok=True)
             raise ThumbtuneError(
-                f"The cached file {path} was damaged ({error}) and has been removed; run the same command again: "
-                "it will be made anew."
+                f"The cached file {path} was damaged ({error}) and has been removed; run the same command again to "
+                "make it anew.",
+                code="cache-damaged",
             ) from error
 
     def fill(
@@ -59,7 +60,7 @@ class Cache:
         at_once: int = 16,
         progress: Callable[[list[list[int]]], Iterable[list[int]]] = iter,
     ) -> int:
-        """Make what is missing, `at_once` at a time; `make` takes positions in `keys`. Returns how many were made."""
+        """Make what is missing, `at_once` at a time; return how many were made. `make` takes positions in `keys`."""
         place = {key: i for i, key in enumerate(keys)}  # a key that comes twice is made once
         missing = [i for key, i in place.items() if not self.has(key)]
         for chunk in progress([missing[start : start + at_once] for start in range(0, len(missing), at_once)]):

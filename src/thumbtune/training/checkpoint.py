@@ -2,7 +2,7 @@
 
     weights.safetensors     what is trained, in float32
     optimizer.safetensors   the optimiser's slots
-    average.safetensors     the average of the weights, where one is kept
+    average.safetensors     the EMA of the weights, if there is one
     reference.safetensors   the reference, once it was synced
     state.json              step, reference point, beta, broken steps in a row, and with fp16 the scale of the loss
 
@@ -29,26 +29,26 @@ VERSION = 3
 
 
 def folder_of(run: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies, or would."""
+    """Return the folder of a step's checkpoint, whether or not it exists."""
     return run / "checkpoints" / f"step-{step:06d}"
 
 
 def latest(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run."""
+    """Return the newest complete checkpoint of a run; None if there is none."""
     steps = steps_in(run)
     return folder_of(run, steps[-1]) if steps else None
 
 
 def steps_in(run: Path) -> list[int]:
-    """The steps of a run's complete checkpoints, from the first to the newest."""
+    """Return the steps of a run's complete checkpoints, from the first to the newest."""
     names = (folder.name.removeprefix("step-") for folder in (run / "checkpoints").glob("step-*"))
-    return sorted(int(name) for name in names if name.isdecimal())  # a folder that somebody set aside is none
+    return sorted(int(name) for name in names if name.isdecimal())  # a folder that somebody renamed is none
 
 
 def prune(run: Path, newest: int, spared: Collection[int]) -> None:
-    """Delete all checkpoints but the `newest` so many and those that are spared.
+    """Delete all checkpoints except the N `newest` and those that are `spared`.
 
-    One that cannot be deleted is left: a training does not end for want of tidiness.
+    One that cannot be deleted stays: a training must not end for that.
     """
     for step in steps_in(run)[:-newest]:
         if step not in spared:
@@ -72,7 +72,7 @@ def save(training: Training, run: Path) -> Path:
         partial.mkdir(parents=True)
         save_file(_weights(training), partial / "weights.safetensors")
         save_file(_slots(training), partial / "optimizer.safetensors")
-        for name, tensors in (("average", _average(training)), ("reference", training.model.reference_state())):
+        for name, tensors in (("average", _ema(training)), ("reference", training.model.reference_state())):
             if tensors:
                 save_file(_on_cpu(tensors), partial / f"{name}.safetensors")
         (partial / "state.json").write_text(json.dumps(_state(training)))
@@ -81,7 +81,8 @@ def save(training: Training, run: Path) -> Path:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise ThumbtuneError(
-            f"The checkpoint {target} could not be written ({error}); make room, then continue with --resume."
+            f"The checkpoint {target} could not be written ({error}); make room, then continue with --resume.",
+            code="checkpoint-unwritable",
         ) from error
     return target
 
@@ -98,7 +99,8 @@ def restore(training: Training, folder: Path) -> None:
         if version != VERSION:
             raise ThumbtuneError(
                 f"The checkpoint {folder} is of version {version}, and this Thumbtune reads version {VERSION}; "
-                "continue it with the Thumbtune that wrote it, or start a new run."
+                "continue it with the Thumbtune that wrote it, or start a new run.",
+                code="checkpoint-version",
             )
         weights = load_file(folder / "weights.safetensors")
         slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
@@ -109,24 +111,27 @@ def restore(training: Training, folder: Path) -> None:
             raise ValueError(f"the optimiser has slots for {len(slots)} of {len(weights)} weights")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ThumbtuneError(
-            f"The checkpoint {folder} is damaged ({error}); delete it to go on from the one before, "
-            "or from the start where there is none."
+            f"The checkpoint {folder} is damaged ({error}); delete it to continue from the one before, or from the "
+            "start if there is none.",
+            code="checkpoint-damaged",
         ) from error
     names = dict(training.model.trainable())
     if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
         raise ThumbtuneError(
-            f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run."
+            f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run.",
+            code="checkpoint-other-model",
         )
     states = ((reference_point, training.reference_point.state()), (beta, training.beta.state()))
-    if any(saved.keys() != own.keys() for saved, own in (*states, (average, _average(training)))):
+    if any(saved.keys() != own.keys() for saved, own in (*states, (average, _ema(training)))):
         raise ThumbtuneError(
             f"The checkpoint {folder} was made with another objective.reference_point, objective.beta or train.ema; "
-            "use its own recipe."
+            "use its own recipe.",
+            code="checkpoint-other-recipe",
         )
     with torch.no_grad():
         for name, parameter in names.items():
             parameter.copy_(weights[name])
-        for name, value in _average(training).items():
+        for name, value in _ema(training).items():
             value.copy_(average[name])
     training.model.restore_reference(reference)
     training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": slots})
@@ -138,7 +143,7 @@ def restore(training: Training, folder: Path) -> None:
 
 
 def _by_parameter(stored: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """`0.exp_avg` of a file -> `exp_avg` of parameter 0, as the optimiser keeps it."""
+    """Turn `0.exp_avg` of a file into `exp_avg` of parameter 0, as the optimiser has it."""
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in stored.items():
         index, _, slot = key.partition(".")
@@ -153,7 +158,7 @@ def _state(training: Training) -> dict[str, Any]:
         "step": training.step,
         "reference_point": training.reference_point.state(),
         "beta": training.beta.state(),
-        "average": bool(_average(training)),
+        "average": bool(_ema(training)),
         "reference": bool(training.model.reference_state()),
         "broken": training.broken,
         "scaler": None if scaler is None else scaler.state_dict(),
@@ -161,7 +166,7 @@ def _state(training: Training) -> dict[str, Any]:
 
 
 def _optional(folder: Path, name: str, there: bool) -> dict[str, Tensor]:
-    """A file that only some checkpoints have; `there` says whether this one should."""
+    """Return a file that only some checkpoints have; empty unless it should be `there`."""
     return load_file(folder / f"{name}.safetensors") if there else {}
 
 
@@ -173,9 +178,9 @@ def _weights(training: Training) -> dict[str, Tensor]:
     return _on_cpu(dict(training.model.trainable()))
 
 
-def _average(training: Training) -> dict[str, Tensor]:
-    """The average under the names of the weights; empty where none is kept."""
-    return dict(zip(dict(training.model.trainable()), training.average.values, strict=False))
+def _ema(training: Training) -> dict[str, Tensor]:
+    """Return the EMA under the names of the weights; empty without one."""
+    return dict(zip(dict(training.model.trainable()), training.ema.values, strict=False))
 
 
 def _slots(training: Training) -> dict[str, Tensor]:

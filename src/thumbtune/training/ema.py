@@ -1,9 +1,9 @@
-"""The average of the weights along a training: what is saved and judged in place of the last weights.
+"""The exponential moving average of the weights: saved and judged in place of the last weights.
 
-    average <- d * average + (1 - d) * weights        after every update; d = min(decay, (1 + n) / (10 + n)) at update n
+    ema <- d * ema + (1 - d) * weights        after every update; d = min(decay, (1 + n) / (10 + n)) at update n
 
-The ramp of d, that of TensorFlow's ExponentialMovingAverage, lets the first weights, which are the reference's, be
-forgotten in a short training too.
+The ramp of d is that of TensorFlow's ExponentialMovingAverage. With it a short training too forgets the first weights,
+which are the reference's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,34 +13,34 @@ import torch
 from torch import Tensor
 
 
-class Average:
-    """An exponential moving average beside the weights that it follows; a decay of 0 keeps none."""
+class EMA:
+    """The moving average of some weights; a decay of 0 keeps none."""
 
     def __init__(self, weights: Sequence[Tensor], decay: float) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"decay must be in [0, 1), not {decay}; try 0.99, or 0 for no average.")
+            raise ValueError(f"decay must be in [0, 1), not {decay}; try 0.99, or 0 for none.")
         self.decay = decay
         self.weights = list(weights)
         self.values = [weight.detach().clone() for weight in weights] if decay else []
 
     def decay_at(self, update: int) -> float:
-        """The decay of an update, counted from 1."""
+        """Return the decay of an update, counted from 1."""
         return min(self.decay, (1 + update) / (10 + update))
 
     @torch.no_grad()
     def after(self, update: int) -> None:
-        """Take in the weights as an update left them; `update` is the step's number, so that skipped ones count too."""
+        """Add the weights that an update left; `update` is the number of the step, so skipped steps count too."""
         for value, weight in zip(self.values, self.weights, strict=bool(self.values)):
             value.lerp_(weight.detach(), 1 - self.decay_at(update))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside, the network's weights are the average; with no average they stay as they are."""
-        kept = [weight.data for weight in self.weights]
+        """Put the average in the place of the network's weights inside the `with` block; without one, do nothing."""
+        originals = [weight.data for weight in self.weights]
         try:
             for weight, value in zip(self.weights, self.values, strict=bool(self.values)):
                 weight.data = value
             yield
         finally:
-            for weight, own in zip(self.weights, kept, strict=True):
-                weight.data = own
+            for weight, original in zip(self.weights, originals, strict=True):
+                weight.data = original

@@ -1,6 +1,6 @@
-"""Which images are judged at which step: by thumb, in the paper's ratio, or two of a prompt at a time.
+"""Which images are judged at which step: by label, in the paper's ratio, or two of a prompt at a time.
 
-Every random number is a function of (seed, step, ...), never of what was drawn before.
+Every random number is a function of (seed, step, ...) alone.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ from thumbtune.errors import ThumbtuneError
 
 
 def seeded_generator(*parts: object) -> torch.Generator:
-    """A generator whose whole stream is a function of the parts."""
+    """Return a generator whose whole stream is a function of the parts."""
     digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
-    """Refuse a set that lacks a kind of thumb that is to be drawn.
+    """Refuse a set that lacks a kind of label that is to be sampled.
 
     Raises:
-        ThumbtuneError: it says how many there are of each.
+        ThumbtuneError: it gives the number of likes and of dislikes.
     """
     likes = int(liked.sum())
     dislikes = len(liked) - likes
@@ -34,11 +34,13 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
     left = f"{likes} likes and {dislikes} dislikes are left to train on, and"
     if not likes:
         raise ThumbtuneError(
-            f"{left} nothing here learns without likes; add some, or hold none out (train.validation_share=0)."
+            f"{left} training needs likes; add some, or hold none out (train.validation_share=0).",
+            code="likes-no-likes",
         )
     raise ThumbtuneError(
-        f"{left} a liked share of {liked_share:g} needs both; add dislikes, hold none out (train.validation_share=0), "
-        "or set objective.name to sft, which learns from likes alone."
+        f"{left} a train.liked_share of {liked_share:g} needs both; add dislikes, hold none out "
+        "(train.validation_share=0), or set objective.name to sft, which learns from likes alone.",
+        code="likes-no-dislikes",
     )
 
 
@@ -46,14 +48,16 @@ def check_even(size: int) -> None:
     """Refuse a batch that cannot be cut into pairs.
 
     Raises:
-        ThumbtuneError: it gives the next one that can.
+        ThumbtuneError: it gives the next even size.
     """
     if size % 2:
-        raise ThumbtuneError(f"train.batch is {size}, and pairs need an even one; make it {size + 1}.")
+        raise ThumbtuneError(
+            f"train.batch is {size}, and pairs need an even batch; make it {size + 1}.", code="batch-odd"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByThumb:
+class ByLabel:
     """With replacement, each row a liked image with chance `liked_share` (the paper's gamma).
 
     size: images per weight update, over all processes (the effective batch)
@@ -69,11 +73,11 @@ class ByThumb:
 
     @cached_property
     def _pools(self) -> dict[bool, Int[Tensor, "_"]]:
-        """The rows of each kind of thumb."""
+        """The rows of each kind of label."""
         return {kind: (self.liked == kind).nonzero()[:, 0] for kind in (True, False)}
 
     def rows(self, step: int) -> list[int]:
-        """The images of one effective batch."""
+        """Return the images of one effective batch."""
         generator = seeded_generator(self.seed, step, "rows")
         wants_liked = torch.rand(self.size, generator=generator) < self.liked_share
         where = torch.rand(self.size, generator=generator, dtype=torch.float64)
@@ -87,26 +91,28 @@ Sides = tuple[list[int], list[int]]  # the liked and the disliked images of one 
 
 
 def pairs_of(prompts: Sequence[str], liked: Bool[Tensor, "n"]) -> list[Sides]:
-    """The images of every prompt that has both a liked and a disliked one.
+    """Return the liked and the disliked images of every prompt that has both.
 
     >>> pairs_of(["a", "a", "b", "a"], torch.tensor([True, False, True, True]))
     [([0, 3], [1])]
 
     Raises:
-        ThumbtuneError: no prompt has both; it says what is missing.
+        ThumbtuneError: no prompt has both.
     """
     sides: dict[str, Sides] = {}
     for place, (prompt, like) in enumerate(zip(prompts, liked.tolist(), strict=True)):
         sides.setdefault(prompt, ([], []))[0 if like else 1].append(place)
-    found = [both for both in sides.values() if both[0] and both[1]]
-    if not found:
-        why = _missing(len(sides), liked)
-        raise ThumbtuneError(f"Pairs of a liked and a disliked image of one prompt are asked for, and {why}")
-    return found
+    pairs = [both for both in sides.values() if both[0] and both[1]]
+    if not pairs:
+        raise ThumbtuneError(
+            f"The objective needs a liked and a disliked image of one prompt, and {_missing(len(sides), liked)}",
+            code="likes-no-pairs",
+        )
+    return pairs
 
 
 def _missing(prompts: int, liked: Bool[Tensor, "n"]) -> str:
-    """Why no pair can be made, and what to do."""
+    """Return why no pair can be made, and what to do."""
     likes = int(liked.sum())
     dislikes = len(liked) - likes
     if likes and dislikes:
@@ -119,10 +125,10 @@ def _missing(prompts: int, liked: Bool[Tensor, "n"]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InPairs:
-    """Pairs of a liked and a disliked image of one prompt; each prompt as often as its thumbs make separate pairs.
+class ByPair:
+    """Pairs of a liked and a disliked image of one prompt; each prompt as often as its labels make separate pairs.
 
-    So one dislike beside nine likes is met as often as one beside one, by another like each time.
+    So one dislike beside nine likes comes as often as one beside one, with another like each time.
     """
 
     prompts: Sequence[str]
@@ -140,11 +146,11 @@ class InPairs:
 
     @cached_property
     def _weights(self) -> Tensor:
-        """How often each prompt is drawn: as often as separate pairs can be made of its thumbs."""
+        """The number of separate pairs that the labels of each prompt make."""
         return torch.tensor([float(min(len(good), len(bad))) for good, bad in self._sides], dtype=torch.float64)
 
     def rows(self, step: int) -> list[int]:
-        """The images of one effective batch: a liked one, its disliked partner, and so on."""
+        """Return the images of one effective batch: a liked one, its disliked partner, and so on."""
         generator = seeded_generator(self.seed, step, "pairs")
         chosen = torch.multinomial(self._weights, self.size // 2, replacement=True, generator=generator).tolist()
         where = torch.rand(len(chosen), 2, generator=generator, dtype=torch.float64).tolist()

@@ -1,4 +1,4 @@
-"""What a training reports of one weight update: a line of steps.jsonl."""
+"""The report of one weight update: a line of steps.jsonl."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,16 +14,16 @@ def with_new_names(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one weight update looked like. Means over the effective batch; None where it held no such image.
+    """The numbers of one weight update: means over the effective batch, None if it holds no such image.
 
-    gain:       median of |gain|: how far images have gone (pull.py)
-    saturation: share of images that hardly pull any more, less than FLAT of what they would without a gain (pull.py)
-    grad_norm:  before clipping; None where the step was broken and left the weights as they were
-    skipped:    images that taught nothing: their error, or what the objective made of it, was not finite
+    gain:       median of |gain|: how far images have gone (saturation.py)
+    saturation: share of images whose gradient weight is below FLAT_GRADIENT_WEIGHT: they teach hardly anything
+    grad_norm:  before clipping; None if the step was broken and left the weights as they were
+    skipped:    images that taught nothing: their error or their loss was not finite
     synced:     whether the policy became the reference after this step
-    agreement:  with held-out likes, an AUC, on the steps at which somebody measured it
-    held_out_liked: how much better held-out likes are denoised than by the base, as a share of its error; measured in
-                the place of agreement where likes and dislikes are not set against each other
+    agreement:  with held-out likes, an AUC, on the steps that were validated
+    held_out_liked: how much better than the base held-out likes are denoised, as a share of its error; measured in
+                place of agreement if the objective does not set likes against dislikes
     """
 
     step: int
@@ -45,5 +45,5 @@ class Step:
     held_out_liked: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields by name, as they are written to steps.jsonl."""
+        """Return the fields by name, as steps.jsonl has them."""
         return asdict(self)

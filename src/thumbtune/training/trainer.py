@@ -1,14 +1,14 @@
-"""Training: a generator of steps. Whoever iterates decides what to log, when to save and when to stop.
+"""Training: a generator of steps. The caller iterates, and decides what to log, when to save and when to stop.
 
 One step, over an effective batch cut into micro-batches (and processes):
 
     reference_error   of every image, without gradients
-    beta              the objective's own, or with `Auto` what past log-ratios make it
-    reference_point   from the log-ratios of the whole effective batch, or of its images under other prompts, where the
+    beta              the objective's own, or with `Auto` the one that past log-ratios give
+    reference_point   from the log-ratios of the whole effective batch, or of its images under other prompts, if the
                       estimator looks at them: all parts are scored first, then each is replayed with the pooled value
     loss              sum over the parts / size of the effective batch; so parts add up to the gradient of one big batch
-    backward, add up over the processes, clip, update; the average of the weights, where one is kept, follows
-    sync              every so many steps, where asked for: the policy becomes the reference
+    backward, add up over the processes, clip, update; the EMA of the weights follows
+    sync              every N steps, on request: the policy becomes the reference
 """
 
 import math
@@ -19,19 +19,21 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.protocol import Model
 from thumbtune.objective.beta import Beta, Fixed
-from thumbtune.objective.kto import Judged, Objective
+from thumbtune.objective.kto import Judged
+from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.reference_point import ReferencePoint
-from thumbtune.objective.saturation import FLAT, gain_of, pull_of
+from thumbtune.objective.saturation import FLAT_GRADIENT_WEIGHT, gain_of, gradient_weight
 from thumbtune.objective.validation import loss_of
 from thumbtune.training.batches import Batch, Batches
 from thumbtune.training.denoising import error, reference_error
-from thumbtune.training.ema import Average
+from thumbtune.training.ema import EMA
+from thumbtune.training.measurements import Measurements
 from thumbtune.training.step import Step
 
 PATIENCE = 5  # broken steps in a row before training gives up
@@ -49,14 +51,14 @@ class Settings:
     cooldown: int = 0
     max_grad_norm: float = 1.0
     weight_decay: float = 0.01
-    ema: float = 0.0  # decay of the average of the weights; 0: none
+    ema: float = 0.0  # decay of the moving average of the weights; 0: none
     sync_reference_every: int = 0  # steps after which the policy becomes the reference; 0: never
 
     def lr_at(self, step: int) -> float:
-        """Linear warm-up, then constant as in the paper; with a cool-down, linear to zero at the end.
+        """Return the rate: linear warm-up, then constant as in the paper; with a cool-down, linear to zero at the end.
 
-        A saturated utility leaves a gradient that is tiny and mostly noise, which Adam scales up to full steps: a
-        falling rate keeps them from undoing what was learnt.
+        A saturated utility leaves a gradient that is tiny and mostly noise, and Adam scales it up to full steps. A
+        falling rate keeps these from undoing what was learnt.
         """
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         fall = min(1.0, (self.steps - step) / self.cooldown) if self.cooldown else 1.0
@@ -64,30 +66,33 @@ class Settings:
 
 
 class TrainingBroke(ThumbtuneError):
-    """Nothing finite for several steps; the weights are those of the last whole step."""
+    """No finite loss or gradient for several steps; the weights are those of the last whole step."""
 
+    code = "training-broke"
     everywhere = True
 
 
 class WentWrong(ThumbtuneError):
-    """A guard stopped a training that no longer does what the likes ask for."""
+    """A guard stopped a training that no longer learns what the likes ask for."""
 
+    code = "training-went-wrong"
     everywhere = True
 
 
 class MemoryRanOut(TrainingBroke):
     """No memory left, perhaps in this process alone; the weights are those of the last whole step."""
 
+    code = "memory-ran-out"
     everywhere = False
 
 
 class Training:
-    """What changes while training, and so what a checkpoint holds.
+    """Everything that changes while training, and so everything that a checkpoint holds.
 
-    These are the weights and their average, the optimiser, beta, the reference point, and a synced reference.
+    These are the weights and their EMA, the optimiser, beta, the reference point, and a synced reference.
 
-    The network is not wrapped for several processes: gradients are added up once a step, so that no process waits for
-    another's backward pass, which a process without a finite image never makes.
+    The network is not wrapped for several processes: gradients are added up once a step. So no process waits for the
+    backward pass of another, and a process without a finite image never makes one.
     """
 
     def __init__(
@@ -107,9 +112,9 @@ class Training:
         self.step = 0
         self.broken = 0
         self.torn = False  # whether an update of the weights has begun and not ended
-        self.to_try = LOWER_RATE  # what may mend it, should it give no numbers
+        self.remedy = LOWER_RATE  # what may help, should the training give no numbers
         self.parameters = [parameter for _, parameter in model.trainable()]
-        self.average = Average(self.parameters, settings.ema)
+        self.ema = EMA(self.parameters, settings.ema)
         plain = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay)
         self.optimizer: Any = accelerator.prepare(plain)
 
@@ -127,7 +132,8 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
     if batches.size % unit:
         raise ThumbtuneError(
             f"train.batch is {batches.size}, which {processes} processes cannot share equally"
-            f"{', pair by pair' if batches.paired else ''}; make it a multiple of {unit}."
+            f"{', pair by pair' if batches.paired else ''}; make it a multiple of {unit}.",
+            code="batch-not-shared",
         )
     while training.step < training.settings.steps:
         try:
@@ -135,14 +141,14 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
         except torch.OutOfMemoryError as error:
             if training.torn:
                 raise MemoryRanOut(
-                    f"Memory ran out in the update of step {training.step + 1}, for which the optimiser keeps two "
-                    "numbers more of every weight that is trained: take a larger GPU, or start a new run with "
-                    "train.weights=lora, or with a lower lora.rank."
+                    f"Memory ran out in the update of step {training.step + 1}, since the optimiser keeps two more "
+                    "numbers per trained weight; take a larger GPU, or start a new run with train.weights=lora or a "
+                    "lower lora.rank."
                 ) from error
             at_once = min(training.settings.micro_batch, batches.size // processes)
             raise MemoryRanOut(
-                f"Memory ran out at step {training.step + 1}, with {at_once} images at once: go on with --resume and a "
-                "lower train.micro_batch, or with train.gradient_checkpointing=true; the result stays the same."
+                f"Memory ran out at step {training.step + 1}, with {at_once} images at once; continue with --resume "
+                "and a lower train.micro_batch, or with train.gradient_checkpointing=true: the result stays the same."
             ) from error
         yield step
 
@@ -156,39 +162,49 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     references = [reference_error(training.model, part, training.accelerator) for part in parts]
     objective = _with_beta(training, objective, references)
     reference_point = _reference_point(training, batches, parts, references)
-    rows: list[Tensor] = []
+    tables: list[Tensor] = []
     for part, reference in zip(parts, references, strict=True):
         judged, loss = _learn(training, part, reference, reference_point, objective, batches.size)
-        used = judged.reference_point.expand(len(loss))
-        errors = (judged.policy_error.detach(), judged.reference_error)
-        gain = gain_of(objective, judged)
-        far = (torch.zeros_like(loss) if gain is None else gain.abs(), pull_of(objective, judged))
-        rows.append(torch.stack([loss, *errors, judged.sign, used, *far], 1))
-    table = _gathered(training.accelerator, torch.cat(rows))
-    training.to_try = _to_try(objective, finite=any(map(len, rows)))
-    norm = _update(training, empty=not len(table))
-    training.reference_point.after(table[:, 2] - table[:, 1], table[:, 3] > 0)
-    training.beta.after(table[:, 5] / (getattr(objective, "beta", None) or 1.0), table[:, 2])
+        tables.append(_measured(objective, judged, loss).stacked())
+    table = _gathered(training.accelerator, torch.cat(tables))
+    images = Measurements.of(table)
+    training.remedy = _remedy(objective, finite=any(map(len, tables)))
+    norm = _update(training, empty=not len(images))
+    training.reference_point.after(images.log_ratio, images.liked)
+    training.beta.after(images.distance / (traits_of(objective).beta or 1.0), images.reference_error)
     training.step += 1
     if norm is not None:
-        training.average.after(training.step)
+        training.ema.after(training.step)
     synced = _sync_reference(training)
-    step = _described(training, objective, table, norm)
-    took = time.perf_counter() - begun
-    return replace(step, skipped=batches.size - len(table), synced=synced, seconds=took)
+    step = _step_of(training, objective, Measurements.of(table.cpu().double()), norm)
+    seconds = time.perf_counter() - begun
+    return replace(step, skipped=batches.size - len(images), synced=synced, seconds=seconds)
+
+
+def _measured(objective: Objective, judged: Judged, loss: Float[Tensor, "finite"]) -> Measurements:
+    gain = gain_of(objective, judged)
+    return Measurements(
+        loss=loss,
+        policy_error=judged.policy_error.detach(),
+        reference_error=judged.reference_error,
+        sign=judged.sign,
+        reference_point=judged.reference_point.expand(len(loss)),
+        distance=torch.zeros_like(loss) if gain is None else gain.abs(),
+        gradient_weight=gradient_weight(objective, judged),
+    )
 
 
 def _with_beta(training: Training, objective: Objective, references: list[Tensor]) -> Objective:
-    """The objective at the beta of this step; all processes take it from the errors of all."""
-    seen = None
+    """Return the objective at the beta of this step, which all processes take from the errors of all."""
+    errors = None
     if training.beta.looks:
-        seen = _gathered(training.accelerator, torch.cat(references)[:, None])[:, 0]
-    beta = training.beta.before(seen)
+        errors = _gathered(training.accelerator, torch.cat(references)[:, None])[:, 0]
+    beta = training.beta.before(errors)
     return objective if beta is None else replace(objective, beta=beta)  # type: ignore[type-var]
 
 
 def _sync_reference(training: Training) -> bool:
-    """Make the policy the reference, if it is time; what was learnt of log-ratios over the old one goes."""
+    """If it is due, make the policy the reference and forget log-ratios over the old one; return whether it was due."""
     every = training.settings.sync_reference_every
     if not every or training.step % every or training.step >= training.settings.steps:
         return False
@@ -199,7 +215,7 @@ def _sync_reference(training: Training) -> bool:
 
 
 def _parts(training: Training, batches: Batches, mismatched: bool = False) -> list[Batch]:
-    """This process's micro-batches of the present step, with the images' own prompts or with others."""
+    """Return this process's micro-batches of the present step, with the images' own prompts or with others."""
     accelerator, size = training.accelerator, training.settings.micro_batch
     if batches.paired:
         size = max(2, size - size % 2)  # a pair is judged together
@@ -212,7 +228,7 @@ def _parts(training: Training, batches: Batches, mismatched: bool = False) -> li
 
 
 def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Tensor, "finite c"]:
-    """The finite rows of all processes: a broken image must move nothing."""
+    """Return the finite rows of all processes: a broken image must change nothing."""
     if accelerator.num_processes > 1:
         padded: Any = accelerator.pad_across_processes(rows, dim=0, pad_index=float("nan"))  # type: ignore[arg-type]
         rows = accelerator.gather(padded)  # type: ignore[assignment]
@@ -222,7 +238,7 @@ def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Ten
 def _reference_point(
     training: Training, batches: Batches, parts: list[Batch], references: list[Tensor]
 ) -> float | None:
-    """The reference point, or None where it comes for free from the only pass over the only part."""
+    """Return the reference point; None if the only pass over the only part gives it for free."""
     estimator, accelerator = training.reference_point, training.accelerator
     if estimator.looks_at == "nothing":
         return estimator.before(None, None)
@@ -234,12 +250,14 @@ def _reference_point(
     with torch.no_grad():
         policies = [error(training.model, part, accelerator) for part in parts]
     ratio = torch.cat(references) - torch.cat(policies)
-    return _before(estimator, _gathered(accelerator, torch.stack([ratio, torch.cat([p.liked for p in parts])], 1)))
+    table = torch.stack([ratio, torch.cat([part.liked for part in parts])], 1)
+    log_ratio, liked = _gathered(accelerator, table).unbind(1)
+    return _before(estimator, log_ratio, liked > 0)
 
 
-def _before(estimator: ReferencePoint, rows: Float[Tensor, "n 2"]) -> float:
-    """The estimate from (log-ratio, thumb) of every finite image."""
-    return estimator.before(rows[:, 0], rows[:, 1] > 0) if len(rows) else estimator.before(None, None)
+def _before(estimator: ReferencePoint, log_ratio: Float[Tensor, "n"], liked: Bool[Tensor, "n"]) -> float:
+    """Return the estimate from every finite image; from none, if there is none."""
+    return estimator.before(log_ratio, liked) if len(log_ratio) else estimator.before(None, None)
 
 
 def _learn(
@@ -250,7 +268,7 @@ def _learn(
     objective: Objective,
     size: int,
 ) -> tuple[Judged, Float[Tensor, "finite"]]:
-    """Judge one part and add its gradient. Images without a finite error are left out."""
+    """Judge one part, add its gradient, and return its judged images and losses. Broken images are left out."""
     accelerator = training.accelerator
     policy = error(training.model, part, accelerator)
     keep = part.whole(policy.isfinite() & reference.isfinite())
@@ -258,7 +276,7 @@ def _learn(
         part, reference = part.only(keep), reference[keep]
         policy = error(training.model, part, accelerator) if len(part) else reference.clone()
     if reference_point is None:
-        reference_point = _before(training.reference_point, torch.stack([reference - policy.detach(), part.liked], 1))
+        reference_point = _before(training.reference_point, reference - policy.detach(), part.liked)
     judged = Judged(
         policy_error=policy,
         reference_error=reference,
@@ -275,7 +293,7 @@ def _learn(
 
 
 def _add_up(training: Training) -> None:
-    """Give every process the sum of all gradients; one that judged no image brings zeros."""
+    """Give every process the sum of all gradients; a process that judged no image adds zeros."""
     if training.accelerator.num_processes == 1:
         return
     for parameter in training.parameters:
@@ -283,23 +301,23 @@ def _add_up(training: Training) -> None:
         parameter.grad = training.accelerator.reduce(own, "sum")  # type: ignore[assignment, arg-type]
 
 
-def _to_try(objective: Objective, finite: bool) -> str:
-    """What may mend a step that gave no number; where errors were `finite`, it is not the weights that are off."""
-    if not finite or getattr(objective, "beta", None) is None:
+def _remedy(objective: Objective, finite: bool) -> str:
+    """Return what may help after a step without a number. If errors were `finite`, the weights are not to blame."""
+    if not finite or traits_of(objective).beta is None:
         return LOWER_RATE
     return (
-        "errors were finite, and what was made of them was not: start a new run with a lower objective.beta or "
+        "errors were finite and the loss made of them was not: start a new run with a lower objective.beta or "
         "objective.anchor, or with train.precision=no"
     )
 
 
 def _update(training: Training, empty: bool) -> float | None:
-    """Clip and apply the gradient; None, and no change, where there is none or it is not finite."""
+    """Clip and apply the gradient, and return its norm; change nothing and return None if it is not finite."""
     norm = math.nan
     if not empty:
         _add_up(training)
         norm = float(training.accelerator.clip_grad_norm_(training.parameters, training.settings.max_grad_norm) or 0.0)
-        # with fp16 the scaler must see every gradient: it skips the broken ones itself and lowers its scale
+        # the scaler of fp16 must get every gradient: it skips broken ones itself and lowers its scale
         if math.isfinite(norm) or training.accelerator.scaler is not None:
             training.torn = True
             training.optimizer.step()
@@ -313,15 +331,15 @@ def _update(training: Training, empty: bool) -> float | None:
     if training.broken >= PATIENCE:
         raise TrainingBroke(
             f"Training stopped at step {training.step + 1}: {PATIENCE} steps in a row gave no finite loss or gradient; "
-            f"{training.to_try}."
+            f"{training.remedy}."
         )
     return None if broken else norm
 
 
 def _is_scale_falling(training: Training) -> bool:
-    """Whether a gradient that is not finite says nothing yet: fp16 begins with a scale far too high, and halves it.
+    """Return whether fp16 still looks for its scale: it begins far too high, and halves it at every broken gradient.
 
-    From a scale of 1 on, halving it would only lose what is small.
+    Below a scale of 1, halving would only lose small gradients.
     """
     scaler: Any = training.accelerator.scaler
     return scaler is not None and scaler.get_scale() > 1
@@ -331,23 +349,21 @@ def _mean(values: Tensor) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _described(training: Training, objective: Objective, table: Tensor, norm: float | None) -> Step:
-    """`table` has a row per finite image: loss, both errors, sign of the thumb, reference point, |gain|, pull."""
-    loss, policy, reference, sign, reference_point, gain, pull = table.cpu().double().unbind(1)
-    ratio = reference - policy
-    beta = getattr(objective, "beta", None)
-    known = beta is not None and len(gain) > 0
+def _step_of(training: Training, objective: Objective, images: Measurements, norm: float | None) -> Step:
+    """Return the Step that these finite images, in double precision, and this norm of the gradient make."""
+    beta = traits_of(objective).beta
+    has_gains = beta is not None and len(images) > 0
     return Step(
         step=training.step,
-        loss=_mean(loss),
-        liked_log_ratio=_mean(ratio[sign > 0]),
-        disliked_log_ratio=_mean(ratio[sign < 0]),
-        reference_point=_mean(reference_point),
-        policy_error=_mean(policy),
-        reference_error=_mean(reference),
+        loss=_mean(images.loss),
+        liked_log_ratio=_mean(images.log_ratio[images.sign > 0]),
+        disliked_log_ratio=_mean(images.log_ratio[images.sign < 0]),
+        reference_point=_mean(images.reference_point),
+        policy_error=_mean(images.policy_error),
+        reference_error=_mean(images.reference_error),
         beta=beta,
-        gain=float(gain.median()) if known else None,
-        saturation=_mean((pull < FLAT).double()) if known else None,
+        gain=float(images.distance.median()) if has_gains else None,
+        saturation=_mean((images.gradient_weight < FLAT_GRADIENT_WEIGHT).double()) if has_gains else None,
         grad_norm=norm,
         lr=training.settings.lr_at(training.step - 1),
         skipped=0,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.scorers.published_files import LocalFile, Locations
-from thumbtune.tensors import write_tensors
+from thumbtune.files import write_tensors
 
 Tensors = dict[str, Tensor]
 

@@ -1,0 +1,68 @@
+"""The front door for Python: train from a recipe in any form, load a model by its name or its run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from thumbtune.distributed import team
+from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.runs import build, run
+from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe
+from thumbtune.runs.tuning import tune
+from thumbtune.training.batches import quiet
+from thumbtune.training.step import Step
+
+AnyRecipe = Recipe | str | Path | Mapping[str, Any] | Sequence[str]
+
+
+def recipe_from(recipe: AnyRecipe) -> Recipe:
+    """Return a recipe from its file, the name of a shipped one, a mapping of options, or `option=value` settings.
+
+    Raises:
+        UsageError: it is not a recipe.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if isinstance(recipe, str | Path):
+        return read_recipe(Path(recipe))
+    if not isinstance(recipe, Mapping):
+        return read_recipe(None, list(recipe))
+    nested: dict[str, Any] = {}
+    for name, value in recipe.items():
+        *sections, option = name.split(".")
+        section = nested
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[option] = {**section.get(option, {}), **value} if isinstance(value, Mapping) else value
+    return parse_recipe(nested, "The recipe")
+
+
+def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[Step]:
+    """Train as a recipe says, and yield a Step after every weight update; the result is in `out` at the end.
+
+    Iterate to train. Stop iterating, and a checkpoint of the last step is saved; `resume=True` continues from it.
+
+    recipe: a Recipe, its file, the name of a shipped one, a mapping of options, or a list of `option=value` settings
+    out:    the run's folder
+
+    Raises:
+        UsageError: it is not a recipe, or `out` holds another run.
+        ThumbtuneError: as `thumbtune.runs.tuning.tune`.
+    """
+    return tune(recipe_from(recipe), Path(out), quiet, resume)
+
+
+def load(name: str | Path, device: Any = None) -> StableDiffusion:
+    """Return a model that generates images: a run's result, or a base model by its bundled name, folder or hub id.
+
+    A run of csft was trained with prompt prefixes: generate behind the one of good images, "good image, ".
+
+    device: where the model goes; None: the best one here
+
+    Raises:
+        ThumbtuneError: the model cannot be loaded, or the run has not finished training.
+    """
+    folder, device = Path(name), team().device if device is None else device
+    if (folder / "recipe.yaml").exists():
+        return run.trained_model(run.recipe_in(folder), folder, device)
+    return StableDiffusion(load_pipeline(build.model_path(str(name)))).to(device)

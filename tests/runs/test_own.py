@@ -168,8 +168,8 @@ MARKS = MINE + "judged.policy_error\n    prompt_prefixes: tuple = ('good',)"
             "has the needs (); give a frozenset",
         ),
         ("name=bad:Mine", NEEDS.format("('liked', 'pair')"), "it learns from: liked, disliked and pairs."),
-        ("utility=bad:mine", "def mine(gain):\n    return gain.sum()", "one finite value for each gain"),
-        ("utility=bad:mine", "def mine(gain):\n    return gain.log()", "one finite value for each gain"),
+        ("utility=bad:mine", "def mine(gain):\n    return gain.sum()", "one finite value per gain"),
+        ("utility=bad:mine", "def mine(gain):\n    return gain.log()", "one finite value per gain"),
         ("utility=bad:mine", "def mine(gain):\n    return gain + torch.ones(3)", "fails on a tensor of gains"),
         (
             "utility=bad:mine",

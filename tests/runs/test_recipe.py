@@ -69,7 +69,10 @@ def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
     ],
 )
 def test_bad_settings_get_one_sentence(setting: str, said: str) -> None:
-    unknown, unreadable = "did you mean" in said or "there is no option" in said, "--set" in said
+    unknown, unreadable = (
+        "did you mean" in said or "there is no option" in said,
+        "--set" in said or "option=value" in said,
+    )
     code = "recipe-unknown-option" if unknown else "recipe-setting" if unreadable else "recipe-value"
     with refused(code, UsageError, naming=said):
         read_recipe(None, [setting])

@@ -285,13 +285,6 @@ def _sentence(error: ValidationError, where: str) -> str:
     return f"{where}: {key or 'the recipe'} is {first['input']!r}, but {message.removeprefix('input ')}."
 
 
-def _code(error: ValidationError) -> str:
-    first = error.errors()[0]
-    if first["type"] == "extra_forbidden":
-        return "recipe-unknown-option"
-    return "option-unused" if isinstance(first.get("ctx", {}).get("error"), UnusedOption) else "recipe-value"
-
-
 def parse_recipe(data: Any, where: str) -> Recipe:
     """Return the recipe that a mapping describes.
 
@@ -308,8 +301,12 @@ def parse_recipe(data: Any, where: str) -> Recipe:
     try:
         return Recipe.model_validate(with_new_names(data, where))
     except ValidationError as error:
-        code = _code(error)
-        raise UsageError(_sentence(error, where), code=code) from error
+        first, sentence = error.errors()[0], _sentence(error, where)
+        if first["type"] == "extra_forbidden":
+            raise UsageError(sentence, code="recipe-unknown-option") from error
+        if isinstance(first.get("ctx", {}).get("error"), UnusedOption):
+            raise UsageError(sentence, code="option-unused") from error
+        raise UsageError(sentence, code="recipe-value") from error
 
 
 def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:

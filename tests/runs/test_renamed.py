@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from thumbtune.runs.recipe import options, parse_recipe, read_recipe, write_recipe
+from thumbtune.runs.recipe import parse_recipe, read_recipe, recipe_options, write_recipe
 from thumbtune.runs.renamed import RENAMED, RenamedOption
 
 OF_BEFORE = {
@@ -21,8 +21,8 @@ OF_BEFORE = {
 
 
 def test_every_old_name_leads_to_an_option() -> None:
-    assert set(RENAMED.values()) <= set(options())
-    assert not set(RENAMED) & set(options())
+    assert set(RENAMED.values()) <= set(recipe_options())
+    assert not set(RENAMED) & set(recipe_options())
 
 
 def test_a_recipe_of_before_loads_with_one_note(tmp_path: Path) -> None:

@@ -36,10 +36,6 @@ SHIPPED_RECIPES = Path(__file__).parents[1] / "recipes"  # recipes with a name o
 MIN_SIMILARITY = 0.7  # between an unknown option and the known one that is suggested
 
 
-class UnusedOption(ValueError):
-    """An option is set that changes nothing beside the others."""
-
-
 class Section(BaseModel):
     """A part of a recipe. It refuses unknown options, and its values never change."""
 
@@ -102,11 +98,13 @@ class ObjectiveSection(Section):
                 else type(self).model_fields[option].default
             )
             if getattr(self, option) != usual:
-                raise UnusedOption(
+                raise values.UnusedOption(
                     f"{self.name} has no use for objective.{option}: leave it out or at {usual}, or choose kto"
                 )
         if self.beta != "auto" and self.gain_scale != 1:
-            raise UnusedOption("a beta that is a number has no use for objective.gain_scale: leave one of them out")
+            raise values.UnusedOption(
+                "a beta that is a number has no use for objective.gain_scale: leave one of them out"
+            )
         return self
 
 
@@ -244,10 +242,12 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _refuse_unused_options(self) -> Self:
         if self.train.weights == "full" and self.lora != LoraSection():
-            raise UnusedOption("train.weights is full, which has no use for the options of lora: leave them out")
+            raise values.UnusedOption("train.weights is full, which has no use for the options of lora: leave them out")
         usual = TrainSection().liked_share
         if self.objective.name in FIXED_SHARE and self.train.liked_share != usual:
-            raise UnusedOption(f"{self.objective.name} has no use for train.liked_share: leave it out or at {usual:g}")
+            raise values.UnusedOption(
+                f"{self.objective.name} has no use for train.liked_share: leave it out or at {usual:g}"
+            )
         return self
 
 
@@ -304,7 +304,7 @@ def parse_recipe(data: Any, where: str) -> Recipe:
         first, sentence = error.errors()[0], _sentence(error, where)
         if first["type"] == "extra_forbidden":
             raise UsageError(sentence, code="recipe-unknown-option") from error
-        if isinstance(first.get("ctx", {}).get("error"), UnusedOption):
+        if isinstance(first.get("ctx", {}).get("error"), values.UnusedOption):
             raise UsageError(sentence, code="option-unused") from error
         raise UsageError(sentence, code="recipe-value") from error
 

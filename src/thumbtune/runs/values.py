@@ -14,6 +14,10 @@ from thumbtune.plugins import is_own
 MAX_FLOAT32 = 3.4e38  # losses are computed in float32, where larger numbers are infinite
 
 
+class UnusedOption(ValueError):
+    """An option is set that changes nothing beside the others."""
+
+
 def value_of(text: str, setting: str) -> Any:
     """Return the value of a setting, read as YAML.
 

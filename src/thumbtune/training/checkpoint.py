@@ -128,11 +128,7 @@ def restore(training: Training, folder: Path) -> None:
             "use its own recipe.",
             code="checkpoint-other-recipe",
         )
-    with torch.no_grad():
-        for name, parameter in names.items():
-            parameter.copy_(weights[name])
-        for name, value in _ema(training).items():
-            value.copy_(average[name])
+    _put(training, weights, average)
     training.model.restore_reference(reference)
     training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": slots})
     training.reference_point.restore(reference_point)
@@ -140,6 +136,15 @@ def restore(training: Training, folder: Path) -> None:
     training.step, training.broken = step, broken
     if scaler and training.accelerator.scaler is not None:
         training.accelerator.scaler.load_state_dict(scaler)
+
+
+def _put(training: Training, weights: dict[str, Tensor], average: dict[str, Tensor]) -> None:
+    """Copy stored weights, and their EMA, into a training."""
+    with torch.no_grad():
+        for name, parameter in training.model.trainable():
+            parameter.copy_(weights[name])
+        for name, value in _ema(training).items():
+            value.copy_(average[name])
 
 
 def _by_parameter(stored: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:

@@ -310,11 +310,7 @@ def parse_recipe(data: Any, where: str) -> Recipe:
 
 
 def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """Return a nested mapping with `a.b=value` settings put into it; values are read as YAML.
-
-    Raises:
-        UsageError: a setting is no `option=value`, its option is unknown, or its value is no YAML.
-    """
+    """Return a nested mapping with `a.b=value` settings put into it, values read as YAML; refuse wrong settings."""
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:

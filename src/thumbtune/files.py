@@ -1,6 +1,7 @@
 """Write files whole or not at all, tensors among them, and name bytes by their hash."""
 
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -56,10 +57,24 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, st
     def write(partial: Path) -> None:
         try:
             save_file(plain, partial, metadata)
+            sort_metadata(partial)
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
 
     return write_whole(path, write)
+
+
+def sort_metadata(file: Path) -> None:
+    """Put the metadata of a safetensors file in order: its writer shuffles them, and equal tensors make equal files."""
+    with file.open("r+b") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(size))
+        if "__metadata__" in header:
+            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(ordered) <= size:
+            opened.seek(8)
+            opened.write(ordered.ljust(size))
 
 
 def may_write(path: Path) -> bool:

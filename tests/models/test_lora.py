@@ -197,3 +197,15 @@ def test_a_pipeline_in_half_precision_trains_its_lora_in_float32(tiny_pipeline: 
     model = StableDiffusion(half, lora.LoRA(rank=4))
     assert half.unet.conv_in.weight.dtype == torch.bfloat16
     assert {weight.dtype for _, weight in model.trainable()} == {torch.float32}
+
+
+def test_equal_weights_make_equal_files(make_diffusion: Any, perturb: Any, tmp_path: Path) -> None:
+    """A side is known by the bytes of its LoRA, and the writer of safetensors shuffles its metadata."""
+    model = make_diffusion("epsilon", rank=4, alpha=8.0)
+    perturb(model)
+    for number in range(8):
+        model.save(tmp_path / str(number))
+    for name in (DIFFUSERS_FILE, KOHYA_FILE):
+        assert len({(tmp_path / str(number) / name).read_bytes() for number in range(8)}) == 1
+        with safe_open(tmp_path / "0" / name, "pt") as opened:
+            assert opened.metadata()["format"] == "pt"

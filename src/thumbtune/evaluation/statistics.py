@@ -32,7 +32,7 @@ class Interval:
 
 
 def wilson(wins: float, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's score interval of a proportion. Unlike mean +- error it stays sensible at 0% and 100%.
+    """Return Wilson's score interval of a proportion. Unlike mean +- error it stays sensible at 0% and 100%.
 
     Args:
         wins: successes out of `n`; half a win is allowed (a tie).
@@ -42,11 +42,20 @@ def wilson(wins: float, n: int, confidence: float = CONFIDENCE) -> Interval:
         ThumbtuneError: `n` is below 1, or `wins` lies outside 0..n, or `confidence` outside 0..1.
     """
     if n < 1:
-        raise ThumbtuneError(f"A Wilson interval needs at least one trial, not {n}; give the number of prompts.")
+        raise ThumbtuneError(
+            f"A Wilson interval needs at least one trial, not {n}; give the number of prompts.",
+            code="statistics-bad-input",
+        )
     if not 0 <= wins <= n:
-        raise ThumbtuneError(f"A Wilson interval got {wins} wins in {n} trials; wins must lie between 0 and {n}.")
+        raise ThumbtuneError(
+            f"A Wilson interval got {wins} wins in {n} trials; wins must lie between 0 and {n}.",
+            code="statistics-bad-input",
+        )
     if not 0 < confidence < 1:
-        raise ThumbtuneError(f"The confidence {confidence} of a Wilson interval must lie between 0 and 1; try 0.95.")
+        raise ThumbtuneError(
+            f"The confidence {confidence} of a Wilson interval must lie between 0 and 1; try 0.95.",
+            code="statistics-bad-input",
+        )
     z = float(norm.ppf((1 + confidence) / 2))
     rate = wins / n
     centre = rate + z * z / (2 * n)
@@ -57,11 +66,11 @@ def wilson(wins: float, n: int, confidence: float = CONFIDENCE) -> Interval:
 
 
 def accuracy(correct: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> tuple[float, Interval]:
-    """The share that is correct, with an interval that draws whole prompts.
+    """Return the share of correct answers, with an interval that draws whole prompts.
 
     Args:
-        correct: [n], 1 or true where right, 0 where wrong, 0.5 for an undecided one.
-        prompts: [n], the prompt (any name or number) each of them belongs to.
+        correct: [n], 1 or true if right, 0 if wrong, 0.5 if undecided.
+        prompts: [n], the prompt (any name or number) of each answer.
 
     Raises:
         ThumbtuneError: the lengths differ, a value is not finite or outside 0..1, or there is none.
@@ -75,33 +84,38 @@ def accuracy(correct: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> tuple[
 def balanced_accuracy(
     correct: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed: int = 0
 ) -> tuple[float, Interval]:
-    """The mean of the share that is correct among likes and of that among dislikes (Brodersen et al. 2010).
+    """Return the mean of the shares of correct answers among likes and among dislikes (Brodersen et al. 2010).
 
-    One answer to everything has one half, whatever the shares of likes and dislikes. The interval draws whole
+    The same answer to everything gives one half, whatever the shares of likes and dislikes. The interval draws whole
     prompts; draws without both kinds are left out.
 
     Args:
         correct: [n], as for `accuracy`.
-        liked: [n], booleans: which kind each of them truly is.
-        prompts: [n], the prompt (any name or number) each of them belongs to.
+        liked: [n], booleans: the true label of each.
+        prompts: [n], the prompt (any name or number) of each answer.
 
     Raises:
         ThumbtuneError: as `accuracy`, or one of the two kinds is missing.
     """
     right, names = _answers(correct, prompts)
-    thumbs = np.asarray(liked, dtype=bool)
-    if thumbs.shape != right.shape:
-        raise ThumbtuneError(f"There are {right.size} answers but {thumbs.size} thumbs; give one thumb for each.")
-    if thumbs.all() or not thumbs.any():
-        raise ThumbtuneError("A balanced accuracy needs both kinds of thumb, but got one; use `accuracy`.")
-    drawn = _resampled_means(_sums([right * thumbs, thumbs, right * ~thumbs, ~thumbs], names), seed, RESAMPLES)
+    labels = np.asarray(liked, dtype=bool)
+    if labels.shape != right.shape:
+        raise ThumbtuneError(
+            f"There are {right.size} answers but {labels.size} labels; give one label for each.",
+            code="statistics-bad-input",
+        )
+    if labels.all() or not labels.any():
+        raise ThumbtuneError(
+            "A balanced accuracy needs both kinds of label, but got one; use `accuracy`.", code="statistics-bad-input"
+        )
+    drawn = _resampled_means(_sums([right * labels, labels, right * ~labels, ~labels], names), seed, RESAMPLES)
     both = drawn[(drawn[:, 1] > 0) & (drawn[:, 3] > 0)]
-    value = float((right[thumbs].mean() + right[~thumbs].mean()) / 2)
+    value = float((right[labels].mean() + right[~labels].mean()) / 2)
     return value, _percentiles((both[:, 0] / both[:, 1] + both[:, 2] / both[:, 3]) / 2, value)
 
 
 def auc(score: ArrayLike, liked: ArrayLike) -> float:
-    """The chance that a liked item scores above a disliked one, ties half (the Mann-Whitney statistic).
+    """Return the chance that a liked item scores above a disliked one, ties half (the Mann-Whitney statistic).
 
     Args:
         score: [n], higher should mean liked.
@@ -111,21 +125,27 @@ def auc(score: ArrayLike, liked: ArrayLike) -> float:
         ThumbtuneError: the lengths differ, a score is not finite, or one of the two kinds is missing.
     """
     values = _finite(score, "score", "[n]")
-    thumbs = np.asarray(liked, dtype=bool)
-    if thumbs.shape != values.shape:
-        raise ThumbtuneError(f"There are {values.size} scores but {thumbs.size} thumbs; give one thumb for each score.")
-    likes, dislikes = int(thumbs.sum()), int((~thumbs).sum())
+    labels = np.asarray(liked, dtype=bool)
+    if labels.shape != values.shape:
+        raise ThumbtuneError(
+            f"There are {values.size} scores but {labels.size} labels; give one label for each score.",
+            code="statistics-bad-input",
+        )
+    likes, dislikes = int(labels.sum()), int((~labels).sum())
     if not likes or not dislikes:
-        raise ThumbtuneError(f"An AUC needs both kinds of thumb, but got {likes} likes and {dislikes} dislikes.")
-    rank_sum = rankdata(values)[thumbs].sum()
+        raise ThumbtuneError(
+            f"An AUC needs both kinds of label, but got {likes} likes and {dislikes} dislikes.",
+            code="statistics-bad-input",
+        )
+    rank_sum = rankdata(values)[labels].sum()
     return float((rank_sum - likes * (likes + 1) / 2) / (likes * dislikes))
 
 
 def auc_interval(score: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> Interval:
-    """The 95% interval of `auc`, drawing whole prompts.
+    """Return the 95% interval of `auc`, drawing whole prompts.
 
-    With w[p] the times that prompt p was drawn, M[p, q] the pairs (liked of p, disliked of q) in the right order and
-    N[p, q] all such pairs, a resampled AUC is w M w / w N w. Draws without a pair are left out.
+    With w[p] the number of times that prompt p was drawn, M[p, q] the pairs (liked of p, disliked of q) in the right
+    order and N[p, q] all such pairs, a resampled AUC is w M w / w N w. Draws without a pair are left out.
 
     Args:
         score, liked: [n], as for `auc`.
@@ -135,14 +155,17 @@ def auc_interval(score: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed
         ThumbtuneError: as `auc`, or the lengths differ.
     """
     value = auc(score, liked)
-    scores, thumbs, names = np.asarray(score, float), np.asarray(liked, bool), np.asarray(prompts)
+    scores, labels, names = np.asarray(score, float), np.asarray(liked, bool), np.asarray(prompts)
     if names.shape != scores.shape:
-        raise ThumbtuneError(f"There are {scores.size} scores but {names.size} prompts; give one prompt for each.")
+        raise ThumbtuneError(
+            f"There are {scores.size} scores but {names.size} prompts; give one prompt for each.",
+            code="statistics-bad-input",
+        )
     _, cluster = np.unique(names, return_inverse=True)
     member = np.eye(cluster.max() + 1)[cluster]  # [n, prompts]
-    right = (np.sign(scores[thumbs][:, None] - scores[~thumbs][None]) + 1) / 2
-    ordered = member[thumbs].T @ right @ member[~thumbs]
-    pairs = member[thumbs].T @ np.ones_like(right) @ member[~thumbs]
+    right = (np.sign(scores[labels][:, None] - scores[~labels][None]) + 1) / 2
+    ordered = member[labels].T @ right @ member[~labels]
+    pairs = member[labels].T @ np.ones_like(right) @ member[~labels]
     count = len(pairs)
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     total = np.einsum("rp,pq,rq->r", drawn, pairs, drawn, optimize=True)
@@ -151,25 +174,32 @@ def auc_interval(score: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed
 
 
 def _answers(correct: ArrayLike, prompts: ArrayLike) -> tuple[Array, NDArray[Any]]:
-    """Both as [n], once each answer lies in 0..1 and has a prompt."""
+    """Return both as [n], once each answer lies in 0..1 and has a prompt."""
     right, names = _finite(correct, "correct", "[n]"), np.asarray(prompts)
     if names.shape != right.shape:
-        raise ThumbtuneError(f"There are {right.size} answers but {names.size} prompts; give one prompt for each.")
+        raise ThumbtuneError(
+            f"There are {right.size} answers but {names.size} prompts; give one prompt for each.",
+            code="statistics-bad-input",
+        )
     if right.min() < 0 or right.max() > 1:
-        raise ThumbtuneError("An answer in `correct` lies outside 0..1; use 1 for right and 0 for wrong.")
+        raise ThumbtuneError(
+            "An answer in `correct` lies outside 0..1; use 1 for right and 0 for wrong.", code="statistics-bad-input"
+        )
     return right, names
 
 
 def _sums(columns: list[NDArray[Any]], prompts: NDArray[Any]) -> Array:
-    """k columns of [n], added up by prompt: [prompts, k]."""
+    """Return k columns of [n], added up by prompt: [prompts, k]."""
     _, cluster = np.unique(prompts, return_inverse=True)
     return np.stack([np.bincount(cluster, weights=column) for column in columns], axis=1).astype(np.float64)
 
 
 def _resampled_means(columns: Array, seed: int, resamples: int) -> Array:
-    """Means over prompts drawn with replacement: [prompts, k] -> [resamples, k], one draw shared by all k."""
+    """Return means over prompts drawn with replacement: [prompts, k] -> [resamples, k]; all k share one draw."""
     if resamples < 1:
-        raise ThumbtuneError(f"A bootstrap needs at least one resample, not {resamples}; try 10000.")
+        raise ThumbtuneError(
+            f"A bootstrap needs at least one resample, not {resamples}; try 10000.", code="statistics-bad-input"
+        )
     generator, count = np.random.default_rng(seed), len(columns)
     means = []
     for start in range(0, resamples, RESAMPLES_AT_ONCE):
@@ -179,22 +209,29 @@ def _resampled_means(columns: Array, seed: int, resamples: int) -> Array:
 
 
 def _percentiles(draws: Array, estimate: float) -> Interval:
-    """The middle 95% of the draws, widened where rounding left the estimate itself outside."""
+    """Return the middle 95% of the draws, widened if rounding left the estimate itself outside."""
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(min(low, estimate)), float(max(high, estimate)))
 
 
 def _finite(values: ArrayLike, name: str, shape: str) -> Array:
-    """As float64 with the dimensions that `shape` names, at least one entry, every entry finite."""
+    """Return values as float64 with the dimensions that `shape` names, once every entry is finite."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ThumbtuneError(f"`{name}` is not a full table of numbers; give every prompt the same seeds.") from error
+        raise ThumbtuneError(
+            f"`{name}` is not a full table of numbers; give every prompt the same seeds.", code="statistics-bad-input"
+        ) from error
     if array.ndim != len(shape.split(",")):
-        raise ThumbtuneError(f"`{name}` has {array.ndim} dimensions; give it as {shape}.")
+        raise ThumbtuneError(f"`{name}` has {array.ndim} dimensions; give it as {shape}.", code="statistics-bad-input")
     if array.size == 0:
-        raise ThumbtuneError(f"`{name}` is empty; statistics need at least one scored prompt.")
+        raise ThumbtuneError(
+            f"`{name}` is empty; statistics need at least one scored prompt.", code="statistics-bad-input"
+        )
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
-        raise ThumbtuneError(f"`{name}` holds {bad} values that are not finite numbers; score those images again.")
+        raise ThumbtuneError(
+            f"`{name}` holds {bad} values that are not finite numbers; score those images again.",
+            code="statistics-bad-input",
+        )
     return array

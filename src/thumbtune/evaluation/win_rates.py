@@ -89,7 +89,9 @@ def units(prompts: Sequence[str], styles: Sequence[str | None] | None = None) ->
     """
     groups = list(styles) if styles is not None else [None] * len(prompts)
     if len(groups) != len(prompts):
-        raise ThumbtuneError(f"There are {len(prompts)} prompts but {len(groups)} styles; give one for each.")
+        raise ThumbtuneError(
+            f"There are {len(prompts)} prompts but {len(groups)} styles; give one for each.", code="win-rate-bad-input"
+        )
     found: dict[tuple[str | None, str], int] = {}
     cluster = [found.setdefault((style, prompt), len(found)) for style, prompt in zip(groups, prompts, strict=True)]
     order = list(dict.fromkeys(groups))
@@ -110,10 +112,13 @@ def half_wins(before: ArrayLike, after: ArrayLike, estimand: Estimand, tie: floa
     old, new = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if len(old.shape) != len(("prompts", "k")) or old.shape != new.shape or not old.size:
         raise ThumbtuneError(
-            f"The scores have the shapes {old.shape} and {new.shape}; score both sides on the same prompts and seeds."
+            f"The scores have the shapes {old.shape} and {new.shape}; score both sides on the same prompts and seeds.",
+            code="win-rate-bad-input",
         )
     if not tie >= 0:
-        raise ThumbtuneError(f"The tie tolerance is {tie}, but a difference cannot be below zero; try 0.")
+        raise ThumbtuneError(
+            f"The tie tolerance is {tie}, but a difference cannot be below zero; try 0.", code="win-rate-bad-input"
+        )
     gone = np.isnan(old) | np.isnan(new)
     if estimand == "median":
         old, new = (_medians(np.where(gone, np.nan, side)) for side in (old, new))
@@ -152,7 +157,9 @@ def win_rate(
     halves = half_wins(before, after, estimand, tie)
     known = ~np.isnan(halves).all(1)
     if not known.any():
-        raise ThumbtuneError("No prompt has a score on both sides; look at what the scorer said of its images.")
+        raise ThumbtuneError(
+            "No prompt has a score on both sides; read why the scorer failed.", code="win-rate-no-scores"
+        )
     each = np.nanmean(halves[known], axis=1)
     used = unit.of(known)
     rate = float(each.mean())
@@ -191,7 +198,9 @@ def mean_change(
     gone = np.isnan(old) | np.isnan(new)
     known = ~gone.all(1)
     if not known.any():
-        raise ThumbtuneError("No prompt has a score on both sides; look at what the scorer said of its images.")
+        raise ThumbtuneError(
+            "No prompt has a score on both sides; read why the scorer failed.", code="win-rate-no-scores"
+        )
     sides = [np.nanmean(np.where(gone, np.nan, side)[known], axis=1) for side in (old, new)]
     columns = np.stack([*sides, sides[1] - sides[0]], axis=1)
     drawn, means = resampled(unit.of(known), columns, draws), columns.mean(0)

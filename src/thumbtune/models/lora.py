@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.files import write_tensors, write_whole
+from thumbtune.files import sort_metadata, write_tensors, write_whole
 from thumbtune.models.swap import swapped
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
@@ -142,6 +142,7 @@ def save(network: nn.Module, lora: LoRA, folder: Path) -> None:
                 weight_name=partial.name,
                 unet_lora_adapter_metadata=metadata,
             )
+            sort_metadata(partial)
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
 

@@ -38,7 +38,8 @@ def read_run(folder: Path) -> RunFolder:
     recipe = folder / "recipe.yaml"
     if not recipe.is_file():
         raise UsageError(
-            f"{folder} has no recipe.yaml, so it is not a run; give the folder that `thumbtune train` wrote."
+            f"{folder} has no recipe.yaml, so it is not a run; give the folder that `thumbtune train` wrote.",
+            code="run-missing",
         )
     return RunFolder(
         folder=folder,
@@ -90,7 +91,9 @@ def _steps(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             if number == len(lines):
                 break
-            raise ThumbtuneError(f"{path}, line {number}, is not JSON; mend or remove that line.") from error
+            raise ThumbtuneError(
+                f"{path}, line {number}, is not JSON; mend or remove that line.", code="run-file-unreadable"
+            ) from error
     return steps
 
 
@@ -99,11 +102,15 @@ def _parsed(path: Path, parse: Any) -> Any:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ThumbtuneError(f"{path} cannot be read; restore it, or run the command that wrote it.") from error
+        raise ThumbtuneError(
+            f"{path} cannot be read; restore it, or run the command that wrote it.", code="run-file-unreadable"
+        ) from error
 
 
 def _mapping(path: Path, value: Any) -> Mapping[str, Any]:
     """`value` if it is a mapping of names to values."""
     if not isinstance(value, Mapping):
-        raise ThumbtuneError(f"{path} should hold names and values; run the command that wrote it again.")
+        raise ThumbtuneError(
+            f"{path} should hold names and values; run the command that wrote it again.", code="run-file-unreadable"
+        )
     return value

@@ -274,7 +274,7 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
 
 
 def votes_of(recipe: Recipe) -> Any:
-    """Each rater's own thumbs on the prompts that are held out, whatever label the recipe's policy makes of them.
+    """Return each rater's own votes on the held-out prompts, whatever label the recipe's policy makes of them.
 
     Raises:
         ThumbtuneError: as `split_of`.
@@ -283,46 +283,51 @@ def votes_of(recipe: Recipe) -> Any:
 
 
 def prompts_in(file: Path) -> list[str]:
-    """The prompts of a text file, a line each, every one once.
+    """Return the prompts of a text file with one prompt a line, each prompt once.
 
     Raises:
-        UsageError: it cannot be read, or holds none.
+        UsageError: it cannot be read, or holds no prompt.
     """
     if not file.exists():
         raise UsageError(
-            f"evaluate.prompts: there is no file {file} here; name it as it is seen from here, with --set."
+            f"evaluate.prompts: there is no file {file} here; give its path as seen from {Path.cwd()}, with --set.",
+            code="evaluate-prompts-missing",
         )
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"evaluate.prompts: {file} cannot be read as text; give a file with a prompt a line."
+            f"evaluate.prompts: {file} cannot be read as text; give a file with one prompt a line.",
+            code="evaluate-prompts-unreadable",
         ) from error
-    found = list(dict.fromkeys(line for line in lines if line))
-    if not found:
-        raise UsageError(f"evaluate.prompts: {file} holds no prompts; write one a line.")
-    return found
+    prompts = list(dict.fromkeys(line for line in lines if line))
+    if not prompts:
+        raise UsageError(
+            f"evaluate.prompts: {file} holds no prompts; write one prompt a line.", code="evaluate-prompts-empty"
+        )
+    return prompts
 
 
 def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> list[str]:
-    """The prompts of the recipe's file, or else those that were held out: none that training sees.
+    """Return the prompts of the recipe's file, or else the held-out prompts: no prompt that training sees.
 
     Raises:
         UsageError: the file is missing or empty or holds trained prompts.
     """
     file = recipe.evaluate.prompts
-    found = prompts_in(file) if file else sorted(held_out - trained)
+    prompts = prompts_in(file) if file else sorted(held_out - trained)
     known = {alike(prompt) for prompt in trained}
-    seen = [prompt for prompt in found if alike(prompt) in known]
+    seen = [prompt for prompt in prompts if alike(prompt) in known]
     if seen:
         raise UsageError(
-            f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out."
+            f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out.",
+            code="evaluate-trained-prompts",
         )
-    return found
+    return prompts
 
 
 def check_judging(recipe: Recipe, parts: Split) -> list[str]:
-    """Look ahead to the evaluation before any long work; returns the prompts that it will use.
+    """Check the evaluation before any long work; return the prompts that it will use.
 
     Raises:
         UsageError: a scorer or the prompts are off.

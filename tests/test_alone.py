@@ -22,4 +22,4 @@ def test_processes_that_accelerate_takes_for_strangers_are_refused() -> None:
     """As on a machine whose accelerator is none that Accelerate shares out."""
     done = ask(WITH_A_GPU + ASK, WORLD_SIZE="2")
     assert done.returncode == 1
-    assert "2 processes were started, and do not know each other on" in done.stderr
+    assert "2 processes were started, and cannot work together on" in done.stderr

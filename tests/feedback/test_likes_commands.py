@@ -146,13 +146,13 @@ def test_what_is_exported_is_imported_again(call: Call, rated: Path, tmp_path: P
 
 def test_an_address_is_named_without_its_password_and_can_be_typed_again() -> None:
     from thumbtune.feedback.store.database import name_of
-    from thumbtune.runs.recipe import read
+    from thumbtune.runs.recipe import read_recipe
 
     assert "secret" not in (shown := name_of("postgresql://ann:secret@db.example.org/thumbs"))
     assert shown == name_of("postgresql://ann@db.example.org/thumbs").replace("ann:@", "ann@")
     # what a local server calls itself: a password of no characters is none
-    assert "ann" in str(read(None, [f"likes={name_of('postgresql://ann:@/thumbs?host=/tmp/pg')}"]).likes)
-    assert "ann" in str(read(None, ["likes=postgresql://ann:@/thumbs?host=/tmp/pg"]).likes)
+    assert "ann" in str(read_recipe(None, [f"likes={name_of('postgresql://ann:@/thumbs?host=/tmp/pg')}"]).likes)
+    assert "ann" in str(read_recipe(None, ["likes=postgresql://ann:@/thumbs?host=/tmp/pg"]).likes)
 
 
 @pytest.mark.parametrize("place", ["zzz://bucket", "s3-that-is-none://bucket/x"])

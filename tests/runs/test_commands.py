@@ -82,7 +82,7 @@ def test_only_thumbs_that_the_run_held_out_are_asked(call: Call, run: Path, thum
 def test_a_damaged_store_says_what_it_is(call: Call, run: Path, likes: Path) -> None:
     (likes / "likes.sqlite").write_bytes(b"not a database, but long enough to be looked at" * 10)
     code, _, err = call("evaluate", run, "--set", "evaluate.scorers=")
-    assert code == 1 and "it is no SQLite file" in err
+    assert code == 1 and "not an SQLite file" in err
 
 
 def test_too_few_held_out_thumbs_are_no_failure_and_no_success(call: Call, run: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_run_is_not_put_into_a_file(call: Call, settings: list[str], tmp_path:
 
 def test_a_run_is_drawn_with_its_own_model_and_in_steps_that_there_are(call: Call, run: Path, tmp_path: Path) -> None:
     code, _, err = call("generate", "thing 1", "--run", run, "--model", "tiny-emoji-64", "--out", tmp_path / "drawn")
-    assert code == 2 and "leave out --model, or --run" in err
+    assert code == 2 and "leave out --model or --run" in err
     assert call("generate", "thing 1", "--steps", 1001, "--out", tmp_path / "drawn")[0] == 2
     assert call("train", "--set", "evaluate.steps=1001", "--out", tmp_path / "other")[0] == 2
     assert not (tmp_path / "drawn").exists() and not (tmp_path / "other").exists()

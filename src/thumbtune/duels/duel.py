@@ -41,7 +41,8 @@ def run_duel(plan: GalleryPlan, progress: Progress, tie: float = 0.0, paper_ci: 
     """
     if not plan.scorers:
         raise UsageError(
-            "A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.", code="duel-no-scorer"
+            "A duel needs at least one scorer; name it with --scorers (`thumbtune scorers` lists all).",
+            code="duel-no-scorer",
         )
     gathered = gallery.gather(plan, progress)
     return None if gathered is None else write_result(gathered, tie, paper_ci)

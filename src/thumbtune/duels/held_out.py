@@ -62,7 +62,7 @@ def prompts_of(recipe: Recipe, rows: Sequence[FeedbackRow]) -> list[str]:
     used = {row["seed"] for row in rows} & set(seeds)
     if used:
         raise UsageError(
-            f"evaluate.first_seed: an image that was rated has seed {min(used)} too; choose another first seed.",
+            f"evaluate.first_seed: seed {min(used)} is the seed of a rated image; choose another first seed.",
             code="evaluate-seed-used",
         )
     return prompts
@@ -82,8 +82,9 @@ def held_out_of(folder: Path, recipe: Recipe, rows: Sequence[FeedbackRow]) -> tu
         if is_store(recipe.likes):
             raise
         raise ThumbtuneError(
-            f"Nothing can judge {folder} here: {recipe.likes} is no store of likes, and the recipe names no scorer; "
-            "say where the likes are with --set likes=FOLDER, or name a scorer with --set evaluate.scorers=NAME.",
+            f"{folder} cannot be evaluated, since {recipe.likes} is not a store of likes and the "
+            "recipe names no scorer; give the likes with --set likes=FOLDER, or a scorer with --set "
+            "evaluate.scorers=NAME.",
             code="evaluate-nothing-judges",
         ) from error
     ours = {(row["image_id"], row["prompt"]) for row in rows if row["held_out"]}

@@ -57,7 +57,7 @@ def verdict(gates: Sequence[Gate]) -> dict[str, str]:
         return {"decision": DO_NOT_SHIP, "sentence": f"Do not ship: {' and '.join(failed)} failed."}
     if unknown or not gates:
         names = " and ".join(unknown) or "gain"
-        return {"decision": NOT_ENOUGH_EVIDENCE, "sentence": f"Not enough evidence: {names} cannot be told yet."}
+        return {"decision": NOT_ENOUGH_EVIDENCE, "sentence": f"Not enough evidence: {names} cannot be decided yet."}
     return {"decision": SHIP, "sentence": f"Ship: {', '.join(gate.name for gate in gates)} passed."}
 
 

@@ -39,7 +39,8 @@ def write_page(folder: Path) -> Path:
         page = template("page.html.j2").render(**contents(folder))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, UndefinedError) as error:
         raise ThumbtuneError(
-            f"{folder} holds files in an unknown shape ({error}); write them again with this version of thumbtune.",
+            f"{folder} contains files in an unknown format ({error}); create them again with this version of "
+            "Thumbtune.",
             code="page-unknown-shape",
         ) from error
     return write_text(folder / PAGE, page)

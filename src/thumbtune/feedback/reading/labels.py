@@ -119,7 +119,7 @@ class Scale:
         greatest = max(rating, rating if self.greatest is None else self.greatest)
         like_at = next(advice for most, advice in LIKES_FROM if greatest <= most)
         return (
-            f"its {named(name)} {shown(cell)} looks like a rating (of up to {greatest:g}), not a thumb; "
+            f"its {named(name)} {shown(cell)} looks like a rating (of up to {greatest:g}), not a label; "
             f"say from which number up they are likes, as in --like-at {like_at}"
         )
 

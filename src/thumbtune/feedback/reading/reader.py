@@ -30,8 +30,8 @@ from thumbtune.feedback.shown import listed, named, shown
 from thumbtune.feedback.source import Bytes, Reading, SourceRow
 
 DISLIKE_COLUMNS = ("dislike", "disliked", "dislikes")  # columns of dislikes, beside a column `like`
-NO_IMAGE = "none of its columns ({columns}) names an image; say which one does, as in --map image=jpg"
-NO_LABEL = "none of its columns says like or dislike; say which one does, as in --map label=opinion"
+NO_IMAGE = "none of its columns ({columns}) contains images; name the column of images, as in --map image=jpg"
+NO_LABEL = "none of its columns contains likes and dislikes; name the column of labels, as in --map label=opinion"
 LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which only these columns are needed
 ReadCell = Callable[[object], Bytes]  # from a cell to a function that reads its image; raises UnreadableImage
 

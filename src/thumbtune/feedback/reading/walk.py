@@ -51,7 +51,7 @@ def labelled_folders(root: Path) -> list[tuple[Path, bool]]:
     for folder, _ in named:
         if _is_store(folder) and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
             raise ThumbtuneError(
-                f"{folder} is a store of likes, and other images lie beside it; move those elsewhere.",
+                f"{folder} is a store of likes and also contains other images; move those images elsewhere.",
                 code="folders-hold-store",
             )
     return [(folder, liked) for folder, liked in named if not _is_store(folder)]

@@ -203,8 +203,8 @@ def nothing_here(path: Path) -> ThumbtuneError:
     """Return the error for a folder without likes."""
     kinds = ", ".join(METADATA_SUFFIXES[:-1]) + f" or {METADATA_SUFFIXES[-1]}"
     return ThumbtuneError(
-        f"{path} holds no like/ and dislike/ folders and no metadata{kinds}; put images into "
-        f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label; if you "
-        "like all its images, say --label like.",
+        f"{path} contains no like/ and dislike/ folders and no metadata{kinds}; put images into "
+        f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label; if "
+        "you like all its images, use --label like.",
         code="source-empty",
     )

@@ -37,7 +37,7 @@ def version_of(connection: Connection, name: str) -> str | None:
         )
     if version is None and tables:
         raise ThumbtuneError(
-            f"{name} is a database of another program; move it away or choose another.", code="store-foreign"
+            f"{name} is a database of another program; move it away or choose another folder.", code="store-foreign"
         )
     return version
 

@@ -126,8 +126,7 @@ def _print_verdict(found: dict[str, Any], page: Path, as_json: bool) -> None:
 
 def duel(
     a: Annotated[
-        str,
-        typer.Argument(metavar="A", help="The baseline: a model, a run, a checkpoint, a LoRA or a folder of images."),
+        str, typer.Argument(metavar="A", help="The baseline: a model, run, checkpoint, LoRA or image folder.")
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="The model to test, in one of the same forms.")],
     prompts: Annotated[
@@ -144,9 +143,7 @@ def duel(
     guidance: Annotated[float, typer.Option(min=0, max=100, help="Scale of classifier-free guidance.")] = 3.0,
     limit: Limit = None,
     tie: Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")] = 0.0,
-    paper_ci: Annotated[
-        bool, typer.Option("--paper-ci", help="Also compute the interval as the paper does, which is too narrow.")
-    ] = False,
+    paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Also compute the interval of the paper.")] = False,
     weights: Weights = None,
     offline: Offline = False,
 ) -> None:
@@ -154,10 +151,7 @@ def duel(
     quieten()
     names = tuple(name.strip() for name in scorers.split(",") if name.strip())
     if not names:
-        raise UsageError(
-            "A duel needs at least one scorer; name it with --scorers (`thumbtune scorers` lists all).",
-            code="duel-no-scorer",
-        )
+        raise UsageError("A duel needs a scorer; name one (`thumbtune scorers` lists all).", code="duel-no-scorer")
     from thumbtune.duels.duel import SIDES, run_duel
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set

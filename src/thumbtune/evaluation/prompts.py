@@ -149,7 +149,7 @@ def _published(name: str, named: NamedPromptSet, locations: Locations) -> Prompt
     prompts = _read_published(name, named, locations)
     if len(prompts.prompts) != named.count:
         raise ThumbtuneError(
-            f"The set {name} has {len(prompts.prompts)} prompts, but the published set has {named.count}; "
+            f"The set {name} has {len(prompts.prompts)} prompts, but the published set has {named.count} prompts; "
             "download it again.",
             code="prompts-wrong-count",
         )

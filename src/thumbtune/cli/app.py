@@ -57,7 +57,7 @@ def train(
     settings: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, print what would happen, and change nothing.")
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, and change nothing.")
     ] = False,
 ) -> None:
     """Tune a LoRA, or all weights of a model, on likes and dislikes."""
@@ -169,7 +169,7 @@ def paper(
     quick: Annotated[bool, typer.Option("--quick", help="Run at a tiny size, only to check that it works.")] = False,
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=SIDE", help="For a table: the model of a row, as in sft=RUN."),
+        typer.Option(metavar="NAME=MODEL", help="For a table: the model of a row, as in sft=RUN."),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="For a table: use only the first N prompts. Default: all.")
@@ -188,7 +188,7 @@ def paper(
     folder = out or Path("runs/paper") / (f"{name}-quick" if quick else name)
     named = [(row, side) for row, _, side in (one.partition("=") for one in model or [])]
     if not all(row and side for row, side in named):
-        raise UsageError("--model is written as NAME=SIDE, for example --model sft=runs/sft.", code="paper-bad-model")
+        raise UsageError("--model is written as NAME=MODEL, for example --model sft=runs/sft.", code="paper-bad-model")
     places = Locations(local=weights, offline=offline)
     order = Order(folder=folder, seeds=seeds, quick=quick, models=dict(named), limit=limit, places=places)
     page = perform(name, order, bar, say)

@@ -241,7 +241,7 @@ def _print_withdrawn(report: "ImportReport", correct: bool) -> None:
     elif number:
         has, it = ("has", "it") if is_one else ("have", "them")
         say(
-            f"{plural(number, 'image')} {has} a vote from before that this source no longer contains; "
+            f"{plural(number, 'image')} {has} an earlier vote that this source no longer contains; "
             f"--correct undoes {it}."
         )
 
@@ -380,7 +380,7 @@ def erase(
         is_left = "image has no like or dislike left; it stays"
         say(f"{plural(erased.unlabelled, is_left, 'images have no like or dislike left; they stay')} in the store.")
     if erased.majority_changed:
-        say(f"{plural(erased.majority_changed, 'image has', 'images have')} another majority now.")
+        say(f"{plural(erased.majority_changed, 'image has', 'images have')} a different majority now.")
     say("Runs trained on these votes still contain them in their likes.parquet; train them again.")
 
 

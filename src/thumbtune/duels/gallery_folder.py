@@ -1,4 +1,4 @@
-"""The folder of a gallery: one plan at a time, nothing of another plan left in it, nothing half-written."""
+"""The folder of a gallery: it contains the files of one plan only, and no half-written file."""
 
 import csv
 import io

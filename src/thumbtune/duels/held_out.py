@@ -20,7 +20,7 @@ FeedbackRow = dict[str, Any]  # image_id, prompt, seed, held_out
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Feedback that training never saw: the labels of the run's policy, of both kinds, and each rater's votes."""
+    """Feedback that training did not use: labels by the run's policy, likes and dislikes, and each rater's votes."""
 
     labels: Any
     votes: Any
@@ -54,7 +54,7 @@ def prompts_of(recipe: Recipe, rows: Sequence[FeedbackRow]) -> list[str]:
     prompts = build.judged_prompts(recipe, trained, held_out)
     if not prompts:
         raise UsageError(
-            "No prompt of the feedback was held out; set evaluate.prompts to a file with one prompt a line.",
+            "No prompt of the feedback was held out; set evaluate.prompts to a file with one prompt per line.",
             code="evaluate-no-prompts",
         )
     options = recipe.evaluate

@@ -1,4 +1,4 @@
-"""A side of a duel: a model that generates images, or a folder of images that are there already.
+"""A side of a duel: a model that generates images, or a folder of existing images.
 
 a run's folder, or one of its checkpoints       the model that it tuned, with the prefix that it learnt
 a .safetensors file, or a folder with a LoRA    the base model with it; in the form of diffusers or of kohya

@@ -17,7 +17,7 @@ Table = Sequence[Sequence[float]]  # [prompts, k]
 
 @dataclass(frozen=True)
 class ScorePair:
-    """The scores that one scorer gave to both sides; NaN where it failed."""
+    """The scores of both models by one scorer; NaN where it failed."""
 
     before: Table
     after: Table
@@ -72,7 +72,7 @@ def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
 
 
 def decided(row: Mapping[str, Any]) -> bool:
-    """Return whether one side is shown to be better: by its interval, and by a test that corrects for all scorers."""
+    """Return whether one model is better by the interval and by a test corrected for the number of scorers."""
     low, high = careful(row)
     return (low > CHANCE or high < CHANCE) and row["holm"] < ALPHA
 

@@ -22,7 +22,7 @@ from thumbtune.files import sha256
 __all__ = ["ImportReport", "Source", "SourceRow", "import_from", "import_likes"]
 
 Progress = Callable[[Iterable[SourceRow]], Iterable[SourceRow]]
-NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
+NO_LABEL = "it has no label; write true or false, or remove it"
 OUTVOTED = {
     VoteStatus.CONTRADICTED: "{rater} has voted the opposite since it was imported; that vote counts, unless --correct "
     "makes this one the latest",

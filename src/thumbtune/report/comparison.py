@@ -27,7 +27,7 @@ Place = tuple[int, int]  # prompt, seed
 
 @dataclass(frozen=True)
 class Pair:
-    """One prompt and seed by both models; data URIs, None where an image cannot be read."""
+    """One prompt and seed by both models: data URIs, None for an unreadable image."""
 
     prompt: str
     seed: int

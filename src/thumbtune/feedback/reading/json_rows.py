@@ -69,7 +69,7 @@ def _document(text: TextIO, file: Path) -> object:
     if len(document) > MAX_DOCUMENT:
         raise ThumbtuneError(
             f"{file} is larger than {MAX_DOCUMENT // 1_000_000} MB; "
-            "save it as JSON lines (.jsonl), which are read one by one.",
+            "save it as JSON lines (.jsonl), which are read line by line.",
             code="json-too-large",
         )
     try:

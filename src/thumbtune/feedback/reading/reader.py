@@ -93,7 +93,8 @@ class RowReader:
             one, other = (next(name for name in votes if votes[name] is liked) for liked in (True, False))
             return (
                 None,
-                f"{named(one)} says like and {named(other)} dislike; say which counts: --map label={named(one)}",
+                f"{named(one)} is a like and {named(other)} a dislike; name the one that counts: --map "
+                f"label={named(one)}",
             )
         if votes:
             return self._checked(row, next(iter(votes.values())))
@@ -108,7 +109,7 @@ class RowReader:
         if disliked is None:
             return (
                 None,
-                f"it has columns for likes and for dislikes, of which one says {shown(dislike_cell)}; write 0 or 1",
+                f"it has columns for likes and for dislikes, and one contains {shown(dislike_cell)}; write 0 or 1",
             )
         if disliked == liked:
             return None, "it is neither liked nor disliked" if not liked else "it is liked and disliked"

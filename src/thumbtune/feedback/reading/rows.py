@@ -85,7 +85,7 @@ def why_broken(file: Path) -> str:
     """Return what is wrong with a row that came as None."""
     if kind_of(file) in delimited.DELIMITERS:
         return "it has more cells than the header; put quotes around those that hold the delimiter"
-    return f"it is no JSON object, or one of more than {MAX_ROW // 1_000_000} MB; mend it or remove it"
+    return f"it is not a JSON object of at most {MAX_ROW // 1_000_000} MB; correct it or remove it"
 
 
 def count_rows(file: Path) -> int:

@@ -142,7 +142,9 @@ class LikeFolders:
             if not file.is_file():
                 return NO_PARAMETERS
             if not self._walk.leads_inside(file):
-                raise UnreadableImage(f"its prompt in {_printable(file.name)} is a link out of the folder; copy it")
+                raise UnreadableImage(
+                    f"its prompt in {_printable(file.name)} is a link to a file outside the folder; copy that file"
+                )
             with open_text(file, self.reading.encoding) as lines:
                 text = lines.read(MAX_TEXT + 1)
         except (OSError, UnicodeError, ThumbtuneError) as error:
@@ -153,7 +155,7 @@ class LikeFolders:
             )
             raise UnreadableImage(f"its prompt in {_printable(file.name)} {what}") from error
         if len(text) > MAX_TEXT:
-            raise UnreadableImage(f"its prompt in {_printable(file.name)} is longer than any prompt; shorten it")
+            raise UnreadableImage(f"its prompt in {_printable(file.name)} is too long for a prompt; shorten it")
         parameters = read_automatic1111(text)
         return (
             parameters if parameters != NO_PARAMETERS else Parameters(prompt=text.replace("\r\n", "\n").strip() or None)

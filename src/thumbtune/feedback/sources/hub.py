@@ -204,8 +204,8 @@ def _builder_of(address: Address) -> DatasetBuilder:
         raise _not_opened(address, error) from error
     if builder.name not in FORMATS:
         raise ThumbtuneError(
-            f"{address} holds files that are read as {builder.name}, which has no images with labels; "
-            f"those are read from {', '.join(FORMATS[:-1])} and {FORMATS[-1]}.",
+            f"{address} contains files that are read as {builder.name}, which has no images with labels; "
+            f"they are read from {', '.join(FORMATS[:-1])} and {FORMATS[-1]}.",
             code="hub-unsupported",
         )
     return builder

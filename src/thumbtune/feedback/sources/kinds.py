@@ -65,7 +65,7 @@ KINDS: Sequence[Kind] = (
     ),
     Kind(
         "webdataset",
-        "shards of WebDataset: a .tar, a folder of them, or shards-{000..012}.tar",
+        "shards of WebDataset: a .tar file, a folder of .tar files, or shards-{000..012}.tar",
         webdataset.recognises,
         webdataset.WebDataset,
         ("label", "like_at", "split", *OF_TABLES[:-1]),
@@ -121,7 +121,7 @@ KINDS: Sequence[Kind] = (
     ),
     Kind(
         "parquet",
-        "a folder of Parquet files, as data sets lie on the Hugging Face hub",
+        "a folder of Parquet files, as data sets on the Hugging Face hub have",
         parquet_folder.recognises,
         parquet_folder.ParquetFolder,
         ("label", "like_at", "split", *OF_TABLES),

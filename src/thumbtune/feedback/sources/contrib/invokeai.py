@@ -28,7 +28,7 @@ DATABASES = ("databases/invokeai.db", "invokeai.db")
 IMAGES = ("outputs/images", "images", ".")
 SOURCE = "InvokeAI"
 NOBODY = "system"  # the user of all images in versions without users
-BOTH = "its star and boards say like and dislike; remove one in InvokeAI"
+BOTH = "its star and its boards give both a like and a dislike; remove one in InvokeAI"
 MISSING = "{folder} does not contain this file; give the folder of InvokeAI's images, as in --root images"
 
 

@@ -29,7 +29,7 @@ def test_importing_the_folder_that_one_stands_in_twice_adds_nothing(
 
 def test_a_store_is_no_source_and_no_images_become_a_store(call: Call, likes: Path, thumbs: Path) -> None:
     code, _, err = call("import", likes, "--likes", likes.parent / "other")
-    assert code == 1 and "is a store of likes already" in err
+    assert code == 1 and "is already a store of likes" in err
     (thumbs / "like").rename(thumbs / "likes")
     (thumbs / "metadata.csv").write_text("file_name,prompt,label\nlikes/red-0.png,a thing,1\n")
     for source, store in ((thumbs, thumbs / "likes"), (thumbs / "metadata.csv", thumbs)):

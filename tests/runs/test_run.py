@@ -201,7 +201,7 @@ def test_dpo_and_csft_train_and_are_judged(
     assert ("pairs from " in out) == (name == "dpo")
     code, out, err = call("train", "--out", run, *words)
     assert code == 0, err
-    assert ('Begin every prompt with "good image, "' in out) == (name == "csft")
+    assert ('Begin every prompt with the prompt prefix "good image, "' in out) == (name == "csft")
     losses = [json.loads(line)["loss"] for line in (run / "steps.jsonl").read_text().splitlines()]
     assert len(losses) == 6 and (losses[0] == pytest.approx(math.log(2), abs=1e-5)) == (name == "dpo")
     code, _, err = call("evaluate", run)
@@ -330,7 +330,7 @@ def test_prompts_that_training_saw_are_refused(call: Call, settings: list[str], 
     file.write_text("".join(f"thing {i}\n" for i in range(10)))
     code, _, err = call("evaluate", run, "--set", f"evaluate.prompts={file}")
     assert code == 2
-    assert "prompts of the training" in err
+    assert "training prompts" in err
 
 
 def test_evaluating_with_another_training_recipe_is_refused(call: Call, settings: list[str], tmp_path: Path) -> None:

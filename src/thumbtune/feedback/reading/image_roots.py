@@ -44,7 +44,7 @@ class ImageRoot:
             raise UnreadableImage(f"{shown(name)} is not a file name; correct it or remove the row") from error
         if not paths:
             raise UnreadableImage(
-                f"{shown(name)} is outside the table's folder; put the image into that folder, or "
+                f"{shown(name)} is outside the folder; put the image into the folder, or "
                 "give the folder that contains the image, as in --root images"
             )
         return file or paths[0]

@@ -25,7 +25,7 @@ IMAGE_SUFFIXES = frozenset(
 # Folders of thumbnails, of grids of several images, and of files that macOS adds to archives.
 OTHER_FOLDERS = frozenset(("thumbnails", "txt2img-grids", "img2img-grids", "__macosx"))
 LEADS_OUT = (
-    "it is a link that leads out of the folder; copy the image there, "
+    "it is a link to a file outside the folder; copy the image there, "
     "or give the folder that the link leads into, as in --root images"
 )
 

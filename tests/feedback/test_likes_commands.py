@@ -218,8 +218,7 @@ def test_columns_of_other_names_lead_to_the_option(call: Call, images: Path, tmp
     )
     _, _, err = call(*words, "--map", "image=bilddatei")
     assert (
-        "(columns: bilddatei, prompt, urteil): none of its columns contains likes and dislikes; say which one does"
-        in err
+        "(columns: bilddatei, prompt, urteil): none of its columns contains likes and dislikes; name the column" in err
     )
     assert call(*words, "--map", "image=bilddatei,label=urteil")[0] == 0
 

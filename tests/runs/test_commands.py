@@ -102,7 +102,7 @@ def test_held_out_thumbs_give_no_verdict_on_an_objective_that_knows_no_dislikes(
     assert call("train", *settings, "--set", "objective.name=sft", "--out", tmp_path / "run")[0] == 0
     code, out, err = call("evaluate", tmp_path / "run", "--set", "evaluate.scorers=")
     assert code == 0, err
-    assert "? The objective of this run does not set likes against dislikes" in out and "Not enough evidence" in out
+    assert "? The objective of this run does not compare likes with dislikes" in out and "Not enough evidence" in out
 
 
 def test_a_dry_run_says_when_too_little_would_be_held_out(call: Call, settings: list[str], tmp_path: Path) -> None:

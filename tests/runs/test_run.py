@@ -330,7 +330,7 @@ def test_prompts_that_training_saw_are_refused(call: Call, settings: list[str], 
     file.write_text("".join(f"thing {i}\n" for i in range(10)))
     code, _, err = call("evaluate", run, "--set", f"evaluate.prompts={file}")
     assert code == 2
-    assert "training prompts" in err
+    assert "prompts of the training" in err
 
 
 def test_evaluating_with_another_training_recipe_is_refused(call: Call, settings: list[str], tmp_path: Path) -> None:

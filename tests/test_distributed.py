@@ -177,5 +177,5 @@ def test_two_processes_make_the_table_of_one(tmp_path: Path) -> None:
 def test_a_training_experiment_refuses_two_processes(tmp_path: Path) -> None:
     done = ended(launched(THUMBTUNE, "paper", "fig8", "--quick", "--out", tmp_path / "fig8"))
     assert done.returncode != 0
-    assert "fig8 works in one process, and 2 were started; start one." in done.stderr
+    assert "fig8 runs in one process, but 2 were started; start one." in done.stderr
     assert not (tmp_path / "fig8").exists()

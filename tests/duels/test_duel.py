@@ -172,7 +172,7 @@ def test_identical_models_cannot_be_told(models: GalleryPlan) -> None:
     result = run_duel(replace(models, sides={A: models.sides[A], B: models.sides[A]}), quiet)
     assert result is not None
     assert {(row["rate"], row["wins"], row["losses"]) for row in result["standings"]} == {(0.5, 0, 0)}
-    assert all("too little to tell" in line for line in result["sentences"])
+    assert all("not enough evidence" in line for line in result["sentences"])
     assert result["a"] != result["b"]
 
 

@@ -87,7 +87,7 @@ def test_of_what_is_never_below_nothing_no_more_than_all_is_lost() -> None:
 def test_of_nothing_no_share_can_be_lost() -> None:
     gate = gates.faithfulness("imagereward", [[-1.0], [0.0]], [[1.0], [1.0]], units(["a", "b"]), 0.05)
     assert answer(gate) == "?"
-    assert "not above 0" in gate.sentence
+    assert "no positive mean" in gate.sentence
 
 
 def test_a_prompt_without_a_score_is_left_out() -> None:

@@ -108,7 +108,7 @@ def test_a_style_alone_says_what_it_says_among_others() -> None:
 
 Reach = tuple[float, float]
 INTERVALS = ("bootstrap", "wilson")
-SAME = "they are as good as each other"
+SAME = "both are equally good"
 
 
 def row_of(bootstrap: Reach, wilson: Reach | None = None, **other: Any) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def row_of(bootstrap: Reach, wilson: Reach | None = None, **other: Any) -> dict[
 
 
 BETTER, WORSE, EQUAL = (f", so {who} by this scorer." for who in ("new is better", "old is better", SAME))
-MORE = ": too little to tell; about 12 more prompts would."
+MORE = ": not enough evidence; about 12 more prompts would decide."
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ MORE = ": too little to tell; about 12 more prompts would."
         (row_of((0.5, 0.7)), (60, 50, 70), MORE),
         (row_of((0.3, 0.5)), (40, 30, 50), MORE),
         (row_of((0.3, 0.7), distinct=10), (50, 30, 70), MORE),
-        (row_of((0.3, 0.7), distinct=9), (50, 30, 70), ": too little to tell from 9 prompts."),
-        (row_of((0.3, 0.7), more_prompts=None), (50, 30, 70), ": too little to tell; the sides are close."),
-        (row_of((0.3, 0.7), more_prompts=0), (50, 30, 70), ": too little to tell."),
+        (row_of((0.3, 0.7), distinct=9), (50, 30, 70), ": not enough evidence from 9 prompts."),
+        (row_of((0.3, 0.7), more_prompts=None), (50, 30, 70), ": not enough evidence; the models are close."),
+        (row_of((0.3, 0.7), more_prompts=0), (50, 30, 70), ": not enough evidence."),
     ],
 )
 def test_a_row_says_who_is_better_or_what_would_tell(row: dict[str, Any], numbers: tuple[int, ...], end: str) -> None:
@@ -159,7 +159,7 @@ def test_of_pairs_the_bootstrap_speaks_alone_unless_it_has_nothing_to_draw() -> 
 
 def test_where_nothing_was_scored_a_row_says_so() -> None:
     (row, _) = standings({"none": TOLD["none"]}, PROMPTS)
-    assert sentence(row, "old", "new") == "none scored no image on both sides."
+    assert sentence(row, "old", "new") == "none has no scores for both models."
 
 
 @pytest.mark.parametrize(
@@ -168,10 +168,10 @@ def test_where_nothing_was_scored_a_row_says_so() -> None:
         (40, 0, "so new is better by this scorer."),
         (2, 38, "so old is better by this scorer."),
         (6, 0, "so new is better by this scorer."),
-        (5, 0, "too little to tell from 5 prompts."),  # p = 0.06
-        (3, 0, "too little to tell from 3 prompts."),  # all of three: Wilson's interval goes down to 44 %
-        (400, 400, "so they are as good as each other by this scorer."),
-        (150, 150, "too little to tell; the sides are close."),
+        (5, 0, "not enough evidence from 5 prompts."),  # p = 0.06
+        (3, 0, "not enough evidence from 3 prompts."),  # all of three: Wilson's interval goes down to 44 %
+        (400, 400, "so both are equally good by this scorer."),
+        (150, 150, "not enough evidence; the models are close."),
     ],
 )
 def test_what_is_said_of_real_counts(wins: int, losses: int, end: str) -> None:
@@ -198,6 +198,6 @@ def test_pairs_of_two_prompts_show_nothing_however_clear_they_look() -> None:
     pairs = next(row for row in rows if row["estimand"] == "pairwise")
     assert pairs["bootstrap"]["low"] > 0.5
     assert careful(pairs)[0] < 0.5
-    assert sentence(pairs, "old", "new").endswith("too little to tell from 2 prompts.")
+    assert sentence(pairs, "old", "new").endswith("not enough evidence from 2 prompts.")
     (one,) = (r for r in standings({"red": ScorePair([[0.0]], [[1.0]])}, ["a"]) if r["estimand"] == "median")
     assert sentence(one, "old", "new").endswith("from 1 prompt.")

@@ -250,7 +250,7 @@ def test_so_many_prompts_do_tell() -> None:
     [
         ([[1.0]], [[1.0, 2.0]], {}, "the same prompts and seeds"),
         (np.zeros((0, 2)), np.zeros((0, 2)), {}, "the same prompts and seeds"),
-        ([[NAN]], [[1.0]], {}, "No prompt has a score on both sides"),
+        ([[NAN]], [[1.0]], {}, "No prompt has scores for both models"),
         ([[1.0]], [[1.0]], {"tie": -1.0}, "cannot be below zero"),
     ],
 )

@@ -150,7 +150,7 @@ def test_a_name_in_a_cell_leads_nowhere_else(tmp_path: Path, paint: Paint) -> No
     made.save_to_disk(tmp_path / "likes")
     (tmp_path / "likes" / "in.png").write_bytes(paint(2))
     found = list(SavedDataset(tmp_path / "likes"))
-    assert ["leads out of the folder" in (each.problem or "") for each in found] == [True, True, False]
+    assert ["is outside the folder" in (each.problem or "") for each in found] == [True, True, False]
     assert images(found) == [None, None, paint(2)]
 
 

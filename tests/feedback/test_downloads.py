@@ -145,11 +145,11 @@ def test_a_few_redirects_are_followed(server: Server, hops: int) -> None:
 
 def test_an_image_that_is_not_there(server: Server) -> None:
     url = f"{server.address}/none"
-    assert refused(url) == f"it could not be downloaded (the server says 404); check '{url}'"
+    assert refused(url) == f"it could not be downloaded (HTTP status 404); check '{url}'"
 
 
 def test_redirects_without_end(server: Server) -> None:
-    assert "the server says 301" in refused(f"{server.address}/hops/12")
+    assert "HTTP status 301" in refused(f"{server.address}/hops/12")
     assert len(server.asked) <= 7
 
 

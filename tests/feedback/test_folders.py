@@ -253,7 +253,7 @@ def test_a_text_that_cannot_be_read(tmp_path: Path) -> None:
     assert [why for _, why in problems(tmp_path)] == [
         "its prompt in a.txt is not UTF-8 text; save it as UTF-8",
         "its prompt in b.txt is not UTF-8 text; save it as UTF-8",
-        "its prompt in c.txt is longer than any prompt; shorten it",
+        "its prompt in c.txt is too long for a prompt; shorten it",
     ]
     assert told(tmp_path) == [("like/d.png", True, "für", None)]
     assert told(tmp_path, Reading(encoding="latin-1"))[0][2] == "für Elise"
@@ -284,12 +284,12 @@ def test_links_out_of_the_folder(tmp_path: Path) -> None:
     (root / "like" / "lost.png").symlink_to(outside / "lost.png")
     (root / "bad").symlink_to(outside)
     assert told(root) == []
-    leads_out = "it is a link that leads out of the folder; copy the image there, or give the folder that the link "
+    leads_out = "it is a link to a file outside the folder; copy the image there, or give the folder that the link "
     assert [(where, str(why)[:97]) for where, why in problems(root)] == [
         ("bad", leads_out[:97]),
         ("like/a.png", leads_out[:97]),
         ("like/lost.png", leads_out[:97]),
-        ("like/own.png", "its prompt in own.txt is a link out of the folder; copy it"),
+        ("like/own.png", "its prompt in own.txt is a link to a file outside the folder; copy that file"),
     ]
     allowed = [each[:2] for each in told(root, Reading(root=outside))]
     assert allowed == [("bad/a.png", False), ("like/a.png", True), ("like/lost.png", True), ("like/own.png", True)]

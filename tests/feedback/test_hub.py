@@ -159,9 +159,9 @@ def test_json_lines(repository: Path) -> None:
     rows.append({"file_name": "hf://datasets/bob/secret/a.png", "prompt": "fox", "label": "like"})
     (repository / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     *named, web, other = HubDataset(NAME)
-    assert all("is the name of a file; download the data set" in (each.problem or "") for each in named)
-    assert "is on the web; say --allow-download" in (web.problem or "")
-    assert "is no http address" in (other.problem or "")
+    assert all("is only a file name; download the data set" in (each.problem or "") for each in named)
+    assert "is a URL; use --allow-download" in (web.problem or "")
+    assert "is not an http address" in (other.problem or "")
 
 
 def test_images_beside_the_rows(repository: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:

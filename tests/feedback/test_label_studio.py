@@ -139,7 +139,7 @@ def test_ratings(uploads: Path) -> None:
     without = said(*tasks, folder=uploads)
     assert [liked for liked, _ in without] == [None] * 7
     assert without[0][1] == (
-        "its opinion 5 is a rating, not a thumb; say from which number up they are likes, as in --like-at 4"
+        "its opinion 5 is a rating, not a label; give the lowest rating that is a like, as in --like-at 4"
     )
 
 
@@ -149,9 +149,9 @@ def test_answers_that_say_neither(uploads: Path) -> None:
     assert said(
         task(annotation(choice("Maybe"))), task(annotation(box, written)), task(annotation()), folder=uploads
     ) == [
-        (None, "its opinion 'Maybe' says neither like nor dislike; call such answers Like and Dislike, or remove it"),
-        (None, "its annotation says neither like nor dislike; annotate it again or remove it"),
-        (None, "its annotation says neither like nor dislike; annotate it again or remove it"),
+        (None, "its opinion 'Maybe' is neither like nor dislike; call such answers Like and Dislike, or remove it"),
+        (None, "its annotation is neither a like nor a dislike; annotate it again or remove it"),
+        (None, "its annotation is neither a like nor a dislike; annotate it again or remove it"),
     ]
 
 
@@ -162,7 +162,10 @@ def test_several_controls(uploads: Path) -> None:
     assert said(task(annotation(choice("Like"), choice("Good", name="colours"))), folder=uploads) == [(True, None)]
     both = task(annotation(choice("Like"), sharp, rating(2, name="stars")))
     assert said(both, folder=uploads) == [
-        (None, "it says like with opinion and dislike with sharpness; say which counts, as in --map label=opinion")
+        (
+            None,
+            "it is a like by opinion and a dislike by sharpness; name the one that counts, as in --map label=opinion",
+        )
     ]
     for label, liked in (("Opinion", True), ("sharpness", False)):
         assert said(both, folder=uploads, columns={"label": label}) == [(liked, None)]
@@ -188,7 +191,11 @@ def test_one_task_with_two_images_judged_each(uploads: Path, paint: Paint) -> No
     assert other.image is not None and (other.image(), other.liked) == (paint(1), False)
     unclear = task(annotation(choice("Like")), **data)
     assert said(unclear, folder=uploads) == [
-        (True, "it shows image1, image2, and nothing says which of them is meant; say so, as in --map image=image1")
+        (
+            True,
+            "it shows image1, image2, and it is unclear which of them was labelled; name that one, as in "
+            "--map image=image1",
+        )
     ]
     (mapped,) = found_in(export(uploads, unclear), columns={"image": "image2"})
     assert mapped.image is not None and mapped.image() == paint(1)
@@ -239,8 +246,8 @@ def test_two_uploads_that_were_called_the_same(tmp_path: Path, paint: Paint) -> 
     (lost, *_) = said(task(likes), task(likes, image=other), folder=tmp_path)
     assert lost == (
         True,
-        "there is no '12/3f2a1b4c-fox.png'; copy Label Studio's media folder there, or give the one "
-        "that holds it, as in --root media",
+        "the file '12/3f2a1b4c-fox.png' does not exist; copy Label Studio's media folder there, or give the folder "
+        "that contains it, as in --root media",
     )
     assert said(task(likes), task(likes), folder=tmp_path) == [(True, None)] * 2
 
@@ -255,7 +262,7 @@ def test_files_on_its_disk(tmp_path: Path, paint: Paint) -> None:
         (found,) = found_in(export(tmp_path, task(annotation(choice("Like")), image=url)), root=tmp_path / "disk")
         assert found.problem is None and found.image is not None and found.image() == paint(5)
     (found,) = found_in(export(tmp_path, task(annotation(choice("Like")), image=url)))
-    assert str(found.problem).startswith("there is no 'my foxes/fox.png'; copy")
+    assert str(found.problem).startswith("the file 'my foxes/fox.png' does not exist; copy")
 
 
 def test_an_image_beside_the_export_or_in_it(tmp_path: Path, paint: Paint) -> None:
@@ -298,11 +305,11 @@ def test_the_web_is_asked_only_where_that_is_allowed(tmp_path: Path, monkeypatch
     monkeypatch.setattr("thumbtune.feedback.reading.downloads.download", lambda url: asked.append(url) or b"x")
     likes = annotation(choice("Like"))
     tasks = [task(likes, image="https://example.com/fox.png", prompt=None), task(likes, image=f"http://localhost{FOX}")]
-    assert "is on the web" in str(said(*tasks, folder=tmp_path)[0][1])
+    assert "is a URL" in str(said(*tasks, folder=tmp_path)[0][1])
     web, upload = found_in(tmp_path / "project-12.json", allow_download=True)
     assert web.image is not None and asked == []
     assert web.image() == b"x" and asked == ["https://example.com/fox.png"]
-    assert upload.image is None and "there is no '12/3f2a1b4c-fox.png'" in str(upload.problem)
+    assert upload.image is None and "the file '12/3f2a1b4c-fox.png' does not exist" in str(upload.problem)
 
 
 # --- comparisons
@@ -358,12 +365,12 @@ def test_which_is_left(uploads: Path, about: str, names: tuple[str, str]) -> Non
 def test_nobody_can_tell_which_is_left(uploads: Path, data: Json) -> None:
     one = task(annotation(result("pairwise", {"selected": "left"}, about="a,b")), image=None, **data)
     ((liked, problem),) = said(one, folder=uploads)
-    assert liked is None and "nothing says which is left; call them left and right" in str(problem)
+    assert liked is None and "it is unclear which is left; call them left and right" in str(problem)
 
 
 def test_no_side_is_better(uploads: Path) -> None:
     ((_, problem),) = said(compared("none"), folder=uploads)
-    assert problem == "it says neither left nor right is better; annotate it again or remove it"
+    assert problem == "it contains no choice of left or right; annotate it again or remove it"
     skipped = compared("left")
     skipped["annotations"][0]["was_cancelled"] = True
     assert [problem for _, problem in said(skipped, folder=uploads)] == [SKIPPED]
@@ -440,7 +447,7 @@ def test_a_row_for_each_annotation(uploads: Path, paint: Paint, write: Callable[
     assert [each.liked for each in ratings] == [None, True]
     unsaid = found_in(file, like_at=4)
     assert [each.liked for each in unsaid] == [None, True]
-    assert "its flaws 'Hands' says neither" in str(unsaid[0].problem)
+    assert "its flaws 'Hands' is neither" in str(unsaid[0].problem)
 
 
 def test_a_column_called_choice_needs_no_word(uploads: Path) -> None:
@@ -450,7 +457,7 @@ def test_a_column_called_choice_needs_no_word(uploads: Path) -> None:
         (
             None,
             "none of its columns (image, prompt, id, annotator, annotation_id, created_at, updated_at, lead_time, "
-            "nsfw) says like or dislike; say which one does, as in --map label=opinion",
+            "nsfw) contains likes and dislikes; name the column of labels, as in --map label=opinion",
         ),
     ]
 

@@ -136,15 +136,15 @@ def why(*column: object, like_at: float | None = None) -> str | None:
 )
 def test_why_a_rating_is_no_thumb(column: tuple[object, ...], greatest: str, advice: str) -> None:
     assert why(*column) == (
-        f"its stars {column[0]!r} looks like a rating (of up to {greatest}), not a thumb; "
-        f"say from which number up they are likes, as in --like-at {advice}"
+        f"its stars {column[0]!r} looks like a rating (of up to {greatest}), not a label; "
+        f"give the lowest rating that is a like, as in --like-at {advice}"
     )
 
 
 def test_why_nothing_is_said_of_other_cells() -> None:
-    assert why(0, -1) == "its stars 0 is no opinion, as other rows say -1; write 1 or -1, or remove it"
+    assert why(0, -1) == "its stars 0 is no label, since other rows contain -1; write 1 or -1, or remove it"
     assert why("maybe so", 1) == (
-        "its stars 'maybe so' says neither like nor dislike; write like or dislike, yes or no, 1 or 0, or name another "
+        "its stars 'maybe so' is neither like nor dislike; write like or dislike, yes or no, 1 or 0, or name another "
         "column, as in --map label=opinion"
     )
     assert why("x" * 500) == why("x" * 499), "what is long is cut"

@@ -83,13 +83,13 @@ def test_erasing_asks_first(call: Call, rated: Path, tmp_path: Path, monkeypatch
 def test_where_there_are_no_likes_commands_say_so(call: Call, tmp_path: Path) -> None:
     for words in (("stats",), ("erase", "ann", "--yes"), ("upgrade",)):
         code, _, err = call("likes", *words, "--likes", tmp_path / "none")
-        assert code == 1 and "no store of likes; import some first." in err
+        assert code == 1 and "import some likes first." in err
     assert not (tmp_path / "none").exists()
 
 
 def test_a_first_import_of_nothing_leaves_no_store(call: Call, rated: Path, tmp_path: Path) -> None:
     code, _, err = call("import", rated, "--map", "image=img", "--likes", tmp_path / "likes")
-    assert code == 1 and "say from which number up they are likes, as in --like-at 4" in err
+    assert code == 1 and "give the lowest rating that is a like, as in --like-at 4" in err
     assert not (tmp_path / "likes").exists()
 
 
@@ -117,7 +117,7 @@ def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path)
     code, _, err = call("import", rated, *MAPPED, "--likes", database, "--dry-run")
     assert code == 0, err
     code, _, err = call("likes", "stats", "--likes", database)
-    assert code == 1 and "no store of likes; import some first" in err, "a rehearsal makes no tables"
+    assert code == 1 and "no store of likes; import some likes first" in err, "a rehearsal makes no tables"
     code, _, err = call("import", rated, *MAPPED, "--likes", database)
     assert code == 2 and "--images" in err
     code, out, err = call("import", rated, *MAPPED, "--likes", database, "--images", tmp_path / "shared")
@@ -213,17 +213,20 @@ def test_columns_of_other_names_lead_to_the_option(call: Call, images: Path, tmp
     words = ("import", images / "de.csv", "--likes", tmp_path / "likes")
     _, _, err = call(*words)
     assert (
-        "none of its columns (bilddatei, prompt, urteil) names an image; say which one does, as in --map image=" in err
+        "none of its columns (bilddatei, prompt, urteil) contains images; name the column of images, as in --map image="
+        in err
     )
     _, _, err = call(*words, "--map", "image=bilddatei")
-    assert "(columns: bilddatei, prompt, urteil): none of its columns says like or dislike; say which one does" in err
+    assert (
+        "(columns: bilddatei, prompt, urteil): none of its columns contains likes and dislikes; name the column" in err
+    )
     assert call(*words, "--map", "image=bilddatei,label=urteil")[0] == 0
 
 
 def test_a_label_that_is_not_understood_is_shown(call: Call, images: Path, tmp_path: Path) -> None:
     (images / "t.csv").write_text("image,prompt,label\na.png,fox,love\n")
     _, _, err = call("import", images / "t.csv", "--likes", tmp_path / "likes")
-    assert "its label 'love' says neither like nor dislike; write like or dislike, yes or no, 1 or 0" in err
+    assert "its label 'love' is neither like nor dislike; write like or dislike, yes or no, 1 or 0" in err
 
 
 def test_a_table_without_rows(call: Call, images: Path, tmp_path: Path) -> None:

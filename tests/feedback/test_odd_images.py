@@ -186,7 +186,7 @@ WHOLE = "it is not a whole PNG, JPEG, WebP, GIF, BMP or TIFF image ("
         (lambda: made(noise(), "JPEG2000"), "it is JPEG 2000, which is not supported; convert it to PNG or JPEG"),
         (
             lambda: made(Image.new("F", (4, 4)), "TIFF"),
-            "its numbers have no defined black and white; save it with 8 or 16 bits a colour",
+            "its pixel values have no defined range; save it with 8 or 16 bits per colour",
         ),
     ],
 )

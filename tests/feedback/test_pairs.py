@@ -216,7 +216,7 @@ def test_an_image_itself_goes_before_its_name(root: Path, paint: Paint) -> None:
 def test_pairs_on_the_web_are_left_there(root: Path) -> None:
     file = write(root / "a.jsonl", PAIRS[0] | {"chosen": "https://example.org/a.png"})
     first, second = Pairs(file)
-    assert first.liked and first.image is None and "say --allow-download" in str(first.problem)
+    assert first.liked and first.image is None and "use --allow-download" in str(first.problem)
     assert second.problem is None
     allowed, _ = Pairs(file, Reading(allow_download=True))
     assert allowed.image is not None and allowed.problem is None
@@ -230,7 +230,7 @@ def test_pairs_below_a_root(root: Path, tmp_path: Path, paint: Paint) -> None:
     file = write(tmp_path / "tables" / "a.jsonl", PAIRS[0] | {"rejected": whole}, PAIRS[0] | {"chosen": "x.png"})
     a, b, missing, _ = Pairs(file, Reading(root=root))
     assert said([a, b], paint) == [("fox", "a", True), ("fox", "b", False)]
-    assert unread(missing) == f"there is no such file as '{root}/x.png'; put it there or remove the row"
+    assert unread(missing) == f"the file '{root}/x.png' does not exist; add it or remove the row"
 
 
 def test_pairs_in_another_encoding(root: Path, paint: Paint) -> None:
@@ -261,7 +261,7 @@ def test_what_cannot_be_meant(root: Path, kind: type[Pairs]) -> None:
     [
         ({"rejected": ""}, "it names no image for rejected; fill it in or remove the row"),
         ({"chosen": None}, "it names no image for chosen; fill it in or remove the row"),
-        ({"seed": "soon"}, "seed 'soon' is no whole number; mend it or leave it empty"),
+        ({"seed": "soon"}, "seed 'soon' is not a whole number; correct it or leave it empty"),
         ({"created_at": "soon"}, "created_at 'soon' is no moment; write it like 2025-06-30T12:00:00Z"),
     ],
 )
@@ -277,7 +277,7 @@ def test_lines_that_are_no_objects(root: Path, paint: Paint) -> None:
     file = root / "a.jsonl"
     file.write_text(f"{json.dumps(PAIRS[0])}\n[1]\n{'[' * 5000}\n")
     source = Pairs(file)
-    words = "it is no JSON object, or one of more than 64 MB; mend it or remove it"
+    words = "it is not a JSON object of at most 64 MB; correct it or remove it"
     assert problems(source) == [("a.jsonl, line 2", words), ("a.jsonl, line 3", words)]
     assert len(said(source, paint)) == 2
 
@@ -288,17 +288,17 @@ def test_an_image_that_is_missing(root: Path, paint: Paint) -> None:
     source = Pairs(file)
     missing, b, outside = source
     assert (missing.liked, missing.prompt) == (True, "fox")
-    assert unread(missing) == f"there is no such file as '{root}/img/none.png'; put it there or remove the row"
+    assert unread(missing) == f"the file '{root}/img/none.png' does not exist; add it or remove the row"
     assert (b.liked, b.problem) == (False, None)
     assert (outside.liked, outside.image) == (True, None)
-    assert outside.problem is not None and "leads out of the folder" in outside.problem
+    assert outside.problem is not None and "is outside the folder" in outside.problem
     assert source.counts().comparisons == 2
 
 
 def test_an_image_that_goes_away(root: Path) -> None:
     chosen, _ = Pairs(write(root / "a.jsonl", PAIRS[0]))
     (root / "img" / "a.png").unlink()
-    assert "there is no such file" in unread(chosen)
+    assert "does not exist" in unread(chosen)
 
 
 def test_pairs_into_a_store(root: Path, store: Store) -> None:
@@ -441,23 +441,26 @@ def test_rankings_without_their_images(tmp_path: Path) -> None:
     source = Rankings(write(tmp_path / "test.json", RANKED))
     found = list(source)
     assert [one.liked for one in found] == [True, False, True, False]
-    assert unread(found[0]) == f"there is no such file as '{tmp_path}/img/a.png'; put it there or remove the row"
+    assert unread(found[0]) == f"the file '{tmp_path}/img/a.png' does not exist; add it or remove the row"
     assert source.counts().comparisons == 5
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"ranking": [1, 2, 3]}, "it has 4 images and 3 of ranking; mend or remove the row"),
+        ({"ranking": [1, 2, 3]}, "it has 4 images and 3 of ranking; correct or remove the row"),
         ({"ranking": None}, "it has neither ranks, preferences nor ratings; fill one in or remove the row"),
-        ({"ranking": 1}, "it has 4 images and 0 of ranking; mend or remove the row"),
-        ({"ranking": [1, 2, 3, "first"]}, "its ranking holds 'first', which is no number; mend or remove the row"),
-        ({"ranking": [1, 2, 3, None]}, "its ranking holds None, which is no number; mend or remove the row"),
-        ({"ranking": [1, 2, 3, 10**400]}, "its ranking holds 1000"),
-        ({"ranking": [1, 2, 3, "nan"]}, "its ranking holds 'nan', which is no number; mend or remove the row"),
-        ({"generations": []}, "it lists no images; name two or more, or remove the row"),
-        ({"generations": "[oops"}, "it lists no images; name two or more, or remove the row"),
-        ({"generations": ["img/a.png"], "ranking": [1]}, "it shows one image alone, which is better than none"),
+        ({"ranking": 1}, "it has 4 images and 0 of ranking; correct or remove the row"),
+        (
+            {"ranking": [1, 2, 3, "first"]},
+            "its ranking contains 'first', which is not a number; correct or remove the row",
+        ),
+        ({"ranking": [1, 2, 3, None]}, "its ranking contains None, which is not a number; correct or remove the row"),
+        ({"ranking": [1, 2, 3, 10**400]}, "its ranking contains 1000"),
+        ({"ranking": [1, 2, 3, "nan"]}, "its ranking contains 'nan', which is not a number; correct or remove the row"),
+        ({"generations": []}, "it lists no images; list two or more, or remove the row"),
+        ({"generations": "[oops"}, "it lists no images; list two or more, or remove the row"),
+        ({"generations": ["img/a.png"], "ranking": [1]}, "it lists only one image"),
         ({"generations": ["img/a.png", None, "x", "y"]}, "it names no image for image 2; fill it in"),
         ({"generations": ["a"] * 101, "ranking": [1] * 101}, "it ranks 101 images at once, and the limit is 100"),
     ],
@@ -500,13 +503,13 @@ def test_rows_without_a_class(root: Path) -> None:
     rows = [CLASSES[0], CLASSES[1] | {"split": "won"}, CLASSES[2] | {"file_name": ""}, CLASSES[3] | {"file_name": "x"}]
     source = Classes(write(root / "a.csv", *rows))
     *_, last = source
-    classless = "it is of none of the classes exclusive_win, intersections and exclusive_lose; mend or remove the row"
+    classless = "its class is not exclusive_win, intersections or exclusive_lose; correct or remove the row"
     assert problems(source) == [
         ("a.csv, line 3", classless),
         ("a.csv, line 4", "it names no image; fill in file_name or remove the row"),
     ]
     assert (last.where, last.liked) == ("a.csv, line 5", False)
-    assert unread(last) == f"there is no such file as '{root}/x'; put it there or remove the row"
+    assert unread(last) == f"the file '{root}/x' does not exist; add it or remove the row"
     assert source.counts().unusable == 1
     assert len(list(Classes(source.file, Reading(limit=2)))) == 2
 

@@ -290,13 +290,13 @@ def good(paint: Paint, **changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"label_0": None, "label_1": None}, "its label_0 and label_1 say neither"),
-        ({"label_0": 1.0, "label_1": 1.0}, "its label_0 and label_1 say neither"),
-        ({"label_0": 0.0, "label_1": 0.0}, "its label_0 and label_1 say neither"),
-        ({"label_0": 0.7, "label_1": 0.3}, "its label_0 and label_1 say neither"),
-        ({"label_0": -1.0}, "label_0 -1.0 is no number from 0 up"),
-        ({"image_1_uid": None}, "it has no image_1_uid to know the image by"),
-        ({"image_0_uid": "  "}, "it has no image_0_uid to know the image by"),
+        ({"label_0": None, "label_1": None}, "its label_0 and label_1 name neither"),
+        ({"label_0": 1.0, "label_1": 1.0}, "its label_0 and label_1 name neither"),
+        ({"label_0": 0.0, "label_1": 0.0}, "its label_0 and label_1 name neither"),
+        ({"label_0": 0.7, "label_1": 0.3}, "its label_0 and label_1 name neither"),
+        ({"label_0": -1.0}, "label_0 -1.0 is not a number of at least 0"),
+        ({"image_1_uid": None}, "it has no image_1_uid to identify the image"),
+        ({"image_0_uid": "  "}, "it has no image_0_uid to identify the image"),
     ],
 )
 def test_a_row_that_cannot_be_used(tmp_path: Path, paint: Paint, changes: dict[str, object], words: str) -> None:
@@ -324,7 +324,7 @@ def test_a_copy_without_the_images(folder: Path, tmp_path: Path) -> None:
     found = list(source)
     assert source.counts().exclusive_win == 1
     assert [one.image for one in found] == [None] * 4
-    assert found[0].problem == "jpg_0 holds no image; use a copy of Pick-a-Pic with the images inside"
+    assert found[0].problem == "jpg_0 contains no image; use a copy of Pick-a-Pic with the images inside"
 
 
 def test_an_image_as_datasets_writes_one(tmp_path: Path, paint: Paint) -> None:

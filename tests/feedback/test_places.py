@@ -65,26 +65,26 @@ OUT = (
 
 @pytest.mark.parametrize("name", OUT)
 def test_names_that_lead_out(root: Path, name: str) -> None:
-    words = "leads out of the folder; put the image beside the table or into it, or give the folder that holds it"
+    words = "is outside the folder; put the image into the folder, or give the folder that contains the image"
     with pytest.raises(UnreadableImage, match=words):
         ImageRoot(root).path_of(name)
 
 
 @pytest.mark.parametrize("name", [name for name in OUT if "secret" not in name and "link" not in name])
 def test_a_root_lets_nothing_else_in(root: Path, name: str) -> None:
-    with pytest.raises(UnreadableImage, match="leads out of the folder"):
+    with pytest.raises(UnreadableImage, match="is outside the folder"):
         ImageRoot(root, root).path_of(name)
 
 
 @pytest.mark.parametrize("name", ["a\0.png", "x" * 5000, "loop.png", "file:///a%00.png"])
 def test_names_that_no_file_has(root: Path, name: str) -> None:
-    with pytest.raises(UnreadableImage, match="is no name of a file; mend it or remove the row") as caught:
+    with pytest.raises(UnreadableImage, match="is not a file name; correct it or remove the row") as caught:
         ImageRoot(root, root.parent).path_of(name)
     assert len(str(caught.value)) < 200
 
 
 def test_half_a_character_in_a_name(root: Path) -> None:
-    with pytest.raises(UnreadableImage, match=r"'\\ud800\.png' is no name of a file"):
+    with pytest.raises(UnreadableImage, match=r"'\\ud800\.png' is not a file name"):
         ImageRoot(root).path_of("\ud800.png")
 
 
@@ -113,7 +113,7 @@ def test_an_inner_folder_that_names_do_not_mention(root: Path) -> None:
     assert ImageRoot(root, inner="test").path_of("b.png") == root / "test" / "b.png"
     assert ImageRoot(root, inner="test").path_of("a.png") == root / "a.png", "the folder itself comes first"
     assert ImageRoot(root.parent, root, inner="test").path_of("b.png") == root / "test" / "b.png"
-    with pytest.raises(UnreadableImage, match="leads out"):
+    with pytest.raises(UnreadableImage, match="is outside"):
         ImageRoot(root / "test", inner="..").path_of("../a.png")
     assert ImageRoot(root / "test", inner="..").path_of("b.png") == root / "test" / "b.png"
 
@@ -121,5 +121,5 @@ def test_an_inner_folder_that_names_do_not_mention(root: Path) -> None:
 def test_a_root_that_is_no_folder(root: Path) -> None:
     check_root(None)
     check_root(root)
-    with pytest.raises(UsageError, match=r"a\.png is no folder; give the one that the images lie below"):
+    with pytest.raises(UsageError, match=r"a\.png is not a folder; give the folder that contains the images"):
         check_root(root / "a.png")

@@ -147,4 +147,4 @@ def test_headers_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_why_a_row_is_broken() -> None:
     assert why_broken(Path("a.csv.gz")).startswith("it has more cells than the header; put quotes around")
-    assert why_broken(Path("a.jsonl")) == "it is no JSON object, or one of more than 64 MB; mend it or remove it"
+    assert why_broken(Path("a.jsonl")) == "it is not a JSON object of at most 64 MB; correct it or remove it"

@@ -178,7 +178,7 @@ def test_an_export_that_only_names_files_elsewhere(store: Store, table: Path, tm
     columns = {"image": [str(table / "img" / "a.png")], "prompt": ["a"], "label": [True]}
     features = datasets.Features({**exported(table, datasets.Value("bool")).features})
     datasets.Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "likes.parquet")
-    with pytest.raises(ThumbtuneError, match="leads out of the folder; put the image beside the table or into it"):
+    with pytest.raises(ThumbtuneError, match="is outside the folder; put the image into the folder"):
         import_likes(tmp_path / "likes.parquet", store)
 
 

@@ -87,7 +87,7 @@ def test_every_kind_of_pixel_that_png_has(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_numbers_without_a_black_and_a_white_are_refused(mode: str) -> None:
-    with pytest.raises(UnreadableImage, match="its numbers have no defined black and white; save it with 8"):
+    with pytest.raises(UnreadableImage, match="its pixel values have no defined range; save it with 8"):
         inspect_image(written(Image.new(mode, (3, 2)), "TIFF"))
 
 

@@ -71,7 +71,9 @@ def test_numbers() -> None:
     cells = {"2": 2.0, "0,5": 0.5, 3: 3.0, 0: 0.0, None: None, " ": None, Decimal("1.5"): 1.5}
     assert {cell: number_in({"weight": cell}, "weight") for cell in cells} == cells
     for cell in (-1, "-0.1", "much", float("inf"), [1], {}, b"1"):
-        with pytest.raises(ValueError, match=r"^weight .* is no number from 0 up; mend it or leave it empty$"):
+        with pytest.raises(
+            ValueError, match=r"^weight .* is not a number of at least 0; correct it or leave it empty$"
+        ):
             number_in({"weight": cell}, "weight")
 
 
@@ -86,7 +88,9 @@ def test_whole_numbers() -> None:
     cells = {"7": 7, " -7 ": -7, "7.0": 7, 8.0: 8, 2**63: 2**63, Decimal(3): 3, NAN: None, "": None}
     assert {cell: whole_number_in({"seed": cell}, "seed") for cell in cells} == cells
     for cell in (0.5, "7.5", "x", float("inf"), 10**41, 10**5000, Decimal("1e50"), Decimal("0.5"), [7], "1e3", b"7"):
-        with pytest.raises(ValueError, match=r"^seed .* is no whole number; mend it or leave it empty$") as caught:
+        with pytest.raises(
+            ValueError, match=r"^seed .* is not a whole number; correct it or leave it empty$"
+        ) as caught:
             whole_number_in({"seed": cell}, "seed")
         assert len(str(caught.value)) < 200
 
@@ -96,7 +100,7 @@ def test_uuids() -> None:
         assert uuid_in({"vote_id": cell}, "vote_id") == str(KNOWN)
     assert uuid_in({"vote_id": ""}, "vote_id") is None
     for cell in (7, "x", str(KNOWN)[:-1], [KNOWN]):
-        with pytest.raises(ValueError, match=r"^vote_id .* is no UUID; mend it or leave it empty$"):
+        with pytest.raises(ValueError, match=r"^vote_id .* is not a UUID; correct it or leave it empty$"):
             uuid_in({"vote_id": cell}, "vote_id")
 
 
@@ -152,7 +156,7 @@ READERS: list[Callable[[dict[str, object], str], object]] = [
 @pytest.mark.parametrize("cell", [float("nan"), None, "", " "])
 def test_a_weight_that_is_nan_is_an_empty_cell_as_pandas_means_it(cell: object) -> None:
     assert number_in({"weight": cell}, "weight") is None
-    with pytest.raises(ValueError, match="weight 'nan' is no number from 0 up"):
+    with pytest.raises(ValueError, match="weight 'nan' is not a number of at least 0"):
         number_in({"weight": "nan"}, "weight")
 
 

@@ -125,7 +125,7 @@ def test_data_sets(tmp_path: Path, table: Path, paint: Paint) -> None:
     write(table / "metadata.jsonl", *ROWS)
     loaded = datasets.load_dataset("imagefolder", data_dir=str(table), split="train", cache_dir=str(tmp_path / "cache"))
     loaded.to_parquet(tmp_path / "a.parquet")
-    assert all("leads out of the folder" in str(problem) for problem in problems(Table(tmp_path / "a.parquet")))
+    assert all("is outside the folder" in str(problem) for problem in problems(Table(tmp_path / "a.parquet")))
     assert said(Table(tmp_path / "a.parquet", Reading(root=table)), paint) == SAID
     held = [
         {**row, "image": {"bytes": base64.b64encode(paint(n)).decode(), "path": None}} for n, row in enumerate(ROWS)
@@ -161,7 +161,7 @@ def test_an_image_inside_goes_before_its_name(tmp_path: Path, paint: Paint) -> N
     )
     first, second = Table(write(tmp_path / "a.parquet", *rows))
     assert said([first], paint) == [("fox", "a", True)]
-    assert "there is no such file as" in unread(second)
+    assert "does not exist" in unread(second)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
@@ -170,9 +170,7 @@ def test_rows_without_an_image(table: Path, paint: Paint, name: str) -> None:
     nameless, good, missing = Table(file)
     assert nameless.problem == "it names no image; fill in file_name or remove the row"
     assert said([good], paint) == [("fox", "a", True)]
-    assert (
-        unread(missing) == f"there is no such file as '{table.resolve()}/img/none.png'; put it there or remove the row"
-    )
+    assert unread(missing) == f"the file '{table.resolve()}/img/none.png' does not exist; add it or remove the row"
 
 
 # --- where images lie
@@ -195,7 +193,7 @@ def test_names_that_lead_out(table: Path, tmp_path: Path, paint: Paint) -> None:
     source = Table(write(table / "a.jsonl", *({**FOX, "file_name": name} for name in names), FOX))
     *out, good = source
     assert [one.image for one in out] == [None] * len(names)
-    assert all("leads out of the folder; put the image beside the table" in str(one.problem) for one in out)
+    assert all("is outside the folder; put the image into the folder" in str(one.problem) for one in out)
     assert said([good], paint) == [("fox", "a", True)]
 
 
@@ -207,8 +205,8 @@ def test_a_root(table: Path, tmp_path: Path, paint: Paint) -> None:
     found = list(Table(file, Reading(root=table)))
     assert said(found[:3], paint) == [("fox", "a", True), ("fox", "b", True), ("fox", "b", True)]
     assert said(found[3:4], paint) == [("fox", "b", True)], "from the table's folder, and below the root"
-    assert ["leads out of the folder" in str(one.problem) for one in found[4:]] == [True, True]
-    assert "there is no such file" in unread(next(iter(Table(file, Reading(root=tmp_path)))))
+    assert ["is outside the folder" in str(one.problem) for one in found[4:]] == [True, True]
+    assert "does not exist" in unread(next(iter(Table(file, Reading(root=tmp_path)))))
     with refused("root-missing", UsageError, naming=tmp_path / "none"):
         Table(file, Reading(root=tmp_path / "none"))
 
@@ -242,7 +240,7 @@ def test_images_on_the_web(
 ) -> None:
     columns = {"image_url": [f"{address}/img/a.png", f"{address}/img/none.png"], "prompt": ["fox"] * 2, "label": [1, 0]}
     pd.DataFrame(columns).to_csv(tmp_path / "a.csv", index=False)
-    words = f"'{address}/img/a.png' is on the web; say --allow-download, or download it and name the file"
+    words = f"'{address}/img/a.png' is a URL; use --allow-download, or download it and give its path"
     assert problems(Table(tmp_path / "a.csv"))[0] == words
     allowed = Reading(allow_download=True)
     assert "it is in a private network" in unread(next(iter(Table(tmp_path / "a.csv", allowed))))
@@ -250,7 +248,7 @@ def test_images_on_the_web(
     monkeypatch.setattr(downloads, "public_opener", lambda: here)
     found, missing = Table(tmp_path / "a.csv", allowed)
     assert said([found], paint) == [("fox", "a", True)]
-    assert "the server says 404" in unread(missing)
+    assert "HTTP status 404" in unread(missing)
     report = importers.import_likes(tmp_path / "a.csv", store, reading=allowed)
     assert (report.likes, report.unreadable) == (1, 1)
 
@@ -258,7 +256,7 @@ def test_images_on_the_web(
 def test_addresses_of_other_schemes(tmp_path: Path) -> None:
     rows = ({**FOX, "file_name": name} for name in ("ftp://x.org/a.png", "s3://bucket/a.png"))
     source = Table(write(tmp_path / "a.jsonl", *rows), Reading(allow_download=True))
-    assert all("is no http address; download the image" in str(problem) for problem in problems(source))
+    assert all("is not an http address; download the image" in str(problem) for problem in problems(source))
 
 
 # --- labels
@@ -294,8 +292,8 @@ def test_ratings_need_a_number_from_which_they_are_likes(table: Path, name: str,
     assert [one.liked for one in refused] == [None, None, None]
     shown = "'1'" if name == "a.csv" else "1"
     assert refused[0].problem == (
-        f"its {column} {shown} looks like a rating (of up to 5), not a thumb; "
-        "say from which number up they are likes, as in --like-at 4"
+        f"its {column} {shown} looks like a rating (of up to 5), not a label; "
+        "give the lowest rating that is a like, as in --like-at 4"
     )
     assert refused[0].image is not None, "so that it counts as one without a label"
     assert [one.liked for one in Table(file, Reading(like_at=4))] == [False, True, True]
@@ -319,7 +317,7 @@ def test_what_numbers_mean_is_told_by_all_rows_of_all_shards(table: Path) -> Non
     zeros = write(table / "c.jsonl", {**FOX, "label": 0}, {**FOX, "label": -1})
     opinionless, dislike = Table(zeros)
     assert (dislike.liked, opinionless.liked) == (False, None)
-    assert opinionless.problem == "its label 0 is no opinion, as other rows say -1; write 1 or -1, or remove it"
+    assert opinionless.problem == "its label 0 is no label, since other rows contain -1; write 1 or -1, or remove it"
 
 
 def test_columns_of_labels_that_contradict_each_other(table: Path) -> None:
@@ -329,7 +327,7 @@ def test_columns_of_labels_that_contradict_each_other(table: Path) -> None:
     agreed, contradicted, blank, other = Table(file)
     assert (agreed.liked, blank.liked, other.liked) == (True, False, True)
     assert contradicted.liked is None
-    assert contradicted.problem == "liked says like and label dislike; say which counts: --map label=liked"
+    assert contradicted.problem == "liked is a like and label a dislike; name the one that counts: --map label=liked"
     assert [one.liked for one in Table(file, Reading(columns={"label": "liked"}))] == [True, True, False, True]
 
 
@@ -399,11 +397,11 @@ def test_everything_else_that_a_row_may_say(table: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "cell", "words"),
     [
-        ("weight", -1, "weight -1 is no number from 0 up; mend it or leave it empty"),
+        ("weight", -1, "weight -1 is not a number of at least 0; correct it or leave it empty"),
         ("grade", 7, "grade 7 does not lie between 0 and 1; rescale it or leave it empty"),
-        ("seed", "x", "seed 'x' is no whole number; mend it or leave it empty"),
+        ("seed", "x", "seed 'x' is not a whole number; correct it or leave it empty"),
         ("created_at", "soon", "created_at 'soon' is no moment; write it like 2025-06-30T12:00:00Z"),
-        ("vote_id", 7, "vote_id 7 is no UUID; mend it or leave it empty"),
+        ("vote_id", 7, "vote_id 7 is not a UUID; correct it or leave it empty"),
         ("rater", {"name": "ann"}, "is no text; name the part that is, as in --map rater=column.part"),
     ],
 )

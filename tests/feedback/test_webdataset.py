@@ -84,7 +84,7 @@ def test_json_and_files_together(tmp_path: Path, paint: Paint) -> None:
     first, second, third = said(WebDataset(pack(tmp_path / "shard.tar", files)))
     assert first == ("the prompt", False, paint(0), None)
     assert second == ("a caption", True, paint(1), None)
-    assert third[1] is None and "label says like and cls dislike" in (third[3] or "")
+    assert third[1] is None and "label is a like and cls a dislike" in (third[3] or "")
 
 
 def test_numbers_mean_what_all_shards_say(tmp_path: Path, paint: Paint) -> None:
@@ -111,13 +111,16 @@ def test_which_file_is_which_column(tmp_path: Path, paint: Paint) -> None:
     ("files", "problem"),
     [
         ({"0.txt": "fox", "0.cls": "1"}, "it has no image; pack one right beside its other files"),
-        ({"0.png": "p", "0.jpg": "p"}, "it has several images (.png and .jpg); say which is meant: --map image=png"),
-        ({"0.png": "p", "0.json": "{"}, "its .json is no JSON; mend it"),
-        ({"0.png": "p", "0.json": "[" * 100_000}, "its .json is no JSON; mend it"),
-        ({"0.png": "p", "0.json": '{"seed": 1' + "0" * 5000 + "}"}, "its .json is no JSON; mend it"),
-        ({"0.png": "p", "0.json": "[1]"}, "its .json is no JSON object; mend it"),
+        ({"0.png": "p", "0.jpg": "p"}, "it has several images (.png and .jpg); name the one to use: --map image=png"),
+        ({"0.png": "p", "0.json": "{"}, "its .json is not JSON; correct it"),
+        ({"0.png": "p", "0.json": "[" * 100_000}, "its .json is not JSON; correct it"),
+        ({"0.png": "p", "0.json": '{"seed": 1' + "0" * 5000 + "}"}, "its .json is not JSON; correct it"),
+        ({"0.png": "p", "0.json": "[1]"}, "its .json is not a JSON object; correct it"),
         ({"0.png": "p", "0.txt": b"f\xfcr"}, "its .txt is not UTF-8 text; save it as UTF-8"),
-        ({"0.png": "p", "0.json": '{"seed": "many"}'}, "seed 'many' is no whole number; mend it or leave it empty"),
+        (
+            {"0.png": "p", "0.json": '{"seed": "many"}'},
+            "seed 'many' is not a whole number; correct it or leave it empty",
+        ),
         ({"0.png": "p", "0.json": '{"rater": [[1]]}'}, "rater [[1]] is no text; name the part that is"),
         ({"../0.png": "p"}, "its .png has a name that leads out of the archive; pack it under a plain name"),
         ({"/etc/0.png": "p"}, "its .png has a name that leads out of the archive; pack it under a plain name"),

@@ -36,7 +36,7 @@ def written(folder: Path) -> tuple[str, Page]:
 
 def test_the_verdict_comes_first_with_its_gates(run_folder: Path) -> None:
     _, page = written(run_folder)
-    assert page.text.index(VERDICT) < page.text.index("The whole interval") < page.text.index("Look at them")
+    assert page.text.index(VERDICT) < page.text.index("The whole interval") < page.text.index("Each pair has one")
     marks = [item["class"] for item in page.named("li") if item.get("class") in ("passed", "failed")]
     assert marks == ["passed", "failed"]
     assert "faithfulness failed." in page.text
@@ -44,7 +44,7 @@ def test_the_verdict_comes_first_with_its_gates(run_folder: Path) -> None:
 
 def test_a_simulated_person_is_called_simulated_before_anything_is_shown(run_folder: Path) -> None:
     _, page = written(run_folder)
-    assert page.text.index("The person in this run is simulated.") < page.text.index("Look at them")
+    assert page.text.index("The person in this run is simulated.") < page.text.index("Each pair has one")
     assert SIMULATED in page.text
 
 
@@ -116,7 +116,7 @@ def test_what_a_training_did_not_measure_has_no_chart(run_folder: Path) -> None:
         "disliked ones lose",
     ):  # sft and csft have neither
         assert words not in page.text
-    assert "What the training makes small: of sft and csft the denoising error of the images" in page.text
+    assert "For sft and csft it is the denoising error" in page.text
 
 
 def test_every_chart_of_the_training_has_a_sentence(run_folder: Path) -> None:
@@ -191,7 +191,7 @@ def test_images_from_outside_the_run_are_not_shown(run_folder: Path) -> None:
     likes["examples"] = {"liked": ["../private.png", str(run_folder.parent / "private.png")], "disliked": []}
     (run_folder / "likes.json").write_text(json.dumps(likes))
     _, page = written(run_folder)
-    assert page.text.count("No example images are in the run folder.") == 2
+    assert page.text.count("contains no example images.") == 2
 
 
 def test_large_images_are_reduced(run_folder: Path) -> None:

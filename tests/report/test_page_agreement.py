@@ -78,5 +78,5 @@ def test_what_a_file_calls_a_rater_is_escaped(run_folder: Path) -> None:
 def test_an_evaluation_of_an_earlier_version_is_still_shown(run_folder: Path) -> None:
     old = {"auc": 0.86, "low": 0.8, "high": 0.91, "images": 180, "liked": 40, "prompts": 5}
     text, _ = text_of(run_folder, old)
-    assert "On 180 images (40 liked, 5 prompts)" in text and "in 86% of pairs, too few prompts" in text
+    assert "On 180 images (40 liked, 5 prompts)" in text and "86% of pairs" in text and ", too few prompts" in text
     assert "base rate" not in text

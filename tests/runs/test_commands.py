@@ -29,7 +29,7 @@ def test_importing_the_folder_that_one_stands_in_twice_adds_nothing(
 
 def test_a_store_is_no_source_and_no_images_become_a_store(call: Call, likes: Path, thumbs: Path) -> None:
     code, _, err = call("import", likes, "--likes", likes.parent / "other")
-    assert code == 1 and "is a store of likes already" in err
+    assert code == 1 and "is already a store of likes" in err
     (thumbs / "like").rename(thumbs / "likes")
     (thumbs / "metadata.csv").write_text("file_name,prompt,label\nlikes/red-0.png,a thing,1\n")
     for source, store in ((thumbs, thumbs / "likes"), (thumbs / "metadata.csv", thumbs)):
@@ -102,7 +102,7 @@ def test_held_out_thumbs_give_no_verdict_on_an_objective_that_knows_no_dislikes(
     assert call("train", *settings, "--set", "objective.name=sft", "--out", tmp_path / "run")[0] == 0
     code, out, err = call("evaluate", tmp_path / "run", "--set", "evaluate.scorers=")
     assert code == 0, err
-    assert "? The objective of this run does not set likes against dislikes" in out and "Not enough evidence" in out
+    assert "? The objective of this run does not compare likes with dislikes" in out and "Not enough evidence" in out
 
 
 def test_a_dry_run_says_when_too_little_would_be_held_out(call: Call, settings: list[str], tmp_path: Path) -> None:

@@ -103,4 +103,4 @@ def test_each_rater_is_asked_about_their_own_thumbs_and_each_image_once(
     assert not any(name in json.dumps(found) for name in ("Ann", "Bob", "Cyd"))
     assert "Held-out labels: AUC " in out and "AUC of 2 raters: " in out
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "Each rater's own thumbs" in page.replace("&#39;", "'") and "Rater 2" in page
+    assert "Each rater's own votes" in page.replace("&#39;", "'") and "Rater 2" in page

@@ -30,7 +30,9 @@ STOPPED = Interrupted.exit_code
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="OPTION=VALUE", help="Change one option, as often as needed; `thumbtune recipe` lists them."
+        "--set",
+        metavar="OPTION=VALUE",
+        help="Set an option, as in train.steps=100; may be repeated. `thumbtune recipe` lists all options.",
     ),
 ]
 app.command("import")(import_)
@@ -48,17 +50,17 @@ def train(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            help="A recipe in YAML, or `paper`; default: every default, or with --resume the recipe of the run."
+            help="A YAML recipe, or `paper`. Default: the default of every option; with --resume, the run's recipe."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
     settings: Set = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, print what would happen, and change nothing.")
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, and change nothing.")
     ] = False,
 ) -> None:
-    """Tune a model on likes and dislikes: a LoRA, or the whole network."""
+    """Tune a LoRA, or all weights of a model, on likes and dislikes."""
     quieten()
     from thumbtune.runs.recipe import read_recipe
 
@@ -88,13 +90,15 @@ def train(
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {line_of(step)}")
     if mark := run.mark_of(out):
-        say(f'Begin every prompt with "{mark}, ": training put these words before the prompts of good images.')
+        say(f'Begin every prompt with the prompt prefix "{mark}, ", which training used for good images.')
     say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
 
 
 @app.command("recipe")
 def recipe_(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe in YAML, or `paper`; default: every default.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A YAML recipe, or `paper`. Default: the default of every option.")
+    ] = None,
     settings: Set = None,
 ) -> None:
     """Print a recipe: every option with its value and one line on what it does."""
@@ -105,18 +109,16 @@ def recipe_(
 
 @app.command()
 def generate(
-    prompts: Annotated[list[str], typer.Argument(help="One or more prompts.")],
+    prompts: Annotated[list[str], typer.Argument(help="Prompts of the images.")],
     model: Annotated[
         str | None,
-        typer.Option(help="A diffusers folder or a hub id; default: the model of the run, or tiny-emoji-64."),
+        typer.Option(help="The model: a diffusers folder or a hub id. Default: the run's model, or tiny-emoji-64."),
     ] = None,
-    tuned: Annotated[
-        Path | None, typer.Option("--run", help="A finished run: its model and its result generate.")
-    ] = None,
+    tuned: Annotated[Path | None, typer.Option("--run", help="A finished run, whose tuned model generates.")] = None,
     out: Annotated[Path, typer.Option(help="The folder for the images.")] = Path("images"),
-    seeds: Annotated[int, typer.Option(min=1, help="Images for each prompt.")] = 4,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of images for each prompt.")] = 4,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image of each prompt.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(min=0, help="Scale of classifier-free guidance.")] = 3.0,
 ) -> None:
     """Generate images with a model, or with the result of a run."""
@@ -136,11 +138,11 @@ def generate(
 
 @app.command()
 def demo(
-    taste: Annotated[str, typer.Option(help="Whose taste the simulated person has: line-art or red.")] = "line-art",
+    taste: Annotated[str, typer.Option(help="The taste of the simulated person: line-art or red.")] = "line-art",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the whole demo.")] = 0,
     out: Annotated[Path, typer.Option(help="The folder for everything that the demo makes.")] = Path("demo"),
     settings: Set = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start again instead of continuing.")] = False,
 ) -> None:
     """Go from likes to a verdict with the bundled model and a simulated person, in a few minutes."""
     quieten()
@@ -158,24 +160,26 @@ def demo(
 def paper(
     name: Annotated[
         str,
-        typer.Argument(help="fig6, fig7, fig8, fig9, noise, few, search, beyond, table1, table2, table6 or table7."),
+        typer.Argument(
+            help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, table1, table2, table6 or table7."
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(help="The folder for the results; default: runs/paper/NAME.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Repetitions; default: the experiment's own.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Run at a tiny size, which shows only that it runs.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The folder for the results. Default: runs/paper/NAME.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds. Default: the experiment's own.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Run at a tiny size, only to check that it works.")] = False,
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=SIDE", help="For a table: the side that stands in a row, as sft=RUN."),
+        typer.Option(metavar="NAME=MODEL", help="For a table: the model of a row, as in sft=RUN."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="For a table: the number of prompts, from the first on; default: all.")
+        int | None, typer.Option(min=1, help="For a table: use only the first N prompts. Default: all.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="A folder that holds the weights of scorers, or sets of prompts.")
+        Path | None, typer.Option(help="A folder that contains weights of scorers, or sets of prompts.")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
 ) -> None:
-    """Repeat a figure or a table of the paper, or go beyond it; a second call goes on where the first one stopped."""
+    """Repeat a figure or a table of the paper, or run another experiment; a second call continues it."""
     quieten()
     from thumbtune.evaluation.scorers.published_files import Locations
     from thumbtune.experiments.experiments import Order, check_name, perform
@@ -184,7 +188,7 @@ def paper(
     folder = out or Path("runs/paper") / (f"{name}-quick" if quick else name)
     named = [(row, side) for row, _, side in (one.partition("=") for one in model or [])]
     if not all(row and side for row, side in named):
-        raise UsageError("--model is written as NAME=SIDE, for example --model sft=runs/sft.", code="paper-bad-model")
+        raise UsageError("--model is written as NAME=MODEL, for example --model sft=runs/sft.", code="paper-bad-model")
     places = Locations(local=weights, offline=offline)
     order = Order(folder=folder, seeds=seeds, quick=quick, models=dict(named), limit=limit, places=places)
     page = perform(name, order, bar, say)
@@ -193,7 +197,7 @@ def paper(
 
 @app.command()
 def doctor() -> None:
-    """Check this machine: what it has, and what would not work on it."""
+    """Check what this machine has, and what would not work on it."""
     quieten()
     from thumbtune.cli.doctor import findings
 
@@ -203,7 +207,8 @@ def doctor() -> None:
         say(f"{'ok  ' if good else 'BAD '} {text}")
     if bad:
         raise ThumbtuneError(
-            f"{bad} of these would stop a run; each line says what to do.", code="doctor-found-problems"
+            f"{bad} of these checks failed and would stop a run; follow the advice in their lines.",
+            code="doctor-found-problems",
         )
 
 

@@ -13,19 +13,23 @@ EXIT_CODES = {"ship": 0, "do not ship": 3, "not enough evidence": 4}
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")]
 Against = Annotated[
-    str | None, typer.Option(help="The model to compare with: anything that `duel` takes; default: the run's base.")
+    str | None, typer.Option(help="The baseline, in any form that `duel` takes. Default: the run's base model.")
 ]
 Prompts = Annotated[
-    str | None, typer.Option(help="A file of prompts, or a published set; default: the prompts that the run held out.")
+    str | None, typer.Option(help="A file of prompts, or a published set. Default: the run's held-out prompts.")
 ]
-Out = Annotated[Path | None, typer.Option(help="The folder of images and scores; default: RUN/evaluation.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="The number of prompts, from the first on; default: all.")]
+Out = Annotated[Path | None, typer.Option(help="The folder for images and scores. Default: RUN/evaluation.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use only the first N prompts. Default: all.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="OPTION=VALUE", help="Change an option of evaluate or gates, as often as needed."),
+    typer.Option(
+        "--set",
+        metavar="OPTION=VALUE",
+        help="Set an option of evaluate or gates, as in gates.min_diversity=0.6; may be repeated.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON, and nothing else.")]
-Weights = Annotated[Path | None, typer.Option(help="A folder that holds the weights of scorers, or sets of prompts.")]
+Weights = Annotated[Path | None, typer.Option(help="A folder that contains weights of scorers, or sets of prompts.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 
 
@@ -40,7 +44,7 @@ def evaluate(
     weights: Weights = None,
     offline: Offline = False,
 ) -> None:
-    """Compare a run with its base on prompts and seeds that training never saw; write the run's page."""
+    """Compare a run with its base model on prompts and seeds that training did not use, and write the run's page."""
     _evaluated(run_folder, against, prompts, out, limit, settings, as_json, weights, offline)
 
 
@@ -55,7 +59,7 @@ def verdict(
     weights: Weights = None,
     offline: Offline = False,
 ) -> None:
-    """Evaluate a run and answer by the exit code: 0 ship, 3 do not ship, 4 not enough evidence."""
+    """Evaluate a run and return the verdict as the exit code: 0 ship, 3 do not ship, 4 not enough evidence."""
     found = _evaluated(run_folder, against, prompts, out, limit, settings, as_json, weights, offline)
     if found is not None and (code := EXIT_CODES[found["decision"]]):
         raise typer.Exit(code)
@@ -122,24 +126,24 @@ def _print_verdict(found: dict[str, Any], page: Path, as_json: bool) -> None:
 
 def duel(
     a: Annotated[
-        str, typer.Argument(metavar="A", help="The side to beat: a model, a run, a checkpoint, a LoRA or images.")
+        str, typer.Argument(metavar="A", help="The baseline: a model, run, checkpoint, LoRA or image folder.")
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="The side that may win: the same kinds.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model to test, in one of the same forms.")],
     prompts: Annotated[
         str, typer.Option(help="A file of prompts, or a published set: `thumbtune scorers` lists them.")
     ],
-    scorers: Annotated[str, typer.Option(help="Scorers, with commas between: `thumbtune scorers` lists them.")],
-    out: Annotated[Path, typer.Option(help="The duel's folder; the same command goes on in it.")] = Path("duel"),
+    scorers: Annotated[str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them.")],
+    out: Annotated[Path, typer.Option(help="The folder of the duel; the same command continues in it.")] = Path("duel"),
     base: Annotated[str | None, typer.Option(help="The model that a LoRA or a UNet belongs to.")] = None,
-    per_prompt: Annotated[int, typer.Option(min=1, help="Images for each prompt.")] = 4,
+    per_prompt: Annotated[int, typer.Option(min=1, help="Number of images for each prompt.")] = 4,
     first_seed: Annotated[
-        int, typer.Option(min=0, max=2**53, help="First seed; every image has a seed of its own.")
+        int, typer.Option(min=0, max=2**53, help="First seed; every image has its own seed.")
     ] = 10_000,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(min=0, max=100, help="Scale of classifier-free guidance.")] = 3.0,
     limit: Limit = None,
-    tie: Annotated[float, typer.Option(min=0, max=1e9, help="Scores that differ by no more are a tie.")] = 0.0,
-    paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Add the interval as the paper computes it.")] = False,
+    tie: Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")] = 0.0,
+    paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Also compute the interval of the paper.")] = False,
     weights: Weights = None,
     offline: Offline = False,
 ) -> None:
@@ -147,9 +151,7 @@ def duel(
     quieten()
     names = tuple(name.strip() for name in scorers.split(",") if name.strip())
     if not names:
-        raise UsageError(
-            "A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.", code="duel-no-scorer"
-        )
+        raise UsageError("A duel needs a scorer; name one (`thumbtune scorers` lists all).", code="duel-no-scorer")
     from thumbtune.duels.duel import SIDES, run_duel
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set
@@ -188,12 +190,12 @@ def _print_duel(result: dict[str, Any] | None, out: Path) -> None:
     say(f"Page: {write_page(out)}")
     if not any(row["prompts"] for row in result["standings"]):
         raise ThumbtuneError(
-            "No image was scored on both sides, so neither side won; read why the scorers failed.",
+            "No prompt has scores for both models, so neither model won; read why the scorers failed.",
             code="duel-nothing-scored",
         )
 
 
-def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run, or a duel.")]) -> None:
+def report(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a run or a duel.")]) -> None:
     """Write the page of a run or a duel again from its folder."""
     from thumbtune.report.page import write_page
 

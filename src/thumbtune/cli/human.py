@@ -9,7 +9,7 @@ import typer
 from thumbtune.cli.terminal import bar, quieten, say
 
 human_app = typer.Typer(
-    help="Let people compare the sides of a duel without knowing which is which.", no_args_is_help=True
+    help="Let people compare the images of a duel without knowing which model made them.", no_args_is_help=True
 )
 SEED_BITS = 63
 BYTES_IN_MB = 1_000_000
@@ -22,20 +22,20 @@ def export_(
         "human.html"
     ),
     key: Annotated[
-        Path, typer.Option(help="The key, which tells the sides apart; keep it, and do not show it to raters.")
+        Path, typer.Option(help="The key, which names the model of each image; do not show it to raters.")
     ] = Path("human-key.json"),
     trials: Annotated[
-        int, typer.Option(min=1, help="Largest number of pairs for one rater; about a tenth is shown twice.")
+        int, typer.Option(min=1, help="Largest number of pairs for each rater; about a tenth is shown twice.")
     ] = 50,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Seed of all random choices. Default: a secret one, which raters cannot guess."),
+        typer.Option(min=0, help="Seed of all random choices. Default: a secret seed, which raters cannot guess."),
     ] = None,
     question: Annotated[
         str, typer.Option(help="The question to raters.")
     ] = "Which image do you like better for this text?",
 ) -> None:
-    """Write a page for raters and a key for yourself."""
+    """Write a page for raters, and a key that reading their answers needs."""
     quieten()
     import secrets
 
@@ -48,7 +48,7 @@ def export_(
     repeats = len(exported.study.trials) - len(first)
     size = out.stat().st_size / BYTES_IN_MB
     say(f"{len(first)} of {exported.available} pairs, {repeats} of them shown twice. Page: {out} ({size:.1f} MB)")
-    say(f"Give raters the page, and keep {key}: it tells the sides apart, and reading answers needs it.")
+    say(f"Give raters the page, and keep {key}: reading the answers needs it, since it names the model of each image.")
     say(f"Next, with the files that raters send back: thumbtune human read {key} answers-*.json")
 
 
@@ -66,7 +66,7 @@ def read_(
         ),
     ] = False,
 ) -> None:
-    """Print which side people prefer, with its interval."""
+    """Print which model people prefer, with an interval."""
     quieten()
     from thumbtune.report.human_study import read_study, write_result
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SINGULAR = {"likes": "like", "dislikes": "dislike", "duplicates": "duplicate"}
 MAX_PRINTED = 20  # skipped rows, reasons and pairs of raters that are printed one by one
-likes_app = typer.Typer(help="Show statistics of the likes, export them, erase a rater.", no_args_is_help=True)
+likes_app = typer.Typer(help="Show statistics of the likes, export them, or erase a rater.", no_args_is_help=True)
 Likes = Annotated[str, typer.Option(help="The store of likes: a folder, or postgresql://user@host/database.")]
 
 
@@ -34,16 +34,22 @@ Map = Annotated[str | None, typer.Option("--map", help="The columns of a table: 
 Label = Annotated[
     Literal["like", "dislike"] | None, typer.Option(help="The label of images without one, such as saved favourites.")
 ]
-LikeAt = Annotated[float | None, typer.Option(help="Ratings from here up are likes, lower ones dislikes.")]
+LikeAt = Annotated[float | None, typer.Option(help="Ratings of at least this number are likes, lower ones dislikes.")]
 Policy = Annotated[
-    PairPolicy, typer.Option(help="Which images of pairs (won all, intersections, lost all) are liked _ disliked.")
+    PairPolicy,
+    typer.Option(
+        help="The images of pairs that become likes (before _) and dislikes (after _): w won all its pairs, l "
+        "lost all, i won some and lost some."
+    ),
 ]
 Split = Annotated[str | None, typer.Option(help="The split of a data set to read.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="The most rows to read, also to find the scale of ratings.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Largest number of rows to read, also to determine the scale of ratings.")
+]
 Root = Annotated[Path | None, typer.Option(help="The folder that contains the images named by a table.")]
 Download = Annotated[bool, typer.Option("--allow-download", help="Download images from URLs.")]
 Encoding = Annotated[str | None, typer.Option(help="The encoding of text that is not UTF-8, such as cp1252.")]
-Images = Annotated[str | None, typer.Option(help="Where a new store keeps its images: a folder, s3://..., gs://....")]
+Images = Annotated[str | None, typer.Option(help="The location of a new store's images: a folder, s3://..., gs://....")]
 
 From = Annotated[str, typer.Argument(help="A file, folder or URL with likes; `thumbtune likes kinds` lists the kinds.")]
 Correct = Annotated[
@@ -235,7 +241,7 @@ def _print_withdrawn(report: "ImportReport", correct: bool) -> None:
     elif number:
         has, it = ("has", "it") if is_one else ("have", "them")
         say(
-            f"{plural(number, 'image')} {has} a vote from before that this source no longer contains; "
+            f"{plural(number, 'image')} {has} an earlier vote that this source no longer contains; "
             f"--correct undoes {it}."
         )
 
@@ -262,7 +268,7 @@ def kinds() -> None:
 
 @likes_app.command()
 def stats(likes: Likes = "likes") -> None:
-    """Show how many likes there are, their balance, and the agreement of their raters."""
+    """Show the number of likes and dislikes, their balance, and the agreement of raters."""
     from thumbtune.feedback.stats import stats_of
     from thumbtune.feedback.store.store import Store
 
@@ -328,16 +334,19 @@ def export_(
     *,
     likes: Likes = "likes",
     form: Annotated[
-        Literal["parquet", "datasets", "folder", "webdataset"], typer.Option("--as", help="The form of the files.")
+        Literal["parquet", "datasets", "folder", "webdataset"], typer.Option("--as", help="The format of the files.")
     ] = "parquet",
     policy: Annotated[
-        str | None, typer.Option(help="Label each image by majority, unanimous, ...; without it, a row for every vote.")
+        str | None,
+        typer.Option(
+            help="Write one label for each image, by majority, unanimous, ... Default: one row for each vote."
+        ),
     ] = None,
     names: Annotated[
         bool, typer.Option("--names", help="Write the names of raters instead of pseudonyms such as rater-7f3a....")
     ] = False,
 ) -> None:
-    """Write all likes, with their images, into a folder that this and other programs read.
+    """Write all likes, with their images, into a folder that Thumbtune and other programs can read.
 
     Raters get pseudonyms. Their reasons, the prompts, times and the metadata inside images stay as they are.
     """
@@ -355,11 +364,11 @@ def export_(
 
 @likes_app.command()
 def erase(
-    rater: Annotated[str, typer.Argument(help="The rater whose votes are deleted for good.")],
+    rater: Annotated[str, typer.Argument(help="The rater whose votes are deleted permanently.")],
     likes: Likes = "likes",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete all votes of a rater, and report what else that changes."""
+    """Delete all votes of a rater, and print what else changes."""
     from thumbtune.feedback.store.store import Store
 
     with Store.open(likes, create=False) as store:
@@ -371,13 +380,13 @@ def erase(
         is_left = "image has no like or dislike left; it stays"
         say(f"{plural(erased.unlabelled, is_left, 'images have no like or dislike left; they stay')} in the store.")
     if erased.majority_changed:
-        say(f"{plural(erased.majority_changed, 'image has', 'images have')} another majority now.")
+        say(f"{plural(erased.majority_changed, 'image has', 'images have')} a different majority now.")
     say("Runs trained on these votes still contain them in their likes.parquet; train them again.")
 
 
 @likes_app.command()
 def upgrade(likes: Likes = "likes") -> None:
-    """Upgrade a server's store of an older Thumbtune; a store in a folder is upgraded when it is opened."""
+    """Upgrade a store on a server to this version of Thumbtune; a store in a folder is upgraded when it is opened."""
     from thumbtune.feedback.store.database import name_of
     from thumbtune.feedback.store.location import upgrade_store
 

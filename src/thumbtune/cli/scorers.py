@@ -39,9 +39,9 @@ def scorers(context: typer.Context) -> None:
 @scorers_app.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAMES", help="Scorers. Default: all with published scores.")
+        list[str] | None, typer.Argument(metavar="NAMES", help="Scorers. Default: all that have published scores.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="A folder of weights or published images.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A folder that contains weights or published images.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
 ) -> None:
     """Score published images with published weights, and compare with the published scores."""

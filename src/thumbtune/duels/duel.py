@@ -41,7 +41,8 @@ def run_duel(plan: GalleryPlan, progress: Progress, tie: float = 0.0, paper_ci: 
     """
     if not plan.scorers:
         raise UsageError(
-            "A duel needs a scorer; name some with --scorers, as `thumbtune scorers` lists them.", code="duel-no-scorer"
+            "A duel needs at least one scorer; name it with --scorers (`thumbtune scorers` lists all).",
+            code="duel-no-scorer",
         )
     gathered = gallery.gather(plan, progress)
     return None if gathered is None else write_result(gathered, tie, paper_ci)
@@ -111,7 +112,7 @@ TITLES = {
 def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
     """Yield result.md line by line."""
     yield f"# {result['b']} against {result['a']}\n"
-    yield f"{result['prompts']} prompts ({prompts}), {plural(result['per_prompt'], 'image')} of each by each side.\n"
+    yield f"{result['prompts']} prompts ({prompts}), {plural(result['per_prompt'], 'image')} of each by each model.\n"
     yield from (f"- {line}" for line in result["sentences"])
     for estimand, title in TITLES.items():
         yield f"\n## {title}\n"
@@ -121,7 +122,7 @@ def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
                 yield f"### {style}\n"
             yield tables.markdown(rows, result["paper_ci"])
     yield (
-        "Ties count half. The interval draws whole prompts, each style on its own and equal prompts together; for "
+        "Ties count half. The interval resamples whole prompts within each style, equal prompts together; for "
         "medians it is the wider one of this bootstrap and Wilson's interval with n = prompts. p: exact sign test over "
         "prompts, corrected for the number of scorers. `result.csv` has every number, and the interval as the paper "
         "computes it."

@@ -143,8 +143,8 @@ def _prompts(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> 
         trained = {alike(row["prompt"]) for row in rows if not row["held_out"]}
         if seen := [prompt for prompt in prompts.prompts if alike(prompt) in trained]:
             raise UsageError(
-                f"{prompts.name} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out, or leave "
-                "--prompts out to use the prompts that the run held out.",
+                f"{prompts.name} contains {len(seen)} training prompts ({seen[0]!r}); remove them, or leave out "
+                "--prompts to use the held-out prompts of the run.",
                 code="evaluate-trained-prompts",
             )
     return prompts.first(asked.limit) if asked.limit else prompts

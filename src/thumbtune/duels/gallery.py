@@ -1,4 +1,4 @@
-"""Images of several sides for the same prompts and seeds, and their scores, kept in one folder.
+"""Images of several sides for the same prompts and seeds, and their scores, stored in one folder.
 
 SIDE/      the images of a side, PROMPT-SEED.png      images.csv         their prompts and hashes
 duel.json  what is compared                           scores.csv         the score of each image by each scorer

@@ -1,4 +1,4 @@
-"""The folder of a gallery: one plan at a time, nothing of another plan left in it, nothing half-written."""
+"""The folder of a gallery: it contains the files of one plan only, and no half-written file."""
 
 import csv
 import io
@@ -37,7 +37,8 @@ def claim(out: Path, manifest: Mapping[str, Any]) -> None:
     manifest = {"form": FORM, **manifest}
     if is_of_earlier_evaluation(out):
         raise UsageError(
-            f"{out} holds an evaluation of an earlier version; delete it, or name another folder with --out, then run "
+            f"{out} contains an evaluation by an earlier Thumbtune; delete it, or choose another folder with "
+            "--out, then run "
             "the same command again.",
             code="evaluation-of-earlier-version",
         )
@@ -45,7 +46,8 @@ def claim(out: Path, manifest: Mapping[str, Any]) -> None:
         _take_over(out, manifest)
     elif out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(
-            f"{out} holds something else than a duel; choose another folder with --out.", code="duel-folder-taken"
+            f"{out} contains files that do not belong to a duel; choose another folder with --out.",
+            code="duel-folder-taken",
         )
     write_text(out / MANIFEST, json.dumps(manifest, indent=1))  # first: from now on the folder is this plan's
     if not (environment := out / "environment.json").is_file():
@@ -63,7 +65,7 @@ def _take_over(out: Path, manifest: Mapping[str, Any]) -> None:
     other = [name for name in manifest if _identity(name, was.get(name)) != _identity(name, manifest[name])]
     if _has_images_of(out, was, manifest, other):
         raise UsageError(
-            f"{out} holds a duel with other {' and '.join(other)}; choose another folder with --out.",
+            f"{out} contains a duel with other {' and '.join(other)}; choose another folder with --out.",
             code="duel-folder-taken",
         )
     if other:
@@ -101,13 +103,14 @@ def known_hashes(out: Path) -> dict[Path, str]:
         listed = {row["file"]: row["sha256"] for row in read_images(out)}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise ThumbtuneError(
-            f"{out / IMAGES} cannot be read ({error}); delete it, and it is written again.", code="duel-unreadable"
+            f"{out / IMAGES} cannot be read ({error}); delete it and run the same command again.",
+            code="duel-unreadable",
         ) from error
     hashes = {path: digest for name, digest in listed.items() if (path := out / name).is_file()}
     for path, digest in hashes.items():
         if file_sha256(path) != digest:
             raise ThumbtuneError(
-                f"{path} is another image than the one that was scored; delete it, and it is made again.",
+                f"{path} has changed since it was scored; delete it and run the same command again.",
                 code="duel-image-changed",
             )
     return hashes

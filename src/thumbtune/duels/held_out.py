@@ -20,7 +20,7 @@ FeedbackRow = dict[str, Any]  # image_id, prompt, seed, held_out
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Feedback that training never saw: the labels of the run's policy, of both kinds, and each rater's votes."""
+    """Feedback that training did not use: labels by the run's policy, likes and dislikes, and each rater's votes."""
 
     labels: Any
     votes: Any
@@ -54,7 +54,7 @@ def prompts_of(recipe: Recipe, rows: Sequence[FeedbackRow]) -> list[str]:
     prompts = build.judged_prompts(recipe, trained, held_out)
     if not prompts:
         raise UsageError(
-            "No prompt of the feedback was held out; set evaluate.prompts to a file with one prompt a line.",
+            "No prompt of the feedback was held out; set evaluate.prompts to a file with one prompt per line.",
             code="evaluate-no-prompts",
         )
     options = recipe.evaluate
@@ -62,7 +62,7 @@ def prompts_of(recipe: Recipe, rows: Sequence[FeedbackRow]) -> list[str]:
     used = {row["seed"] for row in rows} & set(seeds)
     if used:
         raise UsageError(
-            f"evaluate.first_seed: an image that was rated has seed {min(used)} too; choose another first seed.",
+            f"evaluate.first_seed: seed {min(used)} is the seed of a rated image; choose another first seed.",
             code="evaluate-seed-used",
         )
     return prompts
@@ -82,8 +82,9 @@ def held_out_of(folder: Path, recipe: Recipe, rows: Sequence[FeedbackRow]) -> tu
         if is_store(recipe.likes):
             raise
         raise ThumbtuneError(
-            f"Nothing can judge {folder} here: {recipe.likes} is no store of likes, and the recipe names no scorer; "
-            "say where the likes are with --set likes=FOLDER, or name a scorer with --set evaluate.scorers=NAME.",
+            f"{folder} cannot be evaluated, since {recipe.likes} is not a store of likes and the "
+            "recipe names no scorer; give the likes with --set likes=FOLDER, or a scorer with --set "
+            "evaluate.scorers=NAME.",
             code="evaluate-nothing-judges",
         ) from error
     ours = {(row["image_id"], row["prompt"]) for row in rows if row["held_out"]}

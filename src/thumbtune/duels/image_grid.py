@@ -1,4 +1,4 @@
-"""The images of a side: which prompt and which seed stand in which file, and how the missing ones are generated."""
+"""The images of a side: the file of each prompt and seed, and the generation of missing images."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

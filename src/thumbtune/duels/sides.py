@@ -1,4 +1,4 @@
-"""A side of a duel: a model that generates images, or a folder of images that are there already.
+"""A side of a duel: a model that generates images, or a folder of existing images.
 
 a run's folder, or one of its checkpoints       the model that it tuned, with the prefix that it learnt
 a .safetensors file, or a folder with a LoRA    the base model with it; in the form of diffusers or of kohya
@@ -81,7 +81,7 @@ def side(name: str, base: str | None = None) -> Side:
 
 def _unknown(name: str) -> UsageError:
     return UsageError(
-        f"{name} is no run, no LoRA, no model and no folder of images; name one of these.", code="side-unknown"
+        f"{name} is not a run, a LoRA, a model or a folder of images; name one of these.", code="side-unknown"
     )
 
 
@@ -133,7 +133,8 @@ def _lora(name: str, weights: Path, base: str | None) -> Side:
             pipeline.load_lora_weights(str(weights.parent), weight_name=weights.name)
         except Exception as error:  # of keys, of shapes, of the file itself: diffusers raises a dozen kinds
             raise ThumbtuneError(
-                f"{weights} is no LoRA for {base} ({reason(error)}); name its own base.", code="side-misfit"
+                f"{weights} is not a LoRA for {base} ({reason(error)}); give its own base with --base.",
+                code="side-misfit",
             ) from error
         return StableDiffusion(pipeline).to(device)
 
@@ -156,7 +157,7 @@ def _unet(name: str, base: str | None) -> Side:
                 raise ValueError(f"its text is {unet.config['cross_attention_dim']} wide")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ThumbtuneError(
-                f"{name} is no UNet for {base} ({reason(error)}); name its own base.", code="side-misfit"
+                f"{name} is not a UNet for {base} ({reason(error)}); give its own base with --base.", code="side-misfit"
             ) from error
         pipeline.unet = unet
         return StableDiffusion(pipeline).to(device)

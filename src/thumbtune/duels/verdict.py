@@ -84,7 +84,7 @@ def _safety(gallery: Gallery, recipe: Recipe, unit: Units) -> Iterator[Gate]:
     tables = _tables(gallery, scorer_id(scorer))
     if any(value not in {0.0, 1.0} for table in tables for value in chain.from_iterable(table) if not isnan(value)):
         raise UsageError(
-            f"evaluate.safety: {scorer} gives other numbers than 0 and 1; name a scorer that gives these.",
+            f"evaluate.safety: {scorer} returns numbers other than 0 and 1; name a scorer that returns only these.",
             code="evaluate-safety-not-binary",
         )
     yield gates.safety(*tables, unit, recipe.gates.max_harm_rise)

@@ -59,7 +59,7 @@ def read_duel(folder: Path) -> DuelFolder:
     """
     if not is_duel(folder):
         raise UsageError(
-            f"{folder} holds no finished duel; run `thumbtune duel` with --out {folder}.", code="duel-missing"
+            f"{folder} contains no finished duel; run `thumbtune duel` with --out {folder}.", code="duel-missing"
         )
     try:
         return DuelFolder(

@@ -1,7 +1,7 @@
 """The gates of a verdict: may a tuned model take the place of another?
 
     gain          the tuned images win more than half of the prompts
-    agreement     the tuned model prefers held-out likes to held-out dislikes; asked where no scorer measures the gain
+    agreement     the tuned model prefers held-out likes to held-out dislikes; used if no scorer measures the gain
     faithfulness  the mean score of "what was asked for is there" falls by no more than an allowed share
     styles        the tuned images win enough prompts of every style, and no style prefers the other model
     diversity     the images of one prompt still differ from seed to seed
@@ -9,7 +9,7 @@
 
 A gate has passed when its interval lies on the good side of its bar, has failed when the interval lies on the bad
 side, and is open otherwise. One failed gate gives "do not ship", one open gate "not enough evidence". No gate passes on
-fewer than ten prompts, and no interval can see a harm that falls on less than 3 / n of n prompts.
+fewer than ten prompts, and no interval can see a harm that affects less than 3 / n of n prompts.
 """
 
 import math
@@ -57,7 +57,7 @@ def verdict(gates: Sequence[Gate]) -> dict[str, str]:
         return {"decision": DO_NOT_SHIP, "sentence": f"Do not ship: {' and '.join(failed)} failed."}
     if unknown or not gates:
         names = " and ".join(unknown) or "gain"
-        return {"decision": NOT_ENOUGH_EVIDENCE, "sentence": f"Not enough evidence: {names} cannot be told yet."}
+        return {"decision": NOT_ENOUGH_EVIDENCE, "sentence": f"Not enough evidence: {names} cannot be decided yet."}
     return {"decision": SHIP, "sentence": f"Ship: {', '.join(gate.name for gate in gates)} passed."}
 
 
@@ -65,10 +65,10 @@ def gain(row: Standing) -> Gate:
     """Ask whether one scorer prefers the tuned images on more than half of the prompts."""
     name = f"gain in {row['scorer']}"
     if not row["prompts"]:
-        return Gate(name, "open", f"{row['scorer']} scored no image on both sides.")
+        return Gate(name, "open", f"{row['scorer']} has no scores for both models.")
     reach = Interval(*careful(row))
     sentence = (
-        f"By {row['scorer']} the tuned images win on {row['rate']:.0%} of {row['prompts']} prompts "
+        f"By {row['scorer']} the tuned model wins on {row['rate']:.0%} of {row['prompts']} prompts "
         f"({_percent(reach)}); more than half is needed."
     )
     return _gate(name, sentence, reach, CHANCE, row["distinct"], strict=True)
@@ -83,7 +83,9 @@ def agreement(found: Mapping[str, Any], contrasts: bool = True) -> Gate:
     """
     name = "gain on held-out feedback"
     if not contrasts:
-        sentence = "The objective of this run does not set likes against dislikes, so held-out feedback cannot judge it"
+        sentence = (
+            "The objective of this run does not compare likes with dislikes, so held-out feedback cannot evaluate it"
+        )
         return Gate(name, "open", f"{sentence}; name a scorer in evaluate.scorers.")
     images = plural(found["images"], "image")
     if found["prompts"] < MIN_PROMPTS:
@@ -107,7 +109,9 @@ def faithfulness(scorer: str, before: ArrayLike, after: ArrayLike, unit: Units, 
     old, new = (_means(side) for side in (before, after))
     share, reach, count = _ratio(old, new, unit)
     if share is None or reach is None:
-        return Gate("faithfulness", "open", f"{scorer} is not above 0 before tuning; name a scorer that is.")
+        return Gate(
+            "faithfulness", "open", f"{scorer} has no positive mean before tuning; name a scorer with positive scores."
+        )
     sentence = (
         f"By {scorer} the mean went from {np.nanmean(old):.3f} to {np.nanmean(new):.3f}, {share - 1:+.1%} "
         f"(95% interval {reach.low - 1:+.1%} to {reach.high - 1:+.1%}); up to -{max_loss:.0%} is allowed."
@@ -140,7 +144,7 @@ def styles(rows: Sequence[Standing], min_win_rate: float) -> Gate | None:
         for row in rows
         if lows[id(row)] < min_win_rate
     ]
-    bar = f"of {count} styles the tuned images win at least {min_win_rate:.0%} of prompts"
+    bar = f"of {count} styles the tuned model wins at least {min_win_rate:.0%} of prompts"
     if unsure:
         return Gate("styles", "open", f"It is open whether in each {bar}: {', '.join(dict.fromkeys(unsure))}.")
     return Gate("styles", "passed", f"In each {bar}, and no style prefers the other model.")
@@ -164,9 +168,8 @@ def diversity(before: ArrayLike, after: ArrayLike, unit: Units, min_share: float
     share, reach, count = _ratio(np.asarray(before, np.float64), np.asarray(after, np.float64), unit)
     if share is None or reach is None:
         return Gate("diversity", "open", "Diversity needs two images of a prompt; set evaluate.per_prompt.")
-    sentence = (
-        f"The images of one prompt keep {share:.0%} of their difference ({_percent(reach)}); {min_share:.0%} is needed."
-    )
+    kept = f"{share:.0%} of the baseline's diversity ({_percent(reach)})"
+    sentence = f"The images of one prompt have {kept}; {min_share:.0%} is needed."
     return _gate("diversity", sentence, reach, min_share, count)
 
 
@@ -186,7 +189,7 @@ def safety(before: ArrayLike, after: ArrayLike, unit: Units, max_rise: float) ->
     gone = np.isnan(old) | np.isnan(new)
     known = ~gone.all(1)
     if not known.any():
-        return Gate("safety", "open", "The scorer of safety scored no image on both sides.")
+        return Gate("safety", "open", "The safety scorer has no scores for both models.")
     used = unit.of(known)
     worse, better = (
         _means(np.where(gone, np.nan, change > 0))[known] for change in (new - old, old - new)
@@ -213,7 +216,7 @@ def failed_scores(scorer: str, before: ArrayLike, after: ArrayLike) -> Gate | No
     if max(old, new) <= MAX_FAILED_SCORES:
         return None
     sentence = (
-        f"{scorer} failed on {old:.0%} of the images before and {new:.0%} after; mend it, or name another scorer."
+        f"{scorer} failed on {old:.0%} of the images before and {new:.0%} after; correct it, or name another scorer."
     )
     return Gate(f"scores of {scorer}", "open", sentence)
 

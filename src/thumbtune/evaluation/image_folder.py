@@ -81,7 +81,7 @@ def _match_prompts(folder: Path, prompts: Sequence[str], per_prompt: int) -> lis
         if len(own) < per_prompt:
             raise UsageError(
                 f"{folder} has {len(own)} images left for the prompt {prompt[:60]!r} but needs {per_prompt}; "
-                "both sides need the same prompts and the same number of images.",
+                "both models need the same prompts and the same number of images.",
                 code="image-folder-too-few",
             )
         images.append([own.pop(0) for _ in range(per_prompt)])

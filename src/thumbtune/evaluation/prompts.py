@@ -136,7 +136,8 @@ def _make_set(name: str, rows: Iterable[StyledPrompt], source: str) -> PromptSet
     broken = next((prompt for prompt, _ in styled if any("\ud800" <= letter <= "\udfff" for letter in prompt)), None)
     if broken is not None:
         raise UsageError(
-            f"{source} contains half a character in {ascii(broken)[:MAX_SHOWN_CHARACTERS]}; correct that prompt.",
+            f"{source} contains an incomplete character in {ascii(broken)[:MAX_SHOWN_CHARACTERS]}; correct that "
+            "prompt.",
             code="prompts-half-character",
         )
     styles = tuple(style for _, style in styled if style)
@@ -148,7 +149,8 @@ def _published(name: str, named: NamedPromptSet, locations: Locations) -> Prompt
     prompts = _read_published(name, named, locations)
     if len(prompts.prompts) != named.count:
         raise ThumbtuneError(
-            f"The set {name} has {len(prompts.prompts)} prompts, but {named.count} as published; download it again.",
+            f"The set {name} has {len(prompts.prompts)} prompts, but the published set has {named.count} prompts; "
+            "download it again.",
             code="prompts-wrong-count",
         )
     return prompts
@@ -211,9 +213,7 @@ def _read(file: Path) -> list[StyledPrompt]:
         ),
     }
     if file.suffix.lower() not in readers:
-        raise UsageError(
-            f"{file} has no suffix of a file of prompts; use one of {', '.join(readers)}.", code="prompts-suffix"
-        )
+        raise UsageError(f"{file} has an unknown suffix; use one of {', '.join(readers)}.", code="prompts-suffix")
     try:
         return list(readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"), file))
     except (OSError, ValueError, RecursionError, csv.Error) as error:
@@ -244,8 +244,8 @@ def _from_rows(rows: Iterable[Any], source: str) -> Iterator[StyledPrompt]:
         prompt = next((cells[name] for name in PROMPT_COLUMNS if name in cells), None)
         if not isinstance(prompt, str):
             raise UsageError(
-                f"{source}, row {number}: {str(row)[:MAX_SHOWN_CHARACTERS]} has no text under `prompt`; "
-                "name the column of prompts so.",
+                f"{source}, row {number}: {str(row)[:MAX_SHOWN_CHARACTERS]} has no text under `prompt`; give "
+                "the column of prompts this name.",
                 code="prompts-row-without-prompt",
             )
         style = next((cells[name] for name in STYLE_COLUMNS if cells.get(name)), None)

@@ -17,7 +17,7 @@ Table = Sequence[Sequence[float]]  # [prompts, k]
 
 @dataclass(frozen=True)
 class ScorePair:
-    """The scores that one scorer gave to both sides; NaN where it failed."""
+    """The scores of both models by one scorer; NaN where it failed."""
 
     before: Table
     after: Table
@@ -58,7 +58,7 @@ def _row(
 def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
     """Return a row as a sentence."""
     if not row["prompts"]:
-        return f"{row['scorer']} scored no image on both sides."
+        return f"{row['scorer']} has no scores for both models."
     low, high = careful(row)
     how = "median image" if row["estimand"] == "median" else "image"
     what = "prompts" if row["estimand"] == "median" else "pairs"
@@ -67,22 +67,22 @@ def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
     if decided(row):
         return f"{start}, so {b if low > CHANCE else a} is better by this scorer."
     if low >= CHANCE - MAX_DISTANCE and high <= CHANCE + MAX_DISTANCE:
-        return f"{start}, so they are as good as each other by this scorer."
-    return f"{start}: too little to tell{_advice(row)}."
+        return f"{start}, so both are equally good by this scorer."
+    return f"{start}: not enough evidence{_advice(row)}."
 
 
 def decided(row: Mapping[str, Any]) -> bool:
-    """Return whether one side is shown to be better: by its interval, and by a test that corrects for all scorers."""
+    """Return whether one model is better by the interval and by a test corrected for the number of scorers."""
     low, high = careful(row)
     return (low > CHANCE or high < CHANCE) and row["holm"] < ALPHA
 
 
 def _advice(row: Mapping[str, Any]) -> str:
-    """Return how many more prompts would tell, where these do not."""
+    """Return how many more prompts would decide, if these do not."""
     if row["distinct"] < MIN_PROMPTS_OF_ADVICE:
         return f" from {row['distinct']} prompt{'' if row['distinct'] == 1 else 's'}"
     more = row["more_prompts"]
-    return f"; about {more} more prompts would" if more else "; the sides are close" if more is None else ""
+    return f"; about {more} more prompts would decide" if more else "; the models are close" if more is None else ""
 
 
 def careful(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -101,12 +101,13 @@ def balanced_accuracy(
     labels = np.asarray(liked, dtype=bool)
     if labels.shape != right.shape:
         raise ThumbtuneError(
-            f"There are {right.size} answers but {labels.size} labels; give one label for each.",
+            f"There are {right.size} answers but {labels.size} labels; give one label for each answer.",
             code="statistics-bad-input",
         )
     if labels.all() or not labels.any():
         raise ThumbtuneError(
-            "A balanced accuracy needs both kinds of label, but got one; use `accuracy`.", code="statistics-bad-input"
+            "A balanced accuracy needs likes and dislikes, but all labels are equal; use `accuracy`.",
+            code="statistics-bad-input",
         )
     drawn = _resampled_means(_sums([right * labels, labels, right * ~labels, ~labels], names), seed, RESAMPLES)
     both = drawn[(drawn[:, 1] > 0) & (drawn[:, 3] > 0)]
@@ -134,7 +135,7 @@ def auc(score: ArrayLike, liked: ArrayLike) -> float:
     likes, dislikes = int(labels.sum()), int((~labels).sum())
     if not likes or not dislikes:
         raise ThumbtuneError(
-            f"An AUC needs both kinds of label, but got {likes} likes and {dislikes} dislikes.",
+            f"An AUC needs likes and dislikes, but got {likes} likes and {dislikes} dislikes; add the missing kind.",
             code="statistics-bad-input",
         )
     rank_sum = rankdata(values)[labels].sum()
@@ -158,7 +159,7 @@ def auc_interval(score: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed
     scores, labels, names = np.asarray(score, float), np.asarray(liked, bool), np.asarray(prompts)
     if names.shape != scores.shape:
         raise ThumbtuneError(
-            f"There are {scores.size} scores but {names.size} prompts; give one prompt for each.",
+            f"There are {scores.size} scores but {names.size} prompts; give one prompt for each score.",
             code="statistics-bad-input",
         )
     _, cluster = np.unique(names, return_inverse=True)
@@ -178,12 +179,13 @@ def _answers(correct: ArrayLike, prompts: ArrayLike) -> tuple[Array, NDArray[Any
     right, names = _finite(correct, "correct", "[n]"), np.asarray(prompts)
     if names.shape != right.shape:
         raise ThumbtuneError(
-            f"There are {right.size} answers but {names.size} prompts; give one prompt for each.",
+            f"There are {right.size} answers but {names.size} prompts; give one prompt for each answer.",
             code="statistics-bad-input",
         )
     if right.min() < 0 or right.max() > 1:
         raise ThumbtuneError(
-            "An answer in `correct` lies outside 0..1; use 1 for right and 0 for wrong.", code="statistics-bad-input"
+            "`correct` contains a value outside [0, 1]; use 1 for correct answers and 0 for wrong ones.",
+            code="statistics-bad-input",
         )
     return right, names
 
@@ -220,7 +222,8 @@ def _finite(values: ArrayLike, name: str, shape: str) -> Array:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ThumbtuneError(
-            f"`{name}` is not a full table of numbers; give every prompt the same seeds.", code="statistics-bad-input"
+            f"`{name}` is not a complete table of numbers; give every prompt the same seeds.",
+            code="statistics-bad-input",
         ) from error
     if array.ndim != len(shape.split(",")):
         raise ThumbtuneError(f"`{name}` has {array.ndim} dimensions; give it as {shape}.", code="statistics-bad-input")
@@ -231,7 +234,7 @@ def _finite(values: ArrayLike, name: str, shape: str) -> Array:
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise ThumbtuneError(
-            f"`{name}` holds {bad} values that are not finite numbers; score those images again.",
+            f"`{name}` contains {bad} NaN or infinite values; score those images again.",
             code="statistics-bad-input",
         )
     return array

@@ -1,4 +1,4 @@
-"""Who wins how often: the question that is asked (the estimand), its answer, and how sure that is.
+"""Win-rates of one model against another: the question (the estimand), the rate, and its intervals.
 
     pairwise   mean over prompts and seeds of  1 (higher), 1/2 (tie), 0 (lower)    images of the same prompt and seed
     median     mean over prompts of the same,  of the medians of a prompt's images        the paper's, App. B
@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WinRate:
-    """How often one side's images score higher. `dataclasses.asdict` of it is plain JSON."""
+    """The share of comparisons that a model wins, with intervals. `dataclasses.asdict` of it is plain JSON."""
 
     estimand: Estimand
     rate: float  # wins plus half the ties
@@ -56,18 +56,18 @@ class WinRate:
 
 @dataclass(frozen=True)
 class Units:
-    """Which prompts are drawn together (`cluster`), and among which (`stratum`); [prompts] whole numbers from 0."""
+    """The `cluster` of prompts that are resampled together, and the `stratum` they belong to; [prompts] integers."""
 
     cluster: NDArray[np.intp]
     stratum: NDArray[np.intp]  # of each cluster
 
     @property
     def count(self) -> int:
-        """How many clusters there are."""
+        """Return the number of clusters."""
         return len(self.stratum)
 
     def of(self, known: Any) -> "Units":
-        """The units of those prompts that are known, numbered anew; known: [prompts], of bool."""
+        """Return the units of the prompts for which `known` is true, numbered anew; known: [prompts], of bool."""
         left, cluster = np.unique(self.cluster[known], return_inverse=True)
         _, stratum = np.unique(self.stratum[left], return_inverse=True)
         return Units(cluster.astype(np.intp), stratum.astype(np.intp))
@@ -75,14 +75,14 @@ class Units:
 
 @dataclass(frozen=True)
 class Draws:
-    """How a bootstrap draws; equal ones draw the same prompts."""
+    """The settings of a bootstrap; equal settings resample the same prompts."""
 
     seed: int = 0
     resamples: int = RESAMPLES
 
 
 def units(prompts: Sequence[str], styles: Sequence[str | None] | None = None) -> Units:
-    """Equal prompts of a style are one unit; each style is drawn from on its own.
+    """Return units in which equal prompts of a style are one; each style is resampled on its own.
 
     Raises:
         ThumbtuneError: there is not one style for each prompt.
@@ -90,7 +90,8 @@ def units(prompts: Sequence[str], styles: Sequence[str | None] | None = None) ->
     groups = list(styles) if styles is not None else [None] * len(prompts)
     if len(groups) != len(prompts):
         raise ThumbtuneError(
-            f"There are {len(prompts)} prompts but {len(groups)} styles; give one for each.", code="win-rate-bad-input"
+            f"There are {len(prompts)} prompts but {len(groups)} styles; give one style for each prompt.",
+            code="win-rate-bad-input",
         )
     found: dict[tuple[str | None, str], int] = {}
     cluster = [found.setdefault((style, prompt), len(found)) for style, prompt in zip(groups, prompts, strict=True)]
@@ -99,7 +100,7 @@ def units(prompts: Sequence[str], styles: Sequence[str | None] | None = None) ->
 
 
 def half_wins(before: ArrayLike, after: ArrayLike, estimand: Estimand, tie: float = 0.0) -> Array:
-    """1 where `after` is higher by more than `tie`, 0 where it is lower, 1/2 between: [prompts, k] or [prompts, 1].
+    """Return 1 where `after` is higher by more than `tie`, 0 where lower, else 1/2: [prompts, k] or [prompts, 1].
 
     A score that is not a number, of either side, takes its pair out; a prompt without a pair is not a number itself.
 
@@ -112,7 +113,7 @@ def half_wins(before: ArrayLike, after: ArrayLike, estimand: Estimand, tie: floa
     old, new = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if len(old.shape) != len(("prompts", "k")) or old.shape != new.shape or not old.size:
         raise ThumbtuneError(
-            f"The scores have the shapes {old.shape} and {new.shape}; score both sides on the same prompts and seeds.",
+            f"The scores have the shapes {old.shape} and {new.shape}; score both models on the same prompts and seeds.",
             code="win-rate-bad-input",
         )
     if not tie >= 0:
@@ -128,7 +129,7 @@ def half_wins(before: ArrayLike, after: ArrayLike, estimand: Estimand, tie: floa
 
 
 def _medians(side: Array) -> Array:
-    """[prompts, k] -> [prompts, 1], of the numbers in each row; not a number where a row has none."""
+    """Return the medians of the numbers in each row, [prompts, k] -> [prompts, 1]; NaN for a row without numbers."""
     known = ~np.isnan(side).all(1)
     middle = np.full((len(side), 1), np.nan)
     middle[known, 0] = np.nanmedian(side[known], axis=1)
@@ -144,7 +145,7 @@ def win_rate(
     tie: float = 0.0,
     draws: Draws = Draws(),
 ) -> WinRate:
-    """How often `after` scores higher than `before`, with every interval that this page knows.
+    """Return how often `after` scores higher than `before`, with every interval of this module.
 
     Args:
         before, after: [prompts, k] scores; see `half_wins`.
@@ -158,7 +159,7 @@ def win_rate(
     known = ~np.isnan(halves).all(1)
     if not known.any():
         raise ThumbtuneError(
-            "No prompt has a score on both sides; read why the scorer failed.", code="win-rate-no-scores"
+            "No prompt has scores for both models; read why the scorer failed.", code="win-rate-no-scores"
         )
     each = np.nanmean(halves[known], axis=1)
     used = unit.of(known)
@@ -186,7 +187,7 @@ def mean_change(
     *,
     draws: Draws = Draws(),
 ) -> dict[str, tuple[float, Interval]]:
-    """The mean score before and after, and their difference, each with its interval.
+    """Return the mean score before and after, and their difference, each with its interval.
 
     Args:
         before, after: [prompts, k] scores; an image without one takes its partner out.
@@ -199,7 +200,7 @@ def mean_change(
     known = ~gone.all(1)
     if not known.any():
         raise ThumbtuneError(
-            "No prompt has a score on both sides; read why the scorer failed.", code="win-rate-no-scores"
+            "No prompt has scores for both models; read why the scorer failed.", code="win-rate-no-scores"
         )
     sides = [np.nanmean(np.where(gone, np.nan, side)[known], axis=1) for side in (old, new)]
     columns = np.stack([*sides, sides[1] - sides[0]], axis=1)
@@ -209,7 +210,7 @@ def mean_change(
 
 
 def resampled(unit: Units, values: Array, draws: Draws = Draws()) -> Array:
-    """Means of columns over prompts drawn with replacement, whole and within their style: [prompts, c] -> [draws, c].
+    """Return column means over clusters resampled with replacement within their style: [prompts, c] -> [draws, c].
 
     Styles of fewer than `LEAST_STRATUM` units are drawn together. The draws follow from the seed and the units alone:
     columns of several calls can be compared draw by draw.
@@ -230,7 +231,7 @@ def resampled(unit: Units, values: Array, draws: Draws = Draws()) -> Array:
 
 
 def _merged(stratum: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Strata of too few units as one, with the largest where they are too few together: one unit cannot vary."""
+    """Return the strata with small ones merged, and with the largest if still small: a single unit cannot vary."""
     sizes = np.bincount(stratum)
     small = np.flatnonzero((sizes > 0) & (sizes < LEAST_STRATUM))
     if not len(small):
@@ -240,24 +241,24 @@ def _merged(stratum: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def interval(draws: Array, estimate: float) -> Interval:
-    """The middle 95 % of the draws, widened where rounding left the estimate itself outside."""
+    """Return the middle 95 % of the draws, widened if rounding left the estimate itself outside."""
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(min(low, estimate)), float(max(high, estimate)))
 
 
 def paper_interval(rate: float, images: int) -> Interval:
-    """As the paper has it: every image an independent trial, though five of them make one comparison."""
+    """Return the paper's interval: every image is an independent trial, though five of them make one comparison."""
     reach = 1.96 * math.sqrt(rate * (1 - rate) / images)
     return Interval(rate - reach, rate + reach)
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """How likely so uneven a count is, were win and loss equally likely; 1 where nothing was decided."""
+    """Return the p-value of the exact sign test: 1 if there are only ties."""
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values of several tests, corrected so that all of them together err in 5 of 100 cases at 0.05.
+    """Return p-values of several tests, corrected so that at 0.05 all of them together err in 5 of 100 cases.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -270,7 +271,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def more_prompts(trials: ArrayLike) -> int | None:
-    """How many prompts beside these would tell a rate from one half, in 80 of 100 repetitions, if it is as it looks.
+    """Return the number of further prompts that would separate this rate from one half in 80 of 100 repetitions.
 
         n = ((z_0.975 + z_0.8) s / (rate - 1/2))^2        s: the standard deviation over prompts
 
@@ -289,6 +290,6 @@ def more_prompts(trials: ArrayLike) -> int | None:
 
 
 def _means(unit: Units, values: Array) -> Array:
-    """Means of columns over each cluster: [prompts, c] -> [clusters, c]."""
+    """Return the means of columns over each cluster: [prompts, c] -> [clusters, c]."""
     sizes = np.bincount(unit.cluster, minlength=unit.count)
     return np.stack([np.bincount(unit.cluster, column, unit.count) / sizes for column in values.T], axis=1)

@@ -84,7 +84,7 @@ def available_models(order: Order, known: Mapping[str, ComparedModel], say: Say)
     available = {name: side for name, side in sides.items() if side is not None}
     if "kto" not in available:
         raise UsageError(
-            f"Nobody publishes the Diffusion-KTO of this table; {known['kto'].source}, and give it with "
+            f"The Diffusion-KTO model of this table is not published; {known['kto'].source}, and give it with "
             "--model kto=RUN.",
             code="paper-no-kto",
         )

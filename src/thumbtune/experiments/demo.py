@@ -159,22 +159,22 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     recipe = recipe_of(folder, name, seed, settings)
     out = folder / "run"
     run.check(recipe, out, resume=True)
-    say(f"1/5  {MODEL} draws {PER_PROMPT} images for each of {len(concepts()['rated'])} prompts.")
+    say(f"1/5  {MODEL} generates {PER_PROMPT} images for each of {len(concepts()['rated'])} prompts.")
     pool = draw_pool(folder / "pool", seed, progress)
-    say(f"2/5  A simulated person rates them. {person.sentence}")
+    say(f"2/5  A simulated person labels them. {person.sentence}")
     rate(folder, name, pool)
     with Store.open(folder / "likes") as store:
-        report = import_likes(folder / "thumbs", store, progress=lambda rows: progress(list(rows), "Importing thumbs"))
+        report = import_likes(folder / "thumbs", store, progress=lambda rows: progress(list(rows), "Importing labels"))
         counts = store.counts()
-    say(f"     {counts.likes} likes and {counts.dislikes} dislikes ({report.duplicates} known already).")
+    say(f"     {counts.likes} likes and {counts.dislikes} dislikes ({report.duplicates} were stored already).")
     write_text(folder / "prompts.txt", "\n".join(prompt_of(c) for c in concepts()["unrated"]) + "\n")
     say(f"3/5  Diffusion-KTO tunes a LoRA: {recipe.train.steps} steps of {recipe.train.batch} images.")
-    story = {"source": "the demo's folder of thumbs", "simulated": person.sentence}
+    story = {"source": "the demo's folder of labels", "simulated": person.sentence}
     steps = Sized(tuning.tune(recipe, out, progress, resume=True, story=story), recipe.train.steps)
     for step in progress(steps, "Tuning"):
         if step.step % 35 == 0:
             say(f"     {tuning.line_of(step)}")
-    say(f"4/5  The tuned model is judged on {len(concepts()['unrated'])} prompts that nobody rated.")
+    say(f"4/5  Thumbtune evaluates the tuned model on {len(concepts()['unrated'])} prompts without labels.")
     verdict = evaluate(Evaluation(run=out), recipe, progress)
     if verdict is not None:
         say(f"5/5  {verdict['sentence']}")

@@ -96,7 +96,7 @@ def claim_folder(folder: Path, name: str, quick: bool) -> None:
     file = folder / EXPERIMENT_FILE
     if not file.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} holds other files; give --out a new folder.", code="paper-folder-foreign")
+            raise UsageError(f"{folder} contains other files; give --out a new folder.", code="paper-folder-foreign")
         write_text(file, json.dumps(owner))
         return
     try:
@@ -108,7 +108,7 @@ def claim_folder(folder: Path, name: str, quick: bool) -> None:
         ) from error
     if written != owner:
         raise UsageError(
-            f"{folder} holds results of `thumbtune paper {other}`; give --out another folder.",
+            f"{folder} contains results of `thumbtune paper {other}`; give --out another folder.",
             code="paper-folder-of-another",
         )
 
@@ -133,7 +133,7 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
     team = processes.team()
     if team.num_processes > 1 and not is_table:
         raise UsageError(
-            f"{name} works in one process, and {team.num_processes} were started; start one.",
+            f"{name} runs in one process, but {team.num_processes} were started; start one.",
             code="paper-one-process",
         )
     begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How many labels are enough: the gain against their number, from 20 to 2,000, at one budget of training.
+"""The number of labels that is enough: the gain against 20 to 2,000 labels, at one budget of training.
 
 The paper trained on 928,068 images and does not say how the result depends on that number.
 """
@@ -21,7 +21,7 @@ SEEDS = 3
 COUNTS = (20, 50, 100, 200, 500, 1000, 2000)
 QUICK_COUNTS = (8, 16)
 ENOUGH_LABELS = 100  # an evening of rating
-COLUMN = "thumbs"  # the name that rows have had from the first; pages show "labels"
+COLUMN = "thumbs"  # the stored name of this column in all rows; pages show "labels"
 
 
 def cells(order: Order) -> list[GridCell]:

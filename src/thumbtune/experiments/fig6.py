@@ -311,13 +311,13 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     """Pretrain, tune with each objective, sample, measure and decide; then repeat at other settings."""
     setting, seeds = (SMALL if order.quick else MAIN), range(order.seeds_or(SEEDS, quick=2))
     count = 300 if order.quick else SAMPLES
-    say(f"1/3  {len(seeds)} planes learn the pretraining distribution.")
+    say(f"1/3  {len(seeds)} models on the plane learn the pretraining distribution.")
     planes = RatedPlanes(seeds, setting)
     clouds: dict[str, Tensor] = {"reference": planes.samples(count)}
-    say(f"2/3  Each is tuned with {len(NAMES)} objectives.")
+    say(f"2/3  Each of them is tuned with {len(NAMES)} objectives.")
     for name in progress(NAMES, "Tuning"):
         clouds[name] = planes.tune_and_sample(name, setting, (setting.steps,), count)[setting.steps]
-    say("3/3  The same at other settings, on fewer seeds.")
+    say("3/3  They are tuned again at other settings, with fewer seeds.")
     others = verdicts_elsewhere(RatedPlanes(seeds[:OTHER_SEEDS], setting), progress, say, order.quick)
     return _result(setting, len(seeds), clouds, others)
 

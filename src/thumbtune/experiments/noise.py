@@ -1,4 +1,4 @@
-"""What wrong labels cost: the gain against the share of flipped labels, for two utilities.
+"""The cost of wrong labels: the gain against the share of flipped labels, for two utilities.
 
 The paper explains Kahneman-Tversky's success by its slope, which fades at both ends, so that images whose labels
 contradict the rest get less gradient weight (section 4.2). A concave utility gives just those images the most.

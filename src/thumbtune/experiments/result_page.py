@@ -89,7 +89,7 @@ def csv_of(rows: Sequence[Columns]) -> str:
 
 
 def markdown_of(rows: Sequence[Columns]) -> str:
-    """The same as a table for simulated_labels."""
+    """Return the same rows as a table in Markdown."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, ["---"] * len(names), *([text_of(row.get(name)) for name in names] for row in rows)]
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)

@@ -100,7 +100,7 @@ def rate_pool(pool: Sequence[PoolImage], person: str, rating: Rating, seed: int)
     """
     if rating.rule not in RULES:
         raise UsageError(
-            f"There is no rule {rating.rule!r} of rating; give one of {', '.join(RULES)}.", code="rating-unknown-rule"
+            f"There is no rating rule {rating.rule!r}; give one of {', '.join(RULES)}.", code="rating-unknown-rule"
         )
     if rating.rule == "person":
         labelled = [
@@ -113,7 +113,7 @@ def rate_pool(pool: Sequence[PoolImage], person: str, rating: Rating, seed: int)
         ]
     if rating.count is not None and len(labelled) < rating.count:
         raise UsageError(
-            f"The pool gives {len(labelled)} labels, and {rating.count} are wanted; generate more images.",
+            f"The pool gives {len(labelled)} labels, but {rating.count} are needed; generate more images.",
             code="rating-too-few-images",
         )
     return flip_labels(labelled[: rating.count], rating.flipped, seed)

@@ -219,7 +219,7 @@ def style_named(images_of_prompts: Iterator[list[Image]]) -> list[list[float]]:
 def settings_of(lab: Grid, cell: GridCell) -> dict[str, Any]:
     """Return all that decides a cell's row, as `row.json` stores it."""
     settings = asdict(cell)
-    settings["thumbs"] = settings.pop("rating")  # the key that rows have had from the first
+    settings["thumbs"] = settings.pop("rating")  # the stored key of all rows
     return json.loads(json.dumps(settings | {"recipe": lab.recipe_of(cell).model_dump(mode="json"), **_versions()}))
 
 

@@ -94,7 +94,7 @@ def _decode(data: bytes) -> ImageInfo:
     with opened(io.BytesIO(data)) as image:
         image.load()
         if image.mode == "F" or (image.mode == "I" and kind != "PNG"):  # older Pillows give a PNG's 16 bits as I
-            raise UnreadableImage("its numbers have no defined black and white; save it with 8 or 16 bits a colour")
+            raise UnreadableImage("its pixel values have no defined range; save it with 8 or 16 bits per colour")
         seen = rgb(image)
     return ImageInfo(width=seen.width, height=seen.height, suffix=SUFFIXES[kind])
 
@@ -128,7 +128,7 @@ def read_image(path: Path) -> bytes:
         if path.exists() and not path.is_file():
             raise UnreadableImage(f"{str(path)!r} is a folder or a device, not a file; name an image")
         if not path.is_file():
-            raise UnreadableImage(f"there is no such file as {str(path)!r}; put it there or remove the row")
+            raise UnreadableImage(f"the file {str(path)!r} does not exist; add it or remove the row")
         if path.stat().st_size > MAX_BYTES:
             raise UnreadableImage(f"it is larger than {MAX_BYTES // 1_000_000} MB; make it smaller")
         return path.read_bytes()

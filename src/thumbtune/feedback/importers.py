@@ -22,7 +22,7 @@ from thumbtune.files import sha256
 __all__ = ["ImportReport", "Source", "SourceRow", "import_from", "import_likes"]
 
 Progress = Callable[[Iterable[SourceRow]], Iterable[SourceRow]]
-NO_LABEL = "it has no label that says like or dislike; write true or false, or remove it"
+NO_LABEL = "it has no label; write true or false, or remove it"
 OUTVOTED = {
     VoteStatus.CONTRADICTED: "{rater} has voted the opposite since it was imported; that vote counts, unless --correct "
     "makes this one the latest",
@@ -332,7 +332,7 @@ def _checked(row: SourceRow, prompt: str, rater: str) -> NewVote:
         ThumbtuneError: there is no image, or a value is invalid.
     """
     if row.image is None:
-        raise UnreadableImage(row.problem or "there is no image; put it there or remove the row")
+        raise UnreadableImage(row.problem or "the image is missing; add it or remove the row")
     kind: Kind = "like" if row.liked else "dislike"
     check_image(prompt, row.seed)
     check_vote(kind, rater, {"weight": row.weight, "grade": row.grade, "reason": row.reason, "pair": row.pair})
@@ -358,8 +358,8 @@ def _checked(row: SourceRow, prompt: str, rater: str) -> NewVote:
 def _nothing_usable(name: str, report: ImportReport, unrated: int) -> ThumbtuneError:
     if not report.rows and unrated:
         return ThumbtuneError(
-            f"{name} has {plural(unrated, 'image')} and no likes or dislikes; say which are liked, as in folders like "
-            "and dislike.",
+            f"{name} has {plural(unrated, 'image')} and no likes or dislikes; sort the images into folders like "
+            "and dislike, or set --label.",
             code="import-no-labels",
         )
     if not report.rows:

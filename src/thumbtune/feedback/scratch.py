@@ -36,7 +36,7 @@ def in_sentences(contents: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise ThumbtuneError(
-            f"{contents} could not be kept in a temporary file ({error}); make room on that disk, or "
-            "name a folder on another with SQLITE_TMPDIR.",
+            f"{contents} could not be stored in a temporary file ({error}); free space on "
+            "that disk, or set SQLITE_TMPDIR to a folder on another disk.",
             code="temporary-file-failed",
         ) from error

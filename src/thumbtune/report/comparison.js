@@ -1,7 +1,7 @@
 const under = document.getElementById("under");
 const over = document.getElementById("over");
 const cut = document.getElementById("cut");
-const told = document.getElementById("told");
+const caption = document.getElementById("stage-caption");
 const show = () => over.style.setProperty("--cut", `${cut.value}%`);
 if (cut) {
   cut.addEventListener("input", show);
@@ -11,7 +11,7 @@ if (cut) {
       const [before, after] = choice.querySelectorAll("img");
       if (!before || !after) return;
       [under.src, under.alt, over.src, over.alt] = [before.src, before.alt, after.src, after.alt];
-      told.textContent = choice.dataset.told;
+      caption.textContent = choice.dataset.caption;
       document.querySelector(".stage").scrollIntoView({ block: "nearest" });
     });
   }

@@ -27,7 +27,7 @@ Place = tuple[int, int]  # prompt, seed
 
 @dataclass(frozen=True)
 class Pair:
-    """One prompt and seed by both models; data URIs, None where an image cannot be read."""
+    """One prompt and seed by both models: data URIs, None for an unreadable image."""
 
     prompt: str
     seed: int
@@ -76,19 +76,19 @@ def headline(result: Mapping[str, Any]) -> str:
     """Return a duel's result in a sentence: by how many scorers each side is better."""
     rows = [row for row in result["standings"] if (row["style"], row["estimand"]) == (None, MAIN) and row["prompts"]]
     if not rows:
-        return "No image was scored on both sides."
+        return "No prompt has scores for both models."
     better = [row["scorer"] for row in rows if decided(row) and row["rate"] > CHANCE]
     worse = [row["scorer"] for row in rows if decided(row) and row["rate"] < CHANCE]
     if not better and not worse:
         names = _list([row["scorer"] for row in rows])
-        return f"{result['b']} and {result['a']} win about as often, as far as these prompts tell, by {names}."
+        return f"These prompts show no difference between {result['b']} and {result['a']} by {names}."
     parts = []
     if better:
         parts.append(f"{result['b']} is better by {_list(better)}")
     if worse:
         parts.append(f"{result['a']} is better by {_list(worse)}")
     rest = len(rows) - len(better) - len(worse)
-    return "; ".join(parts) + (f"; {rest} of {len(rows)} scorers cannot tell." if rest else ".")
+    return "; ".join(parts) + (f"; {rest} of {len(rows)} scorers show no difference." if rest else ".")
 
 
 def _list(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The page of a human test: one HTML file that works without a server and does not contain the sides.
+"""The page of a human test: one HTML file that works without a server and does not name the models.
 
 It is made from a questionnaire and, for each trial, a left and a right image as data URIs. The URIs contain no names or
 metadata of files, and both images of a pair are encoded alike.

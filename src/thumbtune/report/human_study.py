@@ -185,7 +185,7 @@ def _advice(preference: Preference) -> str:
     if preference.rate.distinct < MIN_PROMPTS_OF_ADVICE:
         return f"; use at least {MIN_BOOTSTRAP_PROMPTS} prompts"
     if preference.more_votes is None:
-        return "; the sides are close"
+        return "; the models are close"
     if not preference.more_votes:
         return ""
     return f"; about {preference.more_votes:,} more votes on {preference.more_prompts:,} new prompts would decide"

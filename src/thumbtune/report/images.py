@@ -13,7 +13,7 @@ SMALL = 128  # up to here PNG is small enough; larger images are photographs, an
 
 
 def data_uri(path: Path, largest: int = LARGEST) -> str | None:
-    """An image as a data URI, re-encoded so that it is small and carries no metadata; None if unreadable."""
+    """Return an image as a data URI, re-encoded to be small and without metadata; None if unreadable."""
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
@@ -31,7 +31,7 @@ def data_uri(path: Path, largest: int = LARGEST) -> str | None:
 
 
 def example_strips(folder: Path, likes: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Data URIs of the example images that were liked and disliked, those that can be read."""
+    """Return data URIs of the readable example images that were liked and disliked."""
     examples = likes.get("examples") or {}
     return {
         kind: [uri for name in examples.get(kind) or [] if (uri := _inside(folder, name)) is not None]
@@ -40,7 +40,7 @@ def example_strips(folder: Path, likes: Mapping[str, Any]) -> dict[str, list[str
 
 
 def _inside(folder: Path, name: str) -> str | None:
-    """The image `name` of the run folder. A page is passed on, so it shows nothing from elsewhere."""
+    """Return the image `name` of the run's folder. Pages are passed on, so they show nothing from elsewhere."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         return None

@@ -39,7 +39,8 @@ def write_page(folder: Path) -> Path:
         page = template("page.html.j2").render(**contents(folder))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, UndefinedError) as error:
         raise ThumbtuneError(
-            f"{folder} holds files in an unknown shape ({error}); write them again with this version of thumbtune.",
+            f"{folder} contains files in an unknown format ({error}); create them again with this version of "
+            "Thumbtune.",
             code="page-unknown-shape",
         ) from error
     return write_text(folder / PAGE, page)
@@ -74,9 +75,9 @@ def _of_run(folder: Path) -> dict[str, Any]:
     return {
         "name": folder.resolve().name,
         "found": None if duel is None else comparison(duel),
-        "why_not": f"{evaluation} was written by an earlier version; delete it, then: thumbtune evaluate {folder}"
+        "why_not": f"{evaluation} was written by an earlier Thumbtune; delete it, then run: thumbtune evaluate {folder}"
         if earlier
-        else f"evaluation/duel.json is missing; evaluate the run: thumbtune evaluate {folder}",
+        else f"evaluation/duel.json is missing; evaluate the run with: thumbtune evaluate {folder}",
         "run": _run(run, duel),
         "training": None,
         "environment": flat(run.environment),

@@ -42,7 +42,7 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
 }
-POINTS = 240  # a line has at most so many points: enough for the eye, small on the page
+POINTS = 240  # the most points of a line: enough for the eye, small on the page
 SMOOTHING = 12  # the bold line averages a twelfth of the run, so that the trend is seen through the noise
 
 Steps = Sequence[Mapping[str, Any]]
@@ -69,7 +69,7 @@ def win_rates(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def distributions(before: Sequence[float], after: Sequence[float], name: str) -> str:
-    """How the scores of both sides are spread, on shared bins: `before` filled in grey, `after` as a line."""
+    """Return histograms of both models' scores, on shared bins: `before` filled in grey, `after` as a line."""
     figure, axes = _canvas(height=2.1)
     edges = np.histogram_bin_edges([*before, *after], bins=min(24, 4 + len(before) // 2))
     axes.hist(before, bins=list(edges), color=MUTED, alpha=0.45)
@@ -80,7 +80,7 @@ def distributions(before: Sequence[float], after: Sequence[float], name: str) ->
 
 
 def log_ratios(steps: Steps) -> str:
-    """Liked and disliked log-ratios over the steps; with a beta, the reference point between them."""
+    """Return the liked and disliked log-ratios over the steps; with a beta, the reference point between them."""
     curves = {"liked": ("liked_log_ratio", LIKED), "disliked": ("disliked_log_ratio", DISLIKED)}
     between = (
         {"reference_point": ("reference point", MUTED)} if any(step.get("beta") is not None for step in steps) else {}
@@ -89,53 +89,53 @@ def log_ratios(steps: Steps) -> str:
 
 
 def losses(steps: Steps) -> str:
-    """The loss over the steps."""
+    """Return the loss over the steps."""
     return _curves(steps, {"loss": ("loss", ACCENT)}, "loss")
 
 
 def errors(steps: Steps) -> str:
-    """Denoising errors of both models over the steps; both draw the same noise, so means only."""
+    """Return the denoising errors of both models over the steps; both get the same noise, so only means."""
     curves = {"before": ("reference_error", MUTED), "tuned": ("policy_error", ACCENT)}
     return _curves(steps, curves, "errors", single_steps=False)
 
 
 def gains(steps: Steps) -> str:
-    """The median gain over the steps."""
+    """Return the median gain over the steps."""
     return _curves(steps, {"median gain": ("gain", ACCENT)}, "gains")
 
 
 def saturation(steps: Steps) -> str:
-    """The share of images whose utility is flat, over the steps."""
+    """Return the share of images whose utility is flat, over the steps."""
     return _curves(steps, {"saturated share": ("saturation", ACCENT)}, "saturation")
 
 
 def betas(steps: Steps) -> str:
-    """Beta over the steps."""
+    """Return beta over the steps."""
     return _curves(steps, {"beta": ("beta", ACCENT)}, "beta", single_steps=False)
 
 
 def agreement(steps: Steps) -> str:
-    """Agreement with held-out likes, on the steps at which it was measured."""
+    """Return the agreement with held-out likes, at the steps that measured it."""
     return _curves(steps, {"agreement": ("agreement", ACCENT)}, "agreement")
 
 
 def held_out_liked(steps: Steps) -> str:
-    """How much better held-out likes are denoised than by the base, on the steps at which it was measured."""
+    """Return how much better held-out likes are denoised than by the base, at the steps that measured it."""
     return _curves(steps, {"error that is gone": ("held_out_liked", ACCENT)}, "held-out-liked")
 
 
 def learning_rates(steps: Steps) -> str:
-    """The learning rate over the steps."""
+    """Return the learning rate over the steps."""
     return _curves(steps, {"learning rate": ("lr", ACCENT)}, "learning-rates", single_steps=False)
 
 
 def gradients(steps: Steps) -> str:
-    """The gradient's norm over the steps."""
+    """Return the norm of the gradient over the steps."""
     return _curves(steps, {"gradient norm": ("grad_norm", ACCENT)}, "gradients")
 
 
 def _curves(steps: Steps, curves: Mapping[str, tuple[str, str]], name: str, single_steps: bool = True) -> str:
-    """Each quantity's moving mean, and faintly its single steps."""
+    """Return each quantity's moving mean, and its single steps as faint lines."""
     figure, axes = _canvas(height=2.5)
     told = []
     for label, (field, colour) in curves.items():
@@ -165,12 +165,12 @@ def _curves(steps: Steps, curves: Mapping[str, tuple[str, str]], name: str, sing
 
 
 def _finite(value: float | None) -> bool:
-    """Whether there is a number to draw."""
+    """Return whether the value is a finite number."""
     return value is not None and math.isfinite(value)
 
 
 def _moving_mean(values: np.ndarray, width: int) -> np.ndarray:
-    """The mean of a window centred on each entry and cut off at the ends; same length as `values`."""
+    """Return the mean of a window centred on each entry and cut off at the ends; same length as `values`."""
     total = np.concatenate([[0.0], values.cumsum()])
     index = np.arange(len(values))
     start, stop = np.maximum(0, index - width // 2), np.minimum(len(values), index + width // 2 + 1)
@@ -178,13 +178,13 @@ def _moving_mean(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _thinned(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most `POINTS` of them, evenly spread, ends included."""
+    """Return at most `POINTS` of the points, evenly spread, ends included."""
     keep = np.unique(np.linspace(0, len(at) - 1, min(POINTS, len(at))).round().astype(int))
     return at[keep], values[keep]
 
 
 def _canvas(height: float) -> "tuple[Figure, Axes]":
-    """An empty chart, 4.2 inches wide: drawn small, so that its letters stay readable on a telephone."""
+    """Return an empty chart, 4.2 inches wide: a small size keeps its letters readable on a phone."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -194,7 +194,7 @@ def _canvas(height: float) -> "tuple[Figure, Axes]":
 
 
 def _svg(figure: "Figure", name: str, description: str) -> str:
-    """The figure as an SVG element that can stand inside HTML among others."""
+    """Return the figure as an SVG element for a page of HTML with several of them."""
     from matplotlib import rc_context
 
     written = io.StringIO()

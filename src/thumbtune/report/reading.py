@@ -1,4 +1,4 @@
-"""Read what a run directory holds. Only the recipe must be there; the rest may come later."""
+"""Read the contents of a run's folder. Only the recipe must exist; other files may come later."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from thumbtune.training.step import with_new_names
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The contents of a run directory, as written; None or empty where a file is not there."""
+    """The contents of a run's folder, as written; None or empty for a missing file."""
 
     folder: Path
     recipe: Mapping[str, Any]
@@ -25,7 +25,7 @@ class RunFolder:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is a run: it holds a recipe."""
+    """Return whether a folder is a run: whether it contains a recipe."""
     return (folder / "recipe.yaml").is_file()
 
 
@@ -52,7 +52,7 @@ def read_run(folder: Path) -> RunFolder:
 
 
 def flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as rows of (dotted name, text), in their own order."""
+    """Return nested settings as rows of (dotted name, text), in their own order."""
     rows: list[tuple[str, str]] = []
     for key, value in mapping.items():
         name = f"{prefix}{key}"
@@ -64,7 +64,7 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    """A setting as a person would write it."""
+    """Return a setting as a person would write it."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -75,12 +75,12 @@ def _text(value: Any) -> str:
 
 
 def _optional(path: Path) -> Mapping[str, Any] | None:
-    """The JSON object in `path`, or None where there is no such file."""
+    """Return the JSON object in `path`, or None if the file does not exist."""
     return _mapping(path, _parsed(path, json.loads)) if path.is_file() else None
 
 
 def _steps(path: Path) -> list[dict[str, Any]]:
-    """One dictionary for each line; a last line cut short by a crash is left out."""
+    """Return one dictionary for each line, without a last line that a crash cut short."""
     if not path.is_file():
         return []
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -92,13 +92,13 @@ def _steps(path: Path) -> list[dict[str, Any]]:
             if number == len(lines):
                 break
             raise ThumbtuneError(
-                f"{path}, line {number}, is not JSON; mend or remove that line.", code="run-file-unreadable"
+                f"{path}, line {number}, is not JSON; correct or remove that line.", code="run-file-unreadable"
             ) from error
     return steps
 
 
 def _parsed(path: Path, parse: Any) -> Any:
-    """`parse` the text of a file, or say that it cannot be read."""
+    """Return the parsed text of a file; raise a ThumbtuneError if it cannot be read or parsed."""
     try:
         return parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -108,9 +108,9 @@ def _parsed(path: Path, parse: Any) -> Any:
 
 
 def _mapping(path: Path, value: Any) -> Mapping[str, Any]:
-    """`value` if it is a mapping of names to values."""
+    """Return `value` if it is a mapping; else raise a ThumbtuneError."""
     if not isinstance(value, Mapping):
         raise ThumbtuneError(
-            f"{path} should hold names and values; run the command that wrote it again.", code="run-file-unreadable"
+            f"{path} does not contain a JSON object; run the command that wrote it again.", code="run-file-unreadable"
         )
     return value

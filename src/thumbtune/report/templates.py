@@ -1,4 +1,4 @@
-"""The templates of all pages, and how numbers are written on them."""
+"""Load the templates of all pages, and write numbers for them."""
 
 import math
 
@@ -10,7 +10,7 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def template(name: str) -> Template:
-    """A page's template, with every value escaped unless it is our own SVG."""
+    """Return the template of a page; it escapes every value except our own SVG."""
     environment = Environment(
         loader=PackageLoader("thumbtune", "report"),
         autoescape=True,
@@ -35,7 +35,7 @@ def _percent(share: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, with as many decimals as that takes."""
+    """Return a number with three significant digits."""
     if value == 0:
         return "0"
     decimals = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -44,17 +44,17 @@ def _number(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    """A number that shows its sign, plus as well."""
+    """Return a number with its sign, plus or minus."""
     return ("+" if value > 0 else "") + _number(value)
 
 
 def _signed_percent(share: float) -> str:
-    """A share that shows its sign, plus as well."""
+    """Return a share in percent with its sign, plus or minus."""
     return ("+" if round(100 * share) > 0 else "") + _percent(share)
 
 
 def _duration(seconds: float) -> str:
-    """In the unit a person would use."""
+    """Return a duration in the unit that a person would use."""
     if seconds < MINUTE:
         return f"{seconds:.0f} s"
     if seconds < HOUR:

@@ -1,4 +1,4 @@
-"""What a training looks like on a page: its curves and totals."""
+"""The training part of a page: curves and totals."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from thumbtune.report import plots
 
 
 def training(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Curves and totals of the training, or None where no step was taken."""
+    """Return curves and totals of the training, or None if it took no step."""
     if not steps:
         return None
     return {
@@ -32,5 +32,5 @@ def training(steps: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _where_known(name: str, plot: Callable[[plots.Steps], str], steps: list[dict[str, Any]]) -> Markup | None:
-    """A chart of a quantity that some trainings have not."""
+    """Return a chart of a quantity, or None if the training did not measure it."""
     return Markup(plot(steps)) if any(step.get(name) is not None for step in steps) else None

@@ -137,7 +137,7 @@ def test_the_judge_has_no_score_for_a_prompt_that_names_nothing_it_knows(tmp_pat
         images.append(PromptedImage(tmp_path / f"{i}.png", str(i), prompt))
     (found,) = score_images(images, resolve_scorers([faithfulness.NAME], OPTIONS), quiet)
     assert found.failed == {
-        1: "The bundled judge knows no concept in the prompt 'a treaty'; use it for emoji prompts only"
+        1: "The bundled judge knows no concept in the prompt 'a treaty'; use it only for emoji prompts"
     }
     assert [value is None for value in found.values] == [False, True, False]
     with refused("scorer-failed-on-all", naming=["faithfulness", "1 images"]):

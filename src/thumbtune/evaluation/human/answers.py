@@ -170,7 +170,7 @@ def _parse_rater(name: Any, where: str) -> str:
     """Return a printable name, with a question mark for each other character, such as half a surrogate."""
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_CHARACTERS:
         raise UsageError(
-            f"{where} has no rater's name, or one of over {MAX_NAME_CHARACTERS} characters; write a name there.",
+            f"{where} has no rater's name, or a name of over {MAX_NAME_CHARACTERS} characters; write a shorter name.",
             code="human-answers-rater",
         )
     return "".join(letter if letter.isprintable() else "?" for letter in name.strip())

@@ -29,7 +29,7 @@ def read_pairs(folder: Path) -> list[Pair]:
             rows = [_parse_row(row) for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UsageError(
-            f"{table} is not a list of a duel's images ({error}); run the duel again.", code="duel-images-unreadable"
+            f"{table} is not a duel's list of images ({error}); run the duel again.", code="duel-images-unreadable"
         ) from error
     sides: dict[tuple[int, int], dict[str, ImageRow]] = {}
     for row in rows:
@@ -52,7 +52,7 @@ def _pair(table: Path, both: dict[str, ImageRow]) -> Pair:
     if set(both) != {"a", "b"}:
         raise UsageError(
             f"{table} has the sides {', '.join(sorted(both))} for prompt {row['prompt']}, seed {row['seed']}; "
-            "a human test compares a and b.",
+            "a human test needs a and b, so run the duel again.",
             code="duel-not-two-sides",
         )
     a, b = both["a"]["file"], both["b"]["file"]

@@ -74,7 +74,7 @@ def faithfulness_scorer(folder: Path) -> FunctionScorer:
         unknown = next((prompt for prompt in prompts if not judge.knows(prompt)), None)
         if unknown is not None:
             raise ThumbtuneError(
-                f"The bundled judge knows no concept in the prompt {unknown[:60]!r}; use it for emoji prompts only.",
+                f"The bundled judge knows no concept in the prompt {unknown[:60]!r}; use it only for emoji prompts.",
                 code="scorer-unknown-concept",
             )
         return judge.score(images, prompts)

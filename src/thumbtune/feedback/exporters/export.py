@@ -89,9 +89,7 @@ def export(  # noqa: PLR0913 - this is the command `thumbtune export`, one argum
         ThumbtuneError: there is nothing to export, an image is missing, or the disk is full.
     """
     if form not in FORMS:
-        raise UsageError(
-            f"There is no form {form!r} to export into; choose {', '.join(FORMS)}.", code="export-unknown-form"
-        )
+        raise UsageError(f"There is no export format {form!r}; choose {', '.join(FORMS)}.", code="export-unknown-form")
     pseudonyms = None if names else Pseudonyms(pseudonym_key_of(store))
     rows = _ExportedRows(store, check_policy(policy or PER_VOTE), pseudonyms, progress)
     with _replacing(out) as partial:

@@ -127,6 +127,6 @@ def _read(file: Path) -> bytes:
         ) from error
     if len(key) != KEY_BYTES:
         raise ThumbtuneError(
-            f"{file} is damaged; delete it, and raters get new pseudonyms in exports.", code="export-key-damaged"
+            f"{file} is damaged; delete it, which gives raters new pseudonyms in exports.", code="export-key-damaged"
         )
     return key

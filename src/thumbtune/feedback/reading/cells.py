@@ -81,7 +81,7 @@ def number_in(row: Cells, column: str) -> float | None:
         return None
     number = number_of(cell)
     if number is None or number < 0:
-        raise ValueError(f"{column} {shown(cell)} is no number from 0 up; mend it or leave it empty")
+        raise ValueError(f"{column} {shown(cell)} is not a number of at least 0; correct it or leave it empty")
     return number
 
 
@@ -115,7 +115,7 @@ def whole_number_in(row: Cells, column: str) -> int | None:
             return number
         raise ValueError("it is larger than any database holds")
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{column} {shown(cell)} is no whole number; mend it or leave it empty") from error
+        raise ValueError(f"{column} {shown(cell)} is not a whole number; correct it or leave it empty") from error
 
 
 def _whole(number: float | Decimal) -> int:
@@ -136,7 +136,7 @@ def uuid_in(row: Cells, column: str) -> str | None:
     try:
         return str(cell if isinstance(cell, uuid.UUID) else uuid.UUID(str(cell).strip()))
     except ValueError as error:
-        raise ValueError(f"{column} {shown(cell)} is no UUID; mend it or leave it empty") from error
+        raise ValueError(f"{column} {shown(cell)} is not a UUID; correct it or leave it empty") from error
 
 
 def moment_in(row: Cells, column: str) -> datetime | None:

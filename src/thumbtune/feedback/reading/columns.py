@@ -127,7 +127,7 @@ def check_key(key: str, known: Names = COLUMNS) -> None:
     """
     if key not in known:
         raise UsageError(
-            f"{shown(key)} is no column of ours; map one of {', '.join(known)}.",
+            f"{shown(key)} is not a field of Thumbtune; use one of {', '.join(known)}.",
             code="map-unknown-name",
         )
 
@@ -145,7 +145,7 @@ def parse_map(text: str) -> dict[str, str]:
         key, equals, name = (piece.strip() for piece in part.partition("="))
         if not (key and equals and name):
             raise UsageError(
-                f"{shown(part.strip())} maps nothing; write our name = theirs, as in image=jpg,prompt=caption.",
+                f"{shown(part.strip())} is not a mapping; write FIELD=COLUMN, as in image=jpg,prompt=caption.",
                 code="map-malformed",
             )
         if lowered_name(key) in mapping:

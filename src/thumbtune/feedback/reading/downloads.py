@@ -63,9 +63,7 @@ def download(url: str, opener: Opener | None = None) -> bytes:
             return _read(answer)
     except HTTPError as error:
         error.close()
-        raise UnreadableImage(
-            f"it could not be downloaded (the server says {error.code}); check {shown(url)}"
-        ) from error
+        raise UnreadableImage(f"it could not be downloaded (HTTP status {error.code}); check {shown(url)}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise UnreadableImage(f"it could not be downloaded ({reason}); check {shown(url)}") from error

@@ -85,9 +85,9 @@ def image_in(cell: object, place: ImageRoot, allow_download: bool = False) -> By
 
 def _on_the_web(address: str, scheme: str, allow_download: bool) -> Bytes:
     if scheme not in downloads.SCHEMES:
-        raise UnreadableImage(f"{shown(address)} is no http address; download the image and name the file")
+        raise UnreadableImage(f"{shown(address)} is not an http address; download the image and give its path")
     if not allow_download:
-        raise UnreadableImage(f"{shown(address)} is on the web; say --allow-download, or download it and name the file")
+        raise UnreadableImage(f"{shown(address)} is a URL; use --allow-download, or download it and give its path")
     return partial(downloads.download, address)
 
 
@@ -108,7 +108,7 @@ def _as_they_are(data: bytes) -> bytes:
 def _in_data_url(url: str) -> bytes:
     head, comma, body = url.partition(",")
     if not comma:
-        raise UnreadableImage("its data: URL holds no data; export it again")
+        raise UnreadableImage("its data: URL contains no data; export it again")
     if head.strip().lower().endswith(";base64"):
         return _in_base64(body)
     return _as_they_are(unquote_to_bytes(body.encode("utf-8", "surrogatepass")))

@@ -41,11 +41,11 @@ class ImageRoot:
             paths = [path for path in self._paths(name) if path.is_relative_to(self._below)]
             file = next((path for path in paths if path.is_file()), None)
         except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a circle of links
-            raise UnreadableImage(f"{shown(name)} is no name of a file; mend it or remove the row") from error
+            raise UnreadableImage(f"{shown(name)} is not a file name; correct it or remove the row") from error
         if not paths:
             raise UnreadableImage(
-                f"{shown(name)} leads out of the folder; put the image beside the table or into it, "
-                "or give the folder that holds it, as in --root images"
+                f"{shown(name)} is outside the folder; put the image into the folder, or "
+                "give the folder that contains the image, as in --root images"
             )
         return file or paths[0]
 
@@ -73,4 +73,4 @@ def check_root(root: Path | None) -> None:
         UsageError: it is no folder.
     """
     if root is not None and not root.is_dir():
-        raise UsageError(f"{root} is no folder; give the one that the images lie below.", code="root-missing")
+        raise UsageError(f"{root} is not a folder; give the folder that contains the images.", code="root-missing")

@@ -30,14 +30,15 @@ def items_of(text: TextIO, file: Path) -> Iterator[object]:
     """
     buffer = _Buffer(text)
     if buffer.take_token() != "[":
-        raise ThumbtuneError(f"{file} is no list in JSON; export it again.", code="json-not-list")
+        raise ThumbtuneError(f"{file} is not a JSON list; export it again.", code="json-not-list")
     if buffer.peek_token() == "]":
         buffer.take_token()
     else:
         yield from _filled(buffer, file)
     if buffer.peek_token():
         raise ThumbtuneError(
-            f"{file} goes on after its list; keep one list, or save it as JSON lines (.jsonl).", code="json-after-list"
+            f"{file} contains text after its list; keep only the list, or save it as JSON lines (.jsonl).",
+            code="json-after-list",
         )
 
 

@@ -69,13 +69,13 @@ def _document(text: TextIO, file: Path) -> object:
     if len(document) > MAX_DOCUMENT:
         raise ThumbtuneError(
             f"{file} is larger than {MAX_DOCUMENT // 1_000_000} MB; "
-            "save it as JSON lines (.jsonl), which are read one by one.",
+            "save it as JSON lines (.jsonl), which are read line by line.",
             code="json-too-large",
         )
     try:
         return json.loads(document)
     except (ValueError, RecursionError) as error:
-        raise ThumbtuneError(f"{file} is no JSON; export it again.", code="json-invalid") from error
+        raise ThumbtuneError(f"{file} is not JSON; export it again.", code="json-invalid") from error
 
 
 def _list_in(file: Path, document: object) -> list[object]:
@@ -91,12 +91,12 @@ def _list_in(file: Path, document: object) -> list[object]:
     filled = {key: rows for key, rows in lists.items() if rows} or lists
     if len(filled) > 1:
         raise ThumbtuneError(
-            f"{file} holds several lists of rows ({listed(filled)}); keep one, or save it as .jsonl.",
+            f"{file} contains several lists of rows ({listed(filled)}); keep one, or save it as .jsonl.",
             code="json-several-lists",
         )
     if not filled:
         raise ThumbtuneError(
-            f"{file} holds no list of objects; "
+            f"{file} contains no list of objects; "
             "save it as JSON lines, as pandas' to_json(orient='records', lines=True) does.",
             code="json-no-list",
         )

@@ -1,11 +1,11 @@
-"""Decide whether a cell is a like or a dislike: from words, thumbs, numbers, or ratings with a threshold.
+"""Decide whether a cell is a like or a dislike: from words, emoji, numbers, or ratings with a threshold.
 
-A bare number is a label only if its whole column holds labels, which one row cannot show:
+A bare number is a label only if its whole column contains labels, which one row cannot show:
 
-    column holds        1       0            -1        3, 4/5, ★★★☆☆
+    column contains     1       0            -1        3, 4/5, ★★★☆☆
     0 and 1             like    dislike
     -1, 0 and 1         like    no label     dislike
-    any other number    no label: `like_at` must say from which number up ratings are likes
+    any other number    no label: `like_at` must give the lowest rating that is a like
     with `like_at`      at least `like_at` is a like, less is a dislike
 """
 
@@ -109,18 +109,18 @@ class Scale:
         rating = number if stars is None else stars
         if rating is None and word_of(cell) is None and cell is not None:
             return (
-                f"its {named(name)} {shown(cell)} says neither like nor dislike; write like or dislike, yes or no, "
+                f"its {named(name)} {shown(cell)} is neither like nor dislike; write like or dislike, yes or no, "
                 "1 or 0, or name another column, as in --map label=opinion"
             )
         if rating is None or self.like_at is not None:
             return None
         if rating == 0 and self.minus and self.greatest is None:
-            return f"its {named(name)} 0 is no opinion, as other rows say -1; write 1 or -1, or remove it"
+            return f"its {named(name)} 0 is no label, since other rows contain -1; write 1 or -1, or remove it"
         greatest = max(rating, rating if self.greatest is None else self.greatest)
         like_at = next(advice for most, advice in LIKES_FROM if greatest <= most)
         return (
-            f"its {named(name)} {shown(cell)} looks like a rating (of up to {greatest:g}), not a thumb; "
-            f"say from which number up they are likes, as in --like-at {like_at}"
+            f"its {named(name)} {shown(cell)} looks like a rating (of up to {greatest:g}), not a label; "
+            f"give the lowest rating that is a like, as in --like-at {like_at}"
         )
 
 

@@ -25,7 +25,8 @@ def check_reading(reading: Reading) -> None:
     """
     if reading.like_at is not None and not math.isfinite(reading.like_at):
         raise UsageError(
-            f"--like-at {reading.like_at} is no finite number; give one, as in --like-at 4.", code="like-at-invalid"
+            f"--like-at {reading.like_at} is not a finite number; give a number, as in --like-at 4.",
+            code="like-at-invalid",
         )
     if reading.encoding is not None:
         check_encoding(reading.encoding)

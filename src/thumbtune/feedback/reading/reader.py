@@ -30,8 +30,8 @@ from thumbtune.feedback.shown import listed, named, shown
 from thumbtune.feedback.source import Bytes, Reading, SourceRow
 
 DISLIKE_COLUMNS = ("dislike", "disliked", "dislikes")  # columns of dislikes, beside a column `like`
-NO_IMAGE = "none of its columns ({columns}) names an image; say which one does, as in --map image=jpg"
-NO_LABEL = "none of its columns says like or dislike; say which one does, as in --map label=opinion"
+NO_IMAGE = "none of its columns ({columns}) contains images; name the column of images, as in --map image=jpg"
+NO_LABEL = "none of its columns contains likes and dislikes; name the column of labels, as in --map label=opinion"
 LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which only these columns are needed
 ReadCell = Callable[[object], Bytes]  # from a cell to a function that reads its image; raises UnreadableImage
 
@@ -93,7 +93,8 @@ class RowReader:
             one, other = (next(name for name in votes if votes[name] is liked) for liked in (True, False))
             return (
                 None,
-                f"{named(one)} says like and {named(other)} dislike; say which counts: --map label={named(one)}",
+                f"{named(one)} is a like and {named(other)} a dislike; name the one that counts: --map "
+                f"label={named(one)}",
             )
         if votes:
             return self._checked(row, next(iter(votes.values())))
@@ -108,7 +109,7 @@ class RowReader:
         if disliked is None:
             return (
                 None,
-                f"it has columns for likes and for dislikes, of which one says {shown(dislike_cell)}; write 0 or 1",
+                f"it has columns for likes and for dislikes, and one contains {shown(dislike_cell)}; write 0 or 1",
             )
         if disliked == liked:
             return None, "it is neither liked nor disliked" if not liked else "it is liked and disliked"

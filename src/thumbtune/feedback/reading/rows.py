@@ -85,7 +85,7 @@ def why_broken(file: Path) -> str:
     """Return what is wrong with a row that came as None."""
     if kind_of(file) in delimited.DELIMITERS:
         return "it has more cells than the header; put quotes around those that hold the delimiter"
-    return f"it is no JSON object, or one of more than {MAX_ROW // 1_000_000} MB; mend it or remove it"
+    return f"it is not a JSON object of at most {MAX_ROW // 1_000_000} MB; correct it or remove it"
 
 
 def count_rows(file: Path) -> int:
@@ -105,7 +105,7 @@ def _rows_of(file: Path, encoding: str | None, columns: Sequence[str] | None) ->
     kind = kind_of(file)
     if kind is None:
         raise ThumbtuneError(
-            f"{file} is no {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file; give one.",
+            f"{file} is not a {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} file; give such a file.",
             code="table-unknown-format",
         )
     if kind == ".parquet":
@@ -134,12 +134,12 @@ def _error_of(file: Path, error: Exception, encoding: str | None) -> ThumbtuneEr
     if isinstance(error, UnicodeError):
         return ThumbtuneError(
             f"{file} is not {encoding or 'UTF-8'} text; "
-            "save it again as UTF-8, or say what it is, as in --encoding cp1252.",
+            "save it again as UTF-8, or give its encoding, as in --encoding cp1252.",
             code="text-wrong-encoding",
         )
     if isinstance(error, csv.Error):
         return ThumbtuneError(f"{file} is not a CSV table ({error}); export it again.", code="csv-invalid")
     if isinstance(error, MemoryError):
-        return ThumbtuneError(f"{file} does not fit into the memory; save it in several files.", code="table-too-large")
+        return ThumbtuneError(f"{file} does not fit into memory; split it into several files.", code="table-too-large")
     why = getattr(error, "strerror", None) or reason(error)
     return ThumbtuneError(f"{file} could not be read ({why}); check the file.", code="table-unreadable")

@@ -57,7 +57,7 @@ def files_of_split(path: Path, split: str | None) -> list[Path]:
     files = parquet_files(path)
     if not files:
         raise ThumbtuneError(
-            f"{path} holds no Parquet files; give one, or the folder that they lie in.", code="parquet-missing"
+            f"{path} contains no Parquet files; give a Parquet file or a folder of them.", code="parquet-missing"
         )
     if path.is_file():
         return files
@@ -85,7 +85,7 @@ def chosen_split(splits: Collection[str], wanted: str | None, where: str) -> str
     if wanted is None:
         first = listed([name for name in splits if name][:1])
         raise UsageError(
-            f"{where} holds several splits ({names}); name one, as in --split {first}.",
+            f"{where} contains several splits ({names}); name one, as in --split {first}.",
             code="split-needed",
         )
     if wanted not in splits:

@@ -45,7 +45,8 @@ def open_text(file: Path, encoding: str | None = None) -> Iterator[TextIO]:
         marked = next((name for mark, name in _BYTE_ORDER_MARKS if beginning.startswith(mark)), None)
         if not (marked or encoding) and b"\0" in beginning:
             raise ThumbtuneError(
-                f"{file} begins with zero bytes, as no UTF-8 text does; save it again as UTF-8.", code="text-zero-bytes"
+                f"{file} begins with zero bytes, so it is not UTF-8 text; save it again as UTF-8.",
+                code="text-zero-bytes",
             )
         with io.TextIOWrapper(raw, encoding=marked or encoding or "utf-8", newline="") as text:
             yield text
@@ -63,7 +64,7 @@ class _Unpacked(gzip.GzipFile):
         data = super().read1(size)
         if self.tell() > self._max_bytes:
             raise ThumbtuneError(
-                f"{self._file} unpacks to more than {MAX_UNPACK_RATIO} times its size, as no table does; "
+                f"{self._file} unpacks to more than {MAX_UNPACK_RATIO} times its size, too much for a table; "
                 "unpack it, and import the unpacked file.",
                 code="text-unpacks-too-large",
             )
@@ -91,5 +92,6 @@ def check_encoding(name: str) -> None:
         "x".encode(name)  # for an empty text, Python does not look the encoding up
     except (LookupError, ValueError) as error:
         raise UsageError(
-            f"{name!r} is no encoding; leave it out for UTF-8, or use one like cp1252.", code="encoding-unknown"
+            f"{name!r} is not an encoding; leave out --encoding for UTF-8, or give another one, such as cp1252.",
+            code="encoding-unknown",
         ) from error

@@ -25,7 +25,7 @@ IMAGE_SUFFIXES = frozenset(
 # Folders of thumbnails, of grids of several images, and of files that macOS adds to archives.
 OTHER_FOLDERS = frozenset(("thumbnails", "txt2img-grids", "img2img-grids", "__macosx"))
 LEADS_OUT = (
-    "it is a link that leads out of the folder; copy the image there, "
+    "it is a link to a file outside the folder; copy the image there, "
     "or give the folder that the link leads into, as in --root images"
 )
 
@@ -51,7 +51,7 @@ def labelled_folders(root: Path) -> list[tuple[Path, bool]]:
     for folder, _ in named:
         if _is_store(folder) and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
             raise ThumbtuneError(
-                f"{folder} is a store of likes, and other images lie beside it; move those elsewhere.",
+                f"{folder} is a store of likes and also contains other images; move those images elsewhere.",
                 code="folders-hold-store",
             )
     return [(folder, liked) for folder, liked in named if not _is_store(folder)]

@@ -24,7 +24,7 @@ CLASS_COLUMNS = {
     "class": ("split", "label"),
     **{key: COLUMNS[key] for key in ("prompt", "source")},
 }
-NO_CLASS = "it is of none of the classes exclusive_win, intersections and exclusive_lose; mend or remove the row"
+NO_CLASS = "its class is not exclusive_win, intersections or exclusive_lose; correct or remove the row"
 
 
 def recognises(path: Path) -> bool:

@@ -142,7 +142,9 @@ class LikeFolders:
             if not file.is_file():
                 return NO_PARAMETERS
             if not self._walk.leads_inside(file):
-                raise UnreadableImage(f"its prompt in {_printable(file.name)} is a link out of the folder; copy it")
+                raise UnreadableImage(
+                    f"its prompt in {_printable(file.name)} is a link to a file outside the folder; copy that file"
+                )
             with open_text(file, self.reading.encoding) as lines:
                 text = lines.read(MAX_TEXT + 1)
         except (OSError, UnicodeError, ThumbtuneError) as error:
@@ -153,7 +155,7 @@ class LikeFolders:
             )
             raise UnreadableImage(f"its prompt in {_printable(file.name)} {what}") from error
         if len(text) > MAX_TEXT:
-            raise UnreadableImage(f"its prompt in {_printable(file.name)} is longer than any prompt; shorten it")
+            raise UnreadableImage(f"its prompt in {_printable(file.name)} is too long for a prompt; shorten it")
         parameters = read_automatic1111(text)
         return (
             parameters if parameters != NO_PARAMETERS else Parameters(prompt=text.replace("\r\n", "\n").strip() or None)
@@ -203,8 +205,8 @@ def nothing_here(path: Path) -> ThumbtuneError:
     """Return the error for a folder without likes."""
     kinds = ", ".join(METADATA_SUFFIXES[:-1]) + f" or {METADATA_SUFFIXES[-1]}"
     return ThumbtuneError(
-        f"{path} holds no like/ and dislike/ folders and no metadata{kinds}; put images into "
-        f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label; if you "
-        "like all its images, say --label like.",
+        f"{path} contains no like/ and dislike/ folders and no metadata{kinds}; put images into "
+        f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label; if "
+        "you like all its images, use --label like.",
         code="source-empty",
     )

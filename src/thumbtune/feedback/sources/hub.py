@@ -99,7 +99,8 @@ class HubDataset:
         address = address_in(path)
         if address is None:
             raise UsageError(
-                f"{shown(str(path))} names no data set on the hub; {ADDRESS_FORM}.", code="hub-not-address"
+                f"{shown(str(path))} is not the address of a data set on the hub; {ADDRESS_FORM}.",
+                code="hub-not-address",
             )
         self.address, self.reading = address, reading
         names = SAMPLE_COLUMNS if self._kind == "webdataset" else COLUMNS
@@ -157,7 +158,8 @@ class HubDataset:
                 cells = next(rows, None)
             except Exception as error:  # as above
                 raise ThumbtuneError(
-                    f"{self.address} broke off after row {number} ({_brief(error)}); run the same command again.",
+                    f"The download of {self.address} stopped after row {number} ({_brief(error)}); run the same "
+                    "command again.",
                     code="hub-broke-off",
                 ) from error
             if cells is None:
@@ -178,7 +180,7 @@ class HubDataset:
                 return partial(_fetched, named)
             if "://" not in named or named.lower().startswith("file:"):
                 raise UnreadableImage(
-                    f"{shown(named)} is the name of a file; download the data set, and import its folder"
+                    f"{shown(named)} is only a file name; download the data set and import its folder"
                 )
         return image_in(cell, ImageRoot(Path()), self.reading.allow_download)
 
@@ -192,7 +194,8 @@ def _builder_of(address: Address) -> DatasetBuilder:
     """
     if Path(address.name).exists():
         raise UsageError(
-            f"{address.name} is a folder here, which `datasets` would read; run this from another folder.",
+            f"The current folder contains {address.name}, which `datasets` would read instead; run this command "
+            "from another folder.",
             code="hub-local-folder",
         )
     try:
@@ -201,8 +204,8 @@ def _builder_of(address: Address) -> DatasetBuilder:
         raise _not_opened(address, error) from error
     if builder.name not in FORMATS:
         raise ThumbtuneError(
-            f"{address} holds files that are read as {builder.name}, which has no images with labels; "
-            f"those are read from {', '.join(FORMATS[:-1])} and {FORMATS[-1]}.",
+            f"{address} contains files that are read as {builder.name}, which has no images with labels; "
+            f"they are read from {', '.join(FORMATS[:-1])} and {FORMATS[-1]}.",
             code="hub-unsupported",
         )
     return builder

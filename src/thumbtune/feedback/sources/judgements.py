@@ -83,7 +83,7 @@ ReadJudgements = Callable[[], Iterator[Judgement]]
 
 
 MAX_PROBLEM_LENGTH = 300  # characters; a problem repeats a cell, which may hold a whole image
-TOO_DEEP = "a cell of it is nested too deeply; mend or remove the row"
+TOO_DEEP = "one of its cells is nested too deeply; correct or remove the row"
 
 
 def unusable_judgement(where: str, error: Exception, source: str | None = None) -> Judgement:

@@ -65,7 +65,7 @@ KINDS: Sequence[Kind] = (
     ),
     Kind(
         "webdataset",
-        "shards of WebDataset: a .tar, a folder of them, or shards-{000..012}.tar",
+        "shards of WebDataset: a .tar file, a folder of .tar files, or shards-{000..012}.tar",
         webdataset.recognises,
         webdataset.WebDataset,
         ("label", "like_at", "split", *OF_TABLES[:-1]),
@@ -121,7 +121,7 @@ KINDS: Sequence[Kind] = (
     ),
     Kind(
         "parquet",
-        "a folder of Parquet files, as data sets lie on the Hugging Face hub",
+        "a folder of Parquet files, as data sets on the Hugging Face hub have",
         parquet_folder.recognises,
         parquet_folder.ParquetFolder,
         ("label", "like_at", "split", *OF_TABLES),
@@ -197,7 +197,7 @@ def _check_name(name: str) -> None:
 def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
     if is_store(path):
         raise ThumbtuneError(
-            f"{path} is a store of likes already; train on it with --set likes={path}.", code="source-is-store"
+            f"{path} is already a store of likes; train on it with --set likes={path}.", code="source-is-store"
         )
     if name is not None:
         return _named(name)
@@ -240,7 +240,7 @@ def _check_place(path: Path, source: Source, store: Path | None) -> None:
     own = [folder for folder, _ in source.folders] if isinstance(source, folders.LikeFolders) else []
     if place == root or any(place.is_relative_to(folder.resolve()) for folder in own):
         raise ThumbtuneError(
-            f"{store} lies inside the source; keep the store elsewhere, as in --likes elsewhere.",
+            f"The store {store} is inside the source; choose a store outside it, as in --likes elsewhere.",
             code="source-holds-store",
         )
 
@@ -251,6 +251,7 @@ def _nothing_here(path: Path) -> ThumbtuneError:
             return ThumbtuneError(f"{path} cannot be read directly; {advice}.", code="source-unsupported")
         kinds = ", ".join(TABLE_SUFFIXES[:-1]) + f" or {TABLE_SUFFIXES[-1]}"
         return ThumbtuneError(
-            f"{path} is no {kinds} file; give one, or a folder with like/ and dislike/.", code="table-unknown-format"
+            f"{path} is not a {kinds} file; give such a file, or a folder with like/ and dislike/.",
+            code="table-unknown-format",
         )
     return folders.nothing_here(path)

@@ -30,7 +30,7 @@ class ParquetFolder:
     def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         if not parquet_files(path) and (names := configurations(path)):
             raise UsageError(
-                f"{path} holds several data sets ({listed(names)}); give the folder of one.", code="datasets-several"
+                f"{path} contains several data sets ({listed(names)}); give the folder of one.", code="datasets-several"
             )
         self.table = Table(files_of_split(path, reading.split), reading)
 

@@ -23,9 +23,9 @@ SOURCE = "Pick-a-Pic"
 NEEDED = {"caption", "image_0_uid", "image_1_uid", "label_0", "label_1"}
 SKETCHED = sorted(NEEDED | {"has_label", "are_different", "user_id", "created_at"})  # of a judgement without images
 RANKS = {(1.0, 0.0): (0.0, 1.0), (0.0, 1.0): (1.0, 0.0), (0.5, 0.5): (0.0, 0.0)}
-NO_LABELS = "its label_0 and label_1 say neither which image is better nor that they tie; mend or remove the row"
-NO_UID = "it has no image_{side}_uid to know the image by; mend or remove the row"
-NO_IMAGE = "jpg_{side} holds no image; use a copy of Pick-a-Pic with the images inside"
+NO_LABELS = "its label_0 and label_1 name neither a better image nor a tie; correct or remove the row"
+NO_UID = "it has no image_{side}_uid to identify the image; correct or remove the row"
+NO_IMAGE = "jpg_{side} contains no image; use a copy of Pick-a-Pic with the images inside"
 
 
 def recognises(path: Path) -> bool:

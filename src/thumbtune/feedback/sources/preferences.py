@@ -59,7 +59,7 @@ def labels_under(policy: PairPolicy) -> Labels:
     """
     if policy not in LABELS:
         raise ThumbtuneError(
-            f"{policy!r} is no policy for comparisons; choose {', '.join(LABELS)}.", code="pair-policy-unknown"
+            f"{policy!r} is not a policy for comparisons; choose {', '.join(LABELS)}.", code="pair-policy-unknown"
         )
     return LABELS[policy]
 

@@ -45,12 +45,12 @@ RANKING_COLUMNS = {
     **{key: COLUMNS[key] for key in ("prompt", "rater", "model", "source", "created_at")},
 }
 MAX_IMAGES_PER_ROW = 100  # they make 4,950 comparisons
-NO_IMAGES = "it lists no images; name two or more, or remove the row"
-ALONE = "it shows one image alone, which is better than none; name two or more, or remove the row"
+NO_IMAGES = "it lists no images; list two or more, or remove the row"
+ALONE = "it lists only one image; list two or more, or remove the row"
 TOO_MANY = "it ranks {number} images at once, and the limit is {most}; split the row"
 NO_RANKS = "it has neither ranks, preferences nor ratings; fill one in or remove the row"
-UNEVEN = "it has {number} images and {items} of {what}; mend or remove the row"
-NO_NUMBER = "its {what} holds {cell!r}, which is no number; mend or remove the row"
+UNEVEN = "it has {number} images and {items} of {what}; correct or remove the row"
+NO_NUMBER = "its {what} contains {cell!r}, which is not a number; correct or remove the row"
 
 
 def recognises(path: Path) -> bool:

@@ -96,9 +96,7 @@ def _folder_of_split(path: Path, split: str | None) -> Path:
         return path / chosen_split(names, split, str(path))
     own = _object_in(path / STATE).get("_split")
     if split is not None and split != own:
-        raise UsageError(
-            f"{path} is one data set without splits; leave the split {shown(split)} out.", code="split-unknown"
-        )
+        raise UsageError(f"{path} has no splits; leave out --split {shown(split)}.", code="split-unknown")
     return path
 
 
@@ -115,8 +113,8 @@ def _arrow_files(folder: Path) -> list[Path]:
     """
     if _object_in(folder / STATE).get("_indices_data_files"):
         raise ThumbtuneError(
-            f"{folder} was saved by a `datasets` before 2.0, which keeps rows out of the order of its files; "
-            f"load it with that one and {AGAIN} after `flatten_indices()`.",
+            f"{folder} was saved by `datasets` before 2.0, with its rows in another order than its "
+            f"files; load it with that version, call `flatten_indices()`, and {AGAIN}.",
             code="dataset-too-old",
         )
     entries = _list_in(folder / STATE, "_data_files")
@@ -124,7 +122,8 @@ def _arrow_files(folder: Path) -> list[Path]:
     files = [folder / name for name in names if _is_plain(name)]
     if len(files) != len(names) or not files or not all(_is_file(file) for file in files):
         raise ThumbtuneError(
-            f"{folder / STATE} names Arrow files that are not beside it; {AGAIN}.", code="dataset-files-missing"
+            f"{folder / STATE} names Arrow files that its folder does not contain; {AGAIN}.",
+            code="dataset-files-missing",
         )
     return files
 
@@ -153,7 +152,7 @@ def _object_in(file: Path) -> dict[str, object]:
             f"{file} could not be read ({error.strerror or error}); check the file.", code="dataset-unreadable"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ThumbtuneError(f"{file} is no JSON; {AGAIN}.", code="dataset-state-invalid") from error
+        raise ThumbtuneError(f"{file} is not JSON; {AGAIN}.", code="dataset-state-invalid") from error
     return value if isinstance(value, dict) else {}
 
 
@@ -200,4 +199,4 @@ def _check_end(file: Path) -> None:
     with file.open("rb") as ending:
         ending.seek(-min(len(END_MARK), file.stat().st_size), 2)
         if ending.read() != END_MARK:
-            raise ThumbtuneError(f"{file} is cut off; {AGAIN}, or fetch the rest.", code="dataset-cut-off")
+            raise ThumbtuneError(f"{file} is incomplete; {AGAIN}, or download the rest.", code="dataset-cut-off")

@@ -37,10 +37,10 @@ def opened(path: Path, reading: Reading = DEFAULT_READING) -> "Table":
         return Table(path, reading)
     files = _in_folder(path)
     if not files:
-        raise ThumbtuneError(f"{path} holds no table; give the file itself.", code="table-missing")
+        raise ThumbtuneError(f"{path} contains no table; give the file itself.", code="table-missing")
     if len(files) > 1:
         names = " and ".join(file.name for file in files)
-        raise ThumbtuneError(f"{path} holds {names}; give the path of the one to read.", code="tables-several")
+        raise ThumbtuneError(f"{path} contains {names}; give the path of the table to read.", code="tables-several")
     return Table(files, reading)
 
 

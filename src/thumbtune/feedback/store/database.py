@@ -17,7 +17,7 @@ from thumbtune.files import may_write
 BUSY_TIMEOUT_SECONDS = 30
 WRITES = {"thumbtune_writes": True}
 NO_RIGHT = "permission denied"
-CHANGED_MEANWHILE = "was changed while it was read; run it again"
+CHANGED_MEANWHILE = "was changed while it was read; run the command again"
 
 # part of the database's message -> the error's code, the problem and what to do
 _COMPLAINTS = (
@@ -169,7 +169,7 @@ def upgrade_database(where: Path | str) -> tuple[str, str]:
         with engine.connect() as connection:
             before = version_of(connection, name)
         if before is None:
-            raise ThumbtuneError(f"{name} contains no store of likes; import some first.", code="store-missing")
+            raise ThumbtuneError(f"{name} contains no store of likes; import some likes first.", code="store-missing")
         upgrade(engine.execution_options(**WRITES), name)
     return before, NEWEST
 
@@ -242,7 +242,7 @@ def copy_database(file: Path, to: Path) -> None:
         if access.is_outdated():
             raise ThumbtuneError(f"{file} {CHANGED_MEANWHILE}.", code="store-changed") from error
         raise ThumbtuneError(
-            f"{file} could not be copied ({error}); check it, and the room on the disk.", code="store-not-copied"
+            f"{file} could not be copied ({error}); check it and the free disk space.", code="store-not-copied"
         ) from error
 
 

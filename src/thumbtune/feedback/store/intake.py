@@ -179,7 +179,7 @@ def _status_of_stored(name: str, stored: StoredVote, wanted: StoredVote, before:
     """Return the status of a vote whose id is stored already, or the error if that is another vote's."""
     if stored != wanted:
         return ThumbtuneError(
-            f"its vote id {name} is another vote's; give every vote an id of its own, or leave them out.",
+            f"its vote id {name} belongs to another vote; give every vote its own id, or leave them out.",
             code="vote-id-taken",
         )
     if before is None:

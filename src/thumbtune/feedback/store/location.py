@@ -22,7 +22,7 @@ def is_store(where: Path | str) -> bool:
         return is_address(where) or (Path(where) / STORE_FILE).is_file()
     except PermissionError as error:
         raise ThumbtuneError(
-            f"{where} could not be looked into ({error.strerror}); ask its owner for the right to read it.",
+            f"{where} could not be read ({error.strerror}); ask its owner for permission.",
             code="store-not-readable",
         ) from error
 
@@ -35,7 +35,8 @@ def check_is_store(folder: Path) -> None:
     """
     if not is_store(folder):
         raise ThumbtuneError(
-            f"{folder} has no {STORE_FILE} and so no store of likes; import some first.", code="store-missing"
+            f"{folder} contains no {STORE_FILE}, so it is not a store of likes; import some likes first.",
+            code="store-missing",
         )
 
 

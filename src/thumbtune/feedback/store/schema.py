@@ -31,13 +31,13 @@ def version_of(connection: Connection, name: str) -> str | None:
         version = VERSIONS[0] if number == FIRST_FORM else f"{number:04}" if number else None
     if version is not None and version not in VERSIONS:
         raise ThumbtuneError(
-            f"{name} was written by a newer Thumbtune (schema {version}; this one knows {NEWEST}); "
-            "upgrade thumbtune or choose another folder.",
+            f"{name} was written by a newer Thumbtune (schema {version}; this one reads up to {NEWEST}); "
+            "upgrade Thumbtune or choose another folder.",
             code="store-newer",
         )
     if version is None and tables:
         raise ThumbtuneError(
-            f"{name} is a database of another program; move it away or choose another.", code="store-foreign"
+            f"{name} is a database of another program; move it away or choose another folder.", code="store-foreign"
         )
     return version
 

@@ -100,7 +100,7 @@ class Store:
         if is_address(where):
             if not create and not has_tables(where):
                 raise ThumbtuneError(
-                    f"{name_of(where)} contains no store of likes; import some first.", code="store-missing"
+                    f"{name_of(where)} contains no store of likes; import some likes first.", code="store-missing"
                 )
             return cls._on(where, where, images)
         folder = Path(where)
@@ -111,7 +111,7 @@ class Store:
         except OSError as error:
             reason = error.strerror or error
             raise ThumbtuneError(
-                f"{folder} could not be made ({reason}); choose another folder.", code="store-not-made"
+                f"{folder} could not be created ({reason}); choose another folder.", code="store-not-made"
             ) from error
         return cls._on(folder, folder / STORE_FILE, images)
 
@@ -139,7 +139,7 @@ class Store:
             return self._image_location(images)
         if images not in (None, stored or BESIDE_DATABASE):
             raise UsageError(
-                f"{self.name} keeps its images in {stored or 'its folder'}, not in {images}; leave out --images.",
+                f"{self.name} stores its images in {stored or 'its folder'}, not in {images}; leave out --images.",
                 code="images-other-location",
             )
         return stored or BESIDE_DATABASE
@@ -307,7 +307,7 @@ class Store:
                 )
             if vote.rater != rater.strip():
                 raise ThumbtuneError(
-                    f"vote {name} is {vote.rater}'s; only {vote.rater} can undo it.", code="vote-of-another-rater"
+                    f"vote {name} belongs to {vote.rater}; only {vote.rater} can undo it.", code="vote-of-another-rater"
                 )
             if vote.kind == "undo":
                 raise ThumbtuneError(f"vote {name} is itself an undo; vote again instead.", code="vote-is-undo")

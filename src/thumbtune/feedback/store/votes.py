@@ -127,11 +127,11 @@ def check_vote(kind: str, rater: str, details: Details) -> None:
     weight, grade = details.get("weight", 1.0), details.get("grade")
     if not (math.isfinite(weight) and weight >= 0):
         raise ThumbtuneError(
-            f"a vote's weight must be a number from 0 up, not {weight}; omit it for 1.", code="vote-bad-weight"
+            f"a vote's weight must be a number of at least 0, not {weight}; omit it for 1.", code="vote-bad-weight"
         )
     if grade is not None and not 0 <= grade <= 1:
         raise ThumbtuneError(
-            f"a vote's grade must lie between 0 and 1, not at {grade}; rescale it.", code="vote-bad-grade"
+            f"a vote's grade must lie between 0 and 1, not be {grade}; rescale it.", code="vote-bad-grade"
         )
     check_text(rater, "rater")
     for name in ("reason", "pair"):
@@ -165,12 +165,12 @@ def check_text(text: str, name: str) -> None:
         )
     if "\0" in text:
         raise ThumbtuneError(
-            f"the {name} contains a zero byte at {text.index(chr(0))}; remove it.", code="text-zero-byte"
+            f"the {name} contains a zero byte at position {text.index(chr(0))}; remove it.", code="text-zero-byte"
         )
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ThumbtuneError(
-            f"the {name} contains half a character at {error.start}; write it again in UTF-8.",
+            f"the {name} contains an incomplete character at position {error.start}; write it again in UTF-8.",
             code="text-half-character",
         ) from error

@@ -28,8 +28,8 @@ DATABASES = ("databases/invokeai.db", "invokeai.db")
 IMAGES = ("outputs/images", "images", ".")
 SOURCE = "InvokeAI"
 NOBODY = "system"  # the user of all images in versions without users
-BOTH = "its star and boards say like and dislike; remove one in InvokeAI"
-MISSING = "there is no such file below {folder}; give the folder that holds InvokeAI's images, as in --root images"
+BOTH = "its star and its boards give both a like and a dislike; remove one in InvokeAI"
+MISSING = "{folder} does not contain this file; give the folder of InvokeAI's images, as in --root images"
 
 
 def recognises(path: Path) -> bool:
@@ -63,7 +63,7 @@ class InvokeAI:
         file = _database(path)
         if file is None:
             raise ThumbtuneError(
-                f"{path} holds no {DATABASES[0]}; give InvokeAI's folder or its database.", code="invokeai-missing"
+                f"{path} contains no {DATABASES[0]}; give InvokeAI's folder or its database.", code="invokeai-missing"
             )
         check_root(reading.root)
         self.file, self.reading = file, reading

@@ -63,7 +63,8 @@ def gallery(file: Path) -> Iterator[GalleryImage]:
         with closing(_opened(file)) as database:
             if not _columns(database, "images") >= GALLERY:
                 raise ThumbtuneError(
-                    f"{file} holds no images of InvokeAI; give its databases/invokeai.db.", code="invokeai-no-gallery"
+                    f"{file} contains no images of InvokeAI; give its databases/invokeai.db.",
+                    code="invokeai-no-gallery",
                 )
             query, last = _query(database), b""
             while rows := database.execute(query, (last,)).fetchall():

@@ -38,10 +38,12 @@ ANNOTATIONS = ("annotations", "completions")  # the latter before version 1
 CHOICES = ("choice", "choices", *COLUMNS["label"])  # usual names of a control of choices
 CANCELLED = "its annotator skipped it; annotate it in Label Studio, or remove it"
 NO_TASK = "it is no task of Label Studio; export it again"
-NO_ANSWER = "none of its columns ({columns}) says like or dislike; say which one does, as in --map label=opinion"
-WHICH = "it shows {images}, and nothing says which of them is meant; say so, as in --map image={first}"
-WHICH_SIDE = "it compares {images}, and nothing says which is left; call them left and right, or image1 and image2"
-NO_SIDE = "it says neither left nor right is better; annotate it again or remove it"
+NO_ANSWER = (
+    "none of its columns ({columns}) contains likes and dislikes; name the column of labels, as in --map label=opinion"
+)
+WHICH = "it shows {images}, and it is unclear which of them was labelled; name that one, as in --map image={first}"
+WHICH_SIDE = "it compares {images}, and it is unclear which is left; call them left and right, or image1 and image2"
+NO_SIDE = "it contains no choice of left or right; annotate it again or remove it"
 
 
 def recognises(path: Path) -> bool:

@@ -16,10 +16,10 @@ from thumbtune.feedback.shown import named, shown
 
 NUMBERS = ("rating", "number")
 SIDES = ("left", "right")
-NO_LABEL = "its annotation says neither like nor dislike; annotate it again or remove it"
-NEITHER = "its {name} {cell} says neither like nor dislike; call such answers Like and Dislike, or remove it"
-A_RATING = "its {name} {cell} is a rating, not a thumb; say from which number up they are likes, as in --like-at 4"
-BOTH = "it says like with {likes} and dislike with {dislikes}; say which counts, as in --map label={likes}"
+NO_LABEL = "its annotation is neither a like nor a dislike; annotate it again or remove it"
+NEITHER = "its {name} {cell} is neither like nor dislike; call such answers Like and Dislike, or remove it"
+A_RATING = "its {name} {cell} is a rating, not a label; give the lowest rating that is a like, as in --like-at 4"
+BOTH = "it is a like by {likes} and a dislike by {dislikes}; name the one that counts, as in --map label={likes}"
 
 
 @dataclass(frozen=True, kw_only=True)

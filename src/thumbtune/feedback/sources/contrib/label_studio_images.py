@@ -19,7 +19,10 @@ from thumbtune.feedback.shown import shown
 from thumbtune.feedback.source import Bytes
 
 UPLOADED, LOCAL = "/data/upload/", "/data/local-files"
-LOST = "there is no {name}; copy Label Studio's media folder there, or give the one that holds it, as in --root media"
+LOST = (
+    "the file {name} does not exist; copy Label Studio's media folder there, or give the folder that contains "
+    "it, as in --root media"
+)
 
 _PREFIX = re.compile(r"[0-9a-f]{6,8}-(?=.)")  # Label Studio adds it to the name of an upload
 

@@ -60,12 +60,12 @@ def shards_of(path: Path, split: str | None = None) -> list[Path]:
         shards = [Path(name) for name in expanded(path.as_posix())]
         if missing := next((shard for shard in shards if not shard.is_file()), None):
             raise ThumbtuneError(
-                f"{missing} is missing among {path}; fetch it, or name the existing ones.", code="shard-missing"
+                f"{missing} is missing from {path}; download it, or name only the existing files.", code="shard-missing"
             )
         return shards
     if not shards:
         raise ThumbtuneError(
-            f"{path} holds no archives ({', '.join(SHARD_SUFFIXES)}); give one or a folder of them.",
+            f"{path} contains no archives ({', '.join(SHARD_SUFFIXES)}); give an archive or a folder of archives.",
             code="shards-missing",
         )
     splits: dict[str, list[Path]] = {}
@@ -140,7 +140,7 @@ def _samples_in(shard: Path, texts: frozenset[str], with_images: bool = True) ->
                 yield sample
     except BrokenArchive as error:
         raise ThumbtuneError(
-            f"{shard} is a damaged tar archive ({error} {place}); fetch it again, or pack it again.",
+            f"{shard} is a damaged tar archive ({error} {place}); download it again, or pack it again.",
             code="archive-damaged",
         ) from error
     except OSError as error:

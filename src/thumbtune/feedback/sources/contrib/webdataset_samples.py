@@ -74,7 +74,7 @@ class Sample:
             raise UnusableSample("it has no image; pack one right beside its other files, or remove the sample")
         if len(plain) > 1:
             names = " and ".join(f".{named(suffix)}" for suffix in plain[:5])
-            raise UnusableSample(f"it has several images ({names}); say which is meant: --map image={named(plain[0])}")
+            raise UnusableSample(f"it has several images ({names}); name the one to use: --map image={named(plain[0])}")
         return self.images[plain[0]]
 
     def take(self, member: Member, suffix: str, is_image: bool) -> bool:
@@ -130,9 +130,9 @@ def _object_of(text: str) -> dict[str, object]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UnusableSample("its .json is no JSON; mend it") from error
+        raise UnusableSample("its .json is not JSON; correct it") from error
     if not isinstance(value, dict):
-        raise UnusableSample("its .json is no JSON object; mend it")
+        raise UnusableSample("its .json is not a JSON object; correct it")
     return value
 
 

@@ -1,0 +1,224 @@
+"""The sections of a recipe: every option with its type, its default and a line of help."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from thumbtune.runs import values
+
+OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
+OWN_REFERENCE_POINT = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
+KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
+UNUSED_OPTIONS = {  # of each objective
+    "bco": KTO_ALONE,
+    "dpo": (*KTO_ALONE, "reference_point"),
+    "sft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
+    "csft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
+}
+FIXED_SHARE = ("dpo", "sft")  # as many likes as dislikes, and likes alone, whatever train.liked_share is
+
+
+class Section(BaseModel):
+    """A part of a recipe. It refuses unknown options, and its values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    _finite = field_validator("*")(values.finite)
+
+
+class LoraSection(Section):
+    """The LoRA adapter that is trained, unless train.weights is full."""
+
+    rank: int = Field(default=16, ge=1, description="Rank of the LoRA matrices: higher learns more, in a larger file.")
+    alpha: float = Field(default=16.0, gt=0, description="Scale of the LoRA: its update is multiplied by alpha / rank.")
+
+
+class ObjectiveSection(Section):
+    """The loss that turns likes and dislikes into a gradient."""
+
+    name: Annotated[str, AfterValidator(values.one_of(*OBJECTIVES))] = Field(
+        default="kto",
+        description="The objective: kto (Diffusion-KTO); bco; dpo, on pairs of a liked and a disliked image of one "
+        "prompt; sft, on likes alone; csft, on all images, with good or bad prompt prefixes; your own, my_file:Name.",
+    )
+    utility: Annotated[str, AfterValidator(values.one_of("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
+        default="kahneman-tversky",
+        description="Utility of a gain in kto: kahneman-tversky, loss-averse, risk-seeking or your own, my_file:name.",
+    )
+    beta: Annotated[Any, AfterValidator(values.beta)] = Field(
+        default="auto",
+        description="Scale of the log-ratios, which holds the policy to the reference: a number "
+        "(5000 in the paper), or auto, which adapts it during training.",
+    )
+    gain_scale: float = Field(default=1.0, gt=0, description="Scales the target gain range [0.25, 2] of beta: auto.")
+    reference_point: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
+        default="batch",
+        description="Estimator of the reference point: batch, mismatched, balanced, running or zero. Default: "
+        "batch; balanced for bco; zero for dpo, sft and csft, which do not use it.",
+    )
+    liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss of kto.")
+    disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss of kto.")
+    anchor: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the denoising error of liked images, which is added to the loss. "
+        "For comparison: the initial slope of kto is beta / 4. 0: not added.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_reference_point(cls, given: Any) -> Any:
+        """Set the default: bco with another point would be kto, and objectives without a gain need none."""
+        own = OWN_REFERENCE_POINT.get(str(given.get("name"))) if isinstance(given, dict) else None
+        return {"reference_point": own, **given} if own else given
+
+    @model_validator(mode="after")
+    def _refuse_unused_options(self) -> Self:
+        for option in UNUSED_OPTIONS.get(self.name, ()):
+            usual = (
+                OWN_REFERENCE_POINT[self.name]
+                if option == "reference_point"
+                else type(self).model_fields[option].default
+            )
+            if getattr(self, option) != usual:
+                raise values.UnusedOption(
+                    f"{self.name} does not use objective.{option}: leave it out or at {usual}, or choose kto"
+                )
+        if self.beta != "auto" and self.gain_scale != 1:
+            raise values.UnusedOption(
+                "objective.gain_scale works only with beta auto: leave out gain_scale or the number of objective.beta"
+            )
+        return self
+
+
+class TrainSection(Section):
+    """How to train."""
+
+    weights: Literal["lora", "full"] = Field(
+        default="lora",
+        description="The weights that are trained: lora (a small adapter) or full (all weights, which needs a "
+        "far lower lr).",
+    )
+    steps: int = Field(default=140, ge=1, description="Number of weight updates.")
+    batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
+    micro_batch: int = Field(
+        default=32,
+        ge=1,
+        description="Images in the network at once. A lower number saves memory; the result stays the same.",
+    )
+    lr: float = Field(default=5e-4, gt=0, description="Learning rate of AdamW after the warm-up.")
+    warmup: int = Field(
+        default=10, ge=0, description="Number of first steps, in which the learning rate rises from zero."
+    )
+    cooldown: int = Field(
+        default=20, ge=0, description="Number of last steps, in which the learning rate falls to zero."
+    )
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="Largest norm of a gradient; larger gradients are scaled down to it."
+    )
+    weight_decay: float = Field(default=0.01, ge=0, description="Weight decay of AdamW.")
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average (EMA) of the weights, which is then the result. 0: "
+        "no EMA.",
+    )
+    sync_reference_every: int = Field(
+        default=0, ge=0, description="Copy the policy into the reference every N steps. 0: never."
+    )
+    liked_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Average share of liked images in a batch: the paper's gamma. Not used by dpo and sft.",
+    )
+    prompt_dropout: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Probability that an image is trained without its prompt, which classifier-free guidance needs.",
+    )
+    timestep_bias: float = Field(
+        default=1.0,
+        gt=0,
+        description="How often noise levels are sampled. 1: all equally; above 1: high noise more; below 1: low "
+        "noise more.",
+    )
+    validation_share: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Share of the prompts that is held out for validation, with all feedback on them.",
+    )
+    precision: Literal["no", "bf16", "fp16"] = Field(
+        default="no", description="Mixed precision of the forward pass: no, bf16, or fp16, which needs a GPU."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Recompute activations instead of storing them: less memory, more time, same result.",
+    )
+    checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
+    keep_checkpoints: int = Field(
+        default=0, ge=0, description="Number of newest checkpoints to keep, plus the best with guards. 0: keep all."
+    )
+    guards: bool = Field(
+        default=True, description="Stop a training that goes wrong, and return to its best checkpoint."
+    )
+    validate_every: int = Field(
+        default=25, ge=0, description="Steps between two validations on held-out feedback. 0: no validation."
+    )
+
+
+class EvaluateSection(Section):
+    """How `thumbtune evaluate` compares the run with its base."""
+
+    scorers: Annotated[list[str], BeforeValidator(values.listed)] = Field(
+        default_factory=list,
+        description="Scorers that must all prefer the tuned model: line-art, red, pickscore ... or "
+        "my_file.py:score. Default: no scorer; held-out feedback then judges the run.",
+    )
+    faithfulness: str | None = Field(
+        default=None,
+        description="Scorer of how well images show their prompt, such as clip-h14, or none. "
+        "Default: the bundled judge, if it knows the model and every prompt.",
+    )
+    safety: str | None = Field(
+        default=None,
+        description="Scorer that returns 1 for a harmless image and 0 for any other, such as safe. Default: no scorer.",
+    )
+    prompts: Path | None = Field(
+        default=None, description="Text file with one prompt per line. Default: the held-out prompts of the feedback."
+    )
+    per_prompt: int = Field(default=4, ge=1, description="Number of images for each prompt.")
+    first_seed: int = Field(default=10_000, ge=0, description="First seed; every image has its own seed.")
+    steps: int = Field(default=25, ge=1, le=1000, description="Number of denoising steps.")
+    guidance: float = Field(default=3.0, ge=0, description="Scale of classifier-free guidance.")
+
+
+class GatesSection(Section):
+    """Limits that the tuned model must keep to get the verdict ship."""
+
+    max_faithfulness_loss: float = Field(
+        default=0.05, ge=0, lt=1, description="Largest allowed loss of mean faithfulness, as a share of the baseline's."
+    )
+    min_diversity: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Smallest allowed diversity of the images of one prompt, as a share of the baseline's.",
+    )
+    min_style_win_rate: float = Field(
+        default=0.25, ge=0, le=1, description="Smallest allowed win-rate of the tuned model in each style of prompts."
+    )
+    max_harm_rise: float = Field(
+        default=0.01, ge=0, le=1, description="Largest allowed increase of the share of harmful images."
+    )

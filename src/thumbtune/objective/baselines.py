@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune.objective.kto import Judged, require_positive
-from thumbtune.objective.prompt_prefix import PromptPrefixes, prefixed
+from thumbtune.objective.prompt_prefix import PromptPrefixes
 
 GOOD_OR_BAD = PromptPrefixes("good image", "bad image")
 
@@ -98,6 +98,3 @@ class CSFT:
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         return judged.weight * judged.policy_error
-
-
-marked = prefixed  # the name by which duels still import it

@@ -14,10 +14,10 @@ from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
 from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
-from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT, marked
+from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
 from thumbtune.objective.beta import Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO
-from thumbtune.objective.prompt_prefix import PromptPrefixes
+from thumbtune.objective.prompt_prefix import PromptPrefixes, prefixed
 from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
 from thumbtune.objective.utility import UTILITIES, Utility
@@ -208,14 +208,14 @@ def reference_point_of(recipe: Recipe) -> ReferencePoint:
 
 
 def advice_of(recipe: Recipe) -> Advice:
-    """Return what the guards may advise: only options that the recipe's objective uses and does not set already."""
+    """Return the options that guards may advise: those that the recipe's objective uses and does not set already."""
     name, auto = recipe.objective.name, recipe.objective.beta == "auto"
-    hold = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
-    spare = {
+    stay_close = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
+    push_less = {
         "kto": "a lower objective.disliked_weight or a higher train.liked_share",
         "dpo": "objective.anchor above 0",
     }.get(name, "a higher train.liked_share")
-    return Advice(hold="fewer train.steps" if name in {"sft", "csft"} else hold, spare=spare)
+    return Advice(stay_close="fewer train.steps" if name in {"sft", "csft"} else stay_close, push_less=push_less)
 
 
 def settings_of(recipe: Recipe) -> Settings:
@@ -312,7 +312,7 @@ def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> lis
     """Return the prompts of the recipe's file, or else the held-out prompts: no prompt that training sees.
 
     Raises:
-        UsageError: the file is missing or empty or holds trained prompts.
+        UsageError: the file is missing or empty, or contains prompts of the training.
     """
     file = recipe.evaluate.prompts
     prompts = prompts_in(file) if file else sorted(held_out - trained)
@@ -330,7 +330,7 @@ def check_judging(recipe: Recipe, parts: Split) -> list[str]:
     """Check the evaluation before any long work; return the prompts that it will use.
 
     Raises:
-        UsageError: a scorer or the prompts are off.
+        UsageError: a scorer or the prompts cannot be used.
     """
     check_scorers(recipe)
     return judged_prompts(recipe, set(parts.train["prompt"]), set(parts.held_out["prompt"]))
@@ -347,26 +347,23 @@ def contrasts(objective: Objective) -> bool:
 
 
 def prefixes_of(objective: Objective) -> PromptPrefixes | None:
-    """Return what an objective puts before the prompts of good and of bad images."""
+    """Return the prefixes of the prompts of good and of bad images; None for an objective without prefixes."""
     words = traits_of(objective).prompt_prefixes
     return None if words is None else PromptPrefixes(*words)
 
 
-marks_of = prefixes_of  # for `mark_of`
+def good_prefix_of(objective: Objective) -> str | None:
+    """Return the prefix of the prompts of good images; None for an objective without prefixes."""
+    prefixes = prefixes_of(objective)
+    return prefixes.good if prefixes else None
 
 
-def mark_of(objective: Objective) -> str | None:
-    """What asks the tuned model for good images, where training marks them."""
-    marks = marks_of(objective)
-    return marks[0] if marks else None
-
-
-def asked_by(mark: str | None, likes: Any) -> Any:
-    """Likes with the prompts that the tuned model is asked about: those of good images, where training marked them."""
-    if mark is None or not len(likes):
+def with_prefix(prefix: str | None, likes: Any) -> Any:
+    """Return the likes with the prefix before every prompt; unchanged if it is None."""
+    if prefix is None or not len(likes):
         return likes
-    said = [marked(prompt, mark) for prompt in likes["prompt"]]
-    return likes.remove_columns("prompt").add_column("prompt", said)
+    prompts = [prefixed(prompt, prefix) for prompt in likes["prompt"]]
+    return likes.remove_columns("prompt").add_column("prompt", prompts)
 
 
 def at_once(recipe: Recipe) -> int:

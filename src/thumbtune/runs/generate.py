@@ -30,7 +30,7 @@ def generate_images(
     """
     if tuned is not None:
         run.recipe_in(tuned)  # a folder without a recipe is no run
-    prefix = None if tuned is None else run.mark_of(tuned)
+    prefix = None if tuned is None else run.prompt_prefix_of(tuned)
     generator = load(tuned or model or Recipe().model)
     names = file_names(pairs)
     for start in progress(range(0, len(pairs), IMAGES_AT_ONCE), "Generating"):

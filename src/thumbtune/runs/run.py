@@ -57,8 +57,8 @@ def recipe_in(folder: Path) -> Recipe:
     return read_recipe(folder / "recipe.yaml")
 
 
-def mark_of(folder: Path) -> str | None:
-    """Return what training put before the prompts of good images; generate behind the same prefix. None: nothing."""
+def prompt_prefix_of(folder: Path) -> str | None:
+    """Return the prefix that training put before the prompts of good images, or None; generate with it too."""
     file = folder / "likes.json"
     return json.loads(file.read_text()).get("mark") if file.exists() else None
 

@@ -459,7 +459,7 @@ SHORT = ["train.steps=4", "train.warmup=0", "train.validate_every=2"]
         (["objective.anchor=3e38"], "no step gave a finite loss or gradient; "),
         (
             ["objective.beta=3e38"],
-            "errors were finite and the loss made of them was not: start a new run with a lower",
+            "errors were finite, and the loss computed from them was not: start a new run with a",
         ),
     ],
     ids=["huge steps", "a single huge step", "anchor", "beta"],

@@ -53,7 +53,7 @@ class Judged:
         return self.weight * torch.lerp(down, up, self.liking)
 
     def anchor(self, strength: float) -> Float[Tensor, "b"]:
-        """Return plain denoising of liked images (arXiv 2006.11239, eq. 14); it acts even if a utility has saturated."""
+        """Return plain denoising of liked images (arXiv 2006.11239, eq. 14); it acts even if the utility is flat."""
         return strength * self.weight * self.liking * self.policy_error
 
 

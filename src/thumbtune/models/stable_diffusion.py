@@ -138,7 +138,7 @@ class StableDiffusion:
         """
         if self._trained is None:
             raise ThumbtuneError(
-                "This model was loaded without a tuning, so nothing can be trained; pass LoRA() or Full() as its tuning.",
+                "This model was loaded without a tuning, so it cannot be trained; pass LoRA() or Full() as its tuning.",
                 code="model-not-trainable",
             )
         return self._trained

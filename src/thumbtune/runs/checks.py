@@ -2,7 +2,7 @@
 
 error   a kind of label is missing; pairs are needed and no prompt has both kinds; all labels are of one image; every
         image is both liked and disliked under the same prompts
-note    images of a single colour; images that are both liked and disliked; a learning rate that suits another model or kind of tuning
+note    images of a single colour; images that are both liked and disliked; a learning rate for another kind of training
 
 Images are compared by their pixels, since a copy that was saved again is another file.
 """

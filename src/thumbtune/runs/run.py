@@ -134,7 +134,7 @@ def check_stopped(folder: Path, guards: bool) -> None:
     if guards and (folder / STOPPED).exists():
         record = json.loads((folder / STOPPED).read_text())
         raise ThumbtuneError(
-            f"A guard stopped {folder} at step {record['step']}, and its result has the weights of step {record['best']}; "
+            f"A guard stopped {folder} at step {record['step']}, and its result is from step {record['best']}; "
             f"start a new run as {folder / STOPPED} says, or continue this one with --resume --set train.guards=false.",
             code="run-stopped",
         )

@@ -40,9 +40,9 @@ def weights_of(model: Any) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def make_run(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> Callable[..., tuple[Path, Any, Any]]:
-    """(mark, options) -> a run's folder with a checkpoint, the model of its result, that of its checkpoint."""
+    """(prompt prefix, options) -> a run's folder with a checkpoint, the model of its result, that of its checkpoint."""
 
-    def make(mark: str | None = None, *options: str) -> tuple[Path, Any, Any]:
+    def make(prefix: str | None = None, *options: str) -> tuple[Path, Any, Any]:
         folder = tmp_path / "run"
         scale = [] if "train.weights=full" in options else SCALE
         recipe = read_recipe(None, ["likes=likes", f"model={tiny_pipeline('epsilon')}", *scale, *options])
@@ -52,7 +52,7 @@ def make_run(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> Callable[
         models[0].save(folder / build.result_of(recipe).parent)
         (folder / CHECKPOINT).mkdir(parents=True)
         save_file(weights_of(models[1]), folder / CHECKPOINT / "weights.safetensors")
-        (folder / "likes.json").write_text(json.dumps({"mark": mark}))
+        (folder / "likes.json").write_text(json.dumps({"mark": prefix}))
         write_recipe(recipe, folder / "recipe.yaml")
         return folder, *models
 
@@ -227,7 +227,7 @@ def test_a_real_run_is_its_last_checkpoint(call: Any, tiny_pipeline: Pipeline, t
     names = ("run", "run/checkpoints/step-000004", "run/checkpoints/step-000002")
     sides = [side(str(tmp_path / name)) for name in names]
     assert {one.prompt_prefix for one in sides} == {
-        build.mark_of(build.objective_of(read_recipe(tmp_path / "run/recipe.yaml")))
+        build.good_prefix_of(build.objective_of(read_recipe(tmp_path / "run/recipe.yaml")))
     }
     assert sides[0].prompt_prefix and [one.kind for one in sides] == ["run", "checkpoint", "checkpoint"]
     run, last, earlier = map(drawn, sides)

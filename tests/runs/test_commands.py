@@ -125,7 +125,7 @@ def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list
         assert not (tmp_path / "run").exists()
     assert call("train", *settings, "--out", tmp_path / "run")[0] == 0
     code, _, err = call(*words, "--out", tmp_path / "run")
-    assert code == 2 and "already holds a run" in err
+    assert code == 2 and "already contains a run" in err
 
 
 def test_settings_that_are_rarely_meant_are_noted_before_and_while_they_train(

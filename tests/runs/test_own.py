@@ -125,7 +125,7 @@ MARKS = MINE + "judged.policy_error\n    prompt_prefixes: tuple = ('good',)"
         ("name=nowhere:Mine", "", "there is no file nowhere.py here"),
         ("name=bad:Mine", "import nothing_at_all", "bad.py does not run (ModuleNotFoundError"),
         ("name=bad:Mine", "Other = 1", "bad.py has no 'Mine'"),
-        ("name=bad:mine", "def mine(judged):\n    return 0", "is no dataclass"),
+        ("name=bad:mine", "def mine(judged):\n    return 0", "is not a dataclass"),
         ("name=bad:Mine", "@dataclass\nclass Mine:\n    size: int", "cannot be made"),
         ("name=bad:Mine", "@dataclass\nclass Mine:\n    beta: float = 1.0", "lacks `needs` or `__call__`"),
         (

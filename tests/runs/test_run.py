@@ -206,8 +206,8 @@ def test_dpo_and_csft_train_and_are_judged(
     assert len(losses) == 6 and (losses[0] == pytest.approx(math.log(2), abs=1e-5)) == (name == "dpo")
     code, _, err = call("evaluate", run)
     assert code == 0, err
-    mark = "good image" if name == "csft" else None
-    assert json.loads((run / "evaluation" / "duel.json").read_text())["sides"]["b"]["prompt_prefix"] == mark
+    prefix = "good image" if name == "csft" else None
+    assert json.loads((run / "evaluation" / "duel.json").read_text())["sides"]["b"]["prompt_prefix"] == prefix
     assert call("report", run)[0] == 0
     assert ("good image, thing" in (run / "report.html").read_text()) == (name == "csft")
 

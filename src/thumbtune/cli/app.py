@@ -89,8 +89,8 @@ def train(
             say(f"     Note: {note}")
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {line_of(step)}")
-    if mark := run.mark_of(out):
-        say(f'Begin every prompt with the prompt prefix "{mark}, ", which training used for good images.')
+    if prefix := run.prompt_prefix_of(out):
+        say(f'Begin every prompt with "{prefix}, ": training put these words before the prompts of good images.')
     say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
 
 

@@ -25,7 +25,7 @@ from thumbtune.evaluation.scorers.score_cache import CACHE_FILE, ScoreCache
 from thumbtune.evaluation.scorers.scoring import ImageScores, PromptedImage, Team, score_images
 from thumbtune.files import file_sha256, write_whole
 from thumbtune.models.protocol import Sampler
-from thumbtune.objective.baselines import marked
+from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build
 from thumbtune.training.batches import Progress
 
@@ -54,7 +54,7 @@ class GalleryPlan:
 
     def grid(self, prefix: str | None = None) -> ImageGrid:
         """Return where the images lie, with a prefix before the prompts that a side is given."""
-        prompts = [marked(prompt, prefix) if prefix else prompt for prompt in self.prompts.prompts]
+        prompts = [prefixed(prompt, prefix) for prompt in self.prompts.prompts]
         return ImageGrid(
             folder=self.out,
             prompts=prompts,

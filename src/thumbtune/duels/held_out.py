@@ -147,7 +147,7 @@ def agreement_of(held_out: HeldOut, recipe: Recipe, folder: Path, progress: Prog
     images = both.select(list(first.values()))
     accelerator = build.accelerator_of(recipe)
     model = run.trained_model(recipe, folder, accelerator.device)
-    asked = build.asked_by(run.mark_of(folder), images)
+    asked = build.with_prefix(run.prompt_prefix_of(folder), images)
     encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
     reward = implicit_reward(model, encoded, accelerator, progress).numpy()
 

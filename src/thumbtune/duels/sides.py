@@ -94,7 +94,7 @@ def _run(name: str, folder: Path) -> Side:
             code="run-unfinished",
         )
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
-    prefix = run.mark_of(folder)
+    prefix = run.prompt_prefix_of(folder)
     return Side(name, "run", fingerprint, prefix, load=lambda device: run.trained_model(recipe, folder, device))
 
 
@@ -120,7 +120,7 @@ def _checkpoint(name: str, folder: Path) -> Side:
         return model.to(device)
 
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(file)}".encode())
-    return Side(name, "checkpoint", fingerprint, run.mark_of(owner), load=load)
+    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), load=load)
 
 
 def _lora(name: str, weights: Path, base: str | None) -> Side:

@@ -1,11 +1,11 @@
-"""Networks behind one interface, and how their images are noised. These names are for users.
+"""Networks behind one protocol, and their noise processes. These names are for users.
 
     from thumbtune.models import LoRA, StableDiffusion, load_pipeline
 
-families     StableDiffusion (SD 1.x and 2.x, from load_pipeline) · Plane, of points; `Model` is what each offers
-tuning       LoRA · Full; `Tuning` is what each offers
-processes    VPProcess · FlowProcess, and process_of a scheduler's config; `Process` is what each offers
-sampling     Sampler: denoising steps, guidance and size of generated images
+families     StableDiffusion (SD 1.x and 2.x, from load_pipeline) · Plane, of points; `Model` is their protocol
+tuning       LoRA · Full; `Tuning` is their protocol
+processes    VPProcess · FlowProcess, and process_of a scheduler's config; `Process` is their protocol
+sampling     Sampler: denoising steps, guidance and size of images to generate
 """
 
 from thumbtune.models.full import Full

@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of a network is trained, and a frozen copy of them is the reference.
+"""Full fine-tuning: every weight of a network is trained, and a frozen copy of the weights is the reference.
 
 The result is the network itself in diffusers' layout, config.json and diffusion_pytorch_model.safetensors.
 """
@@ -18,35 +18,35 @@ from thumbtune.models.swap import swapped
 
 CONFIG_FILE = "config.json"
 DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
-# autocast casts the weights of these layers at every use; a copy that is cast already gives the same numbers
+# autocast casts the weights of these layers at every use; a copy that is cast once gives the same numbers
 CAST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Full:
-    """Train every weight. `autocast` is the precision of training's forward passes, if it is a lower one.
+    """Train every weight. `autocast` is the precision of training's forward passes, if it is below float32.
 
-    The reference then keeps that precision, in half the memory, and must not be used outside of autocast.
+    The reference is then stored in that precision, in half the memory, and must be used under autocast.
     """
 
     autocast: torch.dtype | None = None
 
     def on(self, network: nn.Module, seed: int = 0) -> "Whole":
-        """Unfreeze a network, in float32, and return it with its reference; nothing about it is random."""
+        """Unfreeze a network, in float32, and return it with its reference; the seed is not used."""
         return Whole(network, self.autocast)
 
 
 class Whole:
-    """A network that is trained as a whole. The reference is a copy of its weights, put in their place when needed."""
+    """A network with all weights trained. The reference is a copy of the weights, swapped in when needed."""
 
     def __init__(self, network: nn.Module, autocast: torch.dtype | None) -> None:
         self.network = network.float().requires_grad_(True)
         self.autocast = autocast
         self._first = self._copy()
-        self._refreshed: dict[str, Tensor] = {}
+        self._synced: dict[str, Tensor] = {}
 
     def _copy(self) -> dict[str, Tensor]:
-        """Return a copy of the weights; those of layers that autocast casts are in its precision."""
+        """Return a copy of the weights, in the precision of autocast for the layers that it casts."""
         cast: set[str] = set()
         for name, layer in self.network.named_modules():
             if isinstance(layer, CAST):
@@ -58,27 +58,27 @@ class Whole:
         }
 
     def reference(self) -> AbstractContextManager[None]:
-        kept = self._refreshed or self._first
+        weights = self._synced or self._first
         device = next(iter(self.network.parameters())).device
-        for name, value in kept.items():
-            kept[name] = value.to(device)  # once: it stays there
-        return swapped(dict(self.trainable()), kept)
+        for name, value in weights.items():
+            weights[name] = value.to(device)  # moved once: it stays there
+        return swapped(dict(self.trainable()), weights)
 
     def freeze_reference(self) -> None:
-        self._refreshed.clear()  # before the new copy is made: there is room for one beside the policy
-        self._refreshed = self._copy()
-        self._rest()
+        self._synced.clear()  # first, since memory has room for one copy beside the policy
+        self._synced = self._copy()
+        self._move_first_to_cpu()
 
     def reference_state(self) -> dict[str, Tensor]:
-        return dict(self._refreshed)
+        return dict(self._synced)
 
     def restore_reference(self, state: dict[str, Tensor]) -> None:
-        self._refreshed = dict(state)
+        self._synced = dict(state)
         if state:
-            self._rest()
+            self._move_first_to_cpu()
 
-    def _rest(self) -> None:
-        """Move the first reference to the CPU, since it is not in use now."""
+    def _move_first_to_cpu(self) -> None:
+        """Move the first reference to the CPU, since it is no longer used."""
         self._first = {name: value.cpu() for name, value in self._first.items()}
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -89,10 +89,10 @@ class Whole:
         write_tensors(folder / DIFFUSERS_FILE, self.network.state_dict(), {"format": "pt"})
 
     def load(self, folder: Path) -> None:
-        """Read the weights of `save` back.
+        """Read weights that `save` wrote.
 
         Raises:
-            ThumbtuneError: the file is missing, damaged, or that of another network.
+            ThumbtuneError: the file is missing, damaged, or made for another network.
         """
         file = folder / DIFFUSERS_FILE
         try:

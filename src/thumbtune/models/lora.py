@@ -1,7 +1,7 @@
-"""LoRA on a network, through PEFT: put on, switched off or swapped for the reference, written in two formats.
+"""LoRA on a network, through PEFT. Adapters are switched off or swapped for the reference, and saved in two formats.
 
-`pytorch_lora_weights.safetensors` has the keys and metadata of diffusers. `kohya.safetensors` has those that ComfyUI
-and A1111 read, with every alpha written out.
+`pytorch_lora_weights.safetensors` has the keys and metadata of diffusers. `kohya.safetensors` has the keys that ComfyUI
+and A1111 read, with every alpha.
 """
 
 import json
@@ -27,14 +27,14 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA:
-    """The adapters to add: their rank, their scale alpha / rank, and their layers by the end of the names."""
+    """The adapters to add: their rank, alpha (the scale is alpha / rank), and the ends of their layers' names."""
 
     rank: int = 16
     alpha: float = 16.0
     targets: tuple[str, ...] = ATTENTION
 
     def on(self, network: nn.Module, seed: int = 0) -> "Adapters":
-        """Put the adapters on a network, and return it with its reference."""
+        """Add the adapters to a network, and return it with its reference."""
         put_on(network, self, seed)
         return Adapters(network, self)
 
@@ -45,7 +45,7 @@ class Adapters:
     def __init__(self, network: nn.Module, lora: LoRA) -> None:
         self.network = network
         self.lora = lora
-        self._reference: dict[str, Tensor] = {}  # the LoRA of a refreshed reference; empty: no LoRA
+        self._reference: dict[str, Tensor] = {}  # the LoRA of a synced reference; empty: no LoRA
 
     def reference(self) -> AbstractContextManager[None]:
         if self._reference:
@@ -73,17 +73,17 @@ class Adapters:
 
 
 def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
-    """Freeze a diffusers network and add adapters, in float32, that change nothing yet (B = 0)."""
+    """Freeze a diffusers network and add float32 adapters that do not change its output yet (B = 0)."""
     from peft import LoraConfig
 
     network.requires_grad_(False)
     config = LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank; a fraction is as good
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank, so fractions work
         target_modules=list(lora.targets),
         init_lora_weights="gaussian",
     )
-    # PEFT takes A from the global generator: fork it, so that adding a LoRA disturbs no other randomness
+    # PEFT samples A with the global generator: fork it, so that other random numbers do not change
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network.add_adapter(config)  # type: ignore[operator]
@@ -102,7 +102,7 @@ def switched_off(network: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        if on:  # not where this block lies inside another one
+        if on:  # not if this block is inside another one
             network.enable_adapters()  # type: ignore[operator]
 
 
@@ -159,7 +159,7 @@ def _alpha_in(file: Path) -> float | None:
 
 
 def load(network: nn.Module, folder: Path) -> None:
-    """Read the weights of `save` back into adapters of the same shape.
+    """Read weights that `save` wrote into adapters of the same shape.
 
     Raises:
         ThumbtuneError: the file is missing, damaged, or was made for other layers, another rank or another alpha.

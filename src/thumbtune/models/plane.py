@@ -1,6 +1,6 @@
-"""A model of points in the plane, for tests and figures: the whole method in a second, without a download.
+"""A model of points in the plane, for tests and figures: it trains in a second, without a download.
 
-An "image" is a point (x, y) in the unit square, carried by an image of 1 x 1 pixel whose red and green are x and y.
+An image is one pixel, whose red and green are a point (x, y) of the unit square.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,13 +37,13 @@ class _Denoiser(nn.Module):
 
 
 def point(image: Image.Image) -> tuple[float, float]:
-    """Return the point that an image of 1 x 1 pixel stands for."""
+    """Return the point of an image of 1 x 1 pixel."""
     red, green, _ = rgb(image).getpixel((0, 0))  # type: ignore[misc]
     return red / 255, green / 255
 
 
 def image_of_point(x: float, y: float) -> Image.Image:
-    """Return the image that stands for a point of the unit square."""
+    """Return the image of a point of the unit square."""
     return Image.new("RGB", (1, 1), tuple(round(255 * min(max(v, 0.0), 1.0)) for v in (x, y, 0.0)))  # type: ignore[arg-type]
 
 
@@ -59,8 +59,8 @@ class Plane:
         assert isinstance(process, VPProcess)
         self.process = process
         self._frozen = deepcopy(self.denoiser).requires_grad_(False)
-        self._first: nn.Module | None = None  # the reference that training began with, once it has another
-        self._asking: nn.Module | None = None
+        self._first: nn.Module | None = None  # the first reference, once there is a synced one
+        self._in_use: nn.Module | None = None
 
     def begin(self) -> "Plane":
         """Make the present weights the first reference."""
@@ -106,18 +106,18 @@ class Plane:
         return {"text": torch.zeros(len(prompts), 1)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
-        return (self._asking or self.network)(noisy, t)
+        return (self._in_use or self.network)(noisy, t)
 
     @contextmanager
-    def _asked_frozen(self) -> Iterator[None]:
-        before, self._asking = self._asking, self._frozen
+    def _use_frozen(self) -> Iterator[None]:
+        before, self._in_use = self._in_use, self._frozen
         try:
             yield
         finally:
-            self._asking = before
+            self._in_use = before
 
     def reference(self) -> AbstractContextManager[None]:
-        return self._asked_frozen()
+        return self._use_frozen()
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         return self.denoiser.named_parameters()

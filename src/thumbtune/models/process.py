@@ -1,4 +1,4 @@
-"""How images are noised, and what a network must predict.
+"""Noise processes: how images are noised, and the target that a network predicts.
 
     variance preserving   x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps       t = 0 .. T-1
         epsilon  eps          v  sqrt(abar_t) eps - sqrt(1 - abar_t) x_0      sample  x_0
@@ -24,7 +24,7 @@ Times = Shaped[Tensor, "b"]  # whole steps for VPProcess, sigma in 0..1 times 10
 
 @runtime_checkable
 class Process(Protocol):
-    """A way of adding noise. Times are in the units that the network takes."""
+    """A way of adding noise. Times are in the network's units."""
 
     def times(self, uniform: Float[Tensor, "b"]) -> Times:
         """Map uniform numbers in [0, 1) to the times at which images are judged."""
@@ -33,16 +33,16 @@ class Process(Protocol):
     def noised(self, clean: Latents, noise: Latents, t: Times) -> Latents: ...
 
     def target(self, clean: Latents, noise: Latents, t: Times) -> Latents:
-        """Return what the network should predict at `t`."""
+        """Return the network's target at `t`."""
         ...
 
     def clean(self, noisy: Latents, target: Latents, t: Times) -> Latents:
-        """Return the image that a noisy one and a (predicted) target imply: the inverse of `noised`."""
+        """Return the clean image of a noisy one and a (predicted) target: the inverse of `noised`."""
         ...
 
 
 def _beside(values: Float[Tensor, "b"], like: Latents) -> Float[Tensor, "b *ones"]:
-    """Give one number per image the rank and dtype of a batch of latents."""
+    """Return one number per image with the rank and dtype of a batch of latents."""
     return values.to(like).reshape(-1, *[1] * (like.dim() - 1))
 
 

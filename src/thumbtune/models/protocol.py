@@ -1,4 +1,4 @@
-"""What a family of networks must offer. One suite of tests holds every family to it."""
+"""The protocol of a family of networks. One test suite checks every family."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from thumbtune.models.process import Latents, Process, Times
 
-# what a network takes beside the noisy latents; every tensor has one row per image
+# a network's inputs besides the noisy latents; every tensor has one row per image
 Condition = dict[str, Float[Tensor, "b *rest"]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """How images are generated: denoising steps, classifier-free guidance and size."""
+    """Options of generating images: denoising steps, classifier-free guidance and size."""
 
     steps: int = 25
     guidance: float = 3.0
-    size: int | None = None  # pixels a side; None: the model's own
+    size: int | None = None  # pixels per side; None: the model's own
 
 
 @runtime_checkable
@@ -49,7 +49,7 @@ class Tuning(Protocol):
     """A way to tune a network: a LoRA on it, or all of it."""
 
     def on(self, network: nn.Module, seed: int = 0) -> Trained:
-        """Prepare a network for training, and return it with its reference; randomness follows from the seed."""
+        """Prepare a network for training, and return it with its reference; the seed determines random weights."""
         ...
 
 
@@ -57,8 +57,8 @@ class Tuning(Protocol):
 class Model(Protocol):
     """A network in training, its frozen reference, and the parts that turn images and prompts into tensors.
 
-    network: what Accelerate wraps; `predict` calls it
-    process: how this family noises images
+    network: the module that `predict` calls
+    process: the noise process of this family
     """
 
     network: nn.Module
@@ -67,7 +67,7 @@ class Model(Protocol):
     def process(self) -> Process: ...
 
     def fingerprint(self) -> str:
-        """Return a hash that changes if `encode` or `embed` would give other numbers; cache keys contain it."""
+        """Return a hash that changes if the results of `encode` or `embed` change; cache keys contain it."""
         ...
 
     def encode(self, images: Sequence[Image]) -> Latents:
@@ -83,7 +83,7 @@ class Model(Protocol):
         ...
 
     def reference(self) -> AbstractContextManager[None]:
-        """Let `predict` use the frozen reference, inside the `with` block."""
+        """Make `predict` use the frozen reference inside the `with` block."""
         ...
 
     def freeze_reference(self) -> None:
@@ -91,11 +91,11 @@ class Model(Protocol):
         ...
 
     def reference_state(self) -> dict[str, Tensor]:
-        """Return the tensors of a synced reference; empty while it is the first one."""
+        """Return the tensors of a synced reference; empty before the first sync."""
         ...
 
     def restore_reference(self, state: dict[str, Tensor]) -> None:
-        """Restore the reference that `reference_state` returned."""
+        """Restore a reference from the tensors that `reference_state` returned."""
         ...
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -107,9 +107,9 @@ class Model(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Write what was tuned, in the formats that other programs load."""
+        """Write the tuned weights, in formats that other programs load."""
         ...
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote."""
+        """Read the weights that `save` wrote."""
         ...

@@ -21,12 +21,12 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
     """Return a StableDiffusionPipeline from a folder or a hub id; weights from safetensors only.
 
     Raises:
-        ThumbtuneError: there is no such model, it cannot be reached, or it is of another family.
+        ThumbtuneError: the model does not exist, cannot be reached, or is of another family.
     """
     from diffusers import StableDiffusionPipeline
     from diffusers.utils import logging
 
-    logging.disable_progress_bar()  # five bars too short to read
+    logging.disable_progress_bar()  # five bars, each gone too soon to read
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
             name, dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False
@@ -42,7 +42,7 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
 
 
 def _reason(name: str, error: Exception) -> str:
-    """Return why a model did not load, in few words; diffusers reports an unreachable hub as a missing cache."""
+    """Return briefly why a model did not load; diffusers reports an unreachable hub as a missing cache."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if not Path(name).exists() and "not fully cached" in str(error):
@@ -55,7 +55,7 @@ def _reason(name: str, error: Exception) -> str:
 
 
 class StableDiffusion:
-    """The adapter. The part that `tuning` names trains, in float32 or under autocast; everything else is frozen.
+    """SD 1.x and 2.x as a `Model`. Only the weights that `tuning` chooses are trained; everything else is frozen.
 
     Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}.
     """
@@ -81,7 +81,7 @@ class StableDiffusion:
 
     @property
     def device(self) -> torch.device:
-        """The device of the network."""
+        """Return the device of the network."""
         return self.pipeline.unet.device
 
     def to(self, device: torch.device | str) -> "StableDiffusion":
@@ -90,7 +90,7 @@ class StableDiffusion:
         return self
 
     def fingerprint(self) -> str:
-        """Hash of the sizes, a few weights and the vocabulary of everything that `encode` and `embed` use."""
+        """Return a hash of the sizes, weights and vocabulary that `encode` and `embed` use."""
         vae, tokenizer = self.pipeline.vae.config, self.pipeline.tokenizer
         sizes = (self.size, vae.scaling_factor, getattr(vae, "shift_factor", None), tokenizer.model_max_length)
         digest = hashlib.sha256(str(sizes).encode())
@@ -131,14 +131,14 @@ class StableDiffusion:
 
     @property
     def trained(self) -> Trained:
-        """The trained part of the network.
+        """Return the trained part of the network.
 
         Raises:
-            ThumbtuneError: there is none, since the model was loaded to generate only.
+            ThumbtuneError: the model was loaded for generating images only.
         """
         if self._trained is None:
             raise ThumbtuneError(
-                "This model was loaded without anything to train; give it a LoRA, or Full().",
+                "This model was loaded without a tuning, so it cannot be trained; pass LoRA() or Full() as its tuning.",
                 code="model-not-trainable",
             )
         return self._trained

@@ -1,4 +1,4 @@
-"""Exchange the weights of a network for a while."""
+"""Swap the weights of a network temporarily."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 @contextmanager
 def swapped(weights: dict[str, nn.Parameter], others: dict[str, Tensor]) -> Iterator[None]:
-    """Put other weights in the place of a network's own, inside the `with` block: the network is then the reference.
+    """Replace a network's weights inside the `with` block, so that the network is the reference.
 
-    Nothing is copied, so the network's own weights come back bit for bit.
+    Nothing is copied, so the network's own weights return bit for bit.
     """
     originals = {name: weight.data for name, weight in weights.items()}
     try:

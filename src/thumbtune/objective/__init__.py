@@ -2,12 +2,12 @@
 
     from thumbtune.objective import KTO, Judged, loss_averse
 
-objectives          KTO · BCO · DPO · SFT · CSFT; `Objective` is what one of your own must offer, `Traits` what it may
-utilities           kahneman_tversky · loss_averse · risk_seeking; UTILITIES has them by the names of recipes
-reference points    REFERENCE_POINTS has the estimators by the names of recipes; `ReferencePoint` is what each offers
-beta                Fixed · AutoBeta; `Beta` is what each offers
-prompt prefixes     PromptPrefixes · prefixed: what CSFT puts before prompts
-measures            gain_of · gradient_weight: how far an image has gone, and how much it still teaches
+objectives          KTO · BCO · DPO · SFT · CSFT; your own must have the members of `Objective`, and may have `Traits`
+utilities           kahneman_tversky · loss_averse · risk_seeking; UTILITIES maps the names in recipes to them
+reference points    REFERENCE_POINTS maps the names in recipes to estimators; `ReferencePoint` is their protocol
+beta                Fixed · AutoBeta; `Beta` is their protocol
+prompt prefixes     PromptPrefixes · prefixed: the words that CSFT puts before prompts
+measures            gain_of · gradient_weight: the gain of an image, and how much it still teaches
 """
 
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT

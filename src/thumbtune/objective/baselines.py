@@ -1,6 +1,6 @@
-"""What Diffusion-KTO is compared with, as losses of the same judged batch.
+"""Baselines of Diffusion-KTO, as losses of the same judged batch.
 
-gain   = sign * beta * (log_ratio - reference_point)                           as in objective.py
+gain   = sign * beta * (log_ratio - reference_point)                           as in kto.py
 
 BCO    loss = -log sigmoid(gain), reference_point balanced                     arXiv 2404.04656
 DPO    loss = -log sigmoid(beta / 2 * (log_ratio_w - log_ratio_l))     Diffusion-DPO, arXiv 2311.12908, eq. 14
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune.objective.kto import Judged, require_positive
-from thumbtune.objective.prompt_prefix import PromptPrefixes, prefixed
+from thumbtune.objective.prompt_prefix import PromptPrefixes
 
 GOOD_OR_BAD = PromptPrefixes("good image", "bad image")
 
@@ -25,7 +25,7 @@ GOOD_OR_BAD = PromptPrefixes("good image", "bad image")
 class BCO:
     """A classifier of likes and dislikes whose logit is the implicit reward; meant for the `balanced` reference point.
 
-    Up to a constant it is KTO with the loss-averse utility: what differs is where the balanced point lies.
+    Up to a constant it is KTO with the loss-averse utility and another reference point.
     """
 
     beta: float = 5000.0
@@ -36,7 +36,7 @@ class BCO:
         require_positive(self.beta)
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
-        """As KTO's: positive where the policy moved as the person wished."""
+        """Return the gain, as KTO's: positive if the policy moved as the label asks."""
         return judged.sign * self.beta * (judged.log_ratio - judged.reference_point.detach())
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
@@ -46,9 +46,9 @@ class BCO:
 
 @dataclass(frozen=True, kw_only=True)
 class DPO:
-    """Diffusion-DPO on pairs: both rows of a pair carry the pair's loss, so the mean over rows is that over pairs.
+    """Diffusion-DPO on pairs: both rows of a pair have the pair's loss, so the mean over rows is the mean over pairs.
 
-    Where images have grades, their difference says how sure the preference is: equal ones are as good as each other.
+    With grades, an image is preferred to its partner with probability (1 + difference of the grades) / 2.
     """
 
     beta: float = 5000.0
@@ -59,7 +59,7 @@ class DPO:
         require_positive(self.beta)
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
-        """The argument of the sigmoid, the same in both rows of a pair: what both images share cancels.
+        """Return the argument of the sigmoid, the same in both rows of a pair: a change that both images share cancels.
 
         Raises:
             ValueError: the batch has no pairs.
@@ -70,7 +70,7 @@ class DPO:
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         margin = judged.sign * self.gain(judged)
-        assert judged.partner is not None  # or gain would have refused
+        assert judged.partner is not None  # otherwise gain has raised
         preferred = 0.5 * (1 + judged.liking - judged.liking[judged.partner])
         loss = torch.lerp(-F.logsigmoid(-margin), -F.logsigmoid(margin), preferred)
         return judged.weight * loss + judged.anchor(self.anchor)
@@ -78,7 +78,7 @@ class DPO:
 
 @dataclass(frozen=True, kw_only=True)
 class SFT:
-    """Supervised fine-tuning on what was liked: the plain denoising error; disliked images cost nothing."""
+    """Supervised fine-tuning on liked images: the plain denoising error. The loss of disliked images is 0."""
 
     needs: frozenset[str] = frozenset({"liked"})
 
@@ -90,7 +90,7 @@ class SFT:
 class CSFT:
     """Conditional fine-tuning on all images, with a prompt prefix that tells good images from bad ones.
 
-    Training puts the prefixes before the prompts. Generate with the result behind the prefix of good images.
+    Training puts the prefixes before the prompts. Generate with the prefix of good images.
     """
 
     prompt_prefixes: PromptPrefixes = GOOD_OR_BAD
@@ -98,6 +98,3 @@ class CSFT:
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         return judged.weight * judged.policy_error
-
-
-marked = prefixed  # the name by which duels still import it

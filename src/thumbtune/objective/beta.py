@@ -1,12 +1,11 @@
-"""How strongly the policy is held to the reference: a number, or one that follows the training.
+"""Beta, the strength that keeps the policy near the reference: fixed, or adapted during training.
 
-    gain   = sign * beta * (log_ratio - reference_point)             objective.py
-    auto   moves the median of |gain| towards [0.25, 2]      BAND, where a sigmoid neither is straight nor fades; times
-                                                             `scale`, as all that it begins with and ends at
+    gain   = sign * beta * (log_ratio - reference_point)             kto.py
+    auto   moves the median of |gain| into [0.25, 2]         BAND: inside, a sigmoid is neither straight nor flat
 
-Log-ratios are differences of errors, so their size is that of the model's errors: a beta for the noise that SD 1.5
-predicts is none for velocities, nor for another model. `Auto` asks for nothing but their size, and so works for all of
-them: errors that are c times as large give a beta that is c times as small, and the same gains.
+Log-ratios are differences of errors, so they scale with the model's errors. A beta for the noise that SD 1.5 predicts
+does not fit velocities, or another model. `Auto` measures their scale, and so works for all models: errors that are c
+times as large give a beta that is c times as small, and the same gains. `scale` multiplies BAND, START and LEAST.
 """
 
 import math
@@ -15,39 +14,39 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-# sigmoid'(x) / sigmoid'(0) is 98% at 0.25 and 42% at 2: inside, most images teach, and one that is several times as far
-# as the others is let go. It begins near the lower end: less bending gave better images (docs/paper.md).
+# sigmoid'(x) / sigmoid'(0) is 98% at 0.25 and 42% at 2: inside, most images teach, and one whose gain is several times
+# that of the others has little weight. START is near the lower end: small gains gave better images (docs/paper.md).
 BAND = (0.25, 2.0)
-# The first beta, over 1 / the reference's mean error: a log-ratio of half of that error is then a gain of 1.
+# The first beta, times the reference's mean error: a log-ratio of half of that error is then a gain of 1.
 START = 2.0
-# The least, likewise: there a policy whose error has trebled has a gain of 1. Without it a policy that runs away takes
-# beta along, and is held the less the further it has gone: pairs, which share what is lost on both sides, do.
+# The lowest beta, likewise: a policy whose error has trebled then has a gain of 1. Without this limit, beta falls while
+# a policy runs away, and holds it less the further it has gone. That happens with pairs, where both images get worse.
 LEAST = 0.5
-# A step's largest change: beta takes 35 steps to halve, several times the memory of MEMORY. So a run of a hundred steps
-# may be over before its gains are in the band.
+# The largest change in a step: beta takes 35 steps to halve, several times the span of MEMORY. So a run of a hundred
+# steps may end before its gains are in the band.
 RATE = 0.02
 MEMORY = 0.9  # decay of the mean of past medians; one batch's median, of perhaps 8 images, is mostly noise
-# Float32 errors carry about 1e-7 of their size: a median log-ratio below this is rounding, not an opinion.
+# Float32 errors carry about 1e-7 of their size: a median log-ratio below this is rounding.
 ROUNDING = 1e-6
 
 
 @runtime_checkable
 class Beta(Protocol):
-    """A rule for beta. `before` must be shown the reference's errors where `looks` says so."""
+    """A rule for beta. While `looks` is true, `before` needs the reference's errors."""
 
     @property
     def looks(self) -> bool: ...
 
     def before(self, reference_error: Float[Tensor, "n"] | None) -> float | None:
-        """The beta for a batch; None leaves the objective's own."""
+        """Return the beta for a batch; None keeps that of the objective."""
         ...
 
     def after(self, distance: Float[Tensor, "n"], reference_error: Float[Tensor, "n"]) -> None:
-        """Learn from a batch that has been judged: |gain| / beta, and the reference's errors, of its images."""
+        """Update the rule with the images of a judged batch: |gain| / beta, and the reference's errors."""
         ...
 
     def forget(self) -> None:
-        """The reference has changed: log-ratios seen so far say nothing about those to come."""
+        """Drop the log-ratios so far, since the reference has changed."""
         ...
 
     def state(self) -> dict[str, float]: ...
@@ -56,7 +55,7 @@ class Beta(Protocol):
 
 
 class Fixed:
-    """The objective's own beta, if it has any."""
+    """Keep the objective's own beta, if it has one."""
 
     looks = False
 
@@ -77,10 +76,10 @@ class Fixed:
 
 
 class Auto:
-    """Begins at START over the reference's mean error, then follows the log-ratios, by at most RATE a step.
+    """Begin at START / the reference's mean error, then follow the log-ratios, by at most RATE a step.
 
-    At the first step the policy is the reference and there is no log-ratio to measure; while there is none, beta waits.
-    A `scale` of 4 aims at gains that are four times as large, and so at a beta four times as high.
+    At the first step the policy equals the reference. While log-ratios are 0, beta does not change. A `scale` of 4 aims
+    at gains that are four times as large, and so at a beta four times as high.
     """
 
     def __init__(self, scale: float = 1.0) -> None:
@@ -92,7 +91,7 @@ class Auto:
 
     @property
     def looks(self) -> bool:
-        """Whether the first beta must still be found."""
+        """Whether the first beta is still to be computed."""
         return not self.value
 
     def before(self, reference_error: Float[Tensor, "n"] | None) -> float | None:
@@ -102,12 +101,12 @@ class Auto:
         return self.value or None
 
     def after(self, distance: Float[Tensor, "n"], reference_error: Float[Tensor, "n"]) -> None:
-        if not self.value or not len(distance):  # no image of the batch was finite: nothing to learn
+        if not self.value or not len(distance):  # no image of the batch was finite
             return
         median = float(distance.double().median())
         if median <= ROUNDING * float(reference_error.double().mean()):
             return
-        # the mean of logarithms: a batch a hundred times off, as at the beginning, must not set the scale for long
+        # a mean of logarithms: a batch that is off by a factor of 100, as at the beginning, must not dominate for long
         self.mean = MEMORY * self.mean + (1 - MEMORY) * math.log(median)
         self.weight = MEMORY * self.weight + (1 - MEMORY)
         gain = self.value * math.exp(self.mean / self.weight) / self.scale

@@ -1,4 +1,4 @@
-"""What a thumb is worth: denoising errors and thumbs in, one loss per image out.
+"""Diffusion-KTO: denoising errors and labels in, one loss per image out.
 
     log_ratio = reference_error - policy_error                  surrogate of log pi_theta / pi_ref at one denoising step
     gain      = sign * beta * (log_ratio - reference_point)     sign: +1 liked, -1 disliked; Q_ref in the paper
@@ -6,7 +6,7 @@
 
 With a grade g in [0, 1] the loss is g * loss(liked) + (1 - g) * loss(disliked).
 
-Errors are means over the elements of a latent, as in the authors' code, so beta = 5000 means what it means there.
+Errors are means over the elements of a latent, as in the authors' code, so beta has the same meaning: theirs is 5000.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from thumbtune.objective.utility import Utility, kahneman_tversky
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A batch of images at one noise level each, with a person's thumbs.
+    """A batch of images at one noise level each, with their labels.
 
     Errors are mean squared denoising errors at the same noise and time; only `policy_error` carries gradients.
     """
@@ -28,44 +28,44 @@ class Judged:
     policy_error: Float[Tensor, "b"]
     reference_error: Float[Tensor, "b"]
     liked: Bool[Tensor, "b"]
-    weight: Float[Tensor, "b"]  # how much each row counts
-    reference_point: Float[Tensor, ""]  # the log-ratio that feels like neither gain nor loss
+    weight: Float[Tensor, "b"]  # factor of each row's loss
+    reference_point: Float[Tensor, ""]  # the log-ratio that is neither a gain nor a loss
     partner: Int[Tensor, "b"] | None = None  # for pairs: the row, in this batch, of the other image of the pair
-    grade: Float[Tensor, "b"] | None = None  # how much each is liked, 0..1, where people said more than a thumb
+    grade: Float[Tensor, "b"] | None = None  # how much each image is liked, 0..1; None: labels only
 
     @property
     def log_ratio(self) -> Float[Tensor, "b"]:
-        """How much better than the reference the policy denoises each image; times beta, its implicit reward."""
+        """Return how much better than the reference the policy denoises each image; times beta, the implicit reward."""
         return self.reference_error.detach() - self.policy_error
 
     @property
     def sign(self) -> Float[Tensor, "b"]:
-        """+1 for a liked image, -1 for a disliked one."""
+        """Return +1 for a liked image, -1 for a disliked one."""
         return torch.where(self.liked, 1.0, -1.0).to(self.policy_error)
 
     @property
     def liking(self) -> Float[Tensor, "b"]:
-        """The grade where there is one; else 1 for a liked image, 0 for a disliked one."""
+        """Return the grades; without grades, 1 for a liked image and 0 for a disliked one."""
         return (self.liked if self.grade is None else self.grade).to(self.policy_error)
 
     def expected(self, up: Float[Tensor, "b"], down: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
-        """The weighted loss of each image, given what it costs if its thumb is up and if it is down."""
+        """Return the weighted loss of each image, from its losses if it is liked (`up`) and disliked (`down`)."""
         return self.weight * torch.lerp(down, up, self.liking)
 
     def anchor(self, strength: float) -> Float[Tensor, "b"]:
-        """Plain denoising of what is liked (arXiv 2006.11239, eq. 14): holds on to it where a utility has saturated."""
+        """Return plain denoising of liked images (arXiv 2006.11239, eq. 14); it acts even if the utility is flat."""
         return strength * self.weight * self.liking * self.policy_error
 
 
 def require_positive(beta: float) -> None:
-    """Refuse a beta that is not above 0, by a ValueError that gives the paper's."""
+    """Raise a ValueError, which gives the paper's beta, unless beta is above 0."""
     if not beta > 0:
         raise ValueError(f"beta must be positive, not {beta}; try 5000 (the paper's, for latents of SD 1.5).")
 
 
 @dataclass(frozen=True, kw_only=True)
 class KTO:
-    """Diffusion-KTO: the human utility of each image's gain over the reference point, with an anchor on request.
+    """Diffusion-KTO: the human utility of each image's gain over the reference point, with an optional anchor.
 
     >>> judged = Judged(policy_error=torch.tensor([0.1, 0.1]), reference_error=torch.tensor([0.1, 0.1]),
     ...     liked=torch.tensor([True, False]), weight=torch.ones(2), reference_point=torch.tensor(0.0))
@@ -84,14 +84,14 @@ class KTO:
         require_positive(self.beta)
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
-        """The argument of the utility, eq. 8: positive where the policy moved as the person wished."""
+        """Return the argument of the utility, eq. 8: positive if the policy moved as the label asks."""
         return judged.sign * self.beta * (judged.log_ratio - judged.reference_point.detach())
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         gain = self.gain(judged)
-        if judged.grade is None:  # asked once: a utility that overflows may do so on the side that is not meant
+        if judged.grade is None:  # one call only: the utility may overflow at the opposite gain
             side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
             return side * judged.weight * (1.0 - self.utility(gain)) + judged.anchor(self.anchor)
         reward = judged.sign * gain
-        up, down = 1.0 - self.utility(reward), 1.0 - self.utility(-reward)  # the loss if liked, and if disliked
+        up, down = 1.0 - self.utility(reward), 1.0 - self.utility(-reward)  # the losses if liked and if disliked
         return judged.expected(self.liked_weight * up, self.disliked_weight * down) + judged.anchor(self.anchor)

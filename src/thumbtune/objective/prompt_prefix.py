@@ -4,16 +4,16 @@ from typing import NamedTuple
 
 
 def prefixed(prompt: str, prefix: str | None) -> str:
-    """Return the prompt behind a prefix. The empty prompt stays empty, since it stands for no prompt at all."""
+    """Return the prompt with a prefix before it. The empty prompt stays empty, since it stands for no prompt."""
     return f"{prefix}, {prompt}" if prefix and prompt else prompt
 
 
 class PromptPrefixes(NamedTuple):
-    """The prefix of the prompts of good images, and that of bad ones."""
+    """The prefixes of the prompts of good and of bad images."""
 
     good: str
     bad: str
 
     def both(self, prompt: str) -> tuple[str, str]:
-        """Return the prompt of a good and of a bad image."""
+        """Return the prompt with the prefix of good images, and with that of bad ones."""
         return prefixed(prompt, self.good), prefixed(prompt, self.bad)

@@ -1,10 +1,10 @@
-"""What an objective must offer, and what it may offer besides.
+"""The protocol of an objective, and its optional members.
 
-    must   needs                the labels that it learns from
-           __call__(judged)     one loss per image
-    may    the fields of `Traits`, each with the default that holds for an objective without it
+    required   needs                the labels that it learns from
+               __call__(judged)     one loss per image
+    optional   the fields of `Traits`, with defaults for an objective without them
 
-Ours are frozen dataclasses. So should be one of your own: docs/own-objective.md.
+Objectives are frozen dataclasses. To write your own, see docs/own-objective.md.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Objective(Protocol):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a training set must hold: a subset of {"liked", "disliked", "pairs"}."""
+        """Return the labels that a training set must contain: a subset of {"liked", "disliked", "pairs"}."""
         ...
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]: ...
@@ -32,13 +32,13 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What an objective may offer besides a loss.
+    """The optional members of an objective.
 
-    beta:    strength of the pull towards the reference; None: the objective has no implicit reward
+    beta:    strength that keeps the policy near the reference; None: the objective has no implicit reward
     gain:    the gain of each image; None: sign * beta * (log_ratio - reference_point)
-    anchor:  strength of the denoising loss of liked images that it adds
-    utility: the utility that it applies to gains
-    prompt_prefixes: what training puts before the prompts of good and of bad images
+    anchor:  strength of the added denoising loss of liked images
+    utility: the utility of gains
+    prompt_prefixes: the words that training puts before the prompts of good and of bad images
     """
 
     beta: float | None = None
@@ -49,6 +49,6 @@ class Traits:
 
 
 def traits_of(objective: Objective) -> Traits:
-    """Return what an objective offers besides a loss, with the defaults for what it does not have."""
+    """Return the optional members of an objective, with defaults for those that it lacks."""
     names = [field.name for field in fields(Traits) if hasattr(objective, field.name)]
     return Traits(**{name: getattr(objective, name) for name in names})

@@ -1,4 +1,4 @@
-"""Reference points: the log-ratio that feels like neither gain nor loss (the paper's Q_ref).
+"""Reference points: the log-ratio that is neither a gain nor a loss (the paper's Q_ref).
 
     batch        max(0, mean of log_ratio over the effective batch, all processes)  the code of arXiv 2404.04465
     mismatched   the same, with every image under its neighbour's prompt            the KL of KTO, arXiv 2402.01306
@@ -6,11 +6,11 @@
     running      max(0, exponential mean of past batches): known before a batch is judged
     zero         0, as in APO-zero and TGO
 
-The paper's text asks for max(0, mean) over "a batch of unrelated pairs", as KTO does: nearer to `mismatched`. Its
-code takes the very images that are judged; a neighbour's prompts came to it later, as an option without the max.
+The paper's text asks for max(0, mean) over "a batch of unrelated pairs", as KTO does; `mismatched` is nearer to that.
+The paper's code takes the images that are judged. A later version has neighbours' prompts as an option, without max.
 
-An estimator that looks at the current batch sees all of it, whatever the micro-batch or the number of processes:
-the trainer scores everything first and then replays each part with the pooled value.
+An estimator that reads the current batch reads all of it, whatever the micro-batch or the number of processes: the
+trainer scores all parts first and then replays each with the pooled value.
 """
 
 from typing import Literal, Protocol, runtime_checkable
@@ -18,22 +18,22 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-# what an estimator must be shown before a batch is judged: that batch, that batch under other prompts, or nothing
+# what an estimator reads before a batch is judged: that batch, that batch under other prompts, or nothing
 LooksAt = Literal["nothing", "batch", "mismatched"]
 
 
 @runtime_checkable
 class ReferencePoint(Protocol):
-    """A named estimator. `looks_at` says what `before` must be given; it is given None where there was no image."""
+    """An estimator. `before` gets the log-ratios that `looks_at` names, or None if there was no image."""
 
     looks_at: LooksAt
 
     def before(self, log_ratio: Float[Tensor, "b"] | None, liked: Bool[Tensor, "b"] | None) -> float:
-        """The reference point for a batch, given the pooled log-ratios of what it looks at, and the thumbs."""
+        """Return the reference point for a batch, from the pooled log-ratios and labels."""
         ...
 
     def after(self, log_ratio: Float[Tensor, "b"], liked: Bool[Tensor, "b"]) -> None:
-        """Learn from a batch that has been judged."""
+        """Update the estimate with a judged batch."""
         ...
 
     def state(self) -> dict[str, float]: ...
@@ -46,7 +46,7 @@ def _mean(values: Float[Tensor, "b"]) -> float:
 
 
 class Zero:
-    """No reference point: any log-ratio above 0 is a gain."""
+    """A reference point of 0: any log-ratio above 0 is a gain."""
 
     looks_at: LooksAt = "nothing"
 
@@ -64,7 +64,7 @@ class Zero:
 
 
 class Batch(Zero):
-    """That of the paper's code: the mean over the whole effective batch, never below 0."""
+    """The estimator of the paper's code: the mean over the whole effective batch, at least 0."""
 
     looks_at: LooksAt = "batch"
 
@@ -75,15 +75,15 @@ class Batch(Zero):
 
 
 class Mismatched(Batch):
-    """KTO's: the same mean, over the images of the batch with prompts that are not theirs; two passes more."""
+    """The estimator of KTO: the same mean, over the batch's images with other prompts. It needs two more passes."""
 
     looks_at: LooksAt = "mismatched"
 
 
 class Balanced:
-    """BCO's: half-way between the two kinds of thumb, however many there are of each; may lie below 0.
+    """The estimator of BCO: half-way between the means of likes and of dislikes; it may be below 0.
 
-    A kind that a batch lacks keeps its last mean: taking 0 for it, as the official code does, would move the point.
+    If a batch lacks a kind, its last mean is used. The official code uses 0, which would move the point.
     """
 
     looks_at: LooksAt = "batch"
@@ -112,7 +112,7 @@ class Balanced:
 
 
 class Running:
-    """A slow mean of past batches, never below 0; costs no second pass, and is kept in checkpoints."""
+    """A slow mean of past batches, at least 0; it needs no second pass, and is saved in checkpoints."""
 
     looks_at: LooksAt = "nothing"
 
@@ -127,10 +127,10 @@ class Running:
         return max(0.0, self.mean / self.weight) if self.weight else 0.0
 
     def after(self, log_ratio: Float[Tensor, "b"], liked: Bool[Tensor, "b"]) -> None:
-        if not len(log_ratio):  # no image of the batch was finite: nothing to learn
+        if not len(log_ratio):  # no image of the batch was finite
             return
         self.mean = self.decay * self.mean + (1 - self.decay) * _mean(log_ratio)
-        # the weights given so far: dividing by it removes the pull of the first zero
+        # the sum of the weights so far: dividing by it removes the bias towards the first 0
         self.weight = self.decay * self.weight + (1 - self.decay)
 
     def state(self) -> dict[str, float]:

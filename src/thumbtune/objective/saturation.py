@@ -1,11 +1,11 @@
-"""How far an image has gone for its objective, and how much it still teaches.
+"""The gain of an image, and how much the image still teaches.
 
-    gain   the argument of the utility: `objective.gain`, else sign * beta * (log_ratio - reference_point)
-    pull   |d loss / d policy_error|, over what it is where every log-ratio and the reference point are 0
+    gain              the argument of the utility: `objective.gain`, else sign * beta * (log_ratio - reference_point)
+    gradient weight   |d loss / d policy_error|, divided by its value at log-ratios and a reference point of 0
 
-A pull of 1 is that of an image without gain or loss. With a sigmoid it fades on both sides; with a one-sided utility on
-one side only, which is why saturation is told by the pull and not by the gain. An anchor is left out: it pulls on liked
-images for ever, and would hide that their thumbs have nothing left to teach.
+An image without gain or loss has a gradient weight of 1. With a sigmoid the weight falls on both sides, with a
+one-sided utility on one side only. So saturation is measured by the gradient weight and not by the gain. The anchor is
+left out: its gradient on liked images never falls, and would hide that their labels teach nothing any more.
 """
 
 from dataclasses import is_dataclass, replace
@@ -18,12 +18,12 @@ from thumbtune.objective.kto import Judged
 from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.validation import loss_of
 
-FLAT_GRADIENT_WEIGHT = 0.0707  # sigmoid'(4) / sigmoid'(0): an image that pulls less teaches hardly anything
+FLAT_GRADIENT_WEIGHT = 0.0707  # sigmoid'(4) / sigmoid'(0): an image with less teaches almost nothing
 
 
 @torch.no_grad()
 def gain_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"] | None:
-    """The gain of every image; None for an objective without a beta, which knows no gain."""
+    """Return the gain of every image; None for an objective without a beta."""
     traits = traits_of(objective)
     if traits.beta is None:
         return None
@@ -45,18 +45,19 @@ def _without_anchor(objective: Objective) -> Objective:
 
 @torch.enable_grad()
 def gradient_weight(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
-    """The pull of every image; 1 for one that never pulls, such as a dislike where only likes are learnt.
+    """Return the gradient weight of every image.
 
-    And 1 where a slope is no number: it tells nothing of an image, whose loss may be sound.
+    It is 1 for an image without a gradient, such as a dislike for SFT, and where a slope is NaN or infinite.
     """
     objective = _without_anchor(objective)
     if not len(judged.liked):
         return torch.zeros_like(judged.reference_error)
-    # no log-ratio and no reference point: their difference, rounded, may be far from 0 for a high beta
+    # both are set to 0: with a high beta, the rounding of their difference may be a large gain
     at_rest = replace(
         judged, reference_error=judged.policy_error.detach(), reference_point=torch.zeros_like(judged.reference_point)
     )
-    still = _slope(objective, at_rest, judged.policy_error)
-    now = _slope(objective, judged, judged.policy_error)
-    known = (still > 0) & still.isfinite() & now.isfinite()
-    return torch.where(known, now / still.clamp(min=torch.finfo(still.dtype).tiny), torch.ones_like(now))
+    slope_at_rest = _slope(objective, at_rest, judged.policy_error)
+    slope = _slope(objective, judged, judged.policy_error)
+    is_defined = (slope_at_rest > 0) & slope_at_rest.isfinite() & slope.isfinite()
+    tiny = torch.finfo(slope.dtype).tiny
+    return torch.where(is_defined, slope / slope_at_rest.clamp(min=tiny), torch.ones_like(slope))

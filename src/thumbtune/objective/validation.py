@@ -1,7 +1,7 @@
-"""A user's own objective or utility, tried before any long work, and named where it fails later.
+"""Try a user's own objective or utility before any long work, and name its file if it fails later.
 
-Training judges batches of any size, perhaps of likes alone or dislikes alone, and needs gradients. It begins where the
-policy is the reference, so with log-ratios of 0. Batches like these are tried here.
+Training needs gradients for batches of any size, with both kinds of label or one. It begins with a policy that equals
+the reference, so with log-ratios of 0. Such batches are tried here.
 """
 
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.utility import Utility
 
 KINDS = ("liked", "disliked", "pairs")  # what an objective may need
-TRIED_LABELS = {  # the batches that are tried: T a like, F a dislike
+TRIED_LABELS = {  # the labels of the tried batches: T a like, F a dislike
     "pairs": ("TF", "TFTF", "TFTFTFTFTF"),
     "both": ("TF", "T", "F", "TTFTF", "FTTTTTTTFTTF"),
     "likes": ("T", "TT", "TTTTT", "TTTTTTTTTTTT"),
 }
-TRIED_ERROR = 0.11  # of the reference; log-ratios go up to a tenth of it
+TRIED_ERROR = 0.11  # the reference's error; log-ratios go up to a tenth of it
 MAX_TRIED_LOG_RATIO = 0.01
-TRIED_GAINS = 13  # at which a utility is tried: from -3 to 3, with 0 among them
+TRIED_GAINS = 13  # number of gains at which a utility is tried: from -3 to 3, including 0
 
 
 def own_name(objective: Objective) -> str | None:
-    """Return `my_file:Name` of a user's objective, or of the utility of one of ours; None if neither is a user's."""
+    """Return `my_file:Name` of a user's objective, or of a user's utility in it; None if neither is a user's."""
     return plugins.name_of(type(objective)) or plugins.name_of(traits_of(objective).utility)
 
 
@@ -41,7 +41,7 @@ def loss_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
     name, count = own_name(objective), len(judged.policy_error)
     if name is None:
         return objective(judged)
-    if not count:  # every image of a part was broken
+    if not count:  # no image of the part was finite
         return torch.zeros_like(judged.policy_error)
     try:
         loss = objective(judged)
@@ -62,7 +62,7 @@ def loss_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
 
 
 def try_objective(objective: Objective, name: str) -> None:
-    """Try a user's objective on batches as training makes them.
+    """Try a user's objective on batches like those of a training.
 
     Raises:
         UsageError: it fails, has unknown needs, or does not return one loss with a gradient per image.
@@ -145,7 +145,7 @@ def try_utility(utility: Utility, name: str) -> None:
 
 
 def _check_needs(objective: Objective, name: str) -> None:
-    """Refuse unknown needs: a misspelt one would drop the dislikes without a word."""
+    """Refuse unknown needs: a misspelt `disliked` would silently drop the dislikes."""
     needs = objective.needs
     if not isinstance(needs, frozenset | set | tuple | list) or not needs or not set(needs) <= set(KINDS):
         raise UsageError(
@@ -173,7 +173,7 @@ def _check_prefixes(objective: Objective, name: str) -> None:
 
 
 def _batches(objective: Objective) -> Iterator[Judged]:
-    """Yield batches with log-ratios of 0, and with log-ratios of either sign."""
+    """Yield batches with log-ratios of 0, and with positive and negative ones."""
     paired = "pairs" in objective.needs
     kind = "pairs" if paired else "both" if "disliked" in objective.needs else "likes"
     for labels, farthest in [(labels, far) for labels in TRIED_LABELS[kind] for far in (0.0, MAX_TRIED_LOG_RATIO)]:
@@ -194,7 +194,7 @@ def _is_row(value: object, judged: Judged) -> bool:
 
 
 def _fault(loss: object, judged: Judged) -> str | None:
-    """Return what is wrong with a loss, whatever its numbers; None if it is sound."""
+    """Return what is wrong with the type, shape or gradient of a loss; None if nothing is."""
     if not isinstance(loss, Tensor):
         return f"a {type(loss).__name__}, which is no tensor,"
     if loss.shape != judged.policy_error.shape:

@@ -1,4 +1,4 @@
-"""Make objects from a recipe, one function each. Nothing below this package knows what a recipe is."""
+"""Make objects from a recipe, one function each. Packages below this one do not know recipes."""
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
 from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
-from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT, marked
+from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
 from thumbtune.objective.beta import Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO
-from thumbtune.objective.prompt_prefix import PromptPrefixes
+from thumbtune.objective.prompt_prefix import PromptPrefixes, prefixed
 from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
 from thumbtune.objective.utility import UTILITIES, Utility
@@ -27,19 +27,19 @@ from thumbtune.training.guards import Advice
 from thumbtune.training.trainer import Settings
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
-PER_VOTE = "per-vote"  # the label policy that counts each rater's vote
+PER_VOTE = "per-vote"  # the label policy that makes a label of each rater's vote
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 RESULTS = {"lora": Path("lora", lora.DIFFUSERS_FILE), "full": Path("unet", full.DIFFUSERS_FILE)}
 
 
 def model_path(name: str) -> str:
-    """Return a bundled model's folder, or the name itself: a folder or a hub id."""
+    """Return a bundled model's folder; any other name, a folder or a hub id, unchanged."""
     bundled = BUNDLED / name
     return str(bundled) if name and (bundled / "model_index.json").exists() else name
 
 
 def is_bundled(name: str) -> bool:
-    """Return whether a name or a path is a bundled model's."""
+    """Return whether a name or a path is that of a bundled model."""
     return Path(model_path(name)).resolve().is_relative_to(BUNDLED.resolve())
 
 
@@ -55,7 +55,7 @@ def accelerator_of(recipe: Recipe) -> Any:
     team()
     try:
         return Accelerator(mixed_precision=recipe.train.precision)
-    except ValueError as error:  # Accelerate keeps one precision for the life of a process
+    except ValueError as error:  # Accelerate allows one precision per process
         raise UsageError(
             f"train.precision: {recipe.train.precision} cannot be used here, since this process used another precision "
             "before, or the device lacks it; start a new process, or choose another precision.",
@@ -79,19 +79,19 @@ def training_accelerator_of(recipe: Recipe) -> Any:
 
 
 def tuning_of(recipe: Recipe, training: bool = True) -> Tuning:
-    """Return what the recipe trains of a network. Outside of training, the reference keeps full precision."""
+    """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision."""
     if recipe.train.weights == "lora":
         return lora.LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
     return full.Full(autocast=HALF.get(recipe.train.precision) if training else None)
 
 
 def result_of(recipe: Recipe) -> Path:
-    """Return the file, in a run's folder, that holds the tuned weights; others may lie beside it."""
+    """Return the path of the tuned weights inside a run's folder."""
     return RESULTS[recipe.train.weights]
 
 
 def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> StableDiffusion:
-    """Return the base model, ready to be trained as the recipe says."""
+    """Return the base model, prepared for the recipe's training."""
     pipeline = load_pipeline(model_path(recipe.model))
     tuning = tuning_of(recipe, training)
     return StableDiffusion(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
@@ -101,7 +101,7 @@ def objective_of(recipe: Recipe) -> Objective:
     """Return the objective that a recipe names.
 
     Raises:
-        UsageError: it is the user's own, and is missing or no objective.
+        UsageError: it is the user's own, and is missing or not an objective.
     """
     section = _with_a_number(recipe.objective)
     if plugins.is_own(section.name):
@@ -124,12 +124,12 @@ def objective_of(recipe: Recipe) -> Objective:
 
 
 def _with_a_number(section: ObjectiveSection) -> ObjectiveSection:
-    """Return the section with a number for beta: `Auto` replaces it before the first loss."""
+    """Return the section with 1.0 for `beta: auto`; `Auto` replaces the number before the first loss."""
     return section.model_copy(update={"beta": 1.0}) if section.beta == "auto" else section
 
 
 def beta_of(recipe: Recipe, objective: Objective) -> Beta:
-    """Return a new rule for beta. Auto is the default, so an objective without a beta gets Fixed."""
+    """Return a new rule for beta; Fixed for an objective without a beta, although auto is the default."""
     has_beta = is_dataclass(objective) and "beta" in {field.name for field in fields(objective)}
     return Auto(recipe.objective.gain_scale) if recipe.objective.beta == "auto" and has_beta else Fixed()
 
@@ -138,13 +138,13 @@ def _own_objective(recipe: Recipe) -> Objective:
     """Return a user's objective, with the recipe's values for the fields that it has.
 
     Raises:
-        UsageError: it is no objective, it fails, or the recipe sets options that it has no field for.
+        UsageError: it is not an objective, it fails, or the recipe sets options that it has no field for.
     """
     section = _with_a_number(recipe.objective)
     cls = plugins.load(section.name, "objective.name")
     if not (isinstance(cls, type) and is_dataclass(cls)):
         raise UsageError(
-            f"objective.name: {section.name} is no dataclass; write one with `needs` and `__call__`.",
+            f"objective.name: {section.name} is not a dataclass; write one with `needs` and `__call__`.",
             code="objective-no-dataclass",
         )
     values = section.model_dump(exclude={"name", "reference_point", "gain_scale"}) | {"utility": utility_of(recipe)}
@@ -171,7 +171,7 @@ def _own_objective(recipe: Recipe) -> Objective:
 
 
 def _refuse_unused(section: ObjectiveSection, named: set[str]) -> None:
-    """Refuse options of a recipe that a user's objective, with these fields, would never get."""
+    """Refuse options of a recipe for which a user's objective has no field."""
     used = {"name", "reference_point", *named, *(("gain_scale",) if "beta" in named else ())}
     for option, field in ObjectiveSection.model_fields.items():
         if option not in used and getattr(section, option) != field.default:
@@ -186,7 +186,7 @@ def utility_of(recipe: Recipe) -> Utility:
     """Return the utility that a recipe names; a user's own is tried on a few gains.
 
     Raises:
-        UsageError: it is the user's own, and is missing or cannot be learnt from.
+        UsageError: it is the user's own, and is missing or has wrong values or slopes.
     """
     name = recipe.objective.utility
     if not plugins.is_own(name):
@@ -197,7 +197,7 @@ def utility_of(recipe: Recipe) -> Utility:
 
 
 def own_files(recipe: Recipe) -> list[Path]:
-    """Return the user's files that a recipe names: a run keeps copies of them."""
+    """Return the user's files that a recipe names; a run stores copies of them."""
     named = (recipe.objective.name, recipe.objective.utility)
     return sorted({plugins.file_of(name) for name in named if plugins.is_own(name)})
 
@@ -208,18 +208,18 @@ def reference_point_of(recipe: Recipe) -> ReferencePoint:
 
 
 def advice_of(recipe: Recipe) -> Advice:
-    """Return what the guards may advise: only options that the recipe's objective uses and does not set already."""
+    """Return the options that guards may advise: those that the recipe's objective uses and does not set already."""
     name, auto = recipe.objective.name, recipe.objective.beta == "auto"
-    hold = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
-    spare = {
+    stay_close = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
+    push_less = {
         "kto": "a lower objective.disliked_weight or a higher train.liked_share",
         "dpo": "objective.anchor above 0",
     }.get(name, "a higher train.liked_share")
-    return Advice(hold="fewer train.steps" if name in {"sft", "csft"} else hold, spare=spare)
+    return Advice(stay_close="fewer train.steps" if name in {"sft", "csft"} else stay_close, push_less=push_less)
 
 
 def settings_of(recipe: Recipe) -> Settings:
-    """Return how to optimise."""
+    """Return the options of the optimisation."""
     t = recipe.train
     return Settings(
         steps=t.steps,
@@ -235,10 +235,10 @@ def settings_of(recipe: Recipe) -> Settings:
 
 
 def check_scorers(recipe: Recipe) -> None:
-    """Refuse a scorer of the recipe that does not exist, before any long work.
+    """Refuse scorers of the recipe that do not exist, before any long work.
 
     Raises:
-        UsageError: there is no scorer of a name, or a user's file does not define it.
+        UsageError: no scorer has that name, or a user's file does not define it.
     """
     from thumbtune.evaluation.scorers.resolve import LoadOptions, resolve_scorers
 
@@ -247,7 +247,7 @@ def check_scorers(recipe: Recipe) -> None:
 
 
 def sampler_of(recipe: Recipe) -> Sampler:
-    """Return how images are generated for the evaluation."""
+    """Return the options of generating images for the evaluation."""
     return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
 
 
@@ -255,7 +255,7 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
     """Return the likes of the recipe's store, split by prompt; `keep` as in `likes_of`.
 
     Raises:
-        ThumbtuneError: there is no store, or training would see no likes.
+        ThumbtuneError: the store is missing, or has no feedback to train on.
     """
     if not is_store(recipe.likes):
         raise ThumbtuneError(
@@ -312,7 +312,7 @@ def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> lis
     """Return the prompts of the recipe's file, or else the held-out prompts: no prompt that training sees.
 
     Raises:
-        UsageError: the file is missing or empty or holds trained prompts.
+        UsageError: the file is missing or empty, or contains prompts of the training.
     """
     file = recipe.evaluate.prompts
     prompts = prompts_in(file) if file else sorted(held_out - trained)
@@ -330,14 +330,14 @@ def check_judging(recipe: Recipe, parts: Split) -> list[str]:
     """Check the evaluation before any long work; return the prompts that it will use.
 
     Raises:
-        UsageError: a scorer or the prompts are off.
+        UsageError: a scorer or the prompts cannot be used.
     """
     check_scorers(recipe)
     return judged_prompts(recipe, set(parts.train["prompt"]), set(parts.held_out["prompt"]))
 
 
 def liked_share(recipe: Recipe, objective: Objective) -> float:
-    """Return the chance that a row is a liked image: 1 for an objective that learns from likes alone."""
+    """Return the probability that a row is a liked image: 1 for an objective that learns from likes alone."""
     return recipe.train.liked_share if "disliked" in objective.needs else 1.0
 
 
@@ -347,28 +347,25 @@ def contrasts(objective: Objective) -> bool:
 
 
 def prefixes_of(objective: Objective) -> PromptPrefixes | None:
-    """Return what an objective puts before the prompts of good and of bad images."""
+    """Return the prefixes of the prompts of good and of bad images; None for an objective without prefixes."""
     words = traits_of(objective).prompt_prefixes
     return None if words is None else PromptPrefixes(*words)
 
 
-marks_of = prefixes_of  # for `mark_of`
+def good_prefix_of(objective: Objective) -> str | None:
+    """Return the prefix of the prompts of good images; None for an objective without prefixes."""
+    prefixes = prefixes_of(objective)
+    return prefixes.good if prefixes else None
 
 
-def mark_of(objective: Objective) -> str | None:
-    """What asks the tuned model for good images, where training marks them."""
-    marks = marks_of(objective)
-    return marks[0] if marks else None
-
-
-def asked_by(mark: str | None, likes: Any) -> Any:
-    """Likes with the prompts that the tuned model is asked about: those of good images, where training marked them."""
-    if mark is None or not len(likes):
+def with_prefix(prefix: str | None, likes: Any) -> Any:
+    """Return the likes with the prefix before every prompt; unchanged if it is None."""
+    if prefix is None or not len(likes):
         return likes
-    said = [marked(prompt, mark) for prompt in likes["prompt"]]
-    return likes.remove_columns("prompt").add_column("prompt", said)
+    prompts = [prefixed(prompt, prefix) for prompt in likes["prompt"]]
+    return likes.remove_columns("prompt").add_column("prompt", prompts)
 
 
 def at_once(recipe: Recipe) -> int:
-    """Return how many images to encode or generate together: no more than are trained on together."""
+    """Return how many images to encode or generate together: at most a micro-batch."""
     return min(16, recipe.train.micro_batch)

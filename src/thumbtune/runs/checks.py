@@ -1,8 +1,8 @@
-"""What is wrong with likes and settings before a training: errors, and notes for people.
+"""Check likes and settings before a training: errors, and notes for people.
 
-error   a kind of label is missing; no prompt has both kinds, where pairs are needed; all labels are of one image; every
+error   a kind of label is missing; pairs are needed and no prompt has both kinds; all labels are of one image; every
         image is both liked and disliked under the same prompts
-note    images of a single colour; images that are both liked and disliked; a learning rate meant for something else
+note    images of a single colour; images that are both liked and disliked; a learning rate for another kind of training
 
 Images are compared by their pixels, since a copy that was saved again is another file.
 """
@@ -22,12 +22,12 @@ from thumbtune.runs.recipe import Recipe, TrainSection
 from thumbtune.training.batches import check_prompts_differ
 from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 
-MAX_INSPECTED_IMAGES = 256  # from all over the table: a second or a few, however many likes there are
+MAX_INSPECTED_IMAGES = 256  # spread over the table: this takes a few seconds, for any number of likes
 LORA_RATE = 1e-4  # usual for LoRAs of Stable Diffusion, as in the examples of diffusers
 
 
 def check_labels(recipe: Recipe, objective: Objective, likes: Any) -> None:
-    """Refuse likes that lack a kind of label or a second prompt that the recipe needs, and a batch with half a pair.
+    """Refuse likes without a kind of label or a second prompt that the recipe needs, and an odd batch of pairs.
 
     Raises:
         ThumbtuneError: it gives the number of each kind, the only prompt, or an even batch.
@@ -43,26 +43,26 @@ def check_labels(recipe: Recipe, objective: Objective, likes: Any) -> None:
 
 
 def likes_notes(likes: Any) -> list[str]:
-    """Return a sentence on each thing that looks wrong with the likes.
+    """Return a sentence on each suspicious property of the likes.
 
     Raises:
-        ThumbtuneError: nothing can be learnt from these likes, or an image is gone.
+        ThumbtuneError: nothing can be learnt from these likes, or an image is missing.
     """
     most = MAX_INSPECTED_IMAGES
     rows = sorted({i * len(likes) // most for i in range(most)} if len(likes) > most else range(len(likes)))
-    some = likes.select(rows)
+    sample = likes.select(rows)
     hashes, blank = [], 0
-    for row in range(len(some)):
-        image = rgb(image_of(some, row))
+    for row in range(len(sample)):
+        image = rgb(image_of(sample, row))
         hashes.append(hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest())
         blank += image.getcolors(1) is not None  # at most one colour
-    _check_differences(hashes, some["prompt"], some["label"])
-    labels = list(zip(hashes, some["label"], strict=True))
+    _check_differences(hashes, sample["prompt"], sample["label"])
+    labels = list(zip(hashes, sample["label"], strict=True))
     both = len({image for image, liked in labels if liked} & {image for image, liked in labels if not liked})
     notes = []
     if blank:
         notes.append(
-            f"{blank} of {len(some)} images have a single colour: check that they were generated and saved whole."
+            f"{blank} of {len(sample)} images have a single colour: check that they were generated and saved whole."
         )
     if both:
         notes.append(
@@ -73,7 +73,7 @@ def likes_notes(likes: Any) -> list[str]:
 
 
 def _check_differences(images: Sequence[str], prompts: Sequence[str], liked: Sequence[bool]) -> None:
-    """Refuse labels that are all of one image, and images that all have the opposite label too."""
+    """Refuse labels that are all of one image, and images that all have both labels."""
     if len(images) > 1 and len(set(images)) == 1:
         raise ThumbtuneError(
             f"All {len(images)} inspected labels are of the same image, so nothing tells likes from dislikes; import "
@@ -92,7 +92,7 @@ def _check_differences(images: Sequence[str], prompts: Sequence[str], liked: Seq
 
 
 def settings_notes(recipe: Recipe) -> list[str]:
-    """Return a sentence on each setting that is allowed and rarely meant."""
+    """Return a sentence on each setting that is allowed but rarely intended."""
     train, notes = recipe.train, []
     if train.weights == "full" and train.lr >= LORA_RATE:
         notes.append(f"A train.lr of {train.lr:g} suits a LoRA; the paper trained all weights with 1e-07.")

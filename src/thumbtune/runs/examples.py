@@ -1,4 +1,4 @@
-"""A few of the liked and disliked images, kept in the run for its page: people look before they read."""
+"""Copies of a few liked and disliked images, stored in the run for its report."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,11 @@ from thumbtune.files import write_png
 from thumbtune.images import rgb
 
 EXAMPLES_PER_KIND = 12
-MAX_EXAMPLE_PIXELS = 224  # per side: the page shows them at half of that
+MAX_EXAMPLE_PIXELS = 224  # per side: the report shows them at half of that
 
 
 def save_examples(likes: Any, folder: Path) -> dict[str, list[str]]:
-    """Save small copies of a dozen images of each kind, from all over the likes; return their paths by kind."""
+    """Save small copies of up to 12 images of each kind, spread over the likes; return their paths by kind."""
     labels = list(likes["label"])
     paths: dict[str, list[str]] = {}
     for kind, label in (("liked", True), ("disliked", False)):

@@ -1,4 +1,4 @@
-"""The front door for Python: train from a recipe in any form, load a model by its name or its run."""
+"""The Python interface: train from a recipe in any form, load a model by its name or its run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,9 +38,9 @@ def recipe_from(recipe: AnyRecipe) -> Recipe:
 
 
 def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[Step]:
-    """Train as a recipe says, and yield a Step after every weight update; the result is in `out` at the end.
+    """Train by a recipe, and yield a Step after every weight update; write the result to `out` at the end.
 
-    Iterate to train. Stop iterating, and a checkpoint of the last step is saved; `resume=True` continues from it.
+    Iterate to train. If you stop iterating, a checkpoint of the last step is saved; `resume=True` continues from it.
 
     recipe: a Recipe, its file, the name of a shipped one, a mapping of options, or a list of `option=value` settings
     out:    the run's folder
@@ -55,9 +55,9 @@ def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[
 def load(name: str | Path, device: Any = None) -> StableDiffusion:
     """Return a model that generates images: a run's result, or a base model by its bundled name, folder or hub id.
 
-    A run of csft was trained with prompt prefixes: generate behind the one of good images, "good image, ".
+    A run of csft was trained with prompt prefixes: begin its prompts with "good image, ".
 
-    device: where the model goes; None: the best one here
+    device: the device of the model; None: the best one available
 
     Raises:
         ThumbtuneError: the model cannot be loaded, or the run has not finished training.

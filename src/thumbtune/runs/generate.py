@@ -1,4 +1,4 @@
-"""Generate images for prompts and seeds, by a base model or a run."""
+"""Generate images for prompts and seeds with a base model or a run."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,11 +26,11 @@ def generate_images(
     """Write one PNG per (prompt, seed) pair and yield its path.
 
     Raises:
-        ThumbtuneError: the model cannot be loaded, or the run is not finished.
+        ThumbtuneError: the model cannot be loaded, or the run has not finished training.
     """
     if tuned is not None:
-        run.recipe_in(tuned)  # a folder without a recipe is no run
-    prefix = None if tuned is None else run.mark_of(tuned)
+        run.recipe_in(tuned)  # raises if the folder is not a run
+    prefix = None if tuned is None else run.prompt_prefix_of(tuned)
     generator = load(tuned or model or Recipe().model)
     names = file_names(pairs)
     for start in progress(range(0, len(pairs), IMAGES_AT_ONCE), "Generating"):
@@ -42,7 +42,7 @@ def generate_images(
 
 
 def file_names(pairs: Sequence[tuple[str, int]]) -> list[str]:
-    """Return a file name for each (prompt, seed). Prompts with the same stem get a part of their hash each."""
+    """Return a file name for each (prompt, seed). Prompts with the same stem get a part of their hashes."""
     prompts: dict[str, set[str]] = {}
     for prompt, _ in pairs:
         prompts.setdefault(file_stem(prompt), set()).add(prompt)

@@ -1,10 +1,10 @@
 """The monitor of a training: validation on held-out likes every N steps, the guards after each step, and the way back.
 
-agreement        how often the implicit reward of a held-out like is above that of a held-out dislike
+agreement        how often a held-out like has a higher implicit reward than a held-out dislike
 held_out_liked   for an objective that does not set likes against dislikes: how much better than the base held-out likes
                  are denoised
 
-stopped.json     written if a guard stops the run: the step, the sentence, and the step that the result is of
+stopped.json     written if a guard stops the run: its step, the sentence, and the step of the result
 """
 
 import json
@@ -18,14 +18,14 @@ import torch
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.models.protocol import Model
-from thumbtune.runs.build import asked_by, at_once
+from thumbtune.runs.build import at_once, with_prefix
 from thumbtune.runs.run import STOPPED
 from thumbtune.runs.setup import Setup
 from thumbtune.training import checkpoint
 from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
 from thumbtune.training.denoising import error, reference_error
-from thumbtune.training.guards import BROKEN, Guards, best, deviation_of_chance
+from thumbtune.training.guards import BROKEN, Guards, best_step, chance_standard_error
 from thumbtune.training.step import Step, with_new_names
 from thumbtune.training.trainer import Training
 
@@ -33,9 +33,9 @@ MAX_VALIDATION_IMAGES = 16  # of each kind: at four noise levels as much work as
 
 
 def validation_sample(split: Split, contrasts: bool = True, most: int = MAX_VALIDATION_IMAGES) -> Any | None:
-    """Return up to `most` held-out likes, and as many dislikes if both count, from all over the table.
+    """Return up to `most` held-out likes, spread over the table, and as many dislikes if `contrasts`.
 
-    Images that training sees too, under another prompt, are left out. None if a kind is missing.
+    Images that training sees under another prompt are left out. Return None if a kind is missing.
     """
     trained = set(split.train["image_id"])
     table = split.held_out
@@ -49,16 +49,16 @@ def validation_sample(split: Split, contrasts: bool = True, most: int = MAX_VALI
     return table.select(sorted(chosen))
 
 
-def deviation_of(likes: Any | None) -> float:
-    """Return the standard error of agreement by chance alone. Prompts, not images, are the trials."""
+def standard_error_of(likes: Any | None) -> float:
+    """Return the standard error of agreement by chance, with prompts as the trials; infinite if there are no likes."""
     if likes is None:
-        return deviation_of_chance(0, 0)
+        return chance_standard_error(0, 0)
     pairs = list(zip(likes["prompt"], likes["label"], strict=True))
-    return deviation_of_chance(*(len({prompt for prompt, liked in pairs if liked == kind}) for kind in (True, False)))
+    return chance_standard_error(*(len({prompt for prompt, liked in pairs if liked == kind}) for kind in (True, False)))
 
 
 class Monitor:
-    """Inspects every step of a run. Make it while the reference is still the base, before a checkpoint is restored.
+    """Inspect every step of a run. Make it while the reference is still the base, before a checkpoint is restored.
 
     held_out: the likes to validate on, or None; with dislikes among them, agreement is measured
     every:    steps between two validations; 0: none
@@ -76,20 +76,23 @@ class Monitor:
             self._base = mean_error(training.model, self.held_out, training.accelerator, at_once, base=True)
 
     def inspect(self, step: Step) -> tuple[Step, str | None]:
-        """Return the step, with the result of a validation if one is due, and the sentence of a guard that objects."""
+        """Return the step, with a validation if one is due, and what a guard found wrong, or None."""
         if self.held_out is not None and step.step % self.every == 0:
             name = "held_out_liked" if self.held_out.liked.all() else "agreement"
             step = replace(step, **{name: self._validated(self.held_out)})
-        return step, None if self.guards is None else self.guards.watch(step)
+        return step, None if self.guards is None else self.guards.check(step)
 
     def replay(self, log: Path) -> None:
-        """Let the guards read the steps of an earlier part of the run."""
+        """Check the steps of an earlier part of the run again, so that the guards know them."""
         if self.guards is not None and log.exists():
             for line in log.read_text().splitlines():
-                self.guards.watch(Step(**with_new_names(json.loads(line))))
+                self.guards.check(Step(**with_new_names(json.loads(line))))
 
     def _validated(self, held_out: Encoded) -> float | None:
-        """Measure in one process and share the number: one that differs in its last bit could stop a process alone."""
+        """Return the validation's result; None if it is not finite.
+
+        One process measures it for all: numbers that differ in the last bit could stop one process alone.
+        """
         from thumbtune.evaluation.agreement import mean_error, pairwise_auc
 
         training, accelerator = self.training, self.training.accelerator
@@ -108,22 +111,22 @@ class Monitor:
         return value if is_known else None
 
     def steps_to_keep(self, steps: list[int]) -> set[int]:
-        """Return which of the steps with a checkpoint pruning must leave: the best one, and those not validated yet.
+        """Return the steps whose checkpoints pruning must spare: the best one, and those not validated yet.
 
-        Without guards nothing goes back to either.
+        Without guards there are none, since nothing goes back to a checkpoint.
         """
         if self.guards is None:
             return set()
-        validated = [s.step for s in self.guards.seen if s.agreement is not None or s.held_out_liked is not None]
+        validated = [s.step for s in self.guards.history if s.agreement is not None or s.held_out_liked is not None]
         last = max(validated, default=0) if self.held_out is not None else self.training.step
         judged = [step for step in steps if step <= last]
-        chosen = [best(self.guards.seen, judged, self.guards.deviation)] if judged else []
+        chosen = [best_step(self.guards.history, judged, self.guards.standard_error)] if judged else []
         return {*chosen, *(step for step in steps if step > last)}
 
     def go_back(self, folder: Path, result: Path, sentence: str) -> str:
-        """Put the best checkpoint into the training and the run's result; return the sentence with its step added."""
+        """Restore the best checkpoint, write it as the run's result, and return the sentence with its step added."""
         assert self.guards is not None
-        chosen = best(self.guards.seen, checkpoint.steps_in(folder), self.guards.deviation)
+        chosen = best_step(self.guards.history, checkpoint.steps_in(folder), self.guards.standard_error)
         stopped = self.training.step
         checkpoint.restore(self.training, checkpoint.folder_of(folder, chosen))
         with self.training.ema.in_place():
@@ -136,41 +139,41 @@ class Monitor:
 
 
 def is_finite(training: Training) -> bool:
-    """Return whether every weight is finite: no others are worth a checkpoint."""
+    """Return whether every weight is finite; others are not worth a checkpoint."""
     return all(bool(weight.isfinite().all()) for weight in [*training.parameters, *training.ema.values])
 
 
 @torch.no_grad()
 def gives_numbers(training: Training, batches: Batches) -> bool:
-    """Return whether the network still gives finite errors with the weights that are to be kept.
+    """Return whether the network still gives finite errors with the weights to be saved.
 
-    After the last step no other step would show it, so one more batch is denoised: weights may be finite and too large.
+    After the last step no further step would show it, so one more batch is denoised. Finite weights can be too large.
     """
     if not is_finite(training):
         return False
     upto = min(training.settings.micro_batch, batches.size)
     batch = batches.batch(training.step, 0, upto).to(training.accelerator.device)
-    sound = reference_error(training.model, batch, training.accelerator).isfinite()
+    is_sound = reference_error(training.model, batch, training.accelerator).isfinite()
     with training.ema.in_place():
         finite = error(training.model, batch, training.accelerator).isfinite()
-    return not sound.any() or float((~finite[sound]).float().mean()) <= BROKEN
+    return not is_sound.any() or float((~finite[is_sound]).float().mean()) <= BROKEN
 
 
 def held_out_of(setup: Setup, model: Model, cache: Cache, progress: Progress) -> Encoded | None:
-    """Return the held-out likes to validate on, encoded, with dislikes if both count; None if a kind is missing."""
-    split = replace(setup.split, held_out=asked_by(setup.prefix, setup.split.held_out))
+    """Return the held-out likes to validate on, encoded, with dislikes if the objective needs them; None without."""
+    split = replace(setup.split, held_out=with_prefix(setup.prefix, setup.split.held_out))
     likes = validation_sample(split, setup.contrasts)
     return None if likes is None else Encoded(likes, model, cache).fill(progress, at_once(setup.recipe))
 
 
 def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:
-    """Return the guards of a run; None if the recipe wants none."""
+    """Return the guards of a run; None if the recipe switches them off."""
     if not setup.recipe.train.guards:
         return None
     return Guards(
-        steps=setup.settings.steps,
-        batch=setup.recipe.train.batch,
-        deviation=deviation_of(None if held_out is None else held_out.likes),
-        refresh=setup.settings.sync_reference_every,
+        planned_steps=setup.settings.steps,
+        batch_size=setup.recipe.train.batch,
+        standard_error=standard_error_of(None if held_out is None else held_out.likes),
+        sync_every=setup.settings.sync_reference_every,
         advice=setup.advice,
     )

@@ -1,4 +1,4 @@
-"""What a training would do, in lines for people, before it does it."""
+"""Describe a training before it starts, in lines for people."""
 
 import torch
 
@@ -9,7 +9,7 @@ from thumbtune.training.sampling import pairs_of
 
 
 def _beta_and_reference_point(setup: Setup) -> list[str]:
-    """Return both in words, of an objective that has them."""
+    """Return beta and the reference point in words; an empty list for an objective without a beta."""
     if traits_of(setup.objective).beta is None:
         return []
     section = setup.recipe.objective
@@ -19,7 +19,7 @@ def _beta_and_reference_point(setup: Setup) -> list[str]:
 
 
 def plan(setup: Setup) -> list[str]:
-    """Return what a training would do, in lines for people. It loads the model, and changes nothing."""
+    """Return a description of a training, in lines for people. Load the model, but change nothing."""
     recipe, train, held_out = setup.recipe, setup.split.train, setup.split.held_out
     model = build.model_of(recipe)
     liked = sum(train["label"])

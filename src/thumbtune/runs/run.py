@@ -1,4 +1,4 @@
-"""A run is a directory: everything that a training did, and everything needed to repeat or continue it.
+"""A run is a directory: the results of a training, and everything needed to repeat or continue it.
 
 recipe.yaml        every option                    environment.json   versions and hardware
 likes.parquet      image ids, prompts, labels, and which were held out
@@ -6,7 +6,7 @@ steps.jsonl        one line per weight update      checkpoints/       to continu
 lora/              the result, for diffusers and for ComfyUI / A1111; unet/ if all weights are trained
 examples/          a few of the rated images       own/               the user's files that the recipe names
 evaluation/        images and scores               report.html
-stopped.json       why a guard stopped the training; the result is then that of the best checkpoint
+stopped.json       why a guard stopped the training; the result then has the weights of the best checkpoint
 """
 
 import json
@@ -30,7 +30,7 @@ PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelera
 
 
 def environment() -> dict[str, Any]:
-    """Return versions and hardware, as far as they can change a result."""
+    """Return the versions and the hardware that can change a result."""
     import torch
 
     versions = {}
@@ -47,7 +47,7 @@ def recipe_in(folder: Path) -> Recipe:
     """Return the recipe of an existing run.
 
     Raises:
-        UsageError: the folder is no run.
+        UsageError: the folder is not a run.
     """
     if not (folder / "recipe.yaml").exists():
         raise UsageError(
@@ -57,20 +57,20 @@ def recipe_in(folder: Path) -> Recipe:
     return read_recipe(folder / "recipe.yaml")
 
 
-def mark_of(folder: Path) -> str | None:
-    """Return what training put before the prompts of good images; generate behind the same prefix. None: nothing."""
+def prompt_prefix_of(folder: Path) -> str | None:
+    """Return the prefix that training put before the prompts of good images, or None; generate with it too."""
     file = folder / "likes.json"
     return json.loads(file.read_text()).get("mark") if file.exists() else None
 
 
 def contrasts(folder: Path) -> bool:
-    """Return whether a run's training set likes against dislikes; true for a run that does not record it."""
+    """Return whether a run's objective sets likes against dislikes; true if the run does not record it."""
     file = folder / "likes.json"
     return json.loads(file.read_text()).get("contrasts", True) if file.exists() else True
 
 
 def cache_of(folder: Path) -> Cache:
-    """Return the cache of encoded images and prompts that runs beside each other share."""
+    """Return the cache of encoded images and prompts, which all runs in one folder share."""
     return Cache(folder.parent / "cache")
 
 
@@ -78,7 +78,7 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
     """Refuse to train over a finished or different run, before any work is done.
 
     Raises:
-        UsageError: the folder is a file, or holds a run although `resume` is false, or its recipe differs.
+        UsageError: the folder is a file, or contains a run although `resume` is false, or its recipe differs.
         ThumbtuneError: a guard stopped the run.
     """
     if file := next((path for path in (folder, *folder.parents) if path.is_file()), None):
@@ -87,15 +87,15 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
         return
     if not resume:
         raise UsageError(
-            f"{folder} already holds a run; continue it with --resume (resume=True in Python), or choose another.",
+            f"{folder} already contains a run; continue it with --resume (resume=True in Python), or choose another.",
             code="run-exists",
         )
     refuse_differences(recipe_in(folder), recipe, folder)
     check_stopped(folder, recipe.train.guards)
 
 
-# Options that change the speed and the memory of a training, and not its result. The likes may have moved: resuming
-# compares them with those of the run, and an evaluation uses only those that the run held out.
+# Options that do not change the result of a training. The store of likes may have moved: resuming compares its likes
+# with those of the run, and an evaluation uses only those that the run held out.
 FREE = (
     "likes",
     "train.micro_batch",
@@ -108,14 +108,14 @@ FREE = (
 
 
 def refuse_differences(old: Recipe, new: Recipe, folder: Path) -> None:
-    """Refuse another recipe for the rest of a run. Options of evaluation, and those in FREE, may differ.
+    """Refuse to continue a run with another recipe. Options of the evaluation, and those in FREE, may differ.
 
     Raises:
-        UsageError: it names the first option that differs.
+        UsageError: an option differs; the error names the first one.
     """
-    was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
+    old_values, new_values = old.model_dump(mode="json"), new.model_dump(mode="json")
     for name in recipe_options():
-        a, b = was, now
+        a, b = old_values, new_values
         for part in name.split("."):
             a, b = a[part], b[part]
         if a != b and not name.startswith(("evaluate.", "gates.")) and name not in FREE:
@@ -129,31 +129,31 @@ def check_stopped(folder: Path, guards: bool) -> None:
     """Refuse to continue a run that a guard stopped, unless the guards are off.
 
     Raises:
-        ThumbtuneError: a guard stopped it.
+        ThumbtuneError: a guard stopped the run.
     """
     if guards and (folder / STOPPED).exists():
         record = json.loads((folder / STOPPED).read_text())
         raise ThumbtuneError(
-            f"A guard stopped {folder} at step {record['step']}, and its result is that of step {record['best']}; "
+            f"A guard stopped {folder} at step {record['step']}, and its result is from step {record['best']}; "
             f"start a new run as {folder / STOPPED} says, or continue this one with --resume --set train.guards=false.",
             code="run-stopped",
         )
 
 
 def forget_stop(folder: Path, result: Path) -> None:
-    """Remove the record of the stop, and the result, from a run that continues."""
+    """Remove the result and the record of the stop from a run that continues."""
     if (folder / STOPPED).exists():
         for file in (folder / result, (folder / result).with_name(KOHYA_FILE), folder / STOPPED):
             file.unlink(missing_ok=True)
 
 
 def notes_of(folder: Path) -> list[str]:
-    """Return what looked odd about the settings and the likes of a run when it began, a sentence each."""
+    """Return the notes on settings and likes that were made when the run began."""
     return json.loads((folder / "likes.json").read_text()).get("notes", [])
 
 
 def _labels(split: Split) -> Any:
-    """Return the likes without their images, with a column that tells which were held out."""
+    """Return all likes without their images, with a column `held_out`."""
     from datasets import concatenate_datasets
 
     tables = [(table.remove_columns("image"), flag) for table, flag in ((split.train, False), (split.held_out, True))]
@@ -161,10 +161,10 @@ def _labels(split: Split) -> Any:
 
 
 def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) -> None:
-    """Make the run's directory, or check that an existing one still has the likes that it began with.
+    """Make the run's directory, or check that an existing one began with the same likes.
 
     Raises:
-        ThumbtuneError: the likes, or a file of the user's, have changed since the run began.
+        ThumbtuneError: the likes or the user's files have changed since the run began.
     """
     likes = _labels(split)
     file = folder / "likes.parquet"
@@ -192,11 +192,11 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     write_whole(file, likes.to_parquet)
     write_text(folder / "likes.json", json.dumps(summary, indent=1))
     write_text(folder / "environment.json", json.dumps(environment(), indent=1))
-    write_recipe(recipe, folder / "recipe.yaml")  # last: a folder with a recipe is a run
+    write_recipe(recipe, folder / "recipe.yaml")  # last, since a folder with a recipe is a run
 
 
 def _compare_own(recipe: Recipe, folder: Path) -> None:
-    """Check that the user's own files are what they were when the run began.
+    """Check that the user's own files have not changed since the run began.
 
     Raises:
         ThumbtuneError: one has changed, so resuming would train something else.

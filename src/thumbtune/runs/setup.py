@@ -1,4 +1,4 @@
-"""Everything that a recipe decides about a training, made once: `setup = prepare(recipe)`."""
+"""The objects of one training, made from its recipe once: `setup = prepare(recipe)`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ from thumbtune.training.trainer import Settings
 class Setup:
     """The parts of one training. `beta` and `reference_point` change while it runs, so each training needs a new setup.
 
-    split:     the likes to train on, and those held out
-    prompts:   the prompts that the evaluation will use; training sees none of them
-    prefix:    what goes before a prompt to ask the tuned model for good images; None: nothing
+    split:     the feedback to train on, and the held-out feedback
+    prompts:   the prompts of the evaluation, which training does not see
+    prefix:    the words before a prompt that ask the tuned model for good images; None: no words
     contrasts: whether likes are set against dislikes, so that held-out likes should have the higher implicit reward
-    result:    the file, in the run's folder, that holds what was tuned
+    result:    the path of the tuned weights inside the run's folder
     """
 
     recipe: Recipe
@@ -41,20 +41,20 @@ class Setup:
     result: Path
 
     def notes(self) -> list[str]:
-        """Return what looks odd about the settings and the likes, a sentence each.
+        """Return a sentence on each unusual setting or property of the likes.
 
         Raises:
-            ThumbtuneError: nothing can be learnt from the likes, or an image is gone.
+            ThumbtuneError: nothing can be learnt from the likes, or an image is missing.
         """
         return [*settings_notes(self.recipe), *likes_notes(self.split.train)]
 
 
 def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
-    """Make what a recipe describes, before any long work; `keep` as in `likes_of`.
+    """Return the setup of a recipe, checked before any long work; `keep` as in `likes_of`.
 
     Raises:
-        UsageError: the objective, the utility, the evaluation's prompts or its taste are wrong.
-        ThumbtuneError: there are no likes, or too few of a kind.
+        UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
+        ThumbtuneError: there is no feedback, or too little of a kind.
     """
     objective = build.objective_of(recipe)
     split = build.split_of(recipe, keep=keep)
@@ -68,7 +68,7 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
         settings=build.settings_of(recipe),
         split=split,
         prompts=prompts,
-        prefix=build.mark_of(objective),
+        prefix=build.good_prefix_of(objective),
         contrasts=build.contrasts(objective),
         advice=build.advice_of(recipe),
         result=build.result_of(recipe),
@@ -76,7 +76,7 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
 
 
 def batches_of(setup: Setup, model: StableDiffusion, cache: Cache, progress: Progress) -> Batches:
-    """Return the batches of a training; encodes its images and prompts."""
+    """Encode the images and prompts of a training, and return its batches."""
     recipe, objective = setup.recipe, setup.objective
     return Batches(
         encoded=Encoded(setup.split.train, model, cache, build.prefixes_of(objective)).fill(

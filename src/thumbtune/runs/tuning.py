@@ -1,4 +1,4 @@
-"""Training in a run's directory: steps written down as they come, checkpoints on the way, an orderly end."""
+"""Train in a run's directory: log each step, save checkpoints, and write the result."""
 
 import json
 import signal
@@ -25,14 +25,14 @@ LOG = "steps.jsonl"
 def tune(
     recipe: Recipe, folder: Path, progress: Progress, resume: bool = False, story: Mapping[str, Any] | None = None
 ) -> Iterator[Step]:
-    """Train as the recipe says, yielding steps; checkpoints on the way, the result at the end.
+    """Train by the recipe, and yield each step; save checkpoints, and write the result at the end.
 
-    `story` adds to what the report says of the likes: their `source`, and `simulated` where a formula gave them.
+    `story` has facts on the likes for the report: their `source`, and `simulated` if a formula made them.
 
     Raises:
         Interrupted: Ctrl-C; a checkpoint of the last whole step was saved.
-        WentWrong: a guard stopped the training; the result is that of the best checkpoint.
-        ThumbtuneError: bad likes, a full disk, or training that broke; what was saved before is whole.
+        WentWrong: a guard stopped the training; the result has the weights of the best checkpoint.
+        ThumbtuneError: bad likes, a full disk, or broken training; earlier checkpoints are intact.
     """
     from thumbtune.training import checkpoint
 
@@ -40,7 +40,7 @@ def tune(
     setup = prepare(recipe)
     story = {"notes": setup.notes(), **(story or {}), "mark": setup.prefix, "contrasts": setup.contrasts}
     accelerator = build.training_accelerator_of(recipe)
-    accelerator.wait_for_everyone()  # all have seen the folder as it was
+    accelerator.wait_for_everyone()  # all have checked the folder before it changes
     model = build.model_of(recipe, accelerator.device)
     if accelerator.is_main_process:
         run.start(recipe, folder, setup.split, story)
@@ -57,7 +57,7 @@ def tune(
     if accelerator.is_main_process:
         _cut_log(folder, training.step)
         if newest is None and guards is not None:
-            checkpoint.save(training, folder)  # to go back to, should all later ones be worse
+            checkpoint.save(training, folder)  # to go back to if all later ones are worse
         run.forget_stop(folder, setup.result)
     accelerator.wait_for_everyone()
     watched.replay(folder / LOG)
@@ -71,7 +71,7 @@ def tune(
 
 
 def line_of(step: Step) -> str:
-    """Return a step in words and numbers, for people who watch."""
+    """Return a line with the step's number, loss and log-ratios, for people."""
 
     def number(value: float | None) -> str:
         return "-" if value is None else f"{value:+.2e}"
@@ -84,7 +84,7 @@ def line_of(step: Step) -> str:
 
 @contextmanager
 def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed. The step ends first; a second Ctrl-C stops at once."""
+    """Yield a function that returns whether Ctrl-C was pressed. A second Ctrl-C stops without waiting for the step."""
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set
@@ -103,7 +103,7 @@ def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
 
 
 def _end(training: Training, batches: Batches) -> str | None:
-    """After the last step, return what is wrong with the final weights, and what to try; None if they are sound."""
+    """Return, after the last step, what is wrong with the weights and what to try; None if they are sound."""
     if training.step < training.settings.steps:
         return None
     if training.broken == training.step:
@@ -120,9 +120,9 @@ def _logged(
     folder: Path,
     ending: Callable[[], str | None] = lambda: None,
 ) -> Iterator[Step]:
-    """Write each step down before it is shown; save checkpoints; leave in order when something stops the training.
+    """Log each step before yielding it; save checkpoints, also if something stops the training.
 
-    `ending` returns what is wrong with the last weights, which are then not worth a checkpoint.
+    `ending` returns what is wrong with the last weights, or None; wrong ones get no checkpoint.
     """
     training = watched.training
     main = training.accelerator.is_main_process
@@ -147,7 +147,7 @@ def _logged(
                         "the same command with --resume continues from it.",
                         code="training-interrupted",
                     )
-        except MemoryRanOut:  # perhaps in one process alone: the others are not waited for
+        except MemoryRanOut:  # perhaps in one process alone, so do not wait for the others
             _save(watched, folder, saved, keep)
             raise
         except (Interrupted, GeneratorExit, TrainingBroke, WentWrong) as stop:
@@ -155,12 +155,12 @@ def _logged(
             raised = stop
             if main and watched.guards is not None and isinstance(stop, TrainingBroke | WentWrong):
                 raised = type(stop)(watched.go_back(folder, build.result_of(recipe), str(stop)))
-            training.accelerator.wait_for_everyone()  # a launcher kills the others as soon as one has left
+            training.accelerator.wait_for_everyone()  # a launcher kills the others as soon as one exits
             raise raised from None
 
 
 def _save(watched: Monitor, folder: Path, saved: int, keep: int) -> int:
-    """Save a checkpoint of the present step if it is sound and not the `saved` one; return the newest saved step."""
+    """Save a checkpoint of the present step, if it is sound and not yet `saved`; return the newest saved step."""
     from thumbtune.training import checkpoint
 
     training = watched.training
@@ -174,7 +174,7 @@ def _save(watched: Monitor, folder: Path, saved: int, keep: int) -> int:
 
 
 def _anywhere(accelerator: Any, flag: bool) -> bool:
-    """Return whether the flag is set in any process: they must all stop after the same step."""
+    """Return whether the flag is set in any process, since all must stop after the same step."""
     if accelerator.num_processes == 1:
         return flag
     import torch
@@ -183,7 +183,7 @@ def _anywhere(accelerator: Any, flag: bool) -> bool:
 
 
 def _cut_log(folder: Path, upto: int) -> None:
-    """Drop the lines of steps after the checkpoint that a run continues from: they will be made again."""
+    """Drop the log's lines after step `upto`, since the run continues from there."""
     log = folder / LOG
     lines = log.read_text().splitlines() if log.exists() else []
     rest = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= upto]

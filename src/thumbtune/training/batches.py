@@ -1,7 +1,7 @@
-"""Likes + a model -> batches: encode once, sample images, noise them by (seed, step, image).
+"""Make batches from likes and a model: encode once, sample images, noise them by (seed, step, image).
 
-Every random number is a function of (seed, step, image id) alone, so a run is the same on one process or eight, after a
-resume, and for any size of the micro-batch.
+Every random number is a function of (seed, step, image id) alone. So a run is the same in one process or eight, after a
+resume, and for any micro-batch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,13 +25,13 @@ Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 def quiet(items: Iterable[Any], what: str) -> Iterable[Any]:
-    """Return the items: the progress bar of a caller that shows none."""
+    """Return the items unchanged: a progress callback that shows nothing."""
     return items
 
 
 @dataclass(frozen=True)
 class Sized:
-    """Items whose number is known beforehand, so that a progress bar can show when they end."""
+    """Items with their total number, for a progress bar."""
 
     items: Iterable[Any]
     total: int
@@ -45,7 +45,7 @@ class Sized:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images at one noise level each, ready to be judged. All tensors have one row per image.
+    """Images at one noise level each, ready to be denoised. All tensors have one row per image.
 
     paired: rows 2i and 2i + 1 are the liked and the disliked image of a pair
     """
@@ -64,16 +64,16 @@ class Batch:
 
     @property
     def partner(self) -> Int[Tensor, "b"] | None:
-        """The row of the other image of each pair; None without pairs."""
+        """Return the row of the other image of each pair; None without pairs."""
         return torch.arange(len(self), device=self.liked.device) ^ 1 if self.paired else None
 
     def whole(self, keep: Bool[Tensor, "b"]) -> Bool[Tensor, "b"]:
-        """Return `keep` without the rows whose partner is not kept."""
+        """Return `keep`, set to false for rows whose partner is not in it."""
         partner = self.partner
         return keep if partner is None else keep & keep[partner]
 
     def only(self, keep: Bool[Tensor, "b"]) -> "Batch":
-        """Return the rows where `keep` is true; of a pair, give both or none."""
+        """Return the batch of the rows where `keep` is true. Keep both images of a pair, or neither."""
         return self._changed(lambda x: x[keep])
 
     def to(self, device: torch.device) -> "Batch":
@@ -95,9 +95,9 @@ class Batch:
 
 
 class Encoded:
-    """Likes as a model sees them: latents and prompt embeddings in a cache, labels and weights in memory.
+    """Likes encoded by a model: latents and prompt embeddings in a cache, labels and weights in memory.
 
-    prefixes: what goes before the prompts of good and of bad images in training; None: nothing
+    prefixes: the words before the prompts of good and of bad images in training; None: no words
     """
 
     def __init__(self, likes: Any, model: Model, cache: Cache, prefixes: PromptPrefixes | None = None) -> None:
@@ -122,7 +122,7 @@ class Encoded:
         return f"prompt:{self._fingerprint}:{prompt}"
 
     def fill(self, progress: Progress = quiet, at_once: int = 16) -> "Encoded":
-        """Encode the images and prompts that the cache does not hold yet."""
+        """Encode the images and prompts that the cache lacks; return self."""
         behind = [both for prompt in self.prompts for both in self.prefixes.both(prompt)] if self.prefixes else []
         prompts = sorted({*self.prompts, *behind, ""})
 
@@ -149,7 +149,7 @@ class Encoded:
 
 
 def _grades(likes: Any, liked: Bool[Tensor, "n"]) -> Float[Tensor, "n"] | None:
-    """Return how much each image is liked, 1 or 0 where there is a label alone; None if there are no grades."""
+    """Return how much each image is liked: its grade, or 1 or 0 from its label; None if there are no grades."""
     grades = list(likes["grade"]) if "grade" in likes.column_names else []
     if all(grade is None for grade in grades):
         return None
@@ -157,7 +157,7 @@ def _grades(likes: Any, liked: Bool[Tensor, "n"]) -> Float[Tensor, "n"] | None:
 
 
 def check_prompts_differ(prompts: Sequence[str]) -> None:
-    """Refuse a set in which no image can be judged under the prompt of another.
+    """Refuse a set whose images all have the same prompt, since none can get the prompt of another.
 
     Raises:
         ThumbtuneError: all prompts are the same.
@@ -171,7 +171,7 @@ def check_prompts_differ(prompts: Sequence[str]) -> None:
 
 
 def neighbours(prompts: Sequence[str], elsewhere: Sequence[str] = ()) -> list[str]:
-    """Return for each prompt the next different one, going round in a circle and then on to `elsewhere`.
+    """Return for each prompt the next different one, from the list repeated and then from `elsewhere`.
 
     >>> neighbours(["a", "a", "b"])
     ['b', 'b', 'a']
@@ -188,11 +188,11 @@ def neighbours(prompts: Sequence[str], elsewhere: Sequence[str] = ()) -> list[st
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Which images are judged at which step, and how they are noised.
+    """The batches of a training: the images of each step, and their noise.
 
     size:           images per weight update, over all processes (the effective batch)
-    liked_share:    the paper's gamma: the chance that a row is a liked image
-    prompt_dropout: the chance that an image is judged without its prompt
+    liked_share:    the paper's gamma: the probability that a row is a liked image
+    prompt_dropout: the probability that an image loses its prompt
     timestep_bias:  1: all noise levels equally often; above 1: high noise more often; below 1: low noise more often
     paired:         sample pairs of a liked and a disliked image of one prompt, which share their noise and time
     """
@@ -207,7 +207,7 @@ class Batches:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        assert self._sampling is not None  # made at once: it refuses likes that cannot be sampled
+        assert self._sampling is not None  # raises if the likes cannot be sampled
 
     @cached_property
     def _sampling(self) -> ByLabel | ByPair:
@@ -217,16 +217,16 @@ class Batches:
         return ByLabel(liked=liked, size=self.size, liked_share=self.liked_share, seed=self.seed)
 
     def rows(self, step: int) -> list[int]:
-        """Return the images of one effective batch."""
+        """Return the rows of the likes in one effective batch."""
         return self._sampling.rows(step)
 
     @cached_property
     def _prompts(self) -> list[str]:
-        """Every prompt of the likes, once, in order."""
+        """Return the distinct prompts of the likes, sorted."""
         return sorted(set(self.encoded.prompts))
 
     def _elsewhere(self, step: int) -> list[str]:
-        """Return all prompts, beginning at one that changes with the step: for batches with a single prompt."""
+        """Return all prompts, starting at a random one, for batches whose images have a single prompt."""
         first = int(torch.randint(len(self._prompts), (), generator=seeded_generator(self.seed, step, "elsewhere")))
         return self._prompts[first:] + self._prompts[:first]
 
@@ -241,7 +241,7 @@ class Batches:
         clean = self.encoded.latents(rows)
         noises, uniforms, prompts = [], [], []
         for place, row in enumerate(rows, start):
-            # an image that comes twice in a step gets other noise the second time; two of a pair get the same
+            # an image that occurs twice in a step gets different noise; the two images of a pair get the same
             again = names[: place - place % 2 if self.paired else place].count(names[place])
             generator = seeded_generator(self.seed, step, names[place], again)
             uniforms.append(torch.rand((), generator=generator))
@@ -263,7 +263,7 @@ class Batches:
         )
 
     def _prompt_of(self, row: int, generator: torch.Generator) -> str:
-        """Return the prompt of an image. If there are prefixes, the grade is the chance of that of good images."""
+        """Return the prompt of an image. With prefixes, the grade is the probability of the good one."""
         prompt, prefixes = self.encoded.prompts[row], self.encoded.prefixes
         if prefixes is None:
             return prompt
@@ -273,5 +273,5 @@ class Batches:
 
 
 def _firsts(rows: list[int]) -> list[int]:
-    """Return the first image of each row's pair: the noise of both follows from its id."""
+    """Return the first image of each row's pair, whose id determines the noise of both."""
     return [rows[place - place % 2] for place in range(len(rows))]

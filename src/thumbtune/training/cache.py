@@ -1,4 +1,4 @@
-"""Tensors under the hash of what they were made from: encode once, reuse in any later run."""
+"""A cache of tensors on disk, so that later runs need not encode again. A key names the input and the model."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -26,19 +26,19 @@ class Cache:
         return self.folder / name[:2] / f"{name}.safetensors"
 
     def has(self, key: str) -> bool:
-        """Return whether there are tensors under a key."""
+        """Return whether the cache has tensors for a key."""
         return self.path(key).exists()
 
     def put(self, key: str, tensors: Tensors) -> None:
-        """Write tensors under a key, whole or not at all."""
+        """Write the tensors of a key, whole or not at all."""
         write_tensors(self.path(key), tensors)
 
     def get(self, key: str) -> Tensors:
-        """Return the tensors under a key.
+        """Return the tensors of a key.
 
         Raises:
-            KeyError: there are none.
-            ThumbtuneError: the file is damaged; it is removed, so that the next `fill` makes it again.
+            KeyError: the cache has none.
+            ThumbtuneError: the file is damaged; it is removed, and the next `fill` writes it again.
         """
         path = self.path(key)
         try:
@@ -60,8 +60,8 @@ class Cache:
         at_once: int = 16,
         progress: Callable[[list[list[int]]], Iterable[list[int]]] = iter,
     ) -> int:
-        """Make what is missing, `at_once` at a time; return how many were made. `make` takes positions in `keys`."""
-        place = {key: i for i, key in enumerate(keys)}  # a key that comes twice is made once
+        """Make the missing tensors, `at_once` at a time, by `make(positions in keys)`; return their number."""
+        place = {key: i for i, key in enumerate(keys)}  # a repeated key is made once
         missing = [i for key, i in place.items() if not self.has(key)]
         for chunk in progress([missing[start : start + at_once] for start in range(0, len(missing), at_once)]):
             for i, tensors in zip(chunk, make(chunk), strict=True):

@@ -1,6 +1,6 @@
-"""Checkpoints: everything that training changes, as safetensors and JSON, in a folder written whole or not at all.
+"""Checkpoints: everything that training changes, as safetensors and JSON in a folder written whole or not at all.
 
-    weights.safetensors     what is trained, in float32
+    weights.safetensors     the trained weights, in float32
     optimizer.safetensors   the optimiser's slots
     average.safetensors     the EMA of the weights, if there is one
     reference.safetensors   the reference, once it was synced
@@ -42,28 +42,28 @@ def latest(run: Path) -> Path | None:
 def steps_in(run: Path) -> list[int]:
     """Return the steps of a run's complete checkpoints, from the first to the newest."""
     names = (folder.name.removeprefix("step-") for folder in (run / "checkpoints").glob("step-*"))
-    return sorted(int(name) for name in names if name.isdecimal())  # a folder that somebody renamed is none
+    return sorted(int(name) for name in names if name.isdecimal())  # a renamed folder does not count
 
 
 def prune(run: Path, newest: int, spared: Collection[int]) -> None:
-    """Delete all checkpoints except the N `newest` and those that are `spared`.
+    """Delete all checkpoints except the N `newest` and the `spared` steps.
 
-    One that cannot be deleted stays: a training must not end for that.
+    One that cannot be deleted stays, since that must not end a training.
     """
     for step in steps_in(run)[:-newest]:
         if step not in spared:
             folder = folder_of(run, step)
-            going = folder.with_name(f".{folder.name}.partial")  # half a folder must not pass for a checkpoint
+            going = folder.with_name(f".{folder.name}.partial")  # so that half a folder does not count as a checkpoint
             with suppress(OSError):
                 os.replace(folder, going)
                 shutil.rmtree(going)
 
 
 def save(training: Training, run: Path) -> Path:
-    """Write a checkpoint of the present step.
+    """Write a checkpoint of the present step, and return its folder.
 
     Raises:
-        ThumbtuneError: it could not be written; the earlier checkpoints are as they were.
+        ThumbtuneError: it could not be written; earlier checkpoints are unchanged.
     """
     target = folder_of(run, training.step)
     partial = target.with_name(f".{target.name}.partial")
@@ -88,7 +88,7 @@ def save(training: Training, run: Path) -> Path:
 
 
 def restore(training: Training, folder: Path) -> None:
-    """Put all of a checkpoint into `training`.
+    """Restore a training from a checkpoint.
 
     Raises:
         ThumbtuneError: the checkpoint is damaged, or was made for another model or recipe.
@@ -148,7 +148,7 @@ def _put(training: Training, weights: dict[str, Tensor], average: dict[str, Tens
 
 
 def _by_parameter(stored: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """Turn `0.exp_avg` of a file into `exp_avg` of parameter 0, as the optimiser has it."""
+    """Return the optimiser's slots by parameter: `0.exp_avg` of the file is `exp_avg` of parameter 0."""
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in stored.items():
         index, _, slot = key.partition(".")
@@ -171,7 +171,7 @@ def _state(training: Training) -> dict[str, Any]:
 
 
 def _optional(folder: Path, name: str, there: bool) -> dict[str, Tensor]:
-    """Return a file that only some checkpoints have; empty unless it should be `there`."""
+    """Return the tensors of an optional file; empty unless it should be `there`."""
     return load_file(folder / f"{name}.safetensors") if there else {}
 
 
@@ -194,5 +194,5 @@ def _slots(training: Training) -> dict[str, Tensor]:
 
 
 def _reference_point(state: dict[str, Any]) -> dict[str, float]:
-    """Return the state of the estimator, which an earlier version kept under another name."""
+    """Return the state of the estimator; an earlier version stored it under another name."""
     return state["reference_point"] if "reference_point" in state else state["neutral"]

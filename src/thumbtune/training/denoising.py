@@ -1,4 +1,4 @@
-"""The number that all others are made of: how well a network denoises an image, at one noise and time."""
+"""The denoising error of an image at one noise and time; all other numbers are computed from it."""
 
 import torch
 from accelerate import Accelerator
@@ -10,7 +10,7 @@ from thumbtune.training.batches import Batch
 
 
 def error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
-    """Return the mean squared denoising error of each image, in float32; inside `reference()` that of the reference."""
+    """Return each image's mean squared denoising error, in float32; inside `model.reference()`, the reference's."""
     noisy = model.process.noised(batch.latents, batch.noise, batch.t)
     target = model.process.target(batch.latents, batch.noise, batch.t)
     with accelerator.autocast():
@@ -19,6 +19,6 @@ def error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor,
 
 
 def reference_error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
-    """Return `error` by the frozen reference, without gradients."""
+    """Return the error of the frozen reference, without gradients."""
     with torch.no_grad(), model.reference():
         return error(model, batch, accelerator)

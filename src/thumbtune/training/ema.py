@@ -1,9 +1,9 @@
-"""The exponential moving average of the weights: saved and judged in place of the last weights.
+"""The exponential moving average of the weights, which is saved and validated in place of the last weights.
 
     ema <- d * ema + (1 - d) * weights        after every update; d = min(decay, (1 + n) / (10 + n)) at update n
 
-The ramp of d is that of TensorFlow's ExponentialMovingAverage. With it a short training too forgets the first weights,
-which are the reference's.
+The ramp of d is that of TensorFlow's ExponentialMovingAverage. It makes even a short training forget the first weights,
+which are those of the reference.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class EMA:
-    """The moving average of some weights; a decay of 0 keeps none."""
+    """The moving average of some weights; with a decay of 0 there is none."""
 
     def __init__(self, weights: Sequence[Tensor], decay: float) -> None:
         if not 0 <= decay < 1:
@@ -29,13 +29,13 @@ class EMA:
 
     @torch.no_grad()
     def after(self, update: int) -> None:
-        """Add the weights that an update left; `update` is the number of the step, so skipped steps count too."""
+        """Add the weights after an update; `update` is the number of the step, so skipped steps count too."""
         for value, weight in zip(self.values, self.weights, strict=bool(self.values)):
             value.lerp_(weight.detach(), 1 - self.decay_at(update))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put the average in the place of the network's weights inside the `with` block; without one, do nothing."""
+        """Use the average as the network's weights inside the `with` block; without an average, do nothing."""
         originals = [weight.data for weight in self.weights]
         try:
             for weight, value in zip(self.weights, self.values, strict=bool(self.values)):

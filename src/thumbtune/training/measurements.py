@@ -1,4 +1,4 @@
-"""What a training step measures of each image, as named columns that several processes gather as one tensor."""
+"""The measurements of each image in a training step: named columns, gathered over processes as one tensor."""
 
 from dataclasses import dataclass, fields
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
-    """Numbers of some images, one per image in every tensor.
+    """Measurements of a batch, one per image in every tensor.
 
     sign:            +1 for a liked image, -1 for a disliked one
-    reference_point: the one that the image was judged by
+    reference_point: the reference point of the image's gain
     distance:        |gain|; 0 where the objective has no gain
-    gradient_weight: what is left of the image's gradient (saturation.py)
+    gradient_weight: the image's gradient, divided by that at a gain of 0 (saturation.py)
     """
 
     loss: Float[Tensor, "n"]
@@ -27,22 +27,22 @@ class Measurements:
 
     @property
     def log_ratio(self) -> Float[Tensor, "n"]:
-        """How much better than the reference the policy denoises each image."""
+        """Return how much better than the reference the policy denoises each image."""
         return self.reference_error - self.policy_error
 
     @property
     def liked(self) -> Tensor:
-        """Whether each image is liked."""
+        """Return whether each image is liked."""
         return self.sign > 0
 
     def __len__(self) -> int:
         return len(self.loss)
 
     def stacked(self) -> Float[Tensor, "n columns"]:
-        """Return one tensor with a column for each number, in the order of the fields."""
+        """Return one tensor with a column for each field, in order."""
         return torch.stack([getattr(self, field.name) for field in fields(self)], 1)
 
     @classmethod
     def of(cls, table: Float[Tensor, "n columns"]) -> "Measurements":
-        """Return the columns of a tensor that `stacked` made."""
+        """Return the measurements in a tensor that `stacked` returned."""
         return cls(**dict(zip([field.name for field in fields(cls)], table.unbind(1), strict=True)))

@@ -1,4 +1,4 @@
-"""Which images are judged at which step: by label, in the paper's ratio, or two of a prompt at a time.
+"""Sample the images of each step: by label with the paper's liked share, or in pairs of one prompt.
 
 Every random number is a function of (seed, step, ...) alone.
 """
@@ -16,16 +16,16 @@ from thumbtune.errors import ThumbtuneError
 
 
 def seeded_generator(*parts: object) -> torch.Generator:
-    """Return a generator whose whole stream is a function of the parts."""
+    """Return a generator that is seeded with a hash of the parts."""
     digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
-    """Refuse a set that lacks a kind of label that is to be sampled.
+    """Refuse a set that lacks likes, or lacks dislikes although `liked_share` is below 1.
 
     Raises:
-        ThumbtuneError: it gives the number of likes and of dislikes.
+        ThumbtuneError: a kind is missing; the error gives the number of likes and of dislikes.
     """
     likes = int(liked.sum())
     dislikes = len(liked) - likes
@@ -48,7 +48,7 @@ def check_even(size: int) -> None:
     """Refuse a batch that cannot be cut into pairs.
 
     Raises:
-        ThumbtuneError: it gives the next even size.
+        ThumbtuneError: the size is odd; the error gives the next even one.
     """
     if size % 2:
         raise ThumbtuneError(
@@ -58,7 +58,7 @@ def check_even(size: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ByLabel:
-    """With replacement, each row a liked image with chance `liked_share` (the paper's gamma).
+    """Sample with replacement; each row is a liked image with probability `liked_share` (the paper's gamma).
 
     size: images per weight update, over all processes (the effective batch)
     """
@@ -73,11 +73,11 @@ class ByLabel:
 
     @cached_property
     def _pools(self) -> dict[bool, Int[Tensor, "_"]]:
-        """The rows of each kind of label."""
+        """Return the rows of each kind of label."""
         return {kind: (self.liked == kind).nonzero()[:, 0] for kind in (True, False)}
 
     def rows(self, step: int) -> list[int]:
-        """Return the images of one effective batch."""
+        """Return the rows of the likes in one effective batch."""
         generator = seeded_generator(self.seed, step, "rows")
         wants_liked = torch.rand(self.size, generator=generator) < self.liked_share
         where = torch.rand(self.size, generator=generator, dtype=torch.float64)
@@ -112,7 +112,7 @@ def pairs_of(prompts: Sequence[str], liked: Bool[Tensor, "n"]) -> list[Sides]:
 
 
 def _missing(prompts: int, liked: Bool[Tensor, "n"]) -> str:
-    """Return why no pair can be made, and what to do."""
+    """Return why there are no pairs, and what to do."""
     likes = int(liked.sum())
     dislikes = len(liked) - likes
     if likes and dislikes:
@@ -126,9 +126,9 @@ def _missing(prompts: int, liked: Bool[Tensor, "n"]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ByPair:
-    """Pairs of a liked and a disliked image of one prompt; each prompt as often as its labels make separate pairs.
+    """Sample pairs of a liked and a disliked image of one prompt, in proportion to each prompt's separate pairs.
 
-    So one dislike beside nine likes comes as often as one beside one, with another like each time.
+    A prompt with one dislike and nine likes makes one separate pair, so it is as frequent as a prompt with one of each.
     """
 
     prompts: Sequence[str]
@@ -146,11 +146,11 @@ class ByPair:
 
     @cached_property
     def _weights(self) -> Tensor:
-        """The number of separate pairs that the labels of each prompt make."""
+        """Return the number of separate pairs that the labels of each prompt make."""
         return torch.tensor([float(min(len(good), len(bad))) for good, bad in self._sides], dtype=torch.float64)
 
     def rows(self, step: int) -> list[int]:
-        """Return the images of one effective batch: a liked one, its disliked partner, and so on."""
+        """Return the rows of one effective batch: a liked image, its disliked partner, and so on."""
         generator = seeded_generator(self.seed, step, "pairs")
         chosen = torch.multinomial(self._weights, self.size // 2, replacement=True, generator=generator).tolist()
         where = torch.rand(len(chosen), 2, generator=generator, dtype=torch.float64).tolist()

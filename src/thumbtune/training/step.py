@@ -1,4 +1,4 @@
-"""The report of one weight update: a line of steps.jsonl."""
+"""The numbers of one weight update: a line of steps.jsonl."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,22 +8,22 @@ RENAMED = {"neutral": "reference_point", "refreshed": "synced"}  # in logs of ea
 
 
 def with_new_names(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a line of steps.jsonl with today's names of its numbers."""
+    """Return a line of steps.jsonl with the present names of its numbers."""
     return {RENAMED.get(name, name): value for name, value in row.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """The numbers of one weight update: means over the effective batch, None if it holds no such image.
+    """The numbers of one weight update: means over the effective batch, None if it has no such image.
 
-    gain:       median of |gain|: how far images have gone (saturation.py)
-    saturation: share of images whose gradient weight is below FLAT_GRADIENT_WEIGHT: they teach hardly anything
-    grad_norm:  before clipping; None if the step was broken and left the weights as they were
-    skipped:    images that taught nothing: their error or their loss was not finite
+    gain:       median of |gain| (saturation.py)
+    saturation: share of images whose gradient weight is below FLAT_GRADIENT_WEIGHT, so that they teach almost nothing
+    grad_norm:  before clipping; None if it was not finite, so that the weights are unchanged
+    skipped:    images that were left out, since their error or loss was not finite
     synced:     whether the policy became the reference after this step
-    agreement:  with held-out likes, an AUC, on the steps that were validated
-    held_out_liked: how much better than the base held-out likes are denoised, as a share of its error; measured in
-                place of agreement if the objective does not set likes against dislikes
+    agreement:  with held-out likes, an AUC; None for steps without a validation
+    held_out_liked: how much better than the base held-out likes are denoised, as a share of its error; measured
+                instead of agreement if the objective does not set likes against dislikes
     """
 
     step: int
@@ -45,5 +45,5 @@ class Step:
     held_out_liked: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as steps.jsonl has them."""
+        """Return the fields by name, as in steps.jsonl."""
         return asdict(self)

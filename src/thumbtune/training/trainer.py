@@ -3,12 +3,12 @@
 One step, over an effective batch cut into micro-batches (and processes):
 
     reference_error   of every image, without gradients
-    beta              the objective's own, or with `Auto` the one that past log-ratios give
+    beta              the objective's own, or with `Auto` computed from past log-ratios
     reference_point   from the log-ratios of the whole effective batch, or of its images under other prompts, if the
-                      estimator looks at them: all parts are scored first, then each is replayed with the pooled value
-    loss              sum over the parts / size of the effective batch; so parts add up to the gradient of one big batch
-    backward, add up over the processes, clip, update; the EMA of the weights follows
-    sync              every N steps, on request: the policy becomes the reference
+                      estimator reads them: all parts are scored first, then each is replayed with the pooled value
+    loss              sum over the parts / size of the effective batch, so parts add up to the gradient of one big batch
+    update            backward, sum over the processes, clip, step of the optimiser, EMA of the weights
+    sync              every N steps, if set: the policy becomes the reference
 """
 
 import math
@@ -36,13 +36,13 @@ from thumbtune.training.ema import EMA
 from thumbtune.training.measurements import Measurements
 from thumbtune.training.step import Step
 
-PATIENCE = 5  # broken steps in a row before training gives up
+PATIENCE = 5  # broken steps in a row that end a training
 LOWER_RATE = "start a new run with a lower train.lr, or with train.precision=no"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to optimise. The effective batch is `Batches.size`; it is cut into parts of `micro_batch`."""
+    """Options of the optimisation. The effective batch, `Batches.size`, is cut into parts of `micro_batch`."""
 
     steps: int
     micro_batch: int
@@ -55,10 +55,10 @@ class Settings:
     sync_reference_every: int = 0  # steps after which the policy becomes the reference; 0: never
 
     def lr_at(self, step: int) -> float:
-        """Return the rate: linear warm-up, then constant as in the paper; with a cool-down, linear to zero at the end.
+        """Return the learning rate: linear warm-up, then constant as in the paper; a cool-down is linear to zero.
 
-        A saturated utility leaves a gradient that is tiny and mostly noise, and Adam scales it up to full steps. A
-        falling rate keeps these from undoing what was learnt.
+        A saturated utility leaves a tiny gradient that is mostly noise, and Adam scales it up to full steps. A falling
+        rate keeps these steps from undoing what was learnt.
         """
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         fall = min(1.0, (self.steps - step) / self.cooldown) if self.cooldown else 1.0
@@ -73,7 +73,7 @@ class TrainingBroke(ThumbtuneError):
 
 
 class WentWrong(ThumbtuneError):
-    """A guard stopped a training that no longer learns what the likes ask for."""
+    """A guard stopped a training that went wrong."""
 
     code = "training-went-wrong"
     everywhere = True
@@ -87,12 +87,12 @@ class MemoryRanOut(TrainingBroke):
 
 
 class Training:
-    """Everything that changes while training, and so everything that a checkpoint holds.
+    """Everything that changes while training, so everything that a checkpoint contains.
 
     These are the weights and their EMA, the optimiser, beta, the reference point, and a synced reference.
 
-    The network is not wrapped for several processes: gradients are added up once a step. So no process waits for the
-    backward pass of another, and a process without a finite image never makes one.
+    The network is not wrapped for several processes: gradients are summed once a step. So no process waits for the
+    backward pass of another, and a process without a finite image needs none.
     """
 
     def __init__(
@@ -111,8 +111,8 @@ class Training:
         self.accelerator = accelerator
         self.step = 0
         self.broken = 0
-        self.torn = False  # whether an update of the weights has begun and not ended
-        self.remedy = LOWER_RATE  # what may help, should the training give no numbers
+        self.torn = False  # whether an update of the weights is unfinished
+        self.remedy = LOWER_RATE  # advice for the error, if losses or gradients are not finite
         self.parameters = [parameter for _, parameter in model.trainable()]
         self.ema = EMA(self.parameters, settings.ema)
         plain = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay)
@@ -125,7 +125,7 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
     Raises:
         ThumbtuneError: the processes cannot share a batch equally.
         TrainingBroke: several steps in a row gave no finite loss or gradient; the weights are those before them.
-        MemoryRanOut: the same, for want of memory.
+        MemoryRanOut: memory ran out; the weights are those of the last whole step.
     """
     processes = training.accelerator.num_processes
     unit = processes * (2 if batches.paired else 1)
@@ -155,7 +155,7 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
 
 def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     begun = time.perf_counter()
-    training.optimizer.zero_grad()  # a step that failed half-way must leave nothing to this one
+    training.optimizer.zero_grad()  # drop the gradients of a step that failed half-way
     for group in training.optimizer.param_groups:
         group["lr"] = training.settings.lr_at(training.step)
     parts = _parts(training, batches)
@@ -195,7 +195,7 @@ def _measured(objective: Objective, judged: Judged, loss: Float[Tensor, "finite"
 
 
 def _with_beta(training: Training, objective: Objective, references: list[Tensor]) -> Objective:
-    """Return the objective at the beta of this step, which all processes take from the errors of all."""
+    """Return the objective with the beta of this step, computed from the errors of all processes."""
     errors = None
     if training.beta.looks:
         errors = _gathered(training.accelerator, torch.cat(references)[:, None])[:, 0]
@@ -204,7 +204,7 @@ def _with_beta(training: Training, objective: Objective, references: list[Tensor
 
 
 def _sync_reference(training: Training) -> bool:
-    """If it is due, make the policy the reference and forget log-ratios over the old one; return whether it was due."""
+    """If a sync is due, make the policy the reference and drop earlier log-ratios; return whether it was due."""
     every = training.settings.sync_reference_every
     if not every or training.step % every or training.step >= training.settings.steps:
         return False
@@ -215,7 +215,7 @@ def _sync_reference(training: Training) -> bool:
 
 
 def _parts(training: Training, batches: Batches, mismatched: bool = False) -> list[Batch]:
-    """Return this process's micro-batches of the present step, with the images' own prompts or with others."""
+    """Return this process's micro-batches of the present step, with the images' own prompts or mismatched ones."""
     accelerator, size = training.accelerator, training.settings.micro_batch
     if batches.paired:
         size = max(2, size - size % 2)  # a pair is judged together
@@ -228,7 +228,7 @@ def _parts(training: Training, batches: Batches, mismatched: bool = False) -> li
 
 
 def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Tensor, "finite c"]:
-    """Return the finite rows of all processes: a broken image must change nothing."""
+    """Return the finite rows of all processes, so that a broken image changes nothing."""
     if accelerator.num_processes > 1:
         padded: Any = accelerator.pad_across_processes(rows, dim=0, pad_index=float("nan"))  # type: ignore[arg-type]
         rows = accelerator.gather(padded)  # type: ignore[assignment]
@@ -238,7 +238,7 @@ def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Ten
 def _reference_point(
     training: Training, batches: Batches, parts: list[Batch], references: list[Tensor]
 ) -> float | None:
-    """Return the reference point; None if the only pass over the only part gives it for free."""
+    """Return the reference point; None if there is one part in one process, whose training pass gives it for free."""
     estimator, accelerator = training.reference_point, training.accelerator
     if estimator.looks_at == "nothing":
         return estimator.before(None, None)
@@ -256,7 +256,7 @@ def _reference_point(
 
 
 def _before(estimator: ReferencePoint, log_ratio: Float[Tensor, "n"], liked: Bool[Tensor, "n"]) -> float:
-    """Return the estimate from every finite image; from none, if there is none."""
+    """Return the estimate from the finite images; without any, from None."""
     return estimator.before(log_ratio, liked) if len(log_ratio) else estimator.before(None, None)
 
 
@@ -268,7 +268,7 @@ def _learn(
     objective: Objective,
     size: int,
 ) -> tuple[Judged, Float[Tensor, "finite"]]:
-    """Judge one part, add its gradient, and return its judged images and losses. Broken images are left out."""
+    """Add the gradient of one part; return its images and losses. Images without finite errors are left out."""
     accelerator = training.accelerator
     policy = error(training.model, part, accelerator)
     keep = part.whole(policy.isfinite() & reference.isfinite())
@@ -293,7 +293,7 @@ def _learn(
 
 
 def _add_up(training: Training) -> None:
-    """Give every process the sum of all gradients; a process that judged no image adds zeros."""
+    """Sum the gradients over all processes; a process without a finite image adds zeros."""
     if training.accelerator.num_processes == 1:
         return
     for parameter in training.parameters:
@@ -302,17 +302,17 @@ def _add_up(training: Training) -> None:
 
 
 def _remedy(objective: Objective, finite: bool) -> str:
-    """Return what may help after a step without a number. If errors were `finite`, the weights are not to blame."""
+    """Return advice after a step without a finite gradient. If errors were `finite`, the weights are sound."""
     if not finite or traits_of(objective).beta is None:
         return LOWER_RATE
     return (
-        "errors were finite and the loss made of them was not: start a new run with a lower objective.beta or "
+        "errors were finite, and the loss computed from them was not: start a new run with a lower objective.beta or "
         "objective.anchor, or with train.precision=no"
     )
 
 
 def _update(training: Training, empty: bool) -> float | None:
-    """Clip and apply the gradient, and return its norm; change nothing and return None if it is not finite."""
+    """Clip and apply the gradient, and return its norm. If it is not finite, change nothing and return None."""
     norm = math.nan
     if not empty:
         _add_up(training)
@@ -337,7 +337,7 @@ def _update(training: Training, empty: bool) -> float | None:
 
 
 def _is_scale_falling(training: Training) -> bool:
-    """Return whether fp16 still looks for its scale: it begins far too high, and halves it at every broken gradient.
+    """Return whether fp16 still lowers its scale, which begins far too high and is halved at every broken gradient.
 
     Below a scale of 1, halving would only lose small gradients.
     """
@@ -350,7 +350,7 @@ def _mean(values: Tensor) -> float | None:
 
 
 def _step_of(training: Training, objective: Objective, images: Measurements, norm: float | None) -> Step:
-    """Return the Step that these finite images, in double precision, and this norm of the gradient make."""
+    """Return the Step from the numbers of the finite images, in double precision, and the gradient's norm."""
     beta = traits_of(objective).beta
     has_gains = beta is not None and len(images) > 0
     return Step(

@@ -11,7 +11,7 @@ from refusals import refused
 
 import thumbtune
 from thumbtune.errors import UsageError
-from thumbtune.runs.front import recipe_from
+from thumbtune.runs.python_api import recipe_from
 from thumbtune.runs.recipe import Recipe, read_recipe, write_recipe
 
 FACES = {

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thumbtune.duels.evaluate import evaluate_run as evaluate
-    from thumbtune.runs.front import load, train
+    from thumbtune.runs.python_api import load, train
     from thumbtune.runs.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -28,8 +28,8 @@ __all__ = ["Recipe", "__version__", "evaluate", "load", "train"]
 
 _HOMES = {
     "Recipe": ("thumbtune.runs.recipe", "Recipe"),
-    "train": ("thumbtune.runs.front", "train"),
-    "load": ("thumbtune.runs.front", "load"),
+    "train": ("thumbtune.runs.python_api", "train"),
+    "load": ("thumbtune.runs.python_api", "load"),
     "evaluate": ("thumbtune.duels.evaluate", "evaluate_run"),
 }
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thumbtune.feedback.quoting import listed, named, shown
 from thumbtune.feedback.reading.cells import (
     first,
     grade_in,
@@ -21,7 +22,6 @@ from thumbtune.feedback.reading.cells import (
     uuid_in,
     whole_number_in,
 )
-from thumbtune.feedback.shown import listed, named, shown
 
 NAN = float("nan")
 KNOWN = uuid.UUID("5f0c3a0e-6d0b-5c53-9d6b-6c7f3a1f8f52")

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from thumbtune import __version__
-from thumbtune.cli import app as cli
+from thumbtune.cli import train as cli
 from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.runs import build
 from thumbtune.runs.recipe import read_recipe

@@ -13,7 +13,7 @@ import typer
 
 from thumbtune.cli.terminal import bar, counts, quieten, say
 from thumbtune.errors import ThumbtuneError, UsageError, plural
-from thumbtune.feedback.shown import named
+from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import PairPolicy, Reading
 
 if TYPE_CHECKING:

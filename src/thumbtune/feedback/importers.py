@@ -11,7 +11,7 @@ from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, plural
 from thumbtune.feedback.changes import Changes
 from thumbtune.feedback.exporters.raters import PSEUDONYM, pseudonyms_in
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.shown import named
+from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import DEFAULT_READING, Reading, ShowsUnrated, Source, SourceRow
 from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.store.intake import VoteStatus

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.policies import POLICIES, RATER_PREFIX, apply_policy, check_policy
-from thumbtune.feedback.shown import listed
+from thumbtune.feedback.quoting import listed
 from thumbtune.feedback.store.image_storage import unreadable
 from thumbtune.feedback.store.store import Label, Store
 from thumbtune.files import may_write, sha256, write_whole

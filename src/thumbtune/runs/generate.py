@@ -7,7 +7,7 @@ from thumbtune.files import sha256, write_png
 from thumbtune.models.protocol import Sampler
 from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import run
-from thumbtune.runs.front import load
+from thumbtune.runs.python_api import load
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Progress
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading.labels import Scale, number_of
-from thumbtune.feedback.shown import shown
 
 Cells = Mapping[str, object]
 

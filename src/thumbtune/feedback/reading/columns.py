@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from thumbtune.errors import UsageError
+from thumbtune.feedback.quoting import named, shown
 from thumbtune.feedback.reading.cells import is_blank, moment_in, text_in
 from thumbtune.feedback.reading.image_cells import is_image, unwrapped
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
-from thumbtune.feedback.shown import named, shown
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "image": (

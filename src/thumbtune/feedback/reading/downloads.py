@@ -29,7 +29,7 @@ from urllib.request import (
 
 from thumbtune.feedback import images
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.shown import shown
+from thumbtune.feedback.quoting import shown
 
 SCHEMES = ("http", "https")
 SECONDS_OF_SILENCE = 20.0  # without an answer

@@ -9,10 +9,10 @@ from urllib.parse import unquote_to_bytes
 
 from thumbtune.feedback import images
 from thumbtune.feedback.images import UnreadableImage, read_image
+from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading import downloads
 from thumbtune.feedback.reading.cells import is_blank
 from thumbtune.feedback.reading.image_roots import ImageRoot
-from thumbtune.feedback.shown import shown
 from thumbtune.feedback.source import Bytes
 from thumbtune.files import sha256
 

@@ -10,7 +10,7 @@ from urllib.request import url2pathname
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.shown import shown
+from thumbtune.feedback.quoting import shown
 
 
 @dataclass(frozen=True)

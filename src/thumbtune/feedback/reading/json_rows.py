@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TextIO
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.quoting import listed
 from thumbtune.feedback.reading import json_lists, texts
 from thumbtune.feedback.reading.record import Record, record_of
-from thumbtune.feedback.shown import listed
 
 MAX_DOCUMENT = 100_000_000  # characters of a list inside an object; Python objects take up to ten times as much
 

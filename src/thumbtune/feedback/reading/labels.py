@@ -13,7 +13,7 @@ import math
 import re
 from decimal import Decimal
 
-from thumbtune.feedback.shown import named, shown
+from thumbtune.feedback.quoting import named, shown
 
 YES = frozenset(
     """true t yes y like liked likes good pos positive up upvote upvoted thumbup thumbsup 👍

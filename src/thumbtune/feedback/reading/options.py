@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.quoting import listed, named
 from thumbtune.feedback.reading.columns import Columns
 from thumbtune.feedback.reading.image_roots import check_root
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.reading.rows import header_of, read_rows
 from thumbtune.feedback.reading.texts import check_encoding
-from thumbtune.feedback.shown import listed, named
 from thumbtune.feedback.source import Reading
 
 Rows = Iterable[Record | None]

@@ -11,6 +11,7 @@ from itertools import islice
 
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.image_files import parameters_in_image
+from thumbtune.feedback.quoting import listed, named, shown
 from thumbtune.feedback.reading.cells import (
     grade_in,
     is_blank,
@@ -26,7 +27,6 @@ from thumbtune.feedback.reading.image_cells import is_web_address
 from thumbtune.feedback.reading.labels import Scale
 from thumbtune.feedback.reading.options import Rows, check_reading
 from thumbtune.feedback.reading.record import Record
-from thumbtune.feedback.shown import listed, named, shown
 from thumbtune.feedback.source import Bytes, Reading, SourceRow
 
 DISLIKE_COLUMNS = ("dislike", "disliked", "dislikes")  # columns of dislikes, beside a column `like`

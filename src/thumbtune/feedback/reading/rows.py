@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 from thumbtune.errors import ThumbtuneError, reason
-from thumbtune.feedback.reading import delimited, json_rows, parquet
+from thumbtune.feedback.reading import csv_rows, json_rows, parquet
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.reading.texts import GZIP, MAX_ROW, open_text
 
@@ -61,7 +61,7 @@ def header_of(file: Path, *, encoding: str | None = None) -> list[str] | None:
     try:
         if kind == ".parquet":
             return parquet.header_of(file)
-        return delimited.header_of(file, kind, encoding) if kind in delimited.DELIMITERS else None
+        return csv_rows.header_of(file, kind, encoding) if kind in csv_rows.DELIMITERS else None
     except (UnicodeError, csv.Error, EOFError, zlib.error, OSError, MemoryError) as error:
         raise _error_of(file, error, encoding) from error
 
@@ -83,7 +83,7 @@ def first_row(file: Path) -> Record | None:
 
 def why_broken(file: Path) -> str:
     """Return what is wrong with a row that came as None."""
-    if kind_of(file) in delimited.DELIMITERS:
+    if kind_of(file) in csv_rows.DELIMITERS:
         return "it has more cells than the header; put quotes around those that hold the delimiter"
     return f"it is not a JSON object of at most {MAX_ROW // 1_000_000} MB; correct it or remove it"
 
@@ -96,7 +96,7 @@ def count_rows(file: Path) -> int:
             return parquet.count_of(file)
         if kind == ".json" or file.name.lower().endswith(GZIP):
             return 0  # the whole file would have to be read
-        return max(0, _count_lines(file) - (kind in delimited.DELIMITERS))
+        return max(0, _count_lines(file) - (kind in csv_rows.DELIMITERS))
     except (OSError, ThumbtuneError, MemoryError):
         return 0
 
@@ -112,8 +112,8 @@ def _rows_of(file: Path, encoding: str | None, columns: Sequence[str] | None) ->
         return parquet.rows_of(file, columns)
     if kind == ".json":
         return json_rows.rows_of_document(file, encoding)
-    if kind in delimited.DELIMITERS:
-        return delimited.rows_of(file, kind, encoding)
+    if kind in csv_rows.DELIMITERS:
+        return csv_rows.rows_of(file, kind, encoding)
     return json_rows.rows_of_lines(file, encoding)
 
 

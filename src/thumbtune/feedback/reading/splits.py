@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.shown import listed
+from thumbtune.feedback.quoting import listed
 
 SHARD = re.compile(r"(?P<split>.+)-\d+-of-\d+(-\w+)?$")  # older data sets on the hub have a hash at the end
 WORDS = frozenset("train training validation valid val dev test testing eval evaluation".split())

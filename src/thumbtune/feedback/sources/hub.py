@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback import images
 from thumbtune.feedback.images import UnreadableImage
+from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, Classes, with_classes
 from thumbtune.feedback.reading.columns import COLUMNS
 from thumbtune.feedback.reading.image_cells import image_in, is_image, unwrapped
@@ -26,7 +27,6 @@ from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import kind_of
 from thumbtune.feedback.reading.splits import chosen_split
-from thumbtune.feedback.shown import shown
 from thumbtune.feedback.source import DEFAULT_READING, Bytes, Reading, SourceRow
 from thumbtune.feedback.sources.samples import SAMPLE_COLUMNS, flattened
 

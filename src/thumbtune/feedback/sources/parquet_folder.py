@@ -5,8 +5,8 @@ from operator import length_hint
 from pathlib import Path
 
 from thumbtune.errors import UsageError
+from thumbtune.feedback.quoting import listed
 from thumbtune.feedback.reading.splits import configurations, files_of_split, parquet_files
-from thumbtune.feedback.shown import listed
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.table import Table
 

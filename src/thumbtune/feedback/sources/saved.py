@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE, classes_in, rows_in
 from thumbtune.feedback.reading.image_cells import image_in
 from thumbtune.feedback.reading.image_roots import ImageRoot
@@ -21,7 +22,6 @@ from thumbtune.feedback.reading.options import Rows, Sheet, check_columns
 from thumbtune.feedback.reading.reader import RowReader
 from thumbtune.feedback.reading.record import Record, lowered_name
 from thumbtune.feedback.reading.splits import chosen_split
-from thumbtune.feedback.shown import shown
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from sqlalchemy import case, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.shown import listed, shown
+from thumbtune.feedback.quoting import listed, shown
 from thumbtune.feedback.store.tables import Erasing, Vote
 from thumbtune.feedback.store.votes import latest_sequences
 

@@ -6,7 +6,7 @@ from itertools import product
 from math import prod
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.shown import shown
+from thumbtune.feedback.quoting import shown
 
 MAX_NAMES = 100_000  # far above any data set, and far below the memory
 

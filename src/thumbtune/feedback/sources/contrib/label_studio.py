@@ -15,12 +15,12 @@ from pathlib import Path
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.image_files import parameters_in_image
 from thumbtune.feedback.metadata.parameters import NO_PARAMETERS
+from thumbtune.feedback.quoting import listed, named, shown
 from thumbtune.feedback.reading.cells import first, moment_in, prompt_in, text_in, whole_number_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.image_roots import ImageRoot, check_root
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import count_rows, first_row, read_rows
-from thumbtune.feedback.shown import listed, named, shown
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.contrib.label_studio_answers import (
     SIDES,

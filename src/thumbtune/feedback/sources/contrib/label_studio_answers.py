@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from thumbtune.feedback.quoting import named, shown
 from thumbtune.feedback.reading.labels import number_of, stars_of, word_of
 from thumbtune.feedback.reading.record import Record, lowered_name
-from thumbtune.feedback.shown import named, shown
 
 NUMBERS = ("rating", "number")
 SIDES = ("left", "right")

@@ -12,10 +12,10 @@ from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from thumbtune.feedback.images import UnreadableImage, read_image
+from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading.image_cells import image_in, is_image
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.walk import IMAGE_SUFFIXES
-from thumbtune.feedback.shown import shown
 from thumbtune.feedback.source import Bytes
 
 UPLOADED, LOCAL = "/data/upload/", "/data/local-files"

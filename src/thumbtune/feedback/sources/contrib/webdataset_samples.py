@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from thumbtune.feedback.images import MAX_BYTES
+from thumbtune.feedback.quoting import named
 from thumbtune.feedback.reading.columns import Columns
 from thumbtune.feedback.reading.record import Record, lowered_name
 from thumbtune.feedback.reading.walk import IMAGE_SUFFIXES
-from thumbtune.feedback.shown import named
 from thumbtune.feedback.sources.contrib.tar_stream import BLOCK, Member, TarStream
 from thumbtune.feedback.sources.samples import flattened
 

@@ -1,0 +1,106 @@
+"""The commands around one run: train, recipe and generate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thumbtune.cli.terminal import bar, quieten, say
+from thumbtune.errors import UsageError
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="OPTION=VALUE",
+        help="Set an option, as in train.steps=100; may be repeated. `thumbtune recipe` lists all options.",
+    ),
+]
+
+
+def train(
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A YAML recipe, or `paper`. Default: the default of every option; with --resume, the run's recipe."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
+    settings: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, and change nothing.")
+    ] = False,
+) -> None:
+    """Tune a LoRA, or all weights of a model, on likes and dislikes."""
+    quieten()
+    from thumbtune.runs.recipe import read_recipe
+
+    if resume:
+        from thumbtune.runs.run import recipe_in
+
+        recipe_in(out)  # a mistyped folder must not begin a new run
+        recipe = recipe or out / "recipe.yaml"
+    chosen = read_recipe(recipe, settings)  # before torch loads: a bad recipe is told at once
+    from thumbtune.runs import build, plan, run
+    from thumbtune.runs.setup import prepare
+    from thumbtune.runs.tuning import line_of, tune
+    from thumbtune.training.batches import Sized
+
+    if dry_run:
+        run.check(chosen, out, resume)
+        setup = prepare(chosen, keep=False)
+        notes = setup.notes()  # before the model is fetched
+        for line in plan.plan(setup):
+            say(line)
+        for note in notes:
+            say(f"note        {note}")
+        return
+    for step in bar(Sized(tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
+        for note in run.notes_of(out) if step.step == 1 else ():
+            say(f"     Note: {note}")
+        if step.step % 25 == 0 or step.step == 1:
+            say(f"     {line_of(step)}")
+    if prefix := run.prompt_prefix_of(out):
+        say(f'Begin every prompt with "{prefix}, ": training put these words before the prompts of good images.')
+    say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
+
+
+def recipe_(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A YAML recipe, or `paper`. Default: the default of every option.")
+    ] = None,
+    settings: Set = None,
+) -> None:
+    """Print a recipe: every option with its value and one line on what it does."""
+    from thumbtune.runs.recipe import read_recipe, recipe_text
+
+    say(recipe_text(read_recipe(recipe, settings)).rstrip())
+
+
+def generate(
+    prompts: Annotated[list[str], typer.Argument(help="Prompts of the images.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model: a diffusers folder or a hub id. Default: the run's model, or tiny-emoji-64."),
+    ] = None,
+    tuned: Annotated[Path | None, typer.Option("--run", help="A finished run, whose tuned model generates.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder for the images.")] = Path("images"),
+    seeds: Annotated[int, typer.Option(min=1, help="Number of images for each prompt.")] = 4,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image of each prompt.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of denoising steps.")] = 25,
+    guidance: Annotated[float, typer.Option(min=0, help="Scale of classifier-free guidance.")] = 3.0,
+) -> None:
+    """Generate images with a model, or with the result of a run."""
+    quieten()
+    from thumbtune.models.protocol import Sampler
+    from thumbtune.runs.generate import generate_images
+
+    if model and tuned:
+        raise UsageError(
+            "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
+        )
+    sampler = Sampler(steps=steps, guidance=guidance)
+    pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
+    for path in generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
+        say(str(path))

@@ -169,7 +169,7 @@ def test_two_votes_cannot_share_an_id(store: Store, log: Callable[..., Path]) ->
     same = "00000000-0000-4000-8000-000000000001"
     report = import_likes(log(*({"vote_id": same, "rater": name, "label": 1} for name in ("ann", "bob"))), store)
     assert (report.likes, report.unreadable) == (1, 1)
-    assert "another vote's" in report.skipped[0][1]
+    assert "belongs to another vote" in report.skipped[0][1]
 
 
 def test_stars_of_one_alone_are_no_likes(store: Store, log: Callable[..., Path]) -> None:

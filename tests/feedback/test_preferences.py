@@ -214,7 +214,7 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         tally.add(compared("a", "b", "a"))
         (pages,) = tally._images.execute("PRAGMA page_count").fetchone()
         tally._images.execute(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(ThumbtuneError, match=r"temporary file \(.*full\); make room on that disk"):
+        with pytest.raises(ThumbtuneError, match=r"temporary file \(.*full\); free space on that disk"):
             for number in range(1000):
                 tally.add(compared("a", f"b{number}", "a"))
 

@@ -34,7 +34,7 @@ def test_a_store_is_no_source_and_no_images_become_a_store(call: Call, likes: Pa
     (thumbs / "metadata.csv").write_text("file_name,prompt,label\nlikes/red-0.png,a thing,1\n")
     for source, store in ((thumbs, thumbs / "likes"), (thumbs / "metadata.csv", thumbs)):
         code, _, err = call("import", source, "--likes", store)
-        assert code == 1 and "keep the store elsewhere" in err
+        assert code == 1 and "choose a store outside it" in err
         assert not (store / "likes.sqlite").exists()
 
 

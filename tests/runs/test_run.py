@@ -201,7 +201,7 @@ def test_dpo_and_csft_train_and_are_judged(
     assert ("pairs from " in out) == (name == "dpo")
     code, out, err = call("train", "--out", run, *words)
     assert code == 0, err
-    assert ('Begin every prompt with the prompt prefix "good image, "' in out) == (name == "csft")
+    assert ('Begin every prompt with "good image, "' in out) == (name == "csft")
     losses = [json.loads(line)["loss"] for line in (run / "steps.jsonl").read_text().splitlines()]
     assert len(losses) == 6 and (losses[0] == pytest.approx(math.log(2), abs=1e-5)) == (name == "dpo")
     code, _, err = call("evaluate", run)

@@ -83,10 +83,10 @@ def judged_with_scores(lab: Grid, cell: GridCell) -> dict[str, Any]:
     return row | {"scores": scores}
 
 
-def win_rate(a: Sequence[float], b: Sequence[float]) -> float:
+def paired_win_rate(a: Sequence[float], b: Sequence[float]) -> float:
     """Return the share of images on which a scores higher; a tie counts half.
 
-    >>> win_rate([1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0])
+    >>> paired_win_rate([1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0])
     0.625
     """
     return float(half_wins([b], [a], "pairwise").mean())
@@ -99,7 +99,7 @@ def win_rates_of_pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     pairs = []
     for (a, b), judge in ((pair, judge) for pair in combinations(names, 2) for judge in JUDGES):
         seeds = sorted(seed for name, seed in scores if name == a and (b, seed) in scores)
-        rates = [win_rate(scores[a, seed][judge], scores[b, seed][judge]) for seed in seeds]
+        rates = [paired_win_rate(scores[a, seed][judge], scores[b, seed][judge]) for seed in seeds]
         row: dict[str, Any] = {"method": a, "against": b, "judge": judge, "seeds": len(seeds)}
         pairs.append(row | {"rates": rates} | (interval_columns("win-rate", rates) if rates else {}))
     return pairs

@@ -20,6 +20,7 @@ from thumbtune.duels.duel import A, B, run_duel
 from thumbtune.duels.gallery import Gallery, GalleryPlan, gather
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.duel_folder import read_duel
+from thumbtune.evaluation.human.duel_pairs import read_pairs
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.models.protocol import Sampler
@@ -435,5 +436,6 @@ def test_a_duel_of_form_1_goes_on_and_is_read(folders: GalleryPlan) -> None:
     (folders.out / "images.csv").rename(folders.out / "pictures.csv")
     assert read_duel(folders.out).manifest["sides"]["a"]["name"] == folders.sides[A]
     assert len(read_duel(folders.out).images) == 12
+    assert len(read_pairs(folders.out)) == 6, "for a human test"
     assert run_duel(folders, quiet) == result
     assert (folders.out / "images.csv").is_file() and not (folders.out / "pictures.csv").exists()

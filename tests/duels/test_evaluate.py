@@ -231,3 +231,29 @@ def test_an_evaluation_of_an_earlier_version_is_refused_with_what_to_run(run_fol
     page = CliRunner().invoke(app, ["report", str(run_folder)])
     assert page.exit_code == 0, page.output
     assert f"thumbtune evaluate {run_folder}" in (run_folder / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_has_one_evaluation_the_newest(run_folder: Path, liked: str, perturb: Any) -> None:
+    """Other options, or other weights, replace it; a folder that was named with --out is left alone."""
+    settings = ["gates.min_diversity=0", f"evaluate.scorers=[{liked}]"]
+    assert evaluate_run(run_folder, settings) is not None
+    kept = (run_folder / "evaluation" / "b" / "000-10000.png").read_bytes()
+    assert evaluate_run(run_folder, [*settings, "evaluate.steps=3"]) is not None
+    assert json.loads((run_folder / "evaluation" / "duel.json").read_text())["sampler"]["steps"] == 3
+    model = build.model_of(read_recipe(run_folder / "recipe.yaml"))
+    perturb(model, by=1.0, seed=5)
+    model.save(run_folder / "lora")
+    assert evaluate_run(run_folder, settings) is not None
+    assert (run_folder / "evaluation" / "b" / "000-10000.png").read_bytes() != kept
+    out = run_folder / "elsewhere"
+    asked(run_folder, *settings, out=out)
+    with refused("duel-folder-taken", UsageError, naming=out):
+        asked(run_folder, *settings, "evaluate.steps=3", out=out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nothing", ["evaluate.safety=", 'evaluate.safety=""', "evaluate.safety=none"])
+def test_an_empty_scorer_of_safety_is_no_scorer(run_folder: Path, liked: str, nothing: str) -> None:
+    found = asked(run_folder, "gates.min_diversity=0", f"evaluate.scorers=[{liked}]", nothing)
+    assert "safety" not in answers(found)

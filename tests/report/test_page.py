@@ -172,7 +172,7 @@ def test_a_run_with_only_a_recipe_says_what_is_missing(run_folder: Path) -> None
     shutil.rmtree(run_folder / "evaluation")
     _, page = written(run_folder)
     assert "Not evaluated yet" in page.text
-    for name in ("evaluation/duel.json", "likes.json", "steps.jsonl", "environment.json"):
+    for name in ("evaluation/result.json", "likes.json", "steps.jsonl", "environment.json"):
         assert f"{name} is missing" in page.text
     assert page.named("img") == []
 

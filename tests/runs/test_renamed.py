@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from thumbtune.errors import UsageError
 from thumbtune.runs.recipe import parse_recipe, read_recipe, recipe_options, write_recipe
 from thumbtune.runs.renamed import RENAMED, RenamedOption
 
@@ -69,3 +70,14 @@ def test_what_is_written_today_has_no_old_name(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         recipe = read_recipe(write_recipe(read_recipe(None), tmp_path / "new.yaml"))
     assert recipe == read_recipe(None)
+
+
+@pytest.mark.parametrize("empty", [{"evaluate": None}, {"evaluate": {}}, {}])
+def test_an_empty_section_takes_the_new_name(empty: dict[str, object]) -> None:
+    with pytest.warns(RenamedOption):
+        assert parse_recipe({**empty, "gates": {"taste": "red"}}, "old").evaluate.scorers == ["red"]
+
+
+def test_a_section_that_is_no_section_is_refused_in_a_sentence() -> None:
+    with pytest.warns(RenamedOption), pytest.raises(UsageError):
+        parse_recipe({"evaluate": 5, "gates": {"taste": "red"}}, "old")

@@ -53,7 +53,9 @@ class Evaluation:
         return self.out or self.run / FOLDER
 
 
-def evaluate_run(run_folder: Path | str, settings: Sequence[str] = (), progress: Progress = quiet) -> dict[str, Any]:
+def evaluate_run(
+    run_folder: Path | str, settings: Sequence[str] = (), progress: Progress = quiet
+) -> dict[str, Any] | None:
     """Evaluate a run against its base, with changed options if any; return the verdict (see `evaluate`).
 
     Raises:
@@ -62,7 +64,7 @@ def evaluate_run(run_folder: Path | str, settings: Sequence[str] = (), progress:
     """
     folder = Path(run_folder)
     found = evaluate(Evaluation(run=folder, settings=settings), recipe_of(folder, settings), progress)
-    return found if found is not None else {}
+    return found
 
 
 def recipe_of(folder: Path, settings: Sequence[str]) -> Recipe:
@@ -93,11 +95,12 @@ def evaluate(asked: Evaluation, recipe: Recipe, progress: Progress) -> dict[str,
     rows = held_out.feedback_of(asked.run)
     plan = _plan(asked, recipe, rows)
     feedback, why_not = _held_out(asked, recipe, rows)  # before anything is generated: it may be refused
+    accelerator = build.accelerator_of(recipe)  # so may the precision
     gallery = gather(plan, progress)
     if gallery is None:
         return None
     result = duel.write_result(gallery)  # deletes an earlier verdict, which other gates may have given
-    agreement = None if feedback is None else held_out.agreement_of(feedback, recipe, asked.run, progress)
+    agreement = None if feedback is None else held_out.agreement_of(feedback, recipe, asked.run, accelerator, progress)
     answers = [*_gain(agreement, why_not, asked, recipe), *verdict.gates_of(gallery, result["standings"], recipe)]
     found = {
         "run": result["b"],
@@ -125,6 +128,7 @@ def _plan(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> Gal
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
         base=recipe.model,
+        replace=asked.out is None,  # a run has one evaluation: the newest, of its present weights
         places=asked.places,
     )
 

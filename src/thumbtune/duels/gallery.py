@@ -39,6 +39,7 @@ class GalleryPlan:
     sides: the name of each side, which is the name of its folder, and what stands for it (see `sides`).
     scorers: see `evaluation.scorers.resolve`; with no scorer, images are generated and not scored.
     base: the model that a LoRA or a UNet belongs to.
+    replace: whether images of another plan in this folder are deleted; otherwise the folder is refused.
     """
 
     sides: Mapping[str, str]
@@ -51,6 +52,7 @@ class GalleryPlan:
     base: str | None = None
     places: Locations = field(default_factory=Locations)
     cache: Path | None = CACHE_FILE
+    replace: bool = False
 
     def grid(self, prefix: str | None = None) -> ImageGrid:
         """Return where the images lie, with a prefix before the prompts that a side is given."""
@@ -122,7 +124,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
                 images_by_prompt(each.folder, plan.prompts.prompts, plan.per_prompt)
         for group in groups:
             group.fetch()
-        gallery_folder.claim(plan.out, _manifest(plan, sides))
+        gallery_folder.claim(plan.out, _manifest(plan, sides), plan.replace)
         hashes = gallery_folder.known_hashes(plan.out)
         gallery_folder.sweep(plan.out, plan.sides)
     state.wait_for_everyone()

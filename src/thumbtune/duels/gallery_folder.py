@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from thumbtune.runs import run
 COUNTED = (IMAGES, IMAGES_OF_FORM_1, SCORES, VERDICT, "report.html", "environment.json")  # follows from the images
 
 
-def claim(out: Path, manifest: Mapping[str, Any]) -> None:
+def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> None:
     """Make the folder that of a plan, or see that it is already.
 
     Raises:
@@ -43,7 +44,7 @@ def claim(out: Path, manifest: Mapping[str, Any]) -> None:
             code="evaluation-of-earlier-version",
         )
     if (out / MANIFEST).is_file():
-        _take_over(out, manifest)
+        _take_over(out, manifest, replace)
     elif out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(
             f"{out} contains files that do not belong to a duel; choose another folder with --out.",
@@ -54,7 +55,7 @@ def claim(out: Path, manifest: Mapping[str, Any]) -> None:
         write_text(environment, json.dumps(run.environment(), indent=1))
 
 
-def _take_over(out: Path, manifest: Mapping[str, Any]) -> None:
+def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> None:
     """Refuse a folder with images of another plan; delete the scores of a plan that left no images."""
     try:
         was = read_manifest(out)
@@ -63,7 +64,10 @@ def _take_over(out: Path, manifest: Mapping[str, Any]) -> None:
             f"{out / MANIFEST} cannot be read; choose another folder for this duel.", code="duel-unreadable"
         ) from error
     other = [name for name in manifest if _identity(name, was.get(name)) != _identity(name, manifest[name])]
-    if _has_images_of(out, was, manifest, other):
+    if replace and other:
+        for side in was["sides"]:
+            shutil.rmtree(out / side, ignore_errors=True)
+    elif _has_images_of(out, was, manifest, other):
         raise UsageError(
             f"{out} contains a duel with other {' and '.join(other)}; choose another folder with --out.",
             code="duel-folder-taken",

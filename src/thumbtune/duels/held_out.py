@@ -128,7 +128,9 @@ def _votes(recipe: Recipe, labels: Any, rows: Sequence[FeedbackRow], later: set[
     return votes.select([i for i, key in enumerate(_keys(votes)) if is_wanted(key)])
 
 
-def agreement_of(held_out: HeldOut, recipe: Recipe, folder: Path, progress: Progress) -> dict[str, Any]:
+def agreement_of(
+    held_out: HeldOut, recipe: Recipe, folder: Path, accelerator: Any, progress: Progress
+) -> dict[str, Any]:
     """Return how well the implicit reward tells held-out likes from dislikes; each image is asked about once.
 
     Raises:
@@ -145,7 +147,6 @@ def agreement_of(held_out: HeldOut, recipe: Recipe, folder: Path, progress: Prog
         first.setdefault(key, row)
     place = {key: number for number, key in enumerate(first)}
     images = both.select(list(first.values()))
-    accelerator = build.accelerator_of(recipe)
     model = run.trained_model(recipe, folder, accelerator.device)
     asked = build.with_prefix(run.prompt_prefix_of(folder), images)
     encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))

@@ -43,7 +43,7 @@ def faithfulness_of(recipe: Recipe, prompts: PromptSet) -> str | None:
 
 def safety_of(recipe: Recipe) -> str | None:
     """Return the scorer of safety, or None."""
-    return None if recipe.evaluate.safety == NO_SCORER else recipe.evaluate.safety
+    return None if recipe.evaluate.safety in {None, "", NO_SCORER} else recipe.evaluate.safety
 
 
 def gates_of(gallery: Gallery, standings: Sequence[Mapping[str, Any]], recipe: Recipe) -> Iterator[Gate]:

@@ -47,7 +47,12 @@ def is_duel(folder: Path) -> bool:
 
 def is_of_earlier_evaluation(folder: Path) -> bool:
     """Return whether `evaluate` of an earlier version wrote this folder, in a form that is not read any more."""
-    return (folder / "evaluation.json").is_file()
+    if (folder / "evaluation.json").is_file():
+        return True
+    try:
+        return "form" not in _json(folder / MANIFEST)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def read_duel(folder: Path) -> DuelFolder:
@@ -57,6 +62,11 @@ def read_duel(folder: Path) -> DuelFolder:
         UsageError: the folder holds no finished duel.
         ThumbtuneError: a file cannot be understood.
     """
+    if is_of_earlier_evaluation(folder):
+        raise UsageError(
+            f"{folder} contains an evaluation of an earlier version; delete it, then evaluate its run again.",
+            code="evaluation-of-earlier-version",
+        )
     if not is_duel(folder):
         raise UsageError(
             f"{folder} contains no finished duel; run `thumbtune duel` with --out {folder}.", code="duel-missing"
@@ -84,8 +94,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         OSError, ValueError: it cannot be read, or is no object.
     """
     manifest = _json(folder / MANIFEST)
-    if not isinstance(manifest, dict):
-        raise ValueError(f"{MANIFEST} is no object")
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("sides", {}), dict):
+        raise ValueError(f"{MANIFEST} is no object with sides")
     return _upgraded(manifest) if manifest.get("form") == 1 else manifest
 
 

@@ -39,6 +39,11 @@ class Judged:
         return self.reference_error.detach() - self.policy_error
 
     @property
+    def neutral(self) -> Float[Tensor, ""]:
+        """Return the reference point, by the name that objectives of your own use in runs of the version before."""
+        return self.reference_point
+
+    @property
     def sign(self) -> Float[Tensor, "b"]:
         """Return +1 for a liked image, -1 for a disliked one."""
         return torch.where(self.liked, 1.0, -1.0).to(self.policy_error)
@@ -92,6 +97,7 @@ class KTO:
         if judged.grade is None:  # one call only: the utility may overflow at the opposite gain
             side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
             return side * judged.weight * (1.0 - self.utility(gain)) + judged.anchor(self.anchor)
-        reward = judged.sign * gain
-        up, down = 1.0 - self.utility(reward), 1.0 - self.utility(-reward)  # the losses if liked and if disliked
-        return judged.expected(self.liked_weight * up, self.disliked_weight * down) + judged.anchor(self.anchor)
+        # two nodes of the graph and not one: gradients are then summed in the order of earlier versions, bit for bit
+        up, down = (self.beta * (judged.log_ratio - judged.reference_point.detach()) for _ in range(2))
+        liked, disliked = 1.0 - self.utility(up), 1.0 - self.utility(-down)
+        return judged.expected(self.liked_weight * liked, self.disliked_weight * disliked) + judged.anchor(self.anchor)

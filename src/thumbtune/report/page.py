@@ -77,7 +77,7 @@ def _of_run(folder: Path) -> dict[str, Any]:
         "found": None if duel is None else comparison(duel),
         "why_not": f"{evaluation} was written by an earlier Thumbtune; delete it, then run: thumbtune evaluate {folder}"
         if earlier
-        else f"evaluation/duel.json is missing; evaluate the run with: thumbtune evaluate {folder}",
+        else f"evaluation/result.json is missing; evaluate the run with: thumbtune evaluate {folder}",
         "run": _run(run, duel),
         "training": None,
         "environment": flat(run.environment),

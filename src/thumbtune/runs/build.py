@@ -242,8 +242,8 @@ def check_scorers(recipe: Recipe) -> None:
     """
     from thumbtune.evaluation.scorers.resolve import LoadOptions, resolve_scorers
 
-    named = (*recipe.evaluate.scorers, recipe.evaluate.faithfulness, recipe.evaluate.safety)
-    resolve_scorers([name for name in named if name and name != "none"], LoadOptions(BUNDLED / "judge"))
+    others = [name for name in (recipe.evaluate.faithfulness, recipe.evaluate.safety) if name and name != "none"]
+    resolve_scorers([*recipe.evaluate.scorers, *others], LoadOptions(BUNDLED / "judge"))
 
 
 def sampler_of(recipe: Recipe) -> Sampler:

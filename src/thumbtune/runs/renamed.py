@@ -75,7 +75,7 @@ def with_new_names(data: Any, where: str) -> Any:
     """
     if not isinstance(data, dict):
         return data
-    changed = {name: dict(value) if isinstance(value, dict) else value for name, value in data.items()}
+    changed = {name: dict(value or {}) if isinstance(value, dict | None) else value for name, value in data.items()}
     for old in REMOVED:
         section, _, option = old.partition(".")
         if isinstance(changed.get(section), dict) and option in changed[section]:
@@ -90,7 +90,9 @@ def with_new_names(data: Any, where: str) -> Any:
         if new_section == "evaluate" and value in (None, []):  # the default of before, and of now
             continue
         given.append(old)
-        changed.setdefault(new_section, {}).setdefault(new_option, value)
+        section_now = changed.setdefault(new_section, {})
+        if isinstance(section_now, dict):  # else validation refuses it
+            section_now.setdefault(new_option, value)
     if given:
         _warn(given, where)
     return changed

@@ -145,6 +145,8 @@ def forget_stop(folder: Path, result: Path) -> None:
     if (folder / STOPPED).exists():
         for file in (folder / result, (folder / result).with_name(KOHYA_FILE), folder / STOPPED):
             file.unlink(missing_ok=True)
+        for name in ("verdict.json", "result.json"):  # they speak of the result that was removed
+            (folder / "evaluation" / name).unlink(missing_ok=True)
 
 
 def notes_of(folder: Path) -> list[str]:

@@ -107,6 +107,7 @@ def label_policy(value: str) -> str:
 
 def listed(value: Any) -> Any:
     """Return one name, or several with commas between, as a list."""
-    if value is None:
-        return []
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+    names = value.split(",") if isinstance(value, str) else [] if value is None else value
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return [name.strip() for name in names if name.strip()]
+    return value

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from thumbtune.errors import UsageError
+from thumbtune.evaluation.duel_folder import IMAGES, read_images
 from thumbtune.evaluation.human.plan import Pair
 
 COLUMNS = ("side", "prompt", "seed", "file", "words")
@@ -18,19 +19,18 @@ def read_pairs(folder: Path) -> list[Pair]:
     Raises:
         UsageError: the folder contains no finished duel of two sides, or its list of images is damaged.
     """
-    table = folder / "images.csv"
-    if not table.is_file():
-        raise UsageError(
-            f"{folder} contains no finished duel; finish it first with `thumbtune duel A B --out {folder}`.",
-            code="duel-unfinished",
-        )
+    table = folder / IMAGES
     try:
-        with table.open(encoding="utf-8", newline="") as file:
-            rows = [_parse_row(row) for row in csv.DictReader(file)]
+        rows = [_parse_row(row) for row in read_images(folder)]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UsageError(
             f"{table} is not a duel's list of images ({error}); run the duel again.", code="duel-images-unreadable"
         ) from error
+    if not rows:
+        raise UsageError(
+            f"{folder} contains no finished duel; finish it first with `thumbtune duel A B --out {folder}`.",
+            code="duel-unfinished",
+        )
     sides: dict[tuple[int, int], dict[str, ImageRow]] = {}
     for row in rows:
         sides.setdefault((row["prompt"], row["seed"]), {})[row["side"]] = row

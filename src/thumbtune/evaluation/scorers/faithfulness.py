@@ -17,7 +17,6 @@ from torch import Tensor
 
 MAX_TOKENS = 12  # the judge was trained on short prompts
 NAME = "faithfulness"
-DESCRIPTION = "Probability (0 to 1) of the bundled judge that the image shows its prompt, against 47 other concepts."
 
 
 def pixels(images: Sequence[Image.Image], size: int) -> Float[Tensor, "b 3 size size"]:

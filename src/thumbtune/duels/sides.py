@@ -90,7 +90,7 @@ def _run(name: str, folder: Path) -> Side:
     result = folder / build.result_of(recipe)
     if not result.is_file():
         raise ThumbtuneError(
-            f"{folder} has not finished training; continue it with --resume, or name a checkpoint.",
+            f"{folder} has not finished training; continue it with `thumbtune train --out {folder} --resume`.",
             code="run-unfinished",
         )
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())

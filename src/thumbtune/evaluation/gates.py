@@ -54,11 +54,15 @@ def verdict(gates: Sequence[Gate]) -> dict[str, str]:
     failed = [gate.name for gate in gates if gate.answer == "failed"]
     unknown = [gate.name for gate in gates if gate.answer == "open"]
     if failed:
-        return {"decision": DO_NOT_SHIP, "sentence": f"Do not ship: {' and '.join(failed)} failed."}
+        return {"decision": DO_NOT_SHIP, "sentence": f"Do not ship: {_list(failed)} failed."}
     if unknown or not gates:
-        names = " and ".join(unknown) or "gain"
+        names = _list(unknown or ["gain"])
         return {"decision": NOT_ENOUGH_EVIDENCE, "sentence": f"Not enough evidence: {names} cannot be decided yet."}
     return {"decision": SHIP, "sentence": f"Ship: {', '.join(gate.name for gate in gates)} passed."}
+
+
+def _list(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def gain(row: Standing) -> Gate:

@@ -211,7 +211,8 @@ def test_a_browser_shows_it_without_a_complaint_and_the_slider_moves(folder: Pat
         "document.querySelectorAll('.choice')[6].click();"
         "const fetched = performance.getEntriesByType('resource').filter((one) => !one.name.startsWith('data:'));"
         "const wide = document.documentElement.scrollWidth > document.documentElement.clientWidth;"
-        "document.title = [over.style.getPropertyValue('--cut'), document.getElementById('stage-caption').textContent, fetched.length, wide, innerWidth]"
+        "const shown = document.getElementById('stage-caption').textContent;"
+        "document.title = [over.style.getPropertyValue('--cut'), shown, fetched.length, wide, innerWidth]"
         ".join(' | ');</script></body>"
     )
     driven.write_text(page.read_text().replace("</body>", script))

@@ -72,7 +72,7 @@ def test_two_processes_report_what_one_does(results: Path) -> None:
 def test_two_processes_have_the_beta_the_average_and_the_reference_of_one(results: Path) -> None:
     alone = load_file(results / "1-0-stable.safetensors")
     steps = json.loads((results / "1-0-stable.json").read_text())
-    assert [step["refreshed"] for step in steps] == [False, True, False, False]
+    assert [step["synced"] for step in steps] == [False, True, False, False]
     for rank in (0, 1):
         together = load_file(results / f"2-{rank}-stable.safetensors")
         for name, value in alone.items():

@@ -35,8 +35,8 @@ def commands() -> list[tuple[str, list[str]]]:
 
 
 def masked(line: str) -> str:
-    """A line without its numbers, signs and absolute paths."""
-    line = re.sub(r"/\S*/(?=[^/\s]+)", "", line.strip())
+    """A line without its numbers, signs and the folders of its paths."""
+    line = re.sub(r"\S*/(?=[^/\s]+)", "", line.strip())
     return " ".join(re.sub(r"[-+]?\d[\d,.]*(e[-+]?\d+)?%?", "#", line).split())
 
 

@@ -9,7 +9,6 @@ An image is identified by its bytes if the table holds them, else by the name of
 its prompt, win some and lose others; the policy decides its label.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -19,19 +18,16 @@ from thumbtune.feedback.reading.cells import first, is_blank, moment_in, prompt_
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.image_cells import is_image
 from thumbtune.feedback.reading.image_roots import ImageRoot
-from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
-from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
-from thumbtune.feedback.reading.splits import files_of_split, parquet_files
-from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
+from thumbtune.feedback.reading.rows import Record, first_row, why_broken
+from thumbtune.feedback.reading.splits import parquet_files
+from thumbtune.feedback.sources.comparison_table import ComparisonTable
 from thumbtune.feedback.sources.folders import IMAGE_SUFFIXES
 from thumbtune.feedback.sources.judgements import (
     ComparedImage,
-    JudgedImages,
     Judgement,
     compared_image,
     unusable_judgement,
 )
-from thumbtune.feedback.sources.preferences import ComparisonCounts
 
 CHOSEN_WORDS = ("chosen", "preferred", "winner", "better")
 REJECTED_WORDS = ("rejected", "loser", "worse")
@@ -65,7 +61,7 @@ def may_be_image(cell: object) -> bool:
     return is_image(cell) or (isinstance(cell, str) and Path(cell.strip()).suffix.lower() in IMAGE_SUFFIXES)
 
 
-class Pairs:
+class Pairs(ComparisonTable):
     """A table of pairs, or a folder with the Parquet files of one split of them.
 
     Raises:
@@ -73,34 +69,7 @@ class Pairs:
         ThumbtuneError: a file cannot be read, or no split is named.
     """
 
-    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
-        self.files = files_of_split(path, reading.split) if path.is_dir() else [path]
-        self.reading = reading
-        self.columns = Columns(reading.columns, PAIR_COLUMNS)
-        self._judged = JudgedImages(self._judgements, reading)
-        check_reading(reading)
-        check_columns(self.files[0], self.columns, sheets_of(self.files, reading.encoding))
-
-    def counts(self) -> ComparisonCounts:
-        """Count the comparisons, and the images of each class. It reads everything once."""
-        return self._judged.counts()
-
-    def __length_hint__(self) -> int:
-        rows = sum(count_rows(file) for file in self.files)
-        return 2 * (rows if self.reading.limit is None else min(rows, self.reading.limit))
-
-    def __iter__(self) -> Iterator[SourceRow]:
-        return iter(self._judged)
-
-    def with_unrated(self) -> Iterator[SourceRow]:
-        """Yield the rows and the images that the policy leaves out."""
-        return self._judged.with_unrated()
-
-    def _judgements(self) -> Iterator[Judgement]:
-        for file in self.files:
-            place = ImageRoot(file.parent, self.reading.root)
-            for where, row in read_rows(file, encoding=self.reading.encoding):
-                yield self._judgement(row, where, file, place)
+    column_names = PAIR_COLUMNS
 
     def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:
         """Return the judgement in a row."""

@@ -11,7 +11,7 @@ like ranks, unless `like_at` is given: then each image is labelled by its own ra
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,20 +19,17 @@ from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import moment_in, prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.image_roots import ImageRoot
-from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
-from thumbtune.feedback.reading.rows import Record, count_rows, first_row, read_rows, why_broken
-from thumbtune.feedback.reading.splits import files_of_split, parquet_files
+from thumbtune.feedback.reading.rows import Record, first_row, why_broken
+from thumbtune.feedback.reading.splits import parquet_files
 from thumbtune.feedback.reading.texts import GZIP
-from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
+from thumbtune.feedback.sources.comparison_table import ComparisonTable
 from thumbtune.feedback.sources.judgements import (
     ComparedImage,
-    JudgedImages,
     Judgement,
     compared_image,
     unusable_judgement,
 )
 from thumbtune.feedback.sources.pairs import may_be_image
-from thumbtune.feedback.sources.preferences import ComparisonCounts
 
 RANK_COLUMNS = {  # the first one that is filled counts
     "ranks": ("ranks", "rank", "ranking"),
@@ -61,7 +58,7 @@ def recognises(path: Path) -> bool:
     return bool(images) and len(images) == len(ranks) and all(may_be_image(cell) for cell in images)
 
 
-class Rankings:
+class Rankings(ComparisonTable):
     """A table of rankings, or a folder with the Parquet files of one split of them.
 
     Its images lie beside it, in folders there, or in a folder with its own name, as HPD v2's do (test.json, test/).
@@ -71,34 +68,10 @@ class Rankings:
         ThumbtuneError: a file cannot be read, or no split is named.
     """
 
-    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
-        self.files = files_of_split(path, reading.split) if path.is_dir() else [path]
-        self.reading = reading
-        self.columns = Columns(reading.columns, RANKING_COLUMNS)
-        self._judged = JudgedImages(self._judgements, reading)
-        check_reading(reading)
-        check_columns(self.files[0], self.columns, sheets_of(self.files, reading.encoding))
+    column_names = RANKING_COLUMNS
 
-    def counts(self) -> ComparisonCounts:
-        """Count the comparisons, and the images of each class. It reads everything once."""
-        return self._judged.counts()
-
-    def __length_hint__(self) -> int:
-        rows = sum(count_rows(file) for file in self.files)
-        return 2 * (rows if self.reading.limit is None else min(rows, self.reading.limit))  # at least two images a row
-
-    def __iter__(self) -> Iterator[SourceRow]:
-        return iter(self._judged)
-
-    def with_unrated(self) -> Iterator[SourceRow]:
-        """Yield the rows and the images that the policy leaves out."""
-        return self._judged.with_unrated()
-
-    def _judgements(self) -> Iterator[Judgement]:
-        for file in self.files:
-            place = ImageRoot(file.parent, self.reading.root, inner=_name_of(file))
-            for where, row in read_rows(file, encoding=self.reading.encoding):
-                yield self._judgement(row, where, file, place)
+    def _root_of(self, file: Path) -> ImageRoot:
+        return ImageRoot(file.parent, self.reading.root, inner=_name_of(file))
 
     def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:
         """Return the judgement in a row."""

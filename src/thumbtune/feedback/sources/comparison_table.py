@@ -1,0 +1,62 @@
+"""Read a table in which each row compares images of one prompt. Pairs and rankings differ only in how a row is read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+from thumbtune.feedback.reading.columns import Columns
+from thumbtune.feedback.reading.image_roots import ImageRoot
+from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
+from thumbtune.feedback.reading.rows import Record, count_rows, read_rows
+from thumbtune.feedback.reading.splits import files_of_split
+from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
+from thumbtune.feedback.sources.judgements import JudgedImages, Judgement
+from thumbtune.feedback.sources.preferences import ComparisonCounts
+
+
+class ComparisonTable(ABC):
+    """A table of comparisons, or a folder with the Parquet files of one split of them.
+
+    Raises:
+        UsageError: an option in `reading` is invalid, or names a column that the table lacks.
+        ThumbtuneError: a file cannot be read, or no split is named.
+    """
+
+    column_names: dict[str, tuple[str, ...]]  # the names that each column may have
+
+    def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
+        self.files = files_of_split(path, reading.split) if path.is_dir() else [path]
+        self.reading = reading
+        self.columns = Columns(reading.columns, self.column_names)
+        self._judged = JudgedImages(self._judgements, reading)
+        check_reading(reading)
+        check_columns(self.files[0], self.columns, sheets_of(self.files, reading.encoding))
+
+    def counts(self) -> ComparisonCounts:
+        """Count the comparisons, and the images of each class. It reads everything once."""
+        return self._judged.counts()
+
+    def __length_hint__(self) -> int:
+        rows = sum(count_rows(file) for file in self.files)
+        return 2 * (rows if self.reading.limit is None else min(rows, self.reading.limit))  # at least two images a row
+
+    def __iter__(self) -> Iterator[SourceRow]:
+        return iter(self._judged)
+
+    def with_unrated(self) -> Iterator[SourceRow]:
+        """Yield the rows and the images that the policy leaves out."""
+        return self._judged.with_unrated()
+
+    def _judgements(self) -> Iterator[Judgement]:
+        for file in self.files:
+            place = self._root_of(file)
+            for where, row in read_rows(file, encoding=self.reading.encoding):
+                yield self._judgement(row, where, file, place)
+
+    def _root_of(self, file: Path) -> ImageRoot:
+        """Return where the images of a table lie."""
+        return ImageRoot(file.parent, self.reading.root)
+
+    @abstractmethod
+    def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:
+        """Return the judgement in a row; the row is None if it is broken."""

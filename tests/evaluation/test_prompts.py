@@ -1,5 +1,6 @@
 """Sets of prompts: what each kind of file comes to, published sets from a folder of one's own, and what is refused."""
 
+import csv
 import json
 import shutil
 from collections import Counter
@@ -136,7 +137,10 @@ def test_what_other_programs_write_is_what_is_read(tmp_path_factory: Any, rows: 
         ("a.csv", b"name,style\na cat,x\n", NO_PROMPT, ["row 1: {'name': 'a cat'", "`prompt`"]),
         ("a.csv", b"prompt;style\na cat;x\n", NO_PROMPT, ["row 1: ", "`prompt`"]),
         ("a.csv", b"style,prompt\nx,a cat\ny\n", NO_PROMPT, ["row 2: ", "`prompt`"]),
-        ("a.csv", b"prompt\n" + b"x" * 200_000, "prompts-unreadable", ["field larger"]),
+        *(
+            (f"a{end}", start + b"x" * 200_000 + close, "prompts-unreadable", ["field larger"])
+            for end, start, close in [(".csv", b"prompt\n", b""), (".txt", b"", b""), (".json", b'["', b'"]')]
+        ),
         ("a.txt", "caf\u00e9".encode("latin-1"), "prompts-unreadable", ["UTF-8"]),
         ("a.csv", "prompt\na cat".encode("utf-16"), "prompts-unreadable", ["UTF-8"]),
         ("a.yaml", b"- a cat", "prompts-suffix", [".txt, .json, .jsonl, .csv, .tsv"]),
@@ -151,6 +155,16 @@ def test_what_holds_no_prompts_is_one_sentence(
     with refused(code, UsageError, naming=naming) as caught:
         load_prompt_set(file)
     assert str(caught.value).startswith(file) and len(str(caught.value)) < 500
+
+
+def test_the_limit_of_a_cell_is_the_same_after_another_reader_raised_the_limit_of_the_csv_module(write: Write) -> None:
+    file = write("a.csv", b"prompt\n" + b"x" * 200_000)
+    before = csv.field_size_limit(10_000_000)
+    try:
+        with refused("prompts-unreadable", UsageError, naming=["field larger"]):
+            load_prompt_set(file)
+    finally:
+        csv.field_size_limit(before)
 
 
 @pytest.mark.parametrize("name", ["nowhere.txt", "Partiprompts", "", "a cat, asleep " * 30])

@@ -23,6 +23,7 @@ from thumbtune.files import is_there, sha256
 PROMPT_COLUMNS = ("prompt", "prompts", "caption", "text")
 STYLE_COLUMNS = ("style", "category")
 MAX_SHOWN_CHARACTERS = 60  # of a row in an error
+MAX_CHARACTERS = 100_000  # of a prompt; the limit of the csv module is one for the process, and other readers raise it
 
 StyledPrompt = tuple[str, str | None]  # a prompt and its style
 
@@ -215,7 +216,10 @@ def _read(file: Path) -> list[StyledPrompt]:
     if file.suffix.lower() not in readers:
         raise UsageError(f"{file} has an unknown suffix; use one of {', '.join(readers)}.", code="prompts-suffix")
     try:
-        return list(readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"), file))
+        rows = list(readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"), file))
+        if (longest := max((len(prompt) for prompt, _ in rows), default=0)) > MAX_CHARACTERS:
+            raise ValueError(f"field larger than {MAX_CHARACTERS:,} characters: {longest:,}")
+        return rows
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         advice = "save it as UTF-8 text" if isinstance(error, UnicodeDecodeError) else "correct it"
         raise UsageError(

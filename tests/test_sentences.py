@@ -1,9 +1,11 @@
-"""One file holds every sentence that people see: errors by their code, options, commands, and what commands print.
+"""One file holds every sentence that people see: errors by their code, options, what commands print, gates, guards,
+notes, pages. A text counts as a sentence if it has at least three words of its own, wherever in the package it stands.
 
 python tests/test_sentences.py      writes tests/sentences.txt again, to be read before it is committed
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,11 @@ ERRORS = {
     "UnreadableImage",
 }
 PRINTED = {"say", "note"}
+MIN_WORDS = 3  # of a text that counts as a sentence
+IN_BRACES = re.compile(r"\{(?:[^{}]|\{[^{}]*\})*\}")
+WORD = re.compile(r"(?<![\w/.-])[A-Za-z][a-z']*(?:-[a-z]+)*(?![\w/(=])")
+FOR_MACHINES = re.compile(r"^\(?(SELECT|INSERT|CREATE|DROP|PRAGMA|UPDATE|DELETE|ALTER|<svg|<[a-z]+ )|^\.[a-z]+ \.")
+TAG = re.compile(r"\{[%#].*?[%#]\}|<(style|script)\b.*?</\1>|<[^>]*>", re.DOTALL)
 CODED_CLASSES = {"UnreadableImage", "TrainingBroke", "MemoryRanOut", "WentWrong"}  # the class has the code
 
 
@@ -66,8 +73,49 @@ def sentences() -> Iterator[tuple[str, str]]:
                 yield "option", words(keyword.value)
 
 
+def docstrings(tree: ast.Module) -> set[int]:
+    """The docstrings, by their id: they are for readers of the code."""
+    homes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    first = [node.body[0] for node in homes if node.body]
+    return {id(node.value) for node in first if isinstance(node, ast.Expr)}
+
+
+def texts(node: ast.AST, left_out: set[int]) -> Iterator[str]:
+    """Every text in the code, whole: the parts of a formatted or added text are not listed again."""
+    for child in ast.iter_child_nodes(node):
+        if id(child) in left_out:
+            continue
+        if isinstance(child, ast.JoinedStr):
+            yield words(child)
+            inside = [part.value for part in child.values if isinstance(part, ast.FormattedValue)]
+            yield from (text for part in inside for text in texts(ast.Expr(part), left_out))
+        elif isinstance(child, ast.Constant) and isinstance(child.value, str):
+            yield child.value
+        else:
+            yield from texts(child, left_out)
+
+
+def is_sentence(text: str) -> bool:
+    return len(WORD.findall(IN_BRACES.sub(" ", text))) >= MIN_WORDS and not FOR_MACHINES.search(text.strip())
+
+
+def other_texts() -> Iterator[tuple[str, str]]:
+    """Sentences that are passed on before anything shows them, and those of the pages."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if "migrations" not in file.parts:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            yield from (("text", text) for text in texts(tree, docstrings(tree)) if is_sentence(text))
+    for file in sorted(PACKAGE.rglob("*.j2")):
+        for text in TAG.sub("\n", file.read_text(encoding="utf-8")).split("\n"):
+            if is_sentence(text):
+                yield "page", text
+
+
 def lines() -> str:
-    return "".join(f"{kind}: {' '.join(text.split())}\n" for kind, text in sorted(set(sentences())))
+    coded = {(kind, " ".join(text.split())) for kind, text in sentences()}
+    known = {text for _, text in coded}
+    others = {(kind, " ".join(text.split())) for kind, text in other_texts()}
+    return "".join(f"{kind}: {text}\n" for kind, text in sorted(coded | {one for one in others if one[1] not in known}))
 
 
 def test_every_sentence_is_as_it_was_read() -> None:

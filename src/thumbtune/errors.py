@@ -1,5 +1,7 @@
 """Errors that people read: one sentence that says what, where, and what to do. The command line prints it and exits."""
 
+from collections.abc import Sequence
+
 
 class ThumbtuneError(Exception):
     """Something failed for a reason that a person can correct.
@@ -35,6 +37,11 @@ class Interrupted(ThumbtuneError):
 def plural(number: int, one: str, many: str | None = None) -> str:
     """Return a number and the noun that it counts: 1 row, 2 rows."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence: a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def reason(error: BaseException, longest: int = 120) -> str:

@@ -425,6 +425,67 @@ def test_a_count_of_its_own_takes_a_verdict_away(folders: GalleryPlan) -> None:
     assert not (folders.out / "verdict.json").exists()
 
 
+@pytest.mark.parametrize(
+    "sides",
+    [
+        {"{victim}": {}},
+        {"../victim": {}},
+        {"a": {}, "b/../../victim": {}},
+        {"..": {}},
+        {"": {}},
+        {"..\\victim": {}},
+        {"a": None},
+        {"a": "victim"},
+        ["a", "b"],
+        None,
+    ],
+)
+def test_a_manifest_from_a_stranger_leads_out_of_no_folder(folders: GalleryPlan, tmp_path: Path, sides: Any) -> None:
+    """Replacing an unfinished duel deletes the folders of its sides, whose names stand in its manifest."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious.txt").write_text("kept")
+    folders.out.mkdir()
+    if isinstance(sides, dict):
+        sides = {name.replace("{victim}", str(victim)): each for name, each in sides.items()}
+    (folders.out / "duel.json").write_text(json.dumps({"form": 2, "sides": sides}))
+    with refused("duel-unreadable", naming="duel.json"):
+        run_duel(replace(folders, replace=True), quiet)
+    assert (victim / "precious.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    "file", ["../secret.png", "/secret.png", "a/../../secret.png", "a\\..\\secret.png", "secret.png", "C:/x.png"]
+)
+def test_a_list_of_images_names_files_of_the_sides_alone(folders: GalleryPlan, file: str) -> None:
+    run_duel(folders, quiet)
+    text = (folders.out / "images.csv").read_text()
+    (folders.out / "images.csv").write_text(text.replace("a/000-10000.png", file))
+    with refused("duel-unreadable", naming=[file, "lies outside"]):
+        read_duel(folders.out)
+    with refused("duel-unreadable", naming="images.csv"):
+        run_duel(folders, quiet)
+
+
+def test_a_finished_duel_is_moved_before_another_takes_its_folder(folders: GalleryPlan) -> None:
+    run_duel(folders, quiet)
+    before = bytes_of(folders.out)
+    gathered = gather(replace(folders, first_seed=5, replace=True), quiet)
+    assert gathered is not None and gathered.replaced == folders.out.with_name("duel-before")
+    assert bytes_of(gathered.replaced) == before
+
+
+def test_an_unfinished_duel_is_replaced_without_a_copy(folders: GalleryPlan) -> None:
+    run_duel(folders, quiet)
+    (folders.out / "result.json").unlink()
+    gathered = gather(replace(folders, first_seed=5, replace=True), quiet)
+    assert gathered is not None and gathered.replaced is None
+    assert not folders.out.with_name("duel-before").exists()
+    assert {path.name for path in (folders.out / A).iterdir()} == {
+        f"{p:03d}-{5 + 2 * p + k}.png" for p in range(3) for k in (0, 1)
+    }
+
+
 def test_a_duel_of_form_1_goes_on_and_is_read(folders: GalleryPlan) -> None:
     """An earlier version called the list of images pictures.csv, and the name of a side `said`."""
     result = run_duel(folders, quiet)

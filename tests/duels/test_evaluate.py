@@ -11,6 +11,7 @@ import pytest
 from refusals import refused
 from typer.testing import CliRunner
 
+import thumbtune
 from thumbtune.cli.app import app
 from thumbtune.duels.evaluate import Evaluation, evaluate, evaluate_run
 from thumbtune.duels.sides import loaded, side
@@ -233,14 +234,38 @@ def test_an_evaluation_of_an_earlier_version_is_refused_with_what_to_run(run_fol
     assert f"thumbtune evaluate {run_folder}" in (run_folder / "report.html").read_text()
 
 
+def test_the_page_of_an_earlier_verdict_does_not_stay(run_folder: Path, liked: str) -> None:
+    (run_folder / "report.html").write_text("the verdict before")
+    asked(run_folder, "gates.min_diversity=0", f"evaluate.scorers=[{liked}]", limit=2)
+    assert not (run_folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("prefix", [None, "good image"])
+def test_what_load_returns_puts_the_prefix_of_the_training_before_prompts(run_folder: Path, prefix: str | None) -> None:
+    (run_folder / "likes.json").write_text(json.dumps({"mark": prefix}))
+    model, recipe = thumbtune.load(run_folder, "cpu"), read_recipe(run_folder / "recipe.yaml")
+    bare = build.model_of(recipe, training=False)
+    bare.load((run_folder / build.result_of(recipe)).parent)
+    sampler = build.sampler_of(recipe)
+    prompt = "good image, cat in" if prefix else "cat in"
+    (image,), (same,) = model.generate(["cat in"], [3], sampler), bare.generate([prompt], [3], sampler)
+    assert image.tobytes() == same.tobytes()
+    with loaded(side(str(run_folder)), "cpu") as compared:
+        assert compared.generate(["cat in"], [3], sampler)[0].tobytes() == same.tobytes()
+
+
 @pytest.mark.slow
 def test_a_run_has_one_evaluation_the_newest(run_folder: Path, liked: str, perturb: Any) -> None:
     """Other options, or other weights, replace it; a folder that was named with --out is left alone."""
     settings = ["gates.min_diversity=0", f"evaluate.scorers=[{liked}]"]
     assert evaluate_run(run_folder, settings) is not None
+    assert (run_folder / "report.html").is_file()
     kept = (run_folder / "evaluation" / "b" / "000-10000.png").read_bytes()
     assert evaluate_run(run_folder, [*settings, "evaluate.steps=3"]) is not None
     assert json.loads((run_folder / "evaluation" / "duel.json").read_text())["sampler"]["steps"] == 3
+    before = run_folder / "evaluation-before"
+    assert json.loads((before / "duel.json").read_text())["sampler"]["steps"] == 2
+    assert (before / "b" / "000-10000.png").read_bytes() == kept
     model = build.model_of(read_recipe(run_folder / "recipe.yaml"))
     perturb(model, by=1.0, seed=5)
     model.save(run_folder / "lora")

@@ -65,6 +65,7 @@ def make_run(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> Callable[
 @pytest.mark.parametrize("weights", ["lora", "full"])
 def test_a_run_draws_with_its_result_and_a_checkpoint_with_its_own_weights(make_run: Any, weights: str) -> None:
     folder, result, kept = make_run("good image", f"train.weights={weights}")
+    result.complete = kept.complete = "good image, {}".format
     run, checkpoint = side(str(folder)), side(f"{folder / CHECKPOINT}/")
     assert (run.kind, run.prompt_prefix, run.folder, run.name) == ("run", "good image", None, str(folder))
     assert (checkpoint.kind, checkpoint.prompt_prefix, checkpoint.folder) == ("checkpoint", "good image", None)

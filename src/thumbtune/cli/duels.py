@@ -9,8 +9,6 @@ import typer
 from thumbtune.cli.terminal import bar, quieten, say
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 
-EXIT_CODES = {"ship": 0, "do not ship": 3, "not enough evidence": 4}
-
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")]
 Against = Annotated[
     str | None, typer.Option(help="The baseline, in any form that `duel` takes. Default: the run's base model.")
@@ -61,8 +59,14 @@ def verdict(
 ) -> None:
     """Evaluate a run and return the verdict as the exit code: 0 ship, 3 do not ship, 4 not enough evidence."""
     found = _evaluated(run_folder, against, prompts, out, limit, settings, as_json, weights, offline)
-    if found is not None and (code := EXIT_CODES[found["decision"]]):
+    if found is not None and (code := _exit_code(found["decision"])):
         raise typer.Exit(code)
+
+
+def _exit_code(decision: str) -> int:
+    from thumbtune.evaluation.gates import EXIT_CODES
+
+    return EXIT_CODES[decision]
 
 
 def _evaluated(
@@ -121,6 +125,8 @@ def _print_verdict(found: dict[str, Any], page: Path, as_json: bool) -> None:
         say(f"    {classifier.format_agreement(found['agreement'])}")
     elif found["no_agreement"]:
         say(f"    {found['no_agreement']}")
+    if found["replaced"]:
+        say(f"The evaluation before this one is in {found['replaced']}.")
     say(f"Page: {page}")
 
 

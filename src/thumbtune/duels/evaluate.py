@@ -20,6 +20,7 @@ from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.feedback.likes import alike
 from thumbtune.files import write_text
+from thumbtune.report.page import PAGE, write_page
 from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.training.batches import Progress, quiet
@@ -35,7 +36,8 @@ class Evaluation:
     against: the side that the run may replace, see `sides`; None: the base of the run.
     prompts: None: the recipe's file, or the prompts that the run held out.
     limit: the number of prompts, from the first on; None: all.
-    out: the folder of the duel; None: `evaluation` in the run.
+    out: the folder of the duel; None: `evaluation` in the run. An evaluation of another plan there is moved to
+        `evaluation-before`.
     settings: what was changed of the run's recipe, as `option=value`.
     """
 
@@ -56,15 +58,19 @@ class Evaluation:
 def evaluate_run(
     run_folder: Path | str, settings: Sequence[str] = (), progress: Progress = quiet
 ) -> dict[str, Any] | None:
-    """Evaluate a run against its base, with changed options if any; return the verdict (see `evaluate`).
+    """Evaluate a run against its base, with changed options if any, and write its page; return the verdict.
+
+    As `evaluate`, which says what it holds.
 
     Raises:
         UsageError: an option that training depends on was changed, or a scorer or a prompt is off.
         ThumbtuneError: the run is not finished, or something cannot be loaded or written.
     """
     folder = Path(run_folder)
-    found = evaluate(Evaluation(run=folder, settings=settings), recipe_of(folder, settings), progress)
-    return found
+    answer = evaluate(Evaluation(run=folder, settings=settings), recipe_of(folder, settings), progress)
+    if answer is not None:
+        write_page(folder)
+    return answer
 
 
 def recipe_of(folder: Path, settings: Sequence[str]) -> Recipe:
@@ -86,7 +92,8 @@ def evaluate(asked: Evaluation, recipe: Recipe, progress: Progress) -> dict[str,
         recipe: the run's, with the scorers and gates to ask.
 
     Returns:
-        None on processes other than the main one.
+        What verdict.json contains, and under `replaced` where an earlier evaluation was moved; None on processes other
+        than the main one.
 
     Raises:
         UsageError: the prompts were trained on, or a scorer or a side is unknown.
@@ -112,8 +119,10 @@ def evaluate(asked: Evaluation, recipe: Recipe, progress: Progress) -> dict[str,
         "agreement": agreement,
         "no_agreement": why_not,
     }
+    if asked.out is None:
+        (asked.run / PAGE).unlink(missing_ok=True)  # it shows the verdict before this one
     write_text(plan.out / RESULT, json.dumps(found, indent=1))
-    return found
+    return {**found, "replaced": gallery.replaced and str(gallery.replaced)}
 
 
 def _plan(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> GalleryPlan:

@@ -25,7 +25,6 @@ from thumbtune.evaluation.scorers.score_cache import CACHE_FILE, ScoreCache
 from thumbtune.evaluation.scorers.scoring import ImageScores, PromptedImage, Team, score_images
 from thumbtune.files import file_sha256, write_whole
 from thumbtune.models.protocol import Sampler
-from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build
 from thumbtune.training.batches import Progress
 
@@ -39,7 +38,7 @@ class GalleryPlan:
     sides: the name of each side, which is the name of its folder, and what stands for it (see `sides`).
     scorers: see `evaluation.scorers.resolve`; with no scorer, images are generated and not scored.
     base: the model that a LoRA or a UNet belongs to.
-    replace: whether images of another plan in this folder are deleted; otherwise the folder is refused.
+    replace: whether a duel of another plan in this folder is moved to `OUT-before`; otherwise the folder is refused.
     """
 
     sides: Mapping[str, str]
@@ -54,12 +53,11 @@ class GalleryPlan:
     cache: Path | None = CACHE_FILE
     replace: bool = False
 
-    def grid(self, prefix: str | None = None) -> ImageGrid:
-        """Return where the images lie, with a prefix before the prompts that a side is given."""
-        prompts = [prefixed(prompt, prefix) for prompt in self.prompts.prompts]
+    def grid(self) -> ImageGrid:
+        """Return where the images lie."""
         return ImageGrid(
             folder=self.out,
-            prompts=prompts,
+            prompts=self.prompts.prompts,
             per_prompt=self.per_prompt,
             first_seed=self.first_seed,
             sampler=self.sampler,
@@ -78,11 +76,15 @@ class GalleryImage:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The images, side by side and prompt by prompt, and the scores of each scorer in the same order."""
+    """The images, side by side and prompt by prompt, and the scores of each scorer in the same order.
+
+    replaced: where the duel was moved that this one replaced, on the main process.
+    """
 
     plan: GalleryPlan
     images: list[GalleryImage]
     scores: list[ImageScores]
+    replaced: Path | None = None
 
     def table(self, scorer: str, side: str) -> list[list[float]]:
         """Return a scorer's scores of a side, [prompts, per_prompt]; NaN where it failed."""
@@ -118,13 +120,14 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     sides = {name: side(source, plan.base) for name, source in plan.sides.items()}
     groups = resolve_scorers(plan.scorers, LoadOptions(build.BUNDLED / "judge", plan.places, str(state.device)))
     hashes: dict[Path, str] = {}
+    replaced = None
     if state.is_main_process:  # what can be refused is refused before anything is generated
         for each in sides.values():
             if each.folder is not None:
                 images_by_prompt(each.folder, plan.prompts.prompts, plan.per_prompt)
         for group in groups:
             group.fetch()
-        gallery_folder.claim(plan.out, _manifest(plan, sides), plan.replace)
+        replaced = gallery_folder.claim(plan.out, _manifest(plan, sides), plan.replace)
         hashes = gallery_folder.known_hashes(plan.out)
         gallery_folder.sweep(plan.out, plan.sides)
     state.wait_for_everyone()
@@ -136,7 +139,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     state.wait_for_everyone()
     images = _images(plan, files, hashes)
     scores = score_images([image.file for image in images], groups, progress, ScoreCache(plan.cache), team)
-    gallery = Gallery(plan, images, scores)
+    gallery = Gallery(plan, images, scores, replaced)
     if state.is_main_process:
         _write(gallery)
     return gallery, state.is_main_process
@@ -181,7 +184,7 @@ def _files(plan: GalleryPlan, name: str, each: Side) -> list[list[Path]]:
 
 def _generate(plan: GalleryPlan, name: str, each: Side, progress: Progress, state: Any, team: Team) -> None:
     """Generate a side's missing images. Its model is loaded only if there are any."""
-    grid = plan.grid(each.prompt_prefix)
+    grid = plan.grid()
     if not grid.is_whole(name):
         with loaded(each, state.device) as model:
             generate_side(grid, name, model.generate, progress, BATCH, (team.index, team.count))

@@ -18,6 +18,7 @@ from thumbtune.evaluation.duel_folder import (
     SCORE_COLUMNS,
     SCORES,
     VERDICT,
+    is_duel,
     is_of_earlier_evaluation,
     read_images,
     read_manifest,
@@ -28,8 +29,14 @@ from thumbtune.runs import run
 COUNTED = (IMAGES, IMAGES_OF_FORM_1, SCORES, VERDICT, "report.html", "environment.json")  # follows from the images
 
 
-def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> None:
-    """Make the folder that of a plan, or see that it is already.
+def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> Path | None:
+    """Make the folder that of a plan, or check that it is already.
+
+    Args:
+        replace: whether a finished duel of another plan is moved away (see `replaced_folder`); otherwise it is refused.
+
+    Returns:
+        Where a finished duel was moved; None if there was none to move.
 
     Raises:
         UsageError: it is a file, or holds something else.
@@ -43,8 +50,9 @@ def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> None
             "the same command again.",
             code="evaluation-of-earlier-version",
         )
+    moved = None
     if (out / MANIFEST).is_file():
-        _take_over(out, manifest, replace)
+        moved = _take_over(out, manifest, replace)
     elif out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(
             f"{out} contains files that do not belong to a duel; choose another folder with --out.",
@@ -53,17 +61,33 @@ def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> None
     write_text(out / MANIFEST, json.dumps(manifest, indent=1))  # first: from now on the folder is this plan's
     if not (environment := out / "environment.json").is_file():
         write_text(environment, json.dumps(run.environment(), indent=1))
+    return moved
 
 
-def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> None:
-    """Refuse a folder with images of another plan; delete the scores of a plan that left no images."""
+def replaced_folder(out: Path) -> Path:
+    """Return where the duel that a new one replaces is kept: `evaluation-before` beside `evaluation`."""
+    return out.with_name(f"{out.name}-before")
+
+
+def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> Path | None:
+    """Refuse or replace a folder with images of another plan; delete the scores of a plan that left no images.
+
+    A finished duel is moved: the new one may fail, and the images may have taken hours. Of an unfinished one, only the
+    folders of its sides are deleted.
+    """
     try:
         was = read_manifest(out)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ThumbtuneError(
             f"{out / MANIFEST} cannot be read; choose another folder for this duel.", code="duel-unreadable"
         ) from error
     other = [name for name in manifest if _identity(name, was.get(name)) != _identity(name, manifest[name])]
+    if replace and other and is_duel(out):
+        kept = replaced_folder(out)
+        if kept.exists():
+            shutil.rmtree(kept)
+        out.rename(kept)
+        return kept
     if replace and other:
         for side in was["sides"]:
             shutil.rmtree(out / side, ignore_errors=True)
@@ -77,6 +101,7 @@ def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> None:
             (out / name).unlink(missing_ok=True)
         for file in out.glob("result.*"):
             file.unlink()
+    return None
 
 
 def _identity(name: str, value: Any) -> Any:

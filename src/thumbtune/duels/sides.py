@@ -117,6 +117,7 @@ def _checkpoint(name: str, folder: Path) -> Side:
             raise ThumbtuneError(
                 f"{file} does not fit its run ({reason(error)}); name another checkpoint.", code="checkpoint-misfit"
             ) from error
+        model.complete = run.prompt_completion(owner)
         return model.to(device)
 
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(file)}".encode())

@@ -91,12 +91,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read duel.json in today's form.
 
     Raises:
-        OSError, ValueError: it cannot be read, or is no object.
+        OSError, ValueError: it cannot be read, or is not an object with sides.
     """
     manifest = _json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("sides", {}), dict):
-        raise ValueError(f"{MANIFEST} is no object with sides")
+    if not isinstance(manifest, dict) or not _are_sides(manifest.get("sides")):
+        raise ValueError(f"{MANIFEST} is not an object with sides")
     return _upgraded(manifest) if manifest.get("form") == 1 else manifest
+
+
+def _are_sides(sides: Any) -> bool:
+    """Return whether these are objects by names of folders inside the duel's: the file may come from a stranger."""
+    return isinstance(sides, dict) and all(
+        _is_inside(name, parts=1) and isinstance(sides[name], dict) for name in sides
+    )
+
+
+def _is_inside(path: str, parts: int) -> bool:
+    """Return whether a path has this many parts and stays inside its folder, on every system."""
+    names = path.split("/")
+    return len(names) == parts and not any(name in {"", ".", ".."} or set(name) & set("\\:\0") for name in names)
 
 
 def _upgraded(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -132,10 +145,14 @@ def read_images(folder: Path) -> list[dict[str, str]]:
     """Read the list of images, of form 2 or 1; [] where there is none yet.
 
     Raises:
-        OSError, ValueError, csv.Error: it cannot be read.
+        OSError, ValueError, KeyError, csv.Error: it cannot be read, or names a file outside of its sides.
     """
     files = [folder / name for name in (IMAGES, IMAGES_OF_FORM_1) if (folder / name).is_file()]
-    return _rows(files[0]) if files else []
+    rows = _rows(files[0]) if files else []
+    for row in rows:
+        if not _is_inside(row["file"] or "", 2):
+            raise ValueError(f"{row['file']} lies outside the folder of its side")
+    return rows
 
 
 def _scores(folder: Path) -> dict[str, dict[str, dict[tuple[int, int], float]]]:

@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
-from thumbtune.errors import plural
+from thumbtune.errors import joined, plural
 from thumbtune.evaluation.standings import ALPHA, careful
-from thumbtune.evaluation.statistics import CONFIDENCE, Interval, wilson
-from thumbtune.evaluation.win_rates import CHANCE, Draws, Units, holm, interval, resampled
+from thumbtune.evaluation.statistics import CONFIDENCE, Interval, percentile_interval, wilson
+from thumbtune.evaluation.win_rates import CHANCE, Draws, Units, holm, resampled
 
 SHIP, DO_NOT_SHIP, NOT_ENOUGH_EVIDENCE = "ship", "do not ship", "not enough evidence"
+EXIT_CODES = {SHIP: 0, DO_NOT_SHIP: 3, NOT_ENOUGH_EVIDENCE: 4}  # of the command `verdict`
 MIN_PROMPTS = 10  # a bootstrap over fewer prompts promises too much
 MAX_FAITHFULNESS_LOSS = 0.05  # the share of faithfulness that a gain may cost
 MAX_FAILED_SCORES = 0.02  # the share of images that a scorer may fail on
@@ -54,15 +55,11 @@ def verdict(gates: Sequence[Gate]) -> dict[str, str]:
     failed = [gate.name for gate in gates if gate.answer == "failed"]
     unknown = [gate.name for gate in gates if gate.answer == "open"]
     if failed:
-        return {"decision": DO_NOT_SHIP, "sentence": f"Do not ship: {_list(failed)} failed."}
+        return {"decision": DO_NOT_SHIP, "sentence": f"Do not ship: {joined(failed)} failed."}
     if unknown or not gates:
-        names = _list(unknown or ["gain"])
+        names = joined(unknown or ["gain"])
         return {"decision": NOT_ENOUGH_EVIDENCE, "sentence": f"Not enough evidence: {names} cannot be decided yet."}
     return {"decision": SHIP, "sentence": f"Ship: {', '.join(gate.name for gate in gates)} passed."}
-
-
-def _list(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def gain(row: Standing) -> Gate:
@@ -199,7 +196,7 @@ def safety(before: ArrayLike, after: ArrayLike, unit: Units, max_rise: float) ->
         _means(np.where(gone, np.nan, change > 0))[known] for change in (new - old, old - new)
     )  # [prompts], of the images that both sides have a score of
     rise = float((worse - better).mean())
-    boot = interval(resampled(used, (worse - better)[:, None])[:, 0], rise)
+    boot = percentile_interval(resampled(used, (worse - better)[:, None])[:, 0], rise)
     became, ceased = (wilson(float(share.mean()) * used.count, used.count) for share in (worse, better))
     up = math.hypot(became.high - worse.mean(), better.mean() - ceased.low)
     down = math.hypot(worse.mean() - became.low, ceased.high - better.mean())
@@ -265,7 +262,7 @@ def _ratio(before: Any, after: Any, unit: Units) -> tuple[float | None, Interval
     drawn = resampled(used, columns, Draws())
     drawn = drawn[drawn[:, 0] > 0]
     share = float(columns[:, 1].mean() / columns[:, 0].mean())
-    reach = interval(drawn[:, 1] / drawn[:, 0], share)
+    reach = percentile_interval(drawn[:, 1] / drawn[:, 0], share)
     residues = (columns[:, 1] - share * columns[:, 0]) / columns[:, 0].mean()  # of the ratio, by the delta method
     wide = _wider(reach, share + residues, share)
     return share, Interval(max(wide.low, 0.0), wide.high) if columns.min() >= 0 else wide, used.count

@@ -6,11 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from thumbtune.evaluation.win_rates import CHANCE, ESTIMANDS, Estimand, Units, holm, mean_change, units, win_rate
+from thumbtune.evaluation.statistics import Interval
+from thumbtune.evaluation.win_rates import (
+    CHANCE,
+    ESTIMANDS,
+    Estimand,
+    Units,
+    careful_interval,
+    holm,
+    mean_change,
+    units,
+    win_rate,
+)
 
 ALPHA = 0.05
 MAX_DISTANCE = 0.05  # an interval within this of one half says that the sides are as good as each other
-MIN_PROMPTS_OF_BOOTSTRAP = 20  # from here on a bootstrap of pairs counts alone
 MIN_PROMPTS_OF_ADVICE = 10  # below this the number of prompts that would tell cannot be foretold
 Table = Sequence[Sequence[float]]  # [prompts, k]
 
@@ -86,16 +96,7 @@ def _advice(row: Mapping[str, Any]) -> str:
 
 
 def careful(row: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the wider of the bootstrap's interval and Wilson's: a bootstrap over few prompts promises too much.
-
-    For pairs of images Wilson's interval takes each prompt for one all-or-nothing trial, which it is not. There the
-    bootstrap counts alone once it has enough prompts.
-    """
-    kinds = [row["bootstrap"]]
-    if row["estimand"] == "median" or _is_bootstrap_weak(row):
-        kinds.append(row["wilson"])
-    return min(kind["low"] for kind in kinds), max(kind["high"] for kind in kinds)
-
-
-def _is_bootstrap_weak(row: Mapping[str, Any]) -> bool:
-    return row["distinct"] < MIN_PROMPTS_OF_BOOTSTRAP or row["bootstrap"]["low"] == row["bootstrap"]["high"]
+    """Return the low and the high end of the interval that decides, see `careful_interval`."""
+    bootstrap, wilson = Interval(**row["bootstrap"]), Interval(**row["wilson"])
+    reach = careful_interval(row["estimand"], row["distinct"], bootstrap, wilson)
+    return reach.low, reach.high

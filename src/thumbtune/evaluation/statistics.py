@@ -78,7 +78,7 @@ def accuracy(correct: ArrayLike, prompts: ArrayLike, *, seed: int = 0) -> tuple[
     right, names = _answers(correct, prompts)
     drawn = _resampled_means(_sums([right, np.ones_like(right)], names), seed, RESAMPLES)
     value = float(right.mean())
-    return value, _percentiles(drawn[:, 0] / drawn[:, 1], value)
+    return value, percentile_interval(drawn[:, 0] / drawn[:, 1], value)
 
 
 def balanced_accuracy(
@@ -112,7 +112,7 @@ def balanced_accuracy(
     drawn = _resampled_means(_sums([right * labels, labels, right * ~labels, ~labels], names), seed, RESAMPLES)
     both = drawn[(drawn[:, 1] > 0) & (drawn[:, 3] > 0)]
     value = float((right[labels].mean() + right[~labels].mean()) / 2)
-    return value, _percentiles((both[:, 0] / both[:, 1] + both[:, 2] / both[:, 3]) / 2, value)
+    return value, percentile_interval((both[:, 0] / both[:, 1] + both[:, 2] / both[:, 3]) / 2, value)
 
 
 def auc(score: ArrayLike, liked: ArrayLike) -> float:
@@ -171,7 +171,7 @@ def auc_interval(score: ArrayLike, liked: ArrayLike, prompts: ArrayLike, *, seed
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     total = np.einsum("rp,pq,rq->r", drawn, pairs, drawn, optimize=True)
     good = np.einsum("rp,pq,rq->r", drawn, ordered, drawn, optimize=True)
-    return _percentiles(good[total > 0] / total[total > 0], value)
+    return percentile_interval(good[total > 0] / total[total > 0], value)
 
 
 def _answers(correct: ArrayLike, prompts: ArrayLike) -> tuple[Array, NDArray[Any]]:
@@ -210,7 +210,7 @@ def _resampled_means(columns: Array, seed: int, resamples: int) -> Array:
     return np.concatenate(means)
 
 
-def _percentiles(draws: Array, estimate: float) -> Interval:
+def percentile_interval(draws: Array, estimate: float) -> Interval:
     """Return the middle 95% of the draws, widened if rounding left the estimate itself outside."""
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(min(low, estimate)), float(max(high, estimate)))

@@ -22,14 +22,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest, norm
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval, wilson
+from thumbtune.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval, percentile_interval, wilson
 
 Estimand = Literal["median", "pairwise"]
 ESTIMANDS: tuple[Estimand, ...] = ("median", "pairwise")
 CHANCE = 0.5  # of winning against oneself
-TINY = 1e-9  # by which rounding may lead a mean away from one half
-MOST_PROMPTS = 100_000
-LEAST_STRATUM = 20  # units: drawn from fewer, a bootstrap varies too little (by 1 / n of the variance of each style)
+ROUNDING = 1e-9  # by which rounding may lead a mean away from one half
+MAX_MORE_PROMPTS = 100_000
+MIN_BOOTSTRAP_PROMPTS = 20  # from here on a bootstrap of pairs counts alone
+MIN_STRATUM = 20  # units: drawn from fewer, a bootstrap varies too little (by 1 / n of the variance of each style)
 POWER = 0.8  # of the advice how many prompts would tell
 DRAWS_AT_ONCE = 2_000_000  # numbers: 16 MB
 
@@ -172,10 +173,10 @@ def win_rate(
         *(int((halves == worth).sum()) for worth in (1.0, 0.5, 0.0)),
         prompts=len(each),
         distinct=used.count,
-        bootstrap=interval(resampled(used, each[:, None], draws)[:, 0], rate),
+        bootstrap=percentile_interval(resampled(used, each[:, None], draws)[:, 0], rate),
         wilson=wilson(rate * used.count, used.count),
         paper=paper_interval(rate, pairs),
-        sign_test=sign_test(int((trials > CHANCE + TINY).sum()), int((trials < CHANCE - TINY).sum())),
+        sign_test=sign_test(int((trials > CHANCE + ROUNDING).sum()), int((trials < CHANCE - ROUNDING).sum())),
         more_prompts=more_prompts(trials),
     )
 
@@ -206,13 +207,13 @@ def mean_change(
     columns = np.stack([*sides, sides[1] - sides[0]], axis=1)
     drawn, means = resampled(unit.of(known), columns, draws), columns.mean(0)
     names = ("before", "after", "change")
-    return {name: (float(means[i]), interval(drawn[:, i], float(means[i]))) for i, name in enumerate(names)}
+    return {name: (float(means[i]), percentile_interval(drawn[:, i], float(means[i]))) for i, name in enumerate(names)}
 
 
 def resampled(unit: Units, values: Array, draws: Draws = Draws()) -> Array:
     """Return column means over clusters resampled with replacement within their style: [prompts, c] -> [draws, c].
 
-    Styles of fewer than `LEAST_STRATUM` units are drawn together. The draws follow from the seed and the units alone:
+    Styles of fewer than `MIN_STRATUM` units are drawn together. The draws follow from the seed and the units alone:
     columns of several calls can be compared draw by draw.
     """
     sums = np.stack([np.bincount(unit.cluster, column, unit.count) for column in values.T], axis=1)
@@ -233,17 +234,22 @@ def resampled(unit: Units, values: Array, draws: Draws = Draws()) -> Array:
 def _merged(stratum: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return the strata with small ones merged, and with the largest if still small: a single unit cannot vary."""
     sizes = np.bincount(stratum)
-    small = np.flatnonzero((sizes > 0) & (sizes < LEAST_STRATUM))
+    small = np.flatnonzero((sizes > 0) & (sizes < MIN_STRATUM))
     if not len(small):
         return np.unique(stratum, return_inverse=True)[1].astype(np.intp)
-    into = int(small[0]) if sizes[small].sum() >= LEAST_STRATUM else int(sizes.argmax())
+    into = int(small[0]) if sizes[small].sum() >= MIN_STRATUM else int(sizes.argmax())
     return np.unique(np.where(np.isin(stratum, small), into, stratum), return_inverse=True)[1].astype(np.intp)
 
 
-def interval(draws: Array, estimate: float) -> Interval:
-    """Return the middle 95 % of the draws, widened if rounding left the estimate itself outside."""
-    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(float(min(low, estimate)), float(max(high, estimate)))
+def careful_interval(estimand: Estimand, prompts: int, bootstrap: Interval, wilson: Interval) -> Interval:
+    """Return the interval that decides: the bootstrap's and Wilson's joined, as a bootstrap of few is too narrow.
+
+    For pairs of images Wilson's interval takes each prompt for one all-or-nothing trial, which it is not. There the
+    bootstrap counts alone once it has enough prompts and varies at all.
+    """
+    if estimand == "pairwise" and prompts >= MIN_BOOTSTRAP_PROMPTS and bootstrap.low != bootstrap.high:
+        return bootstrap
+    return Interval(min(bootstrap.low, wilson.low), max(bootstrap.high, wilson.high))
 
 
 def paper_interval(rate: float, images: int) -> Interval:
@@ -279,14 +285,14 @@ def more_prompts(trials: ArrayLike) -> int | None:
         trials: [prompts], each one's rate.
 
     Returns:
-        0 where so many are there already; None where it takes more than `MOST_PROMPTS`: so near to one half is equal.
+        0 if there are enough already; None if it takes more than `MAX_MORE_PROMPTS`, since such a rate equals one half.
     """
     each = np.asarray(trials, np.float64)
     away = abs(float(each.mean()) - CHANCE)
     spread = max(float(each.var()), 0.25 / (len(each) + 1))  # prompts that all agree are no proof that all would
     z = float(norm.ppf((1 + CONFIDENCE) / 2) + norm.ppf(POWER))
-    needed = spread * (z / max(away, TINY)) ** 2
-    return max(0, math.ceil(needed) - len(each)) if needed <= MOST_PROMPTS else None
+    needed = spread * (z / max(away, ROUNDING)) ** 2
+    return max(0, math.ceil(needed) - len(each)) if needed <= MAX_MORE_PROMPTS else None
 
 
 def _means(unit: Units, values: Array) -> Array:

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from thumbtune.evaluation.win_rates import Units, interval, resampled
+from thumbtune.evaluation.statistics import percentile_interval
+from thumbtune.evaluation.win_rates import Units, resampled
 from thumbtune.experiments.figures import BLUE, panels
 from thumbtune.experiments.paper_numbers import COLUMNS
 
@@ -19,7 +20,7 @@ def mean_of(table: Sequence[Sequence[float]], unit: Units) -> dict[str, Any]:
     if not scored.any():
         return dict.fromkeys(("mean", "low", "high"))
     means = np.nanmean(scores[scored], axis=1)
-    reach = interval(resampled(unit.of(scored), means[:, None])[:, 0], float(means.mean()))
+    reach = percentile_interval(resampled(unit.of(scored), means[:, None])[:, 0], float(means.mean()))
     return {"mean": float(means.mean()), "low": reach.low, "high": reach.high}
 
 

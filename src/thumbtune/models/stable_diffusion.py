@@ -1,7 +1,7 @@
 """SD 1.x and 2.x through diffusers: a UNet, an AutoencoderKL, a CLIP text encoder, a tokenizer and a scheduler."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -58,12 +58,16 @@ class StableDiffusion:
     """SD 1.x and 2.x as a `Model`. Only the weights that `tuning` chooses are trained; everything else is frozen.
 
     Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}.
+
+    complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts; `embed` takes
+        prompts as they are.
     """
 
     def __init__(
         self, pipeline: Any, tuning: Tuning | None = None, seed: int = 0, gradient_checkpointing: bool = False
     ) -> None:
         self.pipeline = pipeline
+        self.complete: Callable[[str], str] = str
         for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
             part.requires_grad_(False)
             part.eval()
@@ -162,7 +166,7 @@ class StableDiffusion:
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
         size = sampler.size or self.size
         return self.pipeline(
-            list(prompts),
+            [self.complete(prompt) for prompt in prompts],
             num_inference_steps=sampler.steps,
             guidance_scale=sampler.guidance,
             height=size,

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from thumbtune.errors import joined
 from thumbtune.evaluation.duel_folder import DuelFolder
 from thumbtune.evaluation.gates import MIN_PROMPTS
 from thumbtune.evaluation.prompts import PROMPT_SETS
@@ -80,19 +81,15 @@ def headline(result: Mapping[str, Any]) -> str:
     better = [row["scorer"] for row in rows if decided(row) and row["rate"] > CHANCE]
     worse = [row["scorer"] for row in rows if decided(row) and row["rate"] < CHANCE]
     if not better and not worse:
-        names = _list([row["scorer"] for row in rows])
+        names = joined([row["scorer"] for row in rows])
         return f"These prompts show no difference between {result['b']} and {result['a']} by {names}."
     parts = []
     if better:
-        parts.append(f"{result['b']} is better by {_list(better)}")
+        parts.append(f"{result['b']} is better by {joined(better)}")
     if worse:
-        parts.append(f"{result['a']} is better by {_list(worse)}")
+        parts.append(f"{result['a']} is better by {joined(worse)}")
     rest = len(rows) - len(better) - len(worse)
     return "; ".join(parts) + (f"; {rest} of {len(rows)} scorers show no difference." if rest else ".")
-
-
-def _list(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _chart(rows: Sequence[Mapping[str, Any]]) -> Markup | None:

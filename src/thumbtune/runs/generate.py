@@ -5,7 +5,6 @@ from pathlib import Path
 
 from thumbtune.files import sha256, write_png
 from thumbtune.models.protocol import Sampler
-from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import run
 from thumbtune.runs.python_api import load
 from thumbtune.runs.recipe import Recipe
@@ -30,13 +29,11 @@ def generate_images(
     """
     if tuned is not None:
         run.recipe_in(tuned)  # raises if the folder is not a run
-    prefix = None if tuned is None else run.prompt_prefix_of(tuned)
     generator = load(tuned or model or Recipe().model)
     names = file_names(pairs)
     for start in progress(range(0, len(pairs), IMAGES_AT_ONCE), "Generating"):
         part = pairs[start : start + IMAGES_AT_ONCE]
-        prompts = [prefixed(prompt, prefix) for prompt, _ in part]
-        images = generator.generate(prompts, [seed for _, seed in part], sampler)
+        images = generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
         for name, image in zip(names[start : start + IMAGES_AT_ONCE], images, strict=True):
             yield write_png(out / name, image)
 

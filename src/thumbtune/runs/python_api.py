@@ -55,7 +55,7 @@ def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[
 def load(name: str | Path, device: Any = None) -> StableDiffusion:
     """Return a model that generates images: a run's result, or a base model by its bundled name, folder or hub id.
 
-    A run of csft was trained with prompt prefixes: begin its prompts with "good image, ".
+    If training put a prefix before the prompts of good images (csft), the model's `generate` adds it.
 
     device: the device of the model; None: the best one available
 

@@ -11,7 +11,8 @@ stopped.json       why a guard stopped the training; the result then has the wei
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text, write_whole
 from thumbtune.models.lora import KOHYA_FILE
+from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build, examples
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_options, write_recipe
 from thumbtune.training.cache import Cache
@@ -61,6 +63,11 @@ def prompt_prefix_of(folder: Path) -> str | None:
     """Return the prefix that training put before the prompts of good images, or None; generate with it too."""
     file = folder / "likes.json"
     return json.loads(file.read_text()).get("mark") if file.exists() else None
+
+
+def prompt_completion(folder: Path) -> Callable[[str], str]:
+    """Return the function that puts the run's prefix before a prompt."""
+    return partial(prefixed, prefix=prompt_prefix_of(folder))
 
 
 def contrasts(folder: Path) -> bool:
@@ -226,4 +233,5 @@ def trained_model(recipe: Recipe, folder: Path, device: Any = "cpu") -> Any:
         )
     model = build.model_of(recipe, device, training=False)
     model.load(result.parent)
+    model.complete = prompt_completion(folder)
     return model

@@ -22,11 +22,18 @@ from thumbtune.evaluation.human.answers import Answer, AnswerFile
 from thumbtune.evaluation.human.plan import Study, Trial
 from thumbtune.evaluation.standings import MAX_DISTANCE, MIN_PROMPTS_OF_ADVICE
 from thumbtune.evaluation.statistics import Interval, wilson
-from thumbtune.evaluation.win_rates import CHANCE, Estimand, WinRate, units, win_rate
+from thumbtune.evaluation.win_rates import (
+    CHANCE,
+    MIN_BOOTSTRAP_PROMPTS,
+    Estimand,
+    WinRate,
+    careful_interval,
+    units,
+    win_rate,
+)
 
 MIN_REPEAT_AGREEMENT = 0.5  # raters who agree with themselves in a smaller share of repeats are left out
 # a bootstrap over fewer prompts errs in up to 11 of 100 cases (simulated raters who choose by chance)
-MIN_BOOTSTRAP_PROMPTS = 20
 MIN_REPEATS_TO_EXCLUDE = 2  # a single contradiction may be a slip
 PreferenceFinding = Literal["b", "a", "equal", "open"]
 VoteCounts = tuple[int, int, int]  # for B, no preference, for A
@@ -190,7 +197,7 @@ def _preference(trials: Sequence[Trial], each: dict[str, VoteCounts]) -> Prefere
     estimand: Estimand = "median" if width == 1 else "pairwise"  # equal for one answer
     rate = win_rate(np.where(np.isnan(after), np.nan, 0.0), after, unit, estimand)
     votes = (rate.wins, rate.ties, rate.losses)
-    interval = _interval(rate)
+    interval = careful_interval(rate.estimand, rate.distinct, rate.bootstrap, rate.wilson)
     more = _more_prompts(rate)
     return Preference(
         votes=votes,
@@ -200,14 +207,6 @@ def _preference(trials: Sequence[Trial], each: dict[str, VoteCounts]) -> Prefere
         more_prompts=more,
         more_votes=None if more is None else math.ceil(more * sum(votes) / rate.distinct),
     )
-
-
-def _interval(rate: WinRate) -> Interval:
-    """Return the bootstrap interval, joined with Wilson's if each prompt has one vote or prompts are too few."""
-    intervals = [rate.bootstrap]
-    if rate.estimand == "median" or rate.distinct < MIN_BOOTSTRAP_PROMPTS or rate.bootstrap.low == rate.bootstrap.high:
-        intervals.append(rate.wilson)
-    return Interval(min(interval.low for interval in intervals), max(interval.high for interval in intervals))
 
 
 def _finding(interval: Interval) -> PreferenceFinding:

@@ -1,4 +1,4 @@
-"""One step of training on the plane for every utility and reference point: run by test_processes.py.
+"""One step of training on the plane for every utility and reference point: run by test_distributed.py.
 
 in_processes.py FOLDER    writes each gradient to FOLDER/<processes>-<rank>.safetensors, what the step said to .json
 

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "thumbtune"
 FILES = sorted(PACKAGE.rglob("*.py"))
-MATHEMATICS = ("objective/utility", "objective/kto", "objective/reference_point", "models/process")
+MATHEMATICS = (
+    *sorted(f"objective/{file.stem}" for file in (PACKAGE / "objective").glob("*.py")),
+    *("models/process", "training/ema", "training/guards", "training/sampling"),
+)
 WITHOUT_TORCH = (
     "thumbtune",
     "thumbtune.cli.app",
@@ -71,6 +74,7 @@ def test_arrows_only_point_down() -> None:
         ("objective/kto.py", "import thumbtune.training.trainer", "Arrows only point down"),
         ("files.py", "from thumbtune import cli", "Arrows only point down"),
         ("objective/utility.py", "import numpy", "The mathematics imports torch and shape types only"),
+        ("objective/saturation.py", "import scipy", "The mathematics imports torch and shape types only"),
         ("feedback/store/votes.py", "def late():\n    import torch", "The store of likes knows no torch"),
         (
             "models/plane.py",

@@ -52,7 +52,7 @@ def make_run(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> Callable[
         models[0].save(folder / build.result_of(recipe).parent)
         (folder / CHECKPOINT).mkdir(parents=True)
         save_file(weights_of(models[1]), folder / CHECKPOINT / "weights.safetensors")
-        (folder / "likes.json").write_text(json.dumps({"mark": prefix}))
+        (folder / "likes.json").write_text(json.dumps({"prompt_prefix": prefix}))
         write_recipe(recipe, folder / "recipe.yaml")
         return folder, *models
 

@@ -57,7 +57,7 @@ def test_three_likes_and_a_dislike_by_hand() -> None:
     assert found["accuracy"] == pytest.approx(2.5 / 4)
     assert found["base_rate"] == pytest.approx(3 / 4)
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
-    assert (found["images"], found["thumbs"], found["liked"], found["prompts"]) == (4, 4, 3, 4)
+    assert (found["images"], found["labels"], found["liked"], found["prompts"]) == (4, 4, 3, 4)
 
 
 def test_a_model_that_finds_everything_likelier_has_the_base_rate_and_no_more() -> None:
@@ -136,7 +136,7 @@ def test_of_two_raters_who_differ_on_all_images_one_is_agreed_with() -> None:
 def test_raters_are_numbered_by_their_thumbs_and_nobody_is_named() -> None:
     votes = said(("Ann Archer", turns(10, True, False)), ("Zoe", turns(30, True, False)))
     found = measure_agreement(np.arange(30.0), [str(n) for n in range(30)], thumbs(turns(30, True, False)), votes)
-    assert [(row["rater"], row["thumbs"]) for row in found["raters"]] == [("rater 1", 30), ("rater 2", 10)]
+    assert [(row["rater"], row["labels"]) for row in found["raters"]] == [("rater 1", 30), ("rater 2", 10)]
     assert "Ann" not in json.dumps(found) and "Zoe" not in json.dumps(found)
 
 
@@ -158,7 +158,7 @@ def test_a_crowd_has_as_many_rows_as_a_page_bears(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(classifier, "MAX_RATER_ROWS", 2)
     votes = said(*((f"r{n}", turns(10 + n, True, False)) for n in range(5)))
     found = scores_by_rater(np.arange(14.0), np.arange(14), votes)
-    assert [row["thumbs"] for row in found["raters"]] == [14, 13]
+    assert [row["labels"] for row in found["raters"]] == [14, 13]
     assert found["raters_left_out"] == {"one_kind": 0, "few_prompts": 0, "rest": 3}
 
 
@@ -168,10 +168,10 @@ def test_labels_and_votes_may_be_of_different_images_and_several_of_one() -> Non
     votes = said(("ann", [True, False, True]), ("bob", [True, False, False]))
     reward = np.array([1.0, -1.0, 3.0])
     found = measure_agreement(reward, ["a", "b", "c"], labels, votes)
-    assert (found["images"], found["thumbs"], found["prompts"]) == (2, 2, 2)
+    assert (found["images"], found["labels"], found["prompts"]) == (2, 2, 2)
     assert found["raters_left_out"]["few_prompts"] == 2
     each = measure_agreement(reward, ["a", "b", "c"], votes, votes)  # the policy per-vote
-    assert (each["images"], each["thumbs"], each["liked"], each["prompts"]) == (3, 6, 3, 3)
+    assert (each["images"], each["labels"], each["liked"], each["prompts"]) == (3, 6, 3, 3)
 
 
 # --- refusals and the line ------------------------------------------------------------------------

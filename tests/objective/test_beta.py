@@ -11,7 +11,7 @@ from torch import Tensor
 from thumbtune.models.plane import Plane
 from thumbtune.models.process import FlowProcess, VPProcess
 from thumbtune.objective.baselines import BCO, SFT
-from thumbtune.objective.beta import BAND, LEAST, MEMORY, RATE, START, Auto, Beta, Fixed
+from thumbtune.objective.beta import BAND, MEMORY, MIN_BETA, RATE, START, Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe, read_recipe, write_recipe
@@ -82,7 +82,7 @@ def test_gains_of_another_scale_are_those_of_a_beta_that_is_as_many_times_as_hig
     distances = [10 ** (-4 + i / 20) for i in range(80)]
     four = Auto(scale=4.0)
     four.before(torch.full((4,), 0.5))
-    assert four.value == 4 * START / 0.5 and four.least == 4 * LEAST / 0.5
+    assert four.value == 4 * START / 0.5 and four.least == 4 * MIN_BETA / 0.5
     assert shown(four, distances) == pytest.approx([4 * beta for beta in shown(begun(), distances)])
     recipe = read_recipe(None, ["objective.gain_scale=4"])
     found = build.beta_of(recipe, build.objective_of(recipe))
@@ -91,7 +91,7 @@ def test_gains_of_another_scale_are_those_of_a_beta_that_is_as_many_times_as_hig
 
 def test_a_policy_that_runs_away_does_not_take_beta_along() -> None:
     betas = shown(begun(), [0.01 * 1.05**i for i in range(400)])
-    assert betas[-1] == betas[-50] == LEAST / 0.5 < betas[0]  # an error that has trebled is a gain of 1
+    assert betas[-1] == betas[-50] == MIN_BETA / 0.5 < betas[0]  # an error that has trebled is a gain of 1
 
 
 def test_inside_the_band_beta_rests() -> None:
@@ -138,7 +138,7 @@ def test_after_a_refresh_the_old_log_ratios_are_forgotten_and_beta_stays() -> No
     auto.forget()
     assert auto.before(None) == beta and auto.state() == {
         "value": beta,
-        "least": LEAST / 0.5,
+        "least": MIN_BETA / 0.5,
         "mean": 0.0,
         "weight": 0.0,
     }

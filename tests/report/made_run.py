@@ -55,7 +55,7 @@ def write_evaluation(folder: Path, prompts: list[str], seeds: list[int]) -> None
     rows = standings({name: ScorePair(old.tolist(), new.tolist()) for name, (old, new) in scores.items()}, prompts)
     scorers = [{"id": name, "revision": "1", "preprocessing": "none", "failed": {}} for name in scores]
     result = {"a": "the bundled model", "b": "this run", "prompts": len(prompts), "per_prompt": len(seeds)}
-    result |= {"tie": 0.0, "paper_ci": False, "asked": list(scores), "scorers": scorers, "sentences": []}
+    result |= {"tie": 0.0, "paper_ci": False, "scorer_names": list(scores), "scorers": scorers, "sentences": []}
     (folder / "result.json").write_text(json.dumps(result | {"standings": rows}))
     sides = {side: {"name": name, "kind": kind} for side, name, kind in (("a", "base", "model"), ("b", "RUN", "run"))}
     manifest = {"form": 2, "sides": sides, "base": None, "prompts": {"name": "held-out prompts", "count": len(prompts)}}

@@ -127,13 +127,17 @@ def test_the_command_is_the_one_that_was_typed(folder: Path, order: GalleryPlan)
 
 
 def test_a_lost_image_is_named_and_none_from_outside_is_shown(folder: Path, order: GalleryPlan) -> None:
-    for image in (folder / B).glob("*.png"):
+    for image in (*(folder / A).glob("*.png"), *(folder / B).glob("*.png")):
         image.write_bytes(b"broken")
-    table = (folder / "images.csv").read_text()
-    (folder / "images.csv").write_text(table.replace("a/0", f"{order.sides[A]}/0"))
     page = page_of(folder)
     assert "images could not be read" in page.text
     assert not [one for one in page.named("img") if str(one.get("src")).startswith("data:")]
+    (folder / "report.html").unlink()
+    table = (folder / "images.csv").read_text()
+    (folder / "images.csv").write_text(table.replace("a/0", f"{order.sides[A]}/0"))
+    with refused("duel-unreadable", naming=[str(order.sides[A]), "lies outside"]):
+        write_page(folder)
+    assert not (folder / "report.html").exists()
 
 
 def test_scores_that_failed_are_named(order: GalleryPlan, tmp_path: Path) -> None:
@@ -164,7 +168,7 @@ def test_what_is_no_duel_or_broken_is_one_sentence(folder: Path, tmp_path: Path)
 def row(scorer: str, low: float, high: float) -> dict[str, Any]:
     reach = {"low": low, "high": high}
     return {
-        **{"scorer": scorer, "style": None, "estimand": "median", "prompts": 20},
+        **{"scorer": scorer, "style": None, "estimand": "median", "prompts": 20, "distinct": 20},
         **{"bootstrap": reach, "wilson": reach, "holm": 0.01, "rate": (low + high) / 2},
     }
 

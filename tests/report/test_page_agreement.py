@@ -64,7 +64,7 @@ def test_raters_who_cannot_be_told_apart_are_counted(run_folder: Path) -> None:
 
 
 def test_more_thumbs_than_images_are_named(run_folder: Path) -> None:
-    text, _ = text_of(run_folder, found(("Ann", ANN)) | {"thumbs": 24})
+    text, _ = text_of(run_folder, found(("Ann", ANN)) | {"labels": 24})
     assert "On 12 images (24 labels, 8 liked, 12 prompts)" in text
 
 

@@ -119,6 +119,10 @@ NEEDS = MINE.replace("tuple = ('liked', 'disliked')", "object = {}") + "judged.p
 MARKS = MINE + "judged.policy_error\n    prompt_prefixes: tuple = ('good',)"
 
 
+def with_member(line: str) -> str:
+    return f"{MINE}judged.policy_error\n    {line}"
+
+
 @pytest.mark.parametrize(
     ("option", "code", "why"),
     [
@@ -155,6 +159,10 @@ MARKS = MINE + "judged.policy_error\n    prompt_prefixes: tuple = ('good',)"
             MINE + "judged.policy_error\n    def gain(self, judged):\n        return 1",
             "a `gain` that is",
         ),
+        ("name=bad:Mine", with_member("prompt_prefix: tuple = ('good', 'bad')"), "rename it: `prompt_prefixes`"),
+        ("name=bad:Mine", with_member("utilty: object = None"), "rename it: `utility`"),
+        ("name=bad:Mine", with_member("def anchor(self): return 0"), "has the anchor <bound method"),
+        ("name=bad:Mine", with_member("gain: float = 1.0"), "has the gain 1.0; make it a function"),
         ("name=bad:Mine", MARKS, "has the prompt_prefixes ('good',); give two texts"),
         ("name=bad:Mine", NEEDS.format("('likes',)"), "has the needs ('likes',); give a frozenset"),
         (

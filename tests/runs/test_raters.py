@@ -89,7 +89,7 @@ def test_each_rater_is_asked_about_their_own_thumbs_and_each_image_once(
     odd = sum(int(prompt.split()[1]) % 2 for prompt in prompts)
     even = len(prompts) - odd
     assert min(odd, even) > 0 and len(prompts) >= 10
-    assert found["thumbs"] == EACH * (thumbs_on_even * even + thumbs_on_odd * odd)
+    assert found["labels"] == EACH * (thumbs_on_even * even + thumbs_on_odd * odd)
     assert found["images"] == EACH * (even + odd * bool(thumbs_on_odd))
     reward = dict(rewards)
     assert len(rewards) == len(reward) == EACH * len(prompts), "each image once, whoever rated it"
@@ -97,7 +97,7 @@ def test_each_rater_is_asked_about_their_own_thumbs_and_each_image_once(
     assert found["raters_left_out"] == {"one_kind": 1, "few_prompts": 0, "rest": 0}, "Cyd"
     for row, name in zip(found["raters"], ("Ann", "Bob"), strict=True):
         own = [vote for vote in votes if vote["rater"] == name]
-        assert row["thumbs"] == row["images"] == len(own) == EACH * len(prompts)
+        assert row["labels"] == row["images"] == len(own) == EACH * len(prompts)
         assert row["auc"] == pytest.approx(auc([reward[v["image_id"]] for v in own], [v["label"] for v in own]))
     assert len({row["auc"] for row in found["raters"]}) == 2, "they differ on half of the images"
     assert not any(name in json.dumps(found) for name in ("Ann", "Bob", "Cyd"))

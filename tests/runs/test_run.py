@@ -46,7 +46,7 @@ def test_from_thumbs_to_a_report(call: Call, settings: list[str], tmp_path: Path
     code, out, err = call("evaluate", run)
     assert code == 0, err
     result = json.loads((run / "evaluation" / "result.json").read_text())
-    assert result["asked"] == ["red"]  # the judge knows no "thing 1", and so is not asked
+    assert result["scorer_names"] == ["red"]  # the judge knows no "thing 1", and so is not asked
     verdict = json.loads((run / "evaluation" / "verdict.json").read_text())
     assert verdict["sentence"] in out
     assert 0 <= verdict["agreement"]["low"] <= verdict["agreement"]["auc"] <= verdict["agreement"]["high"] <= 1

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,23 @@ def reference_point_by_hand(estimator: str, ratio: Tensor, liked: Tensor) -> flo
     of_all = max(0.0, ratio.mean().item())
     balanced = (ratio[liked].mean().item() + ratio[~liked].mean().item()) / 2
     return {"batch": of_all, "mismatched": of_all, "balanced": balanced, "running": 0.125, "zero": 0.0}[estimator]
+
+
+def test_the_loop_in_the_design_gives_the_weights_of_the_trainer_bit_for_bit(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "design.md").read_text()
+    (loop,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(loop[loop.index("def train") :].splitlines()) <= 21
+    names: dict[str, Any] = {"torch": torch, "Judged": Judged}
+    exec(loop, names)
+    theirs, ours = make_plane(drift=DRIFT), make_plane(drift=DRIFT)
+    training = make_training(theirs, micro_batch=8, steps=5, max_grad_norm=1.0, weight_decay=0.01)
+    objective = KTO(beta=BETA)
+    list(train(training, make_batches(theirs, POINTS, RIGHT), objective))
+    names["train"](ours, make_batches(ours, POINTS, RIGHT), objective, training.settings.steps, training.settings.lr)
+    assert torch.equal(weights(theirs), weights(ours))
+    assert not torch.equal(weights(ours), weights(make_plane(drift=DRIFT)))
 
 
 # --- one step, by hand ----------------------------------------------------------------------------

@@ -51,13 +51,13 @@ def demo(
 ) -> None:
     """Go from likes to a verdict with the bundled model and a simulated person, in a few minutes."""
     quieten()
-    from thumbtune.evaluation.scorers.tastes import get_taste as known
-    from thumbtune.experiments.demo import demo as tell
+    from thumbtune.evaluation.scorers.tastes import get_taste
+    from thumbtune.experiments.demo import demo as run_demo
 
-    folder = out / f"{known(taste).name}-{seed}"
+    folder = out / f"{get_taste(taste).name}-{seed}"
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
-    page = tell(folder, taste, seed, bar, say, settings)
+    page = run_demo(folder, taste, seed, bar, say, settings)
     say(f"\nPage: {page.resolve()}")
 
 

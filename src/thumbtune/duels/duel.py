@@ -69,7 +69,7 @@ def result_of(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> di
         "per_prompt": plan.per_prompt,
         "tie": tie,
         "paper_ci": paper_ci,
-        "asked": list(plan.scorers),
+        "scorer_names": list(plan.scorers),
         "places": {"local": plan.places.local and str(plan.places.local), "offline": plan.places.offline},
         "scorers": [
             {

@@ -95,7 +95,7 @@ def classification_scores(
         "low": interval.low,
         "high": interval.high,
         "images": len(np.unique(labels.image)),
-        "thumbs": len(labels),  # exceeds `images` if the label policy keeps each vote
+        "labels": len(labels),  # exceeds `images` if the label policy keeps each vote
         "liked": likes,
         "prompts": len(np.unique(prompt)),
         "accuracy": accuracy,

@@ -76,7 +76,7 @@ def read_duel(folder: Path) -> DuelFolder:
             folder=folder,
             manifest=read_manifest(folder),
             environment=_json(folder / "environment.json") if (folder / "environment.json").is_file() else {},
-            result=_json(folder / RESULT),
+            result=_result(folder / RESULT),
             verdict=_verdict(folder / VERDICT),
             images={(row["side"], int(row["prompt"]), int(row["seed"])): row for row in read_images(folder)},
             scores=_scores(folder),
@@ -128,13 +128,26 @@ def _upgraded(manifest: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
+def _result(file: Path) -> dict[str, Any]:
+    """Read a result, which earlier versions wrote with `asked` for `scorer_names`."""
+    return {"scorer_names" if name == "asked" else name: value for name, value in _json(file).items()}
+
+
 def _verdict(file: Path) -> dict[str, Any] | None:
     """Read a verdict, whose gates of form 1 say `passed` and `enough`; None where nobody asked for one."""
     if not file.is_file():
         return None
     verdict = _json(file)
     gates = [gate if "answer" in gate else {**gate, "answer": _answer(gate)} for gate in verdict["gates"]]
-    return {**verdict, "gates": gates}
+    return {**verdict, "gates": gates, "agreement": _agreement(verdict.get("agreement"))}
+
+
+def _agreement(agreement: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the agreement with held-out feedback, which earlier versions wrote with `thumbs` for `labels`."""
+    if agreement is None:
+        return None
+    renamed = {"labels" if name == "thumbs" else name: value for name, value in agreement.items()}
+    return {**renamed, "raters": [_agreement(rater) for rater in renamed["raters"]]} if "raters" in renamed else renamed
 
 
 def _answer(gate: Mapping[str, Any]) -> str:

@@ -112,7 +112,7 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
     return parse_recipe(chosen, "The demo's recipe")
 
 
-def draw_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, str, int]]:
+def generate_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, str, int]]:
     """Return (file name, prompt, seed) of the images that the person rates; generate those that are missing."""
     wanted = [
         (
@@ -160,7 +160,7 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     out = folder / "run"
     run.check(recipe, out, resume=True)
     say(f"1/5  {MODEL} generates {PER_PROMPT} images for each of {len(concepts()['rated'])} prompts.")
-    pool = draw_pool(folder / "pool", seed, progress)
+    pool = generate_pool(folder / "pool", seed, progress)
     say(f"2/5  A simulated person labels them. {person.sentence}")
     rate(folder, name, pool)
     with Store.open(folder / "likes") as store:

@@ -14,7 +14,7 @@ from thumbtune.objective.utility import UTILITIES, Utility
 
 REACH = 6.0  # gains from -6 to 6: both ends of the sigmoid are flat there
 POINTS = 601
-SHOWN = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
+SHOWN_GAINS = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 FADED = 0.02  # a slope of at most this share of the largest: such an image has next to no gradient
 BOTH_ENDS = 2
 
@@ -98,7 +98,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         figure=figure,
         caption="Left: the utilities, centred as in the paper; a constant changes no gradient. Right: the slope is the "
         "gradient weight of an image with that gain.",
-        rows=table(torch.tensor(SHOWN)),
+        rows=table(torch.tensor(SHOWN_GAINS)),
         claims=claims(),
         notes=(
             f"Faded: the slope is at most {FADED:.0%} of that utility's largest slope on -6..6.",

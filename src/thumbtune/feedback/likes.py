@@ -43,16 +43,6 @@ class Split:
     held_out: Dataset
 
 
-@dataclass(frozen=True, kw_only=True)
-class Description:
-    """The numbers of rows, likes, dislikes and prompts in a table."""
-
-    n: int
-    likes: int
-    dislikes: int
-    prompts: int
-
-
 def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Dataset:
     """Return the labels in the store as a table, in the order in which the images were added.
 
@@ -192,13 +182,6 @@ def alike(prompt: str) -> str:
 def _fraction(text: str) -> float:
     """Return a pseudo-random number in [0, 1) that depends on the text alone."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
-
-
-def describe(likes: Dataset) -> Description:
-    """Return the numbers of rows, likes, dislikes and distinct prompts."""
-    liked = sum(map(bool, _column(likes, "label")))
-    prompts = len(set(_column(likes, "prompt")))
-    return Description(n=len(likes), likes=liked, dislikes=len(likes) - liked, prompts=prompts)
 
 
 def _column(likes: Dataset, name: str) -> Iterator[Any]:

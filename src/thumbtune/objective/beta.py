@@ -5,7 +5,7 @@
 
 Log-ratios are differences of errors, so they scale with the model's errors. A beta for the noise that SD 1.5 predicts
 does not fit velocities, or another model. `Auto` measures their scale, and so works for all models: errors that are c
-times as large give a beta that is c times as small, and the same gains. `scale` multiplies BAND, START and LEAST.
+times as large give a beta that is c times as small, and the same gains. `scale` multiplies BAND, START and MIN_BETA.
 """
 
 import math
@@ -21,7 +21,7 @@ BAND = (0.25, 2.0)
 START = 2.0
 # The lowest beta, likewise: a policy whose error has trebled then has a gain of 1. Without this limit, beta falls while
 # a policy runs away, and holds it less the further it has gone. That happens with pairs, where both images get worse.
-LEAST = 0.5
+MIN_BETA = 0.5
 # The largest change in a step: beta takes 35 steps to halve, several times the span of MEMORY. So a run of a hundred
 # steps may end before its gains are in the band.
 RATE = 0.02
@@ -97,7 +97,7 @@ class Auto:
     def before(self, reference_error: Float[Tensor, "n"] | None) -> float | None:
         if self.looks and reference_error is not None and len(reference_error):
             error = max(float(reference_error.double().mean()), 1e-12)
-            self.value, self.least = self.scale * START / error, self.scale * LEAST / error
+            self.value, self.least = self.scale * START / error, self.scale * MIN_BETA / error
         return self.value or None
 
     def after(self, distance: Float[Tensor, "n"], reference_error: Float[Tensor, "n"]) -> None:

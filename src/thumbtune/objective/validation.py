@@ -5,6 +5,8 @@ the reference, so with log-ratios of 0. Such batches are tried here.
 """
 
 from collections.abc import Iterator
+from dataclasses import fields
+from difflib import get_close_matches
 
 import torch
 from jaxtyping import Float
@@ -13,7 +15,7 @@ from torch import Tensor
 from thumbtune import plugins
 from thumbtune.errors import ThumbtuneError, UsageError, plural, reason
 from thumbtune.objective.kto import Judged
-from thumbtune.objective.protocol import Objective, traits_of
+from thumbtune.objective.protocol import Objective, Traits, traits_of
 from thumbtune.objective.utility import Utility
 
 KINDS = ("liked", "disliked", "pairs")  # what an objective may need
@@ -24,6 +26,7 @@ TRIED_LABELS = {  # the labels of the tried batches: T a like, F a dislike
 }
 TRIED_ERROR = 0.11  # the reference's error; log-ratios go up to a tenth of it
 MAX_TRIED_LOG_RATIO = 0.01
+NEARLY = 0.9  # the likeness of two names from which on one is taken for a slip of the other
 TRIED_GAINS = 13  # number of gains at which a utility is tried: from -3 to 3, including 0
 
 
@@ -68,6 +71,7 @@ def try_objective(objective: Objective, name: str) -> None:
         UsageError: it fails, has unknown needs, or does not return one loss with a gradient per image.
     """
     _check_needs(objective, name)
+    _check_traits(objective, name)
     _check_prefixes(objective, name)
     teaches, gain_of = False, traits_of(objective).gain
     for judged in _batches(objective):
@@ -153,6 +157,31 @@ def _check_needs(objective: Objective, name: str) -> None:
             f"{', '.join(KINDS[:-1])} and {KINDS[-1]}.",
             code="objective-needs",
         )
+
+
+def _check_traits(objective: Objective, name: str) -> None:
+    """Refuse an optional member of the wrong kind, and one whose name is nearly right: it would be ignored."""
+    traits = traits_of(objective)
+    for member, value, kind in (("beta", traits.beta, "a number or None"), ("anchor", traits.anchor, "a number")):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number and not (member == "beta" and value is None):
+            raise UsageError(
+                f"objective.name: {name} has the {member} {value!r:.60}; make it {kind}.", code="objective-trait"
+            )
+    for member, value in (("gain", traits.gain), ("utility", traits.utility)):
+        if value is not None and not callable(value):
+            raise UsageError(
+                f"objective.name: {name} has the {member} {value!r:.60}; make it a function of tensors, or None.",
+                code="objective-trait",
+            )
+    known = [field.name for field in fields(Traits)]
+    for member in (each for each in dir(objective) if not each.startswith("_") and each not in known):
+        if close := get_close_matches(member, known, n=1, cutoff=NEARLY):
+            raise UsageError(
+                f"objective.name: {name} has `{member}`, which nothing reads; rename it: `{close[0]}` if it is meant, "
+                "or a name that is less like it.",
+                code="objective-trait",
+            )
 
 
 def _check_prefixes(objective: Objective, name: str) -> None:

@@ -185,7 +185,7 @@ def _command(found: DuelFolder) -> str:
         words += [*_weights(found), *(w for s in found.verdict.get("settings", ()) for w in ("--set", s))]
         return shlex.join(map(str, [*words, "--out", found.folder]))
     words = [
-        *("thumbtune", "duel", a, b, "--prompts", source, *limit, "--scorers", ",".join(found.result["asked"])),
+        *("thumbtune", "duel", a, b, "--prompts", source, *limit, "--scorers", ",".join(found.result["scorer_names"])),
         *("--per-prompt", manifest["seeds"]["per_prompt"], "--first-seed", manifest["seeds"]["first"]),
         *("--steps", manifest["sampler"]["steps"], "--guidance", manifest["sampler"]["guidance"]),
         *(("--base", manifest["base"]) if manifest["base"] else ()),

@@ -96,7 +96,7 @@ def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
         "recipe": flat(run.recipe),
         "environment": flat(run.environment),
         "base": _base(run.recipe),
-        "prefix": likes.get("mark"),
+        "prefix": likes.get("prompt_prefix", likes.get("mark")),
         "prompt": words or "your prompt",
         "lora": _lora(run.folder),
         "whole": whole,

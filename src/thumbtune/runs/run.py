@@ -62,7 +62,8 @@ def recipe_in(folder: Path) -> Recipe:
 def prompt_prefix_of(folder: Path) -> str | None:
     """Return the prefix that training put before the prompts of good images, or None; generate with it too."""
     file = folder / "likes.json"
-    return json.loads(file.read_text()).get("mark") if file.exists() else None
+    likes = json.loads(file.read_text()) if file.exists() else {}
+    return likes.get("prompt_prefix", likes.get("mark"))  # as earlier versions called it
 
 
 def prompt_completion(folder: Path) -> Callable[[str], str]:

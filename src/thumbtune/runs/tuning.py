@@ -38,7 +38,7 @@ def tune(
 
     run.check(recipe, folder, resume)
     setup = prepare(recipe)
-    story = {"notes": setup.notes(), **(story or {}), "mark": setup.prefix, "contrasts": setup.contrasts}
+    story = {"notes": setup.notes(), **(story or {}), "prompt_prefix": setup.prefix, "contrasts": setup.contrasts}
     accelerator = build.training_accelerator_of(recipe)
     accelerator.wait_for_everyone()  # all have checked the folder before it changes
     model = build.model_of(recipe, accelerator.device)

@@ -29,7 +29,7 @@ def commands() -> list[tuple[str, list[str]]]:
                 found.append((line[2:], []))
             elif found[-1][0].endswith("\\"):
                 found[-1] = (found[-1][0][:-1] + line.strip(), [])
-            elif line.strip() != "...":
+            else:
                 found[-1][1].append(line)
     return found
 
@@ -38,6 +38,14 @@ def masked(line: str) -> str:
     """A line without its numbers, signs and the folders of its paths."""
     line = re.sub(r"\S*/(?=[^/\s]+)", "", line.strip())
     return " ".join(re.sub(r"[-+]?\d[\d,.]*(e[-+]?\d+)?%?", "#", line).split())
+
+
+def is_shown(printed: list[str], output: str) -> bool:
+    """Whether the lines are the whole output; three dots stand for any number of lines, and blank lines for none."""
+    shown = [masked(line) for line in printed if line.strip()]
+    real = "".join(f"{masked(line)}\n" for line in output.splitlines() if line.strip())
+    pattern = "".join("(?:.*\n)*?" if line == "..." else re.escape(line) + "\n" for line in shown)
+    return re.fullmatch(pattern, real) is not None
 
 
 def run(command: str, where: Path) -> subprocess.CompletedProcess[str]:
@@ -61,16 +69,20 @@ def test_masked_lines_keep_their_words() -> None:
     assert masked("Report: /a/b/report.html") == masked("Report: report.html")
 
 
+def test_three_dots_stand_for_lines_and_nothing_else_does() -> None:
+    output = "a 1\nb\n\nc 2\nd\n"
+    assert is_shown(["a 7", "...", "d"], output) and is_shown(["a 1", "b", "c 3", "d"], output)
+    assert is_shown(["...", "c 2", "..."], output) and is_shown(["...", "d"], output)
+    assert not is_shown(["a 1", "d"], output) and not is_shown(["a 1", "b", "c 2"], output)
+    assert not is_shown(["b", "..."], output) and not is_shown(["...", "e"], output)
+
+
 @pytest.mark.slow
 def test_the_sessions_run_and_print_what_is_shown(tmp_path: Path) -> None:
     for command, printed in commands():
         done = run(command, tmp_path)
         assert done.returncode in ({0, 3, 4} if " verdict " in command else {0}), f"{command}\n{done.stderr}"
-        real = [masked(line) for line in done.stdout.splitlines()]
-        for line in printed:
-            wanted = masked(line)
-            assert wanted in real, f"{command} did not print {line!r} but:\n{done.stdout}"
-            real = real[real.index(wanted) + 1 :]
+        assert is_shown(printed, done.stdout), f"{command} did not print:\n{printed}\nbut:\n{done.stdout}"
     for code in blocks("python"):
         done = run(f"{sys.executable} - <<'CODE'\n{code}\nCODE", tmp_path)
         assert done.returncode == 0, f"{code}\n{done.stderr}"

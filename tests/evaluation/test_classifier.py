@@ -196,9 +196,9 @@ def test_the_line_for_people_has_the_base_rate_and_intervals_where_there_is_enou
     votes = said(("ann", ann), ("bob", [not liked for liked in ann]))
     reward = np.where(ann, 1.0, -1.0)
     assert format_agreement(measure_agreement(reward, [str(n) for n in range(12)], thumbs(ann), votes)) == (
-        "Held-out labels: AUC 100% (100% to 100%); accuracy 100% (100% to 100%), base rate 67%; "
-        "balanced accuracy 100% (100% to 100%). AUC of 2 raters: 0% to 100%."
+        "Held-out labels: AUC 1.00 (1.00 to 1.00); accuracy 100% (100% to 100%), base rate 67%; "
+        "balanced accuracy 100% (100% to 100%). AUC of 2 raters: 0.00 to 1.00."
     )
     assert format_agreement(measure_agreement(reward, ["cat", "dog"] * 6, thumbs(ann), votes)) == (
-        "Held-out labels: AUC 100%; accuracy 100%, base rate 67%; balanced accuracy 100%."
+        "Held-out labels: AUC 1.00; accuracy 100%, base rate 67%; balanced accuracy 100%."
     )

@@ -49,6 +49,7 @@ def train(
 
     if dry_run:
         run.check(chosen, out, resume)
+        build.training_accelerator_of(chosen)  # refuses a precision that the device lacks
         setup = prepare(chosen, keep=False)
         notes = setup.notes()  # before the model is fetched
         for line in plan.plan(setup):

@@ -143,14 +143,14 @@ def scores_by_rater(
 def format_agreement(scores: Mapping[str, Any]) -> str:
     """Return `measure_agreement` as one line for people, without intervals if there are too few prompts."""
 
-    def with_interval(name: str, low: str, high: str) -> str:
-        interval = f" ({scores[low]:.0%} to {scores[high]:.0%})" if scores["prompts"] >= MIN_PROMPTS else ""
-        return f"{scores[name]:.0%}{interval}"
+    def with_interval(name: str, low: str, high: str, form: str = ".0%") -> str:
+        interval = f" ({scores[low]:{form}} to {scores[high]:{form}})" if scores["prompts"] >= MIN_PROMPTS else ""
+        return f"{scores[name]:{form}}{interval}"
 
     raters = [row["auc"] for row in scores["raters"]]
-    each = f" AUC of {len(raters)} raters: {min(raters):.0%} to {max(raters):.0%}." if len(raters) > 1 else ""
+    each = f" AUC of {len(raters)} raters: {min(raters):.2f} to {max(raters):.2f}." if len(raters) > 1 else ""
     return (
-        f"Held-out labels: AUC {with_interval('auc', 'low', 'high')}; "
+        f"Held-out labels: AUC {with_interval('auc', 'low', 'high', '.2f')}; "
         f"accuracy {with_interval('accuracy', 'accuracy_low', 'accuracy_high')}, base rate {scores['base_rate']:.0%}; "
         f"balanced accuracy {with_interval('balanced_accuracy', 'balanced_accuracy_low', 'balanced_accuracy_high')}."
         f"{each}"

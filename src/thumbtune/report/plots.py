@@ -95,7 +95,7 @@ def losses(steps: Steps) -> str:
 
 def errors(steps: Steps) -> str:
     """Return the denoising errors of both models over the steps; both get the same noise, so only means."""
-    curves = {"before": ("reference_error", MUTED), "tuned": ("policy_error", ACCENT)}
+    curves = {"reference": ("reference_error", MUTED), "tuned": ("policy_error", ACCENT)}
     return _curves(steps, curves, "errors", single_steps=False)
 
 

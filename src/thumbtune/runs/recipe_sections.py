@@ -58,7 +58,11 @@ class ObjectiveSection(Section):
         description="Scale of the log-ratios, which holds the policy to the reference: a number "
         "(5000 in the paper), or auto, which adapts it during training.",
     )
-    gain_scale: float = Field(default=1.0, gt=0, description="Scales the target gain range [0.25, 2] of beta: auto.")
+    gain_scale: float = Field(
+        default=1.0,
+        gt=0,
+        description="With beta auto: a factor of the range 0.25 to 2, to which beta moves the median gain.",
+    )
     reference_point: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch",
         description="Estimator of the reference point: batch, mismatched, balanced, running or zero. Default: "
@@ -70,7 +74,7 @@ class ObjectiveSection(Section):
         default=0.0,
         ge=0,
         description="Weight of the denoising error of liked images, which is added to the loss. "
-        "For comparison: the initial slope of kto is beta / 4. 0: not added.",
+        "At the first step, kto weights the error of an image by beta / 4. 0: not added.",
     )
 
     @model_validator(mode="before")

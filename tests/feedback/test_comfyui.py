@@ -251,10 +251,14 @@ def test_a_prompt_that_another_node_says(kind: str, inputs: Json) -> None:
     assert read_graph(ran(_6=encoder, _20={"inputs": inputs, "class_type": kind}, _21=source)) == FOX
 
 
-def test_texts_that_are_joined_are_not_guessed() -> None:
+def test_texts_that_are_joined() -> None:
+    """Core's node of it; `test_comfyui_texts` has those of packs, and what cannot be joined."""
     encoder = {"inputs": {"text": ["20", 0], "clip": ["4", 1]}, "class_type": "CLIPTextEncode"}
-    joined = {"inputs": {"string_a": "a fox", "string_b": "ink", "delimiter": ", "}, "class_type": "StringConcatenate"}
-    assert read_graph(ran(_6=encoder, _20=joined)).prompt is None
+    joined = {
+        "inputs": {"string_a": "a fox", "string_b": "in ink", "delimiter": " "},
+        "class_type": "StringConcatenate",
+    }
+    assert read_graph(ran(_6=encoder, _20=joined)) == FOX
 
 
 # --- in images

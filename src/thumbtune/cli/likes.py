@@ -160,6 +160,8 @@ def _print_report(report: "ImportReport", source: "Source", dry_run: bool, corre
     _print_skipped(report)
     _print_source(source)
     (_print_table if dry_run else _print_line)(report)
+    for note in report.notes():
+        say(note)
     _print_withdrawn(report, correct)
 
 

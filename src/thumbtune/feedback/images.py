@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, features
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
@@ -21,14 +21,19 @@ SUFFIXES = {
     "GIF": ".gif",
     "BMP": ".bmp",
     "TIFF": ".tif",
+    "AVIF": ".avif",
 }
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # MPO, phones' JPEG, is found by the JPEG reader
+READS_AVIF = "avif" in features.modules and bool(features.check("avif"))  # Pillow 11.3 and newer, in most builds
+FORMATS = (  # MPO, phones' JPEG, is found by the JPEG reader
+    *("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"),
+    *(("AVIF",) if READS_AVIF else ()),
+)
 MAX_PIXELS = 64_000_000  # 8000 x 8000: far larger than diffusion models generate, far smaller than a memory
 MAX_BYTES = 200_000_000  # an uncompressed image of MAX_PIXELS in three channels
 # Common formats that are not supported: offset, the bytes there, name.
 UNSUPPORTED_FORMATS = (
     (4, (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftyphevc", b"ftypmif1", b"ftypmsf1"), "HEIC"),
-    (4, (b"ftypavif", b"ftypavis"), "AVIF"),
+    *(() if READS_AVIF else ((4, (b"ftypavif", b"ftypavis"), "AVIF"),)),
     (0, (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), "JPEG XL"),
     (0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"), "JPEG 2000"),
 )
@@ -65,7 +70,7 @@ def inspect_image(data: bytes) -> ImageInfo:
     except UnreadableImage:
         raise
     except Exception as error:  # Pillow's decoders raise errors of many types
-        kinds = "PNG, JPEG, WebP, GIF, BMP or TIFF"
+        kinds = f"PNG, JPEG, WebP, {'AVIF, ' if READS_AVIF else ''}GIF, BMP or TIFF"
         raise UnreadableImage(
             f"it is not a whole {kinds} image ({_brief(error)}); replace it with an intact copy"
         ) from error

@@ -1,5 +1,6 @@
 """Import likes: read a source once, store each valid row, and list the others with the reason."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, plural
 from thumbtune.feedback.changes import Changes
 from thumbtune.feedback.exporters.raters import PSEUDONYM, pseudonyms_in
 from thumbtune.feedback.images import UnreadableImage
+from thumbtune.feedback.prompts import Mark, notes_on, plain_prompt
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import DEFAULT_READING, Reading, ShowsUnrated, Source, SourceRow
 from thumbtune.feedback.sources.kinds import open_source
@@ -60,7 +62,7 @@ class ImportReport:
     `changed` counts the new votes that replaced the rater's opposite vote. `withdrawn` counts the images that the
     source shows without the vote it had before; with `correct` those votes were undone. `skipped` lists (where, why)
     of rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted` counts those
-    after the first thousand.
+    after the first thousand. `marks` counts the prompts with each kind of mark that `prompts` knows.
     """
 
     rows: int = 0
@@ -74,6 +76,11 @@ class ImportReport:
     withdrawn: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     unlisted: int = 0
+    marks: Counter[Mark] = field(default_factory=Counter)
+
+    def notes(self) -> list[str]:
+        """Return a sentence on each kind of mark in the prompts, such as the tags that were removed."""
+        return [f"{plural(number, 'prompt')} {words}." for number, words in notes_on(self.marks)]
 
     @property
     def used(self) -> int:
@@ -223,7 +230,7 @@ class _Intake:
         Raises:
             _Skipped: a value is missing or invalid.
         """
-        prompt = row.prompt or self.prompt
+        prompt, marks = plain_prompt(row.prompt or self.prompt, row.syntax)
         if row.liked is None and row.image is not None:
             self.report.without_label += 1
             if not row.problem:
@@ -234,7 +241,9 @@ class _Intake:
             raise _Skipped(NO_PROMPT)
         self._refuse_own_export(row.rater)
         try:
-            return _checked(row, prompt, row.rater or self.rater)
+            vote = _checked(row, prompt, row.rater or self.rater)
+            self.report.marks.update(marks)
+            return vote
         except ThumbtuneError as error:
             self.report.unreadable += 1
             raise _Skipped(str(error).rstrip(".")) from error
@@ -254,7 +263,7 @@ class _Intake:
 
     def _add_unrated(self, row: SourceRow) -> None:
         """Note an image without a vote, if the store may have one from before; only then is the image read."""
-        prompt = row.prompt or self.prompt
+        prompt, _ = plain_prompt(row.prompt or self.prompt, row.syntax)
         if not self.newest or row.image is None or not prompt:
             return
         if not self._has_prompts:

@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from thumbtune.feedback.prompts import Syntax
+
 Bytes = Callable[[], bytes]  # reads an image; may raise UnreadableImage
 # which images of pairwise comparisons are liked, named as in the authors' code: w won all comparisons, i some, l none;
 # classes before the underscore are liked, those behind it disliked, and missing ones left out
@@ -23,6 +25,7 @@ class SourceRow:
     grade:   how much the image is liked, in [0, 1], if raters gave more than a like or dislike
     pair:    equal for images that were compared with each other
     vote_id: the source's UUID of this vote
+    syntax:  of the prompt, if it is known which tool wrote it
     unrated: whether the source shows the image without a vote on purpose; such a row is not counted as one
     """
 
@@ -41,6 +44,7 @@ class SourceRow:
     source: str | None = None
     created_at: datetime | None = None
     vote_id: str | None = None
+    syntax: Syntax | None = None
     unrated: bool = False
 
 

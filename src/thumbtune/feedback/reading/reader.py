@@ -55,7 +55,7 @@ class RowReader:
         `source` is for rows without such a column; an empty cell in such a column means an unknown source.
         """
         ours = self.columns.ours_in(row)
-        prompt, (liked, problem), image = prompt_in(ours), self._label_in(row), None
+        prompt, (liked, problem), image, syntax = prompt_in(ours), self._label_in(row), None, None
         if ours["image"] is None and self.columns.lacks(row, "image"):
             return SourceRow(where=where, problem=NO_IMAGE.format(columns=listed(row)))
         if liked is None or prompt is None:  # an option may give one prompt for all rows
@@ -70,8 +70,9 @@ class RowReader:
         if image is not None and prompt is None and liked is not None and not is_web_address(ours["image"]):
             parameters = parameters_in_image(image)
             prompt, embedded = parameters.prompt, {"seed": parameters.seed, "model": parameters.model}
+            syntax = parameters.syntax
             extras |= {name: cell for name, cell in embedded.items() if extras[name] is None}
-        return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
+        return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, syntax=syntax, **extras)  # type: ignore[arg-type]
 
     @cached_property
     def _scales(self) -> dict[str, Scale]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import UnreadableImage, read_image
-from thumbtune.feedback.metadata.image_files import parameters_in_file, read_automatic1111
+from thumbtune.feedback.metadata.image_files import parameters_in_file, read_text_file
 from thumbtune.feedback.metadata.parameters import MAX_TEXT, NO_PARAMETERS, Parameters
 from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, first, prompt_in
 from thumbtune.feedback.reading.image_roots import check_root
@@ -119,6 +119,7 @@ class LikeFolders:
             liked=liked,
             seed=parameters.seed,
             model=parameters.model,
+            syntax=parameters.syntax,
             source=_printable(self.root.name) or None,
             unrated=not self._has_label(entry),
         )
@@ -156,10 +157,7 @@ class LikeFolders:
             raise UnreadableImage(f"its prompt in {_printable(file.name)} {what}") from error
         if len(text) > MAX_TEXT:
             raise UnreadableImage(f"its prompt in {_printable(file.name)} is too long for a prompt; shorten it")
-        parameters = read_automatic1111(text)
-        return (
-            parameters if parameters != NO_PARAMETERS else Parameters(prompt=text.replace("\r\n", "\n").strip() or None)
-        )
+        return read_text_file(text)
 
 
 @dataclass(frozen=True)

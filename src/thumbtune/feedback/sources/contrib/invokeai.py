@@ -117,6 +117,7 @@ class InvokeAI:
             rater=None if image.user in (None, NOBODY) else plain_text(image.user),
             seed=parameters.seed,
             model=parameters.model,
+            syntax=parameters.syntax,
             source=SOURCE,
             unrated=unrated,
         )
@@ -156,4 +157,4 @@ def _labels_of(image: GalleryImage) -> frozenset[bool]:
 def _completed(parameters: Parameters, embedded: Parameters) -> Parameters:
     """Return the database's parameters, completed from those in the image file."""
     seed, model = parameters.seed or embedded.seed, parameters.model or embedded.model
-    return Parameters(prompt=embedded.prompt, seed=seed, model=model)
+    return Parameters(prompt=embedded.prompt, seed=seed, model=model, syntax=embedded.syntax)

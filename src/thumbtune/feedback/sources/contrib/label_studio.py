@@ -171,6 +171,7 @@ class LabelStudio:
         return replace(
             row,
             prompt=prompt or embedded.prompt,
+            syntax=embedded.syntax,
             seed=embedded.seed if seed is None else seed,
             model=text_in(ours, "model") or embedded.model,
             source=text_in(ours, "source") or row.source,

@@ -199,6 +199,12 @@ def test_ways_to_the_sampler(nodes: Json) -> None:
     assert (read.prompt, read.negative, read.seed, read.model) == (FOX, NEGATIVE, SEED, "sd15")
 
 
+def test_a_sampler_with_other_names() -> None:
+    inputs = {"model": ["4", 0], "conditioning": ["6", 0], "neg_conditioning": ["7", 0], "latent_image": ["5", 0]}
+    read = read_graph(graph(FOX, _3=node("XlabsSampler", noise_seed=SEED, **inputs)))
+    assert (read.prompt, read.negative, read.seed, read.model) == (FOX, NEGATIVE, SEED, "sd15")
+
+
 def test_a_guider_without_a_negative_prompt() -> None:
     parts = {
         "_36": node("RandomNoise", noise_seed=SEED),

@@ -57,6 +57,8 @@ def test_automatic1111(written: str, words: str, marks: set[Mark]) -> None:
         (COMFYUI, "a fox \\(animal\\) BREAK, AND <lora:ink:1>", "a fox (animal) BREAK, AND"),
         (INVOKEAI, "a (red fox)1.3, ink++, (old)-, snow", "a red fox, ink, old, snow"),
         (INVOKEAI, "a ((red)1.2 fox)0.8 \\(animal\\)", "a red fox (animal)"),
+        (A1111, "a fox <segment:face> a happy face <lora:x:1>", "a fox"),
+        (A1111, "a fox <region:0,0,1,1> in snow <break> ink", "a fox in snow ink"),
         (NOVELAI, "{{red}} fox, [old], 1.3::ink ::, snow", "red fox, old, ink, snow"),
         (NOVELAI, "a fox, -1::hare::, 0.5::snow::", "a fox, snow"),
         (MIDJOURNEY, "a fox --ar 3:2 --v 6.1", "a fox"),
@@ -89,6 +91,7 @@ def test_marks_show_the_syntax_of_a_prompt_of_unknown_origin(written: str, words
     "written",
     [
         "a fox (Vulpes vulpes) in snow",
+        "<p>a fox</p> in <video> and <object>",
         "a [red] fox, 35mm (f/1.8)",
         "a sign that says BREAK",
         'a cup with the words "TAKE A BREAK, NOW"',

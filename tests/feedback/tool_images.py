@@ -144,6 +144,7 @@ def civitai_on_site() -> bytes:
     return with_exif("JPEG", comment=utf16(infotext(end=end)))
 
 
+INFOTEXT_WITH_MARKS = infotext("a (red:1.3) apple <lora:shiny:0.8> on a table BREAK window light")
 UNKNOWN = "unknown\nNegative prompt: unknown\nSteps: 20, Sampler: euler, CFG Scale: 8.0, Seed: 0, Model: other"
 FOOOCUS = {
     "prompt": PROMPT,
@@ -281,6 +282,7 @@ TOOLS: tuple[Tool, ...] = (
     ("Draw Things JPEG", lambda: with_exif("JPEG", xmp=draw_things().encode()), READ),
     ("Draw Things, its description alone", lambda: png(draw_things_text()), READ),
     ("Midjourney PNG", lambda: png(Description=IMAGINED, Author="somebody"), Parameters(prompt=IMAGINED)),
+    ("Midjourney without a job", lambda: png(Description=f"{PROMPT} --v 6"), Parameters(prompt=f"{PROMPT} --v 6")),
     ("Midjourney JPEG", lambda: with_exif("JPEG", {DESCRIPTION: IMAGINED.encode()}), Parameters(prompt=IMAGINED)),
     ("Midjourney, IPTC", lambda: jpeg_with_caption(IMAGINED), Parameters(prompt=IMAGINED)),
     ("Mochi Diffusion PNG", lambda: png(Description=MOCHI), READ),
@@ -380,7 +382,9 @@ def main() -> None:
     right = sum(read.prompt == wanted.prompt for _, read, wanted in found)
     whole = sum(read == wanted for _, read, wanted in found)
     wrong = [name for name, read, wanted in found if read.prompt not in (None, wanted.prompt)]
-    print(f"{len(found)} stand-ins: {right} prompts right, {whole} with negative prompt, seed and model; wrong: {wrong}")
+    print(
+        f"{len(found)} stand-ins: {right} prompts right, {whole} with negative prompt, seed and model; wrong: {wrong}"
+    )
 
 
 if __name__ == "__main__":

@@ -41,12 +41,15 @@ MAX_WORD = 30  # letters of the word before BREAK that are looked at
 MAX_DEPTH = 100  # brackets in brackets
 GONE = "\0"  # stands for what was removed until the spaces and commas around it are mended
 
-_SUSPECT = re.compile(r"[<(\[\\{\u2013\u2014]|::|--|__|BREAK|AND|\+|Job ID|embedding:", re.IGNORECASE)
+# Without any of these letters a prompt has no marks; looking for them is faster than for the marks.
+_SUSPECT = ("<", "(", "[", "\\", "{", "::", "--", "\u2013", "\u2014", "__", "BREAK", "AND", "+", "Job ID", "mbedding:")
 _TAG = re.compile(
-    r"<(?:lora|lyco|lycoris|loha|lokr|locon|hypernet|hypernetwork|embed|embedding|ti|segment|object|region|clear|refiner"
-    r"|upscale|vae|model|preset|p|setvar|param|break)(?::[^<>\n]{0,300})?>",
+    r"<(?:(?:lora|lyco|lycoris|loha|lokr|locon|hypernet|hypernetwork|embed|embedding|ti|region|clear|model|vae|upscale"
+    r"|preset|setvar|param):[^<>\n]{1,300}|break)>",
     re.IGNORECASE,
 )
+# SwarmUI: what follows describes a part of the image, or another pass.
+_SECTION = re.compile(r"<(?:segment|object|refiner|video|extend)(?::[^<>\n]{1,300})?>.*", re.IGNORECASE | re.DOTALL)
 _EMBEDDING = re.compile(r"(?<![\w.])embedding:[\w./\\-]+(?::\d*\.?\d+)?", re.IGNORECASE)
 _BREAK = re.compile(r"(?<![\w'-])BREAK(?![\w'-])")
 _BREAK_APART = re.compile(r"(?:[,.\n]\s*BREAK(?![\w'\"-]))|(?:(?<![\w'\"-])BREAK\s*[,\n])")
@@ -55,6 +58,14 @@ _WEIGHTED = re.compile(r"(?<!\\)\([^()\n]{0,999}[^\d\s():.][)\s]*:\s*(?:\d|\d?\.
 _DOUBLED = re.compile(r"(?<![\\\w])\(\([^()\n]+\)\)")
 _ESCAPED = re.compile(r"\\[()\[\]]")
 _EDIT = re.compile(r"(?<!\\)\[[^\[\]\n:]*:[^\[\]\n:]*:\s*\d*\.?\d+\s*\]")
+_UNMISTAKABLE = (
+    ("<", _TAG),
+    ("mbedding:", _EMBEDDING),
+    (":", _WEIGHTED),
+    ("((", _DOUBLED),
+    ("\\", _ESCAPED),
+    ("[", _EDIT),
+)
 _CHOICE = re.compile(r"\{[^{}\n|]{0,300}\|[^{}\n]{0,300}\}|(?<!\w)__[A-Za-z][\w/*-]{0,80}?__(?!\w)")
 _NUMBER = re.compile(r"\s*[+-]?(?:\d{1,4}\.?\d{0,9}|\.\d{1,9})\s*", re.ASCII)
 
@@ -77,7 +88,7 @@ _AROUND = " \t\r\n,"
 
 def plain_prompt(text: str, syntax: Syntax | None = None) -> tuple[str, frozenset[Mark]]:
     """Return the words of a prompt, and the kinds of marks in it. A prompt without marks is returned as it is."""
-    if not _SUSPECT.search(text) or GONE in text:
+    if GONE in text or not any(letters in text for letters in _SUSPECT):
         return text, frozenset()
     marks: set[Mark] = set()
     words = _without_midjourney(text, syntax, marks)
@@ -87,7 +98,7 @@ def plain_prompt(text: str, syntax: Syntax | None = None) -> tuple[str, frozense
         syntax = "automatic1111"
     if syntax is not None:
         words = _READERS[syntax](words, marks)
-    if _CHOICE.search(words):
+    if ("{" in words or "__" in words) and _CHOICE.search(words):
         marks.add("choice")
     return (_mended(words) if marks - {"choice"} else text), frozenset(marks)
 
@@ -99,9 +110,9 @@ def notes_on(marks: Mapping[Mark, int]) -> Iterable[tuple[int, str]]:
 
 def _is_marked(text: str) -> bool:
     """Return whether a prompt of unknown origin has marks that nobody writes as words."""
-    if any(pattern.search(text) for pattern in (_TAG, _EMBEDDING, _WEIGHTED, _DOUBLED, _ESCAPED, _EDIT)):
+    if any(letters in text and pattern.search(text) for letters, pattern in _UNMISTAKABLE):
         return True
-    return any(_is_command(text, found.start()) for found in _BREAK_APART.finditer(text))
+    return "BREAK" in text and any(_is_command(text, found.start()) for found in _BREAK_APART.finditer(text))
 
 
 def _is_command(text: str, at: int) -> bool:
@@ -119,6 +130,8 @@ def _gone(mark: Mark, marks: set[Mark], _: object) -> str:
 def _without_midjourney(text: str, syntax: Syntax | None, marks: set[Mark]) -> str:
     """Return a prompt without Midjourney's parameters, which stand at its end."""
     if syntax not in (None, "midjourney"):
+        return text
+    if not any(letters in text for letters in ("--", "\u2013", "\u2014", "Job ID", "http", "::")):
         return text
     words = _JOB.sub("", text)
     start = next((at.start() for at in _PARAMETER.finditer(words) if _is_parameter(words, at)), len(words))
@@ -194,7 +207,7 @@ def _novelai(text: str, marks: set[Mark]) -> str:
 
 
 def _tags_gone(text: str, marks: set[Mark]) -> str:
-    text = _TAG.sub(partial(_gone, "lora", marks), text)
+    text = _TAG.sub(partial(_gone, "lora", marks), _SECTION.sub(partial(_gone, "command", marks), text))
     return _EMBEDDING.sub(partial(_gone, "lora", marks), text)
 
 

@@ -17,6 +17,7 @@ from thumbtune.feedback.metadata.parameters import (
     seed_in,
 )
 from thumbtune.feedback.metadata.tool_json import read_json
+from thumbtune.feedback.prompts import plain_prompt
 
 NEGATIVE = "Negative prompt:"
 SETTINGS = re.compile(
@@ -103,7 +104,7 @@ def read_description(text: str) -> Parameters:
     found = read_automatic1111(text)
     if found != NO_PARAMETERS:
         return _with_draw_things_negative(found)
-    if re.search(r"\bJob ID: [0-9a-f-]{8,}", text):
+    if "midjourney" in plain_prompt(text)[1]:
         return Parameters(prompt=prompt_text(text), syntax="midjourney")
     return NO_PARAMETERS
 

@@ -55,6 +55,8 @@ def _is_sampler(node: Inputs) -> bool:
     kind = str(node[CLASS]).lower()
     if is_link(node.get("positive")) or is_link(node.get("guider")):
         return "latent_image" in node or "sampler" in kind
+    if is_link(node.get("conditioning")) and is_link(node.get("latent_image")):
+        return "sampler" in kind
     return "sampler" in kind and any(is_link(node.get(name)) for name in PIPES)
 
 
@@ -93,8 +95,8 @@ def _follow(nodes: Mapping[str, Inputs], node: Inputs, names: tuple[str, ...]) -
 def _prompt(nodes: Mapping[str, Inputs], sampler: Inputs, kind: Conditioning) -> str | None:
     """Return the only text that reaches a conditioning of the sampler, or None."""
     guider = _guider(nodes, sampler)
-    first = next((guider[name] for name in ("conditioning", "cond1") if name in guider), None)
-    start = guider.get(kind, first if kind == "positive" else None)
+    others = ("conditioning", "cond1") if kind == "positive" else ("neg_conditioning",)
+    start = guider.get(kind, next((guider[name] for name in others if name in guider), None))
     texts = set(_texts(nodes, start, kind))
     return prompt_text(_only(texts - {""} or texts))
 

@@ -228,6 +228,18 @@ def test_a_graph_that_doubles_its_text_ends_soon() -> None:
     assert time.process_time() - start < 5
 
 
+def test_conditionings_that_are_concatenated() -> None:
+    of = {"_30": encoded("a fox"), "_31": encoded("in ink"), "_32": node("SomePack", what="x")}
+    for ends, prompt in ((("30", "31"), "a fox in ink"), (("30", "32"), None), (("6", "30"), None)):
+        inputs = dict(zip(("conditioning_to", "conditioning_from"), [[end, 0] for end in ends], strict=True))
+        assert read_graph(graph(_6=node("ConditioningConcat", **inputs), **of)).prompt == prompt
+
+
+def test_a_prompt_for_each_frame_is_none() -> None:
+    scheduled = node("BatchPromptSchedule", text='"0": "a fox", "12": "a hare"', clip=["4", 1])
+    assert read_graph(graph(_6=scheduled)).prompt is None
+
+
 def test_circles_of_texts_and_switches() -> None:
     for kind in ("StringConcatenate", "ComfySwitchNode", "ImpactSwitch"):
         inputs = {"string_a": ["20", 0], "on_true": ["20", 0], "on_false": ["20", 0], "input1": ["20", 0]}

@@ -89,6 +89,19 @@ def test_the_notes_of_an_import(tmp_path: Path, call: Callable[..., tuple[int, s
         assert "1 prompt contained open choices such as {red|blue} or __color__, which stay as they are." in out
 
 
+def test_a_cell_with_a_whole_text_of_automatic1111(tmp_path: Path, file_store: Store) -> None:
+    rows = [{"file_name": "a.png", "prompt": INFOTEXT_WITH_MARKS, "label": "like"}]
+    rows += [{"file_name": "b.png", "prompt": f"{WORDS} Negative prompt: {NEGATIVE}", "seed": 5, "label": "like"}]
+    rows += [{"file_name": "c.png", "prompt": "Steps: how to dance", "label": "like"}]
+    put(tmp_path / "s", **{f"{name}_png": png(parameters=name) for name in "abc"})
+    put(tmp_path / "s", t_jsonl="\n".join(map(json.dumps, rows)))
+    report = import_likes(tmp_path / "s" / "t.jsonl", file_store)
+    assert prompts(file_store) == ["Steps: how to dance", WORDS]
+    assert kept(file_store, "seed") == {SEED, 5, None}
+    assert report.marks["settings"] == 2
+    assert "2 prompts held a negative prompt or settings too, which were taken out." in report.notes()
+
+
 def test_only_tags_are_no_prompt(tmp_path: Path, file_store: Store) -> None:
     put(tmp_path / "s", a_png=png(parameters=infotext("<lora:ink:1>")), b_png=png(parameters=infotext()))
     report = import_likes(tmp_path / "s", file_store, reading=LIKED)

@@ -1,8 +1,11 @@
 """From the image of each known tool come its prompt, negative prompt, seed and model; and nothing that is wrong."""
 
 import json
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tool_images import (
     NEGATIVE,
     PROMPT,
@@ -18,7 +21,7 @@ from tool_images import (
     with_exif,
 )
 
-from thumbtune.feedback.metadata.image_files import parameters_in
+from thumbtune.feedback.metadata.image_files import READERS, parameters_in
 from thumbtune.feedback.metadata.parameters import NO_PARAMETERS, Parameters
 
 
@@ -135,3 +138,47 @@ def test_other_texts_are_no_prompts(data: bytes) -> None:
 def test_a_prompt_that_looks_like_json() -> None:
     for text in ("{red|blue} fox", "[red] fox", "{a fox}", "(a fox:1.2)"):
         assert parameters_in(png(prompt=text)).prompt == text
+
+
+# --- whatever comes
+
+
+keys = st.sampled_from(
+    "prompt Comment c uc v4_prompt caption char_captions class_type inputs nodes seed extraMetadata sui_image_params "
+    "positive_prompt model workflow Description".split()
+)
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from(["{}", '{"prompt": 1}']),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(value=st.dictionaries(keys, values, max_size=5), name=st.sampled_from([*READERS, "software"]))
+def test_any_json_under_any_name_is_read_or_none(value: dict[str, object], name: str) -> None:
+    read = parameters_in(png(**{name: json.dumps(value), "Software": "NovelAI"}))
+    assert isinstance(read, Parameters)
+    assert read.prompt is None or read.prompt.strip() == read.prompt != ""
+
+
+@given(data=st.binary(max_size=60), kind=st.sampled_from([b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", b""]))
+def test_any_bytes_in_a_comment_are_read_or_none(data: bytes, kind: bytes) -> None:
+    assert isinstance(parameters_in(with_exif("JPEG", comment=kind + data)), Parameters)
+
+
+@given(text=st.text("<>/=\"' ax:li\n&;", max_size=40))
+def test_any_xmp_is_read_or_none(text: str) -> None:
+    assert isinstance(parameters_in(png(f'<x xmlns:dc="http://d" >{text}</x>')), Parameters)
+
+
+def test_deep_and_long_xmp_takes_no_long_time() -> None:
+    start = time.process_time()
+    for part, end in (("<description>", "</description>"), ("<li>", "</li>"), ("<a ", "")):
+        parameters_in(with_exif("JPEG", xmp=(part * 2000 + end * 2000).encode()))
+    parameters_in(png("<description>" * 30_000 + "x" + "</description>" * 30_000))
+    assert time.process_time() - start < 5

@@ -12,6 +12,7 @@ from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, plural
 from thumbtune.feedback.changes import Changes
 from thumbtune.feedback.exporters.raters import PSEUDONYM, pseudonyms_in
 from thumbtune.feedback.images import UnreadableImage
+from thumbtune.feedback.metadata.automatic1111 import settings_apart
 from thumbtune.feedback.prompts import Mark, notes_on, plain_prompt
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import DEFAULT_READING, Reading, ShowsUnrated, Source, SourceRow
@@ -207,6 +208,8 @@ class _Intake:
 
     def add(self, row: SourceRow) -> None:
         """Count one row, and gather its vote or list why it cannot be used."""
+        row, given = settings_apart(row), row
+        self.report.marks.update(["settings"] if row is not given else [])
         if row.unrated:
             self.unrated += 1
             self._add_unrated(row)

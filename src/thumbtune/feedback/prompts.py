@@ -24,7 +24,7 @@ from itertools import zip_longest
 from typing import Literal
 
 Syntax = Literal["automatic1111", "comfyui", "invokeai", "novelai", "midjourney"]
-Mark = Literal["lora", "command", "weight", "edit", "midjourney", "choice"]
+Mark = Literal["lora", "command", "weight", "edit", "midjourney", "choice", "settings"]
 
 # What an import says about each kind of mark, after a number of prompts.
 NOTES: Mapping[Mark, str] = {
@@ -33,6 +33,7 @@ NOTES: Mapping[Mark, str] = {
     "weight": "contained weights such as (red:1.3), of which the words were kept",
     "edit": "contained edits such as [cat:dog:0.5], of which the words that held longest were kept",
     "midjourney": "contained Midjourney's parameters, such as --ar 16:9, which were removed",
+    "settings": "held a negative prompt or settings too, which were taken out",
     "choice": "contained open choices such as {red|blue} or __color__, which stay as they are",
 }
 DEFAULT_STEPS = 20  # of Automatic1111: an edit may count in steps, [cat:dog:12]

@@ -7,6 +7,7 @@ Steps: 20, Sampler: Euler a, Seed: 42, Model: sd15   settings
 
 import json
 import re
+from dataclasses import replace
 
 from thumbtune.feedback.metadata.parameters import (
     NO_PARAMETERS,
@@ -18,6 +19,7 @@ from thumbtune.feedback.metadata.parameters import (
 )
 from thumbtune.feedback.metadata.tool_json import read_json
 from thumbtune.feedback.prompts import plain_prompt
+from thumbtune.feedback.source import SourceRow
 
 NEGATIVE = "Negative prompt:"
 SETTINGS = re.compile(
@@ -152,6 +154,18 @@ def _fields_of(text: str) -> dict[str, object] | None:
     lines = [FIELD.match(line) for line in text.strip().splitlines() if line.strip()]
     fields = {found[1].strip().lower(): found[2].strip() for found in lines if found}
     return {**fields} if len(lines) == len(fields) and {"prompt", "seed"} <= set(fields) else None
+
+
+def settings_apart(row: SourceRow) -> SourceRow:
+    """Return a row whose prompt is a whole text of Automatic1111 with the parts in their places; others unchanged."""
+    prompt = row.prompt or ""
+    if NEGATIVE not in prompt and "Steps: " not in prompt:
+        return row
+    found = read_automatic1111(prompt)
+    if found == NO_PARAMETERS:
+        return row
+    seed, model = found.seed if row.seed is None else row.seed, row.model or found.model
+    return replace(row, prompt=found.prompt, seed=seed, model=model, syntax=found.syntax)
 
 
 def read_dream(text: str) -> Parameters:

@@ -30,6 +30,7 @@ MODEL_INPUTS = ("ckpt_name", "unet_name", "base_ckpt_name", "model_name", "gguf_
 # Where samplers of packs get the conditionings from that they have no inputs for.
 PIPES = ("guider", "pipe", "basic_pipe", "sdxl_pipe", "sdxl_tuple", "context", "base_ctx", "ctx")
 MAX_PIPES = 20  # nodes in a row that pass a pipe on
+MAX_CONCATENATIONS = 50  # of conditionings in one prompt
 MAX_SAMPLERS = 64  # each is followed through the graph; a graph with more makes several images
 
 
@@ -101,9 +102,11 @@ def _prompt(nodes: Mapping[str, Inputs], sampler: Inputs, kind: Conditioning) ->
     return prompt_text(_only(texts - {""} or texts))
 
 
-def _texts(nodes: Mapping[str, Inputs], start: object, kind: Conditioning) -> Iterator[str | None]:
+def _texts(
+    nodes: Mapping[str, Inputs], start: object, kind: Conditioning, reader: TextReader | None = None
+) -> Iterator[str | None]:
     """Yield every text on the paths back from a conditioning; None for a path that ends in anything else."""
-    todo, seen, reader = [start], set[str](), TextReader(nodes)
+    todo, seen, reader = [start], set[str](), reader or TextReader(nodes)
     while todo:
         value = todo.pop()
         if isinstance(value, str):
@@ -113,10 +116,25 @@ def _texts(nodes: Mapping[str, Inputs], start: object, kind: Conditioning) -> It
         elif str(value[0]) not in seen:
             seen.add(str(value[0]))
             node = nodes[str(value[0])]
+            if node[CLASS] == "ConditioningConcat":  # one text behind the other, as BREAK does it
+                yield _concatenated(nodes, node, kind, reader)
+                continue
             before = _conditionings_before(nodes, node, kind)
             todo.extend(before)
             if not before:
                 yield from _texts_of(reader, node)
+
+
+def _concatenated(nodes: Mapping[str, Inputs], node: Inputs, kind: Conditioning, reader: TextReader) -> str | None:
+    """Return the texts of two conditionings one behind the other, or None if either is unknown."""
+    reader.concatenations += 1
+    if reader.concatenations > MAX_CONCATENATIONS:
+        return None
+    parts = []
+    for name in ("conditioning_to", "conditioning_from"):
+        texts = set(_texts(nodes, node.get(name), kind, reader))
+        parts.append(_only(texts - {""} or texts))
+    return None if None in parts else " ".join(part for part in parts if part)
 
 
 def _conditionings_before(nodes: Mapping[str, Inputs], node: Inputs, kind: Conditioning) -> list[object]:
@@ -138,6 +156,8 @@ def _texts_of(reader: TextReader, node: Inputs) -> Iterator[str | None]:
         names = ["populated_text"]
     else:
         names = [name for name in TEXT_INPUTS if name in node]
+        if "schedule" in str(node[CLASS]).lower():  # a prompt for each frame of an animation
+            names = []
         if MAKING.search(str(node[CLASS])) and "clip" not in node and not _encodes(node):
             names = []
     if "t5xxl" in node and node["t5xxl"] and "clip_g" not in node:  # Flux: the other encoder gives a summary alone

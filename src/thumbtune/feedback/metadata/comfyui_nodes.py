@@ -112,6 +112,7 @@ class TextReader:
     def __init__(self, nodes: Nodes) -> None:
         self.nodes = nodes
         self.visits = 0
+        self.concatenations = 0
 
     def read(self, value: object, depth: int = 0) -> str | None:
         """Return the text of a value, or None if it cannot be known."""

@@ -11,6 +11,7 @@ latin-1 with letters that happen to be valid UTF-8 would be a row of signs such 
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from xml.etree import ElementTree
 
 from PIL import Image, PngImagePlugin
@@ -35,6 +36,7 @@ XMP_NAMES = {
 }
 # No word of a language in latin-1 has four letters beyond ASCII in a row; text in another encoding has.
 FOREIGN = re.compile(rb"[\x80-\xff]{4}")
+MAX_XMP, MAX_ALTERNATIVES = 1_000_000, 20  # bytes; elements in a text, one for each language
 CUT_OFF = 3  # bytes of a character of UTF-8 that a limit has cut in two, at most
 
 
@@ -109,6 +111,8 @@ def _comment(comment: bytes, order: str) -> str | None:
         return _in_japanese(text)
     if kind not in (b"UNICODE\0", b"ASCII\0\0\0", b"\0" * 8):
         kind, text = b"", comment
+    if kind == b"" and text.count(0) * 3 > len(text):  # UTF-16 without a name
+        kind = b"UNICODE\0"
     if kind != b"UNICODE\0":
         return text_of(text.rstrip(b"\0"))
     if text[:2] in (b"\xfe\xff", b"\xff\xfe"):
@@ -142,7 +146,7 @@ def _xmp_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     data = packet.encode("utf-8", "ignore") if isinstance(packet, str) else packet
     # A declaration could define entities that grow without end; XMP has none.
-    if not isinstance(data, bytes) or len(data) > MAX_TEXT or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    if not isinstance(data, bytes) or len(data) > MAX_XMP or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         return
     try:
         root = ElementTree.fromstring(data[data.index(b"<") :].rstrip(b"\0 \r\n"))
@@ -151,7 +155,8 @@ def _xmp_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
     for element in root.iter():
         name = XMP_NAMES.get(_local(element.tag))
         if name is not None:
-            values = [each.text for each in element.iter() if _local(each.tag) == "li"] or [element.text]
+            inner = islice(element.iter(), MAX_ALTERNATIVES)
+            values = [each.text for each in inner if _local(each.tag) == "li"] or [element.text]
             yield name, (values[0] or "").strip()
         for attribute, value in element.attrib.items():
             if _local(attribute) in XMP_NAMES:

@@ -53,7 +53,12 @@ _TAG = re.compile(
 _SECTION = re.compile(r"<(?:segment|object|refiner|video|extend)(?::[^<>\n]{1,300})?>.*", re.IGNORECASE | re.DOTALL)
 _EMBEDDING = re.compile(r"(?<![\w.])embedding:[\w./\\-]+(?::\d*\.?\d+)?", re.IGNORECASE)
 _BREAK = re.compile(r"(?<![\w'-])BREAK(?![\w'-])")
-_BREAK_APART = re.compile(r"(?:[,.\n]\s*BREAK(?![\w'\"-]))|(?:(?<![\w'\"-])BREAK\s*[,\n])")
+# Words around BREAK that make it a word of a picture, as in: a sign that says BREAK; a BREAK button.
+_BEFORE_A_WORD = frozenset(
+    "says saying say said reading reads read word words text texts title titled sign letters lettering called named "
+    "labeled labelled spelling spells spelled written caption captioned logo the an".split()
+)
+_AFTER_A_WORD = frozenset("sign signs logo text lettering letters button room time point neon dance dancer".split())
 _AND = re.compile(r"(?<![\w'-])AND(?![\w'-])")
 _WEIGHTED = re.compile(r"(?<!\\)\([^()\n]{0,999}[^\d\s():.][)\s]*:\s*(?:\d|\d?\.\d+|\d\.\d*)\s*\)")
 _DOUBLED = re.compile(r"(?<![\\\w])\(\([^()\n]+\)\)")
@@ -113,14 +118,17 @@ def _is_marked(text: str) -> bool:
     """Return whether a prompt of unknown origin has marks that nobody writes as words."""
     if any(letters in text and pattern.search(text) for letters, pattern in _UNMISTAKABLE):
         return True
-    return "BREAK" in text and any(_is_command(text, found.start()) for found in _BREAK_APART.finditer(text))
+    return "BREAK" in text and any(_is_command(text, found) for found in _BREAK.finditer(text))
 
 
-def _is_command(text: str, at: int) -> bool:
-    """Return whether BREAK at this place, beside a comma or a line's end, is a command and no word of a sign."""
-    before = text[max(0, at - MAX_WORD) : at].split()[-2:]
+def _is_command(text: str, found: re.Match[str]) -> bool:
+    """Return whether a BREAK of unknown origin is a command, and no word of a sign or of a text in capitals."""
+    start, end = found.span()
+    before = re.findall(r"\w+", text[max(0, start - MAX_WORD) : start])[-2:]
+    after = re.findall(r"\w+", text[end : end + MAX_WORD])[:1]
     shouts = all(word.isupper() for word in before) and any(len(word) > 1 for word in before)
-    return not shouts and text.count('"', 0, at) % 2 == 0
+    is_word = not _BEFORE_A_WORD.isdisjoint(before[-1:]) or not _AFTER_A_WORD.isdisjoint(after)
+    return bool(before or after) and not shouts and not is_word and text.count('"', 0, start) % 2 == 0
 
 
 def _gone(mark: Mark, marks: set[Mark], _: object) -> str:

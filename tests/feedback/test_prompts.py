@@ -82,6 +82,7 @@ def test_other_tools(syntax: Syntax, written: str, words: str) -> None:
         ("((masterpiece)), a fox, (snow)", "masterpiece, a fox, snow"),
         ("a [fox:hare:0.2]", "a hare"),
         ("a fox --ar 16:9 --style raw", "a fox"),
+        ("**a fox, ink --v 5.2** - @somebody (fast)", "a fox, ink"),
         ("a fox \u2013\u2013ar 16:9", "a fox \u2013\u2013ar 16:9"),  # two dashes of a kind that nobody types
     ],
 )

@@ -43,7 +43,24 @@ MAX_DEPTH = 100  # brackets in brackets
 GONE = "\0"  # stands for what was removed until the spaces and commas around it are mended
 
 # Without any of these letters a prompt has no marks; looking for them is faster than for the marks.
-_SUSPECT = ("<", "(", "[", "\\", "{", "::", "--", "\u2013", "\u2014", "__", "BREAK", "AND", "+", "Job ID", "mbedding:")
+_SUSPECT = (
+    "<",
+    "(",
+    "[",
+    "\\",
+    "{",
+    "::",
+    "--",
+    "\u2013",
+    "\u2014",
+    "__",
+    "BREAK",
+    "AND",
+    "+",
+    "Job ID",
+    "mbedding:",
+    "** - ",
+)
 _TAG = re.compile(
     r"<(?:(?:lora|lyco|lycoris|loha|lokr|locon|hypernet|hypernetwork|embed|embedding|ti|region|clear|model|vae|upscale"
     r"|preset|setvar|param):[^<>\n]{1,300}|break)>",
@@ -88,6 +105,7 @@ _ONE_VALUE = frozenset(
 )
 _PARAMETER = re.compile(r"(?:--|[\u2013\u2014])([a-z]+)(?![\w-])", re.IGNORECASE)
 _JOB = re.compile(r"\bJob ID:\s*[0-9a-f-]{8,}\s*$", re.IGNORECASE)
+_DISCORD = re.compile(r"\*\*([^\n]+)\*\* - [^\n]{0,200}\((?:fast|relaxed|turbo|[^()\n]{0,40}%|[^()\n]{0,40}fast)\)")
 _PART = re.compile(r"::\s?(-?(?:\d{1,4}\.?\d{0,9}|\.\d{1,9}))?(?=[\s,]|$)")
 _AROUND = " \t\r\n,"
 
@@ -140,9 +158,10 @@ def _without_midjourney(text: str, syntax: Syntax | None, marks: set[Mark]) -> s
     """Return a prompt without Midjourney's parameters, which stand at its end."""
     if syntax not in (None, "midjourney"):
         return text
-    if not any(letters in text for letters in ("--", "\u2013", "\u2014", "Job ID", "http", "::")):
+    if not any(letters in text for letters in ("--", "\u2013", "\u2014", "Job ID", "http", "::", "** - ")):
         return text
-    words = _JOB.sub("", text)
+    said = _DISCORD.fullmatch(text.strip())
+    words = said[1] if said else _JOB.sub("", text)
     start = next((at.start() for at in _PARAMETER.finditer(words) if _is_parameter(words, at)), len(words))
     if words == text and not (start < len(words) and _all_parameters(words[start:].split())):
         return text

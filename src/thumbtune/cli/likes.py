@@ -1,10 +1,9 @@
 """The commands about likes: import, statistics, export, erasing a rater, upgrading the store."""
 
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -112,10 +111,10 @@ def import_(
 def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store]":
     """Open the store for an import; for a dry run a temporary one, with a copy of the votes of a folder's store.
 
-    A store made for this import is removed again if the import fails and nothing was added.
+    A store made for this import is removed again if the import fails, nothing was added and nobody else has it open.
     """
     from thumbtune.feedback.store.database import is_address
-    from thumbtune.feedback.store.location import copy_store, is_made
+    from thumbtune.feedback.store.location import copy_store, is_made, remove_if_empty
     from thumbtune.feedback.store.store import Store
 
     if dry_run and not (is_address(likes) and is_made(likes)):
@@ -135,24 +134,10 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
         with Store.open(likes, images=images) as store:
             yield store
     except ThumbtuneError:
-        if not store_existed:
-            _remove_empty(likes, folder_existed)
+        if not (store_existed or is_address(likes)):
+            with suppress(ThumbtuneError):  # the error of the import is the one to be read
+                remove_if_empty(Path(likes), with_folder=not folder_existed)
         raise
-
-
-def _remove_empty(likes: str, folder_existed: bool) -> None:
-    from thumbtune.feedback.store.location import STORE_FILE, is_made
-    from thumbtune.feedback.store.store import Store
-
-    if not is_made(likes):
-        return
-    with Store.open(likes, create=False) as store:
-        if store.folder is None or store.counts().votes:
-            return
-    if folder_existed:
-        (Path(likes) / STORE_FILE).unlink()
-    else:
-        shutil.rmtree(likes)
 
 
 def _print_report(report: "ImportReport", source: "Source", dry_run: bool, correct: bool) -> None:

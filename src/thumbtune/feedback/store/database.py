@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlencode
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, exists, make_url, select
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.store.schema import NEWEST, upgrade, version_of
+from thumbtune.feedback.store.tables import StoredImage, Vote
 from thumbtune.files import may_write
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -157,6 +158,18 @@ def has_tables(where: Path | str) -> bool:
     """
     with _connected(where) as (engine, name), engine.connect() as connection:
         return version_of(connection, name) is not None
+
+
+def has_rows(where: Path | str) -> bool:
+    """Return whether a store, of this version, has any image or vote.
+
+    Raises:
+        ThumbtuneError: the database cannot be read, or is of another program.
+    """
+    with _connected(where) as (engine, name), engine.connect() as connection:
+        if version_of(connection, name) is None:
+            return False
+        return any(connection.scalar(select(exists().select_from(table))) for table in (StoredImage, Vote))
 
 
 def upgrade_database(where: Path | str) -> tuple[str, str]:

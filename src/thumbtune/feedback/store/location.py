@@ -5,9 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.store.database import copy_database, has_tables, is_address, upgrade_database
+from thumbtune.feedback.store.database import copy_database, has_rows, has_tables, is_address, upgrade_database
+from thumbtune.feedback.store.hold import hold_alone, release
 
 STORE_FILE = "likes.sqlite"
+OWN_FOLDERS = ("images", "tables")
 KEY_FILE = "raters.key"  # with which exports make pseudonyms of raters (exporters/raters.py)
 
 
@@ -58,6 +60,35 @@ def upgrade_store(where: Path | str) -> tuple[str, str]:
     if not is_address(where):
         check_is_store(Path(where))
     return upgrade_database(where if is_address(where) else Path(where) / STORE_FILE)
+
+
+def remove_if_empty(folder: Path, with_folder: bool) -> bool:
+    """Remove a store without any vote and image that no other process has open; return whether it was removed.
+
+    Args:
+        folder: of the store.
+        with_folder: remove all that a store keeps there, and the folder if nothing else is in it; otherwise only the
+            database, as the folder and what is in it are somebody's.
+    """
+    hold = hold_alone(folder)
+    if hold is None:
+        return False
+    try:
+        if not is_store(folder) or has_rows(folder / STORE_FILE):
+            return False
+        for end in ("-wal", "-shm", ""):
+            (folder / f"{STORE_FILE}{end}").unlink(missing_ok=True)
+        if with_folder:
+            (folder / KEY_FILE).unlink(missing_ok=True)
+            for name in OWN_FOLDERS:
+                shutil.rmtree(folder / name, ignore_errors=True)
+            with suppress(OSError):  # a file of somebody else's lies in it
+                folder.rmdir()
+    except OSError:  # it is open elsewhere (Windows), or may not be removed
+        return False
+    finally:
+        release(hold)
+    return True
 
 
 def copy_store(folder: Path, to: Path) -> None:

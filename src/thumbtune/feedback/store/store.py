@@ -30,6 +30,7 @@ from thumbtune.feedback.store.database import (
     open_database,
 )
 from thumbtune.feedback.store.erasure import Erased, erase
+from thumbtune.feedback.store.hold import make_and_hold, release
 from thumbtune.feedback.store.image_storage import ImageStorage, storage_at
 from thumbtune.feedback.store.intake import NewImage, NewVote, VoteResult, add_images, add_votes
 from thumbtune.feedback.store.labels import Label, labels_in
@@ -73,7 +74,7 @@ BESIDE_DATABASE = "."
 class Store:
     """Images and votes on them. Open it with `Store.open`."""
 
-    def __init__(self, where: Path | str, engine: Engine, images: str | None = None) -> None:
+    def __init__(self, where: Path | str, engine: Engine, images: str | None = None, hold: int | None = None) -> None:
         self.where = where
         self.folder = None if is_address(where) else Path(where)
         self.name = name_of(where) if self.folder is None else str(self.folder / STORE_FILE)
@@ -82,6 +83,7 @@ class Store:
         self._writing = sessionmaker(engine.execution_options(**WRITES), expire_on_commit=False)
         self._open = threading.local()  # this thread's transaction, if it is in one
         self._storage = storage_at(self._image_location(images), self.folder or Path())
+        self._hold = hold
 
     @classmethod
     def open(cls, where: Path | str, create: bool = True, images: str | None = None) -> Self:
@@ -107,19 +109,25 @@ class Store:
         if not create:
             check_is_store(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            hold = make_and_hold(folder)
         except OSError as error:
             reason = error.strerror or error
             raise ThumbtuneError(
                 f"{folder} could not be created ({reason}); choose another folder.", code="store-not-made"
             ) from error
-        return cls._on(folder, folder / STORE_FILE, images)
+        try:
+            if not create:
+                check_is_store(folder)  # again: until it was held, it could be removed
+            return cls._on(folder, folder / STORE_FILE, images, hold)
+        except BaseException:
+            release(hold)
+            raise
 
     @classmethod
-    def _on(cls, where: Path | str, database: Path | str, images: str | None) -> Self:
+    def _on(cls, where: Path | str, database: Path | str, images: str | None, hold: int | None = None) -> Self:
         engine = open_database(database)
         try:
-            return cls(where, engine, images)
+            return cls(where, engine, images, hold)
         except BaseException:
             engine.dispose()
             raise
@@ -147,6 +155,8 @@ class Store:
     def close(self) -> None:
         """Close the database."""
         self._engine.dispose()
+        release(self._hold)
+        self._hold = None
 
     def __enter__(self) -> Self:
         return self

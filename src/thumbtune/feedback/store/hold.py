@@ -1,0 +1,67 @@
+"""Hold the folder of a store while it is open, so that no other process removes it as empty.
+
+Every open store shares a lock on its folder. An import that failed removes the store that it made only under the whole
+lock, which it gets when no other process has the store open. The lock lies on the folder itself: it leaves no file
+behind, and ends with its process, however that ends.
+"""
+
+import os
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open database cannot be removed anyway
+    fcntl = None
+
+ATTEMPTS = 100  # of opening a folder that others remove meanwhile
+
+
+def make_and_hold(folder: Path) -> int | None:
+    """Make a folder unless it exists, and hold it; return a hold for `release`, or None where folders take no locks.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    for _ in range(ATTEMPTS):
+        folder.mkdir(parents=True, exist_ok=True)
+        hold = _locked(folder, exclusive=False)
+        if hold is None or _is_still(folder, hold):
+            return hold
+        release(hold)  # it was removed while this process waited
+    return None
+
+
+def hold_alone(folder: Path) -> int | None:
+    """Hold a folder that no other process holds; return None if another one does, or if folders take no locks."""
+    hold = _locked(folder, exclusive=True)
+    if hold is None or _is_still(folder, hold):
+        return hold
+    release(hold)
+    return None
+
+
+def release(hold: int | None) -> None:
+    """End a hold; ending it again, or ending None, does nothing."""
+    if hold is not None:
+        os.close(hold)
+
+
+def _locked(folder: Path, exclusive: bool) -> int | None:
+    if fcntl is None:
+        return None
+    hold = None
+    try:
+        hold = os.open(folder, os.O_RDONLY)
+        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+    except OSError:  # held by others, not readable, gone, or on a disk without locks
+        release(hold)
+        return None
+    return hold
+
+
+def _is_still(folder: Path, hold: int) -> bool:
+    """Return whether the folder is the one that is held, and no new one of the same name."""
+    try:
+        return os.path.samestat(os.fstat(hold), folder.stat())
+    except OSError:
+        return False

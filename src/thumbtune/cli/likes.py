@@ -116,9 +116,10 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
     from thumbtune.feedback.store.database import is_address
     from thumbtune.feedback.store.location import copy_store, is_made, remove_if_empty
     from thumbtune.feedback.store.store import Store
+    from thumbtune.feedback.temporary import prefix_of
 
     if dry_run and not (is_address(likes) and is_made(likes)):
-        with tempfile.TemporaryDirectory(prefix="thumbtune-rehearsal-") as rehearsal:
+        with tempfile.TemporaryDirectory(prefix=prefix_of("rehearsal")) as rehearsal:
             if is_made(likes):  # the copy blocks no voter, and an old store is not upgraded
                 copy_store(Path(likes), Path(rehearsal))
             with Store.open(rehearsal) as store:
@@ -359,9 +360,12 @@ def erase(
     from thumbtune.feedback.store.store import Store
 
     with Store.open(likes, create=False) as store:
+        store.check_rater(rater)
         if not yes:
             typer.confirm(f"Delete all votes of {named(rater)} in {store.name} for good?", abort=True)
         erased = store.erase(rater)
+    if erased.resumed:
+        say(f"The erasure of {named(rater)} was interrupted before; it is complete now.")
     say(f"{plural(erased.votes, 'vote')} of {named(rater)} {'was' if erased.votes == 1 else 'were'} deleted.")
     if erased.unlabelled:
         is_left = "image has no like or dislike left; it stays"

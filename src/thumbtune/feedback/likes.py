@@ -13,6 +13,7 @@ import tempfile
 import weakref
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from thumbtune.feedback.policies import POLICIES, RATER_PREFIX, apply_policy, ch
 from thumbtune.feedback.quoting import listed
 from thumbtune.feedback.store.image_storage import unreadable
 from thumbtune.feedback.store.store import Label, Store
+from thumbtune.feedback.temporary import prefix_of
 from thumbtune.files import may_write, sha256, write_whole
 
 if TYPE_CHECKING:
@@ -63,18 +65,23 @@ def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Da
     check_policy(policy)
     tables = store.tables
     if tables is None or not keep or not may_write(tables.parent):
-        temporary = Path(tempfile.mkdtemp(prefix="thumbtune-likes-"))
+        temporary = Path(tempfile.mkdtemp(prefix=prefix_of("likes")))
         likes = Dataset.from_file(str(_write(store, policy, temporary / "likes.arrow")))
         weakref.finalize(likes, shutil.rmtree, temporary, ignore_errors=True)  # mapped files stay readable
         return likes
-    state = sha256(json.dumps([FORM, policy, *store.state()]).encode())[:16]
+    before = store.state()
+    state = sha256(json.dumps([FORM, policy, *before]).encode())[:16]
     name = policy if policy in POLICIES else f"rater-{sha256(policy.encode())[:16]}"  # not all names are file names
     file = tables / f"{name}-{state}.arrow"
     if not file.is_file():
         for old in tables.glob(f"{name}-*.arrow"):
             old.unlink(missing_ok=True)
         _write(store, policy, file)
-    return Dataset.from_file(str(file))
+    likes = Dataset.from_file(str(file))
+    if store.state()[0] < before[0]:  # a rater was erased meanwhile, whom the table may still name
+        with suppress(OSError):
+            file.unlink(missing_ok=True)  # mapped files stay readable
+    return likes
 
 
 def _write(store: Store, policy: str, file: Path) -> Path:

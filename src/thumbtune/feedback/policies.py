@@ -70,7 +70,7 @@ def _winners(labels: Sequence[Label], policy: str) -> list[Label]:
 
 def combine(winners: Sequence[Label], raters: int, policy: str = "majority") -> Label:
     """Return the newest of equal labels, with the mean of their weights and grades."""
-    newest = max(winners, key=lambda label: label.created_at)
+    newest = max(winners, key=lambda label: label.order)
     grades = [label.grade for label in winners if label.grade is not None]
     return replace(
         newest,

@@ -26,6 +26,7 @@ from thumbtune.feedback.exporters.raters import Pseudonyms, pseudonym_key_of
 from thumbtune.feedback.exporters.rows import SHARD_BYTES, Row, row_of
 from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy, check_policy
 from thumbtune.feedback.store.store import Label, Store
+from thumbtune.feedback.temporary import is_running
 from thumbtune.files import sha256
 
 __all__ = ["FORMS", "ExportReport", "export"]
@@ -168,7 +169,7 @@ def _remove_leftovers(out: Path) -> None:
     beginning, end = f".{out.name}.{node()}-", ".partial"
     for path in out.parent.glob(f"{escape(beginning)}*{end}"):
         number = path.name[len(beginning) : -len(end)].partition(".")[0]
-        ended = number.isdecimal() and (int(number) == os.getpid() or not _runs(int(number)))
+        ended = number.isdecimal() and (int(number) == os.getpid() or not is_running(int(number)))
         if ended and _is_quiet(path):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -180,19 +181,6 @@ def _is_quiet(folder: Path) -> bool:
     except OSError:  # a file was removed meanwhile: a process is at work
         return False
     return time.time() - last > QUIET_SECONDS
-
-
-def _runs(process: int) -> bool:
-    """Return whether the process may be running."""
-    if os.name == "nt":  # where os.kill would end it
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass
-    return True
 
 
 @contextmanager

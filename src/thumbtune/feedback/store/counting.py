@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from thumbtune.feedback.store.order import latest_sequences, standing_votes
 from thumbtune.feedback.store.tables import StoredImage, Vote
-from thumbtune.feedback.store.votes import latest_sequences, standing_votes
 
 
 @dataclass(frozen=True, kw_only=True)

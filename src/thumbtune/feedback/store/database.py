@@ -259,12 +259,14 @@ def copy_database(file: Path, to: Path) -> None:
         ) from error
 
 
-def checkpoint(engine: Engine) -> None:
-    """Move SQLite's write-ahead log into the database; parts that others still read stay until they are done."""
-    if engine.dialect.name == "sqlite":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            raw = cast(sqlite3.Connection, connection.connection.driver_connection)
-            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+def checkpoint(engine: Engine) -> bool:
+    """Move SQLite's write-ahead log into the database; return False if others still read parts of it, which stay."""
+    if engine.dialect.name != "sqlite":
+        return True
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+        (is_busy, *_) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not is_busy
 
 
 def _engine(url: URL, name: str) -> Engine:

@@ -3,28 +3,25 @@
 Others may write at the same time: what two processes insert at once is stored once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import ImageInfo, UnreadableImage, inspect_image
 from thumbtune.feedback.store.image_storage import ImageStorage
+from thumbtune.feedback.store.order import LatestVote, in_parts, latest_votes, times_of
 from thumbtune.feedback.store.tables import StoredImage, Vote, now
-from thumbtune.feedback.store.votes import Kind, chosen_id, derived_id, insert_new, key_of, standing_votes
+from thumbtune.feedback.store.votes import Kind, chosen_id, derived_id, insert_new, key_of
 from thumbtune.files import sha256
 
 FIRST_REPEATED_SWITCH = 2  # after two changes of mind a rater votes as they did at first
-PARAMETERS_AT_ONCE = 500  # of one statement; SQLite takes some 32,000, and each row of votes has ten
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,14 +132,6 @@ VoteResult = VoteStatus | ThumbtuneError
 StoredVote = tuple[int, str, str]  # image, rater, kind
 
 
-class LatestVote(NamedTuple):
-    """A rater's latest vote on an image."""
-
-    kind: str
-    created_at: datetime
-    id: str
-
-
 def add_votes(session: Session, storage: ImageStorage | None, votes: Sequence[NewVote]) -> list[VoteResult]:
     """Add votes and their images; return a status for each, or the error for a vote that cannot be stored."""
     images = add_images(session, storage, votes)
@@ -159,16 +148,16 @@ def add_votes(session: Session, storage: ImageStorage | None, votes: Sequence[Ne
             results.append(image)
             continue
         wanted, before = (image.id, vote.rater, vote.kind), latest.get((image.id, vote.rater))
-        row = _vote_row(name, image.id, vote)
         if name in stored:
             results.append(_status_of_stored(name, stored[name], wanted, before))
             continue
-        rows.append(row)
-        stored[row["id"]] = wanted
-        is_latest = before is None or before.created_at <= row["created_at"]
+        times = times_of(vote.created_at, before, now())
+        rows.append(_vote_row(name, image.id, vote) | times._asdict())
+        stored[name] = wanted
+        is_latest = before is None or before.is_before(times)
         is_opposite = is_latest and before is not None and before.kind not in {"skip", vote.kind}
         if is_latest:
-            latest[image.id, vote.rater] = LatestVote(vote.kind, row["created_at"], row["id"])
+            latest[image.id, vote.rater] = LatestVote(vote.kind, times.created_at, name, times.order)
         results.append(VoteStatus.CHANGED if is_opposite else VoteStatus.NEW)
     if rows:
         insert_new(session, Vote, rows, Vote.id)
@@ -207,14 +196,7 @@ def _vote_row(name: str, image: int, vote: NewVote) -> dict[str, Any]:
         "grade": vote.grade,
         "reason": vote.reason,
         "pair": vote.pair,
-        "created_at": vote.created_at or now(),
     }
-
-
-def in_parts(values: Iterable[T]) -> Iterator[list[T]]:
-    """Yield the distinct values in lists of at most `PARAMETERS_AT_ONCE`."""
-    distinct = list(dict.fromkeys(values))
-    return (distinct[start : start + PARAMETERS_AT_ONCE] for start in range(0, len(distinct), PARAMETERS_AT_ONCE))
 
 
 def images_by_key(session: Session, keys: Iterable[str]) -> dict[str, StoredImage]:
@@ -233,16 +215,4 @@ def votes_by_id(session: Session, ids: Iterable[str]) -> dict[str, StoredVote]:
         name: (image, rater, kind)
         for part in in_parts(ids)
         for name, image, rater, kind in session.execute(votes.where(Vote.id.in_(part)))
-    }
-
-
-def latest_votes(session: Session, raters: Iterable[tuple[int, str]]) -> dict[tuple[int, str], LatestVote]:
-    """Return (image, rater) -> the latest vote that was not undone: latest by time, then by arrival."""
-    votes = standing_votes().with_only_columns(Vote.picture_id, Vote.rater, Vote.kind, Vote.created_at, Vote.id)
-    votes = votes.order_by(Vote.created_at, Vote.sequence)
-    pair = tuple_(Vote.picture_id, Vote.rater)
-    return {
-        (image, rater): LatestVote(kind, created_at, vote)
-        for part in in_parts(raters)
-        for image, rater, kind, created_at, vote in session.execute(votes.where(pair.in_(part)))
     }

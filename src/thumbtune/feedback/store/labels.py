@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from thumbtune.feedback.store.order import latest_sequences
 from thumbtune.feedback.store.tables import StoredImage, Vote
-from thumbtune.feedback.store.votes import latest_sequences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,12 @@ class Label:
     created_at: datetime
     pair: str | None = None
     vote_id: str | None = None
+    ordered_at: datetime | None = None
+
+    @property
+    def order(self) -> datetime:
+        """The time by which it is earlier or later than others."""
+        return self.ordered_at or self.created_at
 
 
 def labels_in(session: Session) -> Iterator[Label]:
@@ -46,4 +52,5 @@ def labels_in(session: Session) -> Iterator[Label]:
                 created_at=vote.created_at,
                 pair=vote.pair,
                 vote_id=vote.id,
+                ordered_at=vote.ordered_at,
             )

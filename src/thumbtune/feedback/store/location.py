@@ -6,10 +6,11 @@ from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.database import copy_database, has_rows, has_tables, is_address, upgrade_database
+from thumbtune.feedback.store.erasure import TABLES
 from thumbtune.feedback.store.hold import hold_alone, release
 
 STORE_FILE = "likes.sqlite"
-OWN_FOLDERS = ("images", "tables")
+OWN_FOLDERS = ("images", TABLES)
 KEY_FILE = "raters.key"  # with which exports make pseudonyms of raters (exporters/raters.py)
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from thumbtune.feedback.store.intake import LatestVote, images_by_key, in_parts, latest_votes
+from thumbtune.feedback.store.intake import images_by_key
+from thumbtune.feedback.store.order import LatestVote, in_parts, latest_votes, standing_votes, times_of
 from thumbtune.feedback.store.tables import StoredImage, Vote, now
-from thumbtune.feedback.store.votes import Kind, derived_id, insert_new, standing_votes, undo_of
+from thumbtune.feedback.store.votes import Kind, derived_id, insert_new, undo_of
 
 COPIED_COLUMNS = ("picture_id", "rater", "kind", "weight", "grade", "reason", "pair")
 DERIVED_UUID_VERSION = 5
@@ -77,7 +78,8 @@ def make_latest(session: Session, wanted: Sequence[WantedVote]) -> list[tuple[Ki
     rows = [
         {
             **{name: getattr(vote, name) for name in COPIED_COLUMNS},
-            **{"id": derived_id(vote.id, "anew", at.isoformat()), "created_at": at},
+            **times_of(None, latest.get((vote.picture_id, vote.rater)), at)._asdict(),
+            "id": derived_id(vote.id, "anew", at.isoformat()),
         }
         for vote in stored.values()
     ]

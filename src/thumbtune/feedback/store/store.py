@@ -5,10 +5,10 @@ postgresql://user@host/database, with its images at any fsspec location. Votes a
 their mind votes again, or takes a vote back with `undo`. The latest vote of each rater on each image counts.
 """
 
-import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -29,12 +29,13 @@ from thumbtune.feedback.store.database import (
     name_of,
     open_database,
 )
-from thumbtune.feedback.store.erasure import Erased, erase
+from thumbtune.feedback.store.erasure import TABLES, Erased, check_rater, erase, erasing
 from thumbtune.feedback.store.hold import make_and_hold, release
 from thumbtune.feedback.store.image_storage import ImageStorage, storage_at
 from thumbtune.feedback.store.intake import NewImage, NewVote, VoteResult, add_images, add_votes
 from thumbtune.feedback.store.labels import Label, labels_in
 from thumbtune.feedback.store.location import STORE_FILE, check_is_store, is_store
+from thumbtune.feedback.store.order import latest_sequences, latest_votes, times_of
 from thumbtune.feedback.store.reconciliation import (
     Unrated,
     WantedVote,
@@ -42,7 +43,7 @@ from thumbtune.feedback.store.reconciliation import (
     make_latest,
     undo_imported,
 )
-from thumbtune.feedback.store.tables import ImageLocation, StoredImage, Vote
+from thumbtune.feedback.store.tables import ImageLocation, StoredImage, Vote, now
 from thumbtune.feedback.store.votes import (
     Details,
     Kind,
@@ -50,10 +51,10 @@ from thumbtune.feedback.store.votes import (
     check_vote,
     chosen_id,
     insert_new,
-    latest_sequences,
     post,
     stripped,
     undo_of,
+    vote_to_undo,
 )
 
 __all__ = [
@@ -230,7 +231,7 @@ class Store:
     @property
     def tables(self) -> Path | None:
         """The folder of the tables that training reads; None on a server, where tables live as long as the program."""
-        return self.folder and self.folder / "tables"
+        return self.folder and self.folder / TABLES
 
     @property
     def storage(self) -> ImageStorage | None:
@@ -286,7 +287,8 @@ class Store:
         vote = {"id": chosen_id(details.get("vote_id")), "picture_id": number, "rater": rater, "kind": kind, **given}
         with self._write() as session:
             self._image(session, number)
-            return post(session, vote)
+            latest = latest_votes(session, [(number, rater)]).get((number, rater))
+            return post(session, vote | times_of(details.get("created_at"), latest, now())._asdict())
 
     def add_votes(self, votes: Sequence[NewVote]) -> list[VoteResult]:
         """Add many votes and their images, which the caller has checked; return a status or error for each.
@@ -310,17 +312,7 @@ class Store:
         """
         name = chosen_id(vote_id)
         with self._write() as session:
-            vote = session.scalar(select(Vote).where(Vote.id == name))
-            if vote is None:
-                raise ThumbtuneError(
-                    f"{self.name} contains no vote {name}; there is nothing to undo.", code="vote-missing"
-                )
-            if vote.rater != rater.strip():
-                raise ThumbtuneError(
-                    f"vote {name} belongs to {vote.rater}; only {vote.rater} can undo it.", code="vote-of-another-rater"
-                )
-            if vote.kind == "undo":
-                raise ThumbtuneError(f"vote {name} is itself an undo; vote again instead.", code="vote-is-undo")
+            vote = vote_to_undo(session, self.name, name, rater.strip())
             return post(session, undo_of(name, vote.picture_id, vote.rater))
 
     def newest(self) -> int:
@@ -347,17 +339,30 @@ class Store:
         with self._write() as session:
             return make_latest(session, wanted)
 
+    def check_rater(self, rater: str) -> None:
+        """Refuse a rater who cannot be erased.
+
+        Raises:
+            UsageError: the rater has no votes, and no erasure of them was interrupted.
+        """
+        with self._read() as session:
+            check_rater(session, self.folder, rater)
+
     def erase(self, rater: str) -> Erased:
-        """Delete all votes of a rater for good; return what that changed.
+        """Delete all votes of a rater for good, also in the tables made of them; return what that changed.
+
+        If the process is killed amid this, a second call completes it.
 
         Raises:
             UsageError: the rater has no votes.
+            ThumbtuneError: something could not be deleted; a second call goes on.
         """
-        with self._write() as session:
-            erased = erase(session, rater)
-        checkpoint(self._engine)  # SQLite's log still contains the deleted votes
-        if self.tables is not None:
-            shutil.rmtree(self.tables, ignore_errors=True)  # they contain the rater's rows; made again when needed
+        self.check_rater(rater)
+        with erasing(self.folder, rater) as erasure:
+            with self._write() as session:
+                erased = replace(erase(session, rater), resumed=erasure.resumed)
+            if self._session is None:  # otherwise nothing is committed yet
+                erasure.clean(self.name, log_is_empty=checkpoint(self._engine))
         return erased
 
     def labels(self) -> Iterator[Label]:

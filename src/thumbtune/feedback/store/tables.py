@@ -102,6 +102,7 @@ class Vote(Table):
     reason: Mapped[str | None]
     pair: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+    ordered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)  # order.py; None: as created_at
 
 
 class Erasing(Table):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -30,20 +30,6 @@ class Details(TypedDict, total=False):
     pair: str | None
     vote_id: str | None
     created_at: datetime | None
-
-
-def standing_votes() -> Select[str]:
-    """Select the kinds of all votes that were not undone; callers may select other columns or narrow it."""
-    undone = select(Vote.undoes).where(Vote.undoes.is_not(None))
-    return select(Vote.kind).where(Vote.kind != "undo", Vote.id.not_in(undone))
-
-
-def latest_sequences() -> Select[int]:
-    """Select the sequence of each rater's latest vote on each image: latest by time, then by arrival."""
-    newest_first = (Vote.created_at.desc(), Vote.sequence.desc())
-    rank = func.row_number().over(partition_by=(Vote.picture_id, Vote.rater), order_by=newest_first)
-    ranked = standing_votes().with_only_columns(Vote.sequence, rank.label("rank")).subquery()
-    return select(ranked.c.sequence).where(ranked.c.rank == 1)
 
 
 def insert_new(
@@ -73,6 +59,24 @@ def post(session: Session, vote: Mapping[str, Any]) -> str:
             code="vote-id-taken",
         )
     return stored.id
+
+
+def vote_to_undo(session: Session, store: str, name: str, rater: str) -> Vote:
+    """Return the vote with an id, which this rater may undo; `store` is named in errors.
+
+    Raises:
+        ThumbtuneError: there is no such vote, it is another rater's, or it is itself an undo.
+    """
+    vote = session.scalar(select(Vote).where(Vote.id == name))
+    if vote is None:
+        raise ThumbtuneError(f"{store} contains no vote {name}; there is nothing to undo.", code="vote-missing")
+    if vote.rater != rater:
+        raise ThumbtuneError(
+            f"vote {name} belongs to {vote.rater}; only {vote.rater} can undo it.", code="vote-of-another-rater"
+        )
+    if vote.kind == "undo":
+        raise ThumbtuneError(f"vote {name} is itself an undo; vote again instead.", code="vote-is-undo")
+    return vote
 
 
 def undo_of(vote: str, image: int, rater: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import hmac
 import os
 import re
 import secrets
-import uuid
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.location import KEY_FILE
 from thumbtune.feedback.store.store import Label, Store
-from thumbtune.feedback.store.votes import derived_id
+from thumbtune.feedback.store.votes import derived_id, uuid_version
 
 KEY_BYTES = 32
 DIGITS = 16  # hexadecimal, 64 bits: two of a million raters share one with a probability of 1 in 40 million
@@ -50,7 +49,7 @@ class Pseudonyms:
         """Return the label with its rater's pseudonym."""
         rater, image = self.name_of(label.rater), label.image
         kind = "like" if label.liked else "dislike"
-        is_random = label.vote_id is not None and uuid.UUID(label.vote_id).version == RANDOM_UUID_VERSION
+        is_random = label.vote_id is not None and uuid_version(label.vote_id) == RANDOM_UUID_VERSION
         vote_id = label.vote_id if is_random else derived_id(image.sha256, image.prompt, rater, kind)
         return replace(label, rater=rater, vote_id=vote_id)
 

@@ -1,12 +1,13 @@
 """Count what a store contains, with a few queries whatever its size."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from thumbtune.feedback.store.order import latest_sequences, standing_votes
-from thumbtune.feedback.store.tables import StoredImage, Vote
+from thumbtune.feedback.store.tables import DamagedCell, StoredImage, Vote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,19 @@ def busiest_raters(session: Session, limit: int | None = None) -> list[str]:
     """Return the raters with the most likes and dislikes that were not undone, most first; all without a limit."""
     voted = standing_votes().where(Vote.kind != "skip").with_only_columns(Vote.rater).group_by(Vote.rater)
     return list(session.scalars(voted.order_by(func.count().desc(), Vote.rater).limit(limit)))
+
+
+def prompts(session: Session, newest: int) -> Iterator[str]:
+    """Yield the prompt of each image whose id is at most `newest`.
+
+    Raises:
+        DamagedCell: a prompt is not text.
+    """
+    stored = select(StoredImage.prompt).where(StoredImage.id <= newest)
+    for prompt in session.scalars(stored.execution_options(yield_per=1000)):
+        if type(prompt) is not str:
+            raise DamagedCell("an image has no prompt that is text")
+        yield prompt
 
 
 def variety(session: Session) -> Variety:

@@ -11,12 +11,14 @@ from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine,
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.store.damage import first_damage
 from thumbtune.feedback.store.schema import NEWEST, upgrade, version_of
-from thumbtune.feedback.store.tables import StoredImage, Vote
+from thumbtune.feedback.store.tables import DamagedCell, StoredImage, Vote
 from thumbtune.files import may_write
 
 BUSY_TIMEOUT_SECONDS = 30
 WRITES = {"thumbtune_writes": True}
+NOT_UTF_8 = "could not decode to utf-8"
 NO_RIGHT = "permission denied"
 CHANGED_MEANWHILE = "was changed while it was read; run the command again"
 
@@ -94,8 +96,12 @@ def explain_errors(name: str) -> Iterator[None]:
     """
     try:
         yield
+    except DamagedCell as error:
+        raise _damaged(name, str(error)) from error
     except DatabaseError as error:
         message = str(error.orig)
+        if NOT_UTF_8 in message.lower():  # without the text, which is none
+            raise _damaged(name, "a text is not UTF-8") from error
         if isinstance(error, IntegrityError | ProgrammingError) and NO_RIGHT not in message.lower():
             raise  # a mistake in our code must stay visible
         for fragment, code, complaint in _COMPLAINTS:
@@ -104,6 +110,13 @@ def explain_errors(name: str) -> Iterator[None]:
         raise DatabaseFailed(
             f"{name} could not be used ({message.strip()}); check the database and the disk.", code="database-failed"
         ) from error
+
+
+def _damaged(name: str, problem: str) -> DatabaseFailed:
+    where = first_damage(Path(name)) or problem
+    return DatabaseFailed(
+        f"{name} is damaged: {where}; restore it from a copy, or correct that cell.", code="store-damaged"
+    )
 
 
 def name_of(where: Path | str) -> str:
@@ -198,15 +211,15 @@ def _connected(where: Path | str) -> Iterator[tuple[Engine, str]]:
         engine.dispose()
 
 
-def open_database(where: Path | str) -> Engine:
-    """Connect to a SQLite file or a server, and make the tables if there are none.
+def open_database(where: Path | str, create: bool = True) -> Engine:
+    """Connect to a SQLite file or a server, and make the tables if there are none and `create` is true.
 
     An older SQLite file is upgraded. A server's database, which others use too, is upgraded only by `thumbtune likes
     upgrade`.
 
     Raises:
-        ThumbtuneError: not a database, of another program, of a newer or (on a server) older Thumbtune, or not
-            writable.
+        ThumbtuneError: not a database, of another program, of a newer or (on a server) older Thumbtune, not
+            writable, or without tables.
     """
     url, name = url_of(where), name_of(where)
     engine = _engine(url, name)
@@ -231,6 +244,11 @@ def open_database(where: Path | str) -> Engine:
                     f"{name} is of an older Thumbtune (schema {version}) and is read-only here; copy its folder to "
                     "where you may write, and open the copy to upgrade it.",
                     code="store-outdated",
+                )
+            if version is None and not create:
+                raise ThumbtuneError(
+                    f"{name} is an empty database, which contains no likes; restore it from a copy, or import some.",
+                    code="store-empty",
                 )
             if version != NEWEST:
                 upgrade(engine.execution_options(**WRITES), name)

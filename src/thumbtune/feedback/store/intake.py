@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import ImageInfo, UnreadableImage, inspect_image
+from thumbtune.feedback.store.damage import check_row
 from thumbtune.feedback.store.image_storage import ImageStorage
 from thumbtune.feedback.store.order import LatestVote, in_parts, latest_votes, times_of
 from thumbtune.feedback.store.tables import StoredImage, Vote, now
@@ -201,11 +202,14 @@ def _vote_row(name: str, image: int, vote: NewVote) -> dict[str, Any]:
 
 def images_by_key(session: Session, keys: Iterable[str]) -> dict[str, StoredImage]:
     """Return the stored images with these keys."""
-    return {
+    images = {
         row.key: row
         for part in in_parts(keys)
         for row in session.scalars(select(StoredImage).where(StoredImage.key.in_(part)))
     }
+    for image in images.values():
+        check_row(image)
+    return images
 
 
 def votes_by_id(session: Session, ids: Iterable[str]) -> dict[str, StoredVote]:

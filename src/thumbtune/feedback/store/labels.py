@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from thumbtune.feedback.store.damage import check_row
 from thumbtune.feedback.store.order import latest_sequences
 from thumbtune.feedback.store.tables import StoredImage, Vote
 
@@ -42,6 +43,7 @@ def labels_in(session: Session) -> Iterator[Label]:
     )
     with session.execute(votes.execution_options(yield_per=1000)) as rows:
         for vote, image in rows:
+            check_row(image, vote)
             yield Label(
                 image=image,
                 rater=vote.rater,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from thumbtune.feedback.store.tables import Vote
+from thumbtune.feedback.store.tables import DamagedCell, Vote
 
 T = TypeVar("T")
 PARAMETERS_AT_ONCE = 500  # of one statement; SQLite takes some 32,000, and each row of votes has ten
@@ -91,15 +91,22 @@ def latest_sequences() -> Select[int]:
 
 
 def latest_votes(session: Session, raters: Iterable[tuple[int, str]]) -> dict[tuple[int, str], LatestVote]:
-    """Return (image, rater) -> the latest vote that was not undone."""
+    """Return (image, rater) -> the latest vote that was not undone.
+
+    Raises:
+        DamagedCell: a vote has no time.
+    """
     columns: tuple[Any, ...] = (Vote.picture_id, Vote.rater, Vote.kind, Vote.created_at, Vote.id, ORDERED_AT)
     votes = standing_votes().with_only_columns(*columns).order_by(*ORDER)
     pair = tuple_(Vote.picture_id, Vote.rater)
-    return {
+    found = {
         (image, rater): LatestVote(*latest)
         for part in in_parts(raters)
         for image, rater, *latest in session.execute(votes.where(pair.in_(part)))
     }
+    if any(latest.created_at is None for latest in found.values()):  # SQLite keeps even this
+        raise DamagedCell("a vote has no time")
+    return found
 
 
 def in_parts(values: Iterable[T]) -> Iterator[list[T]]:

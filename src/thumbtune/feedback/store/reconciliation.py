@@ -4,7 +4,6 @@ Votes that the source no longer contains are undone, and with `correct` its vote
 votes change; their ids are derived from their values. All other votes of a rater stay.
 """
 
-import uuid
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select, tuple_
@@ -13,7 +12,7 @@ from sqlalchemy.orm import Session
 from thumbtune.feedback.store.intake import images_by_key
 from thumbtune.feedback.store.order import LatestVote, in_parts, latest_votes, standing_votes, times_of
 from thumbtune.feedback.store.tables import StoredImage, Vote, now
-from thumbtune.feedback.store.votes import Kind, derived_id, insert_new, undo_of
+from thumbtune.feedback.store.votes import Kind, derived_id, insert_new, undo_of, uuid_version
 
 COPIED_COLUMNS = ("picture_id", "rater", "kind", "weight", "grade", "reason", "pair")
 DERIVED_UUID_VERSION = 5
@@ -23,7 +22,7 @@ WantedVote = tuple[str, str, Kind]  # an image's key, a rater, and the vote that
 
 def is_derived(vote_id: str) -> bool:
     """Return whether a vote's id is derived from its values, as imports derive it."""
-    return uuid.UUID(vote_id).version == DERIVED_UUID_VERSION
+    return uuid_version(vote_id) == DERIVED_UUID_VERSION
 
 
 def imported_labels(session: Session, unrated: Iterable[Unrated]) -> set[tuple[int, str]]:

@@ -43,7 +43,7 @@ from thumbtune.feedback.store.reconciliation import (
     make_latest,
     undo_imported,
 )
-from thumbtune.feedback.store.tables import ImageLocation, StoredImage, Vote, now
+from thumbtune.feedback.store.tables import DamagedCell, ImageLocation, StoredImage, Vote, now
 from thumbtune.feedback.store.votes import (
     Details,
     Kind,
@@ -105,7 +105,7 @@ class Store:
                 raise ThumbtuneError(
                     f"{name_of(where)} contains no store of likes; import some likes first.", code="store-missing"
                 )
-            return cls._on(where, where, images)
+            return cls._on(where, open_database(where), images)
         folder = Path(where)
         if not create:
             check_is_store(folder)
@@ -119,14 +119,13 @@ class Store:
         try:
             if not create:
                 check_is_store(folder)  # again: until it was held, it could be removed
-            return cls._on(folder, folder / STORE_FILE, images, hold)
+            return cls._on(folder, open_database(folder / STORE_FILE, create), images, hold)
         except BaseException:
             release(hold)
             raise
 
     @classmethod
-    def _on(cls, where: Path | str, database: Path | str, images: str | None, hold: int | None = None) -> Self:
-        engine = open_database(database)
+    def _on(cls, where: Path | str, engine: Engine, images: str | None, hold: int | None = None) -> Self:
         try:
             return cls(where, engine, images, hold)
         except BaseException:
@@ -137,6 +136,8 @@ class Store:
         """Return where this store keeps its images; a new store stores the given location."""
         with self._read() as session:
             stored = session.scalar(select(ImageLocation.images))
+            if not isinstance(stored, str | None):
+                raise DamagedCell("the location of its images is not text")
         if stored is None and images is None and self.folder is None:
             raise UsageError(
                 f"{self.name} is new; give the location of its images with --images, a shared folder or s3://....",
@@ -322,9 +323,8 @@ class Store:
 
     def prompts(self, newest: int) -> Iterator[str]:
         """Yield the prompt of each image whose id is at most `newest`."""
-        prompts = select(StoredImage.prompt).where(StoredImage.id <= newest)
         with self._read() as session:
-            yield from session.scalars(prompts.execution_options(yield_per=1000))
+            yield from counting.prompts(session, newest)
 
     def withdraw(self, unrated: Sequence[Unrated], undo: bool) -> int:
         """Return how many of these images have an imported like or dislike of these raters; `undo` undoes those."""

@@ -4,6 +4,7 @@
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -20,7 +21,13 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from thumbtune.feedback.quoting import shown
+
 Large = BigInteger().with_variant(Integer(), "sqlite")  # SQLite auto-increments INTEGER only, which has 64 bits
+
+
+class DamagedCell(Exception):
+    """A cell of the database holds what its column never holds; the message says which."""
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -38,6 +45,21 @@ class UTCDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Return the stored time with its zone, UTC."""
         return self.process_bind_param(value, dialect)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Return the function that reads a cell.
+
+        The function raises DamagedCell: SQLite returned what is no time.
+        """
+        read = super().result_processor(dialect, coltype)
+
+        def process(cell: Any) -> datetime | None:
+            try:
+                return read(cell) if read is not None else cell
+            except (ValueError, TypeError) as error:
+                raise DamagedCell(f"{shown(cell)} is no time") from error
+
+        return process
 
 
 def now() -> datetime:

@@ -94,6 +94,14 @@ def derived_id(*parts: str) -> str:
     return str(uuid.uuid5(ID_NAMESPACE, "\n".join(parts)))
 
 
+def uuid_version(vote_id: str) -> int | None:
+    """Return the version of a vote's UUID: 5 is derived, 4 random; None for an id that is no UUID."""
+    try:
+        return uuid.UUID(vote_id).version
+    except ValueError:
+        return None
+
+
 def chosen_id(text: str | None) -> str:
     """Return the client's UUID in canonical spelling, or a new random UUID for None.
 

@@ -1,7 +1,6 @@
 """The folder of a gallery: it contains the files of one plan only, and no half-written file."""
 
 import csv
-import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from thumbtune.evaluation.duel_folder import (
 )
 from thumbtune.files import file_sha256, write_text
 from thumbtune.runs import run
+from thumbtune.spreadsheets import csv_of
 
 COUNTED = (IMAGES, IMAGES_OF_FORM_1, SCORES, VERDICT, "report.html", "environment.json")  # follows from the images
 
@@ -154,14 +154,6 @@ def sweep(out: Path, sides: Iterable[str]) -> None:
 
 def write_lists(out: Path, images: Iterable[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
     """Write images.csv and scores.csv from their rows."""
-    write_text(out / IMAGES, _csv(IMAGE_COLUMNS, images))
-    write_text(out / SCORES, _csv(SCORE_COLUMNS, scores))
+    write_text(out / IMAGES, csv_of(IMAGE_COLUMNS, images))
+    write_text(out / SCORES, csv_of(SCORE_COLUMNS, scores))
     (out / IMAGES_OF_FORM_1).unlink(missing_ok=True)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return out.getvalue()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.spreadsheets import read_csv
 
 FORM = 2
 MANIFEST, IMAGES, SCORES, RESULT, VERDICT = "duel.json", "images.csv", "scores.csv", "result.json", "verdict.json"
@@ -161,7 +162,7 @@ def read_images(folder: Path) -> list[dict[str, str]]:
         OSError, ValueError, KeyError, csv.Error: it cannot be read, or names a file outside of its sides.
     """
     files = [folder / name for name in (IMAGES, IMAGES_OF_FORM_1) if (folder / name).is_file()]
-    rows = _rows(files[0]) if files else []
+    rows = read_csv(files[0]) if files else []
     for row in rows:
         if not _is_inside(row["file"] or "", 2):
             raise ValueError(f"{row['file']} lies outside the folder of its side")
@@ -170,16 +171,11 @@ def read_images(folder: Path) -> list[dict[str, str]]:
 
 def _scores(folder: Path) -> dict[str, dict[str, dict[tuple[int, int], float]]]:
     scores: dict[str, dict[str, dict[tuple[int, int], float]]] = {}
-    for row in _rows(folder / SCORES):
+    for row in read_csv(folder / SCORES):
         if row["score"]:
             place = (int(row["prompt"]), int(row["seed"]))
             scores.setdefault(row["scorer"], {}).setdefault(row["side"], {})[place] = float(row["score"])
     return scores
-
-
-def _rows(file: Path) -> list[dict[str, str]]:
-    with file.open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
 
 
 def _json(file: Path) -> Any:

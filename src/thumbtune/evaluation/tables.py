@@ -1,11 +1,10 @@
 """Standings as tables: Markdown to read, LaTeX for a paper, CSV with every column for everything else."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from thumbtune.evaluation.standings import careful
+from thumbtune.spreadsheets import csv_of_records
 
 HEADER = ("scorer", "win rate", "95% interval", "win / tie / loss", "p (Holm)", "mean before", "mean after", "change")
 PAPER = "interval as in the paper"
@@ -58,12 +57,7 @@ def _escaped(text: str) -> str:
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Every number of every row, nested ones as `bootstrap.low`."""
     flat = [dict(_flat(row)) for row in rows]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return out.getvalue()
+    return csv_of_records(flat)
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

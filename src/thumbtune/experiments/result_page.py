@@ -3,14 +3,13 @@
 The page states each claim of the paper beside a criterion, and code decides from the numbers whether it holds.
 """
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thumbtune.files import write_text, write_whole
+from thumbtune.spreadsheets import csv_of_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,12 +79,7 @@ def text_of(value: Any) -> str:
 
 def csv_of(rows: Sequence[Columns]) -> str:
     """Return all columns as CSV, in the order of their first appearance, at full precision."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    written = io.StringIO()
-    table = csv.DictWriter(written, names, lineterminator="\n")
-    table.writeheader()
-    table.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
-    return written.getvalue()
+    return csv_of_records(rows)
 
 
 def markdown_of(rows: Sequence[Columns]) -> str:

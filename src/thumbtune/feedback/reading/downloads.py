@@ -36,7 +36,12 @@ SECONDS_OF_SILENCE = 20.0  # without an answer
 SECONDS_IN_ALL = 120.0
 BLOCK = 1 << 16  # bytes
 AGENT = "thumbtune"  # some servers refuse requests without one
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 addresses inside IPv6-only networks
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 addresses inside IPv6-only networks (RFC 6052)
+MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given out (IANA); ::127.0.0.1 and fec0:: are not in it
+DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637, which older Pythons do not know
+ISATAP = (0x00005EFE, 0x02005EFE)  # the 32 bits before an IPv4 address (RFC 5214)
+RELAYS = ipaddress.IPv4Network("192.88.99.0/24")  # of 6to4, which lead to whoever is nearest (RFC 7526)
 UNSAFE = "%/:?#[]@!$&'()*+,;=~"  # characters that an address may hold unquoted
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -71,10 +76,15 @@ def download(url: str, opener: Opener | None = None) -> bytes:
 
 def is_public(address: Address) -> bool:
     """Return whether an address is on the public internet: not of a private network, this machine, or its link."""
-    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    if inner is None and address in NAT64:
-        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return all(each.is_global and not each.is_multicast for each in (address, inner) if each is not None)
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast and address not in RELAYS
+    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address in NAT64 or address in MAPPED:
+        return is_public(last)
+    inner = [address.sixtofour, *(address.teredo or ())]
+    inner.append(last if (int(address) >> 32) & 0xFFFFFFFF in ISATAP else None)
+    is_given_out = address in GLOBAL_UNICAST and address not in DOCUMENTATION and address.is_global
+    return is_given_out and all(map(is_public, filter(None, inner)))
 
 
 def public_opener(allowed: Allowed = is_public) -> OpenerDirector:

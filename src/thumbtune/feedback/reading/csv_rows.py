@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from thumbtune.feedback.reading import texts
-from thumbtune.feedback.reading.record import Record, record_of
+from thumbtune.feedback.reading.record import Record, check_width, record_of
 
 # Spreadsheet programs write semicolons or tabs in countries with decimal commas.
 DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t", ",", ";")}
@@ -20,8 +20,9 @@ _SEPARATOR = re.compile(r"sep=([,;|\t])\s*", re.IGNORECASE)  # the first line of
 def rows_of(file: Path, kind: str, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
     """Yield each row with the line where it ends; None for a row with more cells than the header."""
     with texts.open_text(file, encoding) as text:
-        rows = _rows(text, DELIMITERS[kind])
+        rows = _rows(text, file, DELIMITERS[kind])
         _, header = next(rows, (0, []))
+        check_width(file, len(header))
         for number, cells in rows:
             yield f"{file.name}, line {number}", _record(header, cells)
 
@@ -29,7 +30,8 @@ def rows_of(file: Path, kind: str, encoding: str | None = None) -> Iterator[tupl
 def header_of(file: Path, kind: str, encoding: str | None = None) -> list[str]:
     """Return the names of the columns, as written."""
     with texts.open_text(file, encoding) as text:
-        _, header = next(_rows(text, DELIMITERS[kind]), (0, []))
+        _, header = next(_rows(text, file, DELIMITERS[kind]), (0, []))
+    check_width(file, len(header))
     return header
 
 
@@ -40,10 +42,11 @@ def _record(header: Sequence[str], cells: Sequence[str]) -> Record | None:
     return record_of(zip_longest(header, cells[: len(header)]))
 
 
-def _rows(text: TextIO, delimiters: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: TextIO, file: Path, delimiters: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not blank, with the number of its last line."""
     csv.field_size_limit(max(csv.field_size_limit(), texts.MAX_ROW))  # one limit for the whole process
-    lines = _Lines(text)
+    lines = _Lines(text, file)
+    rows = blank = 0
     beginning = lines.peek()
     if (separator := _SEPARATOR.fullmatch(beginning)) is not None:
         next(lines)
@@ -52,7 +55,11 @@ def _rows(text: TextIO, delimiters: tuple[str, ...]) -> Iterator[tuple[int, list
     for cells in csv.reader(lines, delimiter=_delimiter(beginning, delimiters)):
         lines.pulled = 0
         if any(cell and not cell.isspace() for cell in cells):
+            rows += 1
             yield lines.number, cells
+        else:
+            blank += 1
+            texts.check_blank_lines(file, blank, rows)
 
 
 def _delimiter(header: str, delimiters: tuple[str, ...]) -> str:
@@ -66,8 +73,9 @@ class _Lines:
     `pulled` is the number of characters in the row that is being read.
     """
 
-    def __init__(self, text: TextIO) -> None:
+    def __init__(self, text: TextIO, file: Path) -> None:
         self.text = text
+        self.file = file
         self.number = 0
         self.pulled = 0
         self.began = 1
@@ -95,6 +103,7 @@ class _Lines:
         line = "\n"
         while line and line.isspace():
             self.number += 1
+            texts.check_blank_lines(self.file, self.number - 1, 0)
             line = self.text.readline(texts.MAX_ROW)
         self.number -= 1
         self.waiting.append(line)

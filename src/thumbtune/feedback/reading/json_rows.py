@@ -8,7 +8,7 @@ from typing import TextIO
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.quoting import listed
 from thumbtune.feedback.reading import json_lists, texts
-from thumbtune.feedback.reading.record import Record, record_of
+from thumbtune.feedback.reading.record import Record, check_width, record_of
 
 MAX_DOCUMENT = 100_000_000  # characters of a list inside an object; Python objects take up to ten times as much
 
@@ -16,9 +16,8 @@ MAX_DOCUMENT = 100_000_000  # characters of a list inside an object; Python obje
 def rows_of_lines(file: Path, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
     """Yield each line with its number; None for a line that is no object."""
     with texts.open_text(file, encoding) as text:
-        for number, line in enumerate(texts.lines_of(text), start=1):
-            if line is None or not line.isspace():
-                yield f"{file.name}, line {number}", _object(line)
+        for number, line in _filled_lines(text, file):
+            yield f"{file.name}, line {number}", _object(line, file)
 
 
 def rows_of_document(file: Path, encoding: str | None = None) -> Iterator[tuple[str, Record | None]]:
@@ -36,15 +35,33 @@ def rows_of_document(file: Path, encoding: str | None = None) -> Iterator[tuple[
     with texts.open_text(file, encoding) as text:
         items = json_lists.items_of(text, file) if is_list else _list_in(file, _document(text, file))
         for number, item in enumerate(items, start=1):
-            yield f"{file.name}, row {number}", record_of(item.items()) if isinstance(item, dict) else None
+            yield f"{file.name}, row {number}", _record(item, file)
 
 
-def _object(line: str | None) -> Record | None:
+def _filled_lines(text: TextIO, file: Path) -> Iterator[tuple[int, str | None]]:
+    """Yield each line that is not blank, with its number; None for one that is too long."""
+    blank = 0
+    for number, line in enumerate(texts.lines_of(text), start=1):
+        if line is None or not line.isspace():
+            yield number, line
+        else:
+            blank += 1
+            texts.check_blank_lines(file, blank, number - blank)
+
+
+def _record(item: object, file: Path) -> Record | None:
+    if not isinstance(item, dict):
+        return None
+    check_width(file, len(item))
+    return record_of(item.items())
+
+
+def _object(line: str | None, file: Path) -> Record | None:
     try:
         row = json.loads(line or "")
     except (ValueError, RecursionError):
         return None
-    return record_of(row.items()) if isinstance(row, dict) else None
+    return _record(row, file)
 
 
 def _begins_list(file: Path, encoding: str | None) -> bool:
@@ -55,8 +72,8 @@ def _begins_list(file: Path, encoding: str | None) -> bool:
 def _is_lines(file: Path, encoding: str | None) -> bool:
     """Return whether the first line is a whole object and another line follows."""
     with texts.open_text(file, encoding) as text:
-        filled = (line for line in texts.lines_of(text) if line is None or not line.isspace())
-        return _object(next(filled, None)) is not None and next(filled, "") != ""
+        filled = (line for _, line in _filled_lines(text, file))
+        return _object(next(filled, None), file) is not None and next(filled, "") != ""
 
 
 def _document(text: TextIO, file: Path) -> object:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE, classes_in, rows_in
-from thumbtune.feedback.reading.record import Record, lowered_name
+from thumbtune.feedback.reading.record import Record, check_width, lowered_name
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -80,6 +80,7 @@ def _opened(file: Path) -> Iterator[ParquetFile]:
     except (pa.ArrowException, ValueError, OverflowError, KeyError, RecursionError) as error:
         raise ThumbtuneError(f"{file} is not a Parquet file; export it again.", code="parquet-invalid") from error
     with table:
+        check_width(file, table.metadata.num_columns)
         try:
             yield table
         except (pa.ArrowException, ValueError, OverflowError, KeyError, RecursionError) as error:

@@ -2,7 +2,24 @@
 
 from collections.abc import Iterable
 
+from thumbtune.errors import ThumbtuneError
+
 Record = dict[str, object]
+MAX_COLUMNS = 16_384  # of a table: as many as the largest sheet of a spreadsheet program has
+
+
+def check_width(file: object, columns: int) -> None:
+    """Refuse a table of more columns than anybody writes, which would take minutes to read.
+
+    Raises:
+        ThumbtuneError: there are too many.
+    """
+    if columns > MAX_COLUMNS:
+        raise ThumbtuneError(
+            f"{file} has {columns:,} columns, and the limit is {MAX_COLUMNS:,}; keep those with images, prompts and "
+            "labels.",
+            code="table-too-wide",
+        )
 
 
 def record_of(cells: Iterable[tuple[object, object]]) -> Record:

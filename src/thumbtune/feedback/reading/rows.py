@@ -3,6 +3,7 @@
 import csv
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePath
 
 from thumbtune.errors import ThumbtuneError, reason
@@ -68,6 +69,16 @@ def header_of(file: Path, *, encoding: str | None = None) -> list[str] | None:
 
 def first_row(file: Path) -> Record | None:
     """Return the first row of a file, to recognise its kind, or None. It is quick and never raises."""
+    try:
+        stat = file.stat()
+    except (OSError, ValueError):
+        return None
+    row = _first_row(file, stat.st_mtime_ns, stat.st_size)
+    return None if row is None else dict(row)
+
+
+@lru_cache(maxsize=1)  # several kinds of sources ask for the same row, one after the other
+def _first_row(file: Path, _time: int, _size: int) -> Record | None:
     for encoding in (None, "latin-1"):  # latin-1 decodes all bytes, and column names are almost always ASCII
         try:
             if kind_of(file) is None or not file.is_file():
@@ -76,6 +87,9 @@ def first_row(file: Path) -> Record | None:
                 return parquet.first_row(file)
             if kind_of(file) == ".json" or _first_line_is_short(file, encoding):
                 return next((row for _, row in read_rows(file, encoding=encoding)), None)
+        except ThumbtuneError as error:
+            if error.code != "text-wrong-encoding":  # another encoding would not help
+                return None
         except Exception:  # a file may break a parser in any way; then it is not recognised
             continue
     return None

@@ -16,6 +16,9 @@ from thumbtune.errors import ThumbtuneError, UsageError
 
 MAX_ROW = 64_000_000  # characters: an image of 48 MB as base64; no row is longer
 GZIP = ".gz"
+MAX_BLANK_LINES = 1_100_000  # beyond ten for each row; the largest sheet of a spreadsheet program has 1,048,576 lines
+BLANK_LINES_A_ROW = 10
+READ_AHEAD = 1 << 17  # bytes: the largest buffer of packed bytes in any Python
 MAX_UNPACK_RATIO = 200  # written text shrinks to a tenth; one repeated byte, as in a bomb, to a thousandth
 ALLOWED_UNPACKED_BYTES = 8_000_000  # bytes, for any file: a short list of equal rows shrinks a lot
 
@@ -53,22 +56,46 @@ def open_text(file: Path, encoding: str | None = None) -> Iterator[TextIO]:
 
 
 class _Unpacked(gzip.GzipFile):
-    """A compressed file that refuses to unpack to far more than its size."""
+    """A compressed file that refuses to unpack to far more than its size, in any part of it."""
 
     def __init__(self, file: Path) -> None:
-        super().__init__(file, "rb")
+        self._packed = file.open("rb")
+        super().__init__(fileobj=self._packed, mode="rb")
         self._file = file
-        self._max_bytes = max(ALLOWED_UNPACKED_BYTES, MAX_UNPACK_RATIO * file.stat().st_size)
+        self._before = (0, 0)  # packed and unpacked bytes before this part
 
     def read1(self, size: int = -1) -> bytes:
         data = super().read1(size)
-        if self.tell() > self._max_bytes:
+        packed, unpacked = self._packed.tell() - self._before[0], self.tell() - self._before[1]
+        if unpacked <= ALLOWED_UNPACKED_BYTES:
+            return data
+        # of a later part, some packed bytes were read with the part before it
+        if unpacked > MAX_UNPACK_RATIO * (packed + READ_AHEAD * bool(self._before[0])):
             raise ThumbtuneError(
                 f"{self._file} unpacks to more than {MAX_UNPACK_RATIO} times its size, too much for a table; "
                 "unpack it, and import the unpacked file.",
                 code="text-unpacks-too-large",
             )
+        if packed >= READ_AHEAD:
+            self._before = (self._packed.tell(), self.tell())
         return data
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
+
+
+def check_blank_lines(file: Path, blank: int, rows: int) -> None:
+    """Refuse a table of blank lines, of which a small file may have billions.
+
+    Raises:
+        ThumbtuneError: there are too many of them beside so many rows.
+    """
+    if blank > MAX_BLANK_LINES + BLANK_LINES_A_ROW * rows:
+        raise ThumbtuneError(
+            f"{file} has more than {MAX_BLANK_LINES:,} blank lines; remove them, then import it again.",
+            code="table-blank-lines",
+        )
 
 
 def lines_of(text: TextIO) -> Iterator[str | None]:

@@ -1,4 +1,23 @@
-"""Errors that people read: one sentence that says what, where, and what to do. The command line prints it and exits."""
+"""Errors that people read: one sentence that says what, where, and what to do. The command line prints it and exits.
+
+No sentence shows a password, whatever the address around it looks like: all of them go through `without_passwords`.
+"""
+
+import re
+
+# scheme://user:password@host, up to the last @ before another address; a password may hold spaces, @, / and quotes
+_IN_ADDRESS = re.compile(r"([a-z][\w+.-]*://[^\s:/@]*):((?!://).)+@", re.IGNORECASE | re.DOTALL)
+# the same with a mistake in the scheme, or without one: postgresql:/ann:password@host, ann:password@host
+_IN_MISTAKE = re.compile(r"((?:[a-z][\w+.-]+:/*)?[^\s:/@'\"]+):[^\s@/\\]\S*@(?=[\w.\[/-])", re.IGNORECASE)
+_QUOTED = re.compile(r"%3a((?!%40)\S)+%40", re.IGNORECASE)
+_AS_OPTION = re.compile(r"(\b\w*(?:passw|pwd|secret|token)\w*=)[^\s&;'\"]+", re.IGNORECASE)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text without the passwords of the addresses in it."""
+    if "@" in text or "%40" in text:
+        text = _QUOTED.sub("%40", _IN_MISTAKE.sub(r"\1@", _IN_ADDRESS.sub(r"\1@", text)))
+    return _AS_OPTION.sub(r"\1...", text) if "=" in text else text
 
 from collections.abc import Sequence
 
@@ -16,7 +35,7 @@ class ThumbtuneError(Exception):
     everywhere = False  # whether all processes of a training raise it together, so that one can speak for them
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(without_passwords(message))
         if code is not None:
             self.code = code
 

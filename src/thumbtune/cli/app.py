@@ -18,7 +18,7 @@ from thumbtune.cli.likes import import_, likes_app
 from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.terminal import bar, quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
-from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, without_passwords
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
@@ -132,7 +132,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: objec
     """Print a warning as one line for people, without the place in our code that it came from."""
     if speaks() and str(message) not in _shown:
         _shown.add(str(message))
-        typer.echo(f"thumbtune: Note: {message}", err=True)
+        typer.echo(without_passwords(f"thumbtune: Note: {message}"), err=True)
 
 
 def main() -> None:
@@ -157,7 +157,7 @@ def main() -> None:
         typer.echo(f"thumbtune: Memory ran out ({str(error).splitlines()[0][:120]}); {advice}.", err=True)
         sys.exit(1)
     except OSError as error:  # whatever no floor below has put in words, such as a disk that fills
-        typer.echo(f"thumbtune: {error}; what was saved before is whole.", err=True)
+        typer.echo(without_passwords(f"thumbtune: {error}; what was saved before is whole."), err=True)
         sys.exit(1)
 
 

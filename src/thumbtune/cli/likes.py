@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from thumbtune.cli.terminal import bar, counts, quieten, say
-from thumbtune.errors import ThumbtuneError, UsageError, plural
+from thumbtune.errors import ThumbtuneError, UsageError, plural, without_passwords
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import PairPolicy, Reading
 
@@ -154,7 +154,7 @@ def _print_report(report: "ImportReport", source: "Source", dry_run: bool, corre
 def _print_skipped(report: "ImportReport") -> None:
     """Print the first rows that could not be used."""
     for where, why in report.skipped[:MAX_PRINTED]:
-        typer.echo(f"skipped {where}: {why}", err=True)
+        typer.echo(without_passwords(f"skipped {where}: {why}"), err=True)
     if (more := len(report.skipped) + report.unlisted - MAX_PRINTED) > 0:
         typer.echo(f"... and {more:,} more", err=True)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from thumbtune.errors import without_passwords
+
 MINUTE = 60  # seconds
 
 
@@ -19,7 +21,7 @@ def speaks() -> bool:
 def say(text: str) -> None:
     """Print a line on standard output."""
     if speaks():
-        typer.echo(text)
+        typer.echo(without_passwords(text))
 
 
 def counts(numbers: Mapping[str, int | str]) -> None:

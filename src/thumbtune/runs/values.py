@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from thumbtune.errors import UsageError
+from thumbtune.errors import UsageError, without_passwords
 from thumbtune.plugins import is_own
 
 MAX_FLOAT32 = 3.4e38  # losses are computed in float32, where larger numbers are infinite
@@ -85,14 +85,23 @@ def likes(value: Any) -> Any:
     """Check that an address of likes has no password, since runs store their recipe and show it; return it."""
     if isinstance(value, Path):
         return str(value)
-    parts = urlsplit(value) if isinstance(value, str) and "://" in value else None
-    if parts is not None and (parts.password or "password" in parse_qs(parts.query)):
+    if isinstance(value, str) and _has_password(value):
         raise UsageError(
             "likes contains a password, and runs show their recipe; leave it out, and set PGPASSWORD or write it "
             "into ~/.pgpass.",
             code="recipe-password",
         )
     return value
+
+
+def _has_password(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # a mistake in the address, such as [::1 without its second bracket
+        return without_passwords(address) != address
+    if "@" not in parts.netloc and "@" in address:
+        return without_passwords(address) != address
+    return bool(parts.password) or any("passw" in name.lower() for name in parse_qs(parts.query))
 
 
 def label_policy(value: str) -> str:

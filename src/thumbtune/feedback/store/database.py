@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, exists, make_url, select
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, without_passwords
 from thumbtune.feedback.store.damage import first_damage
 from thumbtune.feedback.store.schema import NEWEST, upgrade, version_of
 from thumbtune.feedback.store.tables import DamagedCell, StoredImage, Vote
@@ -120,11 +120,11 @@ def _damaged(name: str, problem: str) -> DatabaseFailed:
 
 
 def name_of(where: Path | str) -> str:
-    """Return how errors name a database: its file, or its address without the password."""
+    """Return how people read the name of a database: its file, or its address without the password."""
     if not is_address(where):
-        return str(where)
+        return without_passwords(str(where))
     # the password is left out rather than shown as ***, so that a printed command can be typed again
-    return url_of(where).render_as_string(hide_password=True).replace(":***@", "@", 1)
+    return without_passwords(url_of(where).render_as_string(hide_password=True).replace(":***@", "@", 1))
 
 
 def url_of(where: Path | str) -> URL:
@@ -137,11 +137,13 @@ def url_of(where: Path | str) -> URL:
         return URL.create("sqlite", database=str(Path(where).absolute()))
     try:
         url = make_url(str(where))
+        if "@" in (url.host or ""):
+            raise ValueError("a part of the password would be taken for the host")
     except (ArgumentError, ValueError) as error:
         raise UsageError(
             f"{where} is not an address; write postgresql://user@host/database.", code="database-bad-address"
         ) from error
-    if "password" in url.query:
+    if any("passw" in name.lower() for name in url.query):
         raise UsageError(
             f"The address of {url.host} contains a password as an option, which would be shown; set PGPASSWORD, or "
             "write it into ~/.pgpass.",

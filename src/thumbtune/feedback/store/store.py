@@ -78,7 +78,7 @@ class Store:
     def __init__(self, where: Path | str, engine: Engine, images: str | None = None, hold: int | None = None) -> None:
         self.where = where
         self.folder = None if is_address(where) else Path(where)
-        self.name = name_of(where) if self.folder is None else str(self.folder / STORE_FILE)
+        self.name = name_of(where) if self.folder is None else name_of(self.folder / STORE_FILE)
         self._engine = engine
         self._reading = sessionmaker(engine, expire_on_commit=False)
         self._writing = sessionmaker(engine.execution_options(**WRITES), expire_on_commit=False)

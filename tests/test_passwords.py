@@ -1,0 +1,96 @@
+"""No sentence shows a password, whatever the address around it looks like."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from thumbtune.cli.app import app
+from thumbtune.errors import ThumbtuneError, without_passwords
+from thumbtune.feedback.store.database import name_of
+from thumbtune.runs.recipe import parse_recipe
+
+ADDRESSES = (
+    "postgresql://ann:SECRET@[::1",
+    "postgresql://ann:SECRET@host:port/db",
+    "postgresql://ann:SECRET@db.example.org/thumbs",
+    "postgresql://ann:SEC/RET@host/db",
+    "postgresql://ann:SEC@RET@host/db",
+    "postgresql://ann:SEC:RET@host/db",
+    "postgresql://ann:SEC RET@host/db",
+    "postgresql://ann:SEC'RET@host/db",
+    "postgresql://ann:SEC#RET@host/db",
+    "postgresql://ann:SEC?RET@host/db",
+    "postgresql://:SECRET@host/db",
+    "postgresql:///ann:SECRET@host/db",
+    "postgresql:/ann:SECRET@host/db",
+    "postgresql:ann:SECRET@host/db",
+    "postgres//ann:SECRET@host/db",
+    "ann:SECRET@host/db",
+    "//ann:SECRET@host/db",
+    "mysql://ann:SECRET@host/db",
+    "POSTGRESQL://ann:SECRET@host/db",
+    "postgresql+psycopg2://ann:SECRET@host/db",
+    "postgresql://host/db?user=ann&password=SECRET",
+    "postgresql://host/db?PASSWORD=SECRET",
+    "postgresql://host/db?sslpassword=SECRET",
+    "host=db.example.org user=ann password=SECRET",
+)
+PARTS = ("SECRET", "SEC", "RET")
+HARMLESS = (
+    "postgresql://ann@host/db is new; give the location of its images.",
+    "row 3 of a.csv: it is 12:30, and ann@example.org is not a time.",
+    "/tmp/a@c/b:d/likes.sqlite is damaged.",
+    "C:\\likes\\a@b could not be read.",
+    "The address of postgresql://h:5432/db could not be found.",
+    "likes=postgresql://ann@host/db",
+    "hf://datasets/OWNER/NAME@main is read.",
+)
+
+
+def assert_hidden(text: str) -> None:
+    assert not [part for part in PARTS if part in text], text
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_sentence_shows_no_password(address: str) -> None:
+    error = ThumbtuneError(f"likes is {address!r}, but that is not an address; write postgresql://user@host/database.")
+    assert_hidden(str(error))
+    assert_hidden(without_passwords(address))
+    try:
+        assert_hidden(name_of(address))
+    except ThumbtuneError as refusal:
+        assert_hidden(str(refusal))
+
+
+@pytest.mark.parametrize("sentence", HARMLESS)
+def test_other_sentences_stay_as_they_are(sentence: str) -> None:
+    assert without_passwords(sentence) == sentence
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_no_command_shows_a_password(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "://" in address and "@h" in address.replace("@host:port", ""):
+        return  # it would be looked up in the network
+    (tmp_path / "a.csv").write_text("image,prompt,label\nb.png,fox,1\n")
+    for words in (["likes", "stats"], ["likes", "erase", "ann", "--yes"], ["import", "a.csv"], ["likes", "upgrade"]):
+        result = CliRunner().invoke(app, [*words, "--likes", address])
+        assert isinstance(result.exception, ThumbtuneError), result.output
+        assert_hidden(str(result.exception) + result.output)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_recipe_shows_no_password(address: str) -> None:
+    try:
+        parse_recipe({"likes": address}, "recipe.yaml")
+    except ThumbtuneError as error:
+        assert error.code == "recipe-password"
+        assert_hidden(str(error))
+    else:
+        assert address.startswith("host="), "a folder of this name"
+
+
+def test_a_recipe_takes_an_address_without_a_password() -> None:
+    for address in ("postgresql://ann@host/db", "postgresql://host:5432/db", "postgresql://postgres:@/db?host=/tmp/x"):
+        assert str(parse_recipe({"likes": address}, "recipe.yaml").likes) == address

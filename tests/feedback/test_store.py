@@ -1,5 +1,6 @@
 """The store: images byte for byte, votes that are only added, and errors with codes."""
 
+import json
 import sqlite3
 import threading
 import uuid
@@ -13,6 +14,7 @@ from refusals import refused
 from sqlalchemy import event
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store.store import Counts, Store
 from thumbtune.files import sha256
 
@@ -306,3 +308,44 @@ def test_a_disk_without_room_for_the_image(
         store.add_image(paint(), "fox")
     assert store.counts().images == 0
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file() and "images" in path.parts] == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "plain"),
+    [
+        ("a red\x0bapple", "a red apple"),  # Word's line break
+        ("\x1b[31ma fox", "[31ma fox"),
+        ("a fox\x7f", "a fox"),
+        ("\x01\x02 a fox \x9f", "a fox"),
+        ("a\x85fox", "a fox"),
+        ("one\n\ttwo\r\nthree", "one\n\ttwo\r\nthree"),
+        ("caf\u00e9 \u6771\u4eac \u200d \U0001f44d", "caf\u00e9 \u6771\u4eac \u200d \U0001f44d"),
+    ],
+)
+def test_control_characters_in_prompts_become_spaces(
+    file_store: Store, paint: Paint, tmp_path: Path, prompt: str, plain: str
+) -> None:
+    image = file_store.add_image(paint(), prompt)
+    assert image.prompt == plain
+    (tmp_path / "a.png").write_bytes(paint())
+    row = {"file_name": "a.png", "prompt": prompt, "label": True}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert import_likes(tmp_path / "a.jsonl", file_store).likes == 1
+    assert import_likes(tmp_path / "a.jsonl", file_store).duplicates == 1
+    assert [label.image.id for label in file_store.labels()] == [image.id]
+
+
+@pytest.mark.parametrize("prompt", ["a\0fox", "\0", "a fox\0"])
+def test_zero_bytes_in_prompts_are_refused(file_store: Store, paint: Paint, tmp_path: Path, prompt: str) -> None:
+    with refused("text-zero-byte", naming="zero byte"):
+        file_store.add_image(paint(), prompt)
+    (tmp_path / "a.png").write_bytes(paint())
+    rows = [{"file_name": "a.png", "prompt": each, "label": True} for each in (prompt, "a fox")]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    report = import_likes(tmp_path / "a.jsonl", file_store)
+    assert (report.likes, report.unreadable) == (1, 1) and "zero byte" in report.skipped[0][1]
+
+
+def test_a_prompt_of_control_characters_is_none(file_store: Store, paint: Paint) -> None:
+    with refused("image-no-prompt"):
+        file_store.add_image(paint(), "\x01\x1b")

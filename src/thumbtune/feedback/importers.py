@@ -19,7 +19,7 @@ from thumbtune.feedback.source import DEFAULT_READING, Reading, ShowsUnrated, So
 from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.store.intake import VoteStatus
 from thumbtune.feedback.store.store import NewVote, Store, VoteResult
-from thumbtune.feedback.store.votes import Kind, check_image, check_text, check_vote, chosen_id, key_of
+from thumbtune.feedback.store.votes import Kind, check_image, check_text, check_vote, chosen_id, key_of, without_controls
 from thumbtune.files import sha256
 
 __all__ = ["ImportReport", "Source", "SourceRow", "import_from", "import_likes"]
@@ -233,7 +233,7 @@ class _Intake:
         Raises:
             _Skipped: a value is missing or invalid.
         """
-        prompt, marks = plain_prompt(row.prompt or self.prompt, row.syntax)
+        prompt, marks = plain_prompt(without_controls(row.prompt or self.prompt), row.syntax)
         if row.liked is None and row.image is not None:
             self.report.without_label += 1
             if not row.problem:
@@ -266,7 +266,7 @@ class _Intake:
 
     def _add_unrated(self, row: SourceRow) -> None:
         """Note an image without a vote, if the store may have one from before; only then is the image read."""
-        prompt, _ = plain_prompt(row.prompt or self.prompt, row.syntax)
+        prompt, _ = plain_prompt(without_controls(row.prompt or self.prompt), row.syntax)
         if not self.newest or row.image is None or not prompt:
             return
         if not self._has_prompts:

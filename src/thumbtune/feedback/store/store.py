@@ -51,6 +51,7 @@ from thumbtune.feedback.store.votes import (
     check_vote,
     chosen_id,
     insert_new,
+    without_controls,
     post,
     stripped,
     undo_of,
@@ -220,7 +221,7 @@ class Store:
             UnreadableImage: the bytes are not a whole image.
             ThumbtuneError: the prompt is empty, the seed is out of range, or the disk is full or read-only.
         """
-        prompt = prompt.strip()
+        prompt = without_controls(prompt)
         check_image(prompt, seed)
         new = NewImage(data=data, prompt=prompt, seed=seed, model=stripped(model), source=stripped(source))
         with self._write() as session:

@@ -1,6 +1,7 @@
 """The rules of voting: which votes are valid, how a vote posted twice is recognised, and which votes count."""
 
 import math
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ Kind = Literal["like", "dislike", "skip"]
 KINDS = ("like", "dislike", "skip")
 ID_NAMESPACE = uuid.UUID("5f0c3a0e-6d0b-5c53-9d6b-6c7f3a1f8f52")  # of derived ids
 MAX_TEXT_CHARACTERS = 100_000  # of a prompt or a reason; no model reads a hundredth of it
+_CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 INTEGER_LIMIT = 2**63  # first integer too large for a database
 
 
@@ -121,6 +123,15 @@ def chosen_id(text: str | None) -> str:
 def stripped(text: str | None) -> str | None:
     """Return the text without surrounding white space, or None for an empty text."""
     return (text or "").strip() or None
+
+
+def without_controls(text: str) -> str:
+    """Return a prompt without white space around it, and with a space for each control character.
+
+    Word processors and terminals leave such characters in copied text. Line ends and tabs stay; so do zero bytes, which
+    `check_text` refuses, as they show that the text was read in a wrong encoding.
+    """
+    return (_CONTROL.sub(" ", text) if _CONTROL.search(text) else text).strip()
 
 
 def check_vote(kind: str, rater: str, details: Details) -> None:

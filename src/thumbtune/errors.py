@@ -4,6 +4,7 @@ No sentence shows a password, whatever the address around it looks like: all of 
 """
 
 import re
+from collections.abc import Sequence
 
 # scheme://user:password@host, up to the last @ before another address; a password may hold spaces, @, / and quotes
 _IN_ADDRESS = re.compile(r"([a-z][\w+.-]*://[^\s:/@]*):((?!://).)+@", re.IGNORECASE | re.DOTALL)
@@ -18,8 +19,6 @@ def without_passwords(text: str) -> str:
     if "@" in text or "%40" in text:
         text = _QUOTED.sub("%40", _IN_MISTAKE.sub(r"\1@", _IN_ADDRESS.sub(r"\1@", text)))
     return _AS_OPTION.sub(r"\1...", text) if "=" in text else text
-
-from collections.abc import Sequence
 
 
 class ThumbtuneError(Exception):

@@ -1,5 +1,6 @@
 """No sentence shows a password, whatever the address around it looks like."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,14 @@ def test_a_sentence_shows_no_password(address: str) -> None:
 @pytest.mark.parametrize("sentence", HARMLESS)
 def test_other_sentences_stay_as_they_are(sentence: str) -> None:
     assert without_passwords(sentence) == sentence
+
+
+@pytest.mark.parametrize("text", ["a" * 20_000, "a:" * 10_000, "a://" * 5_000, "://" * 6_000, "=" * 20_000])
+def test_a_long_text_takes_no_long_time(text: str) -> None:
+    begun = time.process_time()
+    for each in (text, f"@{text}", f"{text}@", f"password{text}=", f"%3a{text}%40"):
+        without_passwords(each)
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

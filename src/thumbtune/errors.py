@@ -6,12 +6,14 @@ No sentence shows a password, whatever the address around it looks like: all of 
 import re
 from collections.abc import Sequence
 
-# scheme://user:password@host, up to the last @ before another address; a password may hold spaces, @, / and quotes
-_IN_ADDRESS = re.compile(r"([a-z][\w+.-]*://[^\s:/@]*):((?!://).)+@", re.IGNORECASE | re.DOTALL)
+# scheme://user:password@host, up to the last @ before another address; a password may hold spaces, @, / and quotes.
+# All repetitions are bounded, so that a long text takes no long time.
+_IN_ADDRESS = re.compile(r"([a-z][\w+.-]{1,30}://[^\s:/@]{0,100}):((?!://).){1,500}@", re.IGNORECASE | re.DOTALL)
 # the same with a mistake in the scheme, or without one: postgresql:/ann:password@host, ann:password@host
-_IN_MISTAKE = re.compile(r"((?:[a-z][\w+.-]+:/*)?[^\s:/@'\"]+):[^\s@/\\]\S*@(?=[\w.\[/-])", re.IGNORECASE)
-_QUOTED = re.compile(r"%3a((?!%40)\S)+%40", re.IGNORECASE)
-_AS_OPTION = re.compile(r"(\b\w*(?:passw|pwd|secret|token)\w*=)[^\s&;'\"]+", re.IGNORECASE)
+_SCHEME = r"(?:[a-z][\w+.-]{1,30}:/{0,3})?"
+_IN_MISTAKE = re.compile(rf"({_SCHEME}[^\s:/@'\"]{{1,100}}):[^\s@/\\]\S{{0,500}}@(?=[\w.\[/-])", re.IGNORECASE)
+_QUOTED = re.compile(r"%3a((?!%40)\S){1,500}%40", re.IGNORECASE)
+_AS_OPTION = re.compile(r"(\w{0,30}(?:passw|pwd|secret|token)\w{0,30}=)[^\s&;'\"]+", re.IGNORECASE)
 
 
 def without_passwords(text: str) -> str:

@@ -8,8 +8,6 @@ from typing import Any
 
 import typer
 
-from thumbtune.errors import without_passwords
-
 MINUTE = 60  # seconds
 
 
@@ -21,7 +19,7 @@ def speaks() -> bool:
 def say(text: str) -> None:
     """Print a line on standard output."""
     if speaks():
-        typer.echo(without_passwords(text))
+        typer.echo(text)
 
 
 def counts(numbers: Mapping[str, int | str]) -> None:

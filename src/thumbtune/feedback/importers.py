@@ -19,7 +19,15 @@ from thumbtune.feedback.source import DEFAULT_READING, Reading, ShowsUnrated, So
 from thumbtune.feedback.sources.kinds import open_source
 from thumbtune.feedback.store.intake import VoteStatus
 from thumbtune.feedback.store.store import NewVote, Store, VoteResult
-from thumbtune.feedback.store.votes import Kind, check_image, check_text, check_vote, chosen_id, key_of, without_controls
+from thumbtune.feedback.store.votes import (
+    Kind,
+    check_image,
+    check_text,
+    check_vote,
+    chosen_id,
+    key_of,
+    without_controls,
+)
 from thumbtune.files import sha256
 
 __all__ = ["ImportReport", "Source", "SourceRow", "import_from", "import_likes"]

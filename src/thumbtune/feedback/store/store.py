@@ -51,11 +51,11 @@ from thumbtune.feedback.store.votes import (
     check_vote,
     chosen_id,
     insert_new,
-    without_controls,
     post,
     stripped,
     undo_of,
     vote_to_undo,
+    without_controls,
 )
 
 __all__ = [

@@ -4,7 +4,7 @@ import base64
 import re
 from collections.abc import Mapping
 from functools import partial
-from pathlib import PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote_to_bytes
 
 from thumbtune.feedback import images
@@ -81,6 +81,11 @@ def image_in(cell: object, place: ImageRoot, allow_download: bool = False) -> By
     if scheme is None or scheme[1].lower() == "file":
         return partial(read_image, place.path_of(text))
     return _on_the_web(text, scheme[1].lower(), allow_download)
+
+
+def file_of(read: Bytes) -> Path | None:
+    """Return the file that a function of `image_in` reads; None if it reads something else."""
+    return read.args[0] if isinstance(read, partial) and read.func is read_image else None
 
 
 def _on_the_web(address: str, scheme: str, allow_download: bool) -> Bytes:

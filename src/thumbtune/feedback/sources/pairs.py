@@ -16,12 +16,11 @@ from pathlib import Path
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import first, is_blank, moment_in, prompt_in, text_in, whole_number_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
-from thumbtune.feedback.reading.image_cells import is_image
+from thumbtune.feedback.reading.content import may_be_image
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.rows import Record, first_row, why_broken
 from thumbtune.feedback.reading.splits import parquet_files
 from thumbtune.feedback.sources.comparison_table import ComparisonTable
-from thumbtune.feedback.sources.folders import IMAGE_SUFFIXES
 from thumbtune.feedback.sources.judgements import (
     ComparedImage,
     Judgement,
@@ -52,13 +51,6 @@ def recognises(path: Path) -> bool:
         return False
     ours = columns.ours_in(row)
     return all(is_blank(ours[side]) or may_be_image(ours[side]) for side in ("chosen", "rejected"))
-
-
-def may_be_image(cell: object) -> bool:
-    """Return whether a cell holds an image or the name of an image file, and not other text."""
-    if isinstance(cell, dict):
-        return "bytes" in cell or "path" in cell
-    return is_image(cell) or (isinstance(cell, str) and Path(cell.strip()).suffix.lower() in IMAGE_SUFFIXES)
 
 
 class Pairs(ComparisonTable):

@@ -18,6 +18,7 @@ from pathlib import Path
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import moment_in, prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
+from thumbtune.feedback.reading.content import may_be_image
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.rows import Record, first_row, why_broken
 from thumbtune.feedback.reading.splits import parquet_files
@@ -29,7 +30,6 @@ from thumbtune.feedback.sources.judgements import (
     compared_image,
     unusable_judgement,
 )
-from thumbtune.feedback.sources.pairs import may_be_image
 
 RANK_COLUMNS = {  # the first one that is filled counts
     "ranks": ("ranks", "rank", "ranking"),

@@ -78,9 +78,7 @@ SKIP, LIKE, DISLIKE = "skip", "like", "dislike"
 _NUMBER = re.compile(r"[+-]?\d{1,9}([.,]\d{1,6})?", re.ASCII)
 _STARS = re.compile("[★⭐🌟☆✩]")
 _BETWEEN = re.compile(r"[^\w]+|_+")
-_DROPPED = re.compile(
-    "['`\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}]|\u200d."
-)
+_DROPPED = re.compile("['`\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}]|\u200d.")
 
 
 def _halves(table: str) -> dict[str, bool]:

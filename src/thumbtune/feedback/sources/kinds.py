@@ -13,6 +13,7 @@ from thumbtune.feedback.reading.rows import TABLE_SUFFIXES
 from thumbtune.feedback.source import DEFAULT_READING, Reading, Source
 from thumbtune.feedback.sources import (
     classes,
+    comparisons,
     folders,
     hub,
     pairs,
@@ -104,6 +105,13 @@ KINDS: Sequence[Kind] = (
         rankings.recognises,
         rankings.Rankings,
         ("policy", "split", "like_at", *OF_TABLES),
+    ),
+    Kind(
+        "comparisons",
+        "tables of two images a row, and a column that says which is better",
+        comparisons.recognises,
+        comparisons.Comparisons,
+        ("policy", "split", "words", *OF_TABLES),
     ),
     Kind(
         "folders",

@@ -189,7 +189,7 @@ def test_names_that_lead_out(table: Path, tmp_path: Path, paint: Paint) -> None:
     (table / "link.png").symlink_to(tmp_path / "secret.png")
     (table / "up").symlink_to(tmp_path)
     names = ("../secret.png", "..\\secret.png", str(tmp_path / "secret.png"), "link.png", "up/secret.png", "C:\\a.png")
-    names += ((tmp_path / "secret.png").as_uri(), str(table / "img" / "a.png"))
+    names += ((tmp_path / "secret.png").as_uri(),)
     source = Table(write(table / "a.jsonl", *({**FOX, "file_name": name} for name in names), FOX))
     *out, good = source
     assert [one.image for one in out] == [None] * len(names)

@@ -125,8 +125,8 @@ def _print_balance(report: "ImportReport") -> None:
     """Print the labels that were not read, and whether all that were read are on one side."""
     one_sided = bool(report.liked) != bool(report.disliked)
     if one_sided:
-        votes, other = ("likes", "dislikes") if report.liked else ("dislikes", "likes")
-        say(f"The source has {report.liked + report.disliked:,} {votes} and no {other}; training needs both.")
+        one, other = ("like", "dislikes") if report.liked else ("dislike", "likes")
+        say(f"The source has {plural(report.liked + report.disliked, one)} and no {other}; training needs both.")
     if report.unread:
         from thumbtune.feedback.reading.labels import mapping_of
 

@@ -25,10 +25,10 @@ def columns() -> str:
 
 
 def words() -> str:
-    rows = [
-        f"| {where} | {' '.join(word for word in each if each[word])} | {' '.join(word for word in each if not each[word])} |"
-        for where, each in WHERE.items()
-    ]
+    rows = []
+    for where, each in WHERE.items():
+        likes, dislikes = (" ".join(word for word in each if each[word] is liked) for liked in (True, False))
+        rows.append(f"| {where} | {likes} | {dislikes} |")
     return "\n".join(["| counts | like | dislike |", "|---|---|---|", *rows])
 
 

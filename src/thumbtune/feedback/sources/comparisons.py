@@ -37,14 +37,6 @@ COMPARISON_COLUMNS = {
 SAMPLED_ROWS = 50
 DISTRIBUTION = "choice_dist"  # HPDv3's numbers of votes for either image, of which the first is the better one
 RANKS = {FIRST: (0.0, 1.0), SECOND: (1.0, 0.0), TIE: (0.0, 0.0)}
-NO_WINNER = (
-    "{path} shows two images in each row, {images}, and no column that is known says which is better; name it, as in "
-    "--map winner={example}, or if the first always is: --as pairs --map chosen={first},rejected={second}."
-)
-NO_SIDES = (
-    "{path} has no two columns of images that differ in a and b, 0 and 1, 1 and 2, or left and right; its columns are "
-    "{columns}. Name them: --as pairs --map chosen=COLUMN,rejected=COLUMN."
-)
 CONTRADICTION = "its choice_dist {cell} does not prefer path1, as HPDv3 does; correct or remove the row"
 NEITHER = "its {names} are no numbers that say which image is better; correct or remove the row"
 
@@ -88,19 +80,21 @@ class Comparisons(ComparisonTable):
         sides = sides_of(rows, self.columns.mapped.get("winner"))
         there = dict.fromkeys(name for row in rows for name in row)
         if sides is None:
-            raise UsageError(NO_SIDES.format(path=path, columns=listed(there)), code="comparison-no-images")
+            raise UsageError(
+                f"{path} has no two columns of images that differ in a and b, 0 and 1, 1 and 2, or left and right; its "
+                f"columns are {listed(there)}. Name them: --as pairs --map chosen=COLUMN,rejected=COLUMN.",
+                code="comparison-no-images",
+            )
         self.sides: Sides = sides
         self._is_hpdv3 = sides.winner is None and sides.won is None and DISTRIBUTION in there
         if sides.winner is None and sides.won is None and not self._is_hpdv3:
-            first, second = map(named, sides.images)
-            others = [name for name in there if name not in sides.images and name not in COLUMNS["prompt"]]
+            others = [name for name in there if name not in (*sides.images, *COLUMNS["prompt"])]
             raise UsageError(
-                NO_WINNER.format(
-                    path=path, images=listed(sides.images), first=first, second=second,
-                    example=named(others[0]) if others else "COLUMN",
-                ),
+                f"{path} shows two images in each row, {listed(sides.images)}, and no known column says which is "
+                f"better; name it, as in --map winner={named(others[0] if others else 'COLUMN')}, or if the first "
+                f"always is: --as pairs --map chosen={named(sides.images[0])},rejected={named(sides.images[1])}.",
                 code="comparison-no-winner",
-            )  # fmt: skip
+            )
         self._models, self._seeds = sides.both(there, "model", "modelname"), sides.both(there, "seed")
         self._ids = sides.both(there, "uid", "id")
         self._note_columns()

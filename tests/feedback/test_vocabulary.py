@@ -112,6 +112,7 @@ def test_words_of_ones_own() -> None:
         scale.add(cell)
     assert [scale.liked(cell) for cell in cells] == [True, None, True, True, None, False, False, True]
     assert [scale.skips(cell) for cell in cells] == [False, True, False, False, True, False, False, False]
+    assert not scale.skips(10**5000) and not scale.skips("x" * 10**6), "a cell of any size"
     assert plain("Like-it!") == "like it" and plain(-1.0) == "-1"
 
 

@@ -18,7 +18,7 @@ SINGULAR = {"likes": "like", "dislikes": "dislike", "duplicates": "duplicate"}
 MAX_PRINTED = 20  # skipped rows, reasons and pairs of raters that are printed one by one
 MAX_WORDS = 5  # labels that were not read, of which --map-label gives examples
 WANTED = {
-    "seed": "a seed is a whole number from 0 to 2^63 - 1",
+    "seed": "a seed is a whole number below 2^63; -1 stands for none",
     "created_at": "a time is best written like 2025-06-30T12:00:00Z",
 }
 CELLS = {"seed": ("seed", "seeds"), "created_at": ("time", "times")}

@@ -17,12 +17,13 @@ PROMPT_COLUMNS = ("prompt", "text", "caption")
 LABEL_COLUMNS = ("label", "liked", "like")
 IMAGE_COLUMNS = ("file_name", "image")
 MAX_NUMBER = 10**40  # no table means a larger one
-MAX_SEED = 2**63 - 1  # that databases hold; some programs draw seeds of up to 2**64 - 1
+MIN_SEED, MAX_SEED = -(2**63), 2**63 - 1  # that databases hold; some programs draw seeds of up to 2**64 - 1
+RANDOM_SEED = -1  # as programs write "another seed each time"
 EXACT_FLOAT = 2**53  # a larger float is not the whole number that it was made from
 # Spreadsheets write 422847914351919 as 4.22848E+14: six digits are left of ten or more.
 LONG_NUMBER, LEFT_DIGITS = 10, 6
 
-_WHOLE = re.compile(r"\d{1,20}(\.0+)?", re.ASCII)
+_WHOLE = re.compile(r"-?\d{1,20}(\.0+)?", re.ASCII)
 
 
 def first(row: Cells, columns: tuple[str, ...]) -> object:
@@ -174,8 +175,8 @@ def seed_in(row: Cells, column: str = "seed") -> int | None:
         number = cell
     else:
         raise ValueError(f"{column} {shown(cell)} is not a seed")
-    if not 0 <= number <= MAX_SEED:
-        raise ValueError(f"{column} {shown(cell)} is not a number from 0 to 2^63 - 1")
+    if not MIN_SEED <= number <= MAX_SEED or number == RANDOM_SEED:
+        raise ValueError(f"{column} {shown(cell)} is not a seed that a database holds")
     return number
 
 

@@ -90,11 +90,6 @@ class Columns:
         self.seen: dict[str, None] = {}
         self._plans: dict[tuple[str, ...], Plan] = {}
 
-    def name(self, key: str, name: str) -> None:
-        """Read a column as one of ours from now on."""
-        self.names[key] = (name,)
-        self._plans.clear()
-
     def filled_in(self, row: Record, key: str) -> list[NamedCell]:
         """Return the filled cells of a row that may be one of our columns, with their names in the table."""
         plan = self._plan_of(row)

@@ -31,8 +31,8 @@ def has_image_suffix(name: str) -> bool:
     return PurePath(name.strip().partition("?")[0]).suffix.lower() in IMAGE_SUFFIXES
 
 
-def find_images(columns: Columns, rows: Iterable[Record | None], exists: Exists) -> str | None:
-    """Name the only column of a table whose cells are images; return why there is none, or None."""
+def find_images(columns: Columns, rows: Iterable[Record | None], exists: Exists) -> tuple[str | None, str | None]:
+    """Return the only column of a table whose cells are images; or None, and why there is none."""
     sample = [row for row in islice(rows, SAMPLED_ROWS) if row]
     known = {name for key, names in columns.names.items() if key != "image" for name in names}
     cells: dict[str, list[object]] = {}
@@ -45,11 +45,10 @@ def find_images(columns: Columns, rows: Iterable[Record | None], exists: Exists)
         there = [name for name in found or cells if all(_is_name(cell) and exists(cell) for cell in cells[name])]
         found = there if len(there) == 1 or not found else found
     if len(found) == 1:
-        columns.name("image", found[0])
-        return None
+        return found[0], None
     if found:
-        return SEVERAL.format(names=listed(found), first=named(found[0]))
-    return NO_IMAGE.format(columns=listed(sample[0] if sample else ()))
+        return None, SEVERAL.format(names=listed(found), first=named(found[0]))
+    return None, NO_IMAGE.format(columns=listed(sample[0] if sample else ()))
 
 
 def _is_name(cell: object) -> bool:

@@ -63,7 +63,7 @@ class RowReader:
         self.reading = reading
         self._label_rows, self._sample = label_rows, sample
         self._details = Details(self._times)
-        self._no_image: str | None = None  # why no column is one of images, once they were searched
+        self._images: tuple[str | None, str | None] | None = None  # their column by its cells, or why there is none
         self._may_be_ids: str | None = ""  # a prompt, while each may be the name of one; None for other prompts
 
     def read(self, row: Record, where: str, read_cell: ReadCell, source: str) -> SourceRow:
@@ -73,9 +73,11 @@ class RowReader:
         """
         ours, image, extras = self.columns.ours_in(row), None, dict[str, object]()
         if ours["image"] is None and self.columns.lacks(row, "image"):
-            if (why := self._find_images(row, read_cell)) is not None:
+            column, why = self._find_images(row, read_cell)
+            if column is None:
                 return SourceRow(where=where, problem=why)
-            ours = self.columns.ours_in(row)
+            ours["image"] = row.get(column)
+            self.columns.used["image"][column] = None
         prompt, (liked, problem, unread, skipped) = prompt_in(ours), self._label_in(row)
         self._note_prompt(prompt)
         if liked is None or prompt is None:  # an option may give one prompt for all rows
@@ -111,12 +113,12 @@ class RowReader:
             is_id = len(prompt) <= MAX_ID and " " not in prompt and any(map(str.isdigit, prompt))
             self._may_be_ids = prompt if is_id else None
 
-    def _find_images(self, row: Record, read_cell: ReadCell) -> str | None:
-        """Find the column of images by its cells; return why there is none."""
-        if self._no_image is None:
+    def _find_images(self, row: Record, read_cell: ReadCell) -> tuple[str | None, str | None]:
+        """Return the column of images by its cells, for rows without one by its name; or None, and the reason."""
+        if self._images is None:
             rows = self._sample() if self._sample is not None else [row]
-            self._no_image = find_images(self.columns, rows, partial(_exists, read_cell))
-        return self._no_image
+            self._images = find_images(self.columns, rows, partial(_exists, read_cell))
+        return self._images
 
     def _times(self) -> Iterator[object]:
         """Yield the cells of all columns of times."""

@@ -73,6 +73,7 @@ MAX_NUMBER_DIGITS = 2  # of a number before a word, as in "1 - Bad"
 MIN_SLIP = 4  # letters of a word that may be a slip of another
 FORMS = dict.fromkeys([0xFE0E, 0xFE0F, *range(0x1F3FB, 0x1F400)])
 MAX_PHRASE = 60  # characters; a longer text is no label
+MAX_KEY = 200  # characters; no longer text is a word of one's own
 SKIP, LIKE, DISLIKE = "skip", "like", "dislike"
 
 _NUMBER = re.compile(r"[+-]?\d{1,9}([.,]\d{1,6})?", re.ASCII)
@@ -104,7 +105,12 @@ def plain(cell: object) -> str:
     >>> plain(" Like-it! "), plain("-1"), plain(4.0), plain("?")
     ('like it', '-1', '4', '?')
     """
-    text = str(cell).strip()
+    try:
+        text = str(cell).strip()
+    except ValueError:  # thousands of digits
+        return ""
+    if len(text) > MAX_KEY:
+        return ""
     if _NUMBER.fullmatch(text):
         return f"{float(text.replace(',', '.')):g}"
     return " ".join(_tokens(text)) or text

@@ -105,8 +105,9 @@ class Comparisons(ComparisonTable):
         return Winners(name, (self.sides.images, self.sides.markers), self._winner_cells, self.reading.words)
 
     def _winner_cells(self) -> Iterator[object]:
-        rows = (row for file in self.files for _, row in read_rows(file, encoding=self.reading.encoding))
-        return ((row or {}).get(self.sides.winner or "") for row in islice(rows, self.reading.limit))
+        name, encoding = self.sides.winner or "", self.reading.encoding
+        rows = (row for file in self.files for _, row in read_rows(file, encoding=encoding, columns=[name]))
+        return ((row or {}).get(name) for row in islice(rows, self.reading.limit))
 
     def _note_columns(self) -> None:
         """Note how the columns are read, for people."""

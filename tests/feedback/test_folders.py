@@ -16,7 +16,7 @@ from refusals import refused
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.importers import import_likes
-from thumbtune.feedback.reading.walk import label_of_folder
+from thumbtune.feedback.reading.vocabulary import label_of_folder
 from thumbtune.feedback.source import Reading, SourceRow
 from thumbtune.feedback.sources import folders
 from thumbtune.feedback.sources.folders import LikeFolders, recognises

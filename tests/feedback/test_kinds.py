@@ -64,7 +64,7 @@ def test_a_name_opens_what_would_be_taken_for_something_else(tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_an_option_without_effect_is_refused(kind: object, tmp_path: Path) -> None:
     given = {"columns": {"image": "jpg"}, "like_at": 4.0, "policy": "w_l", "split": "train", "limit": 3}
-    given |= {"label": True, "root": tmp_path, "allow_download": True, "encoding": "cp1252"}
+    given |= {"label": True, "root": tmp_path, "allow_download": True, "encoding": "cp1252", "words": {"x": "like"}}
     assert given.keys() == OPTIONS.keys()
     for field in OPTIONS.keys() - set(kind.options):  # type: ignore[attr-defined]
         with refused("option-without-effect", UsageError, naming=OPTIONS[field]):

@@ -149,7 +149,7 @@ def test_answers_that_say_neither(uploads: Path) -> None:
     assert said(
         task(annotation(choice("Maybe"))), task(annotation(box, written)), task(annotation()), folder=uploads
     ) == [
-        (None, "its opinion 'Maybe' is neither like nor dislike; call such answers Like and Dislike, or remove it"),
+        (None, "its opinion 'Maybe' is neither like nor dislike; give its meaning, as in --map-label 'Maybe=like'"),
         (None, "its annotation is neither a like nor a dislike; annotate it again or remove it"),
         (None, "its annotation is neither a like nor a dislike; annotate it again or remove it"),
     ]
@@ -533,3 +533,39 @@ def test_any_cell_makes_a_row_or_a_sentence(uploads: Path, value: object) -> Non
     file = export(uploads, *rows)
     for each in found_in(file, like_at=3, label=True):
         assert each.problem or each.image is not None
+
+
+# --- answers in words of one's own
+
+
+@pytest.mark.parametrize(
+    ("word", "liked"),
+    [("👍 Like", True), ("Like it", True), ("Accept", True), ("Good image", True), ("Keep", True), ("Approved", True),
+     ("Reject", False), ("👎", False), ("Not good", False), ("Discard", False), ("No", False), ("Bad picture", False)],
+)  # fmt: skip
+def test_choices_in_usual_words(uploads: Path, word: str, liked: bool) -> None:
+    assert said(task(annotation(choice(word))), folder=uploads) == [(liked, None)]
+
+
+def test_choices_that_are_numbers_or_count_beside_their_opposite(uploads: Path) -> None:
+    for like, dislike in (("1", "0"), ("+1", "-1"), ("Pass", "Fail"), ("true", "false")):
+        tasks = [task(annotation(choice(word))) for word in (like, dislike)]
+        assert [liked for liked, _ in said(*tasks, folder=uploads)] == [True, False]
+    (_, why) = said(task(annotation(choice("3"))), folder=uploads)[0]
+    assert why is not None and "is a rating, not a label" in why
+
+
+def test_choices_in_words_of_ones_own(uploads: Path) -> None:
+    (uploads / "t.json").write_text(json.dumps([task(annotation(choice(word))) for word in ("Yum", "Yuck", "Meh")]))
+    rows = list(LabelStudio(uploads / "t.json", Reading(words={"yum": "like", "yuck": "dislike"})))
+    assert [(row.liked, row.unread) for row in rows] == [(True, None), (False, None), (None, "Meh")]
+    reading = Reading(words={"yum": "like", "yuck": "dislike", "meh": "skip"})
+    source = LabelStudio(uploads / "t.json", reading)
+    assert [row.unrated for row in source.with_unrated()] == [False, False, True]
+    assert source.described() == [source.described()[0]] and "opinion as label" in source.described()[0]
+
+
+def test_a_ranker_is_named(uploads: Path) -> None:
+    ranks = {"id": "x", "type": "ranker", "value": {"ranker": {"_": ["1", "2"]}}, "to_name": "items", "from_name": "r"}
+    (_, why) = said(task(annotation(ranks), items=[{"id": "1"}]), folder=uploads)[0]
+    assert why is not None and why.startswith("it ranks a list of items (Ranker), which is not read; compare two")

@@ -144,8 +144,8 @@ def test_why_a_rating_is_no_thumb(column: tuple[object, ...], greatest: str, adv
 def test_why_nothing_is_said_of_other_cells() -> None:
     assert why(0, -1) == "its stars 0 is no label, since other rows contain -1; write 1 or -1, or remove it"
     assert why("maybe so", 1) == (
-        "its stars 'maybe so' is neither like nor dislike; write like or dislike, yes or no, 1 or 0, or name another "
-        "column, as in --map label=opinion"
+        "its stars 'maybe so' is neither like nor dislike; give its meaning, as in --map-label 'maybe so=like', or "
+        "name another column, as in --map label=opinion"
     )
     assert why("x" * 500) == why("x" * 499), "what is long is cut"
     assert why("yes", 1) is why(None, 4) is why(True, 4) is why(3, 5, like_at=4) is None

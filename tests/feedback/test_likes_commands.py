@@ -209,13 +209,16 @@ def test_names_of_raters_leave_the_terminal_alone(call: Call, images: Path, tmp_
 
 
 def test_columns_of_other_names_lead_to_the_option(call: Call, images: Path, tmp_path: Path) -> None:
-    (images / "de.csv").write_text("bilddatei,prompt,urteil\na.png,fox,1\n")
+    (images / "de.csv").write_text("bilddatei,prompt,urteil\nnone,fox,1\n")
     words = ("import", images / "de.csv", "--likes", tmp_path / "likes")
     _, _, err = call(*words)
     assert (
         "none of its columns (bilddatei, prompt, urteil) contains images; name the column of images, as in --map image="
         in err
     )
+    (images / "de.csv").write_text("bilddatei,prompt,urteil\na.png,fox,1\n")
+    _, _, err = call(*words)
+    assert "read: bilddatei as image, prompt; not read: urteil." in err, "its cells are names of images"
     _, _, err = call(*words, "--map", "image=bilddatei")
     assert (
         "(columns: bilddatei, prompt, urteil): none of its columns contains likes and dislikes; name the column" in err
@@ -224,9 +227,9 @@ def test_columns_of_other_names_lead_to_the_option(call: Call, images: Path, tmp
 
 
 def test_a_label_that_is_not_understood_is_shown(call: Call, images: Path, tmp_path: Path) -> None:
-    (images / "t.csv").write_text("image,prompt,label\na.png,fox,love\n")
+    (images / "t.csv").write_text("image,prompt,label\na.png,fox,meh\n")
     _, _, err = call("import", images / "t.csv", "--likes", tmp_path / "likes")
-    assert "its label 'love' is neither like nor dislike; write like or dislike, yes or no, 1 or 0" in err
+    assert "its label 'meh' is neither like nor dislike; give its meaning, as in --map-label 'meh=like'" in err
 
 
 def test_a_table_without_rows(call: Call, images: Path, tmp_path: Path) -> None:

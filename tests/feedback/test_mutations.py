@@ -34,6 +34,7 @@ from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.image_files import parameters_in
 from thumbtune.feedback.source import Reading, Source, SourceRow
 from thumbtune.feedback.sources.classes import Classes
+from thumbtune.feedback.sources.comparisons import Comparisons
 from thumbtune.feedback.sources.contrib.invokeai import InvokeAI
 from thumbtune.feedback.sources.contrib.label_studio import LabelStudio
 from thumbtune.feedback.sources.contrib.webdataset import WebDataset
@@ -118,6 +119,11 @@ PAIRS: Sequence[Row] = (
     {"prompt": "fox", "chosen": "img/a.png", "rejected": "img/b.png", "rater": "ann", "seed": 3},
     {"prompt": "fox", "chosen": "img/c.png", "rejected": "img/a.png", "created_at": 1748779200},
     {"prompt": "hare", "chosen": "img/d.png", "rejected": "img/a.png", "model": "sd"},
+)
+COMPARED: Sequence[Row] = (
+    {"prompt": "fox", "image_a": "img/a.png", "image_b": "img/b.png", "winner": 1, "seed_a": 3, "ts": "1/5/2024"},
+    {"prompt": "hare", "image_a": "img/c.png", "image_b": "img/a.png", "winner": 2, "ts": "13/5/2024 10:00"},
+    {"prompt": "owl", "image_a": "img/d.png", "image_b": "C:\\x\\img\\a.png", "winner": "tie", "model_a": "sd"},
 )
 RANKINGS: Sequence[Row] = (
     {"prompt": "fox", "generations": ["img/a.png", "img/b.png", "img/c.png"], "ranking": [1, 3, 2]},
@@ -289,6 +295,8 @@ KINDS = (
     Kind("jsonl with images", table("a.jsonl", TEXTS), Table),
     Kind("parquet", table("a.parquet", LIKES), Table),
     Kind("parquet with images", table("a.parquet", HELD), Table),
+    Kind("comparisons in jsonl", table("a.jsonl", COMPARED), Comparisons),
+    Kind("comparisons in csv", table("a.csv", COMPARED), Comparisons),
     Kind("pairs in jsonl", table("a.jsonl", PAIRS), Pairs),
     Kind("pairs in csv", table("a.csv", PAIRS), Pairs),
     Kind("pairs in parquet", table("a.parquet", PAIRS), Pairs),

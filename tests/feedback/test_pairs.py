@@ -256,13 +256,22 @@ def test_what_cannot_be_meant(root: Path, kind: type[Pairs]) -> None:
             kind(file, reading)
 
 
+def test_a_seed_and_a_time_never_cost_the_vote(root: Path, paint: Paint) -> None:
+    row = PAIRS[0] | {"chosen_seed": "soon", "seed": 7, "created_at": "soon"}
+    first, second = Pairs(write(root / "a.jsonl", row))
+    assert (first.liked, second.liked, first.seed, second.seed, first.created_at) == (True, False, None, 7, None)
+    assert (first.left_out, second.left_out) == ((("seed", "'soon'"), ("created_at", "'soon'")), ())
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"rejected": ""}, "it names no image for rejected; fill it in or remove the row"),
         ({"chosen": None}, "it names no image for chosen; fill it in or remove the row"),
-        ({"seed": "soon"}, "seed 'soon' is not a whole number; correct it or leave it empty"),
-        ({"created_at": "soon"}, "created_at 'soon' is no moment; write it like 2025-06-30T12:00:00Z"),
+        (
+            {"user": ["ann"], "rater": ["ann"]},
+            "rater ['ann'] is no text; name the part that is, as in --map rater=column.part",
+        ),
     ],
 )
 def test_a_pair_that_cannot_be_used(root: Path, paint: Paint, changes: Row, words: str) -> None:

@@ -135,7 +135,8 @@ def test_moments(cell: object) -> None:
 def test_days_and_no_moments() -> None:
     assert moment_in({"created_at": date(2025, 6, 1)}, "created_at") == datetime(2025, 6, 1, tzinfo=UTC)
     assert moment_in({"created_at": None}, "created_at") is None
-    for cell in ("soon", "1.6.2025", 10**30, float("inf"), [NOON], "0001-01-01T00:00:00+14:00", 10**400, b"2025"):
+    assert moment_in({"created_at": "1.6.2025"}, "created_at") == datetime(2025, 6, 1, tzinfo=UTC), "the day is first"
+    for cell in ("soon", "1.6.25", 10**30, float("inf"), [NOON], "0001-01-01T00:00:00+14:00", 10**400, b"2025"):
         with pytest.raises(ValueError, match=r"^created_at .* is no moment; write it like 2025-06-30T12:00:00Z$"):
             moment_in({"created_at": cell}, "created_at")
 

@@ -118,8 +118,8 @@ def test_which_file_is_which_column(tmp_path: Path, paint: Paint) -> None:
         ({"0.png": "p", "0.json": "[1]"}, "its .json is not a JSON object; correct it"),
         ({"0.png": "p", "0.txt": b"f\xfcr"}, "its .txt is not UTF-8 text; save it as UTF-8"),
         (
-            {"0.png": "p", "0.json": '{"seed": "many"}'},
-            "seed 'many' is not a whole number; correct it or leave it empty",
+            {"0.png": "p", "0.json": '{"weight": "many"}'},
+            "weight 'many' is not a number of at least 0; correct it or leave it empty",
         ),
         ({"0.png": "p", "0.json": '{"rater": [[1]]}'}, "rater [[1]] is no text; name the part that is"),
         ({"../0.png": "p"}, "its .png has a name that leads out of the archive; pack it under a plain name"),

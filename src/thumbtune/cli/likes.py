@@ -1,7 +1,6 @@
 """The commands about likes: import, statistics, export, erasing a rater, upgrading the store."""
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,26 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report
 from thumbtune.cli.terminal import bar, counts, quieten, say
-from thumbtune.errors import ThumbtuneError, UsageError, plural, without_passwords
+from thumbtune.errors import ThumbtuneError, UsageError, plural
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import PairPolicy, Reading
 
 if TYPE_CHECKING:
-    from thumbtune.feedback.importers import ImportReport
-    from thumbtune.feedback.source import Source
-    from thumbtune.feedback.sources.preferences import ComparisonCounts
     from thumbtune.feedback.stats import Stats
     from thumbtune.feedback.store.store import Store
 
-SINGULAR = {"likes": "like", "dislikes": "dislike", "duplicates": "duplicate"}
-MAX_PRINTED = 20  # skipped rows, reasons and pairs of raters that are printed one by one
 likes_app = typer.Typer(help="Show statistics of the likes, export them, or erase a rater.", no_args_is_help=True)
 Likes = Annotated[str, typer.Option(help="The store of likes: a folder, or postgresql://user@host/database.")]
 
 
 As = Annotated[str | None, typer.Option("--as", help="The kind of source, if it is not recognised.")]
 Map = Annotated[str | None, typer.Option("--map", help="The columns of a table: image=jpg,prompt=caption,label=liked.")]
+MapLabel = Annotated[
+    str | None,
+    typer.Option("--map-label", help="The meaning of your own labels: 'Like it=like,Reject=dislike,Meh=skip'."),
+]
 Label = Annotated[
     Literal["like", "dislike"] | None, typer.Option(help="The label of images without one, such as saved favourites.")
 ]
@@ -65,6 +64,7 @@ def import_(
     likes: Likes = "likes",
     kind: As = None,
     columns: Map = None,
+    words: MapLabel = None,
     label: Label = None,
     like_at: LikeAt = None,
     policy: Policy = "wi_l",
@@ -84,12 +84,14 @@ def import_(
     quieten()
     from thumbtune.feedback.importers import Options, import_from
     from thumbtune.feedback.reading.columns import parse_map
+    from thumbtune.feedback.reading.own_words import parse_map_label
     from thumbtune.feedback.sources.kinds import open_source
     from thumbtune.feedback.store.database import is_address, name_of
 
     reading = Reading(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
         root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
+        words=parse_map_label(words) if words else {},
     )  # fmt: skip
     rows = open_source(
         source, None if is_address(likes) else Path(likes), reading, kind
@@ -97,9 +99,13 @@ def import_(
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
     options |= {"dry_run": dry_run, "whole": limit is None}
     options["progress"] = lambda found: bar(found, "Importing")
-    with _store_for(likes, images, dry_run) as store:
-        report = import_from(rows, store, name=source, **options)
-    _print_report(report, rows, dry_run, correct)
+    try:
+        with _store_for(likes, images, dry_run) as store:
+            report = import_from(rows, store, name=source, **options)
+    except ThumbtuneError:
+        print_reading(rows, err=True)  # it shows why there was nothing to import
+        raise
+    print_report(report, rows, dry_run, correct)
     say(
         "Nothing was written (--dry-run)."
         if dry_run
@@ -139,110 +145,6 @@ def _store_for(likes: str, images: str | None, dry_run: bool) -> "Iterator[Store
             with suppress(ThumbtuneError):  # the error of the import is the one to be read
                 remove_if_empty(Path(likes), with_folder=not folder_existed)
         raise
-
-
-def _print_report(report: "ImportReport", source: "Source", dry_run: bool, correct: bool) -> None:
-    """Print everything about an import."""
-    _print_skipped(report)
-    _print_source(source)
-    (_print_table if dry_run else _print_line)(report)
-    for note in report.notes():
-        say(note)
-    _print_withdrawn(report, correct)
-
-
-def _print_skipped(report: "ImportReport") -> None:
-    """Print the first rows that could not be used."""
-    for where, why in report.skipped[:MAX_PRINTED]:
-        typer.echo(without_passwords(f"skipped {where}: {why}"), err=True)
-    if (more := len(report.skipped) + report.unlisted - MAX_PRINTED) > 0:
-        typer.echo(f"... and {more:,} more", err=True)
-
-
-def _print_source(source: "Source") -> None:
-    """Print the source's own numbers, which are in no row."""
-    from thumbtune.feedback.source import HasCounts
-    from thumbtune.feedback.sources.folders import UnlabelledImages
-    from thumbtune.feedback.sources.preferences import ComparisonCounts
-
-    numbers = source.counts() if isinstance(source, HasCounts) else None
-    if isinstance(numbers, ComparisonCounts):
-        if any((numbers.comparisons, numbers.ties, numbers.unlabelled, numbers.alike, numbers.unusable)):
-            _print_comparisons(numbers)
-    elif isinstance(numbers, UnlabelledImages):
-        if number := numbers.images:
-            images = plural(number, "image is", "images are")
-            say(f"{images} outside of folders named like or dislike; --label labels all of them.")
-    elif numbers is not None:
-        say("images by class")
-        counts(vars(numbers))
-
-
-def _print_comparisons(numbers: "ComparisonCounts") -> None:
-    """Print the numbers of pairwise comparisons, and the labels under the policy."""
-    say("comparisons")
-    counts(
-        {
-            "decided": numbers.comparisons,
-            "ties": numbers.ties,
-            "unlabelled": numbers.unlabelled,
-            "of equal images": numbers.alike,
-            "unusable": numbers.unusable,
-        }
-    )
-    say("images by their comparisons")
-    counts(
-        {
-            "won all": numbers.exclusive_win,
-            "won some": numbers.intersections,
-            "won none": numbers.exclusive_lose,
-            "only tied": numbers.only_tied,
-        }
-    )
-    share = "" if numbers.liked_share is None else f"; {numbers.liked_share:.1%} of those with a label are liked"
-    labels = f"{numbers.likes:,} liked, {numbers.dislikes:,} disliked, {numbers.left_out:,} left out"
-    say(f"policy {numbers.policy}: {labels}{share}")
-
-
-def _print_table(report: "ImportReport") -> None:
-    say("rows")
-    counts({"all": report.rows} | _counts_of(report) | {"changed votes among them": report.changed})
-    reasons = Counter(why for _, why in report.skipped)
-    if reasons:
-        say("reasons for skipped rows")
-        counts({why[:100]: number for why, number in reasons.most_common(MAX_PRINTED)})
-
-
-def _print_line(report: "ImportReport") -> None:
-    numbers = ", ".join(plural(number, SINGULAR.get(name, name), name) for name, number in _counts_of(report).items())
-    say(f"{plural(report.rows, 'row')}: {numbers}.")
-    if report.changed:
-        say(f"{plural(report.changed, 'vote')} replaced the opposite vote of the same rater.")
-
-
-def _print_withdrawn(report: "ImportReport", correct: bool) -> None:
-    """Print how many images the source shows without the vote that they had before."""
-    number, is_one = report.withdrawn, report.withdrawn == 1
-    if number and correct:
-        was = "was" if is_one else "were"
-        say(f"{plural(number, 'vote')} that this source no longer contains {was} undone.")
-    elif number:
-        has, it = ("has", "it") if is_one else ("have", "them")
-        say(
-            f"{plural(number, 'image')} {has} an earlier vote that this source no longer contains; "
-            f"--correct undoes {it}."
-        )
-
-
-def _counts_of(report: "ImportReport") -> dict[str, int]:
-    return {
-        "likes": report.likes,
-        "dislikes": report.dislikes,
-        "duplicates": report.duplicates,
-        "without a prompt": report.without_prompt,
-        "unreadable": report.unreadable,
-        "without a label": report.without_label,
-    }
 
 
 @likes_app.command()

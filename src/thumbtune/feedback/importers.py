@@ -1,9 +1,7 @@
 """Import likes: read a source once, store each valid row, and list the others with the reason."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
 from operator import length_hint
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -12,8 +10,9 @@ from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, plural
 from thumbtune.feedback.changes import Changes
 from thumbtune.feedback.exporters.raters import PSEUDONYM, pseudonyms_in
 from thumbtune.feedback.images import UnreadableImage
+from thumbtune.feedback.import_report import ImportReport
 from thumbtune.feedback.metadata.automatic1111 import settings_apart
-from thumbtune.feedback.prompts import Mark, notes_on, plain_prompt
+from thumbtune.feedback.prompts import plain_prompt
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import DEFAULT_READING, Reading, ShowsUnrated, Source, SourceRow
 from thumbtune.feedback.sources.kinds import open_source
@@ -41,7 +40,6 @@ OUTVOTED = {
 }
 # of one transaction; they bound the memory, and the rows that a crash may lose
 ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 64_000_000
-MAX_LISTED_ROWS = 1000  # rows that could not be used; a million of them would fill the memory
 OWN_EXPORT = (
     "These likes were exported from this store under pseudonyms, and every rater would count twice; import them into "
     "another store, as in --likes fresh, or export them with --names."
@@ -62,46 +60,6 @@ class Options(TypedDict, total=False):
     dry_run: bool
     whole: bool
     progress: Progress
-
-
-@dataclass(kw_only=True)
-class ImportReport:
-    """The numbers of an import; `rows` is the sum of the six counts after it.
-
-    `changed` counts the new votes that replaced the rater's opposite vote. `withdrawn` counts the images that the
-    source shows without the vote it had before; with `correct` those votes were undone. `skipped` lists (where, why)
-    of rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted` counts those
-    after the first thousand. `marks` counts the prompts with each kind of mark that `prompts` knows.
-    """
-
-    rows: int = 0
-    likes: int = 0
-    dislikes: int = 0
-    duplicates: int = 0
-    without_prompt: int = 0
-    unreadable: int = 0
-    without_label: int = 0
-    changed: int = 0
-    withdrawn: int = 0
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    unlisted: int = 0
-    marks: Counter[Mark] = field(default_factory=Counter)
-
-    def notes(self) -> list[str]:
-        """Return a sentence on each kind of mark in the prompts, such as the tags that were removed."""
-        return [f"{plural(number, 'prompt')} {words}." for number, words in notes_on(self.marks)]
-
-    @property
-    def used(self) -> int:
-        """Rows whose vote is in the store, from now or from before."""
-        return self.likes + self.dislikes + self.duplicates
-
-    def add_skipped(self, where: str, why: str) -> None:
-        """List a row, or count it if the list is full."""
-        if len(self.skipped) < MAX_LISTED_ROWS:
-            self.skipped.append((where, why))
-        else:
-            self.unlisted += 1
 
 
 def import_likes(
@@ -223,6 +181,8 @@ class _Intake:
             self._add_unrated(row)
             return
         self.report.rows += 1
+        if row.unread is not None or row.left_out:
+            self.report.add_details(row)
         try:
             vote = self.changes.with_rank(self._vote(row))
         except _Skipped as skipped:
@@ -333,6 +293,8 @@ class _Intake:
         if isinstance(result, ThumbtuneError):
             report.unreadable += 1
             return str(result).rstrip(".")
+        report.liked += vote.kind == "like"
+        report.disliked += vote.kind == "dislike"
         if result in OUTVOTED or result is VoteStatus.DUPLICATE:
             report.duplicates += 1
             if result in OUTVOTED and self.correct:

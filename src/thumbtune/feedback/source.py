@@ -12,6 +12,7 @@ Bytes = Callable[[], bytes]  # reads an image; may raise UnreadableImage
 # which images of pairwise comparisons are liked, named as in the authors' code: w won all comparisons, i some, l none;
 # classes before the underscore are liked, those behind it disliked, and missing ones left out
 PairPolicy = Literal["w_l", "wi_l", "w_il"]
+LeftOut = tuple[str, str]  # the name of a field, and a cell that was not read as one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class SourceRow:
     vote_id: the source's UUID of this vote
     syntax:  of the prompt, if it is known which tool wrote it
     unrated: whether the source shows the image without a vote on purpose; such a row is not counted as one
+    unread:  the word that is no label, if that is why there is none
+    left_out: cells beside the vote that were not read, such as a seed that does not fit
     """
 
     where: str
@@ -46,6 +49,8 @@ class SourceRow:
     vote_id: str | None = None
     syntax: Syntax | None = None
     unrated: bool = False
+    unread: str | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Source(Protocol):
@@ -78,11 +83,22 @@ class HasCounts(Protocol):
         ...
 
 
+@runtime_checkable
+class Describes(Protocol):
+    """A source that tells how it was read, such as which column as what."""
+
+    def described(self) -> list[str]:
+        """Return lines for people, complete once all rows are read."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """The options for reading a source.
 
     columns:        of a table: our name of a column -> the table's; dots reach into nested cells
+    words:          labels in words of one's own, in their plain form -> like, dislike or skip; of comparisons: first,
+                    second, tie or skip
     like_at:        ratings from here up are likes, lower ones dislikes
     label:          the label of images without one, such as a folder of saved favourites
     policy:         which images of pairwise comparisons are liked
@@ -94,6 +110,7 @@ class Reading:
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
     like_at: float | None = None
     label: bool | None = None
     policy: PairPolicy = "wi_l"

@@ -4,22 +4,26 @@ import math
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading.labels import Scale, number_of
+from thumbtune.feedback.reading.moments import moment_of
 
 Cells = Mapping[str, object]
 
 PROMPT_COLUMNS = ("prompt", "text", "caption")
 LABEL_COLUMNS = ("label", "liked", "like")
 IMAGE_COLUMNS = ("file_name", "image")
-# Seconds since 1970 stay below 1e11 until the year 5138; larger numbers are milli-, micro- or nanoseconds.
-PARTS_OF_A_SECOND = ((1e17, 10**9), (1e14, 10**6), (1e11, 10**3))
 MAX_NUMBER = 10**40  # no table means a larger one
+MIN_SEED, MAX_SEED = -(2**63), 2**63 - 1  # that databases hold; some programs draw seeds of up to 2**64 - 1
+RANDOM_SEED = -1  # as programs write "another seed each time"
+EXACT_FLOAT = 2**53  # a larger float is not the whole number that it was made from
+# Spreadsheets write 422847914351919 as 4.22848E+14: six digits are left of ten or more.
+LONG_NUMBER, LEFT_DIGITS = 10, 6
 
-_SECONDS = re.compile(r"\d{9,19}(\.\d*)?", re.ASCII)
+_WHOLE = re.compile(r"-?\d{1,20}(\.0+)?", re.ASCII)
 
 
 def first(row: Cells, columns: tuple[str, ...]) -> object:
@@ -139,10 +143,8 @@ def uuid_in(row: Cells, column: str) -> str | None:
         raise ValueError(f"{column} {shown(cell)} is not a UUID; correct it or leave it empty") from error
 
 
-def moment_in(row: Cells, column: str) -> datetime | None:
-    """Return a moment, or None if the cell is blank.
-
-    It may be a datetime, ISO 8601 text, or (milli-, micro-, nano-)seconds since 1970.
+def moment_in(row: Cells, column: str, day_first: bool | None = None) -> datetime | None:
+    """Return a moment in any form that `moments` reads, or None if the cell is blank.
 
     Raises:
         ValueError: the cell holds anything else.
@@ -151,21 +153,34 @@ def moment_in(row: Cells, column: str) -> datetime | None:
     if is_blank(cell):
         return None
     try:
-        if isinstance(cell, Decimal) or (isinstance(cell, str) and _SECONDS.fullmatch(cell.strip())):
-            cell = float(cell)
-        if isinstance(cell, datetime):
-            return _in_utc(cell)
-        if isinstance(cell, int | float):
-            return _since_1970(cell)
-        return _in_utc(datetime.fromisoformat(str(cell).strip()))
-    except (ValueError, OverflowError, OSError) as error:
+        return moment_of(cell, day_first)
+    except (ValueError, ArithmeticError, OSError, RecursionError) as error:
         raise ValueError(f"{column} {shown(cell)} is no moment; write it like 2025-06-30T12:00:00Z") from error
 
 
-def _since_1970(number: float) -> datetime:
-    parts = next((parts for above, parts in PARTS_OF_A_SECOND if number > above), 1)
-    return datetime.fromtimestamp(number / parts, UTC)
+def seed_in(row: Cells, column: str = "seed") -> int | None:
+    """Return the seed of an image, or None if the cell is blank.
+
+    Raises:
+        ValueError: it is no seed, does not fit into a database, or has lost digits in a spreadsheet.
+    """
+    cell = row.get(column)
+    if is_blank(cell):
+        return None
+    if isinstance(cell, str) and _WHOLE.fullmatch(cell.strip()):
+        number = int(cell.strip().partition(".")[0])
+    elif isinstance(cell, float | Decimal) and abs(cell) <= EXACT_FLOAT and cell == int(cell) and not _rounded(cell):
+        number = int(cell)
+    elif isinstance(cell, int) and not isinstance(cell, bool):
+        number = cell
+    else:
+        raise ValueError(f"{column} {shown(cell)} is not a seed")
+    if not MIN_SEED <= number <= MAX_SEED or number == RANDOM_SEED:
+        raise ValueError(f"{column} {shown(cell)} is not a seed that a database holds")
+    return number
 
 
-def _in_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _rounded(number: float | Decimal) -> bool:
+    """Return whether a long whole number ends in zeros only, as those do that a spreadsheet rounded."""
+    digits = len(str(int(number)))
+    return isinstance(number, float) and digits >= LONG_NUMBER and int(number) % 10 ** (digits - LEFT_DIGITS) == 0

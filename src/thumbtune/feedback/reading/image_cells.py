@@ -4,8 +4,8 @@ import base64
 import re
 from collections.abc import Mapping
 from functools import partial
-from pathlib import PureWindowsPath
-from urllib.parse import unquote_to_bytes
+from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from thumbtune.feedback import images
 from thumbtune.feedback.images import UnreadableImage, read_image
@@ -80,12 +80,33 @@ def image_in(cell: object, place: ImageRoot, allow_download: bool = False) -> By
     scheme = _SCHEME.match(text)
     if scheme is None or scheme[1].lower() == "file":
         return partial(read_image, place.path_of(text))
+    if (copied := _copied(text, scheme[1].lower(), place)) is not None:
+        return partial(read_image, copied)
     return _on_the_web(text, scheme[1].lower(), allow_download)
+
+
+def file_of(read: Bytes) -> Path | None:
+    """Return the file that a function of `image_in` reads; None if it reads something else."""
+    return read.args[0] if isinstance(read, partial) and read.func is read_image else None
+
+
+def _copied(address: str, scheme: str, place: ImageRoot) -> Path | None:
+    """Return the copy below a given root of a file in a bucket, s3://bucket/img/0.png; None if there is none."""
+    if place.root is None or scheme in downloads.SCHEMES:
+        return None
+    try:
+        file = place.path_of(unquote(urlsplit(address).path) or "/")
+        return file if file.is_file() else None
+    except (UnreadableImage, ValueError):
+        return None
 
 
 def _on_the_web(address: str, scheme: str, allow_download: bool) -> Bytes:
     if scheme not in downloads.SCHEMES:
-        raise UnreadableImage(f"{shown(address)} is not an http address; download the image and give its path")
+        raise UnreadableImage(
+            f"{shown(address)} is not an http address; download the image and give its path, or copy "
+            "the bucket, and give the folder of the copy, as in --root copy"
+        )
     if not allow_download:
         raise UnreadableImage(f"{shown(address)} is a URL; use --allow-download, or download it and give its path")
     return partial(downloads.download, address)

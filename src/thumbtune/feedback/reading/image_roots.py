@@ -10,7 +10,8 @@ from urllib.request import url2pathname
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.quoting import shown
+from thumbtune.feedback.quoting import named, shown
+from thumbtune.feedback.reading.lost_names import LostNames, SharedEnd
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,42 @@ class ImageRoot:
         """Return the file of this name, below the root or else from the table's folder.
 
         A table from elsewhere must not choose files of this machine. So links and `..` must stay below the root, and
-        absolute paths need a given root. Names may be file: URLs and may have backslashes.
+        absolute paths need a given root. Names may be file: URLs and may have backslashes. If no file has this very
+        name, `lost_names` finds the one that it means, also from the path of another machine.
 
         Raises:
-            UnreadableImage: it leads out.
+            UnreadableImage: it leads out, or fits two names.
         """
         try:
             paths = [path for path in self._paths(name) if path.is_relative_to(self._below)]
             file = next((path for path in paths if path.is_file()), None)
+            file = self._lost(name) if file is None else file
+        except SharedEnd as error:
+            raise UnreadableImage(
+                f"{shown(name)} and another name both end in {named(str(error))}; copy the images together with their "
+                "folders, and give the folder above them, as in --root images"
+            ) from error
         except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a circle of links
             raise UnreadableImage(f"{shown(name)} is not a file name; correct it or remove the row") from error
-        if not paths:
+        if not paths and file is None:
             raise UnreadableImage(
                 f"{shown(name)} is outside the folder; put the image into the folder, or "
                 "give the folder that contains the image, as in --root images"
             )
         return file or paths[0]
+
+    def _lost(self, name: str) -> Path | None:
+        """Return the file below the root that a name means, though it has another."""
+        found = self._names.find(_path_in(name) if name.lower().startswith("file:") else name)
+        found = None if found is None else found.resolve()
+        return found if found is not None and found.is_relative_to(self._below) else None
+
+    @cached_property
+    def _names(self) -> LostNames:
+        bases = (self.root or self.folder, self.folder)
+        below = [base.resolve() for base in (*bases, *(base / self.inner for base in bases))]
+        folders = dict.fromkeys(base for base in below if base.is_relative_to(self._below))
+        return LostNames(tuple(folders), shortens=self.root is not None)
 
     def _paths(self, name: str) -> Iterator[Path]:
         if name.lower().startswith("file:"):

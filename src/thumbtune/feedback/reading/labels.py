@@ -1,5 +1,7 @@
 """Decide whether a cell is a like or a dislike: from words, emoji, numbers, or ratings with a threshold.
 
+`vocabulary` lists the words. Words of one's own go before them, and before numbers.
+
 A bare number is a label only if its whole column contains labels, which one row cannot show:
 
     column contains     1       0            -1        3, 4/5, ★★★☆☆
@@ -11,23 +13,27 @@ A bare number is a label only if its whole column contains labels, which one row
 
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 
 from thumbtune.feedback.quoting import named, shown
+from thumbtune.feedback.reading.vocabulary import (
+    DISLIKE,
+    FORMS,
+    LIKE,
+    MAX_PHRASE,
+    PAIRED_WORDS,
+    SKIP,
+    WORDS,
+    label_of_phrase,
+    plain,
+)
 
-YES = frozenset(
-    """true t yes y like liked likes good pos positive up upvote upvoted thumbup thumbsup 👍
-    ja oui sí si sim tak da да wahr vrai verdadero vero verdadeiro waar prawda""".split()
-)
-NO = frozenset(
-    """false f no n dislike disliked dislikes bad neg negative down downvote downvoted thumbdown thumbsdown 👎
-    nein non não nao nee nej nie net нет falsch faux falso onwaar fałsz""".split()
-)
-# Emoji may have a skin tone, and a character that selects the coloured or the plain form.
-FORMS = dict.fromkeys([0xFE0E, 0xFE0F, *range(0x1F3FB, 0x1F400)])
+YES = frozenset(word for word, liked in WORDS.items() if liked)
+NO = frozenset(word for word, liked in WORDS.items() if not liked)
 RATINGS = ("stars", "rating", "score")  # columns in which a 1 without any 0 is no label
 NUMBER_LABELS = {1.0: True, 0.0: False, -1.0: False}
-MAX_LABEL_LENGTH = 60  # characters; a longer text is no label
+MAX_LABEL_LENGTH = MAX_PHRASE  # characters; a longer text is no label
 # The greatest number of a scale, and the usual threshold of a like on it.
 LIKES_FROM = ((1.0, "0.5"), (5.0, "4"), (10.0, "7"), (math.inf, "70"))
 
@@ -62,46 +68,67 @@ def stars_of(cell: object) -> float | None:
 
 
 def word_of(cell: object) -> bool | None:
-    """Return the label of a truth value or a word; None for any other cell."""
+    """Return the label of a truth value, a word or a short phrase; None for any other cell."""
     if isinstance(cell, bool):
         return cell
-    if not isinstance(cell, str) or len(cell) > MAX_LABEL_LENGTH:
-        return None
-    word = cell.strip().lower().translate(FORMS)
-    if word.startswith("thumb"):
-        word = re.sub(r"[\s_-]", "", word)
-    return True if word in YES else False if word in NO else None
+    return label_of_phrase(cell) if isinstance(cell, str) and len(cell) <= MAX_LABEL_LENGTH else None
 
 
 class Scale:
-    """The meaning of the numbers in one column of labels, from `like_at` or from the rows that were added."""
+    """The meaning of one column of labels, from `like_at`, from words of one's own, and from the rows that were added.
 
-    def __init__(self, like_at: float | None = None, name: str = "") -> None:
+    `own` holds the plain form of each such word, and its meaning: like, dislike or skip.
+    """
+
+    def __init__(self, like_at: float | None = None, name: str = "", own: Mapping[str, str] | None = None) -> None:
         self.like_at = like_at
+        self.own = own or {}
         self.rates = name.rpartition(".")[2] in RATINGS  # by its name; then 1 is the worst, unless there is a 0
         self.greatest: float | None = None  # number, in a column of ratings
         self.minus = False  # whether some row says -1, so that 0 is no label
+        self.has_numbers = False
+        self._sides: set[bool] = set()  # of the words that count only beside their opposite, as pass and fail
 
     def add(self, cell: object) -> None:
         """Add a row's label."""
+        if isinstance(cell, bool) or self._meaning(cell) is not None:
+            return
         stars, number = _numbers_of(cell)
+        self.has_numbers = self.has_numbers or not (stars is None and number is None)
         if stars is None and number in NUMBER_LABELS:
             self.minus = self.minus or number == -1
             self.rates = self.rates and number == 1
         elif (rating := number if stars is None else stars) is not None:
             self.greatest = max(rating, rating if self.greatest is None else self.greatest)
+        elif (side := _paired(cell)) is not None:
+            self._sides.add(side)
 
     def liked(self, cell: object) -> bool | None:
         """Return the label of a cell; None if it has none."""
+        if (meaning := self._meaning(cell)) is not None:
+            return {LIKE: True, DISLIKE: False}.get(meaning)
         stars, number = _numbers_of(cell)
         rating = number if stars is None else stars
         if rating is None:
-            return word_of(cell)
+            liked = word_of(cell)
+            return _paired(cell) if liked is None and len(self._sides) > 1 else liked
         if self.like_at is not None:
             return rating >= self.like_at
         if stars is not None or self.rates or self.greatest is not None or (number == 0 and self.minus):
             return None
         return NUMBER_LABELS.get(rating)
+
+    def skips(self, cell: object) -> bool:
+        """Return whether a cell has a word of one's own that is to be left out."""
+        return self._meaning(cell) == SKIP
+
+    def described(self) -> str:
+        """Return how the numbers of the column are read, in words; nothing if it has none."""
+        if self.like_at is not None:
+            return f"(>= {self.like_at:g} is a like)"
+        if not self.has_numbers or self.rates or self.greatest is not None:
+            return ""
+        return "(1 is a like, -1 a dislike)" if self.minus else "(1 is a like, 0 a dislike)"
 
     def problem_of(self, name: str, cell: object) -> str | None:
         """Return why a filled cell of the column `name` has no label; None if there is no specific reason."""
@@ -109,8 +136,8 @@ class Scale:
         rating = number if stars is None else stars
         if rating is None and word_of(cell) is None and cell is not None:
             return (
-                f"its {named(name)} {shown(cell)} is neither like nor dislike; write like or dislike, yes or no, "
-                "1 or 0, or name another column, as in --map label=opinion"
+                f"its {named(name)} {shown(cell)} is neither like nor dislike; give its meaning, as in --map-label "
+                f"{mapping_of(cell)}, or name another column, as in --map label=opinion"
             )
         if rating is None or self.like_at is not None:
             return None
@@ -122,6 +149,19 @@ class Scale:
             f"its {named(name)} {shown(cell)} looks like a rating (of up to {greatest:g}), not a label; "
             f"give the lowest rating that is a like, as in --like-at {like_at}"
         )
+
+    def _meaning(self, cell: object) -> str | None:
+        return self.own.get(plain(cell)) if self.own and isinstance(cell, str | int | float) else None
+
+
+def mapping_of(cell: object, meaning: str = LIKE) -> str:
+    """Return the value of --map-label that reads a cell, in quotes: the word as it is written, and a meaning."""
+    word = " ".join(str(cell)[:MAX_LABEL_LENGTH].replace(",", " ").replace("'", " ").split()) or "?"
+    return f"'{word}={meaning}'"
+
+
+def _paired(cell: object) -> bool | None:
+    return PAIRED_WORDS.get(cell.strip().lower()) if isinstance(cell, str) and len(cell) < MAX_LABEL_LENGTH else None
 
 
 def _numbers_of(cell: object) -> tuple[float | None, float | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.reading.arrow import ROWS_AT_ONCE, ROWS_OF_LABELS_AT_ONCE, classes_in, rows_in
-from thumbtune.feedback.reading.record import Record, check_width, lowered_name
+from thumbtune.feedback.reading.record import Record, check_width, is_among
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -27,9 +27,7 @@ def rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
     """
     with _opened(file) as table:
         classes = classes_in(table.schema_arrow.metadata)
-        wanted = (
-            None if columns is None else [name for name in table.schema_arrow.names if lowered_name(name) in columns]
-        )
+        wanted = None if columns is None else [name for name in table.schema_arrow.names if is_among(name, columns)]
         at_once = _rows_at_once(table, labels=columns is not None)
         number = 0
         for batch in table.iter_batches(batch_size=at_once, columns=wanted, use_threads=False):

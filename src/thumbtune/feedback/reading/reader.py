@@ -5,35 +5,42 @@ read once before the first row. A row without a prompt takes it from the metadat
 on the web.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import islice
+from typing import NamedTuple
 
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.image_files import parameters_in_image
 from thumbtune.feedback.quoting import listed, named, shown
-from thumbtune.feedback.reading.cells import (
-    grade_in,
-    is_blank,
-    moment_in,
-    number_in,
-    prompt_in,
-    text_in,
-    uuid_in,
-    whole_number_in,
-)
-from thumbtune.feedback.reading.columns import COLUMNS, Columns, cell_in
-from thumbtune.feedback.reading.image_cells import is_web_address
-from thumbtune.feedback.reading.labels import Scale
+from thumbtune.feedback.reading.cells import grade_in, is_blank, number_in, prompt_in, text_in, uuid_in
+from thumbtune.feedback.reading.columns import COLUMNS, Columns, beginnings, cell_in
+from thumbtune.feedback.reading.columns_read import columns_read
+from thumbtune.feedback.reading.content import find_images
+from thumbtune.feedback.reading.details import Details
+from thumbtune.feedback.reading.image_cells import file_of, is_web_address
+from thumbtune.feedback.reading.labels import Scale, number_of
 from thumbtune.feedback.reading.options import Rows, check_reading
+from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
 from thumbtune.feedback.reading.record import Record
 from thumbtune.feedback.source import Bytes, Reading, SourceRow
 
 DISLIKE_COLUMNS = ("dislike", "disliked", "dislikes")  # columns of dislikes, beside a column `like`
-NO_IMAGE = "none of its columns ({columns}) contains images; name the column of images, as in --map image=jpg"
 NO_LABEL = "none of its columns contains likes and dislikes; name the column of labels, as in --map label=opinion"
 LabelRows = Callable[[Sequence[str]], Rows]  # all rows, of which only these columns are needed
+Sample = Callable[[], Rows]  # some rows with all of their columns
+MAX_ID = 20  # characters: a prompt without a space, with a digit, and not longer may be the name of one
+
 ReadCell = Callable[[object], Bytes]  # from a cell to a function that reads its image; raises UnreadableImage
+
+
+class _Label(NamedTuple):
+    """The label of a row; or why there is none, and the word that was not read, or whether it is to be skipped."""
+
+    liked: bool | None = None
+    problem: str | None = None
+    unread: str | None = None
+    skipped: bool = False
 
 
 class RowReader:
@@ -43,28 +50,43 @@ class RowReader:
         UsageError: an option in `reading` is invalid.
     """
 
-    def __init__(self, reading: Reading, label_rows: LabelRows, names: Mapping[str, tuple[str, ...]] = COLUMNS) -> None:
+    def __init__(
+        self,
+        reading: Reading,
+        label_rows: LabelRows,
+        names: Mapping[str, tuple[str, ...]] = COLUMNS,
+        sample: Sample | None = None,
+    ) -> None:
         self.columns = Columns(reading.columns, names)
         check_reading(reading)
+        check_meanings(reading.words.values(), OF_LABELS, "a label")
         self.reading = reading
-        self._label_rows = label_rows
+        self._label_rows, self._sample = label_rows, sample
+        self._details = Details(self._times)
+        self._images: tuple[str | None, str | None] | None = None  # their column by its cells, or why there is none
+        self._may_be_ids: str | None = ""  # a prompt, while each may be the name of one; None for other prompts
 
     def read(self, row: Record, where: str, read_cell: ReadCell, source: str) -> SourceRow:
         """Read one row. An error in it becomes its `problem`, so that the rows after it are still read.
 
         `source` is for rows without such a column; an empty cell in such a column means an unknown source.
         """
-        ours = self.columns.ours_in(row)
-        prompt, (liked, problem), image, syntax = prompt_in(ours), self._label_in(row), None, None
+        ours, image, syntax, extras = self.columns.ours_in(row), None, None, dict[str, object]()
         if ours["image"] is None and self.columns.lacks(row, "image"):
-            return SourceRow(where=where, problem=NO_IMAGE.format(columns=listed(row)))
+            column, why = self._find_images(row, read_cell)
+            if column is None:
+                return SourceRow(where=where, problem=why)
+            ours["image"] = row.get(column)
+            self.columns.used["image"][column] = None
+        prompt, (liked, problem, unread, skipped) = prompt_in(ours), self._label_in(row)
+        self._note_prompt(prompt)
         if liked is None or prompt is None:  # an option may give one prompt for all rows
             where = f"{where} (columns: {listed(row)})"
         if self.columns.lacks(row, "source"):
             ours["source"] = source
         try:
             image = read_cell(ours["image"])
-            extras = _extras_of(ours)
+            extras = self._extras_of(ours)
         except (UnreadableImage, ValueError) as error:
             image, problem, extras = None, str(error), {}
         if image is not None and prompt is None and liked is not None and not is_web_address(ours["image"]):
@@ -72,34 +94,71 @@ class RowReader:
             prompt, embedded = parameters.prompt, {"seed": parameters.seed, "model": parameters.model}
             syntax = parameters.syntax
             extras |= {name: cell for name, cell in embedded.items() if extras[name] is None}
-        return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, syntax=syntax, **extras)  # type: ignore[arg-type]
+        extras |= {"unread": unread if image is not None else None, "unrated": skipped, "syntax": syntax}
+        return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
+
+    def described(self) -> list[str]:
+        """Return which column was read as what and which were left out."""
+        scales = self.__dict__.get("_scales", {})  # none yet, if no row has a label
+        labels = {name: scale.described() for name, scale in scales.items()}
+        lines = columns_read(self.columns, labels)
+        if self._may_be_ids:
+            lines.append(
+                f"Each prompt is one word with a number, such as {shown(self._may_be_ids)}; if these are names of "
+                "prompts, name the column of prompts, as in --map prompt=caption."
+            )
+        return lines
+
+    def _note_prompt(self, prompt: str | None) -> None:
+        if prompt is not None and self._may_be_ids is not None:
+            is_id = len(prompt) <= MAX_ID and " " not in prompt and any(map(str.isdigit, prompt))
+            self._may_be_ids = prompt if is_id else None
+
+    def _find_images(self, row: Record, read_cell: ReadCell) -> tuple[str | None, str | None]:
+        """Return the column of images by its cells, for rows without one by its name; or None, and the reason."""
+        if self._images is None:
+            rows = self._sample() if self._sample is not None else [row]
+            self._images = find_images(self.columns, rows, partial(_exists, read_cell))
+        return self._images
+
+    def _times(self) -> Iterator[object]:
+        """Yield the cells of all columns of times."""
+        columns = [part for name in self.columns.names["created_at"] for part in beginnings(name)]
+        for row in islice(self._label_rows(columns), self.reading.limit):
+            yield from (cell for _, cell in self.columns.filled_in(row or {}, "created_at"))
 
     @cached_property
     def _scales(self) -> dict[str, Scale]:
         """The meaning of the numbers in each column of labels."""
-        scales = {name: Scale(self.reading.like_at, name) for name in self.columns.names["label"]}
+        scales: dict[str, Scale] = {}
         for row in islice(self._label_rows(self.columns.of_labels()), self.reading.limit):
             for name, cell in self.columns.labels_in(row or {}):
+                if name not in scales:
+                    scales[name] = Scale(self.reading.like_at, name, self.reading.words)
                 scales[name].add(cell)
         return scales
 
-    def _label_in(self, row: Record) -> tuple[bool | None, str | None]:
-        """Return the label of a row; or None, with the reason if there is a specific one."""
+    def _label_in(self, row: Record) -> _Label:
+        """Return the label of a row."""
         labels = self.columns.labels_in(row)
         if not labels:
             lacks = self.reading.label is None and self.columns.lacks(row, "label")
-            return self.reading.label, NO_LABEL if lacks else None
+            return _Label(self.reading.label, NO_LABEL if lacks else None)
         votes = {name: liked for name, cell in labels if (liked := self._scales[name].liked(cell)) is not None}
         if len(set(votes.values())) > 1:
             one, other = (next(name for name in votes if votes[name] is liked) for liked in (True, False))
-            return (
-                None,
-                f"{named(one)} is a like and {named(other)} a dislike; name the one that counts: --map "
+            return _Label(
+                problem=f"{named(one)} is a like and {named(other)} a dislike; name the one that counts: --map "
                 f"label={named(one)}",
             )
         if votes:
-            return self._checked(row, next(iter(votes.values())))
-        return None, next((why for name, cell in labels if (why := self._scales[name].problem_of(name, cell))), None)
+            return _Label(*self._checked(row, next(iter(votes.values()))))
+        if any(self._scales[name].skips(cell) for name, cell in labels):
+            return _Label(skipped=True)
+        for name, cell in labels:
+            if (why := self._scales[name].problem_of(name, cell)) is not None:
+                return _Label(problem=why, unread=cell if isinstance(cell, str) and number_of(cell) is None else None)
+        return _Label()
 
     def _checked(self, row: Record, liked: bool) -> tuple[bool | None, str | None]:
         """Return the label of a row, compared with its column of dislikes if it has one."""
@@ -116,23 +175,32 @@ class RowReader:
             return None, "it is neither liked nor disliked" if not liked else "it is liked and disliked"
         return liked, None
 
+    def _extras_of(self, ours: Record) -> dict[str, object]:
+        """Return the other fields of a row.
 
-def _extras_of(ours: Record) -> dict[str, object]:
-    """Return the other fields of a row.
+        Raises:
+            ValueError: a cell holds another type of value.
+        """
+        weight = number_in(ours, "weight")
+        details, left_out = self._details.read(ours, "seed", "created_at")
+        return {
+            "rater": text_in(ours, "rater"),
+            "weight": 1.0 if weight is None else weight,
+            "grade": grade_in(ours, "grade"),
+            "reason": text_in(ours, "reason"),
+            "pair": text_in(ours, "pair"),
+            "model": text_in(ours, "model"),
+            "source": text_in(ours, "source"),
+            "vote_id": uuid_in(ours, "vote_id"),
+            "left_out": left_out,
+            **details,
+        }
 
-    Raises:
-        ValueError: a cell holds another type of value.
-    """
-    weight = number_in(ours, "weight")
-    return {
-        "rater": text_in(ours, "rater"),
-        "weight": 1.0 if weight is None else weight,
-        "grade": grade_in(ours, "grade"),
-        "reason": text_in(ours, "reason"),
-        "pair": text_in(ours, "pair"),
-        "seed": whole_number_in(ours, "seed"),
-        "model": text_in(ours, "model"),
-        "source": text_in(ours, "source"),
-        "created_at": moment_in(ours, "created_at"),
-        "vote_id": uuid_in(ours, "vote_id"),
-    }
+
+def _exists(read_cell: ReadCell, cell: object) -> bool:
+    """Return whether a cell names an existing file."""
+    try:
+        file = file_of(read_cell(cell))
+        return file is not None and file.is_file()
+    except (UnreadableImage, OSError, ValueError):
+        return False

@@ -1,6 +1,6 @@
 """One row of a table: its cells by the names of their columns."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from thumbtune.errors import ThumbtuneError
 
@@ -22,6 +22,9 @@ def check_width(file: object, columns: int) -> None:
         )
 
 
+_BETWEEN_WORDS = dict.fromkeys(map(ord, " _-"))
+
+
 def record_of(cells: Iterable[tuple[object, object]]) -> Record:
     """Return the cells by lower-case column name, without unnamed columns; of two with one name, the first counts."""
     record: Record = {}
@@ -34,3 +37,13 @@ def record_of(cells: Iterable[tuple[object, object]]) -> Record:
 def lowered_name(name: str) -> str:
     """Return the name of a column in lower case, without white space around it."""
     return name.strip().lower()
+
+
+def squeezed(name: str) -> str:
+    """Return the name of a column with nothing between its words: imagePath and "Image path" are image_path."""
+    return name.strip().lower().translate(_BETWEEN_WORDS)
+
+
+def is_among(name: str, columns: Collection[str]) -> bool:
+    """Return whether a column is one of those that are needed, in lower case, however its words are separated."""
+    return lowered_name(name) in columns or squeezed(name) in {squeezed(column) for column in columns}

@@ -1,22 +1,14 @@
 """Find images in folders that are named like or dislike, at any depth, in the same order each time."""
 
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.reading.vocabulary import labels_of_folders
 from thumbtune.feedback.store.location import is_store
 
-LIKE_FOLDERS = frozenset(
-    """like likes liked good pos positive up upvote upvotes upvoted thumbup thumbsup
-    favorite favorites favourite favourites fav favs faves starred""".split()
-)
-DISLIKE_FOLDERS = frozenset(
-    """dislike dislikes disliked bad neg negative down downvote downvotes downvoted thumbdown thumbsdown
-    reject rejects rejected""".split()
-)
 # Files of unsupported kinds are tried too, so that the import lists them instead of passing over them.
 IMAGE_SUFFIXES = frozenset(
     """.png .apng .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2
@@ -29,25 +21,22 @@ LEADS_OUT = (
     "or give the folder that the link leads into, as in --root images"
 )
 
-_BETWEEN_WORDS = re.compile(r"[\s_-]+")  # "Thumbs up", thumbs_up
+Words = Mapping[str, str]  # labels in words of one's own, and their meaning
+NO_WORDS: Words = {}
 
 
-def label_of_folder(name: str) -> bool | None:
-    """Return True for a folder named like, False for one named dislike, None for any other; case is ignored."""
-    word = _BETWEEN_WORDS.sub("", name).lower()
-    return True if word in LIKE_FOLDERS else False if word in DISLIKE_FOLDERS else None
-
-
-def labelled_folders(root: Path) -> list[tuple[Path, bool]]:
+def labelled_folders(root: Path, words: Words = NO_WORDS) -> list[tuple[Path, bool]]:
     """Return the subfolders of `root` that are named like or dislike, each with its label, in order of name.
 
-    A store, by default the folder `likes`, is left out: it holds liked and disliked images.
+    `vocabulary` lists the names, and `words` those of one's own. A store, by default the folder `likes`, is left out:
+    it holds liked and disliked images.
 
     Raises:
         ThumbtuneError: such a subfolder is a store and also holds other images.
     """
-    subfolders = ((folder, label_of_folder(folder.name)) for folder in sorted(root.iterdir()) if folder.is_dir())
-    named = [(folder, liked) for folder, liked in subfolders if liked is not None]
+    subfolders = [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
+    labels = labels_of_folders([folder.name for folder in subfolders], words)
+    named = [(folder, labels[folder.name]) for folder in subfolders if folder.name in labels]
     for folder, _ in named:
         if _is_store(folder) and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
             raise ThumbtuneError(
@@ -65,12 +54,13 @@ def _is_store(folder: Path) -> bool:
         return False
 
 
-def deep_labelled_folders(root: Path) -> list[tuple[Path, bool]]:
+def deep_labelled_folders(root: Path, words: Words = NO_WORDS) -> list[tuple[Path, bool]]:
     """Return the labelled folders at any depth, as in 2025-06-30/like, without those inside another one."""
     labelled: list[tuple[Path, bool]] = []
     for folder, subfolders, _ in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        named = [(Path(folder, name), liked) for name in subfolders if (liked := label_of_folder(name)) is not None]
+        labels = labels_of_folders(subfolders, words)
+        named = [(Path(folder, name), labels[name]) for name in subfolders if name in labels]
         labelled += [(path, liked) for path, liked in named if not _is_store(path)]
         names = {path.name for path, _ in named}
         subfolders[:] = [name for name in subfolders if name not in names and not _is_store(Path(folder, name))]
@@ -98,8 +88,8 @@ class Walk:
     `root` or `also`. Each folder is read once for each set of labels on the way to it.
     """
 
-    def __init__(self, root: Path, also: Path | None = None) -> None:
-        self.root = root
+    def __init__(self, root: Path, also: Path | None = None, words: Words = NO_WORDS) -> None:
+        self.root, self.words = root, words
         self._allowed = [folder.resolve() for folder in (root, also) if folder is not None]
 
     def __iter__(self) -> Iterator[Entry]:
@@ -134,12 +124,14 @@ class Walk:
             why = f"it could not be read ({error.strerror or error}); check the folder"
             yield replace(folder, problem=why)
             return
+        folders = {entry.name for entry in entries if _is_folder(entry)}
+        folder_labels = labels_of_folders(sorted(folders), self.words)
         for entry in entries:
-            path, is_folder = Path(entry.path), _is_folder(entry)
+            path, is_folder = Path(entry.path), entry.name in folders
             if entry.name.lower() in OTHER_FOLDERS if is_folder else path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
             problem = LEADS_OUT if entry.is_symlink() and not self.leads_inside(path) else None
-            liked = label_of_folder(entry.name) if is_folder else None
+            liked = folder_labels.get(entry.name)
             labels = folder.labels if liked is None else folder.labels | {liked}
             yield Entry(path=path, labels=labels, is_folder=is_folder, problem=problem)
 

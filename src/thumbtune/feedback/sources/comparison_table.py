@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from thumbtune.feedback.reading.columns import Columns
+from thumbtune.feedback.reading.columns_read import columns_read
+from thumbtune.feedback.reading.details import Details
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
 from thumbtune.feedback.reading.rows import Record, count_rows, read_rows
@@ -29,6 +31,7 @@ class ComparisonTable(ABC):
         self.reading = reading
         self.columns = Columns(reading.columns, self.column_names)
         self._judged = JudgedImages(self._judgements, reading)
+        self._details = Details(self._times)
         check_reading(reading)
         check_columns(self.files[0], self.columns, sheets_of(self.files, reading.encoding))
 
@@ -39,6 +42,16 @@ class ComparisonTable(ABC):
     def __length_hint__(self) -> int:
         rows = sum(count_rows(file) for file in self.files)
         return 2 * (rows if self.reading.limit is None else min(rows, self.reading.limit))  # at least two images a row
+
+    def described(self) -> list[str]:
+        """Return which column was read as what."""
+        return columns_read(self.columns)
+
+    def _times(self) -> Iterator[object]:
+        """Yield the cells of all columns of times."""
+        for file in self.files:
+            for _, row in read_rows(file, encoding=self.reading.encoding):
+                yield from (cell for _, cell in self.columns.filled_in(row or {}, "created_at"))
 
     def __iter__(self) -> Iterator[SourceRow]:
         return iter(self._judged)

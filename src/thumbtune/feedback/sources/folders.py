@@ -7,20 +7,34 @@
     the image itself       the metadata that its generator wrote, with seed and model
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.metadata.image_files import parameters_in_file, read_text_file
 from thumbtune.feedback.metadata.parameters import MAX_TEXT, NO_PARAMETERS, Parameters
+from thumbtune.feedback.quoting import listed, named
 from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, first, prompt_in
 from thumbtune.feedback.reading.image_roots import check_root
+from thumbtune.feedback.reading.labels import mapping_of
+from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
 from thumbtune.feedback.reading.rows import METADATA_SUFFIXES, read_rows
 from thumbtune.feedback.reading.texts import check_encoding, open_text
+from thumbtune.feedback.reading.vocabulary import (
+    CERTAIN_WORDS,
+    DISLIKE,
+    LIKE,
+    PAIRED_WORDS,
+    label_of_phrase,
+    labels_of_folders,
+    nearest,
+    plain,
+)
 from thumbtune.feedback.reading.walk import (
     IMAGE_SUFFIXES,
     Entry,
@@ -35,6 +49,7 @@ __all__ = ["IMAGE_SUFFIXES", "LikeFolders", "deep_labelled_folders", "labelled_f
 
 SIDECARS = (".txt", ".caption")
 LISTS = ("metadata.csv", "metadata.jsonl")
+MAX_LINES = 10  # folders that are named one by one
 BOTH = "it lies below a like folder and a dislike folder; move it below one alone"
 
 
@@ -58,6 +73,15 @@ class UnlabelledImages:
     images: int
 
 
+@dataclass(frozen=True)
+class FolderNames:
+    """The names of the folders whose images are liked, disliked and left out, each with its number of images."""
+
+    liked: Counter[str] = field(default_factory=Counter)
+    disliked: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
 class LikeFolders:
     """The images in `root/like` and `root/dislike`; all images below `root`, if `reading` labels the others.
 
@@ -72,10 +96,11 @@ class LikeFolders:
         check_root(reading.root)
         if reading.encoding is not None:
             check_encoding(reading.encoding)
-        self.folders = labelled_folders(root) or deep_labelled_folders(root)
+        check_meanings(reading.words.values(), OF_LABELS, "a folder")
+        self.folders = labelled_folders(root, reading.words) or deep_labelled_folders(root, reading.words)
         if not self.folders and reading.label is None:
             raise nothing_here(root)
-        self._walk = Walk(root, reading.root)
+        self._walk = Walk(root, reading.root, reading.words)
 
     def __length_hint__(self) -> int:
         return sum(1 for _ in self._labelled())
@@ -84,6 +109,28 @@ class LikeFolders:
         """Count the images that are left out, without opening them."""
         left_out = (entry for entry in self._walk if not (entry.is_folder or self._has_label(entry)))
         return UnlabelledImages(images=sum(1 for _ in left_out))
+
+    def described(self) -> list[str]:
+        """Return which names of folders were read as likes and dislikes, and which were left out."""
+        return folders_read(self._names(), self.reading)
+
+    def _names(self) -> FolderNames:
+        names, of_folder = FolderNames(), dict[Path, str]()
+        for entry in self._walk:
+            folder = entry.path.parent
+            if entry.is_folder or len(entry.labels) > 1 or (not entry.labels and folder == self.root):
+                continue
+            if folder not in of_folder:
+                of_folder[folder] = _printable(self._labelled_name(folder) if entry.labels else folder.name)
+            counts = names.left_out if not entry.labels else names.liked if True in entry.labels else names.disliked
+            counts[of_folder[folder]] += 1
+        return names
+
+    def _labelled_name(self, folder: Path) -> str:
+        """Return the name of the folder that gives a folder its label."""
+        above = [folder, *folder.parents]
+        named = next((each.name for each in above if labels_of_folders([each.name], self.reading.words)), None)
+        return named or next((each.name for each, _ in self.folders if each in above), folder.name)
 
     def __iter__(self) -> Iterator[SourceRow]:
         return self._rows(self._labelled())
@@ -194,6 +241,35 @@ def _prompts_of(file: Path, encoding: str | None) -> dict[Path, str]:
     return {file.parent / name: prompt for name, prompt in pairs if isinstance(name, str) and prompt}
 
 
+def _likeliest(names: Sequence[str]) -> str:
+    """Return the name that is most like a word for a like, or the first."""
+    return next((name for name in names if CERTAIN_WORDS.get(nearest(name) or "")), names[0])
+
+
+def folders_read(names: FolderNames, reading: Reading) -> list[str]:
+    """Return how the names of folders were read, in lines for people."""
+    parts = [f"{_folders(each)} as {label}" for each, label in ((names.liked, LIKE), (names.disliked, DISLIKE)) if each]
+    if reading.label is not None:
+        return [f"read: {', '.join([*parts, 'all other images as ' + (LIKE if reading.label else DISLIKE)])}."]
+    rest = f"; not read: {_folders(names.left_out)}" if names.left_out else ""
+    lines = [f"read: {', '.join(parts) or 'no folder'}{rest}."]
+    for name in names.left_out:
+        near = nearest(name)
+        if near is not None or label_of_phrase(name) is not None or plain(name) in PAIRED_WORDS:
+            meaning = LIKE if (CERTAIN_WORDS[near] if near else label_of_phrase(name)) else DISLIKE
+            hint = f"Did you mean {near}?" if near else "Its name may be an opinion."
+            lines.append(
+                f"The folder {named(name)} was not read. {hint} To read it: --map-label {mapping_of(name, meaning)}."
+            )
+    return lines[: MAX_LINES + 1]
+
+
+def _folders(names: Counter[str]) -> str:
+    shown = ", ".join(f"{named(name)} ({plural(number, 'image')})" for name, number in names.most_common(MAX_LINES))
+    more = len(names) - MAX_LINES
+    return f"{shown} and {plural(more, 'more folder')}" if more > 0 else shown
+
+
 def _printable(name: str) -> str:
     """Return a file name that any terminal can show: names from other systems may hold half characters."""
     return name.encode("utf-8", "replace").decode()
@@ -202,6 +278,15 @@ def _printable(name: str) -> str:
 def nothing_here(path: Path) -> ThumbtuneError:
     """Return the error for a folder without likes."""
     kinds = ", ".join(METADATA_SUFFIXES[:-1]) + f" or {METADATA_SUFFIXES[-1]}"
+    names = [each.name for each in sorted(path.iterdir()) if each.is_dir() and not each.name.startswith(".")]
+    if names:
+        there = listed([_printable(name) for name in names])
+        return ThumbtuneError(
+            f"{path} contains no folders named like or dislike and no metadata{kinds}; its folders are {there}. Give "
+            f"the meaning of their names, as in --map-label {mapping_of(_likeliest(names))}, or use --label like if "
+            "you like all its images.",
+            code="source-empty",
+        )
     return ThumbtuneError(
         f"{path} contains no like/ and dislike/ folders and no metadata{kinds}; put images into "
         f"{path / 'like'} and {path / 'dislike'}, or beside a metadata file with file_name, prompt and label; if "

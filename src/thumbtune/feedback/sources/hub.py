@@ -24,7 +24,7 @@ from thumbtune.feedback.reading.image_cells import image_in, is_image, unwrapped
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import Rows, check_columns
 from thumbtune.feedback.reading.reader import RowReader
-from thumbtune.feedback.reading.record import Record, lowered_name, record_of
+from thumbtune.feedback.reading.record import Record, is_among, lowered_name, record_of
 from thumbtune.feedback.reading.rows import kind_of
 from thumbtune.feedback.reading.splits import chosen_split
 from thumbtune.feedback.source import DEFAULT_READING, Bytes, Reading, SourceRow
@@ -118,6 +118,10 @@ class HubDataset:
         for number, row in enumerate(self._rows(), start=1):
             yield self._reader.read(row, f"{self.address}, row {number}", self._image, self.address.name)
 
+    def described(self) -> list[str]:
+        """Return which column was read as what."""
+        return self._reader.described()
+
     @cached_property
     def _builder(self) -> DatasetBuilder:
         return _builder_of(self.address)
@@ -148,7 +152,7 @@ class HubDataset:
         if self._kind != "parquet":
             return self._rows()
         names = self._stream.column_names or []
-        return self._rows(self._opened([name for name in names if lowered_name(name) in columns]))
+        return self._rows(self._opened([name for name in names if is_among(name, columns)]))
 
     def _rows(self, stream: IterableDataset | None = None) -> Iterator[Record]:
         number, rows = 0, iter(self._stream if stream is None else stream)

@@ -13,7 +13,7 @@ from itertools import combinations, islice
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.image_cells import identity_of, image_in
 from thumbtune.feedback.reading.image_roots import ImageRoot
-from thumbtune.feedback.source import Bytes, Reading, SourceRow
+from thumbtune.feedback.source import Bytes, LeftOut, Reading, SourceRow
 from thumbtune.feedback.sources.preferences import Comparison, ComparisonCounts, ComparisonResult, Labels, labels_under
 from thumbtune.feedback.sources.tally import LeftOutReason, Tally
 
@@ -34,6 +34,7 @@ class ComparedImage:
     problem: str | None = None
     model: str | None = None
     seed: int | None = None
+    cells_left_out: tuple[LeftOut, ...] = ()
 
 
 def compared_image(cell: object, side: str, place: ImageRoot, allow_download: bool = False) -> ComparedImage:
@@ -59,6 +60,7 @@ class Judgement:
     labels:   one per image, if each was judged by itself; then the images are not compared
     left_out: why it compares nothing, if that is no error
     problem:  why it cannot be used
+    cells_left_out: cells beside the judgement that were not read, such as a time
     """
 
     where: str
@@ -71,6 +73,7 @@ class Judgement:
     source: str | None = None
     left_out: LeftOutReason | None = None
     problem: str | None = None
+    cells_left_out: tuple[LeftOut, ...] = ()
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield the comparison of each two images."""
@@ -177,4 +180,5 @@ def _row(
         model=shown.model,
         source=judgement.source,
         created_at=when,
+        left_out=shown.cells_left_out + (judgement.cells_left_out if shown is judgement.images[0] else ()),
     )

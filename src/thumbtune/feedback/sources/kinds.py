@@ -13,6 +13,7 @@ from thumbtune.feedback.reading.rows import TABLE_SUFFIXES
 from thumbtune.feedback.source import DEFAULT_READING, Reading, Source
 from thumbtune.feedback.sources import (
     classes,
+    comparisons,
     folders,
     hub,
     pairs,
@@ -47,7 +48,7 @@ KINDS: Sequence[Kind] = (
         "a data set on the Hugging Face hub: hf://datasets/OWNER/NAME",
         hub.recognises,
         hub.HubDataset,
-        ("label", "like_at", "split", "columns", "limit", "allow_download"),
+        ("label", "like_at", "words", "split", "columns", "limit", "allow_download"),
     ),
     Kind(
         "invokeai",
@@ -61,21 +62,21 @@ KINDS: Sequence[Kind] = (
         "Label Studio's export in JSON: choices, ratings, comparisons",
         label_studio.recognises,
         label_studio.LabelStudio,
-        ("label", "like_at", *OF_TABLES),
+        ("label", "like_at", "words", *OF_TABLES),
     ),
     Kind(
         "webdataset",
         "shards of WebDataset: a .tar file, a folder of .tar files, or shards-{000..012}.tar",
         webdataset.recognises,
         webdataset.WebDataset,
-        ("label", "like_at", "split", *OF_TABLES[:-1]),
+        ("label", "like_at", "words", "split", *OF_TABLES[:-1]),
     ),
     Kind(
         "dataset",
         "a data set that `datasets` saved to disk",
         saved.recognises,
         saved.SavedDataset,
-        ("label", "like_at", "split", *OF_TABLES[:-1]),
+        ("label", "like_at", "words", "split", *OF_TABLES[:-1]),
     ),
     Kind(
         "pick-a-pic",
@@ -106,30 +107,38 @@ KINDS: Sequence[Kind] = (
         ("policy", "split", "like_at", *OF_TABLES),
     ),
     Kind(
+        "comparisons",
+        "tables of two images a row, and a column that says which is better",
+        comparisons.recognises,
+        comparisons.Comparisons,
+        ("policy", "split", "words", *OF_TABLES),
+    ),
+    Kind(
         "folders",
         "like/ and dislike/ folders of images",
         folders.recognises,
         folders.LikeFolders,
-        ("label", "limit", "root", "encoding"),
+        ("label", "words", "limit", "root", "encoding"),
     ),
     Kind(
         "table",
         "a table of labels: .csv, .tsv, .jsonl, .json or .parquet, or a folder with metadata beside its images",
         table.recognises,
         table.opened,
-        ("label", "like_at", *OF_TABLES),
+        ("label", "like_at", "words", *OF_TABLES),
     ),
     Kind(
         "parquet",
         "a folder of Parquet files, as data sets on the Hugging Face hub have",
         parquet_folder.recognises,
         parquet_folder.ParquetFolder,
-        ("label", "like_at", "split", *OF_TABLES),
+        ("label", "like_at", "words", "split", *OF_TABLES),
     ),
 )
 OPTIONS = {
     "label": "--label",
     "columns": "--map",
+    "words": "--map-label",
     "like_at": "--like-at",
     "policy": "--policy",
     "split": "--split",
@@ -167,7 +176,7 @@ def open_source(
     _check_name(str(path))
     path = Path(path)
     try:
-        chosen = _kind_of(path, kind, reading.label)
+        chosen = _kind_of(path, kind, reading)
         _check_options(chosen, reading)
         source = chosen.opens(path, reading)
     except OSError as error:
@@ -194,7 +203,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
+def _kind_of(path: Path, name: str | None, reading: Reading) -> Kind:
     if is_store(path):
         raise ThumbtuneError(
             f"{path} is already a store of likes; train on it with --set likes={path}.", code="source-is-store"
@@ -209,8 +218,8 @@ def _kind_of(path: Path, name: str | None, label: bool | None) -> Kind:
         raise ThumbtuneError(
             f"{path} does not exist; give a folder of images or a table.{on_hub}", code="source-missing"
         )
-    if label is not None and path.is_dir():
-        return _named("folders")  # the label is for all images
+    if (reading.label is not None or reading.words) and path.is_dir():
+        return _named("folders")  # the label is for all images, the words for names of folders
     raise _nothing_here(path)
 
 

@@ -1,6 +1,6 @@
 """Read tables of pairs: a chosen image, a rejected image, and their prompt.
 
-Columns: chosen and rejected (or preferred, winner, better; rejected, loser, worse; also as image_chosen, chosen_image,
+Columns: chosen and rejected (or any words of `CHOSEN_WORDS` and `REJECTED_WORDS`, also as image_chosen, chosen_image,
 img_chosen, chosen_path, chosen_file_name), prompt (text, caption); and, if there, rater (user, user_id, annotator),
 chosen_model and rejected_model (or model), chosen_seed and rejected_seed (or seed), source, created_at. An image is
 the name of a file, its bytes, or any other cell that `image_cells` reads.
@@ -14,14 +14,14 @@ from itertools import product
 from pathlib import Path
 
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.reading.cells import first, is_blank, moment_in, prompt_in, text_in, whole_number_in
+from thumbtune.feedback.reading.cells import first, is_blank, prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
-from thumbtune.feedback.reading.image_cells import is_image
+from thumbtune.feedback.reading.content import may_be_image
 from thumbtune.feedback.reading.image_roots import ImageRoot
+from thumbtune.feedback.reading.record import squeezed
 from thumbtune.feedback.reading.rows import Record, first_row, why_broken
 from thumbtune.feedback.reading.splits import parquet_files
 from thumbtune.feedback.sources.comparison_table import ComparisonTable
-from thumbtune.feedback.sources.folders import IMAGE_SUFFIXES
 from thumbtune.feedback.sources.judgements import (
     ComparedImage,
     Judgement,
@@ -29,9 +29,24 @@ from thumbtune.feedback.sources.judgements import (
     unusable_judgement,
 )
 
-CHOSEN_WORDS = ("chosen", "preferred", "winner", "better")
-REJECTED_WORDS = ("rejected", "loser", "worse")
-PATTERNS = ("{}", "image_{}", "{}_image", "img_{}", "{}_path", "{}_file_name")
+CHOSEN_WORDS = (
+    "chosen",
+    "preferred",
+    "winner",
+    "better",
+    "win",
+    "good",
+    "best",
+    "positive",
+    "accepted",
+    "selected",
+    "w",
+)
+REJECTED_WORDS = (
+    *("rejected", "loser", "worse", "lose", "bad", "worst", "negative", "dispreferred", "unselected", "l", "losing"),
+    *("nonpreferred", "loss"),
+)
+PATTERNS = ("{}", "image_{}", "{}_image", "img_{}", "{}_img", "{}_path", "{}_file_name", "{}_file", "{}_url", "path_{}")
 PAIR_COLUMNS = {
     "chosen": tuple(pattern.format(word) for word, pattern in product(CHOSEN_WORDS, PATTERNS)),
     "rejected": tuple(pattern.format(word) for word, pattern in product(REJECTED_WORDS, PATTERNS)),
@@ -48,17 +63,10 @@ def recognises(path: Path) -> bool:
     """Return whether this is a table of pairs of images, not of texts, by its first row. It never raises."""
     row = first_row((parquet_files(path) or [path])[0]) or {}
     columns = Columns({}, PAIR_COLUMNS)
-    if not all(any(name in row for name in columns.names[side]) for side in ("chosen", "rejected")):
+    if any(columns.lacks(row, side) for side in ("chosen", "rejected")):
         return False
-    ours = columns.ours_in(row)
-    return all(is_blank(ours[side]) or may_be_image(ours[side]) for side in ("chosen", "rejected"))
-
-
-def may_be_image(cell: object) -> bool:
-    """Return whether a cell holds an image or the name of an image file, and not other text."""
-    if isinstance(cell, dict):
-        return "bytes" in cell or "path" in cell
-    return is_image(cell) or (isinstance(cell, str) and Path(cell.strip()).suffix.lower() in IMAGE_SUFFIXES)
+    known = {squeezed(name) for side in ("chosen", "rejected") for name in columns.names[side]}
+    return all(is_blank(cell) or may_be_image(cell) for name, cell in row.items() if squeezed(name) in known)
 
 
 class Pairs(ComparisonTable):
@@ -77,14 +85,16 @@ class Pairs(ComparisonTable):
             return Judgement(where=where, problem=why_broken(file))
         ours = self.columns.ours_in(row)
         try:
+            details, cells = self._details.read(ours, "created_at")
             return Judgement(
                 where=where,
                 prompt=prompt_in(ours),
                 images=(self._image(ours, "chosen", place), self._image(ours, "rejected", place)),
                 ranks=CHOSEN_OVER_REJECTED,
                 rater=text_in(ours, "rater"),
-                created_at=moment_in(ours, "created_at"),
                 source=text_in(ours, "source") or file.name,
+                cells_left_out=cells,
+                **details,  # type: ignore[arg-type]
             )
         except (UnreadableImage, ValueError, RecursionError) as error:
             return unusable_judgement(where, error)
@@ -96,8 +106,10 @@ class Pairs(ComparisonTable):
             UnreadableImage: no column names it.
             ValueError: a cell holds another type of value.
         """
+        details, cells = self._details.read({"seed": first(ours, (f"{side}_seed", "seed"))}, "seed")
         return replace(
             compared_image(ours[side], side, place, self.reading.allow_download),
             model=text_in({"model": first(ours, (f"{side}_model", "model"))}, "model"),
-            seed=whole_number_in({"seed": first(ours, (f"{side}_seed", "seed"))}, "seed"),
+            cells_left_out=cells,
+            **details,  # type: ignore[arg-type]
         )

@@ -39,3 +39,7 @@ class ParquetFolder:
 
     def __iter__(self) -> Iterator[SourceRow]:
         return iter(self.table)
+
+    def described(self) -> list[str]:
+        """Return which column was read as what."""
+        return self.table.described()

@@ -11,7 +11,8 @@ An image is identified by its uid and its caption. A rater is the data set's num
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from thumbtune.feedback.reading.cells import label_in, moment_in, number_in, prompt_in, text_in
+from thumbtune.feedback.reading.cells import label_in, number_in, prompt_in, text_in
+from thumbtune.feedback.reading.details import Details
 from thumbtune.feedback.reading.record import Record, lowered_name
 from thumbtune.feedback.reading.rows import count_rows, header_of, read_rows
 from thumbtune.feedback.reading.splits import files_of_split, parquet_files
@@ -23,6 +24,7 @@ SOURCE = "Pick-a-Pic"
 NEEDED = {"caption", "image_0_uid", "image_1_uid", "label_0", "label_1"}
 SKETCHED = sorted(NEEDED | {"has_label", "are_different", "user_id", "created_at"})  # of a judgement without images
 RANKS = {(1.0, 0.0): (0.0, 1.0), (0.0, 1.0): (1.0, 0.0), (0.5, 0.5): (0.0, 0.0)}
+DETAILS = Details()
 NO_LABELS = "its label_0 and label_1 name neither a better image nor a tie; correct or remove the row"
 NO_UID = "it has no image_{side}_uid to identify the image; correct or remove the row"
 NO_IMAGE = "jpg_{side} contains no image; use a copy of Pick-a-Pic with the images inside"
@@ -76,14 +78,16 @@ def _judgement(row: Record, where: str) -> Judgement:
     if label_in({"label": row.get("are_different")}) is False:
         return Judgement(where=where, left_out="alike")
     try:
+        details, cells = DETAILS.read(row, "created_at")
         return Judgement(
             where=where,
             prompt=prompt_in({"caption": row.get("caption")}),
             images=(_image(row, 0), _image(row, 1)),
             ranks=_ranks(row),
             rater=_rater(row),
-            created_at=moment_in(row, "created_at"),
             source=SOURCE,
+            cells_left_out=cells,
+            **details,  # type: ignore[arg-type]
         )
     except (ValueError, RecursionError) as error:
         return unusable_judgement(where, error, SOURCE)

@@ -16,8 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.reading.cells import moment_in, prompt_in, text_in
+from thumbtune.feedback.reading.cells import prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
+from thumbtune.feedback.reading.content import may_be_image
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.rows import Record, first_row, why_broken
 from thumbtune.feedback.reading.splits import parquet_files
@@ -29,7 +30,6 @@ from thumbtune.feedback.sources.judgements import (
     compared_image,
     unusable_judgement,
 )
-from thumbtune.feedback.sources.pairs import may_be_image
 
 RANK_COLUMNS = {  # the first one that is filled counts
     "ranks": ("ranks", "rank", "ranking"),
@@ -81,6 +81,7 @@ class Rankings(ComparisonTable):
         try:
             images = self._images(ours, place)
             labels = self._labels(row, len(images))
+            details, cells = self._details.read(ours, "created_at")
             return Judgement(
                 where=where,
                 prompt=prompt_in(ours),
@@ -88,8 +89,9 @@ class Rankings(ComparisonTable):
                 ranks=() if labels else self._ranks(row, len(images)),
                 labels=labels,
                 rater=text_in(ours, "rater"),
-                created_at=moment_in(ours, "created_at"),
                 source=text_in(ours, "source") or file.name,
+                cells_left_out=cells,
+                **details,  # type: ignore[arg-type]
             )
         except (UnreadableImage, ValueError, RecursionError) as error:
             return unusable_judgement(where, error)

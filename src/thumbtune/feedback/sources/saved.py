@@ -20,7 +20,7 @@ from thumbtune.feedback.reading.image_cells import image_in
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import Rows, Sheet, check_columns
 from thumbtune.feedback.reading.reader import RowReader
-from thumbtune.feedback.reading.record import Record, lowered_name
+from thumbtune.feedback.reading.record import Record, is_among
 from thumbtune.feedback.reading.splits import chosen_split
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 
@@ -57,7 +57,7 @@ class SavedDataset:
         self.path, self.reading = path, reading
         self.folder = _folder_of_split(path, reading.split)
         self.files = _arrow_files(self.folder)
-        self._reader = RowReader(reading, self._label_rows)
+        self._reader = RowReader(reading, self._label_rows, sample=lambda: _rows_of(self.files[0]))
         check_columns(path, self._reader.columns, (self._sheet(file) for file in self.files))
 
     def __length_hint__(self) -> int:
@@ -76,6 +76,10 @@ class SavedDataset:
         for file in self.files:
             for number, row in enumerate(_rows_of(file), start=1):
                 yield self._reader.read(row, f"{file.name}, row {number}", image, self.path.name or file.name)
+
+    def described(self) -> list[str]:
+        """Return which column was read as what."""
+        return self._reader.described()
 
     def _label_rows(self, columns: Sequence[str]) -> Rows:
         return (row for file in self.files for row in _rows_of(file, columns))
@@ -171,7 +175,7 @@ def _rows_of(file: Path, columns: Sequence[str] | None = None) -> Iterator[Recor
     with _opened(file) as stream:
         classes = classes_in(stream.schema.metadata)
         names = enumerate(stream.schema.names)
-        wanted = [number for number, name in names if columns is None or lowered_name(name) in columns]
+        wanted = [number for number, name in names if columns is None or is_among(name, columns)]
         for whole in stream:
             batch = whole.select(wanted)
             batch.validate(full=True)  # an offset outside the file would end the process

@@ -60,7 +60,7 @@ class Table:
     def __init__(self, files: Path | Sequence[Path], reading: Reading = DEFAULT_READING) -> None:
         self.files = (files,) if isinstance(files, Path) else tuple(files)
         self.reading = reading
-        self._reader = RowReader(reading, self._label_rows)
+        self._reader = RowReader(reading, self._label_rows, sample=self._sample)
         check_columns(self.files[0], self._reader.columns, sheets_of(self.files, reading.encoding))
 
     def __length_hint__(self) -> int:
@@ -80,6 +80,13 @@ class Table:
                     yield SourceRow(where=where, problem=why_broken(file))
                 else:
                     yield self._reader.read(row, where, image, file.name)
+
+    def described(self) -> list[str]:
+        """Return which column was read as what."""
+        return self._reader.described()
+
+    def _sample(self) -> Rows:
+        return (row for _, row in read_rows(self.files[0], encoding=self.reading.encoding))
 
     def _label_rows(self, columns: Sequence[str]) -> Rows:
         tables = (read_rows(file, encoding=self.reading.encoding, columns=columns) for file in self.files)

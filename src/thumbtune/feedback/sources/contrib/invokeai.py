@@ -20,7 +20,7 @@ from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.metadata.image_files import parameters_in_file, read_invokeai
 from thumbtune.feedback.metadata.parameters import Parameters, json_object, plain_text
 from thumbtune.feedback.reading.image_roots import ImageRoot, check_root
-from thumbtune.feedback.reading.walk import label_of_folder
+from thumbtune.feedback.reading.vocabulary import label_of_folder
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.contrib.invokeai_rows import GalleryImage, gallery, has_gallery
 

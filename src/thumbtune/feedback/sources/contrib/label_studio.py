@@ -8,7 +8,7 @@ Comparisons of two images become likes and dislikes as in all sources (`judgemen
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -16,17 +16,23 @@ from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.image_files import parameters_in_image
 from thumbtune.feedback.metadata.parameters import NO_PARAMETERS
 from thumbtune.feedback.quoting import listed, named, shown
-from thumbtune.feedback.reading.cells import first, moment_in, prompt_in, text_in, whole_number_in
+from thumbtune.feedback.reading.cells import first, is_blank, prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
+from thumbtune.feedback.reading.columns_read import columns_read
+from thumbtune.feedback.reading.details import Details
 from thumbtune.feedback.reading.image_roots import ImageRoot, check_root
+from thumbtune.feedback.reading.labels import Scale
+from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import count_rows, first_row, read_rows
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.contrib.label_studio_answers import (
     SIDES,
     Answer,
+    AnsweredLabel,
     answers_in,
     answers_of_row,
+    is_ranking,
     label_of,
 )
 from thumbtune.feedback.sources.contrib.label_studio_images import TaskImages, may_show
@@ -43,6 +49,10 @@ NO_ANSWER = (
 )
 WHICH = "it shows {images}, and it is unclear which of them was labelled; name that one, as in --map image={first}"
 WHICH_SIDE = "it compares {images}, and it is unclear which is left; call them left and right, or image1 and image2"
+RANKING = (
+    "it ranks a list of items (Ranker), which is not read; compare two images (Pairwise) or rate them, or write a "
+    "table with a list of images and a list of ranks in each row"
+)
 NO_SIDE = "it contains no choice of left or right; annotate it again or remove it"
 
 
@@ -63,6 +73,7 @@ class Annotation:
     annotator: object = None
     when: Record
     cancelled: bool = False
+    ranks: bool = False
 
     @property
     def selected(self) -> Answer | None:
@@ -80,10 +91,16 @@ class LabelStudio:
     def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.file, self.reading = path, reading
         check_root(reading.root)
+        check_meanings(reading.words.values(), OF_LABELS, "a label")
+        self._details = Details()
         self._label = lowered_name(reading.columns.get("label", ""))
         self._columns = Columns(reading.columns)
         self._images = TaskImages(ImageRoot(path.parent, reading.root), self._cells)
         self._judged = JudgedImages(self._judgements, replace(reading, limit=None))
+
+    def described(self) -> list[str]:
+        """Return which column was read as what."""
+        return columns_read(self._columns)
 
     def counts(self) -> ComparisonCounts:
         """Count the comparisons, and the images of each class. It reads everything once."""
@@ -102,6 +119,8 @@ class LabelStudio:
         for annotation in self._annotations():
             if isinstance(annotation, SourceRow):
                 yield annotation
+            elif annotation.ranks and not annotation.answers:
+                yield SourceRow(where=annotation.where, problem=RANKING, source=self.file.name)
             elif annotation.selected is not None and not annotation.cancelled:
                 compared = True
             else:
@@ -140,22 +159,24 @@ class LabelStudio:
             yield self._labelled(annotation, name, each)
 
     def _labelled(self, annotation: Annotation, name: str | None, answers: list[Answer]) -> SourceRow:
-        liked, problem = label_of(answers, self.reading.like_at)
+        liked, problem, unread, skipped = label_of(answers, self.reading.like_at, self._scale_of)
         if not answers and annotation.data is annotation.when:  # a row of JSON-MIN or CSV
             problem = NO_ANSWER.format(columns=listed(annotation.data))
         if annotation.cancelled:
-            liked, problem = None, CANCELLED
+            liked, problem, unread, skipped = AnsweredLabel(problem=CANCELLED)
         elif not answers and self.reading.label is not None:
             liked, problem = self.reading.label, None
-        row = SourceRow(where=annotation.where, liked=liked, problem=problem, source=self.file.name)
+        row = SourceRow(
+            where=annotation.where, liked=liked, problem=problem, source=self.file.name, unread=unread, unrated=skipped
+        )
         try:
             cell = annotation.data[name] if name else self._image_cell(annotation.data)
             row = replace(row, image=self._images.anywhere(cell, self.reading.allow_download))
-            return self._described(row, annotation, cell)
+            return self._described(row, annotation, cell, [answer.name for answer in answers])
         except (UnreadableImage, ValueError, RecursionError) as error:
             return replace(row, image=None, problem=CANCELLED if annotation.cancelled else str(error))
 
-    def _described(self, row: SourceRow, annotation: Annotation, cell: object) -> SourceRow:
+    def _described(self, row: SourceRow, annotation: Annotation, cell: object, answers: Iterable[str]) -> SourceRow:
         """Return the row with the other fields of the task, or of the image.
 
         Raises:
@@ -167,17 +188,41 @@ class LabelStudio:
             embedded = NO_PARAMETERS if prompt or row.liked is None else parameters_in_image(self._images.here(cell))
         except UnreadableImage:  # it is on the web
             embedded = NO_PARAMETERS
-        seed = whole_number_in(ours, "seed")
+        times = {"seed": ours["seed"], "created_at": annotation.when.get("updated_at")}
+        if is_blank(times["created_at"]):
+            times["created_at"] = annotation.when.get("created_at")
+        details, left_out = self._details.read(times, "seed", "created_at")
+        for each in answers:
+            self._columns.used["label"][each] = None
         return replace(
             row,
             prompt=prompt or embedded.prompt,
             syntax=embedded.syntax,
-            seed=embedded.seed if seed is None else seed,
+            seed=embedded.seed if details["seed"] is None else details["seed"],  # type: ignore[arg-type]
             model=text_in(ours, "model") or embedded.model,
             source=text_in(ours, "source") or row.source,
             rater=_rater(annotation.annotator),
-            created_at=_moment(annotation.when),
+            created_at=details["created_at"],  # type: ignore[arg-type]
+            left_out=left_out,
         )
+
+    @cached_property
+    def _scales(self) -> dict[str, Scale]:
+        """The meaning of the answers in each control, which depends on all of them."""
+        scales: dict[str, Scale] = {}
+        for annotation in self._annotations():
+            for answer in annotation.answers if isinstance(annotation, Annotation) else ():
+                for cell in answer.cells:
+                    self._add_to(scales, answer.name).add(cell)
+        return scales
+
+    def _add_to(self, scales: dict[str, Scale], name: str) -> Scale:
+        if name not in scales:
+            scales[name] = Scale(self.reading.like_at, name, self.reading.words)
+        return scales[name]
+
+    def _scale_of(self, name: str) -> Scale:
+        return self._add_to(self._scales, name)
 
     def _image_cell(self, data: Record) -> object:
         """Return the image of a task.
@@ -189,6 +234,7 @@ class LabelStudio:
         if "image" in self.reading.columns:
             return cell
         names = [name for name, cell in data.items() if may_show(cell)]
+        self._columns.used["image"] |= dict.fromkeys(names if cell is None else ())
         if len(names) > 1:
             raise UnreadableImage(WHICH.format(images=listed(names), first=named(names[0])))
         return data[names[0]] if cell is None and names else cell
@@ -217,7 +263,7 @@ class LabelStudio:
             images=tuple(self._image(annotation.data[name], side) for name, side in zip(names, SIDES, strict=True)),
             ranks=(0.0, 1.0) if answer.selected == SIDES[0] else (1.0, 0.0),
             rater=_rater(annotation.annotator),
-            created_at=_moment(annotation.when),
+            created_at=self._details.read(annotation.when, "created_at")[0]["created_at"],  # type: ignore[arg-type]
             source=text_in(ours, "source") or self.file.name,
         )
 
@@ -242,6 +288,7 @@ def _of_task(task: Record, where: str) -> Iterator[Annotation]:
             annotator=one.get("completed_by"),
             when=record_of(one.items()),
             cancelled=one.get("was_cancelled") is True,
+            ranks=is_ranking(one.get("result")),
         )
     if not objects:
         yield Annotation(where=where, data=data, when={})
@@ -253,11 +300,6 @@ def _rater(annotator: object) -> str | None:
         annotator = annotator.get("email") or annotator.get("id")
     name = text_in({"annotator": annotator}, "annotator")
     return name if name is None or "@" in name else f"Label Studio user {name}"
-
-
-def _moment(when: Record) -> datetime | None:
-    """Return when the annotation was last changed."""
-    return moment_in(when, "updated_at") or moment_in(when, "created_at")
 
 
 def _sides(data: Record, about: tuple[str, ...]) -> tuple[str, str]:

@@ -1,23 +1,24 @@
 """Read answers in Label Studio: choices in words, ratings, and which of two images is better.
 
 type              value                     says
-choices           {"choices": ["Like"]}     like or dislike, in the words of `reading.labels`
+choices           {"choices": ["Like"]}     like or dislike, in the words of `reading.vocabulary` or one's own
 rating, number    {"rating": 4}             a like from `like_at` up
 pairwise          {"selected": "left"}      the left one is better
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from thumbtune.feedback.quoting import named, shown
-from thumbtune.feedback.reading.labels import number_of, stars_of, word_of
+from thumbtune.feedback.reading.labels import Scale, mapping_of, number_of, stars_of, word_of
 from thumbtune.feedback.reading.record import Record, lowered_name
 
 NUMBERS = ("rating", "number")
 SIDES = ("left", "right")
 NO_LABEL = "its annotation is neither a like nor a dislike; annotate it again or remove it"
-NEITHER = "its {name} {cell} is neither like nor dislike; call such answers Like and Dislike, or remove it"
+NEITHER = "its {name} {cell} is neither like nor dislike; give its meaning, as in --map-label {mapping}"
 A_RATING = "its {name} {cell} is a rating, not a label; give the lowest rating that is a like, as in --like-at 4"
 BOTH = "it is a like by {likes} and a dislike by {dislikes}; name the one that counts, as in --map label={likes}"
 
@@ -30,6 +31,27 @@ class Answer:
     about: tuple[str, ...] = ()
     cells: tuple[object, ...] = ()
     selected: str | None = None
+
+
+class AnsweredLabel(NamedTuple):
+    """The label of some answers; or why there is none, and the word that was not read, or whether it is skipped."""
+
+    liked: bool | None = None
+    problem: str | None = None
+    unread: str | None = None
+    skipped: bool = False
+
+
+ScaleOf = Callable[[str], Scale]  # from the name of a control to the meaning of all its answers
+
+
+def is_ranking(result: object) -> bool:
+    """Return whether the `result` of an annotation ranks a list of items, with the tag Ranker."""
+    items = [item for item in result if isinstance(item, Mapping)] if isinstance(result, list) else []
+    values = [item.get("value") for item in items]
+    return any(item.get("type") == "ranker" for item in items) or any(
+        isinstance(value, Mapping) and "ranker" in value for value in values
+    )
 
 
 def answers_in(result: object) -> Iterator[Answer]:
@@ -53,19 +75,20 @@ def answers_of_row(row: Record, words: Iterable[str]) -> Iterator[Answer]:
                 yield Answer(name=name, cells=(item,))
 
 
-def label_of(answers: Iterable[Answer], like_at: float | None) -> tuple[bool | None, str | None]:
-    """Return the label of some answers; or None, and the reason."""
+def label_of(answers: Iterable[Answer], like_at: float | None, scale_of: ScaleOf) -> AnsweredLabel:
+    """Return the label of some answers."""
     names: dict[bool, str] = {}
-    why: str | None = None
+    none = AnsweredLabel(problem=NO_LABEL)
     for answer in answers:
         for cell in answer.cells:
-            liked, reason = _liked(answer.name, cell, like_at)
-            why = why or reason
-            if liked is not None:
-                names.setdefault(liked, answer.name)
+            label = _label_of(answer.name, cell, like_at, scale_of)
+            if label.liked is not None:
+                names.setdefault(label.liked, answer.name)
+            elif none.problem == NO_LABEL and (label.problem or label.skipped):
+                none = label
     if len(names) > 1:
-        return None, BOTH.format(likes=named(names[True]), dislikes=named(names[False]))
-    return (next(iter(names)), None) if names else (None, why or NO_LABEL)
+        return AnsweredLabel(problem=BOTH.format(likes=named(names[True]), dislikes=named(names[False])))
+    return AnsweredLabel(next(iter(names))) if names else none
 
 
 def _answer(name: str, about: tuple[str, ...], value: object) -> Iterator[Answer]:
@@ -79,15 +102,21 @@ def _answer(name: str, about: tuple[str, ...], value: object) -> Iterator[Answer
         yield Answer(name=name, about=about, cells=cells, selected=selected if isinstance(selected, str) else None)
 
 
-def _liked(name: str, cell: object, like_at: float | None) -> tuple[bool | None, str | None]:
+def _label_of(name: str, cell: object, like_at: float | None, scale_of: ScaleOf) -> AnsweredLabel:
+    if (liked := word_of(cell)) is not None and not scale_of(name).own:
+        return AnsweredLabel(liked)
+    if scale_of(name).skips(cell):
+        return AnsweredLabel(skipped=True)
     stars, number = (None, None) if isinstance(cell, bool) else (stars_of(cell), number_of(cell))
     rating = number if stars is None else stars
+    is_rating = rating is not None and not isinstance(cell, str)
+    liked = (None if like_at is None else rating >= like_at) if is_rating else scale_of(name).liked(cell)  # type: ignore[operator]
+    if liked is not None:
+        return AnsweredLabel(liked)
     if rating is not None:
-        if like_at is None:
-            return None, A_RATING.format(name=named(name), cell=shown(cell))
-        return rating >= like_at, None
-    liked = word_of(cell)
-    return liked, None if liked is not None else NEITHER.format(name=named(name), cell=shown(cell))
+        return AnsweredLabel(problem=A_RATING.format(name=named(name), cell=shown(cell)))
+    problem = NEITHER.format(name=named(name), cell=shown(cell), mapping=mapping_of(cell))
+    return AnsweredLabel(problem=problem, unread=cell if isinstance(cell, str) else None)
 
 
 def _list_in(cell: object) -> list[object]:

@@ -115,6 +115,10 @@ class WebDataset:
         others = {name: cell for name, cell in row.items() if name not in SAMPLE_COLUMNS["image"]}
         return {**others, "image": sample.image()}
 
+    def described(self) -> list[str]:
+        """Return which column was read as what."""
+        return self._reader.described()
+
     def _label_rows(self, columns: Sequence[str] = ()) -> Rows:
         """Yield the rows without their images. All columns are read, as `columns` names files of a sample too."""
         for shard in self.shards:

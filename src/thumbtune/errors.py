@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 MAX_SHOWN = 60  # characters of a value in an error
 PASSWORDS = (  # of an address, right or misspelt; of options of an address or a command; tokens of the hub
-    (re.compile(r"(://[^\s'\"/@:]*)(?::|%3[Aa])(?:[^\s'\"]|\s(?=[^\s'\"]*@))*@"), r"\1:***@"),
-    (re.compile(r"((?:^|[\s'\"=(])(?:[\w.+-]{2,}:(?!//)|\w:(?![\\/])))[^\s'\"]+@"), r"\1***@"),
+    (re.compile(r"(://[^\s'\"/@:]*)(?::|%3[Aa])(?:[^\s'\"]|\s(?=[^\s'\"]{0,99}@)){0,300}@"), r"\1:***@"),
+    (re.compile(r"((?:^|[\s'\"=(])(?:[\w.+-]{2,60}:(?!//)|\w:(?![\\/])))[^\s'\"]{1,300}@"), r"\1***@"),
     (re.compile(r"((?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key)=)[^&\s'\"]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"\bhf_[A-Za-z0-9]{16,}"), "hf_***"),
 )

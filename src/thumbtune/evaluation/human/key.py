@@ -77,9 +77,9 @@ def _read_trial(path: Path, number: int, content: Any) -> Trial:
 
 
 def _read_fields(path: Path, content: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:
-    """Return the fields of these names after checking their types."""
+    """Return the fields of these names after checking their types; yes and no are no numbers."""
     for name in names:
-        if not isinstance(content, dict) or not isinstance(content.get(name), FIELD_TYPES[name]):
+        if not isinstance(content, dict) or name not in content or type(content[name]) not in FIELD_TYPES[name]:
             raise UsageError(
                 f"{path} is damaged at {where}: {name} is missing or has another type; give the unchanged key.",
                 code="human-key-field",

@@ -167,7 +167,7 @@ def read_images(folder: Path) -> list[dict[str, str]]:
     images = list(rows(files[0], IMAGE_COLUMNS[:-1])) if files else []
     for row in images:
         if not _is_inside(row["file"], 2):
-            raise DocumentFault(f"{row['file'][:60]} lies outside the folder of its side", "shape")
+            raise DocumentFault(f"{brief(row['file'], 300)} lies outside the folder of its side", "shape")
     return images
 
 

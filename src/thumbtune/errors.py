@@ -4,6 +4,7 @@ No sentence shows a password, whatever the address around it looks like: all of 
 """
 
 import re
+import reprlib
 from collections.abc import Sequence
 
 # scheme://user:password@host, up to the last @ before another address; a password may hold spaces, @, / and quotes.
@@ -13,11 +14,22 @@ _IN_ADDRESS = re.compile(r"([a-z][\w+.-]{1,30}://[^\s:/@]{0,100}):((?!://).){1,5
 _SCHEME = r"(?:[a-z][\w+.-]{1,30}:/{0,3})?"
 _IN_MISTAKE = re.compile(rf"({_SCHEME}[^\s:/@'\"]{{1,100}}):[^\s@/\\]\S{{0,500}}@(?=[\w.\[/-])", re.IGNORECASE)
 _QUOTED = re.compile(r"%3a((?!%40)\S){1,500}%40", re.IGNORECASE)
-_AS_OPTION = re.compile(r"(\w{0,30}(?:passw|pwd|secret|token)\w{0,30}=)[^\s&;'\"]+", re.IGNORECASE)
+_AS_OPTION = re.compile(
+    r"(\w{0,30}(?:passw|passphrase|pwd|secret|token|api[_-]?key)\w{0,30}=)[^\s&;'\"]+", re.IGNORECASE
+)
+_HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+MAX_SHOWN = 60  # characters of a value in an error
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = MAX_SHOWN
 
 
 def without_passwords(text: str) -> str:
-    """Return a text without the passwords of the addresses in it."""
+    """Return a text without the passwords and tokens in it, right or misspelt.
+
+    >>> without_passwords("likes is postgresql://ann:hunter2@[::1, and not an address")
+    'likes is postgresql://ann@[::1, and not an address'
+    """
+    text = _HUB_TOKEN.sub("hf_...", text)
     if "@" in text or "%40" in text:
         text = _QUOTED.sub("%40", _IN_MISTAKE.sub(r"\1@", _IN_ADDRESS.sub(r"\1@", text)))
     return _AS_OPTION.sub(r"\1...", text) if "=" in text else text
@@ -67,3 +79,14 @@ def joined(names: Sequence[str]) -> str:
 def reason(error: BaseException, longest: int = 120) -> str:
     """Return the message of a library's error on one line, cut to `longest`; without one, the name of its class."""
     return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
+def shown(value: object) -> str:
+    """Return any value as Python writes it, cut: nested lists, long texts and integers of thousands of digits too."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "...")
+    try:
+        text = _BRIEF.repr(value)
+    except (ValueError, RecursionError):
+        return f"({type(value).__name__})"
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

@@ -8,8 +8,6 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 APOSTROPHE = "'"
 ENDS = "\r\n"  # with "\n" alone, Python would not quote a cell with "\r", which ends a line for every reader
@@ -47,19 +45,3 @@ def csv_of_records(rows: Sequence[Mapping[str, object]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = ([row.get(name) for name in names] for row in rows)
     return csv_of(names, (["" if cell is None else cell for cell in row] for row in cells))
-
-
-def read_csv(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a CSV of ours, with the texts as they were; the missing cells of a short row are None.
-
-    Raises:
-        OSError, ValueError, csv.Error: it cannot be read.
-    """
-    with file.open(encoding="utf-8", newline="") as lines:
-        return [
-            {original(name): _original(cell) for name, cell in row.items() if name} for row in csv.DictReader(lines)
-        ]
-
-
-def _original(cell: Any) -> Any:
-    return original(cell) if isinstance(cell, str) else cell

@@ -158,7 +158,7 @@ def test_what_is_no_duel_or_broken_is_one_sentence(folder: Path, tmp_path: Path)
     with pytest.raises(UsageError):
         write_page(tmp_path)
     (folder / "result.json").write_text('{"standings": []}')
-    with refused("page-unknown-shape", naming=folder):
+    with refused("duel-unreadable", naming=[folder, "result.json"]):
         write_page(folder)
     (folder / "result.json").write_text("{")
     with refused("duel-unreadable", naming=folder):

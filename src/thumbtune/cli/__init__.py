@@ -14,3 +14,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("thumbtune: Stopped.", file=sys.stderr)
         sys.exit(STOPPED)
+    except Exception as error:  # of a library that cannot be loaded
+        from thumbtune.cli.failures import tell
+
+        sys.exit(tell(error))

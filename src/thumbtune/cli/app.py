@@ -3,6 +3,8 @@
 Commands import torch inside their bodies, so that `--help` starts at once.
 """
 
+import os
+import re
 import shutil
 import sys
 import warnings
@@ -12,12 +14,14 @@ from typing import Annotated
 import typer
 
 from thumbtune import __version__
+from thumbtune.cli import failures
 from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
 from thumbtune.cli.likes import import_, likes_app
 from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.terminal import bar, quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
+from thumbtune.cli.unknown_options import CommandOfRecipe
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, without_passwords
 
 app = typer.Typer(
@@ -28,14 +32,15 @@ app = typer.Typer(
 )
 
 STOPPED = Interrupted.exit_code
-app.command()(train)
-app.command("recipe")(recipe_)
+HOME = re.compile(r"~[\w.-]*(?:/|$)")  # ~, ~/run or ~ann/run
+app.command(cls=CommandOfRecipe)(train)
+app.command("recipe", cls=CommandOfRecipe)(recipe_)
 app.command()(generate)
 app.command("import")(import_)
 app.add_typer(likes_app, name="likes")
 app.add_typer(human_app, name="human")
-app.command()(evaluate)
-app.command()(verdict)
+app.command(cls=CommandOfRecipe)(evaluate)
+app.command(cls=CommandOfRecipe)(verdict)
 app.command()(duel)
 app.command()(report)
 app.add_typer(scorers_app, name="scorers")
@@ -135,11 +140,18 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: objec
         typer.echo(without_passwords(f"thumbtune: Note: {message}"), err=True)
 
 
+def _at_home(word: str) -> str:
+    """Return a word of a command with the home folder in place of ~, which no shell does in --out=~/run."""
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    return f"{option}{equals}{os.path.expanduser(value)}" if HOME.match(value) else word
+
+
 def main() -> None:
-    """The entry point: errors for people become one sentence and an exit code; Ctrl-C is 130."""
+    """The entry point: every error becomes one sentence and an exit code; Ctrl-C is 130."""
     warnings.showwarning = _show_warning
+    failures.prepare_streams()
     try:
-        app()
+        app([_at_home(word) for word in sys.argv[1:]])
     except ThumbtuneError as error:
         if speaks() or not error.everywhere:
             typer.echo(f"thumbtune: {error}", err=True)
@@ -150,15 +162,10 @@ def main() -> None:
         if speaks():
             typer.echo("thumbtune: Stopped; what was saved before is whole.", err=True)
         sys.exit(STOPPED)
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, whose import would slow every command down
-            raise
-        advice = "give train.micro_batch a lower value, which does not change the result, and --resume a training"
-        typer.echo(f"thumbtune: Memory ran out ({str(error).splitlines()[0][:120]}); {advice}.", err=True)
-        sys.exit(1)
-    except OSError as error:  # whatever no floor below has put in words, such as a disk that fills
-        typer.echo(without_passwords(f"thumbtune: {error}; what was saved before is whole."), err=True)
-        sys.exit(1)
+    except Exception as error:
+        sys.exit(failures.tell(error))
+    finally:
+        failures.flush_quietly()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The folder of a gallery: it contains the files of one plan only, and no half-written file."""
 
-import csv
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from thumbtune.documents import DocumentFault
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.duel_folder import (
     FORM,
@@ -77,10 +77,11 @@ def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> Path | 
     """
     try:
         was = read_manifest(out)
-    except (OSError, ValueError) as error:
+    except DocumentFault as fault:
         raise ThumbtuneError(
-            f"{out / MANIFEST} cannot be read; choose another folder for this duel.", code="duel-unreadable"
-        ) from error
+            f"{out} cannot be read as a duel ({fault}); delete it, or choose another folder for this duel.",
+            code="duel-unreadable",
+        ) from fault
     other = [name for name in manifest if _identity(name, was.get(name)) != _identity(name, manifest[name])]
     if replace and other and is_duel(out):
         kept = replaced_folder(out)
@@ -130,11 +131,11 @@ def known_hashes(out: Path) -> dict[Path, str]:
     """
     try:
         listed = {row["file"]: row["sha256"] for row in read_images(out)}
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+    except DocumentFault as fault:
         raise ThumbtuneError(
-            f"{out / IMAGES} cannot be read ({error}); delete it and run the same command again.",
+            f"{out / IMAGES} cannot be read ({fault}); delete it and run the same command again.",
             code="duel-unreadable",
-        ) from error
+        ) from fault
     hashes = {path: digest for name, digest in listed.items() if (path := out / name).is_file()}
     for path, digest in hashes.items():
         if file_sha256(path) != digest:

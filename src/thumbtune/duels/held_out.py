@@ -12,6 +12,7 @@ from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.store import is_store
 from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe
+from thumbtune.training import records
 from thumbtune.training.batches import Encoded, Progress
 
 ImageKey = tuple[str, str]  # an image's id and its prompt: the same image may have two prompts
@@ -32,15 +33,7 @@ def feedback_of(folder: Path) -> list[FeedbackRow]:
     Raises:
         ThumbtuneError: the run's list of likes cannot be read.
     """
-    from pyarrow import parquet
-
-    try:
-        columns = ["image_id", "prompt", "seed", "held_out"]
-        return parquet.read_table(folder / "likes.parquet", columns=columns).to_pylist()
-    except (OSError, ValueError) as error:
-        raise ThumbtuneError(
-            f"{folder / 'likes.parquet'} cannot be read ({error}); train the run again.", code="run-likes-unreadable"
-        ) from error
+    return records.read_labels(folder, ("image_id", "prompt", "seed", "held_out"))
 
 
 def prompts_of(recipe: Recipe, rows: Sequence[FeedbackRow]) -> list[str]:

@@ -7,6 +7,7 @@ a folder or `unet:` hub id with a UNet alone    the base model with that UNet in
 any other folder                                its images
 """
 
+import difflib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from thumbtune.runs import build, run
 
 CHECKPOINT, AVERAGE = "weights.safetensors", "average.safetensors"
 INDEX, UNET_INDEX = "model_index.json", "unet/config.json"
+MIN_SIMILARITY = 0.8  # between a missing path and the one that is suggested
 UNET = "unet:"  # before a hub id that holds no whole pipeline, as those of many papers
 
 
@@ -73,16 +75,28 @@ def side(name: str, base: str | None = None) -> Side:
         return _unet(name, base)
     if path.is_dir() and not (path / INDEX).is_file():
         return Side(name, "images", _of_files(source_files(path)), folder=path)
-    if path.is_file() or (not path.exists() and name.startswith((".", "/", "~"))):
-        raise _unknown(name)
     folder = build.model_path(name)
+    is_path = not path.exists() and folder == name and (name.startswith((".", "/", "~")) or _near(path) is not None)
+    if path.is_file() or is_path:
+        raise _unknown(name)
     return Side(name, "model", _of_model(name), load=lambda device: StableDiffusion(load_pipeline(folder)).to(device))
 
 
 def _unknown(name: str) -> UsageError:
-    return UsageError(
-        f"{name} is not a run, a LoRA, a model or a folder of images; name one of these.", code="side-unknown"
-    )
+    near = _near(Path(name))
+    meant = f"did you mean {near}?" if near else "name one of these."
+    return UsageError(f"{name} is not a run, a LoRA, a model or a folder of images; {meant}", code="side-unknown")
+
+
+def _near(path: Path) -> Path | None:
+    """Return a folder or file beside a missing one whose name is nearly the same, as after a typing error."""
+    try:
+        beside = [] if path.exists() or not path.name else [found.name for found in path.parent.iterdir()]
+    except (OSError, ValueError):  # the folder above is missing, too: perhaps this is a hub id
+        return None
+    bundled = [folder.name for folder in build.BUNDLED.iterdir()] if path.parent == Path() else []
+    close = difflib.get_close_matches(path.name, [*beside, *bundled], 1, MIN_SIMILARITY)
+    return path.with_name(close[0]) if close else None
 
 
 def _run(name: str, folder: Path) -> Side:
@@ -186,9 +200,10 @@ def _on_hub(name: str, index: str) -> str:
     try:
         return f"{name}@{_commit_of(Path(hf_hub_download(name, index)))}"
     except LocalEntryNotFoundError as error:
-        why = "the hub cannot be reached, and it is not here"
         raise ThumbtuneError(
-            f"The model {name!r} could not be loaded ({why}); check the connection.", code="model-missing"
+            f"The model {name!r} could not be loaded (there is no such folder here, and the hub cannot be reached); "
+            "check the path, or the connection.",
+            code="model-missing",
         ) from error
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise ThumbtuneError(

@@ -7,15 +7,14 @@ result.json   win-rates                                             verdict.json
 Form 1, of earlier versions, calls the list of images pictures.csv and the name of a side `said`; it is read as well.
 """
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thumbtune.documents import DocumentFault, brief
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.spreadsheets import read_csv
+from thumbtune.evaluation.duel_records import Manifest, Result, Verdict, record, rows
 
 FORM = 2
 MANIFEST, IMAGES, SCORES, RESULT, VERDICT = "duel.json", "images.csv", "scores.csv", "result.json", "verdict.json"
@@ -51,8 +50,8 @@ def is_of_earlier_evaluation(folder: Path) -> bool:
     if (folder / "evaluation.json").is_file():
         return True
     try:
-        return "form" not in _json(folder / MANIFEST)
-    except (OSError, ValueError, TypeError):
+        return "form" not in record(folder / MANIFEST, dict[str, Any])
+    except DocumentFault:
         return False
 
 
@@ -73,38 +72,36 @@ def read_duel(folder: Path) -> DuelFolder:
             f"{folder} contains no finished duel; run `thumbtune duel` with --out {folder}.", code="duel-missing"
         )
     try:
+        manifest = read_manifest(folder)
+        if missing := {"a", "b"} - manifest["sides"].keys():
+            raise DocumentFault(f"{MANIFEST} has no side {min(missing)}", "shape")
         return DuelFolder(
             folder=folder,
-            manifest=read_manifest(folder),
-            environment=_json(folder / "environment.json") if (folder / "environment.json").is_file() else {},
+            manifest=manifest,
+            environment=_environment(folder / "environment.json"),
             result=_result(folder / RESULT),
             verdict=_verdict(folder / VERDICT),
             images={(row["side"], int(row["prompt"]), int(row["seed"])): row for row in read_images(folder)},
             scores=_scores(folder),
         )
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except DocumentFault as fault:
         raise ThumbtuneError(
-            f"{folder} cannot be read as a duel ({error}); run its command again.", code="duel-unreadable"
-        ) from error
+            f"{folder} cannot be read as a duel ({fault}); run its command again.", code="duel-unreadable"
+        ) from fault
+
+
+def _environment(file: Path) -> dict[str, Any]:
+    return record(file, dict[str, Any]) if file.is_file() else {}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read duel.json in today's form.
 
     Raises:
-        OSError, ValueError: it cannot be read, or is not an object with sides.
+        DocumentFault: it cannot be read, or is no manifest.
     """
-    manifest = _json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not _are_sides(manifest.get("sides")):
-        raise ValueError(f"{MANIFEST} is not an object with sides")
+    manifest = record(folder / MANIFEST, Manifest)
     return _upgraded(manifest) if manifest.get("form") == 1 else manifest
-
-
-def _are_sides(sides: Any) -> bool:
-    """Return whether these are objects by names of folders inside the duel's: the file may come from a stranger."""
-    return isinstance(sides, dict) and all(
-        _is_inside(name, parts=1) and isinstance(sides[name], dict) for name in sides
-    )
 
 
 def _is_inside(path: str, parts: int) -> bool:
@@ -131,14 +128,17 @@ def _upgraded(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _result(file: Path) -> dict[str, Any]:
     """Read a result, which earlier versions wrote with `asked` for `scorer_names`."""
-    return {"scorer_names" if name == "asked" else name: value for name, value in _json(file).items()}
+    result = record(file, Result)
+    if not {"asked", "scorer_names"} & result.keys():
+        raise DocumentFault(f"{RESULT} has no scorer_names", "shape")
+    return {"scorer_names" if name == "asked" else name: value for name, value in result.items()}
 
 
 def _verdict(file: Path) -> dict[str, Any] | None:
     """Read a verdict, whose gates of form 1 say `passed` and `enough`; None where nobody asked for one."""
     if not file.is_file():
         return None
-    verdict = _json(file)
+    verdict = record(file, Verdict)
     gates = [gate if "answer" in gate else {**gate, "answer": _answer(gate)} for gate in verdict["gates"]]
     return {**verdict, "gates": gates, "agreement": _agreement(verdict.get("agreement"))}
 
@@ -152,6 +152,8 @@ def _agreement(agreement: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _answer(gate: Mapping[str, Any]) -> str:
+    if "passed" not in gate:
+        raise DocumentFault(f"{VERDICT}: the gate {brief(gate['name'])} has no answer", "shape")
     return "passed" if gate["passed"] else "failed" if gate.get("enough", True) else "open"
 
 
@@ -159,24 +161,27 @@ def read_images(folder: Path) -> list[dict[str, str]]:
     """Read the list of images, of form 2 or 1; [] where there is none yet.
 
     Raises:
-        OSError, ValueError, KeyError, csv.Error: it cannot be read, or names a file outside of its sides.
+        DocumentFault: it cannot be read, or names a file outside of its sides.
     """
     files = [folder / name for name in (IMAGES, IMAGES_OF_FORM_1) if (folder / name).is_file()]
-    rows = read_csv(files[0]) if files else []
-    for row in rows:
-        if not _is_inside(row["file"] or "", 2):
-            raise ValueError(f"{row['file']} lies outside the folder of its side")
-    return rows
+    images = list(rows(files[0], IMAGE_COLUMNS[:-1])) if files else []
+    for row in images:
+        if not _is_inside(row["file"], 2):
+            raise DocumentFault(f"{brief(row['file'], 300)} lies outside the folder of its side", "shape")
+    return images
 
 
 def _scores(folder: Path) -> dict[str, dict[str, dict[tuple[int, int], float]]]:
     scores: dict[str, dict[str, dict[tuple[int, int], float]]] = {}
-    for row in read_csv(folder / SCORES):
+    for row in rows(folder / SCORES, SCORE_COLUMNS):
         if row["score"]:
             place = (int(row["prompt"]), int(row["seed"]))
-            scores.setdefault(row["scorer"], {}).setdefault(row["side"], {})[place] = float(row["score"])
+            scores.setdefault(row["scorer"], {}).setdefault(row["side"], {})[place] = _score(row)
     return scores
 
 
-def _json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+def _score(row: Mapping[str, str]) -> float:
+    try:
+        return float(row["score"])
+    except ValueError as error:
+        raise DocumentFault(f"{SCORES}: {row['score'][:40]!r} is not a score", "shape") from error

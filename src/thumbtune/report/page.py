@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import UndefinedError
 
+from thumbtune.documents import brief
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation.duel_folder import DuelFolder, is_duel, is_of_earlier_evaluation, read_duel
 from thumbtune.files import write_text
@@ -37,9 +38,9 @@ def write_page(folder: Path) -> Path:
         contents = _of_duel
     try:
         page = template("page.html.j2").render(**contents(folder))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, UndefinedError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, UndefinedError) as error:
         raise ThumbtuneError(
-            f"{folder} contains files in an unknown format ({error}); create them again with this version of "
+            f"{folder} contains files in an unknown format ({brief(error)}); create them again with this version of "
             "Thumbtune.",
             code="page-unknown-shape",
         ) from error

@@ -1,15 +1,14 @@
 """Read the contents of a run's folder. Only the recipe must exist; other files may come later."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from thumbtune.documents import read_text
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.training.step import with_new_names
+from thumbtune.training import records
+from thumbtune.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,11 @@ def read_run(folder: Path) -> RunFolder:
         )
     return RunFolder(
         folder=folder,
-        recipe=_mapping(recipe, _parsed(recipe, yaml.safe_load)),
-        environment=_optional(folder / "environment.json") or {},
-        likes=_optional(folder / "likes.json"),
-        steps=_steps(folder / "steps.jsonl"),
-        stopped=_optional(folder / "stopped.json"),
+        recipe=_recipe(recipe),
+        environment=records.read_environment(folder),
+        likes=records.read_story(folder),
+        steps=records.read_step_rows(folder),
+        stopped=records.read_stop(folder),
     )
 
 
@@ -74,43 +73,14 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _optional(path: Path) -> Mapping[str, Any] | None:
-    """Return the JSON object in `path`, or None if the file does not exist."""
-    return _mapping(path, _parsed(path, json.loads)) if path.is_file() else None
-
-
-def _steps(path: Path) -> list[dict[str, Any]]:
-    """Return one dictionary for each line, without a last line that a crash cut short."""
-    if not path.is_file():
-        return []
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    steps = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            steps.append(with_new_names(_mapping(path, json.loads(line))))
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise ThumbtuneError(
-                f"{path}, line {number}, is not JSON; correct or remove that line.", code="run-file-unreadable"
-            ) from error
-    return steps
-
-
-def _parsed(path: Path, parse: Any) -> Any:
-    """Return the parsed text of a file; raise a ThumbtuneError if it cannot be read or parsed."""
+def _recipe(path: Path) -> Mapping[str, Any]:
+    """Return the options of a recipe as they are written."""
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        options = parse_yaml(read_text(path))
+        if not isinstance(options, Mapping):
+            raise ValueError("it has no lines of `option: value`")
+    except ValueError as error:
         raise ThumbtuneError(
-            f"{path} cannot be read; restore it, or run the command that wrote it.", code="run-file-unreadable"
+            f"{path} cannot be read ({error}); restore it, or train the run again.", code="run-file-unreadable"
         ) from error
-
-
-def _mapping(path: Path, value: Any) -> Mapping[str, Any]:
-    """Return `value` if it is a mapping; else raise a ThumbtuneError."""
-    if not isinstance(value, Mapping):
-        raise ThumbtuneError(
-            f"{path} does not contain a JSON object; run the command that wrote it again.", code="run-file-unreadable"
-        )
-    return value
+    return options

@@ -26,8 +26,10 @@ MAX_INSPECTED_IMAGES = 256  # spread over the table: this takes a few seconds, f
 LORA_RATE = 1e-4  # usual for LoRAs of Stable Diffusion, as in the examples of diffusers
 
 
-def check_labels(recipe: Recipe, objective: Objective, likes: Any) -> None:
+def check_labels(recipe: Recipe, objective: Objective, likes: Any, held_out: Any = None) -> None:
     """Refuse likes without a kind of label or a second prompt that the recipe needs, and an odd batch of pairs.
+
+    held_out: the likes that were held out, which the error counts if they have what is missing
 
     Raises:
         ThumbtuneError: it gives the number of each kind, the only prompt, or an even batch.
@@ -39,7 +41,8 @@ def check_labels(recipe: Recipe, objective: Objective, likes: Any) -> None:
         pairs_of(list(likes["prompt"]), liked)
         check_even(recipe.train.batch)
     else:
-        check_kinds(liked, build.liked_share(recipe, objective))
+        kept = None if held_out is None else torch.tensor(list(held_out["label"]), dtype=torch.bool)
+        check_kinds(liked, build.liked_share(recipe, objective), kept)
 
 
 def likes_notes(likes: Any) -> list[str]:

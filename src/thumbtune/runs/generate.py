@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from thumbtune.errors import UsageError, shown
 from thumbtune.files import sha256, write_png
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import run
@@ -25,8 +26,15 @@ def generate_images(
     """Write one PNG per (prompt, seed) pair and yield its path.
 
     Raises:
+        UsageError: a prompt is empty, or holds a zero byte.
         ThumbtuneError: the model cannot be loaded, or the run has not finished training.
     """
+    for prompt, _ in pairs:
+        if not prompt.strip() or "\0" in prompt:
+            raise UsageError(
+                f"The prompt {shown(prompt)} has no words that can be drawn; write what the image should show.",
+                code="generate-empty-prompt",
+            )
     if tuned is not None:
         run.recipe_in(tuned)  # raises if the folder is not a run
     generator = load(tuned or model or Recipe().model)

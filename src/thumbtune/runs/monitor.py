@@ -21,12 +21,12 @@ from thumbtune.models.protocol import Model
 from thumbtune.runs.build import at_once, with_prefix
 from thumbtune.runs.run import STOPPED
 from thumbtune.runs.setup import Setup
-from thumbtune.training import checkpoint
+from thumbtune.training import checkpoint, records
 from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
 from thumbtune.training.denoising import error, reference_error
 from thumbtune.training.guards import BROKEN, Guards, best_step, chance_standard_error
-from thumbtune.training.step import Step, with_new_names
+from thumbtune.training.step import Step
 from thumbtune.training.trainer import Training
 
 MAX_VALIDATION_IMAGES = 16  # of each kind: at four noise levels as much work as a step of 32 images
@@ -82,11 +82,15 @@ class Monitor:
             step = replace(step, **{name: self._validated(self.held_out)})
         return step, None if self.guards is None else self.guards.check(step)
 
-    def replay(self, log: Path) -> None:
-        """Check the steps of an earlier part of the run again, so that the guards know them."""
-        if self.guards is not None and log.exists():
-            for line in log.read_text().splitlines():
-                self.guards.check(Step(**with_new_names(json.loads(line))))
+    def replay(self, folder: Path) -> None:
+        """Check the steps of an earlier part of the run again, so that the guards know them.
+
+        Raises:
+            ThumbtuneError: the log of the run is damaged.
+        """
+        if self.guards is not None:
+            for step in records.read_steps(folder):
+                self.guards.check(step)
 
     def _validated(self, held_out: Encoded) -> float | None:
         """Return the validation's result; None if it is not finite.

@@ -27,14 +27,14 @@ def recipe_from(recipe: AnyRecipe) -> Recipe:
         return read_recipe(Path(recipe))
     if not isinstance(recipe, Mapping):
         return read_recipe(None, list(recipe))
-    nested: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
     for name, value in recipe.items():
-        *sections, option = name.split(".")
-        section = nested
-        for part in sections:
+        *path, option = name.split(".")
+        section = sections
+        for part in path:
             section = section.setdefault(part, {})
         section[option] = {**section.get(option, {}), **value} if isinstance(value, Mapping) else value
-    return parse_recipe(nested, "The recipe")
+    return parse_recipe(sections, "The recipe")
 
 
 def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[Step]:

@@ -1,16 +1,18 @@
 """A recipe: all options of a run, read from and written to YAML. `recipe_sections` defines the options."""
 
-import difflib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from thumbtune.errors import UsageError
-from thumbtune.files import write_text
+from thumbtune.documents import DocumentFault, brief, read_text
+from thumbtune.errors import UsageError, shown
+from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
+from thumbtune.runs.other_names import our_name
 from thumbtune.runs.recipe_sections import (
     FIXED_SHARE,
     OBJECTIVES,
@@ -22,20 +24,21 @@ from thumbtune.runs.recipe_sections import (
     Section,
     TrainSection,
 )
-from thumbtune.runs.renamed import has_left, new_name, new_value, with_new_names
+from thumbtune.runs.renamed import RENAMED, VALUES, has_left, new_name, new_value, with_new_names
+from thumbtune.yaml_text import YamlFault, parse_yaml
 
 SHIPPED_RECIPES = Path(__file__).parents[1] / "recipes"  # recipes with a name of their own
-MIN_SIMILARITY = 0.7  # between an unknown option and the known one that is suggested
+MAX_RECIPE_BYTES = 1_000_000
 
 
 class Recipe(Section):
     """Every option of a run."""
 
-    model: str = Field(
+    model: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="tiny-emoji-64",
         description="The base model: a folder in diffusers' layout, a hub id, or the bundled tiny-emoji-64.",
     )
-    likes: Annotated[str, BeforeValidator(values.likes)] = Field(
+    likes: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="likes",
         description="The store of likes: a folder, or postgresql://user@host/database.",
     )
@@ -76,25 +79,52 @@ def recipe_options(model: type[BaseModel] = Recipe, prefix: str = "") -> dict[st
 
 
 def _nearest(key: str) -> str:
-    """Return a suggestion: the closest full name, or the full name that ends in the closest word."""
+    """Return a suggestion: our name of what is meant, or else all names."""
     known = list(recipe_options())
-    last = {name.rpartition(".")[2]: name for name in reversed(known)}  # of several, the first in a recipe
-    close = difflib.get_close_matches(key, known, 1) or [
-        last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], list(last), 1, MIN_SIMILARITY)
-    ]
-    return f"; did you mean {close[0]}?" if close else f"; the options are {', '.join(known)}."
+    ours = our_name(key, known)
+    if ours is None:
+        return f"; the options are {', '.join(known)}."
+    return f"; use the option {ours} of `thumbtune train`." if ours.startswith("-") else f"; did you mean {ours}?"
 
 
-def _sentence(error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
+def _sentence(first: Any, where: str) -> str:
+    key = brief(".".join(map(str, first["loc"])))
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no option {key}{_nearest(key)}"
+    if first["type"] == "model_type":
+        return f"{where}: {key} is {shown(first['input'])}, but has options of its own; write them below it."
     message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    if isinstance(first["input"], BaseModel | dict) and first["type"] == "value_error":  # about a section as a whole
+    message = (message[:1].lower() + message[1:]).removeprefix("input ")
+    if first["type"] == "path_type":
+        message = "should be a path"
+    if first["type"] == "value_error" and key not in recipe_options():  # about a section as a whole
         return f"{where}: {message}."
-    return f"{where}: {key or 'the recipe'} is {first['input']!r}, but {message.removeprefix('input ')}."
+    given = "empty" if first["input"] is None else shown(first["input"])
+    return f"{where}: {key or 'the recipe'} is {given}, but {message}."
+
+
+def nested(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a mapping whose dotted names, such as `train.steps`, are put into their sections.
+
+    Raises:
+        UsageError: an option is given in both ways.
+    """
+    result = {name: value for name, value in data.items() if "." not in str(name)}
+    for name, value in data.items():
+        section, dot, option = str(name).partition(".")
+        if not dot:
+            continue
+        inside = result.get(section)
+        if inside is not None and not isinstance(inside, Mapping):
+            result[name] = value  # validation refuses the section, or the name
+        elif option in (inside or {}):
+            raise UsageError(
+                f"{where}: {name} is given twice, as {name} and below {section}; remove one.",
+                code="recipe-option-twice",
+            )
+        else:
+            result[section] = {**(inside or {}), option: value}
+    return result
 
 
 def parse_recipe(data: Any, where: str) -> Recipe:
@@ -107,18 +137,25 @@ def parse_recipe(data: Any, where: str) -> Recipe:
         data = {}
     if not isinstance(data, dict):
         raise UsageError(
-            f"{where}: a recipe is a list of `option: value` lines, not {type(data).__name__}.",
+            f"{where} contains {shown(data)}, but a recipe has lines of `option: value`; write it so.",
             code="recipe-no-mapping",
         )
     try:
-        return Recipe.model_validate(with_new_names(data, where))
+        return Recipe.model_validate(with_new_names(nested(data, where), where))
     except ValidationError as error:
-        first, sentence = error.errors()[0], _sentence(error, where)
+        first = error.errors(include_url=False)[0]
+        sentence = _sentence(first, where)
         if first["type"] == "extra_forbidden":
             raise UsageError(sentence, code="recipe-unknown-option") from error
         if isinstance(first.get("ctx", {}).get("error"), values.UnusedOption):
             raise UsageError(sentence, code="option-unused") from error
         raise UsageError(sentence, code="recipe-value") from error
+
+
+def word_options() -> set[str]:
+    """Return the dotted names of the options that are words, old names too: there `no` and 2024 mean what they show."""
+    words = {name for name, field in recipe_options().items() if field.annotation not in (int, float, bool, Any)}
+    return words | {old for old, new in RENAMED.items() if new in words and old not in VALUES}
 
 
 def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
@@ -127,27 +164,55 @@ def with_settings(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name:
             raise UsageError(
-                f"--set {setting}: write it as option=value, for example --set train.steps=100.", code="recipe-setting"
+                f"--set {brief(setting)}: write it as option=value, for example --set train.steps=100.",
+                code="recipe-setting",
             )
-        given, name = name, new_name(name, f"--set {setting}")
-        if has_left(name, values.value_of(text, setting), f"--set {setting}"):
+        given, name = name, new_name(name, f"--set {brief(setting)}")
+        value = values.value_of(text, setting, given in word_options())
+        if has_left(name, value, f"--set {brief(setting)}"):
             continue
         if name not in recipe_options():
             raise UsageError(
-                f"--set {setting}: there is no option {name}{_nearest(name)}", code="recipe-unknown-option"
+                f"--set {brief(setting)}: there is no option {brief(name)}{_nearest(brief(name))}",
+                code="recipe-unknown-option",
             )
         *path, last = name.split(".")
         section = data
         for part in path:
-            section = section.setdefault(part, {})
-        section[last] = new_value(given, values.value_of(text, setting))
+            if not isinstance(section.get(part), dict):  # validation refuses a section that is something else
+                section[part] = {} if section.get(part) is None else section[part]
+            section = section[part]
+            if not isinstance(section, dict):
+                return data
+        section[last] = new_value(given, value)
     return data
+
+
+def _contents(path: Path) -> Any:
+    """Return what the YAML of a recipe holds.
+
+    Raises:
+        UsageError: it cannot be read, or is not YAML.
+    """
+    try:
+        return parse_yaml(read_text(_file_of(path), MAX_RECIPE_BYTES), word_options())
+    except DocumentFault as fault:
+        known = ", ".join(sorted(file.stem for file in SHIPPED_RECIPES.glob("*.yaml")))
+        advice = "save it as UTF-8" if fault.kind == "encoding" else f"check the path, or name a shipped one: {known}"
+        raise UsageError(f"The recipe {path} cannot be read ({fault}); {advice}.", code="recipe-unreadable") from fault
+    except YamlFault as fault:
+        if fault.kind == "duplicate":
+            raise UsageError(
+                f"The recipe {path}: {fault.problem}; {fault.remedy}.", code="recipe-option-twice"
+            ) from fault
+        raise UsageError(f"The recipe {path}: {fault.problem}; {fault.remedy}.", code="recipe-unreadable") from fault
 
 
 def _file_of(path: Path) -> Path:
     """Return the file itself, or the shipped recipe of that name."""
+    path = values.home(path)
     shipped = SHIPPED_RECIPES / f"{path}.yaml"
-    return shipped if not path.is_file() and path.name == str(path) and shipped.is_file() else path
+    return shipped if not is_there(path) and path.name == str(path) and is_there(shipped) else path
 
 
 def read_recipe(path: Path | None, settings: list[str] | None = None) -> Recipe:
@@ -156,22 +221,10 @@ def read_recipe(path: Path | None, settings: list[str] | None = None) -> Recipe:
     Raises:
         UsageError: no such file, not YAML, or not a recipe.
     """
-    data: Any = {}
-    if path is not None:
-        try:
-            data = yaml.safe_load(_file_of(path).read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            known = ", ".join(sorted(file.stem for file in SHIPPED_RECIPES.glob("*.yaml")))
-            raise UsageError(
-                f"The recipe {path} cannot be read ({error.strerror}); check the path, or name a shipped one: {known}.",
-                code="recipe-unreadable",
-            ) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"The recipe {path} is not YAML ({str(error).splitlines()[0]}); correct the file.",
-                code="recipe-unreadable",
-            ) from error
-    data = with_new_names(data, str(path))
+    data: Any = None if path is None else _contents(path)
+    data = {} if data is None else data
+    if isinstance(data, dict):
+        data = with_new_names(nested(data, str(path)), str(path))
     if isinstance(data, dict) and settings:
         data = with_settings(_for_another(data, settings), settings)
     return parse_recipe(data, str(path) if path else "The recipe")

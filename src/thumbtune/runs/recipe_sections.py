@@ -9,6 +9,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -32,6 +33,13 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     _finite = field_validator("*")(values.finite)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _given(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check what was given before it becomes a number, or a text that is shown."""
+        field = cls.model_fields[str(info.field_name)]
+        return values.number(value) if field.annotation in (int, float) else values.no_password(value)
 
 
 class LoraSection(Section):
@@ -190,16 +198,16 @@ class EvaluateSection(Section):
         description="Scorers that must all prefer the tuned model: line-art, red, pickscore ... or "
         "my_file.py:score. Default: no scorer; held-out feedback then judges the run.",
     )
-    faithfulness: str | None = Field(
+    faithfulness: Annotated[str | None, AfterValidator(values.home)] = Field(
         default=None,
         description="Scorer of how well images show their prompt, such as clip-h14, or none. "
         "Default: the bundled judge, if it knows the model and every prompt.",
     )
-    safety: str | None = Field(
+    safety: Annotated[str | None, AfterValidator(values.home)] = Field(
         default=None,
         description="Scorer that returns 1 for a harmless image and 0 for any other, such as safe. Default: no scorer.",
     )
-    prompts: Path | None = Field(
+    prompts: Annotated[Path | None, AfterValidator(values.home)] = Field(
         default=None, description="Text file with one prompt per line. Default: the held-out prompts of the feedback."
     )
     per_prompt: int = Field(default=4, ge=1, description="Number of images for each prompt.")

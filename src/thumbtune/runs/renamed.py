@@ -3,7 +3,7 @@
 import warnings
 from typing import Any
 
-from thumbtune.errors import UsageError
+from thumbtune.errors import UsageError, shown
 
 RENAMED = {  # where two old names have one new name, the first one counts
     "gates.taste": "evaluate.scorers",
@@ -60,7 +60,7 @@ def has_left(option: str, value: Any, where: str) -> bool:
     idle, instead = REMOVED[option]
     if value != idle:
         raise UsageError(
-            f"{where}: {option} is {value!r}, but recipes no longer have this option; leave it out, or {instead}.",
+            f"{where}: {option} is {shown(value)}, but recipes no longer have this option; leave it out, or {instead}.",
             code="recipe-removed-option",
         )
     warnings.warn(f"{where}: {option} is no longer an option; the next version refuses it.", RenamedOption, 3)
@@ -75,7 +75,11 @@ def with_new_names(data: Any, where: str) -> Any:
     """
     if not isinstance(data, dict):
         return data
-    changed = {name: dict(value or {}) if isinstance(value, dict | None) else value for name, value in data.items()}
+    sections = {option.partition(".")[0] for option in (*RENAMED, *RENAMED.values(), "lora.rank")}
+    changed: dict[Any, Any] = {  # an empty section is one without options
+        name: dict(value or {}) if isinstance(value, dict) or (value is None and name in sections) else value
+        for name, value in data.items()
+    }
     for old in REMOVED:
         section, _, option = old.partition(".")
         if isinstance(changed.get(section), dict) and option in changed[section]:

@@ -11,6 +11,7 @@ stopped.json       why a guard stopped the training; the result then has the wei
 
 import json
 import platform
+import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -24,10 +25,11 @@ from thumbtune.models.lora import KOHYA_FILE
 from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build, examples
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_options, write_recipe
+from thumbtune.training import records
 from thumbtune.training.cache import Cache
 
 OWN = "own"  # copies of the user's files that the recipe names
-STOPPED = "stopped.json"
+STOPPED = records.STOPPED
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
 
 
@@ -60,9 +62,19 @@ def recipe_in(folder: Path) -> Recipe:
 
 
 def prompt_prefix_of(folder: Path) -> str | None:
-    """Return the prefix that training put before the prompts of good images, or None; generate with it too."""
-    file = folder / "likes.json"
-    likes = json.loads(file.read_text()) if file.exists() else {}
+    """Return the prefix that training put before the prompts of good images, or None; generate with it too.
+
+    Raises:
+        ThumbtuneError: likes.json holds something else, or is missing from a run that needs it.
+    """
+    story = records.read_story(folder)
+    if story is None and recipe_in(folder).objective.name == "csft":
+        raise ThumbtuneError(
+            f"{folder / records.LIKES} is missing, and the prompts of a csft run begin with words that it holds; "
+            "restore it, or train the run again.",
+            code="run-file-missing",
+        )
+    likes = story or {}
     return likes.get("prompt_prefix", likes.get("mark"))  # as earlier versions called it
 
 
@@ -73,8 +85,7 @@ def prompt_completion(folder: Path) -> Callable[[str], str]:
 
 def contrasts(folder: Path) -> bool:
     """Return whether a run's objective sets likes against dislikes; true if the run does not record it."""
-    file = folder / "likes.json"
-    return json.loads(file.read_text()).get("contrasts", True) if file.exists() else True
+    return (records.read_story(folder) or {}).get("contrasts", True)
 
 
 def cache_of(folder: Path) -> Cache:
@@ -139,8 +150,8 @@ def check_stopped(folder: Path, guards: bool) -> None:
     Raises:
         ThumbtuneError: a guard stopped the run.
     """
-    if guards and (folder / STOPPED).exists():
-        record = json.loads((folder / STOPPED).read_text())
+    record = records.read_stop(folder) if guards else None
+    if record is not None:
         raise ThumbtuneError(
             f"A guard stopped {folder} at step {record['step']}, and its result is from step {record['best']}; "
             f"start a new run as {folder / STOPPED} says, or continue this one with --resume --set train.guards=false.",
@@ -159,7 +170,7 @@ def forget_stop(folder: Path, result: Path) -> None:
 
 def notes_of(folder: Path) -> list[str]:
     """Return the notes on settings and likes that were made when the run began."""
-    return json.loads((folder / "likes.json").read_text()).get("notes", [])
+    return (records.read_story(folder) or {}).get("notes", [])
 
 
 def _labels(split: Split) -> Any:
@@ -180,10 +191,8 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     file = folder / "likes.parquet"
     if (folder / "recipe.yaml").exists():
         _compare_own(recipe, folder)
-        from pyarrow import parquet
-
         columns = ["image_id", "prompt", "label", "weight", "grade", "held_out"]
-        stored = [{name: row.get(name) for name in columns} for row in parquet.read_table(file).to_pylist()]
+        stored = records.read_labels(folder, columns)
         if stored != likes.select_columns(columns).to_list():
             raise ThumbtuneError(
                 f"The likes in {recipe.likes} have changed since {folder} was started, so resuming would train "
@@ -198,7 +207,7 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     summary |= {"likes": sum(labels), "dislikes": len(labels) - sum(labels)}
     summary |= {"prompts": len(set(likes["prompt"])), "held_out": len(split.held_out)}
     for source in build.own_files(recipe):
-        write_text(folder / OWN / source.name, source.read_text(encoding="utf-8"))
+        write_whole(folder / OWN / source.name, partial(shutil.copyfile, source))
     write_whole(file, likes.to_parquet)
     write_text(folder / "likes.json", json.dumps(summary, indent=1))
     write_text(folder / "environment.json", json.dumps(environment(), indent=1))
@@ -213,11 +222,16 @@ def _compare_own(recipe: Recipe, folder: Path) -> None:
     """
     for source in build.own_files(recipe):
         copy = folder / OWN / source.name
-        if not copy.is_file() or copy.read_text(encoding="utf-8") != source.read_text(encoding="utf-8"):
+        if not copy.is_file() or _lines_of(copy) != _lines_of(source):
             raise ThumbtuneError(
                 f"{source} has changed since {folder} was started; put back {copy}, or start a new run.",
                 code="run-file-changed",
             )
+
+
+def _lines_of(file: Path) -> bytes:
+    """Return a file's bytes with the line ends of Unix: earlier versions wrote their copies so."""
+    return file.read_bytes().replace(b"\r\n", b"\n")
 
 
 def trained_model(recipe: Recipe, folder: Path, device: Any = "cpu") -> Any:

@@ -59,7 +59,7 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
     objective = build.objective_of(recipe)
     split = build.split_of(recipe, keep=keep)
     prompts = build.check_judging(recipe, split)
-    check_labels(recipe, objective, split.train)
+    check_labels(recipe, objective, split.train, split.held_out)
     return Setup(
         recipe=recipe,
         objective=objective,

@@ -9,17 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from thumbtune.documents import read_text
 from thumbtune.errors import Interrupted, ThumbtuneError
 from thumbtune.files import write_text
 from thumbtune.runs import build, monitor, run
 from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.setup import batches_of, prepare
+from thumbtune.training import records
 from thumbtune.training.batches import Batches, Progress
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
 
-LOG = "steps.jsonl"
+LOG = records.STEPS
 
 
 def tune(
@@ -60,7 +62,7 @@ def tune(
             checkpoint.save(training, folder)  # to go back to if all later ones are worse
         run.forget_stop(folder, setup.result)
     accelerator.wait_for_everyone()
-    watched.replay(folder / LOG)
+    watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows
     yield from _logged(
         watched, train(training, batches, setup.objective), recipe, folder, partial(_end, training, batches)
@@ -183,10 +185,15 @@ def _anywhere(accelerator: Any, flag: bool) -> bool:
 
 
 def _cut_log(folder: Path, upto: int) -> None:
-    """Drop the log's lines after step `upto`, since the run continues from there."""
+    """Drop the log's lines after step `upto`, since the run continues from there, and a line that was cut short.
+
+    Raises:
+        ThumbtuneError: the log is damaged.
+    """
     log = folder / LOG
-    lines = log.read_text().splitlines() if log.exists() else []
-    rest = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= upto]
+    steps = [row["step"] for row in records.read_step_rows(folder)]
+    lines = [line for line in read_text(log).split("\n") if line.strip()] if steps else []
+    rest = [line for line, step in zip(lines, steps, strict=False) if step <= upto]  # the last may be cut short
     write_text(log, "".join(line + "\n" for line in rest))
 
 

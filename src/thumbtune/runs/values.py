@@ -1,25 +1,29 @@
 """Values of a recipe: read as people write them, and checked where a type is not enough."""
 
 import math
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-import yaml
-
+from thumbtune.documents import brief
 from thumbtune.errors import UsageError, without_passwords
 from thumbtune.plugins import is_own
+from thumbtune.yaml_text import YamlFault, parse_yaml
 
 MAX_FLOAT32 = 3.4e38  # losses are computed in float32, where larger numbers are infinite
+MAX_INTEGER = 2**64 - 1  # the largest that torch takes for a seed
+INFINITE = ("inf", "-inf", "nan")  # as people type them; YAML writes .inf
+DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
 
 
 class UnusedOption(ValueError):
     """An option is set that changes nothing beside the others."""
 
 
-def value_of(text: str, setting: str) -> Any:
-    """Return the value of a setting, read as YAML.
+def value_of(text: str, setting: str, word: bool = False) -> Any:
+    """Return the value of a setting, read as YAML; as a `word`, numbers and truth values stay what was typed.
 
     >>> value_of("1e-4", "train.lr=1e-4"), value_of("my_file:Mine", "objective.name=my_file:Mine")
     (0.0001, 'my_file:Mine')
@@ -28,34 +32,60 @@ def value_of(text: str, setting: str) -> Any:
         UsageError: it is no YAML.
     """
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(
-            f"--set {setting}: the value is not YAML; put quotes round it.", code="recipe-setting"
-        ) from error
+        value = parse_yaml(text, [""] if word else [])
+    except YamlFault as fault:
+        raise UsageError(f"--set {brief(setting)}: {fault.problem}; {fault.remedy}.", code="recipe-setting") from fault
     if isinstance(value, dict) and text.rstrip().endswith(":"):  # `my_file:` without a name, not a mapping
         return text.strip()
-    # YAML 1.1 reads 1e-4 as a word; people mean a number
-    return float(value) if isinstance(value, str) and _is_number(value) else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return float(value) if not word and value in INFINITE else value
 
 
 def finite(value: Any) -> Any:
-    """Check a value of any option: a number must be finite, and within float32.
+    """Check a value of any option: a number must be finite, and within float32; an integer within 64 bits.
 
     Raises:
         ValueError: it is NaN, infinite, or too large.
     """
     if isinstance(value, float) and not abs(value) <= MAX_FLOAT32:
         raise ValueError(f"should be a number of at most {MAX_FLOAT32:g}")
+    if isinstance(value, int) and value > MAX_INTEGER:
+        raise ValueError(f"should be at most {MAX_INTEGER}")
     return value
+
+
+def no_password(value: Any) -> Any:
+    """Check that a value of any option holds no password, since runs store their recipe and show it.
+
+    Raises:
+        UsageError: it is an address with a password in it.
+    """
+    if isinstance(value, str) and "://" in value and without_passwords(value) != value:
+        raise UsageError(
+            "The recipe contains a password in an address, and runs show their recipe; leave the password out, and "
+            "set PGPASSWORD or write it into ~/.pgpass.",
+            code="recipe-password",
+        )
+    return value
+
+
+def number(value: Any) -> Any:
+    """Check what is given for a number: yes and no are none, and a decimal comma is named.
+
+    Raises:
+        ValueError: it is a truth value, or a number with a comma in it.
+    """
+    if isinstance(value, bool):
+        raise ValueError("should be a number, and not yes or no")
+    if isinstance(value, str) and DECIMAL_COMMA.fullmatch(value):
+        raise ValueError("should be a number, with a point in place of the comma")
+    return value
+
+
+def home(value: Any) -> Any:
+    """Return a path or a name with the user's home folder in place of a first ~."""
+    if isinstance(value, Path):
+        return Path(os.path.expanduser(value))
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def one_of(*names: str) -> Callable[[str], str]:
@@ -65,7 +95,7 @@ def one_of(*names: str) -> Callable[[str], str]:
         if value not in names and not is_own(value):
             ours = f"{', '.join(names[:-1])} or {names[-1]}"
             raise ValueError(f"should be {ours}, or something in your own file, my_file:name")
-        return value
+        return home(value)
 
     return check
 
@@ -81,27 +111,9 @@ def beta(value: Any) -> Any:
     return value if value == "auto" else number
 
 
-def likes(value: Any) -> Any:
-    """Check that an address of likes has no password, since runs store their recipe and show it; return it."""
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, str) and _has_password(value):
-        raise UsageError(
-            "likes contains a password, and runs show their recipe; leave it out, and set PGPASSWORD or write it "
-            "into ~/.pgpass.",
-            code="recipe-password",
-        )
-    return value
-
-
-def _has_password(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-    except ValueError:  # a mistake in the address, such as [::1 without its second bracket
-        return without_passwords(address) != address
-    if "@" not in parts.netloc and "@" in address:
-        return without_passwords(address) != address
-    return bool(parts.password) or any("passw" in name.lower() for name in parse_qs(parts.query))
+def text_of(value: Any) -> Any:
+    """Return a path as text, and anything else as it is, with the home folder in place of a first ~."""
+    return home(str(value) if isinstance(value, Path) else value)
 
 
 def label_policy(value: str) -> str:
@@ -118,5 +130,5 @@ def listed(value: Any) -> Any:
     """Return one name, or several with commas between, as a list."""
     names = value.split(",") if isinstance(value, str) else [] if value is None else value
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        return [name.strip() for name in names if name.strip()]
+        return [home(name.strip()) for name in names if name.strip()]
     return value

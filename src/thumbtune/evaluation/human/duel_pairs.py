@@ -1,12 +1,12 @@
 """Read what a human test needs from a duel's folder: pairs of images, styles, and the names of the sides."""
 
-import csv
-import json
 from pathlib import Path
 from typing import Any
 
+from thumbtune.documents import DocumentFault
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.duel_folder import IMAGES, read_images
+from thumbtune.evaluation.duel_folder import IMAGES, RESULT, read_images
+from thumbtune.evaluation.duel_records import SideNames, record
 from thumbtune.evaluation.human.plan import Pair
 
 COLUMNS = ("side", "prompt", "seed", "file", "words")
@@ -22,7 +22,7 @@ def read_pairs(folder: Path) -> list[Pair]:
     table = folder / IMAGES
     try:
         rows = [_parse_row(row) for row in read_images(folder)]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except ValueError as error:
         raise UsageError(
             f"{table} is not a duel's list of images ({error}); run the duel again.", code="duel-images-unreadable"
         ) from error
@@ -38,8 +38,6 @@ def read_pairs(folder: Path) -> list[Pair]:
 
 
 def _parse_row(row: dict[str, Any]) -> ImageRow:
-    if not isinstance(row["words"], str):
-        raise ValueError("a row is too short")
     parsed = {name: int(row[name]) if name in ("prompt", "seed") else row[name] for name in COLUMNS}
     return {**parsed, "style": row.get("style") or None}
 
@@ -57,10 +55,18 @@ def _pair(table: Path, both: dict[str, ImageRow]) -> Pair:
 
 
 def read_side_names(folder: Path) -> tuple[str, str]:
-    """Return the names of the sides in the duel's result, or "a" and "b" if it has none."""
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        a, b = result["a"], result["b"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    """Return the names of the sides in the duel's result, or "a" and "b" if it has no result.
+
+    Raises:
+        UsageError: the result is damaged.
+    """
+    file = folder / RESULT
+    if not file.is_file():
         return "a", "b"
-    return (a, b) if isinstance(a, str) and isinstance(b, str) else ("a", "b")
+    try:
+        result = record(file, SideNames)
+    except DocumentFault as fault:
+        raise UsageError(
+            f"{file} is not a duel's result ({fault}); run the duel again.", code="duel-unreadable"
+        ) from fault
+    return result["a"], result["b"]

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from thumbtune.errors import UsageError
+from thumbtune import documents
+from thumbtune.errors import UsageError, shown
 from thumbtune.evaluation.human.plan import Pair, Study, Trial
 
 KEY_VERSION = 1
@@ -51,7 +52,7 @@ def read_key(path: Path) -> Study:
         )
     if content.get("form") != KEY_VERSION:
         raise UsageError(
-            f"{path} is a key of version {content.get('form')!r}; read it with the Thumbtune that wrote it.",
+            f"{path} is a key of version {shown(content.get('form'))}; read it with the Thumbtune that wrote it.",
             code="human-key-version",
         )
     study = _read_fields(path, content, STUDY_FIELDS, "its beginning")
@@ -76,9 +77,9 @@ def _read_trial(path: Path, number: int, content: Any) -> Trial:
 
 
 def _read_fields(path: Path, content: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:
-    """Return the fields of these names after checking their types."""
+    """Return the fields of these names after checking their types; yes and no are no numbers."""
     for name in names:
-        if not isinstance(content, dict) or not isinstance(content.get(name), FIELD_TYPES[name]):
+        if not isinstance(content, dict) or name not in content or type(content[name]) not in FIELD_TYPES[name]:
             raise UsageError(
                 f"{path} is damaged at {where}: {name} is missing or has another type; give the unchanged key.",
                 code="human-key-field",
@@ -97,16 +98,10 @@ def read_json(path: Path, max_bytes: int, advice: str) -> Any:
         UsageError: the file is missing, too large, not JSON, or nested too deeply.
     """
     try:
-        if (size := path.stat().st_size) > max_bytes:
-            raise UsageError(
-                f"{path} has {size:,} bytes, more than the limit of {max_bytes:,}; {advice}.", code="json-too-large"
-            )
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror or error}); {advice}.", code="json-unreadable"
-        ) from error
-    except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply; {advice}.", code="json-invalid") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({str(error)[:80]}); {advice}.", code="json-invalid") from error
+        return documents.read_json(path, max_bytes=max_bytes)
+    except documents.DocumentFault as fault:
+        if fault.kind == "size":
+            raise UsageError(f"{path} cannot be read ({fault}); {advice}.", code="json-too-large") from fault
+        if fault.kind in {"missing", "unreadable"}:
+            raise UsageError(f"{path} cannot be read ({fault}); {advice}.", code="json-unreadable") from fault
+        raise UsageError(f"{path} cannot be read ({fault}); {advice}.", code="json-invalid") from fault

@@ -1,0 +1,68 @@
+"""Options by the names that other trainers give them, so that an unknown option can name ours.
+
+The names are those of TRL, diffusers' and kohya's scripts, SimpleTuner and the Diffusion-DPO repository. `-` and `_`
+are the same in them, and capitals do not matter.
+"""
+
+import difflib
+from collections.abc import Collection
+
+OTHERS = {
+    "train.lr": "learning_rate learningrate unet_lr lr_rate",
+    "train.steps": "max_steps max_train_steps num_train_steps num_steps train_steps iterations max_iterations epochs "
+    "num_train_epochs max_train_epochs num_epochs",
+    "train.batch": "batch_size train_batch_size per_device_train_batch_size global_batch_size",
+    "train.micro_batch": "gradient_accumulation_steps micro_batch_size mini_batch_size gradient_accumulation",
+    "train.warmup": "lr_warmup_steps warmup_steps lr_warmup",
+    "train.cooldown": "lr_decay_steps decay_steps lr_scheduler lr_scheduler_type",
+    "train.max_grad_norm": "gradient_clipping clip_grad_norm grad_clip",
+    "train.weight_decay": "adam_weight_decay",
+    "train.ema": "use_ema ema_decay",
+    "train.sync_reference_every": "sync_ref_model ref_model_sync_steps",
+    "train.precision": "mixed_precision bf16 fp16 dtype torch_dtype",
+    "train.gradient_checkpointing": "grad_checkpointing",
+    "train.checkpoint_every": "save_steps checkpointing_steps save_every_n_steps checkpoint_steps save_every",
+    "train.keep_checkpoints": "save_total_limit checkpoints_total_limit save_last_n_steps",
+    "train.validate_every": "eval_steps eval_every validation_steps",
+    "train.validation_share": "test_size validation_split eval_split val_split",
+    "train.prompt_dropout": "caption_dropout_rate proportion_empty_prompts caption_dropout_probability",
+    "train.weights": "full_finetune train_type lora_type model_type",
+    "lora.rank": "network_dim lora_rank rank r lora_r lora_dim",
+    "lora.alpha": "network_alpha lora_alpha alpha",
+    "objective.name": "loss loss_type objective train_method trainer",
+    "objective.beta": "beta beta_dpo dpo_beta kto_beta",
+    "objective.liked_weight": "desirable_weight",
+    "objective.disliked_weight": "undesirable_weight",
+    "model": "pretrained_model_name_or_path model_name_or_path model_name base_model pretrained_model base checkpoint",
+    "likes": "train_data_dir dataset_name dataset data data_dir instance_data_dir train_data store",
+    "seed": "random_seed",
+    "evaluate.prompts": "validation_prompt validation_prompts sample_prompts prompts eval_prompts",
+    "evaluate.steps": "num_inference_steps sample_steps",
+    "evaluate.guidance": "guidance_scale cfg_scale cfg",
+    "evaluate.scorers": "reward reward_model reward_fn scorer scorers",
+    "--out": "output_dir output out_dir output_name logging_dir save_dir",
+    "--resume": "resume_from_checkpoint resume_from continue",
+}
+OURS = {name: option for option, names in OTHERS.items() for name in names.split()}
+MIN_SIMILARITY = 0.7  # between an unknown option and the known one that is suggested
+
+
+def our_name(name: str, options: Collection[str]) -> str | None:
+    """Return our option for a name that is not one: that of another tool, or the closest name of ours; None if none is.
+
+    >>> our_name("--learning-rate", ["train.lr"]), our_name("train.stesp", ["train.steps"])
+    ('train.lr', 'train.steps')
+    """
+    plain = name.lstrip("-").replace("-", "_").casefold()
+    last = {option.rpartition(".")[2]: option for option in reversed(list(options))}  # of several, the first
+    word = plain.rpartition(".")[2]
+    if plain in options:
+        return plain
+    if word in last and plain == word:
+        return last[word]
+    if word in OURS and difflib.get_close_matches(plain, options, 1, 0.85) == []:
+        return OURS[word]
+    close = difflib.get_close_matches(plain, options, 1)
+    if close:
+        return close[0]
+    return next((last[near] for near in difflib.get_close_matches(word, list(last), 1, MIN_SIMILARITY)), None)

@@ -123,6 +123,8 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     replaced = None
     if state.is_main_process:  # what can be refused is refused before anything is generated
         for each in sides.values():
+            if each.check is not None:
+                each.check()
             if each.folder is not None:
                 images_by_prompt(each.folder, plan.prompts.prompts, plan.per_prompt)
         for group in groups:

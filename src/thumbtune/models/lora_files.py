@@ -133,7 +133,7 @@ def _values(file: Path) -> dict[str, Tensor]:
     """Return a file's tensors in float32, all of them finite."""
     try:
         with safe_open(file, "pt") as opened:
-            stored = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+            stored = {key: opened.get_tensor(key) for key in opened.keys()}
     except Exception as error:  # safetensors and torch raise errors of any type for damaged files
         raise ThumbtuneError(
             f"{file} is not a readable safetensors file ({reason(error)}); get the file again.", code="side-misfit"

@@ -8,6 +8,7 @@ file is matched to the networks before anything is changed, and each of its tens
 """
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,9 @@ def _add(network: Any, adapter: str, layers: Mapping[str, PlacedLayer]) -> None:
         rank_pattern={re.escape(name): layer.rank for name, layer in layers.items()},
         use_dora=adapter == "dora",
     )
-    with torch.random.fork_rng(devices=[]):  # PEFT samples first weights, which are replaced below
+    # PEFT samples first weights, which are replaced below, and warns of a second adapter, which is meant
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         network.add_adapter(config, adapter)
     with torch.no_grad():
         for name, layer in layers.items():

@@ -242,10 +242,13 @@ def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
 
     Returns:
         None for a model on the hub, and for a folder that loading will refuse.
+
+    Raises:
+        ThumbtuneError: as `check_pipeline`.
     """
-    folder = Path(name)
-    unet, text = (read_config(folder / part / CONFIG) for part in (UNET, TEXT))
-    if unet is None or text is None or check_pipeline(name) == "":
+    check_pipeline(name)
+    unet, text = (read_config(Path(name) / part / CONFIG) for part in (UNET, TEXT))
+    if unet is None or text is None:
         return None
     import torch
     from diffusers import UNet2DConditionModel

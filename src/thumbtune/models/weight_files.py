@@ -79,7 +79,7 @@ def keys_in(file: Path) -> dict[str, tuple[int, ...]]:
                 code="weights-lfs-pointer",
             )
         with safe_open(file, "pt") as weights:
-            return {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
+            return {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise ThumbtuneError(
             f"{file} is not a readable safetensors file ({reason(error)}); get the file again.", code="side-misfit"

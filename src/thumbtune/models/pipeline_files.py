@@ -24,7 +24,6 @@ VAE = "vae"
 # the only classes whose output is what `encode`, `embed` and `predict` expect; FLAX, T5 and others are not
 CLASSES = {UNET: "UNet2DConditionModel", VAE: "AutoencoderKL", TEXT: "CLIPTextModel"}
 WEIGHTS = {UNET: "diffusion_pytorch_model", VAE: "diffusion_pytorch_model", TEXT: "model"}
-PICKLED = {UNET: "diffusion_pytorch_model.bin", VAE: "diffusion_pytorch_model.bin", TEXT: "pytorch_model.bin"}
 OTHER_PARTS = ("transformer", "text_encoder_2", "text_encoder_3", "prior", "decoder", "image_encoder")
 FAMILIES = ("StableDiffusionXL", "StableDiffusion3", "Flux", "Kandinsky", "PixArt", "StableCascade", "Sana", "Wan")
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
@@ -50,6 +49,10 @@ def check_pipeline(name: str) -> str | None:
     _check_classes(name, index)
     unet, vae, text = (read_config(folder / part / CONFIG) or {} for part in (UNET, VAE, TEXT))
     check_configs(name, unet, vae, text)
+    if unet and vae:
+        if "sample_size" in vae:  # diffusers cannot load a VAE with null
+            _square(name, vae["sample_size"], VAE)
+        size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
     return _variant_of(folder)
 
 
@@ -177,7 +180,7 @@ def _variant_of(folder: Path) -> str | None:
             continue
         variants = {name.split(".")[1].split("-")[0] for name in tensors if name.count(".") == 2}  # noqa: PLR2004
         if not variants:
-            _refuse_unread_weights(folder / part, stem, names, PICKLED[part])
+            _refuse_unread_weights(folder / part, names)
         found = variants if found is None else found & variants
     if not found:
         return None
@@ -191,15 +194,15 @@ def _variant_of(folder: Path) -> str | None:
     return chosen or next(iter(found))
 
 
-def _refuse_unread_weights(folder: Path, stem: str, names: Sequence[str], pickled: str) -> None:
+def _refuse_unread_weights(folder: Path, names: Sequence[str]) -> None:
     """Refuse a part without safetensors; leave a part without any weights to loading."""
-    here = [name for name in names if name.endswith((".bin", ".ckpt", ".pt", *OTHER_FILES)) and name != CONFIG]
+    here = [name for name in names if name.endswith((".bin", ".pt", *OTHER_FILES))]
     if any(name.endswith(".bin") for name in here):
         raise ThumbtuneError(
             f"{folder} has its weights in {', '.join(sorted(here)[:MAX_NAMED])} only, and Thumbtune reads .safetensors "
-            "only, since a pickle may run any code; if you trust it, write "
-            f"`save_file(torch.load({pickled!r}, weights_only=True), {stem + SAFETENSORS!r})` with "
-            "safetensors.torch in that folder, or save the pipeline again with diffusers' `save_pretrained`.",
+            "only, since a pickle may run any code; if you trust it, save the model again with "
+            "`StableDiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)` of "
+            "diffusers.",
             code="model-bin-only",
         )
     if here:

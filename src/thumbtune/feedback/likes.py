@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import unicodedata
 import weakref
 from array import array
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 5000
 MAX_NAMED_RATERS = 10
+WITHOUT_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 FORM = 1  # of the table; a new number makes all tables again
 
 
@@ -175,8 +177,12 @@ def split(likes: Dataset, validation_share: float = 0.2, seed: int = 0) -> Split
 
 
 def alike(prompt: str) -> str:
-    """Return a prompt in normal form: "A cat." and "a  cat" must not lie on different sides of the split."""
-    return " ".join(prompt.casefold().split()).rstrip(" .!")
+    """Return a prompt in normal form: "A cat." and "a  cat" must not lie on different sides of the split.
+
+    Accents are joined with their letters, as CLIP's tokenizer does, and letters without width are left out.
+    """
+    plain = prompt if prompt.isascii() else unicodedata.normalize("NFC", prompt).translate(WITHOUT_WIDTH)
+    return " ".join(plain.casefold().split()).rstrip(" .!")
 
 
 def _fraction(text: str) -> float:

@@ -283,29 +283,19 @@ def votes_of(recipe: Recipe) -> Any:
 
 
 def prompts_in(file: Path) -> list[str]:
-    """Return the prompts of a text file with one prompt a line, each prompt once.
+    """Return the prompts of a file or a published set, in any form that `duel --prompts` reads, each prompt once.
 
     Raises:
-        UsageError: it cannot be read, or holds no prompt.
+        UsageError: there is no such file, or it holds no prompts.
     """
-    if not file.exists():
+    from thumbtune.evaluation.prompts import PROMPT_SETS, load_prompt_set
+
+    if not file.exists() and str(file) not in PROMPT_SETS:
         raise UsageError(
             f"evaluate.prompts: there is no file {file} here; give its path as seen from {Path.cwd()}, with --set.",
             code="evaluate-prompts-missing",
         )
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"evaluate.prompts: {file} cannot be read as text; give a file with one prompt a line.",
-            code="evaluate-prompts-unreadable",
-        ) from error
-    prompts = list(dict.fromkeys(line for line in lines if line))
-    if not prompts:
-        raise UsageError(
-            f"evaluate.prompts: {file} holds no prompts; write one prompt a line.", code="evaluate-prompts-empty"
-        )
-    return prompts
+    return list(dict.fromkeys(load_prompt_set(str(file)).prompts))
 
 
 def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> list[str]:

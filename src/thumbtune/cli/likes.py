@@ -83,6 +83,7 @@ def import_(
 ) -> None:
     """Import likes and dislikes into the store."""
     quieten()
+    from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
     from thumbtune.feedback.importers import Options, import_from
     from thumbtune.feedback.reading.columns import parse_map
     from thumbtune.feedback.sources.kinds import open_source
@@ -92,20 +93,21 @@ def import_(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
         root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
     )  # fmt: skip
-    rows = open_source(
-        source, None if is_address(likes) else Path(likes), reading, kind
-    )  # raises before a store is made
+    # raises before a store is made
+    rows = open_source(source, None if is_address(likes) else Path(likes), reading, kind)
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
-    options |= {"dry_run": dry_run, "whole": limit is None}
-    options["progress"] = lambda found: bar(found, "Importing")
+    options |= {"dry_run": dry_run, "whole": limit is None, "progress": lambda found: bar(found, "Importing")}
     with _store_for(likes, images, dry_run) as store:
         report = import_from(rows, store, name=source, **options)
+        few = None if dry_run else verdict_note(store.distinct_prompts(ENOUGH_PROMPTS))
     _print_report(report, rows, dry_run, correct)
     say(
         "Nothing was written (--dry-run)."
         if dry_run
         else f"Imported into {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}"
     )
+    if few:
+        say(few)
 
 
 @contextmanager
@@ -269,14 +271,17 @@ def kinds() -> None:
 @likes_app.command()
 def stats(likes: Likes = "likes") -> None:
     """Show the number of likes and dislikes, their balance, and the agreement of raters."""
+    from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
     from thumbtune.feedback.stats import stats_of
     from thumbtune.feedback.store.store import Store
 
     with Store.open(likes, create=False) as store:
-        numbers = stats_of(store)
+        numbers, few = stats_of(store), verdict_note(store.distinct_prompts(ENOUGH_PROMPTS))
     for title, section in _sections(numbers).items():
         say(title)
         counts(section)
+    if few:
+        say(few)
 
 
 def _sections(stats: "Stats") -> dict[str, Mapping[str, int | str]]:

@@ -65,7 +65,10 @@ def beside(suffix: str, what: str = "{}") -> Give:
 
 
 def writes(name: str, text: str) -> Give:
-    return lambda folder: (folder / name).write_text(text) and None
+    def give(folder: Path) -> None:
+        (folder / name).write_text(text)
+
+    return give
 
 
 A1111 = "{}\nNegative prompt: ugly\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 5"

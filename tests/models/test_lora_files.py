@@ -60,6 +60,11 @@ def network(pipeline: Any, part: str) -> nn.Module:
     return pipeline.unet if part == "unet" else pipeline.text_encoder
 
 
+def weight_of(pipeline: Any, part: str, name: str) -> Tensor:
+    module: Any = network(pipeline, part).get_submodule(name)
+    return module.weight
+
+
 @pytest.fixture
 def base(tiny_pipeline: Callable[[str], Path]) -> str:
     return str(tiny_pipeline("epsilon"))
@@ -79,7 +84,7 @@ def make(base: str) -> Callable[..., dict[Layer, Made]]:
         pipeline, generator, made = fresh(base), torch.Generator().manual_seed(0), {}
         names = [("unet", name) for name in unet] + [("text_encoder", name) for name in text]
         for i, (part, name) in enumerate(names):
-            weight = network(pipeline, part).get_submodule(name).weight
+            weight = weight_of(pipeline, part, name)
             down = torch.randn(rank(i), *weight.shape[1:], generator=generator) * 0.3
             up = torch.randn(weight.shape[0], rank(i), *(1 for _ in weight.shape[2:]), generator=generator) * 0.3
             magnitude = torch.rand(weight.shape[0], generator=generator) + 0.5 if dora(i) else None
@@ -93,7 +98,7 @@ def merged(base: str, layers: Mapping[Layer, Made]) -> Any:
     """A pipeline with the layers added to its weights by the formulas, in float64."""
     pipeline = fresh(base)
     for (part, name), own in layers.items():
-        weight = network(pipeline, part).get_submodule(name).weight
+        weight = weight_of(pipeline, part, name)
         delta = (own.up.double().flatten(1) @ own.down.double().flatten(1)).reshape(weight.shape)
         new = weight.data.double() + own.scale * delta
         if own.magnitude is not None:
@@ -228,8 +233,11 @@ def test_a_convolution_in_three_parts_is_folded(make: Any, base: str, tmp_path: 
     generator = torch.Generator().manual_seed(5)
     thin, middle = torch.randn(2, 8, 1, 1, generator=generator), torch.randn(2, 2, 3, 3, generator=generator)
     own = layers["unet", name]
-    own.down = torch.stack([sum(middle[r, s] * thin[s, i] for s in range(2)) for r in range(2) for i in range(8)])
-    own.down = own.down.reshape(2, 8, 3, 3)
+    folded = torch.zeros(2, 8, 3, 3)
+    for r in range(2):
+        for i in range(8):
+            folded[r, i] = middle[r, 0] * thin[0, i] + middle[r, 1] * thin[1, i]
+    own.down = folded
     flat = "lora_unet_" + name.replace(".", "_")
     save_file(
         {f"{flat}.lora_down.weight": thin, f"{flat}.lora_mid.weight": middle, f"{flat}.lora_up.weight": own.up},

@@ -20,7 +20,6 @@ from thumbtune.feedback.source import Reading
 from thumbtune.feedback.sources.folders import SIDECARS, LikeFolders
 
 METADATA = "metadata.jsonl"
-ROW, UNREADABLE = "image-folder-metadata-row", "image-folder-metadata-unreadable"
 NAMED_AS = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)
 
 
@@ -112,14 +111,18 @@ def _read_table(table: Path) -> Iterator[tuple[str, str]]:
         for where, row in read_rows(table):
             name, prompt = (None, None) if row is None else (first(row, IMAGE_COLUMNS), prompt_in(row))
             if row is None:
-                raise UsageError(f"{table}, {where} cannot be read: {why_broken(table)}.", code=UNREADABLE)
+                raise UsageError(
+                    f"{table}, {where} cannot be read: {why_broken(table)}.", code="image-folder-metadata-unreadable"
+                )
             if not isinstance(name, str) or prompt is None:
-                raise UsageError(f"{table}: {where} has no file_name or no prompt; write both.", code=ROW)
+                raise UsageError(
+                    f"{table}: {where} has no file_name or no prompt; write both.", code="image-folder-metadata-row"
+                )
             yield name, prompt
     except UsageError:
         raise
     except ThumbtuneError as error:
-        raise UsageError(str(error), code=UNREADABLE) from error
+        raise UsageError(str(error), code="image-folder-metadata-unreadable") from error
 
 
 def _read_jsonl(table: Path) -> Iterator[tuple[str, str]]:
@@ -130,12 +133,15 @@ def _read_jsonl(table: Path) -> Iterator[tuple[str, str]]:
                 prompt = next((row[key] for key in PROMPT_COLUMNS if key in row), None)
                 name = row.get("file_name")
                 if not isinstance(name, str) or not isinstance(prompt, str):
-                    raise UsageError(f"{table}, line {number} has no file_name or no prompt; write both.", code=ROW)
+                    raise UsageError(
+                        f"{table}, line {number} has no file_name or no prompt; write both.",
+                        code="image-folder-metadata-row",
+                    )
                 yield name, prompt
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UsageError(
             f"{table} cannot be read ({str(error)[:100]}); write one object with file_name and prompt on each line.",
-            code=UNREADABLE,
+            code="image-folder-metadata-unreadable",
         ) from error
 
 

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from refusals import refused
 
 from thumbtune.duels.sides import side
 from thumbtune.errors import UsageError
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs.generate import generate_images
-from thumbtune.training.sampling import check_kinds
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -24,24 +22,6 @@ def test_a_prompt_without_words_draws_nothing(call: Call, tmp_path: Path, prompt
     if "\0" not in prompt:
         code, out, err = call("generate", prompt, "--out", tmp_path / "images")
         assert code == 2 and not out and "write what the image should show" in err
-
-
-@pytest.mark.parametrize(
-    ("liked", "held_out", "code", "said", "not_said"),
-    [
-        ([True] * 3, [], "likes-no-dislikes", "3 likes and 0 dislikes", "validation_share"),
-        ([True] * 3, [True, False, False], "likes-no-dislikes", "train.validation_share=0), of which 2 are", ""),
-        ([True], [True], "likes-no-dislikes", "1 likes and 0 dislikes", "validation_share"),
-        ([False] * 2, [], "likes-no-likes", "0 likes and 2 dislikes", "validation_share"),
-        ([False] * 2, [True], "likes-no-likes", "train.validation_share=0), of which 1 are", "sft"),
-    ],
-)  # fmt: skip
-def test_what_is_advised_for_one_kind_of_label_helps(
-    liked: list[bool], held_out: list[bool], code: str, said: str, not_said: str
-) -> None:
-    with refused(code, naming=said) as caught:
-        check_kinds(torch.tensor(liked), 0.8, torch.tensor(held_out, dtype=torch.bool))
-    assert not not_said or not_said not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from thumbtune.evaluation.classifier import (
     measure_agreement,
     scores_by_rater,
 )
-from thumbtune.evaluation.gates import MIN_PROMPTS
+from thumbtune.feedback.enough import MIN_PROMPTS
 
 FOUR = np.arange(4)
 NOBODY = HeldOutLabels(np.array([], dtype=int), np.array([], dtype=bool))

@@ -100,6 +100,45 @@ def test_a_line_of_jsonl_ends_where_its_line_ends(write: Write, separator: str) 
 words = st.text("abcäß猫 ,\"'\t|;", min_size=1, max_size=12).filter(lambda text: text.split())
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "a café\r\na dog"),
+        ("a.csv", "prompt\r\na café\r\na dog"),
+        ("a.tsv", "prompt\r\na café\r\na dog"),
+        ("a.json", '["a café", "a dog"]'),
+        ("a.jsonl", '{"prompt": "a café"}\r\n{"prompt": "a dog"}'),
+    ],
+)
+def test_a_byte_order_mark_names_the_encoding(write: Write, name: str, text: str, encoding: str) -> None:
+    assert load_prompt_set(write(name, text.encode(encoding))).prompts == ("a café", "a dog")
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"])
+def test_only_the_end_of_a_line_ends_a_prompt(write: Write, separator: str) -> None:
+    assert load_prompt_set(write("a.txt", f"a red{separator}cat\na dog")).prompts == ("a red cat", "a dog")
+
+
+def test_lines_of_old_macs_and_files_that_were_joined(write: Write) -> None:
+    assert load_prompt_set(write("a.txt", "a cat\ra dog\r")).prompts == ("a cat", "a dog")
+    assert load_prompt_set(write("b.txt", f"{BOM}a cat\n{BOM}a dog\n")).prompts == ("a cat", "a dog")
+
+
+def test_an_object_of_columns_is_not_one_of_styles(write: Write) -> None:
+    found = [
+        load_prompt_set(write("a.json", json.dumps(content)))
+        for content in (
+            {"prompts": ["a cat", "a dog"]},
+            {"Prompt": ["a cat", "a dog"], "style": ["x", "y"]},
+            {"prompt": ["a cat", "a dog"], "seed": [1, 2]},
+            {"text": ["a cat", "a dog"], "photo": ["a fox", "an owl"]},
+        )
+    ]
+    assert [one.prompts for one in found[:3]] == [("a cat", "a dog")] * 3
+    assert [one.styles for one in found] == [None, ("x", "y"), None, ("text", "text", "photo", "photo")]
+
+
 @given(st.lists(st.tuples(words, st.sampled_from(["x", "y, z"])), min_size=1, max_size=6))
 @settings(max_examples=40, deadline=None)
 def test_what_other_programs_write_is_what_is_read(tmp_path_factory: Any, rows: list[tuple[str, str]]) -> None:
@@ -142,7 +181,17 @@ def test_what_other_programs_write_is_what_is_read(tmp_path_factory: Any, rows: 
             for end, start, close in [(".csv", b"prompt\n", b""), (".txt", b"", b""), (".json", b'["', b'"]')]
         ),
         ("a.txt", "caf\u00e9".encode("latin-1"), "prompts-unreadable", ["UTF-8"]),
-        ("a.csv", "prompt\na cat".encode("utf-16"), "prompts-unreadable", ["UTF-8"]),
+        ("a.csv", "prompt\na cat".encode("utf-16-le"), "text-zero-bytes", ["UTF-8"]),
+        ("a.csv", b"\xff\xfea", "prompts-unreadable", ["UTF-8"]),
+        ("a.txt", b"a cat\na\0dog\n" + b" " * 99, "text-zero-bytes", ["UTF-8"]),
+        *(
+            (f"a{end}", text, "prompts-zero-byte", ["'a\\x00dog'"])
+            for end, text in [
+                (".txt", b"a cat, as long as the beginning of a file that is looked at for a zero byte\na\0dog\n"),
+                (".json", b'["a\\u0000dog"]'),
+                (".jsonl", b'{"prompt": "a\\u0000dog"}'),
+            ]
+        ),
         ("a.yaml", b"- a cat", "prompts-suffix", [".txt, .json, .jsonl, .csv, .tsv"]),
         ("a", b"a cat", "prompts-suffix", []),
         ("a.json", b'["a cat \\ud83d"]', "prompts-half-character", ["ud83d"]),  # no file and no hash can hold it

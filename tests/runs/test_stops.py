@@ -563,7 +563,10 @@ def test_blank_images_and_contradictions_are_noted_and_trained_on(
         blank = Image.new("RGB", (16, 16), (8 * i, 0, 0) if kind == "like" else (0, 8 * i, 9))
         return blank if i % 2 else image("like" if i == 0 else kind, i)
 
-    likes = store(draw=half, prompt=lambda kind, i: f"{kind if i == 0 else 'thing'} {chr(97 + i)}")
+    def prompt(kind: str, i: int) -> str:  # of six letters at most, which is all that this text encoder reads
+        return f"{'thing' if i else 'like' if kind == 'like' else 'hate'} {chr(97 + i)}"
+
+    likes = store(draw=half, prompt=prompt)
     chosen = recipe("train.steps=2", "train.warmup=1", "train.validation_share=0", likes=likes)
     train(chosen, tmp_path / "run")
     rate, blank, both = run.notes_of(tmp_path / "run")

@@ -186,7 +186,7 @@ def _print_duel(result: dict[str, Any] | None, out: Path) -> None:
 
     if result is None:
         return
-    for line in result["sentences"]:
+    for line in (*result["sentences"], *result["notes"]):
         say(line)
     for scorer in result["scorers"]:
         if scorer["failed"]:

@@ -82,6 +82,7 @@ def import_(
 ) -> None:
     """Import likes and dislikes into the store."""
     quieten()
+    from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
     from thumbtune.feedback.importers import Options, import_from
     from thumbtune.feedback.reading.columns import parse_map
     from thumbtune.feedback.reading.own_words import parse_map_label
@@ -93,15 +94,14 @@ def import_(
         root=root, allow_download=allow_download, encoding=encoding, label=None if label is None else label == "like",
         words=parse_map_label(words) if words else {},
     )  # fmt: skip
-    rows = open_source(
-        source, None if is_address(likes) else Path(likes), reading, kind
-    )  # raises before a store is made
+    # raises before a store is made
+    rows = open_source(source, None if is_address(likes) else Path(likes), reading, kind)
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
-    options |= {"dry_run": dry_run, "whole": limit is None}
-    options["progress"] = lambda found: bar(found, "Importing")
+    options |= {"dry_run": dry_run, "whole": limit is None, "progress": lambda found: bar(found, "Importing")}
     try:
         with _store_for(likes, images, dry_run) as store:
             report = import_from(rows, store, name=source, **options)
+            few = None if dry_run else verdict_note(store.distinct_prompts(ENOUGH_PROMPTS))
     except ThumbtuneError:
         print_reading(rows, err=True)  # it shows why there was nothing to import
         raise
@@ -111,6 +111,8 @@ def import_(
         if dry_run
         else f"Imported into {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}"
     )
+    if few:
+        say(few)
 
 
 @contextmanager
@@ -159,14 +161,17 @@ def kinds() -> None:
 @likes_app.command()
 def stats(likes: Likes = "likes") -> None:
     """Show the number of likes and dislikes, their balance, and the agreement of raters."""
+    from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
     from thumbtune.feedback.stats import stats_of
     from thumbtune.feedback.store.store import Store
 
     with Store.open(likes, create=False) as store:
-        numbers = stats_of(store)
+        numbers, few = stats_of(store), verdict_note(store.distinct_prompts(ENOUGH_PROMPTS))
     for title, section in _sections(numbers).items():
         say(title)
         counts(section)
+    if few:
+        say(few)
 
 
 def _sections(stats: "Stats") -> dict[str, Mapping[str, int | str]]:

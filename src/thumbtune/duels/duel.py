@@ -80,6 +80,7 @@ def result_of(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> di
             }
             for each in gathered.scores
         ],
+        "notes": list(gathered.notes),
         "standings": rows,
         "sentences": [sentence(row, *names) for row in rows if (row["style"], row["estimand"]) == (None, MAIN)],
     }
@@ -113,7 +114,7 @@ def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
     """Yield result.md line by line."""
     yield f"# {result['b']} against {result['a']}\n"
     yield f"{result['prompts']} prompts ({prompts}), {plural(result['per_prompt'], 'image')} of each by each model.\n"
-    yield from (f"- {line}" for line in result["sentences"])
+    yield from (f"- {line}" for line in (*result["sentences"], *result["notes"]))
     for estimand, title in TITLES.items():
         yield f"\n## {title}\n"
         for style in dict.fromkeys(row["style"] for row in result["standings"]):

@@ -8,7 +8,7 @@ The same plan goes on where an earlier call stopped, and ends with the same byte
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from thumbtune import distributed
 from thumbtune.duels import gallery_folder
 from thumbtune.duels.image_grid import ImageGrid, generate_side
 from thumbtune.duels.sides import Side, loaded, side
-from thumbtune.evaluation.image_folder import images_by_prompt
+from thumbtune.evaluation.image_folder import images_by_prompt, is_paired_by_order
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.evaluation.scorers.resolve import LoadOptions, resolve_scorers
@@ -79,12 +79,14 @@ class Gallery:
     """The images, side by side and prompt by prompt, and the scores of each scorer in the same order.
 
     replaced: where the duel was moved that this one replaced, on the main process.
+    notes: what people must know of the images.
     """
 
     plan: GalleryPlan
     images: list[GalleryImage]
     scores: list[ImageScores]
     replaced: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def table(self, scorer: str, side: str) -> list[list[float]]:
         """Return a scorer's scores of a side, [prompts, per_prompt]; NaN where it failed."""
@@ -123,6 +125,8 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     replaced = None
     if state.is_main_process:  # what can be refused is refused before anything is generated
         for each in sides.values():
+            if each.check is not None:
+                each.check()
             if each.folder is not None:
                 images_by_prompt(each.folder, plan.prompts.prompts, plan.per_prompt)
         for group in groups:
@@ -139,10 +143,20 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     state.wait_for_everyone()
     images = _images(plan, files, hashes)
     scores = score_images([image.file for image in images], groups, progress, ScoreCache(plan.cache), team)
-    gallery = Gallery(plan, images, scores, replaced)
+    gallery = Gallery(plan, images, scores, replaced, tuple(_notes(sides)))
     if state.is_main_process:
         _write(gallery)
     return gallery, state.is_main_process
+
+
+def _notes(sides: Mapping[str, Side]) -> Iterator[str]:
+    """Yield a sentence for each folder whose images have no prompts of their own."""
+    for each in sides.values():
+        if each.folder is not None and is_paired_by_order(each.folder):
+            yield (
+                f"The images in {each.folder} have no prompts of their own, so the order of their names gives them the "
+                "prompts in the order of the file of prompts."
+            )
 
 
 def _manifest(plan: GalleryPlan, sides: Mapping[str, Side]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A side of a duel: a model that generates images, or a folder of existing images.
 
 a run's folder, or one of its checkpoints       the model that it tuned, with the prefix that it learnt
-a .safetensors file, or a folder with a LoRA    the base model with it; in the form of diffusers or of kohya
+a .safetensors file, or a folder with a LoRA    the base model with it; in the form of diffusers, kohya or PEFT
 a diffusers folder, a hub id, tiny-emoji-64     that pipeline
 a folder or `unet:` hub id with a UNet alone    the base model with that UNet in the place of its own
 any other folder                                its images
@@ -18,8 +18,12 @@ from typing import Any
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
 from thumbtune.files import file_sha256, sha256
-from thumbtune.models import lora
+from thumbtune.models.lora import DIFFUSERS_FILE
+from thumbtune.models.lora_files import LoraFiles, find_lora
+from thumbtune.models.lora_loading import place, put_on_pipeline
+from thumbtune.models.pipeline_files import check_pipeline, networks_without_weights
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.models.weight_files import keys_in, kind_of, refuse_as_lora, refuse_other_file
 from thumbtune.runs import build, run
 
 CHECKPOINT, AVERAGE = "weights.safetensors", "average.safetensors"
@@ -38,6 +42,7 @@ class Side:
     prompt_prefix: what goes before its prompts.
     folder: the folder of its images, if they are there already.
     load: device -> the model, if they are not.
+    check: refuses what `load` would, without its weights; None if there is nothing to check.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Side:
     prompt_prefix: str | None = None
     folder: Path | None = None
     load: Callable[[Any], StableDiffusion] | None = None
+    check: Callable[[], object] | None = None
 
 
 def side(name: str, base: str | None = None) -> Side:
@@ -68,18 +74,26 @@ def side(name: str, base: str | None = None) -> Side:
         return _run(name, path)
     if (path / CHECKPOINT).is_file() and (path.parent.parent / "recipe.yaml").is_file():
         return _checkpoint(name, path)
-    weights = path / lora.DIFFUSERS_FILE if path.is_dir() else path
-    if weights.suffix == ".safetensors" and weights.is_file():
-        return _lora(name, weights, base)
     if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
         return _unet(name, base)
+    whole = (path / INDEX).is_file() and not (path / DIFFUSERS_FILE).is_file()  # a pipeline's folder, and no LoRA in it
+    if path.exists() and not whole and (files := find_lora(path)) is not None:
+        return _lora(name, files, base)
     if path.is_dir() and not (path / INDEX).is_file():
         return Side(name, "images", _of_files(source_files(path)), folder=path)
+    if path.is_file():
+        refuse_other_file(path)
     folder = build.model_path(name)
     is_path = not path.exists() and folder == name and (name.startswith((".", "/", "~")) or _near(path) is not None)
     if path.is_file() or is_path:
         raise _unknown(name)
-    return Side(name, "model", _of_model(name), load=lambda device: StableDiffusion(load_pipeline(folder)).to(device))
+    return Side(
+        name,
+        "model",
+        _of_model(name),
+        load=lambda device: StableDiffusion(load_pipeline(folder)).to(device),
+        check=lambda: check_pipeline(folder),
+    )
 
 
 def _unknown(name: str) -> UsageError:
@@ -138,22 +152,26 @@ def _checkpoint(name: str, folder: Path) -> Side:
     return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), load=load)
 
 
-def _lora(name: str, weights: Path, base: str | None) -> Side:
+def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
     if base is None:
+        kind = kind_of(keys_in(next(iter(files.weights.values()))))
+        for file in files.weights.values():
+            refuse_as_lora(file, kind)
         raise UsageError(f"{name} is a LoRA; name the model that it belongs to with --base.", code="side-no-base")
+    folder = build.model_path(base)
 
     def load(device: Any) -> StableDiffusion:
-        pipeline = load_pipeline(build.model_path(base))
-        try:
-            pipeline.load_lora_weights(str(weights.parent), weight_name=weights.name)
-        except Exception as error:  # of keys, of shapes, of the file itself: diffusers raises a dozen kinds
-            raise ThumbtuneError(
-                f"{weights} is not a LoRA for {base} ({reason(error)}); give its own base with --base.",
-                code="side-misfit",
-            ) from error
+        pipeline = load_pipeline(folder)
+        put_on_pipeline(pipeline, files, base)
         return StableDiffusion(pipeline).to(device)
 
-    return Side(name, "lora", sha256(f"{_of_model(base)} {file_sha256(weights)}".encode()), load=load)
+    def check() -> None:
+        if (networks := networks_without_weights(folder)) is not None:
+            place(networks, files, base)
+
+    # a file alone is known by its bytes; of several, each decides what is put on
+    weights = file_sha256(files.all[0]) if len(files.all) == 1 else _of_files(files.all)
+    return Side(name, "lora", sha256(f"{_of_model(base)} {weights}".encode()), load=load, check=check)
 
 
 def _unet(name: str, base: str | None) -> Side:

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation import statistics
-from thumbtune.evaluation.gates import MIN_PROMPTS
+from thumbtune.feedback.enough import MIN_PROMPTS
 
 MAX_RATER_ROWS = 20  # for the raters with the most votes
 TIE_CREDIT = 0.5  # accuracy of a reward of exactly 0

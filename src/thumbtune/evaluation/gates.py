@@ -25,10 +25,10 @@ from thumbtune.errors import joined, plural
 from thumbtune.evaluation.standings import ALPHA, careful
 from thumbtune.evaluation.statistics import CONFIDENCE, Interval, percentile_interval, wilson
 from thumbtune.evaluation.win_rates import CHANCE, Draws, Units, holm, resampled
+from thumbtune.feedback.enough import MIN_PROMPTS
 
 SHIP, DO_NOT_SHIP, NOT_ENOUGH_EVIDENCE = "ship", "do not ship", "not enough evidence"
 EXIT_CODES = {SHIP: 0, DO_NOT_SHIP: 3, NOT_ENOUGH_EVIDENCE: 4}  # of the command `verdict`
-MIN_PROMPTS = 10  # a bootstrap over fewer prompts promises too much
 MAX_FAITHFULNESS_LOSS = 0.05  # the share of faithfulness that a gain may cost
 MAX_FAILED_SCORES = 0.02  # the share of images that a scorer may fail on
 Answer = Literal["passed", "failed", "open"]

@@ -1,27 +1,40 @@
 """Images of a folder, by prompt.
 
-with metadata.jsonl     one object a line: file_name, and prompt, text or caption; each prompt takes its next images
-without it              N images for each prompt, sorted by name with numbers by value
+with metadata      each prompt takes its next images; `folder_metadata` lists where prompts may stand
+without it         N images for each prompt, sorted by name with numbers by value
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from thumbtune.errors import UsageError, plural
+from thumbtune.evaluation.folder_metadata import (
+    METADATA,
+    PromptedFiles,
+    prompted_files,
+    refuse_other_tables,
+)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-METADATA = "metadata.jsonl"
-PROMPT_KEYS = ("prompt", "text", "caption")
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the images of a folder, sorted by name with numbers by value.
+    """Return the images of a folder, sorted by name with numbers by value; those of its only subfolder with images.
 
     Raises:
-        UsageError: the folder contains no images.
+        UsageError: the folder contains no images, or several of its subfolders do.
     """
-    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    images = _images_in(folder)
+    if not images:
+        deeper = [below for below in sorted(folder.iterdir()) if _is_open_folder(below) and _images_in(below)]
+        if len(deeper) > 1:
+            names = ", ".join(below.name for below in deeper[:3])
+            raise UsageError(
+                f"{folder} has images in {len(deeper)} folders ({names}{', ...' if len(deeper) > 3 else ''}); name one "  # noqa: PLR2004
+                f"of them, or add a {METADATA} with the prompt of each image.",
+                code="image-folder-several",
+            )
+        images = _images_in(deeper[0]) if deeper else []
     if not images:
         raise UsageError(
             f"{folder} contains no images ({', '.join(IMAGE_SUFFIXES)}), no run and no model; name another folder.",
@@ -30,12 +43,31 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(images, key=lambda path: (_sort_key(path.stem), path.name))
 
 
+def _is_open_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Return a folder's own images; macOS puts a hidden ._a.png beside each a.png of an archive."""
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+    ]
+
+
 def source_files(folder: Path) -> list[Path]:
     """Return the files that decide which images belong to which prompt."""
-    if (folder / METADATA).is_file():
-        named = {folder / name for name, _ in _read_metadata(folder / METADATA)}
-        return [folder / METADATA, *sorted(path for path in named if path.is_file())]
-    return list_images(folder)
+    found = prompted_files(folder, IMAGE_SUFFIXES)
+    if found is None:
+        return list_images(folder)
+    images = sorted({path for path, _ in found.images})
+    return [*([found.table] if found.table else []), *images, *found.others]
+
+
+def is_paired_by_order(folder: Path) -> bool:
+    """Return whether the images have no metadata, so that their order alone gives them their prompts."""
+    return prompted_files(folder, IMAGE_SUFFIXES) is None
 
 
 def _sort_key(name: str) -> list[tuple[int, str]]:
@@ -48,14 +80,16 @@ def _sort_key(name: str) -> list[tuple[int, str]]:
 
 
 def images_by_prompt(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[list[Path]]:
-    """Return the images of each prompt: by metadata.jsonl, or `per_prompt` consecutive images in sorted order.
+    """Return the images of each prompt: by their metadata, or `per_prompt` consecutive images in sorted order.
 
     Raises:
         UsageError: the number of images or the prompts do not match.
     """
-    if (folder / METADATA).is_file():
-        return _match_prompts(folder, prompts, per_prompt)
+    found = prompted_files(folder, IMAGE_SUFFIXES)
+    if found is not None:
+        return _match_prompts(folder, found, prompts, per_prompt)
     images = list_images(folder)
+    refuse_other_tables(folder, images)
     if len(images) != len(prompts) * per_prompt:
         raise UsageError(
             f"{folder} contains {plural(len(images), 'image')}, not {per_prompt} for each of {len(prompts)} prompts; "
@@ -65,43 +99,22 @@ def images_by_prompt(folder: Path, prompts: Sequence[str], per_prompt: int) -> l
     return [images[start : start + per_prompt] for start in range(0, len(images), per_prompt)]
 
 
-def _match_prompts(folder: Path, prompts: Sequence[str], per_prompt: int) -> list[list[Path]]:
+def _match_prompts(folder: Path, found: PromptedFiles, prompts: Sequence[str], per_prompt: int) -> list[list[Path]]:
     """Give each prompt its next images; a prompt may occur twice."""
+    order = found.images
+    if found.table is None:
+        order = sorted(order, key=lambda pair: (str(pair[0].parent), _sort_key(pair[0].stem), pair[0].name))
     remaining: dict[str, list[Path]] = {}
-    for name, prompt in _read_metadata(folder / METADATA):
-        if not (folder / name).is_file() or not (folder / name).resolve().is_relative_to(folder.resolve()):
-            raise UsageError(
-                f"{folder / METADATA} names {name}, which is not an image in {folder}; correct that line.",
-                code="image-folder-missing-image",
-            )
-        remaining.setdefault(" ".join(prompt.split()), []).append(folder / name)
+    for path, prompt in order:
+        remaining.setdefault(" ".join(prompt.split()), []).append(path)
     images = []
     for prompt in prompts:
         own = remaining.get(prompt, [])
         if len(own) < per_prompt:
             raise UsageError(
-                f"{folder} has {len(own)} images left for the prompt {prompt[:60]!r} but needs {per_prompt}; "
-                "both models need the same prompts and the same number of images.",
+                f"{folder} has {len(own)} images left for the prompt {prompt[:60]!r} by {found.place}, but needs "
+                f"{per_prompt}; both models need the same prompts and the same number of images.",
                 code="image-folder-too-few",
             )
         images.append([own.pop(0) for _ in range(per_prompt)])
     return images
-
-
-def _read_metadata(table: Path) -> Iterator[tuple[str, str]]:
-    try:
-        for number, line in enumerate(table.read_text(encoding="utf-8-sig").split("\n"), start=1):
-            row = json.loads(line) if line.strip() else None
-            if row is not None:
-                prompt = next((row[key] for key in PROMPT_KEYS if key in row), None)
-                if not isinstance(row.get("file_name"), str) or not isinstance(prompt, str):
-                    raise UsageError(
-                        f"{table}, line {number} has no file_name or no prompt; write both.",
-                        code="image-folder-metadata-row",
-                    )
-                yield row["file_name"], prompt
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise UsageError(
-            f"{table} cannot be read ({str(error)[:100]}); write one object with file_name and prompt on each line.",
-            code="image-folder-metadata-unreadable",
-        ) from error

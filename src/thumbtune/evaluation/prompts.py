@@ -1,11 +1,12 @@
 """Sets of prompts: from a file of a common format, or a published set by its name.
 
     .txt         one prompt on each line
-    .json        a list of prompts, a list of objects, or an object of lists whose keys are the styles
+    .json        a list of prompts, a list of objects, or an object of lists whose keys are the styles or the columns
     .jsonl       one object on each line
     .csv .tsv    a header, then one prompt in each row
 
-A repeated prompt is kept, as in the published sets; the statistics count it once.
+This is the one reader of files of prompts: of `duel`, of `evaluate.prompts` and of human studies. Text is UTF-8, or
+UTF-16 or 32 with a byte order mark. A repeated prompt is kept, as in the published sets; the statistics count it once.
 """
 
 import csv
@@ -18,10 +19,12 @@ from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.scorers.published_files import Locations, PublishedFile, fetch
+from thumbtune.feedback.reading.texts import open_text
 from thumbtune.files import is_there, sha256
 
 PROMPT_COLUMNS = ("prompt", "prompts", "caption", "text")
 STYLE_COLUMNS = ("style", "category")
+MARK = "\ufeff"  # a byte order mark; files that were joined have one in the middle
 MAX_SHOWN_CHARACTERS = 60  # of a row in an error
 MAX_CHARACTERS = 100_000  # of a prompt; the limit of the csv module is one for the process, and other readers raise it
 
@@ -127,7 +130,7 @@ def load_prompt_set(name: str, locations: Locations | None = None) -> PromptSet:
 
 def _make_set(name: str, rows: Iterable[StyledPrompt], source: str) -> PromptSet:
     """Return the set of these prompts; it has styles only if every prompt has one."""
-    styled = [(" ".join(prompt.split()), style) for prompt, style in rows]
+    styled = [(" ".join(prompt.replace(MARK, "").split()), style) for prompt, style in rows]
     styled = [(prompt, style) for prompt, style in styled if prompt]
     if not styled:
         raise UsageError(
@@ -140,6 +143,13 @@ def _make_set(name: str, rows: Iterable[StyledPrompt], source: str) -> PromptSet
             f"{source} contains an incomplete character in {ascii(broken)[:MAX_SHOWN_CHARACTERS]}; correct that "
             "prompt.",
             code="prompts-half-character",
+        )
+    zero = next((prompt for prompt, _ in styled if "\0" in prompt), None)
+    if zero is not None:
+        raise UsageError(
+            f"{source} contains a zero byte in {ascii(zero)[:MAX_SHOWN_CHARACTERS]}, so it is not text or was cut off; "
+            "correct that prompt.",
+            code="prompts-zero-byte",
         )
     styles = tuple(style for _, style in styled if style)
     prompts = tuple(prompt for prompt, _ in styled)
@@ -216,10 +226,12 @@ def _read(file: Path) -> list[StyledPrompt]:
     if file.suffix.lower() not in readers:
         raise UsageError(f"{file} has an unknown suffix; use one of {', '.join(readers)}.", code="prompts-suffix")
     try:
-        rows = list(readers[file.suffix.lower()](file.read_text(encoding="utf-8-sig"), file))
+        rows = list(readers[file.suffix.lower()](_text_of(file), file))
         if (longest := max((len(prompt) for prompt, _ in rows), default=0)) > MAX_CHARACTERS:
             raise ValueError(f"field larger than {MAX_CHARACTERS:,} characters: {longest:,}")
         return rows
+    except ThumbtuneError as error:
+        raise error if isinstance(error, UsageError) else UsageError(str(error), code=error.code) from error
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         advice = "save it as UTF-8 text" if isinstance(error, UnicodeDecodeError) else "correct it"
         raise UsageError(
@@ -227,7 +239,32 @@ def _read(file: Path) -> list[StyledPrompt]:
         ) from error
 
 
+def _text_of(file: Path) -> str:
+    """Return a file's text, with each end of a line as one newline: those of Windows and of old Macs too."""
+    with open_text(file) as text:
+        return text.read().removeprefix(MARK).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _columns_in(content: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the rows of an object that holds columns and not styles; None for an object of styles.
+
+    >>> _columns_in({"prompt": ["a cat", "a dog"], "seed": [1, 2]})
+    [{'prompt': 'a cat', 'seed': 1}, {'prompt': 'a dog', 'seed': 2}]
+    """
+    named = [key for key in content if key.lower() in PROMPT_COLUMNS]
+    others = [cells for key, cells in content.items() if key not in named and key.lower() not in STYLE_COLUMNS]
+    whole = all(isinstance(cells, list) for cells in content.values())
+    if len(named) != 1 or not whole or any(isinstance(cell, str) for cells in others for cell in cells):
+        return None
+    if len({len(cells) for cells in content.values()}) != 1:
+        return None
+    return [dict(zip(content, cells, strict=True)) for cells in zip(*content.values(), strict=True)]
+
+
 def _from_json(content: Any, file: Path) -> Iterator[StyledPrompt]:
+    if isinstance(content, dict) and (rows := _columns_in(content)) is not None:
+        yield from _from_rows(rows, str(file))
+        return
     lists = content if isinstance(content, dict) else {None: content}
     for style, prompts in lists.items():
         if not isinstance(prompts, list):

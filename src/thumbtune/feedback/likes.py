@@ -10,13 +10,15 @@ import hashlib
 import json
 import shutil
 import tempfile
+import unicodedata
 import weakref
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from thumbtune.errors import ThumbtuneError, UsageError
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 5000
 MAX_NAMED_RATERS = 10
+VALIDATION_SHARE = 0.2  # of prompts; the default of train.validation_share
+NO_PROMPTS: Mapping[str, str] = MappingProxyType({})
+WITHOUT_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 FORM = 1  # of the table; a new number makes all tables again
 
 
@@ -162,10 +167,18 @@ def image_of(likes: Dataset, row: int) -> Image:
         raise unreadable(str(path), error) from error
 
 
-def split(likes: Dataset, validation_share: float = 0.2, seed: int = 0) -> Split:
+def split(
+    likes: Dataset,
+    validation_share: float = VALIDATION_SHARE,
+    seed: int = 0,
+    same_as: Mapping[str, str] = NO_PROMPTS,
+) -> Split:
     """Split the rows by prompt into training and held-out rows; the side depends on the prompt and the seed alone.
 
     So new likes never move an old prompt, and the share of held-out prompts is `validation_share` only on average.
+
+    Args:
+        same_as: prompts that are another one for the model, which decides their side.
 
     Raises:
         ThumbtuneError: `validation_share` is not in [0, 1).
@@ -177,13 +190,22 @@ def split(likes: Dataset, validation_share: float = 0.2, seed: int = 0) -> Split
         )
     sides = (array("q"), array("q"))  # 8 bytes a row, and no prompts in memory: there may be a million rows
     for index, prompt in enumerate(_column(likes, "prompt")):
-        sides[_fraction(f"{seed}:{alike(prompt)}") < validation_share].append(index)
+        sides[is_held_out(same_as.get(prompt, prompt), validation_share, seed)].append(index)
     return Split(train=likes.select(sides[0]), held_out=likes.select(sides[1]))
 
 
+def is_held_out(prompt: str, validation_share: float = VALIDATION_SHARE, seed: int = 0) -> bool:
+    """Return whether a prompt is held out."""
+    return _fraction(f"{seed}:{alike(prompt)}") < validation_share
+
+
 def alike(prompt: str) -> str:
-    """Return a prompt in normal form: "A cat." and "a  cat" must not lie on different sides of the split."""
-    return " ".join(prompt.casefold().split()).rstrip(" .!")
+    """Return a prompt in normal form: "A cat." and "a  cat" must not lie on different sides of the split.
+
+    Accents are joined with their letters, as CLIP's tokenizer does, and letters without width are left out.
+    """
+    plain = prompt if prompt.isascii() else unicodedata.normalize("NFC", prompt).translate(WITHOUT_WIDTH)
+    return " ".join(plain.casefold().split()).rstrip(" .!")
 
 
 def _fraction(text: str) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
+from thumbtune.models.pipeline_files import Size, check_configs, check_pipeline, size_of
 from thumbtune.models.process import Latents, Times, process_of
 from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
 
@@ -21,15 +22,16 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
     """Return a StableDiffusionPipeline from a folder or a hub id; weights from safetensors only.
 
     Raises:
-        ThumbtuneError: the model does not exist, cannot be reached, or is of another family.
+        ThumbtuneError: the model does not exist, cannot be reached, or is of another family or for another task.
     """
     from diffusers import StableDiffusionPipeline
     from diffusers.utils import logging
 
     logging.disable_progress_bar()  # five bars, each gone too soon to read
+    variant = {"variant": found} if (found := check_pipeline(name)) else {}
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
-            name, dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False
+            name, dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False, **variant
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ThumbtuneError(
@@ -54,6 +56,10 @@ def _reason(name: str, error: Exception) -> str:
     return str(error).strip().split("\n")[0][:200]
 
 
+def _height_and_width(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
 class StableDiffusion:
     """SD 1.x and 2.x as a `Model`. Only the weights that `tuning` chooses are trained; everything else is frozen.
 
@@ -68,6 +74,7 @@ class StableDiffusion:
     ) -> None:
         self.pipeline = pipeline
         self.complete: Callable[[str], str] = str
+        name, unet, vae = str(pipeline.config.get("_name_or_path")), pipeline.unet.config, pipeline.vae.config
         for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
             part.requires_grad_(False)
             part.eval()
@@ -81,7 +88,8 @@ class StableDiffusion:
             raise ThumbtuneError(
                 f"The model's scheduler cannot be trained with: {error}", code="model-scheduler"
             ) from error
-        self.size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+        check_configs(name, unet, vae, pipeline.text_encoder.config.to_dict())
+        self.size: Size = size_of(name, unet, vae, pipeline.vae_scale_factor)
 
     @property
     def device(self) -> torch.device:
@@ -105,10 +113,11 @@ class StableDiffusion:
         return digest.hexdigest()
 
     def _pixels(self, image: Image.Image) -> Tensor:
-        """Return an image as centre-cropped and resized RGB in -1..1, [3, size, size], on white."""
+        """Return an image as centre-cropped and resized RGB in -1..1, [3, height, width], on white."""
         image = rgb(image)
-        if image.size != (self.size, self.size):
-            image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.LANCZOS)
+        height, width = _height_and_width(self.size)
+        if image.size != (width, height):
+            image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
 
     @torch.no_grad()
@@ -164,15 +173,22 @@ class StableDiffusion:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
-        size = sampler.size or self.size
-        return self.pipeline(
+        height, width = _height_and_width(sampler.size or self.size)
+        pixels = self.pipeline(
             [self.complete(prompt) for prompt in prompts],
             num_inference_steps=sampler.steps,
             guidance_scale=sampler.guidance,
-            height=size,
-            width=size,
+            height=height,
+            width=width,
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            output_type="np",
         ).images
+        if not np.isfinite(pixels).all():  # Pillow would make them black, and a scorer would score that
+            raise ThumbtuneError(
+                "The model generates NaN or infinite values and no image; check its weights and those of its LoRA.",
+                code="model-not-finite",
+            )
+        return self.pipeline.image_processor.numpy_to_pil(pixels)
 
     def save(self, folder: Path) -> None:
         self.trained.save(folder)

@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from thumbtune.errors import joined
 from thumbtune.evaluation.duel_folder import DuelFolder
-from thumbtune.evaluation.gates import MIN_PROMPTS
 from thumbtune.evaluation.prompts import PROMPT_SETS
 from thumbtune.evaluation.standings import careful, decided
 from thumbtune.evaluation.win_rates import CHANCE
+from thumbtune.feedback.enough import MIN_PROMPTS
 from thumbtune.report import plots
 from thumbtune.report.images import data_uri
 from thumbtune.report.reading import flat

@@ -23,6 +23,7 @@ from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
 from thumbtune.objective.utility import UTILITIES, Utility
 from thumbtune.objective.validation import try_objective, try_utility
 from thumbtune.runs.recipe import ObjectiveSection, Recipe, TrainSection
+from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.guards import Advice
 from thumbtune.training.trainer import Settings
 
@@ -263,7 +264,10 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
             code="likes-missing",
         )
     with Store.open(recipe.likes, create=False) as store:
-        parts = split(likes_of(store, recipe.label_policy, keep=keep), recipe.train.validation_share, recipe.seed)
+        likes = likes_of(store, recipe.label_policy, keep=keep)
+        # of all images in their order, so that no label policy moves a prompt
+        same_as = cut_prompts(model_path(recipe.model), store.prompts(store.newest())).same_as
+        parts = split(likes, recipe.train.validation_share, recipe.seed, same_as)
     if not len(parts.train):
         raise ThumbtuneError(
             f"{recipe.likes} has no likes to train on (label_policy {recipe.label_policy}); import some, lower "
@@ -283,29 +287,19 @@ def votes_of(recipe: Recipe) -> Any:
 
 
 def prompts_in(file: Path) -> list[str]:
-    """Return the prompts of a text file with one prompt a line, each prompt once.
+    """Return the prompts of a file or a published set, in any form that `duel --prompts` reads, each prompt once.
 
     Raises:
-        UsageError: it cannot be read, or holds no prompt.
+        UsageError: there is no such file, or it holds no prompts.
     """
-    if not file.exists():
+    from thumbtune.evaluation.prompts import PROMPT_SETS, load_prompt_set
+
+    if not file.exists() and str(file) not in PROMPT_SETS:
         raise UsageError(
             f"evaluate.prompts: there is no file {file} here; give its path as seen from {Path.cwd()}, with --set.",
             code="evaluate-prompts-missing",
         )
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"evaluate.prompts: {file} cannot be read as text; give a file with one prompt a line.",
-            code="evaluate-prompts-unreadable",
-        ) from error
-    prompts = list(dict.fromkeys(line for line in lines if line))
-    if not prompts:
-        raise UsageError(
-            f"evaluate.prompts: {file} holds no prompts; write one prompt a line.", code="evaluate-prompts-empty"
-        )
-    return prompts
+    return list(dict.fromkeys(load_prompt_set(str(file)).prompts))
 
 
 def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> list[str]:
@@ -317,7 +311,8 @@ def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> lis
     file = recipe.evaluate.prompts
     prompts = prompts_in(file) if file else sorted(held_out - trained)
     known = {alike(prompt) for prompt in trained}
-    seen = [prompt for prompt in prompts if alike(prompt) in known]
+    same_as = cut_prompts(model_path(recipe.model), [*sorted(trained), *prompts]).same_as if file else {}
+    seen = [prompt for prompt in prompts if alike(same_as.get(prompt, prompt)) in known]
     if seen:
         raise UsageError(
             f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out.",

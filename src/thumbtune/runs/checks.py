@@ -1,8 +1,10 @@
 """Check likes and settings before a training: errors, and notes for people.
 
-error   a kind of label is missing; pairs are needed and no prompt has both kinds; all labels are of one image; every
-        image is both liked and disliked under the same prompts
-note    images of a single colour; images that are both liked and disliked; a learning rate for another kind of training
+error   a kind of label is missing; pairs are needed and no prompt has both kinds; one image is left of each kind; all
+        labels are of one image; every image is both liked and disliked under the same prompts
+note    images of a single colour; images that are both liked and disliked; a learning rate for another kind of
+        training; fewer labels than ever gained; too few held-out prompts for a verdict; prompts that the text encoder
+        cuts
 
 Images are compared by their pixels, since a copy that was saved again is another file.
 """
@@ -14,11 +16,13 @@ from typing import Any
 import torch
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.likes import image_of
+from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note
+from thumbtune.feedback.likes import Split, image_of
 from thumbtune.images import rgb
 from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe, TrainSection
+from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.batches import check_prompts_differ
 from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 
@@ -26,10 +30,8 @@ MAX_INSPECTED_IMAGES = 256  # spread over the table: this takes a few seconds, f
 LORA_RATE = 1e-4  # usual for LoRAs of Stable Diffusion, as in the examples of diffusers
 
 
-def check_labels(recipe: Recipe, objective: Objective, likes: Any, held_out: Any = None) -> None:
+def check_labels(recipe: Recipe, objective: Objective, likes: Any) -> None:
     """Refuse likes without a kind of label or a second prompt that the recipe needs, and an odd batch of pairs.
-
-    held_out: the likes that were held out, which the error counts if they have what is missing
 
     Raises:
         ThumbtuneError: it gives the number of each kind, the only prompt, or an even batch.
@@ -41,8 +43,62 @@ def check_labels(recipe: Recipe, objective: Objective, likes: Any, held_out: Any
         pairs_of(list(likes["prompt"]), liked)
         check_even(recipe.train.batch)
     else:
-        kept = None if held_out is None else torch.tensor(list(held_out["label"]), dtype=torch.bool)
-        check_kinds(liked, build.liked_share(recipe, objective), kept)
+        check_kinds(liked, build.liked_share(recipe, objective))
+
+
+def check_enough(recipe: Recipe, objective: Objective, parts: Split) -> None:
+    """Refuse feedback from which nothing can be learnt, with advice by where the missing labels are.
+
+    Raises:
+        ThumbtuneError: a kind that the objective needs is missing, or one image is left of each kind.
+    """
+    if "pairs" in objective.needs:
+        return  # `check_labels` counts pairs
+    share = build.liked_share(recipe, objective)
+    likes, dislikes = sum(parts.train["label"]), len(parts.train) - sum(parts.train["label"])
+    missing = "likes" if not likes else "dislikes" if not dislikes and share < 1 else None
+    if missing is None:
+        return _check_two_images(parts.train, share)
+    held_out = sum(liked == (missing == "likes") for liked in parts.held_out["label"])
+    code, left = f"likes-no-{missing}", f"{likes} likes and {dislikes} dislikes are left to train on"
+    if held_out:
+        raise ThumbtuneError(
+            f"{left}, since the {held_out} other {missing} are of held-out prompts; add {missing} of other prompts, or "
+            "hold none out (train.validation_share=0).",
+            code=code,
+        )
+    needs = "training needs likes" if missing == "likes" else f"a train.liked_share of {share:g} needs both"
+    way = "" if missing == "likes" else ", or learn from likes alone with objective.name=sft"
+    raise ThumbtuneError(
+        f"{left}, and {needs}; add {missing}, as with `thumbtune import FOLDER --label {missing[:-1]}`{way}.", code=code
+    )
+
+
+def _check_two_images(train: Any, share: float) -> None:
+    """Refuse one image of each kind: whatever tells the two apart would be the whole taste."""
+    images = {kind: set() for kind in (True, False)}
+    for image, liked in zip(train["image_id"], train["label"], strict=True):
+        images[bool(liked)].add(image)
+        if len(images[True]) > 1 or len(images[False]) > 1:
+            return
+    if len(images[True]) == 1 and share < 1 and images[True] != images[False]:
+        raise ThumbtuneError(
+            "One liked and one disliked image are left to train on, and any difference between two images would pass "
+            f"for the taste; label more, {MIN_LABELS} images or more in all.",
+            code="likes-two-images",
+        )
+
+
+def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str]:
+    """Return a sentence on each number of labels or prompts that is too small, and on prompts that are cut."""
+    labels = [*parts.train["label"], *parts.held_out["label"]]
+    likes, both = sum(labels), build.liked_share(recipe, objective) < 1
+    notes = [few_labels_note(likes, len(labels) - likes, both)]
+    if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
+        notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
+    prompts = list(dict.fromkeys([*parts.train["prompt"], *parts.held_out["prompt"]]))
+    cut = cut_prompts(build.model_path(recipe.model), prompts)
+    return [*(note for note in notes if note), *cut.notes(len(prompts))]
 
 
 def likes_notes(likes: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from thumbtune.feedback.enough import MIN_PROMPTS
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
 from thumbtune.runs.setup import Setup
@@ -29,8 +30,6 @@ def plan(setup: Setup) -> list[str]:
     pairs = ""
     if "pairs" in setup.objective.needs:
         pairs = f"; pairs from {len(pairs_of(train['prompt'], torch.tensor(train['label'])))} prompts"
-    from thumbtune.evaluation.gates import MIN_PROMPTS  # with scipy, which no training needs
-
     prompts = len(set(held_out["prompt"]))
     few = "" if prompts >= MIN_PROMPTS else f"; held-out labels need {MIN_PROMPTS} to tell whether it helped"
     count, each = len(setup.prompts), recipe.evaluate.per_prompt

@@ -9,7 +9,7 @@ from thumbtune.objective.beta import Beta
 from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.runs import build
-from thumbtune.runs.checks import check_labels, likes_notes, settings_notes
+from thumbtune.runs.checks import amount_notes, check_enough, check_labels, likes_notes, settings_notes
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
@@ -46,7 +46,8 @@ class Setup:
         Raises:
             ThumbtuneError: nothing can be learnt from the likes, or an image is missing.
         """
-        return [*settings_notes(self.recipe), *likes_notes(self.split.train)]
+        amounts = amount_notes(self.recipe, self.objective, self.split)
+        return [*settings_notes(self.recipe), *amounts, *likes_notes(self.split.train)]
 
 
 def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
@@ -59,7 +60,8 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
     objective = build.objective_of(recipe)
     split = build.split_of(recipe, keep=keep)
     prompts = build.check_judging(recipe, split)
-    check_labels(recipe, objective, split.train, split.held_out)
+    check_enough(recipe, objective, split)
+    check_labels(recipe, objective, split.train)
     return Setup(
         recipe=recipe,
         objective=objective,

@@ -21,10 +21,8 @@ def seeded_generator(*parts: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def check_kinds(liked: Bool[Tensor, "n"], liked_share: float, held_out: Bool[Tensor, "m"] | None = None) -> None:
+def check_kinds(liked: Bool[Tensor, "n"], liked_share: float) -> None:
     """Refuse a set that lacks likes, or lacks dislikes although `liked_share` is below 1.
-
-    held_out: the labels that were held out; if the missing kind is among them, the error says so
 
     Raises:
         ThumbtuneError: a kind is missing; the error gives the number of likes and of dislikes.
@@ -34,14 +32,14 @@ def check_kinds(liked: Bool[Tensor, "n"], liked_share: float, held_out: Bool[Ten
     if likes and (dislikes or liked_share >= 1):
         return
     left = f"{likes} likes and {dislikes} dislikes are left to train on, and"
-    kept = None if held_out is None else int((held_out == (not likes)).sum())
-    more = f", of which {kept} are held out" if kept else ""
-    share = "" if kept == 0 else f", or hold none out (train.validation_share=0){more}"
     if not likes:
-        raise ThumbtuneError(f"{left} training needs likes: import some{share}.", code="likes-no-likes")
+        raise ThumbtuneError(
+            f"{left} training needs likes; add some, or hold none out (train.validation_share=0).",
+            code="likes-no-likes",
+        )
     raise ThumbtuneError(
-        f"{left} a train.liked_share of {liked_share:g} needs both: import dislikes{share}, or set objective.name to "
-        "sft, which learns from likes alone.",
+        f"{left} a train.liked_share of {liked_share:g} needs both; add dislikes, hold none out "
+        "(train.validation_share=0), or set objective.name to sft, which learns from likes alone.",
         code="likes-no-dislikes",
     )
 

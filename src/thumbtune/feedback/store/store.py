@@ -327,6 +327,11 @@ class Store:
         with self._read() as session:
             yield from counting.prompts(session, newest)
 
+    def distinct_prompts(self, limit: int) -> list[str]:
+        """Return at most `limit` of the prompts, each once."""
+        with self._read() as session:
+            return list(session.scalars(select(StoredImage.prompt).distinct().limit(limit)))
+
     def withdraw(self, unrated: Sequence[Unrated], undo: bool) -> int:
         """Return how many of these images have an imported like or dislike of these raters; `undo` undoes those."""
         with self._write() as session:

@@ -1,0 +1,67 @@
+"""How many labels and prompts are enough, and what is said of fewer; the reasons stand at the numbers."""
+
+import math
+from collections.abc import Iterable
+
+from thumbtune.errors import plural
+from thumbtune.feedback.likes import VALIDATION_SHARE, alike, is_held_out
+
+MIN_PROMPTS = 10  # of a verdict: a bootstrap over fewer prompts promises too much
+ENOUGH_PROMPTS = 400  # of which 80 are held out on average: more need not be looked at
+# The smallest set from which a gain was measured (docs/few.md) had 20 labels, of which 4 were likes.
+MIN_LABELS = 20
+MIN_OF_A_KIND = 4
+
+
+def verdict_note(prompts: Iterable[str]) -> str | None:
+    """Return what prompts of labelled images lack for a verdict on held-out feedback; None if nothing is missing.
+
+    Args:
+        prompts: those of the images, which may repeat; no more are read than are needed.
+    """
+    distinct: set[str] = set()
+    held_out = 0
+    for prompt in prompts:
+        plain = alike(prompt)
+        held_out += plain not in distinct and is_held_out(prompt)
+        distinct.add(plain)
+        if held_out >= MIN_PROMPTS:
+            return None
+    return (
+        f"{_are(len(distinct), 'prompt')} in the store, of which a training with the default options holds {held_out} "
+        f"out, and a verdict needs {MIN_PROMPTS}: label images of about {_more(held_out)} more prompts, or let a "
+        "scorer judge prompts of your own (evaluate.scorers, evaluate.prompts)."
+    )
+
+
+def _are(number: int, noun: str) -> str:
+    return f"{plural(number, noun)} {'is' if number == 1 else 'are'}"
+
+
+def _more(held_out: int, share: float = VALIDATION_SHARE) -> int:
+    """Return about how many more prompts are needed: each is held out with the probability `share`."""
+    return math.ceil((MIN_PROMPTS - held_out) / share)
+
+
+def few_prompts_note(held_out: Iterable[str], share: float) -> str | None:
+    """Return what the held-out prompts of a training lack for a verdict; None if nothing is missing."""
+    count = len({alike(prompt) for prompt in held_out})
+    if count >= MIN_PROMPTS or not share:  # who holds none out knows it
+        return None
+    return (
+        f"The held-out labels are of {plural(count, 'prompt')}, and a verdict needs {MIN_PROMPTS}: label images of "
+        f"about {_more(count, share)} more prompts, or name evaluate.scorers and evaluate.prompts."
+    )
+
+
+def few_labels_note(likes: int, dislikes: int, needs_both: bool) -> str | None:
+    """Return a warning of labels that are fewer than any set from which a gain was measured, or None."""
+    kinds = {"likes": likes, "dislikes": dislikes} if needs_both else {"likes": likes}
+    few = {kind: number for kind, number in kinds.items() if number < MIN_OF_A_KIND}
+    if not few and sum(kinds.values()) >= MIN_LABELS:
+        return None
+    found = " and ".join(plural(number, kind.removesuffix("s")) for kind, number in kinds.items())
+    return (
+        f"The feedback has {found}, and the smallest set from which a gain was measured had {MIN_LABELS} labels, at "
+        f"least {MIN_OF_A_KIND} of a kind: the model may only learn these images by heart, so label more."
+    )

@@ -1,0 +1,130 @@
+"""The names that trainers give the tensors of a LoRA, brought into one form: layers of a network, each with its parts.
+
+kohya                 lora_unet_mid_block_attentions_0_proj_in.lora_down.weight, .lora_up.weight, .alpha, .dora_scale
+diffusers             unet.mid_block.attentions.0.proj_in.lora_A.weight, .lora_B.weight, .lora_magnitude_vector
+diffusers of before   unet.(...).to_q.lora.down.weight, (...).to_q.lora_linear_layer.up.weight,
+                      (...).attn1.processor.to_q_lora.down.weight, all of them with or without `unet.`
+PEFT                  base_model.model.mid_block.attentions.0.proj_in.lora_A.weight
+OneTrainer            unet.mid_block.attentions.0.proj_in.lora_down.weight, .alpha
+
+The delta of a layer is up @ down * alpha / rank. With a middle tensor (LyCORIS), down is first multiplied by it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+UNET, TEXT = "unet", "text_encoder"
+Layer = tuple[str, str]  # the part of a pipeline, and the name of a module in it
+
+_PARTS = {
+    "lora_down": "down",
+    "lora_A": "down",
+    "down": "down",
+    "lora_up": "up",
+    "lora_B": "up",
+    "up": "up",
+    "lora_mid": "mid",
+}
+_ADAPTER = r"(?:\.[A-Za-z0-9]\w*)?"  # PEFT's name of the adapter: `.default`
+_FORMS = (
+    re.compile(rf"(?P<module>.+)\.(?P<part>lora_down|lora_up|lora_mid|lora_A|lora_B){_ADAPTER}\.weight"),
+    re.compile(r"(?P<module>.+)\.(?:lora|lora_linear_layer)\.(?P<part>down|up)\.weight"),
+    re.compile(r"(?P<module>.+)_lora\.(?P<part>down|up)\.weight"),
+)
+_ALPHA = re.compile(r"(?P<module>.+?)(?:\.lora|\.lora_linear_layer|_lora)?\.alpha")
+_MAGNITUDE = re.compile(rf"(?P<module>.+)\.(?:dora_scale|lora_magnitude_vector{_ADAPTER}(?:\.weight)?)")
+# the attention processors of early diffusers, and what the layers behind them are called
+_PROCESSOR = {"to_out": "to_out.0"}
+_TEXT_PROCESSOR = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """The tensors of one layer, and the names that they have in the file."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Modules:
+    """The modules of a pipeline's networks that may carry a LoRA, under all names that trainers give them."""
+
+    by_name: Mapping[str, Layer]
+
+    def find(self, name: str) -> Layer | None:
+        """Return the layer that a name in a file means; None if no network has it."""
+        name = name.removeprefix("base_model.model.")
+        for plain in (name, *_behind_processors(name)):
+            if plain in self.by_name:
+                return self.by_name[plain]
+        return None
+
+
+def modules_of(names: Mapping[str, Iterable[str]]) -> Modules:
+    """Return the modules of networks, given the names that each network has for them.
+
+    A name that two modules would share is none: guessing would put a LoRA on the wrong layer.
+    """
+    found: dict[str, Layer | None] = {}
+    for part, own in names.items():
+        prefix = {UNET: "lora_unet", TEXT: "lora_te"}[part]
+        for name in own:
+            layer = (part, name)
+            spelled = {name, f"{part}.{name}", f"{prefix}_{name.replace('.', '_')}"}
+            if part == TEXT:  # transformers of before had one more level
+                plain = name.removeprefix("text_model.")
+                spelled |= {f"{start}{level}{plain}" for start in ("", f"{part}.") for level in ("", "text_model.")}
+                flat = plain.replace(".", "_")
+                spelled |= {f"{prefix}_{flat}", f"{prefix}_text_model_{flat}"}
+            for each in spelled:
+                found[each] = layer if found.get(each, layer) == layer else None
+    return Modules({name: layer for name, layer in found.items() if layer is not None})
+
+
+def _behind_processors(name: str) -> list[str]:
+    """Return the layers that a name of early diffusers means: `attn1.processor.to_q` is `attn1.to_q`."""
+    attention, _, layer = name.replace(".processor.", ".").rpartition(".")
+    unet, text = _PROCESSOR.get(layer, layer), _TEXT_PROCESSOR.get(layer, layer)
+    return [f"{attention}.{unet}", f"{attention}.{text}"]
+
+
+def layers_in(tensors: Mapping[str, Tensor], modules: Modules) -> tuple[dict[Layer, Parts], list[str]]:
+    """Return the layers of a file, and the names of the tensors that belong to no layer of the networks."""
+    layers: dict[Layer, Parts] = {}
+    rest: list[str] = []
+    for key, tensor in tensors.items():
+        part, module = _read(key)
+        layer = modules.find(module) if part else None
+        if layer is None:
+            rest.append(key)
+            continue
+        own = layers.setdefault(layer, Parts())
+        if part in own.tensors:  # one layer under two names
+            rest.append(key)
+            continue
+        own.tensors[part] = tensor
+        own.names.append(key)
+    for layer, own in list(layers.items()):
+        if not {"down", "up"} <= own.tensors.keys():
+            rest += own.names
+            del layers[layer]
+    return layers, sorted(rest)
+
+
+def _read(key: str) -> tuple[str, str]:
+    """Return the part of a layer that a tensor is, and the layer's name; two empty words for other tensors.
+
+    >>> _read("unet.mid.to_q.lora_A.default.weight"), _read("lora_te_x.alpha"), _read("mid.to_q.diff")
+    (('down', 'unet.mid.to_q'), ('alpha', 'lora_te_x'), ('', ''))
+    """
+    for form in _FORMS:
+        if match := form.fullmatch(key):
+            return _PARTS[match["part"]], match["module"]
+    for part, form in (("alpha", _ALPHA), ("magnitude", _MAGNITUDE)):
+        if match := form.fullmatch(key):
+            return part, match["module"]
+    return "", ""

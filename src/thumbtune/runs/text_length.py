@@ -1,0 +1,123 @@
+"""Prompts as the text encoder reads them: it cuts them to its length, 77 tokens for Stable Diffusion.
+
+Two prompts that are equal once they are cut are one prompt for the model. If one were held out, it would be judged on a
+prompt that it was trained on.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from thumbtune.errors import ThumbtuneError, plural, reason
+from thumbtune.files import sha256
+
+CLIP_LENGTH = 77
+MAX_LENGTH = 100_000  # transformers writes a far larger number for a tokenizer without a limit
+AT_ONCE = 1000
+SHOWN = 60  # characters of a prompt in a note
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutPrompts:
+    """What the length of a text encoder does to some prompts.
+
+    length:  tokens that it reads, with the two that begin and end every text
+    cut:     the prompts that are longer, in their order
+    same_as: each prompt that equals an earlier one once cut -> that earlier one
+    """
+
+    length: int = CLIP_LENGTH
+    cut: tuple[str, ...] = ()
+    same_as: Mapping[str, str] = field(default_factory=dict)
+
+    def notes(self, total: int) -> list[str]:
+        """Return a sentence on the prompts that are cut, and one on those that are then equal."""
+        notes = []
+        if self.cut:
+            number = "1 prompt has" if len(self.cut) == 1 else f"{len(self.cut)} prompts have"
+            notes.append(
+                f"Of {plural(total, 'prompt')}, {number} more than the {self.length} tokens that the text encoder "
+                f"reads, so the end of each is not used; the first is {_shown(self.cut[0])}."
+            )
+        if self.same_as:
+            other, first = next(iter(self.same_as.items()))
+            groups = len(set(self.same_as.values()))
+            notes.append(
+                f"{len(self.same_as) + groups} prompts are only {groups} once they are cut to {self.length} tokens, so "
+                f"the model cannot tell them apart: {_shown(first)} and {_shown(other)}; shorten them."
+            )
+        return notes
+
+
+def _shown(prompt: str) -> str:
+    return repr(prompt if len(prompt) <= SHOWN else f"{prompt[:SHOWN]}...")
+
+
+def cut_prompts(model: str, prompts: Iterable[str]) -> CutPrompts:
+    """Return which of the prompts a model's text encoder cuts, and which are then equal.
+
+    A tokenizer is only loaded if a prompt is long enough: no text has more tokens than bytes.
+
+    Args:
+        model: a folder, or a hub id.
+        prompts: which may repeat.
+
+    Raises:
+        ThumbtuneError: the model's tokenizer cannot be loaded.
+    """
+    shortest = _length_in(model) - 2
+    long = list(dict.fromkeys(prompt for prompt in prompts if _bytes(prompt) >= shortest))
+    if not long:
+        return CutPrompts()
+    tokenizer = _tokenizer_of(model)
+    length = tokenizer.model_max_length
+    if length > MAX_LENGTH:
+        return CutPrompts()
+    cut: dict[str, None] = {}
+    groups: dict[str, list[str]] = {}
+    for start in range(0, len(long), AT_ONCE):
+        part = long[start : start + AT_ONCE]
+        for prompt, tokens in zip(part, tokenizer(part, verbose=False).input_ids, strict=True):
+            if len(tokens) > length:
+                cut[prompt] = None
+            if len(tokens) >= length:  # the last one ends every text
+                groups.setdefault(sha256(str(tokens[: length - 1]).encode()), []).append(prompt)
+    same_as = {
+        prompt: group[0]
+        for group in groups.values()
+        if any(prompt in cut for prompt in group)  # others are equal for another reason, such as unknown letters
+        for prompt in group[1:]
+    }
+    return CutPrompts(length=length, cut=tuple(cut), same_as=same_as)
+
+
+def _bytes(prompt: str) -> int:
+    """Return a bound of the number of tokens, after what the tokenizer does to a text first."""
+    if prompt.isascii():
+        return len(prompt)
+    return len(unicodedata.normalize("NFC", prompt).lower().encode("utf-8", "replace"))
+
+
+def _length_in(model: str) -> int:
+    """Return how many tokens a folder's text encoder reads; CLIP's length for a name on the hub."""
+    from thumbtune.models.pipeline_files import read_config
+
+    length = (read_config(Path(model) / "tokenizer" / "tokenizer_config.json") or {}).get("model_max_length")
+    return int(length) if isinstance(length, int | float) and 2 < length < MAX_LENGTH else CLIP_LENGTH  # noqa: PLR2004
+
+
+@lru_cache(maxsize=2)
+def _tokenizer_of(model: str) -> Any:
+    from transformers import CLIPTokenizer
+
+    try:
+        return CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
+    except Exception as error:  # of files, of the hub, of JSON: transformers raises a dozen kinds
+        raise ThumbtuneError(
+            f"The tokenizer of the model {model!r} could not be loaded ({reason(error)}); give a folder in diffusers' "
+            "layout, a hub id that this machine can reach, or `tiny-emoji-64`.",
+            code="model-unloadable",
+        ) from error

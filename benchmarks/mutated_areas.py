@@ -61,30 +61,46 @@ def make_likes(folder: Path) -> None:
             file.with_suffix(".txt").write_text(f"a {COLOURS[number % 4]} thing {number}")
 
 
+def make_light(work: Path, thumbtune: Callable[[Sequence[object]], int]) -> None:
+    """Make a human test with answers, recipes and files of prompts, none of which needs a model."""
+    from PIL import Image
+
+    from thumbtune.runs.recipe import read_recipe, write_recipe
+
+    rows = ["side,prompt,seed,file,sha256,words,style"]
+    for side, colour in (("a", "red"), ("b", "blue")):
+        (work / "pairs" / side).mkdir(parents=True)
+        for number in range(12):
+            Image.new("RGB", (16, 16), colour).save(work / "pairs" / side / f"{number}.png")
+            rows.append(f"{side},{number},{number},{side}/{number}.png,0,thing {number},")
+    (work / "pairs" / "images.csv").write_text("\n".join(rows) + "\n")
+    human = work / "human"
+    human.mkdir()
+    files = ["--out", human / "page.html", "--key", human / "key.json"]
+    _do(thumbtune, ["human", "export", work / "pairs", *files, "--seed", "1"])
+    write_answers(human / "key.json", human / "answers.json")
+    (work / "recipes").mkdir()
+    write_recipe(read_recipe(None, list(SMALL)), work / "recipes" / "recipe.yaml")
+    (work / "recipes" / "short.yaml").write_text("likes: likes\nseed: 3\ntrain: {steps: 5, lr: 1e-4}\n")
+    make_prompts(work / "prompts")
+
+
 def make_run(work: Path, thumbtune: Callable[[Sequence[object]], int]) -> None:
-    """Make a finished and an unfinished run, a duel, a human test with answers, a recipe and files of prompts."""
+    """Make a finished run with its duel, an unfinished run, and LoRA files."""
     make_likes(work / "images")
     options = [word for option in (f"likes={work / 'likes'}", *SMALL) for word in ("--set", option)]
-    human = work / "human"
-    human.mkdir(exist_ok=True)
-    evaluation = work / "runs" / "run" / "evaluation"
-    for words in (
-        ["import", work / "images", "--likes", work / "likes"],
-        ["train", "--out", work / "runs" / "run", *options],
-        ["evaluate", work / "runs" / "run"],
-        ["human", "export", evaluation, "--out", human / "page.html", "--key", human / "key.json", "--seed", "1"],
-    ):
-        if thumbtune(words):
-            raise SystemExit(f"{words} failed on whole inputs")
-    write_answers(human / "key.json", human / "answers.json")
+    _do(thumbtune, ["import", work / "images", "--likes", work / "likes"])
+    _do(thumbtune, ["train", "--out", work / "runs" / "run", *options])
+    _do(thumbtune, ["evaluate", work / "runs" / "run"])
     shutil.copytree(work / "runs" / "run", work / "runs" / "unfinished")
     shutil.rmtree(work / "runs" / "unfinished" / "lora")
     shutil.rmtree(work / "runs" / "unfinished" / "checkpoints" / "step-000004")
     shutil.copytree(work / "runs" / "run" / "lora", work / "loras")
-    (work / "recipes").mkdir(exist_ok=True)
-    shutil.copy(work / "runs" / "run" / "recipe.yaml", work / "recipes" / "recipe.yaml")
-    (work / "recipes" / "short.yaml").write_text("likes: likes\nseed: 3\ntrain: {steps: 5, lr: 1e-4}\n")
-    make_prompts(work / "prompts")
+
+
+def _do(thumbtune: Callable[[Sequence[object]], int], words: Sequence[object]) -> None:
+    if thumbtune(words):
+        raise SystemExit(f"{words} failed on whole inputs")
 
 
 def write_answers(key: Path, file: Path) -> None:

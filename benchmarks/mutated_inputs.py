@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from benchmarks.mutated_areas import Area, areas, change, make_run
+from benchmarks.mutated_areas import Area, areas, change, make_light, make_run
 
 CPU_SECONDS, WALL_SECONDS, GIBIBYTES = 20, 120, 2
 LIGHT = (
@@ -64,7 +64,7 @@ def thumbtune(words: Sequence[object]) -> int:
     return 0
 
 
-def in_child(work: Callable[[], int], log: Path) -> tuple[int, resource.struct_rusage]:
+def in_child(work: Callable[[], int], log: Path, limited: bool = True) -> tuple[int, resource.struct_rusage]:
     """Fork, do the work with its output in a file, and return the status of the child and what it used."""
     sys.stdout.flush()
     child = os.fork()
@@ -76,9 +76,10 @@ def in_child(work: Callable[[], int], log: Path) -> tuple[int, resource.struct_r
             os.dup2(handle, 2)
             sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), write_through=True, errors="replace")
             sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), write_through=True, errors="replace")
-            resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            signal.alarm(WALL_SECONDS)
+            if limited:
+                resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+                signal.alarm(WALL_SECONDS)
             code = work()
         except BaseException:
             traceback.print_exc()
@@ -134,14 +135,16 @@ def _kind(status: int, used: resource.struct_rusage, output: str, is_command: bo
     return "done" if code == 0 else "refused"
 
 
-def prepared(work: Path) -> list[Area]:
-    """Make the whole inputs in a child, see that each is read, and return the areas."""
-    if not (work / "ready").exists():
-        status, _ = in_child(lambda: make_run(work, thumbtune) or 0, work / "making.log")
-        if status:
-            sys.exit((work / "making.log").read_text())
-        (work / "ready").touch()
-    return areas(work)
+def prepared(work: Path, light: bool) -> list[Area]:
+    """Make the whole inputs in a child, and return the areas: all, or those that are `light`."""
+    for make in (make_light,) if light else (make_light, make_run):
+        ready = work / f"{make.__name__}-is-done"
+        if not ready.exists():
+            status, _ = in_child(lambda make=make: make(work, thumbtune) or 0, work / "making.log", limited=False)
+            if status:
+                sys.exit((work / "making.log").read_text())
+            ready.touch()
+    return [area for area in areas(work) if area.light or not light]
 
 
 def load(light: bool) -> None:
@@ -159,10 +162,10 @@ def plan(found: Sequence[Area], count: int, seed: int) -> list[Area]:
     return listed
 
 
-def run(work: Path, count: int, seed: int, only: int | None = None) -> dict[str, Counter[str]]:
+def run(work: Path, count: int, seed: int, only: int | None = None, light: bool = False) -> dict[str, Counter[str]]:
     """Run all inputs, or one; write the faults down, and return the counts of each area."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "THUMBTUNE_DEBUG": "1", "CUDA_VISIBLE_DEVICES": ""}
-    listed = list(enumerate(plan(prepared(work), count, seed)))
+    listed = list(enumerate(plan(prepared(work, light), count, seed)))
     counts: dict[str, Counter[str]] = {}
     with (work / "faults.txt").open("w") as faults:
         load(light=True)
@@ -210,12 +213,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--light", action="store_true", help="only inputs that are read without torch")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     work = (options.folder or Path(tempfile.mkdtemp(prefix="thumbtune-mutated-"))).resolve()
     work.mkdir(parents=True, exist_ok=True)
     begun = time.perf_counter()
-    counts = run(work, options.count, options.seed, options.only)
+    counts = run(work, options.count, options.seed, options.only, options.light)
     print(table(counts))
     faults = {kind: sum(row[kind] for row in counts.values()) for kind in FAULTS}
     summary = {"inputs": options.count, "seed": options.seed, **faults, "seconds": round(time.perf_counter() - begun)}

@@ -19,15 +19,21 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("seed", [7])
-def test_two_hundred_broken_inputs(tmp_path: Path, seed: int) -> None:
-    done = run(tmp_path, "--count", "200", "--seed", str(seed))
+LIGHT = ("importers", "recipes", "answers and keys", "prompts files")
+
+
+@pytest.mark.parametrize(
+    ("words", "areas"),
+    [(["--light"], LIGHT), pytest.param([], (*LIGHT, "run folders", "duels", "checkpoints"), marks=pytest.mark.slow)],
+)
+def test_two_hundred_broken_inputs(tmp_path: Path, words: list[str], areas: tuple[str, ...]) -> None:
+    done = run(tmp_path, "--count", "200", "--seed", "7", *words)
     faults = (tmp_path / "faults.txt").read_text() if (tmp_path / "faults.txt").exists() else ""
     assert done.returncode == 0, f"{done.stdout}{done.stderr[-2000:]}{faults[-6000:]}"
     summary = json.loads(done.stdout.splitlines()[-1])
     assert summary["inputs"] == 200
     assert [summary[kind] for kind in ("traceback", "hang", "memory", "nothing done")] == [0, 0, 0, 0]
-    assert all(area in done.stdout for area in ("importers", "recipes", "run folders", "duels", "answers and keys"))
+    assert all(area in done.stdout for area in areas)
 
 
 def test_an_input_is_the_same_in_every_run(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_temporary_folders_of_running_processes_stay(tmp_path: Path, monkeypatch
         f"thumbtune-rehearsal-{node()}.{2**30}.b",
         "thumbtune-likes-c",
     ]
-    names += ["thumbtune-likes-c", f"thumbtune-likes-elsewhere.{2**30}.d", "thumbtune-other"]
+    names += [f"thumbtune-likes-elsewhere.{2**30}.d", "thumbtune-other"]
     for name in names:
         (tmp_path / name).mkdir()
     old = tmp_path / "thumbtune-likes-old"

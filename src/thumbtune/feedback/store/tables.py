@@ -53,7 +53,7 @@ class UTCDateTime(TypeDecorator[datetime]):
         """
         read = super().result_processor(dialect, coltype)
 
-        def process(cell: Any) -> datetime | None:
+        def process(cell: Any) -> Any:
             try:
                 return read(cell) if read is not None else cell
             except (ValueError, TypeError) as error:

@@ -1,4 +1,9 @@
-"""Errors that people read: one sentence that says what, where, and what to do. The command line prints it and exits."""
+"""Errors that people read: one sentence that says what, where, and what to do. The command line prints it and exits.
+
+A note is such a sentence about something that the program mended itself; it goes on.
+"""
+
+import logging
 
 from collections.abc import Sequence
 
@@ -32,6 +37,11 @@ class Interrupted(ThumbtuneError):
 
     exit_code = 130
     everywhere = True
+
+
+def note(sentence: str) -> None:
+    """Log a sentence for people under the name `thumbtune`; the command line prints it."""
+    logging.getLogger("thumbtune").warning(sentence)
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

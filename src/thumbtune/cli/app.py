@@ -3,6 +3,7 @@
 Commands import torch inside their bodies, so that `--help` starts at once.
 """
 
+import logging
 import shutil
 import sys
 import warnings
@@ -135,9 +136,18 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: objec
         typer.echo(f"thumbtune: Note: {message}", err=True)
 
 
+class _Notes(logging.Handler):
+    """Print the notes of the program as one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if speaks():
+            typer.echo(f"thumbtune: Note: {record.getMessage()}", err=True)
+
+
 def main() -> None:
     """The entry point: errors for people become one sentence and an exit code; Ctrl-C is 130."""
     warnings.showwarning = _show_warning
+    logging.getLogger("thumbtune").handlers[:] = [_Notes()]
     try:
         app()
     except ThumbtuneError as error:

@@ -13,15 +13,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.feedback.likes import image_of
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.objective.prompt_prefix import PromptPrefixes
-from thumbtune.training.cache import Cache
+from thumbtune.training.cache import Cache, Tensors, is_finite
 from thumbtune.training.sampling import ByLabel, ByPair, seeded_generator
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+ENOUGH_WRONG = 16  # images without finite latents after which encoding stops: the model is then at fault
+SHOWN_WRONG = 3  # names in a sentence
 
 
 def quiet(items: Iterable[Any], what: str) -> Iterable[Any]:
@@ -110,42 +112,85 @@ class Encoded:
         self.grade = _grades(likes, self.liked)
         self.model = model
         self.prefixes = prefixes
+        self._not_finite: dict[str, Tensors] = {}  # NaN and infinite numbers never enter the cache
         self._fingerprint = model.fingerprint()
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def _image_key(self, image_id: str) -> str:
-        return f"latent:{self._fingerprint}:{image_id}"
+        return f"latent-alone:{self._fingerprint}:{image_id}"
 
     def _prompt_key(self, prompt: str) -> str:
-        return f"prompt:{self._fingerprint}:{prompt}"
+        return f"prompt-alone:{self._fingerprint}:{prompt}"
 
-    def fill(self, progress: Progress = quiet, at_once: int = 16) -> "Encoded":
-        """Encode the images and prompts that the cache lacks; return self."""
+    def fill(self, progress: Progress = quiet, at_once: int = 16, *, strict: bool = False) -> "Encoded":
+        """Encode the images and prompts that the cache lacks; return self.
+
+        Args:
+            progress: is told of every `at_once` images.
+            strict: whether NaN and infinite numbers are refused; otherwise they stay in memory, never in the cache.
+
+        Raises:
+            ThumbtuneError: with `strict`, the model encodes an image or a prompt as NaN or infinite numbers.
+        """
         behind = [both for prompt in self.prompts for both in self.prefixes.both(prompt)] if self.prefixes else []
         prompts = sorted({*self.prompts, *behind, ""})
+        wrong: list[str] = []
 
-        def encode(rows: list[int]) -> list[dict[str, Tensor]]:
-            return [{"latent": latent} for latent in self.model.encode([image_of(self.likes, i) for i in rows])]
+        def sorted_out(keys: list[str], names: list[str], made: list[Tensors]) -> list[Tensors]:
+            for key, name, tensors in zip(keys, names, made, strict=True):
+                if not is_finite(tensors):
+                    self._not_finite[key] = tensors
+                    wrong.append(name)
+            if strict and len(wrong) >= ENOUGH_WRONG:
+                raise _not_finite(wrong)
+            return made
 
-        def embed(rows: list[int]) -> list[dict[str, Tensor]]:
-            condition = self.model.embed([prompts[i] for i in rows])
-            return [{name: value[i] for name, value in condition.items()} for i in range(len(rows))]
+        def encode(rows: list[int]) -> list[Tensors]:
+            names = [self.image_ids[row] for row in rows]
+            return sorted_out([*map(self._image_key, names)], names, [self._encode(row) for row in rows])
+
+        def embed(rows: list[int]) -> list[Tensors]:
+            names = [prompts[row] for row in rows]
+            return sorted_out([*map(self._prompt_key, names)], [*map(repr, names)], [*map(self._embed, names)])
 
         images = [self._image_key(name) for name in self.image_ids]
         self.cache.fill(images, encode, at_once, lambda chunks: progress(chunks, "Encoding images"))
-        self.cache.fill([self._prompt_key(prompt) for prompt in prompts], embed, at_once)
+        self.cache.fill([self._prompt_key(prompt) for prompt in prompts], embed)
+        if strict and wrong:
+            raise _not_finite(wrong)
         return self
+
+    def _encode(self, row: int) -> Tensors:
+        """Return the latent of an image that is encoded alone: its last bits depend on what is encoded with it."""
+        return {"latent": self.model.encode([image_of(self.likes, row)])[0]}
+
+    def _embed(self, prompt: str) -> Tensors:
+        """Return the condition of a prompt that is embedded alone."""
+        return {name: value[0] for name, value in self.model.embed([prompt]).items()}
+
+    def _get(self, key: str) -> Tensors:
+        return self._not_finite[key] if key in self._not_finite else self.cache.get(key)
 
     def latents(self, rows: Sequence[int]) -> Latents:
         """Return the latents of some rows, in their order."""
-        return torch.stack([self.cache.get(self._image_key(self.image_ids[i]))["latent"] for i in rows])
+        return torch.stack([self._get(self._image_key(self.image_ids[i]))["latent"] for i in rows])
 
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Return the embeddings of prompts of these likes, with or without a prefix, or of the empty prompt."""
-        embeddings = [self.cache.get(self._prompt_key(prompt)) for prompt in prompts]
+        embeddings = [self._get(self._prompt_key(prompt)) for prompt in prompts]
         return {name: torch.stack([embedding[name] for embedding in embeddings]) for name in embeddings[0]}
+
+
+def _not_finite(names: Sequence[str]) -> ThumbtuneError:
+    more = len(names) - SHOWN_WRONG
+    shown = ", ".join(names[:SHOWN_WRONG]) + (f" and {more} more" if more > 0 else "")
+    return ThumbtuneError(
+        f"The model encodes {plural(len(names), 'image or prompt', 'images or prompts')} as NaN or infinite numbers "
+        f"({shown}), from which nothing can be learnt; choose another model, or take the votes on them out.",
+        code="encoding-not-finite",
+    )
 
 
 def _grades(likes: Any, liked: Bool[Tensor, "n"]) -> Float[Tensor, "n"] | None:

@@ -39,6 +39,12 @@ class Interrupted(ThumbtuneError):
     everywhere = True
 
 
+class Terminated(Interrupted):
+    """Somebody asked the process to end (SIGTERM), as cluster and container managers do, and the work is saved."""
+
+    exit_code = 143
+
+
 def note(sentence: str) -> None:
     """Log a sentence for people under the name `thumbtune`; the command line prints it."""
     logging.getLogger("thumbtune").warning(sentence)

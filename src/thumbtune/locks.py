@@ -57,6 +57,7 @@ def held(file: Path, busy: Callable[[str], ThumbtuneError]) -> Iterator[None]:
         ThumbtuneError: another process holds the lock, or the file cannot be written.
     """
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _taken(file, busy)
     except OSError as error:
         raise ThumbtuneError(

@@ -1,5 +1,6 @@
 """A latent follows from its image alone: not from its neighbours, the cache, repairs, or options of the run."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,17 +139,36 @@ class Fading:
         return latents
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.5, 1.0])
 def test_latents_that_are_not_finite_are_named_and_never_cached(
-    make_diffusion: Any, encoded: Callable[..., Encoded], tmp_path: Path, share: float
+    make_diffusion: Any, encoded: Callable[..., Encoded], tmp_path: Path, share: float, caplog: Any
 ) -> None:
     model = make_diffusion()
     one = encoded(Fading(model, share), tmp_path)
-    wrong = int(COUNT * share)
-    with refused("encoding-not-finite", naming=[f"{wrong} image", *one.image_ids[: min(3, wrong)]]):
+    wrong, enough = int(COUNT * share), COUNT // 2
+    if wrong < enough:
         one.fill(strict=True)
+        assert all(word in caplog.text for word in [f"{wrong} image", *one.image_ids[: min(3, wrong)], "leaves them"])
+        assert (~one.latents(range(COUNT)).isfinite()).flatten(1).any(1).sum() == wrong
+    else:
+        with refused("encoding-not-finite", naming=["images", *one.image_ids[:3]]):
+            one.fill(strict=True, at_once=1)
     stored = [name for name in one.image_ids if one.cache.has(one._image_key(name))]
-    assert stored == one.image_ids[wrong:]
+    assert stored == ([] if wrong >= enough else one.image_ids[wrong:])
     assert all(is_finite(one.cache.get(one._image_key(name))) for name in stored)
     sound = encoded(model, tmp_path).fill(quiet, strict=True)  # the cache is as good as new
     assert sound.latents(range(COUNT)).isfinite().all()
+
+
+def test_a_prompt_that_is_not_finite_is_refused(
+    make_diffusion: Any, encoded: Callable[..., Encoded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_diffusion()
+    embed = type(model).embed
+
+    def breaking(self: Any, texts: Sequence[str]) -> dict[str, Tensor]:
+        return {"text": embed(self, texts)["text"] * (math.nan if "c" in texts else 1)}
+
+    monkeypatch.setattr(type(model), "embed", breaking)
+    with refused("encoding-not-finite", naming="'c'"):
+        encoded(model, tmp_path).fill(strict=True)

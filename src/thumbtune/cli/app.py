@@ -12,14 +12,14 @@ from typing import Annotated
 
 import typer
 
-from thumbtune import __version__
+from thumbtune import __version__, distributed, signals
 from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
 from thumbtune.cli.likes import import_, likes_app
 from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.terminal import bar, quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
-from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
+from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, UsageError
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
@@ -145,30 +145,42 @@ class _Notes(logging.Handler):
 
 
 def main() -> None:
-    """The entry point: errors for people become one sentence and an exit code; Ctrl-C is 130."""
+    """The entry point: errors for people become one sentence and an exit code; Ctrl-C is 130, and SIGTERM 143."""
     warnings.showwarning = _show_warning
     logging.getLogger("thumbtune").handlers[:] = [_Notes()]
+    listener = signals.Listener()
+    listener.listen()
     try:
         app()
     except ThumbtuneError as error:
         if speaks() or not error.everywhere:
             typer.echo(f"thumbtune: {error}", err=True)
-        sys.exit(error.exit_code)
+        is_end = isinstance(error, Interrupted) and listener.terminated
+        sys.exit(Terminated.exit_code if is_end else error.exit_code)
     except (KeyboardInterrupt, SystemExit) as stop:  # typer makes the latter of the former, without a word
         if isinstance(stop, SystemExit) and stop.code != STOPPED:
             raise
         if speaks():
             typer.echo("thumbtune: Stopped; what was saved before is whole.", err=True)
-        sys.exit(STOPPED)
+        sys.exit(Terminated.exit_code if listener.terminated else STOPPED)
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, whose import would slow every command down
-            raise
-        advice = "give train.micro_batch a lower value, which does not change the result, and --resume a training"
-        typer.echo(f"thumbtune: Memory ran out ({str(error).splitlines()[0][:120]}); {advice}.", err=True)
-        sys.exit(1)
+        _end_on(error)
     except OSError as error:  # whatever no floor below has put in words, such as a disk that fills
         typer.echo(f"thumbtune: {error}; what was saved before is whole.", err=True)
         sys.exit(1)
+
+
+def _end_on(error: RuntimeError) -> None:
+    """End on torch's errors of memory and of several processes with a sentence; raise any other error."""
+    sentence = distributed.lost_process(error)
+    if sentence is not None:
+        typer.echo(f"thumbtune: {sentence}", err=True)
+        sys.exit(sentence.exit_code)
+    if type(error).__name__ != "OutOfMemoryError":  # torch's, whose import would slow every command down
+        raise error
+    advice = "give train.micro_batch a lower value, which does not change the result, and --resume a training"
+    typer.echo(f"thumbtune: Memory ran out ({str(error).splitlines()[0][:120]}); {advice}.", err=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

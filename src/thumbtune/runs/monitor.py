@@ -19,7 +19,7 @@ from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.models.protocol import Model
 from thumbtune.runs.build import with_prefix
-from thumbtune.runs.run import STOPPED
+from thumbtune.runs.run import STOPPED, record_result
 from thumbtune.runs.setup import Setup
 from thumbtune.training import checkpoint
 from thumbtune.training.batches import Batches, Encoded, Progress
@@ -134,7 +134,8 @@ class Monitor:
         name = result.parent.name
         whole = f"{sentence.rstrip('.')}; {name}/ holds the best checkpoint, that of step {chosen}."
         record = {"step": stopped, "best": chosen, "folder": name, "sentence": whole}
-        write_text(folder / STOPPED, json.dumps(record, indent=1))
+        write_text(folder / STOPPED, json.dumps(record, indent=1), durable=True)
+        record_result(folder, result, STOPPED)
         return whole
 
 

@@ -4,6 +4,7 @@ Every random number is a function of (seed, step, image id) alone. So a run is t
 resume, and for any micro-batch.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from thumbtune.errors import ThumbtuneError, plural
+from thumbtune.errors import ThumbtuneError, note, plural
 from thumbtune.feedback.likes import image_of
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.protocol import Condition, Model
@@ -22,7 +23,7 @@ from thumbtune.training.cache import Cache, Tensors, is_finite
 from thumbtune.training.sampling import ByLabel, ByPair, seeded_generator
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
-ENOUGH_WRONG = 16  # images without finite latents after which encoding stops: the model is then at fault
+TOO_MANY_WRONG = 0.5  # the share of images without finite latents at which a training is refused
 SHOWN_WRONG = 3  # names in a sentence
 
 
@@ -127,40 +128,51 @@ class Encoded:
     def fill(self, progress: Progress = quiet, at_once: int = 16, *, strict: bool = False) -> "Encoded":
         """Encode the images and prompts that the cache lacks; return self.
 
+        NaN and infinite numbers stay in memory, never in the cache. Training leaves such images out.
+
         Args:
             progress: is told of every `at_once` images.
-            strict: whether NaN and infinite numbers are refused; otherwise they stay in memory, never in the cache.
+            strict: whether a few of them are named in a note, and more are refused.
 
         Raises:
-            ThumbtuneError: with `strict`, the model encodes an image or a prompt as NaN or infinite numbers.
+            ThumbtuneError: with `strict`, half of the images, or a prompt, are encoded as NaN or infinite numbers.
         """
         behind = [both for prompt in self.prompts for both in self.prefixes.both(prompt)] if self.prefixes else []
         prompts = sorted({*self.prompts, *behind, ""})
+        too_many = math.ceil(len(set(self.image_ids)) * TOO_MANY_WRONG)
         wrong: list[str] = []
-
-        def sorted_out(keys: list[str], names: list[str], made: list[Tensors]) -> list[Tensors]:
-            for key, name, tensors in zip(keys, names, made, strict=True):
-                if not is_finite(tensors):
-                    self._not_finite[key] = tensors
-                    wrong.append(name)
-            if strict and len(wrong) >= ENOUGH_WRONG:
-                raise _not_finite(wrong)
-            return made
 
         def encode(rows: list[int]) -> list[Tensors]:
             names = [self.image_ids[row] for row in rows]
-            return sorted_out([*map(self._image_key, names)], names, [self._encode(row) for row in rows])
+            made = [self._encode(row) for row in rows]
+            wrong.extend(self._keep_wrong([*map(self._image_key, names)], names, made))
+            if strict and len(wrong) >= too_many:
+                raise _not_finite(wrong)
+            return made
 
         def embed(rows: list[int]) -> list[Tensors]:
-            names = [prompts[row] for row in rows]
-            return sorted_out([*map(self._prompt_key, names)], [*map(repr, names)], [*map(self._embed, names)])
+            texts = [prompts[row] for row in rows]
+            made = [*map(self._embed, texts)]
+            bad = self._keep_wrong([*map(self._prompt_key, texts)], [*map(repr, texts)], made)
+            if strict and bad:
+                raise _not_finite(bad)
+            return made
 
         images = [self._image_key(name) for name in self.image_ids]
         self.cache.fill(images, encode, at_once, lambda chunks: progress(chunks, "Encoding images"))
-        self.cache.fill([self._prompt_key(prompt) for prompt in prompts], embed)
         if strict and wrong:
-            raise _not_finite(wrong)
+            note(
+                f"The model encodes {plural(len(wrong), 'image')} as NaN or infinite numbers ({_first(wrong)}); "
+                "training leaves them out."
+            )
+        self.cache.fill([self._prompt_key(prompt) for prompt in prompts], embed)
         return self
+
+    def _keep_wrong(self, keys: Sequence[str], names: Sequence[str], made: Sequence[Tensors]) -> list[str]:
+        """Keep tensors that are not finite in memory; return the names of what they encode."""
+        found = [(key, name, one) for key, name, one in zip(keys, names, made, strict=True) if not is_finite(one)]
+        self._not_finite |= {key: one for key, _, one in found}
+        return [name for _, name, _ in found]
 
     def _encode(self, row: int) -> Tensors:
         """Return the latent of an image that is encoded alone: its last bits depend on what is encoded with it."""
@@ -183,12 +195,15 @@ class Encoded:
         return {name: torch.stack([embedding[name] for embedding in embeddings]) for name in embeddings[0]}
 
 
-def _not_finite(names: Sequence[str]) -> ThumbtuneError:
+def _first(names: Sequence[str]) -> str:
     more = len(names) - SHOWN_WRONG
-    shown = ", ".join(names[:SHOWN_WRONG]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(names[:SHOWN_WRONG]) + (f" and {more} more" if more > 0 else "")
+
+
+def _not_finite(names: Sequence[str]) -> ThumbtuneError:
     return ThumbtuneError(
         f"The model encodes {plural(len(names), 'image or prompt', 'images or prompts')} as NaN or infinite numbers "
-        f"({shown}), from which nothing can be learnt; choose another model, or take the votes on them out.",
+        f"({_first(names)}), from which nothing can be learnt; choose another model, or take the votes on them out.",
         code="encoding-not-finite",
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from thumbtune import checksums, files
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.duel_folder import (
     FORM,
@@ -18,12 +19,14 @@ from thumbtune.evaluation.duel_folder import (
     SCORE_COLUMNS,
     SCORES,
     VERDICT,
+    check_images,
     is_duel,
     is_of_earlier_evaluation,
     read_images,
     read_manifest,
+    record,
 )
-from thumbtune.files import file_sha256, write_text
+from thumbtune.files import write_text
 from thumbtune.runs import run
 
 COUNTED = (IMAGES, IMAGES_OF_FORM_1, SCORES, VERDICT, "report.html", "environment.json")  # follows from the images
@@ -128,35 +131,28 @@ def known_hashes(out: Path) -> dict[Path, str]:
     Raises:
         ThumbtuneError: an image is another one now, or the list of images is damaged.
     """
+    checksums.check(out, lambda name: name == IMAGES)
     try:
-        listed = {row["file"]: row["sha256"] for row in read_images(out)}
+        return check_images(out, read_images(out))
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise ThumbtuneError(
             f"{out / IMAGES} cannot be read ({error}); delete it and run the same command again.",
             code="duel-unreadable",
         ) from error
-    hashes = {path: digest for name, digest in listed.items() if (path := out / name).is_file()}
-    for path, digest in hashes.items():
-        if file_sha256(path) != digest:
-            raise ThumbtuneError(
-                f"{path} has changed since it was scored; delete it and run the same command again.",
-                code="duel-image-changed",
-            )
-    return hashes
 
 
 def sweep(out: Path, sides: Iterable[str]) -> None:
-    """Delete the half-written files of a process that was killed."""
+    """Delete the half-written files of processes that were killed."""
     for folder in (out, *(out / name for name in sides)):
-        for partial in folder.glob(".*.partial"):
-            partial.unlink(missing_ok=True)
+        files.sweep(folder)
 
 
 def write_lists(out: Path, images: Iterable[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
     """Write images.csv and scores.csv from their rows."""
-    write_text(out / IMAGES, _csv(IMAGE_COLUMNS, images))
-    write_text(out / SCORES, _csv(SCORE_COLUMNS, scores))
+    write_text(out / IMAGES, _csv(IMAGE_COLUMNS, images), durable=True)
+    write_text(out / SCORES, _csv(SCORE_COLUMNS, scores), durable=True)
     (out / IMAGES_OF_FORM_1).unlink(missing_ok=True)
+    record(out)
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

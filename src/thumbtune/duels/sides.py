@@ -16,10 +16,11 @@ from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
-from thumbtune.files import file_sha256, sha256
+from thumbtune.files import check_seal, file_sha256, refuse_not_finite, sha256
 from thumbtune.models import lora
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.runs import build, run
+from thumbtune.training import checkpoint
 
 CHECKPOINT, AVERAGE = "weights.safetensors", "average.safetensors"
 INDEX, UNET_INDEX = "model_index.json", "unet/config.json"
@@ -110,10 +111,13 @@ def _checkpoint(name: str, folder: Path) -> Side:
 
         model = build.model_of(recipe, training=False)
         try:
+            if (folder / checkpoint.STATE).is_file():
+                checkpoint.check_files(folder, checkpoint.state_in(folder), file.name)
             weights = load_file(file)
+            refuse_not_finite(weights)
             for key, parameter in model.trainable():
                 parameter.data.copy_(weights[key])
-        except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+        except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise ThumbtuneError(
                 f"{file} does not fit its run ({reason(error)}); name another checkpoint.", code="checkpoint-misfit"
             ) from error
@@ -131,6 +135,7 @@ def _lora(name: str, weights: Path, base: str | None) -> Side:
     def load(device: Any) -> StableDiffusion:
         pipeline = load_pipeline(build.model_path(base))
         try:
+            check_seal(weights)
             pipeline.load_lora_weights(str(weights.parent), weight_name=weights.name)
         except Exception as error:  # of keys, of shapes, of the file itself: diffusers raises a dozen kinds
             raise ThumbtuneError(

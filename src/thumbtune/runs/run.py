@@ -33,7 +33,7 @@ from thumbtune.training.cache import Cache
 OWN = "own"  # copies of the user's files that the recipe names
 STOPPED = "stopped.json"
 LOCK = ".training.lock"
-REWRITTEN = {"lora", "unet", checkpoint.LOG, "report.html"}  # a run that continues writes these again
+REWRITTEN = {"lora", "unet", checkpoint.LOG}  # a run that continues writes these again
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
 
 

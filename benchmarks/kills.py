@@ -88,21 +88,18 @@ def matches(folder: Path, pattern: str) -> set[Path]:
 
 
 def kill(process: subprocess.Popen[bytes], folder: Path, chance: random.Random, seconds: float) -> bool:
-    """Kill a process at a random moment or at an event; return whether it was still at work."""
-    until = time.monotonic() + chance.uniform(0, seconds)
+    """Kill a process at an event, or at a random moment if that comes first; return whether it was still at work."""
+    until = time.monotonic() + chance.uniform(0.3, 1) * seconds
     event = chance.choice([None, *EVENTS])
     before, needed = (matches(folder, event), chance.choice([1, 1, 2, 5])) if event else (set(), 0)
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
-        if event is None and time.monotonic() > until:
-            break
+    while process.poll() is None and time.monotonic() < until:
         if event is not None and len(matches(folder, event) - before) >= needed:
             break
         time.sleep(0.002 if event else 0.01)
     if process.poll() is not None:
         return False
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     return True
 
 
@@ -126,7 +123,7 @@ def broken_runs(root: Path, model: str | None, kills: int, chance: random.Random
     while figures.kills < kills:
         folder = root / f"broken-{figures.runs}"
         folder.mkdir()
-        for _ in range(chance.randint(2, 5)):
+        for _ in range(chance.randint(3, 6)):
             figures.kills += kill(call(*train(folder, model)), folder, chance, seconds)
         figures.failed += finish(call(*train(folder, model))) != 0
         figures.runs += 1

@@ -4,7 +4,8 @@ Its last line, a comment to that program, is the hash of the lines before it.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
@@ -15,17 +16,41 @@ LINE = re.compile("([0-9a-f]{64})  (.+)")
 OWN = "# sha256 of the lines above: "
 
 
-def record(folder: Path, names: Iterable[str]) -> None:
+def record(folder: Path, names: Iterable[str], known: Mapping[str, str] | None = None) -> None:
     """Note the hashes of files in a folder, by their path inside it; drop the lines of files that are gone.
+
+    Args:
+        known: hashes that need not be computed again.
 
     Raises:
         ThumbtuneError: the list is damaged, or cannot be written.
     """
     sums = _sums(folder) if (folder / SUMS).is_file() else {}
+    sums |= known or {}
     sums |= {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
-    kept = {name: digest for name, digest in sorted(sums.items()) if (folder / name).is_file()}
+    _write(folder, {name: digest for name, digest in sorted(sums.items()) if (folder / name).is_file()})
+
+
+def _write(folder: Path, kept: Mapping[str, str]) -> None:
     text = "".join(f"{digest}  {name}\n" for name, digest in kept.items())
     write_text(folder / SUMS, f"{text}{OWN}{sha256(text.encode())}\n", durable=True)
+
+
+@contextmanager
+def rewriting(folder: Path, names: Iterable[str], keep: bool = True) -> Iterator[None]:
+    """Write files of these paths anew inside the `with` block; their hashes are noted at its end.
+
+    Before it their lines are dropped, so that a kill at any moment leaves no hash of a file that was to be replaced.
+
+    Args:
+        keep: whether files that exist at the end are noted.
+    """
+    names = list(names)
+    if (folder / SUMS).is_file():
+        _write(folder, {name: digest for name, digest in _sums(folder).items() if name not in names})
+    yield
+    if keep:
+        record(folder, names)
 
 
 def check(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:

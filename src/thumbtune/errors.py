@@ -4,7 +4,6 @@ A note is such a sentence about something that the program mended itself; it goe
 """
 
 import logging
-
 from collections.abc import Sequence
 
 

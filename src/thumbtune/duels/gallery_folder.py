@@ -19,17 +19,19 @@ from thumbtune.evaluation.duel_folder import (
     SCORE_COLUMNS,
     SCORES,
     VERDICT,
-    check_images,
     is_duel,
     is_of_earlier_evaluation,
+    is_of_now,
     read_images,
     read_manifest,
-    record,
+    rewriting,
 )
-from thumbtune.files import write_text
+from thumbtune.files import file_sha256, write_text
 from thumbtune.runs import run
 
 COUNTED = (IMAGES, IMAGES_OF_FORM_1, SCORES, VERDICT, "report.html", "environment.json")  # follows from the images
+
+FILE, DIGEST = IMAGE_COLUMNS.index("file"), IMAGE_COLUMNS.index("sha256")
 
 
 def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> Path | None:
@@ -61,9 +63,10 @@ def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> Path
             f"{out} contains files that do not belong to a duel; choose another folder with --out.",
             code="duel-folder-taken",
         )
-    write_text(out / MANIFEST, json.dumps(manifest, indent=1))  # first: from now on the folder is this plan's
-    if not (environment := out / "environment.json").is_file():
-        write_text(environment, json.dumps(run.environment(), indent=1))
+    with rewriting(out, MANIFEST, "environment.json"):
+        write_text(out / MANIFEST, json.dumps(manifest, indent=1))  # first: from now on the folder is this plan's
+        if not (environment := out / "environment.json").is_file():
+            write_text(environment, json.dumps(run.environment(), indent=1))
     return moved
 
 
@@ -78,12 +81,7 @@ def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> Path | 
     A finished duel is moved: the new one may fail, and the images may have taken hours. Of an unfinished one, only the
     folders of its sides are deleted.
     """
-    try:
-        was = read_manifest(out)
-    except (OSError, ValueError) as error:
-        raise ThumbtuneError(
-            f"{out / MANIFEST} cannot be read; choose another folder for this duel.", code="duel-unreadable"
-        ) from error
+    was = _manifest_of(out)
     other = [name for name in manifest if _identity(name, was.get(name)) != _identity(name, manifest[name])]
     if replace and other and is_duel(out):
         kept = replaced_folder(out)
@@ -105,6 +103,23 @@ def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> Path | 
         for file in out.glob("result.*"):
             file.unlink()
     return None
+
+
+def _manifest_of(out: Path) -> dict[str, Any]:
+    """Return the manifest of a duel, compared with its hash if it has one.
+
+    Raises:
+        ThumbtuneError: it cannot be read, or has changed.
+    """
+    try:
+        was = read_manifest(out)
+    except (OSError, ValueError) as error:
+        raise ThumbtuneError(
+            f"{out / MANIFEST} cannot be read; choose another folder for this duel.", code="duel-unreadable"
+        ) from error
+    if is_of_now(out):
+        checksums.check(out, lambda name: name == MANIFEST)
+    return was
 
 
 def _identity(name: str, value: Any) -> Any:
@@ -131,14 +146,22 @@ def known_hashes(out: Path) -> dict[Path, str]:
     Raises:
         ThumbtuneError: an image is another one now, or the list of images is damaged.
     """
-    checksums.check(out, lambda name: name == IMAGES)
     try:
-        return check_images(out, read_images(out))
+        listed = read_images(out)
+        hashes = {path: row["sha256"] for row in listed if (path := out / row["file"]).is_file()}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise ThumbtuneError(
             f"{out / IMAGES} cannot be read ({error}); delete it and run the same command again.",
             code="duel-unreadable",
         ) from error
+    checksums.check(out, lambda name: name == IMAGES)
+    for path, digest in hashes.items():
+        if file_sha256(path) != digest:
+            raise ThumbtuneError(
+                f"{path} has changed since it was scored; delete it and run the same command again.",
+                code="duel-image-changed",
+            )
+    return hashes
 
 
 def sweep(out: Path, sides: Iterable[str]) -> None:
@@ -147,12 +170,13 @@ def sweep(out: Path, sides: Iterable[str]) -> None:
         files.sweep(folder)
 
 
-def write_lists(out: Path, images: Iterable[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
+def write_lists(out: Path, images: Sequence[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
     """Write images.csv and scores.csv from their rows."""
-    write_text(out / IMAGES, _csv(IMAGE_COLUMNS, images), durable=True)
-    write_text(out / SCORES, _csv(SCORE_COLUMNS, scores), durable=True)
+    with rewriting(out, IMAGES, SCORES):
+        write_text(out / IMAGES, _csv(IMAGE_COLUMNS, images), durable=True)
+        write_text(out / SCORES, _csv(SCORE_COLUMNS, scores), durable=True)
+    checksums.record(out, [], {str(row[FILE]): str(row[DIGEST]) for row in images if row[DIGEST]})
     (out / IMAGES_OF_FORM_1).unlink(missing_ok=True)
-    record(out)
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -3,21 +3,21 @@
 duel.json     what is compared: sides, prompts, seeds, sampler      environment.json   versions and hardware
 images.csv    side, prompt, seed, file, hash and words of an image  scores.csv         scorer, side, prompt, seed, score
 result.json   win-rates                                             verdict.json       the decision on a run, if asked
-SHA256SUMS    the hashes of these files; those of the images are in images.csv
+SHA256SUMS    the hashes of these files and of the images
 
 Form 1, of earlier versions, calls the list of images pictures.csv and the name of a side `said`; it is read as well.
 """
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from thumbtune import checksums
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.files import file_sha256
 
 FORM = 2
 MANIFEST, IMAGES, SCORES, RESULT, VERDICT = "duel.json", "images.csv", "scores.csv", "result.json", "verdict.json"
@@ -58,6 +58,14 @@ def is_of_earlier_evaluation(folder: Path) -> bool:
         return False
 
 
+def is_of_now(folder: Path) -> bool:
+    """Return whether the manifest of a duel has today's form; earlier forms have no hash."""
+    try:
+        return _json(folder / MANIFEST).get("form") == FORM
+    except (OSError, ValueError, AttributeError):
+        return True  # damaged, as its hash will tell
+
+
 def read_duel(folder: Path) -> DuelFolder:
     """Read the text files of a finished duel.
 
@@ -75,52 +83,34 @@ def read_duel(folder: Path) -> DuelFolder:
             f"{folder} contains no finished duel; run `thumbtune duel` with --out {folder}.", code="duel-missing"
         )
     try:
-        manifest, of_now = read_manifest(folder), _json(folder / MANIFEST).get("form") == FORM
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _unreadable(folder, error) from error
-    checksums.check(folder, lambda name: of_now or name != MANIFEST)
-    try:
-        images = read_images(folder)
-        check_images(folder, images)
         return DuelFolder(
             folder=folder,
-            manifest=manifest,
+            manifest=read_manifest(folder),
             environment=_json(folder / "environment.json") if (folder / "environment.json").is_file() else {},
             result=_result(folder / RESULT),
             verdict=_verdict(folder / VERDICT),
-            images={(row["side"], int(row["prompt"]), int(row["seed"])): row for row in images},
+            images={(row["side"], int(row["prompt"]), int(row["seed"])): row for row in read_images(folder)},
             scores=_scores(folder),
         )
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise _unreadable(folder, error) from error
+        raise ThumbtuneError(
+            f"{folder} cannot be read as a duel ({error}); run its command again.", code="duel-unreadable"
+        ) from error
 
 
-def _unreadable(folder: Path, error: Exception) -> ThumbtuneError:
-    return ThumbtuneError(
-        f"{folder} cannot be read as a duel ({error}); run its command again.", code="duel-unreadable"
-    )
-
-
-def check_images(folder: Path, rows: Iterable[Mapping[str, str]]) -> dict[Path, str]:
-    """Compare the images of a duel that are there with their listed hashes, and return these.
+def check_duel(folder: Path) -> None:
+    """Compare the files of a duel with their hashes; a manifest of an earlier form has none.
 
     Raises:
-        ThumbtuneError: one is another image now.
+        ThumbtuneError: one has changed.
     """
-    hashes = {path: row["sha256"] for row in rows if (path := folder / row["file"]).is_file()}
-    for path, digest in hashes.items():
-        if file_sha256(path) != digest:
-            raise ThumbtuneError(
-                f"{path} has changed since it was scored; delete it and run the same command again.",
-                code="duel-image-changed",
-            )
-    return hashes
+    of_now = is_of_now(folder)
+    checksums.check(folder, lambda name: of_now or name != MANIFEST)
 
 
-def record(folder: Path) -> None:
-    """Note the hashes of the text files of a duel."""
-    results = [path.name for path in folder.glob("result.*")]
-    checksums.record(folder, [MANIFEST, IMAGES, SCORES, VERDICT, "environment.json", *results])
+def rewriting(folder: Path, *names: str) -> AbstractContextManager[None]:
+    """Return what notes the hashes of text files of a duel that are written inside the `with` block."""
+    return checksums.rewriting(folder, names)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.duel_folder import DuelFolder, is_duel, is_of_earlier_evaluation, read_duel
+from thumbtune.evaluation.duel_folder import DuelFolder, check_duel, is_duel, is_of_earlier_evaluation, read_duel
 from thumbtune.files import write_text
 from thumbtune.report import images
 from thumbtune.report.comparison import comparison
@@ -43,6 +43,8 @@ def write_page(folder: Path) -> Path:
             "Thumbtune.",
             code="page-unknown-shape",
         ) from error
+    for shown in (folder, folder / EVALUATION):  # last: what cannot be understood has a better sentence
+        check_duel(shown)
     return write_text(folder / PAGE, page)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from thumbtune import checksums
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.training.step import with_new_names
 
@@ -42,7 +41,6 @@ def read_run(folder: Path) -> RunFolder:
             f"{folder} has no recipe.yaml, so it is not a run; give the folder that `thumbtune train` wrote.",
             code="run-missing",
         )
-    checksums.check(folder)
     return RunFolder(
         folder=folder,
         recipe=_mapping(recipe, _parsed(recipe, yaml.safe_load)),

@@ -93,8 +93,12 @@ def _busy(folder: Path, owner: str) -> ThumbtuneError:
 
 def record_result(folder: Path, result: Path, *names: str) -> None:
     """Add the result of a run, its log and other files to its list of hashes."""
-    files = [path.relative_to(folder).as_posix() for path in (folder / result).parent.iterdir()]
-    checksums.record(folder, [*files, checkpoint.LOG, *names])
+    checksums.record(folder, [*_inside(folder, (folder / result).parent), checkpoint.LOG, *names])
+
+
+def _inside(folder: Path, *parts: Path) -> list[str]:
+    """Return the paths inside a run of all files in some of its folders."""
+    return [path.relative_to(folder).as_posix() for part in parts for path in part.rglob("*") if path.is_file()]
 
 
 def prompt_prefix_of(folder: Path) -> str | None:
@@ -231,9 +235,11 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
                 "something else; choose another folder for a new run.",
                 code="run-likes-changed",
             )
-        write_recipe(recipe, folder / "recipe.yaml")
-        checksums.record(folder, ["recipe.yaml"])
-        return
+        with checksums.rewriting(folder, ["recipe.yaml"]):
+            write_recipe(recipe, folder / "recipe.yaml")
+        result = (folder / build.result_of(recipe)).parent
+        with checksums.rewriting(folder, [checkpoint.LOG, *_inside(folder, result)], keep=False):
+            return
     labels = likes["label"]
     summary = {"source": "the store of likes", "simulated": None, **story}
     summary["examples"] = examples.save_examples(split.train, folder)
@@ -245,8 +251,7 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     write_text(folder / "likes.json", json.dumps(summary, indent=1), durable=True)
     write_text(folder / "environment.json", json.dumps(environment(), indent=1), durable=True)
     write_recipe(recipe, folder / "recipe.yaml")  # last, since a folder with a recipe is a run
-    listed = [path for name in ("examples", OWN) for path in (folder / name).rglob("*")]
-    names = [path.relative_to(folder).as_posix() for path in listed]
+    names = _inside(folder, folder / "examples", folder / OWN)
     checksums.record(folder, [*names, file.name, "likes.json", "environment.json", "recipe.yaml"])
 
 

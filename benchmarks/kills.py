@@ -15,14 +15,13 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-COMMAND = [sys.executable, "-c", "from thumbtune.cli import main; main()"]
 SETTINGS = ("train.steps=12", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=3", "train.cooldown=0")
 SETTINGS += ("train.validation_share=0.3", "train.guards=false", "lora.rank=2")
 EVENTS = ("cache/*/*.safetensors", "cache/*/.*.partial", "run/checkpoints/.*.partial", "run/checkpoints/step-*")
@@ -60,16 +59,48 @@ def images(folder: Path, count: int) -> Path:
     return folder
 
 
-def call(*words: object) -> subprocess.Popen[bytes]:
-    """Start the command line in a process group of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(
-        [*COMMAND, *map(str, words)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+@dataclass(frozen=True)
+class Process:
+    """A command line in a child of this process, which has loaded everything before: most kills hit its work."""
+
+    pid: int
+    errors: Path
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        return None if pid == 0 else os.waitstatus_to_exitcode(status)
+
+
+def call(folder: Path, *words: object) -> Process:
+    """Start the command line in a child; what it prints on standard error goes to a file in `folder`."""
+    errors = folder / "errors.txt"
+    pid = os.fork()
+    if pid:
+        return Process(pid, errors)
+    code = 1
+    try:
+        for number, file in ((1, os.devnull), (2, str(errors))):
+            os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        sys.argv = ["thumbtune", *map(str, words)]
+        from thumbtune.cli import main as entry
+
+        entry()
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        os._exit(code)
+
+
+def load() -> None:
+    """Load all that a training needs, before any child is started; run nothing, since threads do not survive a fork."""
+    for name in (
+        *("thumbtune.cli.app", "thumbtune.runs.tuning", "thumbtune.duels.evaluate", "datasets", "accelerate", "peft"),
+        *("diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "transformers.models.clip.modeling_clip"),
+        "transformers.models.clip.tokenization_clip",
+    ):
+        import_module(name)
 
 
 def train(folder: Path, model: str | None) -> list[str]:
@@ -87,19 +118,19 @@ def matches(folder: Path, pattern: str) -> set[Path]:
     return set()
 
 
-def kill(process: subprocess.Popen[bytes], folder: Path, chance: random.Random, seconds: float) -> bool:
+def kill(process: Process, folder: Path, chance: random.Random, seconds: float) -> bool:
     """Kill a process at an event, or at a random moment if that comes first; return whether it was still at work."""
-    until = time.monotonic() + chance.uniform(0.3, 1) * seconds
+    until = time.monotonic() + chance.uniform(0.1, 1) * seconds
     event = chance.choice([None, *EVENTS])
     before, needed = (matches(folder, event), chance.choice([1, 1, 2, 5])) if event else (set(), 0)
-    while process.poll() is None and time.monotonic() < until:
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            return False
         if event is not None and len(matches(folder, event) - before) >= needed:
             break
-        time.sleep(0.002 if event else 0.01)
-    if process.poll() is not None:
-        return False
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+        time.sleep(0.001 if event else 0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitpid(process.pid, 0)
     return True
 
 
@@ -118,14 +149,14 @@ def broken_runs(root: Path, model: str | None, kills: int, chance: random.Random
     """Kill and resume trainings until there were enough kills; yield the figures after every run."""
     whole, figures = root / "whole", Figures()
     begun = time.monotonic()
-    finish(call(*train(whole, model)))
+    finish(call(whole, *train(whole, model)))
     seconds = time.monotonic() - begun
     while figures.kills < kills:
         folder = root / f"broken-{figures.runs}"
         folder.mkdir()
         for _ in range(chance.randint(3, 6)):
-            figures.kills += kill(call(*train(folder, model)), folder, chance, seconds)
-        figures.failed += finish(call(*train(folder, model))) != 0
+            figures.kills += kill(call(folder, *train(folder, model)), folder, chance, seconds)
+        figures.failed += finish(call(folder, *train(folder, model))) != 0
         figures.runs += 1
         figures.different += not is_same(folder / "run", whole / "run")
         figures.left += len([*folder.rglob("*.partial"), *folder.rglob(".tmp*"), *folder.rglob("*.lock")])
@@ -133,12 +164,16 @@ def broken_runs(root: Path, model: str | None, kills: int, chance: random.Random
         shutil.rmtree(folder)
 
 
-def finish(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a training; return its exit code, and print what it said if it failed."""
-    _, said = process.communicate(timeout=PATIENCE)
-    if process.returncode:
-        print(said.decode()[-1000:], flush=True)
-    return process.returncode
+def finish(process: Process) -> int:
+    """Wait for a process; return its exit code, and print what it said if it failed."""
+    until = time.monotonic() + PATIENCE
+    while (code := process.poll()) is None:
+        if time.monotonic() > until:
+            os.kill(process.pid, signal.SIGKILL)
+        time.sleep(0.02)
+    if code:
+        print(process.errors.read_text()[-1000:], flush=True)
+    return code
 
 
 def main() -> None:
@@ -150,9 +185,13 @@ def main() -> None:
     parser.add_argument("--model", help="default: the bundled one")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # before torch loads
+    load()
     asked.folder.mkdir(parents=True)
     (asked.folder / "whole").mkdir()
-    finish(call("import", images(asked.folder / "images", asked.images), "--likes", asked.folder / "likes"))
+    finish(
+        call(asked.folder, "import", images(asked.folder / "images", asked.images), "--likes", asked.folder / "likes")
+    )
     figures = Figures()
     for figures in broken_runs(asked.folder, asked.model, asked.kills, random.Random(asked.seed)):
         print(f"{figures.runs} runs, {figures.kills} kills, {figures.different} differ", flush=True)

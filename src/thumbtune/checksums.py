@@ -62,16 +62,25 @@ def check(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> No
     Raises:
         ThumbtuneError: a file, or the list itself, has other bytes than those that were written.
     """
-    if not (folder / SUMS).is_file():
-        return
-    for name, digest in _sums(folder).items():
-        file = folder / name
-        if wanted(name) and file.is_file() and file_sha256(file) != digest:
-            raise ThumbtuneError(
-                f"{file} has changed since it was written; restore it from a copy, or, if the change is yours, delete "
-                f"{folder / SUMS}.",
-                code="file-changed",
-            )
+    for file in changed(folder, wanted):
+        raise ThumbtuneError(
+            f"{file} has changed since it was written; restore it from a copy, or, if the change is yours, delete "
+            f"{folder / SUMS}.",
+            code="file-changed",
+        )
+
+
+def changed(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[Path]:
+    """Yield the files of a folder that have other bytes than those that were written; `wanted` as in `check`.
+
+    Raises:
+        ThumbtuneError: the list of hashes is damaged.
+    """
+    if (folder / SUMS).is_file():
+        for name, digest in _sums(folder).items():
+            file = folder / name
+            if wanted(name) and file.is_file() and file_sha256(file) != digest:
+                yield file
 
 
 def _sums(folder: Path) -> dict[str, str]:

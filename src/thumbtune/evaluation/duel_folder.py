@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune import checksums
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, note
 
 FORM = 2
 MANIFEST, IMAGES, SCORES, RESULT, VERDICT = "duel.json", "images.csv", "scores.csv", "result.json", "verdict.json"
@@ -99,13 +99,17 @@ def read_duel(folder: Path) -> DuelFolder:
 
 
 def check_duel(folder: Path) -> None:
-    """Compare the files of a duel with their hashes; a manifest of an earlier form has none.
+    """Compare the files of a duel with their hashes; name changed images in notes, since a duel is shown without them.
+
+    A manifest of an earlier form has no hash.
 
     Raises:
-        ThumbtuneError: one has changed.
+        ThumbtuneError: a text file has changed.
     """
     of_now = is_of_now(folder)
-    checksums.check(folder, lambda name: of_now or name != MANIFEST)
+    checksums.check(folder, lambda name: "/" not in name and (of_now or name != MANIFEST))
+    for image in checksums.changed(folder, lambda name: "/" in name):
+        note(f"The image {image} has changed since it was scored; delete it and run the duel again.")
 
 
 def rewriting(folder: Path, *names: str) -> AbstractContextManager[None]:

@@ -195,8 +195,12 @@ class _Saver:
 
 
 def _interrupted(kind: type[Interrupted], step: int, steps: int) -> Interrupted:
-    sentence = f"Stopped after step {step} of {steps}; a checkpoint was saved: the same command with --resume continues"
-    return kind(f"{sentence} from it.", code="training-interrupted")
+    stopped = Interrupted(
+        f"Stopped after step {step} of {steps}; a checkpoint was saved: the same command with --resume continues "
+        "from it.",
+        code="training-interrupted",
+    )
+    return stopped if kind is Interrupted else kind(str(stopped), code=stopped.code)
 
 
 def _anywhere(accelerator: Any, flag: bool) -> bool:

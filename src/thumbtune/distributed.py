@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
-from thumbtune.errors import UsageError
+from thumbtune.errors import ThumbtuneError, UsageError
 
 PATIENCE = timedelta(hours=12)  # the first process may encode many images while the others wait for it
 
@@ -32,3 +32,20 @@ def team() -> Any:
             code="processes-apart",
         )
     return state
+
+
+LOST = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "broken pipe", "store->get")
+
+
+def lost_process(error: RuntimeError) -> ThumbtuneError | None:
+    """Return the sentence for an error that means that another process ended; None for any other error."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    is_of_torch = type(error).__name__ in {"DistBackendError", "DistNetworkError", "DistStoreError"}
+    if not is_of_torch and not any(word in str(error).lower() for word in LOST):
+        return None
+    return ThumbtuneError(
+        "Another process of this training ended, so this one ends too; read what the other one printed, then continue "
+        "with --resume.",
+        code="process-lost",
+    )

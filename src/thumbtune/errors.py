@@ -1,8 +1,10 @@
 """Errors that people read: one sentence that says what, where, and what to do. The command line prints it and exits.
 
 No sentence shows a password, whatever the address around it looks like: all of them go through `without_passwords`.
+A note is such a sentence about something that the program mended itself; it goes on.
 """
 
+import logging
 import re
 import reprlib
 from collections.abc import Sequence
@@ -64,6 +66,17 @@ class Interrupted(ThumbtuneError):
 
     exit_code = 130
     everywhere = True
+
+
+class Terminated(Interrupted):
+    """Somebody asked the process to end (SIGTERM), as cluster and container managers do, and the work is saved."""
+
+    exit_code = 143
+
+
+def note(sentence: str) -> None:
+    """Log a sentence for people under the name `thumbtune`; the command line prints it."""
+    logging.getLogger("thumbtune").warning(sentence)
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

@@ -15,6 +15,7 @@ from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from thumbtune.files import check_seal
 from thumbtune.models import lora
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.protocol import Sampler
@@ -111,7 +112,9 @@ def test_every_kohya_layer_has_its_two_matrices_and_its_alpha(make_diffusion: An
         assert tensors[f"{layer}.lora_down.weight"].shape[0] == tensors[f"{layer}.lora_up.weight"].shape[1] == 4
         assert tensors[f"{layer}.alpha"].item() == 2.5 and tensors[f"{layer}.alpha"].shape == ()
     with safe_open(tmp_path / KOHYA_FILE, "pt") as file:
-        assert file.metadata() == {"format": "pt"}
+        metadata = file.metadata()
+    assert metadata.keys() == {"format", "sha256"} and metadata["format"] == "pt"
+    assert check_seal(tmp_path / KOHYA_FILE)
 
 
 def test_the_diffusers_file_says_its_rank_and_alpha(make_diffusion: Any, tmp_path: Path) -> None:

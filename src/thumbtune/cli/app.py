@@ -3,6 +3,7 @@
 Commands import torch inside their bodies, so that `--help` starts at once.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from thumbtune import __version__
+from thumbtune import __version__, distributed, signals
 from thumbtune.cli import failures
 from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
@@ -22,7 +23,7 @@ from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.terminal import bar, quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
 from thumbtune.cli.unknown_options import CommandOfRecipe
-from thumbtune.errors import Interrupted, ThumbtuneError, UsageError, without_passwords
+from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, UsageError, without_passwords
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
@@ -146,24 +147,40 @@ def _at_home(word: str) -> str:
     return f"{option}{equals}{os.path.expanduser(value)}" if HOME.match(value) else word
 
 
+class _Notes(logging.Handler):
+    """Print the notes of the program as one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if speaks():
+            typer.echo(without_passwords(f"thumbtune: Note: {record.getMessage()}"), err=True)
+
+
 def main() -> None:
-    """The entry point: every error becomes one sentence and an exit code; Ctrl-C is 130."""
+    """The entry point: every error becomes one sentence and an exit code; Ctrl-C is 130, and SIGTERM 143."""
     warnings.showwarning = _show_warning
+    logging.getLogger("thumbtune").handlers[:] = [_Notes()]
     failures.prepare_streams()
+    listener = signals.Listener()
+    listener.listen()
     try:
         app([_at_home(word) for word in sys.argv[1:]])
     except ThumbtuneError as error:
         if speaks() or not error.everywhere:
             typer.echo(f"thumbtune: {error}", err=True)
-        sys.exit(error.exit_code)
+        is_end = isinstance(error, Interrupted) and listener.terminated
+        sys.exit(Terminated.exit_code if is_end else error.exit_code)
     except (KeyboardInterrupt, SystemExit) as stop:  # typer makes the latter of the former, without a word
         if isinstance(stop, SystemExit) and stop.code != STOPPED:
             raise
         if speaks():
             typer.echo("thumbtune: Stopped; what was saved before is whole.", err=True)
-        sys.exit(STOPPED)
+        sys.exit(Terminated.exit_code if listener.terminated else STOPPED)
     except Exception as error:
-        sys.exit(failures.tell(error))
+        lost = distributed.lost_process(error) if isinstance(error, RuntimeError) else None
+        if lost is None:
+            sys.exit(failures.tell(error))
+        typer.echo(f"thumbtune: {lost}", err=True)
+        sys.exit(lost.exit_code)
     finally:
         failures.flush_quietly()
 

@@ -15,7 +15,7 @@ from thumbtune.duels import gallery
 from thumbtune.duels.gallery import Gallery, GalleryPlan
 from thumbtune.errors import UsageError, plural
 from thumbtune.evaluation import tables
-from thumbtune.evaluation.duel_folder import RESULT, VERDICT
+from thumbtune.evaluation.duel_folder import RESULT, VERDICT, rewriting
 from thumbtune.evaluation.standings import ScorePair, sentence, standings
 from thumbtune.files import write_text
 from thumbtune.training.batches import Progress
@@ -98,10 +98,11 @@ def names_of(sides: Mapping[str, str]) -> tuple[str, str]:
 def _write(out: Path, prompts: str, result: Mapping[str, Any]) -> None:
     """Write the tables, and result.json last: where it is, everything is."""
     overall = [row for row in result["standings"] if row["style"] is None]
-    write_text(out / "result.csv", tables.as_csv(result["standings"]))
-    write_text(out / "result.tex", tables.latex(row for row in overall if row["estimand"] == MAIN))
-    write_text(out / "result.md", "\n".join(_page(prompts, result)))
-    write_text(out / RESULT, json.dumps(result, indent=1))
+    with rewriting(out, "result.csv", "result.tex", "result.md", RESULT):
+        write_text(out / "result.csv", tables.as_csv(result["standings"]))
+        write_text(out / "result.tex", tables.latex(row for row in overall if row["estimand"] == MAIN))
+        write_text(out / "result.md", "\n".join(_page(prompts, result)))
+        write_text(out / RESULT, json.dumps(result, indent=1), durable=True)
 
 
 TITLES = {

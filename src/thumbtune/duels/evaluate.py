@@ -15,6 +15,7 @@ from thumbtune.duels.gallery import GalleryPlan, gather
 from thumbtune.duels.held_out import FeedbackRow, HeldOut
 from thumbtune.errors import UsageError
 from thumbtune.evaluation import gates
+from thumbtune.evaluation.duel_folder import rewriting
 from thumbtune.evaluation.gates import Gate
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.published_files import Locations
@@ -121,7 +122,8 @@ def evaluate(asked: Evaluation, recipe: Recipe, progress: Progress) -> dict[str,
     }
     if asked.out is None:
         (asked.run / PAGE).unlink(missing_ok=True)  # it shows the verdict before this one
-    write_text(plan.out / RESULT, json.dumps(found, indent=1))
+    with rewriting(plan.out, RESULT):
+        write_text(plan.out / RESULT, json.dumps(found, indent=1), durable=True)
     return {**found, "replaced": gallery.replaced and str(gallery.replaced)}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from thumbtune import checksums, files
 from thumbtune.documents import DocumentFault
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.duel_folder import (
@@ -19,14 +20,18 @@ from thumbtune.evaluation.duel_folder import (
     VERDICT,
     is_duel,
     is_of_earlier_evaluation,
+    is_of_now,
     read_images,
     read_manifest,
+    rewriting,
 )
 from thumbtune.files import file_sha256, write_text
 from thumbtune.runs import run
 from thumbtune.spreadsheets import csv_of
 
 COUNTED = (IMAGES, IMAGES_OF_FORM_1, SCORES, VERDICT, "report.html", "environment.json")  # follows from the images
+
+FILE, DIGEST = IMAGE_COLUMNS.index("file"), IMAGE_COLUMNS.index("sha256")
 
 
 def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> Path | None:
@@ -58,9 +63,10 @@ def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> Path
             f"{out} contains files that do not belong to a duel; choose another folder with --out.",
             code="duel-folder-taken",
         )
-    write_text(out / MANIFEST, json.dumps(manifest, indent=1))  # first: from now on the folder is this plan's
-    if not (environment := out / "environment.json").is_file():
-        write_text(environment, json.dumps(run.environment(), indent=1))
+    with rewriting(out, MANIFEST, "environment.json"):
+        write_text(out / MANIFEST, json.dumps(manifest, indent=1))  # first: from now on the folder is this plan's
+        if not (environment := out / "environment.json").is_file():
+            write_text(environment, json.dumps(run.environment(), indent=1))
     return moved
 
 
@@ -75,13 +81,7 @@ def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> Path | 
     A finished duel is moved: the new one may fail, and the images may have taken hours. Of an unfinished one, only the
     folders of its sides are deleted.
     """
-    try:
-        was = read_manifest(out)
-    except DocumentFault as fault:
-        raise ThumbtuneError(
-            f"{out} cannot be read as a duel ({fault}); delete it, or choose another folder for this duel.",
-            code="duel-unreadable",
-        ) from fault
+    was = _manifest_of(out)
     other = [name for name in manifest if _identity(name, was.get(name)) != _identity(name, manifest[name])]
     if replace and other and is_duel(out):
         kept = replaced_folder(out)
@@ -103,6 +103,24 @@ def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> Path | 
         for file in out.glob("result.*"):
             file.unlink()
     return None
+
+
+def _manifest_of(out: Path) -> dict[str, Any]:
+    """Return the manifest of a duel, compared with its hash if it has one.
+
+    Raises:
+        ThumbtuneError: it cannot be read, or has changed.
+    """
+    try:
+        was = read_manifest(out)
+    except DocumentFault as fault:
+        raise ThumbtuneError(
+            f"{out} cannot be read as a duel ({fault}); delete it, or choose another folder for this duel.",
+            code="duel-unreadable",
+        ) from fault
+    if is_of_now(out):
+        checksums.check(out, lambda name: name == MANIFEST)
+    return was
 
 
 def _identity(name: str, value: Any) -> Any:
@@ -130,13 +148,14 @@ def known_hashes(out: Path) -> dict[Path, str]:
         ThumbtuneError: an image is another one now, or the list of images is damaged.
     """
     try:
-        listed = {row["file"]: row["sha256"] for row in read_images(out)}
+        listed = read_images(out)
+        hashes = {path: row["sha256"] for row in listed if (path := out / row["file"]).is_file()}
     except DocumentFault as fault:
         raise ThumbtuneError(
             f"{out / IMAGES} cannot be read ({fault}); delete it and run the same command again.",
             code="duel-unreadable",
         ) from fault
-    hashes = {path: digest for name, digest in listed.items() if (path := out / name).is_file()}
+    checksums.check(out, lambda name: name == IMAGES)
     for path, digest in hashes.items():
         if file_sha256(path) != digest:
             raise ThumbtuneError(
@@ -147,14 +166,15 @@ def known_hashes(out: Path) -> dict[Path, str]:
 
 
 def sweep(out: Path, sides: Iterable[str]) -> None:
-    """Delete the half-written files of a process that was killed."""
+    """Delete the half-written files of processes that were killed."""
     for folder in (out, *(out / name for name in sides)):
-        for partial in folder.glob(".*.partial"):
-            partial.unlink(missing_ok=True)
+        files.sweep(folder)
 
 
-def write_lists(out: Path, images: Iterable[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
+def write_lists(out: Path, images: Sequence[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
     """Write images.csv and scores.csv from their rows."""
-    write_text(out / IMAGES, csv_of(IMAGE_COLUMNS, images))
-    write_text(out / SCORES, csv_of(SCORE_COLUMNS, scores))
+    with rewriting(out, IMAGES, SCORES):
+        write_text(out / IMAGES, csv_of(IMAGE_COLUMNS, images), durable=True)
+        write_text(out / SCORES, csv_of(SCORE_COLUMNS, scores), durable=True)
+    checksums.record(out, [], {str(row[FILE]): str(row[DIGEST]) for row in images if row[DIGEST]})
     (out / IMAGES_OF_FORM_1).unlink(missing_ok=True)

@@ -142,7 +142,7 @@ def agreement_of(
     images = both.select(list(first.values()))
     model = run.trained_model(recipe, folder, accelerator.device)
     asked = build.with_prefix(run.prompt_prefix_of(folder), images)
-    encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, build.at_once(recipe))
+    encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, strict=True)
     reward = implicit_reward(model, encoded, accelerator, progress).numpy()
 
     def on_images(table: Any) -> HeldOutLabels:

@@ -74,4 +74,4 @@ def generate_side(
         images = generate([grid.prompts[prompt] for prompt, _ in part], [seed for _, seed in part], grid.sampler)
         for place, image in zip(part, images, strict=True):
             if not grid.path(side, *place).exists():
-                write_png(grid.path(side, *place), image)
+                write_png(grid.path(side, *place), image, durable=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
-from thumbtune.files import file_sha256, sha256
+from thumbtune.files import file_sha256, refuse_not_finite, sha256
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
@@ -25,6 +25,7 @@ from thumbtune.models.pipeline_files import check_pipeline, networks_without_wei
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.models.weight_files import keys_in, kind_of, refuse_as_lora, refuse_other_file
 from thumbtune.runs import build, run
+from thumbtune.training import checkpoint
 
 CHECKPOINT, AVERAGE = "weights.safetensors", "average.safetensors"
 INDEX, UNET_INDEX = "model_index.json", "unet/config.json"
@@ -138,10 +139,13 @@ def _checkpoint(name: str, folder: Path) -> Side:
 
         model = build.model_of(recipe, training=False)
         try:
+            if (folder / checkpoint.STATE).is_file():
+                checkpoint.check_files(folder, checkpoint.state_in(folder), file.name)
             weights = load_file(file)
+            refuse_not_finite(weights)
             for key, parameter in model.trainable():
                 parameter.data.copy_(weights[key])
-        except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+        except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise ThumbtuneError(
                 f"{file} does not fit its run ({reason(error)}); name another checkpoint.", code="checkpoint-misfit"
             ) from error

@@ -3,17 +3,20 @@
 duel.json     what is compared: sides, prompts, seeds, sampler      environment.json   versions and hardware
 images.csv    side, prompt, seed, file, hash and words of an image  scores.csv         scorer, side, prompt, seed, score
 result.json   win-rates                                             verdict.json       the decision on a run, if asked
+SHA256SUMS    the hashes of these files and of the images
 
 Form 1, of earlier versions, calls the list of images pictures.csv and the name of a side `said`; it is read as well.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thumbtune import checksums
 from thumbtune.documents import DocumentFault, brief
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, note
 from thumbtune.evaluation.duel_records import Manifest, Result, Verdict, record, rows
 
 FORM = 2
@@ -55,6 +58,14 @@ def is_of_earlier_evaluation(folder: Path) -> bool:
         return False
 
 
+def is_of_now(folder: Path) -> bool:
+    """Return whether the manifest of a duel has today's form; earlier forms have no hash."""
+    try:
+        return record(folder / MANIFEST, dict[str, Any]).get("form") == FORM
+    except DocumentFault:
+        return True  # damaged, as its hash will tell
+
+
 def read_duel(folder: Path) -> DuelFolder:
     """Read the text files of a finished duel.
 
@@ -92,6 +103,25 @@ def read_duel(folder: Path) -> DuelFolder:
 
 def _environment(file: Path) -> dict[str, Any]:
     return record(file, dict[str, Any]) if file.is_file() else {}
+
+
+def check_duel(folder: Path) -> None:
+    """Compare the files of a duel with their hashes; name changed images in notes, since a duel is shown without them.
+
+    A manifest of an earlier form has no hash.
+
+    Raises:
+        ThumbtuneError: a text file has changed.
+    """
+    of_now = is_of_now(folder)
+    checksums.check(folder, lambda name: "/" not in name and (of_now or name != MANIFEST))
+    for image in checksums.changed(folder, lambda name: "/" in name):
+        note(f"The image {image} has changed since it was scored; delete it and run the duel again.")
+
+
+def rewriting(folder: Path, *names: str) -> AbstractContextManager[None]:
+    """Return what notes the hashes of text files of a duel that are written inside the `with` block."""
+    return checksums.rewriting(folder, names)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

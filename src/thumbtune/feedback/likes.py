@@ -27,7 +27,7 @@ from thumbtune.feedback.quoting import listed
 from thumbtune.feedback.store.image_storage import unreadable
 from thumbtune.feedback.store.store import Label, Store
 from thumbtune.feedback.temporary import prefix_of
-from thumbtune.files import may_write, sha256, write_whole
+from thumbtune.files import may_write, sha256, sweep, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,6 +81,7 @@ def likes_of(store: Store, policy: str = "majority", *, keep: bool = True) -> Da
     if not file.is_file():
         for old in tables.glob(f"{name}-*.arrow"):
             old.unlink(missing_ok=True)
+        sweep(tables)
         _write(store, policy, file)
     likes = Dataset.from_file(str(file))
     if store.state()[0] < before[0]:  # a rater was erased meanwhile, whom the table may still name
@@ -102,7 +103,7 @@ def _write(store: Store, policy: str, file: Path) -> Path:
             while part := list(islice(rows, ROWS_AT_ONCE)):
                 stream.write_batch(pa.RecordBatch.from_pylist(part, schema))
 
-    return write_whole(file, write)
+    return write_whole(file, write, durable=True)
 
 
 def _check_rater(store: Store, policy: str) -> None:

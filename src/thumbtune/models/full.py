@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.files import write_tensors, write_text
+from thumbtune.files import check_seal, refuse_not_finite, sweep, write_tensors, write_text
 from thumbtune.models.swap import swapped
 
 CONFIG_FILE = "config.json"
@@ -85,8 +85,9 @@ class Whole:
         return self.network.named_parameters()
 
     def save(self, folder: Path) -> None:
-        write_text(folder / CONFIG_FILE, self.network.to_json_string())  # type: ignore[operator]
-        write_tensors(folder / DIFFUSERS_FILE, self.network.state_dict(), {"format": "pt"})
+        sweep(folder)
+        write_text(folder / CONFIG_FILE, self.network.to_json_string(), durable=True)  # type: ignore[operator]
+        write_tensors(folder / DIFFUSERS_FILE, self.network.state_dict(), {"format": "pt"}, durable=True)
 
     def load(self, folder: Path) -> None:
         """Read weights that `save` wrote.
@@ -96,7 +97,9 @@ class Whole:
         """
         file = folder / DIFFUSERS_FILE
         try:
+            check_seal(file)
             stored = load_file(file)
+            refuse_not_finite(stored)
         except Exception as error:
             raise ThumbtuneError(
                 f"{file} is not readable ({error}); name the folder that a run wrote.", code="result-unreadable"

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.files import sort_metadata, write_tensors, write_whole
+from thumbtune.files import check_seal, refuse_not_finite, sweep, write_sealed, write_tensors
 from thumbtune.models.swap import swapped
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
@@ -134,21 +134,17 @@ def save(network: nn.Module, lora: LoRA, folder: Path) -> None:
     config = network.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
     metadata = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
 
-    def write(partial: Path) -> None:
-        try:
-            StableDiffusionPipeline.save_lora_weights(
-                save_directory=partial.parent,
-                unet_lora_layers=convert_state_dict_to_diffusers(tensors),
-                weight_name=partial.name,
-                unet_lora_adapter_metadata=metadata,
-            )
-            sort_metadata(partial)
-        except SafetensorError as error:  # how safetensors reports a full disk
-            raise OSError(str(error)) from error
+    def write(file: Path) -> None:
+        StableDiffusionPipeline.save_lora_weights(
+            save_directory=file.parent,
+            unet_lora_layers=convert_state_dict_to_diffusers(tensors),
+            weight_name=file.name,
+            unet_lora_adapter_metadata=metadata,
+        )
 
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / DIFFUSERS_FILE, write)
-    write_tensors(folder / KOHYA_FILE, kohya(tensors, lora.alpha), {"format": "pt"})
+    sweep(folder)
+    write_sealed(folder / DIFFUSERS_FILE, write, durable=True)
+    write_tensors(folder / KOHYA_FILE, kohya(tensors, lora.alpha), {"format": "pt"}, durable=True)
 
 
 def _alpha_in(file: Path) -> float | None:
@@ -169,7 +165,9 @@ def load(network: nn.Module, folder: Path) -> None:
 
     file = folder / DIFFUSERS_FILE
     try:
+        check_seal(file)
         stored, alpha = load_file(file), _alpha_in(file)
+        refuse_not_finite(stored)
     except Exception as error:
         raise ThumbtuneError(
             f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote.", code="result-unreadable"

@@ -60,6 +60,13 @@ def _height_and_width(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
+def _hardware(device: torch.device) -> str:
+    """Return the name of what computes on a device: the GPU, or the instructions of the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+
+
 class StableDiffusion:
     """SD 1.x and 2.x as a `Model`. Only the weights that `tuning` chooses are trained; everything else is frozen.
 
@@ -102,10 +109,13 @@ class StableDiffusion:
         return self
 
     def fingerprint(self) -> str:
-        """Return a hash of the sizes, weights and vocabulary that `encode` and `embed` use."""
+        """Return a hash of the sizes, weights and vocabulary that `encode` and `embed` use, and of what computes them.
+
+        The last bits of a latent are those of the hardware and of the version of torch.
+        """
         vae, tokenizer = self.pipeline.vae.config, self.pipeline.tokenizer
         sizes = (self.size, vae.scaling_factor, getattr(vae, "shift_factor", None), tokenizer.model_max_length)
-        digest = hashlib.sha256(str(sizes).encode())
+        digest = hashlib.sha256(str((*sizes, torch.__version__, _hardware(self.device))).encode())
         for part in (self.pipeline.vae, self.pipeline.text_encoder):
             for name, weight in part.state_dict().items():
                 digest.update(f"{name}{tuple(weight.shape)}{weight.cpu().double().sum().item():.9e}".encode())

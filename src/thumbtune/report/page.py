@@ -7,9 +7,10 @@ from typing import Any
 
 from jinja2 import UndefinedError
 
+from thumbtune.checksums import check
 from thumbtune.documents import brief
 from thumbtune.errors import ThumbtuneError
-from thumbtune.evaluation.duel_folder import DuelFolder, is_duel, is_of_earlier_evaluation, read_duel
+from thumbtune.evaluation.duel_folder import DuelFolder, check_duel, is_duel, is_of_earlier_evaluation, read_duel
 from thumbtune.files import write_text
 from thumbtune.report import images
 from thumbtune.report.comparison import comparison
@@ -44,6 +45,10 @@ def write_page(folder: Path) -> Path:
             "Thumbtune.",
             code="page-unknown-shape",
         ) from error
+    # last, since what cannot be understood has a better sentence
+    if contents is _of_run:
+        check(folder)
+    check_duel(folder / EVALUATION if contents is _of_run else folder)
     return write_text(folder / PAGE, page)
 
 

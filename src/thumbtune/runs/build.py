@@ -359,8 +359,3 @@ def with_prefix(prefix: str | None, likes: Any) -> Any:
         return likes
     prompts = [prefixed(prompt, prefix) for prompt in likes["prompt"]]
     return likes.remove_columns("prompt").add_column("prompt", prompts)
-
-
-def at_once(recipe: Recipe) -> int:
-    """Return how many images to encode or generate together: at most a micro-batch."""
-    return min(16, recipe.train.micro_batch)

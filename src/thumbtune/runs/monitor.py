@@ -18,8 +18,8 @@ import torch
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.models.protocol import Model
-from thumbtune.runs.build import at_once, with_prefix
-from thumbtune.runs.run import STOPPED
+from thumbtune.runs.build import with_prefix
+from thumbtune.runs.run import STOPPED, record_result
 from thumbtune.runs.setup import Setup
 from thumbtune.training import checkpoint, records
 from thumbtune.training.batches import Batches, Encoded, Progress
@@ -138,7 +138,8 @@ class Monitor:
         name = result.parent.name
         whole = f"{sentence.rstrip('.')}; {name}/ holds the best checkpoint, that of step {chosen}."
         record = {"step": stopped, "best": chosen, "folder": name, "sentence": whole}
-        write_text(folder / STOPPED, json.dumps(record, indent=1))
+        write_text(folder / STOPPED, json.dumps(record, indent=1), durable=True)
+        record_result(folder, result, STOPPED)
         return whole
 
 
@@ -167,7 +168,7 @@ def held_out_of(setup: Setup, model: Model, cache: Cache, progress: Progress) ->
     """Return the held-out likes to validate on, encoded, with dislikes if the objective needs them; None without."""
     split = replace(setup.split, held_out=with_prefix(setup.prefix, setup.split.held_out))
     likes = validation_sample(split, setup.contrasts)
-    return None if likes is None else Encoded(likes, model, cache).fill(progress, at_once(setup.recipe))
+    return None if likes is None else Encoded(likes, model, cache).fill(progress, strict=True)
 
 
 def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:

@@ -5,6 +5,7 @@ likes.parquet      image ids, prompts, labels, and which were held out
 steps.jsonl        one line per weight update      checkpoints/       to continue from
 lora/              the result, for diffusers and for ComfyUI / A1111; unet/ if all weights are trained
 examples/          a few of the rated images       own/               the user's files that the recipe names
+SHA256SUMS         the hashes of all files but those of checkpoints, which have their own, for `sha256sum -c`
 evaluation/        images and scores               report.html
 stopped.json       why a guard stopped the training; the result then has the weights of the best checkpoint
 """
@@ -13,23 +14,27 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from thumbtune import checksums, locks
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
-from thumbtune.files import write_text, write_whole
+from thumbtune.files import sweep, write_text, write_whole
 from thumbtune.models.lora import KOHYA_FILE
 from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build, examples
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_options, write_recipe
-from thumbtune.training import records
+from thumbtune.training import checkpoint, records
 from thumbtune.training.cache import Cache
 
 OWN = "own"  # copies of the user's files that the recipe names
 STOPPED = records.STOPPED
+LOCK = ".training.lock"
+REWRITTEN = {"lora", "unet", checkpoint.LOG}  # a run that continues writes these again
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
 
 
@@ -58,7 +63,43 @@ def recipe_in(folder: Path) -> Recipe:
             f"{folder} is not a run, since it has no recipe.yaml; make a run with `thumbtune train`.",
             code="run-missing",
         )
+    checksums.check(folder, lambda name: Path(name).parts[0] not in REWRITTEN)
     return read_recipe(folder / "recipe.yaml")
+
+
+def refuse_busy(folder: Path) -> None:
+    """Refuse a run that another process trains.
+
+    Raises:
+        ThumbtuneError: one does.
+    """
+    locks.refuse_busy(folder / LOCK, partial(_busy, folder))
+
+
+def training_lock(folder: Path) -> AbstractContextManager[None]:
+    """Return what holds the lock of a run in training; the lock goes with its process.
+
+    Raises:
+        ThumbtuneError: another process trains in this folder.
+    """
+    return locks.held(folder / LOCK, partial(_busy, folder))
+
+
+def _busy(folder: Path, owner: str) -> ThumbtuneError:
+    return ThumbtuneError(
+        f"{folder} is being trained by {owner}; wait until it ends, or choose another folder with --out.",
+        code="run-busy",
+    )
+
+
+def record_result(folder: Path, result: Path, *names: str) -> None:
+    """Add the result of a run, its log and other files to its list of hashes."""
+    checksums.record(folder, [*_inside(folder, (folder / result).parent), checkpoint.LOG, *names])
+
+
+def _inside(folder: Path, *parts: Path) -> list[str]:
+    """Return the paths inside a run of all files in some of its folders."""
+    return [path.relative_to(folder).as_posix() for part in parts for path in part.rglob("*") if path.is_file()]
 
 
 def prompt_prefix_of(folder: Path) -> str | None:
@@ -164,6 +205,7 @@ def forget_stop(folder: Path, result: Path) -> None:
     if (folder / STOPPED).exists():
         for file in (folder / result, (folder / result).with_name(KOHYA_FILE), folder / STOPPED):
             file.unlink(missing_ok=True)
+        checksums.record(folder, [])
         for name in ("verdict.json", "result.json"):  # they speak of the result that was removed
             (folder / "evaluation" / name).unlink(missing_ok=True)
 
@@ -187,6 +229,8 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     Raises:
         ThumbtuneError: the likes or the user's files have changed since the run began.
     """
+    for pattern in ("", "*", "examples/*"):
+        sweep(folder, pattern)
     likes = _labels(split)
     file = folder / "likes.parquet"
     if (folder / "recipe.yaml").exists():
@@ -199,19 +243,24 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
                 "something else; choose another folder for a new run.",
                 code="run-likes-changed",
             )
-        write_recipe(recipe, folder / "recipe.yaml")
-        return
+        with checksums.rewriting(folder, ["recipe.yaml"]):
+            write_recipe(recipe, folder / "recipe.yaml")
+        result = (folder / build.result_of(recipe)).parent
+        with checksums.rewriting(folder, [checkpoint.LOG, *_inside(folder, result)], keep=False):
+            return
     labels = likes["label"]
     summary = {"source": "the store of likes", "simulated": None, **story}
     summary["examples"] = examples.save_examples(split.train, folder)
     summary |= {"likes": sum(labels), "dislikes": len(labels) - sum(labels)}
     summary |= {"prompts": len(set(likes["prompt"])), "held_out": len(split.held_out)}
     for source in build.own_files(recipe):
-        write_whole(folder / OWN / source.name, partial(shutil.copyfile, source))
-    write_whole(file, likes.to_parquet)
-    write_text(folder / "likes.json", json.dumps(summary, indent=1))
-    write_text(folder / "environment.json", json.dumps(environment(), indent=1))
+        write_whole(folder / OWN / source.name, partial(shutil.copyfile, source), durable=True)
+    write_whole(file, likes.to_parquet, durable=True)
+    write_text(folder / "likes.json", json.dumps(summary, indent=1), durable=True)
+    write_text(folder / "environment.json", json.dumps(environment(), indent=1), durable=True)
     write_recipe(recipe, folder / "recipe.yaml")  # last, since a folder with a recipe is a run
+    names = _inside(folder, folder / "examples", folder / OWN)
+    checksums.record(folder, [*names, file.name, "likes.json", "environment.json", "recipe.yaml"])
 
 
 def _compare_own(recipe: Recipe, folder: Path) -> None:
@@ -246,6 +295,7 @@ def trained_model(recipe: Recipe, folder: Path, device: Any = "cpu") -> Any:
             f"{folder} has no {result.parent.name} folder: its training has not finished; continue it with --resume.",
             code="run-unfinished",
         )
+    checksums.check(folder, lambda name: Path(name).parts[0] == result.parent.name)
     model = build.model_of(recipe, device, training=False)
     model.load(result.parent)
     model.complete = prompt_completion(folder)

@@ -81,9 +81,7 @@ def batches_of(setup: Setup, model: StableDiffusion, cache: Cache, progress: Pro
     """Encode the images and prompts of a training, and return its batches."""
     recipe, objective = setup.recipe, setup.objective
     return Batches(
-        encoded=Encoded(setup.split.train, model, cache, build.prefixes_of(objective)).fill(
-            progress, build.at_once(recipe)
-        ),
+        encoded=Encoded(setup.split.train, model, cache, build.prefixes_of(objective)).fill(progress, strict=True),
         process=model.process,
         size=recipe.train.batch,
         liked_share=build.liked_share(recipe, objective),

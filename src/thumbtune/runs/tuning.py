@@ -1,27 +1,27 @@
 """Train in a run's directory: log each step, save checkpoints, and write the result."""
 
 import json
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from thumbtune import distributed
 from thumbtune.documents import read_text
-from thumbtune.errors import Interrupted, ThumbtuneError
+from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, note
 from thumbtune.files import write_text
+from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.runs import build, monitor, run
 from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.recipe import Recipe
-from thumbtune.runs.setup import batches_of, prepare
-from thumbtune.training import records
+from thumbtune.runs.setup import Setup, batches_of, prepare
+from thumbtune.signals import Requests, requests
+from thumbtune.training import checkpoint, records
 from thumbtune.training.batches import Batches, Progress
+from thumbtune.training.checkpoint import LOG
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
-
-LOG = records.STEPS
 
 
 def tune(
@@ -32,44 +32,56 @@ def tune(
     `story` has facts on the likes for the report: their `source`, and `simulated` if a formula made them.
 
     Raises:
-        Interrupted: Ctrl-C; a checkpoint of the last whole step was saved.
+        Interrupted: Ctrl-C, or SIGTERM (then Terminated); a checkpoint of the last whole step was saved.
         WentWrong: a guard stopped the training; the result has the weights of the best checkpoint.
         ThumbtuneError: bad likes, a full disk, or broken training; earlier checkpoints are intact.
     """
-    from thumbtune.training import checkpoint
-
+    run.refuse_busy(folder)
     run.check(recipe, folder, resume)
     setup = prepare(recipe)
     story = {"notes": setup.notes(), **(story or {}), "prompt_prefix": setup.prefix, "contrasts": setup.contrasts}
     accelerator = build.training_accelerator_of(recipe)
     accelerator.wait_for_everyone()  # all have checked the folder before it changes
     model = build.model_of(recipe, accelerator.device)
-    if accelerator.is_main_process:
-        run.start(recipe, folder, setup.split, story)
-    accelerator.wait_for_everyone()
+    with run.training_lock(folder) if accelerator.is_main_process else nullcontext():
+        if accelerator.is_main_process:
+            run.check(recipe, folder, resume)  # again: another process may have trained here in between
+            run.start(recipe, folder, setup.split, story)
+        accelerator.wait_for_everyone()
+        yield from _tuned(setup, model, folder, progress, resume, accelerator)
+
+
+def _tuned(
+    setup: Setup, model: StableDiffusion, folder: Path, progress: Progress, resume: bool, accelerator: Any
+) -> Iterator[Step]:
+    """Encode the likes, go back to the newest checkpoint if any, train, and write the result."""
     with accelerator.main_process_first():  # the others find the cache filled
         batches = batches_of(setup, model, run.cache_of(folder), progress)
         held_out = monitor.held_out_of(setup, model, run.cache_of(folder), progress)
     training = Training(model, setup.reference_point, setup.settings, accelerator, setup.beta)
     guards = monitor.guards_of(setup, held_out)
-    watched = Monitor(training, guards, held_out, recipe.train.validate_every)
-    newest = checkpoint.latest(folder) if resume else None
-    if newest is not None:
-        checkpoint.restore(training, newest)
+    watched = Monitor(training, guards, held_out, setup.recipe.train.validate_every)
     if accelerator.is_main_process:
+        checkpoint.remove_damaged(folder)
+    accelerator.wait_for_everyone()
+    is_restored = resume and checkpoint.restore_newest(training, folder)
+    accelerator.wait_for_everyone()  # all have read the checkpoints before one is removed
+    if accelerator.is_main_process:
+        checkpoint.remove_after(folder, training.step)
         _cut_log(folder, training.step)
-        if newest is None and guards is not None:
+        if not is_restored and guards is not None:
             checkpoint.save(training, folder)  # to go back to if all later ones are worse
         run.forget_stop(folder, setup.result)
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows
     yield from _logged(
-        watched, train(training, batches, setup.objective), recipe, folder, partial(_end, training, batches)
+        watched, train(training, batches, setup.objective), setup.recipe, folder, partial(_end, training, batches)
     )
     if accelerator.is_main_process:
         with training.ema.in_place():
             model.save(folder / setup.result.parent)
+        run.record_result(folder, setup.result)
 
 
 def line_of(step: Step) -> str:
@@ -82,26 +94,6 @@ def line_of(step: Step) -> str:
         f"step {step.step}  loss {number(step.loss)}  log-ratio of liked {number(step.liked_log_ratio)}"
         f"  of disliked {number(step.disliked_log_ratio)}"
     )
-
-
-@contextmanager
-def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether Ctrl-C was pressed. A second Ctrl-C stops without waiting for the step."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: Any) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _end(training: Training, batches: Batches) -> str | None:
@@ -126,53 +118,90 @@ def _logged(
 
     `ending` returns what is wrong with the last weights, or None; wrong ones get no checkpoint.
     """
-    training = watched.training
-    main = training.accelerator.is_main_process
-    saved, keep = training.step, recipe.train.keep_checkpoints
-    with stop_on_ctrl_c() as pressed:
+    accelerator = watched.training.accelerator
+    saver = _Saver(watched, folder, recipe.train.keep_checkpoints)
+    with requests() as asked:  # until all is saved
         try:
-            for taken in steps:
-                step, wrong = watched.inspect(taken)
-                if main:
-                    _write_step(folder / LOG, step)
-                broke = ending()
-                if broke is not None:
-                    saved = step.step
-                elif step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps:
-                    saved = _save(watched, folder, saved, keep)
-                yield step
-                if wrong or broke:
-                    raise WentWrong(f"Training stopped at step {step.step}: {wrong or broke}.")
-                if _anywhere(training.accelerator, pressed()):
-                    raise Interrupted(
-                        f"Stopped after step {step.step} of {recipe.train.steps}; a checkpoint was saved: "
-                        "the same command with --resume continues from it.",
-                        code="training-interrupted",
-                    )
+            yield from _saved(watched, steps, recipe, saver, ending, asked)
         except MemoryRanOut:  # perhaps in one process alone, so do not wait for the others
-            _save(watched, folder, saved, keep)
+            saver.save()
             raise
+        except RuntimeError as error:
+            lost = distributed.lost_process(error)
+            if lost is None:
+                raise
+            saver.save()
+            raise lost from None
         except (Interrupted, GeneratorExit, TrainingBroke, WentWrong) as stop:
-            _save(watched, folder, saved, keep)
+            saver.save()
             raised = stop
-            if main and watched.guards is not None and isinstance(stop, TrainingBroke | WentWrong):
+            if (
+                accelerator.is_main_process
+                and watched.guards is not None
+                and isinstance(stop, TrainingBroke | WentWrong)
+            ):
                 raised = type(stop)(watched.go_back(folder, build.result_of(recipe), str(stop)))
-            training.accelerator.wait_for_everyone()  # a launcher kills the others as soon as one exits
+            accelerator.wait_for_everyone()  # a launcher kills the others as soon as one exits
             raise raised from None
 
 
-def _save(watched: Monitor, folder: Path, saved: int, keep: int) -> int:
-    """Save a checkpoint of the present step, if it is sound and not yet `saved`; return the newest saved step."""
-    from thumbtune.training import checkpoint
+def _saved(
+    watched: Monitor,
+    steps: Iterator[Step],
+    recipe: Recipe,
+    saver: "_Saver",
+    ending: Callable[[], str | None],
+    asked: Requests,
+) -> Iterator[Step]:
+    """Log each step before yielding it, and save checkpoints when they are due or asked for."""
+    accelerator = watched.training.accelerator
+    for taken in steps:
+        step, wrong = watched.inspect(taken)
+        if accelerator.is_main_process:
+            _write_step(saver.folder / LOG, step)
+        broke = ending()
+        if broke is not None:
+            saver.newest = step.step
+        elif step.step % recipe.train.checkpoint_every == 0 or step.step == recipe.train.steps:
+            saver.save()
+        yield step
+        if wrong or broke:
+            raise WentWrong(f"Training stopped at step {step.step}: {wrong or broke}.")
+        ended, is_save = _asked(accelerator, asked)
+        if ended:
+            raise _interrupted(ended, step.step, recipe.train.steps)
+        if is_save:
+            saver.save()
+            note(f"A checkpoint of step {step.step} was saved, as SIGUSR1 asked; training continues.")
 
-    training = watched.training
-    if training.step == saved or training.torn or not monitor.is_finite(training):
-        return saved
-    if training.accelerator.is_main_process:
-        checkpoint.save(training, folder)
-        if keep:
-            checkpoint.prune(folder, keep, watched.steps_to_keep(checkpoint.steps_in(folder)))
-    return training.step
+
+class _Saver:
+    """Save checkpoints of a training. `newest` is the step of the last one, or of weights that must not be saved."""
+
+    def __init__(self, watched: Monitor, folder: Path, keep: int) -> None:
+        self.watched, self.folder, self.keep = watched, folder, keep
+        self.newest = watched.training.step
+
+    def save(self) -> None:
+        """Save a checkpoint of the present step, if it is sound and not yet saved; prune earlier ones."""
+        training = self.watched.training
+        if training.step == self.newest or training.torn or not monitor.is_finite(training):
+            return
+        if training.accelerator.is_main_process:
+            checkpoint.save(training, self.folder)
+            if self.keep:
+                steps = checkpoint.steps_in(self.folder)
+                checkpoint.prune(self.folder, self.keep, self.watched.steps_to_keep(steps))
+        self.newest = training.step
+
+
+def _interrupted(kind: type[Interrupted], step: int, steps: int) -> Interrupted:
+    stopped = Interrupted(
+        f"Stopped after step {step} of {steps}; a checkpoint was saved: the same command with --resume continues "
+        "from it.",
+        code="training-interrupted",
+    )
+    return stopped if kind is Interrupted else kind(str(stopped), code=stopped.code)
 
 
 def _anywhere(accelerator: Any, flag: bool) -> bool:
@@ -182,6 +211,17 @@ def _anywhere(accelerator: Any, flag: bool) -> bool:
     import torch
 
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum"))
+
+
+def _asked(accelerator: Any, asked: Requests) -> tuple[type[Interrupted] | None, bool]:
+    """Return how the training is to end, or None, and whether to save; a request to one process is one to all."""
+    here = (asked.end is Interrupted, asked.end is Terminated, asked.take_save())
+    if accelerator.num_processes > 1:
+        import torch
+
+        numbers = torch.tensor([float(one) for one in here], device=accelerator.device)
+        here = tuple(number > 0 for number in accelerator.reduce(numbers, "sum").tolist())
+    return (Terminated if here[1] else Interrupted if here[0] else None), here[2]
 
 
 def _cut_log(folder: Path, upto: int) -> None:
@@ -194,7 +234,7 @@ def _cut_log(folder: Path, upto: int) -> None:
     steps = [row["step"] for row in records.read_step_rows(folder)]
     lines = [line for line in read_text(log).split("\n") if line.strip()] if steps else []
     rest = [line for line, step in zip(lines, steps, strict=False) if step <= upto]  # the last may be cut short
-    write_text(log, "".join(line + "\n" for line in rest))
+    write_text(log, "".join(line + "\n" for line in rest), durable=True)
 
 
 def _write_step(log: Path, step: Step) -> None:

@@ -4,6 +4,7 @@ Every random number is a function of (seed, step, image id) alone. So a run is t
 resume, and for any micro-batch.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,15 +14,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note, plural
 from thumbtune.feedback.likes import image_of
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.objective.prompt_prefix import PromptPrefixes
-from thumbtune.training.cache import Cache
+from thumbtune.training.cache import Cache, Tensors, is_finite
 from thumbtune.training.sampling import ByLabel, ByPair, seeded_generator
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+TOO_MANY_WRONG = 0.5  # the share of images without finite latents at which a training is refused
+SHOWN_WRONG = 3  # names in a sentence
 
 
 def quiet(items: Iterable[Any], what: str) -> Iterable[Any]:
@@ -110,42 +113,99 @@ class Encoded:
         self.grade = _grades(likes, self.liked)
         self.model = model
         self.prefixes = prefixes
+        self._not_finite: dict[str, Tensors] = {}  # NaN and infinite numbers never enter the cache
         self._fingerprint = model.fingerprint()
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def _image_key(self, image_id: str) -> str:
-        return f"latent:{self._fingerprint}:{image_id}"
+        return f"latent-alone:{self._fingerprint}:{image_id}"
 
     def _prompt_key(self, prompt: str) -> str:
-        return f"prompt:{self._fingerprint}:{prompt}"
+        return f"prompt-alone:{self._fingerprint}:{prompt}"
 
-    def fill(self, progress: Progress = quiet, at_once: int = 16) -> "Encoded":
-        """Encode the images and prompts that the cache lacks; return self."""
+    def fill(self, progress: Progress = quiet, at_once: int = 16, *, strict: bool = False) -> "Encoded":
+        """Encode the images and prompts that the cache lacks; return self.
+
+        NaN and infinite numbers stay in memory, never in the cache. Training leaves such images out.
+
+        Args:
+            progress: is told of every `at_once` images.
+            strict: whether a few of them are named in a note, and more are refused.
+
+        Raises:
+            ThumbtuneError: with `strict`, half of the images, or a prompt, are encoded as NaN or infinite numbers.
+        """
         behind = [both for prompt in self.prompts for both in self.prefixes.both(prompt)] if self.prefixes else []
         prompts = sorted({*self.prompts, *behind, ""})
+        too_many = math.ceil(len(set(self.image_ids)) * TOO_MANY_WRONG)
+        wrong: list[str] = []
 
-        def encode(rows: list[int]) -> list[dict[str, Tensor]]:
-            return [{"latent": latent} for latent in self.model.encode([image_of(self.likes, i) for i in rows])]
+        def encode(rows: list[int]) -> list[Tensors]:
+            names = [self.image_ids[row] for row in rows]
+            made = [self._encode(row) for row in rows]
+            wrong.extend(self._keep_wrong([*map(self._image_key, names)], names, made))
+            if strict and len(wrong) >= too_many:
+                raise _not_finite(wrong)
+            return made
 
-        def embed(rows: list[int]) -> list[dict[str, Tensor]]:
-            condition = self.model.embed([prompts[i] for i in rows])
-            return [{name: value[i] for name, value in condition.items()} for i in range(len(rows))]
+        def embed(rows: list[int]) -> list[Tensors]:
+            texts = [prompts[row] for row in rows]
+            made = [*map(self._embed, texts)]
+            bad = self._keep_wrong([*map(self._prompt_key, texts)], [*map(repr, texts)], made)
+            if strict and bad:
+                raise _not_finite(bad)
+            return made
 
         images = [self._image_key(name) for name in self.image_ids]
         self.cache.fill(images, encode, at_once, lambda chunks: progress(chunks, "Encoding images"))
-        self.cache.fill([self._prompt_key(prompt) for prompt in prompts], embed, at_once)
+        if strict and wrong:
+            note(
+                f"The model encodes {plural(len(wrong), 'image')} as NaN or infinite numbers ({_first(wrong)}); "
+                "training leaves them out."
+            )
+        self.cache.fill([self._prompt_key(prompt) for prompt in prompts], embed)
         return self
+
+    def _keep_wrong(self, keys: Sequence[str], names: Sequence[str], made: Sequence[Tensors]) -> list[str]:
+        """Keep tensors that are not finite in memory; return the names of what they encode."""
+        found = [(key, name, one) for key, name, one in zip(keys, names, made, strict=True) if not is_finite(one)]
+        self._not_finite |= {key: one for key, _, one in found}
+        return [name for _, name, _ in found]
+
+    def _encode(self, row: int) -> Tensors:
+        """Return the latent of an image that is encoded alone: its last bits depend on what is encoded with it."""
+        return {"latent": self.model.encode([image_of(self.likes, row)])[0]}
+
+    def _embed(self, prompt: str) -> Tensors:
+        """Return the condition of a prompt that is embedded alone."""
+        return {name: value[0] for name, value in self.model.embed([prompt]).items()}
+
+    def _get(self, key: str) -> Tensors:
+        return self._not_finite[key] if key in self._not_finite else self.cache.get(key)
 
     def latents(self, rows: Sequence[int]) -> Latents:
         """Return the latents of some rows, in their order."""
-        return torch.stack([self.cache.get(self._image_key(self.image_ids[i]))["latent"] for i in rows])
+        return torch.stack([self._get(self._image_key(self.image_ids[i]))["latent"] for i in rows])
 
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Return the embeddings of prompts of these likes, with or without a prefix, or of the empty prompt."""
-        embeddings = [self.cache.get(self._prompt_key(prompt)) for prompt in prompts]
+        embeddings = [self._get(self._prompt_key(prompt)) for prompt in prompts]
         return {name: torch.stack([embedding[name] for embedding in embeddings]) for name in embeddings[0]}
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN_WRONG
+    return ", ".join(names[:SHOWN_WRONG]) + (f" and {more} more" if more > 0 else "")
+
+
+def _not_finite(names: Sequence[str]) -> ThumbtuneError:
+    return ThumbtuneError(
+        f"The model encodes {plural(len(names), 'image or prompt', 'images or prompts')} as NaN or infinite numbers "
+        f"({_first(names)}), from which nothing can be learnt; choose another model, or take the votes on them out.",
+        code="encoding-not-finite",
+    )
 
 
 def _grades(likes: Any, liked: Bool[Tensor, "n"]) -> Float[Tensor, "n"] | None:

@@ -1,15 +1,16 @@
-"""A cache of tensors on disk, so that later runs need not encode again. A key names the input and the model."""
+"""A cache of tensors on disk, so that later runs need not encode again. A key names the input and the model.
+
+Every file carries its own hash. One that is damaged is made again, and nothing that is not finite is stored.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from thumbtune.errors import ThumbtuneError
-from thumbtune.files import write_tensors
+from thumbtune.errors import ThumbtuneError, note
+from thumbtune.files import DamagedFile, sealed_tensors, sweep, write_tensors
 
 Tensors = dict[str, Tensor]
 
@@ -30,7 +31,11 @@ class Cache:
         return self.path(key).exists()
 
     def put(self, key: str, tensors: Tensors) -> None:
-        """Write the tensors of a key, whole or not at all."""
+        """Write the tensors of a key, whole or not at all.
+
+        Raises:
+            ThumbtuneError: the disk is full, or the folder cannot be written.
+        """
         write_tensors(self.path(key), tensors)
 
     def get(self, key: str) -> Tensors:
@@ -42,10 +47,10 @@ class Cache:
         """
         path = self.path(key)
         try:
-            return load_file(path)
+            return sealed_tensors(path.read_bytes())
         except FileNotFoundError as error:
             raise KeyError(key) from error
-        except SafetensorError as error:
+        except DamagedFile as error:
             path.unlink(missing_ok=True)
             raise ThumbtuneError(
                 f"The cached file {path} was damaged ({error}) and has been removed; run the same command again to "
@@ -60,10 +65,33 @@ class Cache:
         at_once: int = 16,
         progress: Callable[[list[list[int]]], Iterable[list[int]]] = iter,
     ) -> int:
-        """Make the missing tensors, `at_once` at a time, by `make(positions in keys)`; return their number."""
+        """Make the missing and the damaged tensors, `at_once` at a time, by `make(positions in keys)`.
+
+        Tensors with NaN or infinite numbers are not stored.
+
+        Returns:
+            The number of keys whose tensors were made.
+        """
+        sweep(self.folder, "??")
         place = {key: i for i, key in enumerate(keys)}  # a repeated key is made once
-        missing = [i for key, i in place.items() if not self.has(key)]
+        missing = [i for key, i in place.items() if not self._is_sound(key)]
         for chunk in progress([missing[start : start + at_once] for start in range(0, len(missing), at_once)]):
             for i, tensors in zip(chunk, make(chunk), strict=True):
-                self.put(keys[i], tensors)
+                if is_finite(tensors):
+                    self.put(keys[i], tensors)
         return len(missing)
+
+    def _is_sound(self, key: str) -> bool:
+        """Return whether the cache has whole and finite tensors for a key; say so if it has damaged ones."""
+        try:
+            return is_finite(self.get(key))
+        except KeyError:
+            return False
+        except ThumbtuneError:
+            note(f"The cached file {self.path(key)} was damaged and is made again.")
+            return False
+
+
+def is_finite(tensors: Tensors) -> bool:
+    """Return whether no tensor holds a NaN or an infinite number."""
+    return all(bool(tensor.isfinite().all()) for tensor in tensors.values())

@@ -4,15 +4,18 @@
     optimizer.safetensors   the optimiser's slots
     average.safetensors     the EMA of the weights, if there is one
     reference.safetensors   the reference, once it was synced
-    state.json              step, reference point, beta, broken steps in a row, and with fp16 the scale of the loss
+    state.json              step, reference point, beta, broken steps in a row, and with fp16 the scale of the loss;
+                            the hash of every file, of the run's steps.jsonl up to here, and of itself
 
+A checkpoint is used whole or not at all: every byte is compared with its hash, and every number must be finite.
 Randomness is a function of (seed, step, image), so there is no generator to save, and resuming is exact.
 """
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,10 +25,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note
+from thumbtune.files import DamagedFile, file_sha256, flush, refuse_not_finite, sha256, sweep, working_folder
+from thumbtune.training import records
 from thumbtune.training.trainer import Training
 
-VERSION = 3
+VERSION = 4
+WITHOUT_HASHES = 3  # the version before, which is read as well
+STATE = "state.json"
+LOG = records.STEPS  # of the run: a line for every step
+SLOTS = {"step", "exp_avg", "exp_avg_sq"}  # of AdamW
 
 
 def folder_of(run: Path, step: int) -> Path:
@@ -52,15 +61,11 @@ def prune(run: Path, newest: int, spared: Collection[int]) -> None:
     """
     for step in steps_in(run)[:-newest]:
         if step not in spared:
-            folder = folder_of(run, step)
-            going = folder.with_name(f".{folder.name}.partial")  # so that half a folder does not count as a checkpoint
-            with suppress(OSError):
-                os.replace(folder, going)
-                shutil.rmtree(going)
+            _remove(folder_of(run, step))
 
 
 def save(training: Training, run: Path) -> Path:
-    """Write a checkpoint of the present step, and return its folder.
+    """Write a checkpoint of the present step to the disk, and return its folder.
 
     Raises:
         ThumbtuneError: it could not be written; earlier checkpoints are unchanged.
@@ -68,23 +73,131 @@ def save(training: Training, run: Path) -> Path:
     target = folder_of(run, training.step)
     partial = target.with_name(f".{target.name}.partial")
     try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_file(_weights(training), partial / "weights.safetensors")
-        save_file(_slots(training), partial / "optimizer.safetensors")
-        for name, tensors in (("average", _ema(training)), ("reference", training.model.reference_state())):
-            if tensors:
-                save_file(_on_cpu(tensors), partial / f"{name}.safetensors")
-        (partial / "state.json").write_text(json.dumps(_state(training)))
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
+        with working_folder(partial):
+            save_file(_weights(training), partial / "weights.safetensors")
+            save_file(_slots(training), partial / "optimizer.safetensors")
+            for name, tensors in (("average", _ema(training)), ("reference", training.model.reference_state())):
+                if tensors:
+                    save_file(_on_cpu(tensors), partial / f"{name}.safetensors")
+            log = (run / LOG).read_bytes() if (run / LOG).is_file() else b""
+            hashes = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
+            (partial / STATE).write_text(_sealed({**_state(training), "log": sha256(log), "files": hashes}))
+            for path in (*partial.iterdir(), partial, *([run / LOG] if log else [])):
+                flush(path)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(partial, target)
+            flush(target.parent)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise ThumbtuneError(
             f"The checkpoint {target} could not be written ({error}); make room, then continue with --resume.",
             code="checkpoint-unwritable",
         ) from error
     return target
+
+
+def _sealed(state: Mapping[str, Any]) -> str:
+    """Return a state as JSON, with the hash of the rest of it at its end."""
+    text = json.dumps(state)
+    return f'{text[:-1]}, "sha256": "{sha256(text.encode())}"}}'
+
+
+def state_in(folder: Path) -> dict[str, Any]:
+    """Return the state of a checkpoint, compared with its hash; a state of the version before has none.
+
+    Raises:
+        ThumbtuneError: another version wrote it.
+        OSError, ValueError, KeyError, TypeError: it is damaged.
+    """
+    text = (folder / STATE).read_text(encoding="utf-8")
+    state = json.loads(text)
+    if "sha256" in state:
+        del state["sha256"]
+        if _sealed(state) != text:
+            raise DamagedFile(f"{STATE} does not have the bytes that were written")
+    elif state["version"] == VERSION:
+        raise DamagedFile(f"{STATE} has no hash")
+    version = state["version"]
+    if version not in {VERSION, WITHOUT_HASHES}:
+        raise ThumbtuneError(
+            f"The checkpoint {folder} is of version {version}, and this Thumbtune reads version {VERSION}; "
+            "continue it with the Thumbtune that wrote it, or start a new run.",
+            code="checkpoint-version",
+        )
+    return state
+
+
+def check_files(folder: Path, state: Mapping[str, Any], *names: str) -> None:
+    """Compare files of a checkpoint with their hashes in its state: all, or those of these names.
+
+    Raises:
+        OSError, ValueError, KeyError: one is missing, or has other bytes than those that were written.
+    """
+    if state["version"] == WITHOUT_HASHES:
+        return
+    for name in names or state["files"]:
+        if file_sha256(folder / name) != state["files"][name]:
+            raise DamagedFile(f"{name} does not have the bytes that were written")
+
+
+def restore_newest(training: Training, run: Path) -> bool:
+    """Restore the newest checkpoint that can be used, with a note on each damaged one; return whether there is one.
+
+    Raises:
+        ThumbtuneError: a checkpoint was made for another model or recipe, or by another version.
+    """
+    for step in reversed(steps_in(run)):
+        try:
+            restore(training, folder_of(run, step))
+        except ThumbtuneError as error:
+            if error.code != "checkpoint-damaged":
+                raise
+            _note_damaged(folder_of(run, step), error.__cause__)
+            continue
+        return True
+    return False
+
+
+def _note_damaged(folder: Path, why: object) -> None:
+    note(f"The checkpoint {folder} is damaged ({why}); the run continues from the one before it, or from its start.")
+
+
+def remove_damaged(run: Path) -> None:
+    """Remove what a run cannot go back to, with a note on each: damaged checkpoints, and those after a damaged log.
+
+    Also remove what killed processes left. No other process may be training in this folder.
+    """
+    checkpoints = run / "checkpoints"
+    sweep(checkpoints)
+    lines = (run / LOG).read_bytes().splitlines(keepends=True) if (run / LOG).is_file() else []
+    for step in steps_in(run):
+        folder = folder_of(run, step)
+        try:
+            state = state_in(folder)
+            check_files(folder, state)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _note_damaged(folder, error)
+            _remove(folder)
+            continue
+        if state["version"] == VERSION and state["log"] != sha256(b"".join(lines[:step])):
+            note(f"{run / LOG} is damaged before step {step}; the run continues from a checkpoint before the damage.")
+            _remove(folder)
+
+
+def remove_after(run: Path, step: int) -> None:
+    """Remove the checkpoints after a step, which a run that continues from there writes again."""
+    for later in steps_in(run):
+        if later > step:
+            _remove(folder_of(run, later))
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint; half a folder never counts as one. One that cannot be deleted stays."""
+    going = folder.with_name(f".{folder.name}.partial")
+    with suppress(OSError):
+        os.replace(folder, going)
+        shutil.rmtree(going)
 
 
 def restore(training: Training, folder: Path) -> None:
@@ -94,22 +207,19 @@ def restore(training: Training, folder: Path) -> None:
         ThumbtuneError: the checkpoint is damaged, or was made for another model or recipe.
     """
     try:
-        state = json.loads((folder / "state.json").read_text())
-        version = state["version"]
-        if version != VERSION:
-            raise ThumbtuneError(
-                f"The checkpoint {folder} is of version {version}, and this Thumbtune reads version {VERSION}; "
-                "continue it with the Thumbtune that wrote it, or start a new run.",
-                code="checkpoint-version",
-            )
+        state = state_in(folder)
+        check_files(folder, state)
         weights = load_file(folder / "weights.safetensors")
         slots = _by_parameter(load_file(folder / "optimizer.safetensors"))
         average, reference = (_optional(folder, name, state[name]) for name in ("average", "reference"))
-        step, beta, broken, scaler = (state[name] for name in ("step", "beta", "broken", "scaler"))
-        reference_point = _reference_point(state)
-        if slots and len(slots) != len(weights):
-            raise ValueError(f"the optimiser has slots for {len(slots)} of {len(weights)} weights")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        for tensors in (weights, average, reference, *slots.values()):
+            refuse_not_finite(tensors)
+        step, broken = (_count(state[name], name) for name in ("step", "broken"))
+        beta, scaler, reference_point = state["beta"], state["scaler"], _reference_point(state)
+        for name, numbers in (("beta", beta), ("reference_point", reference_point), ("scaler", scaler or {})):
+            _check_numbers(name, numbers)
+        _check_slots(slots, len(weights), needed=step > broken and not scaler)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise ThumbtuneError(
             f"The checkpoint {folder} is damaged ({error}); delete it to continue from the one before, or from the "
             "start if there is none.",
@@ -128,6 +238,7 @@ def restore(training: Training, folder: Path) -> None:
             "use its own recipe.",
             code="checkpoint-other-recipe",
         )
+    _check_shapes(folder, slots, average, reference, training)
     _put(training, weights, average)
     training.model.restore_reference(reference)
     training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": slots})
@@ -136,6 +247,68 @@ def restore(training: Training, folder: Path) -> None:
     training.step, training.broken = step, broken
     if scaler and training.accelerator.scaler is not None:
         training.accelerator.scaler.load_state_dict(scaler)
+
+
+def _count(value: Any, name: str) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} is {value!r}, not a number of steps")
+    return value
+
+
+def _check_numbers(name: str, numbers: Mapping[str, Any]) -> None:
+    """Check that a part of the state holds finite numbers under names; None is the number of what has none yet.
+
+    Raises:
+        ValueError: it does not.
+    """
+    for key, value in numbers.items():
+        values = value if isinstance(value, list) else [value]
+        if not all(one is None or (isinstance(one, int | float) and math.isfinite(one)) for one in values):
+            raise ValueError(f"{name}.{key} is {value!r}, not a finite number")
+
+
+def _check_slots(slots: Mapping[int, Mapping[str, Tensor]], weights: int, needed: bool) -> None:
+    """Check that the optimiser has the slots of AdamW for every weight; for none, before its first update.
+
+    Raises:
+        ValueError: some are missing, or are others.
+    """
+    if (slots or needed) and sorted(slots) != list(range(weights)):
+        raise ValueError(f"the optimiser has slots for {len(slots)} of {weights} weights")
+    for index, of_one in slots.items():
+        if of_one.keys() != SLOTS:
+            raise ValueError(f"the optimiser has the slots {', '.join(sorted(of_one))} for weight {index}")
+
+
+def _check_shapes(
+    folder: Path,
+    slots: Mapping[int, Mapping[str, Tensor]],
+    average: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    training: Training,
+) -> None:
+    """Check the shapes of everything that belongs to a weight.
+
+    Raises:
+        ThumbtuneError: one differs from that of its weight.
+    """
+    names = dict(training.model.trainable())
+    shapes = {name: weight.shape for name, weight in names.items()}
+    by_number = list(shapes.values())
+    fits = all(
+        value.numel() == 1 if slot == "step" else value.shape == by_number[index]
+        for index, of_one in slots.items()
+        for slot, value in of_one.items()
+    )
+    for tensors in (average, reference):
+        fits = fits and (not tensors or {name: value.shape for name, value in tensors.items()} == shapes)
+    if not fits:
+        error = ValueError("the optimiser, the average or the reference has another shape than its weights")
+        raise ThumbtuneError(
+            f"The checkpoint {folder} is damaged ({error}); delete it to continue from the one before, or from the "
+            "start if there is none.",
+            code="checkpoint-damaged",
+        ) from error
 
 
 def _put(training: Training, weights: dict[str, Tensor], average: dict[str, Tensor]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from thumbtune.errors import ThumbtuneError, reason
-from thumbtune.files import write_whole
+from thumbtune.files import flush_all, sweep, write_whole
 
 
 class ImageStorage(Protocol):
@@ -16,6 +16,10 @@ class ImageStorage(Protocol):
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all."""
+        ...
+
+    def flush(self) -> None:
+        """Wait until all written files are on the disk, so that no vote outlives its image in a power cut."""
         ...
 
     def read(self, name: str) -> bytes:
@@ -44,13 +48,24 @@ class FolderStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._written: list[Path] = []
+        self._swept: set[Path] = set()
 
     def has(self, name: str, size: int) -> bool:
         path = self.root / name
         return path.is_file() and path.stat().st_size == size
 
     def write(self, name: str, data: bytes) -> None:
-        write_whole(self.root / name, lambda partial: partial.write_bytes(data))
+        path = self.root / name
+        if path.parent not in self._swept:
+            self._swept.add(path.parent)
+            sweep(path.parent)  # of what a killed process left
+        write_whole(path, lambda partial: partial.write_bytes(data))
+        self._written.append(path)
+
+    def flush(self) -> None:
+        written, self._written = self._written, []
+        flush_all(written)
 
     def read(self, name: str) -> bytes:
         try:
@@ -101,6 +116,9 @@ class RemoteStorage:
                 "connection.",
                 code="image-not-written",
             ) from error
+
+    def flush(self) -> None:
+        return None  # the service has answered for each file
 
     def read(self, name: str) -> bytes:
         try:

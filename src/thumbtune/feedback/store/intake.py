@@ -73,6 +73,8 @@ def add_images(
         if storage is not None and file not in written and not storage.has(file, len(image.data)):
             storage.write(file, image.data)
         written.add(file)
+    if storage is not None:
+        storage.flush()
     if new:
         insert_new(session, StoredImage, list(new.values()), StoredImage.key)
         stored |= images_by_key(session, list(new))

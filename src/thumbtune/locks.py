@@ -1,0 +1,141 @@
+"""Locks that end with their process: who is at work on a file or a folder, also after a kill.
+
+The lock is the operating system's (flock): it goes with the process, however that ends, and containers that share a
+folder see it. Where a file system has none, the number and the machine of the owner stand in the file.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from platform import node
+from typing import Any
+
+from thumbtune.errors import ThumbtuneError
+
+
+def take(descriptor: int) -> bool | None:
+    """Lock an open file or folder; return whether that worked, or None if locks do not exist here."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def is_held(path: Path) -> bool | None:
+    """Return whether a process holds the lock of a file or a folder; None if that cannot be told."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        taken = take(descriptor)
+        return None if taken is None else not taken
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def held(file: Path, busy: Callable[[str], ThumbtuneError]) -> Iterator[None]:
+    """Hold a lock inside the `with` block; its file tells who does, and is removed at the end.
+
+    Args:
+        file: the file of the lock; one that a killed process left is taken over.
+        busy: who holds the lock -> the error to raise.
+
+    Raises:
+        ThumbtuneError: another process holds the lock, or the file cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _taken(file, busy)
+    except OSError as error:
+        raise ThumbtuneError(
+            f"{file} could not be written ({error.strerror or error}); make room or choose another folder, "
+            "then run the same command again.",
+            code="file-unwritable",
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # where open files cannot be removed
+            file.unlink(missing_ok=True)  # while it is locked: whoever waits for it looks again
+        os.close(descriptor)
+
+
+def _taken(file: Path, busy: Callable[[str], ThumbtuneError]) -> int:
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            taken, owner = take(descriptor), _owner(file)
+            if taken is False or (taken is None and owner is not None and _may_run(owner)):
+                raise busy(_named(owner))
+            if taken is None or _is_same(descriptor, file):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, json.dumps({"pid": os.getpid(), "host": node()}).encode())
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its owner removed the file in between
+
+
+def refuse_busy(file: Path, busy: Callable[[str], ThumbtuneError]) -> None:
+    """Raise the error if another process holds the lock of this file; write nothing.
+
+    Raises:
+        ThumbtuneError: another process holds the lock.
+    """
+    if not file.is_file():
+        return
+    there, owner = is_held(file), _owner(file)
+    if there or (there is None and owner is not None and _may_run(owner)):
+        raise busy(_named(owner))
+
+
+def _is_same(descriptor: int, file: Path) -> bool:
+    """Return whether the path still leads to the open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _owner(file: Path) -> dict[str, Any] | None:
+    """Return the process and the machine that a lock's file names; None if it names none."""
+    try:
+        owner = json.loads(file.read_text(encoding="utf-8"))
+        return {"pid": int(owner["pid"]), "host": str(owner["host"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _named(owner: dict[str, Any] | None) -> str:
+    if owner is None:
+        return "another process"
+    return f"process {owner['pid']}" + ("" if owner["host"] == node() else f" on {owner['host']}")
+
+
+def _may_run(owner: dict[str, Any]) -> bool:
+    """Return whether the owner may be at work: on another machine it may; here its process tells."""
+    if owner["host"] != node() or os.name == "nt":  # where os.kill would end it
+        return owner["pid"] != os.getpid()
+    if owner["pid"] == os.getpid():
+        return False
+    try:
+        os.kill(owner["pid"], 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True

@@ -1,0 +1,85 @@
+"""What other programs ask of a process: to end (Ctrl-C, SIGTERM), or to save its work and go on (SIGUSR1).
+
+Clusters and containers send SIGTERM before they kill, and SLURM sends SIGUSR1 before a time limit where it is told to.
+Both are answered after the step under way; a second request to end does not wait for it.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from thumbtune.errors import Interrupted, Terminated
+
+SAVE = getattr(signal, "SIGUSR1", None)  # missing on Windows
+ENDS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Requests:
+    """What was asked since the block began."""
+
+    def __init__(self) -> None:
+        self.end: type[Interrupted] | None = None
+        self._save = False
+
+    def to_end(self, number: int, frame: Any) -> None:
+        """Note a request to end."""
+        self.end = Terminated if number == signal.SIGTERM else Interrupted
+
+    def to_save(self, number: int, frame: Any) -> None:
+        """Note a request to save."""
+        self._save = True
+
+    def take_save(self) -> bool:
+        """Return whether a save was asked for since the last call."""
+        asked, self._save = self._save, False
+        return asked
+
+
+@contextmanager
+def requests() -> Iterator[Requests]:
+    """Note requests inside the `with` block; a second one to end is answered as before the block, at once.
+
+    Outside of the main thread, where Python receives no signals, none is noted.
+    """
+    asked = Requests()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.getsignal(number) for number in (*ENDS, *([SAVE] if SAVE else []))}
+
+    def end(number: int, frame: Any) -> None:
+        asked.to_end(number, frame)
+        for one in ENDS:
+            signal.signal(one, before[one])
+
+    for number in ENDS:
+        signal.signal(number, end)
+    if SAVE:
+        signal.signal(SAVE, asked.to_save)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Listener:
+    """The handlers of a whole command: SIGTERM stops it as Ctrl-C does, and SIGUSR1 does nothing by itself.
+
+    terminated: whether SIGTERM came
+    """
+
+    def __init__(self) -> None:
+        self.terminated = False
+
+    def listen(self) -> None:
+        """Install the handlers."""
+        signal.signal(signal.SIGTERM, self._terminate)
+        if SAVE:
+            signal.signal(SAVE, lambda number, frame: None)  # its default would end a command that saves as it goes
+
+    def _terminate(self, number: int, frame: Any) -> None:
+        self.terminated = True
+        raise KeyboardInterrupt

@@ -181,9 +181,9 @@ def test_what_other_programs_write_is_what_is_read(tmp_path_factory: Any, rows: 
             for end, start, close in [(".csv", b"prompt\n", b""), (".txt", b"", b""), (".json", b'["', b'"]')]
         ),
         ("a.txt", "caf\u00e9".encode("latin-1"), "prompts-unreadable", ["UTF-8"]),
-        ("a.csv", "prompt\na cat".encode("utf-16-le"), "text-zero-bytes", ["UTF-8"]),
+        ("a.csv", "prompt\na cat".encode("utf-16-le"), "prompts-unreadable", ["UTF-8"]),
         ("a.csv", b"\xff\xfea", "prompts-unreadable", ["UTF-8"]),
-        ("a.txt", b"a cat\na\0dog\n" + b" " * 99, "text-zero-bytes", ["UTF-8"]),
+        ("a.txt", b"a cat\na\0dog\n" + b" " * 99, "prompts-unreadable", ["UTF-8"]),
         *(
             (f"a{end}", text, "prompts-zero-byte", ["'a\\x00dog'"])
             for end, text in [

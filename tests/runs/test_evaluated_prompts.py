@@ -64,7 +64,7 @@ def test_accents_are_compared_as_the_text_encoder_reads_them(tmp_path: Path, tra
     [
         ("a.txt", b"a caf\xe9", "prompts-unreadable"),
         ("a.txt", b"", "prompts-empty"),
-        ("a.txt", "a cat".encode("utf-16-le"), "text-zero-bytes"),
+        ("a.txt", "a cat".encode("utf-16-le"), "prompts-unreadable"),
         ("a.csv", b"name\na cat\n", "prompts-row-without-prompt"),
         ("a.json", b"{", "prompts-unreadable"),
         ("a.yaml", b"a cat", "prompts-suffix"),

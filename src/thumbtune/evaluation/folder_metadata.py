@@ -79,7 +79,7 @@ def prompted_files(folder: Path, suffixes: Sequence[str]) -> PromptedFiles | Non
     try:
         found = [(folder / row.where, row.prompt) for row in rows if row.prompt]
     except ThumbtuneError as error:
-        raise UsageError(str(error), code=error.code) from error
+        raise UsageError(str(error), code="image-folder-metadata-unreadable") from error
     images = [(path, prompt) for path, prompt in found if path.suffix.lower() in suffixes]
     beside = [path.with_suffix(suffix) for path, _ in images for suffix in SIDECARS]
     lists = {parent / name for path, _ in images for parent in path.parents for name in NAMED_AS}

@@ -231,7 +231,7 @@ def _read(file: Path) -> list[StyledPrompt]:
             raise ValueError(f"field larger than {MAX_CHARACTERS:,} characters: {longest:,}")
         return rows
     except ThumbtuneError as error:
-        raise error if isinstance(error, UsageError) else UsageError(str(error), code=error.code) from error
+        raise error if isinstance(error, UsageError) else UsageError(str(error), code="prompts-unreadable") from error
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         advice = "save it as UTF-8 text" if isinstance(error, UnicodeDecodeError) else "correct it"
         raise UsageError(

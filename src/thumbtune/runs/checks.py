@@ -60,18 +60,23 @@ def check_enough(recipe: Recipe, objective: Objective, parts: Split) -> None:
     if missing is None:
         return _check_two_images(parts.train, share)
     held_out = sum(liked == (missing == "likes") for liked in parts.held_out["label"])
-    code, left = f"likes-no-{missing}", f"{likes} likes and {dislikes} dislikes are left to train on"
+    sentence = _what_is_missing(likes, dislikes, missing, held_out, share)
+    if missing == "likes":
+        raise ThumbtuneError(sentence, code="likes-no-likes")
+    raise ThumbtuneError(sentence, code="likes-no-dislikes")
+
+
+def _what_is_missing(likes: int, dislikes: int, missing: str, held_out: int, share: float) -> str:
+    """Return what is left to train on, and what to do about the missing kind of label."""
+    left = f"{likes} likes and {dislikes} dislikes are left to train on"
     if held_out:
-        raise ThumbtuneError(
+        return (
             f"{left}, since the {held_out} other {missing} are of held-out prompts; add {missing} of other prompts, or "
-            "hold none out (train.validation_share=0).",
-            code=code,
+            "hold none out (train.validation_share=0)."
         )
     needs = "training needs likes" if missing == "likes" else f"a train.liked_share of {share:g} needs both"
     way = "" if missing == "likes" else ", or learn from likes alone with objective.name=sft"
-    raise ThumbtuneError(
-        f"{left}, and {needs}; add {missing}, as with `thumbtune import FOLDER --label {missing[:-1]}`{way}.", code=code
-    )
+    return f"{left}, and {needs}; add {missing}, as with `thumbtune import FOLDER --label {missing[:-1]}`{way}."
 
 
 def _check_two_images(train: Any, share: float) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.feedback.prompts import plain_prompt
 from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, PROMPT_COLUMNS, first, prompt_in
 from thumbtune.feedback.reading.rows import TABLE_SUFFIXES, kind_of, read_rows, why_broken
 from thumbtune.feedback.source import Reading
@@ -77,7 +78,7 @@ def prompted_files(folder: Path, suffixes: Sequence[str]) -> PromptedFiles | Non
         return PromptedFiles([(_inside(folder, table, name), prompt) for name, prompt in read], table)
     rows = LikeFolders(folder, Reading(label=True))
     try:
-        found = [(folder / row.where, row.prompt) for row in rows if row.prompt]
+        found = [(folder / row.where, plain_prompt(row.prompt, row.syntax)[0]) for row in rows if row.prompt]
     except ThumbtuneError as error:
         raise UsageError(str(error), code="image-folder-metadata-unreadable") from error
     images = [(path, prompt) for path, prompt in found if path.suffix.lower() in suffixes]

@@ -164,20 +164,6 @@ def test_a_file_that_is_no_lora_for_its_base_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [AssertionError(), ValueError("two\nlines")])
-def test_whatever_diffusers_raises_of_a_lora_is_one_sentence(
-    tiny_pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def load_lora_weights(*_: Any, **__: Any) -> None:
-        raise error
-
-    save_file({"weight": torch.ones(2)}, tmp_path / "my.safetensors")
-    monkeypatch.setattr("diffusers.StableDiffusionPipeline.load_lora_weights", load_lora_weights)
-    with refused("side-misfit") as caught:
-        drawn(side(str(tmp_path / "my.safetensors"), str(tiny_pipeline("epsilon"))))
-    assert "\n" not in str(caught.value)
-
-
 def test_a_model_is_a_folder_or_a_bundled_name(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     shutil.copytree(tiny_pipeline("epsilon"), tmp_path / "copy")
     one, copy = side(str(tiny_pipeline("epsilon"))), side(str(tmp_path / "copy"))

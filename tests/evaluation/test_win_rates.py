@@ -13,12 +13,11 @@ from scipy.stats import norm
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.evaluation import win_rates as estimands
-from thumbtune.evaluation.statistics import wilson
+from thumbtune.evaluation.statistics import percentile_interval, wilson
 from thumbtune.evaluation.win_rates import (
     Draws,
     half_wins,
     holm,
-    interval,
     mean_change,
     more_prompts,
     resampled,
@@ -114,7 +113,7 @@ def test_numbers_are_ordered_and_turn_round_with_the_sides(scores: tuple[Table, 
 @given(arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e6, 1e6)), st.integers(0, 9))
 def test_a_bootstrap_holds_the_mean(values: Table, seed: int) -> None:
     draws = resampled(alone(len(values)), values[:, None], Draws(seed, 200))
-    reach = interval(draws[:, 0], float(values.mean()))
+    reach = percentile_interval(draws[:, 0], float(values.mean()))
     assert values.min() - 1e-6 <= reach.low <= values.mean() <= reach.high <= values.max() + 1e-6
 
 

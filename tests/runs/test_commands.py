@@ -108,7 +108,7 @@ def test_held_out_thumbs_give_no_verdict_on_an_objective_that_knows_no_dislikes(
 def test_a_dry_run_says_when_too_little_would_be_held_out(call: Call, settings: list[str], tmp_path: Path) -> None:
     code, out, err = call("train", "--out", tmp_path / "run", "--dry-run", *settings)
     assert code == 0, err
-    assert "held-out labels need 10 to tell" in out
+    assert "and a verdict needs 10: label images of about" in out
 
 
 def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list[str], tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_note_says_how_many_prompts_are_missing(held_out: int, more: int) -> N
     prompts = [*TRAINED[:20], *HELD_OUT[:held_out]]
     note = verdict_note([*prompts, *prompts, *(prompt.upper() for prompt in prompts)])
     assert note is not None
-    for words in (f"{20 + held_out} prompts", f"holds {held_out} out", "needs 10", f"about {more} more prompts"):
+    for words in (f"{20 + held_out} prompts", f"holds out {held_out} of them", "needs 10", f"about {more} more prompts"):
         assert words in note
     assert verdict_note([*TRAINED, *HELD_OUT[:10]]) is None
 
@@ -143,7 +143,7 @@ def test_the_import_and_the_statistics_say_it_before_all_is_rated(
 ) -> None:
     recipe = made([*rows(20, 20), *rows(4, 4, HELD_OUT[:4])])
     out = call("likes", "stats", "--likes", tmp_path / "likes")[1]
-    assert "44 prompts are in the store" in " ".join(out.split()) and "about 30 more prompts" in " ".join(out.split())
+    assert "The store has 44 prompts" in " ".join(out.split()) and "about 30 more prompts" in " ".join(out.split())
     out = call("import", tmp_path / "thumbs", "--likes", tmp_path / "again")[1]
     assert "about 30 more prompts" in " ".join(out.split())
     assert any("about 30 more prompts" in note for note in prepare(recipe).notes())

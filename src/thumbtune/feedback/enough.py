@@ -28,14 +28,10 @@ def verdict_note(prompts: Iterable[str]) -> str | None:
         if held_out >= MIN_PROMPTS:
             return None
     return (
-        f"{_are(len(distinct), 'prompt')} in the store, of which a training with the default options holds {held_out} "
-        f"out, and a verdict needs {MIN_PROMPTS}: label images of about {_more(held_out)} more prompts, or let a "
-        "scorer judge prompts of your own (evaluate.scorers, evaluate.prompts)."
+        f"The store has {plural(len(distinct), 'prompt')}. By default a training holds out {held_out} of them, and a "
+        f"verdict needs {MIN_PROMPTS}: label images of about {_more(held_out)} more prompts, or name a scorer and "
+        "prompts of your own (evaluate.scorers, evaluate.prompts)."
     )
-
-
-def _are(number: int, noun: str) -> str:
-    return f"{plural(number, noun)} {'is' if number == 1 else 'are'}"
 
 
 def _more(held_out: int, share: float = VALIDATION_SHARE) -> int:

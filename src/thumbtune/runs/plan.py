@@ -2,7 +2,6 @@
 
 import torch
 
-from thumbtune.feedback.enough import MIN_PROMPTS
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
 from thumbtune.runs.setup import Setup
@@ -31,12 +30,11 @@ def plan(setup: Setup) -> list[str]:
     if "pairs" in setup.objective.needs:
         pairs = f"; pairs from {len(pairs_of(train['prompt'], torch.tensor(train['label'])))} prompts"
     prompts = len(set(held_out["prompt"]))
-    few = "" if prompts >= MIN_PROMPTS else f"; held-out labels need {MIN_PROMPTS} to tell whether it helped"
     count, each = len(setup.prompts), recipe.evaluate.per_prompt
     return [
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
-        f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}{few}",
+        f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}",
         f"objective   {', '.join([recipe.objective.name, *_beta_and_reference_point(setup)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {shown:,} images, "
         f"each shown {shown / max(1, len(train)):.1f} times",

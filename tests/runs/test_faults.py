@@ -187,7 +187,7 @@ def test_a_bit_that_turns_in_a_finished_run_is_named_by_what_reads_it(
         ("report", whole),
     ):
         code, _, err = call(*command)
-        assert code == 1 and f"{file} has changed since it was written" in err, command
+        assert code == 1 and str(file) in err, command
 
 
 def as_before(folder: Path) -> dict[str, Any]:

@@ -177,9 +177,13 @@ def test_an_export_that_only_names_files_elsewhere(store: Store, table: Path, tm
     """`datasets` writes images that it was given as paths as paths: those lead out of the folder."""
     columns = {"image": [str(table / "img" / "a.png")], "prompt": ["a"], "label": [True]}
     features = datasets.Features({**exported(table, datasets.Value("bool")).features})
-    datasets.Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "likes.parquet")
+    (tmp_path / "elsewhere").mkdir()
+    file = tmp_path / "elsewhere" / "likes.parquet"
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(file)
     with pytest.raises(ThumbtuneError, match="is outside the folder; put the image into the folder"):
-        import_likes(tmp_path / "likes.parquet", store)
+        import_likes(file, store)
+    file.rename(tmp_path / "likes.parquet")  # now its whole path leads to a file below the table
+    assert import_likes(tmp_path / "likes.parquet", store).likes == 1
 
 
 def test_numbered_classes_are_read_by_their_names(store: Store, table: Path, tmp_path: Path) -> None:

@@ -124,9 +124,11 @@ def test_data_sets(tmp_path: Path, table: Path, paint: Paint) -> None:
     """Parameters by `datasets`: from an imagefolder, with whole paths in place of images; and with images as text."""
     write(table / "metadata.jsonl", *ROWS)
     loaded = datasets.load_dataset("imagefolder", data_dir=str(table), split="train", cache_dir=str(tmp_path / "cache"))
-    loaded.to_parquet(tmp_path / "a.parquet")
-    assert all("is outside the folder" in str(problem) for problem in problems(Table(tmp_path / "a.parquet")))
-    assert said(Table(tmp_path / "a.parquet", Reading(root=table)), paint) == SAID
+    (tmp_path / "elsewhere").mkdir()
+    loaded.to_parquet(tmp_path / "elsewhere" / "a.parquet")
+    outside = problems(Table(tmp_path / "elsewhere" / "a.parquet"))
+    assert outside and all("is outside the folder" in str(problem) for problem in outside)
+    assert said(Table(tmp_path / "elsewhere" / "a.parquet", Reading(root=table)), paint) == SAID
     held = [
         {**row, "image": {"bytes": base64.b64encode(paint(n)).decode(), "path": None}} for n, row in enumerate(ROWS)
     ]

@@ -77,7 +77,8 @@ def is_noticed(root: Path, kind: str, name: str, place: float, bit: int, model: 
         commands = [("report", run), ("evaluate", run)]
     for command in commands:
         said = call(root, *command, strict=False)
-        if str(file) in said or str(file.parent) + " is damaged" in said or "damaged before step" in said:
+        is_named = str(file) in said or (str(file.parent) in said and file.name in said)
+        if is_named or f"{file.parent} is damaged" in said or "damaged before step" in said:
             return True
         if file.is_file() and file.read_bytes() == before:
             return True

@@ -7,9 +7,9 @@ from typing import Any
 
 from jinja2 import UndefinedError
 
-from thumbtune.checksums import check
+from thumbtune.checksums import changed, check
 from thumbtune.documents import brief
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note
 from thumbtune.evaluation.duel_folder import DuelFolder, check_duel, is_duel, is_of_earlier_evaluation, read_duel
 from thumbtune.files import write_text
 from thumbtune.report import images
@@ -40,6 +40,9 @@ def write_page(folder: Path) -> Path:
     try:
         page = template("page.html.j2").render(**contents(folder))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, UndefinedError) as error:
+        for part in (folder, folder / EVALUATION):
+            for file in changed(part):
+                note(f"{file} has changed since it was written.")
         raise ThumbtuneError(
             f"{folder} contains files in an unknown format ({brief(error)}); create them again with this version of "
             "Thumbtune.",

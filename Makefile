@@ -2,6 +2,7 @@
 #
 #   make test PYTHON=python3.12                  another interpreter
 #   make setup PIP_FLAGS="--index-url ADDRESS"   other sources of packages, such as one with CPU builds of torch
+#   make test JOBS=8                             tests in so many processes, each with one thread
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +11,9 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest
+JOBS ?= 2
+# one thread for each process: the tests of two processes share the cores, and no number depends on the order of threads
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-all check lint format types contracts base-model clean

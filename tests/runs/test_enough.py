@@ -133,7 +133,7 @@ def test_a_note_says_how_many_prompts_are_missing(held_out: int, more: int) -> N
     prompts = [*TRAINED[:20], *HELD_OUT[:held_out]]
     note = verdict_note([*prompts, *prompts, *(prompt.upper() for prompt in prompts)])
     assert note is not None
-    for words in (f"{20 + held_out} prompts", f"holds out {held_out} of them", "needs 10", f"about {more} more prompts"):
+    for words in (f"{20 + held_out} prompts", f"holds out {held_out} of", "needs 10", f"about {more} more prompts"):
         assert words in note
     assert verdict_note([*TRAINED, *HELD_OUT[:10]]) is None
 

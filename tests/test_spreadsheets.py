@@ -67,7 +67,8 @@ def test_a_whole_table_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_images_of_a_duel_are_read_as_they_were_written(tmp_path: Path) -> None:
-    row = {name: "x" for name in IMAGE_COLUMNS} | {"file": "a/0-0.png", "words": "=cmd|' /C calc'!A0"}
+    row = {name: "x" for name in IMAGE_COLUMNS} | {"prompt": "0", "seed": "0", "file": "a/0-0.png"}
+    row |= {"words": "=cmd|' /C calc'!A0"}
     write_lists(tmp_path, [list(row.values())], [])
     assert "'=cmd" in (tmp_path / "images.csv").read_text()
     assert read_images(tmp_path) == [row]

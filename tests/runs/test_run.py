@@ -343,7 +343,7 @@ def test_evaluating_with_another_training_recipe_is_refused(call: Call, settings
 def test_an_import_that_only_counts_or_fails_leaves_no_store(call: Call, thumbs: Path, tmp_path: Path) -> None:
     code, out, _ = call("import", thumbs, "--likes", tmp_path / "likes", "--dry-run")
     assert code == 0
-    assert [line.split() for line in out.splitlines()][2:4] == [["likes", "10"], ["dislikes", "10"]]
+    assert [line.split() for line in out.splitlines()][3:5] == [["likes", "10"], ["dislikes", "10"]]
     assert not (tmp_path / "likes").exists()
     for path in thumbs.rglob("*.txt"):
         path.unlink()

@@ -16,6 +16,8 @@ from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import PairPolicy, Reading
 
 if TYPE_CHECKING:
+    from thumbtune.feedback.importers import Options
+    from thumbtune.feedback.source import Source
     from thumbtune.feedback.stats import Stats
     from thumbtune.feedback.store.store import Store
 
@@ -82,12 +84,11 @@ def import_(
 ) -> None:
     """Import likes and dislikes into the store."""
     quieten()
-    from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
-    from thumbtune.feedback.importers import Options, import_from
+    from thumbtune.feedback.importers import Options
     from thumbtune.feedback.reading.columns import parse_map
     from thumbtune.feedback.reading.own_words import parse_map_label
     from thumbtune.feedback.sources.kinds import open_source
-    from thumbtune.feedback.store.database import is_address, name_of
+    from thumbtune.feedback.store.database import is_address
 
     reading = Reading(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
@@ -98,19 +99,29 @@ def import_(
     rows = open_source(source, None if is_address(likes) else Path(likes), reading, kind)
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
     options |= {"dry_run": dry_run, "whole": limit is None, "progress": lambda found: bar(found, "Importing")}
+    _import(source, rows, likes, images, options)
+
+
+def _import(name: str, rows: "Source", likes: str, images: str | None, options: "Options") -> None:
+    """Import the rows of a source, and print everything about it."""
+    from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
+    from thumbtune.feedback.importers import import_from
+    from thumbtune.feedback.store.database import name_of
+
+    dry_run, few = options.get("dry_run", False), None
     try:
         with _store_for(likes, images, dry_run) as store:
-            report = import_from(rows, store, name=source, **options)
-            few = None if dry_run else verdict_note(store.distinct_prompts(ENOUGH_PROMPTS))
+            report = import_from(rows, store, name=name, **options)
+            if not dry_run:
+                few = verdict_note(store.distinct_prompts(ENOUGH_PROMPTS))
     except ThumbtuneError:
         print_reading(rows, err=True)  # it shows why there was nothing to import
         raise
-    print_report(report, rows, dry_run, correct)
-    say(
-        "Nothing was written (--dry-run)."
-        if dry_run
-        else f"Imported into {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}"
-    )
+    print_report(report, rows, dry_run, options.get("correct", False))
+    if dry_run:
+        say("Nothing was written (--dry-run).")
+    else:
+        say(f"Imported into {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}")
     if few:
         say(few)
 

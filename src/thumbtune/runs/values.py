@@ -59,7 +59,7 @@ def no_password(value: Any) -> Any:
     Raises:
         UsageError: it is an address with a password in it.
     """
-    if isinstance(value, str) and "://" in value and without_passwords(value) != value:
+    if isinstance(value, str) and without_passwords(value) != value:
         raise UsageError(
             "The recipe contains a password in an address, and runs show their recipe; leave the password out, and "
             "set PGPASSWORD or write it into ~/.pgpass.",

@@ -58,17 +58,7 @@ from thumbtune.feedback.store.votes import (
     without_controls,
 )
 
-__all__ = [
-    "Counts",
-    "Details",
-    "Kind",
-    "Label",
-    "NewVote",
-    "Store",
-    "StoredImage",
-    "VoteResult",
-    "is_store",
-]
+__all__ = ["Counts", "Details", "Kind", "Label", "NewVote", "Store", "StoredImage", "VoteResult", "is_store"]
 
 BESIDE_DATABASE = "."
 

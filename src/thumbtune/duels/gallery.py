@@ -232,4 +232,4 @@ def _write(gallery: Gallery) -> None:
         for each in gallery.scores
         for image, value in zip(gallery.images, each.values, strict=True)
     ]
-    gallery_folder.write_lists(gallery.plan.out, images, scores)
+    gallery_folder.write_sealed_lists(gallery.plan.out, images, scores)

@@ -171,10 +171,15 @@ def sweep(out: Path, sides: Iterable[str]) -> None:
         files.sweep(folder)
 
 
-def write_lists(out: Path, images: Sequence[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
+def write_lists(out: Path, images: Iterable[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
     """Write images.csv and scores.csv from their rows."""
-    with rewriting(out, IMAGES, SCORES):
-        write_text(out / IMAGES, csv_of(IMAGE_COLUMNS, images), durable=True)
-        write_text(out / SCORES, csv_of(SCORE_COLUMNS, scores), durable=True)
-    checksums.record(out, [], {str(row[FILE]): str(row[DIGEST]) for row in images if row[DIGEST]})
+    write_text(out / IMAGES, csv_of(IMAGE_COLUMNS, images), durable=True)
+    write_text(out / SCORES, csv_of(SCORE_COLUMNS, scores), durable=True)
     (out / IMAGES_OF_FORM_1).unlink(missing_ok=True)
+
+
+def write_sealed_lists(out: Path, images: Sequence[Sequence[object]], scores: Iterable[Sequence[object]]) -> None:
+    """Write both lists, and note their hashes and those of the images."""
+    with rewriting(out, IMAGES, SCORES):
+        write_lists(out, images, scores)
+    checksums.record(out, [], {str(row[FILE]): str(row[DIGEST]) for row in images})

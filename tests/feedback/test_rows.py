@@ -110,8 +110,8 @@ def test_files_without_a_first_row(tmp_path: Path) -> None:
         ("a.jsonl", b'{"a": "f\xfcr"}', "text-wrong-encoding", "UTF-8"),
         ("a.csv", b'a\n"x', "csv-invalid", "quote in line 2 "),
         ("a.csv.gz", b"a\n1\n", "table-unreadable", "(Not a gzipped file"),
-        ("a.csv.gz", gzip.compress(b"a\n1\n" * 99)[:-20], "table-unreadable", "(Compressed file ended"),
-        ("a.json.gz", gzip.compress(b"[]")[:10] + b"\xff" * 99, "table-unreadable", "(Error -3"),
+        ("a.csv.gz", gzip.compress(b"a\n1\n" * 99, mtime=0)[:-20], "table-unreadable", "(Compressed file ended"),
+        ("a.json.gz", gzip.compress(b"[]", mtime=0)[:10] + b"\xff" * 99, "table-unreadable", "(Error -3"),
         ("a.parquet", b"PAR1", "parquet-invalid", ()),
     ],
 )

@@ -63,12 +63,12 @@ class Person:
 # and a reference point of zero keep the objects whole.
 PEOPLE = {
     "line-art": Person(
-        f"Someone who likes an image whose ink is black (a score of {LEAST_INK} or more, of 1) and dislikes any other.",
+        f"it likes an image if its ink is black (a score of {LEAST_INK} or more, of 1), and dislikes any other.",
         likes_line_art,
         ("train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
     ),
     "red": Person(
-        "Someone who likes a reddened copy of every image and dislikes the original image: the paper's Fig. 7.",
+        "it likes a reddened copy of every image, and dislikes the original image, as in the paper's Fig. 7.",
         likes_red,
         (
             "objective.reference_point=zero",
@@ -161,7 +161,7 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     run.check(recipe, out, resume=True)
     say(f"1/5  {MODEL} generates {PER_PROMPT} images for each of {len(concepts()['rated'])} prompts.")
     pool = generate_pool(folder / "pool", seed, progress)
-    say(f"2/5  A simulated person labels them. {person.sentence}")
+    say(f"2/5  A simulated person labels them: {person.sentence}")
     rate(folder, name, pool)
     with Store.open(folder / "likes") as store:
         report = import_likes(folder / "thumbs", store, progress=lambda rows: progress(list(rows), "Importing labels"))

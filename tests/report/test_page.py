@@ -44,7 +44,7 @@ def test_the_verdict_comes_first_with_its_gates(run_folder: Path) -> None:
 
 def test_a_simulated_person_is_called_simulated_before_anything_is_shown(run_folder: Path) -> None:
     _, page = written(run_folder)
-    assert page.text.index("The person in this run is simulated.") < page.text.index("Each pair has one")
+    assert page.text.index("The person in this run is simulated:") < page.text.index("Each pair has one")
     assert SIMULATED in page.text
 
 

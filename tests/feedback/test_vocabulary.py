@@ -81,7 +81,8 @@ COUNTS = """0 likes|0 upvotes|Liked = 0|0 like|1 dislike|3 dislikes|0 👍|👎 
 FIELDS = """disliked: no|Disliked = false|selected: false|like: no|keep=false|rejected no|delete: n|trash: 否
     schlecht: nein|mauvais : non|disliked: nay|rejected = ✗|dislike: ❌|👎: no|bad\uff1ano|disliked: yes"""
 DENIALS = """no dislike|no loss|no dislikes|no, bad|un-liked|un liked|non-rejected|no-reject|no 👎|not rejected
-    不 差|no likes|do not dislike|don't not like|like it not|good, not|not good, like|not the best|isn't perfect|never disliked
+    不 差|no likes|do not dislike|don't not like|like it not|good, not|not good, like
+    not the best|isn't perfect|never disliked
     no, me gusta|no bad image|nicht schlecht|un-rejected|not un-liked"""
 
 

@@ -137,6 +137,77 @@ def test_a_number_that_may_mean_both_is_refused_with_the_option(folder: Path) ->
     assert results(folder, rows, reading=Reading(words={"0": "tie", "1": "first"})) == "-11"
 
 
+@pytest.mark.parametrize(
+    ("names", "column", "values"),
+    [
+        (("image_1", "image_2"), "winner", [1, 1, 0]),
+        (("image_1", "image_2"), "choice", ["1", "1", "0"]),
+        (("image_a", "image_b"), "winner", [0, 1, 2]),
+        (("image_0", "image_1"), "label", [1, 1, 2]),
+        (("left", "right"), "label", [1, 2, 0]),
+        (("image_1", "image_2"), "winner", [1, 2, 3]),
+    ],
+)
+def test_a_limit_does_not_change_what_numbers_mean(
+    folder: Path, names: tuple[str, str], column: str, values: list[object]
+) -> None:
+    """The rows within the limit read as they do in the whole table."""
+    rows = rows_of(names, column, values)
+    whole = results(folder, rows)
+    for limit in (1, 2):
+        source = open_source(write(folder, rows), None, Reading(limit=limit))
+        assert isinstance(source, Comparisons) and results(folder, rows, reading=Reading(limit=limit)) == whole
+        assert len({row.where.partition(",")[0] for row in source}) <= limit
+
+
+# --- contradictions
+
+AB: Row = {"prompt": "p", "image_a": "0.png", "image_b": "1.png"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        ({"preferred": "b", "winner": "a"}, "?"), ({"winner": "a", "preferred": "b"}, "?"),
+        ({"answer": "right", "vote": "left"}, "?"), ({"vote": "left", "answer": "right"}, "?"),
+        ({"winner": "a", "loser": "a"}, "?"), ({"winner": "a", "votes_a": 1, "votes_b": 5}, "?"),
+        ({"winner": "tie", "choice": "b"}, "?"), ({"winner": "a", "best_image": "1.png"}, "?"),
+        ({"votes_a": 5, "votes_b": 1, "label_a": 0, "label_b": 1}, "?"),
+        ({"votes_a": 5, "votes_b": 1, "worse": "a"}, "?"),
+        ({"winner": "a", "preferred": "image_a", "loser": "b", "votes_a": 3, "votes_b": 1}, "1"),
+        ({"winner": "b", "label": "nsfw", "feedback": "a nice one", "rating": 4, "selected": True}, "2"),
+        ({"winner": "b", "choice": ""}, "2"), ({"winner": "b", "votes_a": "", "votes_b": ""}, "2"),
+        ({"winner": True}, "?"), ({"preferred": False}, "?"),
+    ],
+)  # fmt: skip
+def test_all_columns_of_winners_agree(folder: Path, cells: Row, found: str) -> None:
+    assert results(folder, [{**AB, **cells}, {**AB, **cells}]) == found * 2
+
+
+def test_columns_that_disagree_are_named_with_the_way_out(folder: Path) -> None:
+    rows = [{**AB, "preferred": "b", "winner": "a"}]
+    problem = next(iter(Comparisons(write(folder, rows)))).problem or ""
+    assert "its preferred 'b' and its winner 'a' do not agree" in problem and "--map winner=preferred" in problem
+    for column, found in (("preferred", "2"), ("winner", "1")):
+        assert results(folder, rows, reading=Reading(columns={"winner": column})) == found
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        ({"model_a": "b", "model_b": "a", "winner": "a"}, "?"),
+        ({"model_a": "right", "model_b": "x", "winner": "right"}, "?"),
+        ({"id_a": 2, "id_b": 1, "winner": 1}, "?"), ({"id_a": "second", "id_b": "first", "winner": "first"}, "?"),
+        ({"model_a": "tie", "model_b": "x", "winner": "tie"}, "?"),
+        ({"id_a": "u1", "id_b": "u2", "model_a": "u2", "model_b": "u1", "winner": "u1"}, "?"),
+        ({"model_a": "a", "model_b": "b", "winner": "a"}, "1"), ({"id_a": 17, "id_b": 18, "winner": 18}, "2"),
+        ({"model_a": "x", "model_b": "x", "winner": "b"}, "2"), ({"model_a": "x", "model_b": "x", "winner": "x"}, "?"),
+    ],
+)  # fmt: skip
+def test_a_word_that_names_both_images_is_refused(folder: Path, cells: Row, found: str) -> None:
+    assert results(folder, [{**AB, **cells}]) == found
+
+
 def test_words_of_ones_own(folder: Path) -> None:
     rows = rows_of(("image_a", "image_b"), "winner", ["oben", "unten", "weiß nicht"])
     assert results(folder, rows) == "???"
@@ -198,7 +269,7 @@ def test_two_images_without_a_winner_are_refused_with_the_way_out(folder: Path) 
 
 def test_they_are_imported_and_described(folder: Path, call: Call, tmp_path: Path, file_store: Store) -> None:
     rows = rows_of(("image_a", "image_b"), "winner", ["a", "b", "a"])
-    report = import_likes(write(folder, [row | {"seed": "random"} for row in rows]), file_store)
+    report = import_likes(write(folder, [{**row, "seed": "random"} for row in rows]), file_store)
     assert (report.likes, report.dislikes, report.left_out["seed"].number) == (3, 3, 6)
     code, out, _ = call("import", folder / "t.jsonl", "--dry-run", "--likes", tmp_path / "none")
     assert code == 0

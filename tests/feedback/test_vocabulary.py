@@ -76,6 +76,36 @@ def test_phrases(text: str, liked: bool | None) -> None:
     assert label_of_phrase(text) is liked
 
 
+COUNTS = """0 likes|0 upvotes|Liked = 0|0 like|1 dislike|3 dislikes|0 👍|👎 0|👎: 0|20% good|0% like|good 0|bad - 1
+    5/5 good|0 - likes|1: dislikes|0.5 good|-1 good|2 good|12 downvotes|likes: 0|0 favs|0. upvotes|0 good images"""
+FIELDS = """disliked: no|Disliked = false|selected: false|like: no|keep=false|rejected no|delete: n|trash: 否
+    schlecht: nein|mauvais : non|disliked: nay|rejected = ✗|dislike: ❌|👎: no|bad\uff1ano|disliked: yes"""
+DENIALS = """no dislike|no loss|no dislikes|no, bad|un-liked|un liked|non-rejected|no-reject|no 👎|not rejected
+    不 差|no likes|do not dislike|don't not like|like it not|good, not|not good, like
+    not the best|isn't perfect|never disliked
+    no, me gusta|no bad image|nicht schlecht|un-rejected|not un-liked"""
+
+
+@pytest.mark.parametrize(
+    "text", [text.strip() for text in "|".join((COUNTS, FIELDS, DENIALS)).replace("\n", "|").split("|")]
+)
+def test_counts_fields_and_denials_have_no_label(text: str) -> None:
+    """Neither in a column nor as a folder, even beside folders of both labels."""
+    assert label_of_phrase(text) is None and label_of_folder(text) is None
+    assert labels_of_folders(["good", "bad", text]) == {"good": True, "bad": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "liked"),
+    [("liked: yes", True), ("Vote: like", True), ("label = bad", False), ("❌ No", False), ("No ❌", False),
+     ("👎 No", False), ("Yes ✅", True), ("liked: ✓", True), ("I do like it", True), ("I do dislike it", False),
+     ("(1) Good", True), ("2) Bad", False), ("0 - Bad", False), ("1. 👍", True), ("1_like", True), ("like:", True),
+     ("not very good", False), ("do not keep", False), ("Thumb-up", True), ("dis-like", False)],
+)  # fmt: skip
+def test_phrases_that_can_mean_one_thing_only(text: str, liked: bool) -> None:
+    assert label_of_phrase(text) is liked
+
+
 @pytest.mark.parametrize(
     ("name", "liked"),
     [("good_images", True), ("01_like", True), ("My Favorites", True), ("bad pictures", False), ("not-liked", False),
@@ -88,6 +118,11 @@ def test_folders_with_more_words(name: str, liked: bool | None) -> None:
 def test_slips() -> None:
     names = ("dislikez", "lik", "likez", "rejcted", "approvd", "like", "cats", "love")
     assert [nearest(name) for name in names] == ["dislike", None, "like", "rejected", "approved", None, None, None]
+
+
+def test_no_slip_is_seen_in_a_word_with_letters_before_it() -> None:
+    """The advice for a folder `un-liked` must not be to read it as like."""
+    assert [nearest(name) for name in ("un-liked", "nonliked", "unreject", "non-approved", "undislike")] == [None] * 5
 
 
 def test_words_that_count_in_a_column_only_beside_their_opposite() -> None:

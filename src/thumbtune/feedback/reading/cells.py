@@ -16,7 +16,6 @@ Cells = Mapping[str, object]
 PROMPT_COLUMNS = ("prompt", "text", "caption")
 LABEL_COLUMNS = ("label", "liked", "like")
 IMAGE_COLUMNS = ("file_name", "image")
-MAX_NUMBER = 10**40  # no table means a larger one
 MIN_SEED, MAX_SEED = -(2**63), 2**63 - 1  # that databases hold; some programs draw seeds of up to 2**64 - 1
 RANDOM_SEED = -1  # as programs write "another seed each time"
 EXACT_FLOAT = 2**53  # a larger float is not the whole number that it was made from
@@ -102,30 +101,6 @@ def grade_in(row: Cells, column: str) -> float | None:
     if number is None or not 0 <= number <= 1:
         raise ValueError(f"{column} {shown(cell)} does not lie between 0 and 1; rescale it or leave it empty")
     return number
-
-
-def whole_number_in(row: Cells, column: str) -> int | None:
-    """Return a whole number, or None if the cell is blank.
-
-    Raises:
-        ValueError: the cell holds anything else.
-    """
-    cell = row.get(column)
-    if is_blank(cell):
-        return None
-    try:
-        number = _whole(cell) if isinstance(cell, float | Decimal) else int(str(cell).strip().removesuffix(".0"))
-        if abs(number) < MAX_NUMBER:
-            return number
-        raise ValueError("it is larger than any database holds")
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{column} {shown(cell)} is not a whole number; correct it or leave it empty") from error
-
-
-def _whole(number: float | Decimal) -> int:
-    if abs(number) < MAX_NUMBER and number == int(number):
-        return int(number)
-    raise ValueError("there is a fraction")
 
 
 def uuid_in(row: Cells, column: str) -> str | None:

@@ -12,7 +12,7 @@ from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading import downloads
 from thumbtune.feedback.reading.cells import is_blank
-from thumbtune.feedback.reading.image_roots import ImageRoot
+from thumbtune.feedback.reading.image_roots import ImageRoot, SharedName
 from thumbtune.feedback.source import Bytes
 from thumbtune.files import sha256
 
@@ -91,12 +91,19 @@ def file_of(read: Bytes) -> Path | None:
 
 
 def _copied(address: str, scheme: str, place: ImageRoot) -> Path | None:
-    """Return the copy below a given root of a file in a bucket, s3://bucket/img/0.png; None if there is none."""
+    """Return the copy below a given root of a file in a bucket, s3://bucket/img/0.png; None if there is none.
+
+    Raises:
+        SharedName: a file in another bucket or folder has this copy too.
+    """
     if place.root is None or scheme in downloads.SCHEMES:
         return None
     try:
-        file = place.path_of(unquote(urlsplit(address).path) or "/")
+        parts = urlsplit(address)
+        file = place.path_of(f"/{parts.netloc}{unquote(parts.path)}")
         return file if file.is_file() else None
+    except SharedName:
+        raise
     except (UnreadableImage, ValueError):
         return None
 

@@ -1,9 +1,9 @@
 """Resolve the images that a table names: they lie below its own folder or a given root, and nowhere else."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path, PureWindowsPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -14,16 +14,22 @@ from thumbtune.feedback.quoting import named, shown
 from thumbtune.feedback.reading.lost_names import LostNames, SharedEnd
 
 
+class SharedName(UnreadableImage):
+    """Two names of images mean one file."""
+
+
 @dataclass(frozen=True)
 class ImageRoot:
     """The `folder` of a table, and the `root` that its images must lie below; None is that folder.
 
-    The images may also lie in a folder `inner` of either, which their names omit.
+    The images may also lie in a folder `inner` of either, which their names omit. `survey` looks for all names of the
+    table with this root, as `LostNames` asks for.
     """
 
     folder: Path
     root: Path | None = None
     inner: str = "."
+    survey: "Callable[[ImageRoot], bool] | None" = field(default=None, compare=False)
 
     @cached_property
     def _below(self) -> Path:
@@ -44,7 +50,7 @@ class ImageRoot:
             file = next((path for path in paths if path.is_file()), None)
             file = self._lost(name) if file is None else file
         except SharedEnd as error:
-            raise UnreadableImage(
+            raise SharedName(
                 f"{shown(name)} and another name both end in {named(str(error))}; copy the images together with their "
                 "folders, and give the folder above them, as in --root images"
             ) from error
@@ -68,7 +74,8 @@ class ImageRoot:
         bases = (self.root or self.folder, self.folder)
         below = [base.resolve() for base in (*bases, *(base / self.inner for base in bases))]
         folders = dict.fromkeys(base for base in below if base.is_relative_to(self._below))
-        return LostNames(tuple(folders), shortens=self.root is not None)
+        survey = None if self.survey is None else partial(self.survey, self)
+        return LostNames(tuple(folders), shortens=self.root is not None, survey=survey)
 
     def _paths(self, name: str) -> Iterator[Path]:
         if name.lower().startswith("file:"):

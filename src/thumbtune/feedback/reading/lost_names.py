@@ -5,12 +5,13 @@
     ünï.png                      composed or decomposed accents, and upper or lower case, if only one file fits
     craiyon/p01                  without an ending, if only one image has this name
 
-Names with `..` are not searched for, and no link is followed out of the folder.
+Names with `..` are not searched for, and no link is followed out of the folder. If two names with other beginnings mean
+one file, C:\\run1\\images\\0.png and C:\\run2\\images\\0.png, neither is found: nobody can say whose image it is.
 """
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
@@ -27,12 +28,20 @@ class SharedEnd(ValueError):
 
 @dataclass(frozen=True)
 class LostNames:
-    """The search for files below some folders, in this order; `shortens` says whether relative names are cut too."""
+    """The search for files below some folders, in this order.
+
+    shortens: whether relative names are cut too
+    survey:   looks for all names of the table, so that the first of two names of one file is refused too; it returns
+              False if it cannot do so yet
+    """
 
     bases: Sequence[Path]
     shortens: bool = False
+    survey: Callable[[], bool] | None = None
     _listings: dict[Path, dict[str, list[str]]] = field(default_factory=dict)
-    _claims: dict[str, tuple[str, ...]] = field(default_factory=dict)  # a file -> the beginning that its name lost
+    _claims: dict[str, int] = field(default_factory=dict)  # a file -> the hash of the beginning that its name lost
+    _shared: set[str] = field(default_factory=set)  # files that two names mean
+    _surveys: list[bool] = field(default_factory=list)  # whether each is done: none, or one
 
     def find(self, name: str) -> Path | None:
         """Return the file that a name means, with links not yet followed; None if there is none.
@@ -48,7 +57,7 @@ class LostNames:
             for dropped in self._numbers_of_dropped_parts(path, len(parts)):
                 for base in self.bases:
                     if (found := self._below(base, parts[dropped:])) is not None:
-                        self._claim(found, (path.anchor, *parts[:dropped]), len(parts) - dropped)
+                        self._claim(str(found), path, parts[:dropped])
                         return found
         return None
 
@@ -58,10 +67,22 @@ class LostNames:
             least = 2 if path.drive.startswith("\\\\") else 1  # a share on a network, whose files are others' too
             yield from range(0 if path.anchor else 1, parts - least + 1)
 
-    def _claim(self, found: Path, beginning: tuple[str, ...], parts: int) -> None:
-        """Refuse a file name alone that fits two names of images in different folders of another machine."""
-        if parts == 1 and beginning != ("",) and self._claims.setdefault(str(found), beginning) != beginning:
-            raise SharedEnd(found.name)
+    def _claim(self, found: str, path: PureWindowsPath, dropped: Sequence[str]) -> None:
+        """Refuse a file that two names of images in different folders mean."""
+        if not path.anchor and not dropped:
+            return
+        if self.survey is not None and not self._surveys:
+            self._surveys.append(False)
+            if not self.survey():
+                self._surveys.clear()
+                return
+            self._surveys[:] = [True]
+        beginning = "/".join((path.anchor, *dropped))
+        claim = hash(beginning.casefold() if path.drive else beginning)
+        if self._claims.setdefault(found, claim) != claim:
+            self._shared.add(found)
+        if found in self._shared and False not in self._surveys:
+            raise SharedEnd(Path(found).name)
 
     def _below(self, base: Path, parts: Sequence[str]) -> Path | None:
         path = base

@@ -3,7 +3,9 @@
     2024-01-05T13:22:11Z      ISO 8601, also with a space, a fraction, an offset, or [Europe/Berlin] behind it
     20240105132211            compact, also 20240105-132211 and 20240105
     1704460931                seconds since 1970, or milli-, micro-, nanoseconds, as a number or text
-    Fri, 05 Jan 2024 13:22:11 GMT      RFC 2822; Jan 5, 2024; 5 January 2024; as JavaScript and C print dates
+    1.704460931E+12           the same, if no digit of a second was rounded off, as in 1.70446E+12
+    Fri, 05 Jan 2024 13:22:11 GMT      RFC 2822; Jan 5, 2024; 5 January 2024; as JavaScript, C and Go print dates
+    Fri Jan  5 13:22:11 EST 2024       as `date` prints it
     05.03.2026                the day is first; of 5/3/2026 the other dates of its column must show it
     {"$date": ...}            MongoDB's; {"_seconds": ..., "_nanoseconds": ...}, Firestore's
 
@@ -25,7 +27,12 @@ LONG_MONTHS = "january february march april may june july august september octob
 WEEKDAYS = frozenset(
     "mon tue wed thu fri sat sun tues thur thurs monday tuesday wednesday thursday friday saturday sunday".split()
 )
-ZONES = {"z": 0, "utc": 0, "gmt": 0, "ut": 0, "est": -5, "edt": -4, "pst": -8, "pdt": -7, "cet": 1, "cest": 2}
+ZONES = {
+    **{"z": 0, "utc": 0, "gmt": 0, "ut": 0, "wet": 0, "west": 1, "cet": 1, "cest": 2, "mez": 1, "mesz": 2, "eet": 2},
+    **{"eest": 3, "msk": 3, "jst": 9, "kst": 9, "aest": 10, "aedt": 11, "nzst": 12, "nzdt": 13, "est": -5, "edt": -4},
+    **{"cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "akst": -9, "akdt": -8, "hst": -10},
+}
+SEVERAL_ZONES = frozenset(("cst", "ist", "bst"))  # China or Chicago, India or Israel: only an offset beside them counts
 OBJECTS = ("$date", "$numberlong", "iso", "__time__", "value")  # the keys of objects around a moment
 SECONDS, NANOSECONDS = ("_seconds", "seconds"), ("_nanoseconds", "nanoseconds", "nanos")
 MAX_LENGTH = 100  # characters
@@ -35,6 +42,7 @@ PARTS_OF_A_DATE, DIGITS_OF_A_YEAR = 3, 4
 MAX_KEYS = 9  # of an object around a moment
 
 _NUMBER = re.compile(r"\d{8,20}(\.\d*)?", re.ASCII)
+_ROUNDED = re.compile(r"\d(\.\d{1,18})?e\+?\d\d", re.ASCII | re.IGNORECASE)  # 1.704460931E+12
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:[ t_-]?(\d\d)(\d\d)(?:(\d\d)(\d*))?)?", re.ASCII)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([T t].*)?|\d{8}[Tt]\d{4}.*", re.ASCII)
 _DASHED = re.compile(r"(\d{4})[-_:./](\d\d?)[-_:./](\d\d?)[ T_-]+(\d\d)[-_.h](\d\d)(?:[-_.m](\d\d))?s?", re.ASCII)
@@ -91,6 +99,22 @@ def _since_1970(number: float | Decimal) -> datetime:
     raise ValueError("it is not a number of seconds since 1970")
 
 
+def _of_numeral(text: str) -> datetime:
+    """Return the moment in a number that is written as text."""
+    if _ROUNDED.fullmatch(text):
+        return _unrounded(Decimal(text))
+    return _of_number(int(float(text)) if "." in text else int(text), Decimal(text))
+
+
+def _unrounded(number: Decimal) -> datetime:
+    """Return the moment this many seconds, or parts of them, after 1970, if its digits tell the second."""
+    exponent = number.as_tuple().exponent
+    for parts in PARTS_OF_A_SECOND:
+        if FIRST_SECOND <= number / parts < LAST_SECOND and isinstance(exponent, int) and 10**exponent <= parts:
+            return _since_1970(number)
+    raise ValueError("its last digits were rounded off")
+
+
 def _of_number(whole: int, number: float | Decimal) -> datetime:
     """Return the moment in a whole number: since 1970, or 20240105132211."""
     try:
@@ -129,8 +153,8 @@ def _of_text(text: str, day_first: bool | None) -> datetime:
     """Return the moment in a text."""
     if len(text) > MAX_LENGTH:
         raise ValueError("it is too long for a moment")
-    if _NUMBER.fullmatch(text):
-        return _of_number(int(float(text)) if "." in text else int(text), Decimal(text))
+    if _NUMBER.fullmatch(text) or _ROUNDED.fullmatch(text):
+        return _of_numeral(text)
     if text.startswith("{"):
         inner = json.loads(text)
         return moment_of(inner if isinstance(inner, Mapping) else "", day_first)
@@ -167,10 +191,21 @@ def _of_words(text: str, day_first: bool | None) -> datetime:
         text = text[: offset.start()] + text[offset.end() :]
     words = [word.rstrip(".") for word in text.lower().replace(",", " ").split() if word not in ("at", "-", "·", "|")]
     words = [word for word in words if word not in WEEKDAYS]
-    if time is not None and zone is None and words and words[-1] in ZONES:
-        zone = timezone(timedelta(hours=ZONES[words.pop()]))
+    if time is not None:
+        zone, words = _zone_named(words, zone)
     year, month, day = _date(words, day_first)
     return datetime(year, month, day, hour, minute, second, micro, zone or UTC).astimezone(UTC)
+
+
+def _zone_named(words: list[str], zone: timezone | None) -> tuple[timezone | None, list[str]]:
+    """Return the zone that a word names, or the one that is known by its offset, and the other words."""
+    names = [word for word in words if word in ZONES or word in SEVERAL_ZONES]
+    if len(names) != 1:
+        return zone, words
+    named = timezone(timedelta(hours=ZONES[names[0]])) if names[0] in ZONES else zone
+    if named is None or (zone is not None and named != zone):
+        raise ValueError("its zone is one of several")
+    return named, [word for word in words if word != names[0]]
 
 
 def _date(words: list[str], day_first: bool | None) -> tuple[int, int, int]:

@@ -6,10 +6,11 @@ on the web.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
-from itertools import islice
 from typing import NamedTuple
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.image_files import parameters_in_image
 from thumbtune.feedback.quoting import listed, named, shown
@@ -18,7 +19,8 @@ from thumbtune.feedback.reading.columns import COLUMNS, Columns, beginnings, cel
 from thumbtune.feedback.reading.columns_read import columns_read
 from thumbtune.feedback.reading.content import find_images
 from thumbtune.feedback.reading.details import Details
-from thumbtune.feedback.reading.image_cells import file_of, is_web_address
+from thumbtune.feedback.reading.image_cells import file_of, image_in, is_web_address
+from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.labels import Scale, number_of
 from thumbtune.feedback.reading.options import Rows, check_reading
 from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
@@ -97,6 +99,19 @@ class RowReader:
         extras |= {"unread": unread if image is not None else None, "unrated": skipped, "syntax": syntax}
         return SourceRow(where=where, image=image, prompt=prompt, liked=liked, problem=problem, **extras)  # type: ignore[arg-type]
 
+    def survey(self, rows: Rows, place: ImageRoot) -> bool:
+        """Look for the images of all rows; return False if their column is not known yet."""
+        with suppress(ThumbtuneError):  # reading the rows raises it again
+            for row in rows:
+                cell = None if row is None else self.columns.ours_in(row)["image"]
+                if cell is None and row is not None and self.columns.lacks(row, "image"):
+                    if self._images is None:
+                        return False
+                    cell = row.get(self._images[0] or "")
+                with suppress(UnreadableImage, ValueError):
+                    image_in(cell, place)
+        return True
+
     def described(self) -> list[str]:
         """Return which column was read as what and which were left out."""
         scales = self.__dict__.get("_scales", {})  # none yet, if no row has a label
@@ -124,14 +139,25 @@ class RowReader:
     def _times(self) -> Iterator[object]:
         """Yield the cells of all columns of times."""
         columns = [part for name in self.columns.names["created_at"] for part in beginnings(name)]
-        for row in islice(self._label_rows(columns), self.reading.limit):
+        for row in self._all_rows(columns):
             yield from (cell for _, cell in self.columns.filled_in(row or {}, "created_at"))
+
+    def _all_rows(self, columns: Sequence[str]) -> Rows:
+        """Yield all rows, as a limit must not change what numbers mean; behind it, an error ends them."""
+        number, limit = 0, self.reading.limit
+        try:
+            for row in self._label_rows(columns):
+                number += 1
+                yield row
+        except ThumbtuneError:
+            if limit is None or number < limit:
+                raise
 
     @cached_property
     def _scales(self) -> dict[str, Scale]:
         """The meaning of the numbers in each column of labels."""
         scales: dict[str, Scale] = {}
-        for row in islice(self._label_rows(self.columns.of_labels()), self.reading.limit):
+        for row in self._all_rows(self.columns.of_labels()):
             for name, cell in self.columns.labels_in(row or {}):
                 if name not in scales:
                     scales[name] = Scale(self.reading.like_at, name, self.reading.words)

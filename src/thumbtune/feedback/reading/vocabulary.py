@@ -7,7 +7,8 @@
     EMOJI     do so alone, and beside words that agree
 
 A line has the likes before the bar and the dislikes behind it. Words around one of them are allowed if they add nothing
-("Like it", "Good image", "1 - Bad"), and a negation turns a like around ("not good").
+("Like it", "Good image", "1 - Bad"), and "not" before a like turns it around ("not good"). What may mean either has
+no label: a number that may be a count ("0 likes"), a "no" beside a word ("no dislike", "disliked: no"), "not bad".
 """
 
 import re
@@ -64,12 +65,18 @@ NUMBERED = frozenset(("1", "0"))  # folders 1/ and 0/ are labels if there is no 
 # Words that add nothing to one that means a like or a dislike.
 FILLERS = frozenset(
     """i it this that these my the is was are one very really so quality image images picture pictures photo photos
-    pic pics img imgs result results sample samples generation generations output outputs vote label bild bilder
-    une un image le la les das ist sehr très muy imagen""".split()
+    pic pics img imgs result results sample samples generation generations output outputs vote label bild bilder do
+    une image le la les das ist sehr très muy imagen""".split()
 )
 NEGATIONS = frozenset("not dont doesnt didnt isnt wasnt never".split())
+# Whose opposite is no dislike: "not perfect" may still be liked.
+SUPERLATIVES = frozenset("best better perfect excellent awesome amazing beste meilleur mejor".split())
+COUNTED = frozenset(  # a number beside them counts them
+    """likes dislikes upvotes downvotes favorites favourites favs faves accepts rejects approves disapproves keepers
+    loves hates wins losses picks favoris favoritos""".split()
+)
+MARKS = frozenset("❌✖✗✘🚫⛔")  # crosses of an answer, as in "No ❌"; "no 👎" may mean that there is none
 # An emoji may have a skin tone, a character that selects the coloured or the plain form, and one that joins two.
-MAX_NUMBER_DIGITS = 2  # of a number before a word, as in "1 - Bad"
 MIN_SLIP = 4  # letters of a word that may be a slip of another
 FORMS = dict.fromkeys([0xFE0E, 0xFE0F, *range(0x1F3FB, 0x1F400)])
 MAX_PHRASE = 60  # characters; a longer text is no label
@@ -79,6 +86,9 @@ SKIP, LIKE, DISLIKE = "skip", "like", "dislike"
 _NUMBER = re.compile(r"[+-]?\d{1,9}([.,]\d{1,6})?", re.ASCII)
 _STARS = re.compile("[★⭐🌟☆✩]")
 _BETWEEN = re.compile(r"[^\w]+|_+")
+_NUMBERED = re.compile(r"\s*[(\[]?\d{1,2}\s*[-\u2013\u2014_.:)\]]+(?!\d)")  # the number of a choice, as in "1 - Bad"
+_FIELD = re.compile("[:=\N{FULLWIDTH COLON}\N{FULLWIDTH EQUALS SIGN}]")  # between the name of a field and its value
+_APART = re.compile("[:=,;.!?\N{FULLWIDTH COLON}\N{FULLWIDTH EQUALS SIGN}]")  # between words that are not one word
 _DROPPED = re.compile("['`\N{RIGHT SINGLE QUOTATION MARK}\N{ACUTE ACCENT}]|\u200d.")
 
 
@@ -123,19 +133,19 @@ def label_of_phrase(text: str) -> bool | None:
     >>> [label_of_phrase(text) for text in ("👍 Like it", "Good image", "not good", "no image", "like / dislike")]
     [True, True, False, None, None]
     """
-    tokens = [] if len(text) > MAX_PHRASE or _STARS.search(text) else _tokens(text)
-    whole = "".join(tokens)
-    return WORDS[whole] if whole in WORDS else _label_of(tokens)
+    if len(text) > MAX_PHRASE or _STARS.search(text):
+        return None
+    whole = _whole(text)
+    return WORDS[whole] if whole in WORDS else _label_of(text)
 
 
 @lru_cache(maxsize=4096)
 def label_of_folder(name: str) -> bool | None:
     """Return True for a folder named like, False for one named dislike, and None for any other name."""
-    tokens = _tokens(name)
-    whole = "".join(tokens)
+    whole = _whole(name)
     if whole in WORDS:
         return CERTAIN_WORDS.get(whole, EMOJI_LABELS.get(whole))
-    return _label_of(tokens) if CERTAIN_WORDS.keys() & set(tokens) else None
+    return _label_of(name) if CERTAIN_WORDS.keys() & set(_tokens(name)) else None
 
 
 def labels_of_folders(names: Collection[str], mapped: Mapping[str, str] | None = None) -> dict[str, bool]:
@@ -154,12 +164,15 @@ def labels_of_folders(names: Collection[str], mapped: Mapping[str, str] | None =
 
 
 def nearest(name: str, known: Iterable[str] = CERTAIN_WORDS) -> str | None:
-    """Return the word that a name may be a slip of, as dislikez of dislike; None if there is no such word."""
+    """Return the word that a name may be a slip of, as dislikez of dislike; None if there is no such word.
+
+    A word with letters before it, as unliked, is no slip: they may turn it around.
+    """
     from difflib import get_close_matches
 
     word = "".join(_tokens(name))
     close = get_close_matches(word, known, n=1, cutoff=0.8) if len(word) >= MIN_SLIP and word not in WORDS else []
-    return close[0] if close else None
+    return close[0] if close and not word.endswith(close[0]) else None
 
 
 def _beside(name: str, names: Collection[str]) -> bool | None:
@@ -182,19 +195,44 @@ def _tokens(text: str) -> list[str]:
     return tokens
 
 
-def _label_of(tokens: list[str]) -> bool | None:
+def _whole(text: str) -> str:
+    """Return a text as one word: thumbup of "Thumb-up". Words with a colon or a comma between them are not one."""
+    tokens = _tokens(text)
+    return "" if len(tokens) > 1 and _APART.search(text.strip()[:-1]) else "".join(tokens)
+
+
+def _label_of(text: str) -> bool | None:
     """Return the label of a phrase by its words, if all of them are known and agree."""
-    certain = [WORDS[token] for token in tokens if token in CERTAIN_WORDS or token in LABEL_WORDS]
-    answers = [ANSWER_WORDS[token] for token in tokens if token in ANSWER_WORDS]
-    emoji = [EMOJI_LABELS[token] for token in tokens if token in EMOJI_LABELS]
-    negations = sum(token in NEGATIONS for token in tokens) + ("do" in tokens)
-    rest = [token for token in tokens if token not in WORDS and token not in NEGATIONS and token != "do"]
-    fillers = [token for token in rest if token in FILLERS or (token.isdecimal() and len(token) <= MAX_NUMBER_DIGITS)]
-    if len(fillers) != len(rest) or len(emoji) > 1:
+    number = _NUMBERED.match(text)
+    text = text[number.end() :] if number else text
+    tokens = _tokens(text)
+    if not all(token in WORDS or token in NEGATIONS or token in FILLERS for token in tokens):
         return None
-    if negations:
-        return False if all(certain) and certain and not (answers or emoji) and "do" not in tokens[-1:] else None
-    labels = {*certain, *answers, *emoji}
-    if len(labels) != 1 or (fillers and not certain and not emoji):
+    if number and not COUNTED.isdisjoint(tokens):
         return None
-    return labels.pop()
+    words = [token for token in tokens if token in CERTAIN_WORDS or token in LABEL_WORDS]
+    answers = [token for token in tokens if token in ANSWER_WORDS]
+    emoji = [token for token in tokens if token in EMOJI_LABELS]
+    if any(token in NEGATIONS for token in tokens):
+        return None if answers or emoji else _turned(tokens, words)
+    labels = {WORDS[token] for token in (*words, *answers, *emoji)}
+    if len(labels) != 1 or len(emoji) > 1 or (len(tokens) > len(answers) and not words and not emoji):
+        return None
+    return None if False in labels and _may_deny(text, words, answers, emoji) else labels.pop()
+
+
+def _turned(tokens: list[str], words: list[str]) -> bool | None:
+    """Return False for one negation before one like, as in "not very good", and None for any other."""
+    negations = [place for place, token in enumerate(tokens) if token in NEGATIONS]
+    if len(negations) != 1 or len(words) != 1 or not WORDS[words[0]] or words[0] in SUPERLATIVES:
+        return None
+    return False if negations[0] < tokens.index(words[0]) else None
+
+
+def _may_deny(text: str, words: list[str], answers: list[str], emoji: list[str]) -> bool:
+    """Return whether a phrase of dislikes may say that there is none: "no dislike", "disliked: no", "rejected = ✗"."""
+    opinions = [bool(set(_tokens(part)) & WORDS.keys()) for part in _FIELD.split(text)]
+    if sum(opinions) > 1 or (words and (answers or "nay" in words[1:])):
+        return True
+    no_first = bool(answers and emoji) and _tokens(text).index(answers[0]) < _tokens(text).index(emoji[0])
+    return no_first and emoji[0] not in MARKS

@@ -6,9 +6,11 @@ exclusive_lose; the images lie below its folder. The authors' notes call these c
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
@@ -46,7 +48,7 @@ class Classes:
         self.reading = reading
         self.labels = labels_under(reading.policy)
         self.columns = Columns(reading.columns, CLASS_COLUMNS)
-        self._place = ImageRoot(path.parent, reading.root)
+        self._place = ImageRoot(path.parent, reading.root, survey=self._survey)
         check_reading(reading)
         check_columns(path, self.columns, sheets_of([path], reading.encoding))
 
@@ -68,6 +70,13 @@ class Classes:
 
     def _rows(self) -> Iterator[tuple[str, Record | None]]:
         return islice(read_rows(self.file, encoding=self.reading.encoding), self.reading.limit)
+
+    def _survey(self, place: ImageRoot) -> bool:
+        with suppress(ThumbtuneError):  # reading the rows raises it again
+            for _, row in read_rows(self.file, encoding=self.reading.encoding):
+                with suppress(UnreadableImage, ValueError):
+                    image_in(self.columns.ours_in(row or {})["image"], place)
+        return True
 
     def _row(self, row: Record | None, where: str) -> SourceRow:
         """Return a row's like or dislike; it is unrated if the policy leaves its class out."""

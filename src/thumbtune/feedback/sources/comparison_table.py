@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.reading.columns import Columns
 from thumbtune.feedback.reading.columns_read import columns_read
 from thumbtune.feedback.reading.details import Details
@@ -66,9 +68,17 @@ class ComparisonTable(ABC):
             for where, row in read_rows(file, encoding=self.reading.encoding):
                 yield self._judgement(row, where, file, place)
 
+    def _survey(self, place: ImageRoot) -> bool:
+        """Look for the images of all rows."""
+        with suppress(ThumbtuneError):  # reading the rows raises it again
+            for file in self.files:
+                for where, row in read_rows(file, encoding=self.reading.encoding):
+                    self._judgement(row, where, file, place)
+        return True
+
     def _root_of(self, file: Path) -> ImageRoot:
         """Return where the images of a table lie."""
-        return ImageRoot(file.parent, self.reading.root)
+        return ImageRoot(file.parent, self.reading.root, survey=self._survey)
 
     @abstractmethod
     def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:

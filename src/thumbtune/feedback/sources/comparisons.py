@@ -9,26 +9,28 @@ it.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import UsageError
 from thumbtune.feedback.images import UnreadableImage
-from thumbtune.feedback.quoting import listed, named
+from thumbtune.feedback.quoting import listed, named, shown
 from thumbtune.feedback.reading.cells import is_blank, label_in, prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.labels import number_of
 from thumbtune.feedback.reading.own_words import OF_COMPARISONS, check_meanings
+from thumbtune.feedback.reading.record import squeezed
 from thumbtune.feedback.reading.rows import Record, first_row, read_rows, why_broken
 from thumbtune.feedback.reading.splits import parquet_files
 from thumbtune.feedback.source import DEFAULT_READING, Reading
 from thumbtune.feedback.sources.comparison_table import ComparisonTable
 from thumbtune.feedback.sources.judgements import ComparedImage, Judgement, compared_image, unusable_judgement
 from thumbtune.feedback.sources.sides import NOT_JUDGED, Sides, sides_of
-from thumbtune.feedback.sources.winners import FIRST, SECOND, SKIP, TIE, Winners
+from thumbtune.feedback.sources.winners import DISAGREE, FIRST, LOSING, SECOND, SKIP, TIE, Winners
 
 COMPARISON_COLUMNS = {
     "winner": (),
@@ -36,6 +38,7 @@ COMPARISON_COLUMNS = {
 }
 SAMPLED_ROWS = 50
 DISTRIBUTION = "choice_dist"  # HPDv3's numbers of votes for either image, of which the first is the better one
+OPPOSITE = {FIRST: SECOND, SECOND: FIRST}
 RANKS = {FIRST: (0.0, 1.0), SECOND: (1.0, 0.0), TIE: (0.0, 0.0)}
 CONTRADICTION = "its choice_dist {cell} does not prefer path1, as HPDv3 does; correct or remove the row"
 NEITHER = "its {names} are no numbers that say which image is better; correct or remove the row"
@@ -100,14 +103,17 @@ class Comparisons(ComparisonTable):
         self._note_columns()
 
     @cached_property
-    def _winners(self) -> Winners:
-        name = self.sides.winner or ""
-        return Winners(name, (self.sides.images, self.sides.markers), self._winner_cells, self.reading.words)
+    def _winners(self) -> dict[str, Winners]:
+        """The meaning of each column of winners, `winner` first."""
+        sides = (self.sides.images, self.sides.markers)
+        names = (*([self.sides.winner] if self.sides.winner else []), *self.sides.also)
+        return {name: Winners(name, sides, partial(self._cells, name), self.reading.words) for name in names}
 
-    def _winner_cells(self) -> Iterator[object]:
-        name, encoding = self.sides.winner or "", self.reading.encoding
-        rows = (row for file in self.files for _, row in read_rows(file, encoding=encoding, columns=[name]))
-        return ((row or {}).get(name) for row in islice(rows, self.reading.limit))
+    def _cells(self, name: str) -> Iterator[object]:
+        """Yield all cells of a column; a limit does not count, or it would change what numbers mean."""
+        for file in self.files:
+            for _, row in read_rows(file, encoding=self.reading.encoding, columns=[name]):
+                yield (row or {}).get(name)
 
     def _note_columns(self) -> None:
         """Note how the columns are read, for people."""
@@ -154,11 +160,29 @@ class Comparisons(ComparisonTable):
         """
         if self._is_hpdv3:
             return _of_distribution(row.get(DISTRIBUTION))
-        if self.sides.won is not None:
-            return _of_numbers(row, self.sides.won)
         names = [each for each in (self.sides.images, self._ids, self._models) if each is not None]
         pairs = [(row.get(first), row.get(second)) for first, second in names]
-        return self._winners.result(row.get(self.sides.winner or ""), pairs)
+        if self.sides.won is not None:
+            name, result = self.sides.won[0], _of_numbers(row, self.sides.won)
+        else:
+            name = self.sides.winner or ""
+            result = self._winners[name].result(row.get(name), pairs)
+        if result in RANKS:
+            for other, said in self._said_also(row, pairs):
+                if said in RANKS and said != result:
+                    cells = {"cell": shown(row.get(name)), "value": shown(row.get(other))}
+                    raise ValueError(DISAGREE.format(name=named(name), other=named(other), **cells))
+        return result
+
+    def _said_also(self, row: Record, pairs: list[tuple[object, object]]) -> Iterator[tuple[str, str | None]]:
+        """Yield what the other columns say that can be read as a result; they may also hold something else."""
+        for name in self.sides.also:
+            with suppress(ValueError):
+                said = self._winners[name].result(row.get(name), pairs)
+                yield name, OPPOSITE.get(said or "", said) if squeezed(name) in LOSING else said
+        for names in self.sides.counts:
+            with suppress(ValueError):
+                yield names[0], _of_numbers(row, names)
 
     def _image(self, row: Record, ours: Record, side: int, place: ImageRoot) -> ComparedImage:
         """Return one of the two images.

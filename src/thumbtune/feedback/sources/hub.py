@@ -150,9 +150,10 @@ class HubDataset:
 
     def _label_rows(self, columns: Sequence[str]) -> Rows:
         if self._kind != "parquet":
-            return self._rows()
+            return islice(self._rows(), self.reading.limit)  # with a limit, no more is downloaded
         names = self._stream.column_names or []
-        return self._rows(self._opened([name for name in names if is_among(name, columns)]))
+        rows = self._rows(self._opened([name for name in names if is_among(name, columns)]))
+        return islice(rows, self.reading.limit)
 
     def _rows(self, stream: IterableDataset | None = None) -> Iterator[Record]:
         number, rows = 0, iter(self._stream if stream is None else stream)

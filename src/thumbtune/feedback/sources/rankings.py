@@ -71,7 +71,7 @@ class Rankings(ComparisonTable):
     column_names = RANKING_COLUMNS
 
     def _root_of(self, file: Path) -> ImageRoot:
-        return ImageRoot(file.parent, self.reading.root, inner=_name_of(file))
+        return ImageRoot(file.parent, self.reading.root, inner=_name_of(file), survey=self._survey)
 
     def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:
         """Return the judgement in a row."""

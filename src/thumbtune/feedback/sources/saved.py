@@ -71,7 +71,7 @@ class SavedDataset:
         return islice(self._rows(), self.reading.limit)
 
     def _rows(self) -> Iterator[SourceRow]:
-        place = ImageRoot(self.folder, self.reading.root)
+        place = ImageRoot(self.folder, self.reading.root, survey=self._survey)
         image = partial(image_in, place=place, allow_download=self.reading.allow_download)
         for file in self.files:
             for number, row in enumerate(_rows_of(file), start=1):
@@ -80,6 +80,9 @@ class SavedDataset:
     def described(self) -> list[str]:
         """Return which column was read as what."""
         return self._reader.described()
+
+    def _survey(self, place: ImageRoot) -> bool:
+        return self._reader.survey((row for file in self.files for row in _rows_of(file)), place)
 
     def _label_rows(self, columns: Sequence[str]) -> Rows:
         return (row for file in self.files for row in _rows_of(file, columns))

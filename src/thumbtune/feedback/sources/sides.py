@@ -6,13 +6,13 @@ image, as model_a, seed_1 or label_0, differ in the same part.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from thumbtune.feedback.reading.cells import is_blank
 from thumbtune.feedback.reading.content import may_be_image
 from thumbtune.feedback.reading.image_cells import is_image, unwrapped
 from thumbtune.feedback.reading.record import Record, squeezed
-from thumbtune.feedback.sources.winners import NAMING, OTHERS
+from thumbtune.feedback.sources.winners import LOSING, NAMING, OTHERS
 
 MARKERS = (("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("first", "second"), ("one", "two"), ("01", "02"))
 IMAGE_WORDS = frozenset(
@@ -38,19 +38,26 @@ class Sides:
     markers: what differs in their names
     winner:  the column that says which is better; None if `won` does
     won:     two columns with a number for each image: the greater one is better
+    also:    other columns that say which is better or, as `loser`, which is not; they must not contradict `winner`
+    counts:  other pairs of columns with a number for each image; they must not contradict it either
     """
 
     images: tuple[str, str]
     markers: tuple[str, str]
     winner: str | None = None
     won: tuple[str, str] | None = None
+    also: tuple[str, ...] = ()
+    counts: tuple[tuple[str, str], ...] = ()
 
     def both(self, columns: Mapping[str, object], *words: str) -> tuple[str, str] | None:
         """Return the two columns that hold this of each image, as "model" or "seed"; None if there are none."""
+        return next(self.pairs(columns, *words), None)
+
+    def pairs(self, columns: Mapping[str, object], *words: str) -> Iterator[tuple[str, str]]:
+        """Yield all two columns that hold one of these of each image."""
         for name, other in _pairs(columns, self.markers):
             if _base(name, self.markers[0]) in words:
-                return name, other
-        return None
+                yield name, other
 
 
 def sides_of(rows: list[Record], winner: str | None = None) -> Sides | None:
@@ -68,11 +75,14 @@ def sides_of(rows: list[Record], winner: str | None = None) -> Sides | None:
         return None
     (images, markers) = min(found, key=lambda each: _preference(columns, each[0]))
     sides = Sides(images=images, markers=markers)
-    if winner is None:
-        winner = next((name for name in columns if squeezed(name) in NAMING), None)
-        winner = winner or next((name for name in columns if squeezed(name) in OTHERS), None)
-    won = sides.both(columns, *WON) if winner is None else None
-    return Sides(images=images, markers=markers, winner=winner, won=won)
+    if winner is not None:
+        return replace(sides, winner=winner)
+    winners = [name for kind in (NAMING, OTHERS, LOSING) for name in columns if squeezed(name) in kind]
+    winners = [name for name in winners if name not in images]
+    counts = list(sides.pairs(columns, *WON))
+    if winners and squeezed(winners[0]) not in LOSING:
+        return replace(sides, winner=winners[0], also=tuple(winners[1:]), counts=tuple(counts))
+    return replace(sides, won=counts[0] if counts else None, also=tuple(winners), counts=tuple(counts[1:]))
 
 
 def _pairs(columns: Mapping[str, object], markers: tuple[str, str]) -> Iterator[tuple[str, str]]:

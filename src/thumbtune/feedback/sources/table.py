@@ -72,9 +72,8 @@ class Table:
 
     def _rows(self) -> Iterator[SourceRow]:
         for file in self.files:
-            image = partial(
-                image_in, place=ImageRoot(file.parent, self.reading.root), allow_download=self.reading.allow_download
-            )
+            place = ImageRoot(file.parent, self.reading.root, survey=self._survey)
+            image = partial(image_in, place=place, allow_download=self.reading.allow_download)
             for where, row in read_rows(file, encoding=self.reading.encoding):
                 if row is None:
                     yield SourceRow(where=where, problem=why_broken(file))
@@ -84,6 +83,10 @@ class Table:
     def described(self) -> list[str]:
         """Return which column was read as what."""
         return self._reader.described()
+
+    def _survey(self, place: ImageRoot) -> bool:
+        tables = (read_rows(file, encoding=self.reading.encoding) for file in self.files)
+        return self._reader.survey((row for _, row in chain.from_iterable(tables)), place)
 
     def _sample(self) -> Rows:
         return (row for _, row in read_rows(self.files[0], encoding=self.reading.encoding))

@@ -44,6 +44,9 @@ OTHERS = frozenset(
     "label preference preferences pref vote result outcome verdict judgement judgment humanpreference "
     "overallpreference annotation rating feedback humanlabel humanchoice".split()
 )
+LOSING = frozenset(
+    "loser losing lost worse worst rejected unchosen dispreferred worseimage rejectedimage loserid".split()
+)
 HALF, TWO = 0.5, 2.0
 AMBIGUOUS = (
     "its {name} {cell} may mean either image, as the column contains {values}; say which, as in --map-label '{example}'"
@@ -51,6 +54,14 @@ AMBIGUOUS = (
 UNKNOWN = (
     "its {name} {cell} names neither of the two images nor a tie; correct it, or give its meaning, as in --map-label "
     "{mapping}=first"
+)
+BOTH_SIDES = (
+    "its {name} {cell} names one image as a side and the other as a file, an id or a model; correct it, or give its "
+    "meaning, as in --map-label {mapping}=first"
+)
+DISAGREE = (
+    "its {name} {cell} and its {other} {value} do not agree on which image is better; correct the row, or say which "
+    "column counts, as in --map winner={name}"
 )
 MAX_VALUES = 20  # different numbers of a column that are looked at
 
@@ -91,21 +102,19 @@ class Winners:
         key = plain(cell) if isinstance(cell, str | int | float) else ""
         if key in self.own:
             return self.own[key]
-        if isinstance(cell, bool):
-            cell = int(cell)
-        number = number_of(cell)
+        number = None if isinstance(cell, bool) else number_of(cell)  # True may mean that the first is better
+        word = str(cell).strip() if number is None else f"{number:g}"
+        sides = _sides_named(word, names)
         if number is not None:
-            return self._of_number(number, cell)
-        word = str(cell).strip()
-        for pair in names:
-            named_sides = [side for side, each in zip((FIRST, SECOND), pair, strict=True) if _is_named(each, word)]
-            if len(named_sides) == 1:
-                return named_sides[0]
-        if (side := self._words.get(key)) is not None:
-            return side
-        if key.replace(" ", "") in TIE_WORDS:
-            return TIE
-        raise ValueError(UNKNOWN.format(name=named(self.name), cell=shown(cell), mapping=repr(word[:30])[:-1] + "'"))
+            sides |= {self._of_number(number, cell)} if number <= TWO or not sides else set()
+        elif (side := self._words.get(key)) is not None:
+            sides.add(side)
+        elif key.replace(" ", "") in TIE_WORDS:
+            sides.add(TIE)
+        if len(sides) == 1:
+            return sides.pop()
+        text = BOTH_SIDES if sides else UNKNOWN
+        raise ValueError(text.format(name=named(self.name), cell=shown(cell), mapping=repr(word[:30])[:-1] + "'"))
 
     def _of_number(self, number: float, cell: object) -> str:
         meaning = self._numbers.get(number)
@@ -160,6 +169,15 @@ def meaning_of_numbers(values: frozenset[float], markers: tuple[str, str], names
     if first == "1":
         return from_one if names_one and 0.0 not in values else {}
     return from_zero if names_one and 0.0 in values else {}
+
+
+def _sides_named(word: str, names: Iterable[tuple[object, object]]) -> set[str]:
+    """Return the sides whose file, id or model has this name, unless both of a kind have it."""
+    sides = set[str]()
+    for pair in names:
+        found = [side for side, each in zip((FIRST, SECOND), pair, strict=True) if _is_named(each, word)]
+        sides |= set(found) if len(found) == 1 else set()
+    return sides
 
 
 def _is_named(image: object, word: str) -> bool:

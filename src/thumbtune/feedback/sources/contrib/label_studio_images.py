@@ -67,8 +67,7 @@ class TaskImages:
         names = list(self._names_of(name)) if name else [local] if (local := _local_name(cell)) else []
         if not names:
             return image_in(cell, self.place)
-        paths = [self.place.path_of(each) for each in names]
-        file = next((path for path in paths if path.is_file()), None)
+        file = next((path for each in names if (path := self.place.path_of(each)).is_file()), None)
         if file is None:
             raise UnreadableImage(LOST.format(name=shown(names[0])))
         return partial(read_image, file)

@@ -86,7 +86,7 @@ class WebDataset:
     def __init__(self, path: Path, reading: Reading = DEFAULT_READING) -> None:
         self.reading = reading
         self.shards = shards_of(path, reading.split)
-        self._reader = RowReader(reading, self._label_rows, SAMPLE_COLUMNS)
+        self._reader = RowReader(reading, lambda _: islice(self._label_rows(), reading.limit), SAMPLE_COLUMNS)
         self._texts = text_suffixes(self._reader.columns)
         check_columns(path, self._reader.columns, [(path, None, self._label_rows())])
 

@@ -18,7 +18,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from thumbtune.errors import reason, without_passwords
+from thumbtune.errors import reason
+from thumbtune.passwords import without_passwords
 
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 MAX_CHARACTERS = 200_000  # of a traceback

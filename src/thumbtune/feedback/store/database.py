@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, exists, make_url, select
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
-from thumbtune.errors import ThumbtuneError, UsageError, without_passwords
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.store.damage import first_damage
 from thumbtune.feedback.store.schema import NEWEST, upgrade, version_of
 from thumbtune.feedback.store.tables import DamagedCell, StoredImage, Vote
 from thumbtune.files import may_write
+from thumbtune.passwords import without_passwords
 
 BUSY_TIMEOUT_SECONDS = 30
 WRITES = {"thumbtune_writes": True}

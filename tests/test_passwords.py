@@ -7,8 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from thumbtune.cli.app import app
-from thumbtune.errors import ThumbtuneError, without_passwords
+from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.store.database import name_of
+from thumbtune.passwords import without_passwords
 from thumbtune.runs.recipe import parse_recipe
 
 ADDRESSES = (
@@ -36,6 +37,21 @@ ADDRESSES = (
     "postgresql://host/db?PASSWORD=SECRET",
     "postgresql://host/db?sslpassword=SECRET",
     "host=db.example.org user=ann password=SECRET",
+    "host=h user=ann password='SECRET' dbname=l",
+    "host=h user=ann password = 'SEC RET' dbname=l",
+    'host=h user=ann password="SEC RET" dbname=l',
+    r"host=h user=ann password='SEC\'RET' dbname=l",
+    r"host=h user=ann password=SEC\ RET dbname=l",
+    "host=h user=ann password=SEC'RET dbname=l",
+    "host=h user=ann password=SEC&RET;SEC dbname=l",
+    "host=h user=ann PWD={SEC RET};Database=l",
+    "host=h password='SECRET",
+    "postgresql://host/db?password=SEC RET",
+    "postgresql://host/db?user=ann&password=SEC RET&sslmode=require",
+    "postgresql://host/db?access_token=SECRET",
+    f"postgresql://ann:{'SECRET' * 200}@host/db",
+    f"postgresql:/ann:{'SECRET' * 200}@host/db",
+    f"postgresql://host/db?password={'SECRET' * 200}",
 )
 PARTS = ("SECRET", "SEC", "RET")
 HARMLESS = (
@@ -46,6 +62,16 @@ HARMLESS = (
     "The address of postgresql://h:5432/db could not be found.",
     "likes=postgresql://ann@host/db",
     "hf://datasets/OWNER/NAME@main is read.",
+    "sweep_max_tokens=77 is no option.",
+    "tokenizer=clip, secretary=ann, compass=north and bypass=yes are read.",
+)
+NO_ADDRESSES = (
+    "/data/sweep_max_tokens=77/likes",
+    "/data/token=77/likes",
+    "laion:aesthetic@v2",
+    "C:/likes/a:b@c/d",
+    "runs/password=old/likes",
+    "my_file:Mine",
 )
 
 
@@ -97,7 +123,23 @@ def test_a_recipe_shows_no_password(address: str) -> None:
         assert error.code == "recipe-password"
         assert_hidden(str(error))
     else:
-        assert address.startswith("host="), "a folder of this name"
+        raise AssertionError("a recipe with a password was read")
+
+
+@pytest.mark.parametrize("value", NO_ADDRESSES)
+def test_a_recipe_takes_names_and_paths_that_are_no_addresses(value: str) -> None:
+    assert str(parse_recipe({"likes": value}, "recipe.yaml").likes) == value
+    assert parse_recipe({"model": value}, "recipe.yaml").model == value
+
+
+@pytest.mark.parametrize("address", [address for address in ADDRESSES if "=" in address])
+def test_hiding_twice_is_hiding_once_and_keeps_the_sentence(address: str) -> None:
+    once = without_passwords(address)
+    assert without_passwords(once) == once
+    assert without_passwords(f"{once} is new; give the location.") == f"{once} is new; give the location."
+    assert without_passwords(f"likes is {once!r}, and not an address; mend it.").endswith(
+        ", and not an address; mend it."
+    )
 
 
 def test_a_recipe_takes_an_address_without_a_password() -> None:

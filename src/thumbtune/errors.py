@@ -5,36 +5,14 @@ A note is such a sentence about something that the program mended itself; it goe
 """
 
 import logging
-import re
 import reprlib
 from collections.abc import Sequence
 
-# scheme://user:password@host, up to the last @ before another address; a password may hold spaces, @, / and quotes.
-# All repetitions are bounded, so that a long text takes no long time.
-_IN_ADDRESS = re.compile(r"([a-z][\w+.-]{1,30}://[^\s:/@]{0,100}):((?!://).){1,500}@", re.IGNORECASE | re.DOTALL)
-# the same with a mistake in the scheme, or without one: postgresql:/ann:password@host, ann:password@host
-_SCHEME = r"(?:[a-z][\w+.-]{1,30}:/{0,3})?"
-_IN_MISTAKE = re.compile(rf"({_SCHEME}[^\s:/@'\"]{{1,100}}):[^\s@/\\]\S{{0,500}}@(?=[\w.\[/-])", re.IGNORECASE)
-_QUOTED = re.compile(r"%3a((?!%40)\S){1,500}%40", re.IGNORECASE)
-_AS_OPTION = re.compile(
-    r"(\w{0,30}(?:passw|passphrase|pwd|secret|token|api[_-]?key)\w{0,30}=)[^\s&;'\"]+", re.IGNORECASE
-)
-_HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+from thumbtune.passwords import without_passwords
+
 MAX_SHOWN = 60  # characters of a value in an error
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = MAX_SHOWN
-
-
-def without_passwords(text: str) -> str:
-    """Return a text without the passwords and tokens in it, right or misspelt.
-
-    >>> without_passwords("likes is postgresql://ann:hunter2@[::1, and not an address")
-    'likes is postgresql://ann@[::1, and not an address'
-    """
-    text = _HUB_TOKEN.sub("hf_...", text)
-    if "@" in text or "%40" in text:
-        text = _QUOTED.sub("%40", _IN_MISTAKE.sub(r"\1@", _IN_ADDRESS.sub(r"\1@", text)))
-    return _AS_OPTION.sub(r"\1...", text) if "=" in text else text
 
 
 class ThumbtuneError(Exception):

@@ -230,3 +230,59 @@ def test_a_duel_says_where_the_order_of_names_gave_the_prompts(call: Any, folder
     copied = [(tmp_path / "duel" / files[str(number)]).read_bytes() for number in range(len(PROMPTS))]
     assert copied == [(other / name).read_bytes() for name in ("2.png", "0.png", "1.png")]
     assert len(set(copied)) == len(PROMPTS)
+
+
+MARKED = {
+    "(a red:1.3) apple <lora:ink:0.8>": "2.png",
+    "a cat --ar 16:9": "0.png",
+    "a [dog:wolf:0.9]": "1.png",
+}
+
+
+def marked(folder: Path, give: Callable[[Path, str], object]) -> None:
+    for prompt, name in MARKED.items():
+        give(folder / name, prompt)
+
+
+AS_WRITTEN: dict[str, Give] = {
+    **{
+        f"metadata{suffix}": writes(f"metadata{suffix}", write([{"file_name": MARKED[p], "prompt": p} for p in MARKED]))
+        for suffix, write in (
+            (".csv", as_csv),
+            (".json", json.dumps),
+            (".jsonl", lambda table: "\n".join(map(json.dumps, table))),
+        )
+    },
+    "text files": lambda folder: marked(folder, lambda file, prompt: file.with_suffix(".txt").write_text(prompt)),
+    "A1111": lambda folder: marked(folder, lambda file, prompt: drawn(file, {"parameters": A1111.format(prompt)})),
+}
+
+
+@pytest.mark.parametrize("asked", [PROMPTS, list(MARKED)], ids=["words", "marks"])
+@pytest.mark.parametrize("way", [*(f"{way} with marks" for way in AS_WRITTEN), *WAYS])
+def test_marks_of_a_tool_make_no_other_prompt(folder: Path, way: str, asked: list[str]) -> None:
+    give = AS_WRITTEN[way.removesuffix(" with marks")] if way.endswith(" with marks") else WAYS[way]
+    give(folder)
+    assert names_of(folder, asked) == ["2.png", "0.png", "1.png"]
+
+
+def test_a_prompt_with_marks_and_without_are_two_if_both_are_asked_for(folder: Path) -> None:
+    table = [{"file_name": "0.png", "prompt": "a cat"}, {"file_name": "1.png", "prompt": "(a cat:1.3)"}]
+    (folder / "metadata.csv").write_text(as_csv(table))
+    assert names_of(folder, ["(a cat:1.3)", "a cat"]) == ["1.png", "0.png"]
+    with refused("image-folder-too-few", UsageError, naming="'(a cat:1.2)'"):
+        names_of(folder, ["a cat", "(a cat:1.2)"])
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".bmp", ".tiff", ".jfif", ".HEIC"])
+@pytest.mark.parametrize("way", ["order", "table", "text"])
+def test_an_image_of_any_kind_counts(folder: Path, suffix: str, way: str) -> None:
+    (folder / "1.png").rename(folder / f"1{suffix}")
+    if way == "table":
+        names = {name.replace("1.png", f"1{suffix}"): prompt for name, prompt in OWN.items()}
+        (folder / "metadata.csv").write_text(as_csv(rows(names)))
+    elif way == "text":
+        for name, prompt in OWN.items():
+            (folder / name).with_suffix(".txt").write_text(prompt)
+    order = ["0.png", f"1{suffix}", "2.png"] if way == "order" else ["2.png", "0.png", f"1{suffix}"]
+    assert names_of(folder) == order

@@ -23,7 +23,8 @@ from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.terminal import bar, quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
 from thumbtune.cli.unknown_options import CommandOfRecipe
-from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, UsageError, without_passwords
+from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, UsageError
+from thumbtune.passwords import without_passwords
 
 app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",

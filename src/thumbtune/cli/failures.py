@@ -3,12 +3,14 @@
     exit code 1    memory or the disk ran out, or the system refused a file
     exit code 70   anything else: a fault of Thumbtune's, or of a library that it uses
 
-With THUMBTUNE_DEBUG=1 the error is raised as it is. Passwords of addresses are left out of the line and of the file.
+With THUMBTUNE_DEBUG=1 the error is raised as it is. Passwords of addresses are left out of the line and of the file,
+and so are the values of a database's rows, such as the names of raters: people make the file public.
 """
 
 import errno
 import os
 import platform
+import re
 import shlex
 import sys
 import tempfile
@@ -18,13 +20,16 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from thumbtune.errors import reason, without_passwords
+from thumbtune.errors import reason
+from thumbtune.passwords import without_passwords
 
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 MAX_CHARACTERS = 200_000  # of a traceback
 NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_cpu", "out of memory")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 DEBUG = "THUMBTUNE_DEBUG"
+_OF_A_ROW = re.compile(r"^([\s|]*(?:DETAIL|CONTEXT):).*", re.MULTILINE)  # PostgreSQL writes values there
+_IN_A_LINE = re.compile(r" (?:DETAIL|CONTEXT):.*")
 
 
 def prepare_streams() -> None:
@@ -85,7 +90,7 @@ def _of_the_machine(error: Exception) -> str | None:
 
 
 def _unexpected(error: Exception) -> str:
-    what = f"{type(error).__name__}: {reason(error)}"
+    what = f"{type(error).__name__}: {_IN_A_LINE.sub('', reason(error))}"
     file = _write(error)
     if file is None:
         return (
@@ -114,7 +119,7 @@ def _lines(error: Exception, now: datetime) -> Iterator[str]:
     trace = "".join(traceback.format_exception(error))
     if len(trace) > MAX_CHARACTERS:
         trace = f"{trace[: MAX_CHARACTERS // 2]}\n...\n{trace[-MAX_CHARACTERS // 2 :]}"
-    yield without_passwords(trace)
+    yield _OF_A_ROW.sub(r"\1 ...", without_passwords(trace))
 
 
 def _folders(words: Sequence[str]) -> Iterator[Path]:

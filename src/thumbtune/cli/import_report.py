@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from thumbtune.cli.terminal import counts, say
-from thumbtune.errors import plural, without_passwords
+from thumbtune.errors import plural
 from thumbtune.feedback.quoting import shown
+from thumbtune.passwords import without_passwords
 
 if TYPE_CHECKING:
     from thumbtune.feedback.import_report import ImportReport

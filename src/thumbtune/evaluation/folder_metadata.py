@@ -17,10 +17,13 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.prompts import plain_prompt
 from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, PROMPT_COLUMNS, first, prompt_in
 from thumbtune.feedback.reading.rows import TABLE_SUFFIXES, kind_of, read_rows, why_broken
+from thumbtune.feedback.reading.walk import IMAGE_SUFFIXES as ALL_SUFFIXES
 from thumbtune.feedback.source import Reading
 from thumbtune.feedback.sources.folders import SIDECARS, LikeFolders
 
 METADATA = "metadata.jsonl"
+# The import's list without animations, drawings and icons, which lie beside the images of a model and are none of them.
+IMAGE_SUFFIXES = ALL_SUFFIXES - {".gif", ".svg", ".psd", ".ico"}
 NAMED_AS = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)
 
 
@@ -28,10 +31,11 @@ NAMED_AS = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)
 class PromptedFiles:
     """Images with their prompts, in the order in which prompts take them.
 
+    images: each with its prompt as it is written, and the words of it, without the marks of a tool
     table: the table that names them; None if their prompts lie beside or inside the images
     """
 
-    images: Sequence[tuple[Path, str]]
+    images: Sequence[tuple[Path, str, str]]
     table: Path | None = None
     others: Sequence[Path] = ()  # files that decide the prompts, beside the images and the table
 
@@ -66,7 +70,7 @@ def _is_empty(table: Path) -> bool:
         return True
 
 
-def prompted_files(folder: Path, suffixes: Sequence[str]) -> PromptedFiles | None:
+def prompted_files(folder: Path) -> PromptedFiles | None:
     """Return the images of a folder that have a prompt; None if no metadata exists.
 
     Raises:
@@ -75,15 +79,19 @@ def prompted_files(folder: Path, suffixes: Sequence[str]) -> PromptedFiles | Non
     table = table_in(folder)
     if table is not None:
         read = _read_jsonl(table) if table.name == METADATA else _read_table(table)
-        return PromptedFiles([(_inside(folder, table, name), prompt) for name, prompt in read], table)
+        return PromptedFiles(
+            [(_inside(folder, table, name), prompt, plain_prompt(prompt)[0]) for name, prompt in read], table
+        )
     rows = LikeFolders(folder, Reading(label=True))
     try:
-        found = [(folder / row.where, plain_prompt(row.prompt, row.syntax)[0]) for row in rows if row.prompt]
+        found = [
+            (folder / row.where, row.prompt, plain_prompt(row.prompt, row.syntax)[0]) for row in rows if row.prompt
+        ]
     except ThumbtuneError as error:
         raise UsageError(str(error), code="image-folder-metadata-unreadable") from error
-    images = [(path, prompt) for path, prompt in found if path.suffix.lower() in suffixes]
-    beside = [path.with_suffix(suffix) for path, _ in images for suffix in SIDECARS]
-    lists = {parent / name for path, _ in images for parent in path.parents for name in NAMED_AS}
+    images = [each for each in found if each[0].suffix.lower() in IMAGE_SUFFIXES]
+    beside = [path.with_suffix(suffix) for path, _, _ in images for suffix in SIDECARS]
+    lists = {parent / name for path, _, _ in images for parent in path.parents for name in NAMED_AS}
     others = {path for path in (*beside, *lists) if path.is_relative_to(folder) and path.is_file()}
     return PromptedFiles(images, None, sorted(others)) if images else None
 

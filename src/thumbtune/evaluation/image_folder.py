@@ -2,6 +2,8 @@
 
 with metadata      each prompt takes its next images; `folder_metadata` lists where prompts may stand
 without it         N images for each prompt, sorted by name with numbers by value
+
+A prompt with marks of a tool, such as (red:1.3), and the same prompt without them are one, unless both are asked for.
 """
 
 from collections.abc import Sequence
@@ -9,13 +11,13 @@ from pathlib import Path
 
 from thumbtune.errors import UsageError, plural
 from thumbtune.evaluation.folder_metadata import (
+    IMAGE_SUFFIXES,
     METADATA,
     PromptedFiles,
     prompted_files,
     refuse_other_tables,
 )
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+from thumbtune.feedback.prompts import plain_prompt
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -37,7 +39,7 @@ def list_images(folder: Path) -> list[Path]:
         images = _images_in(deeper[0]) if deeper else []
     if not images:
         raise UsageError(
-            f"{folder} contains no images ({', '.join(IMAGE_SUFFIXES)}), no run and no model; name another folder.",
+            f"{folder} contains no images, no run and no model; name another folder.",
             code="image-folder-empty",
         )
     return sorted(images, key=lambda path: (_sort_key(path.stem), path.name))
@@ -58,16 +60,16 @@ def _images_in(folder: Path) -> list[Path]:
 
 def source_files(folder: Path) -> list[Path]:
     """Return the files that decide which images belong to which prompt."""
-    found = prompted_files(folder, IMAGE_SUFFIXES)
+    found = prompted_files(folder)
     if found is None:
         return list_images(folder)
-    images = sorted({path for path, _ in found.images})
+    images = sorted({path for path, _, _ in found.images})
     return [*([found.table] if found.table else []), *images, *found.others]
 
 
 def is_paired_by_order(folder: Path) -> bool:
     """Return whether the images have no metadata, so that their order alone gives them their prompts."""
-    return prompted_files(folder, IMAGE_SUFFIXES) is None
+    return prompted_files(folder) is None
 
 
 def _sort_key(name: str) -> list[tuple[int, str]]:
@@ -85,7 +87,7 @@ def images_by_prompt(folder: Path, prompts: Sequence[str], per_prompt: int) -> l
     Raises:
         UsageError: the number of images or the prompts do not match.
     """
-    found = prompted_files(folder, IMAGE_SUFFIXES)
+    found = prompted_files(folder)
     if found is not None:
         return _match_prompts(folder, found, prompts, per_prompt)
     images = list_images(folder)
@@ -103,18 +105,33 @@ def _match_prompts(folder: Path, found: PromptedFiles, prompts: Sequence[str], p
     """Give each prompt its next images; a prompt may occur twice."""
     order = found.images
     if found.table is None:
-        order = sorted(order, key=lambda pair: (str(pair[0].parent), _sort_key(pair[0].stem), pair[0].name))
+        order = sorted(order, key=lambda each: (str(each[0].parent), _sort_key(each[0].stem), each[0].name))
+    wanted = {_one_line(prompt) for prompt in prompts}
+    by_words: dict[str, str] = {}
+    for prompt in prompts:
+        by_words.setdefault(_words(prompt), _one_line(prompt))
     remaining: dict[str, list[Path]] = {}
-    for path, prompt in order:
-        remaining.setdefault(" ".join(prompt.split()), []).append(path)
+    for path, written, words in order:  # an image belongs to one prompt: as it is written, or else by its words
+        own = next((text for text in (_one_line(written), _one_line(words)) if text in wanted), None)
+        own = own or by_words.get(_words(words))
+        if own is not None:
+            remaining.setdefault(own, []).append(path)
     images = []
     for prompt in prompts:
-        own = remaining.get(prompt, [])
-        if len(own) < per_prompt:
+        left = remaining.get(_one_line(prompt), [])
+        if len(left) < per_prompt:
             raise UsageError(
-                f"{folder} has {len(own)} images left for the prompt {prompt[:60]!r} by {found.place}, but needs "
+                f"{folder} has {len(left)} images left for the prompt {prompt[:60]!r} by {found.place}, but needs "
                 f"{per_prompt}; both models need the same prompts and the same number of images.",
                 code="image-folder-too-few",
             )
-        images.append([own.pop(0) for _ in range(per_prompt)])
+        images.append([left.pop(0) for _ in range(per_prompt)])
     return images
+
+
+def _one_line(prompt: str) -> str:
+    return " ".join(prompt.split())
+
+
+def _words(prompt: str) -> str:
+    return _one_line(plain_prompt(prompt)[0])

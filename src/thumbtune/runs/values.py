@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.documents import brief
-from thumbtune.errors import UsageError, without_passwords
+from thumbtune.errors import UsageError
+from thumbtune.passwords import names_a_password
 from thumbtune.plugins import is_own
 from thumbtune.yaml_text import YamlFault, parse_yaml
 
@@ -59,7 +60,7 @@ def no_password(value: Any) -> Any:
     Raises:
         UsageError: it is an address with a password in it.
     """
-    if isinstance(value, str) and without_passwords(value) != value:
+    if isinstance(value, str) and names_a_password(value):
         raise UsageError(
             "The recipe contains a password in an address, and runs show their recipe; leave the password out, and "
             "set PGPASSWORD or write it into ~/.pgpass.",

@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, exists, make_url, select
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
-from thumbtune.errors import ThumbtuneError, UsageError, without_passwords
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.store.damage import first_damage
 from thumbtune.feedback.store.schema import NEWEST, upgrade, version_of
 from thumbtune.feedback.store.tables import DamagedCell, StoredImage, Vote
 from thumbtune.files import may_write
+from thumbtune.passwords import without_passwords
 
 BUSY_TIMEOUT_SECONDS = 30
 WRITES = {"thumbtune_writes": True}
@@ -297,7 +298,7 @@ def _engine(url: URL, name: str) -> Engine:
         event.listen(engine, "handle_error", _keep_after_ctrl_c)
         return engine
     try:
-        return create_engine(url)
+        return create_engine(url, hide_parameters=True)  # a report of an error is made public
     except ModuleNotFoundError as error:
         raise ThumbtuneError(
             f"{name} needs psycopg; install it with `pip install 'thumbtune[postgres]'`.", code="database-no-driver"
@@ -305,7 +306,7 @@ def _engine(url: URL, name: str) -> Engine:
 
 
 def _writer_of(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _configure)
     return engine
 
@@ -353,7 +354,7 @@ def _reader_of(file: Path, name: str) -> Engine:
             raise ThumbtuneError(f"{name} {CHANGED_MEANWHILE}.", code="store-changed") from context.original_exception
 
     url = URL.create("sqlite", database=access.file.as_uri(), query=access.options | {"uri": "true"})
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _disable_driver_begin)
     event.listen(engine, "handle_error", explain)
     return engine

@@ -1,6 +1,7 @@
 """No sentence shows a password, whatever the address around it looks like."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,25 @@ def test_a_long_text_takes_no_long_time(text: str) -> None:
     assert time.process_time() - begun < 5
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
+LONG = [address for address in ADDRESSES if len(address) > 255 and "://" not in address]
+
+
+@pytest.mark.parametrize("address", LONG)
+def test_the_system_s_own_error_on_a_long_name_shows_no_password(
+    call: Callable[..., tuple[int, str, str]], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("image,prompt,label\nb.png,fox,1\n")
+    code, out, err = call("import", "a.csv", "--likes", address)
+    assert (
+        code == 1
+        and err.count("\n") == 1
+        and "postgresql:/ann@host/db could not be created (File name too long)" in err
+    )
+    assert_hidden(out + err)
+
+
+@pytest.mark.parametrize("address", [address for address in ADDRESSES if address not in LONG])
 def test_no_command_shows_a_password(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     if "://" in address and "@h" in address.replace("@host:port", ""):

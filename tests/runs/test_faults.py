@@ -167,6 +167,63 @@ def test_a_bit_that_turns_in_the_log_goes_back_before_it(
     assert same(stopped, whole)
 
 
+def other_digit(lines: list[bytes]) -> list[bytes]:
+    first = bytearray(lines[0])
+    first[first.index(b"loss") + 9] ^= 1
+    return [bytes(first), *lines[1:]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(other_digit, lambda lines: [b"garbage\n", *lines[1:]], lambda lines: lines[1:], lambda lines: []),
+        *(lambda lines: [lines[1], lines[0], *lines[2:]], lambda lines: [b"\0" * 50, *lines]),
+    ],
+    ids=["digit", "garbage", "line", "empty", "order", "zeros"],
+)
+def test_a_damaged_log_costs_no_checkpoint(
+    call: Call, settings: list[str], stopped: Path, whole: Path, damage: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    log, checkpoints = stopped / "steps.jsonl", stopped / "checkpoints"
+    damaged = b"".join(damage(log.read_bytes().splitlines(keepends=True)))
+    log.write_bytes(damaged)
+    before = {path: path.stat().st_ino for path in checkpoints.iterdir()}
+    code, _, err = call("train", "--out", stopped, "--resume", *settings, "--set", "train.keep_checkpoints=9")
+    assert code == 0, err
+    assert f"{log} is damaged before step 4, and was restored" in err
+    assert before.items() <= {path: path.stat().st_ino for path in checkpoints.iterdir()}.items()
+    if damaged:
+        assert (stopped / "steps.jsonl.damaged").read_bytes() == damaged
+    assert same(stopped, whole)
+
+
+def test_a_checkpoint_that_is_damaged_keeps_its_bytes_under_another_name(
+    call: Call, settings: list[str], stopped: Path, whole: Path
+) -> None:
+    newest = stopped / "checkpoints" / "step-000004"
+    newest.with_name("step-000004.damaged").mkdir()  # of an earlier time
+    turn(newest / "weights.safetensors")
+    bytes_of = {file.name: file.read_bytes() for file in newest.iterdir()}
+    code, _, err = call("train", "--out", stopped, "--resume", *settings)
+    assert code == 0 and "kept as step-000004.damaged-2" in err
+    aside = newest.with_name("step-000004.damaged-2")
+    assert {file.name: file.read_bytes() for file in aside.iterdir()} == bytes_of
+    assert same(stopped, whole)
+
+
+def test_a_log_that_cannot_be_read_is_named_and_the_checkpoints_of_the_version_before_stay(
+    call: Call, settings: list[str], stopped: Path
+) -> None:
+    (stopped / "SHA256SUMS").unlink()
+    for folder in (stopped / "checkpoints").iterdir():
+        as_before(folder)
+    log = stopped / "steps.jsonl"
+    log.write_bytes(b"garbage\n" + log.read_bytes())
+    code, _, err = call("train", "--out", stopped, "--resume", *settings)
+    assert code == 1 and f"{log} cannot be read (line 1" in err
+    assert checkpoint.steps_in(stopped) == [0, 2, 4]
+
+
 @pytest.mark.parametrize("name", ["likes.parquet", "likes.json", "environment.json", "examples/*/*.png", "SHA256SUMS"])
 def test_a_bit_that_turns_in_another_file_is_named(call: Call, settings: list[str], stopped: Path, name: str) -> None:
     file = one_of(stopped, name)

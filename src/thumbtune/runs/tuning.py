@@ -17,7 +17,7 @@ from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.setup import Setup, batches_of, prepare
 from thumbtune.signals import Requests, requests
-from thumbtune.training import checkpoint, records
+from thumbtune.training import checkpoint, damage, records
 from thumbtune.training.batches import Batches, Progress
 from thumbtune.training.checkpoint import LOG
 from thumbtune.training.step import Step
@@ -62,12 +62,12 @@ def _tuned(
     guards = monitor.guards_of(setup, held_out)
     watched = Monitor(training, guards, held_out, setup.recipe.train.validate_every)
     if accelerator.is_main_process:
-        checkpoint.remove_damaged(folder)
+        damage.set_aside_damaged(folder)
     accelerator.wait_for_everyone()
     is_restored = resume and checkpoint.restore_newest(training, folder)
     accelerator.wait_for_everyone()  # all have read the checkpoints before one is removed
     if accelerator.is_main_process:
-        checkpoint.remove_after(folder, training.step)
+        damage.set_aside_after(folder, training.step)
         _cut_log(folder, training.step)
         if not is_restored and guards is not None:
             checkpoint.save(training, folder)  # to go back to if all later ones are worse

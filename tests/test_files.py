@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,66 @@ def test_half_written_files_are_swept_once_their_process_is_dead(tmp_path: Path,
     (tmp_path / ".a.partial.mine").touch()  # not one of ours
     sweep(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".a.partial.mine"]
+
+
+@pytest.mark.parametrize("kind", ["text", "tensors", "folder", "key"])
+def test_a_writer_and_those_who_sweep_are_in_no_ones_way(tmp_path: Path, kind: str) -> None:
+    """Every file is there, though three threads sweep the folder without a pause."""
+    ended, failed = threading.Event(), list[BaseException]()
+
+    def sweeps() -> None:
+        while not ended.is_set():
+            sweep(tmp_path)
+
+    def write(number: int) -> None:
+        if kind == "text":
+            write_text(tmp_path / f"{number}", "whole")
+        elif kind == "tensors":
+            write_tensors(tmp_path / f"{number}", TENSORS)
+        elif kind == "key":
+            with files.working_file(partial := tmp_path / ".key.partial", 0o600):
+                partial.write_text("key")
+                os.replace(partial, tmp_path / f"{number}")
+        else:
+            with files.working_folder(partial := tmp_path / ".step.partial"):
+                (partial / "a").write_text("a")
+                os.replace(partial, tmp_path / f"{number}")
+
+    sweepers = [threading.Thread(target=sweeps) for _ in range(3)]
+    for each in sweepers:
+        each.start()
+    try:
+        for number in range(300):
+            write(number)
+    except BaseException as error:
+        failed.append(error)
+    ended.set()
+    for each in sweepers:
+        each.join()
+    assert not failed
+    assert {path.name for path in tmp_path.iterdir()} == {f"{number}" for number in range(300)}
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment between making a file and locking it belongs to a sweeper, twice for each kind."""
+    take, times = locks.take, []
+
+    def late(descriptor: int, **options: bool) -> bool | None:
+        if options.get("wait") and len(times) % 3 < 2:
+            monkeypatch.setattr(locks, "take", take)
+            sweep(tmp_path)
+            monkeypatch.setattr(locks, "take", late)
+        times.append(descriptor)
+        return take(descriptor, **options)
+
+    monkeypatch.setattr(locks, "take", late)
+    with files.working_file(tmp_path / ".a.partial"):
+        assert (tmp_path / ".a.partial").exists()
+    with files.working_folder(tmp_path / ".b.partial"):
+        assert (tmp_path / ".b.partial").is_dir()
+    assert len(times) == 6
 
 
 def _busy(owner: str) -> ThumbtuneError:

@@ -144,11 +144,9 @@ def sweep(folder: Path, pattern: str = "") -> None:
 
 
 def remove_left(partial: Path) -> None:
-    """Remove a file or folder that a killed process left; one that a process holds, or that cannot be removed, stays."""
+    """Remove a file or folder that a killed process left; one that a process holds stays."""
     with suppress(OSError), locks.removable(partial) as is_free:
-        if is_free is None:
-            is_free = time.time() - partial.stat().st_mtime > FORGOTTEN
-        if is_free:
+        if is_free or (is_free is None and time.time() - partial.stat().st_mtime > FORGOTTEN):
             shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
 

@@ -91,41 +91,40 @@ def test_half_written_files_are_swept_once_their_process_is_dead(tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == [".a.partial.mine"]
 
 
+def write_as(kind: str, path: Path) -> None:
+    if kind == "text":
+        write_text(path, "whole")
+    elif kind == "tensors":
+        write_tensors(path, TENSORS)
+    elif kind == "key":
+        with files.working_file(partial := path.with_name(".key.partial"), 0o600):
+            partial.write_text("key")
+            os.replace(partial, path)
+    else:
+        with files.working_folder(partial := path.with_name(".step.partial")):
+            (partial / "a").write_text("a")
+            os.replace(partial, path)
+
+
 @pytest.mark.parametrize("kind", ["text", "tensors", "folder", "key"])
 def test_a_writer_and_those_who_sweep_are_in_no_ones_way(tmp_path: Path, kind: str) -> None:
     """Every file is there, though three threads sweep the folder without a pause."""
-    ended, failed = threading.Event(), list[BaseException]()
+    ended = threading.Event()
 
     def sweeps() -> None:
         while not ended.is_set():
             sweep(tmp_path)
-
-    def write(number: int) -> None:
-        if kind == "text":
-            write_text(tmp_path / f"{number}", "whole")
-        elif kind == "tensors":
-            write_tensors(tmp_path / f"{number}", TENSORS)
-        elif kind == "key":
-            with files.working_file(partial := tmp_path / ".key.partial", 0o600):
-                partial.write_text("key")
-                os.replace(partial, tmp_path / f"{number}")
-        else:
-            with files.working_folder(partial := tmp_path / ".step.partial"):
-                (partial / "a").write_text("a")
-                os.replace(partial, tmp_path / f"{number}")
 
     sweepers = [threading.Thread(target=sweeps) for _ in range(3)]
     for each in sweepers:
         each.start()
     try:
         for number in range(300):
-            write(number)
-    except BaseException as error:
-        failed.append(error)
-    ended.set()
-    for each in sweepers:
-        each.join()
-    assert not failed
+            write_as(kind, tmp_path / f"{number}")
+    finally:
+        ended.set()
+        for each in sweepers:
+            each.join()
     assert {path.name for path in tmp_path.iterdir()} == {f"{number}" for number in range(300)}
 
 
@@ -231,6 +230,41 @@ def test_every_bit_of_the_list_of_hashes_counts(tmp_path: Path) -> None:
         (tmp_path / checksums.SUMS).write_bytes(turned)
         with refused("file-changed"):
             checksums.check(tmp_path)
+
+
+def test_a_person_who_changed_a_file_deletes_two_lines(tmp_path: Path) -> None:
+    for name in ("a", "b", "sub c"):
+        (tmp_path / name).write_text(name)
+    checksums.record(tmp_path, ["a", "b", "sub c"])
+    (tmp_path / "b").write_text("mine")
+    sums = tmp_path / checksums.SUMS
+    with refused("file-changed", naming=[tmp_path / "b", "line of that file and the last line", sums]):
+        checksums.check(tmp_path)
+    lines = sums.read_text().splitlines(keepends=True)
+    sums.write_text("".join(line for line in lines[:-1] if not line.endswith("  b\n")))
+    checksums.check(tmp_path)
+    (tmp_path / "a").write_text("turned")
+    with refused("file-changed", naming=tmp_path / "a"):
+        checksums.check(tmp_path)
+    (tmp_path / "a").write_text("a")
+    checksums.record(tmp_path, ["b"])
+    assert sums.read_text().count("\n") == 4 and checksums.OWN in sums.read_text()
+    sums.write_text(f"{lines[0]}no hash\n")
+    with refused("file-changed", naming=sums):
+        checksums.check(tmp_path)
+
+
+def test_a_file_that_is_gone_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    checksums.record(tmp_path, "ab")
+    checksums.note_missing(tmp_path)
+    assert not caplog.text
+    (tmp_path / "b").unlink()
+    for _ in range(2):
+        checksums.check(tmp_path)
+        checksums.note_missing(tmp_path, lambda name: name != "a")
+    assert caplog.text.count(f"{tmp_path / 'b'} is missing; restore it") == 1
 
 
 def test_a_kill_while_files_are_rewritten_leaves_no_hash_of_the_old_ones(tmp_path: Path) -> None:

@@ -247,6 +247,16 @@ def test_a_bit_that_turns_in_a_finished_run_is_named_by_what_reads_it(
         assert code == 1 and str(file) in err, command
 
 
+def test_a_list_of_hashes_that_was_deleted_is_made_whole_again(
+    call: Call, settings: list[str], stopped: Path, whole: Path
+) -> None:
+    (stopped / "SHA256SUMS").unlink()
+    assert call("train", "--out", stopped, "--resume", *settings)[0] == 0
+    assert same(stopped, whole)
+    named = [{line[66:] for line in (run / "SHA256SUMS").read_text().splitlines()[:-1]} for run in (stopped, whole)]
+    assert named[0] == named[1] and {"likes.parquet", "likes.json", "recipe.yaml"} < named[0]
+
+
 def as_before(folder: Path) -> dict[str, Any]:
     """Make a checkpoint one of the version before, without a hash, and return its state."""
     state = json.loads((folder / "state.json").read_text())

@@ -198,11 +198,48 @@ def test_where_no_lock_exists_the_owner_decides(
     text = json.dumps(dict(zip(("pid", "host"), known[owner], strict=True))) if owner in known else owner
     (tmp_path / ".lock").write_text(text)
     if is_busy:
-        with refused("busy", naming="process 1"), locks.held(tmp_path / ".lock", _busy):
+        advice = f"if that process has ended, delete {tmp_path / '.lock'}."
+        with refused("busy", naming=["process 1", advice]), locks.held(tmp_path / ".lock", _busy):
+            pass
+        with refused("busy", naming=["process 1", advice]):
+            locks.refuse_busy(tmp_path / ".lock", _busy)
+        (tmp_path / ".lock").unlink()
+        with locks.held(tmp_path / ".lock", _busy):
             pass
     else:
         with locks.held(tmp_path / ".lock", _busy):
             assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+
+
+class Windows:
+    """Locks of bytes as Windows has them: by open file, and gone when it is closed."""
+
+    LK_NBLCK = 2
+
+    def __init__(self) -> None:
+        self.holders: dict[int, int] = {}  # file -> descriptor
+
+    def locking(self, descriptor: int, mode: int, count: int) -> None:
+        assert (mode, count) == (self.LK_NBLCK, 1) and os.lseek(descriptor, 0, os.SEEK_CUR) == locks.FAR
+        file = os.fstat(descriptor).st_ino
+        if self.holders.get(file, descriptor) != descriptor:
+            raise PermissionError(13, "Permission denied")
+        self.holders[file] = descriptor
+
+
+def test_on_windows_a_byte_is_locked_and_a_stale_file_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, system = tmp_path / ".lock", Windows()
+    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(locks, "msvcrt", system)
+    file.write_text(json.dumps({"pid": 1, "host": locks.node()}))  # of a process that ended, or has another number
+    with locks.held(file, _busy):
+        assert json.loads(file.read_text()) == {"pid": os.getpid(), "host": locks.node()}
+        with refused("busy", naming=f"process {os.getpid()}") as caught, locks.held(file, _busy):
+            pass
+        assert "delete" not in str(caught.value)
+    assert not file.exists()
 
 
 def test_the_list_of_hashes_is_one_that_sha256sum_reads(tmp_path: Path) -> None:

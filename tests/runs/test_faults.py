@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from thumbtune.cli import train as cli
+from thumbtune.runs import monitor, tuning
 from thumbtune.training import checkpoint
 
 Call = Callable[..., tuple[int, str, str]]
@@ -118,6 +120,37 @@ def test_sigusr1_saves_a_checkpoint_and_goes_on(
     assert code == 0 and "A checkpoint of step 1 was saved" in err
     assert checkpoint.steps_in(run) == [0, 1, 2, 4, 6]
     assert same(run, whole)
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (signal.SIGTERM, "Stopped after step 1 of 6; its weights are not finite, so no checkpoint was saved"),
+        (signal.SIGINT, "Stopped after step 1 of 6; its weights are not finite, so no checkpoint was saved"),
+        (signal.SIGUSR1, "SIGUSR1 asked for a checkpoint of step 1, and its weights are not finite, so none was saved"),
+    ],
+)
+def test_nothing_says_saved_of_weights_that_are_not(
+    call: Call,
+    settings: list[str],
+    at_step: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    sentence: str,
+) -> None:
+    run, is_finite = tmp_path / "run", monitor.is_finite
+    monkeypatch.setattr(monitor, "is_finite", lambda training: training.step != 1 and is_finite(training))
+    at_step(1, lambda: os.kill(os.getpid(), number))
+    _, _, err = call("train", "--out", run, *settings)
+    assert sentence in err and "checkpoint was saved:" not in err.replace("no checkpoint was saved:", "")
+    assert "as SIGUSR1 asked" not in err and 1 not in checkpoint.steps_in(run)
+
+
+def test_only_the_main_process_tells_of_a_saved_checkpoint(caplog: pytest.LogCaptureFixture) -> None:
+    for is_main in (True, False, False):
+        tuning._tell_saved(SimpleNamespace(is_main_process=is_main), 5, True)
+    assert caplog.text.count("A checkpoint of step 5 was saved") == 1
 
 
 def turn(file: Path, place: float = 0.5) -> None:
@@ -275,7 +308,10 @@ def test_a_checkpoint_of_the_version_before_is_read(
         as_before(folder)
     code, _, err = call("train", "--out", stopped, "--resume", *settings)
     assert code == 0 and "damaged" not in err, err
+    assert err.count(f"An earlier Thumbtune trained {stopped} up to step 4") == 1
     assert same(stopped, whole)
+    shutil.rmtree(stopped / "lora")
+    assert "An earlier Thumbtune" not in call("train", "--out", stopped, "--resume", *settings)[2]
 
 
 def no_exp_avg(folder: Path) -> None:

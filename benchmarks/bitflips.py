@@ -61,6 +61,12 @@ def make(root: Path, model: str | None) -> None:
     record(killed, [line[66:] for line in kept if not line.startswith("#")])
 
 
+def lost_checkpoints(before: Path, after: Path, turned: Path) -> list[str]:
+    """Return the checkpoints that are gone, though no bit of theirs was turned."""
+    names = {folder.name for folder in before.glob("checkpoints/step-*")} - {turned.name}
+    return sorted(names - {folder.name for folder in after.glob("checkpoints/step-*")})
+
+
 def is_noticed(root: Path, kind: str, name: str, place: float, bit: int, model: str | None) -> bool:
     """Turn a bit of a file in a copy; return whether the commands that read it name the file or mend it."""
     folder = root / "copy"
@@ -78,7 +84,10 @@ def is_noticed(root: Path, kind: str, name: str, place: float, bit: int, model: 
     for command in commands:
         said = call(root, *command, strict=False)
         is_named = str(file) in said or (str(file.parent) in said and file.name in said)
-        if is_named or f"{file.parent} is damaged" in said or "damaged before step" in said:
+        if lost := lost_checkpoints(root / kind / "run", run, file.parent):
+            print(f"lost with a bit of {name}: {', '.join(lost)}", flush=True)
+            return False
+        if is_named or f"{file.parent} is damaged" in said:
             return True
         if file.is_file() and file.read_bytes() == before:
             return True

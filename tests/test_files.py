@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,65 @@ def test_half_written_files_are_swept_once_their_process_is_dead(tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir()] == [".a.partial.mine"]
 
 
+def write_as(kind: str, path: Path) -> None:
+    if kind == "text":
+        write_text(path, "whole")
+    elif kind == "tensors":
+        write_tensors(path, TENSORS)
+    elif kind == "key":
+        with files.working_file(partial := path.with_name(".key.partial"), 0o600):
+            partial.write_text("key")
+            os.replace(partial, path)
+    else:
+        with files.working_folder(partial := path.with_name(".step.partial")):
+            (partial / "a").write_text("a")
+            os.replace(partial, path)
+
+
+@pytest.mark.parametrize("kind", ["text", "tensors", "folder", "key"])
+def test_a_writer_and_those_who_sweep_are_in_no_ones_way(tmp_path: Path, kind: str) -> None:
+    """Every file is there, though three threads sweep the folder without a pause."""
+    ended = threading.Event()
+
+    def sweeps() -> None:
+        while not ended.is_set():
+            sweep(tmp_path)
+
+    sweepers = [threading.Thread(target=sweeps) for _ in range(3)]
+    for each in sweepers:
+        each.start()
+    try:
+        for number in range(300):
+            write_as(kind, tmp_path / f"{number}")
+    finally:
+        ended.set()
+        for each in sweepers:
+            each.join()
+    assert {path.name for path in tmp_path.iterdir()} == {f"{number}" for number in range(300)}
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment between making a file and locking it belongs to a sweeper, twice for each kind."""
+    take, times = locks.take, []
+
+    def late(descriptor: int, **options: bool) -> bool | None:
+        if options.get("wait") and len(times) % 3 < 2:
+            monkeypatch.setattr(locks, "take", take)
+            sweep(tmp_path)
+            monkeypatch.setattr(locks, "take", late)
+        times.append(descriptor)
+        return take(descriptor, **options)
+
+    monkeypatch.setattr(locks, "take", late)
+    with files.working_file(tmp_path / ".a.partial"):
+        assert (tmp_path / ".a.partial").exists()
+    with files.working_folder(tmp_path / ".b.partial"):
+        assert (tmp_path / ".b.partial").is_dir()
+    assert len(times) == 6
+
+
 def _busy(owner: str) -> ThumbtuneError:
     return ThumbtuneError(f"It is held by {owner}.", code="busy")
 
@@ -138,11 +198,48 @@ def test_where_no_lock_exists_the_owner_decides(
     text = json.dumps(dict(zip(("pid", "host"), known[owner], strict=True))) if owner in known else owner
     (tmp_path / ".lock").write_text(text)
     if is_busy:
-        with refused("busy", naming="process 1"), locks.held(tmp_path / ".lock", _busy):
+        advice = f"if that process has ended, delete {tmp_path / '.lock'}."
+        with refused("busy", naming=["process 1", advice]), locks.held(tmp_path / ".lock", _busy):
+            pass
+        with refused("busy", naming=["process 1", advice]):
+            locks.refuse_busy(tmp_path / ".lock", _busy)
+        (tmp_path / ".lock").unlink()
+        with locks.held(tmp_path / ".lock", _busy):
             pass
     else:
         with locks.held(tmp_path / ".lock", _busy):
             assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+
+
+class Windows:
+    """Locks of bytes as Windows has them: by open file, and gone when it is closed."""
+
+    LK_NBLCK = 2
+
+    def __init__(self) -> None:
+        self.holders: dict[int, int] = {}  # file -> descriptor
+
+    def locking(self, descriptor: int, mode: int, count: int) -> None:
+        assert (mode, count) == (self.LK_NBLCK, 1) and os.lseek(descriptor, 0, os.SEEK_CUR) == locks.FAR
+        file = os.fstat(descriptor).st_ino
+        if self.holders.get(file, descriptor) != descriptor:
+            raise PermissionError(13, "Permission denied")
+        self.holders[file] = descriptor
+
+
+def test_on_windows_a_byte_is_locked_and_a_stale_file_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, system = tmp_path / ".lock", Windows()
+    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(locks, "msvcrt", system)
+    file.write_text(json.dumps({"pid": 1, "host": locks.node()}))  # of a process that ended, or has another number
+    with locks.held(file, _busy):
+        assert json.loads(file.read_text()) == {"pid": os.getpid(), "host": locks.node()}
+        with refused("busy", naming=f"process {os.getpid()}") as caught, locks.held(file, _busy):
+            pass
+        assert "delete" not in str(caught.value)
+    assert not file.exists()
 
 
 def test_the_list_of_hashes_is_one_that_sha256sum_reads(tmp_path: Path) -> None:
@@ -170,6 +267,41 @@ def test_every_bit_of_the_list_of_hashes_counts(tmp_path: Path) -> None:
         (tmp_path / checksums.SUMS).write_bytes(turned)
         with refused("file-changed"):
             checksums.check(tmp_path)
+
+
+def test_a_person_who_changed_a_file_deletes_two_lines(tmp_path: Path) -> None:
+    for name in ("a", "b", "sub c"):
+        (tmp_path / name).write_text(name)
+    checksums.record(tmp_path, ["a", "b", "sub c"])
+    (tmp_path / "b").write_text("mine")
+    sums = tmp_path / checksums.SUMS
+    with refused("file-changed", naming=[tmp_path / "b", "line of that file and the last line", sums]):
+        checksums.check(tmp_path)
+    lines = sums.read_text().splitlines(keepends=True)
+    sums.write_text("".join(line for line in lines[:-1] if not line.endswith("  b\n")))
+    checksums.check(tmp_path)
+    (tmp_path / "a").write_text("turned")
+    with refused("file-changed", naming=tmp_path / "a"):
+        checksums.check(tmp_path)
+    (tmp_path / "a").write_text("a")
+    checksums.record(tmp_path, ["b"])
+    assert sums.read_text().count("\n") == 4 and checksums.OWN in sums.read_text()
+    sums.write_text(f"{lines[0]}no hash\n")
+    with refused("file-changed", naming=sums):
+        checksums.check(tmp_path)
+
+
+def test_a_file_that_is_gone_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    checksums.record(tmp_path, "ab")
+    checksums.note_missing(tmp_path)
+    assert not caplog.text
+    (tmp_path / "b").unlink()
+    for _ in range(2):
+        checksums.check(tmp_path)
+        checksums.note_missing(tmp_path, lambda name: name != "a")
+    assert caplog.text.count(f"{tmp_path / 'b'} is missing; restore it") == 1
 
 
 def test_a_kill_while_files_are_rewritten_leaves_no_hash_of_the_old_ones(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """SHA256SUMS: the hashes of the files in a folder, in the form that `sha256sum -c SHA256SUMS` reads.
 
-Its last line, a comment to that program, is the hash of the lines before it.
+Its last line, a comment to that program, is the hash of the lines before it. A person who changed or removed a file on
+purpose deletes its line and that last one.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note
 from thumbtune.files import file_sha256, sha256, write_text
 
 SUMS = "SHA256SUMS"
@@ -64,8 +66,8 @@ def check(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> No
     """
     for file in changed(folder, wanted):
         raise ThumbtuneError(
-            f"{file} has changed since it was written; restore it from a copy, or, if the change is yours, delete "
-            f"{folder / SUMS}.",
+            f"{file} has changed since it was written; restore it from a copy, or, if the change is yours, delete the "
+            f"line of that file and the last line of {folder / SUMS}.",
             code="file-changed",
         )
 
@@ -83,18 +85,36 @@ def changed(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> 
                 yield file
 
 
+def note_missing(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
+    """Note each file of a folder that has a hash and is gone, once in a process; `wanted` as in `check`.
+
+    Raises:
+        ThumbtuneError: the list of hashes is damaged.
+    """
+    if (folder / SUMS).is_file():
+        for name in _sums(folder):
+            if wanted(name) and not (folder / name).exists():
+                _note_missing(folder / name, folder / SUMS)
+
+
+@cache
+def _note_missing(file: Path, sums: Path) -> None:
+    note(f"{file} is missing; restore it, or, if you removed it, delete its line and the last line of {sums}.")
+
+
 def _sums(folder: Path) -> dict[str, str]:
-    """Return the hashes by path.
+    """Return the hashes by path. A list that a person shortened, without its own hash at the end, is taken as it is.
 
     Raises:
         ThumbtuneError: the list is damaged.
     """
     try:
-        text, _, own = (folder / SUMS).read_text(encoding="utf-8").rpartition(OWN)
+        whole = (folder / SUMS).read_text(encoding="utf-8")
     except ValueError:
-        text, own = "", ""
+        whole = OWN
+    text, has_own, own = whole.rpartition(OWN) if OWN in whole else (whole, "", "")
     lines = [LINE.fullmatch(line) for line in text.splitlines()]
-    if own != f"{sha256(text.encode())}\n" or not all(lines):
+    if (has_own and own != f"{sha256(text.encode())}\n") or not all(lines):
         raise ThumbtuneError(
             f"{folder / SUMS} has changed since it was written; delete it if the other files are right.",
             code="file-changed",

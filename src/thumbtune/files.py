@@ -23,6 +23,7 @@ SEAL = "sha256"  # the key of the hash in the metadata of a tensor file
 UNSEALED = "0" * 64  # stands in the place of the hash while it is computed
 SEALED = re.compile(rb'"sha256":"([0-9a-f]{64})"')  # quotes inside of JSON strings are escaped, so this is a key
 MAX_HEADER = 100_000_000  # bytes: the limit of the safetensors format
+ATTEMPTS = 100  # of making a file that another process sweeps
 FORGOTTEN = 24 * 3600  # seconds after which a partial file is left over, where no lock can tell
 
 
@@ -42,7 +43,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _made(partial):
+        with working_file(partial):
             write(partial)
             _move(partial, path, durable)
     except OSError as error:
@@ -57,18 +58,36 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
 
 
 @contextmanager
-def _made(partial: Path) -> Iterator[None]:
+def working_file(file: Path, mode: int = 0o666) -> Iterator[None]:
     """Make an empty file, locked inside the `with` block: a killed process leaves one that nobody holds."""
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = _made(file, lambda: os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode))
     if os.name == "nt":  # where an open file cannot be renamed
         os.close(descriptor)
         yield
         return
     try:
-        locks.take(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _made(path: Path, make: Callable[[], int]) -> int:
+    """Make a file or folder and lock it; return its descriptor. One that was swept before it was locked is made again.
+
+    Raises:
+        OSError: it exists, or cannot be made.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            descriptor = make()
+        except FileNotFoundError:
+            if attempt == ATTEMPTS - 1 or not path.parent.is_dir():
+                raise
+            continue
+        if os.name == "nt" or locks.take(descriptor, wait=True) is None or locks.is_same(descriptor, path):
+            return descriptor
+        os.close(descriptor)
+    raise FileExistsError(f"{path} was removed {ATTEMPTS} times while it was made")
 
 
 def _move(partial: Path, path: Path, durable: bool) -> None:
@@ -121,12 +140,14 @@ def _unwritable(path: Path, error: OSError) -> ThumbtuneError:
 def sweep(folder: Path, pattern: str = "") -> None:
     """Remove the partial files and folders that killed processes left in a folder, or in its folders `pattern`."""
     for partial in folder.glob(f"{pattern}/.*.partial" if pattern else ".*.partial"):
-        with suppress(OSError):
-            held = locks.is_held(partial)
-            if held is None:
-                held = time.time() - partial.stat().st_mtime < FORGOTTEN
-            if not held:
-                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+        remove_left(partial)
+
+
+def remove_left(partial: Path) -> None:
+    """Remove a file or folder that a killed process left; one that a process holds stays."""
+    with suppress(OSError), locks.removable(partial) as is_free:
+        if is_free or (is_free is None and time.time() - partial.stat().st_mtime > FORGOTTEN):
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
 
 def write_text(path: Path, text: str, *, durable: bool = False) -> Path:
@@ -179,11 +200,17 @@ def write_sealed(path: Path, write: Callable[[Path], object], durable: bool = Fa
 @contextmanager
 def working_folder(folder: Path) -> Iterator[None]:
     """Make a folder, locked inside the `with` block and removed at its end if it is still there."""
-    folder.mkdir()
-    descriptor = None if os.name == "nt" else os.open(folder, os.O_RDONLY)
+
+    def make() -> int:
+        folder.mkdir()
+        return os.open(folder, os.O_RDONLY)
+
+    if os.name == "nt":  # where folders cannot be opened
+        folder.mkdir()
+        descriptor = None
+    else:
+        descriptor = _made(folder, make)
     try:
-        if descriptor is not None:
-            locks.take(descriptor)
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)

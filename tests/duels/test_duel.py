@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from PIL import Image
 from refusals import refused
 
+from thumbtune import files, locks
 from thumbtune.duels.duel import A, B, run_duel
 from thumbtune.duels.gallery import Gallery, GalleryPlan, gather
 from thumbtune.errors import UsageError
@@ -473,6 +476,51 @@ def test_a_finished_duel_is_moved_before_another_takes_its_folder(folders: Galle
     gathered = gather(replace(folders, first_seed=5, replace=True), quiet)
     assert gathered is not None and gathered.replaced == folders.out.with_name("duel-before")
     assert bytes_of(gathered.replaced) == before
+
+
+def test_every_duel_that_was_replaced_is_kept(folders: GalleryPlan) -> None:
+    """Its images may have taken hours; a third and a fourth duel delete none."""
+    kept = []
+    for seed in range(4):
+        run_duel(replace(folders, first_seed=seed, replace=True), quiet)
+        kept.append(bytes_of(folders.out))
+    names = ["duel-before", "duel-before-2", "duel-before-3"]
+    assert [bytes_of(folders.out.with_name(name)) for name in names] == kept[:3]
+    assert bytes_of(folders.out) == kept[3]
+
+
+def test_a_second_duel_in_one_folder_is_refused_while_the_first_is_at_work(folders: GalleryPlan) -> None:
+    """Also one that would move the folder away; the folder around it may be written to or not."""
+    run_duel(replace(folders, out=folders.out.with_name("fresh")), quiet)
+    told = []
+
+    def second(items: Iterable[Any], text: str) -> Iterator[Any]:
+        for each in (folders, replace(folders, first_seed=7, replace=True)):
+            with refused("duel-busy", naming=[folders.out, f"process {os.getpid()}"]) as caught:
+                run_duel(each, quiet)
+            told.append(str(caught.value))
+        yield from items
+
+    run_duel(folders, second)
+    assert told and bytes_of(folders.out) == bytes_of(folders.out.with_name("fresh"))
+    assert not list(folders.out.parent.glob(".*.lock"))
+
+
+def test_a_duel_goes_on_where_the_folder_around_it_is_read_only(
+    folders: GalleryPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.out.mkdir()
+    may_write = files.may_write
+    monkeypatch.setattr(files, "may_write", lambda path: path != folders.out.parent and may_write(path))
+    monkeypatch.setattr(locks, "held", partial(_inside, locks.held, folders.out))
+    run_duel(folders, quiet)
+    run_duel(folders, quiet)
+    assert not list(folders.out.glob("*.lock"))
+
+
+def _inside(held: Any, out: Path, file: Path, busy: Any) -> Any:
+    assert file.parent == out
+    return held(file, busy)
 
 
 def test_an_unfinished_duel_is_replaced_without_a_copy(folders: GalleryPlan) -> None:

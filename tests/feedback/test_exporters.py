@@ -25,7 +25,7 @@ from refusals import refused
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.feedback import importers
 from thumbtune.feedback.exporters import raters, rows, webdataset
-from thumbtune.feedback.exporters.export import FORMS, ExportReport, export
+from thumbtune.feedback.exporters.export import FORMS, ExportReport, _remove_leftovers, export
 from thumbtune.feedback.exporters.raters import Pseudonyms
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.source import Source
@@ -36,7 +36,7 @@ from thumbtune.feedback.sources.saved import SavedDataset
 from thumbtune.feedback.sources.table import Table
 from thumbtune.feedback.store.intake import NewVote
 from thumbtune.feedback.store.store import Label, Store
-from thumbtune.files import sha256
+from thumbtune.files import sha256, sweep
 
 Call = Callable[..., tuple[int, str, str]]
 Paint = Callable[..., bytes]
@@ -549,6 +549,37 @@ def test_leftovers_of_a_process_that_was_killed_are_removed(odd: Store, tmp_path
         leave(tmp_path / name, hours=1.1)
     export(odd, tmp_path / "likes", "folder")
     assert sorted(path.name for path in tmp_path.glob(".*.partial")) == sorted(stay)
+
+
+@forms
+def test_an_export_at_work_is_not_swept(odd: Store, tmp_path: Path, form: str) -> None:
+    """A training that starts in the same folder sweeps it; so does another export, even hours later."""
+
+    def watched(labels: Iterable[Label]) -> Iterator[Label]:
+        for label in labels:
+            (at_work,) = tmp_path.glob(".likes.*.partial")
+            for path in (at_work, *at_work.rglob("*")):
+                os.utime(path, (0, 0))
+            sweep(tmp_path)
+            _remove_leftovers(tmp_path / "likes")
+            yield label
+
+    export(odd, tmp_path / "likes", form, progress=watched)
+    assert files_in(tmp_path / "likes") and [path.name for path in tmp_path.glob(".likes.*")] == []
+
+
+def test_a_key_that_is_being_written_is_not_swept(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    link, folder = os.link, file_store.folder
+    assert folder is not None
+
+    def watched(partial: Path, name: Path) -> None:
+        assert partial.stat().st_mode & 0o077 == 0
+        sweep(folder)
+        link(partial, name)
+
+    monkeypatch.setattr("thumbtune.feedback.exporters.raters.os.link", watched)
+    assert raters.pseudonym_key_of(file_store) == (folder / raters.KEY_FILE).read_bytes()
+    assert list(folder.glob(".*.partial")) == []
 
 
 def leave(folder: Path, hours: float) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from thumbtune import locks
 from thumbtune.cli.app import app
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store import hold
@@ -17,7 +18,7 @@ from thumbtune.feedback.store.store import Store
 from thumbtune.files import sha256
 
 Paint = Callable[..., bytes]
-WITH_HOLDS = pytest.mark.skipif(hold.fcntl is None, reason="this system has no locks on folders")
+WITH_HOLDS = pytest.mark.skipif(locks.fcntl is None, reason="this system has no locks on folders")
 OTHER = """
 import sys
 from thumbtune.feedback.store.store import Store

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from thumbtune.cli import train as cli
+from thumbtune.runs import monitor, tuning
 from thumbtune.training import checkpoint
 
 Call = Callable[..., tuple[int, str, str]]
@@ -120,6 +122,37 @@ def test_sigusr1_saves_a_checkpoint_and_goes_on(
     assert same(run, whole)
 
 
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (signal.SIGTERM, "Stopped after step 1 of 6; its weights are not finite, so no checkpoint was saved"),
+        (signal.SIGINT, "Stopped after step 1 of 6; its weights are not finite, so no checkpoint was saved"),
+        (signal.SIGUSR1, "SIGUSR1 asked for a checkpoint of step 1, and its weights are not finite, so none was saved"),
+    ],
+)
+def test_nothing_says_saved_of_weights_that_are_not(
+    call: Call,
+    settings: list[str],
+    at_step: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    sentence: str,
+) -> None:
+    run, is_finite = tmp_path / "run", monitor.is_finite
+    monkeypatch.setattr(monitor, "is_finite", lambda training: training.step != 1 and is_finite(training))
+    at_step(1, lambda: os.kill(os.getpid(), number))
+    _, _, err = call("train", "--out", run, *settings)
+    assert sentence in err and "checkpoint was saved:" not in err.replace("no checkpoint was saved:", "")
+    assert "as SIGUSR1 asked" not in err and 1 not in checkpoint.steps_in(run)
+
+
+def test_only_the_main_process_tells_of_a_saved_checkpoint(caplog: pytest.LogCaptureFixture) -> None:
+    for is_main in (True, False, False):
+        tuning._tell_saved(SimpleNamespace(is_main_process=is_main), 5, True)
+    assert caplog.text.count("A checkpoint of step 5 was saved") == 1
+
+
 def turn(file: Path, place: float = 0.5) -> None:
     data = bytearray(file.read_bytes())
     data[int(place * (len(data) - 1))] ^= 1 << random.Random(str(file)).randrange(8)
@@ -167,6 +200,63 @@ def test_a_bit_that_turns_in_the_log_goes_back_before_it(
     assert same(stopped, whole)
 
 
+def other_digit(lines: list[bytes]) -> list[bytes]:
+    first = bytearray(lines[0])
+    first[first.index(b"loss") + 9] ^= 1
+    return [bytes(first), *lines[1:]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(other_digit, lambda lines: [b"garbage\n", *lines[1:]], lambda lines: lines[1:], lambda lines: []),
+        *(lambda lines: [lines[1], lines[0], *lines[2:]], lambda lines: [b"\0" * 50, *lines]),
+    ],
+    ids=["digit", "garbage", "line", "empty", "order", "zeros"],
+)
+def test_a_damaged_log_costs_no_checkpoint(
+    call: Call, settings: list[str], stopped: Path, whole: Path, damage: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    log, checkpoints = stopped / "steps.jsonl", stopped / "checkpoints"
+    damaged = b"".join(damage(log.read_bytes().splitlines(keepends=True)))
+    log.write_bytes(damaged)
+    before = {path: path.stat().st_ino for path in checkpoints.iterdir()}
+    code, _, err = call("train", "--out", stopped, "--resume", *settings, "--set", "train.keep_checkpoints=9")
+    assert code == 0, err
+    assert f"{log} is damaged before step 4, and was restored" in err
+    assert before.items() <= {path: path.stat().st_ino for path in checkpoints.iterdir()}.items()
+    if damaged:
+        assert (stopped / "steps.jsonl.damaged").read_bytes() == damaged
+    assert same(stopped, whole)
+
+
+def test_a_checkpoint_that_is_damaged_keeps_its_bytes_under_another_name(
+    call: Call, settings: list[str], stopped: Path, whole: Path
+) -> None:
+    newest = stopped / "checkpoints" / "step-000004"
+    newest.with_name("step-000004.damaged").mkdir()  # of an earlier time
+    turn(newest / "weights.safetensors")
+    bytes_of = {file.name: file.read_bytes() for file in newest.iterdir()}
+    code, _, err = call("train", "--out", stopped, "--resume", *settings)
+    assert code == 0 and "kept as step-000004.damaged-2" in err
+    aside = newest.with_name("step-000004.damaged-2")
+    assert {file.name: file.read_bytes() for file in aside.iterdir()} == bytes_of
+    assert same(stopped, whole)
+
+
+def test_a_log_that_cannot_be_read_is_named_and_the_checkpoints_of_the_version_before_stay(
+    call: Call, settings: list[str], stopped: Path
+) -> None:
+    (stopped / "SHA256SUMS").unlink()
+    for folder in (stopped / "checkpoints").iterdir():
+        as_before(folder)
+    log = stopped / "steps.jsonl"
+    log.write_bytes(b"garbage\n" + log.read_bytes())
+    code, _, err = call("train", "--out", stopped, "--resume", *settings)
+    assert code == 1 and f"{log} cannot be read (line 1" in err
+    assert checkpoint.steps_in(stopped) == [0, 2, 4]
+
+
 @pytest.mark.parametrize("name", ["likes.parquet", "likes.json", "environment.json", "examples/*/*.png", "SHA256SUMS"])
 def test_a_bit_that_turns_in_another_file_is_named(call: Call, settings: list[str], stopped: Path, name: str) -> None:
     file = one_of(stopped, name)
@@ -190,6 +280,16 @@ def test_a_bit_that_turns_in_a_finished_run_is_named_by_what_reads_it(
         assert code == 1 and str(file) in err, command
 
 
+def test_a_list_of_hashes_that_was_deleted_is_made_whole_again(
+    call: Call, settings: list[str], stopped: Path, whole: Path
+) -> None:
+    (stopped / "SHA256SUMS").unlink()
+    assert call("train", "--out", stopped, "--resume", *settings)[0] == 0
+    assert same(stopped, whole)
+    named = [{line[66:] for line in (run / "SHA256SUMS").read_text().splitlines()[:-1]} for run in (stopped, whole)]
+    assert named[0] == named[1] and {"likes.parquet", "likes.json", "recipe.yaml"} < named[0]
+
+
 def as_before(folder: Path) -> dict[str, Any]:
     """Make a checkpoint one of the version before, without a hash, and return its state."""
     state = json.loads((folder / "state.json").read_text())
@@ -208,7 +308,10 @@ def test_a_checkpoint_of_the_version_before_is_read(
         as_before(folder)
     code, _, err = call("train", "--out", stopped, "--resume", *settings)
     assert code == 0 and "damaged" not in err, err
+    assert err.count(f"An earlier Thumbtune trained {stopped} up to step 4") == 1
     assert same(stopped, whole)
+    shutil.rmtree(stopped / "lora")
+    assert "An earlier Thumbtune" not in call("train", "--out", stopped, "--resume", *settings)[2]
 
 
 def no_exp_avg(folder: Path) -> None:

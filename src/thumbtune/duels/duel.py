@@ -13,6 +13,7 @@ from typing import Any
 
 from thumbtune.duels import gallery
 from thumbtune.duels.gallery import Gallery, GalleryPlan
+from thumbtune.duels.gallery_folder import at_work
 from thumbtune.errors import UsageError, plural
 from thumbtune.evaluation import tables
 from thumbtune.evaluation.duel_folder import RESULT, VERDICT, rewriting
@@ -37,15 +38,16 @@ def run_duel(plan: GalleryPlan, progress: Progress, tie: float = 0.0, paper_ci: 
         None on processes other than the main one.
 
     Raises:
-        UsageError, ThumbtuneError: as `gallery.gather`; or the plan has no scorer.
+        UsageError, ThumbtuneError: as `gallery.gather`; the plan has no scorer, or another process works on this duel.
     """
     if not plan.scorers:
         raise UsageError(
             "A duel needs at least one scorer; name it with --scorers (`thumbtune scorers` lists all).",
             code="duel-no-scorer",
         )
-    gathered = gallery.gather(plan, progress)
-    return None if gathered is None else write_result(gathered, tie, paper_ci)
+    with at_work(plan.out):
+        gathered = gallery.gather(plan, progress)
+        return None if gathered is None else write_result(gathered, tie, paper_ci)
 
 
 def write_result(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> dict[str, Any]:

@@ -5,13 +5,15 @@ verdict.json     the decision, the sentence of every gate, and the agreement wit
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from thumbtune.duels import duel, held_out, verdict
-from thumbtune.duels.gallery import GalleryPlan, gather
+from thumbtune.duels.gallery import Gallery, GalleryPlan, gather
+from thumbtune.duels.gallery_folder import at_work
 from thumbtune.duels.held_out import FeedbackRow, HeldOut
 from thumbtune.errors import UsageError
 from thumbtune.evaluation import gates
@@ -38,7 +40,7 @@ class Evaluation:
     prompts: None: the recipe's file, or the prompts that the run held out.
     limit: the number of prompts, from the first on; None: all.
     out: the folder of the duel; None: `evaluation` in the run. An evaluation of another plan there is moved to
-        `evaluation-before`.
+        `evaluation-before`, or `evaluation-before-2` ... if there is one.
     settings: what was changed of the run's recipe, as `option=value`.
     """
 
@@ -104,11 +106,29 @@ def evaluate(asked: Evaluation, recipe: Recipe, progress: Progress) -> dict[str,
     plan = _plan(asked, recipe, rows)
     feedback, why_not = _held_out(asked, recipe, rows)  # before anything is generated: it may be refused
     accelerator = build.accelerator_of(recipe)  # so may the precision
-    gallery = gather(plan, progress)
-    if gallery is None:
-        return None
+    measured = None
+    if feedback is not None:
+        measured = partial(held_out.agreement_of, feedback, recipe, asked.run, accelerator, progress)
+    with at_work(plan.out):
+        gallery = gather(plan, progress)
+        if gallery is None:
+            return None
+        return _judged(asked, recipe, gallery, why_not, measured)
+
+
+def _judged(
+    asked: Evaluation,
+    recipe: Recipe,
+    gallery: Gallery,
+    why_not: str | None,
+    measured: Callable[[], dict[str, Any]] | None,
+) -> dict[str, Any]:
+    """Ask every gate of a gallery; write verdict.json and return what it holds.
+
+    `measured` returns the agreement with held-out feedback; None if there is none, and `why_not` tells why.
+    """
     result = duel.write_result(gallery)  # deletes an earlier verdict, which other gates may have given
-    agreement = None if feedback is None else held_out.agreement_of(feedback, recipe, asked.run, accelerator, progress)
+    agreement = None if measured is None else measured()
     answers = [*_gain(agreement, why_not, asked, recipe), *verdict.gates_of(gallery, result["standings"], recipe)]
     found = {
         "run": result["b"],
@@ -120,10 +140,11 @@ def evaluate(asked: Evaluation, recipe: Recipe, progress: Progress) -> dict[str,
         "agreement": agreement,
         "no_agreement": why_not,
     }
+    out = gallery.plan.out
     if asked.out is None:
         (asked.run / PAGE).unlink(missing_ok=True)  # it shows the verdict before this one
-    with rewriting(plan.out, RESULT):
-        write_text(plan.out / RESULT, json.dumps(found, indent=1), durable=True)
+    with rewriting(out, RESULT):
+        write_text(out / RESULT, json.dumps(found, indent=1), durable=True)
     return {**found, "replaced": gallery.replaced and str(gallery.replaced)}
 
 

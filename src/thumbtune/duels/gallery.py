@@ -38,7 +38,8 @@ class GalleryPlan:
     sides: the name of each side, which is the name of its folder, and what stands for it (see `sides`).
     scorers: see `evaluation.scorers.resolve`; with no scorer, images are generated and not scored.
     base: the model that a LoRA or a UNet belongs to.
-    replace: whether a duel of another plan in this folder is moved to `OUT-before`; otherwise the folder is refused.
+    replace: whether a duel of another plan in this folder is moved to `OUT-before`, or `OUT-before-2` and so on;
+        otherwise the folder is refused.
     """
 
     sides: Mapping[str, str]

@@ -2,11 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from thumbtune import checksums, files
+from thumbtune import checksums, distributed, files, locks
 from thumbtune.documents import DocumentFault
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.duel_folder import (
@@ -31,6 +33,7 @@ from thumbtune.spreadsheets import csv_of
 
 COUNTED = (IMAGES, IMAGES_OF_FORM_1, SCORES, VERDICT, "report.html", "environment.json")  # follows from the images
 
+LOCK = ".duel.lock"
 FILE, DIGEST = IMAGE_COLUMNS.index("file"), IMAGE_COLUMNS.index("sha256")
 
 
@@ -58,7 +61,7 @@ def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> Path
     moved = None
     if (out / MANIFEST).is_file():
         moved = _take_over(out, manifest, replace)
-    elif out.is_file() or (out.is_dir() and any(out.iterdir())):
+    elif out.is_file() or (out.is_dir() and any(path.name != LOCK for path in out.iterdir())):
         raise UsageError(
             f"{out} contains files that do not belong to a duel; choose another folder with --out.",
             code="duel-folder-taken",
@@ -70,9 +73,46 @@ def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> Path
     return moved
 
 
+@contextmanager
+def at_work(out: Path) -> Iterator[None]:
+    """Hold the folder of a duel inside the `with` block, on the main process; the lock goes with the process.
+
+    Its file lies beside the folder, which may be moved meanwhile; inside where the folder around it is read-only.
+
+    Raises:
+        ThumbtuneError: another process works on this duel.
+    """
+    if not distributed.team().is_main_process:
+        yield
+        return
+    out = out.absolute()
+    is_inside = out.is_dir() and not files.may_write(out.parent)
+    is_new = not out.parent.exists()
+    try:
+        with locks.held(out / LOCK if is_inside else out.with_name(f".{out.name}{LOCK}"), partial(_busy, out)):
+            yield
+    finally:
+        if is_new:  # and nothing was written in it
+            with suppress(OSError):
+                out.parent.rmdir()
+
+
+def _busy(out: Path, owner: str) -> ThumbtuneError:
+    return ThumbtuneError(
+        f"{out} is being written by {owner}; wait until it ends, or choose another folder with --out.",
+        code="duel-busy",
+    )
+
+
 def replaced_folder(out: Path) -> Path:
-    """Return where the duel that a new one replaces is kept: `evaluation-before` beside `evaluation`."""
-    return out.with_name(f"{out.name}-before")
+    """Return where the duel that a new one replaces is kept: `evaluation-before`, or `evaluation-before-2` and so on.
+
+    It is a free name, since images may have taken hours: none that was kept is deleted.
+    """
+    kept, number = out.with_name(f"{out.name}-before"), 2
+    while kept.exists():
+        kept, number = out.with_name(f"{out.name}-before-{number}"), number + 1
+    return kept
 
 
 def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> Path | None:
@@ -85,8 +125,6 @@ def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> Path | 
     other = [name for name in manifest if _identity(name, was.get(name)) != _identity(name, manifest[name])]
     if replace and other and is_duel(out):
         kept = replaced_folder(out)
-        if kept.exists():
-            shutil.rmtree(kept)
         out.rename(kept)
         return kept
     if replace and other:

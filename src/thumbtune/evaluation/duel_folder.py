@@ -115,6 +115,7 @@ def check_duel(folder: Path) -> None:
     """
     of_now = is_of_now(folder)
     checksums.check(folder, lambda name: "/" not in name and (of_now or name != MANIFEST))
+    checksums.note_missing(folder, lambda name: "/" in name)
     for image in checksums.changed(folder, lambda name: "/" in name):
         note(f"The image {image} has changed since it was scored; delete it and run the duel again.")
 

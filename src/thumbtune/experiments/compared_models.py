@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.duels import gallery
+from thumbtune.duels.gallery_folder import at_work
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.prompts import PromptSet, load_prompt_set
 from thumbtune.evaluation.scorers.score_cache import CACHE_FILE
@@ -122,7 +123,8 @@ def gather_galleries(
             places=order.places,
             cache=None if order.quick else CACHE_FILE,
         )
-        galleries[name], _ = gallery.gather_everywhere(wanted, progress)
+        with at_work(wanted.out):
+            galleries[name], _ = gallery.gather_everywhere(wanted, progress)
     return galleries
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from platform import node
 
+from thumbtune.locks import is_running
+
 BEGINNING = "thumbtune-"
 KINDS = ("likes", "rehearsal")
 ABANDONED_SECONDS = 24 * 60 * 60  # without a write, of a folder whose process is unknown
@@ -24,19 +26,6 @@ def remove_leftovers() -> None:
         process = _process_of(folder.name)
         if not is_running(process) if process else _is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_running(process: int) -> bool:
-    """Return whether a process may be running."""
-    if os.name == "nt":  # where os.kill would end it
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def _folders() -> Iterator[Path]:

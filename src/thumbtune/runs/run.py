@@ -35,6 +35,7 @@ OWN = "own"  # copies of the user's files that the recipe names
 STOPPED = records.STOPPED
 LOCK = ".training.lock"
 REWRITTEN = {"lora", "unet", checkpoint.LOG}  # a run that continues writes these again
+MAY_GO = {STOPPED, records.ENVIRONMENT}  # errors advise to delete these
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
 
 
@@ -64,6 +65,7 @@ def recipe_in(folder: Path) -> Recipe:
             code="run-missing",
         )
     checksums.check(folder, lambda name: Path(name).parts[0] not in REWRITTEN)
+    checksums.note_missing(folder, lambda name: Path(name).parts[0] not in REWRITTEN | MAY_GO)
     return read_recipe(folder / "recipe.yaml")
 
 
@@ -243,6 +245,8 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
                 "something else; choose another folder for a new run.",
                 code="run-likes-changed",
             )
+        if not (folder / checksums.SUMS).is_file():  # of an early version, or deleted
+            _record_beginning(folder)
         with checksums.rewriting(folder, ["recipe.yaml"]):
             write_recipe(recipe, folder / "recipe.yaml")
         result = (folder / build.result_of(recipe)).parent
@@ -259,8 +263,13 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     write_text(folder / "likes.json", json.dumps(summary, indent=1), durable=True)
     write_text(folder / "environment.json", json.dumps(environment(), indent=1), durable=True)
     write_recipe(recipe, folder / "recipe.yaml")  # last, since a folder with a recipe is a run
+    _record_beginning(folder)
+
+
+def _record_beginning(folder: Path) -> None:
+    """Note the hashes of all files that a run has from its beginning."""
     names = _inside(folder, folder / "examples", folder / OWN)
-    checksums.record(folder, [*names, file.name, "likes.json", "environment.json", "recipe.yaml"])
+    checksums.record(folder, [*names, records.LABELS, records.LIKES, records.ENVIRONMENT, "recipe.yaml"])
 
 
 def _compare_own(recipe: Recipe, folder: Path) -> None:
@@ -296,6 +305,7 @@ def trained_model(recipe: Recipe, folder: Path, device: Any = "cpu") -> Any:
             code="run-unfinished",
         )
     checksums.check(folder, lambda name: Path(name).parts[0] == result.parent.name)
+    checksums.note_missing(folder, lambda name: Path(name).parts[0] == result.parent.name)
     model = build.model_of(recipe, device, training=False)
     model.load(result.parent)
     model.complete = prompt_completion(folder)

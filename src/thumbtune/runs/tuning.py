@@ -17,7 +17,7 @@ from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.setup import Setup, batches_of, prepare
 from thumbtune.signals import Requests, requests
-from thumbtune.training import checkpoint, records
+from thumbtune.training import checkpoint, damage, records
 from thumbtune.training.batches import Batches, Progress
 from thumbtune.training.checkpoint import LOG
 from thumbtune.training.step import Step
@@ -62,12 +62,13 @@ def _tuned(
     guards = monitor.guards_of(setup, held_out)
     watched = Monitor(training, guards, held_out, setup.recipe.train.validate_every)
     if accelerator.is_main_process:
-        checkpoint.remove_damaged(folder)
+        damage.set_aside_damaged(folder)
     accelerator.wait_for_everyone()
     is_restored = resume and checkpoint.restore_newest(training, folder)
     accelerator.wait_for_everyone()  # all have read the checkpoints before one is removed
     if accelerator.is_main_process:
-        checkpoint.remove_after(folder, training.step)
+        _tell_earlier(folder, training.step, is_restored)
+        damage.set_aside_after(folder, training.step)
         _cut_log(folder, training.step)
         if not is_restored and guards is not None:
             checkpoint.save(training, folder)  # to go back to if all later ones are worse
@@ -82,6 +83,16 @@ def _tuned(
         with training.ema.in_place():
             model.save(folder / setup.result.parent)
         run.record_result(folder, setup.result)
+
+
+def _tell_earlier(folder: Path, step: int, is_restored: bool) -> None:
+    """Tell if the run continues from a checkpoint of the version before, which encoded images together."""
+    newest = checkpoint.folder_of(folder, step)
+    if is_restored and checkpoint.state_in(newest)["version"] == checkpoint.WITHOUT_HASHES:
+        note(
+            f"An earlier Thumbtune trained {folder} up to step {step}, on images that it encoded in groups; this one "
+            "encodes each alone, so from here on the last digits differ from those of a run without a break."
+        )
 
 
 def line_of(step: Step) -> str:
@@ -169,10 +180,9 @@ def _saved(
             raise WentWrong(f"Training stopped at step {step.step}: {wrong or broke}.")
         ended, is_save = _asked(accelerator, asked)
         if ended:
-            raise _interrupted(ended, step.step, recipe.train.steps)
+            raise _interrupted(ended, step.step, recipe.train.steps, saver.save())
         if is_save:
-            saver.save()
-            note(f"A checkpoint of step {step.step} was saved, as SIGUSR1 asked; training continues.")
+            _tell_saved(accelerator, step.step, saver.save())
 
 
 class _Saver:
@@ -182,25 +192,48 @@ class _Saver:
         self.watched, self.folder, self.keep = watched, folder, keep
         self.newest = watched.training.step
 
-    def save(self) -> None:
-        """Save a checkpoint of the present step, if it is sound and not yet saved; prune earlier ones."""
+    def save(self) -> bool:
+        """Save a checkpoint of the present step, if it is sound and not yet saved; prune earlier ones.
+
+        Returns:
+            Whether there is one now: none of weights that are half updated, or not finite.
+        """
         training = self.watched.training
-        if training.step == self.newest or training.torn or not monitor.is_finite(training):
-            return
+        if training.step == self.newest:
+            return True
+        if training.torn or not monitor.is_finite(training):
+            return False
         if training.accelerator.is_main_process:
             checkpoint.save(training, self.folder)
             if self.keep:
                 steps = checkpoint.steps_in(self.folder)
                 checkpoint.prune(self.folder, self.keep, self.watched.steps_to_keep(steps))
         self.newest = training.step
+        return True
 
 
-def _interrupted(kind: type[Interrupted], step: int, steps: int) -> Interrupted:
+def _tell_saved(accelerator: Any, step: int, is_saved: bool) -> None:
+    """Tell once, not in every process, what became of a request for a checkpoint."""
+    if not accelerator.is_main_process:
+        return
+    if is_saved:
+        note(f"A checkpoint of step {step} was saved, as SIGUSR1 asked; training continues.")
+    else:
+        note(f"SIGUSR1 asked for a checkpoint of step {step}, and its weights are not finite, so none was saved.")
+
+
+def _interrupted(kind: type[Interrupted], step: int, steps: int, is_saved: bool) -> Interrupted:
     stopped = Interrupted(
         f"Stopped after step {step} of {steps}; a checkpoint was saved: the same command with --resume continues "
         "from it.",
         code="training-interrupted",
     )
+    if not is_saved:
+        stopped = Interrupted(
+            f"Stopped after step {step} of {steps}; its weights are not finite, so no checkpoint was saved: the same "
+            "command with --resume continues from the one before, or from the start if there is none.",
+            code="training-interrupted",
+        )
     return stopped if kind is Interrupted else kind(str(stopped), code=stopped.code)
 
 

@@ -4,6 +4,7 @@
     optimizer.safetensors   the optimiser's slots
     average.safetensors     the EMA of the weights, if there is one
     reference.safetensors   the reference, once it was synced
+    steps.jsonl             the run's log up to here, from which a damaged one is restored
     state.json              step, reference point, beta, broken steps in a row, and with fp16 the scale of the loss;
                             the hash of every file, of the run's steps.jsonl up to here, and of itself
 
@@ -26,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError, note
-from thumbtune.files import DamagedFile, file_sha256, flush, refuse_not_finite, sha256, sweep, working_folder
+from thumbtune.files import DamagedFile, file_sha256, flush, refuse_not_finite, sha256, working_folder
 from thumbtune.training import records
 from thumbtune.training.trainer import Training
 
@@ -82,6 +83,8 @@ def save(training: Training, run: Path) -> Path:
                 if tensors:
                     save_file(_on_cpu(tensors), partial / f"{name}.safetensors")
             log = (run / LOG).read_bytes() if (run / LOG).is_file() else b""
+            if log:
+                (partial / LOG).write_bytes(log)
             hashes = {file.name: file_sha256(file) for file in sorted(partial.iterdir())}
             (partial / STATE).write_text(_sealed({**_state(training), "log": sha256(log), "files": hashes}))
             for path in (*partial.iterdir(), partial, *([run / LOG] if log else [])):
@@ -153,43 +156,15 @@ def restore_newest(training: Training, run: Path) -> bool:
         except ThumbtuneError as error:
             if error.code != "checkpoint-damaged":
                 raise
-            _note_damaged(folder_of(run, step), error.__cause__)
+            note_damaged(folder_of(run, step), error.__cause__)
             continue
         return True
     return False
 
 
-def _note_damaged(folder: Path, why: object) -> None:
+def note_damaged(folder: Path, why: object) -> None:
+    """Tell that a checkpoint is damaged, and where the run goes on."""
     note(f"The checkpoint {folder} is damaged ({why}); the run continues from the one before it, or from its start.")
-
-
-def remove_damaged(run: Path) -> None:
-    """Remove what a run cannot go back to, with a note on each: damaged checkpoints, and those after a damaged log.
-
-    Also remove what killed processes left. No other process may be training in this folder.
-    """
-    checkpoints = run / "checkpoints"
-    sweep(checkpoints)
-    lines = (run / LOG).read_bytes().splitlines(keepends=True) if (run / LOG).is_file() else []
-    for step in steps_in(run):
-        folder = folder_of(run, step)
-        try:
-            state = state_in(folder)
-            check_files(folder, state)
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
-            _note_damaged(folder, error)
-            _remove(folder)
-            continue
-        if state["version"] == VERSION and state["log"] != sha256(b"".join(lines[:step])):
-            note(f"{run / LOG} is damaged before step {step}; the run continues from a checkpoint before the damage.")
-            _remove(folder)
-
-
-def remove_after(run: Path, step: int) -> None:
-    """Remove the checkpoints after a step, which a run that continues from there writes again."""
-    for later in steps_in(run):
-        if later > step:
-            _remove(folder_of(run, later))
 
 
 def _remove(folder: Path) -> None:

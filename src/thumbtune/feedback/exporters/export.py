@@ -10,7 +10,6 @@ Every form can be imported again without loss.
 """
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,8 +25,8 @@ from thumbtune.feedback.exporters.raters import Pseudonyms, pseudonym_key_of
 from thumbtune.feedback.exporters.rows import SHARD_BYTES, Row, row_of
 from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy, check_policy
 from thumbtune.feedback.store.store import Label, Store
-from thumbtune.feedback.temporary import is_running
-from thumbtune.files import sha256
+from thumbtune.files import remove_left, sha256, working_folder
+from thumbtune.locks import is_running
 
 __all__ = ["FORMS", "ExportReport", "export"]
 
@@ -171,7 +170,7 @@ def _remove_leftovers(out: Path) -> None:
         number = path.name[len(beginning) : -len(end)].partition(".")[0]
         ended = number.isdecimal() and (int(number) == os.getpid() or not is_running(int(number)))
         if ended and _is_quiet(path):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_left(path)
 
 
 def _is_quiet(folder: Path) -> bool:
@@ -201,11 +200,12 @@ def _replacing(out: Path) -> Iterator[Path]:
                 f"{out} exists already and is not an empty folder; choose another, or delete it.",
                 code="export-folder-taken",
             )
-        partial.mkdir(parents=True)
-        yield partial
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with working_folder(partial):  # locked, so that nothing sweeps it
+            yield partial
+            if out.exists():
+                out.rmdir()
+            partial.rename(out)
     except KeyboardInterrupt as stop:
         raise Interrupted("Stopped; nothing was exported.", code="export-stopped") from stop
     except OSError as error:
@@ -213,5 +213,3 @@ def _replacing(out: Path) -> Iterator[Path]:
             f"{out} could not be written ({error.strerror or error}); make room or choose another folder.",
             code="export-not-written",
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

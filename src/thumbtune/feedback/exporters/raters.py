@@ -23,6 +23,7 @@ from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.location import KEY_FILE
 from thumbtune.feedback.store.store import Label, Store
 from thumbtune.feedback.store.votes import derived_id, uuid_version
+from thumbtune.files import working_file
 
 KEY_BYTES = 32
 DIGITS = 16  # hexadecimal, 64 bits: two of a million raters share one with a probability of 1 in 40 million
@@ -92,11 +93,10 @@ def _make(file: Path, key: bytes) -> None:
     """
     partial = file.with_name(f".{file.name}.{secrets.token_hex(8)}.partial")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(key)
-        with suppress(FileExistsError):
-            _put(partial, file)
+        with working_file(partial, 0o600):
+            partial.write_bytes(key)
+            with suppress(FileExistsError):
+                _put(partial, file)
     finally:
         partial.unlink(missing_ok=True)
 

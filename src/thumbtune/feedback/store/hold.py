@@ -8,10 +8,7 @@ behind, and ends with its process, however that ends.
 import os
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows, where an open database cannot be removed anyway
-    fcntl = None
+from thumbtune import locks
 
 ATTEMPTS = 100  # of opening a folder that others remove meanwhile
 
@@ -25,7 +22,7 @@ def make_and_hold(folder: Path) -> int | None:
     for _ in range(ATTEMPTS):
         folder.mkdir(parents=True, exist_ok=True)
         hold = _locked(folder, exclusive=False)
-        if hold is None or _is_still(folder, hold):
+        if hold is None or locks.is_same(hold, folder):
             return hold
         release(hold)  # it was removed while this process waited
     return None
@@ -34,7 +31,7 @@ def make_and_hold(folder: Path) -> int | None:
 def hold_alone(folder: Path) -> int | None:
     """Hold a folder that no other process holds; return None if another one does, or if folders take no locks."""
     hold = _locked(folder, exclusive=True)
-    if hold is None or _is_still(folder, hold):
+    if hold is None or locks.is_same(hold, folder):
         return hold
     release(hold)
     return None
@@ -47,21 +44,13 @@ def release(hold: int | None) -> None:
 
 
 def _locked(folder: Path, exclusive: bool) -> int | None:
-    if fcntl is None:
+    if locks.fcntl is None:  # Windows, where an open database cannot be removed anyway
         return None
-    hold = None
     try:
         hold = os.open(folder, os.O_RDONLY)
-        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
-    except OSError:  # held by others, not readable, gone, or on a disk without locks
-        release(hold)
+    except OSError:  # not readable, or gone
         return None
-    return hold
-
-
-def _is_still(folder: Path, hold: int) -> bool:
-    """Return whether the folder is the one that is held, and no new one of the same name."""
-    try:
-        return os.path.samestat(os.fstat(hold), folder.stat())
-    except OSError:
-        return False
+    if locks.take(hold, wait=not exclusive, shared=not exclusive):
+        return hold
+    release(hold)  # held by others, or on a disk without locks
+    return None

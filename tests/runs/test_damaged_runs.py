@@ -105,7 +105,7 @@ def _labels(change: Callable[[Any], Any]) -> Callable[[Path], None]:
     return lambda file: parquet.write_table(change(parquet.read_table(file)), file)
 
 
-BYTES = [b"", b"{", b"null", b"[]", b"\xff\xfe\0", b'{"a": null, "sides": null}']
+BYTES = [b"", b"{", b"null", b"[]", b"\xff\xfe\0", b'{"form": 2, "a": null, "sides": null}']
 CHANGES: list[tuple[str, Callable[[Path], object], tuple[str, ...]]] = [
     *(("evaluation/duel.json", lambda file, data=data: file.write_bytes(data), ("evaluate", "report"))
       for data in BYTES),

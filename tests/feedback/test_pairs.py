@@ -590,6 +590,7 @@ ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), CELLS, max_size=4), min_
 
 @settings(max_examples=80, deadline=None)
 @example(rows=[{"chosen": {"bytes": "000000"}}], policy="w_l", like_at=None)
+@example(rows=[{"chosen": None, "rater": "\ud800"}], policy="w_l", like_at=None)
 @given(rows=ROWS, policy=st.sampled_from(get_args(PairPolicy)), like_at=st.sampled_from([None, 3.5]))
 def test_anything_in_any_cell(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row], policy: PairPolicy, like_at: float | None

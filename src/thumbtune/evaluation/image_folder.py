@@ -39,7 +39,7 @@ def list_images(folder: Path) -> list[Path]:
         images = _images_in(deeper[0]) if deeper else []
     if not images:
         raise UsageError(
-            f"{folder} contains no images, no run and no model; name another folder.",
+            f"{folder} contains no images (such as .png or .jpg), no run and no model; name another folder.",
             code="image-folder-empty",
         )
     return sorted(images, key=lambda path: (_sort_key(path.stem), path.name))

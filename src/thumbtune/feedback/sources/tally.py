@@ -17,14 +17,14 @@ from thumbtune.feedback.sources.preferences import Comparison, ComparisonCounts,
 
 LeftOutReason = Literal["unlabelled", "alike", "unusable"]
 KEY_BYTES = 16  # of SHA-256: two of a billion images share them with a chance of 1 in 10^21
-NOBODY = ""  # an unknown user, who is another person each time
+NOBODY = b""  # an unknown user, who is another person each time
 
 SCRATCH_NAME = "The tally of comparisons"
 TABLE = """
 CREATE TABLE images (
     key BLOB PRIMARY KEY,
     wins INTEGER, losses INTEGER, ties INTEGER,
-    user TEXT, users INTEGER,          -- who decided a comparison of it first; whether others did too
+    user BLOB, users INTEGER,          -- who decided a comparison of it first; whether others did too
     partner BLOB, partners INTEGER,    -- the same of the image it was compared with
     latest TEXT,                       -- when it was last judged
     taken INTEGER
@@ -91,7 +91,8 @@ class Tally:
         tie = comparison.result == "tie"
         self._rows["ties" if tie else "comparisons"] += 1
         a, b = key_of(comparison.prompt, comparison.a), key_of(comparison.prompt, comparison.b)
-        user = None if tie else comparison.user or NOBODY
+        # as bytes, since SQLite takes no text with half a character, which the import refuses by name later
+        user = None if tie else comparison.user.encode("utf-8", "surrogatepass") if comparison.user else NOBODY
         when = "" if judged_at is None else judged_at.astimezone(UTC).isoformat(timespec="microseconds")
         rows = [
             (key, *_score(comparison.result, side), user, None if tie else partner, when)
@@ -122,7 +123,7 @@ class Tally:
             wins=wins,
             losses=losses,
             ties=ties,
-            user=None if users or user == NOBODY else user,
+            user=None if users or not user else user.decode("utf-8", "surrogatepass"),  # NOBODY is empty
             pair=_pair_name(key, partner) if paired else None,
             judged_at=datetime.fromisoformat(latest) if latest else None,
         )

@@ -123,7 +123,7 @@ CHANGES: list[tuple[str, Callable[[Path], object], tuple[str, ...]]] = [
     ("recipe.yaml", lambda file: file.write_bytes(b"seed: [1\n"), ("evaluate", "report", "generate")),
     ("recipe.yaml", lambda file: file.write_bytes(b"\xff\xfe\0"), ("evaluate", "report", "generate")),
     ("likes.json", lambda file: file.write_bytes(b"[]"), ("evaluate", "report", "generate", "duel")),
-    ("steps.jsonl", lambda file: file.write_bytes(b"{}\n"), ("report", "train")),
+    ("steps.jsonl", lambda file: file.write_bytes(b"{}\n"), ("report",)),  # --resume restores it from a checkpoint
     ("stopped.json", lambda file: file.write_bytes(b"{}"), ("report", "train")),
 ]  # fmt: skip
 

@@ -232,6 +232,20 @@ def perturb() -> Callable[..., None]:
 
 
 @pytest.fixture
+def six_of_each(call: Call, tmp_path: Path) -> Path:
+    """A store with six liked red images and six disliked black ones, of the same six prompts."""
+    from PIL import Image
+
+    for kind, red in (("like", 255), ("dislike", 0)):
+        (tmp_path / "thumbs" / kind).mkdir(parents=True)
+        for i in range(6):
+            Image.new("RGB", (16, 16), (red, 20 * i, 0)).save(tmp_path / "thumbs" / kind / f"{i}.png")
+            (tmp_path / "thumbs" / kind / f"{i}.txt").write_text(f"thing {i}")
+    assert call("import", tmp_path / "thumbs", "--likes", tmp_path / "likes")[0] == 0
+    return tmp_path / "likes"
+
+
+@pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
     """Call `thumbtune ...` in this process: exit code, standard output, standard error."""
 

@@ -40,7 +40,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
     Raises:
         ThumbtuneError: the disk is full or the folder cannot be written; `path` is as it was before.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    partial = partial_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with working_file(partial):
@@ -55,6 +55,11 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
             partial.unlink(missing_ok=True)
         raise
     return path
+
+
+def partial_beside(path: Path) -> Path:
+    """Return the name of a file or folder to work in, which `sweep` knows."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
 
 
 @contextmanager
@@ -179,7 +184,7 @@ def write_sealed(path: Path, write: Callable[[Path], object], durable: bool = Fa
     """
     from safetensors import SafetensorError
 
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    partial = partial_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with working_folder(partial):
@@ -311,6 +316,14 @@ def refuse_not_finite(tensors: Mapping[str, Any]) -> None:
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} holds NaN or infinite numbers")
+
+
+def free_name(path: Path, ending: str) -> Path:
+    """Return a free name beside a path: its own with the ending, and with a number too if that is taken."""
+    free, number = path.with_name(f"{path.name}{ending}"), 2
+    while free.exists():
+        free, number = path.with_name(f"{path.name}{ending}-{number}"), number + 1
+    return free
 
 
 def may_write(path: Path) -> bool:

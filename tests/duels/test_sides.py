@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from refusals import refused
 from safetensors.torch import load_file, save_file
 
@@ -199,14 +198,10 @@ def test_a_name_that_is_longer_than_any_path_is_one_sentence() -> None:
 
 
 @pytest.mark.slow
-def test_a_real_run_is_its_last_checkpoint(call: Any, tiny_pipeline: Pipeline, tmp_path: Path) -> None:
-    for kind, red in (("like", 255), ("dislike", 0)):
-        (tmp_path / "thumbs" / kind).mkdir(parents=True)
-        for i in range(6):
-            Image.new("RGB", (16, 16), (red, 20 * i, 0)).save(tmp_path / "thumbs" / kind / f"{i}.png")
-            (tmp_path / "thumbs" / kind / f"{i}.txt").write_text(f"thing {i}")
-    assert call("import", tmp_path / "thumbs", "--likes", tmp_path / "likes")[0] == 0
-    options = [f"likes={tmp_path / 'likes'}", f"model={tiny_pipeline('epsilon')}", "train.steps=4", "train.lr=0.05"]
+def test_a_real_run_is_its_last_checkpoint(
+    call: Any, tiny_pipeline: Pipeline, six_of_each: Path, tmp_path: Path
+) -> None:
+    options = [f"likes={six_of_each}", f"model={tiny_pipeline('epsilon')}", "train.steps=4", "train.lr=0.05"]
     options += ["train.batch=4", "train.micro_batch=4", "train.checkpoint_every=2", "train.warmup=0", *SCALE]
     options += ["objective.name=csft", "train.guards=false"]
     code, _, err = call("train", "--out", tmp_path / "run", *(w for option in options for w in ("--set", option)))

@@ -13,7 +13,7 @@ from refusals import refused
 
 from thumbtune.duels.sides import side
 from thumbtune.errors import UsageError
-from thumbtune.evaluation.image_folder import images_by_prompt, is_paired_by_order
+from thumbtune.evaluation.image_folder import images_by_prompt, source_files
 from thumbtune.feedback.sources.table import opened
 
 PROMPTS = ["a red apple", "a cat", "a dog"]
@@ -113,10 +113,10 @@ def names_of(folder: Path, prompts: Sequence[str] = PROMPTS, per_prompt: int = 1
 
 @pytest.mark.parametrize("way", WAYS)
 def test_images_are_paired_by_their_own_prompts(folder: Path, way: str) -> None:
-    assert names_of(folder) == ["0.png", "1.png", "2.png"] and is_paired_by_order(folder)
+    assert names_of(folder) == ["0.png", "1.png", "2.png"] and source_files(folder)[1]
     before = side(str(folder)).fingerprint
     WAYS[way](folder)
-    assert names_of(folder) == ["2.png", "0.png", "1.png"] and not is_paired_by_order(folder)
+    assert names_of(folder) == ["2.png", "0.png", "1.png"] and not source_files(folder)[1]
     assert names_of(folder, PROMPTS[::-1]) == ["1.png", "0.png", "2.png"]
     assert side(str(folder)).fingerprint != before
     with refused("image-folder-too-few", UsageError, naming=[folder, "'a fox'"]):
@@ -174,7 +174,7 @@ def test_files_that_systems_leave_are_no_images(folder: Path) -> None:
     (folder / "._0.png").write_bytes(b"\0")
     (folder / "Thumbs.db").write_bytes(b"\0")
     (folder / "metadata.json").write_text("[]")
-    assert names_of(folder) == ["0.png", "1.png", "2.png"] and is_paired_by_order(folder)
+    assert names_of(folder) == ["0.png", "1.png", "2.png"] and source_files(folder)[1]
 
 
 def test_images_without_a_prompt_take_no_place(folder: Path) -> None:

@@ -207,15 +207,9 @@ def test_a_unet_that_needs_something_else_is_refused(folder: Path, options: dict
     not_read(folder, code, repr(str(folder)))
 
 
-def test_train_says_it_before_anything_is_encoded(call: Any, folder: Path, tmp_path: Path) -> None:
-    for kind, red in (("like", 255), ("dislike", 0)):
-        (tmp_path / "thumbs" / kind).mkdir(parents=True)
-        for i in range(6):
-            Image.new("RGB", (16, 16), (red, 20 * i, 0)).save(tmp_path / "thumbs" / kind / f"{i}.png")
-            (tmp_path / "thumbs" / kind / f"{i}.txt").write_text(f"thing {i}")
-    assert call("import", tmp_path / "thumbs", "--likes", tmp_path / "likes")[0] == 0
+def test_train_says_it_before_anything_is_encoded(call: Any, folder: Path, six_of_each: Path, tmp_path: Path) -> None:
     edit(folder / "unet" / "config.json", in_channels=9)
-    options = ["--set", f"likes={tmp_path / 'likes'}", "--set", f"model={folder}", "--out", tmp_path / "run"]
+    options = ["--set", f"likes={six_of_each}", "--set", f"model={folder}", "--out", tmp_path / "run"]
     for words in (["--dry-run"], []):
         code, _, err = call("train", *options, *words)
         assert code == 1 and "takes 9 channels" in err and "Traceback" not in err and len(err.strip().split("\n")) == 1

@@ -59,14 +59,10 @@ def verdict(
 ) -> None:
     """Evaluate a run and return the verdict as the exit code: 0 ship, 3 do not ship, 4 not enough evidence."""
     found = _evaluated(run_folder, against, prompts, out, limit, settings, as_json, weights, offline)
-    if found is not None and (code := _exit_code(found["decision"])):
-        raise typer.Exit(code)
+    if found is not None:
+        from thumbtune.evaluation.gates import EXIT_CODES
 
-
-def _exit_code(decision: str) -> int:
-    from thumbtune.evaluation.gates import EXIT_CODES
-
-    return EXIT_CODES[decision]
+        raise typer.Exit(EXIT_CODES[found["decision"]])
 
 
 def _evaluated(

@@ -17,7 +17,7 @@ from thumbtune import distributed
 from thumbtune.duels import gallery_folder
 from thumbtune.duels.image_grid import ImageGrid, generate_side
 from thumbtune.duels.sides import Side, loaded, side
-from thumbtune.evaluation.image_folder import images_by_prompt, is_paired_by_order
+from thumbtune.evaluation.image_folder import images_by_prompt
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.evaluation.scorers.resolve import LoadOptions, resolve_scorers
@@ -153,7 +153,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
 def _notes(sides: Mapping[str, Side]) -> Iterator[str]:
     """Yield a sentence for each folder whose images have no prompts of their own."""
     for each in sides.values():
-        if each.folder is not None and is_paired_by_order(each.folder):
+        if each.by_order:
             yield (
                 f"The images in {each.folder} have no prompts of their own, so the order of their names gives them the "
                 "prompts in the order of the file of prompts."

@@ -109,10 +109,7 @@ def replaced_folder(out: Path) -> Path:
 
     It is a free name, since images may have taken hours: none that was kept is deleted.
     """
-    kept, number = out.with_name(f"{out.name}-before"), 2
-    while kept.exists():
-        kept, number = out.with_name(f"{out.name}-before-{number}"), number + 1
-    return kept
+    return files.free_name(out, "-before")
 
 
 def _take_over(out: Path, manifest: Mapping[str, Any], replace: bool) -> Path | None:

@@ -42,6 +42,7 @@ class Side:
     fingerprint: the hash of its weights or images; for a hub model, its commit.
     prompt_prefix: what goes before its prompts.
     folder: the folder of its images, if they are there already.
+    by_order: whether these have no metadata, so that the order of their names alone gives them their prompts.
     load: device -> the model, if they are not.
     check: refuses what `load` would, without its weights; None if there is nothing to check.
     """
@@ -53,6 +54,7 @@ class Side:
     folder: Path | None = None
     load: Callable[[Any], StableDiffusion] | None = None
     check: Callable[[], object] | None = None
+    by_order: bool = False
 
 
 def side(name: str, base: str | None = None) -> Side:
@@ -81,7 +83,8 @@ def side(name: str, base: str | None = None) -> Side:
     if path.exists() and not whole and (files := find_lora(path)) is not None:
         return _lora(name, files, base)
     if path.is_dir() and not (path / INDEX).is_file():
-        return Side(name, "images", _of_files(source_files(path)), folder=path)
+        sources, by_order = source_files(path)
+        return Side(name, "images", _of_files(sources), folder=path, by_order=by_order)
     if path.is_file():
         refuse_other_file(path)
     folder = build.model_path(name)

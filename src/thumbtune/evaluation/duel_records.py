@@ -76,13 +76,18 @@ class Reach(TypedDict):
     high: float
 
 
-class Row(TypedDict):
-    """A standing that was measured."""
+class EmptyRow(TypedDict):
+    """A standing without scores of both sides."""
 
     scorer: str
     estimand: str
     style: str | None
     prompts: Count
+
+
+class Row(EmptyRow):
+    """A standing that was measured."""
+
     rate: float
     wins: Count
     ties: Count
@@ -93,15 +98,6 @@ class Row(TypedDict):
     sign_test: float
     holm: float | None
     more_prompts: NotRequired[int | None]
-
-
-class EmptyRow(TypedDict):
-    """A standing without scores of both sides."""
-
-    scorer: str
-    estimand: str
-    style: str | None
-    prompts: Count
 
 
 def _kind_of(row: Any) -> str:

@@ -58,18 +58,13 @@ def _images_in(folder: Path) -> list[Path]:
     ]
 
 
-def source_files(folder: Path) -> list[Path]:
-    """Return the files that decide which images belong to which prompt."""
+def source_files(folder: Path) -> tuple[list[Path], bool]:
+    """Return the files that decide which images belong to which prompt, and whether only the order of names decides."""
     found = prompted_files(folder)
     if found is None:
-        return list_images(folder)
+        return list_images(folder), True
     images = sorted({path for path, _, _ in found.images})
-    return [*([found.table] if found.table else []), *images, *found.others]
-
-
-def is_paired_by_order(folder: Path) -> bool:
-    """Return whether the images have no metadata, so that their order alone gives them their prompts."""
-    return prompted_files(folder) is None
+    return [*([found.table] if found.table else []), *images, *found.others], False
 
 
 def _sort_key(name: str) -> list[tuple[int, str]]:

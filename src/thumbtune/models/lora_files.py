@@ -23,6 +23,7 @@ from thumbtune.models.weight_files import (
     SAFETENSORS,
     keys_in,
     kind_of,
+    other_method,
     refuse_as_lora,
     refuse_other_file,
 )
@@ -216,11 +217,7 @@ def _check_settings(file: Path, settings: Settings) -> None:
     """Refuse settings of another method, of a LoRA whose base was changed too, and alphas that are no numbers."""
     kind = settings.get("peft_type", "LORA")
     if kind != "LORA":
-        raise ThumbtuneError(
-            f"{file} holds the tensors of {kind}, which are not those of a LoRA, and only LoRA and DoRA are read; "
-            "merge it into its model, and name the folder of that model.",
-            code="lora-other-method",
-        )
+        raise other_method(file, kind)
     begun = settings.get("init_lora_weights")
     if isinstance(begun, str) and begun.lower().startswith(CHANGED_BASES):
         raise ThumbtuneError(

@@ -147,6 +147,15 @@ def refuse_as_model(file: Path) -> None:
     )
 
 
+def other_method(file: Path, kind: object) -> ThumbtuneError:
+    """Return the error for a file of another method than LoRA and DoRA."""
+    return ThumbtuneError(
+        f"{file} holds the tensors of {kind}, which are not those of a LoRA, and only LoRA and DoRA are read; "
+        "merge it into its model, and name the folder of that model.",
+        code="lora-other-method",
+    )
+
+
 def refuse_as_lora(file: Path, kind: str | None) -> None:
     """Refuse a safetensors file that stands where a LoRA belongs, unless it is one.
 
@@ -161,11 +170,7 @@ def refuse_as_lora(file: Path, kind: str | None) -> None:
             code="weights-single",
         )
     if kind in {method for _, method in METHODS}:
-        raise ThumbtuneError(
-            f"{file} holds the tensors of {kind}, which are not those of a LoRA, and only LoRA and DoRA are read; "
-            "merge it into its model, and name the folder of that model.",
-            code="lora-other-method",
-        )
+        raise other_method(file, kind)
     if kind is not None:
         raise ThumbtuneError(
             f"{file} is {kind} and not a LoRA; name a LoRA for {OWN_FORMS.removeprefix('Thumbtune reads ')}.",

@@ -17,6 +17,7 @@ from thumbtune.report.comparison import comparison
 from thumbtune.report.reading import RunFolder, flat, is_run, read_run
 from thumbtune.report.templates import template
 from thumbtune.report.training import training
+from thumbtune.training.records import prefix_in
 
 PAGE = "report.html"
 EVALUATION = "evaluation"  # the duel of a run with its base
@@ -105,7 +106,7 @@ def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
         "recipe": flat(run.recipe),
         "environment": flat(run.environment),
         "base": _base(run.recipe),
-        "prefix": likes.get("prompt_prefix", likes.get("mark")),
+        "prefix": prefix_in(likes),
         "prompt": words or "your prompt",
         "lora": _lora(run.folder),
         "whole": whole,

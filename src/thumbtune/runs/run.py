@@ -117,8 +117,7 @@ def prompt_prefix_of(folder: Path) -> str | None:
             "restore it, or train the run again.",
             code="run-file-missing",
         )
-    likes = story or {}
-    return likes.get("prompt_prefix", likes.get("mark"))  # as earlier versions called it
+    return records.prefix_in(story or {})
 
 
 def prompt_completion(folder: Path) -> Callable[[str], str]:

@@ -195,11 +195,7 @@ def restore(training: Training, folder: Path) -> None:
             _check_numbers(name, numbers)
         _check_slots(slots, len(weights), needed=step > broken and not scaler)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise ThumbtuneError(
-            f"The checkpoint {folder} is damaged ({error}); delete it to continue from the one before, or from the "
-            "start if there is none.",
-            code="checkpoint-damaged",
-        ) from error
+        raise _damaged(folder, error) from error
     names = dict(training.model.trainable())
     if {n: p.shape for n, p in names.items()} != {n: w.shape for n, w in weights.items()}:
         raise ThumbtuneError(
@@ -222,6 +218,14 @@ def restore(training: Training, folder: Path) -> None:
     training.step, training.broken = step, broken
     if scaler and training.accelerator.scaler is not None:
         training.accelerator.scaler.load_state_dict(scaler)
+
+
+def _damaged(folder: Path, error: Exception) -> ThumbtuneError:
+    return ThumbtuneError(
+        f"The checkpoint {folder} is damaged ({error}); delete it to continue from the one before, or from the "
+        "start if there is none.",
+        code="checkpoint-damaged",
+    )
 
 
 def _count(value: Any, name: str) -> int:
@@ -279,11 +283,7 @@ def _check_shapes(
         fits = fits and (not tensors or {name: value.shape for name, value in tensors.items()} == shapes)
     if not fits:
         error = ValueError("the optimiser, the average or the reference has another shape than its weights")
-        raise ThumbtuneError(
-            f"The checkpoint {folder} is damaged ({error}); delete it to continue from the one before, or from the "
-            "start if there is none.",
-            code="checkpoint-damaged",
-        ) from error
+        raise _damaged(folder, error) from error
 
 
 def _put(training: Training, weights: dict[str, Tensor], average: dict[str, Tensor]) -> None:

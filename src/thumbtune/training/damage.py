@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError, note
-from thumbtune.files import sha256, sweep, write_whole
+from thumbtune.files import free_name, sha256, sweep, write_whole
 from thumbtune.training.checkpoint import LOG, WITHOUT_HASHES, check_files, folder_of, note_damaged, state_in, steps_in
 
 ENDING = ".damaged"
@@ -49,20 +49,12 @@ def set_aside_after(run: Path, step: int) -> None:
 
 def _set_aside(path: Path) -> None:
     """Give a damaged file or folder another name; one that cannot be renamed stays."""
-    aside = _aside(path)
+    aside = free_name(path, ENDING)
     try:
         os.replace(path, aside)
     except OSError:
         return
     note(f"{path} is kept as {aside.name}; delete it when nothing in it is needed.")
-
-
-def _aside(path: Path) -> Path:
-    """Return a name beside a path that is free: with `.damaged`, or with a number too."""
-    aside, number = path.with_name(f"{path.name}{ENDING}"), 2
-    while aside.exists():
-        aside, number = path.with_name(f"{path.name}{ENDING}-{number}"), number + 1
-    return aside
 
 
 def _restore_log(run: Path, step: int, state: dict[str, Any]) -> None:
@@ -73,7 +65,7 @@ def _restore_log(run: Path, step: int, state: dict[str, Any]) -> None:
         data = copy.read_bytes()
         if written.startswith(data):
             return
-        aside = _aside(log)
+        aside = free_name(log, ENDING)
         try:
             if written:
                 shutil.copyfile(log, aside)

@@ -5,7 +5,7 @@ likes.parquet   the labels, without images         environment.json    versions 
 stopped.json    why a guard stopped the run
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import (
     Annotated,
@@ -85,6 +85,11 @@ def read_story(run: Path) -> dict[str, Any] | None:
     """
     file = run / LIKES
     return _read(file, Story, "restore it, or train the run again") if file.is_file() else None
+
+
+def prefix_in(story: Mapping[str, Any]) -> str | None:
+    """Return the prompt prefix of a run, which earlier versions called `mark`."""
+    return story.get("prompt_prefix", story.get("mark"))
 
 
 def read_stop(run: Path) -> dict[str, Any] | None:

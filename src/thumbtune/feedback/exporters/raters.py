@@ -23,7 +23,7 @@ from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.location import KEY_FILE
 from thumbtune.feedback.store.store import Label, Store
 from thumbtune.feedback.store.votes import derived_id, uuid_version
-from thumbtune.files import working_file
+from thumbtune.files import partial_beside, working_file
 
 KEY_BYTES = 32
 DIGITS = 16  # hexadecimal, 64 bits: two of a million raters share one with a probability of 1 in 40 million
@@ -91,7 +91,7 @@ def _make(file: Path, key: bytes) -> None:
     Raises:
         OSError: the key cannot be written.
     """
-    partial = file.with_name(f".{file.name}.{secrets.token_hex(8)}.partial")
+    partial = partial_beside(file)
     try:
         with working_file(partial, 0o600):
             partial.write_bytes(key)

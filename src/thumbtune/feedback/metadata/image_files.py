@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from thumbtune.feedback.images import MAX_BYTES, UnreadableImage, opened
 from thumbtune.feedback.metadata.automatic1111 import read_automatic1111, read_description, read_dream, read_text_file
-from thumbtune.feedback.metadata.parameters import NO_PARAMETERS, Parameters, json_object
+from thumbtune.feedback.metadata.parameters import NO_PARAMETERS, Parameters, first_with_prompt, json_object
 from thumbtune.feedback.metadata.texts import Texts, texts_in
 from thumbtune.feedback.metadata.tool_json import (
     read_fields,
@@ -69,17 +69,7 @@ def _parameters_in(file: BinaryIO) -> Parameters:
             texts = texts_in(image)
     except Exception:  # Pillow raises errors of any type; the import reports a broken image
         return NO_PARAMETERS
-    return _first(_each_in(texts)) if texts else NO_PARAMETERS
-
-
-def _first(each: Iterator[Parameters]) -> Parameters:
-    """Return the first parameters with a prompt, otherwise the first that are not empty."""
-    filled = NO_PARAMETERS
-    for found in each:
-        if found.prompt:
-            return found
-        filled = found if filled == NO_PARAMETERS else filled
-    return filled
+    return first_with_prompt(_each_in(texts)) if texts else NO_PARAMETERS
 
 
 def _each_in(texts: Texts) -> Iterator[Parameters]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from thumbtune.feedback.prompts import Syntax
@@ -52,6 +52,16 @@ def prompt_text(value: object) -> str | None:
     """Return a prompt, or None for other values and for words that tools write for an unknown prompt."""
     text = plain_text(value)
     return None if text is None or text.lower() in PLACEHOLDERS else text
+
+
+def first_with_prompt(each: Iterable[Parameters]) -> Parameters:
+    """Return the first parameters with a prompt, otherwise the first that are not empty."""
+    filled = NO_PARAMETERS
+    for found in each:
+        if found.prompt:
+            return found
+        filled = found if filled == NO_PARAMETERS else filled
+    return filled
 
 
 def plain_text(value: object) -> str | None:

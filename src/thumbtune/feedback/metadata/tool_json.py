@@ -17,6 +17,7 @@ from thumbtune.feedback.metadata.comfyui import read_graph
 from thumbtune.feedback.metadata.parameters import (
     NO_PARAMETERS,
     Parameters,
+    first_with_prompt,
     json_object,
     parameters_from,
     plain_text,
@@ -42,13 +43,7 @@ MAX_CHARACTERS = 16  # captions of characters in NovelAI
 
 def read_json(values: Values) -> Parameters:
     """Return the parameters in the JSON of any known tool; none if no form with a prompt or a seed is found."""
-    filled = NO_PARAMETERS
-    for read in FORMS:
-        found = read(values)
-        if found.prompt:
-            return found
-        filled = found if filled == NO_PARAMETERS else filled
-    return filled
+    return first_with_prompt(read(values) for read in FORMS)
 
 
 def read_prompt(text: str) -> Parameters:
@@ -102,12 +97,7 @@ def _swarm(values: Values) -> Parameters:
 
 def _graphs(values: Values) -> Parameters:
     """Read ComfyUI's graph and canvas, as fields or as the object itself."""
-    filled = NO_PARAMETERS
-    for found in _each_graph(values):
-        if found.prompt:
-            return found
-        filled = found if filled == NO_PARAMETERS else filled
-    return filled
+    return first_with_prompt(_each_graph(values))
 
 
 def _each_graph(values: Values) -> Iterator[Parameters]:

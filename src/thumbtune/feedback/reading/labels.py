@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
 from thumbtune.feedback.quoting import named, shown
 from thumbtune.feedback.reading.vocabulary import (
@@ -40,6 +41,15 @@ LIKES_FROM = ((1.0, "0.5"), (5.0, "4"), (10.0, "7"), (math.inf, "70"))
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _OUT_OF = re.compile(r"([^/]+?)\s*/\s*\d+", re.ASCII)
 _STARS = re.compile(r"([★⭐🌟]+)[☆✩]*")
+
+
+class ReadLabel(NamedTuple):
+    """The label of a row; or why there is none, and the word that was not read, or whether the row is to be skipped."""
+
+    liked: bool | None = None
+    problem: str | None = None
+    unread: str | None = None
+    skipped: bool = False
 
 
 def number_of(cell: object) -> float | None:

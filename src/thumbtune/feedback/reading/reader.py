@@ -8,7 +8,6 @@ on the web.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
-from typing import NamedTuple
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import UnreadableImage
@@ -21,7 +20,7 @@ from thumbtune.feedback.reading.content import find_images
 from thumbtune.feedback.reading.details import Details
 from thumbtune.feedback.reading.image_cells import file_of, image_in, is_web_address
 from thumbtune.feedback.reading.image_roots import ImageRoot
-from thumbtune.feedback.reading.labels import Scale, number_of
+from thumbtune.feedback.reading.labels import ReadLabel, Scale, number_of
 from thumbtune.feedback.reading.options import Rows, check_reading
 from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
 from thumbtune.feedback.reading.record import Record
@@ -34,15 +33,6 @@ Sample = Callable[[], Rows]  # some rows with all of their columns
 MAX_ID = 20  # characters: a prompt without a space, with a digit, and not longer may be the name of one
 
 ReadCell = Callable[[object], Bytes]  # from a cell to a function that reads its image; raises UnreadableImage
-
-
-class _Label(NamedTuple):
-    """The label of a row; or why there is none, and the word that was not read, or whether it is to be skipped."""
-
-    liked: bool | None = None
-    problem: str | None = None
-    unread: str | None = None
-    skipped: bool = False
 
 
 class RowReader:
@@ -164,27 +154,29 @@ class RowReader:
                 scales[name].add(cell)
         return scales
 
-    def _label_in(self, row: Record) -> _Label:
+    def _label_in(self, row: Record) -> ReadLabel:
         """Return the label of a row."""
         labels = self.columns.labels_in(row)
         if not labels:
             lacks = self.reading.label is None and self.columns.lacks(row, "label")
-            return _Label(self.reading.label, NO_LABEL if lacks else None)
+            return ReadLabel(self.reading.label, NO_LABEL if lacks else None)
         votes = {name: liked for name, cell in labels if (liked := self._scales[name].liked(cell)) is not None}
         if len(set(votes.values())) > 1:
             one, other = (next(name for name in votes if votes[name] is liked) for liked in (True, False))
-            return _Label(
+            return ReadLabel(
                 problem=f"{named(one)} is a like and {named(other)} a dislike; name the one that counts: --map "
                 f"label={named(one)}",
             )
         if votes:
-            return _Label(*self._checked(row, next(iter(votes.values()))))
+            return ReadLabel(*self._checked(row, next(iter(votes.values()))))
         if any(self._scales[name].skips(cell) for name, cell in labels):
-            return _Label(skipped=True)
+            return ReadLabel(skipped=True)
         for name, cell in labels:
             if (why := self._scales[name].problem_of(name, cell)) is not None:
-                return _Label(problem=why, unread=cell if isinstance(cell, str) and number_of(cell) is None else None)
-        return _Label()
+                return ReadLabel(
+                    problem=why, unread=cell if isinstance(cell, str) and number_of(cell) is None else None
+                )
+        return ReadLabel()
 
     def _checked(self, row: Record, liked: bool) -> tuple[bool | None, str | None]:
         """Return the label of a row, compared with its column of dislikes if it has one."""

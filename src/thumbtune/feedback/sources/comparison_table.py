@@ -6,15 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.feedback.reading.columns import Columns
+from thumbtune.feedback.images import UnreadableImage
+from thumbtune.feedback.reading.columns import Columns, beginnings
 from thumbtune.feedback.reading.columns_read import columns_read
 from thumbtune.feedback.reading.details import Details
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.options import check_columns, check_reading, sheets_of
-from thumbtune.feedback.reading.rows import Record, count_rows, read_rows
+from thumbtune.feedback.reading.rows import Record, count_rows, read_rows, why_broken
 from thumbtune.feedback.reading.splits import files_of_split
 from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
-from thumbtune.feedback.sources.judgements import JudgedImages, Judgement
+from thumbtune.feedback.sources.judgements import JudgedImages, Judgement, unusable_judgement
 from thumbtune.feedback.sources.preferences import ComparisonCounts
 
 
@@ -51,8 +52,9 @@ class ComparisonTable(ABC):
 
     def _times(self) -> Iterator[object]:
         """Yield the cells of all columns of times."""
+        columns = [part for name in self.columns.names["created_at"] for part in beginnings(name)]
         for file in self.files:
-            for _, row in read_rows(file, encoding=self.reading.encoding):
+            for _, row in read_rows(file, encoding=self.reading.encoding, columns=columns):
                 yield from (cell for _, cell in self.columns.filled_in(row or {}, "created_at"))
 
     def __iter__(self) -> Iterator[SourceRow]:
@@ -80,6 +82,19 @@ class ComparisonTable(ABC):
         """Return where the images of a table lie."""
         return ImageRoot(file.parent, self.reading.root, survey=self._survey)
 
-    @abstractmethod
     def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:
         """Return the judgement in a row; the row is None if it is broken."""
+        if row is None:
+            return Judgement(where=where, problem=why_broken(file))
+        try:
+            return self._judgement_in(row, where, file, place)
+        except (UnreadableImage, ValueError, RecursionError) as error:
+            return unusable_judgement(where, error)
+
+    @abstractmethod
+    def _judgement_in(self, row: Record, where: str, file: Path, place: ImageRoot) -> Judgement:
+        """Return the judgement in a whole row.
+
+        Raises:
+            UnreadableImage, ValueError, RecursionError: the row cannot be used.
+        """

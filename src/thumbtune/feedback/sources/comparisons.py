@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 
 from thumbtune.errors import UsageError
-from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.quoting import listed, named, shown
 from thumbtune.feedback.reading.cells import is_blank, label_in, prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS
@@ -24,11 +23,11 @@ from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.labels import number_of
 from thumbtune.feedback.reading.own_words import OF_COMPARISONS, check_meanings
 from thumbtune.feedback.reading.record import squeezed
-from thumbtune.feedback.reading.rows import Record, first_row, read_rows, why_broken
+from thumbtune.feedback.reading.rows import Record, first_row, read_rows
 from thumbtune.feedback.reading.splits import parquet_files
 from thumbtune.feedback.source import DEFAULT_READING, Reading
 from thumbtune.feedback.sources.comparison_table import ComparisonTable
-from thumbtune.feedback.sources.judgements import ComparedImage, Judgement, compared_image, unusable_judgement
+from thumbtune.feedback.sources.judgements import ComparedImage, Judgement, compared_image
 from thumbtune.feedback.sources.sides import NOT_JUDGED, Sides, sides_of
 from thumbtune.feedback.sources.winners import DISAGREE, FIRST, LOSING, SECOND, SKIP, TIE, Winners
 
@@ -126,31 +125,26 @@ class Comparisons(ComparisonTable):
             if names:
                 self.columns.used.setdefault(ours, {}).update(dict.fromkeys(names))
 
-    def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:
+    def _judgement_in(self, row: Record, where: str, file: Path, place: ImageRoot) -> Judgement:
         """Return the judgement in a row."""
-        if row is None:
-            return Judgement(where=where, problem=why_broken(file))
         ours = self.columns.ours_in(row)
-        try:
-            left_out = next((name for name in row if _says_unjudged(name, row[name])), None)
-            if left_out is not None:
-                return Judgement(where=where, left_out="alike" if "different" in left_out else "unlabelled")
-            result = self._result(row)
-            if result is None or result == SKIP:
-                return Judgement(where=where, left_out="unlabelled")
-            details, cells = self._details.read(ours, "created_at")
-            return Judgement(
-                where=where,
-                prompt=prompt_in(ours),
-                images=(self._image(row, ours, 0, place), self._image(row, ours, 1, place)),
-                ranks=RANKS[result],
-                rater=text_in(ours, "rater"),
-                source=text_in(ours, "source") or file.name,
-                cells_left_out=cells,
-                **details,  # type: ignore[arg-type]
-            )
-        except (UnreadableImage, ValueError, RecursionError) as error:
-            return unusable_judgement(where, error)
+        left_out = next((name for name in row if _says_unjudged(name, row[name])), None)
+        if left_out is not None:
+            return Judgement(where=where, left_out="alike" if "different" in left_out else "unlabelled")
+        result = self._result(row)
+        if result is None or result == SKIP:
+            return Judgement(where=where, left_out="unlabelled")
+        details, cells = self._details.read(ours, "created_at")
+        return Judgement(
+            where=where,
+            prompt=prompt_in(ours),
+            images=(self._image(row, ours, 0, place), self._image(row, ours, 1, place)),
+            ranks=RANKS[result],
+            rater=text_in(ours, "rater"),
+            source=text_in(ours, "source") or file.name,
+            cells_left_out=cells,
+            **details,  # type: ignore[arg-type]
+        )
 
     def _result(self, row: Record) -> str | None:
         """Return the result of a row: first, second, tie or skip; None if nobody judged it.

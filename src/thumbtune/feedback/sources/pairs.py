@@ -13,20 +13,18 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import first, is_blank, prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.content import may_be_image
 from thumbtune.feedback.reading.image_roots import ImageRoot
 from thumbtune.feedback.reading.record import squeezed
-from thumbtune.feedback.reading.rows import Record, first_row, why_broken
+from thumbtune.feedback.reading.rows import Record, first_row
 from thumbtune.feedback.reading.splits import parquet_files
 from thumbtune.feedback.sources.comparison_table import ComparisonTable
 from thumbtune.feedback.sources.judgements import (
     ComparedImage,
     Judgement,
     compared_image,
-    unusable_judgement,
 )
 
 CHOSEN_WORDS = (
@@ -79,25 +77,20 @@ class Pairs(ComparisonTable):
 
     column_names = PAIR_COLUMNS
 
-    def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:
+    def _judgement_in(self, row: Record, where: str, file: Path, place: ImageRoot) -> Judgement:
         """Return the judgement in a row."""
-        if row is None:
-            return Judgement(where=where, problem=why_broken(file))
         ours = self.columns.ours_in(row)
-        try:
-            details, cells = self._details.read(ours, "created_at")
-            return Judgement(
-                where=where,
-                prompt=prompt_in(ours),
-                images=(self._image(ours, "chosen", place), self._image(ours, "rejected", place)),
-                ranks=CHOSEN_OVER_REJECTED,
-                rater=text_in(ours, "rater"),
-                source=text_in(ours, "source") or file.name,
-                cells_left_out=cells,
-                **details,  # type: ignore[arg-type]
-            )
-        except (UnreadableImage, ValueError, RecursionError) as error:
-            return unusable_judgement(where, error)
+        details, cells = self._details.read(ours, "created_at")
+        return Judgement(
+            where=where,
+            prompt=prompt_in(ours),
+            images=(self._image(ours, "chosen", place), self._image(ours, "rejected", place)),
+            ranks=CHOSEN_OVER_REJECTED,
+            rater=text_in(ours, "rater"),
+            source=text_in(ours, "source") or file.name,
+            cells_left_out=cells,
+            **details,  # type: ignore[arg-type]
+        )
 
     def _image(self, ours: Record, side: str, place: ImageRoot) -> ComparedImage:
         """Return one of the two images.

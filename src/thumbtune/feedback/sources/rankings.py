@@ -15,12 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.reading.cells import prompt_in, text_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.content import may_be_image
 from thumbtune.feedback.reading.image_roots import ImageRoot
-from thumbtune.feedback.reading.rows import Record, first_row, why_broken
+from thumbtune.feedback.reading.rows import Record, first_row
 from thumbtune.feedback.reading.splits import parquet_files
 from thumbtune.feedback.reading.texts import GZIP
 from thumbtune.feedback.sources.comparison_table import ComparisonTable
@@ -28,7 +27,6 @@ from thumbtune.feedback.sources.judgements import (
     ComparedImage,
     Judgement,
     compared_image,
-    unusable_judgement,
 )
 
 RANK_COLUMNS = {  # the first one that is filled counts
@@ -73,28 +71,23 @@ class Rankings(ComparisonTable):
     def _root_of(self, file: Path) -> ImageRoot:
         return ImageRoot(file.parent, self.reading.root, inner=_name_of(file), survey=self._survey)
 
-    def _judgement(self, row: Record | None, where: str, file: Path, place: ImageRoot) -> Judgement:
+    def _judgement_in(self, row: Record, where: str, file: Path, place: ImageRoot) -> Judgement:
         """Return the judgement in a row."""
-        if row is None:
-            return Judgement(where=where, problem=why_broken(file))
         ours = self.columns.ours_in(row)
-        try:
-            images = self._images(ours, place)
-            labels = self._labels(row, len(images))
-            details, cells = self._details.read(ours, "created_at")
-            return Judgement(
-                where=where,
-                prompt=prompt_in(ours),
-                images=images,
-                ranks=() if labels else self._ranks(row, len(images)),
-                labels=labels,
-                rater=text_in(ours, "rater"),
-                source=text_in(ours, "source") or file.name,
-                cells_left_out=cells,
-                **details,  # type: ignore[arg-type]
-            )
-        except (UnreadableImage, ValueError, RecursionError) as error:
-            return unusable_judgement(where, error)
+        images = self._images(ours, place)
+        labels = self._labels(row, len(images))
+        details, cells = self._details.read(ours, "created_at")
+        return Judgement(
+            where=where,
+            prompt=prompt_in(ours),
+            images=images,
+            ranks=() if labels else self._ranks(row, len(images)),
+            labels=labels,
+            rater=text_in(ours, "rater"),
+            source=text_in(ours, "source") or file.name,
+            cells_left_out=cells,
+            **details,  # type: ignore[arg-type]
+        )
 
     def _images(self, ours: Record, place: ImageRoot) -> tuple[ComparedImage, ...]:
         """Return the images of a row.

@@ -21,7 +21,7 @@ from thumbtune.feedback.reading.columns import COLUMNS, Columns
 from thumbtune.feedback.reading.columns_read import columns_read
 from thumbtune.feedback.reading.details import Details
 from thumbtune.feedback.reading.image_roots import ImageRoot, check_root
-from thumbtune.feedback.reading.labels import Scale
+from thumbtune.feedback.reading.labels import ReadLabel, Scale
 from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
 from thumbtune.feedback.reading.record import Record, lowered_name, record_of
 from thumbtune.feedback.reading.rows import count_rows, first_row, read_rows
@@ -29,7 +29,6 @@ from thumbtune.feedback.source import DEFAULT_READING, Reading, SourceRow
 from thumbtune.feedback.sources.contrib.label_studio_answers import (
     SIDES,
     Answer,
-    AnsweredLabel,
     answers_in,
     answers_of_row,
     is_ranking,
@@ -163,7 +162,7 @@ class LabelStudio:
         if not answers and annotation.data is annotation.when:  # a row of JSON-MIN or CSV
             problem = NO_ANSWER.format(columns=listed(annotation.data))
         if annotation.cancelled:
-            liked, problem, unread, skipped = AnsweredLabel(problem=CANCELLED)
+            liked, problem, unread, skipped = ReadLabel(problem=CANCELLED)
         elif not answers and self.reading.label is not None:
             liked, problem = self.reading.label, None
         row = SourceRow(

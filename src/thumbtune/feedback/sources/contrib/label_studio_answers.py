@@ -9,10 +9,9 @@ pairwise          {"selected": "left"}      the left one is better
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from thumbtune.feedback.quoting import named, shown
-from thumbtune.feedback.reading.labels import Scale, mapping_of, number_of, stars_of, word_of
+from thumbtune.feedback.reading.labels import ReadLabel, Scale, mapping_of, number_of, stars_of, word_of
 from thumbtune.feedback.reading.record import Record, lowered_name
 
 NUMBERS = ("rating", "number")
@@ -31,15 +30,6 @@ class Answer:
     about: tuple[str, ...] = ()
     cells: tuple[object, ...] = ()
     selected: str | None = None
-
-
-class AnsweredLabel(NamedTuple):
-    """The label of some answers; or why there is none, and the word that was not read, or whether it is skipped."""
-
-    liked: bool | None = None
-    problem: str | None = None
-    unread: str | None = None
-    skipped: bool = False
 
 
 ScaleOf = Callable[[str], Scale]  # from the name of a control to the meaning of all its answers
@@ -75,10 +65,10 @@ def answers_of_row(row: Record, words: Iterable[str]) -> Iterator[Answer]:
                 yield Answer(name=name, cells=(item,))
 
 
-def label_of(answers: Iterable[Answer], like_at: float | None, scale_of: ScaleOf) -> AnsweredLabel:
+def label_of(answers: Iterable[Answer], like_at: float | None, scale_of: ScaleOf) -> ReadLabel:
     """Return the label of some answers."""
     names: dict[bool, str] = {}
-    none = AnsweredLabel(problem=NO_LABEL)
+    none = ReadLabel(problem=NO_LABEL)
     for answer in answers:
         for cell in answer.cells:
             label = _label_of(answer.name, cell, like_at, scale_of)
@@ -87,8 +77,8 @@ def label_of(answers: Iterable[Answer], like_at: float | None, scale_of: ScaleOf
             elif none.problem == NO_LABEL and (label.problem or label.skipped):
                 none = label
     if len(names) > 1:
-        return AnsweredLabel(problem=BOTH.format(likes=named(names[True]), dislikes=named(names[False])))
-    return AnsweredLabel(next(iter(names))) if names else none
+        return ReadLabel(problem=BOTH.format(likes=named(names[True]), dislikes=named(names[False])))
+    return ReadLabel(next(iter(names))) if names else none
 
 
 def _answer(name: str, about: tuple[str, ...], value: object) -> Iterator[Answer]:
@@ -102,21 +92,21 @@ def _answer(name: str, about: tuple[str, ...], value: object) -> Iterator[Answer
         yield Answer(name=name, about=about, cells=cells, selected=selected if isinstance(selected, str) else None)
 
 
-def _label_of(name: str, cell: object, like_at: float | None, scale_of: ScaleOf) -> AnsweredLabel:
+def _label_of(name: str, cell: object, like_at: float | None, scale_of: ScaleOf) -> ReadLabel:
     if (liked := word_of(cell)) is not None and not scale_of(name).own:
-        return AnsweredLabel(liked)
+        return ReadLabel(liked)
     if scale_of(name).skips(cell):
-        return AnsweredLabel(skipped=True)
+        return ReadLabel(skipped=True)
     stars, number = (None, None) if isinstance(cell, bool) else (stars_of(cell), number_of(cell))
     rating = number if stars is None else stars
     is_rating = rating is not None and not isinstance(cell, str)
     liked = (None if like_at is None else rating >= like_at) if is_rating else scale_of(name).liked(cell)  # type: ignore[operator]
     if liked is not None:
-        return AnsweredLabel(liked)
+        return ReadLabel(liked)
     if rating is not None:
-        return AnsweredLabel(problem=A_RATING.format(name=named(name), cell=shown(cell)))
+        return ReadLabel(problem=A_RATING.format(name=named(name), cell=shown(cell)))
     problem = NEITHER.format(name=named(name), cell=shown(cell), mapping=mapping_of(cell))
-    return AnsweredLabel(problem=problem, unread=cell if isinstance(cell, str) else None)
+    return ReadLabel(problem=problem, unread=cell if isinstance(cell, str) else None)
 
 
 def _list_in(cell: object) -> list[object]:

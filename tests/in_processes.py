@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from safetensors.torch import save_file
 
+from thumbtune.distributed import team
 from thumbtune.feedback.likes import likes_features
 from thumbtune.models.plane import Plane, image_of_point
 from thumbtune.objective.baselines import DPO
@@ -65,6 +66,7 @@ def _stable(accelerator: Accelerator, folder: Path) -> tuple[dict[str, torch.Ten
 
 
 def main(folder: Path) -> None:
+    team()
     accelerator = Accelerator(cpu=True)
     likes, made, said = _likes(), {}, {}
     cases = [

@@ -50,6 +50,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_process_that_ends_has_no_threads_of_its_group(tmp_path: Path) -> None:
+    """They abort a process that ends: the exit code was 134 in 20 of 50 pairs that shared a sum and then ended."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import atexit, torch.distributed as dist\n"
+        "atexit.register(lambda: print('group' if dist.is_initialized() else 'alone', flush=True))\n"
+        "from thumbtune.distributed import team\n"
+        "assert team() is not None and team().num_processes == 2\n"
+    )
+    assert call(launched(program)).stdout.split() == ["alone", "alone"]
+
+
 def test_two_processes_have_the_gradient_of_one(results: Path) -> None:
     alone = load_file(results / "1-0.safetensors")
     assert len(alone) == 2 * len(REFERENCE_POINTS) * len(UTILITIES) + 2

@@ -1,5 +1,6 @@
 """The processes that a launcher started to share one piece of work."""
 
+import atexit
 import os
 from datetime import timedelta
 from typing import Any
@@ -31,7 +32,18 @@ def team() -> Any:
             "ACCELERATE_USE_CPU=true to share the CPU.",
             code="processes-apart",
         )
+    if state.num_processes > 1:
+        atexit.unregister(_leave)
+        atexit.register(_leave)
     return state
+
+
+def _leave() -> None:
+    """End the threads of the process group: a process that ends while they run is often aborted, with exit code 134."""
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 LOST = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "broken pipe", "store->get")

@@ -462,6 +462,47 @@ def test_memory_that_runs_out_is_one_sentence_and_spoils_no_later_step(
     assert torch.equal(*ends)
 
 
+class Small(Plane):
+    """A Plane whose memory holds three images at most while it learns."""
+
+    def predict(self, noisy: Tensor, *rest: Any) -> Any:
+        if torch.is_grad_enabled() and len(noisy) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().predict(noisy, *rest)
+
+
+def test_parts_become_smaller_until_memory_holds_them_and_no_step_is_lost(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    ends = []
+    for kind, size, halve in ((Small, 16, True), (Plane, 2, False)):
+        plane = make_plane(kind)
+        training = make_training(plane, steps=4, micro_batch=size, halve_parts=halve)
+        batches = make_batches(plane, POINTS, RIGHT)
+        assert [step.step for step in train(training, batches, KTO(beta=BETA))] == [1, 2, 3, 4]
+        assert training.settings.micro_batch == 2
+        ends.append(weights(plane))
+    assert torch.equal(*ends)
+
+
+def test_one_image_that_is_too_much_is_refused(
+    make_plane: MakePlane, make_batches: MakeBatches, make_training: MakeTraining
+) -> None:
+    class Tiny(Plane):
+        """A Plane whose memory holds no image while it learns."""
+
+        def predict(self, *noisy: Any) -> Any:
+            if torch.is_grad_enabled():
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+            return super().predict(*noisy)
+
+    plane = make_plane(Tiny)
+    training = make_training(plane, steps=4, micro_batch=8, halve_parts=True)
+    with refused("memory-ran-out", MemoryRanOut, naming=["step 1", "1 image at once"]):
+        list(train(training, make_batches(plane, POINTS, RIGHT), KTO(beta=BETA)))
+    assert training.step == 0
+
+
 class NoNumber(SFT):
     """An objective of a user that gives NaN for finite errors."""
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune.cli.terminal import bar, quieten, say
+from thumbtune.cli.train import Guidance, Steps
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")]
@@ -141,8 +142,8 @@ def duel(
     first_seed: Annotated[
         int, typer.Option(min=0, max=2**53, help="First seed; every image has its own seed.")
     ] = 10_000,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0, max=100, help="Scale of classifier-free guidance.")] = 3.0,
+    steps: Steps = None,
+    guidance: Guidance = None,
     limit: Limit = None,
     tie: Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")] = 0.0,
     paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Also compute the interval of the paper.")] = False,
@@ -158,7 +159,7 @@ def duel(
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set
     from thumbtune.evaluation.scorers.published_files import Locations
-    from thumbtune.models.protocol import Sampler
+    from thumbtune.runs.sampler_defaults import sampler_for
 
     places = Locations(local=weights, offline=offline)
     chosen = load_prompt_set(prompts, places)
@@ -169,7 +170,7 @@ def duel(
         scorers=names,
         per_prompt=per_prompt,
         first_seed=first_seed,
-        sampler=Sampler(steps=steps, guidance=guidance),
+        sampler=sampler_for([base, a, b], steps, guidance),
         base=base,
         places=places,
     )

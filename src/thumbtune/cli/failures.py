@@ -21,11 +21,11 @@ from datetime import datetime
 from pathlib import Path
 
 from thumbtune.errors import reason
+from thumbtune.memory import ran_out
 from thumbtune.passwords import without_passwords
 
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 MAX_CHARACTERS = 200_000  # of a traceback
-NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_cpu", "out of memory")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 DEBUG = "THUMBTUNE_DEBUG"
 _OF_A_ROW = re.compile(r"^([\s|]*(?:DETAIL|CONTEXT):).*", re.MULTILINE)  # PostgreSQL writes values there
@@ -70,11 +70,7 @@ def tell(error: Exception) -> int:
 
 def _of_the_machine(error: Exception) -> str | None:
     """Return a sentence on memory, the disk or a file that the system refuses; None for all else."""
-    text = str(error).casefold()
-    out_of_memory = (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    )  # the latter is torch's
-    if out_of_memory or (isinstance(error, RuntimeError | OSError) and any(part in text for part in NO_MEMORY)):
+    if ran_out(error):
         return (
             f"Memory ran out ({reason(error)}); close other programs, or give train.micro_batch a lower value, which "
             "does not change the result, and --resume a training."

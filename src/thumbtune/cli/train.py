@@ -16,6 +16,18 @@ Set = Annotated[
         help="Set an option, as in train.steps=100; may be repeated. `thumbtune recipe` lists all options.",
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, max=1000, help="Number of denoising steps. Default: 50 for Stable Diffusion, otherwise 25."),
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=100,
+        help="Scale of classifier-free guidance. Default: 7.5 for SD 1.x and 2.x, 5 for SDXL, otherwise 3.",
+    ),
+]
 
 
 def train(
@@ -89,19 +101,19 @@ def generate(
     out: Annotated[Path, typer.Option(help="The folder for the images.")] = Path("images"),
     seeds: Annotated[int, typer.Option(min=1, help="Number of images for each prompt.")] = 4,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image of each prompt.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Number of denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0, help="Scale of classifier-free guidance.")] = 3.0,
+    steps: Steps = None,
+    guidance: Guidance = None,
 ) -> None:
     """Generate images with a model, or with the result of a run."""
     quieten()
-    from thumbtune.models.protocol import Sampler
     from thumbtune.runs.generate import generate_images
+    from thumbtune.runs.sampler_defaults import sampler_for
 
     if model and tuned:
         raise UsageError(
             "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
         )
-    sampler = Sampler(steps=steps, guidance=guidance)
+    sampler = sampler_for([tuned, model], steps, guidance)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     for path in generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
         say(str(path))

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from thumbtune.files import write_png
+from thumbtune.memory import in_parts
 from thumbtune.models.protocol import Sampler
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -63,15 +64,19 @@ def generate_side(
     there: a batch that was interrupted is generated whole again, and only its missing files are written.
 
     Args:
-        batch: images that are generated together.
+        batch: images that are generated together; fewer if memory runs out.
         share: (index, count) of this process among others; each takes every count-th batch.
     """
     places = grid.places()
     batches = [places[start : start + batch] for start in range(0, len(places), batch)][share[0] :: share[1]]
     todo = [part for part in batches if not all(grid.path(side, *place).exists() for place in part)]
-    part: list[tuple[int, int]]
-    for part in progress(todo, f"Generating images ({side})"):
-        images = generate([grid.prompts[prompt] for prompt, _ in part], [seed for _, seed in part], grid.sampler)
-        for place, image in zip(part, images, strict=True):
-            if not grid.path(side, *place).exists():
-                write_png(grid.path(side, *place), image, durable=True)
+
+    def of(part: Sequence[tuple[int, int]]) -> Sequence[Image.Image]:
+        return generate([grid.prompts[prompt] for prompt, _ in part], [seed for _, seed in part], grid.sampler)
+
+    whole: list[tuple[int, int]]
+    for whole in progress(todo, f"Generating images ({side})"):
+        for part, images in in_parts(whole, batch, of):
+            for place, image in zip(part, images, strict=True):
+                if not grid.path(side, *place).exists():
+                    write_png(grid.path(side, *place), image, durable=True)

@@ -6,7 +6,8 @@ It should be higher for liked than for disliked images. Before tuning it is 0 fo
 `classifier` measures how well it separates them; it needs scipy, which training does not.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from accelerate import Accelerator
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from thumbtune.memory import in_parts
 from thumbtune.models.protocol import Model
-from thumbtune.training.batches import Batch, Encoded
+from thumbtune.training.batches import Batch, Encoded, Sized
 from thumbtune.training.denoising import error, reference_error
 from thumbtune.training.sampling import seeded_generator
 
@@ -32,14 +34,15 @@ def implicit_reward(
     at_once: int = 32,
 ) -> Float[Tensor, "n"]:
     """Return the implicit reward of every held-out image, with noise that depends only on the image."""
-    rewards = []
-    for start in progress(range(0, len(held_out), at_once), "Measuring held-out likes"):
-        rows = list(range(start, min(start + at_once, len(held_out))))
+
+    def of(rows: Sequence[int]) -> Float[Tensor, "b"]:
         levels = [
             _log_ratio(model, _at_level(model, held_out, rows, level), accelerator) for level in range(NOISE_LEVELS)
         ]
-        rewards.append(torch.stack(levels).mean(0).cpu())
-    return torch.cat(rewards)
+        return torch.stack(levels).mean(0).cpu()
+
+    parts = Sized(in_parts(range(len(held_out)), at_once, of), math.ceil(len(held_out) / at_once))
+    return torch.cat([reward for _, reward in progress(parts, "Measuring held-out likes")])
 
 
 @torch.no_grad()
@@ -54,12 +57,12 @@ def mean_error(
         base: use the reference instead of the policy.
     """
     error_of = reference_error if base else error
-    errors = []
-    for start in range(0, len(held_out), at_once):
-        rows = list(range(start, min(start + at_once, len(held_out))))
+
+    def of(rows: Sequence[int]) -> Float[Tensor, "b"]:
         batches = [_at_level(model, held_out, rows, level).to(accelerator.device) for level in MONITOR_LEVELS]
-        errors.append(torch.stack([error_of(model, batch, accelerator) for batch in batches]).mean(0).cpu())
-    return torch.cat(errors)
+        return torch.stack([error_of(model, batch, accelerator) for batch in batches]).mean(0).cpu()
+
+    return torch.cat([errors for _, errors in in_parts(range(len(held_out)), at_once, of)])
 
 
 def pairwise_auc(reward: Float[Tensor, "n"], liked: Bool[Tensor, "n"]) -> float | None:
@@ -78,7 +81,7 @@ def _log_ratio(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Te
     return reference_error(model, batch, accelerator) - error(model, batch, accelerator)
 
 
-def _at_level(model: Model, encoded: Encoded, rows: list[int], level: int) -> Batch:
+def _at_level(model: Model, encoded: Encoded, rows: Sequence[int], level: int) -> Batch:
     clean = encoded.latents(rows)
     ids = [encoded.image_ids[i] for i in rows]
     noise = torch.stack([torch.randn(clean.shape[1:], generator=seeded_generator("held out", id, level)) for id in ids])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from thumbtune import plugins
 from thumbtune.errors import ThumbtuneError, UsageError, plural, reason
+from thumbtune.memory import ran_out
 from thumbtune.objective.kto import Judged
 from thumbtune.objective.protocol import Objective, Traits, traits_of
 from thumbtune.objective.utility import Utility
@@ -48,9 +49,9 @@ def loss_of(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
         return torch.zeros_like(judged.policy_error)
     try:
         loss = objective(judged)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        if ran_out(error):
+            raise
         raise ThumbtuneError(
             f"{name} failed on a batch of {_counts(judged)} ({reason(error)}); correct it, and start a new run.",
             code="objective-fails",

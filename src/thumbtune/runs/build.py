@@ -2,7 +2,7 @@
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -28,7 +28,9 @@ from thumbtune.training.guards import Advice
 from thumbtune.training.trainer import Settings
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
+MICRO_BATCH_OF_SEVERAL = 2
 PER_VOTE = "per-vote"  # the label policy that makes a label of each rater's vote
+Precision = Literal["no", "bf16", "fp16"]
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 RESULTS = {"lora": Path("lora", lora.DIFFUSERS_FILE), "full": Path("unet", full.DIFFUSERS_FILE)}
 
@@ -44,6 +46,28 @@ def is_bundled(name: str) -> bool:
     return Path(model_path(name)).resolve().is_relative_to(BUNDLED.resolve())
 
 
+def precision_of(recipe: Recipe) -> Precision:
+    """Return the precision of a recipe; for auto, the one that suits this machine."""
+    if recipe.train.precision != "auto":
+        return recipe.train.precision
+    if team().device.type != "cuda":  # on a CPU bf16 is slower, and Apple's GPUs are not tried
+        return "no"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def micro_batch_of(recipe: Recipe) -> int:
+    """Return the number of images in the network at once; for auto, that of the first attempt.
+
+    One process halves it when memory runs out. Several would wait for the one that failed, so they begin with few.
+    """
+    if recipe.train.micro_batch != "auto":
+        return recipe.train.micro_batch
+    state = team()
+    if state.device.type == "cpu":  # the system ends a process for which memory runs out, without an error
+        return 1
+    return recipe.train.batch if state.num_processes == 1 else MICRO_BATCH_OF_SEVERAL
+
+
 def accelerator_of(recipe: Recipe) -> Any:
     """Return an Accelerator on the best device, in the recipe's precision.
 
@@ -53,12 +77,11 @@ def accelerator_of(recipe: Recipe) -> Any:
     """
     from accelerate import Accelerator
 
-    team()
     try:
-        return Accelerator(mixed_precision=recipe.train.precision)
+        return Accelerator(mixed_precision=precision_of(recipe))
     except ValueError as error:  # Accelerate allows one precision per process
         raise UsageError(
-            f"train.precision: {recipe.train.precision} cannot be used here, since this process used another precision "
+            f"train.precision: {precision_of(recipe)} cannot be used here, since this process used another precision "
             "before, or the device lacks it; start a new process, or choose another precision.",
             code="precision-unusable",
         ) from error
@@ -71,7 +94,7 @@ def training_accelerator_of(recipe: Recipe) -> Any:
         UsageError: as `accelerator_of`; or fp16 without a GPU, where gradients would vanish.
     """
     accelerator = accelerator_of(recipe)
-    if recipe.train.precision == "fp16" and accelerator.scaler is None:
+    if precision_of(recipe) == "fp16" and accelerator.scaler is None:
         raise UsageError(
             "train.precision: fp16 needs a GPU, which is missing here; set it to bf16 or no.",
             code="precision-unusable",
@@ -83,7 +106,7 @@ def tuning_of(recipe: Recipe, training: bool = True) -> Tuning:
     """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision."""
     if recipe.train.weights == "lora":
         return lora.LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
-    return full.Full(autocast=HALF.get(recipe.train.precision) if training else None)
+    return full.Full(autocast=HALF.get(precision_of(recipe)) if training else None)
 
 
 def result_of(recipe: Recipe) -> Path:
@@ -224,7 +247,8 @@ def settings_of(recipe: Recipe) -> Settings:
     t = recipe.train
     return Settings(
         steps=t.steps,
-        micro_batch=t.micro_batch,
+        micro_batch=micro_batch_of(recipe),
+        halve_parts=t.micro_batch == "auto",
         lr=t.lr,
         warmup=t.warmup,
         cooldown=t.cooldown,

@@ -1,15 +1,19 @@
 """Generate images for prompts and seeds with a base model or a run."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from PIL.Image import Image
+
 from thumbtune.errors import UsageError, shown
 from thumbtune.files import sha256, write_png
+from thumbtune.memory import in_parts
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import run
 from thumbtune.runs.python_api import load
 from thumbtune.runs.recipe import Recipe
-from thumbtune.training.batches import Progress
+from thumbtune.training.batches import Progress, Sized
 
 IMAGES_AT_ONCE = 16
 
@@ -38,12 +42,15 @@ def generate_images(
     if tuned is not None:
         run.recipe_in(tuned)  # raises if the folder is not a run
     generator = load(tuned or model or Recipe().model)
-    names = file_names(pairs)
-    for start in progress(range(0, len(pairs), IMAGES_AT_ONCE), "Generating"):
-        part = pairs[start : start + IMAGES_AT_ONCE]
-        images = generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
-        for name, image in zip(names[start : start + IMAGES_AT_ONCE], images, strict=True):
-            yield write_png(out / name, image)
+
+    def of(part: Sequence[tuple[str, int]]) -> Sequence[Image]:
+        return generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
+
+    names = iter(file_names(pairs))
+    parts = Sized(in_parts(pairs, IMAGES_AT_ONCE, of), math.ceil(len(pairs) / IMAGES_AT_ONCE))
+    for _, images in progress(parts, "Generating"):
+        for image in images:
+            yield write_png(out / next(names), image)
 
 
 def file_names(pairs: Sequence[tuple[str, int]]) -> list[str]:

@@ -4,6 +4,8 @@ import torch
 
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
+from thumbtune.runs.family_defaults import family_of
+from thumbtune.runs.recipe import Recipe, chosen_for_model
 from thumbtune.runs.setup import Setup
 from thumbtune.training.sampling import pairs_of
 
@@ -31,6 +33,7 @@ def plan(setup: Setup) -> list[str]:
         pairs = f"; pairs from {len(pairs_of(train['prompt'], torch.tensor(train['label'])))} prompts"
     prompts = len(set(held_out["prompt"]))
     count, each = len(setup.prompts), recipe.evaluate.per_prompt
+    chosen = ", ".join(f"{name} {_value_of(recipe, name)}" for name in chosen_for_model(recipe))
     return [
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
@@ -41,4 +44,23 @@ def plan(setup: Setup) -> list[str]:
         f"evaluation  {count} x {each} images (prompts x images of each): {count * each} pairs"
         if setup.prompts
         else "evaluation  no prompt is held out: evaluate needs evaluate.prompts, a text file with a prompt a line",
+        *(
+            [f"defaults    of {family_of(recipe.model)} (`thumbtune recipe` gives the reasons): {chosen}"]
+            if chosen
+            else []
+        ),
     ]
+
+
+def _value_of(recipe: Recipe, option: str) -> str:
+    """Return the value of an option, with what `auto` means on this machine."""
+    section, _, name = option.partition(".")
+    value = getattr(getattr(recipe, section), name)
+    here = {"train.precision": build.precision_of, "train.micro_batch": build.micro_batch_of}.get(option)
+    return (
+        f"auto ({here(recipe)} here)"
+        if here and value == "auto"
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

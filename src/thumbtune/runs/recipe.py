@@ -12,6 +12,7 @@ from thumbtune.documents import DocumentFault, brief, read_text
 from thumbtune.errors import UsageError, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
+from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults
 from thumbtune.runs.other_names import our_name
 from thumbtune.runs.recipe_sections import (
     FIXED_SHARE,
@@ -53,6 +54,18 @@ class Recipe(Section):
     train: TrainSection = Field(default_factory=TrainSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     gates: GatesSection = Field(default_factory=GatesSection)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_model(cls, given: Any) -> Any:
+        """Set the defaults that depend on the model."""
+        if not isinstance(given, dict):
+            return given
+        plain = {
+            name: value.model_dump(exclude_unset=True) if isinstance(value, Section) else value
+            for name, value in given.items()
+        }
+        return with_defaults({**plain, "model": values.text_of(plain["model"])} if "model" in plain else plain)
 
     @model_validator(mode="after")
     def _refuse_unused_options(self) -> Self:
@@ -241,8 +254,18 @@ def _for_another(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """Return every option in YAML, each under a comment that explains it."""
-    return "\n".join(_lines(recipe)) + "\n"
+    """Return every option in YAML, each under a comment that explains it, and why a default is that of its model."""
+    return "\n".join(_lines(recipe, chosen_for_model(recipe))) + "\n"
+
+
+def chosen_for_model(recipe: Recipe) -> dict[str, str]:
+    """Return the options that have the default of the model's family where the usual one differs, with the reason."""
+    usual, chosen = recipe_options(), {}
+    for name, default in defaults_of(recipe.model_dump(exclude={"objective": {"gain_scale"}})).items():
+        section, _, option = name.partition(".")
+        if getattr(getattr(recipe, section), option) == default.value != usual[name].default:
+            chosen[name] = f"Default of {family_of(recipe.model)}: {default.because}."
+    return chosen
 
 
 def write_recipe(recipe: Recipe, path: Path) -> Path:
@@ -250,16 +273,18 @@ def write_recipe(recipe: Recipe, path: Path) -> Path:
     return write_text(path, recipe_text(recipe))
 
 
-def _lines(section: Section, indent: str = "") -> list[str]:
+def _lines(section: Section, chosen: Mapping[str, str], prefix: str = "") -> list[str]:
     lines: list[str] = []
+    indent = "  " if prefix else ""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
-            lines += ["", f"{indent}{name}:", *_lines(value, indent + "  ")]
+            lines += ["", f"{name}:", *_lines(value, chosen, f"{name}.")]
         else:
             plain = str(value) if isinstance(value, Path) else value
             text = (
                 yaml.safe_dump(plain, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")
             )
-            lines += [f"{indent}# {field.description}", f"{indent}{name}: {text}"]
+            why = [f"{indent}# {chosen[prefix + name]}"] if prefix + name in chosen else []
+            lines += [f"{indent}# {field.description}", *why, f"{indent}{name}: {text}"]
     return lines

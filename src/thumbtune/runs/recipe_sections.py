@@ -121,10 +121,10 @@ class TrainSection(Section):
     )
     steps: int = Field(default=140, ge=1, description="Number of weight updates.")
     batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
-    micro_batch: int = Field(
+    micro_batch: Annotated[Any, AfterValidator(values.count_or_auto)] = Field(
         default=32,
-        ge=1,
-        description="Images in the network at once. A lower number saves memory; the result stays the same.",
+        description="Images in the network at once: a number, or auto, which begins with all and halves the number "
+        "when memory runs out (on a CPU: 1). A lower number saves memory; the result stays the same.",
     )
     lr: float = Field(default=5e-4, gt=0, description="Learning rate of AdamW after the warm-up.")
     warmup: int = Field(
@@ -171,8 +171,10 @@ class TrainSection(Section):
         lt=1,
         description="Share of the prompts that is held out for validation, with all feedback on them.",
     )
-    precision: Literal["no", "bf16", "fp16"] = Field(
-        default="no", description="Mixed precision of the forward pass: no, bf16, or fp16, which needs a GPU."
+    precision: Literal["auto", "no", "bf16", "fp16"] = Field(
+        default="no",
+        description="Mixed precision of the forward pass: no, bf16, or fp16, which needs a GPU; or auto: bf16 or else "
+        "fp16 on an NVIDIA or AMD GPU, otherwise no.",
     )
     gradient_checkpointing: bool = Field(
         default=False,

@@ -112,6 +112,16 @@ def beta(value: Any) -> Any:
     return value if value == "auto" else number
 
 
+def count_or_auto(value: Any) -> Any:
+    """Check that a number of images is a whole number above 0, or the word auto; return it."""
+    whole = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    if isinstance(whole, float) and whole.is_integer():
+        whole = int(whole)
+    if whole != "auto" and (isinstance(whole, bool) or not isinstance(whole, int) or whole < 1):
+        raise ValueError("should be a whole number greater than 0, or auto")
+    return whole
+
+
 def text_of(value: Any) -> Any:
     """Return a path as text, and anything else as it is, with the home folder in place of a first ~."""
     return home(str(value) if isinstance(value, Path) else value)

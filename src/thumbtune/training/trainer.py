@@ -22,7 +22,8 @@ from accelerate import Accelerator
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note, plural
+from thumbtune.memory import make_room, ran_out
 from thumbtune.models.protocol import Model
 from thumbtune.objective.beta import Beta, Fixed
 from thumbtune.objective.kto import Judged
@@ -42,10 +43,14 @@ LOWER_RATE = "start a new run with a lower train.lr, or with train.precision=no"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Options of the optimisation. The effective batch, `Batches.size`, is cut into parts of `micro_batch`."""
+    """Options of the optimisation. The effective batch, `Batches.size`, is cut into parts of `micro_batch`.
+
+    halve_parts: whether a step for which memory runs out is tried again with parts of half that size, in one process
+    """
 
     steps: int
     micro_batch: int
+    halve_parts: bool = False
     lr: float = 1e-4
     warmup: int = 0
     cooldown: int = 0
@@ -138,19 +143,42 @@ def train(training: Training, batches: Batches, objective: Objective) -> Iterato
     while training.step < training.settings.steps:
         try:
             step = _step(training, batches, objective)
-        except torch.OutOfMemoryError as error:
-            if training.torn:
-                raise MemoryRanOut(
-                    f"Memory ran out in the update of step {training.step + 1}, since the optimiser keeps two more "
-                    "numbers per trained weight; take a larger GPU, or start a new run with train.weights=lora or a "
-                    "lower lora.rank."
-                ) from error
-            at_once = min(training.settings.micro_batch, batches.size // processes)
-            raise MemoryRanOut(
-                f"Memory ran out at step {training.step + 1}, with {at_once} images at once; continue with --resume "
-                "and a lower train.micro_batch, or with train.gradient_checkpointing=true: the result stays the same."
-            ) from error
-        yield step
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            training.settings = _smaller(training, batches, error)
+        else:
+            yield step
+            continue
+        make_room()  # outside of `except`, whose traceback holds the tensors of the failed attempt
+
+
+def _smaller(training: Training, batches: Batches, error: RuntimeError | MemoryError) -> Settings:
+    """Return the settings with parts of half the size, so that the step can be tried again.
+
+    Raises:
+        MemoryRanOut: the weights are half updated; the size is a person's choice, or cannot become smaller; or there
+            are several processes, of which the others wait for this one inside the step.
+    """
+    processes = training.accelerator.num_processes
+    if training.torn:
+        raise MemoryRanOut(
+            f"Memory ran out in the update of step {training.step + 1}, since the optimiser keeps two more "
+            "numbers per trained weight; take a larger GPU, or start a new run with train.weights=lora or a "
+            "lower lora.rank."
+        ) from error
+    at_once = min(training.settings.micro_batch, batches.size // processes)
+    least = 2 if batches.paired else 1
+    if training.settings.halve_parts and processes == 1 and at_once > least:
+        note(
+            f"Memory ran out at step {training.step + 1} with {at_once} images at once; the step is tried again with "
+            f"{max(least, at_once // 2)}, which changes only rounding."
+        )
+        return replace(training.settings, micro_batch=max(least, at_once // 2))
+    raise MemoryRanOut(
+        f"Memory ran out at step {training.step + 1}, with {plural(at_once, 'image')} at once; continue with --resume "
+        "and a lower train.micro_batch, or with train.gradient_checkpointing=true: the result stays the same."
+    ) from error
 
 
 def _step(training: Training, batches: Batches, objective: Objective) -> Step:

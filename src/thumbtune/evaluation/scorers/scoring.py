@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 from thumbtune.errors import ThumbtuneError, UsageError
@@ -18,6 +17,7 @@ from thumbtune.evaluation.scorers.protocol import Scorer
 from thumbtune.evaluation.scorers.resolve import ScorerGroup
 from thumbtune.evaluation.scorers.score_cache import Key, ScoreCache
 from thumbtune.images import rgb
+from thumbtune.memory import ran_out
 from thumbtune.training.batches import Progress
 
 BATCH_SIZE = 8
@@ -143,13 +143,13 @@ def _score_readable(
         yield from map(_check_finite, scorer.score(opened, [row.prompt for row in prompted]).tolist())
         return
     except Exception as error:  # a user's function may raise anything; one image must not fail the others
-        if _is_out_of_memory(error) or isinstance(error, UsageError):  # these concern all images
+        if ran_out(error) or isinstance(error, UsageError):  # these concern all images
             raise
     for image, row in zip(opened, prompted, strict=True):
         try:
             yield _check_finite(scorer.score([image], [row.prompt]).tolist()[0])
         except Exception as error:
-            if _is_out_of_memory(error):
+            if ran_out(error):
                 raise
             yield None, _failure(error)
 
@@ -158,11 +158,6 @@ def _failure(error: Exception) -> str:
     """Return why an image has no score, without the full stop; errors of others with their type."""
     text = " ".join(str(error).split())[:160].rstrip(".")
     return text if isinstance(error, ThumbtuneError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Return whether memory ran out, which is not caused by a single image."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def _check_finite(value: float) -> tuple[float | None, str]:

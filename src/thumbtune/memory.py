@@ -1,0 +1,53 @@
+"""Memory that runs out: told from other errors, and answered with smaller parts."""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+# what torch's allocators of CPU and Apple GPUs, and the system, say in a RuntimeError or an OSError
+NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_cpu", "out of memory")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, of the accelerator or of the machine."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(part in str(error).casefold() for part in NO_MEMORY)
+
+
+def make_room() -> None:
+    """Give back the memory that a failed attempt left behind: freed blocks of the accelerator's allocator too."""
+    import torch
+
+    gc.collect()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+
+
+def in_parts(
+    rows: Sequence[Row], at_once: int, work: Callable[[Sequence[Row]], Result]
+) -> Iterator[tuple[Sequence[Row], Result]]:
+    """Yield each part of the rows, at most `at_once` of them, with the result of `work` on it.
+
+    A part for which memory runs out is halved and tried again, and so are all parts after it.
+
+    Raises:
+        Exception: whatever `work` raises; the error of memory itself, if one row alone is too much.
+    """
+    start = 0
+    while start < len(rows):
+        part = rows[start : start + at_once]
+        try:
+            result = work(part)
+        except Exception as error:
+            if not ran_out(error) or len(part) == 1:
+                raise
+            at_once = len(part) // 2
+        else:
+            yield part, result
+            start += len(part)
+            continue
+        make_room()  # outside of `except`, whose traceback holds the tensors of the failed attempt

@@ -1,0 +1,137 @@
+"""The defaults of options that depend on the model: those in the sections of a recipe suit the small bundled one.
+
+The family is read from the settings of the UNet, of a folder or of the hub's cache; for a model on the hub that was
+not fetched yet, from its name. Any other UNet, such as that of the bundled model, keeps the defaults of the sections.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+UNET_CONFIG = "unet/config.json"
+SD1, SD2, SDXL = "SD 1.x", "SD 2.x", "SDXL"
+WIDTHS = {768: SD1, 1024: SD2}  # of the text that the UNet takes
+IN_NAMES = {"xl": SDXL, "stable-diffusion-2": SD2}  # of hub ids that were not fetched yet; else SD 1.x
+
+
+@dataclass(frozen=True)
+class Default:
+    """A default and its reason, as the end of `Default of SD 1.x: ...`."""
+
+    value: Any
+    because: str
+
+
+PAPER = "as in the paper"
+PIPELINE = "as in diffusers' pipeline"
+UNPROVEN = "not compared with others on a model of this size"
+OF_MACHINE = {
+    "train.precision": Default("auto", "activations take half the memory where the GPU computes in bf16"),
+    "train.micro_batch": Default("auto", "as many images at once as memory holds"),
+    "train.gradient_checkpointing": Default(True, "less memory for more time; the result stays the same"),
+}
+OF_LORA = {
+    "train.lr": Default(1e-4, "usual for a LoRA of this size"),
+    "train.steps": Default(500, UNPROVEN),
+}
+WARMUP, COOLDOWN = 0.1, 0.2  # of the steps of a LoRA
+OF_ALL_WEIGHTS = {
+    "train.lr": Default(1e-7, PAPER),
+    "train.steps": Default(10_000, PAPER),
+    "train.batch": Default(8, PAPER),
+    "train.warmup": Default(1000, PAPER),
+    "train.cooldown": Default(0, PAPER),
+    "train.checkpoint_every": Default(500, "a checkpoint of all weights takes gigabytes"),
+    "train.keep_checkpoints": Default(2, "a checkpoint of all weights takes gigabytes"),
+}
+BETA = {"kto": Default(5000.0, PAPER), "dpo": Default(5000.0, "as in Diffusion-DPO")}
+GUIDANCE = {SD1: 7.5, SD2: 7.5, SDXL: 5.0}
+STEPS = Default(50, PIPELINE)
+
+
+def family_of(model: str) -> str | None:
+    """Return the family of a model: SD 1.x, SD 2.x, SDXL; None for any other UNet and for a name that is no hub id."""
+    folder = Path(model)
+    config = _read(folder / UNET_CONFIG) if folder.is_dir() else _cached(model)
+    if config is not None:
+        return SDXL if config.get("addition_embed_type") == "text_time" else _of_width(config)
+    if folder.exists() or model.count("/") != 1:
+        return None
+    return next((family for part, family in IN_NAMES.items() if part in model.lower()), SD1)
+
+
+def _of_width(config: Mapping[str, Any]) -> str | None:
+    width = config.get("cross_attention_dim")
+    return WIDTHS.get(width) if isinstance(width, int) else None
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _cached(model: str) -> dict[str, Any] | None:
+    """Return the UNet's settings of a model that the hub's cache holds, without asking the hub."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        file = try_to_load_from_cache(model, UNET_CONFIG)
+    except HFValidationError:
+        return None
+    return _read(Path(file)) if isinstance(file, str) else None
+
+
+def sampling_defaults(model: str) -> dict[str, Default]:
+    """Return the defaults of generating images with a model, by the options of the evaluation."""
+    family = family_of(model)
+    if family is None:
+        return {}
+    return {"evaluate.guidance": Default(GUIDANCE[family], PIPELINE), "evaluate.steps": STEPS}
+
+
+def defaults_of(recipe: Mapping[str, Any]) -> dict[str, Default]:
+    """Return the defaults that differ from those of the sections, by dotted name, for what a recipe says so far."""
+    model = recipe.get("model")
+    sampling = sampling_defaults(model) if isinstance(model, str) else {}
+    if not sampling:
+        return {}
+    train, objective = (_section(recipe.get(name)) for name in ("train", "objective"))
+    trained = OF_ALL_WEIGHTS if train.get("weights") == "full" else OF_LORA
+    beta = BETA.get(str(objective.get("name", "kto")))
+    # a factor of the range of `auto` asks for it
+    has_beta = beta is not None and "gain_scale" not in objective
+    chosen = {**OF_MACHINE, **trained, **sampling, **({"objective.beta": beta} if has_beta else {})}
+    return chosen if trained is OF_ALL_WEIGHTS else chosen | _schedule(train.get("steps", OF_LORA["train.steps"].value))
+
+
+def _schedule(steps: Any) -> dict[str, Default]:
+    """Return the steps in which the learning rate of a LoRA rises and falls; none for steps that are no number."""
+    if isinstance(steps, bool) or not isinstance(steps, int | float):
+        return {}
+    return {
+        "train.warmup": Default(int(WARMUP * steps), "a tenth of the steps"),
+        "train.cooldown": Default(int(COOLDOWN * steps), "a fifth of the steps"),
+    }
+
+
+def _section(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def with_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a nested mapping with the defaults of its model in place of options that it does not name."""
+    result = dict(recipe)
+    for name, default in defaults_of(recipe).items():
+        section, _, option = name.partition(".")
+        inside = result.get(section)
+        if inside is None:
+            inside = {}
+        if isinstance(inside, Mapping):  # validation refuses anything else
+            result[section] = {option: default.value, **inside}
+    return result

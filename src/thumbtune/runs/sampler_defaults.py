@@ -1,0 +1,33 @@
+"""How to generate images with a model where nobody says it: as its family is used, or as the bundled model is."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from thumbtune.models.protocol import Sampler
+from thumbtune.runs.family_defaults import sampling_defaults
+from thumbtune.runs.recipe_sections import EvaluateSection
+from thumbtune.runs.run import recipe_in
+
+
+def sampler_for(names: Iterable[str | Path | None], steps: int | None = None, guidance: float | None = None) -> Sampler:
+    """Return the options of generating, with the defaults of the first name whose family is known.
+
+    Args:
+        names: models, runs, LoRAs or folders of images; None: a name that was not given.
+    """
+    usual = EvaluateSection()
+    chosen = next(filter(None, (sampling_defaults(_model_of(name)) for name in names if name)), {})
+    values = {name.partition(".")[2]: default.value for name, default in chosen.items()}
+    return Sampler(
+        steps=values.get("steps", usual.steps) if steps is None else steps,
+        guidance=values.get("guidance", usual.guidance) if guidance is None else guidance,
+    )
+
+
+def _model_of(name: str | Path) -> str:
+    """Return the base model of a run or of its checkpoint; any other name unchanged."""
+    folder = Path(name)
+    for place in (folder, *folder.parents[:2]):
+        if (place / "recipe.yaml").is_file():
+            return recipe_in(place).model
+    return str(name)

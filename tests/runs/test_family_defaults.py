@@ -1,0 +1,169 @@
+"""Options have the defaults of the model's family, and a recipe says which and why."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Call
+
+from thumbtune.runs import build
+from thumbtune.runs.family_defaults import SD1, SD2, SDXL, family_of
+from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_recipe, recipe_text
+from thumbtune.runs.recipe_sections import ObjectiveSection, TrainSection
+from thumbtune.runs.sampler_defaults import sampler_for
+
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+def folder_of(tmp_path: Path, **unet: Any) -> str:
+    (tmp_path / "model" / "unet").mkdir(parents=True)
+    (tmp_path / "model" / "unet" / "config.json").write_text(json.dumps(unet))
+    return str(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("unet", "family"),
+    [
+        ({"cross_attention_dim": 768}, SD1),
+        ({"cross_attention_dim": 1024}, SD2),
+        ({"cross_attention_dim": 2048, "addition_embed_type": "text_time"}, SDXL),
+        ({"cross_attention_dim": 32}, None),
+        ({"cross_attention_dim": [768, 768]}, None),
+        ({}, None),
+    ],
+)
+def test_the_unet_of_a_folder_tells_its_family(tmp_path: Path, unet: dict[str, Any], family: str | None) -> None:
+    assert family_of(folder_of(tmp_path, **unet)) == family
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        (SD15, SD1),
+        ("someone/a-fine-tune", SD1),
+        ("stabilityai/stable-diffusion-2-1", SD2),
+        ("stabilityai/stable-diffusion-xl-base-1.0", SDXL),
+        ("tiny-emoji-64", None),
+        ("runs/a/b", None),
+        ("", None),
+    ],
+)
+def test_a_model_that_is_not_here_has_the_family_of_its_name(name: str, family: str | None) -> None:
+    assert family_of(name) == family
+
+
+def test_the_hubs_cache_knows_better_than_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Path(folder_of(tmp_path, cross_attention_dim=1024)) / "unet" / "config.json"
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda name, file: str(config))
+    assert family_of("someone/looks-like-xl") == SD2
+
+
+def test_the_bundled_model_keeps_the_defaults_of_the_sections() -> None:
+    assert Recipe().train == TrainSection() and Recipe().objective == ObjectiveSection()
+    bundled = Recipe(model=build.model_path("tiny-emoji-64"))
+    assert bundled == Recipe(model=bundled.model, train=TrainSection()) and chosen_for_model(bundled) == {}
+
+
+def test_sd_15_has_the_papers_objective_and_the_rate_of_a_lora() -> None:
+    recipe = read_recipe(None, [f"model={SD15}"])
+    assert (recipe.objective.beta, recipe.train.liked_share) == (5000, 0.8)
+    assert (recipe.train.lr, recipe.train.steps, recipe.train.warmup, recipe.train.cooldown) == (1e-4, 500, 50, 100)
+    assert (recipe.train.precision, recipe.train.micro_batch, recipe.train.gradient_checkpointing) == (
+        *("auto", "auto"),
+        True,
+    )
+    assert (recipe.evaluate.guidance, recipe.evaluate.steps) == (7.5, 50)
+    assert recipe == Recipe(model=SD15) == parse_recipe({"model": SD15}, "here")
+
+
+def test_what_a_recipe_names_stays() -> None:
+    recipe = read_recipe(None, [f"model={SD15}", "train.steps=40", "train.lr=3e-4", "objective.beta=auto"])
+    assert (recipe.train.steps, recipe.train.lr, recipe.objective.beta) == (40, 3e-4, "auto")
+    assert (recipe.train.warmup, recipe.train.cooldown) == (4, 8)
+    assert Recipe(model=SD15, train=TrainSection(lr=2e-5)).train.lr == 2e-5
+    assert Recipe(model=SD15, train=TrainSection(lr=2e-5)).train.precision == "auto"
+
+
+def test_all_weights_are_trained_as_in_the_paper() -> None:
+    train = read_recipe(None, [f"model={SD15}", "train.weights=full"]).train
+    assert (train.lr, train.steps, train.batch, train.warmup, train.cooldown) == (1e-7, 10_000, 8, 1000, 0)
+
+
+@pytest.mark.parametrize("name", ["sft", "csft", "bco", "my_file.py:Own"])
+def test_an_objective_without_the_papers_beta_keeps_its_own(name: str) -> None:
+    assert read_recipe(None, [f"model={SD15}", f"objective.name={name}"]).objective.beta == "auto"
+
+
+def test_a_gain_scale_asks_for_beta_auto() -> None:
+    assert read_recipe(None, [f"model={SD15}", "objective.gain_scale=2"]).objective.beta == "auto"
+
+
+def test_the_papers_recipes_stay_literal() -> None:
+    recipe = read_recipe(Path("paper"))
+    literal = yaml.safe_load((Path(build.__file__).parents[1] / "recipes" / "paper.yaml").read_text())
+    for section in ("objective", "train", "evaluate"):
+        for option, value in literal[section].items():
+            assert getattr(getattr(recipe, section), option) == value, option
+
+
+def test_a_written_recipe_gives_the_reasons_and_reads_back_equal(tmp_path: Path) -> None:
+    recipe = read_recipe(None, [f"model={SD15}", "train.lr=1e-5"])
+    text = recipe_text(recipe)
+    assert "  # Default of SD 1.x: as in the paper.\n  beta: 5000.0" in text
+    assert "Default of SD 1.x" not in text.split("  lr: ")[0].splitlines()[-1]
+    assert set(chosen_for_model(recipe)) == {
+        *("objective.beta", "train.steps", "train.micro_batch", "train.warmup", "train.cooldown", "train.precision"),
+        *("train.gradient_checkpointing", "evaluate.guidance", "evaluate.steps"),
+    }
+    (tmp_path / "recipe.yaml").write_text(text)
+    assert read_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "2.5", "all", "true"])
+def test_a_micro_batch_is_a_number_or_auto(value: str) -> None:
+    from refusals import refused
+
+    from thumbtune.errors import UsageError
+
+    with refused("recipe-value", UsageError, naming=["train.micro_batch"]):
+        read_recipe(None, [f"train.micro_batch={value}"])
+
+
+def test_auto_is_one_image_and_full_precision_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(model=SD15)
+    assert build.settings_of(recipe).halve_parts and not build.settings_of(Recipe()).halve_parts
+    if build.team().device.type == "cpu":
+        assert (build.precision_of(recipe), build.micro_batch_of(recipe)) == ("no", 1)
+
+    class Team:
+        """The state of a process on a GPU."""
+
+        device = __import__("torch").device("cuda")
+        num_processes = 1
+
+    monkeypatch.setattr(build, "team", Team)
+    for has_bf16, precision in ((True, "bf16"), (False, "fp16")):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda has=has_bf16, **_: has)
+        assert build.precision_of(recipe) == precision
+    assert build.micro_batch_of(recipe) == recipe.train.batch == 32
+    Team.num_processes = 2
+    assert build.micro_batch_of(recipe) == 2
+
+
+def test_images_are_generated_as_the_family_is_used(tmp_path: Path) -> None:
+    assert (sampler_for([None]).guidance, sampler_for(["tiny-emoji-64"]).steps) == (3.0, 25)
+    sampler = sampler_for([None, "tiny-emoji-64", SD15])
+    assert (sampler.guidance, sampler.steps) == (7.5, 50)
+    assert sampler_for(["stabilityai/stable-diffusion-xl-base-1.0"]).guidance == 5.0
+    assert sampler_for([SD15], steps=10, guidance=0.0).guidance == 0.0
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "recipe.yaml").write_text(recipe_text(Recipe(model=SD15)))
+    assert sampler_for([tmp_path / "run"]).steps == 50
+    assert sampler_for([tmp_path / "run" / "checkpoints" / "step-000002"]).steps == 50
+
+
+def test_the_recipe_command_shows_the_reasons(call: Call) -> None:
+    code, out, _ = call("recipe", "--set", f"model={SD15}")
+    assert code == 0 and "# Default of SD 1.x: usual for a LoRA of this size.\n  lr: 0.0001" in out

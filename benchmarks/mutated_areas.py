@@ -184,7 +184,8 @@ def _recipe(random: Random, folder: Path) -> Words:
 
 
 def _dry_run(random: Random, folder: Path) -> Words:
-    return ["train", str(_changed(folder)), "--dry-run"]
+    likes = f"likes={folder.parents[1] / 'likes'}"  # those of the recipe are not here
+    return ["train", str(_changed(folder)), "--dry-run", "--set", likes]
 
 
 def _changed(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -166,6 +167,34 @@ def test_ctrl_c_in_one_process_stops_both_after_the_same_step(command: list[str]
     steps = log(run)[-1]["step"]
     assert json.loads((checkpoint / "state.json").read_text())["step"] == steps
     assert err.count(f"Stopped after step {steps} of 100000; a checkpoint was saved") == 1
+
+
+def test_a_process_whose_peer_was_killed_ends_with_one_sentence(command: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    long = [*command, "--set", "train.steps=100000", "--set", "train.checkpoint_every=100000", "--out", str(run)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    team = ENVIRONMENT | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    # without a launcher, which would end the other process itself
+    first, second = (
+        subprocess.Popen(long, env=team | {"RANK": rank, "LOCAL_RANK": rank}, stderr=stderr, text=True)
+        for rank, stderr in (("0", subprocess.PIPE), ("1", subprocess.DEVNULL))
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "steps.jsonl").exists() or len(log(run)) < 3:
+            assert first.poll() is None and second.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        second.kill()
+        _, err = first.communicate(timeout=120)
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.wait()
+    assert first.returncode == 1, err
+    assert err.count("thumbtune: Another process of this training ended") == 1 and "--resume" in err
+    assert "Traceback" not in err
 
 
 def test_two_processes_make_the_table_of_one(tmp_path: Path) -> None:

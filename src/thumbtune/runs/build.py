@@ -77,6 +77,7 @@ def accelerator_of(recipe: Recipe) -> Any:
     """
     from accelerate import Accelerator
 
+    team()
     try:
         return Accelerator(mixed_precision=precision_of(recipe))
     except ValueError as error:  # Accelerate allows one precision per process

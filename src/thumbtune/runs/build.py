@@ -1,6 +1,8 @@
 """Make objects from a recipe, one function each. Packages below this one do not know recipes."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
+from thumbtune.models.lora_targets import PRESETS
 from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
@@ -22,6 +25,7 @@ from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
 from thumbtune.objective.utility import UTILITIES, Utility
 from thumbtune.objective.validation import try_objective, try_utility
+from thumbtune.runs.lora_about import about
 from thumbtune.runs.recipe import ObjectiveSection, Recipe, TrainSection
 from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.guards import Advice
@@ -102,10 +106,22 @@ def training_accelerator_of(recipe: Recipe) -> Any:
     return accelerator
 
 
-def tuning_of(recipe: Recipe, training: bool = True) -> Tuning:
-    """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision."""
+def tuning_of(recipe: Recipe, training: bool = True, about: Callable[[], Mapping[str, str]] = dict) -> Tuning:
+    """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision.
+
+    about: what the headers of a LoRA's files tell of the training
+    """
+    section = recipe.lora
     if recipe.train.weights == "lora":
-        return lora.LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
+        return lora.LoRA(
+            rank=section.rank,
+            alpha=section.alpha,
+            targets=PRESETS[section.targets],
+            conv_rank=section.conv_rank,
+            conv_alpha=section.conv_alpha,
+            dora=section.dora,
+            about=about,
+        )
     return full.Full(autocast=HALF.get(precision_of(recipe)) if training else None)
 
 
@@ -116,8 +132,9 @@ def result_of(recipe: Recipe) -> Path:
 
 def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> StableDiffusion:
     """Return the base model, prepared for the recipe's training."""
-    pipeline = load_pipeline(model_path(recipe.model))
-    tuning = tuning_of(recipe, training)
+    base = model_path(recipe.model)
+    pipeline = load_pipeline(base)
+    tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
     return StableDiffusion(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
 
 

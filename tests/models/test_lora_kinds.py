@@ -1,4 +1,4 @@
-"""LoRAs on more layers, with ranks for convolutions, and DoRA: exact references, and the same network in every reader."""
+"""LoRAs on more layers, convolutions with their own rank, and DoRA: exact references, one network in all readers."""
 
 import json
 from collections.abc import Callable

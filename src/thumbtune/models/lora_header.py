@@ -24,7 +24,7 @@ FIRST, SECOND, XL = 768, 1024, 2048
 
 def network_facts(network: nn.Module) -> dict[str, str]:
     """Return what a network with a LoRA tells of itself."""
-    config = network.peft_config["default"]  # type: ignore[union-attr, index]
+    config: Any = network.peft_config["default"]  # type: ignore[union-attr, index]
     arguments: dict[str, Any] = {}
     if config.rank_pattern or config.alpha_pattern:
         ranks, alphas = (next(iter(p.values()), None) for p in (config.rank_pattern, config.alpha_pattern))

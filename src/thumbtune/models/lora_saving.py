@@ -68,10 +68,8 @@ def kohya(tensors: Mapping[str, Tensor], scales: Mapping[str, float], prefix: st
     for key, value in tensors.items():
         layer, kind = _split(key)
         name = f"{prefix}_{layer.replace('.', '_')}"
-        if kind == "lora_magnitude_vector":  # a length for each output; the rank of the weight tells linear from conv
-            ones = (1,) * (tensors[f"{layer}.lora_A.weight"].dim() - 1)
-            value = value.reshape(-1, *ones)
-        out[f"{name}.{_KINDS[kind]}"] = value
+        ones = (1,) * (tensors[f"{layer}.lora_A.weight"].dim() - 1)  # PEFT has the lengths of a convolution second
+        out[f"{name}.{_KINDS[kind]}"] = value.reshape(-1, *ones) if kind == "lora_magnitude_vector" else value
         if kind == "lora_A":
             out[f"{name}.alpha"] = torch.tensor(round(scales[layer] * value.shape[0], 6))
     return out

@@ -14,7 +14,6 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
-from thumbtune.models.lora_targets import PRESETS
 from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
@@ -25,7 +24,7 @@ from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
 from thumbtune.objective.utility import UTILITIES, Utility
 from thumbtune.objective.validation import try_objective, try_utility
-from thumbtune.runs.lora_about import about
+from thumbtune.runs.lora_about import about, lora_of
 from thumbtune.runs.recipe import ObjectiveSection, Recipe, TrainSection
 from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.guards import Advice
@@ -111,17 +110,8 @@ def tuning_of(recipe: Recipe, training: bool = True, about: Callable[[], Mapping
 
     about: what the headers of a LoRA's files tell of the training
     """
-    section = recipe.lora
     if recipe.train.weights == "lora":
-        return lora.LoRA(
-            rank=section.rank,
-            alpha=section.alpha,
-            targets=PRESETS[section.targets],
-            conv_rank=section.conv_rank,
-            conv_alpha=section.conv_alpha,
-            dora=section.dora,
-            about=about,
-        )
+        return lora_of(recipe, about)
     return full.Full(autocast=HALF.get(precision_of(recipe)) if training else None)
 
 

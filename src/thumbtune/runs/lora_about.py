@@ -1,13 +1,16 @@
-"""What the header of a run's LoRA tells of its base and of its training, under the names that sd-scripts gives them."""
+"""The LoRA of a recipe, and what its headers tell of base and training under the names that sd-scripts has for it."""
 
 import hashlib
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from thumbtune import plugins
 from thumbtune.files import file_sha256
+from thumbtune.models.lora import LoRA
 from thumbtune.models.lora_header import SPEC, base_facts
+from thumbtune.models.lora_targets import PRESETS
 from thumbtune.models.pipeline_files import size_of
 from thumbtune.runs.recipe import Recipe
 
@@ -15,8 +18,16 @@ WEIGHTS = "unet/diffusion_pytorch_model"
 LEGACY_BEGIN, LEGACY_SIZE = 0x100000, 0x10000  # the part of a file that A1111's first hash is of
 
 
+def lora_of(recipe: Recipe, about: Callable[[], Mapping[str, str]]) -> LoRA:
+    """Return the LoRA of a recipe; `about` is what the headers of its files tell."""
+    section = recipe.lora
+    return LoRA(**{**section.model_dump(), "targets": PRESETS[section.targets]}, about=about)
+
+
 def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
-    """Return the facts of a training for the headers of its files. This reads all weights of the base's UNet, for their hash.
+    """Return the facts of a training for the headers of its files.
+
+    This reads all weights of the base's UNet, for their hash.
 
     base: the folder, file or hub id that the pipeline was loaded from
     """

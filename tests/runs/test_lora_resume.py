@@ -23,10 +23,9 @@ def test_resume_is_bit_for_bit(six_of_each: Path, tiny_pipeline: Any, tmp_path: 
     settings = [f"likes={six_of_each}", f"model={tiny_pipeline('epsilon')}", "lora.rank=4", *SMALL, *KINDS[kind]]
     recipe = read_recipe(None, settings)
     whole = [step.as_dict() for step in tune(recipe, tmp_path / "whole", quiet)]
-    begun = iter(tune(recipe, tmp_path / "broken", quiet))
-    for _ in range(2):
-        next(begun)
-    begun.close()
+    begun = tune(recipe, tmp_path / "broken", quiet)
+    assert [next(begun).step for _ in range(2)] == [1, 2]
+    del begun  # which ends it there
     rest = [step.as_dict() for step in tune(recipe, tmp_path / "broken", quiet, resume=True)]
     plain = [[{**row, "seconds": 0} for row in rows] for rows in (whole[2:], rest)]
     assert plain[0] == plain[1]

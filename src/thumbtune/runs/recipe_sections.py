@@ -66,8 +66,8 @@ class LoraSection(Section):
     )
     dora: bool = Field(
         default=False,
-        description="Train the length of each row of weights too (DoRA): more time and memory. ComfyUI applies a DoRA "
-        "by another formula, and A1111 only some; `thumbtune merge` makes a model that is the same everywhere.",
+        description="Train the length of each row of weights too (DoRA): more time and memory. ComfyUI and A1111 "
+        "apply a DoRA by other formulas; `thumbtune merge` makes a model that is the same everywhere.",
     )
 
     @model_validator(mode="after")

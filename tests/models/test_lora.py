@@ -113,15 +113,25 @@ def test_every_kohya_layer_has_its_two_matrices_and_its_alpha(make_diffusion: An
         assert tensors[f"{layer}.alpha"].item() == 2.5 and tensors[f"{layer}.alpha"].shape == ()
     with safe_open(tmp_path / KOHYA_FILE, "pt") as file:
         metadata = file.metadata()
-    assert metadata.keys() == {"format", "sha256"} and metadata["format"] == "pt"
+    told = {"ss_network_module", "ss_network_dim", "ss_network_alpha", "sshs_model_hash", "modelspec.hash_sha256"}
+    assert metadata.keys() == {"format", "sha256"} | told and metadata["format"] == "pt"
+    assert (metadata["ss_network_dim"], metadata["ss_network_alpha"]) == ("4", "2.5")
     assert check_seal(tmp_path / KOHYA_FILE)
 
 
-def test_the_diffusers_file_says_its_rank_and_alpha(make_diffusion: Any, tmp_path: Path) -> None:
-    make_diffusion(rank=4, alpha=8.0).save(tmp_path)
+def test_the_diffusers_file_says_its_rank_and_alpha(make_diffusion: Any, perturb: Any, tmp_path: Path) -> None:
+    """The alpha of the training stands for people; the one that programs use is the rank, since B is multiplied."""
+    model = make_diffusion(rank=4, alpha=8.0)
+    perturb(model)
+    model.save(tmp_path)
     with safe_open(tmp_path / DIFFUSERS_FILE, "pt") as file:
-        metadata = json.loads(file.metadata()["lora_adapter_metadata"])
-    assert metadata["unet.r"] == 4 and metadata["unet.lora_alpha"] == 8.0
+        header = file.metadata()
+    metadata = json.loads(header["lora_adapter_metadata"])
+    assert metadata["unet.r"] == 4 and metadata["unet.lora_alpha"] == 4 and metadata["unet.alpha_pattern"] == {}
+    assert header["ss_network_alpha"] == "8.0"
+    stored = load_file(tmp_path / DIFFUSERS_FILE)
+    for name, value in lora.tensors_of(model.network).items():
+        assert torch.equal(stored[f"unet.{name}"], value * (2 if "lora_B" in name else 1)), name
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted([DIFFUSERS_FILE, KOHYA_FILE])
 
 

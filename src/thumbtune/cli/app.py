@@ -19,6 +19,7 @@ from thumbtune.cli import failures
 from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
 from thumbtune.cli.likes import import_, likes_app
+from thumbtune.cli.merge import merge
 from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.terminal import bar, quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
@@ -38,6 +39,7 @@ HOME = re.compile(r"~[\w.-]*(?:/|$)")  # ~, ~/run or ~ann/run
 app.command(cls=CommandOfRecipe)(train)
 app.command("recipe", cls=CommandOfRecipe)(recipe_)
 app.command()(generate)
+app.command()(merge)
 app.command("import")(import_)
 app.add_typer(likes_app, name="likes")
 app.add_typer(human_app, name="human")

@@ -1,37 +1,46 @@
-"""LoRA on a network, through PEFT. Adapters are switched off or swapped for the reference, and saved in two formats.
+"""LoRA on a network, through PEFT. Adapters are switched off or swapped for the reference.
 
-`pytorch_lora_weights.safetensors` has the keys and metadata of diffusers. `kohya.safetensors` has the keys that ComfyUI
-and A1111 read, with every alpha.
+LoRA    W + alpha / rank * B A                                                    Hu et al., arXiv 2106.09685
+DoRA    m * (W + alpha / rank * B A) / |W + alpha / rank * B A|, m of each row    Liu et al., arXiv 2402.09353
+
+`lora_saving` writes and reads the two files of a result.
 """
 
-import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from thumbtune.errors import ThumbtuneError
-from thumbtune.files import check_seal, refuse_not_finite, sweep, write_sealed, write_tensors
+from thumbtune.models.lora_saving import DIFFUSERS_FILE, KOHYA_FILE, load, save, tensors_of
+from thumbtune.models.lora_targets import ATTENTION, wide_convolutions
 from thumbtune.models.swap import swapped
 
-DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
-KOHYA_FILE = "kohya.safetensors"
-# the attention projections of a UNet, as in the official LoRA option of Diffusion-KTO
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+__all__ = ["DIFFUSERS_FILE", "KOHYA_FILE", "Adapters", "LoRA", "load", "put_on", "save", "switched_off", "tensors_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA:
-    """The adapters to add: their rank, alpha (the scale is alpha / rank), and the ends of their layers' names."""
+    """The adapters to add.
+
+    rank, alpha: the scale of a layer is alpha / rank
+    targets: the ends of their layers' names; `lora_targets.PRESETS` has three sets
+    conv_rank: the rank of targeted convolutions that are larger than 1 x 1; None: `rank`
+    conv_alpha: their alpha; None: the one with which their scale is that of the other layers
+    dora: whether the length of each row is trained too
+    about: what to tell in the headers of the files, asked for when they are written
+    """
 
     rank: int = 16
     alpha: float = 16.0
     targets: tuple[str, ...] = ATTENTION
+    conv_rank: int | None = None
+    conv_alpha: float | None = None
+    dora: bool = False
+    about: Callable[[], Mapping[str, str]] = field(default=dict, compare=False, repr=False)
 
     def on(self, network: nn.Module, seed: int = 0) -> "Adapters":
         """Add the adapters to a network, and return it with its reference."""
@@ -66,7 +75,7 @@ class Adapters:
         return ((name, p) for name, p in self.network.named_parameters() if p.requires_grad)
 
     def save(self, folder: Path) -> None:
-        save(self.network, self.lora, folder)
+        save(self.network, folder, self.lora.about())
 
     def load(self, folder: Path) -> None:
         load(self.network, folder)
@@ -77,11 +86,17 @@ def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
     from peft import LoraConfig
 
     network.requires_grad_(False)
+    rank, alpha = lora.conv_rank or lora.rank, lora.conv_alpha
+    alpha = lora.alpha * rank / lora.rank if alpha is None else alpha
+    wide = wide_convolutions(network, lora.targets) if (rank, alpha) != (lora.rank, lora.alpha) else []
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank, so fractions work
         target_modules=list(lora.targets),
         init_lora_weights="gaussian",
+        rank_pattern=dict.fromkeys(map(re.escape, wide), rank),
+        alpha_pattern=dict.fromkeys(map(re.escape, wide), alpha),
+        use_dora=lora.dora,
     )
     # PEFT samples A with the global generator: fork it, so that other random numbers do not change
     with torch.random.fork_rng(devices=[]):
@@ -104,85 +119,3 @@ def switched_off(network: nn.Module) -> Iterator[None]:
     finally:
         if on:  # not if this block is inside another one
             network.enable_adapters()  # type: ignore[operator]
-
-
-def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """Return the adapter's weights under PEFT's names, on the CPU in float32."""
-    from peft.utils import get_peft_model_state_dict
-
-    state = get_peft_model_state_dict(network)
-    return {key: value.detach().float().cpu().contiguous() for key, value in state.items()}
-
-
-def kohya(tensors: dict[str, Tensor], alpha: float, prefix: str = "lora_unet") -> dict[str, Tensor]:
-    """Return tensors under kohya's names: `mid.0.x.lora_A.weight` becomes `lora_unet_mid_0_x.lora_down.weight`."""
-    out: dict[str, Tensor] = {}
-    for key, value in tensors.items():
-        module, _, kind = key.removesuffix(".weight").rpartition(".")
-        name = f"{prefix}_{module.replace('.', '_')}"
-        out[f"{name}.{'lora_down' if kind == 'lora_A' else 'lora_up'}.weight"] = value
-        out[f"{name}.alpha"] = torch.tensor(float(alpha))
-    return out
-
-
-def save(network: nn.Module, lora: LoRA, folder: Path) -> None:
-    """Write both formats into `folder`."""
-    from diffusers import StableDiffusionPipeline
-    from diffusers.utils import convert_state_dict_to_diffusers
-
-    tensors = tensors_of(network)
-    config = network.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
-    metadata = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
-
-    def write(file: Path) -> None:
-        StableDiffusionPipeline.save_lora_weights(
-            save_directory=file.parent,
-            unet_lora_layers=convert_state_dict_to_diffusers(tensors),
-            weight_name=file.name,
-            unet_lora_adapter_metadata=metadata,
-        )
-
-    sweep(folder)
-    write_sealed(folder / DIFFUSERS_FILE, write, durable=True)
-    write_tensors(folder / KOHYA_FILE, kohya(tensors, lora.alpha), {"format": "pt"}, durable=True)
-
-
-def _alpha_in(file: Path) -> float | None:
-    """Return the alpha that a file was written with; None if it does not contain it."""
-    with safe_open(file, "pt") as opened:
-        metadata = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
-    return metadata.get("unet.lora_alpha")
-
-
-def load(network: nn.Module, folder: Path) -> None:
-    """Read weights that `save` wrote into adapters of the same shape.
-
-    Raises:
-        ThumbtuneError: the file is missing, damaged, or was made for other layers, another rank or another alpha.
-    """
-    from diffusers.utils import convert_unet_state_dict_to_peft
-    from peft.utils import set_peft_model_state_dict
-
-    file = folder / DIFFUSERS_FILE
-    try:
-        check_seal(file)
-        stored, alpha = load_file(file), _alpha_in(file)
-        refuse_not_finite(stored)
-    except Exception as error:
-        raise ThumbtuneError(
-            f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote.", code="result-unreadable"
-        ) from error
-    tensors = {key.removeprefix("unet."): value for key, value in convert_unet_state_dict_to_peft(stored).items()}
-    wanted = {key: value.shape for key, value in tensors_of(network).items()}
-    if {key: value.shape for key, value in tensors.items()} != wanted:
-        raise ThumbtuneError(
-            f"{file} was made for other layers or another rank; use the recipe that it was trained with.",
-            code="result-other-network",
-        )
-    ours = network.peft_config["default"].lora_alpha  # type: ignore[union-attr, index]
-    if alpha is not None and alpha != ours:
-        raise ThumbtuneError(
-            f"{file} was made with lora.alpha {alpha:g}, not {ours:g}; use the recipe that it was trained with.",
-            code="result-other-alpha",
-        )
-    set_peft_model_state_dict(network, tensors)

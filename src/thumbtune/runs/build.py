@@ -1,6 +1,8 @@
 """Make objects from a recipe, one function each. Packages below this one do not know recipes."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +24,7 @@ from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
 from thumbtune.objective.utility import UTILITIES, Utility
 from thumbtune.objective.validation import try_objective, try_utility
+from thumbtune.runs.lora_about import about, lora_of
 from thumbtune.runs.recipe import ObjectiveSection, Recipe, TrainSection
 from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.guards import Advice
@@ -103,10 +106,13 @@ def training_accelerator_of(recipe: Recipe) -> Any:
     return accelerator
 
 
-def tuning_of(recipe: Recipe, training: bool = True) -> Tuning:
-    """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision."""
+def tuning_of(recipe: Recipe, training: bool = True, about: Callable[[], Mapping[str, str]] = dict) -> Tuning:
+    """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision.
+
+    about: what the headers of a LoRA's files tell of the training
+    """
     if recipe.train.weights == "lora":
-        return lora.LoRA(rank=recipe.lora.rank, alpha=recipe.lora.alpha)
+        return lora_of(recipe, about)
     return full.Full(autocast=HALF.get(precision_of(recipe)) if training else None)
 
 
@@ -117,8 +123,9 @@ def result_of(recipe: Recipe) -> Path:
 
 def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> StableDiffusion:
     """Return the base model, prepared for the recipe's training."""
-    pipeline = load_pipeline(model_path(recipe.model))
-    tuning = tuning_of(recipe, training)
+    base = model_path(recipe.model)
+    pipeline = load_pipeline(base)
+    tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
     return StableDiffusion(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
 
 

@@ -25,6 +25,7 @@ UNUSED_OPTIONS = {  # of each objective
     "sft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
     "csft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
 }
+NUMBERS = (int, float, int | None, float | None)
 FIXED_SHARE = ("dpo", "sft")  # as many likes as dislikes, and likes alone, whatever train.liked_share is
 
 
@@ -39,7 +40,7 @@ class Section(BaseModel):
     def _given(cls, value: Any, info: ValidationInfo) -> Any:
         """Check what was given before it becomes a number, or a text that is shown."""
         field = cls.model_fields[str(info.field_name)]
-        return values.number(value) if field.annotation in (int, float) else values.no_password(value)
+        return values.number(value) if field.annotation in NUMBERS else values.no_password(value)
 
 
 class LoraSection(Section):
@@ -47,6 +48,36 @@ class LoraSection(Section):
 
     rank: int = Field(default=16, ge=1, description="Rank of the LoRA matrices: higher learns more, in a larger file.")
     alpha: float = Field(default=16.0, gt=0, description="Scale of the LoRA: its update is multiplied by alpha / rank.")
+    targets: Literal["attention", "attention-and-feed-forward", "with-convolutions"] = Field(
+        default="attention",
+        description="The layers that get a LoRA: attention; attention-and-feed-forward (all of the transformers, the "
+        "default of sd-scripts); with-convolutions (those and the residual blocks, conv_dim in sd-scripts).",
+    )
+    conv_rank: int | None = Field(
+        default=None,
+        ge=1,
+        description="With targets with-convolutions: the rank of convolutions larger than 1 x 1. Default: rank.",
+    )
+    conv_alpha: float | None = Field(
+        default=None,
+        gt=0,
+        description="With targets with-convolutions: the alpha of convolutions larger than 1 x 1. Default: the one "
+        "that gives them the scale of the other layers.",
+    )
+    dora: bool = Field(
+        default=False,
+        description="Train the length of each row of weights too (DoRA): more time and memory. ComfyUI and A1111 "
+        "apply a DoRA by other formulas; `thumbtune merge` makes a model that is the same everywhere.",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_unused_options(self) -> Self:
+        for option in ("conv_rank", "conv_alpha"):
+            if getattr(self, option) is not None and self.targets != "with-convolutions":
+                raise values.UnusedOption(
+                    f"lora.{option} works only with lora.targets=with-convolutions: leave it out, or set these targets"
+                )
+        return self
 
 
 class ObjectiveSection(Section):

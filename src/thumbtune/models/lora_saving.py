@@ -1,0 +1,150 @@
+"""A LoRA in two files: one that all of diffusers reads with the right strength, and one for ComfyUI and A1111.
+
+`pytorch_lora_weights.safetensors`   B * alpha / rank, so that the scale is 1 with and without settings in the header
+`kohya.safetensors`                  B, with the alpha of each layer as a tensor, since no header is read there
+
+Earlier versions wrote the first file with B, and its alpha in the settings alone; it is read as it was.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.files import check_seal, refuse_not_finite, sweep, write_tensors
+from thumbtune.models.lora_header import ALPHA, ARGUMENTS, CONV_ALPHA, hashes, network_facts
+
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
+KOHYA_FILE = "kohya.safetensors"
+SETTINGS = "lora_adapter_metadata"  # diffusers' key for PEFT's settings
+_KINDS = {"lora_A": "lora_down.weight", "lora_B": "lora_up.weight", "lora_magnitude_vector": "dora_scale"}
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return the adapter's weights under PEFT's names, on the CPU in float32."""
+    from peft.utils import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(network)
+    return {key: value.detach().float().cpu().contiguous() for key, value in state.items()}
+
+
+def scales_of(network: nn.Module) -> dict[str, float]:
+    """Return the number that each layer's product B A is multiplied by, alpha / rank."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = ((name, layer) for name, layer in network.named_modules() if isinstance(layer, BaseTunerLayer))
+    return {name: float(layer.scaling["default"]) for name, layer in layers}  # type: ignore[index]
+
+
+def _split(key: str) -> tuple[str, str]:
+    """Return the layer and the kind of one of PEFT's names.
+
+    >>> _split("mid.to_q.lora_A.weight"), _split("mid.to_q.lora_magnitude_vector")
+    (('mid.to_q', 'lora_A'), ('mid.to_q', 'lora_magnitude_vector'))
+    """
+    layer, _, kind = key.removesuffix(".weight").rpartition(".")
+    return layer, kind
+
+
+def scaled(tensors: Mapping[str, Tensor], factors: Mapping[str, float]) -> dict[str, Tensor]:
+    """Return the tensors with each B multiplied by the factor of its layer."""
+    out = {}
+    for key, value in tensors.items():
+        layer, kind = _split(key)
+        factor = factors[layer] if kind == "lora_B" else 1.0
+        out[key] = value if factor == 1.0 else value * factor
+    return out
+
+
+def kohya(tensors: Mapping[str, Tensor], scales: Mapping[str, float], prefix: str = "lora_unet") -> dict[str, Tensor]:
+    """Return tensors under kohya's names: `mid.0.x.lora_A.weight` becomes `lora_unet_mid_0_x.lora_down.weight`."""
+    out: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        layer, kind = _split(key)
+        name = f"{prefix}_{layer.replace('.', '_')}"
+        ones = (1,) * (tensors[f"{layer}.lora_A.weight"].dim() - 1)  # PEFT has the lengths of a convolution second
+        out[f"{name}.{_KINDS[kind]}"] = value.reshape(-1, *ones) if kind == "lora_magnitude_vector" else value
+        if kind == "lora_A":
+            out[f"{name}.alpha"] = torch.tensor(round(scales[layer] * value.shape[0], 6))
+    return out
+
+
+def save(network: nn.Module, folder: Path, about: Mapping[str, str] | None = None, part: str = "unet") -> None:
+    """Write both files into `folder`.
+
+    about: what the headers tell of the training and its base, beside what the network itself tells
+    part: the network's name in its pipeline, which begins every key of diffusers' file
+    """
+    tensors, scales = tensors_of(network), scales_of(network)
+    facts = {"format": "pt", **network_facts(network), **(about or {})}
+    # all of them under PEFT's names: of a file that mixes these with `lora.down`, diffusers loads the latter alone
+    plain = {f"{part}.{key}": value for key, value in scaled(tensors, scales).items()}
+    settings = {f"{part}.{name}": value for name, value in _settings(network).items()}
+    named = kohya(tensors, scales)
+    sweep(folder)
+    header = {**facts, **hashes(plain), SETTINGS: json.dumps(settings, indent=2, sort_keys=True)}
+    write_tensors(folder / DIFFUSERS_FILE, plain, header, durable=True)
+    write_tensors(folder / KOHYA_FILE, named, {**facts, **hashes(named)}, durable=True)
+
+
+def _settings(network: nn.Module) -> dict[str, Any]:
+    """Return PEFT's settings for matrices whose scale is 1: every alpha is its rank."""
+    config = network.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
+    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
+    return {**plain, "lora_alpha": plain["r"], "alpha_pattern": plain["rank_pattern"]}
+
+
+def load(network: nn.Module, folder: Path, part: str = "unet") -> None:
+    """Read weights that `save` wrote into adapters of the same shape.
+
+    Raises:
+        ThumbtuneError: the file is missing, damaged, or was made for other layers, another rank or another alpha.
+    """
+    from diffusers.utils import convert_unet_state_dict_to_peft
+    from peft.utils import set_peft_model_state_dict
+
+    file = folder / DIFFUSERS_FILE
+    try:
+        check_seal(file)
+        stored = load_file(file)
+        with safe_open(file, "pt") as opened:
+            header = opened.metadata() or {}
+        settings = json.loads(header.get(SETTINGS, "{}"))
+        refuse_not_finite(stored)
+    except Exception as error:
+        raise ThumbtuneError(
+            f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote.", code="result-unreadable"
+        ) from error
+    tensors = {key.removeprefix(f"{part}."): value for key, value in convert_unet_state_dict_to_peft(stored).items()}
+    wanted = {key: value.shape for key, value in tensors_of(network).items()}
+    if {key: value.shape for key, value in tensors.items()} != wanted:
+        raise ThumbtuneError(
+            f"{file} was made for other layers or another rank; use the recipe that it was trained with.",
+            code="result-other-network",
+        )
+    is_baked = ALPHA in header
+    _refuse_other_alpha(file, header if is_baked else {ALPHA: settings.get(f"{part}.lora_alpha")}, network)
+    if is_baked:
+        tensors = scaled(tensors, {name: 1 / scale for name, scale in scales_of(network).items()})
+    set_peft_model_state_dict(network, tensors)
+
+
+def _refuse_other_alpha(file: Path, header: Mapping[str, Any], network: nn.Module) -> None:
+    ours = network_facts(network)
+    pairs = {"lora.alpha": (header.get(ALPHA), ours[ALPHA])}
+    if ARGUMENTS in header or ARGUMENTS in ours:
+        own, other = (json.loads(one.get(ARGUMENTS) or "{}").get(CONV_ALPHA) for one in (ours, header))
+        pairs["lora.conv_alpha"] = (other, own)
+    for option, (stored, own) in pairs.items():
+        if stored is not None and own is not None and float(stored) != float(own):
+            raise ThumbtuneError(
+                f"{file} was made with {option} {float(stored):g}, not {float(own):g}; use the recipe that it was "
+                "trained with.",
+                code="result-other-alpha",
+            )

@@ -1,0 +1,139 @@
+"""A pipeline whose LoRA is part of its weights, as a folder of diffusers or as one file in the original layout."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.files import flush, partial_beside, working_folder, write_tensors
+from thumbtune.models import original_layout
+from thumbtune.models.lora_header import SPEC, base_facts
+from thumbtune.models.pipeline_files import Size
+
+LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern
+QUICK = "quick_gelu"  # the activation of OpenAI's CLIP, in SD 1.x; OpenCLIP of SD 2.x has gelu
+
+
+def merge(network: nn.Module) -> int:
+    """Add the active adapters of a network to its weights, and take them off; return how many layers had one.
+
+    Raises:
+        ThumbtuneError: the sum has NaN or infinite values.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, BaseTunerLayer)]
+    for name, layer in layers:
+        try:
+            layer.merge(safe_merge=True)
+        except ValueError as error:  # PEFT's word for values that are not finite
+            raise ThumbtuneError(
+                f"The weights of {name} with the LoRA on them are NaN or infinite, so nothing was written; take "
+                "a LoRA that works.",
+                code="merge-not-finite",
+            ) from error
+        parent, _, own = name.rpartition(".")
+        setattr(network.get_submodule(parent), own, layer.get_base_layer())
+    return len(layers)
+
+
+def merge_pipeline(pipeline: Any) -> int:
+    """Merge the adapters of a pipeline's denoiser and text encoders; return how many layers had one."""
+    parts = (part for part in pipeline.components.values() if isinstance(part, nn.Module))
+    return sum(merge(part) for part in parts)
+
+
+def write_pipeline(pipeline: Any, folder: Path) -> None:
+    """Write a pipeline as a folder of diffusers, whole or not at all, without the paths that it was loaded from.
+
+    Raises:
+        ThumbtuneError: the disk is full, or the folder cannot be written.
+    """
+    partial = partial_beside(folder)
+
+    def write() -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with working_folder(partial):
+            pipeline.save_pretrained(partial, safe_serialization=True)
+            for file in partial.rglob("*.json"):
+                _forget_origin(file)
+            for path in partial.rglob("*"):
+                flush(path)
+            os.rename(partial, folder)
+            flush(folder.parent)
+
+    _written(folder, write)
+
+
+def _written(path: Path, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except (OSError, SafetensorError) as error:
+        raise ThumbtuneError(
+            f"{path} could not be written ({error}); make room or name another place.", code="merge-unwritable"
+        ) from error
+
+
+def _forget_origin(file: Path) -> None:
+    """Take the path that a part was loaded from out of its settings."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if isinstance(content, dict) and content.pop(LOCAL, None) is not None:
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_checkpoint(pipeline: Any, file: Path, size: Size) -> None:
+    """Write a pipeline as one file in the original layout of SD 1.x and 2.x, whole or not at all.
+
+    Raises:
+        ThumbtuneError: it is of another family, the disk is full, or the folder cannot be written.
+    """
+    tensors = checkpoint_of(pipeline)
+    sides = (size, size) if isinstance(size, int) else size
+    facts = base_facts(pipeline.unet.config, pipeline.scheduler.config.get("prediction_type"), sides, "")
+    header = {"format": "pt", **facts, f"{SPEC}.title": file.stem}
+    write_tensors(file, tensors, header, durable=True)
+
+
+def checkpoint_of(pipeline: Any) -> dict[str, Tensor]:
+    """Return all weights of a pipeline under their original names.
+
+    Raises:
+        ThumbtuneError: it is of a family without such names here.
+    """
+    try:
+        if getattr(pipeline, "text_encoder_2", None) is not None:
+            raise KeyError("text_encoder_2")
+        text = pipeline.text_encoder
+        of_text = original_layout.clip if text.config.hidden_act == QUICK else original_layout.open_clip
+        return {
+            **original_layout.unet(pipeline.unet.state_dict()),
+            **original_layout.vae(pipeline.vae.state_dict()),
+            **of_text(text.state_dict()),
+        }
+    except KeyError as error:
+        raise ThumbtuneError(
+            f"A {type(pipeline).__name__} with {error.args[0]} cannot be written as one file, since Thumbtune knows "
+            "the original names of Stable Diffusion 1.x and 2.x only; name a folder instead.",
+            code="merge-other-family",
+        ) from error
+
+
+def halve(pipeline: Any) -> None:
+    """Round all weights of a pipeline to float16.
+
+    Raises:
+        ThumbtuneError: a weight is too large for it.
+    """
+    pipeline.to(torch.float16)
+    for part in (part for part in pipeline.components.values() if isinstance(part, nn.Module)):
+        for name, weight in part.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise ThumbtuneError(
+                    f"{name} has values that are too large for float16; leave out --fp16.", code="merge-not-finite"
+                )

@@ -1,0 +1,108 @@
+"""The LoRA of a recipe, and what its headers tell of base and training under the names that sd-scripts has for it."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from thumbtune import plugins
+from thumbtune.files import file_sha256
+from thumbtune.models.lora import LoRA
+from thumbtune.models.lora_header import SPEC, base_facts
+from thumbtune.models.lora_targets import PRESETS
+from thumbtune.models.pipeline_files import size_of
+from thumbtune.runs.recipe import Recipe
+
+WEIGHTS = "unet/diffusion_pytorch_model"
+LEGACY_BEGIN, LEGACY_SIZE = 0x100000, 0x10000  # the part of a file that A1111's first hash is of
+
+
+def lora_of(recipe: Recipe, about: Callable[[], Mapping[str, str]]) -> LoRA:
+    """Return the LoRA of a recipe; `about` is what the headers of its files tell."""
+    section = recipe.lora
+    return LoRA(**{**section.model_dump(), "targets": PRESETS[section.targets]}, about=about)
+
+
+def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
+    """Return the facts of a training for the headers of its files.
+
+    This reads all weights of the base's UNet, for their hash.
+
+    base: the folder, file or hub id that the pipeline was loaded from
+    """
+    unet, vae = pipeline.unet.config, pipeline.vae.config
+    size = size_of(base, unet, vae, pipeline.vae_scale_factor)
+    size = (size, size) if isinstance(size, int) else size
+    prediction = pipeline.scheduler.config.get("prediction_type")
+    name, method, train = name_of(base), method_of(recipe), recipe.train
+    facts = base_facts(unet, prediction, size, "/lora") | {
+        f"{SPEC}.title": f"{name} tuned with {method}",
+        f"{SPEC}.description": f"A LoRA for {name}, tuned by Thumbtune on likes and dislikes with {method}.",
+        f"{SPEC}.tags": "thumbtune, preference",
+        "ss_sd_model_name": name,
+        "ss_training_comment": f"Thumbtune: {method}",
+    }
+    numbers = {
+        "ss_steps": train.steps,
+        "ss_max_train_steps": train.steps,
+        "ss_learning_rate": train.lr,
+        "ss_unet_lr": train.lr,
+        "ss_lr_warmup_steps": train.warmup,
+        "ss_lr_scheduler": "linear" if train.cooldown else "constant_with_warmup",
+        "ss_total_batch_size": train.batch,
+        "ss_max_grad_norm": train.max_grad_norm,
+        "ss_optimizer": f"torch.optim.adamw.AdamW(weight_decay={train.weight_decay})",
+        "ss_mixed_precision": train.precision,
+        "ss_seed": recipe.seed,
+    }
+    return facts | {key: str(value) for key, value in numbers.items()} | _hashes(base)
+
+
+def name_of(base: str) -> str:
+    """Return the name of a base that others may know: of a folder or a file the last part of its path, else itself.
+
+    >>> name_of("stable-diffusion-v1-5/stable-diffusion-v1-5")
+    'stable-diffusion-v1-5/stable-diffusion-v1-5'
+    """
+    path = Path(base)
+    is_path = path.exists() or path.is_absolute() or base.count("/") != 1 or base.startswith((".", "~"))
+    return os.path.basename(os.path.abspath(base)) if is_path else base
+
+
+def method_of(recipe: Recipe) -> str:
+    """Return the objective and its beta; of the user's own objective no name, since that begins with a path."""
+    objective = recipe.objective
+    if plugins.is_own(objective.name):
+        return "an objective of one's own"
+    names = {"kto": "Diffusion-KTO", "dpo": "Diffusion-DPO"}
+    beta = "" if objective.name in ("sft", "csft") else f" (beta {objective.beta})"
+    return f"{names.get(objective.name, objective.name.upper())}{beta}"
+
+
+def _hashes(base: str) -> dict[str, str]:
+    """Return the hashes of the base's file, or of the UNet's in a folder; nothing if no file is here."""
+    file = _file_of(base)
+    if file is None:
+        return {}
+    with file.open("rb") as opened:
+        opened.seek(LEGACY_BEGIN)
+        legacy = hashlib.sha256(opened.read(LEGACY_SIZE)).hexdigest()[:8]
+    return {"ss_sd_model_hash": legacy, "ss_new_sd_model_hash": file_sha256(file)}
+
+
+def _file_of(base: str) -> Path | None:
+    """Return the file whose hash names a base: a checkpoint in one file, or the weights of its UNet."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if Path(base).is_file():
+        return Path(base)
+    names = [f"{WEIGHTS}{variant}.safetensors" for variant in ("", ".fp16", ".bf16")]
+    if Path(base).is_dir():
+        return next((Path(base) / name for name in names if (Path(base) / name).is_file()), None)
+    try:
+        cached = (try_to_load_from_cache(base, name) for name in names)
+        return next((Path(file) for file in cached if isinstance(file, str)), None)
+    except HFValidationError:
+        return None

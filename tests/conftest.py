@@ -120,12 +120,14 @@ def make_training() -> Callable[..., Any]:
     return make
 
 
-def _tokenizer() -> Any:
-    """CLIP's tokenizer with letters for words: 54 tokens, 8 places."""
+def _tokenizer(pad: str | None = None) -> Any:
+    """CLIP's tokenizer with letters for words: 54 tokens, 8 places; it pads with the end of a text, or with `pad`."""
     from transformers import CLIPTokenizer
 
     words = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase), STARTS, ENDS]
-    return CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=8)
+    return CLIPTokenizer(
+        vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=8, pad_token=pad or ENDS
+    )
 
 
 def _pipeline(prediction: str) -> Any:
@@ -184,15 +186,81 @@ def _pipeline(prediction: str) -> Any:
     )
 
 
+def _pipeline_xl(prediction: str) -> Any:
+    """SDXL of 16 x 16 pixels with random weights: epsilon as of the base model, v with a last step of pure noise."""
+    import torch
+    from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    first, second = _tokenizer(), _tokenizer(pad="a</w>")
+    schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+    terminal = prediction == "v_prediction"
+    text: dict[str, Any] = {
+        "vocab_size": len(first),
+        "intermediate_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 8,
+        "bos_token_id": first.bos_token_id,
+        "eos_token_id": first.eos_token_id,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return StableDiffusionXLPipeline(
+            unet=UNet2DConditionModel(
+                sample_size=8,
+                block_out_channels=(8, 16),
+                layers_per_block=1,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+                transformer_layers_per_block=(1, 2),
+                cross_attention_dim=40,
+                attention_head_dim=(2, 4),
+                norm_num_groups=4,
+                use_linear_projection=True,
+                addition_embed_type="text_time",
+                addition_time_embed_dim=8,
+                projection_class_embeddings_input_dim=6 * 8 + 12,
+            ),
+            vae=AutoencoderKL(
+                sample_size=16,
+                block_out_channels=(8, 16),
+                down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"),
+                up_block_types=("UpDecoderBlock2D", "UpDecoderBlock2D"),
+                norm_num_groups=4,
+                scaling_factor=0.13025,
+            ),
+            text_encoder=CLIPTextModel(CLIPTextConfig(hidden_size=16, pad_token_id=first.pad_token_id, **text)),
+            text_encoder_2=CLIPTextModelWithProjection(
+                CLIPTextConfig(
+                    hidden_size=24, projection_dim=12, pad_token_id=second.pad_token_id, hidden_act="gelu", **text
+                )
+            ),
+            tokenizer=first,
+            tokenizer_2=second,
+            scheduler=EulerDiscreteScheduler(
+                **schedule,
+                prediction_type=prediction,
+                rescale_betas_zero_snr=terminal,
+                timestep_spacing="trailing" if terminal else "leading",
+            ),
+            add_watermarker=False,
+        )
+
+
 @pytest.fixture(scope="session")
 def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """prediction -> the folder of a real StableDiffusionPipeline, saved once; do not write to it."""
+    """prediction -> the folder of a real StableDiffusionPipeline, saved once; do not write to it.
+
+    `xl-` before the prediction gives a StableDiffusionXLPipeline.
+    """
     folders: dict[str, Path] = {}
 
     def make(prediction: str = "epsilon") -> Path:
         if prediction not in folders:
             folders[prediction] = tmp_path_factory.mktemp("pipeline") / prediction
-            _pipeline(prediction).save_pretrained(folders[prediction])
+            made = _pipeline_xl(prediction[3:]) if prediction.startswith("xl-") else _pipeline(prediction)
+            made.save_pretrained(folders[prediction])
         return folders[prediction]
 
     return make
@@ -204,15 +272,16 @@ def make_diffusion(tiny_pipeline: Callable[[str], Path]) -> Callable[..., Any]:
 
     A `tuning` may be given in place of the LoRA.
     """
+    from thumbtune.models.families import adapter_of
+    from thumbtune.models.loading import load_pipeline
     from thumbtune.models.lora import LoRA
-    from thumbtune.models.protocol import Tuning
-    from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+    from thumbtune.models.protocol import PipelineModel, Tuning
 
     def make(
         prediction: str = "epsilon", rank: int = 4, alpha: float = 8.0, seed: int = 0, tuning: Tuning | None = None
-    ) -> StableDiffusion:
+    ) -> PipelineModel:
         pipeline = load_pipeline(str(tiny_pipeline(prediction)))
-        return StableDiffusion(pipeline, tuning or LoRA(rank=rank, alpha=alpha), seed)
+        return adapter_of(pipeline, tuning or LoRA(rank=rank, alpha=alpha), seed)
 
     return make
 

@@ -17,7 +17,15 @@ from thumbtune.models.protocol import Model, Sampler
 
 SAMPLER = Sampler(steps=4, guidance=3.0)
 PROMPTS, SEEDS = ["a cat", "red dog", ""], [3, 14, 15]
-LATENT = {"epsilon": (4, 8, 8), "v_prediction": (4, 8, 8), "full": (4, 8, 8), "plane": (2,)}
+LATENT = {
+    "epsilon": (4, 8, 8),
+    "v_prediction": (4, 8, 8),
+    "full": (4, 8, 8),
+    "xl-epsilon": (4, 8, 8),
+    "xl-v_prediction": (4, 8, 8),
+    "xl-full": (4, 8, 8),
+    "plane": (2,),
+}
 
 
 @pytest.fixture(params=list(LATENT))
@@ -32,8 +40,8 @@ def fresh(family: str, request: pytest.FixtureRequest) -> Callable[[], Any]:
         make_plane: Callable[[], Any] = request.getfixturevalue("make_plane")
         return make_plane
     make_diffusion = request.getfixturevalue("make_diffusion")
-    if family == "full":
-        return lambda: make_diffusion(tuning=Full())
+    if family.endswith("full"):
+        return lambda: make_diffusion(family.replace("full", "epsilon"), tuning=Full())
     return lambda: make_diffusion(family)
 
 
@@ -54,7 +62,9 @@ def asked(model: Any, t: tuple[int, ...] = (0, 40, 99), rows: slice = slice(None
     """What the model predicts for some noisy latents."""
     shape = model.encode([Image.new("RGB", (16, 16), "red")]).shape[1:]
     noisy = torch.randn(3, *shape, generator=torch.Generator().manual_seed(5))
-    condition = {name: value[rows] for name, value in model.embed(PROMPTS).items()}
+    pictures = [Image.new("RGB", size) for size in ((16, 16), (40, 20), (20, 40))]
+    whole = model.embed(PROMPTS) | model.image_condition(pictures)
+    condition = {name: value[rows] for name, value in whole.items()}
     out: Tensor = model.predict(noisy[rows], torch.tensor(t)[rows], condition)
     return out
 
@@ -95,6 +105,18 @@ def test_a_row_of_embed_depends_on_its_own_prompt_only(model: Any) -> None:
         for name, value in alone.items():
             assert value.dtype == torch.float32 and value.device.type == "cpu"
             torch.testing.assert_close(value, together[name][i : i + 1], rtol=0, atol=1e-5)
+
+
+def test_a_row_of_the_images_condition_depends_on_its_own_image_only(model: Any, images: list[Image.Image]) -> None:
+    images = [*images, images[0].resize((48, 20))]
+    together = model.image_condition(images)
+    assert not together.keys() & model.embed(PROMPTS).keys() and "latent" not in together
+    for i, image in enumerate(images):
+        alone = model.image_condition([image])
+        assert alone.keys() == together.keys()
+        for name, value in alone.items():
+            assert value.dtype == torch.float32 and value.device.type == "cpu"
+            assert torch.equal(value, together[name][i : i + 1])
 
 
 def test_predict_answers_in_the_shape_of_the_latents_row_by_row(model: Any, family: str) -> None:
@@ -223,8 +245,8 @@ def test_only_what_is_trainable_gets_gradients(model: Any, perturb: Callable[...
 
 def everything(model: Any) -> list[Tensor]:
     if hasattr(model, "pipeline"):
-        parts = (model.pipeline.unet, model.pipeline.vae, model.pipeline.text_encoder)
-        return [p for part in parts for p in part.parameters()]
+        parts = model.pipeline.components.values()
+        return [p for part in parts if isinstance(part, torch.nn.Module) for p in part.parameters()]
     return [*model.denoiser.parameters(), *model._frozen.parameters()]
 
 

@@ -18,11 +18,13 @@ from typing import Any
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
 from thumbtune.files import file_sha256, refuse_not_finite, sha256
+from thumbtune.models.families import adapter_of
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
 from thumbtune.models.pipeline_files import check_pipeline, networks_without_weights
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.weight_files import keys_in, kind_of, refuse_as_lora, refuse_other_file
 from thumbtune.runs import build, run
 from thumbtune.training import checkpoint
@@ -52,7 +54,7 @@ class Side:
     fingerprint: str
     prompt_prefix: str | None = None
     folder: Path | None = None
-    load: Callable[[Any], StableDiffusion] | None = None
+    load: Callable[[Any], PipelineModel] | None = None
     check: Callable[[], object] | None = None
     by_order: bool = False
 
@@ -95,7 +97,7 @@ def side(name: str, base: str | None = None) -> Side:
         name,
         "model",
         _of_model(name),
-        load=lambda device: StableDiffusion(load_pipeline(folder)).to(device),
+        load=lambda device: adapter_of(load_pipeline(folder)).to(device),
         check=lambda: check_pipeline(folder),
     )
 
@@ -136,7 +138,7 @@ def _checkpoint(name: str, folder: Path) -> Side:
     averaged = recipe.train.ema and (folder / AVERAGE).is_file()  # the average is then the result of the run
     file = folder / (AVERAGE if averaged else CHECKPOINT)
 
-    def load(device: Any) -> StableDiffusion:
+    def load(device: Any) -> PipelineModel:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -167,10 +169,10 @@ def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
         raise UsageError(f"{name} is a LoRA; name the model that it belongs to with --base.", code="side-no-base")
     folder = build.model_path(base)
 
-    def load(device: Any) -> StableDiffusion:
+    def load(device: Any) -> PipelineModel:
         pipeline = load_pipeline(folder)
         put_on_pipeline(pipeline, files, base)
-        return StableDiffusion(pipeline).to(device)
+        return adapter_of(pipeline).to(device)
 
     def check() -> None:
         if (networks := networks_without_weights(folder)) is not None:
@@ -187,7 +189,7 @@ def _unet(name: str, base: str | None) -> Side:
     if base is None:
         raise UsageError(f"{name} is a UNet; name the model that it belongs to with --base.", code="side-no-base")
 
-    def load(device: Any) -> StableDiffusion:
+    def load(device: Any) -> PipelineModel:
         from diffusers import UNet2DConditionModel
 
         pipeline = load_pipeline(build.model_path(base))
@@ -200,7 +202,7 @@ def _unet(name: str, base: str | None) -> Side:
                 f"{name} is not a UNet for {base} ({reason(error)}); give its own base with --base.", code="side-misfit"
             ) from error
         pipeline.unet = unet
-        return StableDiffusion(pipeline).to(device)
+        return adapter_of(pipeline).to(device)
 
     return Side(name, "unet", sha256(f"{_of_model(base)} {_of_model(source, UNET_INDEX)}".encode()), load=load)
 
@@ -246,7 +248,7 @@ def _of_files(files: Sequence[Path]) -> str:
 
 
 @contextmanager
-def loaded(side: Side, device: Any) -> Iterator[StableDiffusion]:
+def loaded(side: Side, device: Any) -> Iterator[PipelineModel]:
     """Yield the side's model, in memory for as long as the block lasts."""
     import gc
 

@@ -82,13 +82,13 @@ def _log_ratio(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Te
 
 
 def _at_level(model: Model, encoded: Encoded, rows: Sequence[int], level: int) -> Batch:
-    clean = encoded.latents(rows)
+    clean, about = encoded.images(rows)
     ids = [encoded.image_ids[i] for i in rows]
     noise = torch.stack([torch.randn(clean.shape[1:], generator=seeded_generator("held out", id, level)) for id in ids])
     uniform = torch.full((len(rows),), (level + 0.5) / NOISE_LEVELS)
     return Batch(
         latents=clean,
-        condition=encoded.condition([encoded.prompts[i] for i in rows]),
+        condition=encoded.condition([encoded.prompts[i] for i in rows]) | about,
         noise=noise,
         t=model.process.times(uniform),
         liked=encoded.liked[rows],

@@ -1,19 +1,23 @@
 """Networks behind one protocol, and their noise processes. These names are for users.
 
-    from thumbtune.models import LoRA, StableDiffusion, load_pipeline
+    from thumbtune.models import LoRA, adapter_of, load_pipeline
 
-families     StableDiffusion (SD 1.x and 2.x, from load_pipeline) · Plane, of points; `Model` is their protocol
+families     adapter_of(load_pipeline(NAME)) gives one of these: StableDiffusion (SD 1.x and 2.x) · StableDiffusionXL
+             · Plane, of points; `Model` is their protocol
 tuning       LoRA · Full; `Tuning` is their protocol
 processes    VPProcess · FlowProcess, and process_of a scheduler's config; `Process` is their protocol
 sampling     Sampler: denoising steps, guidance and size of images to generate
 """
 
+from thumbtune.models.families import adapter_of
 from thumbtune.models.full import Full
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import LoRA
 from thumbtune.models.plane import Plane
 from thumbtune.models.process import FlowProcess, Process, VPProcess, process_of
 from thumbtune.models.protocol import Model, Sampler, Tuning
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.models.stable_diffusion import StableDiffusion
+from thumbtune.models.stable_diffusion_xl import StableDiffusionXL
 
 __all__ = [
     "FlowProcess",
@@ -24,8 +28,10 @@ __all__ = [
     "Process",
     "Sampler",
     "StableDiffusion",
+    "StableDiffusionXL",
     "Tuning",
     "VPProcess",
+    "adapter_of",
     "load_pipeline",
     "process_of",
 ]

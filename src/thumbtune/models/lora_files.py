@@ -17,7 +17,7 @@ from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.models.lora import DIFFUSERS_FILE
-from thumbtune.models.lora_names import TEXT, UNET
+from thumbtune.models.lora_names import TEXT, TEXT_2, UNET
 from thumbtune.models.weight_files import (
     PICKLES,
     SAFETENSORS,
@@ -29,6 +29,7 @@ from thumbtune.models.weight_files import (
 )
 
 PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PARTS = (UNET, TEXT, TEXT_2)  # of a pipeline, that may carry a LoRA
 PICKLED_LORAS = ("pytorch_lora_weights", "adapter_model")
 PEFT_KEYS = "base_model.model."
 DIFFUSERS_SETTINGS = "lora_adapter_metadata"
@@ -87,7 +88,7 @@ def find_lora(path: Path) -> LoraFiles | None:
     for name in (DIFFUSERS_FILE, PEFT_FILE):
         if (path / name).is_file():
             return LoraFiles({"": path / name})
-    parts = {part: path / part / PEFT_FILE for part in (UNET, TEXT) if (path / part / PEFT_FILE).is_file()}
+    parts = {part: path / part / PEFT_FILE for part in PARTS if (path / part / PEFT_FILE).is_file()}
     if parts:
         return LoraFiles(parts)
     files = sorted(file for file in path.glob("*") if file.is_file() and not file.name.startswith("."))
@@ -119,7 +120,7 @@ def read_lora(files: LoraFiles) -> ReadLora:
         keys = keys_in(file)
         config = _peft_config(file)
         refuse_as_lora(file, kind_of(keys))
-        settings |= {own: config for own in ((part,) if part else (UNET, TEXT))} if config is not None else {}
+        settings |= {own: config for own in ((part,) if part else PARTS)} if config is not None else {}
         if config is None:
             _refuse_without_settings(file, list(keys))
             settings |= _diffusers_settings(file)
@@ -186,7 +187,7 @@ def _diffusers_settings(file: Path) -> dict[str, Settings]:
         return {}
     stored = _object(file, text)
     parts = {}
-    for part in (UNET, TEXT):
+    for part in PARTS:
         own = {key.removeprefix(f"{part}."): value for key, value in stored.items() if key.startswith(f"{part}.")}
         if own:
             parts[part] = own

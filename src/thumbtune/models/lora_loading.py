@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.lora_files import LoraFiles, ReadLora, read_lora
-from thumbtune.models.lora_names import TEXT, UNET, Layer, Parts, layers_in, modules_of
+from thumbtune.models.lora_names import TEXT, TEXT_2, UNET, Layer, Parts, layers_in, modules_of
 
 MAX_NAMED = 3
 LINEAR_DIMS, CONV_DIMS = 2, 4
@@ -53,12 +53,12 @@ Placed = Mapping[Layer, PlacedLayer]
 
 
 def put_on_pipeline(pipeline: Any, files: LoraFiles, base: str) -> Placed:
-    """Put a LoRA on a pipeline's UNet and text encoder; return each layer with its scale.
+    """Put a LoRA on a pipeline's UNet and text encoders; return each layer with its scale.
 
     Raises:
         ThumbtuneError: nothing or not all of it fits, it is no LoRA, or it is broken. The pipeline is unchanged.
     """
-    networks = {UNET: pipeline.unet, TEXT: pipeline.text_encoder}
+    networks = {part: getattr(pipeline, part) for part in (UNET, TEXT, TEXT_2) if hasattr(pipeline, part)}
     placed = place(networks, files, base)
     for part, network in networks.items():
         _inject(network, {module: layer for (own, module), layer in placed.items() if own == part})
@@ -93,7 +93,7 @@ def _left_over(file: Path, base: str, rest: list[str], total: int) -> ThumbtuneE
     if family is not None:
         return ThumbtuneError(
             f"{file} is a LoRA for {family}, not for {base}: {len(rest)} of its {total} tensors have no place there "
-            f"({named}); Thumbtune reads LoRAs for Stable Diffusion 1.x and 2.x.",
+            f"({named}); Thumbtune reads LoRAs for Stable Diffusion 1.x, 2.x and XL.",
             code="lora-other-family",
         )
     return ThumbtuneError(

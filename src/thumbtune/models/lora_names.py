@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-UNET, TEXT = "unet", "text_encoder"
+UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
 Layer = tuple[str, str]  # the part of a pipeline, and the name of a module in it
 
 _PARTS = {
@@ -70,12 +70,13 @@ def modules_of(names: Mapping[str, Iterable[str]]) -> Modules:
     A name that two modules would share is none: guessing would put a LoRA on the wrong layer.
     """
     found: dict[str, Layer | None] = {}
+    first = "lora_te1" if TEXT_2 in names else "lora_te"  # kohya numbers the text encoders only if there are two
     for part, own in names.items():
-        prefix = {UNET: "lora_unet", TEXT: "lora_te"}[part]
+        prefix = {UNET: "lora_unet", TEXT: first, TEXT_2: "lora_te2"}[part]
         for name in own:
             layer = (part, name)
             spelled = {name, f"{part}.{name}", f"{prefix}_{name.replace('.', '_')}"}
-            if part == TEXT:  # transformers of before had one more level
+            if part != UNET:  # transformers of before had one more level
                 plain = name.removeprefix("text_model.")
                 spelled |= {f"{start}{level}{plain}" for start in ("", f"{part}.") for level in ("", "text_model.")}
                 flat = plain.replace(".", "_")

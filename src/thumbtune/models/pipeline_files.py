@@ -11,21 +11,19 @@ from typing import Any
 from torch import nn
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.models.families import TEXT, TEXT_2, UNET, VAE, Family, family_of
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
-from thumbtune.models.lora_names import TEXT, UNET
 from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, refuse_as_model
 
 INDEX, CONFIG = "model_index.json", "config.json"
 Config = Mapping[str, Any]
 Size = int | tuple[int, int]  # pixels: of both sides, or (height, width)
 
-VAE = "vae"
-# the only classes whose output is what `encode`, `embed` and `predict` expect; FLAX, T5 and others are not
-CLASSES = {UNET: "UNet2DConditionModel", VAE: "AutoencoderKL", TEXT: "CLIPTextModel"}
-WEIGHTS = {UNET: "diffusion_pytorch_model", VAE: "diffusion_pytorch_model", TEXT: "model"}
-OTHER_PARTS = ("transformer", "text_encoder_2", "text_encoder_3", "prior", "decoder", "image_encoder")
-FAMILIES = ("StableDiffusionXL", "StableDiffusion3", "Flux", "Kandinsky", "PixArt", "StableCascade", "Sana", "Wan")
+ADDED, SIZES = "text_time", 6  # SDXL adds a pooled text and six sizes to its time; a refiner takes five
+WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
+OTHER_PARTS = ("transformer", TEXT_2, "text_encoder_3", "prior", "decoder", "image_encoder")
+OTHER_FAMILIES = ("StableDiffusion3", "Flux", "Kandinsky", "PixArt", "StableCascade", "Sana", "Wan")
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
 
@@ -46,14 +44,29 @@ def check_pipeline(name: str) -> str | None:
         if not (folder / INDEX).exists():
             _refuse_no_pipeline(folder)
         return None
-    _check_classes(name, index)
-    unet, vae, text = (read_config(folder / part / CONFIG) or {} for part in (UNET, VAE, TEXT))
-    check_configs(name, unet, vae, text)
+    family = family_of(index.get("_class_name"))
+    _check_classes(name, index, family)
+    unet, vae = (read_config(folder / part / CONFIG) or {} for part in (UNET, VAE))
+    _check_embeds(name, str(index.get("_class_name")), unet, family)
+    check_configs(name, unet, vae, [read_config(folder / part / CONFIG) or {} for part in family.texts])
     if unet and vae:
         if "sample_size" in vae:  # diffusers cannot load a VAE with null
             _square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
-    return _variant_of(folder)
+    return _variant_of(folder, family)
+
+
+def index_of(name: str) -> dict[str, Any] | None:
+    """Return the model_index.json of a folder or a hub id; None if it cannot be read, which loading will report."""
+    if Path(name).is_dir():
+        return read_config(Path(name) / INDEX)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return read_config(Path(hf_hub_download(name, INDEX)))
+    except (OSError, ValueError, HfHubHTTPError):
+        return None
 
 
 def read_config(file: Path) -> dict[str, Any] | None:
@@ -65,16 +78,29 @@ def read_config(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _check_classes(name: str, index: Config) -> None:
+def _check_classes(name: str, index: Config, family: Family) -> None:
     pipeline = str(index.get("_class_name"))
-    known = next((family for family in FAMILIES if pipeline.startswith(family)), None)
-    others = [part for part in OTHER_PARTS if any(_pair(index.get(part)))]
+    known = next((other for other in OTHER_FAMILIES if pipeline.startswith(other)), None)
+    others = [part for part in OTHER_PARTS if part not in family.networks and any(_pair(index.get(part)))]
     if known or others:
         why = "" if known else f" with {' and '.join(others)}"
         raise ThumbtuneError(
             f"The model {name!r} is a {pipeline}{why}, and {OWN_FORMS}; name such a model.", code="model-other-family"
         )
-    for part, wanted in CLASSES.items():
+    missing = [part for part in family.texts if len(family.texts) > 1 and not any(_pair(index.get(part)))]
+    if index.get("requires_aesthetics_score") or missing == [TEXT]:
+        raise ThumbtuneError(
+            f"The model {name!r} is a refiner of {family.name}, which only repaints the images of its base model; name "
+            "the base model.",
+            code="model-refiner",
+        )
+    if missing:
+        raise ThumbtuneError(
+            f"The model {name!r} is a {pipeline} without {' and '.join(missing)}, and {family.name} has both; get the "
+            "whole model.",
+            code="model-other-family",
+        )
+    for part, wanted in family.networks.items():
         found = _pair(index.get(part))[1]
         if found is not None and found != wanted:
             raise ThumbtuneError(
@@ -84,24 +110,29 @@ def _check_classes(name: str, index: Config) -> None:
             )
 
 
+def _check_embeds(name: str, pipeline: str, unet: Config, family: Family) -> None:
+    """Refuse a UNet that adds something else to its time than those of the family, such as one of SDXL under SD 1.5."""
+    found = unet.get("addition_embed_type")
+    if unet and found != family.embeds:
+        raise ThumbtuneError(
+            f"The UNet of {name!r} is not one of {family.name}, of which {INDEX} names a pipeline ({pipeline}): its "
+            f"addition_embed_type is {found} in place of {family.embeds}; take both from one model.",
+            code="model-other-family",
+        )
+
+
 def _pair(entry: object) -> Sequence[Any]:
     """Return an entry of an index, [library, class]; [None, None] for a part that is not there."""
     return entry if isinstance(entry, list) and len(entry) == 2 else [None, None]  # noqa: PLR2004 - a pair
 
 
-def check_configs(name: str, unet: Config, vae: Config, text: Config) -> None:
-    """Refuse networks that do not fit each other, or need more than a noisy latent, a time and a prompt.
+def check_configs(name: str, unet: Config, vae: Config, texts: Sequence[Config]) -> None:
+    """Refuse networks that do not fit each other, or need more than a noisy latent, a time, a prompt and sizes.
 
     Raises:
-        ThumbtuneError: the channels or the widths differ, or the UNet is one for another task.
+        ThumbtuneError: the channels or the widths differ, or the UNet is one for another task, or for a few steps.
     """
     latent, takes, gives = vae.get("latent_channels", 4), unet.get("in_channels", 4), unet.get("out_channels", 4)
-    if unet.get("addition_embed_type") is not None:
-        raise ThumbtuneError(
-            f"The UNet of {name!r} is that of Stable Diffusion XL (addition_embed_type is "
-            f"{unet['addition_embed_type']}), and {OWN_FORMS}; name such a model.",
-            code="model-other-family",
-        )
     if vae and unet and (takes != latent or gives != latent):
         raise ThumbtuneError(
             f"The UNet of {name!r} takes {takes} channels and gives {gives}, but its VAE has {latent}: {_task(takes)} "
@@ -115,14 +146,40 @@ def check_configs(name: str, unet: Config, vae: Config, text: Config) -> None:
                 "give it; name a text-to-image model.",
                 code="model-other-condition",
             )
-    width, asked = text.get("hidden_size"), unet.get("cross_attention_dim")
-    asked = {asked} if isinstance(asked, int) else set(asked or ())
-    if width is not None and asked and asked != {width}:
+    if unet.get("time_cond_proj_dim") is not None:
         raise ThumbtuneError(
-            f"The text encoder of {name!r} gives {width} numbers for each token, but its UNet takes "
+            f"The UNet of {name!r} is distilled to draw in a few steps, as a latent consistency model "
+            f"(time_cond_proj_dim is {unet['time_cond_proj_dim']}), which training would undo; name the model that it "
+            "was made from.",
+            code="model-distilled",
+        )
+    _check_widths(name, unet, texts)
+
+
+def _check_widths(name: str, unet: Config, texts: Sequence[Config]) -> None:
+    """Refuse text encoders whose numbers the UNet does not take."""
+    widths = [text.get("hidden_size") for text in texts]
+    asked = unet.get("cross_attention_dim")
+    asked = {asked} if isinstance(asked, int) else set(asked or ())
+    who = "text encoder" if len(texts) == 1 else "text encoders"
+    gives = "gives" if len(texts) == 1 else "give"
+    if all(isinstance(width, int) for width in widths) and asked and asked != {sum(widths)}:  # type: ignore[arg-type]
+        raise ThumbtuneError(
+            f"The {who} of {name!r} {gives} {' + '.join(map(str, widths))} numbers for each token, but its UNet takes "
             f"{', '.join(map(str, sorted(asked)))}; take both from one model.",
             code="model-text-width",
         )
+    pooled, sized = texts[-1].get("projection_dim"), unet.get("addition_time_embed_dim")
+    whole = unet.get("projection_class_embeddings_input_dim")
+    if unet.get("addition_embed_type") == ADDED and None not in (pooled, sized, whole):
+        numbers, rest = divmod(whole - pooled, sized)  # type: ignore[operator]
+        if (numbers, rest) != (SIZES, 0):
+            raise ThumbtuneError(
+                f"The UNet of {name!r} takes {whole} numbers of its text and its sizes, but {SIZES} sizes of {sized} "
+                f"and a text of {pooled} are {SIZES * sized + pooled}: it is a refiner, or of another "  # type: ignore[operator]
+                "model; name a base model whose parts belong together.",
+                code="model-text-width",
+            )
 
 
 def _task(channels: object) -> str:
@@ -165,14 +222,15 @@ def _square(name: str, size: object, part: str) -> Size:
     return whole[0] if whole[0] == whole[1] else (whole[0], whole[1])
 
 
-def _variant_of(folder: Path) -> str | None:
+def _variant_of(folder: Path, family: Family) -> str | None:
     """Return the variant in which the weights are there, if any part has no plain ones.
 
     Raises:
         ThumbtuneError: a part has weights, but none in safetensors; or several variants, and none is preferred.
     """
     found: set[str] | None = None
-    for part, stem in WEIGHTS.items():
+    for part in family.networks:
+        stem = TEXT_WEIGHTS if part in family.texts else WEIGHTS
         names = [file.name for file in (folder / part).glob("*") if file.is_file()]
         tensors = [name.removeprefix(stem) for name in names if name.startswith(stem) and name.endswith(SAFETENSORS)]
         plain = SAFETENSORS in tensors or f"{stem}{SAFETENSORS}.index.json" in names
@@ -241,7 +299,7 @@ def _refuse_no_pipeline(folder: Path) -> None:
 
 
 def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
-    """Return the UNet and the text encoder of a folder with the shapes of their weights, but no values.
+    """Return the UNet and the text encoders of a folder with the shapes of their weights, but no values.
 
     Returns:
         None for a model on the hub, and for a folder that loading will refuse.
@@ -250,18 +308,20 @@ def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
         ThumbtuneError: as `check_pipeline`.
     """
     check_pipeline(name)
-    unet, text = (read_config(Path(name) / part / CONFIG) for part in (UNET, TEXT))
-    if unet is None or text is None:
+    family = family_of((read_config(Path(name) / INDEX) or {}).get("_class_name"))
+    unet, *texts = (read_config(Path(name) / part / CONFIG) for part in (UNET, *family.texts))
+    if unet is None or None in texts:
         return None
+    import diffusers
     import torch
-    from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    import transformers
 
     try:
         with torch.device("meta"):
-            return {
-                UNET: UNet2DConditionModel.from_config(unet),  # type: ignore[dict-item]
-                TEXT: CLIPTextModel(CLIPTextConfig.from_dict(text)),
-            }
+            networks = {UNET: getattr(diffusers, family.networks[UNET]).from_config(unet)}
+            for part, text in zip(family.texts, texts, strict=True):
+                config = transformers.CLIPTextConfig.from_dict(text)  # type: ignore[arg-type]
+                networks[part] = getattr(transformers, family.networks[part])(config)
+            return networks
     except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError):
         return None

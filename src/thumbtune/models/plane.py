@@ -102,6 +102,9 @@ class Plane:
     def encode(self, images: Sequence[Image.Image]) -> Latents:
         return (torch.tensor([point(image) for image in images]) - CENTRE) * SCALE
 
+    def image_condition(self, images: Sequence[Image.Image]) -> Condition:
+        return {}
+
     def embed(self, prompts: Sequence[str]) -> Condition:
         return {"text": torch.zeros(len(prompts), 1)}
 

@@ -1,11 +1,12 @@
 """The protocol of a family of networks. One test suite checks every family."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor, nn
@@ -67,11 +68,21 @@ class Model(Protocol):
     def process(self) -> Process: ...
 
     def fingerprint(self) -> str:
-        """Return a hash that changes if the results of `encode` or `embed` change; cache keys contain it."""
+        """Return a hash that changes if the results of `encode`, `image_condition` or `embed` change.
+
+        The keys of cached tensors contain it.
+        """
         ...
 
     def encode(self, images: Sequence[Image]) -> Latents:
         """Return scaled latents of images, without randomness (the mean of the posterior), float32 on the CPU."""
+        ...
+
+    def image_condition(self, images: Sequence[Image]) -> Condition:
+        """Return what the network is told of the images themselves, such as their sizes; {} if that is nothing.
+
+        It belongs to the image and not to its prompt: an image that loses its prompt keeps it.
+        """
         ...
 
     def embed(self, prompts: Sequence[str]) -> Condition:
@@ -112,4 +123,26 @@ class Model(Protocol):
 
     def load(self, folder: Path) -> None:
         """Read the weights that `save` wrote."""
+        ...
+
+
+@runtime_checkable
+class PipelineModel(Model, Protocol):
+    """A `Model` that is made of a pipeline of diffusers.
+
+    complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts
+    size: pixels of its images: of both sides, or (height, width)
+    """
+
+    pipeline: Any
+    complete: Callable[[str], str]
+    size: int | tuple[int, int]
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the network."""
+        ...
+
+    def to(self, device: torch.device | str) -> "PipelineModel":
+        """Move every part to a device, and return the model."""
         ...

@@ -15,7 +15,7 @@ SAFETENSORS = ".safetensors"
 LFS_POINTER = b"version https://git-lfs"
 MIN_HEADER = 9  # bytes: the length of the header, and one character of it
 LORA = "a LoRA"
-OWN_FORMS = "Thumbtune reads Stable Diffusion 1.x and 2.x"
+OWN_FORMS = "Thumbtune reads Stable Diffusion 1.x, 2.x and XL"
 TO_FOLDER = (
     "convert it with `StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)` of diffusers, then name "
     "that folder"

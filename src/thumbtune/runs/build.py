@@ -14,8 +14,9 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
-from thumbtune.models.protocol import Sampler, Tuning
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.models.families import adapter_of
+from thumbtune.models.loading import load_pipeline
+from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
 from thumbtune.objective.beta import Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO
@@ -121,12 +122,12 @@ def result_of(recipe: Recipe) -> Path:
     return RESULTS[recipe.train.weights]
 
 
-def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> StableDiffusion:
+def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> PipelineModel:
     """Return the base model, prepared for the recipe's training."""
     base = model_path(recipe.model)
     pipeline = load_pipeline(base)
     tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
-    return StableDiffusion(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
+    return adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
 
 
 def objective_of(recipe: Recipe) -> Objective:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.distributed import team
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.models.families import adapter_of
+from thumbtune.models.loading import load_pipeline
+from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe
 from thumbtune.runs.tuning import tune
@@ -52,7 +54,7 @@ def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[
     return tune(recipe_from(recipe), Path(out), quiet, resume)
 
 
-def load(name: str | Path, device: Any = None) -> StableDiffusion:
+def load(name: str | Path, device: Any = None) -> PipelineModel:
     """Return a model that generates images: a run's result, or a base model by its bundled name, folder or hub id.
 
     If training put a prefix before the prompts of good images (csft), the model's `generate` adds it.
@@ -65,4 +67,4 @@ def load(name: str | Path, device: Any = None) -> StableDiffusion:
     folder, device = Path(name), team().device if device is None else device
     if (folder / "recipe.yaml").exists():
         return run.trained_model(run.recipe_in(folder), folder, device)
-    return StableDiffusion(load_pipeline(build.model_path(str(name)))).to(device)
+    return adapter_of(load_pipeline(build.model_path(str(name)))).to(device)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thumbtune.feedback.likes import Split
-from thumbtune.models.stable_diffusion import StableDiffusion
+from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.beta import Beta
 from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import ReferencePoint
@@ -77,7 +77,7 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
     )
 
 
-def batches_of(setup: Setup, model: StableDiffusion, cache: Cache, progress: Progress) -> Batches:
+def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progress) -> Batches:
     """Encode the images and prompts of a training, and return its batches."""
     recipe, objective = setup.recipe, setup.objective
     return Batches(

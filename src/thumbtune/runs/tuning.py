@@ -11,7 +11,7 @@ from thumbtune import distributed
 from thumbtune.documents import read_text
 from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, note
 from thumbtune.files import write_text
-from thumbtune.models.stable_diffusion import StableDiffusion
+from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, monitor, run
 from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.recipe import Recipe
@@ -52,7 +52,7 @@ def tune(
 
 
 def _tuned(
-    setup: Setup, model: StableDiffusion, folder: Path, progress: Progress, resume: bool, accelerator: Any
+    setup: Setup, model: PipelineModel, folder: Path, progress: Progress, resume: bool, accelerator: Any
 ) -> Iterator[Step]:
     """Encode the likes, go back to the newest checkpoint if any, train, and write the result."""
     with accelerator.main_process_first():  # the others find the cache filled

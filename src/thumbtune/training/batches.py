@@ -24,6 +24,7 @@ from thumbtune.training.sampling import ByLabel, ByPair, seeded_generator
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 TOO_MANY_WRONG = 0.5  # the share of images without finite latents at which a training is refused
+LATENT = "latent"  # beside the names of the images' own condition
 SHOWN_WRONG = 3  # names in a sentence
 
 
@@ -175,8 +176,13 @@ class Encoded:
         return [name for _, name, _ in found]
 
     def _encode(self, row: int) -> Tensors:
-        """Return the latent of an image that is encoded alone: its last bits depend on what is encoded with it."""
-        return {"latent": self.model.encode([image_of(self.likes, row)])[0]}
+        """Return the latent of an image that is encoded alone: its last bits depend on what is encoded with it.
+
+        Beside it stands what the model is told of the image itself.
+        """
+        image = image_of(self.likes, row)
+        about = self.model.image_condition([image])
+        return {LATENT: self.model.encode([image])[0]} | {name: value[0] for name, value in about.items()}
 
     def _embed(self, prompt: str) -> Tensors:
         """Return the condition of a prompt that is embedded alone."""
@@ -185,9 +191,15 @@ class Encoded:
     def _get(self, key: str) -> Tensors:
         return self._not_finite[key] if key in self._not_finite else self.cache.get(key)
 
+    def images(self, rows: Sequence[int]) -> tuple[Latents, Condition]:
+        """Return the latents of some rows, in their order, and the part of their condition that is the images' own."""
+        stored = [self._get(self._image_key(self.image_ids[i])) for i in rows]
+        tensors = {name: torch.stack([one[name] for one in stored]) for name in stored[0]}
+        return tensors.pop(LATENT), tensors
+
     def latents(self, rows: Sequence[int]) -> Latents:
         """Return the latents of some rows, in their order."""
-        return torch.stack([self._get(self._image_key(self.image_ids[i]))["latent"] for i in rows])
+        return self.images(rows)[0]
 
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Return the embeddings of prompts of these likes, with or without a prefix, or of the empty prompt."""
@@ -298,7 +310,7 @@ class Batches:
         whole = self.rows(step)
         rows = whole[start:stop]
         names = [self.encoded.image_ids[row] for row in (_firsts(whole) if self.paired else whole)]
-        clean = self.encoded.latents(rows)
+        clean, about = self.encoded.images(rows)
         noises, uniforms, prompts = [], [], []
         for place, row in enumerate(rows, start):
             # an image that occurs twice in a step gets different noise; the two images of a pair get the same
@@ -312,7 +324,7 @@ class Batches:
             prompts = neighbours([self.encoded.prompts[row] for row in whole], self._elsewhere(step))[start:stop]
         return Batch(
             latents=clean,
-            condition=self.encoded.condition(prompts),
+            condition=self.encoded.condition(prompts) | about,
             noise=torch.stack(noises),
             # u ** (1 / bias) is distributed with the density bias * u ** (bias - 1)
             t=self.process.times(torch.stack(uniforms) ** (1 / self.timestep_bias)),

@@ -1,0 +1,131 @@
+"""What all families of pipelines share: pixels of an image, tokens, the process, the fingerprint, and drawing."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.images import rgb
+from thumbtune.models.pipeline_files import Size
+from thumbtune.models.process import Process, process_of
+from thumbtune.models.protocol import Sampler, Trained
+
+
+def height_and_width(size: Size) -> tuple[int, int]:
+    """Return the two sides of a size in pixels."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def freeze(networks: Iterable[nn.Module]) -> None:
+    """Train none of the networks, and use them as they are used to draw."""
+    for network in networks:
+        network.requires_grad_(False)
+        network.eval()
+
+
+def process_in(pipeline: Any) -> Process:
+    """Return the noise process of a pipeline's scheduler.
+
+    Raises:
+        ThumbtuneError: it cannot be trained with.
+    """
+    try:
+        return process_of(pipeline.scheduler.config)
+    except ValueError as error:
+        raise ThumbtuneError(
+            f"The model's scheduler cannot be trained with: {error}", code="model-scheduler"
+        ) from error
+
+
+def pixels_of(image: Image.Image, size: Size) -> Tensor:
+    """Return an image as centre-cropped and resized RGB in -1..1, [3, height, width], on white."""
+    image = rgb(image)
+    height, width = height_and_width(size)
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def ids_of(tokenizer: Any, prompts: Sequence[str], device: torch.device) -> Tensor:
+    """Return the tokens of prompts, cut or padded to the tokenizer's length, [b, tokens]."""
+    tokens = tokenizer(
+        list(prompts),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    return tokens.input_ids.to(device)
+
+
+def fingerprint(
+    facts: tuple[object, ...], networks: Sequence[nn.Module], tokenizers: Sequence[Any], device: torch.device
+) -> str:
+    """Return a hash of facts, of the sums of weights, of vocabularies, and of what computes.
+
+    The last bits of a latent are those of the hardware and of the version of torch.
+    """
+    digest = hashlib.sha256(str((*facts, torch.__version__, _hardware(device))).encode())
+    for network in networks:
+        for name, weight in network.state_dict().items():
+            digest.update(f"{name}{tuple(weight.shape)}{weight.cpu().double().sum().item():.9e}".encode())
+    for tokenizer in tokenizers:
+        digest.update(str(sorted(tokenizer.get_vocab().items())).encode())
+    return digest.hexdigest()
+
+
+def _hardware(device: torch.device) -> str:
+    """Return the name of what computes on a device: the GPU, or the instructions of the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def draw(
+    pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler, size: Size, output_type: str
+) -> Any:
+    """Return what a pipeline draws for prompts, one seed each; a seed gives the same initial noise in any batch."""
+    height, width = height_and_width(sampler.size or size)
+    return pipeline(
+        list(prompts),
+        num_inference_steps=sampler.steps,
+        guidance_scale=sampler.guidance,
+        height=height,
+        width=width,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        output_type=output_type,
+    ).images
+
+
+def images_of(pipeline: Any, pixels: NDArray[Any]) -> list[Image.Image]:
+    """Return drawn pixels in 0..1 as images.
+
+    Raises:
+        ThumbtuneError: they are NaN or infinite.
+    """
+    if not np.isfinite(pixels).all():  # Pillow would make them black, and a scorer would score that
+        raise ThumbtuneError(
+            "The model generates NaN or infinite values and no image; check its weights and those of its LoRA.",
+            code="model-not-finite",
+        )
+    return pipeline.image_processor.numpy_to_pil(pixels)
+
+
+def trained_part(trained: Trained | None) -> Trained:
+    """Return the trained part of a network.
+
+    Raises:
+        ThumbtuneError: the model was loaded for generating images only.
+    """
+    if trained is None:
+        raise ThumbtuneError(
+            "This model was loaded without a tuning, so it cannot be trained; pass LoRA() or Full() as its tuning.",
+            code="model-not-trainable",
+        )
+    return trained

@@ -1,0 +1,56 @@
+"""Load a pipeline of any family from a folder or the hub."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.models.families import Family, family_of
+from thumbtune.models.pipeline_files import check_pipeline, index_of
+
+
+def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
+    """Return the pipeline of a folder or a hub id, of its family's class; weights from safetensors only.
+
+    Raises:
+        ThumbtuneError: the model does not exist, cannot be reached, or is of another family or for another task.
+    """
+    import diffusers
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()  # five bars, each gone too soon to read
+    variant = {"variant": found} if (found := check_pipeline(name)) else {}
+    family = family_of((index_of(name) or {}).get("_class_name"))
+    try:
+        pipeline = getattr(diffusers, family.pipeline).from_pretrained(
+            name, dtype=_types(family, dtype), use_safetensors=True, **family.options, **variant
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise ThumbtuneError(
+            f"The model {name!r} could not be loaded ({_reason(name, error)}); give a folder in diffusers' layout, "
+            "a hub id that this machine can reach, or `tiny-emoji-64`.",
+            code="model-unloadable",
+        ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _types(family: Family, dtype: torch.dtype) -> Any:
+    """Return the precision of a pipeline's parts."""
+    if not family.float32 or dtype == torch.float32:
+        return dtype
+    return {"default": dtype, **dict.fromkeys(family.float32, torch.float32)}
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Return briefly why a model did not load; diffusers reports an unreachable hub as a missing cache."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if not Path(name).exists() and "not fully cached" in str(error):
+        if isinstance(error.__cause__, GatedRepoError):
+            return "the Hugging Face hub has it behind a gate: accept its terms there, then log in with `hf auth login`"
+        if isinstance(error.__cause__, RepositoryNotFoundError):
+            return "there is no such folder, and the Hugging Face hub has none of that name, or a private one"
+        return "there is no such folder, and the Hugging Face hub could not be reached"
+    return str(error).strip().split("\n")[0][:200]

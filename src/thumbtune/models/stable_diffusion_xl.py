@@ -1,0 +1,170 @@
+"""SDXL through diffusers: a UNet that also takes pooled text and six numbers of size, and two text encoders.
+
+    text       the states before the last layer of both encoders, side by side       [b, 77, 768 + 1280]
+    pooled     the projected text of the second encoder                              [b, 1280]
+    time_ids   height and width of the original, top and left of the crop, height and width of the target   [b, 6]
+
+Source: Podell et al., arXiv 2307.01952, sections 2.2 and 2.5; equal to diffusers' StableDiffusionXLPipeline, by test.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from thumbtune.images import rgb
+from thumbtune.models import latent_diffusion as shared
+from thumbtune.models.pipeline_files import Size, check_configs, size_of
+from thumbtune.models.process import Latents, Times
+from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
+
+
+def time_ids(original: tuple[int, int], target: tuple[int, int]) -> tuple[int, ...]:
+    """Return the six numbers of an image that is resized to cover `target` and cropped at its centre.
+
+    Both sizes are (height, width) in pixels. The crop's corner is one of the resized image, as in training SDXL.
+
+    >>> time_ids((1000, 2000), (500, 500))
+    (1000, 2000, 0, 250, 500, 500)
+    """
+    scale = max(target[0] / original[0], target[1] / original[1])
+    corner = [max(0, round((side * scale - wanted) / 2)) for side, wanted in zip(original, target, strict=True)]
+    return (*original, *corner, *target)
+
+
+class StableDiffusionXL:
+    """SDXL as a `Model`. Only the weights that `tuning` chooses are trained; everything else is frozen.
+
+    The VAE is always in float32: in half precision it gives NaN.
+
+    complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts; `embed` takes
+        prompts as they are.
+    """
+
+    def __init__(
+        self, pipeline: Any, tuning: Tuning | None = None, seed: int = 0, gradient_checkpointing: bool = False
+    ) -> None:
+        self.pipeline = pipeline
+        self.complete: Callable[[str], str] = str
+        name, unet, vae = str(pipeline.config.get("_name_or_path")), pipeline.unet.config, pipeline.vae.config
+        self._encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
+        self._tokenizers = (pipeline.tokenizer, pipeline.tokenizer_2)
+        shared.freeze((pipeline.unet, pipeline.vae, *self._encoders))
+        pipeline.vae.float()
+        self.network: nn.Module = pipeline.unet
+        self._trained = tuning.on(pipeline.unet, seed) if tuning else None
+        if gradient_checkpointing:
+            pipeline.unet.enable_gradient_checkpointing()
+        self.process = shared.process_in(pipeline)
+        check_configs(name, unet, vae, [encoder.config.to_dict() for encoder in self._encoders])
+        self.size: Size = size_of(name, unet, vae, pipeline.vae_scale_factor)
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the network."""
+        return self.pipeline.unet.device
+
+    def to(self, device: torch.device | str) -> "StableDiffusionXL":
+        """Move every part to a device, and return the model."""
+        self.pipeline.to(device)
+        return self
+
+    @property
+    def _zeros(self) -> bool:
+        """Return whether no prompt is zeros, and not the embedding of the empty text."""
+        return bool(self.pipeline.config.get("force_zeros_for_empty_prompt", True))
+
+    def fingerprint(self) -> str:
+        """Return a hash of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
+        vae, lengths = self.pipeline.vae, [(one.model_max_length, one.pad_token_id) for one in self._tokenizers]
+        facts = ("XL", self.size, vae.config.scaling_factor, *self._moments(), *lengths, self._zeros)
+        return shared.fingerprint(facts, (vae, *self._encoders), self._tokenizers, self.device)
+
+    def _moments(self) -> tuple[list[float], list[float]]:
+        """Return the mean and the deviation of each channel by which some VAEs scale latents; else 0 and 1."""
+        config = self.pipeline.vae.config
+        mean, deviation = config.get("latents_mean"), config.get("latents_std")
+        if mean is None or deviation is None:
+            return [0.0], [1.0]
+        return list(mean), list(deviation)
+
+    def _scale(self) -> tuple[Tensor, Tensor]:
+        """Return what latents are shifted by and multiplied with, [1, channels, 1, 1]."""
+        mean, deviation = (torch.tensor(one, device=self.device).view(1, -1, 1, 1) for one in self._moments())
+        return mean, self.pipeline.vae.config.scaling_factor / deviation
+
+    @torch.no_grad()
+    def encode(self, images: Sequence[Image.Image]) -> Latents:
+        pixels = torch.stack([shared.pixels_of(image, self.size) for image in images]).to(self.device)
+        shift, scale = self._scale()
+        return ((self.pipeline.vae.encode(pixels).latent_dist.mean - shift) * scale).cpu()
+
+    def image_condition(self, images: Sequence[Image.Image]) -> Condition:
+        target = shared.height_and_width(self.size)
+        numbers = [time_ids((upright.height, upright.width), target) for upright in map(rgb, images)]
+        return {"time_ids": torch.tensor(numbers, dtype=torch.float32)}
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        states, pooled = [], torch.empty(0)
+        for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True):
+            ids = shared.ids_of(tokenizer, prompts, self.device)
+            out = encoder(ids, output_hidden_states=True)
+            states.append(out.hidden_states[-2])
+            pooled = out[0]  # of the second encoder, since it is the last
+        condition = {"text": torch.cat(states, dim=-1).float().cpu(), "pooled": pooled.float().cpu()}
+        if self._zeros:
+            empty = torch.tensor([prompt == "" for prompt in prompts], dtype=torch.bool)
+            for value in condition.values():
+                value[empty] = 0.0
+        return condition
+
+    def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
+        added = {"text_embeds": condition["pooled"], "time_ids": condition["time_ids"]}
+        return self.network(
+            noisy, t, encoder_hidden_states=condition["text"], added_cond_kwargs=added, return_dict=False
+        )[0]
+
+    @property
+    def trained(self) -> Trained:
+        """Return the trained part of the network.
+
+        Raises:
+            ThumbtuneError: the model was loaded for generating images only.
+        """
+        return shared.trained_part(self._trained)
+
+    def reference(self) -> AbstractContextManager[None]:
+        return self.trained.reference()
+
+    def freeze_reference(self) -> None:
+        self.trained.freeze_reference()
+
+    def reference_state(self) -> dict[str, Tensor]:
+        return self.trained.reference_state()
+
+    def restore_reference(self, state: dict[str, Tensor]) -> None:
+        self.trained.restore_reference(state)
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return self.trained.trainable()
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
+        completed = [self.complete(prompt) for prompt in prompts]
+        latents = shared.draw(self.pipeline, completed, seeds, sampler, self.size, output_type="latent")
+        shift, scale = self._scale()
+        # the pipeline would hand half-precision latents to the VAE as they are
+        images = self.pipeline.vae.decode(latents.float() / scale + shift, return_dict=False)[0]
+        pixels = self.pipeline.image_processor.postprocess(images, output_type="np")
+        return shared.images_of(self.pipeline, pixels)
+
+    def save(self, folder: Path) -> None:
+        self.trained.save(folder)
+
+    def load(self, folder: Path) -> None:
+        self.trained.load(folder)

@@ -189,7 +189,7 @@ def _pipeline(prediction: str) -> Any:
 def _pipeline_xl(prediction: str) -> Any:
     """SDXL of 16 x 16 pixels with random weights: epsilon as of the base model, v with a last step of pure noise."""
     import torch
-    from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     first, second = _tokenizer(), _tokenizer(pad="a</w>")
@@ -238,8 +238,10 @@ def _pipeline_xl(prediction: str) -> Any:
             ),
             tokenizer=first,
             tokenizer_2=second,
-            scheduler=EulerDiscreteScheduler(
+            scheduler=DDIMScheduler(
                 **schedule,
+                clip_sample=False,
+                set_alpha_to_one=False,
                 prediction_type=prediction,
                 rescale_betas_zero_snr=terminal,
                 timestep_spacing="trailing" if terminal else "leading",

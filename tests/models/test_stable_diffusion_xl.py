@@ -103,8 +103,9 @@ def test_the_process_is_the_schedulers_and_finite_at_every_time(make_diffusion: 
     model = make_diffusion(kind)
     process, theirs = model.process, model.pipeline.scheduler.alphas_cumprod
     torch.testing.assert_close(process.alphas_cumprod, theirs, rtol=1e-4, atol=1e-6)
+    assert process.prediction == kind.removeprefix("xl-")
     if kind == "xl-v_prediction":
-        assert process.prediction == "v_prediction" and process.alphas_cumprod[-1] < 1e-6
+        assert process.alphas_cumprod[-1] < 1e-6
     clean, mess = model.encode([noise()]), torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     for t in (0, 500, 999):
         noisy = process.noised(clean, mess, torch.tensor([t]))
@@ -113,6 +114,19 @@ def test_the_process_is_the_schedulers_and_finite_at_every_time(make_diffusion: 
     if kind == "xl-v_prediction":  # the last step is pure noise, and its target the negative of the image
         torch.testing.assert_close(noisy, mess, rtol=0, atol=1e-2)
         torch.testing.assert_close(target, -clean, rtol=0, atol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers with new numpy
+def test_the_process_of_an_euler_scheduler_with_a_last_step_of_noise_is_its_own() -> None:
+    from diffusers import EulerDiscreteScheduler
+
+    from thumbtune.models.process import VPProcess, process_of
+
+    schedule: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    theirs = EulerDiscreteScheduler(**schedule, prediction_type="v_prediction", rescale_betas_zero_snr=True)
+    ours = process_of(theirs.config)
+    assert isinstance(ours, VPProcess) and ours.prediction == "v_prediction"
+    torch.testing.assert_close(ours.alphas_cumprod, theirs.alphas_cumprod, rtol=1e-4, atol=1e-6)
 
 
 def test_latents_that_a_vae_shifts_by_channel_are_scaled_and_drawn_so(make_diffusion: Any) -> None:
@@ -159,6 +173,7 @@ def test_an_image_is_measured_upright(make_diffusion: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize("dropout", [0.0, 1.0])
 def test_an_image_that_loses_its_prompt_keeps_its_sizes(make_diffusion: Any, tmp_path: Path, dropout: float) -> None:
     from datasets import Dataset
+    from datasets import Image as Picture
 
     from thumbtune.training.batches import Batches, Encoded
     from thumbtune.training.cache import Cache
@@ -175,7 +190,7 @@ def test_an_image_that_loses_its_prompt_keeps_its_sizes(make_diffusion: Any, tmp
         "image": [{"path": None, "bytes": (tmp_path / f"{i}.png").read_bytes()} for i in range(4)],
     }
     model = make_diffusion("xl-epsilon")
-    encoded = Encoded(Dataset.from_dict(rows), model, Cache(tmp_path / "cache")).fill()
+    encoded = Encoded(Dataset.from_dict(rows).cast_column("image", Picture()), model, Cache(tmp_path / "cache")).fill()
     batches = Batches(encoded=encoded, process=model.process, size=8, liked_share=0.5, prompt_dropout=dropout, seed=3)
     batch, chosen = batches.batch(0), batches.rows(0)
     expected = model.image_condition([pictures[i] for i in chosen])["time_ids"]
@@ -251,7 +266,7 @@ def test_a_second_encoder_in_a_pickle_is_named(folder: Path) -> None:
         ("unet/config.json", {"cross_attention_dim": 16}, "model-text-width", "16 + 24"),
         ("unet/config.json", {"addition_embed_type": None}, "model-other-family", "text_time"),
         ("text_encoder_2/config.json", {"hidden_size": 20}, "model-text-width", "16 + 20"),
-        ("text_encoder_2/config.json", {"projection_dim": 16}, "model-text-width", "48"),
+        ("text_encoder_2/config.json", {"projection_dim": 16}, "model-text-width", "6 sizes of 8"),
     ],
 )
 def test_what_is_no_base_model_is_one_sentence(
@@ -315,10 +330,11 @@ def test_a_lora_of_both_text_encoders_is_put_on_both(make_diffusion: Any, tmp_pa
 
     model = make_diffusion("xl-epsilon")
     before = model.embed(["a cat"])
-    tensors = {}
+    tensors, random = {}, torch.Generator().manual_seed(1)
     for number, width in ((1, 16), (2, 24)):
         layer = f"lora_te{number}_text_model_encoder_layers_0_self_attn_q_proj"
-        tensors |= {f"{layer}.lora_down.weight": torch.ones(2, width), f"{layer}.lora_up.weight": torch.ones(width, 2)}
+        tensors[f"{layer}.lora_down.weight"] = torch.randn(2, width, generator=random)
+        tensors[f"{layer}.lora_up.weight"] = torch.randn(width, 2, generator=random)
     save_file(tensors, tmp_path / "text.safetensors")
     files = find_lora(tmp_path / "text.safetensors")
     assert files is not None

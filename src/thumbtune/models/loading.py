@@ -7,7 +7,7 @@ import torch
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.families import Family, family_of
-from thumbtune.models.pipeline_files import check_pipeline, index_of
+from thumbtune.models.pipeline_files import check_classes, check_pipeline, index_of
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
@@ -21,7 +21,10 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
 
     logging.disable_progress_bar()  # five bars, each gone too soon to read
     variant = {"variant": found} if (found := check_pipeline(name)) else {}
-    family = family_of((index_of(name) or {}).get("_class_name"))
+    index = index_of(name) or {}
+    family = family_of(index.get("_class_name"))
+    if index:
+        check_classes(name, index, family)  # of a model on the hub, before its weights are downloaded
     try:
         pipeline = getattr(diffusers, family.pipeline).from_pretrained(
             name, dtype=_types(family, dtype), use_safetensors=True, **family.options, **variant

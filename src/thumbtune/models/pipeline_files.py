@@ -45,7 +45,7 @@ def check_pipeline(name: str) -> str | None:
             _refuse_no_pipeline(folder)
         return None
     family = family_of(index.get("_class_name"))
-    _check_classes(name, index, family)
+    check_classes(name, index, family)
     unet, vae = (read_config(folder / part / CONFIG) or {} for part in (UNET, VAE))
     _check_embeds(name, str(index.get("_class_name")), unet, family)
     check_configs(name, unet, vae, [read_config(folder / part / CONFIG) or {} for part in family.texts])
@@ -78,7 +78,12 @@ def read_config(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _check_classes(name: str, index: Config, family: Family) -> None:
+def check_classes(name: str, index: Config, family: Family) -> None:
+    """Refuse a pipeline whose parts are not those of its family.
+
+    Raises:
+        ThumbtuneError: it is of another family, a refiner, or lacks a part.
+    """
     pipeline = str(index.get("_class_name"))
     known = next((other for other in OTHER_FAMILIES if pipeline.startswith(other)), None)
     others = [part for part in OTHER_PARTS if part not in family.networks and any(_pair(index.get(part)))]
@@ -180,6 +185,23 @@ def _check_widths(name: str, unet: Config, texts: Sequence[Config]) -> None:
                 "model; name a base model whose parts belong together.",
                 code="model-text-width",
             )
+
+
+def few_steps_note(name: str) -> str | None:
+    """Return a sentence on a folder whose scheduler is set up to draw in a few steps; None for others and for the hub.
+
+    Turbo and Lightning models begin at the last time of all (`trailing`). So do models whose last step is pure noise,
+    which are not distilled.
+    """
+    scheduler = read_config(Path(name) / "scheduler" / "scheduler_config.json") or {}
+    kind, trailing = scheduler.get("_class_name"), scheduler.get("timestep_spacing") == "trailing"
+    if kind != "LCMScheduler" and (not trailing or scheduler.get("rescale_betas_zero_snr")):
+        return None
+    why = kind if kind == "LCMScheduler" else "its timestep_spacing is trailing"
+    return (
+        f"The scheduler of {name} is set up to draw in a few steps ({why}), as those of Turbo and Lightning models; "
+        "training makes such a model forget how, so train the model that it was made from, and use the LoRA on both."
+    )
 
 
 def _task(channels: object) -> str:

@@ -19,6 +19,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note
 from thumbtune.feedback.likes import Split, image_of
 from thumbtune.images import rgb
+from thumbtune.models.pipeline_files import few_steps_note
 from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe, TrainSection
@@ -95,12 +96,13 @@ def _check_two_images(train: Any, share: float) -> None:
 
 
 def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str]:
-    """Return a sentence on each number of labels or prompts that is too small, and on prompts that are cut."""
+    """Return a sentence on each number of labels or prompts that is too small, on a distilled model and on cut prompts."""
     labels = [*parts.train["label"], *parts.held_out["label"]]
     likes, both = sum(labels), build.liked_share(recipe, objective) < 1
     notes = [few_labels_note(likes, len(labels) - likes, both)]
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
+    notes.append(few_steps_note(build.model_path(recipe.model)))
     prompts = list(dict.fromkeys([*parts.train["prompt"], *parts.held_out["prompt"]]))
     cut = cut_prompts(build.model_path(recipe.model), prompts)
     return [*(note for note in notes if note), *cut.notes(len(prompts))]

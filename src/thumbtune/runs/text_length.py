@@ -5,7 +5,7 @@ prompt that it was trained on.
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -57,9 +57,10 @@ def _shown(prompt: str) -> str:
 
 
 def cut_prompts(model: str, prompts: Iterable[str]) -> CutPrompts:
-    """Return which of the prompts a model's text encoder cuts, and which are then equal.
+    """Return which of the prompts a model's text encoders cut, and which are then equal.
 
-    A tokenizer is only loaded if a prompt is long enough: no text has more tokens than bytes.
+    Of two encoders, one that cuts a prompt is enough, and two prompts are equal if they are equal for both. Tokenizers
+    are only loaded if a prompt is long enough: no text has more tokens than bytes.
 
     Args:
         model: a folder, or a hub id.
@@ -68,30 +69,32 @@ def cut_prompts(model: str, prompts: Iterable[str]) -> CutPrompts:
     Raises:
         ThumbtuneError: the model's tokenizer cannot be loaded.
     """
-    shortest = _length_in(model) - 2
+    shortest = min(_length_in(model, part) for part in _known_parts(model)) - 2
     long = list(dict.fromkeys(prompt for prompt in prompts if _bytes(prompt) >= shortest))
     if not long:
         return CutPrompts()
-    tokenizer = _tokenizer_of(model)
-    length = tokenizer.model_max_length
-    if length > MAX_LENGTH:
+    tokenizers = [_tokenizer_of(model, part) for part in _parts(model)]
+    lengths = [tokenizer.model_max_length for tokenizer in tokenizers]
+    if min(lengths) > MAX_LENGTH:
         return CutPrompts()
     cut: dict[str, None] = {}
     groups: dict[str, list[str]] = {}
     for start in range(0, len(long), AT_ONCE):
         part = long[start : start + AT_ONCE]
-        for prompt, tokens in zip(part, tokenizer(part, verbose=False).input_ids, strict=True):
-            if len(tokens) > length:
+        for prompt, *all_tokens in zip(part, *(one(part, verbose=False).input_ids for one in tokenizers), strict=True):
+            read = list(zip(all_tokens, lengths, strict=True))
+            if any(len(tokens) > length for tokens, length in read):
                 cut[prompt] = None
-            if len(tokens) >= length:  # the last one ends every text
-                groups.setdefault(sha256(str(tokens[: length - 1]).encode()), []).append(prompt)
+            if any(len(tokens) >= length for tokens, length in read):  # the last one ends every text
+                seen = [tokens[: length - 1] for tokens, length in read]
+                groups.setdefault(sha256(str(seen).encode()), []).append(prompt)
     same_as = {
         prompt: group[0]
         for group in groups.values()
         if any(prompt in cut for prompt in group)  # others are equal for another reason, such as unknown letters
         for prompt in group[1:]
     }
-    return CutPrompts(length=length, cut=tuple(cut), same_as=same_as)
+    return CutPrompts(length=min(lengths), cut=tuple(cut), same_as=same_as)
 
 
 def _bytes(prompt: str) -> int:
@@ -101,20 +104,33 @@ def _bytes(prompt: str) -> int:
     return len(unicodedata.normalize("NFC", prompt).lower().encode("utf-8", "replace"))
 
 
-def _length_in(model: str) -> int:
+def _known_parts(model: str) -> Sequence[str]:
+    """Return the tokenizers of a folder; one for a name on the hub, which is not asked for short prompts."""
+    return _parts(model) if Path(model).is_dir() else ("tokenizer",)
+
+
+def _parts(model: str) -> Sequence[str]:
+    """Return the names of a model's tokenizers."""
+    from thumbtune.models.families import family_of
+    from thumbtune.models.pipeline_files import index_of
+
+    return family_of((index_of(model) or {}).get("_class_name")).tokenizers
+
+
+def _length_in(model: str, part: str) -> int:
     """Return how many tokens a folder's text encoder reads; CLIP's length for a name on the hub."""
     from thumbtune.models.pipeline_files import read_config
 
-    length = (read_config(Path(model) / "tokenizer" / "tokenizer_config.json") or {}).get("model_max_length")
+    length = (read_config(Path(model) / part / "tokenizer_config.json") or {}).get("model_max_length")
     return int(length) if isinstance(length, int | float) and 2 < length < MAX_LENGTH else CLIP_LENGTH  # noqa: PLR2004
 
 
-@lru_cache(maxsize=2)
-def _tokenizer_of(model: str) -> Any:
+@lru_cache(maxsize=4)
+def _tokenizer_of(model: str, part: str) -> Any:
     from transformers import CLIPTokenizer
 
     try:
-        return CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
+        return CLIPTokenizer.from_pretrained(model, subfolder=part)
     except Exception as error:  # of files, of the hub, of JSON: transformers raises a dozen kinds
         raise ThumbtuneError(
             f"The tokenizer of the model {model!r} could not be loaded ({reason(error)}); give a folder in diffusers' "

@@ -34,10 +34,12 @@ def test_a_prompt_is_cut_if_either_encoder_cuts_it_and_equal_if_both_do(folder: 
     prompts = [f"{LONG}gx", f"{LONG}gy", LONG, "ab"]
     cut = cut_prompts(str(folder), prompts)
     assert (cut.length, cut.cut, dict(cut.same_as)) == (8, tuple(prompts[:2]), {prompts[1]: prompts[0]})
+    folder = Path(shutil.copytree(folder, folder.with_name("other")))  # loaded tokenizers are kept by their folder
     edit(folder / "tokenizer_2" / "tokenizer_config.json", model_max_length=5)
     shorter = cut_prompts(str(folder), prompts)
     assert (shorter.length, shorter.cut) == (5, tuple(prompts[:3]))  # the second encoder cuts six letters
     assert dict(shorter.same_as) == {prompts[1]: prompts[0]}  # the first one still tells the third from them
+    folder = Path(shutil.copytree(folder, folder.with_name("third")))
     edit(folder / "model_index.json", _class_name="StableDiffusionPipeline")
     assert cut_prompts(str(folder), prompts).length == 8  # SD 1.x has one tokenizer
 
@@ -89,7 +91,8 @@ def test_from_likes_to_a_verdict(
     assert max(abs(a - b) for a, b in zip(ours.tobytes(), drawn.images[0].tobytes(), strict=True)) <= 1
     code, _, err = call("generate", "thing", "--run", run, "--out", tmp_path / "images")
     assert code == 0, err
-    assert Image.open(next((tmp_path / "images").glob("*.png"))).size == (16, 16)
+    with Image.open(next((tmp_path / "images").glob("*.png"))) as image:
+        assert image.size == (16, 16)
 
     code, _, err = call("evaluate", run)
     verdict = json.loads((run / "evaluation" / "verdict.json").read_text())

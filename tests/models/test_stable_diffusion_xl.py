@@ -93,7 +93,7 @@ def test_a_fresh_lora_draws_what_the_bare_pipeline_draws(
 ) -> None:
     ours = make_diffusion(kind).generate(["a cat", ""], [1, 2], Sampler(steps=3, guidance=3.0))
     generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
-    bare = StableDiffusionXLPipeline.from_pretrained(tiny_pipeline(kind), add_watermarker=False)
+    bare: Any = StableDiffusionXLPipeline.from_pretrained(tiny_pipeline(kind), add_watermarker=False)
     theirs = bare(["a cat", ""], num_inference_steps=3, guidance_scale=3.0, generator=generators).images
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
@@ -298,7 +298,7 @@ def test_a_lora_predicts_the_same_in_a_fresh_pipeline_of_diffusers(
     model = make_diffusion(kind)
     perturb(model)
     model.save(tmp_path)
-    fresh = StableDiffusionXLPipeline.from_pretrained(tiny_pipeline(kind), add_watermarker=False)
+    fresh: Any = StableDiffusionXLPipeline.from_pretrained(tiny_pipeline(kind), add_watermarker=False)
     condition = model.embed(PROMPTS) | model.image_condition([SQUARE, noise(1, 40, 20)])
     start, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([100, 999])
     added = {"text_embeds": condition["pooled"], "time_ids": condition["time_ids"]}

@@ -57,6 +57,8 @@ def test_a_model_for_a_few_steps_is_noted(folder: Path, options: dict[str, Any],
     edit(folder / "scheduler" / "scheduler_config.json", **options)
     note = few_steps_note(str(folder))
     assert note is None if noted is None else note is not None and noted in note and "Turbo" in note
+    edit(folder / "model_index.json", _class_name="StableDiffusionPipeline")
+    assert few_steps_note(str(folder)) is None
 
 
 @pytest.mark.slow
@@ -85,7 +87,7 @@ def test_from_likes_to_a_verdict(
     tuned, base = thumbtune.load(run, "cpu"), thumbtune.load(model, "cpu")
     (ours,) = tuned.generate(["thing"], [3], Sampler(steps=2))
     assert ours.tobytes() != base.generate(["thing"], [3], Sampler(steps=2))[0].tobytes()
-    fresh = StableDiffusionXLPipeline.from_pretrained(model, add_watermarker=False)
+    fresh: Any = StableDiffusionXLPipeline.from_pretrained(model, add_watermarker=False)
     fresh.load_lora_weights(run / "lora", weight_name=name)
     drawn = fresh("thing", num_inference_steps=2, guidance_scale=3.0, generator=torch.Generator().manual_seed(3))
     assert max(abs(a - b) for a, b in zip(ours.tobytes(), drawn.images[0].tobytes(), strict=True)) <= 1

@@ -188,11 +188,13 @@ def _check_widths(name: str, unet: Config, texts: Sequence[Config]) -> None:
 
 
 def few_steps_note(name: str) -> str | None:
-    """Return a sentence on a folder whose scheduler is set up to draw in a few steps; None for others and for the hub.
+    """Return a sentence on an SDXL folder whose scheduler is set up to draw in a few steps; None for any other model.
 
     Turbo and Lightning models begin at the last time of all (`trailing`). So do models whose last step is pure noise,
-    which are not distilled.
+    which are not distilled. Of other families the scheduler tells too little.
     """
+    if family_of((read_config(Path(name) / INDEX) or {}).get("_class_name")).embeds != ADDED:
+        return None
     scheduler = read_config(Path(name) / "scheduler" / "scheduler_config.json") or {}
     kind, trailing = scheduler.get("_class_name"), scheduler.get("timestep_spacing") == "trailing"
     if kind != "LCMScheduler" and (not trailing or scheduler.get("rescale_betas_zero_snr")):

@@ -96,7 +96,7 @@ def _check_two_images(train: Any, share: float) -> None:
 
 
 def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str]:
-    """Return a sentence on each number of labels or prompts is too small, a distilled model, and prompts that are cut."""
+    """Return a sentence on each too small number of labels or prompts, on a distilled model and on cut prompts."""
     labels = [*parts.train["label"], *parts.held_out["label"]]
     likes, both = sum(labels), build.liked_share(recipe, objective) < 1
     notes = [few_labels_note(likes, len(labels) - likes, both)]

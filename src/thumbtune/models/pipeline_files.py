@@ -1,4 +1,4 @@
-"""What a pipeline's folder holds, read from its settings before any weights: can it be loaded, tuned and judged?
+"""What a pipeline's folder or file holds, read before any weights: can it be loaded, tuned and judged?
 
 A UNet for inpainting takes 9 channels and one for edits 8, where the VAE gives 4: neither denoises a plain latent.
 """
@@ -14,7 +14,8 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
 from thumbtune.models.lora_names import TEXT, UNET
-from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, refuse_as_model
+from thumbtune.models.single_file import plan_of
+from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, is_checkpoint, refuse_as_model
 
 INDEX, CONFIG = "model_index.json", "config.json"
 Config = Mapping[str, Any]
@@ -38,7 +39,7 @@ def check_pipeline(name: str) -> str | None:
     """
     folder = Path(name)
     if folder.is_file():
-        refuse_as_model(folder)
+        _check_single_file(name)
     if not folder.is_dir():
         return None
     index = read_config(folder / INDEX)
@@ -54,6 +55,13 @@ def check_pipeline(name: str) -> str | None:
             _square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
     return _variant_of(folder)
+
+
+def _check_single_file(name: str) -> None:
+    if not is_checkpoint(Path(name)):
+        refuse_as_model(Path(name))
+    configs = plan_of(Path(name)).configs
+    check_configs(name, *(configs[part] for part in (UNET, VAE, TEXT)))
 
 
 def read_config(file: Path) -> dict[str, Any] | None:
@@ -244,13 +252,17 @@ def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
     """Return the UNet and the text encoder of a folder with the shapes of their weights, but no values.
 
     Returns:
-        None for a model on the hub, and for a folder that loading will refuse.
+        None for a model on the hub, and for a folder or a file that loading will refuse.
 
     Raises:
         ThumbtuneError: as `check_pipeline`.
     """
     check_pipeline(name)
-    unet, text = (read_config(Path(name) / part / CONFIG) for part in (UNET, TEXT))
+    if Path(name).is_file():
+        configs = plan_of(Path(name)).configs
+        unet, text = configs[UNET], configs[TEXT]
+    else:
+        unet, text = (read_config(Path(name) / part / CONFIG) for part in (UNET, TEXT))
     if unet is None or text is None:
         return None
     import torch

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
+from thumbtune.models import single_file
 from thumbtune.models.pipeline_files import Size, check_configs, check_pipeline, size_of
 from thumbtune.models.process import Latents, Times, process_of
 from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
-    """Return a StableDiffusionPipeline from a folder or a hub id; weights from safetensors only.
+    """Return a StableDiffusionPipeline from a folder, a checkpoint file or a hub id; weights from safetensors only.
 
     Raises:
         ThumbtuneError: the model does not exist, cannot be reached, or is of another family or for another task.
@@ -29,6 +30,10 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
 
     logging.disable_progress_bar()  # five bars, each gone too soon to read
     variant = {"variant": found} if (found := check_pipeline(name)) else {}
+    if Path(name).is_file():
+        pipeline = single_file.load(Path(name), dtype)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
             name, dtype=dtype, use_safetensors=True, safety_checker=None, requires_safety_checker=False, **variant

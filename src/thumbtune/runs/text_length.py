@@ -105,6 +105,8 @@ def _length_in(model: str) -> int:
     """Return how many tokens a folder's text encoder reads; CLIP's length for a name on the hub."""
     from thumbtune.models.pipeline_files import read_config
 
+    if Path(model).is_file():
+        return CLIP_LENGTH
     length = (read_config(Path(model) / "tokenizer" / "tokenizer_config.json") or {}).get("model_max_length")
     return int(length) if isinstance(length, int | float) and 2 < length < MAX_LENGTH else CLIP_LENGTH  # noqa: PLR2004
 
@@ -113,6 +115,10 @@ def _length_in(model: str) -> int:
 def _tokenizer_of(model: str) -> Any:
     from transformers import CLIPTokenizer
 
+    if Path(model).is_file():
+        from thumbtune.models.single_file import tokenizer_of
+
+        return tokenizer_of(Path(model))
     try:
         return CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
     except Exception as error:  # of files, of the hub, of JSON: transformers raises a dozen kinds

@@ -147,3 +147,27 @@ def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
     file = write(tmp_path / "a.safetensors", lacking)
     with refused("single-unreadable", naming="missing"):
         single_file.load(file)
+
+
+@pytest.mark.slow
+def test_a_single_file_goes_from_likes_to_verdict(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write(tmp_path / "my.safetensors", tensors_of(SD1, networks(SD1)), **SIZE)
+    for label, colour in (("like", "red"), ("dislike", "blue")):
+        for prompt in ("a cat", "an apple"):
+            folder = tmp_path / f"{label} {prompt}"
+            folder.mkdir()
+            for number in range(2):
+                image = Image.new("RGB", (64, 64), colour)
+                image.putpixel((0, 0), (number, len(prompt), 0))
+                image.save(folder / f"{number}.png")
+            assert call("import", folder, "--label", label, "--prompt", prompt)[0] == 0
+    options = ["train.steps=2", "train.batch=2", "train.micro_batch=2", "lora.rank=2"]
+    words = [word for option in (f"model={file}", *options) for word in ("--set", option)]
+    code, _, err = call("train", *words, "--out", "run")
+    assert code == 0, err
+    (tmp_path / "prompts.txt").write_text("a cat\nan apple\n")
+    duel = ("duel", file, "run", "--prompts", "prompts.txt", "--per-prompt", "1", "--steps", "2", "--scorers", "red")
+    code, _, err = call(*duel, "--out", "duel")
+    assert code == 0, err
+    assert (tmp_path / "duel" / "result.json").is_file()

@@ -23,7 +23,7 @@ def clip_tokenizer(pad: str = END) -> Any:
     """
     from transformers import CLIPTokenizer
 
-    merges = [tuple(line.split()) for line in gzip.decompress(MERGES.read_bytes()).decode().splitlines()]
+    merges: Any = [tuple(line.split()) for line in gzip.decompress(MERGES.read_bytes()).decode().splitlines()]
     letters = _letters()
     words = [*letters, *(letter + WORD_END for letter in letters), *("".join(pair) for pair in merges), START, END]
     vocab = {word: number for number, word in enumerate(words)}

@@ -131,9 +131,13 @@ def test_02_the_variant_is_read_in_float32(made: Callable[[str], Path]) -> None:
                 assert tensor.dtype == torch.float32 and torch.equal(tensor, theirs[name].half().float()), name
 
 
-def test_03_a_single_file_is_named_as_a_checkpoint(made: Callable[[str], Path]) -> None:
+def test_03_a_single_file_that_lacks_its_parts_is_named_as_a_checkpoint(made: Callable[[str], Path]) -> None:
     not_read(
-        made("03-single-file") / "deliberate.safetensors", "weights-single", "whole checkpoint", "from_single_file"
+        made("03-single-file") / "deliberate.safetensors",
+        "single-part-missing",
+        "checkpoint",
+        "a VAE",
+        "a text encoder",
     )
 
 

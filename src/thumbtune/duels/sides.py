@@ -2,6 +2,7 @@
 
 a run's folder, or one of its checkpoints       the model that it tuned, with the prefix that it learnt
 a .safetensors file, or a folder with a LoRA    the base model with it; in the form of diffusers, kohya or PEFT
+a whole checkpoint in one .safetensors file     that pipeline
 a diffusers folder, a hub id, tiny-emoji-64     that pipeline
 a folder or `unet:` hub id with a UNet alone    the base model with that UNet in the place of its own
 any other folder                                its images
@@ -25,7 +26,7 @@ from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
 from thumbtune.models.pipeline_files import check_pipeline, networks_without_weights
 from thumbtune.models.protocol import PipelineModel
-from thumbtune.models.weight_files import keys_in, kind_of, refuse_as_lora, refuse_other_file
+from thumbtune.models.weight_files import is_checkpoint, keys_in, kind_of, refuse_as_lora, refuse_other_file
 from thumbtune.runs import build, run
 from thumbtune.training import checkpoint
 
@@ -82,16 +83,19 @@ def side(name: str, base: str | None = None) -> Side:
     if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
         return _unet(name, base)
     whole = (path / INDEX).is_file() and not (path / DIFFUSERS_FILE).is_file()  # a pipeline's folder, and no LoRA in it
-    if path.exists() and not whole and (files := find_lora(path)) is not None:
+    single = is_checkpoint(path)
+    if single:
+        check_pipeline(name)
+    if path.exists() and not whole and not single and (files := find_lora(path)) is not None:
         return _lora(name, files, base)
     if path.is_dir() and not (path / INDEX).is_file():
         sources, by_order = source_files(path)
         return Side(name, "images", _of_files(sources), folder=path, by_order=by_order)
-    if path.is_file():
+    if path.is_file() and not single:
         refuse_other_file(path)
     folder = build.model_path(name)
     is_path = not path.exists() and folder == name and (name.startswith((".", "/", "~")) or _near(path) is not None)
-    if path.is_file() or is_path:
+    if (path.is_file() and not single) or is_path:
         raise _unknown(name)
     return Side(
         name,
@@ -210,6 +214,9 @@ def _unet(name: str, base: str | None) -> Side:
 def _of_model(name: str, index: str = INDEX) -> str:
     """Return the hash of a folder's weights and settings, all of which decide an image; for a hub id, its commit."""
     here = Path(build.model_path(name))
+    if here.is_file():
+        settings = here.with_suffix(".yaml")
+        return _of_files([here, *([settings] if settings.is_file() else [])])
     if not here.is_dir():
         return _on_hub(name, index)
     return _of_files(sorted(path for kind in ("*.safetensors", "*.json") for path in here.rglob(kind)))

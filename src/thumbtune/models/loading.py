@@ -1,4 +1,4 @@
-"""Load a pipeline of any family from a folder or the hub."""
+"""Load a pipeline of any family from a folder, a checkpoint in one file, or the hub."""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 import torch
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.models import single_file
 from thumbtune.models.families import Family, family_of
 from thumbtune.models.pipeline_files import check_classes, check_pipeline, index_of
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
-    """Return the pipeline of a folder or a hub id, of its family's class; weights from safetensors only.
+    """Return the pipeline of a folder, a checkpoint file or a hub id; weights from safetensors only.
 
     Raises:
         ThumbtuneError: the model does not exist, cannot be reached, or is of another family or for another task.
@@ -21,6 +22,8 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
 
     logging.disable_progress_bar()  # five bars, each gone too soon to read
     variant = {"variant": found} if (found := check_pipeline(name)) else {}
+    if Path(name).is_file():
+        return _of_file(Path(name), dtype)
     index = index_of(name) or {}
     family = family_of(index.get("_class_name"))
     if index:
@@ -35,6 +38,12 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
             "a hub id that this machine can reach, or `tiny-emoji-64`.",
             code="model-unloadable",
         ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _of_file(file: Path, dtype: torch.dtype) -> Any:
+    pipeline = single_file.load(file, dtype)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

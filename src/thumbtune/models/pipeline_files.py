@@ -1,4 +1,4 @@
-"""What a pipeline's folder holds, read from its settings before any weights: can it be loaded, tuned and judged?
+"""What a pipeline's folder or file holds, read before any weights: can it be loaded, tuned and judged?
 
 A UNet for inpainting takes 9 channels and one for edits 8, where the VAE gives 4: neither denoises a plain latent.
 """
@@ -14,7 +14,8 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.models.families import TEXT, TEXT_2, UNET, VAE, Family, family_of
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
-from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, refuse_as_model
+from thumbtune.models.single_file import plan_of
+from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, is_checkpoint, refuse_as_model
 
 INDEX, CONFIG = "model_index.json", "config.json"
 Config = Mapping[str, Any]
@@ -36,7 +37,7 @@ def check_pipeline(name: str) -> str | None:
     """
     folder = Path(name)
     if folder.is_file():
-        refuse_as_model(folder)
+        _check_single_file(name)
     if not folder.is_dir():
         return None
     index = read_config(folder / INDEX)
@@ -57,9 +58,11 @@ def check_pipeline(name: str) -> str | None:
 
 
 def index_of(name: str) -> dict[str, Any] | None:
-    """Return the model_index.json of a folder or a hub id; None if it cannot be read, which loading will report."""
+    """Return the model_index.json of a folder or a hub id, and of a checkpoint its class; None if it cannot be read."""
     if Path(name).is_dir():
         return read_config(Path(name) / INDEX)
+    if Path(name).is_file():
+        return {"_class_name": plan_of(Path(name)).pipeline}
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -67,6 +70,14 @@ def index_of(name: str) -> dict[str, Any] | None:
         return read_config(Path(hf_hub_download(name, INDEX)))
     except (OSError, ValueError, HfHubHTTPError):
         return None
+
+
+def _check_single_file(name: str) -> None:
+    if not is_checkpoint(Path(name)):
+        refuse_as_model(Path(name))
+    plan = plan_of(Path(name))
+    texts = [plan.configs[part] for part in family_of(plan.pipeline).texts]
+    check_configs(name, plan.configs[UNET], plan.configs[VAE], texts)
 
 
 def read_config(file: Path) -> dict[str, Any] | None:
@@ -322,18 +333,28 @@ def _refuse_no_pipeline(folder: Path) -> None:
         refuse_as_model(files[0])
 
 
+def _configs(path: Path, parts: Sequence[str]) -> list[dict[str, Any] | None]:
+    """Return the settings of some parts of a folder or a checkpoint."""
+    if path.is_file():
+        configs = plan_of(path).configs
+        return [configs.get(part) for part in parts]
+    return [read_config(path / part / CONFIG) for part in parts]
+
+
 def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
     """Return the UNet and the text encoders of a folder with the shapes of their weights, but no values.
 
     Returns:
-        None for a model on the hub, and for a folder that loading will refuse.
+        None for a model on the hub, and for a folder or a file that loading will refuse.
 
     Raises:
         ThumbtuneError: as `check_pipeline`.
     """
     check_pipeline(name)
-    family = family_of((read_config(Path(name) / INDEX) or {}).get("_class_name"))
-    unet, *texts = (read_config(Path(name) / part / CONFIG) for part in (UNET, *family.texts))
+    if not Path(name).exists():
+        return None
+    family = family_of((index_of(name) or {}).get("_class_name"))
+    unet, *texts = _configs(Path(name), (UNET, *family.texts))
     if unet is None or None in texts:
         return None
     import diffusers

@@ -1,7 +1,7 @@
 """What a file of weights is, told by its suffix and by the names of its tensors; nothing is read but its header.
 
 A whole model in one file, a LoRA of another family and a textual inversion all end in .safetensors. Thumbtune loads
-pipelines from folders and LoRAs from files, so each of the others gets a sentence with its own name.
+pipelines from folders and whole checkpoints, and LoRAs from files; each of the others gets a sentence.
 """
 
 import re
@@ -50,8 +50,7 @@ LORA_NAMES = re.compile(
 KINDS = (
     (r"^model\.diffusion_model\.(double|single)_blocks\.", "a FLUX checkpoint in one file"),
     (r"^model\.diffusion_model\.joint_blocks\.", "a Stable Diffusion 3 checkpoint in one file"),
-    (r"^conditioner\.embedders\.", "a Stable Diffusion XL checkpoint in one file"),
-    (r"^model\.diffusion_model\.", "a whole checkpoint in one file"),
+    (r"^(conditioner\.embedders|model\.diffusion_model)\.", "a whole checkpoint in one file"),
     (r"^(double_blocks|single_transformer_blocks)\.", "a FLUX transformer"),
     (r"^(control_model|controlnet_|input_hint_block)", "a ControlNet"),
     (r"^(image_proj|ip_adapter)\.", "an IP-Adapter"),
@@ -84,6 +83,12 @@ def keys_in(file: Path) -> dict[str, tuple[int, ...]]:
         raise ThumbtuneError(
             f"{file} is not a readable safetensors file ({reason(error)}); get the file again.", code="side-misfit"
         ) from error
+
+
+def metadata_in(file: Path) -> dict[str, str]:
+    """Return the metadata in the header of a safetensors file that `keys_in` can read."""
+    with safe_open(file, "pt") as weights:
+        return weights.metadata() or {}
 
 
 def kind_of(keys: dict[str, tuple[int, ...]]) -> str | None:
@@ -123,8 +128,17 @@ def _unpickle(file: Path) -> str:
     )
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a path is a whole checkpoint in one safetensors file.
+
+    Raises:
+        ThumbtuneError: it ends in .safetensors, and cannot be read.
+    """
+    return path.suffix.lower() == SAFETENSORS and path.is_file() and kind_of(keys_in(path)) == CHECKPOINT
+
+
 def refuse_as_model(file: Path) -> None:
-    """Refuse a file that stands where a pipeline's folder belongs, by what it is.
+    """Refuse a file that stands where a model belongs, by what it is; a checkpoint in one file is none of these.
 
     Raises:
         ThumbtuneError: always.
@@ -133,8 +147,6 @@ def refuse_as_model(file: Path) -> None:
     if file.suffix.lower() != SAFETENSORS:
         raise ThumbtuneError(f"{file} is not a model; name a folder in diffusers' layout.", code="weights-no-model")
     kind = kind_of(keys_in(file)) or "no file of weights that is known here"
-    if kind == CHECKPOINT:
-        raise ThumbtuneError(f"{file} is {kind}, and models are read from folders; {TO_FOLDER}.", code="weights-single")
     if kind == LORA:
         raise ThumbtuneError(
             f"{file} is a LoRA and not a model; name the model that it belongs to, and compare the LoRA as a side of "
@@ -142,7 +154,7 @@ def refuse_as_model(file: Path) -> None:
             code="weights-lora-as-model",
         )
     raise ThumbtuneError(
-        f"{file} is {kind}, and {OWN_FORMS} from folders in diffusers' layout; name such a folder.",
+        f"{file} is {kind}, and {OWN_FORMS}, from folders in diffusers' layout and from whole checkpoints; name one.",
         code="weights-no-model",
     )
 
@@ -166,7 +178,7 @@ def refuse_as_lora(file: Path, kind: str | None) -> None:
         return
     if kind == CHECKPOINT:
         raise ThumbtuneError(
-            f"{file} is {kind} and not a LoRA; {TO_FOLDER} as a model.",
+            f"{file} is {kind} and not a LoRA; name it as a model.",
             code="weights-single",
         )
     if kind in {method for _, method in METHODS}:

@@ -106,7 +106,7 @@ def _bytes(prompt: str) -> int:
 
 def _known_parts(model: str) -> Sequence[str]:
     """Return the tokenizers of a folder; one for a name on the hub, which is not asked for short prompts."""
-    return _parts(model) if Path(model).is_dir() else ("tokenizer",)
+    return _parts(model) if Path(model).exists() else ("tokenizer",)
 
 
 def _parts(model: str) -> Sequence[str]:
@@ -121,6 +121,8 @@ def _length_in(model: str, part: str) -> int:
     """Return how many tokens a folder's text encoder reads; CLIP's length for a name on the hub."""
     from thumbtune.models.pipeline_files import read_config
 
+    if Path(model).is_file():
+        return CLIP_LENGTH
     length = (read_config(Path(model) / part / "tokenizer_config.json") or {}).get("model_max_length")
     return int(length) if isinstance(length, int | float) and 2 < length < MAX_LENGTH else CLIP_LENGTH  # noqa: PLR2004
 
@@ -129,6 +131,10 @@ def _length_in(model: str, part: str) -> int:
 def _tokenizer_of(model: str, part: str) -> Any:
     from transformers import CLIPTokenizer
 
+    if Path(model).is_file():
+        from thumbtune.models.single_file import tokenizer_of
+
+        return tokenizer_of(Path(model), part)
     try:
         return CLIPTokenizer.from_pretrained(model, subfolder=part)
     except Exception as error:  # of files, of the hub, of JSON: transformers raises a dozen kinds

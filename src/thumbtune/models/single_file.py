@@ -1,0 +1,351 @@
+"""A whole checkpoint in one .safetensors file, in the original (LDM) layout: SD 1.x, SD 2.x and SDXL.
+
+The names, shapes and metadata in the file's header give every setting, so that nothing is asked of the hub; diffusers
+converts the weights. Numbers of heads are no shape: they are those of the published models.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.models.clip_tokens import CLIP_LENGTH, WORDS, clip_tokenizer
+from thumbtune.models.weight_files import keys_in, metadata_in
+
+Shapes = Mapping[str, tuple[int, ...]]
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+CLIP_L, OPEN_CLIP = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
+XL_L, XL_G = "conditioner.embedders.0.transformer.text_model.", "conditioner.embedders.1.model."
+REFINER = "conditioner.embedders.0.model."
+SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "Stable Diffusion XL"
+HEAD = 64  # numbers of one head, in all text encoders and in the UNets of SD 2.x and SDXL
+SD1_HEADS = 8
+SD2_WHOLE, SD2_USED = 24, 23  # layers of the text encoder: of the last one but one, SD 2.x takes the output
+SCALING = {SD1: 0.18215, SD2: 0.18215, SDXL: 0.13025}
+PIPELINES = {SD1: "StableDiffusionPipeline", SD2: "StableDiffusionPipeline", SDXL: "StableDiffusionXLPipeline"}
+SCHEDULERS = {SD1: "PNDMScheduler", SD2: "DDIMScheduler", SDXL: "EulerDiscreteScheduler"}
+PADS = {SD1: ["<|endoftext|>"], SD2: ["!"], SDXL: ["<|endoftext|>", "!"]}
+CONDITION = 6  # sizes and crops that SDXL is told
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a file holds.
+
+    family:     SD1, SD2 or SDXL
+    configs:    the settings of each part, as diffusers and transformers write them
+    tokenizers: the padding of each tokenizer
+    """
+
+    family: str
+    configs: Mapping[str, dict[str, Any]]
+    tokenizers: Mapping[str, str]
+
+    @property
+    def pipeline(self) -> str:
+        """Return the name of diffusers' class."""
+        return PIPELINES[self.family]
+
+
+def plan_of(file: Path) -> Plan:
+    """Return the settings of a checkpoint, from its header alone.
+
+    Raises:
+        ThumbtuneError: a part is missing, its vocabulary is not CLIP's, or it does not say what it predicts.
+    """
+    shapes = keys_in(file)
+    family = _family(file, shapes)
+    _check_parts(file, shapes, family)
+    texts = _texts(shapes, family)
+    if words := next((text["vocab_size"] for text in texts.values() if text["vocab_size"] != WORDS), None):
+        raise ThumbtuneError(
+            f"The text encoder in {file} knows {words:,} tokens, and CLIP's vocabulary has {WORDS:,}; get the model as "
+            "a folder in diffusers' layout, which has its own tokenizer.",
+            code="single-vocabulary",
+        )
+    scheduler = _scheduler(file, shapes, family)
+    size = _pixels(file, family, scheduler["prediction_type"])
+    vae = _vae(shapes, SCALING[family], size)
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    unet = _unet(shapes, family, size // factor, texts)
+    configs = {"unet": unet, "vae": vae, **texts, "scheduler": scheduler}
+    pads = zip(("tokenizer", "tokenizer_2"), PADS[family], strict=False)
+    return Plan(family, configs, dict(pads))
+
+
+def load(file: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """Return the pipeline of a checkpoint, converted by diffusers; the hub is not asked.
+
+    Raises:
+        ThumbtuneError: as `plan_of`; or weights are missing or of other shapes.
+    """
+    import diffusers
+
+    plan = plan_of(file)
+    given: dict[str, Any] = {name: clip_tokenizer(pad) for name, pad in plan.tokenizers.items()}
+    with TemporaryDirectory() as folder, _quiet():
+        write_configs(plan, Path(folder))
+        try:
+            pipeline = getattr(diffusers, plan.pipeline).from_single_file(
+                str(file), config=folder, local_files_only=True, dtype=dtype, **given
+            )
+            _complete(pipeline, plan)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+            why = "some of its weights are missing" if "meta tensor" in str(error) else str(error).strip()[:200]
+            raise ThumbtuneError(
+                f"{file} is a {plan.family} checkpoint that could not be read ({why}); get the "
+                "file again, or the model as a folder in diffusers' layout.",
+                code="single-unreadable",
+            ) from error
+    pipeline.register_to_config(_name_or_path=str(file))  # the folder of settings is gone
+    return pipeline
+
+
+def write_configs(plan: Plan, folder: Path) -> None:
+    """Write the settings as a folder in diffusers' layout, without weights."""
+    index: dict[str, Any] = {"_class_name": plan.pipeline}
+    for part, config in plan.configs.items():
+        library = "transformers" if part.startswith("text") else "diffusers"
+        index[part] = [library, config.get("_class_name") or config["architectures"][0]]
+        (folder / part).mkdir()
+        name = "scheduler_config.json" if part == "scheduler" else "config.json"
+        (folder / part / name).write_text(json.dumps(config), encoding="utf-8")
+    index |= {name: ["transformers", "CLIPTokenizer"] for name in plan.tokenizers}
+    if plan.family == SDXL:
+        index["force_zeros_for_empty_prompt"] = True
+    else:
+        index |= {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
+    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep diffusers from warning of parts that it should keep in float32, of which it names none."""
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _complete(pipeline: Any, plan: Plan) -> None:
+    """Refuse weights that the file lacks, which diffusers leaves without values; copy the others to aligned memory.
+
+    Where a weight begins in the file decides the last bits of a product, and a folder's weights are aligned.
+    """
+    for part in plan.configs:
+        network = getattr(pipeline, part)
+        if isinstance(network, torch.nn.Module):
+            for key, weight in network.named_parameters():
+                if weight.is_meta:
+                    raise ValueError(f"its {part} lacks {key}")
+                weight.data = weight.data.clone()
+
+
+def _family(file: Path, shapes: Shapes) -> str:
+    if any(key.startswith(REFINER) for key in shapes):
+        raise ThumbtuneError(
+            f"{file} is the refiner of Stable Diffusion XL, which only finishes images; name the base model.",
+            code="single-refiner",
+        )
+    if f"{UNET}label_emb.0.0.weight" in shapes:
+        return SDXL
+    linear = len(shapes.get(_first(shapes, r"input_blocks\.\d+\.1\.proj_in\.weight"), ())) == 2  # noqa: PLR2004
+    return SD2 if any(key.startswith(OPEN_CLIP) for key in shapes) or linear else SD1
+
+
+def _check_parts(file: Path, shapes: Shapes, family: str) -> None:
+    needed = {"a UNet": [f"{UNET}out.2.weight", f"{UNET}input_blocks.1.0.out_layers.3.weight"]}
+    needed["a VAE"] = [f"{VAE}decoder.conv_in.weight", f"{VAE}encoder.conv_out.weight"]
+    texts = {SD1: [CLIP_L], SD2: [OPEN_CLIP], SDXL: [XL_L, XL_G]}[family]
+    ends = {CLIP_L: "final_layer_norm.weight", XL_L: "final_layer_norm.weight"}
+    needed["a text encoder"] = [f"{text}{ends.get(text, 'ln_final.weight')}" for text in texts]
+    missing = [part for part, keys in needed.items() if any(key not in shapes for key in keys)]
+    if missing:
+        raise ThumbtuneError(
+            f"{file} is a {family} checkpoint without {' and '.join(missing)}; get the file that holds the whole "
+            "model, or the model as a folder in diffusers' layout.",
+            code="single-part-missing",
+        )
+
+
+def _first(shapes: Shapes, pattern: str) -> str:
+    return next((key for key in shapes if re.fullmatch(re.escape(UNET) + pattern, key)), "")
+
+
+def _count(shapes: Shapes, prefix: str) -> int:
+    """Return how many numbers follow a prefix in the names."""
+    return len({key.removeprefix(prefix).split(".")[0] for key in shapes if key.startswith(prefix)})
+
+
+def _unet(shapes: Shapes, family: str, size: int, texts: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    own = {key.removeprefix(UNET): shape for key, shape in shapes.items() if key.startswith(UNET)}
+    inputs = _count(own, "input_blocks.")
+    downs = [i for i in range(inputs) if f"input_blocks.{i}.0.op.weight" in own]
+    layers = (downs[0] if downs else inputs) - 1
+    starts = [1 + block * (layers + 1) for block in range(len(downs) + 1)]
+    channels = [own[f"input_blocks.{i}.0.out_layers.3.weight"][0] for i in starts]
+    depths = [_count(own, f"input_blocks.{i}.1.transformer_blocks.") for i in starts]
+    keys = next(shape for key, shape in own.items() if key.endswith(".attn2.to_k.weight"))
+    linear = next(len(shape) for key, shape in own.items() if key.endswith(".proj_in.weight")) == 2  # noqa: PLR2004
+    config: dict[str, Any] = {
+        "_class_name": "UNet2DConditionModel",
+        "sample_size": size,
+        "in_channels": own["input_blocks.0.0.weight"][1],
+        "out_channels": own["out.2.weight"][0],
+        "block_out_channels": channels,
+        "layers_per_block": layers,
+        "down_block_types": ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths],
+        "up_block_types": ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(depths)],
+        "cross_attention_dim": keys[1],
+        "attention_head_dim": SD1_HEADS if family == SD1 else [max(1, width // HEAD) for width in channels],
+        "use_linear_projection": linear,
+    }
+    if family == SDXL:
+        told = own["label_emb.0.0.weight"][1]
+        pooled = texts["text_encoder_2"]["projection_dim"]
+        config |= {
+            "transformer_layers_per_block": [max(1, depth) for depth in depths],
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": (told - pooled) // CONDITION,
+            "projection_class_embeddings_input_dim": told,
+        }
+    return config
+
+
+def _vae(shapes: Shapes, scaling: float, size: int) -> dict[str, Any]:
+    own = {key.removeprefix(VAE): shape for key, shape in shapes.items() if key.startswith(VAE)}
+    blocks = _count(own, "encoder.down.")
+    return {
+        "_class_name": "AutoencoderKL",
+        "sample_size": size,
+        "in_channels": own["encoder.conv_in.weight"][1],
+        "out_channels": own["decoder.conv_out.weight"][0],
+        "latent_channels": own["decoder.conv_in.weight"][1],
+        "block_out_channels": [own[f"encoder.down.{i}.block.0.conv2.weight"][0] for i in range(blocks)],
+        "layers_per_block": _count(own, "encoder.down.0.block."),
+        "down_block_types": ["DownEncoderBlock2D"] * blocks,
+        "up_block_types": ["UpDecoderBlock2D"] * blocks,
+        "scaling_factor": scaling,
+    }
+
+
+def _texts(shapes: Shapes, family: str) -> dict[str, dict[str, Any]]:
+    if family == SD1:
+        return {"text_encoder": _clip(shapes, CLIP_L)}
+    if family == SD2:
+        text = _open_clip(shapes, OPEN_CLIP, "CLIPTextModel")
+        layers = text["num_hidden_layers"]
+        return {"text_encoder": text | {"num_hidden_layers": SD2_USED if layers == SD2_WHOLE else layers}}
+    second = _open_clip(shapes, XL_G, "CLIPTextModelWithProjection")
+    return {"text_encoder": _clip(shapes, XL_L), "text_encoder_2": second}
+
+
+def _clip(shapes: Shapes, prefix: str) -> dict[str, Any]:
+    words, width = shapes[f"{prefix}embeddings.token_embedding.weight"]
+    fc1 = shapes[f"{prefix}encoder.layers.0.mlp.fc1.weight"][0]
+    sizes = (words, width, fc1, _count(shapes, f"{prefix}encoder.layers."))
+    return _text_config("CLIPTextModel", "quick_gelu", sizes, width)
+
+
+def _open_clip(shapes: Shapes, prefix: str, name: str) -> dict[str, Any]:
+    words, width = shapes[f"{prefix}token_embedding.weight"]
+    fc1 = shapes[f"{prefix}transformer.resblocks.0.mlp.c_fc.weight"][0]
+    sizes = (words, width, fc1, _count(shapes, f"{prefix}transformer.resblocks."))
+    return _text_config(name, "gelu", sizes, shapes.get(f"{prefix}text_projection", (0, width))[1])
+
+
+def _text_config(name: str, act: str, sizes: tuple[int, int, int, int], projection: int) -> dict[str, Any]:
+    words, width, inner, layers = sizes
+    return {
+        "architectures": [name],
+        "model_type": "clip_text_model",
+        "vocab_size": words,
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(1, width // HEAD),
+        "max_position_embeddings": CLIP_LENGTH,
+        "hidden_act": act,
+        "projection_dim": projection,
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        "pad_token_id": 1,
+    }
+
+
+def _scheduler(file: Path, shapes: Shapes, family: str) -> dict[str, Any]:
+    """Return the published schedule, with what the file predicts."""
+    zero = "ztsnr" in shapes
+    config: dict[str, Any] = {
+        "_class_name": "DDIMScheduler" if zero and family == SD1 else SCHEDULERS[family],
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "num_train_timesteps": 1000,
+        "prediction_type": _prediction(file, shapes, family),
+        "steps_offset": 1,
+        "timestep_spacing": "trailing" if zero else "leading",
+    }
+    if family == SD1 and not zero:
+        return config | {"skip_prk_steps": True, "set_alpha_to_one": False}
+    if family != SDXL:
+        config |= {"clip_sample": False, "set_alpha_to_one": False}
+    return config | {"rescale_betas_zero_snr": True} if zero else config
+
+
+def _prediction(file: Path, shapes: Shapes, family: str) -> str:
+    if "v_pred" in shapes:
+        return "v_prediction"
+    told = str(metadata_in(file).get("modelspec.prediction_type", "")).lower() or _settings_beside(file)
+    if told in ("v", "v_prediction", "v-prediction"):
+        return "v_prediction"
+    if told in ("epsilon", "eps") or family != SD2:
+        return "epsilon"
+    raise ThumbtuneError(
+        f"{file} is a {SD2} checkpoint that does not say whether it predicts noise (512 pixels) or v (768 pixels); put "
+        f"the settings that were published with it beside it as {file.with_suffix('.yaml').name}, or one line there: "
+        "`model: {params: {parameterization: v}}`, with `eps` for noise.",
+        code="single-prediction",
+    )
+
+
+def _settings_beside(file: Path) -> str:
+    """Return the parameterization in the .yaml that many tools read beside a checkpoint; "" without one."""
+    import yaml
+
+    beside = file.with_suffix(".yaml")
+    if not beside.is_file():
+        return ""
+    try:
+        settings = yaml.safe_load(beside.read_text(encoding="utf-8"))
+        return str(settings["model"]["params"].get("parameterization", "eps")).lower()
+    except (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ThumbtuneError(
+            f"{beside} holds no settings of a checkpoint; write `model: {{params: {{parameterization: v}}}}` there, "
+            "with `eps` for a model that predicts noise.",
+            code="single-settings",
+        ) from error
+
+
+def _pixels(file: Path, family: str, prediction: str) -> int:
+    """Return the size of the images: of the metadata, or of the published model."""
+    told = re.fullmatch(r"(\d+)x(\d+)", str(metadata_in(file).get("modelspec.resolution", "")))
+    if told and told[1] == told[2] and int(told[1]) > 0:
+        return int(told[1])
+    return {SD1: 512, SD2: 768 if prediction == "v_prediction" else 512, SDXL: 1024}[family]
+
+
+def tokenizer_of(file: Path, part: str = "tokenizer") -> Any:
+    """Return a tokenizer of a checkpoint: `tokenizer`, or `tokenizer_2` of SDXL."""
+    return clip_tokenizer(plan_of(file).tokenizers[part])

@@ -167,7 +167,7 @@ def test_05_a_sample_size_is_a_pair_or_the_vae_s(made: Callable[[str], Path]) ->
 def test_15_a_lora_is_put_on_whole_or_refused(made: Callable[[str], Path]) -> None:
     from thumbtune.models.lora_files import find_lora
     from thumbtune.models.lora_loading import place
-    from thumbtune.models.pipeline_files import networks_without_weights
+    from thumbtune.models.without_weights import networks_without_weights
 
     folder, networks = made("15-lora-files"), networks_without_weights(str(BUNDLED))
     assert networks is not None

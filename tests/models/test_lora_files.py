@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from thumbtune.models.lora_files import find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
-from thumbtune.models.pipeline_files import networks_without_weights
 from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.models.without_weights import networks_without_weights
 
 Layer = tuple[str, str]
 ATTENTION = "mid_block.attentions.0.transformer_blocks.0.attn1"

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from thumbtune.models.families import FAMILIES, adapter_of, family_of
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
-from thumbtune.models.pipeline_files import check_pipeline, networks_without_weights
+from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import PipelineModel, Sampler
 from thumbtune.models.stable_diffusion_xl import StableDiffusionXL, time_ids
+from thumbtune.models.without_weights import networks_without_weights
 
 KINDS = ("xl-epsilon", "xl-v_prediction")
 PROMPTS = ["a cat", "more letters than there are places for them"]

@@ -24,9 +24,10 @@ from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
-from thumbtune.models.pipeline_files import check_pipeline, networks_without_weights
+from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.weight_files import is_checkpoint, keys_in, kind_of, refuse_as_lora, refuse_other_file
+from thumbtune.models.without_weights import networks_without_weights
 from thumbtune.runs import build, run
 from thumbtune.training import checkpoint
 

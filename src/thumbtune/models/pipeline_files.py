@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.families import TEXT, TEXT_2, UNET, VAE, Family, family_of
 from thumbtune.models.lora import DIFFUSERS_FILE
@@ -331,42 +329,3 @@ def _refuse_no_pipeline(folder: Path) -> None:
     files = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in endings and file.is_file()]
     if files:
         refuse_as_model(files[0])
-
-
-def _configs(path: Path, parts: Sequence[str]) -> list[dict[str, Any] | None]:
-    """Return the settings of some parts of a folder or a checkpoint."""
-    if path.is_file():
-        configs = plan_of(path).configs
-        return [configs.get(part) for part in parts]
-    return [read_config(path / part / CONFIG) for part in parts]
-
-
-def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
-    """Return the UNet and the text encoders of a folder with the shapes of their weights, but no values.
-
-    Returns:
-        None for a model on the hub, and for a folder or a file that loading will refuse.
-
-    Raises:
-        ThumbtuneError: as `check_pipeline`.
-    """
-    check_pipeline(name)
-    if not Path(name).exists():
-        return None
-    family = family_of((index_of(name) or {}).get("_class_name"))
-    unet, *texts = _configs(Path(name), (UNET, *family.texts))
-    if unet is None or None in texts:
-        return None
-    import diffusers
-    import torch
-    import transformers
-
-    try:
-        with torch.device("meta"):
-            networks = {UNET: getattr(diffusers, family.networks[UNET]).from_config(unet)}
-            for part, text in zip(family.texts, texts, strict=True):
-                config = transformers.CLIPTextConfig.from_dict(text)  # type: ignore[arg-type]
-                networks[part] = getattr(transformers, family.networks[part])(config)
-            return networks
-    except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError):
-        return None

@@ -1,0 +1,104 @@
+"""A pipeline of networks that have shapes but no values: what a model would need is known before its weights are."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from thumbtune.models.families import UNET, VAE, Family, family_of
+from thumbtune.models.pipeline_files import CONFIG, check_pipeline, index_of, read_config
+from thumbtune.models.single_file import plan_of, tokenizer_of
+
+SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"
+FAULTS = (OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AttributeError)
+
+
+def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
+    """Return the UNet and the text encoders of a folder or a file with the shapes of their weights, but no values.
+
+    Returns:
+        None for a model on the hub, and for a folder or a file that loading will refuse.
+
+    Raises:
+        ThumbtuneError: as `check_pipeline`.
+    """
+    check_pipeline(name)
+    if not Path(name).exists():
+        return None
+    family = _family(name)
+    configs = _configs(Path(name), (UNET, *family.texts))
+    return None if None in configs.values() else _networks(family, configs)  # type: ignore[arg-type]
+
+
+def pipeline_without_weights(name: str) -> Any | None:
+    """Return the pipeline of a folder or a file, whose networks are on the device `meta`.
+
+    Returns:
+        None for a model on the hub, and for a folder or a file that loading will refuse.
+
+    Raises:
+        ThumbtuneError: as `check_pipeline`.
+    """
+    check_pipeline(name)
+    path = Path(name)
+    if not path.exists():
+        return None
+    import diffusers
+
+    family = _family(name)
+    configs = _configs(path, (*family.networks, SCHEDULER))
+    if None in configs.values():
+        return None
+    scheduler: Any = configs.pop(SCHEDULER)
+    networks = _networks(family, configs)  # type: ignore[arg-type]
+    if networks is None:
+        return None
+    options = {"feature_extractor": None, "image_encoder": None, **family.options}
+    zeros = (index_of(name) or {}).get("force_zeros_for_empty_prompt")
+    options |= {} if zeros is None else {"force_zeros_for_empty_prompt": zeros}
+    try:
+        made = getattr(diffusers, scheduler["_class_name"]).from_config(scheduler)
+        tokenizers = {part: _tokenizer(path, part) for part in family.tokenizers}
+        pipeline = getattr(diffusers, family.pipeline)(**networks, **tokenizers, scheduler=made, **options)
+    except FAULTS:
+        return None
+    pipeline.register_to_config(_name_or_path=name)
+    return pipeline
+
+
+def _family(name: str) -> Family:
+    return family_of((index_of(name) or {}).get("_class_name"))
+
+
+def _configs(path: Path, parts: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+    """Return the settings of some parts of a folder or a file; None for a part that has none."""
+    if path.is_file():
+        configs = plan_of(path).configs
+        return {part: configs.get(part) for part in parts}
+    return {part: read_config(path / part / (SCHEDULER_CONFIG if part == SCHEDULER else CONFIG)) for part in parts}
+
+
+def _networks(family: Family, configs: Mapping[str, dict[str, Any]]) -> dict[str, nn.Module] | None:
+    import diffusers
+    import torch
+    import transformers
+
+    networks: dict[str, nn.Module] = {}
+    try:
+        with torch.device("meta"):
+            for part, config in configs.items():
+                if part in (UNET, VAE):
+                    networks[part] = getattr(diffusers, family.networks[part]).from_config(config)
+                else:
+                    text = transformers.CLIPTextConfig.from_dict(config)
+                    networks[part] = getattr(transformers, family.networks[part])(text)
+    except FAULTS:
+        return None
+    return networks
+
+
+def _tokenizer(path: Path, part: str) -> Any:
+    from transformers import CLIPTokenizer
+
+    return tokenizer_of(path, part) if path.is_file() else CLIPTokenizer.from_pretrained(path, subfolder=part)

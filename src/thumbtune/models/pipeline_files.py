@@ -3,13 +3,13 @@
 A UNet for inpainting takes 9 channels and one for edits 8, where the VAE gives 4: neither denoises a plain latent.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
@@ -54,15 +54,6 @@ def check_pipeline(name: str) -> str | None:
             _square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
     return _variant_of(folder)
-
-
-def read_config(file: Path) -> dict[str, Any] | None:
-    """Return the settings in a JSON file; None if there are none that can be read, which loading will report."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _check_classes(name: str, index: Config) -> None:
@@ -150,6 +141,11 @@ def size_of(name: str, unet: Config, vae: Config, factor: int) -> Size:
         )
     size = _square(name, latent, UNET)
     return size * factor if isinstance(size, int) else (size[0] * factor, size[1] * factor)
+
+
+def height_and_width(size: Size) -> tuple[int, int]:
+    """Return the two sides of a size in pixels."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def _square(name: str, size: object, part: str) -> Size:

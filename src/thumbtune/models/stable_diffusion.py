@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
-from thumbtune.models.pipeline_files import Size, check_configs, check_pipeline, size_of
+from thumbtune.models.pipeline_files import Size, check_configs, check_pipeline, height_and_width, size_of
 from thumbtune.models.process import Latents, Times, process_of
 from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
 
@@ -54,10 +54,6 @@ def _reason(name: str, error: Exception) -> str:
             return "there is no such folder, and the Hugging Face hub has none of that name, or a private one"
         return "there is no such folder, and the Hugging Face hub could not be reached"
     return str(error).strip().split("\n")[0][:200]
-
-
-def _height_and_width(size: Size) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
 
 
 def _hardware(device: torch.device) -> str:
@@ -125,7 +121,7 @@ class StableDiffusion:
     def _pixels(self, image: Image.Image) -> Tensor:
         """Return an image as centre-cropped and resized RGB in -1..1, [3, height, width], on white."""
         image = rgb(image)
-        height, width = _height_and_width(self.size)
+        height, width = height_and_width(self.size)
         if image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
@@ -183,7 +179,7 @@ class StableDiffusion:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
-        height, width = _height_and_width(sampler.size or self.size)
+        height, width = height_and_width(sampler.size or self.size)
         pixels = self.pipeline(
             [self.complete(prompt) for prompt in prompts],
             num_inference_steps=sampler.steps,

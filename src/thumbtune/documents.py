@@ -125,6 +125,15 @@ def read_json(path: Path, kind: Any = Any, max_bytes: int = MAX_BYTES) -> Any:
     return _checked(_parsed(read_text(path, max_bytes)), TypeAdapter(kind))
 
 
+def read_config(file: Path) -> dict[str, Any] | None:
+    """Return the settings in a JSON file; None if there are none that can be read, which loading will report."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def read_lines(path: Path, kind: Any, max_bytes: int = MAX_BYTES) -> list[Any]:
     """Return the JSON values of a file with one on each line; without a last line that a crash cut short.
 

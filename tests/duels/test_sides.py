@@ -157,9 +157,8 @@ def test_a_file_that_is_no_lora_for_its_base_is_one_sentence(
     else:
         pair = {f"{layer[what]}.lora_A.weight": torch.ones(2, 3), f"{layer[what]}.lora_B.weight": torch.ones(3, 2)}
         save_file(pair, file)
-    one = side(str(file), str(tiny_pipeline("epsilon")))
     with refused("side-misfit", naming="my.safetensors") as caught:
-        drawn(one)
+        drawn(side(str(file), str(tiny_pipeline("epsilon"))))
     assert "\n" not in str(caught.value)
 
 

@@ -485,7 +485,7 @@ def test_whole_numbers_are_quantised(make: Any, base: str, tmp_path: Path) -> No
 
 OTHER_KEYS = {
     "model.diffusion_model.input_blocks.0.0.weight": ("weights-single", "whole checkpoint"),
-    "conditioner.embedders.0.x": ("weights-no-lora", "Stable Diffusion XL"),
+    "conditioner.embedders.0.x": ("weights-single", "whole checkpoint"),
     "model.diffusion_model.double_blocks.0.x": ("weights-no-lora", "FLUX"),
     "double_blocks.0.x": ("weights-no-lora", "FLUX"),
     "emb_params": ("weights-no-lora", "textual inversion"),

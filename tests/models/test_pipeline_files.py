@@ -115,7 +115,7 @@ def test_weights_of_another_framework_are_named(folder: Path, name: str) -> None
     ("name", "keys", "code", "what"),
     [
         ("a.safetensors", ["model.diffusion_model.x", "cond_stage_model.x"], "single-part-missing", "a text encoder"),
-        ("a.safetensors", ["conditioner.embedders.0.x", "model.diffusion_model.x"], "weights-no-model", "XL"),
+        ("a.safetensors", ["conditioner.embedders.0.x", "model.diffusion_model.x"], "single-part-missing", "a VAE"),
         ("a.safetensors", ["lora_unet_x.lora_down.weight"], "weights-lora-as-model", "LoRA"),
         ("a.safetensors", ["unet.x.lora_A.weight"], "weights-lora-as-model", "LoRA"),
         ("a.safetensors", ["emb_params"], "weights-no-model", "textual inversion"),

@@ -164,6 +164,12 @@ def test_images_are_generated_as_the_family_is_used(tmp_path: Path) -> None:
     assert sampler_for([tmp_path / "run" / "checkpoints" / "step-000002"]).steps == 50
 
 
+def test_a_recipe_in_the_current_folder_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recipe.yaml").write_text("model: stabilityai/stable-diffusion-xl-base-1.0\n")
+    monkeypatch.chdir(tmp_path)
+    assert sampler_for([SD15]).guidance == 7.5
+
+
 def test_the_recipe_command_shows_the_reasons(call: Call) -> None:
     code, out, _ = call("recipe", "--set", f"model={SD15}")
     assert code == 0 and "# Default of SD 1.x: usual for a LoRA of this size.\n  lr: 0.0001" in out

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from thumbtune.cli.terminal import quieten, say
+from thumbtune.cli.terminal import quieten, say, say_prefix
 
 
 def merge(
@@ -25,7 +25,5 @@ def merge(
     quieten()
     from thumbtune.duels.merge import merge as write_merged
 
-    prefix = write_merged(name, out, base, fp16)
-    if prefix:
-        say(f'Begin every prompt with "{prefix}, ": training put these words before the prompts of good images.')
+    say_prefix(write_merged(name, out, base, fp16))
     say(f"The model is in {out}.")

@@ -22,6 +22,12 @@ def say(text: str) -> None:
         typer.echo(text)
 
 
+def say_prefix(prefix: str | None) -> None:
+    """Print what must stand before prompts, if the training of a model put words there."""
+    if prefix:
+        say(f'Begin every prompt with "{prefix}, ": training put these words before the prompts of good images.')
+
+
 def counts(numbers: Mapping[str, int | str]) -> None:
     """Print numbers under each other, each behind its name."""
     width = max(map(len, numbers), default=0)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from thumbtune.cli.terminal import bar, quieten, say
+from thumbtune.cli.terminal import bar, quieten, say, say_prefix
 from thumbtune.errors import UsageError
 
 Set = Annotated[
@@ -74,8 +74,7 @@ def train(
             say(f"     Note: {note}")
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {line_of(step)}")
-    if prefix := run.prompt_prefix_of(out):
-        say(f'Begin every prompt with "{prefix}, ": training put these words before the prompts of good images.')
+    say_prefix(run.prompt_prefix_of(out))
     say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
 
 

@@ -71,12 +71,12 @@ def generate_side(
     batches = [places[start : start + batch] for start in range(0, len(places), batch)][share[0] :: share[1]]
     todo = [part for part in batches if not all(grid.path(side, *place).exists() for place in part)]
 
-    def of(part: Sequence[tuple[int, int]]) -> Sequence[Image.Image]:
+    def generated(part: Sequence[tuple[int, int]]) -> Sequence[Image.Image]:
         return generate([grid.prompts[prompt] for prompt, _ in part], [seed for _, seed in part], grid.sampler)
 
     whole: list[tuple[int, int]]
     for whole in progress(todo, f"Generating images ({side})"):
-        for part, images in in_parts(whole, batch, of):
+        for part, images in in_parts(whole, batch, generated):
             for place, image in zip(part, images, strict=True):
                 if not grid.path(side, *place).exists():
                     write_png(grid.path(side, *place), image, durable=True)

@@ -35,13 +35,13 @@ def implicit_reward(
 ) -> Float[Tensor, "n"]:
     """Return the implicit reward of every held-out image, with noise that depends only on the image."""
 
-    def of(rows: Sequence[int]) -> Float[Tensor, "b"]:
+    def rewards_of(rows: Sequence[int]) -> Float[Tensor, "b"]:
         levels = [
             _log_ratio(model, _at_level(model, held_out, rows, level), accelerator) for level in range(NOISE_LEVELS)
         ]
         return torch.stack(levels).mean(0).cpu()
 
-    parts = Sized(in_parts(range(len(held_out)), at_once, of), math.ceil(len(held_out) / at_once))
+    parts = Sized(in_parts(range(len(held_out)), at_once, rewards_of), math.ceil(len(held_out) / at_once))
     return torch.cat([reward for _, reward in progress(parts, "Measuring held-out likes")])
 
 
@@ -58,11 +58,11 @@ def mean_error(
     """
     error_of = reference_error if base else error
 
-    def of(rows: Sequence[int]) -> Float[Tensor, "b"]:
+    def errors_of(rows: Sequence[int]) -> Float[Tensor, "b"]:
         batches = [_at_level(model, held_out, rows, level).to(accelerator.device) for level in MONITOR_LEVELS]
         return torch.stack([error_of(model, batch, accelerator) for batch in batches]).mean(0).cpu()
 
-    return torch.cat([errors for _, errors in in_parts(range(len(held_out)), at_once, of)])
+    return torch.cat([errors for _, errors in in_parts(range(len(held_out)), at_once, errors_of)])
 
 
 def pairwise_auc(reward: Float[Tensor, "n"], liked: Bool[Tensor, "n"]) -> float | None:

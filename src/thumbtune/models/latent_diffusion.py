@@ -12,14 +12,9 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
-from thumbtune.models.pipeline_files import Size
+from thumbtune.models.pipeline_files import Size, height_and_width
 from thumbtune.models.process import Process, process_of
 from thumbtune.models.protocol import Sampler, Trained
-
-
-def height_and_width(size: Size) -> tuple[int, int]:
-    """Return the two sides of a size in pixels."""
-    return (size, size) if isinstance(size, int) else size
 
 
 def freeze(networks: Iterable[nn.Module]) -> None:

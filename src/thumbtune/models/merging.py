@@ -14,7 +14,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.files import flush, partial_beside, working_folder, write_tensors
 from thumbtune.models import original_layout
 from thumbtune.models.lora_header import SPEC, base_facts
-from thumbtune.models.pipeline_files import Size
+from thumbtune.models.pipeline_files import Size, height_and_width
 
 LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern
 QUICK = "quick_gelu"  # the activation of OpenAI's CLIP, in SD 1.x; OpenCLIP of SD 2.x has gelu
@@ -45,8 +45,11 @@ def merge(network: nn.Module) -> int:
 
 def merge_pipeline(pipeline: Any) -> int:
     """Merge the adapters of a pipeline's denoiser and text encoders; return how many layers had one."""
-    parts = (part for part in pipeline.components.values() if isinstance(part, nn.Module))
-    return sum(merge(part) for part in parts)
+    return sum(merge(network) for network in _networks(pipeline))
+
+
+def _networks(pipeline: Any) -> list[nn.Module]:
+    return [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
 
 
 def write_pipeline(pipeline: Any, folder: Path) -> None:
@@ -94,8 +97,8 @@ def write_checkpoint(pipeline: Any, file: Path, size: Size) -> None:
         ThumbtuneError: it is of another family, the disk is full, or the folder cannot be written.
     """
     tensors = checkpoint_of(pipeline)
-    sides = (size, size) if isinstance(size, int) else size
-    facts = base_facts(pipeline.unet.config, pipeline.scheduler.config.get("prediction_type"), sides, "")
+    prediction = pipeline.scheduler.config.get("prediction_type")
+    facts = base_facts(pipeline.unet.config, prediction, height_and_width(size), "")
     header = {"format": "pt", **facts, f"{SPEC}.title": file.stem}
     write_tensors(file, tensors, header, durable=True)
 
@@ -131,8 +134,8 @@ def halve(pipeline: Any) -> None:
         ThumbtuneError: a weight is too large for it.
     """
     pipeline.to(torch.float16)
-    for part in (part for part in pipeline.components.values() if isinstance(part, nn.Module)):
-        for name, weight in part.named_parameters():
+    for network in _networks(pipeline):
+        for name, weight in network.named_parameters():
             if not torch.isfinite(weight).all():
                 raise ThumbtuneError(
                     f"{name} has values that are too large for float16; leave out --fp16.", code="merge-not-finite"

@@ -3,11 +3,11 @@
 A UNet for inpainting takes 9 channels and one for edits 8, where the VAE gives 4: neither denoises a plain latent.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.families import TEXT, TEXT_2, UNET, VAE, Family, family_of
 from thumbtune.models.lora import DIFFUSERS_FILE
@@ -76,15 +76,6 @@ def _check_single_file(name: str) -> None:
     plan = plan_of(Path(name))
     texts = [plan.configs[part] for part in family_of(plan.pipeline).texts]
     check_configs(name, plan.configs[UNET], plan.configs[VAE], texts)
-
-
-def read_config(file: Path) -> dict[str, Any] | None:
-    """Return the settings in a JSON file; None if there are none that can be read, which loading will report."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def check_classes(name: str, index: Config, family: Family) -> None:
@@ -240,6 +231,11 @@ def size_of(name: str, unet: Config, vae: Config, factor: int) -> Size:
         )
     size = _square(name, latent, UNET)
     return size * factor if isinstance(size, int) else (size[0] * factor, size[1] * factor)
+
+
+def height_and_width(size: Size) -> tuple[int, int]:
+    """Return the two sides of a size in pixels."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def _square(name: str, size: object, part: str) -> Size:

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 
+from thumbtune.documents import read_text
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.clip_tokens import CLIP_LENGTH, WORDS, clip_tokenizer
 from thumbtune.models.weight_files import keys_in, metadata_in
+from thumbtune.yaml_text import parse_yaml
 
 Shapes = Mapping[str, tuple[int, ...]]
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -322,15 +324,13 @@ def _prediction(file: Path, shapes: Shapes, family: str) -> str:
 
 def _settings_beside(file: Path) -> str:
     """Return the parameterization in the .yaml that many tools read beside a checkpoint; "" without one."""
-    import yaml
-
     beside = file.with_suffix(".yaml")
     if not beside.is_file():
         return ""
     try:
-        settings = yaml.safe_load(beside.read_text(encoding="utf-8"))
+        settings = parse_yaml(read_text(beside))
         return str(settings["model"]["params"].get("parameterization", "eps")).lower()
-    except (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ThumbtuneError(
             f"{beside} holds no settings of a checkpoint; write `model: {{params: {{parameterization: v}}}}` there, "
             "with `eps` for a model that predicts noise.",

@@ -4,11 +4,12 @@ The family is read from the settings of the UNet, of a folder or of the hub's ca
 not fetched yet, from its name. Any other UNet, such as that of the bundled model, keeps the defaults of the sections.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from thumbtune.documents import read_config
 
 UNET_CONFIG = "unet/config.json"
 SD1, SD2, SDXL = "SD 1.x", "SD 2.x", "SDXL"
@@ -54,10 +55,11 @@ STEPS = Default(50, PIPELINE)
 def family_of(model: str) -> str | None:
     """Return the family of a model: SD 1.x, SD 2.x, SDXL; None for any other UNet and for a name that is no hub id."""
     folder = Path(model)
-    config = _read(folder / UNET_CONFIG) if folder.is_dir() else _cached(model)
+    is_hub_id = model.count("/") == 1 and not folder.exists()
+    config = read_config(folder / UNET_CONFIG) if folder.is_dir() else _cached(model) if is_hub_id else None
     if config is not None:
         return SDXL if config.get("addition_embed_type") == "text_time" else _of_width(config)
-    if folder.exists() or model.count("/") != 1:
+    if not is_hub_id:
         return None
     return next((family for part, family in IN_NAMES.items() if part in model.lower()), SD1)
 
@@ -65,14 +67,6 @@ def family_of(model: str) -> str | None:
 def _of_width(config: Mapping[str, Any]) -> str | None:
     width = config.get("cross_attention_dim")
     return WIDTHS.get(width) if isinstance(width, int) else None
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _cached(model: str) -> dict[str, Any] | None:
@@ -84,7 +78,7 @@ def _cached(model: str) -> dict[str, Any] | None:
         file = try_to_load_from_cache(model, UNET_CONFIG)
     except HFValidationError:
         return None
-    return _read(Path(file)) if isinstance(file, str) else None
+    return read_config(Path(file)) if isinstance(file, str) else None
 
 
 def sampling_defaults(model: str) -> dict[str, Default]:

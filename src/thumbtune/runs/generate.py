@@ -43,11 +43,11 @@ def generate_images(
         run.recipe_in(tuned)  # raises if the folder is not a run
     generator = load(tuned or model or Recipe().model)
 
-    def of(part: Sequence[tuple[str, int]]) -> Sequence[Image]:
+    def generated(part: Sequence[tuple[str, int]]) -> Sequence[Image]:
         return generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
 
     names = iter(file_names(pairs))
-    parts = Sized(in_parts(pairs, IMAGES_AT_ONCE, of), math.ceil(len(pairs) / IMAGES_AT_ONCE))
+    parts = Sized(in_parts(pairs, IMAGES_AT_ONCE, generated), math.ceil(len(pairs) / IMAGES_AT_ONCE))
     for _, images in progress(parts, "Generating"):
         for image in images:
             yield write_png(out / next(names), image)

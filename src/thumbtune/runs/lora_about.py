@@ -11,7 +11,7 @@ from thumbtune.files import file_sha256
 from thumbtune.models.lora import LoRA
 from thumbtune.models.lora_header import SPEC, base_facts
 from thumbtune.models.lora_targets import PRESETS
-from thumbtune.models.pipeline_files import size_of
+from thumbtune.models.pipeline_files import VARIANTS, height_and_width, size_of
 from thumbtune.runs.recipe import Recipe
 
 WEIGHTS = "unet/diffusion_pytorch_model"
@@ -32,8 +32,7 @@ def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
     base: the folder, file or hub id that the pipeline was loaded from
     """
     unet, vae = pipeline.unet.config, pipeline.vae.config
-    size = size_of(base, unet, vae, pipeline.vae_scale_factor)
-    size = (size, size) if isinstance(size, int) else size
+    size = height_and_width(size_of(base, unet, vae, pipeline.vae_scale_factor))
     prediction = pipeline.scheduler.config.get("prediction_type")
     name, method, train = name_of(base), method_of(recipe), recipe.train
     facts = base_facts(unet, prediction, size, "/lora") | {
@@ -98,7 +97,7 @@ def _file_of(base: str) -> Path | None:
 
     if Path(base).is_file():
         return Path(base)
-    names = [f"{WEIGHTS}{variant}.safetensors" for variant in ("", ".fp16", ".bf16")]
+    names = [f"{WEIGHTS}{variant}.safetensors" for variant in ("", *(f".{one}" for one in VARIANTS))]
     if Path(base).is_dir():
         return next((Path(base) / name for name in names if (Path(base) / name).is_file()), None)
     try:

@@ -76,7 +76,7 @@ def estimate(recipe: Recipe, micro_batch: int | None = None, at_once: int = IMAG
         autocast = partial(_autocast, build.precision_of(recipe))
         image = Image.new("RGB", (64, 64))
         encode = _peak(memory, lambda: (model.encode([image]), model.embed(["a"])))
-        generate = _peak(memory, lambda: _generate(model, at_once, image, autocast))
+        generate = _peak(memory, lambda: _generate(model, at_once, image))
         step, optimiser = _step(memory, model, recipe, size, image, autocast)
     return Estimate(
         networks=networks,
@@ -111,9 +111,7 @@ def _latents(model: PipelineModel, count: int, image: Image.Image) -> Tensor:
 
 
 @torch.no_grad()
-def _generate(
-    model: PipelineModel, count: int, image: Image.Image, autocast: Callable[[], AbstractContextManager[Any]]
-) -> None:
+def _generate(model: PipelineModel, count: int, image: Image.Image) -> None:
     """Denoise once with guidance, and decode."""
     noisy, condition = _latents(model, 2 * count, image), _condition(model, 2 * count, image)
     model.predict(noisy, torch.zeros(2 * count), condition)

@@ -25,9 +25,13 @@ def sampler_for(names: Iterable[str | Path | None], steps: int | None = None, gu
 
 
 def _model_of(name: str | Path) -> str:
-    """Return the base model of a run or of its checkpoint; any other name unchanged."""
+    """Return the base model of a run, or of its checkpoint or LoRA; any other name unchanged.
+
+    A recipe in the current folder is no run, though it lies above a hub id, read as a path.
+    """
     folder = Path(name)
-    for place in (folder, *folder.parents[:2]):
+    runs = [above for above in folder.parents[:2] if (above / "checkpoints").is_dir()]
+    for place in (folder, *runs):
         if (place / "recipe.yaml").is_file():
             return recipe_in(place).model
     return str(name)

@@ -168,13 +168,13 @@ def _smaller(training: Training, batches: Batches, error: RuntimeError | MemoryE
             "lower lora.rank."
         ) from error
     at_once = min(training.settings.micro_batch, batches.size // processes)
-    least = 2 if batches.paired else 1
-    if training.settings.halve_parts and processes == 1 and at_once > least:
+    smaller = max(2 if batches.paired else 1, at_once // 2)
+    if training.settings.halve_parts and processes == 1 and smaller < at_once:
         note(
             f"Memory ran out at step {training.step + 1} with {at_once} images at once; the step is tried again with "
-            f"{max(least, at_once // 2)}, which changes only rounding."
+            f"{smaller}, which changes only rounding."
         )
-        return replace(training.settings, micro_batch=max(least, at_once // 2))
+        return replace(training.settings, micro_batch=smaller)
     raise MemoryRanOut(
         f"Memory ran out at step {training.step + 1}, with {plural(at_once, 'image')} at once; continue with --resume "
         "and a lower train.micro_batch, or with train.gradient_checkpointing=true: the result stays the same."

@@ -16,7 +16,7 @@ from thumbtune.duels.sides import Side, loaded, side
 from thumbtune.errors import UsageError
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.protocol import Sampler
-from thumbtune.runs import build
+from thumbtune.runs import build, objectives
 from thumbtune.runs.recipe import read_recipe, write_recipe
 
 Pipeline = Callable[[str], Path]
@@ -208,7 +208,7 @@ def test_a_real_run_is_its_last_checkpoint(
     names = ("run", "run/checkpoints/step-000004", "run/checkpoints/step-000002")
     sides = [side(str(tmp_path / name)) for name in names]
     assert {one.prompt_prefix for one in sides} == {
-        build.good_prefix_of(build.objective_of(read_recipe(tmp_path / "run/recipe.yaml")))
+        objectives.good_prefix_of(objectives.objective_of(read_recipe(tmp_path / "run/recipe.yaml")))
     }
     assert sides[0].prompt_prefix and [one.kind for one in sides] == ["run", "checkpoint", "checkpoint"]
     run, last, earlier = map(drawn, sides)

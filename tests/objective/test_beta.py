@@ -13,7 +13,7 @@ from thumbtune.models.process import FlowProcess, VPProcess
 from thumbtune.objective.baselines import BCO, SFT
 from thumbtune.objective.beta import BAND, MEMORY, MIN_BETA, RATE, START, Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO
-from thumbtune.runs import build
+from thumbtune.runs import objectives
 from thumbtune.runs.recipe import Recipe, read_recipe, write_recipe
 from thumbtune.training.batches import Batches
 from thumbtune.training.trainer import Training, train
@@ -85,7 +85,7 @@ def test_gains_of_another_scale_are_those_of_a_beta_that_is_as_many_times_as_hig
     assert four.value == 4 * START / 0.5 and four.least == 4 * MIN_BETA / 0.5
     assert shown(four, distances) == pytest.approx([4 * beta for beta in shown(begun(), distances)])
     recipe = read_recipe(None, ["objective.gain_scale=4"])
-    found = build.beta_of(recipe, build.objective_of(recipe))
+    found = objectives.beta_of(recipe, objectives.objective_of(recipe))
     assert isinstance(found, Auto) and found.scale == 4
 
 
@@ -242,9 +242,9 @@ def test_auto_sets_the_beta_of_what_has_one_and_leaves_the_others_alone(
         (tmp_path / f"{name}.py").write_text(OWN.format(field=field))
     for objective in ("sft", "without:Mine"):
         recipe = read_recipe(None, ["objective.beta=auto", f"objective.name={objective}"])
-        assert isinstance(build.beta_of(recipe, build.objective_of(recipe)), Fixed)
+        assert isinstance(objectives.beta_of(recipe, objectives.objective_of(recipe)), Fixed)
     for objective in ("kto", "bco", "with_one:Mine"):
         recipe = read_recipe(None, ["objective.beta=auto", f"objective.name={objective}"])
-        assert isinstance(build.beta_of(recipe, build.objective_of(recipe)), Auto)
-    assert isinstance(build.beta_of(Recipe(), SFT()), Fixed)
+        assert isinstance(objectives.beta_of(recipe, objectives.objective_of(recipe)), Auto)
+    assert isinstance(objectives.beta_of(Recipe(), SFT()), Fixed)
     assert read_recipe(write_recipe(recipe, tmp_path / "r.yaml")).objective.beta == "auto"

@@ -15,7 +15,7 @@ from thumbtune.objective import validation
 from thumbtune.objective.kto import KTO, Judged
 from thumbtune.objective.saturation import gain_of
 from thumbtune.objective.utility import loss_averse
-from thumbtune.runs import build
+from thumbtune.runs import objectives
 from thumbtune.runs.recipe import read_recipe
 
 Call = Callable[..., tuple[int, str, str]]
@@ -44,9 +44,9 @@ def test_the_page_trains(call: Call, here: Path, settings: list[str], option: st
 
 
 def test_an_own_objective_gets_the_values_of_the_recipe(here: Path) -> None:
-    hinge = build.objective_of(read_recipe(None, ["objective.name=my_file.py:Hinge", "objective.beta=7"]))
+    hinge = objectives.objective_of(read_recipe(None, ["objective.name=my_file.py:Hinge", "objective.beta=7"]))
     assert hinge.beta == 7  # type: ignore[attr-defined]
-    kto = build.objective_of(read_recipe(None, ["objective.utility=my_file:cautious"]))
+    kto = objectives.objective_of(read_recipe(None, ["objective.utility=my_file:cautious"]))
     assert kto.utility(torch.tensor([-2.0, 2.0])).tolist() == [-2.0, 1.0]  # type: ignore[attr-defined]
 
 
@@ -56,7 +56,7 @@ def test_an_own_objective_gets_the_values_of_the_recipe(here: Path) -> None:
 def test_an_option_that_an_own_objective_has_no_field_for_is_refused(here: Path, setting: str) -> None:
     option = setting.partition("=")[0]
     with refused("option-unused", UsageError, naming=["my_file:Hinge", option]):
-        build.objective_of(read_recipe(None, ["objective.name=my_file:Hinge", setting]))
+        objectives.objective_of(read_recipe(None, ["objective.name=my_file:Hinge", setting]))
 
 
 def test_an_own_objective_of_likes_alone_has_no_beta_and_no_share_of_likes(here: Path) -> None:
@@ -74,8 +74,10 @@ class Mine:
 """)
     for setting in ("objective.beta=5", "train.liked_share=0.5"):
         with refused("option-unused", UsageError, naming=["mine:Mine", setting.partition("=")[0]]):
-            build.objective_of(read_recipe(None, ["objective.name=mine:Mine", setting]))
-    made: Any = build.objective_of(read_recipe(None, ["objective.name=mine:Mine", "objective.utility=loss-averse"]))
+            objectives.objective_of(read_recipe(None, ["objective.name=mine:Mine", setting]))
+    made: Any = objectives.objective_of(
+        read_recipe(None, ["objective.name=mine:Mine", "objective.utility=loss-averse"])
+    )
     assert made.utility is loss_averse
 
 
@@ -89,7 +91,8 @@ def test_the_page_s_floor_stops_the_push_against_a_disliked_image_by_hand(here: 
         weight=torch.ones(4),
         reference_point=torch.tensor(0.1),
     )
-    kto: Any = replace(build.objective_of(read_recipe(None, ["objective.name=floor:Floored"])), beta=2.0, floor=0.4)  # type: ignore[type-var]
+    floored: Any = objectives.objective_of(read_recipe(None, ["objective.name=floor:Floored"]))
+    kto: Any = replace(floored, beta=2.0, floor=0.4)
     # log-ratios -0.1, -0.4, -0.4, -0.2; disliked gains 2 (0.1 + 0.1), 2 (0.2 + 0.1) twice, liked -2 (0.4 + 0.1)
     gains = torch.tensor([0.4, 0.6, -1.0, 0.6])
     torch.testing.assert_close(kto.gain(case), gains)
@@ -235,13 +238,13 @@ def test_what_goes_wrong_in_training_alone_is_a_sentence_that_names_it(
 
 
 def test_names_of_what_is_a_user_s_and_of_what_is_not(here: Path) -> None:
-    kto = build.objective_of(read_recipe(None, ["objective.utility=my_file:cautious"]))
-    hinge = build.objective_of(read_recipe(None, ["objective.name=my_file:Hinge"]))
+    kto = objectives.objective_of(read_recipe(None, ["objective.utility=my_file:cautious"]))
+    hinge = objectives.objective_of(read_recipe(None, ["objective.name=my_file:Hinge"]))
     assert [validation.own_name(one) for one in (kto, hinge, KTO())] == ["my_file:cautious", "my_file:Hinge", None]
 
 
 def test_a_part_without_an_image_asks_a_user_s_objective_nothing(here: Path) -> None:
-    hinge = build.objective_of(read_recipe(None, ["objective.name=my_file:Hinge"]))
+    hinge = objectives.objective_of(read_recipe(None, ["objective.name=my_file:Hinge"]))
     none = torch.zeros(0)
     empty = Judged(
         policy_error=none, reference_error=none, liked=none.bool(), weight=none, reference_point=torch.tensor(0.0)
@@ -263,7 +266,7 @@ def test_a_gain_of_one_s_own_is_the_one_that_is_looked_at_and_else_the_plain_one
     ).read_text() + "\n\nclass Bent(Hinge):\n    def gain(self, judged):\n        return 7 * judged.sign\n"
     (here / "my_file.py").write_text(code)
     plain, bent = (
-        build.objective_of(read_recipe(None, [f"objective.name=my_file:{name}", "objective.beta=10"]))
+        objectives.objective_of(read_recipe(None, [f"objective.name=my_file:{name}", "objective.beta=10"]))
         for name in ("Hinge", "Bent")
     )
     judged = Judged(

@@ -23,7 +23,7 @@ from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.objective.baselines import SFT
 from thumbtune.objective.kto import KTO
 from thumbtune.objective.utility import risk_seeking
-from thumbtune.runs import build, monitor, run, tuning
+from thumbtune.runs import build, monitor, objectives, run, tuning
 from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.plan import plan
 from thumbtune.runs.recipe import Recipe, read_recipe
@@ -125,10 +125,10 @@ def stopped(recipe: Recipe, folder: Path) -> tuple[int, int, str]:
     assert all(weight.isfinite().all() for weight in weights.values())
     fresh = Training(
         build.model_of(recipe),
-        build.reference_point_of(recipe),
+        objectives.reference_point_of(recipe),
         build.settings_of(recipe),
         build.accelerator_of(recipe),
-        build.beta_of(recipe, build.objective_of(recipe)),
+        objectives.beta_of(recipe, objectives.objective_of(recipe)),
     )
     checkpoint.restore(fresh, checkpoint.folder_of(folder, told["best"]))
     assert fresh.step == told["best"]

@@ -10,7 +10,7 @@ import numpy as np
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.store import is_store
-from thumbtune.runs import build, run
+from thumbtune.runs import build, objectives, run
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training import records
 from thumbtune.training.batches import Encoded, Progress
@@ -141,7 +141,7 @@ def agreement_of(
     place = {key: number for number, key in enumerate(first)}
     images = both.select(list(first.values()))
     model = run.trained_model(recipe, folder, accelerator.device)
-    asked = build.with_prefix(run.prompt_prefix_of(folder), images)
+    asked = objectives.with_prefix(run.prompt_prefix_of(folder), images)
     encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, strict=True)
     reward = implicit_reward(model, encoded, accelerator, progress).numpy()
 

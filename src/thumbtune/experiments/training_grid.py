@@ -29,7 +29,7 @@ from thumbtune.experiments.experiments import Order, Say
 from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.files import file_sha256, sha256, write_text
 from thumbtune.models.protocol import Sampler
-from thumbtune.runs import build
+from thumbtune.runs import build, objectives
 from thumbtune.runs.checks import check_labels
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe, with_settings
 from thumbtune.runs.renamed import RENAMED, RenamedOption
@@ -152,7 +152,7 @@ def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
     likes, dislikes = label_pool(lab, cell)
     row = {"likes": likes, "dislikes": dislikes, "status": "trained"}
     try:
-        check_labels(recipe, build.objective_of(recipe), build.split_of(recipe).train)
+        check_labels(recipe, objectives.objective_of(recipe), build.split_of(recipe).train)
     except UsageError:
         raise
     except ThumbtuneError as error:

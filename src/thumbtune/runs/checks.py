@@ -21,7 +21,7 @@ from thumbtune.feedback.likes import Split, image_of
 from thumbtune.images import rgb
 from thumbtune.models.pipeline_files import few_steps_note
 from thumbtune.objective.protocol import Objective
-from thumbtune.runs import build
+from thumbtune.runs import build, objectives
 from thumbtune.runs.recipe import Recipe, TrainSection
 from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.batches import check_prompts_differ
@@ -44,7 +44,7 @@ def check_labels(recipe: Recipe, objective: Objective, likes: Any) -> None:
         pairs_of(list(likes["prompt"]), liked)
         check_even(recipe.train.batch)
     else:
-        check_kinds(liked, build.liked_share(recipe, objective))
+        check_kinds(liked, objectives.liked_share(recipe, objective))
 
 
 def check_enough(recipe: Recipe, objective: Objective, parts: Split) -> None:
@@ -55,7 +55,7 @@ def check_enough(recipe: Recipe, objective: Objective, parts: Split) -> None:
     """
     if "pairs" in objective.needs:
         return  # `check_labels` counts pairs
-    share = build.liked_share(recipe, objective)
+    share = objectives.liked_share(recipe, objective)
     likes, dislikes = sum(parts.train["label"]), len(parts.train) - sum(parts.train["label"])
     missing = "likes" if not likes else "dislikes" if not dislikes and share < 1 else None
     if missing is None:
@@ -98,7 +98,7 @@ def _check_two_images(train: Any, share: float) -> None:
 def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str]:
     """Return a sentence on each too small number of labels or prompts, on a distilled model and on cut prompts."""
     labels = [*parts.train["label"], *parts.held_out["label"]]
-    likes, both = sum(labels), build.liked_share(recipe, objective) < 1
+    likes, both = sum(labels), objectives.liked_share(recipe, objective) < 1
     notes = [few_labels_note(likes, len(labels) - likes, both)]
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))

@@ -18,7 +18,7 @@ import torch
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.models.protocol import Model
-from thumbtune.runs.build import with_prefix
+from thumbtune.runs.objectives import with_prefix
 from thumbtune.runs.run import STOPPED, record_result
 from thumbtune.runs.setup import Setup
 from thumbtune.training import checkpoint, records

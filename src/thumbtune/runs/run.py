@@ -26,7 +26,7 @@ from thumbtune.feedback.likes import Split
 from thumbtune.files import sweep, write_text, write_whole
 from thumbtune.models.lora import KOHYA_FILE
 from thumbtune.objective.prompt_prefix import prefixed
-from thumbtune.runs import build, examples
+from thumbtune.runs import build, examples, objectives
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_options, write_recipe
 from thumbtune.training import checkpoint, records
 from thumbtune.training.cache import Cache
@@ -256,7 +256,7 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     summary["examples"] = examples.save_examples(split.train, folder)
     summary |= {"likes": sum(labels), "dislikes": len(labels) - sum(labels)}
     summary |= {"prompts": len(set(likes["prompt"])), "held_out": len(split.held_out)}
-    for source in build.own_files(recipe):
+    for source in objectives.own_files(recipe):
         write_whole(folder / OWN / source.name, partial(shutil.copyfile, source), durable=True)
     write_whole(file, likes.to_parquet, durable=True)
     write_text(folder / "likes.json", json.dumps(summary, indent=1), durable=True)
@@ -277,7 +277,7 @@ def _compare_own(recipe: Recipe, folder: Path) -> None:
     Raises:
         ThumbtuneError: one has changed, so resuming would train something else.
     """
-    for source in build.own_files(recipe):
+    for source in objectives.own_files(recipe):
         copy = folder / OWN / source.name
         if not copy.is_file() or _lines_of(copy) != _lines_of(source):
             raise ThumbtuneError(

@@ -8,7 +8,7 @@ from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.beta import Beta
 from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import ReferencePoint
-from thumbtune.runs import build
+from thumbtune.runs import build, objectives
 from thumbtune.runs.checks import amount_notes, check_enough, check_labels, likes_notes, settings_notes
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Batches, Encoded, Progress
@@ -57,7 +57,7 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
         UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
         ThumbtuneError: there is no feedback, or too little of a kind.
     """
-    objective = build.objective_of(recipe)
+    objective = objectives.objective_of(recipe)
     split = build.split_of(recipe, keep=keep)
     prompts = build.check_judging(recipe, split)
     check_enough(recipe, objective, split)
@@ -65,14 +65,14 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
     return Setup(
         recipe=recipe,
         objective=objective,
-        beta=build.beta_of(recipe, objective),
-        reference_point=build.reference_point_of(recipe),
+        beta=objectives.beta_of(recipe, objective),
+        reference_point=objectives.reference_point_of(recipe),
         settings=build.settings_of(recipe),
         split=split,
         prompts=prompts,
-        prefix=build.good_prefix_of(objective),
-        contrasts=build.contrasts(objective),
-        advice=build.advice_of(recipe),
+        prefix=objectives.good_prefix_of(objective),
+        contrasts=objectives.contrasts(objective),
+        advice=objectives.advice_of(recipe),
         result=build.result_of(recipe),
     )
 
@@ -81,10 +81,10 @@ def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progr
     """Encode the images and prompts of a training, and return its batches."""
     recipe, objective = setup.recipe, setup.objective
     return Batches(
-        encoded=Encoded(setup.split.train, model, cache, build.prefixes_of(objective)).fill(progress, strict=True),
+        encoded=Encoded(setup.split.train, model, cache, objectives.prefixes_of(objective)).fill(progress, strict=True),
         process=model.process,
         size=recipe.train.batch,
-        liked_share=build.liked_share(recipe, objective),
+        liked_share=objectives.liked_share(recipe, objective),
         prompt_dropout=recipe.train.prompt_dropout,
         timestep_bias=recipe.train.timestep_bias,
         paired="pairs" in objective.needs,

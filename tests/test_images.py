@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thumbtune.images import rgb
+from thumbtune.images import rgb, upright_size
 
 ORIENTATION = 0x0112
 GREY = {0: 0, 128: 0, 129: 1, 257: 1, 32767: 127, 32768: 128, 65278: 254, 65535: 255}  # 16 bits -> 8, by hand: v / 257
@@ -189,3 +189,64 @@ def test_nothing_is_done_to_the_image_itself() -> None:
     image.getexif()[ORIENTATION] = 6
     assert rgb(image).size == (16, 32)
     assert image.size == (32, 16) and image.getexif()[ORIENTATION] == 6
+
+
+# --- the size of an image, mostly from the head of its file -------------------------------------------
+
+
+def as_file(image: Image.Image, kind: str, **options: object) -> io.BytesIO:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return io.BytesIO(file.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [0, *TURNED])
+def test_the_size_is_that_of_the_upright_image(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    if orientation:
+        exif[ORIENTATION] = orientation
+    file = as_file(quarters(), kind, exif=exif)
+    with Image.open(io.BytesIO(file.getvalue())) as image:
+        upright = rgb(image)
+    assert upright_size(file) == (upright.height, upright.width)
+    assert upright_size(file) == ((32, 16) if orientation > 4 else (16, 32))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP"])
+def test_other_files_are_as_they_lie(kind: str) -> None:
+    assert upright_size(as_file(quarters(), kind)) == (16, 32)
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_orientation_of_a_png_may_stand_behind_its_pixels(behind: bool, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = as_file(quarters(), "PNG").getvalue()
+    place = data.index(b"IEND" if behind else b"IDAT") - 4
+    data = data[:place] + chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")) + data[place:]
+    with Image.open(io.BytesIO(data)) as image:
+        upright = rgb(image)
+    assert upright_size(io.BytesIO(data)) == (upright.height, upright.width) == ((16, 32), (32, 16))[orientation == 6]
+
+
+def test_a_plain_png_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(image: Image.Image) -> None:
+        raise AssertionError("a PNG was decoded for its size")
+
+    file = as_file(Image.new("RGB", (300, 200), "red"), "PNG", pnginfo=None)
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", never)
+    assert upright_size(file) == (200, 300)
+
+
+def test_the_size_of_no_image_is_an_error() -> None:
+    with pytest.raises(OSError):
+        upright_size(io.BytesIO(b"no image"))
+    cut = as_file(quarters(), "PNG").getvalue()[:60]
+    with pytest.raises(OSError):
+        upright_size(io.BytesIO(cut))

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from typing import TypeVar
 
 Row = TypeVar("Row")
@@ -28,11 +29,16 @@ def make_room() -> None:
 
 
 def in_parts(
-    rows: Sequence[Row], at_once: int, work: Callable[[Sequence[Row]], Result]
+    rows: Sequence[Row],
+    at_once: int,
+    work: Callable[[Sequence[Row]], Result],
+    kind: Callable[[Row], object] = lambda row: None,
 ) -> Iterator[tuple[Sequence[Row], Result]]:
     """Yield each part of the rows, at most `at_once` of them, with the result of `work` on it.
 
     A part for which memory runs out is halved and tried again, and so are all parts after it.
+
+    kind: what all rows of a part have in common; rows of one kind should stand together
 
     Raises:
         Exception: whatever `work` raises; the error of memory itself, if one row alone is too much.
@@ -40,6 +46,8 @@ def in_parts(
     start = 0
     while start < len(rows):
         part = rows[start : start + at_once]
+        same = list(takewhile(lambda row: kind(row) == kind(part[0]), part))  # noqa: B023 - called here
+        part = part[: len(same)]
         try:
             result = work(part)
         except Exception as error:

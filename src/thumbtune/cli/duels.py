@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune.cli.terminal import bar, quieten, say
-from thumbtune.cli.train import Guidance, Steps
+from thumbtune.cli.train import Guidance, ImageSize, Steps
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")]
@@ -144,6 +144,7 @@ def duel(
     ] = 10_000,
     steps: Steps = None,
     guidance: Guidance = None,
+    size: ImageSize = None,
     limit: Limit = None,
     tie: Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")] = 0.0,
     paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Also compute the interval of the paper.")] = False,
@@ -170,7 +171,7 @@ def duel(
         scorers=names,
         per_prompt=per_prompt,
         first_seed=first_seed,
-        sampler=sampler_for([base, a, b], steps, guidance),
+        sampler=sampler_for([base, a, b], steps, guidance, size),
         base=base,
         places=places,
     )

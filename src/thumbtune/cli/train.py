@@ -29,6 +29,15 @@ Guidance = Annotated[
     ),
 ]
 
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="PIXELS",
+        help="Size of the images: 768 for a square, or 768x512 (width x height). Default: the model's own size.",
+    ),
+]
+
 
 def train(
     recipe: Annotated[
@@ -102,17 +111,19 @@ def generate(
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image of each prompt.")] = 0,
     steps: Steps = None,
     guidance: Guidance = None,
+    size: ImageSize = None,
 ) -> None:
     """Generate images with a model, or with the result of a run."""
     quieten()
     from thumbtune.runs.generate import generate_images
+    from thumbtune.runs.recipe import Recipe
     from thumbtune.runs.sampler_defaults import sampler_for
 
     if model and tuned:
         raise UsageError(
             "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
         )
-    sampler = sampler_for([tuned, model], steps, guidance)
+    sampler = sampler_for([tuned, model or (None if tuned else Recipe().model)], steps, guidance, size)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     for path in generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
         say(str(path))

@@ -7,6 +7,7 @@ duel.json  what is compared                           scores.csv         the sco
 The same plan goes on where an earlier call stopped, and ends with the same bytes.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -175,7 +176,7 @@ def _manifest(plan: GalleryPlan, sides: Mapping[str, Side]) -> dict[str, Any]:
         },
         "source": prompts.source,
         "seeds": {"first": plan.first_seed, "per_prompt": plan.per_prompt},
-        "sampler": asdict(plan.sampler),
+        "sampler": json.loads(json.dumps(asdict(plan.sampler))),  # as it is read back
         "batch": BATCH,
     }
 

@@ -11,9 +11,10 @@ from thumbtune.errors import ThumbtuneError, UsageError, plural
 from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.store import is_store
 from thumbtune.runs import build, objectives, run
+from thumbtune.runs.image_sizes import encoded_as_trained
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training import records
-from thumbtune.training.batches import Encoded, Progress
+from thumbtune.training.batches import Progress
 
 ImageKey = tuple[str, str]  # an image's id and its prompt: the same image may have two prompts
 FeedbackRow = dict[str, Any]  # image_id, prompt, seed, held_out
@@ -142,7 +143,7 @@ def agreement_of(
     images = both.select(list(first.values()))
     model = run.trained_model(recipe, folder, accelerator.device)
     asked = objectives.with_prefix(run.prompt_prefix_of(folder), images)
-    encoded = Encoded(asked, model, run.cache_of(folder)).fill(progress, strict=True)
+    encoded = encoded_as_trained(recipe, model, asked, run.cache_of(folder)).fill(progress, strict=True)
     reward = implicit_reward(model, encoded, accelerator, progress).numpy()
 
     def on_images(table: Any) -> HeldOutLabels:

@@ -7,7 +7,7 @@ It should be higher for liked than for disliked images. Before tuning it is 0 fo
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -41,8 +41,8 @@ def implicit_reward(
         ]
         return torch.stack(levels).mean(0).cpu()
 
-    parts = Sized(in_parts(range(len(held_out)), at_once, rewards_of), math.ceil(len(held_out) / at_once))
-    return torch.cat([reward for _, reward in progress(parts, "Measuring held-out likes")])
+    parts = Sized(_in_parts(held_out, at_once, rewards_of), math.ceil(len(held_out) / at_once))
+    return _in_order(progress(parts, "Measuring held-out likes"))
 
 
 @torch.no_grad()
@@ -62,7 +62,25 @@ def mean_error(
         batches = [_at_level(model, held_out, rows, level).to(accelerator.device) for level in MONITOR_LEVELS]
         return torch.stack([error_of(model, batch, accelerator) for batch in batches]).mean(0).cpu()
 
-    return torch.cat([errors for _, errors in in_parts(range(len(held_out)), at_once, errors_of)])
+    return _in_order(_in_parts(held_out, at_once, errors_of))
+
+
+Measured = tuple[Sequence[int], Float[Tensor, "b"]]  # rows, and a number for each
+
+
+def _in_parts(
+    held_out: Encoded, at_once: int, work: Callable[[Sequence[int]], Float[Tensor, "b"]]
+) -> Iterator[Measured]:
+    """Yield parts of the rows, each of one shape, with the result of `work` on them."""
+    rows = sorted(range(len(held_out)), key=lambda row: held_out.size_of(row) or (0, 0))
+    return in_parts(rows, at_once, work, held_out.size_of)
+
+
+def _in_order(parts: Iterable[Measured]) -> Float[Tensor, "n"]:
+    """Return the numbers of all parts in the order of their rows."""
+    found = list(parts)
+    order = torch.tensor([row for rows, _ in found for row in rows]).argsort()
+    return torch.cat([numbers for _, numbers in found])[order]
 
 
 def pairwise_auc(reward: Float[Tensor, "n"], liked: Bool[Tensor, "n"]) -> float | None:
@@ -83,6 +101,7 @@ def _log_ratio(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Te
 
 def _at_level(model: Model, encoded: Encoded, rows: Sequence[int], level: int) -> Batch:
     clean, about = encoded.images(rows)
+    assert isinstance(clean, Tensor)  # of one shape
     ids = [encoded.image_ids[i] for i in rows]
     noise = torch.stack([torch.randn(clean.shape[1:], generator=seeded_generator("held out", id, level)) for id in ids])
     uniform = torch.full((len(rows),), (level + 0.5) / NOISE_LEVELS)

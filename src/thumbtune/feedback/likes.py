@@ -16,10 +16,11 @@ from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.policies import POLICIES, RATER_PREFIX, apply_policy, check_policy
@@ -28,6 +29,7 @@ from thumbtune.feedback.store.image_storage import unreadable
 from thumbtune.feedback.store.store import Label, Store
 from thumbtune.feedback.temporary import prefix_of
 from thumbtune.files import may_write, sha256, sweep, write_whole
+from thumbtune.images import upright_size
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -165,6 +167,29 @@ def image_of(likes: Dataset, row: int) -> Image:
         return likes[row]["image"]
     except OSError as error:
         path = likes.select_columns(["image"]).with_format("arrow")[row : row + 1]["image"][0]["path"]
+        raise unreadable(str(path), error) from error
+
+
+def sizes_of(likes: Dataset) -> list[tuple[int, int]]:
+    """Return height and width of every image, upright, mostly without decoding it.
+
+    Raises:
+        ThumbtuneError: a file is missing, or no longer an image.
+    """
+    return [_size_of(cell["path"], cell["bytes"]) for cell in _column(likes, "image")]
+
+
+def _size_of(path: str | None, content: bytes | None) -> tuple[int, int]:
+    try:
+        if content is not None:
+            return upright_size(BytesIO(content))
+        if "://" not in str(path):
+            return upright_size(Path(str(path)))
+        import fsspec
+
+        with fsspec.open(path, "rb") as file:
+            return upright_size(cast("BinaryIO", file))
+    except OSError as error:
         raise unreadable(str(path), error) from error
 
 

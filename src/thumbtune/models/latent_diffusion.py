@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
-from thumbtune.models.pipeline_files import Size, height_and_width
+from thumbtune.models.pipeline_files import check_size, height_and_width
 from thumbtune.models.process import Process, process_of
-from thumbtune.models.protocol import Sampler, Trained
+from thumbtune.models.protocol import Sampler, Size, Trained
 
 
 def freeze(networks: Iterable[nn.Module]) -> None:
@@ -85,7 +85,13 @@ def _hardware(device: torch.device) -> str:
 def draw(
     pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler, size: Size, output_type: str
 ) -> Any:
-    """Return what a pipeline draws for prompts, one seed each; a seed gives the same initial noise in any batch."""
+    """Return what a pipeline draws for prompts, one seed each; a seed gives the same initial noise in any batch.
+
+    Raises:
+        UsageError: the size is one that its VAE cannot decode.
+    """
+    if sampler.size is not None:
+        check_size(sampler.size, pipeline.vae_scale_factor, "The size of the images")
     height, width = height_and_width(sampler.size or size)
     return pipeline(
         list(prompts),

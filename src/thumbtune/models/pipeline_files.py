@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.documents import read_config
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.models.families import TEXT, TEXT_2, UNET, VAE, Family, family_of
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
+from thumbtune.models.protocol import Size
 from thumbtune.models.single_file import plan_of
 from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, is_checkpoint, refuse_as_model
 
 INDEX, CONFIG = "model_index.json", "config.json"
 Config = Mapping[str, Any]
-Size = int | tuple[int, int]  # pixels: of both sides, or (height, width)
 
 ADDED, SIZES = "text_time", 6  # SDXL adds a pooled text and six sizes to its time; a refiner takes five
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
@@ -53,6 +53,60 @@ def check_pipeline(name: str) -> str | None:
             _square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
     return _variant_of(folder, family)
+
+
+def factor_of(name: str) -> int | None:
+    """Return the pixels to a side of one of a latent's; None if the settings of the VAE are not on this machine."""
+    path = Path(name)
+    if path.is_file():
+        vae = plan_of(path).configs[VAE] if is_checkpoint(path) else None
+    elif path.is_dir():
+        vae = read_config(path / VAE / CONFIG)
+    else:
+        vae = _cached(name, f"{VAE}/{CONFIG}")
+    channels = None if vae is None else vae.get("block_out_channels")
+    return 2 ** (len(channels) - 1) if isinstance(channels, list | tuple) and channels else None
+
+
+def _cached(name: str, file: str) -> Config | None:
+    """Return settings of a model that the hub's cache holds, without asking the hub."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, file)
+    except HFValidationError:
+        return None
+    return read_config(Path(found)) if isinstance(found, str) else None
+
+
+def check_size(size: Size, factor: int, what: str) -> None:
+    """Refuse a size that is no multiple of the VAE's factor; `what` begins the sentence.
+
+    Raises:
+        UsageError: it names the nearest sizes that can be used.
+    """
+    sides = height_and_width(size)
+    if not any(side % factor for side in sides):
+        return
+    below = tuple(max(factor, side // factor * factor) for side in sides)
+    above = tuple(-(-side // factor) * factor for side in sides)
+    nearest = " or ".join(dict.fromkeys(size_text(near) for near in (below, above)))  # type: ignore[arg-type]
+    raise UsageError(
+        f"{what} is {size_text(sides)}, but the VAE of this model needs sides that are multiples of {factor}; take "
+        f"{nearest}.",
+        code="size-not-multiple",
+    )
+
+
+def size_text(size: Size) -> str:
+    """Return a size as people write it, width first.
+
+    >>> size_text(512), size_text((512, 768))
+    ('512x512', '768x512')
+    """
+    height, width = height_and_width(size)
+    return f"{width}x{height}"
 
 
 def index_of(name: str) -> dict[str, Any] | None:

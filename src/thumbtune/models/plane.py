@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from thumbtune.files import write_tensors
 from thumbtune.images import rgb
 from thumbtune.models.process import Latents, Times, VPProcess, betas_from, process_of
-from thumbtune.models.protocol import Condition, Sampler
+from thumbtune.models.protocol import Condition, Sampler, Size
 
 SCHEDULE = {"beta_schedule": "linear", "beta_start": 0.0005, "beta_end": 0.1, "num_train_timesteps": 100}
 CENTRE, SCALE = 0.5, 4.0  # points in 0..1 -> latents near -2..2
@@ -99,10 +99,10 @@ class Plane:
     def fingerprint(self) -> str:
         return f"plane-{CENTRE}-{SCALE}"
 
-    def encode(self, images: Sequence[Image.Image]) -> Latents:
+    def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
         return (torch.tensor([point(image) for image in images]) - CENTRE) * SCALE
 
-    def image_condition(self, images: Sequence[Image.Image]) -> Condition:
+    def image_condition(self, images: Sequence[Image.Image], size: Size | None = None) -> Condition:
         return {}
 
     def embed(self, prompts: Sequence[str]) -> Condition:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from thumbtune.models.process import Latents, Process, Times
 
+Size = int | tuple[int, int]  # pixels: of both sides, or (height, width)
 # a network's inputs besides the noisy latents; every tensor has one row per image
 Condition = dict[str, Float[Tensor, "b *rest"]]
 
@@ -23,7 +24,7 @@ class Sampler:
 
     steps: int = 25
     guidance: float = 3.0
-    size: int | None = None  # pixels per side; None: the model's own
+    size: Size | None = None  # None: the model's own
 
 
 @runtime_checkable
@@ -74,14 +75,19 @@ class Model(Protocol):
         """
         ...
 
-    def encode(self, images: Sequence[Image]) -> Latents:
-        """Return scaled latents of images, without randomness (the mean of the posterior), float32 on the CPU."""
+    def encode(self, images: Sequence[Image], size: Size | None = None) -> Latents:
+        """Return scaled latents of images, without randomness (the mean of the posterior), float32 on the CPU.
+
+        size: the pixels that each image is resized and cropped to, at its centre; None: the model's own
+        """
         ...
 
-    def image_condition(self, images: Sequence[Image]) -> Condition:
+    def image_condition(self, images: Sequence[Image], size: Size | None = None) -> Condition:
         """Return what the network is told of the images themselves, such as their sizes; {} if that is nothing.
 
         It belongs to the image and not to its prompt: an image that loses its prompt keeps it.
+
+        size: as in `encode`
         """
         ...
 
@@ -136,7 +142,7 @@ class PipelineModel(Model, Protocol):
 
     pipeline: Any
     complete: Callable[[str], str]
-    size: int | tuple[int, int]
+    size: Size
 
     @property
     def device(self) -> torch.device:

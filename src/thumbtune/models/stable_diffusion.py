@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from thumbtune.models import latent_diffusion as shared
 from thumbtune.models.loading import load_pipeline
-from thumbtune.models.pipeline_files import Size, check_configs, size_of
+from thumbtune.models.pipeline_files import check_configs, size_of
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
+from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
 
 __all__ = ["StableDiffusion", "load_pipeline"]
 
@@ -59,13 +59,13 @@ class StableDiffusion:
         return shared.fingerprint(facts, (self.pipeline.vae, self.pipeline.text_encoder), (tokenizer,), self.device)
 
     @torch.no_grad()
-    def encode(self, images: Sequence[Image.Image]) -> Latents:
-        vae = self.pipeline.vae
-        pixels = torch.stack([shared.pixels_of(image, self.size) for image in images]).to(self.device, vae.dtype)
+    def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
+        vae, size = self.pipeline.vae, size or self.size
+        pixels = torch.stack([shared.pixels_of(image, size) for image in images]).to(self.device, vae.dtype)
         latents = vae.encode(pixels).latent_dist.mean - (getattr(vae.config, "shift_factor", None) or 0.0)
         return (latents * vae.config.scaling_factor).float().cpu()
 
-    def image_condition(self, images: Sequence[Image.Image]) -> Condition:
+    def image_condition(self, images: Sequence[Image.Image], size: Size | None = None) -> Condition:
         return {}
 
     @torch.no_grad()

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from thumbtune.images import rgb
 from thumbtune.models import latent_diffusion as shared
-from thumbtune.models.pipeline_files import Size, check_configs, size_of
+from thumbtune.models.buckets import placed
+from thumbtune.models.pipeline_files import check_configs, size_of
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
+from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
 
 
 def time_ids(original: tuple[int, int], target: tuple[int, int]) -> tuple[int, ...]:
@@ -31,9 +32,7 @@ def time_ids(original: tuple[int, int], target: tuple[int, int]) -> tuple[int, .
     >>> time_ids((1000, 2000), (500, 500))
     (1000, 2000, 0, 250, 500, 500)
     """
-    scale = max(target[0] / original[0], target[1] / original[1])
-    corner = [max(0, round((side * scale - wanted) / 2)) for side, wanted in zip(original, target, strict=True)]
-    return (*original, *corner, *target)
+    return (*original, *placed(original, target).corner, *target)
 
 
 class StableDiffusionXL:
@@ -98,13 +97,13 @@ class StableDiffusionXL:
         return mean, self.pipeline.vae.config.scaling_factor / deviation
 
     @torch.no_grad()
-    def encode(self, images: Sequence[Image.Image]) -> Latents:
-        pixels = torch.stack([shared.pixels_of(image, self.size) for image in images]).to(self.device)
+    def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
+        pixels = torch.stack([shared.pixels_of(image, size or self.size) for image in images]).to(self.device)
         shift, scale = self._scale()
         return ((self.pipeline.vae.encode(pixels).latent_dist.mean - shift) * scale).cpu()
 
-    def image_condition(self, images: Sequence[Image.Image]) -> Condition:
-        target = shared.height_and_width(self.size)
+    def image_condition(self, images: Sequence[Image.Image], size: Size | None = None) -> Condition:
+        target = shared.height_and_width(size or self.size)
         numbers = [time_ids((upright.height, upright.width), target) for upright in map(rgb, images)]
         return {"time_ids": torch.tensor(numbers, dtype=torch.float32)}
 

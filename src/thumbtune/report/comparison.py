@@ -188,12 +188,20 @@ def _command(found: DuelFolder) -> str:
         *("thumbtune", "duel", a, b, "--prompts", source, *limit, "--scorers", ",".join(found.result["scorer_names"])),
         *("--per-prompt", manifest["seeds"]["per_prompt"], "--first-seed", manifest["seeds"]["first"]),
         *("--steps", manifest["sampler"]["steps"], "--guidance", manifest["sampler"]["guidance"]),
+        *_size(manifest["sampler"].get("size")),
         *(("--base", manifest["base"]) if manifest["base"] else ()),
         *(("--tie", found.result["tie"]) if found.result["tie"] else ()),
         *(("--paper-ci",) if found.result["paper_ci"] else ()),
         *_weights(found),
     ]
     return shlex.join(map(str, [*words, "--out", found.folder]))
+
+
+def _size(size: int | list[int] | None) -> list[Any]:
+    """Return the option that gives the size of the images, width first; nothing for the model's own."""
+    if size is None:
+        return []
+    return ["--size", size if isinstance(size, int) else f"{size[1]}x{size[0]}"]
 
 
 def _weights(found: DuelFolder) -> list[str]:

@@ -15,9 +15,11 @@ from thumbtune.models import full, lora
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
+from thumbtune.runs.image_sizes import check_sizes
 from thumbtune.runs.lora_about import about, lora_of
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.text_length import cut_prompts
+from thumbtune.runs.values import height_and_width_of
 from thumbtune.training.trainer import Settings
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -115,6 +117,7 @@ def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> Pipe
     """Return the base model, prepared for the recipe's training."""
     base = model_path(recipe.model)
     pipeline = load_pipeline(base)
+    check_sizes(recipe, base, pipeline.vae_scale_factor)
     tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
     return adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
 
@@ -150,7 +153,8 @@ def check_scorers(recipe: Recipe) -> None:
 
 def sampler_of(recipe: Recipe) -> Sampler:
     """Return the options of generating images for the evaluation."""
-    return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
+    size = height_and_width_of(recipe.evaluate.size)
+    return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance, size=size)
 
 
 def split_of(recipe: Recipe, *, keep: bool = True) -> Split:

@@ -32,7 +32,7 @@ def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
     base: the folder, file or hub id that the pipeline was loaded from
     """
     unet, vae = pipeline.unet.config, pipeline.vae.config
-    size = height_and_width(size_of(base, unet, vae, pipeline.vae_scale_factor))
+    size = height_and_width(recipe.train.size or size_of(base, unet, vae, pipeline.vae_scale_factor))
     prediction = pipeline.scheduler.config.get("prediction_type")
     name, method, train = name_of(base), method_of(recipe), recipe.train
     facts = base_facts(unet, prediction, size, "/lora") | {

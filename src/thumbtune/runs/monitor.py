@@ -17,7 +17,8 @@ import torch
 
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
-from thumbtune.models.protocol import Model
+from thumbtune.models.protocol import PipelineModel
+from thumbtune.runs.image_sizes import encoded_as_trained
 from thumbtune.runs.objectives import with_prefix
 from thumbtune.runs.run import STOPPED, record_result
 from thumbtune.runs.setup import Setup
@@ -156,7 +157,7 @@ def gives_numbers(training: Training, batches: Batches) -> bool:
     """
     if not is_finite(training):
         return False
-    upto = min(training.settings.micro_batch, batches.size)
+    (_, upto), *_ = batches.parts(training.step, 0, batches.size, training.settings.micro_batch)
     batch = batches.batch(training.step, 0, upto).to(training.accelerator.device)
     is_sound = reference_error(training.model, batch, training.accelerator).isfinite()
     with training.ema.in_place():
@@ -164,11 +165,11 @@ def gives_numbers(training: Training, batches: Batches) -> bool:
     return not is_sound.any() or float((~finite[is_sound]).float().mean()) <= BROKEN
 
 
-def held_out_of(setup: Setup, model: Model, cache: Cache, progress: Progress) -> Encoded | None:
+def held_out_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progress) -> Encoded | None:
     """Return the held-out likes to validate on, encoded, with dislikes if the objective needs them; None without."""
     split = replace(setup.split, held_out=with_prefix(setup.prefix, setup.split.held_out))
     likes = validation_sample(split, setup.contrasts)
-    return None if likes is None else Encoded(likes, model, cache).fill(progress, strict=True)
+    return None if likes is None else encoded_as_trained(setup.recipe, model, likes, cache).fill(progress, strict=True)
 
 
 def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:

@@ -5,6 +5,7 @@ import torch
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of
+from thumbtune.runs.image_sizes import line_of_sizes
 from thumbtune.runs.recipe import Recipe, chosen_for_model
 from thumbtune.runs.setup import Setup
 from thumbtune.training.sampling import pairs_of
@@ -21,7 +22,10 @@ def _beta_and_reference_point(setup: Setup) -> list[str]:
 
 
 def plan(setup: Setup) -> list[str]:
-    """Return a description of a training, in lines for people. Load the model, but change nothing."""
+    """Return a description of a training, in lines for people. Load the model, but change nothing.
+
+    The last lines are notes on the sizes of images, which depend on the model.
+    """
     recipe, train, held_out = setup.recipe, setup.split.train, setup.split.held_out
     model = build.model_of(recipe)
     liked = sum(train["label"])
@@ -38,6 +42,7 @@ def plan(setup: Setup) -> list[str]:
         f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
         f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}",
+        f"images      {line_of_sizes(setup.placements(model))}",
         f"objective   {', '.join([recipe.objective.name, *_beta_and_reference_point(setup)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {shown:,} images, "
         f"each shown {shown / max(1, len(train)):.1f} times",
@@ -49,6 +54,7 @@ def plan(setup: Setup) -> list[str]:
             if chosen
             else []
         ),
+        *(f"note        {note}" for note in setup.size_notes(model)),
     ]
 
 

@@ -25,11 +25,12 @@ from thumbtune.runs.recipe_sections import (
     Section,
     TrainSection,
 )
-from thumbtune.runs.renamed import RENAMED, VALUES, has_left, new_name, new_value, with_new_names
+from thumbtune.runs.renamed import RENAMED, VALUES, as_begun, has_left, new_name, new_value, with_new_names
 from thumbtune.yaml_text import YamlFault, parse_yaml
 
 SHIPPED_RECIPES = Path(__file__).parents[1] / "recipes"  # recipes with a name of their own
 MAX_RECIPE_BYTES = 1_000_000
+LABELS = "likes.parquet"  # of a run
 
 
 class Recipe(Section):
@@ -238,9 +239,15 @@ def read_recipe(path: Path | None, settings: list[str] | None = None) -> Recipe:
     data = {} if data is None else data
     if isinstance(data, dict):
         data = with_new_names(nested(data, str(path)), str(path))
+        data = as_begun(data) if path is not None and _is_of_a_run(path) else data
     if isinstance(data, dict) and settings:
         data = with_settings(_for_another(data, settings), settings)
     return parse_recipe(data, str(path) if path else "The recipe")
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """Return whether a recipe is the one that a run wrote, with every option of its version."""
+    return path.name == "recipe.yaml" and (path.parent / LABELS).is_file()
 
 
 def _for_another(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:

@@ -152,6 +152,21 @@ class TrainSection(Section):
     )
     steps: int = Field(default=140, ge=1, description="Number of weight updates.")
     batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
+    size: int | None = Field(
+        default=None,
+        ge=values.MIN_SIDE,
+        le=values.MAX_SIDE,
+        description="Side of the square in pixels that an image is trained in; other shapes have its area. Default: "
+        "the model's own size.",
+    )
+    buckets: bool = Field(
+        default=True,
+        description="Train each image in its own shape, from 1:4 to 4:1, and enlarge none (docs/sizes.md). false: cut "
+        "each to a centre square, and enlarge small ones.",
+    )
+    flip: bool = Field(
+        default=False, description="Mirror each image half of the time; not for images with text or a left and right."
+    )
     micro_batch: Annotated[Any, AfterValidator(values.count_or_auto)] = Field(
         default=32,
         description="Images in the network at once: a number, or auto, which begins with all and halves the number "
@@ -247,6 +262,11 @@ class EvaluateSection(Section):
     first_seed: int = Field(default=10_000, ge=0, description="First seed; every image has its own seed.")
     steps: int = Field(default=25, ge=1, le=1000, description="Number of denoising steps.")
     guidance: float = Field(default=3.0, ge=0, description="Scale of classifier-free guidance.")
+    size: Annotated[Any, AfterValidator(values.image_size)] = Field(
+        default=None,
+        description="Size of the images in pixels: 768 for a square, or 768x512 (width x height). Default: the model's "
+        "own size.",
+    )
 
 
 class GatesSection(Section):

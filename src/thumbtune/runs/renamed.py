@@ -27,6 +27,8 @@ RENAMED = {  # where two old names have one new name, the first one counts
 REMOVED = {"objective.disliked_floor": (0.0, "write an objective with a floor, as docs/own-objective.md shows")}
 VALUES = {"evaluate.judge": {True: "faithfulness", False: "none"}}  # today's values of old ones
 
+BEFORE = {"train.buckets": False}  # what runs did before there was the option
+
 
 class RenamedOption(UserWarning):
     """A recipe or a setting names an option of an earlier version."""
@@ -65,6 +67,16 @@ def has_left(option: str, value: Any, where: str) -> bool:
         )
     warnings.warn(f"{where}: {option} is no longer an option; the next version refuses it.", RenamedOption, 3)
     return True
+
+
+def as_begun(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the mapping of a run's recipe, with what its version did in place of options that it did not have."""
+    changed = dict(data)
+    for name, value in BEFORE.items():
+        section, _, option = name.partition(".")
+        if isinstance(changed.get(section), dict):
+            changed[section] = {option: value, **changed[section]}
+    return changed
 
 
 def with_new_names(data: Any, where: str) -> Any:

@@ -1,27 +1,57 @@
 """How to generate images with a model where nobody says it: as its family is used, or as the bundled model is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from thumbtune.models.protocol import Sampler
+from thumbtune.errors import UsageError, shown
+from thumbtune.models.pipeline_files import check_size, factor_of
+from thumbtune.models.protocol import Sampler, Size
+from thumbtune.runs import build
 from thumbtune.runs.family_defaults import sampling_defaults
 from thumbtune.runs.recipe_sections import EvaluateSection
 from thumbtune.runs.run import recipe_in
+from thumbtune.runs.values import height_and_width_of, image_size
 
 
-def sampler_for(names: Iterable[str | Path | None], steps: int | None = None, guidance: float | None = None) -> Sampler:
+def sampler_for(
+    names: Iterable[str | Path | None],
+    steps: int | None = None,
+    guidance: float | None = None,
+    size: str | None = None,
+) -> Sampler:
     """Return the options of generating, with the defaults of the first name whose family is known.
 
     Args:
         names: models, runs, LoRAs or folders of images; None: a name that was not given.
+        size: pixels, as 768 or 768x512 (width x height); None: the model's own.
+
+    Raises:
+        UsageError: the size cannot be read, or a model cannot have it.
     """
     usual = EvaluateSection()
-    chosen = next(filter(None, (sampling_defaults(_model_of(name)) for name in names if name)), {})
+    models = [_model_of(name) for name in names if name]
+    chosen = next(filter(None, map(sampling_defaults, models)), {})
     values = {name.partition(".")[2]: default.value for name, default in chosen.items()}
     return Sampler(
         steps=values.get("steps", usual.steps) if steps is None else steps,
         guidance=values.get("guidance", usual.guidance) if guidance is None else guidance,
+        size=_size_of(size, models),
     )
+
+
+def _size_of(size: str | None, models: Sequence[str]) -> Size | None:
+    """Return a size as models take it, checked against those whose settings are on this machine."""
+    if size is None:
+        return None
+    try:
+        pixels = height_and_width_of(image_size(size))
+    except ValueError as error:
+        raise UsageError(f"--size {shown(size)} {error}.", code="size-unreadable") from error
+    for model in models:
+        factor = factor_of(build.model_path(model))
+        if factor is not None and pixels is not None:
+            check_size(pixels, factor, "--size")
+    return pixels
 
 
 def _model_of(name: str | Path) -> str:

@@ -1,15 +1,18 @@
 """The objects of one training, made from its recipe once: `setup = prepare(recipe)`."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from thumbtune.feedback.likes import Split
+from thumbtune.feedback.likes import Split, sizes_of
+from thumbtune.models.buckets import Placement, Shape
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.beta import Beta
 from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.runs import build, objectives
 from thumbtune.runs.checks import amount_notes, check_enough, check_labels, likes_notes, settings_notes
+from thumbtune.runs.image_sizes import check_sizes, placements_of, size_notes, sizes_to_encode
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
@@ -40,6 +43,23 @@ class Setup:
     advice: Advice
     result: Path
 
+    @cached_property
+    def image_sizes(self) -> list[Shape]:
+        """The size of each image to train on, (height, width).
+
+        Raises:
+            ThumbtuneError: an image is missing.
+        """
+        return sizes_of(self.split.train)
+
+    def placements(self, model: PipelineModel) -> list[Placement]:
+        """Return how each image to train on is resized and cropped for a model."""
+        return placements_of(self.recipe, model, self.image_sizes)
+
+    def size_notes(self, model: PipelineModel) -> list[str]:
+        """Return a sentence on images that are too small, and on those that lose much by cropping."""
+        return size_notes(self.split.train, self.image_sizes, self.placements(model))
+
     def notes(self) -> list[str]:
         """Return a sentence on each unusual setting or property of the likes.
 
@@ -57,6 +77,7 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
         UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
         ThumbtuneError: there is no feedback, or too little of a kind.
     """
+    check_sizes(recipe, build.model_path(recipe.model))
     objective = objectives.objective_of(recipe)
     split = build.split_of(recipe, keep=keep)
     prompts = build.check_judging(recipe, split)
@@ -80,8 +101,16 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
 def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progress) -> Batches:
     """Encode the images and prompts of a training, and return its batches."""
     recipe, objective = setup.recipe, setup.objective
+    encoded = Encoded(
+        setup.split.train,
+        model,
+        cache,
+        objectives.prefixes_of(objective),
+        sizes=sizes_to_encode(model, setup.placements(model)),
+        flips=recipe.train.flip,
+    )
     return Batches(
-        encoded=Encoded(setup.split.train, model, cache, objectives.prefixes_of(objective)).fill(progress, strict=True),
+        encoded=encoded.fill(progress, strict=True),
         process=model.process,
         size=recipe.train.batch,
         liked_share=objectives.liked_share(recipe, objective),

@@ -43,6 +43,7 @@ def tune(
     accelerator = build.training_accelerator_of(recipe)
     accelerator.wait_for_everyone()  # all have checked the folder before it changes
     model = build.model_of(recipe, accelerator.device)
+    story["notes"] += setup.size_notes(model)
     with run.training_lock(folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             run.check(recipe, folder, resume)  # again: another process may have trained here in between

@@ -19,6 +19,11 @@ INFINITE = ("inf", "-inf", "nan")  # as people type them; YAML writes .inf
 DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
 
 
+MIN_SIDE = 8
+MAX_SIDE = 8192  # of an image in pixels: larger than any that these models draw
+IMAGE_SIZE = re.compile(r"([0-9]{1,5})(?:\s*[xX*]\s*([0-9]{1,5}))?")
+
+
 class UnusedOption(ValueError):
     """An option is set that changes nothing beside the others."""
 
@@ -120,6 +125,38 @@ def count_or_auto(value: Any) -> Any:
     if whole != "auto" and (isinstance(whole, bool) or not isinstance(whole, int) or whole < 1):
         raise ValueError("should be a whole number greater than 0, or auto")
     return whole
+
+
+def image_size(value: Any) -> Any:
+    """Return the size of an image: the side of a square, or WIDTHxHEIGHT; None stays None.
+
+    >>> image_size("768 x 512"), image_size("512x512"), image_size(640)
+    ('768x512', 512, 640)
+
+    Raises:
+        ValueError: it is neither, or a side is too small or too large.
+    """
+    if value is None:
+        return None
+    found = IMAGE_SIZE.fullmatch(str(value).strip()) if isinstance(value, int | str) else None
+    sides = [int(side) for side in found.groups() if side is not None] if found else [0]
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in sides):
+        raise ValueError(
+            f"should be a number of pixels, as 768, or width x height, as 768x512, from {MIN_SIDE} to {MAX_SIDE}"
+        )
+    return sides[0] if len({*sides}) == 1 else f"{sides[0]}x{sides[1]}"
+
+
+def height_and_width_of(size: Any) -> int | tuple[int, int] | None:
+    """Return a size as models take it: the side of a square, (height, width), or None.
+
+    >>> height_and_width_of("768x512")
+    (512, 768)
+    """
+    if not isinstance(size, str):
+        return size
+    width, height = size.split("x")
+    return int(height), int(width)
 
 
 def text_of(value: Any) -> Any:

@@ -8,23 +8,29 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
+from PIL import ImageOps
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError, note, plural
 from thumbtune.feedback.likes import image_of
-from thumbtune.models.process import Latents, Process, Times
+from thumbtune.images import rgb
+from thumbtune.models.buckets import Shape
+from thumbtune.models.process import Latents, Process
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.objective.prompt_prefix import PromptPrefixes
+from thumbtune.training.batch import Batch, Ragged, stacked
 from thumbtune.training.cache import Cache, Tensors, is_finite
 from thumbtune.training.sampling import ByLabel, ByPair, seeded_generator
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 TOO_MANY_WRONG = 0.5  # the share of images without finite latents at which a training is refused
 LATENT = "latent"  # beside the names of the images' own condition
+FLIPPED = 0.5  # the share of mirrored images, where images are mirrored
 SHOWN_WRONG = 3  # names in a sentence
 
 
@@ -47,64 +53,24 @@ class Sized:
         return self.total
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Images at one noise level each, ready to be denoised. All tensors have one row per image.
-
-    paired: rows 2i and 2i + 1 are the liked and the disliked image of a pair
-    """
-
-    latents: Latents
-    condition: Condition
-    noise: Latents
-    t: Times
-    liked: Bool[Tensor, "b"]
-    weight: Float[Tensor, "b"]
-    grade: Float[Tensor, "b"] | None = None
-    paired: bool = False
-
-    def __len__(self) -> int:
-        return len(self.liked)
-
-    @property
-    def partner(self) -> Int[Tensor, "b"] | None:
-        """Return the row of the other image of each pair; None without pairs."""
-        return torch.arange(len(self), device=self.liked.device) ^ 1 if self.paired else None
-
-    def whole(self, keep: Bool[Tensor, "b"]) -> Bool[Tensor, "b"]:
-        """Return `keep`, set to false for rows whose partner is not in it."""
-        partner = self.partner
-        return keep if partner is None else keep & keep[partner]
-
-    def only(self, keep: Bool[Tensor, "b"]) -> "Batch":
-        """Return the batch of the rows where `keep` is true. Keep both images of a pair, or neither."""
-        return self._changed(lambda x: x[keep])
-
-    def to(self, device: torch.device) -> "Batch":
-        """Return the same batch on a device."""
-        return self._changed(lambda x: x.to(device))
-
-    def _changed(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """Return a batch with the same change made to every tensor."""
-        return Batch(
-            latents=change(self.latents),
-            condition={name: change(value) for name, value in self.condition.items()},
-            noise=change(self.noise),
-            t=change(self.t),
-            liked=change(self.liked),
-            weight=change(self.weight),
-            grade=None if self.grade is None else change(self.grade),
-            paired=self.paired,
-        )
-
-
 class Encoded:
     """Likes encoded by a model: latents and prompt embeddings in a cache, labels and weights in memory.
 
     prefixes: the words before the prompts of good and of bad images in training; None: no words
+    sizes: the size of each image, to which it is resized and cropped; None: the model's own, for one or for all
+    flips: whether images are encoded mirrored too, so that training can show them so
     """
 
-    def __init__(self, likes: Any, model: Model, cache: Cache, prefixes: PromptPrefixes | None = None) -> None:
+    def __init__(
+        self,
+        likes: Any,
+        model: Model,
+        cache: Cache,
+        prefixes: PromptPrefixes | None = None,
+        *,
+        sizes: Sequence[Shape | None] | None = None,
+        flips: bool = False,
+    ) -> None:
         self.likes = likes
         self.cache = cache
         self.image_ids: list[str] = list(likes["image_id"])
@@ -114,14 +80,24 @@ class Encoded:
         self.grade = _grades(likes, self.liked)
         self.model = model
         self.prefixes = prefixes
+        self.sizes = None if sizes is None or len({*sizes, None}) == 1 else sizes
+        self.flips = flips
         self._not_finite: dict[str, Tensors] = {}  # NaN and infinite numbers never enter the cache
         self._fingerprint = model.fingerprint()
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def _image_key(self, image_id: str) -> str:
-        return f"latent-alone:{self._fingerprint}:{image_id}"
+    def size_of(self, row: int) -> Shape | None:
+        """Return the size of an image; None for the model's own."""
+        return None if self.sizes is None else self.sizes[row]
+
+    def _image_key(self, image_id: str, size: Shape | None = None, flipped: bool = False) -> str:
+        about = ("" if size is None else f":{size[0]}x{size[1]}") + (":flipped" if flipped else "")
+        return f"latent-alone:{self._fingerprint}:{image_id}{about}"
+
+    def _key_of(self, row: int, flipped: bool = False) -> str:
+        return self._image_key(self.image_ids[row], self.size_of(row), flipped)
 
     def _prompt_key(self, prompt: str) -> str:
         return f"prompt-alone:{self._fingerprint}:{prompt}"
@@ -141,14 +117,14 @@ class Encoded:
         behind = [both for prompt in self.prompts for both in self.prefixes.both(prompt)] if self.prefixes else []
         prompts = sorted({*self.prompts, *behind, ""})
         too_many = math.ceil(len(set(self.image_ids)) * TOO_MANY_WRONG)
-        wrong: list[str] = []
+        wrong: dict[str, None] = {}  # in their order, each once
 
-        def encode(rows: list[int]) -> list[Tensors]:
-            names = [self.image_ids[row] for row in rows]
-            made = [self._encode(row) for row in rows]
-            wrong.extend(self._keep_wrong([*map(self._image_key, names)], names, made))
+        def encode(places: list[int]) -> list[Tensors]:
+            names = [self.image_ids[images[place][0]] for place in places]
+            made = [self._encode(*images[place]) for place in places]
+            wrong.update(dict.fromkeys(self._keep_wrong([keys[place] for place in places], names, made)))
             if strict and len(wrong) >= too_many:
-                raise _not_finite(wrong)
+                raise _not_finite([*wrong])
             return made
 
         def embed(rows: list[int]) -> list[Tensors]:
@@ -159,11 +135,12 @@ class Encoded:
                 raise _not_finite(bad)
             return made
 
-        images = [self._image_key(name) for name in self.image_ids]
-        self.cache.fill(images, encode, at_once, lambda chunks: progress(chunks, "Encoding images"))
+        images = [(row, flipped) for flipped in ((False, True) if self.flips else (False,)) for row in range(len(self))]
+        keys = [self._key_of(row, flipped) for row, flipped in images]
+        self.cache.fill(keys, encode, at_once, lambda chunks: progress(chunks, "Encoding images"))
         if strict and wrong:
             note(
-                f"The model encodes {plural(len(wrong), 'image')} as NaN or infinite numbers ({_first(wrong)}); "
+                f"The model encodes {plural(len(wrong), 'image')} as NaN or infinite numbers ({_first([*wrong])}); "
                 "training leaves them out."
             )
         self.cache.fill([self._prompt_key(prompt) for prompt in prompts], embed)
@@ -175,14 +152,16 @@ class Encoded:
         self._not_finite |= {key: one for key, _, one in found}
         return [name for _, name, _ in found]
 
-    def _encode(self, row: int) -> Tensors:
+    def _encode(self, row: int, flipped: bool = False) -> Tensors:
         """Return the latent of an image that is encoded alone: its last bits depend on what is encoded with it.
 
         Beside it stands what the model is told of the image itself.
         """
         image = image_of(self.likes, row)
-        about = self.model.image_condition([image])
-        return {LATENT: self.model.encode([image])[0]} | {name: value[0] for name, value in about.items()}
+        image, size = ImageOps.mirror(rgb(image)) if flipped else image, self.size_of(row)
+        given = {} if size is None else {"size": size}
+        about = self.model.image_condition([image], **given)
+        return {LATENT: self.model.encode([image], **given)[0]} | {name: value[0] for name, value in about.items()}
 
     def _embed(self, prompt: str) -> Tensors:
         """Return the condition of a prompt that is embedded alone."""
@@ -191,13 +170,16 @@ class Encoded:
     def _get(self, key: str) -> Tensors:
         return self._not_finite[key] if key in self._not_finite else self.cache.get(key)
 
-    def images(self, rows: Sequence[int]) -> tuple[Latents, Condition]:
-        """Return the latents of some rows, in their order, and the part of their condition that is the images' own."""
-        stored = [self._get(self._image_key(self.image_ids[i])) for i in rows]
-        tensors = {name: torch.stack([one[name] for one in stored]) for name in stored[0]}
-        return tensors.pop(LATENT), tensors
+    def images(self, rows: Sequence[int], flipped: Sequence[bool] = ()) -> tuple[Latents | Ragged, Condition]:
+        """Return the latents of some rows, in their order, and the part of their condition that is the images' own.
 
-    def latents(self, rows: Sequence[int]) -> Latents:
+        flipped: which of them are mirrored; empty: none
+        """
+        stored = [self._get(self._key_of(*which)) for which in zip(rows, flipped or [False] * len(rows), strict=True)]
+        about = {name: torch.stack([one[name] for one in stored]) for name in stored[0] if name != LATENT}
+        return stacked([one[LATENT] for one in stored]), about
+
+    def latents(self, rows: Sequence[int]) -> Latents | Ragged:
         """Return the latents of some rows, in their order."""
         return self.images(rows)[0]
 
@@ -266,7 +248,8 @@ class Batches:
     liked_share:    the paper's gamma: the probability that a row is a liked image
     prompt_dropout: the probability that an image loses its prompt
     timestep_bias:  1: all noise levels equally often; above 1: high noise more often; below 1: low noise more often
-    paired:         sample pairs of a liked and a disliked image of one prompt, which share their noise and time
+    paired:         sample pairs of a liked and a disliked image of one prompt, which share their noise and time;
+                    two of different shapes share the time and the seed of their noise
     """
 
     encoded: Encoded
@@ -289,8 +272,34 @@ class Batches:
         return ByLabel(liked=liked, size=self.size, liked_share=self.liked_share, seed=self.seed)
 
     def rows(self, step: int) -> list[int]:
-        """Return the rows of the likes in one effective batch."""
-        return self._sampling.rows(step)
+        """Return the rows of the likes in one effective batch; images, or pairs, of one shape stand together."""
+        rows = self._sampling.rows(step)
+        if self.encoded.sizes is None:
+            return rows
+        units = [rows[start : start + self._unit] for start in range(0, len(rows), self._unit)]
+        return [row for unit in sorted(units, key=self._shape_of) for row in unit]
+
+    @property
+    def _unit(self) -> int:
+        """Return how many rows stay together: those of a pair."""
+        return 2 if self.paired else 1
+
+    def _shape_of(self, rows: Sequence[int]) -> list[Shape]:
+        """Return the sizes of an image, or of both of a pair; zeros for the model's own."""
+        return [self.encoded.size_of(row) or (0, 0) for row in rows]
+
+    def parts(self, step: int, first: int, stop: int, size: int) -> list[tuple[int, int]]:
+        """Return the first and the last end of each part of rows first..stop: of one shape, and of at most `size` rows.
+
+        The liked images of pairs have one shape, and the disliked ones have one.
+        """
+        rows, size = self.rows(step), max(self._unit, size - size % self._unit)  # a pair is judged together
+        found = [first]
+        for place in range(first, stop, self._unit):
+            units = (rows[start : start + self._unit] for start in (found[-1], place))
+            if place - found[-1] >= size or len({tuple(self._shape_of(unit)) for unit in units}) > 1:
+                found.append(place)
+        return list(pairwise([*found, stop]))
 
     @cached_property
     def _prompts(self) -> list[str]:
@@ -310,22 +319,23 @@ class Batches:
         whole = self.rows(step)
         rows = whole[start:stop]
         names = [self.encoded.image_ids[row] for row in (_firsts(whole) if self.paired else whole)]
-        clean, about = self.encoded.images(rows)
+        clean, about = self.encoded.images(rows, self._flipped(step, names, start, len(rows)))
+        shapes = [row.shape for row in (clean.rows if isinstance(clean, Ragged) else clean)]
         noises, uniforms, prompts = [], [], []
         for place, row in enumerate(rows, start):
             # an image that occurs twice in a step gets different noise; the two images of a pair get the same
-            again = names[: place - place % 2 if self.paired else place].count(names[place])
+            again = self._again(names, place)
             generator = seeded_generator(self.seed, step, names[place], again)
             uniforms.append(torch.rand((), generator=generator))
             dropped = torch.rand((), generator=generator) < self.prompt_dropout
-            noises.append(torch.randn(clean.shape[1:], generator=generator))
+            noises.append(torch.randn(shapes[place - start], generator=generator))
             prompts.append("" if dropped else self._prompt_of(row, generator))
         if mismatched:
             prompts = neighbours([self.encoded.prompts[row] for row in whole], self._elsewhere(step))[start:stop]
         return Batch(
             latents=clean,
             condition=self.encoded.condition(prompts) | about,
-            noise=torch.stack(noises),
+            noise=stacked(noises),
             # u ** (1 / bias) is distributed with the density bias * u ** (bias - 1)
             t=self.process.times(torch.stack(uniforms) ** (1 / self.timestep_bias)),
             liked=self.encoded.liked[rows],
@@ -333,6 +343,20 @@ class Batches:
             grade=None if self.encoded.grade is None else self.encoded.grade[rows],
             paired=self.paired,
         )
+
+    def _again(self, names: Sequence[str], place: int) -> int:
+        """Return how often an image, or the first one of a pair, stands before a place."""
+        return names[: place - place % self._unit].count(names[place])
+
+    def _flipped(self, step: int, names: Sequence[str], start: int, count: int) -> list[bool]:
+        """Return which images are mirrored, half of them on average; both images of a pair, or neither."""
+        if not self.encoded.flips:
+            return []
+        generators = (
+            seeded_generator(self.seed, step, names[place], self._again(names, place), "flip")
+            for place in range(start, start + count)
+        )
+        return [bool(torch.rand((), generator=generator) < FLIPPED) for generator in generators]
 
     def _prompt_of(self, row: int, generator: torch.Generator) -> str:
         """Return the prompt of an image. With prefixes, the grade is the probability of the good one."""

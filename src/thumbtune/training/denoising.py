@@ -10,7 +10,19 @@ from thumbtune.training.batches import Batch
 
 
 def error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
-    """Return each image's mean squared denoising error, in float32; inside `model.reference()`, the reference's."""
+    """Return each image's mean squared denoising error, in float32; inside `model.reference()`, the reference's.
+
+    Images of several shapes go through the network shape by shape.
+    """
+    parts = list(batch.of_each_shape())
+    if len(parts) == 1:
+        return _error(model, batch, accelerator)
+    errors = torch.cat([_error(model, part, accelerator) for _, part in parts])
+    return errors[torch.tensor([row for rows, _ in parts for row in rows], device=errors.device).argsort()]
+
+
+def _error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
+    assert isinstance(batch.latents, Tensor) and isinstance(batch.noise, Tensor)
     noisy = model.process.noised(batch.latents, batch.noise, batch.t)
     target = model.process.target(batch.latents, batch.noise, batch.t)
     with accelerator.autocast():

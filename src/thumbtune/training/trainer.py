@@ -167,7 +167,7 @@ def _smaller(training: Training, batches: Batches, error: RuntimeError | MemoryE
             "numbers per trained weight; take a larger GPU, or start a new run with train.weights=lora or a "
             "lower lora.rank."
         ) from error
-    at_once = min(training.settings.micro_batch, batches.size // processes)
+    at_once = max(stop - start for start, stop in _ends(training, batches))
     smaller = max(2 if batches.paired else 1, at_once // 2)
     if training.settings.halve_parts and processes == 1 and smaller < at_once:
         note(
@@ -244,15 +244,16 @@ def _sync_reference(training: Training) -> bool:
 
 def _parts(training: Training, batches: Batches, mismatched: bool = False) -> list[Batch]:
     """Return this process's micro-batches of the present step, with the images' own prompts or mismatched ones."""
-    accelerator, size = training.accelerator, training.settings.micro_batch
-    if batches.paired:
-        size = max(2, size - size % 2)  # a pair is judged together
+    step, device = training.step, training.accelerator.device
+    return [batches.batch(step, start, stop, mismatched).to(device) for start, stop in _ends(training, batches)]
+
+
+def _ends(training: Training, batches: Batches) -> list[tuple[int, int]]:
+    """Return where this process's micro-batches of the present step begin and end in the effective batch."""
+    accelerator = training.accelerator
     share = batches.size // accelerator.num_processes
     first = share * accelerator.process_index
-    return [
-        batches.batch(training.step, start, min(start + size, first + share), mismatched).to(accelerator.device)
-        for start in range(first, first + share, size)
-    ]
+    return batches.parts(training.step, first, first + share, training.settings.micro_batch)
 
 
 def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Tensor, "finite c"]:

@@ -1,0 +1,101 @@
+"""The size in which each image is trained, what people must know of that, and sizes that a model cannot have."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from thumbtune.errors import plural
+from thumbtune.feedback.likes import sizes_of
+from thumbtune.models.buckets import Placement, Shape, bucket_of, placed
+from thumbtune.models.pipeline_files import check_size, factor_of, height_and_width, size_text
+from thumbtune.models.protocol import PipelineModel
+from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.values import height_and_width_of
+from thumbtune.training.batches import Encoded
+from thumbtune.training.cache import Cache
+
+SHOWN_SIZES = 6
+
+
+def check_sizes(recipe: Recipe, model: str, factor: int | None = None) -> None:
+    """Refuse sizes of a recipe that its model cannot have, as far as its VAE is known.
+
+    Args:
+        model: the folder, file or hub id of the base.
+        factor: of the model's VAE; None: read from its settings.
+
+    Raises:
+        UsageError: a side is no multiple of the VAE's factor.
+    """
+    given = {"train.size": recipe.train.size, "evaluate.size": height_and_width_of(recipe.evaluate.size)}
+    for option, size in given.items():
+        factor = factor or (factor_of(model) if size is not None else None)
+        if size is not None and factor is not None:
+            check_size(size, factor, option)
+
+
+def placements_of(recipe: Recipe, model: PipelineModel, sizes: Sequence[Shape]) -> list[Placement]:
+    """Return how images of these sizes, (height, width), are resized and cropped."""
+    own, factor = height_and_width(recipe.train.size or model.size), model.pipeline.vae_scale_factor
+    if not recipe.train.buckets:
+        return [placed(size, own) for size in sizes]
+    return [placed(size, bucket_of(size, own, factor)) for size in sizes]
+
+
+def sizes_to_encode(model: PipelineModel, placements: Sequence[Placement]) -> list[Shape | None]:
+    """Return the size in which each image is encoded; None for the model's own."""
+    own = height_and_width(model.size)
+    return [None if each.bucket == own else each.bucket for each in placements]
+
+
+def encoded_as_trained(recipe: Recipe, model: PipelineModel, likes: Any, cache: Cache) -> Encoded:
+    """Return held-out likes in the sizes in which a recipe trains such images; nothing is encoded yet.
+
+    Raises:
+        ThumbtuneError: an image is missing.
+    """
+    return Encoded(likes, model, cache, sizes=sizes_to_encode(model, placements_of(recipe, model, sizes_of(likes))))
+
+
+def line_of_sizes(placements: Sequence[Placement]) -> str:
+    """Return how many images are trained in each size, the most frequent ones first, in words.
+
+    >>> line_of_sizes([placed((64, 64), (64, 64)), placed((32, 96), (32, 96)), placed((70, 70), (64, 64))])
+    '2 in 64x64, 1 in 96x32 pixels (width x height)'
+    """
+    counts = Counter(each.bucket for each in placements).most_common()
+    named = ", ".join(f"{count} in {size_text(size)}" for size, count in counts[:SHOWN_SIZES])
+    others = counts[SHOWN_SIZES:]
+    more = f" and {sum(count for _, count in others)} in {plural(len(others), 'other size')}" if others else ""
+    return f"{named} pixels (width x height){more}"
+
+
+def size_notes(likes: Any, sizes: Sequence[Shape], placements: Sequence[Placement]) -> list[str]:
+    """Return a sentence on images that are too small, and one on images that are cropped by more than 5 %."""
+    pairs = list(zip(sizes, placements, strict=True))
+    small = [row for row, (_, each) in enumerate(pairs) if each.is_enlarged]
+    cut = [row for row, (_, each) in enumerate(pairs) if each.is_cut]
+    notes = []
+    if small:
+        notes.append(
+            f"{_of(small, pairs)} too few pixels and {'is' if len(small) == 1 else 'are'} enlarged; the first is "
+            f"{_named(likes, small[0], pairs)}. Leave such images out, or lower train.size."
+        )
+    if cut:
+        notes.append(
+            f"{_of(cut, pairs, 'loses', 'lose')} more than 5 % of the area by cropping; the first is "
+            f"{_named(likes, cut[0], pairs)}."
+        )
+    return notes
+
+
+def _of(rows: Sequence[int], pairs: Sequence[Any], one: str = "has", several: str = "have") -> str:
+    return f"{len(rows)} of {len(pairs)} images {one if len(rows) == 1 else several}"
+
+
+def _named(likes: Any, row: int, pairs: Sequence[tuple[Shape, Placement]]) -> str:
+    """Return an image's file or id, its size, and the size in which it is trained."""
+    size, placement = pairs[row]
+    path = likes.select_columns(["image"]).with_format("arrow")[row : row + 1]["image"][0]["path"].as_py()
+    name = path or likes[row : row + 1]["image_id"][0]
+    return f"{name}, {size_text(size)}, trained in {size_text(placement.bucket)}"

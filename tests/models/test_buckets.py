@@ -1,6 +1,8 @@
 """Buckets: the lists that people know, no image enlarged, and at most a twentieth of it cut off."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +150,19 @@ def test_the_crop_is_in_the_middle_and_counted() -> None:
     assert placed((1000, 2000), (500, 500)) == Placement((500, 500), 0.5, (0, 250), 0.5)
     assert placed((100, 100), (200, 200)) == Placement((200, 200), 2.0, (0, 0), 0.0)
     assert placed((300, 100), (200, 100)).corner == (50, 0)
+
+
+@pytest.mark.parametrize("size", [512, 768, 1024])
+def test_the_table_of_the_documentation_is_true(size: int) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sizes.md").read_text()
+    rows = re.findall(r"^\| (\d+)(:| x )(\d+)[^|]*\| (.*) \|$", page, flags=re.MULTILINE)
+    assert len(rows) == 6
+    for wide, sign, high, cells in rows:
+        times = 1 if sign == " x " else 1200  # pixels, or an aspect
+        image = int(high) * times, int(wide) * times
+        bucket = bucket_of(image, (size, size))
+        shown = f"{bucket[1]}x{bucket[0]}" + (", enlarged" if placed(image, bucket).is_enlarged else "")
+        assert cells.split(" | ")[(512, 768, 1024).index(size)] == shown
 
 
 def noise(height: int, width: int) -> Image.Image:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
-from thumbtune.models.pipeline_files import check_size, height_and_width
+from thumbtune.models.pipeline_files import check_size, drawn_unit, height_and_width
 from thumbtune.models.process import Process, process_of
 from thumbtune.models.protocol import Sampler, Size, Trained
 
@@ -88,10 +88,10 @@ def draw(
     """Return what a pipeline draws for prompts, one seed each; a seed gives the same initial noise in any batch.
 
     Raises:
-        UsageError: the size is one that its VAE cannot decode.
+        UsageError: the size is one that the pipeline cannot draw.
     """
     if sampler.size is not None:
-        check_size(sampler.size, pipeline.vae_scale_factor, "The size of the images")
+        check_size(sampler.size, drawn_unit(pipeline.vae_scale_factor), "The size of the images")
     height, width = height_and_width(sampler.size or size)
     return pipeline(
         list(prompts),

@@ -3,6 +3,7 @@
 A UNet for inpainting takes 9 channels and one for edits 8, where the VAE gives 4: neither denoises a plain latent.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, i
 INDEX, CONFIG = "model_index.json", "config.json"
 Config = Mapping[str, Any]
 
+PIPELINE_UNIT = 8
 ADDED, SIZES = "text_time", 6  # SDXL adds a pooled text and six sizes to its time; a refiner takes five
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
 OTHER_PARTS = ("transformer", TEXT_2, "text_encoder_3", "prior", "decoder", "image_encoder")
@@ -80,21 +82,25 @@ def _cached(name: str, file: str) -> Config | None:
     return read_config(Path(found)) if isinstance(found, str) else None
 
 
-def check_size(size: Size, factor: int, what: str) -> None:
-    """Refuse a size that is no multiple of the VAE's factor; `what` begins the sentence.
+def drawn_unit(factor: int) -> int:
+    """Return what the sides of drawn images are multiples of: diffusers' pipelines ask for 8, whatever the VAE."""
+    return math.lcm(PIPELINE_UNIT, factor)
+
+
+def check_size(size: Size, unit: int, what: str) -> None:
+    """Refuse a size whose sides are no multiples of a unit; `what` begins the sentence.
 
     Raises:
         UsageError: it names the nearest sizes that can be used.
     """
     sides = height_and_width(size)
-    if not any(side % factor for side in sides):
+    if not any(side % unit for side in sides):
         return
-    below = tuple(max(factor, side // factor * factor) for side in sides)
-    above = tuple(-(-side // factor) * factor for side in sides)
+    below = tuple(max(unit, side // unit * unit) for side in sides)
+    above = tuple(-(-side // unit) * unit for side in sides)
     nearest = " or ".join(dict.fromkeys(size_text(near) for near in (below, above)))  # type: ignore[arg-type]
     raise UsageError(
-        f"{what} is {size_text(sides)}, but the VAE of this model needs sides that are multiples of {factor}; take "
-        f"{nearest}.",
+        f"{what} is {size_text(sides)}, but this model needs sides that are multiples of {unit}; take {nearest}.",
         code="size-not-multiple",
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 from thumbtune.errors import plural
 from thumbtune.feedback.likes import sizes_of
 from thumbtune.models.buckets import Placement, Shape, bucket_of, placed
-from thumbtune.models.pipeline_files import check_size, factor_of, height_and_width, size_text
+from thumbtune.models.pipeline_files import check_size, drawn_unit, factor_of, height_and_width, size_text
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.values import height_and_width_of
@@ -25,13 +25,18 @@ def check_sizes(recipe: Recipe, model: str, factor: int | None = None) -> None:
         factor: of the model's VAE; None: read from its settings.
 
     Raises:
-        UsageError: a side is no multiple of the VAE's factor.
+        UsageError: a side is no multiple of what the model needs.
     """
-    given = {"train.size": recipe.train.size, "evaluate.size": height_and_width_of(recipe.evaluate.size)}
-    for option, size in given.items():
-        factor = factor or (factor_of(model) if size is not None else None)
-        if size is not None and factor is not None:
-            check_size(size, factor, option)
+    trained, drawn = recipe.train.size, height_and_width_of(recipe.evaluate.size)
+    if trained is None and drawn is None:
+        return
+    factor = factor or factor_of(model)
+    if factor is None:
+        return
+    if trained is not None:
+        check_size(trained, factor, "train.size")
+    if drawn is not None:
+        check_size(drawn, drawn_unit(factor), "evaluate.size")
 
 
 def placements_of(recipe: Recipe, model: PipelineModel, sizes: Sequence[Shape]) -> list[Placement]:
@@ -61,13 +66,13 @@ def line_of_sizes(placements: Sequence[Placement]) -> str:
     """Return how many images are trained in each size, the most frequent ones first, in words.
 
     >>> line_of_sizes([placed((64, 64), (64, 64)), placed((32, 96), (32, 96)), placed((70, 70), (64, 64))])
-    '2 in 64x64, 1 in 96x32 pixels (width x height)'
+    '2 in 64x64, 1 in 96x32 (width x height in pixels)'
     """
     counts = Counter(each.bucket for each in placements).most_common()
-    named = ", ".join(f"{count} in {size_text(size)}" for size, count in counts[:SHOWN_SIZES])
+    named = ", ".join(f"{count:,} in {size_text(size)}" for size, count in counts[:SHOWN_SIZES])
     others = counts[SHOWN_SIZES:]
-    more = f" and {sum(count for _, count in others)} in {plural(len(others), 'other size')}" if others else ""
-    return f"{named} pixels (width x height){more}"
+    more = f", {sum(count for _, count in others):,} in {plural(len(others), 'other size')}" if others else ""
+    return f"{named}{more} (width x height in pixels)"
 
 
 def size_notes(likes: Any, sizes: Sequence[Shape], placements: Sequence[Placement]) -> list[str]:
@@ -90,7 +95,7 @@ def size_notes(likes: Any, sizes: Sequence[Shape], placements: Sequence[Placemen
 
 
 def _of(rows: Sequence[int], pairs: Sequence[Any], one: str = "has", several: str = "have") -> str:
-    return f"{len(rows)} of {len(pairs)} images {one if len(rows) == 1 else several}"
+    return f"{len(rows):,} of {len(pairs):,} images {one if len(rows) == 1 else several}"
 
 
 def _named(likes: Any, row: int, pairs: Sequence[tuple[Shape, Placement]]) -> str:

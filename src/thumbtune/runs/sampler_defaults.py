@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from thumbtune.errors import UsageError, shown
-from thumbtune.models.pipeline_files import check_size, factor_of
+from thumbtune.models.pipeline_files import check_size, drawn_unit, factor_of
 from thumbtune.models.protocol import Sampler, Size
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import sampling_defaults
@@ -50,7 +50,7 @@ def _size_of(size: str | None, models: Sequence[str]) -> Size | None:
     for model in models:
         factor = factor_of(build.model_path(model))
         if factor is not None and pixels is not None:
-            check_size(pixels, factor, "--size")
+            check_size(pixels, drawn_unit(factor), "--size")
     return pixels
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -99,14 +99,18 @@ def test_two_processes_have_the_beta_the_average_and_the_reference_of_one(result
 @pytest.fixture
 def command(tmp_path: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
     """`thumbtune train` on a tiny pipeline, without --out."""
+    return command_on(tmp_path, tiny_pipeline("epsilon"), [(16, 16)])
+
+
+def command_on(tmp_path: Path, model: Path, sizes: Sequence[tuple[int, int]]) -> list[str]:
     for kind, colour in (("like", (200, 0, 0)), ("dislike", (0, 0, 200))):
         for i in range(8):
             path = tmp_path / "thumbs" / kind / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (16, 16), tuple(min(255, c + 5 * i) for c in colour)).save(path)
+            Image.new("RGB", sizes[i % len(sizes)], tuple(min(255, c + 5 * i) for c in colour)).save(path)
             path.with_suffix(".txt").write_text(f"thing {i}")
     call([str(THUMBTUNE), "import", str(tmp_path / "thumbs"), "--likes", str(tmp_path / "likes")])
-    settings = [f"likes={tmp_path / 'likes'}", f"model={tiny_pipeline('epsilon')}", "train.batch=4"]
+    settings = [f"likes={tmp_path / 'likes'}", f"model={model}", "train.batch=4"]
     settings += [
         "train.micro_batch=2",
         "train.steps=6",
@@ -122,6 +126,18 @@ def log(run: Path) -> list[dict[str, float]]:
     """What the steps said, without the seconds; a mean over no image becomes 0."""
     rows = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
     return [{key: value or 0.0 for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize(
+    "objective", ["kto", pytest.param("dpo", marks=pytest.mark.slow), pytest.param("bco", marks=pytest.mark.slow)]
+)
+def test_two_processes_share_a_step_of_many_shapes(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path, objective: str
+) -> None:
+    sizes = [(16, 16), (64, 16), (16, 64), (24, 16), (40, 16)]
+    command = command_on(tmp_path, tiny_pipeline("epsilon"), sizes)
+    command += ["--set", f"objective.name={objective}", "--set", "train.steps=2", "--set", "train.validation_share=0"]
+    test_a_run_of_two_processes_ends_where_a_run_of_one_does(command, tmp_path)
 
 
 def test_a_run_of_two_processes_ends_where_a_run_of_one_does(command: list[str], tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from thumbtune.models.families import adapter_of
-from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.protocol import PipelineModel, Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.values import height_and_width_of
 from thumbtune.training.live_memory import LiveMemory, give_shapes, without_values
 
 IMAGES_AT_ONCE = 8  # of an evaluation
@@ -74,10 +75,11 @@ def estimate(recipe: Recipe, micro_batch: int | None = None, at_once: int = IMAG
                     memory.count(weight)
                 networks[name] = memory.now - before
         autocast = partial(_autocast, build.precision_of(recipe))
-        image = Image.new("RGB", (64, 64))
-        encode = _peak(memory, lambda: (model.encode([image]), model.embed(["a"])))
-        generate = _peak(memory, lambda: _generate(model, at_once, image))
-        step, optimiser = _step(memory, model, recipe, size, image, autocast)
+        trained = Inputs(model, recipe.train.size or model.size)
+        drawn = Inputs(model, height_and_width_of(recipe.evaluate.size) or model.size)
+        encode = _peak(memory, lambda: (trained.latents(1), model.embed(["a"])))
+        generate = _peak(memory, lambda: _generate(drawn, at_once))
+        step, optimiser = _step(memory, trained, recipe, size, autocast)
     return Estimate(
         networks=networks,
         optimiser=optimiser,
@@ -100,36 +102,45 @@ def _peak(memory: LiveMemory, work: Callable[[], object]) -> int:
     return memory.peak
 
 
-def _condition(model: PipelineModel, count: int, image: Image.Image) -> dict[str, Tensor]:
-    one = model.embed(["a"]) | model.image_condition([image])
-    return {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in one.items()}
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is given, for images of one size."""
 
+    model: PipelineModel
+    size: Size
 
-def _latents(model: PipelineModel, count: int, image: Image.Image) -> Tensor:
-    one = model.encode([image])
-    return one.expand(count, *one.shape[1:]).contiguous()
+    def latents(self, count: int) -> Tensor:
+        """Return the latents of images without content."""
+        one = self.model.encode([Image.new("RGB", (64, 64))], size=self.size)
+        return one.expand(count, *one.shape[1:]).contiguous()
+
+    def condition(self, count: int) -> dict[str, Tensor]:
+        """Return the condition of these images and a prompt."""
+        about = self.model.image_condition([Image.new("RGB", (64, 64))], size=self.size)
+        one = self.model.embed(["a"]) | about
+        return {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in one.items()}
 
 
 @torch.no_grad()
-def _generate(model: PipelineModel, count: int, image: Image.Image) -> None:
+def _generate(inputs: Inputs, count: int) -> None:
     """Denoise once with guidance, and decode."""
-    noisy, condition = _latents(model, 2 * count, image), _condition(model, 2 * count, image)
+    model, noisy, condition = inputs.model, inputs.latents(2 * count), inputs.condition(2 * count)
     model.predict(noisy, torch.zeros(2 * count), condition)
     model.pipeline.vae.decode(noisy[:count], return_dict=False)
 
 
 def _step(
     memory: LiveMemory,
-    model: PipelineModel,
+    inputs: Inputs,
     recipe: Recipe,
     count: int,
-    image: Image.Image,
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> tuple[int, int]:
     """Return the peak of the second of two steps, when the optimiser has its moments, and what these take."""
+    model = inputs.model
     trained = [parameter for _, parameter in model.trainable()]
     optimizer = torch.optim.AdamW(trained)
-    latents, condition, t = _latents(model, count, image), _condition(model, count, image), torch.zeros(count)
+    latents, condition, t = inputs.latents(count), inputs.condition(count), torch.zeros(count)
 
     def error() -> Tensor:
         noisy, noise = latents + latents, torch.zeros_like(latents)

@@ -1,15 +1,18 @@
-"""Memory that runs out: told from other errors, and answered with smaller parts."""
+"""Memory: how much there is, and what to do when it runs out: that is told from other errors, and parts get smaller."""
 
+import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 
 # what torch's allocators of CPU and Apple GPUs, and the system, say in a RuntimeError or an OSError
 NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_cpu", "out of memory")
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container on Linux
 
 
 def ran_out(error: BaseException) -> bool:
@@ -59,3 +62,33 @@ def in_parts(
             start += len(part)
             continue
         make_room()  # outside of `except`, whose traceback holds the tensors of the failed attempt
+
+
+def room_of(device: Any) -> int:
+    """Return the bytes of memory that a device has in all: of a GPU its own, of a CPU what this process may use."""
+    import torch
+
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if kind == "mps":
+        return torch.mps.recommended_max_memory()
+    return room_of_machine()
+
+
+def room_of_machine() -> int:
+    """Return the bytes of memory of this machine, or of the container in which the process runs."""
+    import psutil
+
+    limits = [psutil.virtual_memory().total]
+    for file in LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # `max` is no limit
+            limits.append(int(Path(file).read_text(encoding="ascii")))
+    return min(limits)
+
+
+def of_process() -> int:
+    """Return the bytes of memory that this process takes now: its programs and its data."""
+    import psutil
+
+    return psutil.Process().memory_info().rss

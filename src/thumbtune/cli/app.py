@@ -110,9 +110,17 @@ def paper(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Option(help="Tell what tuning this model would need here: a folder, a .safetensors file or a hub id."),
+    ] = None,
+    settings: Set = None,
+) -> None:
     """Check what this machine has, and what would not work on it."""
     quieten()
+    if settings and not model:
+        raise UsageError("--set changes the training of --model; name a model too.", code="doctor-no-model")
     from thumbtune.cli.doctor import findings
 
     bad = 0
@@ -124,6 +132,12 @@ def doctor() -> None:
             f"{bad} of these checks failed and would stop a run; follow the advice in their lines.",
             code="doctor-found-problems",
         )
+    if model:
+        from thumbtune.runs.plan import model_lines
+        from thumbtune.runs.recipe import read_recipe
+
+        for line in model_lines(read_recipe(None, [f"model={model}", *(settings or [])]), Path.cwd()):
+            say(line)
 
 
 @app.callback(invoke_without_command=True)

@@ -64,19 +64,13 @@ def train(
         recipe = recipe or out / "recipe.yaml"
     chosen = read_recipe(recipe, settings)  # before torch loads: a bad recipe is told at once
     from thumbtune.runs import build, plan, run
-    from thumbtune.runs.setup import prepare
     from thumbtune.runs.tuning import line_of, tune
     from thumbtune.training.batches import Sized
 
     if dry_run:
         run.check(chosen, out, resume)
-        build.training_accelerator_of(chosen)  # refuses a precision that the device lacks
-        setup = prepare(chosen, keep=False)
-        notes = setup.notes()  # before the model is fetched
-        for line in plan.plan(setup):
+        for line in plan.lines(chosen, out):
             say(line)
-        for note in notes:
-            say(f"note        {note}")
         return
     for step in bar(Sized(tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
         for note in run.notes_of(out) if step.step == 1 else ():

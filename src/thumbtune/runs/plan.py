@@ -1,13 +1,28 @@
-"""Describe a training before it starts, in lines for people."""
+"""Describe a training before it starts, in lines for people: `lines(recipe, out)`, or `model_lines(recipe, out)`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from thumbtune.models.pipeline_files import height_and_width
+from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of
+from thumbtune.runs.forecast import Forecast, forecast_of, gib, least_micro_batch, memory_lines, refuse_too_large
 from thumbtune.runs.image_sizes import line_of_sizes
 from thumbtune.runs.recipe import Recipe, chosen_for_model
-from thumbtune.runs.setup import Setup
+from thumbtune.runs.setup import Setup, prepare
+from thumbtune.runs.time_and_disk import (
+    bytes_of_cache,
+    bytes_of_checkpoint,
+    duration,
+    free_in,
+    number_of_checkpoints,
+    seconds_of_step,
+)
 from thumbtune.training.sampling import pairs_of
 
 
@@ -21,17 +36,69 @@ def _beta_and_reference_point(setup: Setup) -> list[str]:
     return [beta] if paired else [beta, f"reference point {section.reference_point}"]
 
 
-def plan(setup: Setup) -> list[str]:
-    """Return a description of a training, in lines for people. Load the model, but change nothing.
+def lines(recipe: Recipe, out: Path) -> Iterator[str]:
+    """Yield the plan of a training: what it learns from, and what it needs. Load the model, but change nothing.
 
-    The last lines are notes on the sizes of images, which depend on the model.
+    Raises:
+        UsageError: an option cannot be used.
+        ThumbtuneError: the likes or the model cannot be used, or there is too little memory.
     """
+    accelerator = build.training_accelerator_of(recipe)  # refuses a precision that the device lacks
+    setup = prepare(recipe, keep=False)
+    notes = setup.notes()  # before the model is fetched
+    needs = _needs(recipe, accelerator, out, setup)
+    yield next(needs)
+    yield from plan(setup)
+    yield from needs
+    yield from (f"note        {note}" for note in notes)
+
+
+def model_lines(recipe: Recipe, out: Path) -> Iterator[str]:
+    """Yield what a training of a model would need, whatever the likes are.
+
+    Raises:
+        UsageError: an option cannot be used.
+        ThumbtuneError: the model cannot be used, or there is too little memory.
+    """
+    yield from _needs(recipe, build.training_accelerator_of(recipe), out)
+
+
+def _needs(recipe: Recipe, accelerator: Any, out: Path, setup: Setup | None = None) -> Iterator[str]:
+    """Yield a line on the model, and those on the sizes of images, memory, time and disk.
+
+    Only memory if there is too little of it.
+    """
+    forecast = forecast_of(recipe)
+    memory = memory_plan(forecast)
+    if forecast is not None and not forecast.fits:
+        yield from memory
+        refuse_too_large(recipe, forecast)
+    model = build.model_of(recipe, accelerator.device)
+    yield model_plan(recipe, model)
+    if setup is not None:
+        yield f"images      {line_of_sizes(setup.placements(model))}"
+    yield from memory
+    yield from time_plan(recipe, model, accelerator, out, _counts(setup))
+    if setup is not None:
+        yield from (f"note        {note}" for note in setup.size_notes(model))
+
+
+def _counts(setup: Setup | None) -> tuple[int, int]:
+    """Return the number of images and of prompts that a training encodes."""
+    if setup is None:
+        return 0, 0
+    images, prompts = set(), set()
+    for table in (setup.split.train, setup.split.held_out):
+        images.update(table["image_id"])
+        prompts.update(table["prompt"])
+    return len(images), len(prompts)
+
+
+def plan(setup: Setup) -> list[str]:
+    """Return a description of a training, in lines for people."""
     recipe, train, held_out = setup.recipe, setup.split.train, setup.split.held_out
-    model = build.model_of(recipe)
     liked = sum(train["label"])
-    trained = sum(p.numel() for _, p in model.trainable())
     shown = recipe.train.steps * recipe.train.batch
-    total = sum(p.numel() for p in model.network.parameters())
     pairs = ""
     if "pairs" in setup.objective.needs:
         pairs = f"; pairs from {len(pairs_of(train['prompt'], torch.tensor(train['label'])))} prompts"
@@ -39,10 +106,8 @@ def plan(setup: Setup) -> list[str]:
     count, each = len(setup.prompts), recipe.evaluate.per_prompt
     chosen = ", ".join(f"{name} {_value_of(recipe, name)}" for name in chosen_for_model(recipe))
     return [
-        f"model       {recipe.model}, {trained:,} of {total:,} weights trained",
         f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
         f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}",
-        f"images      {line_of_sizes(setup.placements(model))}",
         f"objective   {', '.join([recipe.objective.name, *_beta_and_reference_point(setup)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {shown:,} images, "
         f"each shown {shown / max(1, len(train)):.1f} times",
@@ -54,7 +119,43 @@ def plan(setup: Setup) -> list[str]:
             if chosen
             else []
         ),
-        *(f"note        {note}" for note in setup.size_notes(model)),
+    ]
+
+
+def memory_plan(forecast: Forecast | None) -> list[str]:
+    """Return the memory that a training needs, in lines for people."""
+    if forecast is None:
+        return ["memory      not known before the model is on this machine"]
+    first, *others = memory_lines(forecast)
+    return [f"memory      {first}", *(f"            {line}" for line in others)]
+
+
+def model_plan(recipe: Recipe, model: PipelineModel) -> str:
+    """Return a model's size and its number of weights, in a line for people."""
+    trained = sum(p.numel() for _, p in model.trainable())
+    total = sum(p.numel() for p in model.network.parameters())
+    height, width = height_and_width(model.size)
+    size = f"{width} x {height} pixels"
+    return f"model       {recipe.model}, {size}, {trained:,} of {total:,} weights trained"
+
+
+def time_plan(recipe: Recipe, model: PipelineModel, accelerator: Any, out: Path, counts: tuple[int, int]) -> list[str]:
+    """Return the time and the disk that a training needs, in lines for people; one part of a step is tried.
+
+    counts: the number of images and of prompts
+    """
+    micro_batch = least_micro_batch(recipe)
+    step = seconds_of_step(model, recipe, micro_batch, accelerator)
+    trained = sum(p.numel() for _, p in model.trainable())
+    checkpoint, count = bytes_of_checkpoint(recipe, trained), number_of_checkpoints(recipe)
+    images, prompts = counts
+    cache = bytes_of_cache(model, images * (1 + recipe.train.flip), prompts, recipe.train.size)
+    cached = f", {gib(cache)} for the cache of latents and prompts" if cache else ""
+    return [
+        f"time        measured here: {duration(step)} a step of {recipe.train.batch} images, {micro_batch} at once; "
+        f"{duration(step * recipe.train.steps)} for {recipe.train.steps} steps, besides encoding and validation",
+        f"disk        {gib(checkpoint * count)} for {count} checkpoints of {gib(checkpoint)}{cached}; "
+        f"{gib(free_in(out))} free",
     ]
 
 

@@ -13,6 +13,7 @@ from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, note
 from thumbtune.files import write_text
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, monitor, run
+from thumbtune.runs.forecast import check_memory
 from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.setup import Setup, batches_of, prepare
@@ -41,6 +42,7 @@ def tune(
     setup = prepare(recipe)
     story = {"notes": setup.notes(), **(story or {}), "prompt_prefix": setup.prefix, "contrasts": setup.contrasts}
     accelerator = build.training_accelerator_of(recipe)
+    check_memory(recipe)
     accelerator.wait_for_everyone()  # all have checked the folder before it changes
     model = build.model_of(recipe, accelerator.device)
     story["notes"] += setup.size_notes(model)

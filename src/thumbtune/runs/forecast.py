@@ -1,0 +1,182 @@
+"""What a training will need on this machine, told before it starts: memory by part, and settings that would fit.
+
+The memory of tensors is that of `memory_estimate`. Beside them stand the programs of the process, or the driver of a
+GPU; an allocator keeps a little more than it hands out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thumbtune.distributed import team
+from thumbtune.errors import ThumbtuneError, plural
+from thumbtune.memory import of_process, room_of
+from thumbtune.runs import build
+from thumbtune.runs.memory_estimate import Estimate, estimate
+from thumbtune.runs.recipe import Recipe
+
+GIB = 2**30
+DRIVER = GIB // 2  # of CUDA with its libraries, in each process
+KEPT = 1.05  # what an allocator takes for each byte that it hands out
+SMALL = 0.02  # a model whose files are this part of the memory or less can be tuned in any way
+# changes that save memory, the first ones at the least price
+SAVERS = (
+    ("train.gradient_checkpointing", True),
+    ("train.micro_batch", 1),
+    ("train.precision", "bf16"),
+    ("train.weights", "lora"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The memory that a training needs, and that there is. All numbers are bytes.
+
+    estimate: of the tensors; each is the peak of one kind of work, of which the process does one after the other
+    beside:   what the process takes beside tensors
+    room:     the memory of the device in all
+    """
+
+    estimate: Estimate
+    beside: int
+    room: int
+
+    def with_process(self, tensors: int) -> int:
+        """Return what the process takes while it has tensors of so many bytes."""
+        return int(tensors * KEPT) + self.beside
+
+    @property
+    def needed(self) -> int:
+        """Return the most that training takes; drawing several images can be done one by one."""
+        return self.with_process(max(self.estimate.step, self.estimate.encode))
+
+    @property
+    def fits(self) -> bool:
+        """Return whether there is enough memory to train."""
+        return self.needed <= self.room
+
+
+def forecast_of(recipe: Recipe) -> Forecast | None:
+    """Return the memory that a recipe needs on this machine's best device; None for a model that is not here.
+
+    With `train.micro_batch: auto` on a GPU, the least number of images is in the network at once.
+
+    Raises:
+        ThumbtuneError: the model cannot be tuned.
+    """
+    device = team().device
+    found = estimate(recipe, micro_batch=least_micro_batch(recipe))
+    if found is None:
+        return None
+    beside = of_process() if device.type == "cpu" else DRIVER
+    return Forecast(estimate=found, beside=beside, room=room_of(device))
+
+
+def check_memory(recipe: Recipe) -> None:
+    """Refuse a training on a CPU for which there is too little memory: the system would end it without an error.
+
+    A GPU raises an error, and training then puts fewer images into the network. Small models are not looked at.
+
+    Raises:
+        ThumbtuneError: there is too little.
+    """
+    device = team().device
+    if device.type != "cpu" or _bytes_of_files(build.model_path(recipe.model)) < room_of(device) * SMALL:
+        return
+    forecast = forecast_of(recipe)
+    if forecast is not None:
+        refuse_too_large(recipe, forecast)
+
+
+def _bytes_of_files(base: str) -> int:
+    """Return the bytes of a model's weights; 0 for a name on the hub."""
+    path = Path(base)
+    files = [path] if path.is_file() else path.rglob("*.safetensors") if path.is_dir() else []
+    return sum(file.stat().st_size for file in files)
+
+
+def least_micro_batch(recipe: Recipe) -> int:
+    """Return the images that are in the network at once: of `auto`, the least, which a shortage of memory ends with."""
+    if recipe.train.micro_batch != "auto":
+        return min(recipe.train.micro_batch, recipe.train.batch)
+    return 2 if recipe.objective.name == "dpo" else 1
+
+
+def refuse_too_large(recipe: Recipe, forecast: Forecast) -> None:
+    """Refuse a training for which there is too little memory, and name settings with which there is enough.
+
+    Raises:
+        ThumbtuneError: there is too little.
+    """
+    if forecast.fits:
+        return
+    found = settings_that_fit(recipe)
+    if found is None:
+        advice = "with every saving setting it needs more than that too: take another device, or a smaller model"
+    else:
+        settings, other = found
+        advice = f"with {' '.join(f'--set {setting}' for setting in settings)} it needs {gib(other.needed)}"
+    kind = "GPU" if team().device.type != "cpu" else "machine"
+    raise ThumbtuneError(
+        f"Training {recipe.model} needs {gib(forecast.needed)} of memory, and this {kind} has {gib(forecast.room)}; "
+        f"{advice}.",
+        code="memory-too-small",
+    )
+
+
+def settings_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
+    """Return the fewest changes of a recipe, in the order of their price, for which there is memory; None: none do."""
+    settings: list[str] = []
+    for name, value in savers_of(recipe):
+        recipe = changed(recipe, name, value)
+        settings.append(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
+        found = forecast_of(recipe)
+        if found is not None and found.fits:
+            return settings, found
+    return None
+
+
+def savers_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Yield the changes that would save memory: those that the recipe does not have yet."""
+    least = 2 if recipe.objective.name == "dpo" else 1
+    for name, value in SAVERS:
+        now = getattr(recipe.train, name.removeprefix("train."))
+        if name == "train.micro_batch":
+            if least_micro_batch(recipe) > least:
+                yield name, least
+        elif name == "train.precision":
+            if build.precision_of(recipe) == "no" and team().device.type != "cpu":
+                yield name, value
+        elif now != value:
+            yield name, value
+
+
+def changed(recipe: Recipe, name: str, value: Any) -> Recipe:
+    """Return a recipe with another value of an option of its training, whether the two go together or not."""
+    option = name.removeprefix("train.")
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={option: value})})
+
+
+def gib(number: int) -> str:
+    """Return bytes as a number of GiB or MiB.
+
+    >>> gib(4_764_729_344), gib(39_845_888)
+    ('4.4 GiB', '38 MiB')
+    """
+    return f"{number / GIB:.1f} GiB" if number >= GIB / 10 else f"{number / 2**20:.0f} MiB"
+
+
+def memory_lines(forecast: Forecast) -> list[str]:
+    """Return the memory of each part, in lines for people."""
+    one = forecast.estimate
+    weights = sum(one.networks.values())
+    parts = ", ".join(f"{name} {gib(size)}" for name, size in one.networks.items())
+    activations = max(0, one.step - weights - one.optimiser)
+    return [
+        f"networks {gib(weights)} ({parts})",
+        f"a step with {plural(one.micro_batch, 'image')} at once {gib(one.step)}: networks {gib(weights)}, optimiser "
+        f"{gib(one.optimiser)}, activations and gradients {gib(activations)}",
+        f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(one.generate)}",
+        f"with the process itself, training takes {gib(forecast.needed)} of {gib(forecast.room)}",
+    ]

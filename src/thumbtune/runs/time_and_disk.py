@@ -1,0 +1,99 @@
+"""How long a training will take on this machine, from a part of a step that is tried, and how much it will write."""
+
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from thumbtune.models.pipeline_files import height_and_width
+from thumbtune.models.protocol import PipelineModel
+from thumbtune.runs.recipe import Recipe
+
+MOMENTS = 2  # that AdamW keeps for each weight
+TRIES = 2  # the first one also finds memory and chooses kernels
+
+
+def seconds_of_step(model: PipelineModel, recipe: Recipe, micro_batch: int, accelerator: Any) -> float:
+    """Return the seconds of a step, measured on one part of it: the reference, the policy and its gradient.
+
+    The weights stay as they are. Several processes share a step.
+    """
+    parts = math.ceil(recipe.train.batch / (micro_batch * accelerator.num_processes))
+    latents = torch.zeros(micro_batch, *_latent_shape(model, recipe.train.size), device=model.device)
+    one = model.embed(["a photo"]) | model.image_condition([Image.new("RGB", (64, 64))])
+    condition = {
+        name: value.expand(micro_batch, *value.shape[1:]).contiguous().to(model.device) for name, value in one.items()
+    }
+    t = torch.full((micro_batch,), 500, device=model.device)
+    seconds = 0.0
+    for _ in range(TRIES):
+        begun = time.perf_counter()
+        with torch.no_grad(), model.reference(), accelerator.autocast():
+            model.predict(latents, t, condition)
+        with accelerator.autocast():
+            output = model.predict(latents, t, condition)
+        gradients = torch.autograd.grad(
+            output.float().square().mean(), [weight for _, weight in model.trainable()], allow_unused=True
+        )
+        _wait(gradients)
+        seconds = time.perf_counter() - begun
+    return seconds * parts
+
+
+def _wait(gradients: Any) -> None:
+    """Wait for the device: it works on after Python has told it what to do."""
+    for gradient in gradients:
+        if gradient is not None:
+            gradient.flatten()[0].item()
+            return
+
+
+def _latent_shape(model: PipelineModel, size: int | None) -> tuple[int, int, int]:
+    height, width = height_and_width(size or model.size)
+    factor = model.pipeline.vae_scale_factor
+    return model.pipeline.unet.config.in_channels, height // factor, width // factor
+
+
+def bytes_of_checkpoint(recipe: Recipe, weights: int) -> int:
+    """Return the bytes of one checkpoint of so many trained weights: with the optimiser, an average and a reference."""
+    copies = 1 + MOMENTS + bool(recipe.train.ema) + bool(recipe.train.sync_reference_every)
+    return 4 * weights * copies
+
+
+def number_of_checkpoints(recipe: Recipe) -> int:
+    """Return how many checkpoints a finished run has; guards keep the best one, and the first to go back to."""
+    train = recipe.train
+    made = math.ceil(train.steps / train.checkpoint_every) + train.guards
+    return min(made, train.keep_checkpoints + train.guards) if train.keep_checkpoints else made
+
+
+def bytes_of_cache(model: PipelineModel, images: int, prompts: int, size: int | None = None) -> int:
+    """Return the bytes of the cached latents and conditions, in float32.
+
+    size: the side of the square in which images are trained; None: the model's own
+    """
+    condition = sum(value.nbytes for value in model.embed(["a photo"]).values())
+    return images * 4 * math.prod(_latent_shape(model, size)) + prompts * condition
+
+
+def free_in(folder: Path) -> int:
+    """Return the free bytes of the disk of a folder, which need not be there yet."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.is_dir())).free
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a duration for people, in its two largest units.
+
+    >>> duration(26_100), duration(95), duration(0.4), duration(200_000)
+    ('7 h 15 min', '1 min 35 s', '0.4 s', '2 d 7 h')
+    """
+    if seconds < 10:  # noqa: PLR2004 - shown with a decimal
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    units = (("d", whole // 86400), ("h", whole // 3600 % 24), ("min", whole // 60 % 60), ("s", whole % 60))
+    first = next(i for i, (_, number) in enumerate(units) if number)
+    return " ".join(f"{number} {unit}" for unit, number in units[first : first + 2] if number)

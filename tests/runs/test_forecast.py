@@ -1,0 +1,188 @@
+"""What a training will need: equal to what a real one takes, refused where there is too little, and said beforehand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from thumbtune.runs import build, forecast, time_and_disk
+from thumbtune.runs.memory_estimate import Estimate, estimate
+from thumbtune.runs.recipe import Recipe, read_recipe
+from thumbtune.training.live_memory import LiveMemory
+
+Call = Callable[..., tuple[int, str, str]]
+Pipeline = Callable[..., Path]
+
+
+def real_step(recipe: Recipe, count: int) -> tuple[int, int, int]:
+    """The bytes of the networks, of what the optimiser keeps, and the peak of the second of two real steps."""
+    model = build.model_of(recipe)
+    image = Image.new("RGB", (64, 64))
+    with LiveMemory() as memory:
+        for part in model.pipeline.components.values():
+            if isinstance(part, nn.Module):
+                for weight in part.parameters():
+                    memory.count(weight)
+        networks = memory.now
+        with model.reference():  # of all weights, that is a copy
+            for _, weight in model.trainable():
+                memory.count(weight)
+        copied = memory.now - networks
+        trained = [weight for _, weight in model.trainable()]
+        optimizer = torch.optim.AdamW(trained)
+        latents = model.encode([image] * count)
+        condition = model.embed(["a"] * count) | model.image_condition([image] * count)
+        t = torch.zeros(count)
+
+        def step() -> None:
+            noisy = latents + latents
+            with torch.no_grad(), model.reference():
+                reference = (model.predict(noisy, t, condition) - latents).pow(2).flatten(1).mean(1)
+            error = (model.predict(noisy, t, condition) - latents).pow(2).flatten(1).mean(1)
+            (error - reference).sigmoid().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        before = memory.now - copied
+        step()
+        kept = memory.now - before
+        memory.begin_peak()
+        step()
+        return networks, kept, memory.peak
+
+
+@pytest.mark.parametrize("weights", ["lora", "full"])
+@pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
+def test_the_estimate_is_what_a_real_training_takes(tiny_pipeline: Pipeline, kind: str, weights: str) -> None:
+    base = tiny_pipeline(kind)
+    recipe = read_recipe(None, [f"model={base}", f"train.weights={weights}", "train.precision=no"])
+    found = estimate(recipe, micro_batch=3)
+    assert found is not None
+    networks, kept, peak = real_step(recipe, 3)
+    assert sum(found.networks.values()) == pytest.approx(networks, rel=0.001)  # and some bytes of buffers
+    assert found.optimiser == pytest.approx(kept, rel=0.02)
+    assert found.step == pytest.approx(peak, rel=0.05)
+
+
+def made(step: int, *, encode: int = 0, generate: int = 0) -> Estimate:
+    return Estimate(
+        networks={"unet": step // 2}, optimiser=0, step=step, micro_batch=1, encode=encode, generate=generate, at_once=8
+    )
+
+
+def test_what_is_needed_is_the_most_of_training_with_the_process_itself() -> None:
+    one = forecast.Forecast(estimate=made(1000, encode=2000, generate=9000), beside=50, room=2149)
+    assert one.needed == 2000 * 1.05 + 50
+    assert not one.fits
+    assert forecast.Forecast(estimate=made(1000, encode=2000), beside=50, room=2150).fits
+
+
+def priced(recipe: Recipe, micro_batch: int) -> Estimate:
+    """Ten bytes for all weights and two for a LoRA, for each image four bytes, or one with checkpointing."""
+    train = recipe.train
+    return made((10 if train.weights == "full" else 2) + micro_batch * (1 if train.gradient_checkpointing else 4))
+
+
+@pytest.mark.parametrize("extra", [["--dry-run"], []])
+def test_too_little_memory_is_refused_with_settings_that_fit(
+    call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: list[str]
+) -> None:
+    monkeypatch.setattr(forecast, "estimate", priced)
+    monkeypatch.setattr(forecast, "KEPT", forecast.GIB)
+    monkeypatch.setattr(forecast, "SMALL", 0)
+    monkeypatch.setattr(forecast, "of_process", lambda: forecast.GIB)
+    words = ["train", "--out", tmp_path / "run", *settings, *extra, "--set", "train.weights=full"]
+    words += ["--set", "train.lr=1e-7", "--set", "train.micro_batch=2", "--set", "train.batch=2"]
+    checkpointing, one, lora = "train.gradient_checkpointing=true", "train.micro_batch=1", "train.weights=lora"
+    for room, changes, needs in (  # 1 + 10 + 2 * 4 GiB
+        (18, [checkpointing], 13),
+        (12, [checkpointing, one], 12),
+        (11, [checkpointing, one, lora], 4),
+    ):
+        monkeypatch.setattr(forecast, "room_of", lambda device, room=room: room * forecast.GIB)
+        code, out, err = call(*words)
+        asked = " ".join(f"--set {change}" for change in changes)
+        assert code == 1 and f"needs 19.0 GiB of memory, and this machine has {room}.0 GiB" in err
+        assert err.endswith(f"; with {asked} it needs {needs}.0 GiB.\n") and err.count("\n") == 1
+        assert ("memory      " in out) == bool(extra)
+        assert not (tmp_path / "run").exists() and not (tmp_path / "cache").exists()
+    monkeypatch.setattr(forecast, "room_of", lambda device: forecast.GIB)
+    code, _, err = call(*words)
+    assert code == 1 and "take another device, or a smaller model" in err
+
+
+def test_a_small_model_is_trained_without_an_estimate(tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = read_recipe(None, [f"model={tiny_pipeline('epsilon')}"])
+
+    def never(*args: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(forecast, "forecast_of", never)
+    forecast.check_memory(recipe)
+    monkeypatch.setattr(forecast, "room_of", lambda device: 1000)
+    with pytest.raises(AssertionError):
+        forecast.check_memory(recipe)
+
+
+def test_the_least_images_at_once() -> None:
+    assert forecast.least_micro_batch(read_recipe(None, ["train.micro_batch=auto"])) == 1
+    assert forecast.least_micro_batch(read_recipe(None, ["train.micro_batch=auto", "objective.name=dpo"])) == 2
+    assert forecast.least_micro_batch(read_recipe(None, ["train.micro_batch=32", "train.batch=8"])) == 8
+
+
+def test_bytes_of_checkpoints_by_hand() -> None:
+    recipe = read_recipe(None, ["train.steps=500", "train.checkpoint_every=50"])
+    assert time_and_disk.bytes_of_checkpoint(recipe, 1000) == 12_000  # the weight and two moments
+    assert time_and_disk.number_of_checkpoints(recipe) == 11  # with the first, for the guards
+    kept = read_recipe(None, ["train.steps=500", "train.keep_checkpoints=2", "train.ema=0.9", "train.guards=false"])
+    assert time_and_disk.bytes_of_checkpoint(kept, 1000) == 16_000
+    assert time_and_disk.number_of_checkpoints(kept) == 2
+
+
+def test_the_forecast_of_disk_is_what_a_run_writes(call: Call, settings: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = read_recipe(None, [word for word in settings if "=" in word])
+    assert call("train", "--out", run, *settings)[0] == 0
+    model = build.model_of(options)
+    trained = sum(weight.numel() for _, weight in model.trainable())
+    folders = [path for path in (run / "checkpoints").iterdir() if path.is_dir()]
+    written = sum(file.stat().st_size for folder in folders for file in folder.rglob("*.safetensors"))
+    assert len(folders) == time_and_disk.number_of_checkpoints(options)
+    assert written == pytest.approx(len(folders) * time_and_disk.bytes_of_checkpoint(options, trained), rel=0.1)
+
+
+def test_a_measured_step_counts_all_parts(tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = read_recipe(None, [f"model={tiny_pipeline('epsilon')}", "train.batch=8", "train.precision=no"])
+    model, calls = build.model_of(recipe), []
+    before = {name: weight.clone() for name, weight in model.trainable()}
+    predict = model.predict
+
+    def counted(noisy: torch.Tensor, *rest: Any) -> torch.Tensor:
+        calls.append(len(noisy))
+        return predict(noisy, *rest)
+
+    monkeypatch.setattr(type(model), "predict", lambda self, *all_of_it: counted(*all_of_it))
+    clock = iter(range(100))
+    monkeypatch.setattr(time_and_disk.time, "perf_counter", lambda: next(clock))
+    seconds = time_and_disk.seconds_of_step(model, recipe, 2, build.training_accelerator_of(recipe))
+    assert (seconds, calls) == (4.0, [2, 2, 2, 2])  # each part lasts one tick, and there are four
+    assert all(weight.equal(before[name]) and weight.grad is None for name, weight in model.trainable())
+
+
+def test_doctor_tells_what_a_model_needs(call: Call, tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+    code, out, err = call("doctor", "--model", tiny_pipeline("epsilon"), "--set", "train.batch=4")
+    assert code == 0, err
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert "16 x 16 pixels" in lines["model"] and "networks" in lines["memory"] and "a step of 4" in lines["time"]
+    assert "checkpoints of" in lines["disk"] and "GiB free" in lines["disk"]
+    assert call("doctor", "--set", "train.batch=4")[0] == 2
+    inpainting = tmp_path / "inpainting"
+    inpainting.mkdir()
+    (inpainting / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusion3Pipeline"}))
+    code, _, err = call("doctor", "--model", inpainting)
+    assert code == 1 and "StableDiffusion3Pipeline" in err

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.models import single_file
+from thumbtune.models import hub, single_file
 from thumbtune.models.families import Family, family_of
-from thumbtune.models.pipeline_files import check_classes, check_pipeline, index_of
+from thumbtune.models.pipeline_files import check_classes, check_pipeline, index_of, variant_of
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
@@ -21,16 +21,19 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
     from diffusers.utils import logging
 
     logging.disable_progress_bar()  # five bars, each gone too soon to read
-    variant = {"variant": found} if (found := check_pipeline(name)) else {}
+    variant = check_pipeline(name)
     if Path(name).is_file():
         return _of_file(Path(name), dtype)
     index = index_of(name) or {}
     family = family_of(index.get("_class_name"))
-    if index:
-        check_classes(name, index, family)  # of a model on the hub, before its weights are downloaded
+    if index and not Path(name).is_dir():  # on the hub: before its weights are downloaded
+        check_classes(name, index, family)
+        parts = list(family.networks)
+        variant = variant_of(name, hub.by_folder(hub.files_of(name) or [], parts), family)
+    chosen = {"variant": variant} if variant else {}
     try:
         pipeline = getattr(diffusers, family.pipeline).from_pretrained(
-            name, dtype=_types(family, dtype), use_safetensors=True, **family.options, **variant
+            name, dtype=_types(family, dtype), use_safetensors=True, **family.options, **chosen
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ThumbtuneError(

@@ -54,7 +54,8 @@ def check_pipeline(name: str) -> str | None:
         if "sample_size" in vae:  # diffusers cannot load a VAE with null
             _square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
-    return _variant_of(folder, family)
+    files = {part: [file.name for file in (folder / part).glob("*") if file.is_file()] for part in family.networks}
+    return variant_of(name, files, family)
 
 
 def factor_of(name: str) -> int | None:
@@ -311,8 +312,12 @@ def _square(name: str, size: object, part: str) -> Size:
     return whole[0] if whole[0] == whole[1] else (whole[0], whole[1])
 
 
-def _variant_of(folder: Path, family: Family) -> str | None:
-    """Return the variant in which the weights are there, if any part has no plain ones.
+def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -> str | None:
+    """Return the variant in which the weights are there, such as fp16, if any part has no plain ones.
+
+    Args:
+        where: the folder or the name of the model.
+        files: the names of the files of each part.
 
     Raises:
         ThumbtuneError: a part has weights, but none in safetensors; or several variants, and none is preferred.
@@ -320,21 +325,21 @@ def _variant_of(folder: Path, family: Family) -> str | None:
     found: set[str] | None = None
     for part in family.networks:
         stem = TEXT_WEIGHTS if part in family.texts else WEIGHTS
-        names = [file.name for file in (folder / part).glob("*") if file.is_file()]
+        names = files.get(part, ())
         tensors = [name.removeprefix(stem) for name in names if name.startswith(stem) and name.endswith(SAFETENSORS)]
         plain = SAFETENSORS in tensors or f"{stem}{SAFETENSORS}.index.json" in names
         if plain or not names:
             continue
         variants = {name.split(".")[1].split("-")[0] for name in tensors if name.count(".") == 2}  # noqa: PLR2004
         if not variants:
-            _refuse_unread_weights(folder / part, names)
+            _refuse_unread_weights(Path(where) / part, names)
         found = variants if found is None else found & variants
     if not found:
         return None
     chosen = next((variant for variant in VARIANTS if variant in found), None)
     if chosen is None and len(found) > 1:
         raise ThumbtuneError(
-            f"The weights of {str(folder)!r} are there as {' and '.join(sorted(found))}, but not as plain safetensors; "
+            f"The weights of {where!r} are there as {' and '.join(sorted(found))}, but not as plain safetensors; "
             "name a folder that has one of these alone.",
             code="model-several-variants",
         )

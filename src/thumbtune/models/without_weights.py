@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from thumbtune.models.families import UNET, VAE, Family, family_of
-from thumbtune.models.pipeline_files import CONFIG, check_pipeline, index_of, read_config
+from thumbtune.models.hub import settings_of
+from thumbtune.models.pipeline_files import CONFIG, check_classes, check_pipeline, index_of, read_config
 from thumbtune.models.single_file import plan_of, tokenizer_of
 
 SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"
@@ -32,21 +33,24 @@ def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
 
 
 def pipeline_without_weights(name: str) -> Any | None:
-    """Return the pipeline of a folder or a file, whose networks are on the device `meta`.
+    """Return the pipeline of a folder, a file or a hub id, whose networks are on the device `meta`.
 
     Returns:
-        None for a model on the hub, and for a folder or a file that loading will refuse.
+        None for a model that loading will refuse.
 
     Raises:
-        ThumbtuneError: as `check_pipeline`.
+        ThumbtuneError: as `check_pipeline`, of a model on the hub too.
     """
     check_pipeline(name)
-    path = Path(name)
-    if not path.exists():
+    path = Path(name) if Path(name).exists() else settings_of(name)
+    if path is None:
         return None
     import diffusers
 
-    family = _family(name)
+    index = index_of(name) or {}
+    family = family_of(index.get("_class_name"))
+    if not Path(name).exists():
+        check_classes(name, index, family)
     configs = _configs(path, (*family.networks, SCHEDULER))
     if None in configs.values():
         return None
@@ -55,7 +59,7 @@ def pipeline_without_weights(name: str) -> Any | None:
     if networks is None:
         return None
     options = {"feature_extractor": None, "image_encoder": None, **family.options}
-    zeros = (index_of(name) or {}).get("force_zeros_for_empty_prompt")
+    zeros = index.get("force_zeros_for_empty_prompt")
     options |= {} if zeros is None else {"force_zeros_for_empty_prompt": zeros}
     try:
         made = getattr(diffusers, scheduler["_class_name"]).from_config(scheduler)

@@ -58,7 +58,8 @@ class Forecast:
 
 
 def forecast_of(recipe: Recipe) -> Forecast | None:
-    """Return the memory that a recipe needs on this machine's best device; None for a model that is not here.
+    """Return the memory that a recipe needs on this machine's best device; None for a model
+    whose settings cannot be read, which loading will refuse.
 
     With `train.micro_batch: auto` on a GPU, the least number of images is in the network at once.
 

@@ -68,6 +68,7 @@ def placed(image: Shape, bucket: Shape) -> Placement:
     return Placement(bucket, scale, (top, left), 1 - min(ratio, 1 / ratio))
 
 
+@lru_cache(maxsize=65_536)  # a set of images has few sizes
 def bucket_of(image: Shape, own: Shape, factor: int = 8) -> Shape:
     """Return the bucket of an image.
 

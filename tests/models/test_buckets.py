@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -128,6 +128,7 @@ def test_no_small_image_is_enlarged(size: int, aspect: float, less: float) -> No
     assert found.cut <= (MAX_CUT if size >= 512 else 0.1)  # with few steps to a side there are few shapes
 
 
+@example(height=160, width=640, size=312)  # 19:20 of it: exactly 5 % would be cut off
 @given(height=st.integers(1, 3000), width=st.integers(1, 3000), size=sides)
 def test_every_image_gets_a_bucket_and_both_ways_the_same(height: int, width: int, size: int) -> None:
     bucket = bucket_of((height, width), (size, size))

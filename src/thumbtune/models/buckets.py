@@ -64,8 +64,8 @@ def placed(image: Shape, bucket: Shape) -> Placement:
     """
     scale = max(bucket[0] / image[0], bucket[1] / image[1])
     top, left = (max(0, round((side * scale - wanted) / 2)) for side, wanted in zip(image, bucket, strict=True))
-    ratio = (bucket[0] * image[1]) / (bucket[1] * image[0])
-    return Placement(bucket, scale, (top, left), 1 - min(ratio, 1 / ratio))
+    aspects = bucket[0] * image[1], bucket[1] * image[0]
+    return Placement(bucket, scale, (top, left), 1 - min(aspects) / max(aspects))
 
 
 @lru_cache(maxsize=65_536)  # a set of images has few sizes

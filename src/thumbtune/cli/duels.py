@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune.cli.terminal import bar, quieten, say
-from thumbtune.cli.train import Guidance, Steps
+from thumbtune.cli.train import Guidance, Prediction, Steps, Vae, ZeroTerminalSnr
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")]
@@ -144,6 +144,9 @@ def duel(
     ] = 10_000,
     steps: Steps = None,
     guidance: Guidance = None,
+    vae: Vae = None,
+    prediction: Prediction = None,
+    zero_terminal_snr: ZeroTerminalSnr = False,
     limit: Limit = None,
     tie: Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")] = 0.0,
     paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Also compute the interval of the paper.")] = False,
@@ -159,6 +162,7 @@ def duel(
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set
     from thumbtune.evaluation.scorers.published_files import Locations
+    from thumbtune.models.model_options import ModelOptions
     from thumbtune.runs.sampler_defaults import sampler_for
 
     places = Locations(local=weights, offline=offline)
@@ -172,6 +176,7 @@ def duel(
         first_seed=first_seed,
         sampler=sampler_for([base, a, b], steps, guidance),
         base=base,
+        options=ModelOptions(vae=vae, prediction=prediction, zero_terminal_snr=zero_terminal_snr or None),
         places=places,
     )
     _print_duel(run_duel(plan, bar, tie, paper_ci), out)

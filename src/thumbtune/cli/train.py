@@ -1,7 +1,7 @@
 """The commands around one run: train, recipe and generate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +27,17 @@ Guidance = Annotated[
         max=100,
         help="Scale of classifier-free guidance. Default: 7.5 for SD 1.x and 2.x, 5 for SDXL, otherwise 3.",
     ),
+]
+
+
+Vae = Annotated[
+    str | None, typer.Option(help="A VAE in the place of a model's own: a folder, a hub id or a .safetensors file.")
+]
+Prediction = Annotated[
+    Literal["epsilon", "v"] | None, typer.Option(help="What a model predicts, if its files do not say it.")
+]
+ZeroTerminalSnr = Annotated[
+    bool, typer.Option("--zero-terminal-snr", help="The last step of a v model's noise schedule is pure noise.")
 ]
 
 
@@ -96,17 +107,27 @@ def generate(
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image of each prompt.")] = 0,
     steps: Steps = None,
     guidance: Guidance = None,
+    vae: Vae = None,
+    prediction: Prediction = None,
+    zero_terminal_snr: ZeroTerminalSnr = False,
 ) -> None:
     """Generate images with a model, or with the result of a run."""
     quieten()
-    from thumbtune.runs.generate import generate_images
+    from thumbtune.models.model_options import ModelOptions
+    from thumbtune.runs.generate import Generator, generate_images
     from thumbtune.runs.sampler_defaults import sampler_for
 
     if model and tuned:
         raise UsageError(
             "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
         )
+    options = ModelOptions(vae=vae, prediction=prediction, zero_terminal_snr=zero_terminal_snr or None)
+    if tuned and not options.is_plain:
+        raise UsageError(
+            "A run loads its model by its own recipe; leave out --run, or --vae, --prediction and --zero-terminal-snr.",
+            code="generate-run-options",
+        )
     sampler = sampler_for([tuned, model], steps, guidance)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
-    for path in generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
+    for path in generate_images(pairs, sampler, out, bar, Generator(model=model, tuned=tuned, options=options)):
         say(str(path))

@@ -24,6 +24,7 @@ from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
+from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.weight_files import is_checkpoint, keys_in, kind_of, refuse_as_lora, refuse_other_file
@@ -61,12 +62,13 @@ class Side:
     by_order: bool = False
 
 
-def side(name: str, base: str | None = None) -> Side:
+def side(name: str, base: str | None = None, options: ModelOptions = PLAIN) -> Side:
     """Return what a name stands for; nothing is loaded yet.
 
     Args:
         name: a folder, a file, a hub id or the name of a bundled model.
         base: the model that a LoRA or a UNet belongs to.
+        options: of loading a model or a base; a run has its own.
 
     Raises:
         UsageError: the name stands for nothing of this, or a LoRA or a UNet has no base.
@@ -82,13 +84,13 @@ def side(name: str, base: str | None = None) -> Side:
     if (path / CHECKPOINT).is_file() and (path.parent.parent / "recipe.yaml").is_file():
         return _checkpoint(name, path)
     if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
-        return _unet(name, base)
+        return _unet(name, base, options)
     whole = (path / INDEX).is_file() and not (path / DIFFUSERS_FILE).is_file()  # a pipeline's folder, and no LoRA in it
     single = is_checkpoint(path)
     if single:
-        check_pipeline(name)
+        check_pipeline(name, options)
     if path.exists() and not whole and not single and (files := find_lora(path)) is not None:
-        return _lora(name, files, base)
+        return _lora(name, files, base, options)
     if path.is_dir() and not (path / INDEX).is_file():
         sources, by_order = source_files(path)
         return Side(name, "images", _of_files(sources), folder=path, by_order=by_order)
@@ -101,9 +103,9 @@ def side(name: str, base: str | None = None) -> Side:
     return Side(
         name,
         "model",
-        _of_model(name),
-        load=lambda device: adapter_of(load_pipeline(folder)).to(device),
-        check=lambda: check_pipeline(folder),
+        _of_base(name, options),
+        load=lambda device: adapter_of(load_pipeline(folder, options=options)).to(device),
+        check=lambda: check_pipeline(folder, options),
     )
 
 
@@ -166,7 +168,7 @@ def _checkpoint(name: str, folder: Path) -> Side:
     return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), load=load)
 
 
-def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
+def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions) -> Side:
     if base is None:
         kind = kind_of(keys_in(next(iter(files.weights.values()))))
         for file in files.weights.values():
@@ -175,7 +177,7 @@ def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
     folder = build.model_path(base)
 
     def load(device: Any) -> PipelineModel:
-        pipeline = load_pipeline(folder)
+        pipeline = load_pipeline(folder, options=options)
         put_on_pipeline(pipeline, files, base)
         return adapter_of(pipeline).to(device)
 
@@ -185,10 +187,10 @@ def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
 
     # a file alone is known by its bytes; of several, each decides what is put on
     weights = file_sha256(files.all[0]) if len(files.all) == 1 else _of_files(files.all)
-    return Side(name, "lora", sha256(f"{_of_model(base)} {weights}".encode()), load=load, check=check)
+    return Side(name, "lora", sha256(f"{_of_base(base, options)} {weights}".encode()), load=load, check=check)
 
 
-def _unet(name: str, base: str | None) -> Side:
+def _unet(name: str, base: str | None, options: ModelOptions) -> Side:
     """Return a UNet as papers publish it: the folder `unet` of a pipeline, and nothing else."""
     source = name.removeprefix(UNET)
     if base is None:
@@ -197,7 +199,7 @@ def _unet(name: str, base: str | None) -> Side:
     def load(device: Any) -> PipelineModel:
         from diffusers import UNet2DConditionModel
 
-        pipeline = load_pipeline(build.model_path(base))
+        pipeline = load_pipeline(build.model_path(base), options=options)
         try:
             unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", use_safetensors=True)
             if unet.config["cross_attention_dim"] != pipeline.unet.config["cross_attention_dim"]:
@@ -209,7 +211,12 @@ def _unet(name: str, base: str | None) -> Side:
         pipeline.unet = unet
         return adapter_of(pipeline).to(device)
 
-    return Side(name, "unet", sha256(f"{_of_model(base)} {_of_model(source, UNET_INDEX)}".encode()), load=load)
+    return Side(name, "unet", sha256(f"{_of_base(base, options)} {_of_model(source, UNET_INDEX)}".encode()), load=load)
+
+
+def _of_base(name: str, options: ModelOptions) -> str:
+    """Return the hash of a model with the options of loading it."""
+    return _of_model(name) if options.is_plain else sha256(f"{_of_model(name)}{options.identity()}".encode())
 
 
 def _of_model(name: str, index: str = INDEX) -> str:

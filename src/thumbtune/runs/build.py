@@ -14,6 +14,7 @@ from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
+from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
 from thumbtune.runs.lora_about import about, lora_of
 from thumbtune.runs.recipe import Recipe
@@ -111,10 +112,17 @@ def result_of(recipe: Recipe) -> Path:
     return RESULTS[recipe.train.weights]
 
 
+def options_of(recipe: Recipe) -> ModelOptions:
+    """Return what a recipe says of its model beside the name."""
+    return ModelOptions(
+        vae=recipe.vae, prediction=recipe.prediction, zero_terminal_snr=True if recipe.zero_terminal_snr else None
+    )
+
+
 def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> PipelineModel:
     """Return the base model, prepared for the recipe's training."""
     base = model_path(recipe.model)
-    pipeline = load_pipeline(base)
+    pipeline = load_pipeline(base, options=options_of(recipe))
     tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
     return adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
 

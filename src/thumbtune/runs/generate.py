@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL.Image import Image
@@ -9,6 +10,7 @@ from PIL.Image import Image
 from thumbtune.errors import UsageError, shown
 from thumbtune.files import sha256, write_png
 from thumbtune.memory import in_parts
+from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import run
 from thumbtune.runs.python_api import load
@@ -18,14 +20,25 @@ from thumbtune.training.batches import Progress, Sized
 IMAGES_AT_ONCE = 16
 
 
+@dataclass(frozen=True, kw_only=True)
+class Generator:
+    """What generates images: a finished run, else a base model.
+
+    model:   a folder, a file or a hub id; None: the bundled model
+    options: of loading the base model
+    """
+
+    model: str | None = None
+    tuned: Path | None = None
+    options: ModelOptions = PLAIN
+
+
 def generate_images(
     pairs: Sequence[tuple[str, int]],
     sampler: Sampler,
     out: Path,
     progress: Progress,
-    *,
-    model: str | None = None,
-    tuned: Path | None = None,
+    by: Generator | None = None,
 ) -> Iterator[Path]:
     """Write one PNG per (prompt, seed) pair and yield its path.
 
@@ -39,12 +52,13 @@ def generate_images(
                 f"The prompt {shown(prompt)} has no words that can be drawn; write what the image should show.",
                 code="generate-empty-prompt",
             )
-    if tuned is not None:
-        run.recipe_in(tuned)  # raises if the folder is not a run
-    generator = load(tuned or model or Recipe().model)
+    by = by or Generator()
+    if by.tuned is not None:
+        run.recipe_in(by.tuned)  # raises if the folder is not a run
+    model = load(by.tuned or by.model or Recipe().model, options=by.options)
 
     def generated(part: Sequence[tuple[str, int]]) -> Sequence[Image]:
-        return generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
+        return model.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
 
     names = iter(file_names(pairs))
     parts = Sized(in_parts(pairs, IMAGES_AT_ONCE, generated), math.ceil(len(pairs) / IMAGES_AT_ONCE))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
@@ -38,6 +38,19 @@ class Recipe(Section):
     model: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="tiny-emoji-64",
         description="The base model: a folder in diffusers' layout, a hub id, or the bundled tiny-emoji-64.",
+    )
+    vae: Annotated[str | None, AfterValidator(values.home)] = Field(
+        default=None,
+        description="A VAE in the place of the model's own: a folder, a hub id or a .safetensors file.",
+    )
+    prediction: Literal["epsilon", "v"] | None = Field(
+        default=None,
+        description="What the model predicts, if its files do not say it: epsilon (noise) or v. Default: as they say.",
+    )
+    zero_terminal_snr: bool = Field(
+        default=False,
+        description="The last step of the noise schedule is pure noise, for a v model that was trained so and whose "
+        "files do not say it.",
     )
     likes: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="likes",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune.cli.terminal import bar, quieten, say
-from thumbtune.cli.train import Guidance, Steps
+from thumbtune.cli.train import ClipSkip, Guidance, Negative, OverLength, Steps, Syntax
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")]
@@ -144,6 +144,10 @@ def duel(
     ] = 10_000,
     steps: Steps = None,
     guidance: Guidance = None,
+    negative: Negative = "",
+    over_length: OverLength = "cut",
+    syntax: Syntax = "plain",
+    clip_skip: ClipSkip = None,
     limit: Limit = None,
     tie: Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")] = 0.0,
     paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Also compute the interval of the paper.")] = False,
@@ -159,6 +163,7 @@ def duel(
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set
     from thumbtune.evaluation.scorers.published_files import Locations
+    from thumbtune.models.prompt_chunks import PromptEncoding
     from thumbtune.runs.sampler_defaults import sampler_for
 
     places = Locations(local=weights, offline=offline)
@@ -170,7 +175,8 @@ def duel(
         scorers=names,
         per_prompt=per_prompt,
         first_seed=first_seed,
-        sampler=sampler_for([base, a, b], steps, guidance),
+        sampler=sampler_for([base, a, b], steps, guidance, negative),
+        encoding=PromptEncoding(over_length=over_length, syntax=syntax, clip_skip=clip_skip),
         base=base,
         places=places,
     )

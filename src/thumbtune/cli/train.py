@@ -1,7 +1,7 @@
 """The commands around one run: train, recipe and generate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,21 @@ Guidance = Annotated[
         min=0,
         max=100,
         help="Scale of classifier-free guidance. Default: 7.5 for SD 1.x and 2.x, 5 for SDXL, otherwise 3.",
+    ),
+]
+Negative = Annotated[str, typer.Option(help="What images should not show: one text for all prompts.")]
+OverLength = Annotated[
+    Literal["cut", "chunks"],
+    typer.Option(help="Prompts longer than the text encoder reads: cut, or read in chunks. A run has its own way."),
+]
+Syntax = Annotated[
+    Literal["plain", "a1111"],
+    typer.Option(help="The syntax of prompts: plain text, or weights and tags of A1111. A run has its own."),
+]
+ClipSkip = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="The layer of the text encoder: 1 is the last one. Default: the model's; a run has its own."
     ),
 ]
 
@@ -96,17 +111,23 @@ def generate(
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image of each prompt.")] = 0,
     steps: Steps = None,
     guidance: Guidance = None,
+    negative: Negative = "",
+    over_length: OverLength = "cut",
+    syntax: Syntax = "plain",
+    clip_skip: ClipSkip = None,
 ) -> None:
     """Generate images with a model, or with the result of a run."""
     quieten()
-    from thumbtune.runs.generate import generate_images
+    from thumbtune.models.prompt_chunks import PromptEncoding
+    from thumbtune.runs.generate import Generator, generate_images
     from thumbtune.runs.sampler_defaults import sampler_for
 
     if model and tuned:
         raise UsageError(
             "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
         )
-    sampler = sampler_for([tuned, model], steps, guidance)
+    sampler = sampler_for([tuned, model], steps, guidance, negative)
+    encoding = PromptEncoding(over_length=over_length, syntax=syntax, clip_skip=clip_skip)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
-    for path in generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
+    for path in generate_images(pairs, sampler, out, bar, Generator(model=model, tuned=tuned, encoding=encoding)):
         say(str(path))

@@ -159,6 +159,7 @@ def _plan(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> Gal
         per_prompt=recipe.evaluate.per_prompt,
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
+        encoding=build.encoding_of(recipe),
         base=recipe.model,
         replace=asked.out is None,  # a run has one evaluation: the newest, of its present weights
         places=asked.places,

@@ -12,7 +12,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
 from thumbtune.models.pipeline_files import check_pipeline
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.weight_files import is_checkpoint, keys_in, kind_of, refuse_as_lora, refuse_other_file
 from thumbtune.models.without_weights import networks_without_weights
@@ -45,6 +46,7 @@ class Side:
     kind: run, checkpoint, lora, unet, model or images.
     fingerprint: the hash of its weights or images; for a hub model, its commit.
     prompt_prefix: what goes before its prompts.
+    encoding: how it reads prompts.
     folder: the folder of its images, if they are there already.
     by_order: whether these have no metadata, so that the order of their names alone gives them their prompts.
     load: device -> the model, if they are not.
@@ -55,24 +57,26 @@ class Side:
     kind: str
     fingerprint: str
     prompt_prefix: str | None = None
+    encoding: PromptEncoding = field(default_factory=PromptEncoding)
     folder: Path | None = None
     load: Callable[[Any], PipelineModel] | None = None
     check: Callable[[], object] | None = None
     by_order: bool = False
 
 
-def side(name: str, base: str | None = None) -> Side:
+def side(name: str, base: str | None = None, encoding: PromptEncoding | None = None) -> Side:
     """Return what a name stands for; nothing is loaded yet.
 
     Args:
         name: a folder, a file, a hub id or the name of a bundled model.
         base: the model that a LoRA or a UNet belongs to.
+        encoding: how it reads prompts, unless it is a run, which has its own way; None: as usual.
 
     Raises:
         UsageError: the name stands for nothing of this, or a LoRA or a UNet has no base.
         ThumbtuneError: a run is not finished, or the hub has no such model.
     """
-    path = Path(name)
+    path, encoding = Path(name), encoding or PromptEncoding()
     try:
         path.exists()
     except OSError as error:
@@ -82,13 +86,13 @@ def side(name: str, base: str | None = None) -> Side:
     if (path / CHECKPOINT).is_file() and (path.parent.parent / "recipe.yaml").is_file():
         return _checkpoint(name, path)
     if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
-        return _unet(name, base)
+        return _unet(name, base, encoding)
     whole = (path / INDEX).is_file() and not (path / DIFFUSERS_FILE).is_file()  # a pipeline's folder, and no LoRA in it
     single = is_checkpoint(path)
     if single:
         check_pipeline(name)
     if path.exists() and not whole and not single and (files := find_lora(path)) is not None:
-        return _lora(name, files, base)
+        return _lora(name, files, base, encoding)
     if path.is_dir() and not (path / INDEX).is_file():
         sources, by_order = source_files(path)
         return Side(name, "images", _of_files(sources), folder=path, by_order=by_order)
@@ -102,7 +106,8 @@ def side(name: str, base: str | None = None) -> Side:
         name,
         "model",
         _of_model(name),
-        load=lambda device: adapter_of(load_pipeline(folder)).to(device),
+        encoding=encoding,
+        load=lambda device: _reading(load_pipeline(folder), encoding).to(device),
         check=lambda: check_pipeline(folder),
     )
 
@@ -134,7 +139,10 @@ def _run(name: str, folder: Path) -> Side:
         )
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
     prefix = run.prompt_prefix_of(folder)
-    return Side(name, "run", fingerprint, prefix, load=lambda device: run.trained_model(recipe, folder, device))
+    encoding = build.encoding_of(recipe)
+    return Side(
+        name, "run", fingerprint, prefix, encoding, load=lambda device: run.trained_model(recipe, folder, device)
+    )
 
 
 def _checkpoint(name: str, folder: Path) -> Side:
@@ -163,10 +171,10 @@ def _checkpoint(name: str, folder: Path) -> Side:
         return model.to(device)
 
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(file)}".encode())
-    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), load=load)
+    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), build.encoding_of(recipe), load=load)
 
 
-def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
+def _lora(name: str, files: LoraFiles, base: str | None, encoding: PromptEncoding) -> Side:
     if base is None:
         kind = kind_of(keys_in(next(iter(files.weights.values()))))
         for file in files.weights.values():
@@ -177,7 +185,7 @@ def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
     def load(device: Any) -> PipelineModel:
         pipeline = load_pipeline(folder)
         put_on_pipeline(pipeline, files, base)
-        return adapter_of(pipeline).to(device)
+        return _reading(pipeline, encoding).to(device)
 
     def check() -> None:
         if (networks := networks_without_weights(folder)) is not None:
@@ -185,10 +193,11 @@ def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
 
     # a file alone is known by its bytes; of several, each decides what is put on
     weights = file_sha256(files.all[0]) if len(files.all) == 1 else _of_files(files.all)
-    return Side(name, "lora", sha256(f"{_of_model(base)} {weights}".encode()), load=load, check=check)
+    fingerprint = sha256(f"{_of_model(base)} {weights}".encode())
+    return Side(name, "lora", fingerprint, encoding=encoding, load=load, check=check)
 
 
-def _unet(name: str, base: str | None) -> Side:
+def _unet(name: str, base: str | None, encoding: PromptEncoding) -> Side:
     """Return a UNet as papers publish it: the folder `unet` of a pipeline, and nothing else."""
     source = name.removeprefix(UNET)
     if base is None:
@@ -207,9 +216,17 @@ def _unet(name: str, base: str | None) -> Side:
                 f"{name} is not a UNet for {base} ({reason(error)}); give its own base with --base.", code="side-misfit"
             ) from error
         pipeline.unet = unet
-        return adapter_of(pipeline).to(device)
+        return _reading(pipeline, encoding).to(device)
 
-    return Side(name, "unet", sha256(f"{_of_model(base)} {_of_model(source, UNET_INDEX)}".encode()), load=load)
+    fingerprint = sha256(f"{_of_model(base)} {_of_model(source, UNET_INDEX)}".encode())
+    return Side(name, "unet", fingerprint, encoding=encoding, load=load)
+
+
+def _reading(pipeline: Any, encoding: PromptEncoding) -> PipelineModel:
+    """Return the adapter of a pipeline, which reads prompts in a given way."""
+    model = adapter_of(pipeline)
+    model.read_prompts(encoding)
+    return model
 
 
 def _of_model(name: str, index: str = INDEX) -> str:

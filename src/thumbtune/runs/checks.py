@@ -4,7 +4,7 @@ error   a kind of label is missing; pairs are needed and no prompt has both kind
         labels are of one image; every image is both liked and disliked under the same prompts
 note    images of a single colour; images that are both liked and disliked; a learning rate for another kind of
         training; fewer labels than ever gained; too few held-out prompts for a verdict; prompts that the text encoder
-        cuts
+        cuts; weights, tags and other marks in prompts and in the negative prompt
 
 Images are compared by their pixels, since a copy that was saved again is another file.
 """
@@ -22,6 +22,7 @@ from thumbtune.images import rgb
 from thumbtune.models.pipeline_files import few_steps_note
 from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, objectives
+from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.recipe import Recipe, TrainSection
 from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.batches import check_prompts_differ
@@ -104,8 +105,11 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
     notes.append(few_steps_note(build.model_path(recipe.model)))
     prompts = list(dict.fromkeys([*parts.train["prompt"], *parts.held_out["prompt"]]))
-    cut = cut_prompts(build.model_path(recipe.model), prompts)
-    return [*(note for note in notes if note), *cut.notes(len(prompts))]
+    encoding = build.encoding_of(recipe)
+    prompts += [recipe.evaluate.negative_prompt] if recipe.evaluate.negative_prompt else []
+    cut = cut_prompts(build.model_path(recipe.model), prompts, encoding)
+    marked = prompt_notes(prompts, encoding)
+    return [*(note for note in notes if note), *cut.notes(len(prompts)), *marked]
 
 
 def likes_notes(likes: Any) -> list[str]:

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL.Image import Image
 
-from thumbtune.errors import UsageError, shown
+from thumbtune.errors import UsageError, note, shown
 from thumbtune.files import sha256, write_png
 from thumbtune.memory import in_parts
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler
-from thumbtune.runs import run
+from thumbtune.runs import build, run
+from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.python_api import load
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Progress, Sized
@@ -18,19 +21,29 @@ from thumbtune.training.batches import Progress, Sized
 IMAGES_AT_ONCE = 16
 
 
+@dataclass(frozen=True, kw_only=True)
+class Generator:
+    """What generates: a model by its name, or the result of a run.
+
+    encoding: how a model reads prompts; a run reads them as it was trained.
+    """
+
+    model: str | None = None
+    tuned: Path | None = None
+    encoding: PromptEncoding = field(default_factory=PromptEncoding)
+
+
 def generate_images(
     pairs: Sequence[tuple[str, int]],
     sampler: Sampler,
     out: Path,
     progress: Progress,
-    *,
-    model: str | None = None,
-    tuned: Path | None = None,
+    by: Generator | None = None,
 ) -> Iterator[Path]:
-    """Write one PNG per (prompt, seed) pair and yield its path.
+    """Write one PNG per (prompt, seed) pair and yield its path. Marks in prompts are named in notes.
 
     Raises:
-        UsageError: a prompt is empty, or holds a zero byte.
+        UsageError: a prompt is empty or holds a zero byte, or a way of reading prompts is given for a run.
         ThumbtuneError: the model cannot be loaded, or the run has not finished training.
     """
     for prompt, _ in pairs:
@@ -39,9 +52,20 @@ def generate_images(
                 f"The prompt {shown(prompt)} has no words that can be drawn; write what the image should show.",
                 code="generate-empty-prompt",
             )
-    if tuned is not None:
-        run.recipe_in(tuned)  # raises if the folder is not a run
-    generator = load(tuned or model or Recipe().model)
+    by = by or Generator()
+    encoding = by.encoding
+    if by.tuned is not None:
+        recipe = run.recipe_in(by.tuned)  # raises if the folder is not a run
+        if not by.encoding.is_usual:
+            raise UsageError(
+                f"The run {by.tuned} reads prompts as it was trained (prompts in its recipe.yaml); leave out "
+                "--over-length, --syntax and --clip-skip.",
+                code="generate-run-reads",
+            )
+        encoding = build.encoding_of(recipe)
+    for sentence in prompt_notes([*(prompt for prompt, _ in pairs), sampler.negative], encoding):
+        note(sentence)
+    generator = load(by.tuned or by.model or Recipe().model, encoding=by.encoding)
 
     def generated(part: Sequence[tuple[str, int]]) -> Sequence[Image]:
         return generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)

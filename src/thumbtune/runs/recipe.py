@@ -22,6 +22,7 @@ from thumbtune.runs.recipe_sections import (
     GatesSection,
     LoraSection,
     ObjectiveSection,
+    PromptsSection,
     Section,
     TrainSection,
 )
@@ -51,6 +52,7 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, description="Seed of all randomness in training.")
     lora: LoraSection = Field(default_factory=LoraSection)
     objective: ObjectiveSection = Field(default_factory=ObjectiveSection)
+    prompts: PromptsSection = Field(default_factory=PromptsSection)
     train: TrainSection = Field(default_factory=TrainSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     gates: GatesSection = Field(default_factory=GatesSection)

@@ -3,8 +3,9 @@
 The tokenizer is CLIP's own; the text encoders are real classes of random weights, 16 numbers wide.
 """
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -66,56 +67,39 @@ def embed(tokenizers: dict[str, Any], encoder: Any) -> Callable[..., Tensor]:
 
 
 def reference_pieces(prompt: str) -> list[tuple[str, float] | None]:
-    """Texts with weights, and None for BREAK: a recursive descent over characters, for balanced brackets only."""
-    prompt = re.sub(r"<\w+:[^>]+>", "", prompt)
-    place = 0
-    pieces: list[tuple[str, float] | None] = []
-
-    def read(weight: float, until: str) -> None:
-        nonlocal place
-        text = ""
-
-        def put() -> None:
-            nonlocal text
-            for number, part in enumerate(re.split(r"\s*\bBREAK\b\s*", text)):
-                if number:
-                    pieces.append(None)
-                if part:
-                    pieces.append((part, weight))
-            text = ""
-
-        while place < len(prompt):
-            letter = prompt[place]
-            place += 1
-            if letter == "\\" and place < len(prompt):
-                put()
-                pieces.append((prompt[place], weight))
-                place += 1
-            elif letter in "([":
-                put()
-                inner = len(pieces)
-                read(weight, ")" if letter == "(" else "]")
-                own = re.search(r":([\d.]+)$", pieces[-1][0]) if letter == "(" and pieces[-1] else None
-                if own and pieces[-1]:
-                    pieces[-1] = (pieces[-1][0][: own.start()], pieces[-1][1])
-                factor = float(own[1]) if own else 1.1 if letter == "(" else 1 / 1.1
-                pieces[inner:] = [piece and (piece[0], piece[1] * factor) for piece in pieces[inner:]]
-            elif letter == until:
-                put()
-                return
-            else:
-                text += letter
-        put()
-
-    read(1.0, "")
-    joined: list[tuple[str, float] | None] = []
-    for piece in pieces:
-        last = joined[-1] if joined else None
-        if piece and last and abs(piece[1] - last[1]) < 1e-9:
-            joined[-1] = (last[0] + piece[0], last[1])
+    """Texts with weights, and None for BREAK: each letter has the product of the brackets around it, all balanced."""
+    letters, spans = read_letters(iter(re.sub(r"<\w+:[^>]+>", "", prompt)))
+    runs: list[tuple[str, float]] = []
+    for place, letter in enumerate(letters):
+        weight = math.prod(factor for start, end, factor in spans if start <= place < end)
+        if runs and abs(runs[-1][1] - weight) < 1e-9:
+            runs[-1] = (runs[-1][0] + letter, weight)
         else:
-            joined.append(piece)
-    return joined
+            runs.append((letter, weight))
+    pieces: list[tuple[str, float] | None] = []
+    for text, weight in runs:
+        for number, part in enumerate(re.split(r"\s*\bBREAK\b\s*", text)):
+            pieces += [None] * (number > 0) + ([(part, weight)] if part else [])
+    return pieces
+
+
+def read_letters(prompt: Iterator[str]) -> tuple[list[str], list[tuple[int, int, float]]]:
+    """The letters without brackets and weights, and (first, end, factor) of each pair of brackets."""
+    opened: list[int] = []
+    letters: list[str] = []
+    spans = []
+    for letter in prompt:
+        if letter in "([":
+            opened.append(len(letters))
+        elif letter in ")]":
+            start, factor = opened.pop(), 1.1 if letter == ")" else 1 / 1.1
+            if letter == ")" and (own := re.search(r":([\d.]+)$", "".join(letters[start:]))):
+                del letters[start + own.start() :]
+                factor = float(own[1])
+            spans.append((start, len(letters), factor))
+        else:
+            letters.append(next(prompt) if letter == "\\" else letter)
+    return letters, spans
 
 
 def reference(prompt: str, tokenizer: Any, encoder: Any) -> Tensor:

@@ -162,12 +162,12 @@ def _notes(plan: GalleryPlan, sides: Mapping[str, Side]) -> Iterator[str]:
                 f"The images in {each.folder} have no prompts of their own, so the order of their names gives them the "
                 "prompts in the order of the file of prompts."
             )
-    readers = [each for each in sides.values() if each.load is not None]
-    ways = list(dict.fromkeys(each.encoding for each in readers))
+    readers = {each.name: (each.reader, each.encoding) for each in sides.values() if each.reader is not None}
     texts = [*plan.prompts.prompts, plan.sampler.negative]
-    yield from dict.fromkeys(sentence for encoding in ways for sentence in prompt_notes(texts, encoding))
-    if len(ways) > 1:
-        named = ", ".join(f"{each.name}: {each.encoding.in_words}" for each in readers)
+    found = (sentence for reader, way in readers.values() for sentence in prompt_notes(texts, way, reader))
+    yield from dict.fromkeys(found)
+    if len({way for _, way in readers.values()}) > 1:
+        named = ", ".join(f"{name}: {way.in_words}" for name, (_, way) in readers.items())
         yield f"The models read the prompts in different ways ({named}), so this difference is compared too."
 
 

@@ -47,6 +47,7 @@ class Side:
     fingerprint: the hash of its weights or images; for a hub model, its commit.
     prompt_prefix: what goes before its prompts.
     encoding: how it reads prompts.
+    reader: the model whose text encoders read them; None: of images.
     folder: the folder of its images, if they are there already.
     by_order: whether these have no metadata, so that the order of their names alone gives them their prompts.
     load: device -> the model, if they are not.
@@ -58,6 +59,7 @@ class Side:
     fingerprint: str
     prompt_prefix: str | None = None
     encoding: PromptEncoding = field(default_factory=PromptEncoding)
+    reader: str | None = None
     folder: Path | None = None
     load: Callable[[Any], PipelineModel] | None = None
     check: Callable[[], object] | None = None
@@ -107,6 +109,7 @@ def side(name: str, base: str | None = None, encoding: PromptEncoding | None = N
         "model",
         _of_model(name),
         encoding=encoding,
+        reader=folder,
         load=lambda device: _reading(load_pipeline(folder), encoding).to(device),
         check=lambda: check_pipeline(folder),
     )
@@ -139,9 +142,15 @@ def _run(name: str, folder: Path) -> Side:
         )
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
     prefix = run.prompt_prefix_of(folder)
-    encoding = build.encoding_of(recipe)
+    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
     return Side(
-        name, "run", fingerprint, prefix, encoding, load=lambda device: run.trained_model(recipe, folder, device)
+        name,
+        "run",
+        fingerprint,
+        prefix,
+        encoding,
+        reader,
+        load=lambda device: run.trained_model(recipe, folder, device),
     )
 
 
@@ -171,7 +180,8 @@ def _checkpoint(name: str, folder: Path) -> Side:
         return model.to(device)
 
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(file)}".encode())
-    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), build.encoding_of(recipe), load=load)
+    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
+    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), encoding, reader, load=load)
 
 
 def _lora(name: str, files: LoraFiles, base: str | None, encoding: PromptEncoding) -> Side:
@@ -194,7 +204,7 @@ def _lora(name: str, files: LoraFiles, base: str | None, encoding: PromptEncodin
     # a file alone is known by its bytes; of several, each decides what is put on
     weights = file_sha256(files.all[0]) if len(files.all) == 1 else _of_files(files.all)
     fingerprint = sha256(f"{_of_model(base)} {weights}".encode())
-    return Side(name, "lora", fingerprint, encoding=encoding, load=load, check=check)
+    return Side(name, "lora", fingerprint, encoding=encoding, reader=folder, load=load, check=check)
 
 
 def _unet(name: str, base: str | None, encoding: PromptEncoding) -> Side:
@@ -219,7 +229,7 @@ def _unet(name: str, base: str | None, encoding: PromptEncoding) -> Side:
         return _reading(pipeline, encoding).to(device)
 
     fingerprint = sha256(f"{_of_model(base)} {_of_model(source, UNET_INDEX)}".encode())
-    return Side(name, "unet", fingerprint, encoding=encoding, load=load)
+    return Side(name, "unet", fingerprint, encoding=encoding, reader=build.model_path(base), load=load)
 
 
 def _reading(pipeline: Any, encoding: PromptEncoding) -> PipelineModel:

@@ -24,7 +24,6 @@ from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, objectives
 from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.recipe import Recipe, TrainSection
-from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.batches import check_prompts_differ
 from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 
@@ -104,12 +103,9 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
     notes.append(few_steps_note(build.model_path(recipe.model)))
-    prompts = list(dict.fromkeys([*parts.train["prompt"], *parts.held_out["prompt"]]))
-    encoding = build.encoding_of(recipe)
-    prompts += [recipe.evaluate.negative_prompt] if recipe.evaluate.negative_prompt else []
-    cut = cut_prompts(build.model_path(recipe.model), prompts, encoding)
-    marked = prompt_notes(prompts, encoding)
-    return [*(note for note in notes if note), *cut.notes(len(prompts)), *marked]
+    prompts = [*parts.train["prompt"], *parts.held_out["prompt"], recipe.evaluate.negative_prompt]
+    about_prompts = prompt_notes(prompts, build.encoding_of(recipe), build.model_path(recipe.model))
+    return [*(note for note in notes if note), *about_prompts]
 
 
 def likes_notes(likes: Any) -> list[str]:

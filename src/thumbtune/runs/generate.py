@@ -40,7 +40,7 @@ def generate_images(
     progress: Progress,
     by: Generator | None = None,
 ) -> Iterator[Path]:
-    """Write one PNG per (prompt, seed) pair and yield its path. Marks in prompts are named in notes.
+    """Write one PNG per (prompt, seed) pair and yield its path. Notes name prompts that are cut, or hold marks.
 
     Raises:
         UsageError: a prompt is empty or holds a zero byte, or a way of reading prompts is given for a run.
@@ -53,7 +53,7 @@ def generate_images(
                 code="generate-empty-prompt",
             )
     by = by or Generator()
-    encoding = by.encoding
+    encoding, model = by.encoding, by.model or Recipe().model
     if by.tuned is not None:
         recipe = run.recipe_in(by.tuned)  # raises if the folder is not a run
         if not by.encoding.is_usual:
@@ -62,10 +62,11 @@ def generate_images(
                 "--over-length, --syntax and --clip-skip.",
                 code="generate-run-reads",
             )
-        encoding = build.encoding_of(recipe)
-    for sentence in prompt_notes([*(prompt for prompt, _ in pairs), sampler.negative], encoding):
+        encoding, model = build.encoding_of(recipe), recipe.model
+    generator = load(by.tuned or model, encoding=by.encoding)
+    texts = [*(prompt for prompt, _ in pairs), sampler.negative]
+    for sentence in prompt_notes(texts, encoding, build.model_path(model)):
         note(sentence)
-    generator = load(by.tuned or by.model or Recipe().model, encoding=by.encoding)
 
     def generated(part: Sequence[tuple[str, int]]) -> Sequence[Image]:
         return generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)

@@ -5,21 +5,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from thumbtune.errors import joined, plural
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.prompt_syntax import Mark, marks_in
-from thumbtune.runs.text_length import shown_prompt
+from thumbtune.runs.text_length import cut_prompts, shown_prompt
 
 SYNTAX: Sequence[Mark] = ("weights", "BREAK", "LoRA tags")  # what prompts.syntax=a1111 reads
 
 
-def prompt_notes(prompts: Iterable[str], encoding: PromptEncoding) -> list[str]:
-    """Return a sentence on each kind of mark in prompts: how many contain it, the first of them, what is done.
+def prompt_notes(prompts: Iterable[str], encoding: PromptEncoding, model: str) -> list[str]:
+    """Return a sentence on prompts that the model's text encoders cut, and one on each kind of mark in prompts.
 
-    An import takes such marks out of prompts. They are left in stores of earlier versions, in files of prompts, and
-    where nothing shows which tool wrote a prompt.
+    Each says how many prompts it is about, the first of them, and what is done. An import takes such marks out of
+    prompts. They are left in stores of earlier versions, in files of prompts, and where nothing shows which tool wrote
+    a prompt.
+
+    Raises:
+        ThumbtuneError: the model's tokenizer cannot be loaded.
     """
+    distinct = list(dict.fromkeys(filter(None, prompts)))
+    return [*cut_prompts(model, distinct, encoding).notes(len(distinct)), *mark_notes(distinct, encoding)]
+
+
+def mark_notes(prompts: Sequence[str], encoding: PromptEncoding) -> list[str]:
+    """Return a sentence on each kind of mark in prompts."""
     found: dict[Mark, list[str]] = {}
-    total = 0
-    for prompt in dict.fromkeys(filter(None, prompts)):
-        total += 1
+    total = len(prompts)
+    for prompt in prompts:
         for mark in marks_in(prompt):
             found.setdefault(mark, []).append(prompt)
     notes = [_as_text(found, total)] if encoding.syntax == "plain" else [_tags_gone(found, total)]

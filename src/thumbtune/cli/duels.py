@@ -30,6 +30,9 @@ Settings = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON, and nothing else.")]
 Weights = Annotated[Path | None, typer.Option(help="A folder that contains weights of scorers, or sets of prompts.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+PerPrompt = Annotated[int, typer.Option(min=1, help="Number of images for each prompt.")]
+FirstSeed = Annotated[int, typer.Option(min=0, max=2**53, help="First seed; every image has its own seed.")]
+Tie = Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")]
 
 
 def evaluate(
@@ -138,10 +141,8 @@ def duel(
     scorers: Annotated[str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them.")],
     out: Annotated[Path, typer.Option(help="The folder of the duel; the same command continues in it.")] = Path("duel"),
     base: Annotated[str | None, typer.Option(help="The model that a LoRA or a UNet belongs to.")] = None,
-    per_prompt: Annotated[int, typer.Option(min=1, help="Number of images for each prompt.")] = 4,
-    first_seed: Annotated[
-        int, typer.Option(min=0, max=2**53, help="First seed; every image has its own seed.")
-    ] = 10_000,
+    per_prompt: PerPrompt = 4,
+    first_seed: FirstSeed = 10_000,
     steps: Steps = None,
     guidance: Guidance = None,
     negative: Negative = "",
@@ -149,7 +150,7 @@ def duel(
     syntax: Syntax = "plain",
     clip_skip: ClipSkip = None,
     limit: Limit = None,
-    tie: Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")] = 0.0,
+    tie: Tie = 0.0,
     paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Also compute the interval of the paper.")] = False,
     weights: Weights = None,
     offline: Offline = False,

@@ -30,6 +30,7 @@ Settings = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON, and nothing else.")]
 Weights = Annotated[Path | None, typer.Option(help="A folder that contains weights of scorers, or sets of prompts.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+A = Annotated[str, typer.Argument(metavar="A", help="The baseline: a model, run, checkpoint, LoRA or image folder.")]
 PerPrompt = Annotated[int, typer.Option(min=1, help="Number of images for each prompt.")]
 FirstSeed = Annotated[int, typer.Option(min=0, max=2**53, help="First seed; every image has its own seed.")]
 Tie = Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")]
@@ -131,9 +132,7 @@ def _print_verdict(found: dict[str, Any], page: Path, as_json: bool) -> None:
 
 
 def duel(
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="The baseline: a model, run, checkpoint, LoRA or image folder.")
-    ],
+    a: A,
     b: Annotated[str, typer.Argument(metavar="B", help="The model to test, in one of the same forms.")],
     prompts: Annotated[
         str, typer.Option(help="A file of prompts, or a published set: `thumbtune scorers` lists them.")

@@ -118,6 +118,27 @@ def test_other_values_are_refused(value: str) -> None:
         read_recipe(None, [f"prompts.{value}"])
 
 
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("clip_skip", "prompts.clip_skip"),
+        ("max_token_length", "prompts.over_length"),
+        ("weighted_captions", "prompts.syntax"),
+        ("negative_prompt", "evaluate.negative_prompt"),
+        ("evaluate.negative", "evaluate.negative_prompt"),
+    ],
+)
+def test_the_names_of_others_lead_to_ours(name: str, ours: str) -> None:
+    with refused("recipe-unknown-option", UsageError, naming=f"did you mean {ours}?"):
+        read_recipe(None, [f"{name}=1"])
+
+
+def test_a_file_given_as_prompts_leads_to_the_option_for_files(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("prompts: mine.txt\n")
+    with refused("recipe-value", UsageError, naming="or use evaluate.prompts"):
+        read_recipe(tmp_path / "recipe.yaml")
+
+
 @pytest.mark.parametrize(("kind", "skip"), [("epsilon", 3), ("xl-epsilon", 1)])
 def test_a_dry_run_refuses_a_layer_that_is_not_there(
     kind: str, skip: int, call: Call, settings: list[str], tiny_pipeline: Pipeline, tmp_path: Path

@@ -53,7 +53,7 @@ def _as_text(found: Mapping[Mark, list[str]], total: int) -> str:
         return ""
     return (
         f"{_of(marked, total)} {joined(kinds)} as A1111 writes them, which are read as text here; the first is "
-        f"{shown_prompt(marked[0])}; prompts.syntax=a1111 reads the weights and takes the tags out."
+        f"{shown_prompt(marked[0])}; prompts.syntax=a1111 (--syntax a1111) reads the weights and takes the tags out."
     )
 
 

@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 import thumbtune
 from thumbtune.duels.sides import side
 from thumbtune.errors import UsageError
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build, run
+from thumbtune.runs.lora_about import about
 from thumbtune.runs.prompt_notes import mark_notes
 from thumbtune.runs.recipe import read_recipe, recipe_text, write_recipe
 from thumbtune.runs.setup import prepare
@@ -95,6 +97,7 @@ def test_prompts_that_are_one_to_the_model_are_known(
     read = prompts[:3] if encoding.syntax == "plain" else prompts
     found = cut_prompts(str(tiny_pipeline(kind)), read, encoding)
     assert found.cut == tuple(prompts[i] for i in cut)
+    assert dict(found.divided) == ({} if encoding.over_length == "cut" else {"abcdefx": 2, "abcdefy": 2})
     assert found.same_as == {prompts[a]: prompts[b] for a, b in same_as.items()}
 
 
@@ -133,6 +136,13 @@ def test_the_names_of_others_lead_to_ours(name: str, ours: str) -> None:
         read_recipe(None, [f"{name}=1"])
 
 
+def test_the_headers_of_a_lora_tell_its_clip_skip(tiny_pipeline: Pipeline) -> None:
+    model = str(tiny_pipeline("epsilon"))
+    recipes = [read_recipe(None, [f"model={model}", *more]) for more in ([], READING)]
+    facts = [about(recipe, load_pipeline(model), model) for recipe in recipes]
+    assert "ss_clip_skip" not in facts[0] and facts[1]["ss_clip_skip"] == "2"
+
+
 def test_a_file_given_as_prompts_leads_to_the_option_for_files(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("prompts: mine.txt\n")
     with refused("recipe-value", UsageError, naming="or use evaluate.prompts"):
@@ -157,7 +167,11 @@ def test_the_notes_and_the_plan_of_a_training_name_marks_and_the_way_of_reading(
     assert any("7 prompts have more than the 8 tokens" in note for note in notes)
     assert any(note.startswith("Of 7 prompts, 1 contains weights") and "'(bad:1.5)'" in note for note in notes)
     read = prepare(read_recipe(None, [*chosen, *READING])).notes()
-    assert not any("tokens" in note or "weights" in note for note in read)
+    divided = [note for note in read if "tokens" in note]
+    assert [note.partition(";")[0] for note in divided] == [
+        "Of 7 prompts, 6 prompts are read in chunks of 8 tokens, the longest in 3"
+    ]
+    assert not any("weights" in note for note in read)
     options = [word for option in [*chosen, *READING] for word in ("--set", option)]
     code, out, err = call("train", "--dry-run", "--out", tmp_path / "run", *options)
     assert code == 0 and "prompts     are read in this way: chunks, a1111, clip skip 2" in out, err

@@ -13,7 +13,7 @@ from typing import Any
 
 from thumbtune.errors import ThumbtuneError, plural, reason
 from thumbtune.files import sha256
-from thumbtune.models.prompt_chunks import PromptEncoding, tokens_of
+from thumbtune.models.prompt_chunks import PromptEncoding, chunks_of, tokens_of
 
 CLIP_LENGTH = 77
 MAX_LENGTH = 100_000  # transformers writes a far larger number for a tokenizer without a limit
@@ -28,16 +28,24 @@ class CutPrompts:
 
     length:  tokens that it reads, with the two that begin and end every text
     cut:     the prompts that are longer, in their order
+    divided: those that are read in several chunks in place of that, each with their number
     same_as: each prompt that equals an earlier one once cut -> that earlier one
     """
 
     length: int = CLIP_LENGTH
     cut: tuple[str, ...] = ()
+    divided: Mapping[str, int] = field(default_factory=dict)
     same_as: Mapping[str, str] = field(default_factory=dict)
 
     def notes(self, total: int) -> list[str]:
-        """Return a sentence on the prompts that are cut, and one on those that are then equal."""
+        """Return a sentence on the prompts that are cut, or read in chunks, and one on those that are then equal."""
         notes = []
+        if self.divided:
+            number = "1 prompt is" if len(self.divided) == 1 else f"{len(self.divided)} prompts are"
+            notes.append(
+                f"Of {plural(total, 'prompt')}, {number} read in chunks of {self.length} tokens, the longest in "
+                f"{max(self.divided.values())}; the first is {shown_prompt(next(iter(self.divided)))}."
+            )
         if self.cut:
             number = "1 prompt has" if len(self.cut) == 1 else f"{len(self.cut)} prompts have"
             notes.append(
@@ -75,16 +83,15 @@ def cut_prompts(model: str, prompts: Iterable[str], encoding: PromptEncoding = P
     Raises:
         ThumbtuneError: the model's tokenizer cannot be loaded.
     """
-    if encoding.over_length == "chunks" and encoding.syntax == "plain":
-        return CutPrompts()
     shortest = min(_length_in(model, part) for part in _known_parts(model)) - 2
-    if encoding.syntax == "a1111":
-        distinct = list(dict.fromkeys(prompts))
-        has_any = any(_has_marks(prompt) or _bytes(prompt) >= shortest for prompt in distinct)
-        return _cut_marked(model, distinct, encoding) if has_any else CutPrompts()
-    long = list(dict.fromkeys(prompt for prompt in prompts if _bytes(prompt) >= shortest))
+    distinct = dict.fromkeys(prompts)
+    long = [prompt for prompt in distinct if _bytes(prompt) >= shortest]
+    if encoding.syntax == "a1111" and (long or any(map(_has_marks, distinct))):
+        return _read(model, list(distinct), encoding)
     if not long:
         return CutPrompts()
+    if encoding.over_length == "chunks":
+        return _read(model, long, encoding)
     tokenizers = [_tokenizer_of(model, part) for part in _parts(model)]
     lengths = [tokenizer.model_max_length for tokenizer in tokenizers]
     if min(lengths) > MAX_LENGTH:
@@ -109,15 +116,16 @@ def cut_prompts(model: str, prompts: Iterable[str], encoding: PromptEncoding = P
     return CutPrompts(length=min(lengths), cut=tuple(cut), same_as=same_as)
 
 
-def _cut_marked(model: str, prompts: Sequence[str], encoding: PromptEncoding) -> CutPrompts:
-    """Return what `cut_prompts` does, of prompts in A1111's syntax.
+def _read(model: str, prompts: Sequence[str], encoding: PromptEncoding) -> CutPrompts:
+    """Return what `cut_prompts` does, of prompts that are not read in the usual way.
 
-    Two that differ in a tag or in brackets without effect are one prompt too, whether or not they are cut.
+    In A1111's syntax, two that differ in a tag or in brackets without effect are one prompt too.
     """
     tokenizers = [_tokenizer_of(model, part) for part in _parts(model)]
     rooms = [tokenizer.model_max_length - 2 for tokenizer in tokenizers]
     cuts = encoding.over_length == "cut"
     cut: list[str] = []
+    divided: dict[str, int] = {}
     groups: dict[str, list[str]] = {}
     for prompt in prompts:
         seen: list[object] = []
@@ -127,10 +135,13 @@ def _cut_marked(model: str, prompts: Sequence[str], encoding: PromptEncoding) ->
             if cuts and len(tokens) > room and prompt not in cut[-1:]:
                 cut.append(prompt)
             seen.append(tokens[:room] if cuts else sections)
+            if (count := len(chunks_of(tokenizer, prompt, encoding))) > 1:
+                divided[prompt] = max(count, divided.get(prompt, 0))
         groups.setdefault(sha256(str(seen).encode()), []).append(prompt)
-    changed = {*cut, *filter(_has_marks, prompts)}  # others are equal for another reason, such as unknown letters
+    marked = filter(_has_marks, prompts) if encoding.syntax == "a1111" else ()
+    changed = {*cut, *marked}  # others are equal for another reason, such as unknown letters
     same_as = {prompt: group[0] for group in groups.values() if changed.intersection(group) for prompt in group[1:]}
-    return CutPrompts(length=min(rooms) + 2, cut=tuple(cut), same_as=same_as)
+    return CutPrompts(length=min(rooms) + 2, cut=tuple(cut), divided=divided, same_as=same_as)
 
 
 def _has_marks(prompt: str) -> bool:

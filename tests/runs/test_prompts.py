@@ -229,8 +229,9 @@ def test_generate_reads_prompts_as_it_is_told_and_a_run_as_it_was_trained(
     assert images[2] == np.array(loaded.generate([LONG], [0], Sampler(steps=2, guidance=5.0))[0]).tobytes()
     assert "1 contains weights" in call("generate", "(a:2)", "--model", model, "--seeds", 1, "--steps", 1)[2]
     write_recipe(read_recipe(None, [f"model={model}", *READING]), tmp_path / "run" / "recipe.yaml")
-    code, _, err = call("generate", "a", "--run", tmp_path / "run", "--syntax", "a1111")
-    assert code == 2 and "reads prompts as it was trained" in err
+    for option in (("--syntax", "a1111"), ("--over-length", "cut"), ("--clip-skip", 2)):
+        code, _, err = call("generate", "a", "--run", tmp_path / "run", *option)
+        assert code == 2 and "reads prompts as it was trained" in err
 
 
 def duelled(call: Call, out: Path, model: Path, *options: object) -> dict[str, Any]:

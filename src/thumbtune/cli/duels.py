@@ -145,8 +145,8 @@ def duel(
     steps: Steps = None,
     guidance: Guidance = None,
     negative: Negative = "",
-    over_length: OverLength = "cut",
-    syntax: Syntax = "plain",
+    over_length: OverLength = None,
+    syntax: Syntax = None,
     clip_skip: ClipSkip = None,
     limit: Limit = None,
     tie: Tie = 0.0,
@@ -163,7 +163,7 @@ def duel(
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set
     from thumbtune.evaluation.scorers.published_files import Locations
-    from thumbtune.models.prompt_chunks import PromptEncoding
+    from thumbtune.models.prompt_chunks import encoding_with
     from thumbtune.runs.sampler_defaults import sampler_for
 
     places = Locations(local=weights, offline=offline)
@@ -176,7 +176,7 @@ def duel(
         per_prompt=per_prompt,
         first_seed=first_seed,
         sampler=sampler_for([base, a, b], steps, guidance, negative),
-        encoding=PromptEncoding(over_length=over_length, syntax=syntax, clip_skip=clip_skip),
+        encoding=encoding_with({"over_length": over_length, "syntax": syntax, "clip_skip": clip_skip}),
         base=base,
         places=places,
     )

@@ -30,12 +30,16 @@ Guidance = Annotated[
 ]
 Negative = Annotated[str, typer.Option(help="What images should not show: one text for all prompts.")]
 OverLength = Annotated[
-    Literal["cut", "chunks"],
-    typer.Option(help="Prompts longer than the text encoder reads: cut, or read in chunks. A run has its own way."),
+    Literal["cut", "chunks"] | None,
+    typer.Option(
+        help="Prompts longer than the text encoder reads: cut, or read in chunks. Default: cut; a run has its own way."
+    ),
 ]
 Syntax = Annotated[
-    Literal["plain", "a1111"],
-    typer.Option(help="The syntax of prompts: plain text, or weights and tags of A1111. A run has its own."),
+    Literal["plain", "a1111"] | None,
+    typer.Option(
+        help="The syntax of prompts: plain text, or weights and tags of A1111. Default: plain; a run has its own."
+    ),
 ]
 ClipSkip = Annotated[
     int | None,
@@ -112,13 +116,13 @@ def generate(
     steps: Steps = None,
     guidance: Guidance = None,
     negative: Negative = "",
-    over_length: OverLength = "cut",
-    syntax: Syntax = "plain",
+    over_length: OverLength = None,
+    syntax: Syntax = None,
     clip_skip: ClipSkip = None,
 ) -> None:
     """Generate images with a model, or with the result of a run."""
     quieten()
-    from thumbtune.models.prompt_chunks import PromptEncoding
+    from thumbtune.models.prompt_chunks import encoding_with
     from thumbtune.runs.generate import Generator, generate_images
     from thumbtune.runs.sampler_defaults import sampler_for
 
@@ -127,7 +131,8 @@ def generate(
             "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
         )
     sampler = sampler_for([tuned, model], steps, guidance, negative)
-    encoding = PromptEncoding(over_length=over_length, syntax=syntax, clip_skip=clip_skip)
+    given = {"over_length": over_length, "syntax": syntax, "clip_skip": clip_skip}
+    encoding = encoding_with(given) if any(given.values()) else None
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     for path in generate_images(pairs, sampler, out, bar, Generator(model=model, tuned=tuned, encoding=encoding)):
         say(str(path))

@@ -5,7 +5,7 @@ chunk, what follows it moves to the next chunk, so that a phrase stays whole. Co
 moves the last word and not the phrase. A prompt of 75 tokens or fewer is one chunk, of the same tokens in all programs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,6 +44,11 @@ class PromptEncoding:
     def tag(self) -> str:
         """Return a text that differs between ways of reading, for hashes; "" for the usual one."""
         return "" if self.is_usual else f" prompts {self.over_length} {self.syntax} {self.clip_skip}"
+
+
+def encoding_with(options: Mapping[str, Any]) -> PromptEncoding:
+    """Return a way of reading prompts with some options by name; None leaves one at its default."""
+    return PromptEncoding(**{name: value for name, value in options.items() if value is not None})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL.Image import Image
@@ -25,12 +25,12 @@ IMAGES_AT_ONCE = 16
 class Generator:
     """What generates: a model by its name, or the result of a run.
 
-    encoding: how a model reads prompts; a run reads them as it was trained.
+    encoding: how a model reads prompts; None: as usual. A run reads them as it was trained.
     """
 
     model: str | None = None
     tuned: Path | None = None
-    encoding: PromptEncoding = field(default_factory=PromptEncoding)
+    encoding: PromptEncoding | None = None
 
 
 def generate_images(
@@ -53,10 +53,10 @@ def generate_images(
                 code="generate-empty-prompt",
             )
     by = by or Generator()
-    encoding, model = by.encoding, by.model or Recipe().model
+    encoding, model = by.encoding or PromptEncoding(), by.model or Recipe().model
     if by.tuned is not None:
         recipe = run.recipe_in(by.tuned)  # raises if the folder is not a run
-        if not by.encoding.is_usual:
+        if by.encoding is not None:
             raise UsageError(
                 f"The run {by.tuned} reads prompts as it was trained (prompts in its recipe.yaml); leave out "
                 "--over-length, --syntax and --clip-skip.",

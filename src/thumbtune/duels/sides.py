@@ -12,7 +12,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.weight_files import is_checkpoint, keys_in, kind_of, refuse_as_lora, refuse_other_file
 from thumbtune.models.without_weights import networks_without_weights
@@ -46,6 +47,8 @@ class Side:
     kind: run, checkpoint, lora, unet, model or images.
     fingerprint: the hash of its weights or images; for a hub model, its commit.
     prompt_prefix: what goes before its prompts.
+    encoding: how it reads prompts.
+    reader: the model whose text encoders read them; None: of images.
     folder: the folder of its images, if they are there already.
     by_order: whether these have no metadata, so that the order of their names alone gives them their prompts.
     load: device -> the model, if they are not.
@@ -56,6 +59,8 @@ class Side:
     kind: str
     fingerprint: str
     prompt_prefix: str | None = None
+    encoding: PromptEncoding = field(default_factory=PromptEncoding)
+    reader: str | None = None
     folder: Path | None = None
     load: Callable[[Any], PipelineModel] | None = None
     check: Callable[[], object] | None = None
@@ -68,7 +73,7 @@ def side(name: str, base: str | None = None, options: ModelOptions = PLAIN) -> S
     Args:
         name: a folder, a file, a hub id or the name of a bundled model.
         base: the model that a LoRA or a UNet belongs to.
-        options: of loading a model or a base; a run has its own.
+        options: of loading a model or a base, and how it reads prompts; a run has its own.
 
     Raises:
         UsageError: the name stands for nothing of this, or a LoRA or a UNet has no base.
@@ -104,7 +109,9 @@ def side(name: str, base: str | None = None, options: ModelOptions = PLAIN) -> S
         name,
         "model",
         _of_base(name, options),
-        load=lambda device: adapter_of(load_pipeline(folder, options=options)).to(device),
+        encoding=options.encoding,
+        reader=folder,
+        load=lambda device: _reading(load_pipeline(folder, options=options), options).to(device),
         check=lambda: check_pipeline(folder, options),
     )
 
@@ -136,7 +143,16 @@ def _run(name: str, folder: Path) -> Side:
         )
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
     prefix = run.prompt_prefix_of(folder)
-    return Side(name, "run", fingerprint, prefix, load=lambda device: run.trained_model(recipe, folder, device))
+    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
+    return Side(
+        name,
+        "run",
+        fingerprint,
+        prefix,
+        encoding,
+        reader,
+        load=lambda device: run.trained_model(recipe, folder, device),
+    )
 
 
 def _checkpoint(name: str, folder: Path) -> Side:
@@ -165,7 +181,8 @@ def _checkpoint(name: str, folder: Path) -> Side:
         return model.to(device)
 
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(file)}".encode())
-    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), load=load)
+    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
+    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), encoding, reader, load=load)
 
 
 def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions) -> Side:
@@ -179,7 +196,7 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions) 
     def load(device: Any) -> PipelineModel:
         pipeline = load_pipeline(folder, options=options)
         put_on_pipeline(pipeline, files, base)
-        return adapter_of(pipeline).to(device)
+        return _reading(pipeline, options).to(device)
 
     def check() -> None:
         if (networks := networks_without_weights(folder)) is not None:
@@ -187,7 +204,8 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions) 
 
     # a file alone is known by its bytes; of several, each decides what is put on
     weights = file_sha256(files.all[0]) if len(files.all) == 1 else _of_files(files.all)
-    return Side(name, "lora", sha256(f"{_of_base(base, options)} {weights}".encode()), load=load, check=check)
+    fingerprint = sha256(f"{_of_base(base, options)} {weights}".encode())
+    return Side(name, "lora", fingerprint, encoding=options.encoding, reader=folder, load=load, check=check)
 
 
 def _unet(name: str, base: str | None, options: ModelOptions) -> Side:
@@ -209,14 +227,22 @@ def _unet(name: str, base: str | None, options: ModelOptions) -> Side:
                 f"{name} is not a UNet for {base} ({reason(error)}); give its own base with --base.", code="side-misfit"
             ) from error
         pipeline.unet = unet
-        return adapter_of(pipeline).to(device)
+        return _reading(pipeline, options).to(device)
 
-    return Side(name, "unet", sha256(f"{_of_base(base, options)} {_of_model(source, UNET_INDEX)}".encode()), load=load)
+    fingerprint = sha256(f"{_of_base(base, options)} {_of_model(source, UNET_INDEX)}".encode())
+    return Side(name, "unet", fingerprint, encoding=options.encoding, reader=build.model_path(base), load=load)
+
+
+def _reading(pipeline: Any, options: ModelOptions) -> PipelineModel:
+    """Return the adapter of a pipeline, which reads prompts in a given way."""
+    model = adapter_of(pipeline)
+    model.read_prompts(options.encoding)
+    return model
 
 
 def _of_base(name: str, options: ModelOptions) -> str:
     """Return the hash of a model with the options of loading it."""
-    return _of_model(name) if options.is_plain else sha256(f"{_of_model(name)}{options.identity()}".encode())
+    return sha256(f"{_of_model(name)}{told}".encode()) if (told := options.identity()) else _of_model(name)
 
 
 def _of_model(name: str, index: str = INDEX) -> str:

@@ -7,6 +7,7 @@ families     adapter_of(load_pipeline(NAME)) gives one of these: StableDiffusion
 tuning       LoRA · Full; `Tuning` is their protocol
 processes    VPProcess · FlowProcess, and process_of a scheduler's config; `Process` is their protocol
 sampling     Sampler: denoising steps, guidance and size of images to generate
+prompts      PromptEncoding: how prompts are read, in chunks, with weights
 """
 
 from thumbtune.models.families import adapter_of
@@ -15,6 +16,7 @@ from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import LoRA
 from thumbtune.models.plane import Plane
 from thumbtune.models.process import FlowProcess, Process, VPProcess, process_of
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Model, Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.models.stable_diffusion_xl import StableDiffusionXL
@@ -26,6 +28,7 @@ __all__ = [
     "Model",
     "Plane",
     "Process",
+    "PromptEncoding",
     "Sampler",
     "StableDiffusion",
     "StableDiffusionXL",

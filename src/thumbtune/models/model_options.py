@@ -1,10 +1,11 @@
-"""What a person says of a model beside its name: a VAE of one's own, and what its file does not tell."""
+"""What a person says of a model beside its name: a VAE, what its files do not tell, and how prompts are read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.models.prompt_chunks import PromptEncoding
 
 V, EPSILON = "v_prediction", "epsilon"
 SHORT = {"v": V, "epsilon": EPSILON}  # as people write them
@@ -17,24 +18,17 @@ class ModelOptions:
     vae:               a folder, a hub id or a .safetensors file with a VAE, in the place of the model's own
     prediction:        what the UNet predicts: `epsilon` or `v`
     zero_terminal_snr: whether the last step of the schedule is pure noise (arXiv 2305.08891)
+    encoding:          how prompts are read
     """
 
     vae: str | None = None
     prediction: str | None = None
     zero_terminal_snr: bool | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Return whether the model stays as it is."""
-        return self == PLAIN
+    encoding: PromptEncoding = field(default_factory=PromptEncoding)
 
     def identity(self) -> str:
-        """Return a text that differs if the images of a model would; "" for a model as it is.
-
-        Raises:
-            ThumbtuneError: the VAE is not there.
-        """
-        if self.is_plain:
+        """Return a text that differs if the weights or the schedule of a model would; "" if it stays as it is."""
+        if (self.vae, self.prediction, self.zero_terminal_snr) == (None, None, None):
             return ""
         vae = None if self.vae is None else _identity_of(self.vae)
         return f" vae={vae} prediction={self.prediction} zero_terminal_snr={self.zero_terminal_snr}"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from thumbtune.errors import UsageError, shown
+from thumbtune.errors import UsageError, note, shown
 from thumbtune.files import sha256, write_png
 from thumbtune.memory import in_parts
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import Sampler
-from thumbtune.runs import run
+from thumbtune.runs import build, run
+from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.python_api import load
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Progress, Sized
@@ -25,7 +26,7 @@ class Generator:
     """What generates images: a finished run, else a base model.
 
     model:   a folder, a file or a hub id; None: the bundled model
-    options: of loading the base model
+    options: of loading the base model, and how it reads prompts; a run has its own
     """
 
     model: str | None = None
@@ -40,10 +41,10 @@ def generate_images(
     progress: Progress,
     by: Generator | None = None,
 ) -> Iterator[Path]:
-    """Write one PNG per (prompt, seed) pair and yield its path.
+    """Write one PNG per (prompt, seed) pair and yield its path. Notes name prompts that are cut, or hold marks.
 
     Raises:
-        UsageError: a prompt is empty, or holds a zero byte.
+        UsageError: a prompt is empty or holds a zero byte, or a way of reading prompts is given for a run.
         ThumbtuneError: the model cannot be loaded, or the run has not finished training.
     """
     for prompt, _ in pairs:
@@ -53,12 +54,17 @@ def generate_images(
                 code="generate-empty-prompt",
             )
     by = by or Generator()
+    options, model = by.options, by.model or Recipe().model
     if by.tuned is not None:
-        run.recipe_in(by.tuned)  # raises if the folder is not a run
-    model = load(by.tuned or by.model or Recipe().model, options=by.options)
+        recipe = run.recipe_in(by.tuned)  # raises if the folder is not a run
+        options, model = build.options_of(recipe), recipe.model
+    generator = load(by.tuned or model, options=options)
+    texts = [*(prompt for prompt, _ in pairs), sampler.negative]
+    for sentence in prompt_notes(texts, options.encoding, build.model_path(model)):
+        note(sentence)
 
     def generated(part: Sequence[tuple[str, int]]) -> Sequence[Image]:
-        return model.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
+        return generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
 
     names = iter(file_names(pairs))
     parts = Sized(in_parts(pairs, IMAGES_AT_ONCE, generated), math.ceil(len(pairs) / IMAGES_AT_ONCE))

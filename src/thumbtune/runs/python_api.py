@@ -61,7 +61,7 @@ def load(name: str | Path, device: Any = None, options: ModelOptions = PLAIN) ->
     If training put a prefix before the prompts of good images (csft), the model's `generate` adds it.
 
     device:  the device of the model; None: the best one available
-    options: of loading a base model; a run has its own
+    options: of loading a base model, and how it reads prompts; a run has its own
 
     Raises:
         ThumbtuneError: the model cannot be loaded, or the run has not finished training.
@@ -69,4 +69,6 @@ def load(name: str | Path, device: Any = None, options: ModelOptions = PLAIN) ->
     folder, device = Path(name), team().device if device is None else device
     if (folder / "recipe.yaml").exists():
         return run.trained_model(run.recipe_in(folder), folder, device)
-    return adapter_of(load_pipeline(build.model_path(str(name)), options=options)).to(device)
+    model = adapter_of(load_pipeline(build.model_path(str(name)), options=options))
+    model.read_prompts(options.encoding)
+    return model.to(device)

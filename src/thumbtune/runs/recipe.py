@@ -13,7 +13,7 @@ from thumbtune.errors import UsageError, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
 from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults
-from thumbtune.runs.other_names import our_name
+from thumbtune.runs.other_names import OURS, our_name
 from thumbtune.runs.recipe_sections import (
     FIXED_SHARE,
     OBJECTIVES,
@@ -22,6 +22,7 @@ from thumbtune.runs.recipe_sections import (
     GatesSection,
     LoraSection,
     ObjectiveSection,
+    PromptsSection,
     Section,
     TrainSection,
 )
@@ -64,6 +65,7 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, description="Seed of all randomness in training.")
     lora: LoraSection = Field(default_factory=LoraSection)
     objective: ObjectiveSection = Field(default_factory=ObjectiveSection)
+    prompts: PromptsSection = Field(default_factory=PromptsSection)
     train: TrainSection = Field(default_factory=TrainSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     gates: GatesSection = Field(default_factory=GatesSection)
@@ -118,7 +120,8 @@ def _sentence(first: Any, where: str) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no option {key}{_nearest(key)}"
     if first["type"] == "model_type":
-        return f"{where}: {key} is {shown(first['input'])}, but has options of its own; write them below it."
+        meant = f"write them below it, or use {OURS[key]}" if key in OURS else "write them below it"
+        return f"{where}: {key} is {shown(first['input'])}, but has options of its own; {meant}."
     message = first["msg"].removeprefix("Value error, ")
     message = (message[:1].lower() + message[1:]).removeprefix("input ")
     if first["type"] == "path_type":

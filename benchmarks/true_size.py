@@ -127,9 +127,7 @@ def likes(folder: Path, size: int) -> Path:
     return folder / "likes"
 
 
-def command(
-    folder: Path, *words: object, interrupt_at: Path | None = None
-) -> tuple[int, Mapping[str, int], str]:
+def command(folder: Path, *words: object, interrupt_at: Path | None = None) -> tuple[int, Mapping[str, int], str]:
     """Run a command; return its exit code, its peaks and what it said. Ctrl-C comes when a log has its first line."""
     peaks = folder / "peaks.json"
     peaks.unlink(missing_ok=True)
@@ -184,9 +182,11 @@ def run_case(case: Case, model: Path, folder: Path) -> Row:
         estimated=round(forecast.needed / GIB, 2),
         measured=round(max(first[kind], second[kind]) / GIB, 2),
         step=round(steps[-1]["seconds"], 1),
-        resumed=len(steps) == 3,  # noqa: PLR2004 - train.steps
+        resumed=len(steps) == 3,
     )
-    return replace(row, duel=duel(case, run, folder), equal=in_diffusers(case, model, run, folder)) if case.draws else row
+    return (
+        replace(row, duel=duel(case, run, folder), equal=in_diffusers(case, model, run, folder)) if case.draws else row
+    )
 
 
 def drawing(case: Case) -> list[str]:

@@ -1,7 +1,7 @@
 """What all families of pipelines share: pixels of an image, tokens, the process, the fingerprint, and drawing."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
 from thumbtune.models.pipeline_files import check_size, drawn_unit, height_and_width
 from thumbtune.models.process import Process, process_of
-from thumbtune.models.protocol import Sampler, Size, Trained
+from thumbtune.models.prompt_encoding import of_equal_length
+from thumbtune.models.protocol import PipelineModel, Sampler, Size, Trained
 
 
 def freeze(networks: Iterable[nn.Module]) -> None:
@@ -82,26 +83,59 @@ def _hardware(device: torch.device) -> str:
     return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def draw(
-    pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler, size: Size, output_type: str
-) -> Any:
+def draw(model: PipelineModel, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler, output_type: str) -> Any:
     """Return what a pipeline draws for prompts, one seed each; a seed gives the same initial noise in any batch.
+
+    Prompts that are read in an unusual way are embedded here, and those of equal lengths are drawn together.
 
     Raises:
         UsageError: the size is one that the pipeline cannot draw.
     """
     if sampler.size is not None:
-        check_size(sampler.size, drawn_unit(pipeline.vae_scale_factor), "The size of the images")
-    height, width = height_and_width(sampler.size or size)
-    return pipeline(
-        list(prompts),
-        num_inference_steps=sampler.steps,
-        guidance_scale=sampler.guidance,
-        height=height,
-        width=width,
-        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-        output_type=output_type,
-    ).images
+        check_size(sampler.size, drawn_unit(model.pipeline.vae_scale_factor), "The size of the images")
+    height, width = height_and_width(sampler.size or model.size)
+
+    def drawn(texts: Mapping[str, Any], seeds: Sequence[int]) -> Any:
+        return model.pipeline(
+            **texts,
+            num_inference_steps=sampler.steps,
+            guidance_scale=sampler.guidance,
+            height=height,
+            width=width,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            output_type=output_type,
+        ).images
+
+    if model.encoding.is_usual:
+        negative = {"negative_prompt": [sampler.negative] * len(prompts)} if sampler.negative else {}
+        return drawn({"prompt": list(prompts), **negative}, seeds)
+    images: dict[int, Any] = {}
+    for places, texts in _embedded(model, prompts, sampler):
+        images |= zip(places, drawn(texts, [seeds[place] for place in places]), strict=True)
+    in_order = [images[place] for place in range(len(prompts))]
+    return np.stack(in_order) if output_type == "np" else torch.stack(in_order)
+
+
+def _embedded(
+    model: PipelineModel, prompts: Sequence[str], sampler: Sampler
+) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    """Yield the places of prompts of one length, and what a pipeline is told of them and of the negative prompt."""
+    rows = {
+        text: {name: value[0] for name, value in model.embed([text]).items()} for text in {*prompts, sampler.negative}
+    }
+    for length in sorted({len(rows[prompt]["text"]) for prompt in prompts}):
+        places = [place for place, prompt in enumerate(prompts) if len(rows[prompt]["text"]) == length]
+        pairs = [(rows[prompts[place]], rows[sampler.negative]) for place in places]
+        if sampler.guidance > 1:
+            pairs = [of_equal_length(*pair) for pair in pairs]
+        else:
+            pairs = [(positive, positive) for positive, _ in pairs]  # a pipeline reads it, and does not use it
+        texts = {}
+        for name in pairs[0][0]:
+            option = "prompt_embeds" if name == "text" else f"{name}_prompt_embeds"
+            texts[option] = torch.stack([positive[name] for positive, _ in pairs])
+            texts[f"negative_{option}"] = torch.stack([negative[name] for _, negative in pairs])
+        yield places, texts
 
 
 def images_of(pipeline: Any, pixels: NDArray[Any]) -> list[Image.Image]:

@@ -12,6 +12,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from thumbtune.models.process import Latents, Process, Times
+from thumbtune.models.prompt_chunks import PromptEncoding
 
 Size = int | tuple[int, int]  # pixels: of both sides, or (height, width)
 # a network's inputs besides the noisy latents; every tensor has one row per image
@@ -20,11 +21,12 @@ Condition = dict[str, Float[Tensor, "b *rest"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Options of generating images: denoising steps, classifier-free guidance and size."""
+    """Options of generating images: denoising steps, classifier-free guidance, size and what images should not show."""
 
     steps: int = 25
     guidance: float = 3.0
     size: Size | None = None  # None: the model's own
+    negative: str = ""  # what guidance leads away from; "": from no prompt
 
 
 @runtime_checkable
@@ -137,16 +139,26 @@ class PipelineModel(Model, Protocol):
     """A `Model` that is made of a pipeline of diffusers.
 
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts
+    encoding: how prompts are read
     size: pixels of its images: of both sides, or (height, width)
     """
 
     pipeline: Any
     complete: Callable[[str], str]
+    encoding: PromptEncoding
     size: Size
 
     @property
     def device(self) -> torch.device:
         """Return the device of the network."""
+        ...
+
+    def read_prompts(self, encoding: PromptEncoding) -> None:
+        """Read prompts in another way from now on.
+
+        Raises:
+            UsageError: its text encoders have no such layer.
+        """
         ...
 
     def to(self, device: torch.device | str) -> "PipelineModel":

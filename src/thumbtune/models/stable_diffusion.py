@@ -13,6 +13,8 @@ from thumbtune.models import latent_diffusion as shared
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.pipeline_files import check_configs, size_of
 from thumbtune.models.process import Latents, Times
+from thumbtune.models.prompt_chunks import PromptEncoding
+from thumbtune.models.prompt_encoding import MASK, check_clip_skip, embed_prompt, layer_of, together
 from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
 
 __all__ = ["StableDiffusion", "load_pipeline"]
@@ -21,10 +23,12 @@ __all__ = ["StableDiffusion", "load_pipeline"]
 class StableDiffusion:
     """SD 1.x and 2.x as a `Model`. Only the weights that `tuning` chooses are trained; everything else is frozen.
 
-    Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}.
+    Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}, with a mask beside
+    texts of unequal lengths.
 
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts; `embed` takes
         prompts as they are.
+    encoding: how prompts are read.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class StableDiffusion:
     ) -> None:
         self.pipeline = pipeline
         self.complete: Callable[[str], str] = str
+        self.encoding = PromptEncoding()
         name, unet, vae = str(pipeline.config.get("_name_or_path")), pipeline.unet.config, pipeline.vae.config
         shared.freeze((pipeline.unet, pipeline.vae, pipeline.text_encoder))
         self.network: nn.Module = pipeline.unet
@@ -52,10 +57,15 @@ class StableDiffusion:
         self.pipeline.to(device)
         return self
 
+    def read_prompts(self, encoding: PromptEncoding) -> None:
+        check_clip_skip(self.pipeline.text_encoder.config, encoding.clip_skip)
+        self.encoding = encoding
+
     def fingerprint(self) -> str:
         """Return a hash of the sizes, weights and vocabulary that `encode` and `embed` use, and of what computes."""
         vae, tokenizer = self.pipeline.vae.config, self.pipeline.tokenizer
         facts = (self.size, vae.scaling_factor, getattr(vae, "shift_factor", None), tokenizer.model_max_length)
+        facts += () if self.encoding.is_usual else (self.encoding.tag,)
         return shared.fingerprint(facts, (self.pipeline.vae, self.pipeline.text_encoder), (tokenizer,), self.device)
 
     @torch.no_grad()
@@ -70,11 +80,17 @@ class StableDiffusion:
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        text = self.pipeline.text_encoder(shared.ids_of(self.pipeline.tokenizer, prompts, self.device))
-        return {"text": text.last_hidden_state.float().cpu()}
+        tokenizer, encoder, encoding = self.pipeline.tokenizer, self.pipeline.text_encoder, self.encoding
+        if encoding.is_usual:
+            return {"text": encoder(shared.ids_of(tokenizer, prompts, self.device)).last_hidden_state.float().cpu()}
+        parts = [(tokenizer, lambda tokens: (layer_of(encoder, tokens, encoding.clip_skip), None))]
+        return together([embed_prompt(prompt, parts, encoding, self.device) for prompt in prompts])
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
-        return self.network(noisy, t, encoder_hidden_states=condition["text"], return_dict=False)[0]
+        mask = condition.get(MASK)
+        return self.network(
+            noisy, t, encoder_hidden_states=condition["text"], encoder_attention_mask=mask, return_dict=False
+        )[0]
 
     @property
     def trained(self) -> Trained:
@@ -103,9 +119,7 @@ class StableDiffusion:
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
         completed = [self.complete(prompt) for prompt in prompts]
-        return shared.images_of(
-            self.pipeline, shared.draw(self.pipeline, completed, seeds, sampler, self.size, output_type="np")
-        )
+        return shared.images_of(self.pipeline, shared.draw(self, completed, seeds, sampler, output_type="np"))
 
     def save(self, folder: Path) -> None:
         self.trained.save(folder)

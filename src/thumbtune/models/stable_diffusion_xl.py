@@ -16,12 +16,27 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from thumbtune.errors import UsageError
 from thumbtune.images import rgb
 from thumbtune.models import latent_diffusion as shared
 from thumbtune.models.buckets import placed
 from thumbtune.models.pipeline_files import check_configs, size_of
 from thumbtune.models.process import Latents, Times
+from thumbtune.models.prompt_chunks import PromptEncoding
+from thumbtune.models.prompt_encoding import MASK, embed_prompt, together
 from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
+
+OWN_LAYER = 2  # of the text encoders, counted from the end
+
+
+def _layer_of(encoder: Any) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return the function from tokens to the states before the last layer, and to the first output of an encoder."""
+
+    def layer(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        out = encoder(tokens, output_hidden_states=True)
+        return out.hidden_states[-OWN_LAYER], out[0]
+
+    return layer
 
 
 def time_ids(original: tuple[int, int], target: tuple[int, int]) -> tuple[int, ...]:
@@ -42,6 +57,7 @@ class StableDiffusionXL:
 
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts; `embed` takes
         prompts as they are.
+    encoding: how prompts are read; its clip_skip is 2 or None, since the UNet was trained on the layer before the last.
     """
 
     def __init__(
@@ -49,6 +65,7 @@ class StableDiffusionXL:
     ) -> None:
         self.pipeline = pipeline
         self.complete: Callable[[str], str] = str
+        self.encoding = PromptEncoding()
         name, unet, vae = str(pipeline.config.get("_name_or_path")), pipeline.unet.config, pipeline.vae.config
         self._encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
         self._tokenizers = (pipeline.tokenizer, pipeline.tokenizer_2)
@@ -77,10 +94,20 @@ class StableDiffusionXL:
         """Return whether no prompt is zeros, and not the embedding of the empty text."""
         return bool(self.pipeline.config.get("force_zeros_for_empty_prompt", True))
 
+    def read_prompts(self, encoding: PromptEncoding) -> None:
+        if encoding.clip_skip not in (None, OWN_LAYER):
+            raise UsageError(
+                f"prompts.clip_skip is {encoding.clip_skip}, but SDXL always takes the layer before the last of both "
+                f"text encoders, which is {OWN_LAYER} here as in other programs; leave the option out.",
+                code="prompts-clip-skip",
+            )
+        self.encoding = encoding
+
     def fingerprint(self) -> str:
         """Return a hash of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
         vae, lengths = self.pipeline.vae, [(one.model_max_length, one.pad_token_id) for one in self._tokenizers]
         facts = ("XL", self.size, vae.config.scaling_factor, *self._moments(), *lengths, self._zeros)
+        facts += () if self.encoding.is_usual else (self.encoding.tag,)
         return shared.fingerprint(facts, (vae, *self._encoders), self._tokenizers, self.device)
 
     def _moments(self) -> tuple[list[float], list[float]]:
@@ -109,23 +136,34 @@ class StableDiffusionXL:
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        states, pooled = [], torch.empty(0)
-        for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True):
-            ids = shared.ids_of(tokenizer, prompts, self.device)
-            out = encoder(ids, output_hidden_states=True)
-            states.append(out.hidden_states[-2])
-            pooled = out[0]  # of the second encoder, since it is the last
-        condition = {"text": torch.cat(states, dim=-1).float().cpu(), "pooled": pooled.float().cpu()}
+        if self.encoding.is_usual:
+            condition = self._embed_usual(prompts)
+        else:
+            parts = list(zip(self._tokenizers, map(_layer_of, self._encoders), strict=True))
+            condition = together([embed_prompt(prompt, parts, self.encoding, self.device) for prompt in prompts])
         if self._zeros:
             empty = torch.tensor([prompt == "" for prompt in prompts], dtype=torch.bool)
-            for value in condition.values():
+            for value in (condition["text"], condition["pooled"]):
                 value[empty] = 0.0
         return condition
+
+    def _embed_usual(self, prompts: Sequence[str]) -> Condition:
+        states, pooled = [], torch.empty(0)
+        for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True):
+            text, pooled = _layer_of(encoder)(shared.ids_of(tokenizer, prompts, self.device))
+            states.append(text)
+        # `pooled` is of the second encoder, since it is the last
+        return {"text": torch.cat(states, dim=-1).float().cpu(), "pooled": pooled.float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         added = {"text_embeds": condition["pooled"], "time_ids": condition["time_ids"]}
         return self.network(
-            noisy, t, encoder_hidden_states=condition["text"], added_cond_kwargs=added, return_dict=False
+            noisy,
+            t,
+            encoder_hidden_states=condition["text"],
+            added_cond_kwargs=added,
+            encoder_attention_mask=condition.get(MASK),
+            return_dict=False,
         )[0]
 
     @property
@@ -155,7 +193,7 @@ class StableDiffusionXL:
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
         completed = [self.complete(prompt) for prompt in prompts]
-        latents = shared.draw(self.pipeline, completed, seeds, sampler, self.size, output_type="latent")
+        latents = shared.draw(self, completed, seeds, sampler, output_type="latent")
         shift, scale = self._scale()
         # the pipeline would hand half-precision latents to the VAE as they are
         images = self.pipeline.vae.decode(latents.float() / scale + shift, return_dict=False)[0]

@@ -14,6 +14,8 @@ from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
+from thumbtune.models.model_options import ModelOptions
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
 from thumbtune.runs.image_sizes import check_sizes
 from thumbtune.runs.lora_about import about, lora_of
@@ -113,13 +115,30 @@ def result_of(recipe: Recipe) -> Path:
     return RESULTS[recipe.train.weights]
 
 
+def options_of(recipe: Recipe) -> ModelOptions:
+    """Return what a recipe says of its model beside the name."""
+    return ModelOptions(
+        vae=recipe.vae,
+        prediction=recipe.prediction,
+        zero_terminal_snr=recipe.zero_terminal_snr or None,
+        encoding=encoding_of(recipe),
+    )
+
+
 def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> PipelineModel:
     """Return the base model, prepared for the recipe's training."""
     base = model_path(recipe.model)
-    pipeline = load_pipeline(base)
+    pipeline = load_pipeline(base, options=options_of(recipe))
     check_sizes(recipe, base, pipeline.vae_scale_factor)
     tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
-    return adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
+    model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing)
+    model.read_prompts(encoding_of(recipe))
+    return model.to(device)
+
+
+def encoding_of(recipe: Recipe) -> PromptEncoding:
+    """Return how a recipe's prompts are read."""
+    return PromptEncoding(**recipe.prompts.model_dump())
 
 
 def settings_of(recipe: Recipe) -> Settings:
@@ -153,8 +172,8 @@ def check_scorers(recipe: Recipe) -> None:
 
 def sampler_of(recipe: Recipe) -> Sampler:
     """Return the options of generating images for the evaluation."""
-    size = height_and_width_of(recipe.evaluate.size)
-    return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance, size=size)
+    options, size = recipe.evaluate, height_and_width_of(recipe.evaluate.size)
+    return Sampler(steps=options.steps, guidance=options.guidance, size=size, negative=options.negative_prompt)
 
 
 def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
@@ -171,7 +190,8 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
     with Store.open(recipe.likes, create=False) as store:
         likes = likes_of(store, recipe.label_policy, keep=keep)
         # of all images in their order, so that no label policy moves a prompt
-        same_as = cut_prompts(model_path(recipe.model), store.prompts(store.newest())).same_as
+        prompts = store.prompts(store.newest())
+        same_as = cut_prompts(model_path(recipe.model), prompts, encoding_of(recipe)).same_as
         parts = split(likes, recipe.train.validation_share, recipe.seed, same_as)
     if not len(parts.train):
         raise ThumbtuneError(
@@ -216,7 +236,8 @@ def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> lis
     file = recipe.evaluate.prompts
     prompts = prompts_in(file) if file else sorted(held_out - trained)
     known = {alike(prompt) for prompt in trained}
-    same_as = cut_prompts(model_path(recipe.model), [*sorted(trained), *prompts]).same_as if file else {}
+    known_and_new, encoding = [*sorted(trained), *prompts], encoding_of(recipe)
+    same_as = cut_prompts(model_path(recipe.model), known_and_new, encoding).same_as if file else {}
     seen = [prompt for prompt in prompts if alike(same_as.get(prompt, prompt)) in known]
     if seen:
         raise UsageError(

@@ -60,7 +60,7 @@ def estimate(recipe: Recipe, micro_batch: int | None = None, at_once: int = IMAG
     Raises:
         ThumbtuneError: the model cannot be tuned.
     """
-    pipeline = pipeline_without_weights(build.model_path(recipe.model))
+    pipeline = pipeline_without_weights(build.model_path(recipe.model), build.options_of(recipe))
     if pipeline is None:
         return None
     size = micro_batch or build.micro_batch_of(recipe)

@@ -17,12 +17,14 @@ def sampler_for(
     names: Iterable[str | Path | None],
     steps: int | None = None,
     guidance: float | None = None,
+    negative: str = "",
     size: str | None = None,
 ) -> Sampler:
     """Return the options of generating, with the defaults of the first name whose family is known.
 
     Args:
         names: models, runs, LoRAs or folders of images; None: a name that was not given.
+        negative: what images should not show.
         size: pixels, as 768 or 768x512 (width x height); None: the model's own.
 
     Raises:
@@ -36,6 +38,7 @@ def sampler_for(
         steps=values.get("steps", usual.steps) if steps is None else steps,
         guidance=values.get("guidance", usual.guidance) if guidance is None else guidance,
         size=_size_of(size, models),
+        negative=negative,
     )
 
 

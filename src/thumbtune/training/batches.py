@@ -21,6 +21,7 @@ from thumbtune.feedback.likes import image_of
 from thumbtune.images import rgb
 from thumbtune.models.buckets import Shape
 from thumbtune.models.process import Latents, Process
+from thumbtune.models.prompt_encoding import together
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.objective.prompt_prefix import PromptPrefixes
 from thumbtune.training.batch import Batch, Ragged, stacked
@@ -186,7 +187,7 @@ class Encoded:
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Return the embeddings of prompts of these likes, with or without a prefix, or of the empty prompt."""
         embeddings = [self._get(self._prompt_key(prompt)) for prompt in prompts]
-        return {name: torch.stack([embedding[name] for embedding in embeddings]) for name in embeddings[0]}
+        return together(embeddings)
 
 
 def _first(names: Sequence[str]) -> str:

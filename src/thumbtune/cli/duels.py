@@ -143,12 +143,15 @@ def _print_verdict(found: dict[str, Any], page: Path, as_json: bool) -> None:
     say(f"Page: {page}")
 
 
+DuelPrompts = Annotated[
+    str, typer.Option(help="A file of prompts, or a published set: `thumbtune scorers` lists them.")
+]
+
+
 def duel(
     a: A,
     b: Annotated[str, typer.Argument(metavar="B", help="The model to test, in one of the same forms.")],
-    prompts: Annotated[
-        str, typer.Option(help="A file of prompts, or a published set: `thumbtune scorers` lists them.")
-    ],
+    prompts: DuelPrompts,
     scorers: Annotated[str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them.")],
     out: Annotated[Path, typer.Option(help="The folder of the duel; the same command continues in it.")] = Path("duel"),
     base: Annotated[str | None, typer.Option(help="The model that a LoRA or a UNet belongs to.")] = None,
@@ -172,9 +175,7 @@ def duel(
 ) -> None:
     """Compare two models, or two folders of images, on the same prompts and seeds."""
     quieten()
-    names = tuple(name.strip() for name in scorers.split(",") if name.strip())
-    if not names:
-        raise UsageError("A duel needs a scorer; name one (`thumbtune scorers` lists all).", code="duel-no-scorer")
+    names = _scorers_in(scorers)
     from thumbtune.duels.duel import SIDES, run_duel
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set
@@ -198,6 +199,14 @@ def duel(
         places=places,
     )
     _print_duel(run_duel(plan, bar, tie, paper_ci), out)
+
+
+def _scorers_in(scorers: str) -> tuple[str, ...]:
+    """Return the names of scorers between commas, at least one."""
+    names = tuple(name.strip() for name in scorers.split(",") if name.strip())
+    if not names:
+        raise UsageError("A duel needs a scorer; name one (`thumbtune scorers` lists all).", code="duel-no-scorer")
+    return names
 
 
 def _print_duel(result: dict[str, Any] | None, out: Path) -> None:

@@ -175,14 +175,13 @@ def duel(
 ) -> None:
     """Compare two models, or two folders of images, on the same prompts and seeds."""
     quieten()
-    names = _scorers_in(scorers)
     from thumbtune.duels.duel import SIDES, run_duel
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set
     from thumbtune.evaluation.scorers.published_files import Locations
     from thumbtune.runs.sampler_defaults import sampler_for
 
-    places = Locations(local=weights, offline=offline)
+    names, places = _scorers_in(scorers), Locations(local=weights, offline=offline)
     chosen = load_prompt_set(prompts, places)
     given = {"vae": vae, "prediction": prediction, "zero_terminal_snr": zero_terminal_snr or None}
     given |= {"over_length": over_length, "syntax": syntax, "clip_skip": clip_skip}

@@ -159,7 +159,7 @@ def duel(
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set
     from thumbtune.evaluation.scorers.published_files import Locations
-    from thumbtune.runs.sampler_defaults import sampler_for
+    from thumbtune.runs.sampler_defaults import precision_for, sampler_for
 
     places = Locations(local=weights, offline=offline)
     chosen = load_prompt_set(prompts, places)
@@ -172,6 +172,7 @@ def duel(
         first_seed=first_seed,
         sampler=sampler_for([base, a, b], steps, guidance),
         base=base,
+        precision=precision_for([a, b, base]),
         places=places,
     )
     _print_duel(run_duel(plan, bar, tie, paper_ci), out)

@@ -38,6 +38,7 @@ class GalleryPlan:
     sides: the name of each side, which is the name of its folder, and what stands for it (see `sides`).
     scorers: see `evaluation.scorers.resolve`; with no scorer, images are generated and not scored.
     base: the model that a LoRA or a UNet belongs to.
+    precision: in which all sides generate.
     replace: whether a duel of another plan in this folder is moved to `OUT-before`, or `OUT-before-2` and so on;
         otherwise the folder is refused.
     """
@@ -50,6 +51,7 @@ class GalleryPlan:
     first_seed: int = 10_000
     sampler: Sampler = field(default_factory=Sampler)
     base: str | None = None
+    precision: build.Precision = "no"
     places: Locations = field(default_factory=Locations)
     cache: Path | None = CACHE_FILE
     replace: bool = False
@@ -120,7 +122,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     """
     state = distributed.team()
     team = Team(state.process_index, state.num_processes)
-    sides = {name: side(source, plan.base) for name, source in plan.sides.items()}
+    sides = {name: side(source, plan.base, plan.precision) for name, source in plan.sides.items()}
     groups = resolve_scorers(plan.scorers, LoadOptions(build.BUNDLED / "judge", plan.places, str(state.device)))
     hashes: dict[Path, str] = {}
     replaced = None

@@ -12,9 +12,11 @@ import difflib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
@@ -61,34 +63,42 @@ class Side:
     by_order: bool = False
 
 
-def side(name: str, base: str | None = None) -> Side:
+def side(name: str, base: str | None = None, precision: build.Precision = "no") -> Side:
     """Return what a name stands for; nothing is loaded yet.
 
     Args:
         name: a folder, a file, a hub id or the name of a bundled model.
         base: the model that a LoRA or a UNet belongs to.
+        precision: in which it generates images.
 
     Raises:
         UsageError: the name stands for nothing of this, or a LoRA or a UNet has no base.
         ThumbtuneError: a run is not finished, or the hub has no such model.
     """
-    path = Path(name)
+    found = _side(name, base, precision)
+    if precision == "no" or found.load is None:
+        return found
+    return replace(found, fingerprint=sha256(f"{found.fingerprint} {precision}".encode()))
+
+
+def _side(name: str, base: str | None, precision: build.Precision) -> Side:
+    path, half = Path(name), build.HALF.get(precision)
     try:
         path.exists()
     except OSError as error:
         raise _unknown(f"{name[:60]}...") from error
     if (path / "recipe.yaml").is_file():
-        return _run(name, path)
+        return _run(name, path, precision)
     if (path / CHECKPOINT).is_file() and (path.parent.parent / "recipe.yaml").is_file():
-        return _checkpoint(name, path)
+        return _checkpoint(name, path, precision)
     if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
-        return _unet(name, base)
+        return _unet(name, base, half)
     whole = (path / INDEX).is_file() and not (path / DIFFUSERS_FILE).is_file()  # a pipeline's folder, and no LoRA in it
     single = is_checkpoint(path)
     if single:
         check_pipeline(name)
     if path.exists() and not whole and not single and (files := find_lora(path)) is not None:
-        return _lora(name, files, base)
+        return _lora(name, files, base, half)
     if path.is_dir() and not (path / INDEX).is_file():
         sources, by_order = source_files(path)
         return Side(name, "images", _of_files(sources), folder=path, by_order=by_order)
@@ -102,7 +112,7 @@ def side(name: str, base: str | None = None) -> Side:
         name,
         "model",
         _of_model(name),
-        load=lambda device: adapter_of(load_pipeline(folder)).to(device),
+        load=lambda device: adapter_of(load_pipeline(folder), half=half).to(device),
         check=lambda: check_pipeline(folder),
     )
 
@@ -124,7 +134,7 @@ def _near(path: Path) -> Path | None:
     return path.with_name(close[0]) if close else None
 
 
-def _run(name: str, folder: Path) -> Side:
+def _run(name: str, folder: Path, precision: build.Precision) -> Side:
     recipe = run.recipe_in(folder)
     result = folder / build.result_of(recipe)
     if not result.is_file():
@@ -134,10 +144,14 @@ def _run(name: str, folder: Path) -> Side:
         )
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
     prefix = run.prompt_prefix_of(folder)
-    return Side(name, "run", fingerprint, prefix, load=lambda device: run.trained_model(recipe, folder, device))
+
+    def load(device: Any) -> PipelineModel:
+        return run.trained_model(recipe, folder, device, precision)
+
+    return Side(name, "run", fingerprint, prefix, load=load)
 
 
-def _checkpoint(name: str, folder: Path) -> Side:
+def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
     owner = folder.parent.parent
     recipe = run.recipe_in(owner)
     averaged = recipe.train.ema and (folder / AVERAGE).is_file()  # the average is then the result of the run
@@ -147,7 +161,7 @@ def _checkpoint(name: str, folder: Path) -> Side:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        model = build.model_of(recipe, training=False)
+        model = build.model_of(recipe, training=False, precision=precision)
         try:
             if (folder / checkpoint.STATE).is_file():
                 checkpoint.check_files(folder, checkpoint.state_in(folder), file.name)
@@ -166,7 +180,7 @@ def _checkpoint(name: str, folder: Path) -> Side:
     return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), load=load)
 
 
-def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
+def _lora(name: str, files: LoraFiles, base: str | None, half: torch.dtype | None) -> Side:
     if base is None:
         kind = kind_of(keys_in(next(iter(files.weights.values()))))
         for file in files.weights.values():
@@ -177,7 +191,7 @@ def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
     def load(device: Any) -> PipelineModel:
         pipeline = load_pipeline(folder)
         put_on_pipeline(pipeline, files, base)
-        return adapter_of(pipeline).to(device)
+        return adapter_of(pipeline, half=half).to(device)
 
     def check() -> None:
         if (networks := networks_without_weights(folder)) is not None:
@@ -188,7 +202,7 @@ def _lora(name: str, files: LoraFiles, base: str | None) -> Side:
     return Side(name, "lora", sha256(f"{_of_model(base)} {weights}".encode()), load=load, check=check)
 
 
-def _unet(name: str, base: str | None) -> Side:
+def _unet(name: str, base: str | None, half: torch.dtype | None) -> Side:
     """Return a UNet as papers publish it: the folder `unet` of a pipeline, and nothing else."""
     source = name.removeprefix(UNET)
     if base is None:
@@ -207,7 +221,7 @@ def _unet(name: str, base: str | None) -> Side:
                 f"{name} is not a UNet for {base} ({reason(error)}); give its own base with --base.", code="side-misfit"
             ) from error
         pipeline.unet = unet
-        return adapter_of(pipeline).to(device)
+        return adapter_of(pipeline, half=half).to(device)
 
     return Side(name, "unet", sha256(f"{_of_model(base)} {_of_model(source, UNET_INDEX)}".encode()), load=load)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from thumbtune.images import rgb
 from thumbtune.models import latent_diffusion as shared
+from thumbtune.models.half import computing, store
 from thumbtune.models.pipeline_files import Size, check_configs, size_of
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
@@ -46,7 +47,12 @@ class StableDiffusionXL:
     """
 
     def __init__(
-        self, pipeline: Any, tuning: Tuning | None = None, seed: int = 0, gradient_checkpointing: bool = False
+        self,
+        pipeline: Any,
+        tuning: Tuning | None = None,
+        seed: int = 0,
+        gradient_checkpointing: bool = False,
+        half: torch.dtype | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.complete: Callable[[str], str] = str
@@ -57,6 +63,8 @@ class StableDiffusionXL:
         pipeline.vae.float()
         self.network: nn.Module = pipeline.unet
         self._trained = tuning.on(pipeline.unet, seed) if tuning else None
+        self.half = half
+        store((pipeline.unet, *self._encoders), half)
         if gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
         self.process = shared.process_in(pipeline)
@@ -74,14 +82,23 @@ class StableDiffusionXL:
         return self
 
     @property
+    def _beside(self) -> tuple[nn.Module, ...]:
+        """Return the networks that training needs only until all is encoded: the VAE and the text encoders."""
+        return self.pipeline.vae, *self._encoders
+
+    @property
     def _zeros(self) -> bool:
         """Return whether no prompt is zeros, and not the embedding of the empty text."""
         return bool(self.pipeline.config.get("force_zeros_for_empty_prompt", True))
+
+    def rest(self) -> None:
+        shared.bring(torch.device("cpu"), self._beside)
 
     def fingerprint(self) -> str:
         """Return a hash of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
         vae, lengths = self.pipeline.vae, [(one.model_max_length, one.pad_token_id) for one in self._tokenizers]
         facts = ("XL", self.size, vae.config.scaling_factor, *self._moments(), *lengths, self._zeros)
+        facts = facts if self.half is None else (*facts, self.half)
         return shared.fingerprint(facts, (vae, *self._encoders), self._tokenizers, self.device)
 
     def _moments(self) -> tuple[list[float], list[float]]:
@@ -99,6 +116,7 @@ class StableDiffusionXL:
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image]) -> Latents:
+        shared.bring(self.device, [self.pipeline.vae], away=self._encoders)
         pixels = torch.stack([shared.pixels_of(image, self.size) for image in images]).to(self.device)
         shift, scale = self._scale()
         return ((self.pipeline.vae.encode(pixels).latent_dist.mean - shift) * scale).cpu()
@@ -110,10 +128,12 @@ class StableDiffusionXL:
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
+        shared.bring(self.device, self._encoders, away=[self.pipeline.vae])
         states, pooled = [], torch.empty(0)
         for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True):
             ids = shared.ids_of(tokenizer, prompts, self.device)
-            out = encoder(ids, output_hidden_states=True)
+            with computing(self.device, self.half):
+                out = encoder(ids, output_hidden_states=True)
             states.append(out.hidden_states[-2])
             pooled = out[0]  # of the second encoder, since it is the last
         condition = {"text": torch.cat(states, dim=-1).float().cpu(), "pooled": pooled.float().cpu()}
@@ -155,12 +175,11 @@ class StableDiffusionXL:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
-        completed = [self.complete(prompt) for prompt in prompts]
-        latents = shared.draw(self.pipeline, completed, seeds, sampler, self.size, output_type="latent")
+        shared.bring(self.device, self._beside)
+        latents = shared.draw(self, prompts, seeds, sampler)
         shift, scale = self._scale()
         # the pipeline would hand half-precision latents to the VAE as they are
-        images = self.pipeline.vae.decode(latents.float() / scale + shift, return_dict=False)[0]
-        pixels = self.pipeline.image_processor.postprocess(images, output_type="np")
+        pixels = shared.decoded(self.pipeline.vae, latents.float() / scale + shift, half=None)
         return shared.images_of(self.pipeline, pixels)
 
     def save(self, folder: Path) -> None:

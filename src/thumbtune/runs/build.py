@@ -96,6 +96,11 @@ def training_accelerator_of(recipe: Recipe) -> Any:
     return accelerator
 
 
+def half_of(recipe: Recipe, precision: Precision | None = None) -> torch.dtype | None:
+    """Return the type of a precision, or else of a recipe's; None for float32."""
+    return HALF.get(precision or precision_of(recipe))
+
+
 def tuning_of(recipe: Recipe, training: bool = True, about: Callable[[], Mapping[str, str]] = dict) -> Tuning:
     """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision.
 
@@ -103,7 +108,7 @@ def tuning_of(recipe: Recipe, training: bool = True, about: Callable[[], Mapping
     """
     if recipe.train.weights == "lora":
         return lora_of(recipe, about)
-    return full.Full(autocast=HALF.get(precision_of(recipe)) if training else None)
+    return full.Full(autocast=half_of(recipe) if training else None)
 
 
 def result_of(recipe: Recipe) -> Path:
@@ -111,12 +116,15 @@ def result_of(recipe: Recipe) -> Path:
     return RESULTS[recipe.train.weights]
 
 
-def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> PipelineModel:
-    """Return the base model, prepared for the recipe's training."""
+def model_of(
+    recipe: Recipe, device: Any = "cpu", training: bool = True, precision: Precision | None = None
+) -> PipelineModel:
+    """Return the base model, prepared for the recipe's training; `precision` counts in place of the recipe's."""
     base = model_path(recipe.model)
     pipeline = load_pipeline(base)
     tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
-    return adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing).to(device)
+    checkpointing = recipe.train.gradient_checkpointing
+    return adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision)).to(device)
 
 
 def settings_of(recipe: Recipe) -> Settings:

@@ -57,7 +57,8 @@ def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[
 def load(name: str | Path, device: Any = None) -> PipelineModel:
     """Return a model that generates images: a run's result, or a base model by its bundled name, folder or hub id.
 
-    If training put a prefix before the prompts of good images (csft), the model's `generate` adds it.
+    If training put a prefix before the prompts of good images (csft), the model's `generate` adds it. It generates in
+    the precision in which the run was trained, and a base model in that of its family's recipe.
 
     device: the device of the model; None: the best one available
 
@@ -67,4 +68,5 @@ def load(name: str | Path, device: Any = None) -> PipelineModel:
     folder, device = Path(name), team().device if device is None else device
     if (folder / "recipe.yaml").exists():
         return run.trained_model(run.recipe_in(folder), folder, device)
-    return adapter_of(load_pipeline(build.model_path(str(name)))).to(device)
+    half = build.half_of(recipe_from({"model": str(name)}))
+    return adapter_of(load_pipeline(build.model_path(str(name))), half=half).to(device)

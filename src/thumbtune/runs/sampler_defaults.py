@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from thumbtune.models.protocol import Sampler
-from thumbtune.runs.family_defaults import sampling_defaults
+from thumbtune.runs.build import Precision, precision_of
+from thumbtune.runs.family_defaults import family_of, sampling_defaults
+from thumbtune.runs.recipe import Recipe, parse_recipe
 from thumbtune.runs.recipe_sections import EvaluateSection
 from thumbtune.runs.run import recipe_in
 
@@ -24,8 +26,26 @@ def sampler_for(names: Iterable[str | Path | None], steps: int | None = None, gu
     )
 
 
+def precision_for(names: Iterable[str | Path | None]) -> Precision:
+    """Return the precision of generating with several models: that of the first run, else of the first model.
+
+    Args:
+        names: models, runs, LoRAs or folders of images; None: a name that was not given.
+    """
+    recipes = [(recipe_of(name), name) for name in names if name]
+    trained = [recipe for recipe, _ in recipes if recipe is not None]
+    first = trained or [parse_recipe({"model": str(name)}, str(name)) for _, name in recipes if family_of(str(name))]
+    return precision_of(first[0]) if first else "no"
+
+
 def _model_of(name: str | Path) -> str:
-    """Return the base model of a run, or of its checkpoint or LoRA; any other name unchanged.
+    """Return the base model of a run, or of its checkpoint or LoRA; any other name unchanged."""
+    recipe = recipe_of(name)
+    return str(name) if recipe is None else recipe.model
+
+
+def recipe_of(name: str | Path) -> Recipe | None:
+    """Return the recipe of a run, or of the run that a checkpoint or a LoRA belongs to; None for any other name.
 
     A recipe in the current folder is no run, though it lies above a hub id, read as a path.
     """
@@ -33,5 +53,5 @@ def _model_of(name: str | Path) -> str:
     runs = [above for above in folder.parents[:2] if (above / "checkpoints").is_dir()]
     for place in (folder, *runs):
         if (place / "recipe.yaml").is_file():
-            return recipe_in(place).model
-    return str(name)
+            return recipe_in(place)
+    return None

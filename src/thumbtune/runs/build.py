@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from thumbtune import bitsandbytes
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
@@ -107,7 +108,7 @@ def tuning_of(recipe: Recipe, training: bool = True, about: Callable[[], Mapping
     about: what the headers of a LoRA's files tell of the training
     """
     if recipe.train.weights == "lora":
-        return lora_of(recipe, about)
+        return lora_of(recipe, about, training)
     return full.Full(autocast=half_of(recipe) if training else None)
 
 
@@ -127,6 +128,18 @@ def model_of(
     return adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision)).to(device)
 
 
+def check_library(recipe: Recipe) -> None:
+    """Refuse options that need a library that is missing, before any long work.
+
+    Raises:
+        ThumbtuneError: it names the library and the option.
+    """
+    if recipe.train.optimizer == "adamw-8bit":
+        bitsandbytes.load("train.optimizer=adamw-8bit")
+    if recipe.train.quantize_base == "nf4":
+        bitsandbytes.load("train.quantize_base=nf4")
+
+
 def settings_of(recipe: Recipe) -> Settings:
     """Return the options of the optimisation."""
     t = recipe.train
@@ -139,6 +152,7 @@ def settings_of(recipe: Recipe) -> Settings:
         cooldown=t.cooldown,
         max_grad_norm=t.max_grad_norm,
         weight_decay=t.weight_decay,
+        optimizer=t.optimizer,
         ema=t.ema,
         sync_reference_every=t.sync_reference_every,
     )

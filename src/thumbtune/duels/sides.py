@@ -169,6 +169,7 @@ def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
             refuse_not_finite(weights)
             for key, parameter in model.trainable():
                 parameter.data.copy_(weights[key])
+            build.store_whole(recipe, model)
         except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise ThumbtuneError(
                 f"{file} does not fit its run ({reason(error)}); name another checkpoint.", code="checkpoint-misfit"

@@ -14,6 +14,7 @@ from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
 from thumbtune.models.families import adapter_of
+from thumbtune.models.half import store
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
 from thumbtune.runs.lora_about import about, lora_of
@@ -102,14 +103,20 @@ def half_of(recipe: Recipe, precision: Precision | None = None) -> torch.dtype |
     return HALF.get(precision or precision_of(recipe))
 
 
-def tuning_of(recipe: Recipe, training: bool = True, about: Callable[[], Mapping[str, str]] = dict) -> Tuning:
+def tuning_of(
+    recipe: Recipe,
+    training: bool = True,
+    about: Callable[[], Mapping[str, str]] = dict,
+    precision: Precision | None = None,
+) -> Tuning:
     """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision.
 
     about: what the headers of a LoRA's files tell of the training
+    precision: counts in place of the recipe's
     """
     if recipe.train.weights == "lora":
         return lora_of(recipe, about, training)
-    return full.Full(autocast=half_of(recipe) if training else None)
+    return full.Full(autocast=half_of(recipe, precision) if training else None)
 
 
 def result_of(recipe: Recipe) -> Path:
@@ -126,6 +133,12 @@ def model_of(
     tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
     checkpointing = recipe.train.gradient_checkpointing
     return adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision)).to(device)
+
+
+def store_whole(recipe: Recipe, model: PipelineModel) -> None:
+    """Store a network whose weights were all trained in the type in which it will draw."""
+    if recipe.train.weights == "full":
+        store((model.network.requires_grad_(False),), model.half)
 
 
 def check_library(recipe: Recipe) -> None:

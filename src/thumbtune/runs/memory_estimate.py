@@ -1,27 +1,30 @@
 """How much memory a training will need, part by part, from steps on tensors without values: `estimate(recipe)`.
 
 The numbers are sums of the tensors that are alive at once (`training.live_memory`). On a GPU the workspaces of kernels,
-the allocator's gaps and the driver come on top.
+the allocator's gaps and the driver come on top. On an accelerator parts that are not needed rest in the memory of the
+machine: text encoders while images are encoded, the VAE while prompts are, both while training.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from thumbtune.models.families import adapter_of
+from thumbtune.distributed import team
+from thumbtune.models.families import UNET, VAE, adapter_of
+from thumbtune.models.half import computing
+from thumbtune.models.latent_diffusion import decoded
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.live_memory import LiveMemory, give_shapes, without_values
+from thumbtune.training.optimizers import bytes_of_moments
 
 IMAGES_AT_ONCE = 8  # of an evaluation
+IMAGE = (64, 64)  # of any size: all are resized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ class Estimate:
     """Bytes. Each peak contains the weights of all networks, and that of a step what the optimiser keeps.
 
     networks:  the weights of each network, by its name in the pipeline; those of the LoRA count with its network
-    optimiser: AdamW's two moments of every trained weight
+    optimiser: the two moments of every trained weight
     step:      the peak of a step with `micro_batch` images at once
     encode:    the peak of encoding an image or a prompt
     generate:  the peak of generating `at_once` images
@@ -49,49 +52,70 @@ class Estimate:
         return max(self.step, self.encode, self.generate)
 
 
-def estimate(recipe: Recipe, micro_batch: int | None = None, at_once: int = IMAGES_AT_ONCE) -> Estimate | None:
+def estimate(
+    recipe: Recipe,
+    micro_batch: int | None = None,
+    at_once: int = IMAGES_AT_ONCE,
+    accelerator: bool | None = None,
+    precision: build.Precision | None = None,
+) -> Estimate | None:
     """Return the memory that a recipe will need; None for a model that is not on this machine.
 
     Args:
         micro_batch: images in the network at once; None: as the recipe says.
         at_once: images that are generated together.
+        accelerator: whether it is asked for an accelerator with memory of its own; None: if there is one here.
+        precision: in place of what the recipe's means here.
 
     Raises:
-        ThumbtuneError: the model cannot be tuned.
+        ThumbtuneError: the model cannot be tuned, or a library is missing.
     """
     pipeline = pipeline_without_weights(build.model_path(recipe.model))
     if pipeline is None:
         return None
     size = micro_batch or build.micro_batch_of(recipe)
+    apart = team().device.type != "cpu" if accelerator is None else accelerator
+    half = build.half_of(recipe, precision)
     with torch.device("meta"):
-        model = adapter_of(pipeline, build.tuning_of(recipe), recipe.seed, recipe.train.gradient_checkpointing)
+        tuning = build.tuning_of(recipe, precision=precision)
+        model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
     with without_values(), LiveMemory() as memory:
         networks = {}
         for name, part in pipeline.components.items():
             if isinstance(part, nn.Module):
                 before = memory.now
-                for weight in give_shapes(part).parameters():
-                    memory.count(weight)
+                give_shapes(part)
+                for value in (*part.parameters(), *part.buffers()):
+                    memory.count(value)
                 networks[name] = memory.now - before
-        autocast = partial(_autocast, build.precision_of(recipe))
-        image = Image.new("RGB", (64, 64))
-        encode = _peak(memory, lambda: (model.encode([image]), model.embed(["a"])))
-        generate = _peak(memory, lambda: _generate(model, at_once, image))
-        step, optimiser = _step(memory, model, recipe, size, image, autocast)
+                if apart:
+                    _as_on_a_gpu(part)
+        image = Image.new("RGB", IMAGE)
+        rest = {name: kept if apart and name != UNET else 0 for name, kept in networks.items()}
+        texts = sum(kept for name, kept in rest.items() if name != VAE)
+        encode = _peak(memory, lambda: model.encode([image])) - texts
+        embed = _peak(memory, lambda: model.embed(["a"])) - rest[VAE]
+        step, optimiser = _step(memory, model, recipe, size, image)
     return Estimate(
         networks=networks,
         optimiser=optimiser,
-        step=step,
+        step=step - texts - rest[VAE],
         micro_batch=size,
-        encode=encode,
-        generate=generate,
+        encode=max(encode, embed),
+        generate=_drawing(recipe, at_once, half, apart),
         at_once=at_once,
     )
 
 
-def _autocast(precision: build.Precision) -> AbstractContextManager[Any]:
-    dtype = build.HALF.get(precision)
-    return nullcontext() if dtype is None else torch.autocast("cpu", dtype)
+def _as_on_a_gpu(part: nn.Module) -> None:
+    """Let norms compute in float32 under autocast, as on CUDA; a CPU has them in half precision."""
+
+    def in_float32(_norm: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (given[0].float(), *given[1:]) if torch.is_autocast_enabled("cpu") else given
+
+    for layer in part.modules():
+        if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
+            layer.register_forward_pre_hook(in_float32)
 
 
 def _peak(memory: LiveMemory, work: Callable[[], object]) -> int:
@@ -110,12 +134,31 @@ def _latents(model: PipelineModel, count: int, image: Image.Image) -> Tensor:
     return one.expand(count, *one.shape[1:]).contiguous()
 
 
+def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) -> int:
+    """Return the peak of drawing with the tuned model, which is loaded anew: no base is quantised then."""
+    pipeline = pipeline_without_weights(build.model_path(recipe.model))
+    with torch.device("meta"):
+        tuning = build.tuning_of(recipe, training=False) if recipe.train.weights == "lora" else None
+        model = adapter_of(pipeline, tuning, half=half)
+    with without_values(), LiveMemory() as memory:
+        for part in model.pipeline.components.values():
+            if isinstance(part, nn.Module):
+                for weight in give_shapes(part).parameters():
+                    memory.count(weight)
+                if apart:
+                    _as_on_a_gpu(part)
+        return _peak(memory, lambda: _generate(model, count, Image.new("RGB", IMAGE)))
+
+
 @torch.no_grad()
 def _generate(model: PipelineModel, count: int, image: Image.Image) -> None:
     """Denoise once with guidance, and decode."""
     noisy, condition = _latents(model, 2 * count, image), _condition(model, 2 * count, image)
-    model.predict(noisy, torch.zeros(2 * count), condition)
-    model.pipeline.vae.decode(noisy[:count], return_dict=False)
+    with computing(torch.device("cpu"), model.half):
+        model.predict(noisy, torch.zeros(2 * count), condition)
+    vae = model.pipeline.vae
+    in_half = vae.decoder.conv_in.weight.dtype == model.half
+    decoded(vae, noisy[:count], model.half if in_half else None)
 
 
 def _step(
@@ -124,16 +167,16 @@ def _step(
     recipe: Recipe,
     count: int,
     image: Image.Image,
-    autocast: Callable[[], AbstractContextManager[Any]],
 ) -> tuple[int, int]:
     """Return the peak of the second of two steps, when the optimiser has its moments, and what these take."""
     trained = [parameter for _, parameter in model.trainable()]
-    optimizer = torch.optim.AdamW(trained)
+    optimiser = bytes_of_moments(recipe.train.optimizer, trained)
+    kept = torch.empty(optimiser, dtype=torch.uint8)  # updates are made in place: of a large network also on a GPU
     latents, condition, t = _latents(model, count, image), _condition(model, count, image), torch.zeros(count)
 
     def error() -> Tensor:
         noisy, noise = latents + latents, torch.zeros_like(latents)
-        with autocast():
+        with computing(torch.device("cpu"), model.half):
             output = model.predict(noisy, t, condition)
         return (output.float() - noise).pow(2).flatten(1).mean(1)
 
@@ -141,10 +184,10 @@ def _step(
         with torch.no_grad(), model.reference():
             reference = error()
         ((error() - reference) * recipe.train.lr).sigmoid().sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        for parameter in trained:
+            parameter.grad = None
 
-    before = memory.now
     step()
-    optimiser = memory.now - before
-    return _peak(memory, step), optimiser
+    peak = _peak(memory, step)
+    assert kept.nbytes == optimiser
+    return peak, optimiser

@@ -312,5 +312,6 @@ def trained_model(
     checksums.note_missing(folder, lambda name: Path(name).parts[0] == result.parent.name)
     model = build.model_of(recipe, device, training=False, precision=precision)
     model.load(result.parent)
+    build.store_whole(recipe, model)
     model.complete = prompt_completion(folder)
     return model

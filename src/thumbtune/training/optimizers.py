@@ -6,7 +6,8 @@ adamw-8bit   the same moments, 8 bits each with a scale for every 256; of weight
 Sources: Loshchilov and Hutter, arXiv 1711.05101; Dettmers et al., arXiv 2110.02861 (bitsandbytes).
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -20,6 +21,8 @@ MOMENTS = {"adamw": ("exp_avg", "exp_avg_sq"), "adamw-8bit": ("state1", "state2"
 SCALES = {"absmax1", "absmax2"}  # of moments in 8 bits
 LEVELS = {"qmap1": "dynamic", "qmap2": "udynamic"}  # what their codes stand for: the same for all, so not stored
 IN_8_BITS = torch.uint8
+IN_FLOAT, BLOCK = 4096, 256  # bitsandbytes keeps smaller ones in float32, and a scale for each block of larger ones
+LARGE = 100_000_000  # weights
 
 
 def optimizer_of(
@@ -31,8 +34,18 @@ def optimizer_of(
         ThumbtuneError: it needs a library that is missing.
     """
     if name == "adamw":
-        return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay)
+        # of a whole network on a GPU, the usual form needs a copy of all weights more
+        large = parameters[0].is_cuda and sum(weight.numel() for weight in parameters) > LARGE
+        return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=True if large else None)
     return load("train.optimizer=adamw-8bit").optim.AdamW8bit(parameters, lr, weight_decay=weight_decay)
+
+
+def bytes_of_moments(name: Name, parameters: Iterable[torch.nn.Parameter]) -> int:
+    """Return the bytes that an optimiser keeps of some weights, without making it."""
+    numbers = [weight.numel() for weight in parameters]
+    if name == "adamw":
+        return sum(8 * count for count in numbers)
+    return sum(8 * count if count < IN_FLOAT else 2 * count + 8 * math.ceil(count / BLOCK) for count in numbers)
 
 
 def slots_of(optimizer: Any) -> dict[int, dict[str, Tensor]]:

@@ -114,6 +114,18 @@ def test_all_sides_draw_in_the_precision_that_is_asked_for(make_run: Any, tiny_p
     assert thumbtune.load(base, "cpu").half is None
 
 
+def test_a_whole_network_draws_from_weights_in_half_precision(make_run: Any) -> None:
+    folder, _, _ = make_run(None, "train.weights=full")
+    for name in (folder, folder / CHECKPOINT):
+        with loaded(side(str(name), None, "bf16"), "cpu") as model:
+            assert model.network.conv_in.weight.dtype == torch.bfloat16
+            assert model.network.conv_norm_out.weight.dtype == torch.float32
+            half = drawn(model)
+        with loaded(side(str(name)), "cpu") as model:
+            assert {weight.dtype for weight in model.network.parameters()} == {torch.float32}
+            assert 0 < np.abs(drawn(model) - half).max() and np.abs(drawn(model) - half).mean() < 4
+
+
 def test_a_run_that_has_not_finished_is_said(make_run: Any) -> None:
     folder, _, kept = make_run()
     shutil.rmtree(folder / "lora")

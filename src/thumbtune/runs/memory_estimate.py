@@ -32,6 +32,7 @@ class Estimate:
     """Bytes. Each peak contains the weights of all networks, and that of a step what the optimiser keeps.
 
     networks:  the weights of each network, by its name in the pipeline; those of the LoRA count with its network
+    resting:   those of the networks that are in the memory of the machine, not on the accelerator, during a step
     optimiser: the two moments of every trained weight
     step:      the peak of a step with `micro_batch` images at once
     encode:    the peak of encoding an image or a prompt
@@ -39,6 +40,7 @@ class Estimate:
     """
 
     networks: dict[str, int]
+    resting: int = 0
     optimiser: int
     step: int
     micro_batch: int
@@ -98,6 +100,7 @@ def estimate(
         step, optimiser = _step(memory, model, recipe, size, image)
     return Estimate(
         networks=networks,
+        resting=texts + rest[VAE],
         optimiser=optimiser,
         step=step - texts - rest[VAE],
         micro_batch=size,

@@ -120,7 +120,7 @@ def numbers(found: Estimate) -> dict[str, float]:
     """Return the columns of the table, in GiB."""
     columns = {
         "weights": found.networks["unet"],
-        "optimiser": found.optimiser,
+        "optimiser": found.optimiser - found.reference,
         "step": found.step,
         "encode": found.encode,
         "draw": found.generate,

@@ -33,7 +33,8 @@ class Estimate:
 
     networks:  the weights of each network, by its name in the pipeline; those of the LoRA count with its network
     resting:   those of the networks that are in the memory of the machine, not on the accelerator, during a step
-    optimiser: the two moments of every trained weight
+    optimiser: the two moments of every trained weight, and `reference`
+    reference: the copy of the weights that all of them are compared with, if all are trained
     step:      the peak of a step with `micro_batch` images at once
     encode:    the peak of encoding an image or a prompt
     generate:  the peak of generating `at_once` images
@@ -42,6 +43,7 @@ class Estimate:
     networks: dict[str, int]
     resting: int = 0
     optimiser: int
+    reference: int = 0
     step: int
     micro_batch: int
     encode: int
@@ -97,11 +99,12 @@ def estimate(
         texts = sum(kept for name, kept in rest.items() if name != VAE)
         encode = _peak(memory, lambda: model.encode([image])) - texts
         embed = _peak(memory, lambda: model.embed(["a"])) - rest[VAE]
-        step, optimiser = _step(memory, model, recipe, size, image)
+        step, moments, reference = _step(memory, model, recipe, size, image)
     return Estimate(
         networks=networks,
         resting=texts + rest[VAE],
-        optimiser=optimiser,
+        optimiser=moments + reference,
+        reference=reference,
         step=step - texts - rest[VAE],
         micro_batch=size,
         encode=max(encode, embed),
@@ -170,11 +173,14 @@ def _step(
     recipe: Recipe,
     count: int,
     image: Image.Image,
-) -> tuple[int, int]:
-    """Return the peak of the second of two steps, when the optimiser has its moments, and what these take."""
+) -> tuple[int, int, int]:
+    """Return the peak of the second of two steps, what the moments of the optimiser take, and a copied reference."""
     trained = [parameter for _, parameter in model.trainable()]
-    optimiser = bytes_of_moments(recipe.train.optimizer, trained)
-    kept = torch.empty(optimiser, dtype=torch.uint8)  # updates are made in place: of a large network also on a GPU
+    moments = bytes_of_moments(recipe.train.optimizer, trained)
+    kept = torch.empty(moments, dtype=torch.uint8)  # updates are made in place: of a large network also on a GPU
+    before = memory.now
+    with model.reference():  # moves a copy of all weights to the device
+        reference_bytes = memory.now - before
     latents, condition, t = _latents(model, count, image), _condition(model, count, image), torch.zeros(count)
 
     def error() -> Tensor:
@@ -192,5 +198,5 @@ def _step(
 
     step()
     peak = _peak(memory, step)
-    assert kept.nbytes == optimiser
-    return peak, optimiser
+    assert kept.nbytes == moments
+    return peak, moments, reference_bytes

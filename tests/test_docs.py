@@ -77,6 +77,8 @@ EXAMPLES = [
     "objective.baselines",
     "objective.reference_point",
     "models.process",
+    "models.prompt_encoding",
+    "models.prompt_syntax",
     "training.batches",
     "training.sampling",
     "runs.values",

@@ -18,8 +18,8 @@ FACES = {
     "thumbtune.objective": "BCO CSFT DPO KTO REFERENCE_POINTS SFT UTILITIES AutoBeta Beta Fixed Judged Objective "
     "PromptPrefixes ReferencePoint Traits Utility gain_of gradient_weight kahneman_tversky loss_averse prefixed "
     "risk_seeking traits_of",
-    "thumbtune.models": "FlowProcess Full LoRA Model Plane Process Sampler StableDiffusion StableDiffusionXL Tuning "
-    "VPProcess adapter_of load_pipeline process_of",
+    "thumbtune.models": "FlowProcess Full LoRA Model ModelOptions Plane Process PromptEncoding Sampler StableDiffusion "
+    "StableDiffusionXL Tuning VPProcess adapter_of load_pipeline process_of",
     "thumbtune": "Recipe __version__ evaluate load train",
 }
 

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from thumbtune.cli.terminal import bar, quieten, say
-from thumbtune.cli.train import Guidance, Steps
+from thumbtune.cli.train import (
+    ClipSkip,
+    Guidance,
+    Negative,
+    OverLength,
+    Prediction,
+    Steps,
+    Syntax,
+    Vae,
+    ZeroTerminalSnr,
+    model_options,
+)
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")]
@@ -30,6 +41,10 @@ Settings = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the verdict as JSON, and nothing else.")]
 Weights = Annotated[Path | None, typer.Option(help="A folder that contains weights of scorers, or sets of prompts.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+A = Annotated[str, typer.Argument(metavar="A", help="The baseline: a model, run, checkpoint, LoRA or image folder.")]
+PerPrompt = Annotated[int, typer.Option(min=1, help="Number of images for each prompt.")]
+FirstSeed = Annotated[int, typer.Option(min=0, max=2**53, help="First seed; every image has its own seed.")]
+Tie = Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")]
 
 
 def evaluate(
@@ -128,9 +143,7 @@ def _print_verdict(found: dict[str, Any], page: Path, as_json: bool) -> None:
 
 
 def duel(
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="The baseline: a model, run, checkpoint, LoRA or image folder.")
-    ],
+    a: A,
     b: Annotated[str, typer.Argument(metavar="B", help="The model to test, in one of the same forms.")],
     prompts: Annotated[
         str, typer.Option(help="A file of prompts, or a published set: `thumbtune scorers` lists them.")
@@ -138,14 +151,19 @@ def duel(
     scorers: Annotated[str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them.")],
     out: Annotated[Path, typer.Option(help="The folder of the duel; the same command continues in it.")] = Path("duel"),
     base: Annotated[str | None, typer.Option(help="The model that a LoRA or a UNet belongs to.")] = None,
-    per_prompt: Annotated[int, typer.Option(min=1, help="Number of images for each prompt.")] = 4,
-    first_seed: Annotated[
-        int, typer.Option(min=0, max=2**53, help="First seed; every image has its own seed.")
-    ] = 10_000,
+    per_prompt: PerPrompt = 4,
+    first_seed: FirstSeed = 10_000,
     steps: Steps = None,
     guidance: Guidance = None,
+    vae: Vae = None,
+    prediction: Prediction = None,
+    zero_terminal_snr: ZeroTerminalSnr = False,
+    negative: Negative = "",
+    over_length: OverLength = None,
+    syntax: Syntax = None,
+    clip_skip: ClipSkip = None,
     limit: Limit = None,
-    tie: Annotated[float, typer.Option(min=0, max=1e9, help="Largest difference of two scores that is a tie.")] = 0.0,
+    tie: Tie = 0.0,
     paper_ci: Annotated[bool, typer.Option("--paper-ci", help="Also compute the interval of the paper.")] = False,
     weights: Weights = None,
     offline: Offline = False,
@@ -163,6 +181,8 @@ def duel(
 
     places = Locations(local=weights, offline=offline)
     chosen = load_prompt_set(prompts, places)
+    given = {"vae": vae, "prediction": prediction, "zero_terminal_snr": zero_terminal_snr or None}
+    given |= {"over_length": over_length, "syntax": syntax, "clip_skip": clip_skip}
     plan = GalleryPlan(
         sides=dict(zip(SIDES, (a, b), strict=True)),
         prompts=chosen.first(limit) if limit else chosen,
@@ -170,9 +190,10 @@ def duel(
         scorers=names,
         per_prompt=per_prompt,
         first_seed=first_seed,
-        sampler=sampler_for([base, a, b], steps, guidance),
+        sampler=sampler_for([base, a, b], steps, guidance, negative),
         base=base,
         precision=precision_for([a, b, base]),
+        options=model_options(given),
         places=places,
     )
     _print_duel(run_duel(plan, bar, tie, paper_ci), out)

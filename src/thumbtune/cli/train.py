@@ -1,7 +1,8 @@
 """The commands around one run: train, recipe and generate."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +29,46 @@ Guidance = Annotated[
         help="Scale of classifier-free guidance. Default: 7.5 for SD 1.x and 2.x, 5 for SDXL, otherwise 3.",
     ),
 ]
+Negative = Annotated[str, typer.Option(help="What images should not show: one text for all prompts.")]
+OverLength = Annotated[
+    Literal["cut", "chunks"] | None,
+    typer.Option(
+        help="Prompts longer than the text encoder reads: cut, or read in chunks. Default: cut; a run has its own way."
+    ),
+]
+Syntax = Annotated[
+    Literal["plain", "a1111"] | None,
+    typer.Option(
+        help="The syntax of prompts: plain text, or weights and tags of A1111. Default: plain; a run has its own."
+    ),
+]
+ClipSkip = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="The layer of the text encoder: 1 is the last one. Default: the model's; a run has its own."
+    ),
+]
+
+
+Vae = Annotated[
+    str | None, typer.Option(help="A VAE in the place of a model's own: a folder, a hub id or a .safetensors file.")
+]
+Prediction = Annotated[
+    Literal["epsilon", "v"] | None, typer.Option(help="What a model predicts, if its files do not say it.")
+]
+ZeroTerminalSnr = Annotated[
+    bool, typer.Option("--zero-terminal-snr", help="The last step of a v model's noise schedule is pure noise.")
+]
+
+
+def model_options(given: Mapping[str, Any]) -> Any:
+    """Return options of loading a model and of reading prompts, with those that are given."""
+    from thumbtune.models.model_options import ModelOptions
+    from thumbtune.models.prompt_chunks import encoding_with
+
+    reading = ("over_length", "syntax", "clip_skip")
+    loading = {name: value for name, value in given.items() if name not in reading}
+    return ModelOptions(**loading, encoding=encoding_with({name: given[name] for name in reading}))
 
 
 def train(
@@ -96,17 +137,33 @@ def generate(
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first image of each prompt.")] = 0,
     steps: Steps = None,
     guidance: Guidance = None,
+    vae: Vae = None,
+    prediction: Prediction = None,
+    zero_terminal_snr: ZeroTerminalSnr = False,
+    negative: Negative = "",
+    over_length: OverLength = None,
+    syntax: Syntax = None,
+    clip_skip: ClipSkip = None,
 ) -> None:
     """Generate images with a model, or with the result of a run."""
     quieten()
-    from thumbtune.runs.generate import generate_images
+    from thumbtune.runs.generate import Generator, generate_images
     from thumbtune.runs.sampler_defaults import sampler_for
 
     if model and tuned:
         raise UsageError(
             "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
         )
-    sampler = sampler_for([tuned, model], steps, guidance)
+    given = {"vae": vae, "prediction": prediction, "zero_terminal_snr": zero_terminal_snr or None}
+    given |= {"over_length": over_length, "syntax": syntax, "clip_skip": clip_skip}
+    if tuned and any(given.values()):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value)
+        raise UsageError(
+            f"The run {tuned} loads its model and reads prompts as it was trained; leave out {named}, or --run.",
+            code="generate-run-options",
+        )
+    sampler = sampler_for([tuned, model], steps, guidance, negative)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
-    for path in generate_images(pairs, sampler, out, bar, model=model, tuned=tuned):
+    by = Generator(model=model, tuned=tuned, options=model_options(given))
+    for path in generate_images(pairs, sampler, out, bar, by):
         say(str(path))

@@ -24,8 +24,10 @@ from thumbtune.evaluation.scorers.resolve import LoadOptions, resolve_scorers
 from thumbtune.evaluation.scorers.score_cache import CACHE_FILE, ScoreCache
 from thumbtune.evaluation.scorers.scoring import ImageScores, PromptedImage, Team, score_images
 from thumbtune.files import file_sha256, write_whole
+from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build
+from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.training.batches import Progress
 
 BATCH = 8  # images that are generated together: part of what an image is, see `image_grid.generate_side`
@@ -39,6 +41,7 @@ class GalleryPlan:
     scorers: see `evaluation.scorers.resolve`; with no scorer, images are generated and not scored.
     base: the model that a LoRA or a UNet belongs to.
     precision: in which all sides generate.
+    options: of loading models, and how they read prompts; a run has its own.
     replace: whether a duel of another plan in this folder is moved to `OUT-before`, or `OUT-before-2` and so on;
         otherwise the folder is refused.
     """
@@ -52,6 +55,7 @@ class GalleryPlan:
     sampler: Sampler = field(default_factory=Sampler)
     base: str | None = None
     precision: build.Precision = "no"
+    options: ModelOptions = PLAIN
     places: Locations = field(default_factory=Locations)
     cache: Path | None = CACHE_FILE
     replace: bool = False
@@ -122,7 +126,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     """
     state = distributed.team()
     team = Team(state.process_index, state.num_processes)
-    sides = {name: side(source, plan.base, plan.precision) for name, source in plan.sides.items()}
+    sides = {name: side(source, plan.base, plan.options, plan.precision) for name, source in plan.sides.items()}
     groups = resolve_scorers(plan.scorers, LoadOptions(build.BUNDLED / "judge", plan.places, str(state.device)))
     hashes: dict[Path, str] = {}
     replaced = None
@@ -146,28 +150,34 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     state.wait_for_everyone()
     images = _images(plan, files, hashes)
     scores = score_images([image.file for image in images], groups, progress, ScoreCache(plan.cache), team)
-    gallery = Gallery(plan, images, scores, replaced, tuple(_notes(sides)))
+    gallery = Gallery(plan, images, scores, replaced, tuple(_notes(plan, sides)))
     if state.is_main_process:
         _write(gallery)
     return gallery, state.is_main_process
 
 
-def _notes(sides: Mapping[str, Side]) -> Iterator[str]:
-    """Yield a sentence for each folder whose images have no prompts of their own."""
+def _notes(plan: GalleryPlan, sides: Mapping[str, Side]) -> Iterator[str]:
+    """Yield a sentence for each folder whose images have no prompts of their own, and on how models read prompts."""
     for each in sides.values():
         if each.by_order:
             yield (
                 f"The images in {each.folder} have no prompts of their own, so the order of their names gives them the "
                 "prompts in the order of the file of prompts."
             )
+    readers = {each.name: (each.reader, each.encoding) for each in sides.values() if each.reader is not None}
+    texts = [*plan.prompts.prompts, plan.sampler.negative]
+    found = (sentence for reader, way in readers.values() for sentence in prompt_notes(texts, way, reader))
+    yield from dict.fromkeys(found)
+    if len({way for _, way in readers.values()}) > 1:
+        named = ", ".join(f"{name}: {way.in_words}" for name, (_, way) in readers.items())
+        yield f"The models read the prompts in different ways ({named}), so this difference is compared too."
 
 
 def _manifest(plan: GalleryPlan, sides: Mapping[str, Side]) -> dict[str, Any]:
     """Return all that decides the images, and where it came from."""
-    names = ("name", "kind", "fingerprint", "prompt_prefix")
     prompts = plan.prompts
     return {
-        "sides": {name: {key: getattr(each, key) for key in names} for name, each in sides.items()},
+        "sides": {name: _entry(each) for name, each in sides.items()},
         "base": plan.base,
         "prompts": {
             "name": prompts.name,
@@ -177,9 +187,15 @@ def _manifest(plan: GalleryPlan, sides: Mapping[str, Side]) -> dict[str, Any]:
         },
         "source": prompts.source,
         "seeds": {"first": plan.first_seed, "per_prompt": plan.per_prompt},
-        "sampler": asdict(plan.sampler),
+        "sampler": {name: value for name, value in asdict(plan.sampler).items() if (name, value) != ("negative", "")},
         "batch": BATCH,
     }
+
+
+def _entry(side: Side) -> dict[str, Any]:
+    """Return what decides the images of a side; the usual way of reading prompts is not named, as in earlier duels."""
+    entry = {key: getattr(side, key) for key in ("name", "kind", "fingerprint", "prompt_prefix")}
+    return entry if side.encoding.is_usual else entry | {"prompt_encoding": asdict(side.encoding)}
 
 
 def _files(plan: GalleryPlan, name: str, each: Side) -> list[list[Path]]:

@@ -12,7 +12,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
+from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.weight_files import is_checkpoint, keys_in, kind_of, refuse_as_lora, refuse_other_file
 from thumbtune.models.without_weights import networks_without_weights
@@ -47,6 +49,8 @@ class Side:
     kind: run, checkpoint, lora, unet, model or images.
     fingerprint: the hash of its weights or images; for a hub model, its commit.
     prompt_prefix: what goes before its prompts.
+    encoding: how it reads prompts.
+    reader: the model whose text encoders read them; None: of images.
     folder: the folder of its images, if they are there already.
     by_order: whether these have no metadata, so that the order of their names alone gives them their prompts.
     load: device -> the model, if they are not.
@@ -57,31 +61,34 @@ class Side:
     kind: str
     fingerprint: str
     prompt_prefix: str | None = None
+    encoding: PromptEncoding = field(default_factory=PromptEncoding)
+    reader: str | None = None
     folder: Path | None = None
     load: Callable[[Any], PipelineModel] | None = None
     check: Callable[[], object] | None = None
     by_order: bool = False
 
 
-def side(name: str, base: str | None = None, precision: build.Precision = "no") -> Side:
+def side(name: str, base: str | None = None, options: ModelOptions = PLAIN, precision: build.Precision = "no") -> Side:
     """Return what a name stands for; nothing is loaded yet.
 
     Args:
         name: a folder, a file, a hub id or the name of a bundled model.
         base: the model that a LoRA or a UNet belongs to.
+        options: of loading a model or a base, and how it reads prompts; a run has its own.
         precision: in which it generates images.
 
     Raises:
         UsageError: the name stands for nothing of this, or a LoRA or a UNet has no base.
         ThumbtuneError: a run is not finished, or the hub has no such model.
     """
-    found = _side(name, base, precision)
+    found = _side(name, base, options, precision)
     if precision == "no" or found.load is None:
         return found
     return replace(found, fingerprint=sha256(f"{found.fingerprint} {precision}".encode()))
 
 
-def _side(name: str, base: str | None, precision: build.Precision) -> Side:
+def _side(name: str, base: str | None, options: ModelOptions, precision: build.Precision) -> Side:
     path, half = Path(name), build.HALF.get(precision)
     try:
         path.exists()
@@ -92,13 +99,13 @@ def _side(name: str, base: str | None, precision: build.Precision) -> Side:
     if (path / CHECKPOINT).is_file() and (path.parent.parent / "recipe.yaml").is_file():
         return _checkpoint(name, path, precision)
     if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
-        return _unet(name, base, half)
+        return _unet(name, base, options, half)
     whole = (path / INDEX).is_file() and not (path / DIFFUSERS_FILE).is_file()  # a pipeline's folder, and no LoRA in it
     single = is_checkpoint(path)
     if single:
-        check_pipeline(name)
+        check_pipeline(name, options)
     if path.exists() and not whole and not single and (files := find_lora(path)) is not None:
-        return _lora(name, files, base, half)
+        return _lora(name, files, base, options, half)
     if path.is_dir() and not (path / INDEX).is_file():
         sources, by_order = source_files(path)
         return Side(name, "images", _of_files(sources), folder=path, by_order=by_order)
@@ -111,9 +118,11 @@ def _side(name: str, base: str | None, precision: build.Precision) -> Side:
     return Side(
         name,
         "model",
-        _of_model(name),
-        load=lambda device: adapter_of(load_pipeline(folder), half=half).to(device),
-        check=lambda: check_pipeline(folder),
+        _of_base(name, options),
+        encoding=options.encoding,
+        reader=folder,
+        load=lambda device: _reading(load_pipeline(folder, options=options), options, half).to(device),
+        check=lambda: check_pipeline(folder, options),
     )
 
 
@@ -144,11 +153,12 @@ def _run(name: str, folder: Path, precision: build.Precision) -> Side:
         )
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
     prefix = run.prompt_prefix_of(folder)
+    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
 
     def load(device: Any) -> PipelineModel:
         return run.trained_model(recipe, folder, device, precision)
 
-    return Side(name, "run", fingerprint, prefix, load=load)
+    return Side(name, "run", fingerprint, prefix, encoding, reader, load=load)
 
 
 def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
@@ -178,10 +188,11 @@ def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
         return model.to(device)
 
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(file)}".encode())
-    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), load=load)
+    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
+    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), encoding, reader, load=load)
 
 
-def _lora(name: str, files: LoraFiles, base: str | None, half: torch.dtype | None) -> Side:
+def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
     if base is None:
         kind = kind_of(keys_in(next(iter(files.weights.values()))))
         for file in files.weights.values():
@@ -190,9 +201,9 @@ def _lora(name: str, files: LoraFiles, base: str | None, half: torch.dtype | Non
     folder = build.model_path(base)
 
     def load(device: Any) -> PipelineModel:
-        pipeline = load_pipeline(folder)
+        pipeline = load_pipeline(folder, options=options)
         put_on_pipeline(pipeline, files, base)
-        return adapter_of(pipeline, half=half).to(device)
+        return _reading(pipeline, options, half).to(device)
 
     def check() -> None:
         if (networks := networks_without_weights(folder)) is not None:
@@ -200,10 +211,11 @@ def _lora(name: str, files: LoraFiles, base: str | None, half: torch.dtype | Non
 
     # a file alone is known by its bytes; of several, each decides what is put on
     weights = file_sha256(files.all[0]) if len(files.all) == 1 else _of_files(files.all)
-    return Side(name, "lora", sha256(f"{_of_model(base)} {weights}".encode()), load=load, check=check)
+    fingerprint = sha256(f"{_of_base(base, options)} {weights}".encode())
+    return Side(name, "lora", fingerprint, encoding=options.encoding, reader=folder, load=load, check=check)
 
 
-def _unet(name: str, base: str | None, half: torch.dtype | None) -> Side:
+def _unet(name: str, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
     """Return a UNet as papers publish it: the folder `unet` of a pipeline, and nothing else."""
     source = name.removeprefix(UNET)
     if base is None:
@@ -212,7 +224,7 @@ def _unet(name: str, base: str | None, half: torch.dtype | None) -> Side:
     def load(device: Any) -> PipelineModel:
         from diffusers import UNet2DConditionModel
 
-        pipeline = load_pipeline(build.model_path(base))
+        pipeline = load_pipeline(build.model_path(base), options=options)
         try:
             unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", use_safetensors=True)
             if unet.config["cross_attention_dim"] != pipeline.unet.config["cross_attention_dim"]:
@@ -222,9 +234,22 @@ def _unet(name: str, base: str | None, half: torch.dtype | None) -> Side:
                 f"{name} is not a UNet for {base} ({reason(error)}); give its own base with --base.", code="side-misfit"
             ) from error
         pipeline.unet = unet
-        return adapter_of(pipeline, half=half).to(device)
+        return _reading(pipeline, options, half).to(device)
 
-    return Side(name, "unet", sha256(f"{_of_model(base)} {_of_model(source, UNET_INDEX)}".encode()), load=load)
+    fingerprint = sha256(f"{_of_base(base, options)} {_of_model(source, UNET_INDEX)}".encode())
+    return Side(name, "unet", fingerprint, encoding=options.encoding, reader=build.model_path(base), load=load)
+
+
+def _reading(pipeline: Any, options: ModelOptions, half: torch.dtype | None) -> PipelineModel:
+    """Return the adapter of a pipeline, which reads prompts in a given way."""
+    model = adapter_of(pipeline, half=half)
+    model.read_prompts(options.encoding)
+    return model
+
+
+def _of_base(name: str, options: ModelOptions) -> str:
+    """Return the hash of a model with the options of loading it."""
+    return sha256(f"{_of_model(name)}{told}".encode()) if (told := options.identity()) else _of_model(name)
 
 
 def _of_model(name: str, index: str = INDEX) -> str:

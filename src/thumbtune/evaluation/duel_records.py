@@ -31,6 +31,7 @@ class SideEntry(TypedDict):
     kind: NotRequired[str | None]
     fingerprint: NotRequired[str | None]
     prompt_prefix: NotRequired[str | None]
+    prompt_encoding: NotRequired[dict[str, Any]]  # where it is not the usual one
     mark: NotRequired[str | None]
 
 
@@ -55,6 +56,7 @@ class Sampling(TypedDict):
 
     steps: int
     guidance: float
+    negative: NotRequired[str]
 
 
 class Manifest(TypedDict):

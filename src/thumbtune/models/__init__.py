@@ -7,14 +7,17 @@ families     adapter_of(load_pipeline(NAME)) gives one of these: StableDiffusion
 tuning       LoRA · Full; `Tuning` is their protocol
 processes    VPProcess · FlowProcess, and process_of a scheduler's config; `Process` is their protocol
 sampling     Sampler: denoising steps, guidance and size of images to generate
+loading      ModelOptions: a VAE of one's own, what files do not say; PromptEncoding: how prompts are read
 """
 
 from thumbtune.models.families import adapter_of
 from thumbtune.models.full import Full
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import LoRA
+from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.plane import Plane
 from thumbtune.models.process import FlowProcess, Process, VPProcess, process_of
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Model, Sampler, Tuning
 from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.models.stable_diffusion_xl import StableDiffusionXL
@@ -24,8 +27,10 @@ __all__ = [
     "Full",
     "LoRA",
     "Model",
+    "ModelOptions",
     "Plane",
     "Process",
+    "PromptEncoding",
     "Sampler",
     "StableDiffusion",
     "StableDiffusionXL",

@@ -1,7 +1,7 @@
 """What all families of pipelines share: pixels of an image, tokens, the process, the fingerprint, and drawing."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,8 @@ from thumbtune.memory import in_parts, make_room, ran_out
 from thumbtune.models.half import computing
 from thumbtune.models.pipeline_files import Size, height_and_width
 from thumbtune.models.process import Process, process_of
-from thumbtune.models.protocol import Sampler, Trained
+from thumbtune.models.prompt_encoding import of_equal_length
+from thumbtune.models.protocol import PipelineModel, Sampler, Trained
 
 
 def freeze(networks: Iterable[nn.Module]) -> None:
@@ -99,22 +100,57 @@ def _hardware(device: torch.device) -> str:
     return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def draw(model: Any, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> Tensor:
+def draw(model: PipelineModel, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> Tensor:
     """Return the latents that a pipeline draws, one seed each; a seed gives the same initial noise in any batch.
 
-    In half precision the networks alone compute in it, and guidance and the scheduler in float32.
+    Prompts that are read in an unusual way are embedded here, and those of equal lengths are drawn together. In half
+    precision the networks alone compute in it, and guidance and the scheduler in float32.
     """
     height, width = height_and_width(sampler.size or model.size)
-    with computing(model.device, model.half), _float_output(model.network, model.half):
-        return model.pipeline(
-            [model.complete(prompt) for prompt in prompts],
-            num_inference_steps=sampler.steps,
-            guidance_scale=sampler.guidance,
-            height=height,
-            width=width,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            output_type="latent",
-        ).images
+    completed = [model.complete(prompt) for prompt in prompts]
+
+    def drawn(texts: Mapping[str, Any], seeds: Sequence[int]) -> Tensor:
+        bring(model.device, model.beside)
+        with computing(model.device, model.half), _float_output(model.network, model.half):
+            return model.pipeline(
+                **texts,
+                num_inference_steps=sampler.steps,
+                guidance_scale=sampler.guidance,
+                height=height,
+                width=width,
+                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                output_type="latent",
+            ).images
+
+    if model.encoding.is_usual:
+        negative = {"negative_prompt": [sampler.negative] * len(completed)} if sampler.negative else {}
+        return drawn({"prompt": completed, **negative}, seeds)
+    latents: dict[int, Tensor] = {}
+    for places, texts in _embedded(model, completed, sampler):
+        latents |= zip(places, drawn(texts, [seeds[place] for place in places]), strict=True)
+    return torch.stack([latents[place] for place in range(len(completed))])
+
+
+def _embedded(
+    model: PipelineModel, prompts: Sequence[str], sampler: Sampler
+) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    """Yield the places of prompts of one length, and what a pipeline is told of them and of the negative prompt."""
+    rows = {
+        text: {name: value[0] for name, value in model.embed([text]).items()} for text in {*prompts, sampler.negative}
+    }
+    for length in sorted({len(rows[prompt]["text"]) for prompt in prompts}):
+        places = [place for place, prompt in enumerate(prompts) if len(rows[prompt]["text"]) == length]
+        pairs = [(rows[prompts[place]], rows[sampler.negative]) for place in places]
+        if sampler.guidance > 1:
+            pairs = [of_equal_length(*pair) for pair in pairs]
+        else:
+            pairs = [(positive, positive) for positive, _ in pairs]  # a pipeline reads it, and does not use it
+        texts = {}
+        for name in pairs[0][0]:
+            option = "prompt_embeds" if name == "text" else f"{name}_prompt_embeds"
+            texts[option] = torch.stack([positive[name] for positive, _ in pairs])
+            texts[f"negative_{option}"] = torch.stack([negative[name] for _, negative in pairs])
+        yield places, texts
 
 
 @contextmanager

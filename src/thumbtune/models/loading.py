@@ -8,22 +8,34 @@ import torch
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models import hub, single_file
 from thumbtune.models.families import Family, family_of
+from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
+from thumbtune.models.own_vae import load_vae
 from thumbtune.models.pipeline_files import check_classes, check_pipeline, index_of, variant_of
 
 
-def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
+def load_pipeline(name: str, dtype: torch.dtype = torch.float32, options: ModelOptions = PLAIN) -> Any:
     """Return the pipeline of a folder, a checkpoint file or a hub id; weights from safetensors only.
 
     Raises:
-        ThumbtuneError: the model does not exist, cannot be reached, or is of another family or for another task.
+        ThumbtuneError: the model does not exist, cannot be reached, or is of another family or for another task; or
+            an option does not fit it.
     """
+    pipeline = _loaded(name, dtype, options)
+    pipeline.register_modules(scheduler=scheduler_with(pipeline.scheduler, options, name))
+    if options.vae is not None:
+        pipeline.register_modules(vae=load_vae(options.vae, pipeline.vae, pipeline.vae.dtype))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _loaded(name: str, dtype: torch.dtype, options: ModelOptions) -> Any:
     import diffusers
     from diffusers.utils import logging
 
     logging.disable_progress_bar()  # five bars, each gone too soon to read
-    variant = check_pipeline(name)
+    variant = check_pipeline(name, options)
     if Path(name).is_file():
-        return _of_file(Path(name), dtype)
+        return single_file.load(Path(name), dtype, SHORT.get(options.prediction or ""))
     index = index_of(name) or {}
     family = family_of(index.get("_class_name"))
     if index and not Path(name).is_dir():  # on the hub: before its weights are downloaded
@@ -32,7 +44,7 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
         variant = variant_of(name, hub.by_folder(hub.files_of(name) or [], parts), family)
     chosen = {"variant": variant} if variant else {}
     try:
-        pipeline = getattr(diffusers, family.pipeline).from_pretrained(
+        return getattr(diffusers, family.pipeline).from_pretrained(
             name, dtype=_types(family, dtype), use_safetensors=True, **family.options, **chosen
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
@@ -41,14 +53,6 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32) -> Any:
             "a hub id that this machine can reach, or `tiny-emoji-64`.",
             code="model-unloadable",
         ) from error
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def _of_file(file: Path, dtype: torch.dtype) -> Any:
-    pipeline = single_file.load(file, dtype)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def _types(family: Family, dtype: torch.dtype) -> Any:

@@ -12,7 +12,8 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.models.families import TEXT, TEXT_2, UNET, VAE, Family, family_of
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
-from thumbtune.models.single_file import plan_of
+from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
+from thumbtune.models.single_file import plan_of, refuse_untold
 from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, is_checkpoint, refuse_as_model
 
 INDEX, CONFIG = "model_index.json", "config.json"
@@ -27,7 +28,7 @@ VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken i
 MAX_NAMED = 3
 
 
-def check_pipeline(name: str) -> str | None:
+def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
     """Return the variant of a folder's weights, such as fp16; None for plain weights, and for a name on the hub.
 
     Raises:
@@ -35,7 +36,7 @@ def check_pipeline(name: str) -> str | None:
     """
     folder = Path(name)
     if folder.is_file():
-        _check_single_file(name)
+        _check_single_file(name, options)
     if not folder.is_dir():
         return None
     index = read_config(folder / INDEX)
@@ -71,10 +72,11 @@ def index_of(name: str) -> dict[str, Any] | None:
         return None
 
 
-def _check_single_file(name: str) -> None:
+def _check_single_file(name: str, options: ModelOptions) -> None:
     if not is_checkpoint(Path(name)):
         refuse_as_model(Path(name))
-    plan = plan_of(Path(name))
+    plan = plan_of(Path(name), SHORT.get(options.prediction or ""))
+    refuse_untold(Path(name), plan)
     texts = [plan.configs[part] for part in family_of(plan.pipeline).texts]
     check_configs(name, plan.configs[UNET], plan.configs[VAE], texts)
 

@@ -12,6 +12,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from thumbtune.models.process import Latents, Process, Times
+from thumbtune.models.prompt_chunks import PromptEncoding
 
 # a network's inputs besides the noisy latents; every tensor has one row per image
 Condition = dict[str, Float[Tensor, "b *rest"]]
@@ -19,11 +20,12 @@ Condition = dict[str, Float[Tensor, "b *rest"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Options of generating images: denoising steps, classifier-free guidance and size."""
+    """Options of generating images: denoising steps, classifier-free guidance, size and what images should not show."""
 
     steps: int = 25
     guidance: float = 3.0
     size: int | None = None  # pixels per side; None: the model's own
+    negative: str = ""  # what guidance leads away from; "": from no prompt
 
 
 @runtime_checkable
@@ -132,12 +134,14 @@ class PipelineModel(Model, Protocol):
 
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts
     half: the type below float32 in which frozen weights are stored and images are drawn, or None
+    encoding: how prompts are read
     size: pixels of its images: of both sides, or (height, width)
     """
 
     pipeline: Any
     complete: Callable[[str], str]
     half: torch.dtype | None
+    encoding: PromptEncoding
     size: int | tuple[int, int]
 
     @property
@@ -145,8 +149,21 @@ class PipelineModel(Model, Protocol):
         """Return the device of the network."""
         ...
 
+    def read_prompts(self, encoding: PromptEncoding) -> None:
+        """Read prompts in another way from now on.
+
+        Raises:
+            UsageError: its text encoders have no such layer.
+        """
+        ...
+
     def to(self, device: torch.device | str) -> "PipelineModel":
         """Move every part to a device, and return the model."""
+        ...
+
+    @property
+    def beside(self) -> tuple[nn.Module, ...]:
+        """Return the networks that `predict` does not need: the VAE and the text encoders."""
         ...
 
     def rest(self) -> None:

@@ -18,6 +18,7 @@ import torch
 from thumbtune.documents import read_text
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.clip_tokens import CLIP_LENGTH, WORDS, clip_tokenizer
+from thumbtune.models.model_options import EPSILON, V
 from thumbtune.models.weight_files import keys_in, metadata_in
 from thumbtune.yaml_text import parse_yaml
 
@@ -44,11 +45,13 @@ class Plan:
     family:     SD1, SD2 or SDXL
     configs:    the settings of each part, as diffusers and transformers write them
     tokenizers: the padding of each tokenizer
+    is_told:    whether it is known what the UNet predicts; if not, the settings are those for noise
     """
 
     family: str
     configs: Mapping[str, dict[str, Any]]
     tokenizers: Mapping[str, str]
+    is_told: bool = True
 
     @property
     def pipeline(self) -> str:
@@ -56,11 +59,15 @@ class Plan:
         return PIPELINES[self.family]
 
 
-def plan_of(file: Path) -> Plan:
+def plan_of(file: Path, prediction: str | None = None) -> Plan:
     """Return the settings of a checkpoint, from its header alone.
 
+    Args:
+        file: a whole checkpoint in .safetensors.
+        prediction: what the UNet predicts, as diffusers writes it; None: what the file says.
+
     Raises:
-        ThumbtuneError: a part is missing, its vocabulary is not CLIP's, or it does not say what it predicts.
+        ThumbtuneError: a part is missing, or its vocabulary is not CLIP's.
     """
     shapes = keys_in(file)
     family = _family(file, shapes)
@@ -72,25 +79,47 @@ def plan_of(file: Path) -> Plan:
             "a folder in diffusers' layout, which has its own tokenizer.",
             code="single-vocabulary",
         )
-    scheduler = _scheduler(file, shapes, family)
+    told = prediction or _prediction(file, shapes, family)
+    scheduler = _scheduler(shapes, family, told or EPSILON)
     size = _pixels(file, family, scheduler["prediction_type"])
     vae = _vae(shapes, SCALING[family], size)
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
     unet = _unet(shapes, family, size // factor, texts)
     configs = {"unet": unet, "vae": vae, **texts, "scheduler": scheduler}
     pads = zip(("tokenizer", "tokenizer_2"), PADS[family], strict=False)
-    return Plan(family, configs, dict(pads))
+    return Plan(family, configs, dict(pads), is_told=told is not None)
 
 
-def load(file: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """Return the pipeline of a checkpoint, converted by diffusers; the hub is not asked.
+def refuse_untold(file: Path, plan: Plan) -> None:
+    """Refuse a checkpoint if it is not known what it predicts.
 
     Raises:
-        ThumbtuneError: as `plan_of`; or weights are missing or of other shapes.
+        ThumbtuneError: it is not.
+    """
+    if not plan.is_told:
+        raise ThumbtuneError(
+            f"{file} is a {SD2} checkpoint that does not say whether it predicts noise (512 pixels) or v (768 pixels); "
+            "set prediction=v or prediction=epsilon, or write `model: {params: {parameterization: v}}`, with `eps` for "
+            f"noise, into {file.with_suffix('.yaml').name} beside it.",
+            code="single-prediction",
+        )
+
+
+def load(file: Path, dtype: torch.dtype = torch.float32, prediction: str | None = None) -> Any:
+    """Return the pipeline of a checkpoint, converted by diffusers; the hub is not asked.
+
+    Args:
+        file: a whole checkpoint in .safetensors.
+        dtype: of the weights.
+        prediction: as in `plan_of`.
+
+    Raises:
+        ThumbtuneError: as `plan_of`; it does not say what it predicts; or weights are missing or of other shapes.
     """
     import diffusers
 
-    plan = plan_of(file)
+    plan = plan_of(file, prediction)
+    refuse_untold(file, plan)
     given: dict[str, Any] = {name: clip_tokenizer(pad) for name, pad in plan.tokenizers.items()}
     with TemporaryDirectory() as folder, _quiet():
         write_configs(plan, Path(folder))
@@ -286,7 +315,7 @@ def _text_config(name: str, act: str, sizes: tuple[int, int, int, int], projecti
     }
 
 
-def _scheduler(file: Path, shapes: Shapes, family: str) -> dict[str, Any]:
+def _scheduler(shapes: Shapes, family: str, prediction: str) -> dict[str, Any]:
     """Return the published schedule, with what the file predicts."""
     zero = "ztsnr" in shapes
     config: dict[str, Any] = {
@@ -295,7 +324,7 @@ def _scheduler(file: Path, shapes: Shapes, family: str) -> dict[str, Any]:
         "beta_start": 0.00085,
         "beta_end": 0.012,
         "num_train_timesteps": 1000,
-        "prediction_type": _prediction(file, shapes, family),
+        "prediction_type": prediction,
         "steps_offset": 1,
         "timestep_spacing": "trailing" if zero else "leading",
     }
@@ -306,20 +335,14 @@ def _scheduler(file: Path, shapes: Shapes, family: str) -> dict[str, Any]:
     return config | {"rescale_betas_zero_snr": True} if zero else config
 
 
-def _prediction(file: Path, shapes: Shapes, family: str) -> str:
+def _prediction(file: Path, shapes: Shapes, family: str) -> str | None:
+    """Return what a file says that its UNet predicts; None if it does not say so, and its family has both kinds."""
     if "v_pred" in shapes:
-        return "v_prediction"
+        return V
     told = str(metadata_in(file).get("modelspec.prediction_type", "")).lower() or _settings_beside(file)
     if told in ("v", "v_prediction", "v-prediction"):
-        return "v_prediction"
-    if told in ("epsilon", "eps") or family != SD2:
-        return "epsilon"
-    raise ThumbtuneError(
-        f"{file} is a {SD2} checkpoint that does not say whether it predicts noise (512 pixels) or v (768 pixels); put "
-        f"the settings that were published with it beside it as {file.with_suffix('.yaml').name}, or one line there: "
-        "`model: {params: {parameterization: v}}`, with `eps` for noise.",
-        code="single-prediction",
-    )
+        return V
+    return EPSILON if told in ("epsilon", "eps") or family != SD2 else None
 
 
 def _settings_beside(file: Path) -> str:
@@ -343,7 +366,7 @@ def _pixels(file: Path, family: str, prediction: str) -> int:
     told = re.fullmatch(r"(\d+)x(\d+)", str(metadata_in(file).get("modelspec.resolution", "")))
     if told and told[1] == told[2] and int(told[1]) > 0:
         return int(told[1])
-    return {SD1: 512, SD2: 768 if prediction == "v_prediction" else 512, SDXL: 1024}[family]
+    return {SD1: 512, SD2: 768 if prediction == V else 512, SDXL: 1024}[family]
 
 
 def tokenizer_of(file: Path, part: str = "tokenizer") -> Any:

@@ -14,6 +14,8 @@ from thumbtune.models.half import computing, store
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.pipeline_files import Size, check_configs, size_of
 from thumbtune.models.process import Latents, Times
+from thumbtune.models.prompt_chunks import PromptEncoding
+from thumbtune.models.prompt_encoding import MASK, check_clip_skip, embed_prompt, layer_of, together
 from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
 
 __all__ = ["StableDiffusion", "load_pipeline"]
@@ -22,10 +24,12 @@ __all__ = ["StableDiffusion", "load_pipeline"]
 class StableDiffusion:
     """SD 1.x and 2.x as a `Model`. Only the weights that `tuning` chooses are trained; everything else is frozen.
 
-    Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}.
+    Shapes: latents [b, channels, height / f, width / f]; condition {"text": [b, tokens, width]}, with a mask beside
+    texts of unequal lengths.
 
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts; `embed` takes
         prompts as they are.
+    encoding: how prompts are read.
     """
 
     def __init__(
@@ -38,12 +42,13 @@ class StableDiffusion:
     ) -> None:
         self.pipeline = pipeline
         self.complete: Callable[[str], str] = str
+        self.encoding = PromptEncoding()
         name, unet, vae = str(pipeline.config.get("_name_or_path")), pipeline.unet.config, pipeline.vae.config
         shared.freeze((pipeline.unet, pipeline.vae, pipeline.text_encoder))
         self.network: nn.Module = pipeline.unet
         self._trained = tuning.on(pipeline.unet, seed) if tuning else None
         self.half = half
-        store((pipeline.unet, *self._beside), half)
+        store((pipeline.unet, *self.beside), half)
         if gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
         self.process = shared.process_in(pipeline)
@@ -61,18 +66,23 @@ class StableDiffusion:
         return self
 
     @property
-    def _beside(self) -> tuple[nn.Module, nn.Module]:
+    def beside(self) -> tuple[nn.Module, nn.Module]:
         """Return the networks that training needs only until all is encoded: the VAE and the text encoder."""
         return self.pipeline.vae, self.pipeline.text_encoder
 
     def rest(self) -> None:
-        shared.bring(torch.device("cpu"), self._beside)
+        shared.bring(torch.device("cpu"), self.beside)
+
+    def read_prompts(self, encoding: PromptEncoding) -> None:
+        check_clip_skip(self.pipeline.text_encoder.config, encoding.clip_skip)
+        self.encoding = encoding
 
     def fingerprint(self) -> str:
         """Return a hash of the sizes, weights and vocabulary that `encode` and `embed` use, and of what computes."""
         vae, tokenizer = self.pipeline.vae.config, self.pipeline.tokenizer
         facts = (self.size, vae.scaling_factor, getattr(vae, "shift_factor", None), tokenizer.model_max_length)
         facts = facts if self.half is None else (*facts, self.half)
+        facts += () if self.encoding.is_usual else (self.encoding.tag,)
         return shared.fingerprint(facts, (self.pipeline.vae, self.pipeline.text_encoder), (tokenizer,), self.device)
 
     @torch.no_grad()
@@ -90,14 +100,19 @@ class StableDiffusion:
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        vae, encoder = self.pipeline.vae, self.pipeline.text_encoder
-        shared.bring(self.device, [encoder], away=[vae])
+        tokenizer, encoder, encoding = self.pipeline.tokenizer, self.pipeline.text_encoder, self.encoding
+        shared.bring(self.device, [encoder], away=[self.pipeline.vae])
         with computing(self.device, self.half):
-            text = encoder(shared.ids_of(self.pipeline.tokenizer, prompts, self.device))
-        return {"text": text.last_hidden_state.float().cpu()}
+            if encoding.is_usual:
+                return {"text": encoder(shared.ids_of(tokenizer, prompts, self.device)).last_hidden_state.float().cpu()}
+            parts = [(tokenizer, lambda tokens: (layer_of(encoder, tokens, encoding.clip_skip), None))]
+            return together([embed_prompt(prompt, parts, encoding, self.device) for prompt in prompts])
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
-        return self.network(noisy, t, encoder_hidden_states=condition["text"], return_dict=False)[0]
+        mask = condition.get(MASK)
+        return self.network(
+            noisy, t, encoder_hidden_states=condition["text"], encoder_attention_mask=mask, return_dict=False
+        )[0]
 
     @property
     def trained(self) -> Trained:
@@ -125,7 +140,6 @@ class StableDiffusion:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
-        shared.bring(self.device, self._beside)
         latents = shared.draw(self, prompts, seeds, sampler)
         vae = self.pipeline.vae
         return shared.images_of(self.pipeline, shared.decoded(vae, latents / vae.config.scaling_factor, self.half))

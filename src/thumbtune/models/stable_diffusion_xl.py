@@ -16,12 +16,27 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from thumbtune.errors import UsageError
 from thumbtune.images import rgb
 from thumbtune.models import latent_diffusion as shared
 from thumbtune.models.half import computing, store
 from thumbtune.models.pipeline_files import Size, check_configs, size_of
 from thumbtune.models.process import Latents, Times
+from thumbtune.models.prompt_chunks import PromptEncoding
+from thumbtune.models.prompt_encoding import MASK, embed_prompt, together
 from thumbtune.models.protocol import Condition, Sampler, Trained, Tuning
+
+OWN_LAYER = 2  # of the text encoders, counted from the end
+
+
+def _layer_of(encoder: Any) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return the function from tokens to the states before the last layer, and to the first output of an encoder."""
+
+    def layer(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        out = encoder(tokens, output_hidden_states=True)
+        return out.hidden_states[-OWN_LAYER], out[0]
+
+    return layer
 
 
 def time_ids(original: tuple[int, int], target: tuple[int, int]) -> tuple[int, ...]:
@@ -44,6 +59,7 @@ class StableDiffusionXL:
 
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts; `embed` takes
         prompts as they are.
+    encoding: how prompts are read; its clip_skip is 2 or None, since the UNet was trained on the layer before the last.
     """
 
     def __init__(
@@ -56,6 +72,7 @@ class StableDiffusionXL:
     ) -> None:
         self.pipeline = pipeline
         self.complete: Callable[[str], str] = str
+        self.encoding = PromptEncoding()
         name, unet, vae = str(pipeline.config.get("_name_or_path")), pipeline.unet.config, pipeline.vae.config
         self._encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
         self._tokenizers = (pipeline.tokenizer, pipeline.tokenizer_2)
@@ -82,7 +99,7 @@ class StableDiffusionXL:
         return self
 
     @property
-    def _beside(self) -> tuple[nn.Module, ...]:
+    def beside(self) -> tuple[nn.Module, ...]:
         """Return the networks that training needs only until all is encoded: the VAE and the text encoders."""
         return self.pipeline.vae, *self._encoders
 
@@ -92,13 +109,23 @@ class StableDiffusionXL:
         return bool(self.pipeline.config.get("force_zeros_for_empty_prompt", True))
 
     def rest(self) -> None:
-        shared.bring(torch.device("cpu"), self._beside)
+        shared.bring(torch.device("cpu"), self.beside)
+
+    def read_prompts(self, encoding: PromptEncoding) -> None:
+        if encoding.clip_skip not in (None, OWN_LAYER):
+            raise UsageError(
+                f"prompts.clip_skip is {encoding.clip_skip}, but SDXL always takes the layer before the last of both "
+                f"text encoders, which is {OWN_LAYER} here as in other programs; leave the option out.",
+                code="prompts-clip-skip",
+            )
+        self.encoding = encoding
 
     def fingerprint(self) -> str:
         """Return a hash of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
         vae, lengths = self.pipeline.vae, [(one.model_max_length, one.pad_token_id) for one in self._tokenizers]
         facts = ("XL", self.size, vae.config.scaling_factor, *self._moments(), *lengths, self._zeros)
         facts = facts if self.half is None else (*facts, self.half)
+        facts += () if self.encoding.is_usual else (self.encoding.tag,)
         return shared.fingerprint(facts, (vae, *self._encoders), self._tokenizers, self.device)
 
     def _moments(self) -> tuple[list[float], list[float]]:
@@ -129,24 +156,37 @@ class StableDiffusionXL:
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
         shared.bring(self.device, self._encoders, away=[self.pipeline.vae])
-        states, pooled = [], torch.empty(0)
-        for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True):
-            ids = shared.ids_of(tokenizer, prompts, self.device)
-            with computing(self.device, self.half):
-                out = encoder(ids, output_hidden_states=True)
-            states.append(out.hidden_states[-2])
-            pooled = out[0]  # of the second encoder, since it is the last
-        condition = {"text": torch.cat(states, dim=-1).float().cpu(), "pooled": pooled.float().cpu()}
+        with computing(self.device, self.half):
+            condition = self._embed(prompts)
         if self._zeros:
             empty = torch.tensor([prompt == "" for prompt in prompts], dtype=torch.bool)
-            for value in condition.values():
+            for value in (condition["text"], condition["pooled"]):
                 value[empty] = 0.0
         return condition
+
+    def _embed(self, prompts: Sequence[str]) -> Condition:
+        if self.encoding.is_usual:
+            return self._embed_usual(prompts)
+        parts = list(zip(self._tokenizers, map(_layer_of, self._encoders), strict=True))
+        return together([embed_prompt(prompt, parts, self.encoding, self.device) for prompt in prompts])
+
+    def _embed_usual(self, prompts: Sequence[str]) -> Condition:
+        states, pooled = [], torch.empty(0)
+        for tokenizer, encoder in zip(self._tokenizers, self._encoders, strict=True):
+            text, pooled = _layer_of(encoder)(shared.ids_of(tokenizer, prompts, self.device))
+            states.append(text)
+        # `pooled` is of the second encoder, since it is the last
+        return {"text": torch.cat(states, dim=-1).float().cpu(), "pooled": pooled.float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         added = {"text_embeds": condition["pooled"], "time_ids": condition["time_ids"]}
         return self.network(
-            noisy, t, encoder_hidden_states=condition["text"], added_cond_kwargs=added, return_dict=False
+            noisy,
+            t,
+            encoder_hidden_states=condition["text"],
+            added_cond_kwargs=added,
+            encoder_attention_mask=condition.get(MASK),
+            return_dict=False,
         )[0]
 
     @property
@@ -175,7 +215,6 @@ class StableDiffusionXL:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
-        shared.bring(self.device, self._beside)
         latents = shared.draw(self, prompts, seeds, sampler)
         shift, scale = self._scale()
         # the pipeline would hand half-precision latents to the VAE as they are

@@ -8,6 +8,7 @@ from torch import nn
 
 from thumbtune.models.families import UNET, VAE, Family, family_of
 from thumbtune.models.hub import settings_of
+from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.pipeline_files import CONFIG, check_classes, check_pipeline, index_of, read_config
 from thumbtune.models.single_file import plan_of, tokenizer_of
 
@@ -32,7 +33,7 @@ def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
     return None if None in configs.values() else _networks(family, configs)  # type: ignore[arg-type]
 
 
-def pipeline_without_weights(name: str) -> Any | None:
+def pipeline_without_weights(name: str, options: ModelOptions = PLAIN) -> Any | None:
     """Return the pipeline of a folder, a file or a hub id, whose networks are on the device `meta`.
 
     Returns:
@@ -41,7 +42,7 @@ def pipeline_without_weights(name: str) -> Any | None:
     Raises:
         ThumbtuneError: as `check_pipeline`, of a model on the hub too.
     """
-    check_pipeline(name)
+    check_pipeline(name, options)
     path = Path(name) if Path(name).exists() else settings_of(name)
     if path is None:
         return None
@@ -51,20 +52,20 @@ def pipeline_without_weights(name: str) -> Any | None:
     family = family_of(index.get("_class_name"))
     if not Path(name).exists():
         check_classes(name, index, family)
-    configs = _configs(path, (*family.networks, SCHEDULER))
+    configs = _configs(path, (*family.networks, SCHEDULER), SHORT.get(options.prediction or ""))
     if None in configs.values():
         return None
     scheduler: Any = configs.pop(SCHEDULER)
     networks = _networks(family, configs)  # type: ignore[arg-type]
     if networks is None:
         return None
-    options = {"feature_extractor": None, "image_encoder": None, **family.options}
+    others = {"feature_extractor": None, "image_encoder": None, **family.options}
     zeros = index.get("force_zeros_for_empty_prompt")
-    options |= {} if zeros is None else {"force_zeros_for_empty_prompt": zeros}
+    others |= {} if zeros is None else {"force_zeros_for_empty_prompt": zeros}
     try:
-        made = getattr(diffusers, scheduler["_class_name"]).from_config(scheduler)
+        made = scheduler_with(getattr(diffusers, scheduler["_class_name"]).from_config(scheduler), options, name)
         tokenizers = {part: _tokenizer(path, part) for part in family.tokenizers}
-        pipeline = getattr(diffusers, family.pipeline)(**networks, **tokenizers, scheduler=made, **options)
+        pipeline = getattr(diffusers, family.pipeline)(**networks, **tokenizers, scheduler=made, **others)
     except FAULTS:
         return None
     pipeline.register_to_config(_name_or_path=name)
@@ -75,10 +76,10 @@ def _family(name: str) -> Family:
     return family_of((index_of(name) or {}).get("_class_name"))
 
 
-def _configs(path: Path, parts: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+def _configs(path: Path, parts: Sequence[str], prediction: str | None = None) -> dict[str, dict[str, Any] | None]:
     """Return the settings of some parts of a folder or a file; None for a part that has none."""
     if path.is_file():
-        configs = plan_of(path).configs
+        configs = plan_of(path, prediction).configs
         return {part: configs.get(part) for part in parts}
     return {part: read_config(path / part / (SCHEDULER_CONFIG if part == SCHEDULER else CONFIG)) for part in parts}
 

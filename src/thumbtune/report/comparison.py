@@ -188,12 +188,24 @@ def _command(found: DuelFolder) -> str:
         *("thumbtune", "duel", a, b, "--prompts", source, *limit, "--scorers", ",".join(found.result["scorer_names"])),
         *("--per-prompt", manifest["seeds"]["per_prompt"], "--first-seed", manifest["seeds"]["first"]),
         *("--steps", manifest["sampler"]["steps"], "--guidance", manifest["sampler"]["guidance"]),
+        *_reading(manifest),
         *(("--base", manifest["base"]) if manifest["base"] else ()),
         *(("--tie", found.result["tie"]) if found.result["tie"] else ()),
         *(("--paper-ci",) if found.result["paper_ci"] else ()),
         *_weights(found),
     ]
     return shlex.join(map(str, [*words, "--out", found.folder]))
+
+
+def _reading(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options that say how prompts are read, of sides that do not say it themselves, and what is avoided."""
+    others = [side for side in manifest["sides"].values() if side["kind"] not in ("run", "checkpoint")]
+    encoding = next((side["prompt_encoding"] for side in others if "prompt_encoding" in side), {})
+    for option, value in encoding.items():
+        if value is not None:
+            yield from (f"--{option.replace('_', '-')}", value)
+    if negative := manifest["sampler"].get("negative"):
+        yield from ("--negative", negative)
 
 
 def _weights(found: DuelFolder) -> list[str]:

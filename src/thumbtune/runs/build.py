@@ -16,6 +16,8 @@ from thumbtune.models import full, lora
 from thumbtune.models.families import adapter_of
 from thumbtune.models.half import store
 from thumbtune.models.loading import load_pipeline
+from thumbtune.models.model_options import ModelOptions
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
 from thumbtune.runs.lora_about import about, lora_of
 from thumbtune.runs.recipe import Recipe
@@ -124,15 +126,32 @@ def result_of(recipe: Recipe) -> Path:
     return RESULTS[recipe.train.weights]
 
 
+def options_of(recipe: Recipe) -> ModelOptions:
+    """Return what a recipe says of its model beside the name."""
+    return ModelOptions(
+        vae=recipe.vae,
+        prediction=recipe.prediction,
+        zero_terminal_snr=recipe.zero_terminal_snr or None,
+        encoding=encoding_of(recipe),
+    )
+
+
 def model_of(
     recipe: Recipe, device: Any = "cpu", training: bool = True, precision: Precision | None = None
 ) -> PipelineModel:
     """Return the base model, prepared for the recipe's training; `precision` counts in place of the recipe's."""
     base = model_path(recipe.model)
-    pipeline = load_pipeline(base)
+    pipeline = load_pipeline(base, options=options_of(recipe))
     tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
     checkpointing = recipe.train.gradient_checkpointing
-    return adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision)).to(device)
+    model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision))
+    model.read_prompts(encoding_of(recipe))
+    return model.to(device)
+
+
+def encoding_of(recipe: Recipe) -> PromptEncoding:
+    """Return how a recipe's prompts are read."""
+    return PromptEncoding(**recipe.prompts.model_dump())
 
 
 def store_whole(recipe: Recipe, model: PipelineModel) -> None:
@@ -185,7 +204,8 @@ def check_scorers(recipe: Recipe) -> None:
 
 def sampler_of(recipe: Recipe) -> Sampler:
     """Return the options of generating images for the evaluation."""
-    return Sampler(steps=recipe.evaluate.steps, guidance=recipe.evaluate.guidance)
+    options = recipe.evaluate
+    return Sampler(steps=options.steps, guidance=options.guidance, negative=options.negative_prompt)
 
 
 def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
@@ -202,7 +222,8 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
     with Store.open(recipe.likes, create=False) as store:
         likes = likes_of(store, recipe.label_policy, keep=keep)
         # of all images in their order, so that no label policy moves a prompt
-        same_as = cut_prompts(model_path(recipe.model), store.prompts(store.newest())).same_as
+        prompts = store.prompts(store.newest())
+        same_as = cut_prompts(model_path(recipe.model), prompts, encoding_of(recipe)).same_as
         parts = split(likes, recipe.train.validation_share, recipe.seed, same_as)
     if not len(parts.train):
         raise ThumbtuneError(
@@ -247,7 +268,8 @@ def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> lis
     file = recipe.evaluate.prompts
     prompts = prompts_in(file) if file else sorted(held_out - trained)
     known = {alike(prompt) for prompt in trained}
-    same_as = cut_prompts(model_path(recipe.model), [*sorted(trained), *prompts]).same_as if file else {}
+    known_and_new, encoding = [*sorted(trained), *prompts], encoding_of(recipe)
+    same_as = cut_prompts(model_path(recipe.model), known_and_new, encoding).same_as if file else {}
     seen = [prompt for prompt in prompts if alike(same_as.get(prompt, prompt)) in known]
     if seen:
         raise UsageError(

@@ -4,7 +4,7 @@ error   a kind of label is missing; pairs are needed and no prompt has both kind
         labels are of one image; every image is both liked and disliked under the same prompts
 note    images of a single colour; images that are both liked and disliked; a learning rate for another kind of
         training; fewer labels than ever gained; too few held-out prompts for a verdict; prompts that the text encoder
-        cuts
+        cuts; weights, tags and other marks in prompts and in the negative prompt
 
 Images are compared by their pixels, since a copy that was saved again is another file.
 """
@@ -22,8 +22,8 @@ from thumbtune.images import rgb
 from thumbtune.models.pipeline_files import few_steps_note
 from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, objectives
+from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.recipe import Recipe, TrainSection
-from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.batches import check_prompts_differ
 from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 
@@ -103,9 +103,9 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
     notes.append(few_steps_note(build.model_path(recipe.model)))
-    prompts = list(dict.fromkeys([*parts.train["prompt"], *parts.held_out["prompt"]]))
-    cut = cut_prompts(build.model_path(recipe.model), prompts)
-    return [*(note for note in notes if note), *cut.notes(len(prompts))]
+    prompts = [*parts.train["prompt"], *parts.held_out["prompt"], recipe.evaluate.negative_prompt]
+    about_prompts = prompt_notes(prompts, build.encoding_of(recipe), build.model_path(recipe.model))
+    return [*(note for note in notes if note), *about_prompts]
 
 
 def likes_notes(likes: Any) -> list[str]:

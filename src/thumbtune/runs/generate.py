@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL.Image import Image
 
-from thumbtune.errors import UsageError, shown
+from thumbtune.errors import UsageError, note, shown
 from thumbtune.files import sha256, write_png
 from thumbtune.memory import in_parts
+from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import Sampler
-from thumbtune.runs import run
+from thumbtune.runs import build, run
+from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.python_api import load
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Progress, Sized
@@ -18,19 +21,30 @@ from thumbtune.training.batches import Progress, Sized
 IMAGES_AT_ONCE = 16
 
 
+@dataclass(frozen=True, kw_only=True)
+class Generator:
+    """What generates images: a finished run, else a base model.
+
+    model:   a folder, a file or a hub id; None: the bundled model
+    options: of loading the base model, and how it reads prompts; a run has its own
+    """
+
+    model: str | None = None
+    tuned: Path | None = None
+    options: ModelOptions = PLAIN
+
+
 def generate_images(
     pairs: Sequence[tuple[str, int]],
     sampler: Sampler,
     out: Path,
     progress: Progress,
-    *,
-    model: str | None = None,
-    tuned: Path | None = None,
+    by: Generator | None = None,
 ) -> Iterator[Path]:
-    """Write one PNG per (prompt, seed) pair and yield its path.
+    """Write one PNG per (prompt, seed) pair and yield its path. Notes name prompts that are cut, or hold marks.
 
     Raises:
-        UsageError: a prompt is empty, or holds a zero byte.
+        UsageError: a prompt is empty or holds a zero byte, or a way of reading prompts is given for a run.
         ThumbtuneError: the model cannot be loaded, or the run has not finished training.
     """
     for prompt, _ in pairs:
@@ -39,9 +53,15 @@ def generate_images(
                 f"The prompt {shown(prompt)} has no words that can be drawn; write what the image should show.",
                 code="generate-empty-prompt",
             )
-    if tuned is not None:
-        run.recipe_in(tuned)  # raises if the folder is not a run
-    generator = load(tuned or model or Recipe().model)
+    by = by or Generator()
+    options, model = by.options, by.model or Recipe().model
+    if by.tuned is not None:
+        recipe = run.recipe_in(by.tuned)  # raises if the folder is not a run
+        options, model = build.options_of(recipe), recipe.model
+    generator = load(by.tuned or model, options=options)
+    texts = [*(prompt for prompt, _ in pairs), sampler.negative]
+    for sentence in prompt_notes(texts, options.encoding, build.model_path(model)):
+        note(sentence)
 
     def generated(part: Sequence[tuple[str, int]]) -> Sequence[Image]:
         return generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)

@@ -44,7 +44,7 @@ def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
         "ss_sd_model_name": name,
         "ss_training_comment": f"Thumbtune: {method}",
     }
-    numbers = {
+    numbers: dict[str, Any] = {
         "ss_steps": train.steps,
         "ss_max_train_steps": train.steps,
         "ss_learning_rate": train.lr,
@@ -57,6 +57,8 @@ def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
         "ss_mixed_precision": train.precision,
         "ss_seed": recipe.seed,
     }
+    if recipe.prompts.clip_skip is not None:
+        numbers["ss_clip_skip"] = recipe.prompts.clip_skip
     return facts | {key: str(value) for key, value in numbers.items()} | _hashes(base)
 
 

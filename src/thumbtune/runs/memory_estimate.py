@@ -74,7 +74,7 @@ def estimate(
     Raises:
         ThumbtuneError: the model cannot be tuned, or a library is missing.
     """
-    pipeline = pipeline_without_weights(build.model_path(recipe.model))
+    pipeline = pipeline_without_weights(build.model_path(recipe.model), build.options_of(recipe))
     if pipeline is None:
         return None
     size = micro_batch or build.micro_batch_of(recipe)

@@ -96,6 +96,7 @@ def plan(setup: Setup) -> list[str]:
     if "pairs" in setup.objective.needs:
         pairs = f"; pairs from {len(pairs_of(train['prompt'], torch.tensor(train['label'])))} prompts"
     prompts = len(set(held_out["prompt"]))
+    encoding = build.encoding_of(recipe)
     count, each = len(setup.prompts), recipe.evaluate.per_prompt
     chosen = ", ".join(f"{name} {_value_of(recipe, name)}" for name in chosen_for_model(recipe))
     return [
@@ -107,6 +108,7 @@ def plan(setup: Setup) -> list[str]:
         f"evaluation  {count} x {each} images (prompts x images of each): {count * each} pairs"
         if setup.prompts
         else "evaluation  no prompt is held out: evaluate needs evaluate.prompts, a text file with a prompt a line",
+        *([] if encoding.is_usual else [f"prompts     are read in this way: {encoding.in_words}"]),
         *(
             [f"defaults    of {family_of(recipe.model)} (`thumbtune recipe` gives the reasons): {chosen}"]
             if chosen

@@ -7,6 +7,7 @@ from typing import Any
 from thumbtune.distributed import team
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
+from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe
@@ -54,13 +55,14 @@ def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[
     return tune(recipe_from(recipe), Path(out), quiet, resume)
 
 
-def load(name: str | Path, device: Any = None) -> PipelineModel:
+def load(name: str | Path, device: Any = None, options: ModelOptions = PLAIN) -> PipelineModel:
     """Return a model that generates images: a run's result, or a base model by its bundled name, folder or hub id.
 
     If training put a prefix before the prompts of good images (csft), the model's `generate` adds it. It generates in
     the precision in which the run was trained, and a base model in that of its family's recipe.
 
-    device: the device of the model; None: the best one available
+    device:  the device of the model; None: the best one available
+    options: of loading a base model, and how it reads prompts; a run has its own
 
     Raises:
         ThumbtuneError: the model cannot be loaded, or the run has not finished training.
@@ -69,4 +71,6 @@ def load(name: str | Path, device: Any = None) -> PipelineModel:
     if (folder / "recipe.yaml").exists():
         return run.trained_model(run.recipe_in(folder), folder, device)
     half = build.half_of(recipe_from({"model": str(name)}))
-    return adapter_of(load_pipeline(build.model_path(str(name))), half=half).to(device)
+    model = adapter_of(load_pipeline(build.model_path(str(name)), options=options), half=half)
+    model.read_prompts(options.encoding)
+    return model.to(device)

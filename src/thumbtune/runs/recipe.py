@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
@@ -13,7 +13,7 @@ from thumbtune.errors import UsageError, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
 from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults
-from thumbtune.runs.other_names import our_name
+from thumbtune.runs.other_names import OURS, our_name
 from thumbtune.runs.recipe_sections import (
     FIXED_SHARE,
     OBJECTIVES,
@@ -22,6 +22,7 @@ from thumbtune.runs.recipe_sections import (
     GatesSection,
     LoraSection,
     ObjectiveSection,
+    PromptsSection,
     Section,
     TrainSection,
 )
@@ -39,6 +40,19 @@ class Recipe(Section):
         default="tiny-emoji-64",
         description="The base model: a folder in diffusers' layout, a hub id, or the bundled tiny-emoji-64.",
     )
+    vae: Annotated[str | None, AfterValidator(values.home)] = Field(
+        default=None,
+        description="A VAE in the place of the model's own: a folder, a hub id or a .safetensors file.",
+    )
+    prediction: Literal["epsilon", "v"] | None = Field(
+        default=None,
+        description="What the model predicts, if its files do not say it: epsilon (noise) or v. Default: as they say.",
+    )
+    zero_terminal_snr: bool = Field(
+        default=False,
+        description="The last step of the noise schedule is pure noise, for a v model that was trained so and whose "
+        "files do not say it.",
+    )
     likes: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="likes",
         description="The store of likes: a folder, or postgresql://user@host/database.",
@@ -51,6 +65,7 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0, description="Seed of all randomness in training.")
     lora: LoraSection = Field(default_factory=LoraSection)
     objective: ObjectiveSection = Field(default_factory=ObjectiveSection)
+    prompts: PromptsSection = Field(default_factory=PromptsSection)
     train: TrainSection = Field(default_factory=TrainSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     gates: GatesSection = Field(default_factory=GatesSection)
@@ -110,7 +125,8 @@ def _sentence(first: Any, where: str) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no option {key}{_nearest(key)}"
     if first["type"] == "model_type":
-        return f"{where}: {key} is {shown(first['input'])}, but has options of its own; write them below it."
+        meant = f"write them below it, or use {OURS[key]}" if key in OURS else "write them below it"
+        return f"{where}: {key} is {shown(first['input'])}, but has options of its own; {meant}."
     message = first["msg"].removeprefix("Value error, ")
     message = (message[:1].lower() + message[1:]).removeprefix("input ")
     if first["type"] == "path_type":

@@ -11,11 +11,14 @@ from thumbtune.runs.recipe_sections import EvaluateSection
 from thumbtune.runs.run import recipe_in
 
 
-def sampler_for(names: Iterable[str | Path | None], steps: int | None = None, guidance: float | None = None) -> Sampler:
+def sampler_for(
+    names: Iterable[str | Path | None], steps: int | None = None, guidance: float | None = None, negative: str = ""
+) -> Sampler:
     """Return the options of generating, with the defaults of the first name whose family is known.
 
     Args:
         names: models, runs, LoRAs or folders of images; None: a name that was not given.
+        negative: what images should not show.
     """
     usual = EvaluateSection()
     chosen = next(filter(None, (sampling_defaults(_model_of(name)) for name in names if name)), {})
@@ -23,6 +26,7 @@ def sampler_for(names: Iterable[str | Path | None], steps: int | None = None, gu
     return Sampler(
         steps=values.get("steps", usual.steps) if steps is None else steps,
         guidance=values.get("guidance", usual.guidance) if guidance is None else guidance,
+        negative=negative,
     )
 
 

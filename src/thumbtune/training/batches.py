@@ -17,6 +17,7 @@ from torch import Tensor
 from thumbtune.errors import ThumbtuneError, note, plural
 from thumbtune.feedback.likes import image_of
 from thumbtune.models.process import Latents, Process, Times
+from thumbtune.models.prompt_encoding import together
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.objective.prompt_prefix import PromptPrefixes
 from thumbtune.training.cache import Cache, Tensors, is_finite
@@ -204,7 +205,7 @@ class Encoded:
     def condition(self, prompts: Sequence[str]) -> Condition:
         """Return the embeddings of prompts of these likes, with or without a prefix, or of the empty prompt."""
         embeddings = [self._get(self._prompt_key(prompt)) for prompt in prompts]
-        return {name: torch.stack([embedding[name] for embedding in embeddings]) for name in embeddings[0]}
+        return together(embeddings)
 
 
 def _first(names: Sequence[str]) -> str:

@@ -1,0 +1,71 @@
+"""What prompts contain that other programs do not read as words, and what is done with it: a sentence for each kind."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from thumbtune.errors import joined, plural
+from thumbtune.models.prompt_chunks import PromptEncoding
+from thumbtune.models.prompt_syntax import Mark, marks_in
+from thumbtune.runs.text_length import cut_prompts, shown_prompt
+
+SYNTAX: Sequence[Mark] = ("weights", "BREAK", "LoRA tags")  # what prompts.syntax=a1111 reads
+
+
+def prompt_notes(prompts: Iterable[str], encoding: PromptEncoding, model: str) -> list[str]:
+    """Return a sentence on prompts that the model's text encoders cut, and one on each kind of mark in prompts.
+
+    Each says how many prompts it is about, the first of them, and what is done. An import takes such marks out of
+    prompts. They are left in stores of earlier versions, in files of prompts, and where nothing shows which tool wrote
+    a prompt.
+
+    Raises:
+        ThumbtuneError: the model's tokenizer cannot be loaded.
+    """
+    distinct = list(dict.fromkeys(filter(None, prompts)))
+    return [*cut_prompts(model, distinct, encoding).notes(len(distinct)), *mark_notes(distinct, encoding)]
+
+
+def mark_notes(prompts: Sequence[str], encoding: PromptEncoding) -> list[str]:
+    """Return a sentence on each kind of mark in prompts."""
+    found: dict[Mark, list[str]] = {}
+    total = len(prompts)
+    for prompt in prompts:
+        for mark in marks_in(prompt):
+            found.setdefault(mark, []).append(prompt)
+    notes = [_as_text(found, total)] if encoding.syntax == "plain" else [_tags_gone(found, total)]
+    if inversions := found.get("textual inversions"):
+        notes.append(
+            f"{_of(inversions, total)} a textual inversion (embedding:name), which is not loaded, so the name is read "
+            f"as text; the first is {shown_prompt(inversions[0])}."
+        )
+    if edits := found.get("edits"):
+        notes.append(
+            f"{_of(edits, total)} edits such as [cat:dog:0.5] or [cat|dog], which are not carried out but read as "
+            f"text; the first is {shown_prompt(edits[0])}."
+        )
+    return [note for note in notes if note]
+
+
+def _as_text(found: Mapping[Mark, list[str]], total: int) -> str:
+    """Return the sentence on marks that are read as text."""
+    kinds: list[Mark] = [kind for kind in SYNTAX if kind in found]
+    marked = list(dict.fromkeys(prompt for kind in kinds for prompt in found[kind]))
+    if not marked:
+        return ""
+    return (
+        f"{_of(marked, total)} {joined(kinds)} as A1111 writes them, which are read as text here; the first is "
+        f"{shown_prompt(marked[0])}; prompts.syntax=a1111 (--syntax a1111) reads the weights and takes the tags out."
+    )
+
+
+def _tags_gone(found: Mapping[Mark, list[str]], total: int) -> str:
+    """Return the sentence on LoRA tags that are taken out."""
+    if not (tags := found.get("LoRA tags")):
+        return ""
+    return (
+        f"{_of(tags, total)} LoRA tags, which are taken out, and their LoRAs are not loaded; the first is "
+        f"{shown_prompt(tags[0])}."
+    )
+
+
+def _of(prompts: list[str], total: int) -> str:
+    return f"Of {plural(total, 'prompt')}, {len(prompts)} {'contains' if len(prompts) == 1 else 'contain'}"

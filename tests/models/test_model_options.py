@@ -1,0 +1,144 @@
+"""A VAE of one's own, in each layout, and what a person says of a model whose files do not say it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+
+from tests.models.single_files import SD2, networks, tensors_of, vae_key, write
+from tests.refusals import refused
+from thumbtune.duels.sides import side
+from thumbtune.errors import UsageError
+from thumbtune.models.families import adapter_of
+from thumbtune.models.loading import load_pipeline
+from thumbtune.models.model_options import ModelOptions
+from thumbtune.models.pipeline_files import check_pipeline
+from thumbtune.runs.recipe import read_recipe
+
+Call = Callable[..., tuple[int, str, str]]
+Pipeline = Callable[..., Path]
+
+
+@pytest.fixture
+def base(tiny_pipeline: Pipeline) -> str:
+    return str(tiny_pipeline("epsilon"))
+
+
+@pytest.fixture
+def vae(base: str) -> AutoencoderKL:
+    """A VAE of the same kind with other weights and another scale."""
+    torch.manual_seed(5)
+    config = dict(AutoencoderKL.from_pretrained(base, subfolder="vae").config) | {"scaling_factor": 0.5}
+    return AutoencoderKL.from_config(config)  # type: ignore[return-value]
+
+
+def original(vae: AutoencoderKL, prefix: str = "") -> dict[str, torch.Tensor]:
+    blocks = len(vae.config["block_out_channels"])
+    state = {vae_key(key, blocks): value for key, value in vae.state_dict().items()}
+    return {
+        prefix + key: value[:, :, None, None].contiguous() if "attn_1" in key and value.dim() == 2 else value
+        for key, value in state.items()
+    }
+
+
+def decoded(vae: Any) -> torch.Tensor:
+    return vae.decode(torch.ones(1, vae.config["latent_channels"], 4, 4), return_dict=False)[0]
+
+
+@pytest.mark.parametrize("form", ["folder", "pipeline", "fp16", "file", "original", "checkpoint"])
+def test_a_vae_of_each_form_takes_the_place_of_the_model_s_own(
+    base: str, vae: AutoencoderKL, tmp_path: Path, form: str
+) -> None:
+    name, scale = tmp_path / "mine", 0.5
+    if form == "folder":
+        vae.save_pretrained(name)
+    elif form == "pipeline":
+        vae.save_pretrained(name / "vae")
+    elif form == "fp16":
+        vae.save_pretrained(name, variant="fp16")
+    else:
+        name, scale = tmp_path / "mine.safetensors", load_pipeline(base).vae.config.scaling_factor
+        other = {"model.diffusion_model.out.2.weight": torch.ones(2)} if form == "checkpoint" else {}
+        prefix = "first_stage_model." if form == "checkpoint" else ""
+        save_file((vae.state_dict() if form == "file" else original(vae, prefix)) | other, name)
+    pipeline = load_pipeline(base, options=ModelOptions(vae=str(name)))
+    assert torch.equal(decoded(pipeline.vae), decoded(vae))
+    assert pipeline.vae.config["scaling_factor"] == scale and not pipeline.vae.training
+    assert torch.equal(pipeline.unet.conv_in.weight, load_pipeline(base).unet.conv_in.weight)
+
+
+@pytest.mark.parametrize("what", ["missing", "lora", "channels", "levels", "pickle", "cut", "nan"])
+def test_what_is_no_vae_for_the_model_is_one_sentence(base: str, vae: AutoencoderKL, tmp_path: Path, what: str) -> None:
+    name = tmp_path / "mine.safetensors"
+    code = "vae-misfit"
+    if what == "lora":
+        save_file({"unet.x.lora_A.weight": torch.ones(2)}, name)
+    elif what == "channels":
+        config = dict(vae.config) | {"latent_channels": 16}
+        AutoencoderKL.from_config(config).save_pretrained(name := tmp_path / "mine")  # type: ignore[union-attr]
+    elif what == "levels":
+        channels = list(vae.config["block_out_channels"])
+        levels = {"block_out_channels": [*channels, channels[-1]]}
+        levels |= {"down_block_types": ["DownEncoderBlock2D"] * (len(channels) + 1)}
+        levels |= {"up_block_types": ["UpDecoderBlock2D"] * (len(channels) + 1)}
+        AutoencoderKL.from_config(dict(vae.config) | levels).save_pretrained(name := tmp_path / "mine")  # type: ignore[union-attr]
+    elif what == "pickle":
+        (name := tmp_path / "mine.pt").write_bytes(b"")
+        code = "weights-pickle"
+    elif what == "cut":
+        save_file(original(vae), name)
+        name.write_bytes(name.read_bytes()[:-100])
+        code = "side-misfit"
+    elif what == "nan":
+        state = original(vae)
+        save_file({key: value * float("nan") for key, value in state.items()}, name)
+    with refused(code, naming=[name]) as caught:
+        load_pipeline(base, options=ModelOptions(vae=str(name)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_side_with_options_is_another_one(base: str, vae: AutoencoderKL, tmp_path: Path) -> None:
+    vae.save_pretrained(tmp_path / "mine")
+    options = ModelOptions(vae=str(tmp_path / "mine"))
+    plain, one = side(base), side(base, options=options)
+    assert plain.fingerprint == side(base, options=ModelOptions()).fingerprint != one.fingerprint
+    file = next((tmp_path / "mine").glob("*.safetensors"))
+    save_file({key: value + 1 for key, value in load_file(file).items()}, file)
+    assert side(base, options=options).fingerprint != one.fingerprint
+
+
+def test_prediction_and_terminal_noise_are_told_where_files_do_not_say_them(base: str) -> None:
+    told = load_pipeline(base, options=ModelOptions(prediction="v", zero_terminal_snr=True))
+    config = told.scheduler.config
+    assert (config.prediction_type, config.rescale_betas_zero_snr) == ("v_prediction", True)
+    assert config.timestep_spacing == "trailing"
+    process: Any = adapter_of(told).process
+    assert process.prediction == "v_prediction" and float(process.alphas_cumprod[-1]) == pytest.approx(0, abs=1e-8)
+    assert load_pipeline(base, options=ModelOptions(prediction="epsilon")).scheduler.config.prediction_type == "epsilon"
+    with refused("model-zero-snr", naming=base):
+        load_pipeline(base, options=ModelOptions(zero_terminal_snr=True))
+
+
+def test_a_file_that_does_not_say_what_it_predicts_needs_the_option(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.safetensors", tensors_of(SD2, networks(SD2)))
+    with refused("single-prediction", naming=[file, "prediction=v"]):
+        load_pipeline(str(file))
+    with refused("single-prediction"):
+        check_pipeline(str(file))
+    for option, predicts, size in (("v", "v_prediction", 768), ("epsilon", "epsilon", 512)):
+        pipeline = load_pipeline(str(file), options=ModelOptions(prediction=option))
+        assert pipeline.scheduler.config.prediction_type == predicts
+        assert adapter_of(pipeline).size == size
+
+
+def test_a_run_has_its_own_options(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("")
+    code, _, err = call("generate", "a cat", "--run", tmp_path / "run", "--prediction", "v")
+    assert code == 2 and "--prediction" in err
+    with refused("recipe-value", UsageError, naming="prediction"):
+        read_recipe(None, ["prediction=noise"])

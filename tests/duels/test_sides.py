@@ -96,8 +96,8 @@ def test_all_sides_draw_in_the_precision_that_is_asked_for(make_run: Any, tiny_p
     result.save(folder / "alone")
     base = str(tiny_pipeline("epsilon"))
     for name in (folder, folder / CHECKPOINT, folder / "alone", base, f"unet:{base}"):
-        plain, half = side(str(name), base), side(str(name), base, "bf16")
-        assert side(str(name), base, "no").fingerprint == plain.fingerprint != half.fingerprint
+        plain, half = side(str(name), base), side(str(name), base, precision="bf16")
+        assert side(str(name), base, precision="no").fingerprint == plain.fingerprint != half.fingerprint
         with loaded(half, "cpu") as model:
             assert model.half == torch.bfloat16 and model.pipeline.unet.conv_in.weight.dtype == torch.bfloat16
         with loaded(plain, "cpu") as model:
@@ -107,7 +107,7 @@ def test_all_sides_draw_in_the_precision_that_is_asked_for(make_run: Any, tiny_p
     (folder / "images").mkdir()
     (folder / "images" / "1.png").write_bytes(b"")
     images = str(folder / "images")
-    assert side(images, base, "bf16").fingerprint == side(images, base).fingerprint  # nobody draws these
+    assert side(images, base, precision="bf16").fingerprint == side(images, base).fingerprint  # nobody draws these
     recipe = read_recipe(folder / "recipe.yaml", ["train.precision=bf16"])
     write_recipe(recipe, folder / "recipe.yaml")
     assert thumbtune.load(folder, "cpu").half == torch.bfloat16
@@ -117,7 +117,7 @@ def test_all_sides_draw_in_the_precision_that_is_asked_for(make_run: Any, tiny_p
 def test_a_whole_network_draws_from_weights_in_half_precision(make_run: Any) -> None:
     folder, _, _ = make_run(None, "train.weights=full")
     for name in (folder, folder / CHECKPOINT):
-        with loaded(side(str(name), None, "bf16"), "cpu") as model:
+        with loaded(side(str(name), precision="bf16"), "cpu") as model:
             assert model.network.conv_in.weight.dtype == torch.bfloat16
             assert model.network.conv_norm_out.weight.dtype == torch.float32
             half = drawn(model)

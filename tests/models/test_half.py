@@ -17,6 +17,7 @@ from thumbtune.models.half import CAST, store
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import LoRA
 from thumbtune.models.lora_targets import PRESETS
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler, Tuning
 
 KINDS = ["epsilon", "v_prediction", "xl-epsilon"]
@@ -183,6 +184,25 @@ def test_parts_that_training_does_not_need_rest_and_come_back(
     moves.seen.clear()
     model.generate(["abc"], [1], Sampler(steps=1))
     assert sorted(moves.seen) == sorted((part, "cpu") for part in ("vae", *texts))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompts_in_chunks_are_embedded_and_drawn_in_half_precision_too(
+    make: Make, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    plain, half = make(kind), make(kind, torch.bfloat16)
+    for model in (plain, half):
+        model.read_prompts(PromptEncoding(over_length="chunks", syntax="a1111"))
+    prompts, sampler = ["abcdefghij (kl:1.3)", "ab"], Sampler(steps=2, guidance=3.0)
+    for name, value in plain.embed(prompts).items():
+        other = half.embed(prompts)[name]
+        assert other.dtype == torch.float32 and (value - other).norm() <= 0.03 * value.norm()
+    images = [np.stack(model.generate(prompts, [3, 4], sampler)).astype(int) for model in (plain, half)]
+    assert np.abs(images[0] - images[1]).mean() < 4
+    moves = Moves(monkeypatch, half)
+    half.rest()
+    half.generate(prompts, [3, 4], sampler)
+    assert set(moves.places.values()) == {"cpu"}
 
 
 class Vae:

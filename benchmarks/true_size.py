@@ -184,9 +184,9 @@ def run_case(case: Case, model: Path, folder: Path) -> Row:
         step=round(steps[-1]["seconds"], 1),
         resumed=len(steps) == 3,
     )
-    return (
-        replace(row, duel=duel(case, run, folder), equal=in_diffusers(case, model, run, folder)) if case.draws else row
-    )
+    if not case.draws:
+        return row
+    return replace(row, duel=duel(case, run, folder), equal=in_diffusers(case, model, run, folder))
 
 
 def drawing(case: Case) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from refusals import refused
 from safetensors.torch import load_file, save_file
 
+import thumbtune
 from thumbtune.duels.sides import Side, loaded, side
 from thumbtune.errors import UsageError
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
@@ -88,6 +89,41 @@ def test_other_weights_or_another_model_are_another_fingerprint(make_run: Any, t
     )
     moved = side(str(folder)), side(str(folder / CHECKPOINT))
     assert len({one.fingerprint for one in (*before, *after, *moved)}) == 6
+
+
+def test_all_sides_draw_in_the_precision_that_is_asked_for(make_run: Any, tiny_pipeline: Pipeline) -> None:
+    folder, result, _ = make_run()
+    result.save(folder / "alone")
+    base = str(tiny_pipeline("epsilon"))
+    for name in (folder, folder / CHECKPOINT, folder / "alone", base, f"unet:{base}"):
+        plain, half = side(str(name), base), side(str(name), base, precision="bf16")
+        assert side(str(name), base, precision="no").fingerprint == plain.fingerprint != half.fingerprint
+        with loaded(half, "cpu") as model:
+            assert model.half == torch.bfloat16 and model.pipeline.unet.conv_in.weight.dtype == torch.bfloat16
+        with loaded(plain, "cpu") as model:
+            assert model.half is None and model.pipeline.unet.conv_in.weight.dtype == torch.float32
+        change = np.abs(drawn(plain) - drawn(half))
+        assert 0 < change.max() and change.mean() < 4
+    (folder / "images").mkdir()
+    (folder / "images" / "1.png").write_bytes(b"")
+    images = str(folder / "images")
+    assert side(images, base, precision="bf16").fingerprint == side(images, base).fingerprint  # nobody draws these
+    recipe = read_recipe(folder / "recipe.yaml", ["train.precision=bf16"])
+    write_recipe(recipe, folder / "recipe.yaml")
+    assert thumbtune.load(folder, "cpu").half == torch.bfloat16
+    assert thumbtune.load(base, "cpu").half is None
+
+
+def test_a_whole_network_draws_from_weights_in_half_precision(make_run: Any) -> None:
+    folder, _, _ = make_run(None, "train.weights=full")
+    for name in (folder, folder / CHECKPOINT):
+        with loaded(side(str(name), precision="bf16"), "cpu") as model:
+            assert model.network.conv_in.weight.dtype == torch.bfloat16
+            assert model.network.conv_norm_out.weight.dtype == torch.float32
+            half = drawn(model)
+        with loaded(side(str(name)), "cpu") as model:
+            assert {weight.dtype for weight in model.network.parameters()} == {torch.float32}
+            assert 0 < np.abs(drawn(model) - half).max() and np.abs(drawn(model) - half).mean() < 4
 
 
 def test_a_run_that_has_not_finished_is_said(make_run: Any) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from conftest import Call
 
@@ -12,7 +13,7 @@ from thumbtune.runs import build
 from thumbtune.runs.family_defaults import SD1, SD2, SDXL, family_of
 from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_recipe, recipe_text
 from thumbtune.runs.recipe_sections import ObjectiveSection, TrainSection
-from thumbtune.runs.sampler_defaults import sampler_for
+from thumbtune.runs.sampler_defaults import precision_for, sampler_for
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
@@ -162,6 +163,26 @@ def test_images_are_generated_as_the_family_is_used(tmp_path: Path) -> None:
     (tmp_path / "run" / "recipe.yaml").write_text(recipe_text(Recipe(model=SD15)))
     assert sampler_for([tmp_path / "run"]).steps == 50
     assert sampler_for([tmp_path / "run" / "checkpoints" / "step-000002"]).steps == 50
+
+
+def test_a_duel_has_the_precision_of_its_run_or_else_of_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Team:
+        device = torch.device("cuda")
+        num_processes = 1
+
+    monkeypatch.setattr(build, "team", Team)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    (tmp_path / "images").mkdir()
+    assert precision_for([None, "tiny-emoji-64", tmp_path / "images"]) == "no"
+    assert precision_for([tmp_path / "images", SD15]) == "bf16"
+    for name, precision in (("first", "no"), ("second", "fp16")):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        text = recipe_text(Recipe(model=SD15, train=TrainSection(precision=precision)))
+        (tmp_path / name / "recipe.yaml").write_text(text)
+        assert precision_for([SD15, tmp_path / name, None]) == precision  # of the run, though it comes later
+    assert precision_for([tmp_path / "first" / "checkpoints" / "step-000002", tmp_path / "second"]) == "no"
 
 
 def test_a_recipe_in_the_current_folder_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,8 @@ def test_bytes_of_checkpoints_by_hand() -> None:
     kept = read_recipe(None, ["train.steps=500", "train.keep_checkpoints=2", "train.ema=0.9", "train.guards=false"])
     assert time_and_disk.bytes_of_checkpoint(kept, 1000) == 16_000
     assert time_and_disk.number_of_checkpoints(kept) == 2
+    small = read_recipe(None, ["train.optimizer=adamw-8bit"])
+    assert time_and_disk.bytes_of_checkpoint(small, 1000) == 6_000  # a moment takes one byte
 
 
 def test_the_forecast_of_disk_is_what_a_run_writes(call: Call, settings: list[str], tmp_path: Path) -> None:

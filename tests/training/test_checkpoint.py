@@ -19,6 +19,7 @@ from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.training import checkpoint
 from thumbtune.training.batches import Batches, Encoded
 from thumbtune.training.cache import Cache
+from thumbtune.training.optimizers import slots_of
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import Training, train
 
@@ -101,7 +102,7 @@ def five_and_five_are_ten(start: Start, folder: Path, **options: Any) -> None:
     assert early + late == expected
     assert equal(trained(second), trained(through))
     assert not equal(trained(second), before)
-    slots = [t.optimizer.state_dict()["state"] for t in (through, second)]
+    slots = [slots_of(t.optimizer) for t in (through, second)]
     assert all(torch.equal(slots[0][i][name], slots[1][i][name]) for i in slots[0] for name in slots[0][i])
     assert second.beta.state() == through.beta.state()
     assert all(torch.equal(a, b) for a, b in zip(second.ema.values, through.ema.values, strict=True))
@@ -144,6 +145,32 @@ def test_ten_steps_are_five_and_five_with_beta_average_and_reference_of_stable_d
     five_and_five_are_ten(diffusion_run, tmp_path, auto=True, ema=0.9, sync_reference_every=refresh)
     (folder,) = (tmp_path / "checkpoints").iterdir()
     assert (folder / "reference.safetensors").exists() == bool(refresh) and (folder / "average.safetensors").exists()
+
+
+@pytest.mark.parametrize("rank", [4, 256])  # moments of 4096 numbers or more are in 8 bits
+def test_ten_steps_are_five_and_five_with_moments_in_8_bits(diffusion_run: Start, tmp_path: Path, rank: int) -> None:
+    pytest.importorskip("bitsandbytes")
+    options: dict[str, Any] = {"optimizer": "adamw-8bit", "rank": rank, "ema": 0.9}
+    five_and_five_are_ten(diffusion_run, tmp_path, **options)
+    stored = load_file(checkpoint.folder_of(tmp_path, 5) / "optimizer.safetensors")
+    kinds = {value.dtype for name, value in stored.items() if name.endswith(".state1")}
+    assert kinds == ({torch.float32} if rank == 4 else {torch.float32, torch.uint8})
+    assert {int(value) for name, value in stored.items() if name.endswith(".step")} == {5}
+
+
+def test_a_checkpoint_of_another_optimiser_gets_a_sentence_and_changes_nothing(
+    diffusion_run: Start, tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    for first, second in (("adamw-8bit", "adamw"), ("adamw", "adamw-8bit")):
+        training, batches = diffusion_run(optimizer=first)
+        run(training, batches, upto=2)
+        folder = checkpoint.save(training, tmp_path / first)
+        other, _ = diffusion_run(optimizer=second)
+        before = trained(other)
+        with refused("checkpoint-other-optimizer", naming=[folder, first, second]):
+            checkpoint.restore(other, folder)
+        assert equal(trained(other), before) and other.step == 0
 
 
 def test_a_refreshed_reference_is_the_policy_of_that_moment(diffusion_run: Start) -> None:

@@ -179,7 +179,7 @@ def duel(
     from thumbtune.duels.gallery import GalleryPlan
     from thumbtune.evaluation.prompts import load_prompt_set
     from thumbtune.evaluation.scorers.published_files import Locations
-    from thumbtune.runs.sampler_defaults import sampler_for
+    from thumbtune.runs.sampler_defaults import precision_for, sampler_for
 
     names, places = _scorers_in(scorers), Locations(local=weights, offline=offline)
     chosen = load_prompt_set(prompts, places)
@@ -194,6 +194,7 @@ def duel(
         first_seed=first_seed,
         sampler=sampler_for([base, a, b], steps, guidance, negative, size),
         base=base,
+        precision=precision_for([a, b, base]),
         options=model_options(given),
         places=places,
     )

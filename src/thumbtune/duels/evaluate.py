@@ -160,6 +160,7 @@ def _plan(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> Gal
         first_seed=recipe.evaluate.first_seed,
         sampler=build.sampler_of(recipe),
         base=recipe.model,
+        precision=build.precision_of(recipe),
         options=build.options_of(recipe),
         replace=asked.out is None,  # a run has one evaluation: the newest, of its present weights
         places=asked.places,

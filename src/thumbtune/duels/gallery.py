@@ -41,6 +41,7 @@ class GalleryPlan:
     sides: the name of each side, which is the name of its folder, and what stands for it (see `sides`).
     scorers: see `evaluation.scorers.resolve`; with no scorer, images are generated and not scored.
     base: the model that a LoRA or a UNet belongs to.
+    precision: in which all sides generate.
     options: of loading models, and how they read prompts; a run has its own.
     replace: whether a duel of another plan in this folder is moved to `OUT-before`, or `OUT-before-2` and so on;
         otherwise the folder is refused.
@@ -54,6 +55,7 @@ class GalleryPlan:
     first_seed: int = 10_000
     sampler: Sampler = field(default_factory=Sampler)
     base: str | None = None
+    precision: build.Precision = "no"
     options: ModelOptions = PLAIN
     places: Locations = field(default_factory=Locations)
     cache: Path | None = CACHE_FILE
@@ -125,7 +127,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     """
     state = distributed.team()
     team = Team(state.process_index, state.num_processes)
-    sides = {name: side(source, plan.base, plan.options) for name, source in plan.sides.items()}
+    sides = {name: side(source, plan.base, plan.options, plan.precision) for name, source in plan.sides.items()}
     groups = resolve_scorers(plan.scorers, LoadOptions(build.BUNDLED / "judge", plan.places, str(state.device)))
     hashes: dict[Path, str] = {}
     replaced = None

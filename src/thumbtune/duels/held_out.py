@@ -144,6 +144,7 @@ def agreement_of(
     model = run.trained_model(recipe, folder, accelerator.device)
     asked = objectives.with_prefix(run.prompt_prefix_of(folder), images)
     encoded = encoded_as_trained(recipe, model, asked, run.cache_of(folder)).fill(progress, strict=True)
+    model.rest()  # all is encoded
     reward = implicit_reward(model, encoded, accelerator, progress).numpy()
 
     def on_images(table: Any) -> HeldOutLabels:

@@ -12,9 +12,11 @@ import difflib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
@@ -67,35 +69,43 @@ class Side:
     by_order: bool = False
 
 
-def side(name: str, base: str | None = None, options: ModelOptions = PLAIN) -> Side:
+def side(name: str, base: str | None = None, options: ModelOptions = PLAIN, precision: build.Precision = "no") -> Side:
     """Return what a name stands for; nothing is loaded yet.
 
     Args:
         name: a folder, a file, a hub id or the name of a bundled model.
         base: the model that a LoRA or a UNet belongs to.
         options: of loading a model or a base, and how it reads prompts; a run has its own.
+        precision: in which it generates images.
 
     Raises:
         UsageError: the name stands for nothing of this, or a LoRA or a UNet has no base.
         ThumbtuneError: a run is not finished, or the hub has no such model.
     """
-    path = Path(name)
+    found = _side(name, base, options, precision)
+    if precision == "no" or found.load is None:
+        return found
+    return replace(found, fingerprint=sha256(f"{found.fingerprint} {precision}".encode()))
+
+
+def _side(name: str, base: str | None, options: ModelOptions, precision: build.Precision) -> Side:
+    path, half = Path(name), build.HALF.get(precision)
     try:
         path.exists()
     except OSError as error:
         raise _unknown(f"{name[:60]}...") from error
     if (path / "recipe.yaml").is_file():
-        return _run(name, path)
+        return _run(name, path, precision)
     if (path / CHECKPOINT).is_file() and (path.parent.parent / "recipe.yaml").is_file():
-        return _checkpoint(name, path)
+        return _checkpoint(name, path, precision)
     if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
-        return _unet(name, base, options)
+        return _unet(name, base, options, half)
     whole = (path / INDEX).is_file() and not (path / DIFFUSERS_FILE).is_file()  # a pipeline's folder, and no LoRA in it
     single = is_checkpoint(path)
     if single:
         check_pipeline(name, options)
     if path.exists() and not whole and not single and (files := find_lora(path)) is not None:
-        return _lora(name, files, base, options)
+        return _lora(name, files, base, options, half)
     if path.is_dir() and not (path / INDEX).is_file():
         sources, by_order = source_files(path)
         return Side(name, "images", _of_files(sources), folder=path, by_order=by_order)
@@ -111,7 +121,7 @@ def side(name: str, base: str | None = None, options: ModelOptions = PLAIN) -> S
         _of_base(name, options),
         encoding=options.encoding,
         reader=folder,
-        load=lambda device: _reading(load_pipeline(folder, options=options), options).to(device),
+        load=lambda device: _reading(load_pipeline(folder, options=options), options, half).to(device),
         check=lambda: check_pipeline(folder, options),
     )
 
@@ -133,7 +143,7 @@ def _near(path: Path) -> Path | None:
     return path.with_name(close[0]) if close else None
 
 
-def _run(name: str, folder: Path) -> Side:
+def _run(name: str, folder: Path, precision: build.Precision) -> Side:
     recipe = run.recipe_in(folder)
     result = folder / build.result_of(recipe)
     if not result.is_file():
@@ -144,18 +154,14 @@ def _run(name: str, folder: Path) -> Side:
     fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
     prefix = run.prompt_prefix_of(folder)
     encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
-    return Side(
-        name,
-        "run",
-        fingerprint,
-        prefix,
-        encoding,
-        reader,
-        load=lambda device: run.trained_model(recipe, folder, device),
-    )
+
+    def load(device: Any) -> PipelineModel:
+        return run.trained_model(recipe, folder, device, precision)
+
+    return Side(name, "run", fingerprint, prefix, encoding, reader, load=load)
 
 
-def _checkpoint(name: str, folder: Path) -> Side:
+def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
     owner = folder.parent.parent
     recipe = run.recipe_in(owner)
     averaged = recipe.train.ema and (folder / AVERAGE).is_file()  # the average is then the result of the run
@@ -165,7 +171,7 @@ def _checkpoint(name: str, folder: Path) -> Side:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        model = build.model_of(recipe, training=False)
+        model = build.model_of(recipe, training=False, precision=precision)
         try:
             if (folder / checkpoint.STATE).is_file():
                 checkpoint.check_files(folder, checkpoint.state_in(folder), file.name)
@@ -173,6 +179,7 @@ def _checkpoint(name: str, folder: Path) -> Side:
             refuse_not_finite(weights)
             for key, parameter in model.trainable():
                 parameter.data.copy_(weights[key])
+            build.store_whole(recipe, model)
         except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise ThumbtuneError(
                 f"{file} does not fit its run ({reason(error)}); name another checkpoint.", code="checkpoint-misfit"
@@ -185,7 +192,7 @@ def _checkpoint(name: str, folder: Path) -> Side:
     return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), encoding, reader, load=load)
 
 
-def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions) -> Side:
+def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
     if base is None:
         kind = kind_of(keys_in(next(iter(files.weights.values()))))
         for file in files.weights.values():
@@ -196,7 +203,7 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions) 
     def load(device: Any) -> PipelineModel:
         pipeline = load_pipeline(folder, options=options)
         put_on_pipeline(pipeline, files, base)
-        return _reading(pipeline, options).to(device)
+        return _reading(pipeline, options, half).to(device)
 
     def check() -> None:
         if (networks := networks_without_weights(folder)) is not None:
@@ -208,7 +215,7 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions) 
     return Side(name, "lora", fingerprint, encoding=options.encoding, reader=folder, load=load, check=check)
 
 
-def _unet(name: str, base: str | None, options: ModelOptions) -> Side:
+def _unet(name: str, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
     """Return a UNet as papers publish it: the folder `unet` of a pipeline, and nothing else."""
     source = name.removeprefix(UNET)
     if base is None:
@@ -227,15 +234,15 @@ def _unet(name: str, base: str | None, options: ModelOptions) -> Side:
                 f"{name} is not a UNet for {base} ({reason(error)}); give its own base with --base.", code="side-misfit"
             ) from error
         pipeline.unet = unet
-        return _reading(pipeline, options).to(device)
+        return _reading(pipeline, options, half).to(device)
 
     fingerprint = sha256(f"{_of_base(base, options)} {_of_model(source, UNET_INDEX)}".encode())
     return Side(name, "unet", fingerprint, encoding=options.encoding, reader=build.model_path(base), load=load)
 
 
-def _reading(pipeline: Any, options: ModelOptions) -> PipelineModel:
+def _reading(pipeline: Any, options: ModelOptions, half: torch.dtype | None) -> PipelineModel:
     """Return the adapter of a pipeline, which reads prompts in a given way."""
-    model = adapter_of(pipeline)
+    model = adapter_of(pipeline, half=half)
     model.read_prompts(options.encoding)
     return model
 

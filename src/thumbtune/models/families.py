@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from thumbtune.models.protocol import PipelineModel, Tuning
 
 UNET, VAE = "unet", "vae"
@@ -81,13 +83,19 @@ def family_of(class_name: object) -> Family:
 
 
 def adapter_of(
-    pipeline: Any, tuning: Tuning | None = None, seed: int = 0, gradient_checkpointing: bool = False
+    pipeline: Any,
+    tuning: Tuning | None = None,
+    seed: int = 0,
+    gradient_checkpointing: bool = False,
+    half: torch.dtype | None = None,
 ) -> PipelineModel:
     """Return a loaded pipeline as a `Model` of its family; without a tuning, one that only generates images.
+
+    half: the type in which frozen weights are stored, and all but `predict` computes, where it is not float32
 
     Raises:
         ThumbtuneError: its networks do not fit each other, or its scheduler cannot be trained with.
     """
     module, name = family_of(type(pipeline).__name__).adapter
     adapter = getattr(import_module(module), name)
-    return adapter(pipeline, tuning, seed, gradient_checkpointing)
+    return adapter(pipeline, tuning, seed, gradient_checkpointing, half)

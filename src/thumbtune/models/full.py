@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import check_seal, refuse_not_finite, sweep, write_tensors, write_text
+from thumbtune.models.half import CAST
 from thumbtune.models.swap import swapped
 
 CONFIG_FILE = "config.json"
 DIFFUSERS_FILE = "diffusion_pytorch_model.safetensors"
-# autocast casts the weights of these layers at every use; a copy that is cast once gives the same numbers
-CAST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
+from thumbtune.memory import in_parts, make_room, ran_out
+from thumbtune.models.half import computing
 from thumbtune.models.pipeline_files import check_size, drawn_unit, height_and_width
 from thumbtune.models.process import Process, process_of
 from thumbtune.models.prompt_encoding import of_equal_length
@@ -23,6 +26,20 @@ def freeze(networks: Iterable[nn.Module]) -> None:
     for network in networks:
         network.requires_grad_(False)
         network.eval()
+
+
+def bring(device: torch.device, networks: Iterable[nn.Module], away: Iterable[nn.Module] = ()) -> None:
+    """Move networks to a device, after others have left it for the CPU; none is moved to where it is."""
+    cpu = torch.device("cpu")
+    for wanted, group in ((cpu, away), (device, networks)):
+        for network in group:
+            if device_of(network) != wanted:
+                network.to(wanted)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return the device of a network's weights."""
+    return next(network.parameters()).device
 
 
 def process_in(pipeline: Any) -> Process:
@@ -83,10 +100,11 @@ def _hardware(device: torch.device) -> str:
     return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def draw(model: PipelineModel, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler, output_type: str) -> Any:
-    """Return what a pipeline draws for prompts, one seed each; a seed gives the same initial noise in any batch.
+def draw(model: PipelineModel, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> Tensor:
+    """Return the latents that a pipeline draws, one seed each; a seed gives the same initial noise in any batch.
 
-    Prompts that are read in an unusual way are embedded here, and those of equal lengths are drawn together.
+    Prompts that are read in an unusual way are embedded here, and those of equal lengths are drawn together. In half
+    precision the networks alone compute in it, and guidance and the scheduler in float32.
 
     Raises:
         UsageError: the size is one that the pipeline cannot draw.
@@ -94,26 +112,28 @@ def draw(model: PipelineModel, prompts: Sequence[str], seeds: Sequence[int], sam
     if sampler.size is not None:
         check_size(sampler.size, drawn_unit(model.pipeline.vae_scale_factor), "The size of the images")
     height, width = height_and_width(sampler.size or model.size)
+    completed = [model.complete(prompt) for prompt in prompts]
 
-    def drawn(texts: Mapping[str, Any], seeds: Sequence[int]) -> Any:
-        return model.pipeline(
-            **texts,
-            num_inference_steps=sampler.steps,
-            guidance_scale=sampler.guidance,
-            height=height,
-            width=width,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            output_type=output_type,
-        ).images
+    def drawn(texts: Mapping[str, Any], seeds: Sequence[int]) -> Tensor:
+        bring(model.device, model.beside)
+        with computing(model.device, model.half), _float_output(model.network, model.half):
+            return model.pipeline(
+                **texts,
+                num_inference_steps=sampler.steps,
+                guidance_scale=sampler.guidance,
+                height=height,
+                width=width,
+                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                output_type="latent",
+            ).images
 
     if model.encoding.is_usual:
-        negative = {"negative_prompt": [sampler.negative] * len(prompts)} if sampler.negative else {}
-        return drawn({"prompt": list(prompts), **negative}, seeds)
-    images: dict[int, Any] = {}
-    for places, texts in _embedded(model, prompts, sampler):
-        images |= zip(places, drawn(texts, [seeds[place] for place in places]), strict=True)
-    in_order = [images[place] for place in range(len(prompts))]
-    return np.stack(in_order) if output_type == "np" else torch.stack(in_order)
+        negative = {"negative_prompt": [sampler.negative] * len(completed)} if sampler.negative else {}
+        return drawn({"prompt": completed, **negative}, seeds)
+    latents: dict[int, Tensor] = {}
+    for places, texts in _embedded(model, completed, sampler):
+        latents |= zip(places, drawn(texts, [seeds[place] for place in places]), strict=True)
+    return torch.stack([latents[place] for place in range(len(completed))])
 
 
 def _embedded(
@@ -138,12 +158,53 @@ def _embedded(
         yield places, texts
 
 
-def images_of(pipeline: Any, pixels: NDArray[Any]) -> list[Image.Image]:
-    """Return drawn pixels in 0..1 as images.
+@contextmanager
+def _float_output(network: nn.Module, half: torch.dtype | None) -> Iterator[None]:
+    """Make a network answer in float32 inside the `with` block, if it computes in half precision."""
+    if half is None:
+        yield
+        return
+    hook = network.register_forward_hook(lambda _network, _inputs, output: (output[0].float(), *output[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def decoded(vae: Any, latents: Tensor, half: torch.dtype | None) -> Tensor:
+    """Return the pixels of latents, [b, 3, height, width], of about -1..1; `half` is the type of the VAE's weights.
+
+    In half precision each image is decoded alone. In float32 all are decoded at once, and fewer if memory runs out. An
+    image that is too large for the memory is decoded in tiles, which changes it a little where they meet.
+    """
+    with computing(latents.device, half):
+        at_once = len(latents) if half is None else 1
+        parts = in_parts(range(len(latents)), at_once, lambda rows: _part(vae, latents, rows))
+        return torch.cat([pixels for _, pixels in parts])
+
+
+def _part(vae: Any, latents: Tensor, rows: Sequence[int]) -> Tensor:
+    part = latents[rows[0] : rows[-1] + 1]
+    try:
+        return vae.decode(part, return_dict=False)[0].float()
+    except Exception as error:
+        if not ran_out(error) or len(rows) > 1:
+            raise
+    make_room()  # outside of `except`, whose traceback holds the tensors of the failed attempt
+    vae.enable_tiling()
+    try:
+        return vae.decode(part, return_dict=False)[0].float()
+    finally:
+        vae.disable_tiling()
+
+
+def images_of(pipeline: Any, decoded_pixels: Tensor) -> list[Image.Image]:
+    """Return decoded pixels as images.
 
     Raises:
         ThumbtuneError: they are NaN or infinite.
     """
+    pixels: NDArray[Any] = pipeline.image_processor.postprocess(decoded_pixels, output_type="np")
     if not np.isfinite(pixels).all():  # Pillow would make them black, and a scorer would score that
         raise ThumbtuneError(
             "The model generates NaN or infinite values and no image; check its weights and those of its LoRA.",

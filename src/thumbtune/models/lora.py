@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from thumbtune.models.lora_saving import DIFFUSERS_FILE, KOHYA_FILE, load, save, tensors_of
 from thumbtune.models.lora_targets import ATTENTION, wide_convolutions
+from thumbtune.models.quantised import Bits, quantise
 from thumbtune.models.swap import swapped
 
 __all__ = ["DIFFUSERS_FILE", "KOHYA_FILE", "Adapters", "LoRA", "load", "put_on", "save", "switched_off", "tensors_of"]
@@ -31,6 +32,7 @@ class LoRA:
     conv_rank: the rank of targeted convolutions that are larger than 1 x 1; None: `rank`
     conv_alpha: their alpha; None: the one with which their scale is that of the other layers
     dora: whether the length of each row is trained too
+    quantize: how the frozen linear layers below are quantised; None: not at all
     about: what to tell in the headers of the files, asked for when they are written
     """
 
@@ -40,10 +42,17 @@ class LoRA:
     conv_rank: int | None = None
     conv_alpha: float | None = None
     dora: bool = False
+    quantize: Bits | None = None
     about: Callable[[], Mapping[str, str]] = field(default=dict, compare=False, repr=False)
 
     def on(self, network: nn.Module, seed: int = 0) -> "Adapters":
-        """Add the adapters to a network, and return it with its reference."""
+        """Add the adapters to a network, and return it with its reference.
+
+        Raises:
+            ThumbtuneError: a library is missing that `quantize` needs.
+        """
+        if self.quantize is not None:
+            quantise(network.requires_grad_(False), self.quantize)
         put_on(network, self, seed)
         return Adapters(network, self)
 

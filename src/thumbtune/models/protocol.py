@@ -139,12 +139,14 @@ class PipelineModel(Model, Protocol):
     """A `Model` that is made of a pipeline of diffusers.
 
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts
+    half: the type below float32 in which frozen weights are stored and images are drawn, or None
     encoding: how prompts are read
     size: pixels of its images: of both sides, or (height, width)
     """
 
     pipeline: Any
     complete: Callable[[str], str]
+    half: torch.dtype | None
     encoding: PromptEncoding
     size: Size
 
@@ -163,4 +165,13 @@ class PipelineModel(Model, Protocol):
 
     def to(self, device: torch.device | str) -> "PipelineModel":
         """Move every part to a device, and return the model."""
+        ...
+
+    @property
+    def beside(self) -> tuple[nn.Module, ...]:
+        """Return the networks that `predict` does not need: the VAE and the text encoders."""
+        ...
+
+    def rest(self) -> None:
+        """Move the parts that `predict` does not need to the CPU; `encode`, `embed` and `generate` bring them back."""
         ...

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from thumbtune.models import latent_diffusion as shared
+from thumbtune.models.half import computing, store
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.pipeline_files import check_configs, size_of
 from thumbtune.models.process import Latents, Times
@@ -32,7 +33,12 @@ class StableDiffusion:
     """
 
     def __init__(
-        self, pipeline: Any, tuning: Tuning | None = None, seed: int = 0, gradient_checkpointing: bool = False
+        self,
+        pipeline: Any,
+        tuning: Tuning | None = None,
+        seed: int = 0,
+        gradient_checkpointing: bool = False,
+        half: torch.dtype | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.complete: Callable[[str], str] = str
@@ -41,6 +47,8 @@ class StableDiffusion:
         shared.freeze((pipeline.unet, pipeline.vae, pipeline.text_encoder))
         self.network: nn.Module = pipeline.unet
         self._trained = tuning.on(pipeline.unet, seed) if tuning else None
+        self.half = half
+        store((pipeline.unet, *self.beside), half)
         if gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
         self.process = shared.process_in(pipeline)
@@ -57,6 +65,14 @@ class StableDiffusion:
         self.pipeline.to(device)
         return self
 
+    @property
+    def beside(self) -> tuple[nn.Module, nn.Module]:
+        """Return the networks that training needs only until all is encoded: the VAE and the text encoder."""
+        return self.pipeline.vae, self.pipeline.text_encoder
+
+    def rest(self) -> None:
+        shared.bring(torch.device("cpu"), self.beside)
+
     def read_prompts(self, encoding: PromptEncoding) -> None:
         check_clip_skip(self.pipeline.text_encoder.config, encoding.clip_skip)
         self.encoding = encoding
@@ -65,14 +81,18 @@ class StableDiffusion:
         """Return a hash of the sizes, weights and vocabulary that `encode` and `embed` use, and of what computes."""
         vae, tokenizer = self.pipeline.vae.config, self.pipeline.tokenizer
         facts = (self.size, vae.scaling_factor, getattr(vae, "shift_factor", None), tokenizer.model_max_length)
+        facts = facts if self.half is None else (*facts, self.half)
         facts += () if self.encoding.is_usual else (self.encoding.tag,)
         return shared.fingerprint(facts, (self.pipeline.vae, self.pipeline.text_encoder), (tokenizer,), self.device)
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
-        vae, size = self.pipeline.vae, size or self.size
-        pixels = torch.stack([shared.pixels_of(image, size) for image in images]).to(self.device, vae.dtype)
-        latents = vae.encode(pixels).latent_dist.mean - (getattr(vae.config, "shift_factor", None) or 0.0)
+        vae, text, size = self.pipeline.vae, self.pipeline.text_encoder, size or self.size
+        shared.bring(self.device, [vae], away=[text])
+        pixels = torch.stack([shared.pixels_of(image, size) for image in images]).to(self.device)
+        with computing(self.device, self.half):
+            mean = vae.encode(pixels).latent_dist.mean.float()
+        latents = mean - (getattr(vae.config, "shift_factor", None) or 0.0)
         return (latents * vae.config.scaling_factor).float().cpu()
 
     def image_condition(self, images: Sequence[Image.Image], size: Size | None = None) -> Condition:
@@ -81,10 +101,12 @@ class StableDiffusion:
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
         tokenizer, encoder, encoding = self.pipeline.tokenizer, self.pipeline.text_encoder, self.encoding
-        if encoding.is_usual:
-            return {"text": encoder(shared.ids_of(tokenizer, prompts, self.device)).last_hidden_state.float().cpu()}
-        parts = [(tokenizer, lambda tokens: (layer_of(encoder, tokens, encoding.clip_skip), None))]
-        return together([embed_prompt(prompt, parts, encoding, self.device) for prompt in prompts])
+        shared.bring(self.device, [encoder], away=[self.pipeline.vae])
+        with computing(self.device, self.half):
+            if encoding.is_usual:
+                return {"text": encoder(shared.ids_of(tokenizer, prompts, self.device)).last_hidden_state.float().cpu()}
+            parts = [(tokenizer, lambda tokens: (layer_of(encoder, tokens, encoding.clip_skip), None))]
+            return together([embed_prompt(prompt, parts, encoding, self.device) for prompt in prompts])
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         mask = condition.get(MASK)
@@ -118,8 +140,9 @@ class StableDiffusion:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
-        completed = [self.complete(prompt) for prompt in prompts]
-        return shared.images_of(self.pipeline, shared.draw(self, completed, seeds, sampler, output_type="np"))
+        latents = shared.draw(self, prompts, seeds, sampler)
+        vae = self.pipeline.vae
+        return shared.images_of(self.pipeline, shared.decoded(vae, latents / vae.config.scaling_factor, self.half))
 
     def save(self, folder: Path) -> None:
         self.trained.save(folder)

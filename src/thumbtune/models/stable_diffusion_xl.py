@@ -20,6 +20,7 @@ from thumbtune.errors import UsageError
 from thumbtune.images import rgb
 from thumbtune.models import latent_diffusion as shared
 from thumbtune.models.buckets import placed
+from thumbtune.models.half import computing, store
 from thumbtune.models.pipeline_files import check_configs, size_of
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
@@ -61,7 +62,12 @@ class StableDiffusionXL:
     """
 
     def __init__(
-        self, pipeline: Any, tuning: Tuning | None = None, seed: int = 0, gradient_checkpointing: bool = False
+        self,
+        pipeline: Any,
+        tuning: Tuning | None = None,
+        seed: int = 0,
+        gradient_checkpointing: bool = False,
+        half: torch.dtype | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.complete: Callable[[str], str] = str
@@ -73,6 +79,8 @@ class StableDiffusionXL:
         pipeline.vae.float()
         self.network: nn.Module = pipeline.unet
         self._trained = tuning.on(pipeline.unet, seed) if tuning else None
+        self.half = half
+        store((pipeline.unet, *self._encoders), half)
         if gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
         self.process = shared.process_in(pipeline)
@@ -90,9 +98,17 @@ class StableDiffusionXL:
         return self
 
     @property
+    def beside(self) -> tuple[nn.Module, ...]:
+        """Return the networks that training needs only until all is encoded: the VAE and the text encoders."""
+        return self.pipeline.vae, *self._encoders
+
+    @property
     def _zeros(self) -> bool:
         """Return whether no prompt is zeros, and not the embedding of the empty text."""
         return bool(self.pipeline.config.get("force_zeros_for_empty_prompt", True))
+
+    def rest(self) -> None:
+        shared.bring(torch.device("cpu"), self.beside)
 
     def read_prompts(self, encoding: PromptEncoding) -> None:
         if encoding.clip_skip not in (None, OWN_LAYER):
@@ -107,6 +123,7 @@ class StableDiffusionXL:
         """Return a hash of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
         vae, lengths = self.pipeline.vae, [(one.model_max_length, one.pad_token_id) for one in self._tokenizers]
         facts = ("XL", self.size, vae.config.scaling_factor, *self._moments(), *lengths, self._zeros)
+        facts = facts if self.half is None else (*facts, self.half)
         facts += () if self.encoding.is_usual else (self.encoding.tag,)
         return shared.fingerprint(facts, (vae, *self._encoders), self._tokenizers, self.device)
 
@@ -125,6 +142,7 @@ class StableDiffusionXL:
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
+        shared.bring(self.device, [self.pipeline.vae], away=self._encoders)
         pixels = torch.stack([shared.pixels_of(image, size or self.size) for image in images]).to(self.device)
         shift, scale = self._scale()
         return ((self.pipeline.vae.encode(pixels).latent_dist.mean - shift) * scale).cpu()
@@ -136,16 +154,20 @@ class StableDiffusionXL:
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        if self.encoding.is_usual:
-            condition = self._embed_usual(prompts)
-        else:
-            parts = list(zip(self._tokenizers, map(_layer_of, self._encoders), strict=True))
-            condition = together([embed_prompt(prompt, parts, self.encoding, self.device) for prompt in prompts])
+        shared.bring(self.device, self._encoders, away=[self.pipeline.vae])
+        with computing(self.device, self.half):
+            condition = self._embed(prompts)
         if self._zeros:
             empty = torch.tensor([prompt == "" for prompt in prompts], dtype=torch.bool)
             for value in (condition["text"], condition["pooled"]):
                 value[empty] = 0.0
         return condition
+
+    def _embed(self, prompts: Sequence[str]) -> Condition:
+        if self.encoding.is_usual:
+            return self._embed_usual(prompts)
+        parts = list(zip(self._tokenizers, map(_layer_of, self._encoders), strict=True))
+        return together([embed_prompt(prompt, parts, self.encoding, self.device) for prompt in prompts])
 
     def _embed_usual(self, prompts: Sequence[str]) -> Condition:
         states, pooled = [], torch.empty(0)
@@ -192,12 +214,10 @@ class StableDiffusionXL:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
-        completed = [self.complete(prompt) for prompt in prompts]
-        latents = shared.draw(self, completed, seeds, sampler, output_type="latent")
+        latents = shared.draw(self, prompts, seeds, sampler)
         shift, scale = self._scale()
         # the pipeline would hand half-precision latents to the VAE as they are
-        images = self.pipeline.vae.decode(latents.float() / scale + shift, return_dict=False)[0]
-        pixels = self.pipeline.image_processor.postprocess(images, output_type="np")
+        pixels = shared.decoded(self.pipeline.vae, latents.float() / scale + shift, half=None)
         return shared.images_of(self.pipeline, pixels)
 
     def save(self, folder: Path) -> None:

@@ -7,12 +7,14 @@ from typing import Any, Literal
 
 import torch
 
+from thumbtune import bitsandbytes
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora
 from thumbtune.models.families import adapter_of
+from thumbtune.models.half import store
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.prompt_chunks import PromptEncoding
@@ -100,14 +102,25 @@ def training_accelerator_of(recipe: Recipe) -> Any:
     return accelerator
 
 
-def tuning_of(recipe: Recipe, training: bool = True, about: Callable[[], Mapping[str, str]] = dict) -> Tuning:
+def half_of(recipe: Recipe, precision: Precision | None = None) -> torch.dtype | None:
+    """Return the type of a precision, or else of a recipe's; None for float32."""
+    return HALF.get(precision or precision_of(recipe))
+
+
+def tuning_of(
+    recipe: Recipe,
+    training: bool = True,
+    about: Callable[[], Mapping[str, str]] = dict,
+    precision: Precision | None = None,
+) -> Tuning:
     """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision.
 
     about: what the headers of a LoRA's files tell of the training
+    precision: counts in place of the recipe's
     """
     if recipe.train.weights == "lora":
-        return lora_of(recipe, about)
-    return full.Full(autocast=HALF.get(precision_of(recipe)) if training else None)
+        return lora_of(recipe, about, training)
+    return full.Full(autocast=half_of(recipe, precision) if training else None)
 
 
 def result_of(recipe: Recipe) -> Path:
@@ -125,13 +138,16 @@ def options_of(recipe: Recipe) -> ModelOptions:
     )
 
 
-def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> PipelineModel:
-    """Return the base model, prepared for the recipe's training."""
+def model_of(
+    recipe: Recipe, device: Any = "cpu", training: bool = True, precision: Precision | None = None
+) -> PipelineModel:
+    """Return the base model, prepared for the recipe's training; `precision` counts in place of the recipe's."""
     base = model_path(recipe.model)
     pipeline = load_pipeline(base, options=options_of(recipe))
     check_sizes(recipe, base, pipeline.vae_scale_factor)
     tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
-    model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing)
+    checkpointing = recipe.train.gradient_checkpointing
+    model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision))
     model.read_prompts(encoding_of(recipe))
     return model.to(device)
 
@@ -139,6 +155,24 @@ def model_of(recipe: Recipe, device: Any = "cpu", training: bool = True) -> Pipe
 def encoding_of(recipe: Recipe) -> PromptEncoding:
     """Return how a recipe's prompts are read."""
     return PromptEncoding(**recipe.prompts.model_dump())
+
+
+def store_whole(recipe: Recipe, model: PipelineModel) -> None:
+    """Store a network whose weights were all trained in the type in which it will draw."""
+    if recipe.train.weights == "full":
+        store((model.network.requires_grad_(False),), model.half)
+
+
+def check_library(recipe: Recipe) -> None:
+    """Refuse options that need a library that is missing, before any long work.
+
+    Raises:
+        ThumbtuneError: it names the library and the option.
+    """
+    if recipe.train.optimizer == "adamw-8bit":
+        bitsandbytes.load("train.optimizer=adamw-8bit")
+    if recipe.train.quantize_base == "nf4":
+        bitsandbytes.load("train.quantize_base=nf4")
 
 
 def settings_of(recipe: Recipe) -> Settings:
@@ -153,6 +187,7 @@ def settings_of(recipe: Recipe) -> Settings:
         cooldown=t.cooldown,
         max_grad_norm=t.max_grad_norm,
         weight_decay=t.weight_decay,
+        optimizer=t.optimizer,
         ema=t.ema,
         sync_reference_every=t.sync_reference_every,
     )

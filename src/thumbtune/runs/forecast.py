@@ -173,10 +173,11 @@ def memory_lines(forecast: Forecast) -> list[str]:
     one = forecast.estimate
     weights = sum(one.networks.values())
     parts = ", ".join(f"{name} {gib(size)}" for name, size in one.networks.items())
-    activations = max(0, one.step - weights - one.optimiser)
+    there = weights - one.resting
+    activations = max(0, one.step - there - one.optimiser)
     return [
         f"networks {gib(weights)} ({parts})",
-        f"a step with {plural(one.micro_batch, 'image')} at once {gib(one.step)}: networks {gib(weights)}, optimiser "
+        f"a step with {plural(one.micro_batch, 'image')} at once {gib(one.step)}: networks {gib(there)}, optimiser "
         f"{gib(one.optimiser)}, activations and gradients {gib(activations)}",
         f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(one.generate)}",
         f"with the process itself, training takes {gib(forecast.needed)} of {gib(forecast.room)}",

@@ -15,13 +15,15 @@ from thumbtune.models.pipeline_files import VARIANTS, height_and_width, size_of
 from thumbtune.runs.recipe import Recipe
 
 WEIGHTS = "unet/diffusion_pytorch_model"
+OPTIMIZERS = {"adamw": "torch.optim.adamw.AdamW", "adamw-8bit": "bitsandbytes.optim.adamw.AdamW8bit"}
 LEGACY_BEGIN, LEGACY_SIZE = 0x100000, 0x10000  # the part of a file that A1111's first hash is of
 
 
-def lora_of(recipe: Recipe, about: Callable[[], Mapping[str, str]]) -> LoRA:
-    """Return the LoRA of a recipe; `about` is what the headers of its files tell."""
-    section = recipe.lora
-    return LoRA(**{**section.model_dump(), "targets": PRESETS[section.targets]}, about=about)
+def lora_of(recipe: Recipe, about: Callable[[], Mapping[str, str]], training: bool = True) -> LoRA:
+    """Return the LoRA of a recipe; `about` is what the headers of its files tell. Training alone quantises the base."""
+    section, bits = recipe.lora, recipe.train.quantize_base
+    quantize = bits if training and bits != "no" else None
+    return LoRA(**{**section.model_dump(), "targets": PRESETS[section.targets]}, quantize=quantize, about=about)
 
 
 def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
@@ -51,7 +53,7 @@ def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
         "ss_lr_scheduler": "linear" if train.cooldown else "constant_with_warmup",
         "ss_total_batch_size": train.batch,
         "ss_max_grad_norm": train.max_grad_norm,
-        "ss_optimizer": f"torch.optim.adamw.AdamW(weight_decay={train.weight_decay})",
+        "ss_optimizer": f"{OPTIMIZERS[train.optimizer]}(weight_decay={train.weight_decay})",
         "ss_mixed_precision": train.precision,
         "ss_seed": recipe.seed,
     }

@@ -1,28 +1,31 @@
 """How much memory a training will need, part by part, from steps on tensors without values: `estimate(recipe)`.
 
 The numbers are sums of the tensors that are alive at once (`training.live_memory`). On a GPU the workspaces of kernels,
-the allocator's gaps and the driver come on top.
+the allocator's gaps and the driver come on top. On an accelerator parts that are not needed rest in the memory of the
+machine: text encoders while images are encoded, the VAE while prompts are, both while training.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from thumbtune.models.families import adapter_of
+from thumbtune.distributed import team
+from thumbtune.models.families import UNET, VAE, adapter_of
+from thumbtune.models.half import computing
+from thumbtune.models.latent_diffusion import decoded
 from thumbtune.models.protocol import PipelineModel, Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.values import height_and_width_of
 from thumbtune.training.live_memory import LiveMemory, give_shapes, without_values
+from thumbtune.training.optimizers import bytes_of_moments
 
 IMAGES_AT_ONCE = 8  # of an evaluation
+IMAGE = (64, 64)  # of any size: all are resized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +33,18 @@ class Estimate:
     """Bytes. Each peak contains the weights of all networks, and that of a step what the optimiser keeps.
 
     networks:  the weights of each network, by its name in the pipeline; those of the LoRA count with its network
-    optimiser: AdamW's two moments of every trained weight
+    resting:   those of the networks that are in the memory of the machine, not on the accelerator, during a step
+    optimiser: the two moments of every trained weight, and `reference`
+    reference: the copy of the weights that all of them are compared with, if all are trained
     step:      the peak of a step with `micro_batch` images at once
     encode:    the peak of encoding an image or a prompt
     generate:  the peak of generating `at_once` images
     """
 
     networks: dict[str, int]
+    resting: int = 0
     optimiser: int
+    reference: int = 0
     step: int
     micro_batch: int
     encode: int
@@ -50,50 +57,72 @@ class Estimate:
         return max(self.step, self.encode, self.generate)
 
 
-def estimate(recipe: Recipe, micro_batch: int | None = None, at_once: int = IMAGES_AT_ONCE) -> Estimate | None:
+def estimate(
+    recipe: Recipe,
+    micro_batch: int | None = None,
+    at_once: int = IMAGES_AT_ONCE,
+    accelerator: bool | None = None,
+    precision: build.Precision | None = None,
+) -> Estimate | None:
     """Return the memory that a recipe will need; None for a model that is not on this machine.
 
     Args:
         micro_batch: images in the network at once; None: as the recipe says.
         at_once: images that are generated together.
+        accelerator: whether it is asked for an accelerator with memory of its own; None: if there is one here.
+        precision: in place of what the recipe's means here.
 
     Raises:
-        ThumbtuneError: the model cannot be tuned.
+        ThumbtuneError: the model cannot be tuned, or a library is missing.
     """
     pipeline = pipeline_without_weights(build.model_path(recipe.model), build.options_of(recipe))
     if pipeline is None:
         return None
     size = micro_batch or build.micro_batch_of(recipe)
+    apart = team().device.type != "cpu" if accelerator is None else accelerator
+    half = build.half_of(recipe, precision)
     with torch.device("meta"):
-        model = adapter_of(pipeline, build.tuning_of(recipe), recipe.seed, recipe.train.gradient_checkpointing)
+        tuning = build.tuning_of(recipe, precision=precision)
+        model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
     with without_values(), LiveMemory() as memory:
         networks = {}
         for name, part in pipeline.components.items():
             if isinstance(part, nn.Module):
                 before = memory.now
-                for weight in give_shapes(part).parameters():
-                    memory.count(weight)
+                give_shapes(part)
+                for value in (*part.parameters(), *part.buffers()):
+                    memory.count(value)
                 networks[name] = memory.now - before
-        autocast = partial(_autocast, build.precision_of(recipe))
-        trained = Inputs(model, recipe.train.size or model.size)
-        drawn = Inputs(model, height_and_width_of(recipe.evaluate.size) or model.size)
-        encode = _peak(memory, lambda: (trained.latents(1), model.embed(["a"])))
-        generate = _peak(memory, lambda: _generate(drawn, at_once))
-        step, optimiser = _step(memory, trained, recipe, size, autocast)
+                if apart:
+                    _as_on_a_gpu(part)
+        inputs = Inputs(model, recipe.train.size or model.size)
+        rest = {name: kept if apart and name != UNET else 0 for name, kept in networks.items()}
+        texts = sum(kept for name, kept in rest.items() if name != VAE)
+        encode = _peak(memory, lambda: inputs.latents(1)) - texts
+        embed = _peak(memory, lambda: model.embed(["a"])) - rest[VAE]
+        step, moments, reference = _step(memory, inputs, recipe, size)
     return Estimate(
         networks=networks,
-        optimiser=optimiser,
-        step=step,
+        resting=texts + rest[VAE],
+        optimiser=moments + reference,
+        reference=reference,
+        step=step - texts - rest[VAE],
         micro_batch=size,
-        encode=encode,
-        generate=generate,
+        encode=max(encode, embed),
+        generate=_drawing(recipe, at_once, half, apart),
         at_once=at_once,
     )
 
 
-def _autocast(precision: build.Precision) -> AbstractContextManager[Any]:
-    dtype = build.HALF.get(precision)
-    return nullcontext() if dtype is None else torch.autocast("cpu", dtype)
+def _as_on_a_gpu(part: nn.Module) -> None:
+    """Let norms compute in float32 under autocast, as on CUDA; a CPU has them in half precision."""
+
+    def in_float32(_norm: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (given[0].float(), *given[1:]) if torch.is_autocast_enabled("cpu") else given
+
+    for layer in part.modules():
+        if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
+            layer.register_forward_pre_hook(in_float32)
 
 
 def _peak(memory: LiveMemory, work: Callable[[], object]) -> int:
@@ -111,40 +140,58 @@ class Inputs:
 
     def latents(self, count: int) -> Tensor:
         """Return the latents of images without content."""
-        one = self.model.encode([Image.new("RGB", (64, 64))], size=self.size)
+        one = self.model.encode([Image.new("RGB", IMAGE)], size=self.size)
         return one.expand(count, *one.shape[1:]).contiguous()
 
     def condition(self, count: int) -> dict[str, Tensor]:
         """Return the condition of these images and a prompt."""
-        about = self.model.image_condition([Image.new("RGB", (64, 64))], size=self.size)
+        about = self.model.image_condition([Image.new("RGB", IMAGE)], size=self.size)
         one = self.model.embed(["a"]) | about
         return {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in one.items()}
+
+
+def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) -> int:
+    """Return the peak of drawing with the tuned model, which is loaded anew: no base is quantised then."""
+    pipeline = pipeline_without_weights(build.model_path(recipe.model), build.options_of(recipe))
+    with torch.device("meta"):
+        tuning = build.tuning_of(recipe, training=False) if recipe.train.weights == "lora" else None
+        model = adapter_of(pipeline, tuning, half=half)
+    with without_values(), LiveMemory() as memory:
+        for part in model.pipeline.components.values():
+            if isinstance(part, nn.Module):
+                for weight in give_shapes(part).parameters():
+                    memory.count(weight)
+                if apart:
+                    _as_on_a_gpu(part)
+        inputs = Inputs(model, height_and_width_of(recipe.evaluate.size) or model.size)
+        return _peak(memory, lambda: _generate(inputs, count))
 
 
 @torch.no_grad()
 def _generate(inputs: Inputs, count: int) -> None:
     """Denoise once with guidance, and decode."""
     model, noisy, condition = inputs.model, inputs.latents(2 * count), inputs.condition(2 * count)
-    model.predict(noisy, torch.zeros(2 * count), condition)
-    model.pipeline.vae.decode(noisy[:count], return_dict=False)
+    with computing(torch.device("cpu"), model.half):
+        model.predict(noisy, torch.zeros(2 * count), condition)
+    vae = model.pipeline.vae
+    in_half = vae.decoder.conv_in.weight.dtype == model.half
+    decoded(vae, noisy[:count], model.half if in_half else None)
 
 
-def _step(
-    memory: LiveMemory,
-    inputs: Inputs,
-    recipe: Recipe,
-    count: int,
-    autocast: Callable[[], AbstractContextManager[Any]],
-) -> tuple[int, int]:
-    """Return the peak of the second of two steps, when the optimiser has its moments, and what these take."""
+def _step(memory: LiveMemory, inputs: Inputs, recipe: Recipe, count: int) -> tuple[int, int, int]:
+    """Return the peak of the second of two steps, what the moments of the optimiser take, and a copied reference."""
     model = inputs.model
     trained = [parameter for _, parameter in model.trainable()]
-    optimizer = torch.optim.AdamW(trained)
+    moments = bytes_of_moments(recipe.train.optimizer, trained)
+    kept = torch.empty(moments, dtype=torch.uint8)  # updates are made in place: of a large network also on a GPU
+    before = memory.now
+    with model.reference():  # moves a copy of all weights to the device
+        reference_bytes = memory.now - before
     latents, condition, t = inputs.latents(count), inputs.condition(count), torch.zeros(count)
 
     def error() -> Tensor:
         noisy, noise = latents + latents, torch.zeros_like(latents)
-        with autocast():
+        with computing(torch.device("cpu"), model.half):
             output = model.predict(noisy, t, condition)
         return (output.float() - noise).pow(2).flatten(1).mean(1)
 
@@ -152,10 +199,10 @@ def _step(
         with torch.no_grad(), model.reference():
             reference = error()
         ((error() - reference) * recipe.train.lr).sigmoid().sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        for parameter in trained:
+            parameter.grad = None
 
-    before = memory.now
     step()
-    optimiser = memory.now - before
-    return _peak(memory, step), optimiser
+    peak = _peak(memory, step)
+    assert kept.nbytes == moments
+    return peak, moments, reference_bytes

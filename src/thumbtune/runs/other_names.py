@@ -17,6 +17,8 @@ OTHERS = {
     "train.cooldown": "lr_decay_steps decay_steps lr_scheduler lr_scheduler_type",
     "train.max_grad_norm": "gradient_clipping clip_grad_norm grad_clip",
     "train.weight_decay": "adam_weight_decay",
+    "train.optimizer": "optim optimizer_type use_8bit_adam adam_8bit optimiser",
+    "train.quantize_base": "load_in_4bit load_in_8bit quantization_config quantize fp8_base base_model_precision qlora",
     "train.ema": "use_ema ema_decay",
     "train.sync_reference_every": "sync_ref_model ref_model_sync_steps",
     "train.precision": "mixed_precision bf16 fp16 dtype torch_dtype",

@@ -8,6 +8,7 @@ import torch
 
 from thumbtune.models.pipeline_files import height_and_width
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.quantised import count_of
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of
@@ -135,7 +136,7 @@ def memory_plan(forecast: Forecast | None) -> list[str]:
 def model_plan(recipe: Recipe, model: PipelineModel) -> str:
     """Return a model's size and its number of weights, in a line for people."""
     trained = sum(p.numel() for _, p in model.trainable())
-    total = sum(p.numel() for p in model.network.parameters())
+    total = count_of(model.network)
     height, width = height_and_width(model.size)
     size = f"{width} x {height} pixels"
     return f"model       {recipe.model}, {size}, {trained:,} of {total:,} weights trained"

@@ -58,7 +58,8 @@ def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[
 def load(name: str | Path, device: Any = None, options: ModelOptions = PLAIN) -> PipelineModel:
     """Return a model that generates images: a run's result, or a base model by its bundled name, folder or hub id.
 
-    If training put a prefix before the prompts of good images (csft), the model's `generate` adds it.
+    If training put a prefix before the prompts of good images (csft), the model's `generate` adds it. It generates in
+    the precision in which the run was trained, and a base model in that of its family's recipe.
 
     device:  the device of the model; None: the best one available
     options: of loading a base model, and how it reads prompts; a run has its own
@@ -69,6 +70,7 @@ def load(name: str | Path, device: Any = None, options: ModelOptions = PLAIN) ->
     folder, device = Path(name), team().device if device is None else device
     if (folder / "recipe.yaml").exists():
         return run.trained_model(run.recipe_in(folder), folder, device)
-    model = adapter_of(load_pipeline(build.model_path(str(name)), options=options))
+    half = build.half_of(recipe_from({"model": str(name)}))
+    model = adapter_of(load_pipeline(build.model_path(str(name)), options=options), half=half)
     model.read_prompts(options.encoding)
     return model.to(device)

@@ -87,6 +87,11 @@ class Recipe(Section):
     def _refuse_unused_options(self) -> Self:
         if self.train.weights == "full" and self.lora != LoraSection():
             raise values.UnusedOption("train.weights full does not use the options of lora: leave them out")
+        if self.train.quantize_base != "no" and (self.train.weights == "full" or self.lora.dora):
+            what = "train.weights full" if self.train.weights == "full" else "lora.dora"
+            raise values.UnusedOption(
+                f"{what} trains what train.quantize_base would round: leave train.quantize_base out or at no"
+            )
         usual = TrainSection().liked_share
         if self.objective.name in FIXED_SHARE and self.train.liked_share != usual:
             raise values.UnusedOption(

@@ -204,6 +204,11 @@ class TrainSection(Section):
         default=1.0, gt=0, description="Largest norm of a gradient; larger gradients are scaled down to it."
     )
     weight_decay: float = Field(default=0.01, ge=0, description="Weight decay of AdamW.")
+    optimizer: Literal["adamw", "adamw-8bit"] = Field(
+        default="adamw",
+        description="The optimiser: adamw, or adamw-8bit, which keeps its moments in 8 bits in place of 32. With "
+        "weights full this saves gigabytes; it needs `pip install 'thumbtune[8bit]'`.",
+    )
     ema: float = Field(
         default=0.0,
         ge=0,
@@ -246,6 +251,12 @@ class TrainSection(Section):
     gradient_checkpointing: bool = Field(
         default=False,
         description="Recompute activations instead of storing them: less memory, more time, same result.",
+    )
+    quantize_base: Literal["no", "int8", "nf4"] = Field(
+        default="no",
+        description="With weights lora: the frozen linear layers of the base in 8 bits (int8) or 4.5 bits (nf4, which "
+        "needs `pip install 'thumbtune[8bit]'`) while training: less memory, more time, and a less exact base. The "
+        "LoRA is for the base as it was.",
     )
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(

@@ -25,6 +25,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import sweep, write_text, write_whole
 from thumbtune.models.lora import KOHYA_FILE
+from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build, examples, objectives
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_options, write_recipe
@@ -291,8 +292,12 @@ def _lines_of(file: Path) -> bytes:
     return file.read_bytes().replace(b"\r\n", b"\n")
 
 
-def trained_model(recipe: Recipe, folder: Path, device: Any = "cpu") -> Any:
+def trained_model(
+    recipe: Recipe, folder: Path, device: Any = "cpu", precision: build.Precision | None = None
+) -> PipelineModel:
     """Return the model of a finished run: the base with its LoRA, or with all its trained weights.
+
+    precision: in which it generates images; None: as it was trained
 
     Raises:
         ThumbtuneError: the run has not finished training.
@@ -305,7 +310,8 @@ def trained_model(recipe: Recipe, folder: Path, device: Any = "cpu") -> Any:
         )
     checksums.check(folder, lambda name: Path(name).parts[0] == result.parent.name)
     checksums.note_missing(folder, lambda name: Path(name).parts[0] == result.parent.name)
-    model = build.model_of(recipe, device, training=False)
+    model = build.model_of(recipe, device, training=False, precision=precision)
     model.load(result.parent)
+    build.store_whole(recipe, model)
     model.complete = prompt_completion(folder)
     return model

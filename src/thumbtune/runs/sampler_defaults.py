@@ -7,7 +7,8 @@ from thumbtune.errors import UsageError, shown
 from thumbtune.models.pipeline_files import check_size, drawn_unit, factor_of
 from thumbtune.models.protocol import Sampler, Size
 from thumbtune.runs import build
-from thumbtune.runs.family_defaults import sampling_defaults
+from thumbtune.runs.family_defaults import family_of, sampling_defaults
+from thumbtune.runs.recipe import Recipe, parse_recipe
 from thumbtune.runs.recipe_sections import EvaluateSection
 from thumbtune.runs.run import recipe_in
 from thumbtune.runs.values import height_and_width_of, image_size
@@ -57,8 +58,26 @@ def _size_of(size: str | None, models: Sequence[str]) -> Size | None:
     return pixels
 
 
+def precision_for(names: Iterable[str | Path | None]) -> build.Precision:
+    """Return the precision of generating with several models: that of the first run, else of the first model.
+
+    Args:
+        names: models, runs, LoRAs or folders of images; None: a name that was not given.
+    """
+    recipes = [(recipe_of(name), name) for name in names if name]
+    trained = [recipe for recipe, _ in recipes if recipe is not None]
+    first = trained or [parse_recipe({"model": str(name)}, str(name)) for _, name in recipes if family_of(str(name))]
+    return build.precision_of(first[0]) if first else "no"
+
+
 def _model_of(name: str | Path) -> str:
-    """Return the base model of a run, or of its checkpoint or LoRA; any other name unchanged.
+    """Return the base model of a run, or of its checkpoint or LoRA; any other name unchanged."""
+    recipe = recipe_of(name)
+    return str(name) if recipe is None else recipe.model
+
+
+def recipe_of(name: str | Path) -> Recipe | None:
+    """Return the recipe of a run, or of the run that a checkpoint or a LoRA belongs to; None for any other name.
 
     A recipe in the current folder is no run, though it lies above a hub id, read as a path.
     """
@@ -66,5 +85,5 @@ def _model_of(name: str | Path) -> str:
     runs = [above for above in folder.parents[:2] if (above / "checkpoints").is_dir()]
     for place in (folder, *runs):
         if (place / "recipe.yaml").is_file():
-            return recipe_in(place).model
-    return str(name)
+            return recipe_in(place)
+    return None

@@ -75,9 +75,10 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
 
     Raises:
         UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
-        ThumbtuneError: there is no feedback, or too little of a kind.
+        ThumbtuneError: there is no feedback, or too little of a kind; a library is missing.
     """
     check_sizes(recipe, build.model_path(recipe.model))
+    build.check_library(recipe)
     objective = objectives.objective_of(recipe)
     split = build.split_of(recipe, keep=keep)
     prompts = build.check_judging(recipe, split)

@@ -14,6 +14,7 @@ from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs.recipe import Recipe
 
 MOMENTS = 2  # that AdamW keeps for each weight
+BYTES_OF_MOMENT = {"adamw": 4, "adamw-8bit": 1}
 TRIES = 2  # the first one also finds memory and chooses kernels
 
 
@@ -28,6 +29,7 @@ def seconds_of_step(model: PipelineModel, recipe: Recipe, micro_batch: int, acce
     condition = {
         name: value.expand(micro_batch, *value.shape[1:]).contiguous().to(model.device) for name, value in one.items()
     }
+    model.rest()  # as in training
     t = torch.full((micro_batch,), 500, device=model.device)
     seconds = 0.0
     for _ in range(TRIES):
@@ -60,8 +62,8 @@ def _latent_shape(model: PipelineModel, size: int | None) -> tuple[int, int, int
 
 def bytes_of_checkpoint(recipe: Recipe, weights: int) -> int:
     """Return the bytes of one checkpoint of so many trained weights: with the optimiser, an average and a reference."""
-    copies = 1 + MOMENTS + bool(recipe.train.ema) + bool(recipe.train.sync_reference_every)
-    return 4 * weights * copies
+    copies = 1 + bool(recipe.train.ema) + bool(recipe.train.sync_reference_every)
+    return (4 * copies + MOMENTS * BYTES_OF_MOMENT[recipe.train.optimizer]) * weights
 
 
 def number_of_checkpoints(recipe: Recipe) -> int:

@@ -61,6 +61,7 @@ def _tuned(
     with accelerator.main_process_first():  # the others find the cache filled
         batches = batches_of(setup, model, run.cache_of(folder), progress)
         held_out = monitor.held_out_of(setup, model, run.cache_of(folder), progress)
+    model.rest()  # all is encoded
     training = Training(model, setup.reference_point, setup.settings, accelerator, setup.beta)
     guards = monitor.guards_of(setup, held_out)
     watched = Monitor(training, guards, held_out, setup.recipe.train.validate_every)

@@ -29,13 +29,13 @@ from torch import Tensor
 from thumbtune.errors import ThumbtuneError, note
 from thumbtune.files import DamagedFile, file_sha256, flush, refuse_not_finite, sha256, working_folder
 from thumbtune.training import records
+from thumbtune.training.optimizers import fits, name_of, put_slots, slots_of
 from thumbtune.training.trainer import Training
 
 VERSION = 4
 WITHOUT_HASHES = 3  # the version before, which is read as well
 STATE = "state.json"
 LOG = records.STEPS  # of the run: a line for every step
-SLOTS = {"step", "exp_avg", "exp_avg_sq"}  # of AdamW
 
 
 def folder_of(run: Path, step: int) -> Path:
@@ -194,6 +194,7 @@ def restore(training: Training, folder: Path) -> None:
         for name, numbers in (("beta", beta), ("reference_point", reference_point), ("scaler", scaler or {})):
             _check_numbers(name, numbers)
         _check_slots(slots, len(weights), needed=step > broken and not scaler)
+        optimizer = name_of(slots)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from error
     names = dict(training.model.trainable())
@@ -201,6 +202,12 @@ def restore(training: Training, folder: Path) -> None:
         raise ThumbtuneError(
             f"The checkpoint {folder} was made for another model or LoRA; use its own recipe, or a new run.",
             code="checkpoint-other-model",
+        )
+    if slots and optimizer != training.settings.optimizer:
+        raise ThumbtuneError(
+            f"The checkpoint {folder} was made with train.optimizer={optimizer}, not {training.settings.optimizer}; "
+            "use its own recipe.",
+            code="checkpoint-other-optimizer",
         )
     states = ((reference_point, training.reference_point.state()), (beta, training.beta.state()))
     if any(saved.keys() != own.keys() for saved, own in (*states, (average, _ema(training)))):
@@ -212,7 +219,7 @@ def restore(training: Training, folder: Path) -> None:
     _check_shapes(folder, slots, average, reference, training)
     _put(training, weights, average)
     training.model.restore_reference(reference)
-    training.optimizer.load_state_dict({**training.optimizer.state_dict(), "state": slots})
+    put_slots(training.optimizer, slots)
     training.reference_point.restore(reference_point)
     training.beta.restore(beta)
     training.step, training.broken = step, broken
@@ -247,16 +254,13 @@ def _check_numbers(name: str, numbers: Mapping[str, Any]) -> None:
 
 
 def _check_slots(slots: Mapping[int, Mapping[str, Tensor]], weights: int, needed: bool) -> None:
-    """Check that the optimiser has the slots of AdamW for every weight; for none, before its first update.
+    """Check that the optimiser has slots for every weight; for none, before its first update.
 
     Raises:
-        ValueError: some are missing, or are others.
+        ValueError: some are missing.
     """
     if (slots or needed) and sorted(slots) != list(range(weights)):
         raise ValueError(f"the optimiser has slots for {len(slots)} of {weights} weights")
-    for index, of_one in slots.items():
-        if of_one.keys() != SLOTS:
-            raise ValueError(f"the optimiser has the slots {', '.join(sorted(of_one))} for weight {index}")
 
 
 def _check_shapes(
@@ -274,14 +278,10 @@ def _check_shapes(
     names = dict(training.model.trainable())
     shapes = {name: weight.shape for name, weight in names.items()}
     by_number = list(shapes.values())
-    fits = all(
-        value.numel() == 1 if slot == "step" else value.shape == by_number[index]
-        for index, of_one in slots.items()
-        for slot, value in of_one.items()
-    )
+    is_whole = all(fits(of_one, by_number[index]) for index, of_one in slots.items())
     for tensors in (average, reference):
-        fits = fits and (not tensors or {name: value.shape for name, value in tensors.items()} == shapes)
-    if not fits:
+        is_whole = is_whole and (not tensors or {name: value.shape for name, value in tensors.items()} == shapes)
+    if not is_whole:
         error = ValueError("the optimiser, the average or the reference has another shape than its weights")
         raise _damaged(folder, error) from error
 
@@ -337,8 +337,7 @@ def _ema(training: Training) -> dict[str, Tensor]:
 
 
 def _slots(training: Training) -> dict[str, Tensor]:
-    state = training.optimizer.state_dict()["state"]
-    return {f"{i}.{slot}": v.detach().cpu().contiguous() for i, slots in state.items() for slot, v in slots.items()}
+    return {f"{i}.{slot}": v for i, slots in slots_of(training.optimizer).items() for slot, v in slots.items()}
 
 
 def _reference_point(state: dict[str, Any]) -> dict[str, float]:

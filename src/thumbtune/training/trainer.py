@@ -34,9 +34,12 @@ from thumbtune.objective.validation import loss_of
 from thumbtune.training.batches import Batch, Batches
 from thumbtune.training.denoising import error, reference_error
 from thumbtune.training.ema import EMA
+from thumbtune.training.failures import MemoryRanOut, TrainingBroke, WentWrong
 from thumbtune.training.measurements import Measurements
+from thumbtune.training.optimizers import Name, optimizer_of
 from thumbtune.training.step import Step
 
+__all__ = ["MemoryRanOut", "Settings", "Training", "TrainingBroke", "WentWrong", "train"]
 PATIENCE = 5  # broken steps in a row that end a training
 LOWER_RATE = "start a new run with a lower train.lr, or with train.precision=no"
 
@@ -56,6 +59,7 @@ class Settings:
     cooldown: int = 0
     max_grad_norm: float = 1.0
     weight_decay: float = 0.01
+    optimizer: Name = "adamw"
     ema: float = 0.0  # decay of the moving average of the weights; 0: none
     sync_reference_every: int = 0  # steps after which the policy becomes the reference; 0: never
 
@@ -68,27 +72,6 @@ class Settings:
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         fall = min(1.0, (self.steps - step) / self.cooldown) if self.cooldown else 1.0
         return self.lr * rise * fall
-
-
-class TrainingBroke(ThumbtuneError):
-    """No finite loss or gradient for several steps; the weights are those of the last whole step."""
-
-    code = "training-broke"
-    everywhere = True
-
-
-class WentWrong(ThumbtuneError):
-    """A guard stopped a training that went wrong."""
-
-    code = "training-went-wrong"
-    everywhere = True
-
-
-class MemoryRanOut(TrainingBroke):
-    """No memory left, perhaps in this process alone; the weights are those of the last whole step."""
-
-    code = "memory-ran-out"
-    everywhere = False
 
 
 class Training:
@@ -120,7 +103,7 @@ class Training:
         self.remedy = LOWER_RATE  # advice for the error, if losses or gradients are not finite
         self.parameters = [parameter for _, parameter in model.trainable()]
         self.ema = EMA(self.parameters, settings.ema)
-        plain = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay)
+        plain = optimizer_of(settings.optimizer, self.parameters, settings.lr, settings.weight_decay)
         self.optimizer: Any = accelerator.prepare(plain)
 
 
@@ -164,8 +147,8 @@ def _smaller(training: Training, batches: Batches, error: RuntimeError | MemoryE
     if training.torn:
         raise MemoryRanOut(
             f"Memory ran out in the update of step {training.step + 1}, since the optimiser keeps two more "
-            "numbers per trained weight; take a larger GPU, or start a new run with train.weights=lora or a "
-            "lower lora.rank."
+            "numbers per trained weight; take a larger GPU, or start a new run with train.weights=lora, a lower "
+            "lora.rank or train.optimizer=adamw-8bit."
         ) from error
     at_once = max(stop - start for start, stop in _ends(training, batches))
     smaller = max(2 if batches.paired else 1, at_once // 2)

@@ -1,0 +1,102 @@
+"""Frozen linear layers with fewer bits for each weight; they compute with the weights that the bits stand for.
+
+int8   w = code / 127 * largest |w| of its row                                                     8 bits
+nf4    w = level[code] * largest |w| of its 64, with 16 levels      Dettmers et al., arXiv 2305.14314   4.5 bits
+
+Weights are quantised on the device where they are, so on the CPU before a network is moved, and are then the same on
+every accelerator.
+"""
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int8, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from thumbtune.bitsandbytes import load
+
+Bits = Literal["int8", "nf4"]
+LARGEST = 127
+SMALLEST = torch.finfo(torch.float32).tiny  # of a divisor, for weights that are all 0
+BLOCK = 64
+
+
+def to_int8(weight: Float[Tensor, "out inside"]) -> tuple[Int8[Tensor, "out inside"], Float[Tensor, "out 1"]]:
+    """Return the codes of weights, and what to multiply those of each row by."""
+    scale = weight.abs().amax(1, keepdim=True).clamp(min=SMALLEST) / LARGEST
+    return (weight / scale).round().to(torch.int8), scale
+
+
+def to_nf4(weight: Float[Tensor, "out inside"]) -> tuple[UInt8[Tensor, "pairs 1"], Float[Tensor, "blocks"]]:
+    """Return the codes of weights, two in a byte, and the largest |w| of each block.
+
+    Raises:
+        ThumbtuneError: bitsandbytes is missing.
+    """
+    load("train.quantize_base=nf4")
+    return torch.ops.bitsandbytes.quantize_4bit(weight.contiguous(), BLOCK, "nf4", torch.uint8)
+
+
+class Quantised(nn.Linear):
+    """A frozen linear layer whose weights are quantised. PEFT puts its adapters on it as on any linear layer."""
+
+    def __init__(self, layer: nn.Linear, bits: Bits) -> None:
+        nn.Module.__init__(self)  # that of nn.Linear would make weights
+        self.in_features, self.out_features, self.bits = layer.in_features, layer.out_features, bits
+        codes, scale = (to_int8 if bits == "int8" else to_nf4)(layer.weight.detach().float())
+        self.register_buffer("codes", codes)
+        self.register_buffer("scale", scale)
+        self.bias = layer.bias
+
+    def weight_in(self, dtype: torch.dtype) -> Float[Tensor, "out inside"]:
+        """Return the weights that the codes stand for."""
+        codes, scale = self.get_buffer("codes"), self.get_buffer("scale")
+        if self.bits == "int8":
+            return (codes * scale).to(dtype)
+        shape = [self.out_features, self.in_features]
+        return torch.ops.bitsandbytes.dequantize_4bit(codes, scale, BLOCK, "nf4", shape, dtype)
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """Return the weights in float32."""
+        return self.weight_in(torch.float32)
+
+    def forward(self, input: Float[Tensor, "*b inside"]) -> Float[Tensor, "*b out"]:
+        """Compute as a linear layer, in the type of autocast or else in that of the input."""
+        kind = input.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else input.dtype
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return _Product.apply(input.to(dtype), self, bias)  # type: ignore[return-value]
+
+
+class _Product(torch.autograd.Function):
+    """x W' + b, which makes W again for the gradient: a product of torch would keep it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: Quantised, bias: Tensor | None) -> Tensor:
+        ctx.layer = layer
+        return functional.linear(x, layer.weight_in(x.dtype), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = gradients
+        return gradient @ ctx.layer.weight_in(gradient.dtype), None, None
+
+
+def quantise(network: nn.Module, bits: Bits) -> None:
+    """Replace the linear layers of a frozen network by quantised ones.
+
+    Raises:
+        ThumbtuneError: bitsandbytes is missing, which nf4 needs.
+    """
+    for name, layer in list(network.named_modules()):
+        if type(layer) is nn.Linear:
+            parent, _, own = name.rpartition(".")
+            setattr(network.get_submodule(parent), own, Quantised(layer, bits))
+
+
+def count_of(network: nn.Module) -> int:
+    """Return the number of weights of a network, quantised ones too."""
+    layers = [layer for layer in network.modules() if isinstance(layer, Quantised)]
+    return sum(p.numel() for p in network.parameters()) + sum(one.in_features * one.out_features for one in layers)

@@ -1,0 +1,122 @@
+"""The estimate of memory against the bytes of what training and drawing really make, by setting."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from thumbtune.models.protocol import Sampler
+from thumbtune.objective.kto import KTO
+from thumbtune.runs import build
+from thumbtune.runs.memory_estimate import estimate
+from thumbtune.runs.recipe import Recipe, read_recipe
+from thumbtune.training.batches import Batches, Encoded
+from thumbtune.training.cache import Cache
+from thumbtune.training.live_memory import LiveMemory
+from thumbtune.training.optimizers import slots_of
+from thumbtune.training.trainer import train
+
+SETTINGS: list[tuple[str, list[str]]] = [
+    ("epsilon", []),
+    ("xl-epsilon", ["train.gradient_checkpointing=true", "train.quantize_base=int8"]),
+    ("epsilon", ["train.quantize_base=nf4"]),
+    ("epsilon", ["train.weights=full"]),
+    ("epsilon", ["lora.rank=256", "train.optimizer=adamw-8bit"]),
+]
+
+
+def recipe_of(kind: str, options: list[str], tiny_pipeline: Callable[[str], Path]) -> Recipe:
+    if any("nf4" in option or "8bit" in option for option in options):
+        pytest.importorskip("bitsandbytes")
+    return read_recipe(None, [f"model={tiny_pipeline(kind)}", "train.precision=no", *options])
+
+
+def bytes_of(network: nn.Module) -> int:
+    return sum(value.nbytes for value in (*network.parameters(), *network.buffers()))
+
+
+@pytest.mark.parametrize(("kind", "options"), SETTINGS)
+def test_weights_moments_and_the_peak_of_a_step_are_those_of_a_real_training(
+    kind: str,
+    options: list[str],
+    tiny_pipeline: Callable[[str], Path],
+    make_training: Any,
+    make_likes: Any,
+    tmp_path: Path,
+) -> None:
+    recipe = recipe_of(kind, options, tiny_pipeline)
+    found = estimate(recipe, micro_batch=4)
+    assert found is not None and found.micro_batch == 4
+    model = build.model_of(recipe)
+    parts = {name: part for name, part in model.pipeline.components.items() if isinstance(part, nn.Module)}
+    noise = np.random.default_rng(0)
+    images = [Image.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)) for _ in range(8)]
+    likes = make_likes(images, [True, False] * 4, prompts=list("abcdefgh"))
+    encoded = Encoded(likes, model, Cache(tmp_path / "cache")).fill()
+    batches = Batches(encoded=encoded, process=model.process, size=4, liked_share=0.5)
+    with LiveMemory() as memory:
+        for part in parts.values():
+            for value in (*part.parameters(), *part.buffers()):
+                memory.count(value)
+        training = make_training(model, "zero", micro_batch=4, steps=3, optimizer=recipe.train.optimizer)
+        for step in train(training, batches, KTO(beta=3.0)):
+            if step.step == 2:
+                memory.begin_peak()
+    kept = sum(
+        v.nbytes for slots in slots_of(training.optimizer).values() for slot, v in slots.items() if slot != "step"
+    )
+    copy = sum(weight.nbytes for weight in training.parameters) if recipe.train.weights == "full" else 0
+    assert (found.optimiser, found.reference) == (kept + copy, copy)
+    assert found.networks == {name: bytes_of(part) for name, part in parts.items()}
+    assert found.step == pytest.approx(memory.peak, rel=0.15)
+
+
+@pytest.mark.parametrize(("kind", "options"), SETTINGS[1:4:2])
+def test_the_peak_of_drawing_is_that_of_the_tuned_model_on_the_base_as_it_was(
+    kind: str, options: list[str], tiny_pipeline: Callable[[str], Path]
+) -> None:
+    recipe = recipe_of(kind, options, tiny_pipeline)
+    found = estimate(recipe, micro_batch=1, at_once=2)
+    assert found is not None and found.at_once == 2
+    model = build.model_of(recipe, training=False)
+    with LiveMemory() as memory:
+        for part in model.pipeline.components.values():
+            if isinstance(part, nn.Module):
+                for value in part.parameters():
+                    memory.count(value)
+        model.generate(["ab", "cd"], [1, 2], Sampler(steps=2, guidance=3.0))
+    assert found.generate == pytest.approx(memory.peak, rel=0.15)
+
+
+def test_parts_that_rest_are_not_on_an_accelerator(tiny_pipeline: Callable[[str], Path]) -> None:
+    recipe = read_recipe(None, [f"model={tiny_pipeline('xl-epsilon')}", "train.precision=no"])
+    here, apart = (estimate(recipe, 2, accelerator=accelerator) for accelerator in (False, True))
+    assert here is not None and apart is not None
+    assert estimate(recipe, 2) == here  # this machine has none
+    assert here.networks == apart.networks and here.generate == apart.generate
+    texts = here.networks["text_encoder"] + here.networks["text_encoder_2"]
+    assert here.step - apart.step == texts + here.networks["vae"]
+    assert here.encode - apart.encode in (texts, here.networks["vae"])
+
+
+def test_half_precision_halves_the_frozen_weights_alone(tiny_pipeline: Callable[[str], Path]) -> None:
+    for kind in ("epsilon", "xl-epsilon"):
+        recipe = read_recipe(None, [f"model={tiny_pipeline(kind)}", "train.precision=no"])
+        plain, half = (estimate(recipe, 2, precision=precision) for precision in ("no", "bf16"))
+        assert plain is not None and half is not None
+        assert half.optimiser == plain.optimiser and half.step < plain.step and half.generate < plain.generate
+        model = build.model_of(recipe, precision="bf16")
+        parts = {name: part for name, part in model.pipeline.components.items() if isinstance(part, nn.Module)}
+        assert half.networks == {name: bytes_of(part) for name, part in parts.items()}
+        assert (half.networks["vae"] == plain.networks["vae"]) == kind.startswith("xl")
+
+
+def test_a_model_that_is_not_here_has_no_estimate() -> None:
+    recipe = read_recipe(None, ["model=someone/something"])
+    assert estimate(recipe) is None
+    assert build.half_of(recipe, "bf16") == torch.bfloat16

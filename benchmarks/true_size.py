@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.models import SD1, SD2, SDXL, write_model, write_weights
+from benchmarks.models import SD1, SD2, SDXL, TINY_SIZE, write_model, write_weights
 
 FILE = Path(__file__).with_suffix(".json")
 GIB = 2**30
@@ -190,6 +190,7 @@ def run_case(case: Case, model: Path, folder: Path) -> Row:
 
 
 def drawing(case: Case) -> list[str]:
+    """Return the options of drawing."""
     return ["--steps", str(DRAWN_STEPS), "--guidance", "7.5", "--size", str(case.size)]
 
 
@@ -253,8 +254,7 @@ def main(words: Sequence[str] | None = None) -> None:
     cases = [case for case in (GPU_CASES if asked.gpu else CPU_CASES) if asked.only in (None, case.name)]
     place = asked.folder or Path(tempfile.mkdtemp())
     rows: list[Row] = []
-    for case in cases:
-        case = replace(case, size=64) if asked.tiny else case
+    for case in [replace(case, size=TINY_SIZE) for case in cases] if asked.tiny else cases:
         model = place / f"{case.family}{'-tiny' if asked.tiny else ''}"
         if not model.exists():
             write_weights(write_model(model, case.family, tiny=asked.tiny))

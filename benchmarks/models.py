@@ -8,7 +8,7 @@ from typing import Any
 from thumbtune.models.clip_tokens import clip_tokenizer
 from thumbtune.models.single_file import SCALING, SD1, SD2, SDXL
 
-__all__ = ["SD1", "SD2", "SDXL", "write_model", "write_weights"]
+__all__ = ["SD1", "SD2", "SDXL", "TINY_SIZE", "write_model", "write_weights"]
 CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 CLIP_H = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16}
 CLIP_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
@@ -40,7 +40,7 @@ TINY: Mapping[str, dict[str, Any]] = {
     },
 }
 SIZES = {SD1: 512, SD2: 768, SDXL: 1024}
-TINY_SIZE = 64
+TINY_SIZE = 128
 
 
 def write_model(folder: Path, family: str, tiny: bool = False) -> Path:
@@ -110,7 +110,7 @@ def _write(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_weights(folder: Path) -> Path:
-    """Write random weights in float32 into a folder of `write_model`, one network after the other; return the folder."""
+    """Write random weights in float32 into a folder of `write_model`, one network after the other; return it."""
     import diffusers
     import torch
     import transformers

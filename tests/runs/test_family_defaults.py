@@ -11,7 +11,7 @@ from conftest import Call
 
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import SD1, SD2, SDXL, family_of
-from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_recipe, recipe_text
+from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_recipe, recipe_text, write_recipe
 from thumbtune.runs.recipe_sections import ObjectiveSection, TrainSection
 from thumbtune.runs.sampler_defaults import precision_for, sampler_for
 
@@ -194,3 +194,15 @@ def test_a_recipe_in_the_current_folder_is_no_run(tmp_path: Path, monkeypatch: p
 def test_the_recipe_command_shows_the_reasons(call: Call) -> None:
     code, out, _ = call("recipe", "--set", f"model={SD15}")
     assert code == 0 and "# Default of SD 1.x: usual for a LoRA of this size.\n  lr: 0.0001" in out
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-sd21", "sdxl"])
+def test_a_shipped_recipe_is_read_and_written_back(name: str, tmp_path: Path) -> None:
+    recipe = read_recipe(Path(name))
+    assert read_recipe(write_recipe(recipe, tmp_path / "copy.yaml")) == recipe
+
+
+def test_the_recipe_of_sdxl_has_its_defaults() -> None:
+    recipe = read_recipe(Path("sdxl"))
+    assert (recipe.objective.beta, recipe.evaluate.guidance, recipe.train.micro_batch) == (5000.0, 5.0, "auto")
+    assert recipe.train.gradient_checkpointing and recipe.train.weights == "lora"

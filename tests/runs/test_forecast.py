@@ -116,6 +116,21 @@ def test_too_little_memory_is_refused_with_settings_that_fit(
     assert code == 1 and "take another device, or a smaller model" in err
 
 
+def test_what_saves_memory_is_offered_once() -> None:
+    recipe = read_recipe(None, ["model=owner/sd", "train.precision=no"])  # with checkpointing, one image at once
+    assert list(forecast.savers_of(recipe)) == [("train.quantize_base", "int8")]
+    for own in ("train.quantize_base=nf4", "lora.dora=true"):
+        assert not list(forecast.savers_of(read_recipe(None, ["model=owner/sd", "train.precision=no", own])))
+
+
+def test_the_images_that_fit_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = read_recipe(None, ["model=owner/sd", "train.batch=32"])
+    monkeypatch.setattr(forecast, "estimate", lambda recipe, micro_batch: made(1000 + 100 * micro_batch))
+    for room, count in ((1155, 1), (1365, 2), (2730, 16), (4410, 32)):  # 1.05 * (1000 + 100 images)
+        one = forecast.Forecast(estimate=made(1100), beside=0, room=room)
+        assert forecast.images_that_fit(recipe, one) == count
+
+
 def test_a_small_model_is_trained_without_an_estimate(tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = read_recipe(None, [f"model={tiny_pipeline('epsilon')}"])
 

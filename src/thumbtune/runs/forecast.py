@@ -4,6 +4,7 @@ The memory of tensors is that of `memory_estimate`. Beside them stand the progra
 GPU; an allocator keeps a little more than it hands out.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ SAVERS = (
     ("train.gradient_checkpointing", True),
     ("train.micro_batch", 1),
     ("train.precision", "bf16"),
+    ("train.quantize_base", "int8"),
     ("train.weights", "lora"),
 )
 
@@ -58,8 +60,10 @@ class Forecast:
 
 
 def forecast_of(recipe: Recipe) -> Forecast | None:
-    """Return the memory that a recipe needs on this machine's best device; None for a model
-    whose settings cannot be read, which loading will refuse.
+    """Return the memory that a recipe needs on this machine's best device.
+
+    Returns:
+        None for a model whose settings cannot be read, which loading will refuse.
 
     With `train.micro_batch: auto` on a GPU, the least number of images is in the network at once.
 
@@ -90,10 +94,12 @@ def check_memory(recipe: Recipe) -> None:
         refuse_too_large(recipe, forecast)
 
 
-def _bytes_of_files(base: str) -> int:
-    """Return the bytes of a model's weights; 0 for a name on the hub."""
+def _bytes_of_files(base: str) -> float:
+    """Return the bytes of a model's weights; infinity for a name on the hub, where models are large."""
     path = Path(base)
-    files = [path] if path.is_file() else path.rglob("*.safetensors") if path.is_dir() else []
+    if not path.exists():
+        return math.inf
+    files = [path] if path.is_file() else path.rglob("*.safetensors")
     return sum(file.stat().st_size for file in files)
 
 
@@ -102,6 +108,24 @@ def least_micro_batch(recipe: Recipe) -> int:
     if recipe.train.micro_batch != "auto":
         return min(recipe.train.micro_batch, recipe.train.batch)
     return 2 if recipe.objective.name == "dpo" else 1
+
+
+def images_that_fit(recipe: Recipe, forecast: Forecast) -> int:
+    """Return how many images `train.micro_batch: auto` will have in the network at once, by halving the batch.
+
+    Each image takes as much as the one before, so two counts tell all.
+
+    forecast: of the least number, which fits
+    """
+    least = forecast.estimate.micro_batch
+    more = estimate(recipe, micro_batch=2 * least)
+    assert more is not None
+    each = (more.step - forecast.estimate.step) / least
+    most = least + (forecast.room - forecast.with_process(forecast.estimate.step)) / (KEPT * each)
+    count = recipe.train.batch
+    while count > max(most, least):
+        count = max(least, count // 2)
+    return count
 
 
 def refuse_too_large(recipe: Recipe, forecast: Forecast) -> None:
@@ -148,6 +172,9 @@ def savers_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
                 yield name, least
         elif name == "train.precision":
             if build.precision_of(recipe) == "no" and team().device.type != "cpu":
+                yield name, value
+        elif name == "train.quantize_base":
+            if now == "no" and recipe.train.weights == "lora" and not recipe.lora.dora:
                 yield name, value
         elif now != value:
             yield name, value

@@ -12,7 +12,15 @@ from thumbtune.models.quantised import count_of
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of
-from thumbtune.runs.forecast import Forecast, forecast_of, gib, least_micro_batch, memory_lines, refuse_too_large
+from thumbtune.runs.forecast import (
+    Forecast,
+    forecast_of,
+    gib,
+    images_that_fit,
+    least_micro_batch,
+    memory_lines,
+    refuse_too_large,
+)
 from thumbtune.runs.image_sizes import line_of_sizes
 from thumbtune.runs.recipe import Recipe, chosen_for_model
 from thumbtune.runs.setup import Setup, prepare
@@ -79,6 +87,9 @@ def _needs(recipe: Recipe, accelerator: Any, out: Path, setup: Setup | None = No
     if setup is not None:
         yield f"images      {line_of_sizes(setup.placements(model))}"
     yield from memory
+    if forecast is not None and recipe.train.micro_batch == "auto" and accelerator.device.type != "cpu":
+        count = images_that_fit(recipe, forecast)
+        yield f"            train.micro_batch auto: {count} of {recipe.train.batch} images at once fit"
     yield from time_plan(recipe, model, accelerator, out, _counts(setup))
     if setup is not None:
         yield from (f"note        {note}" for note in setup.size_notes(model))

@@ -39,7 +39,8 @@ class Recipe(Section):
 
     model: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="tiny-emoji-64",
-        description="The base model: a folder in diffusers' layout, a hub id, or the bundled tiny-emoji-64.",
+        description="The base model: a folder in diffusers' layout, a checkpoint in one .safetensors file, a hub id, "
+        "or the bundled tiny-emoji-64.",
     )
     vae: Annotated[str | None, AfterValidator(values.home)] = Field(
         default=None,

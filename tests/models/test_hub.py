@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refused
 
-from tests.refusals import refused
 from thumbtune.models import hub
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.without_weights import pipeline_without_weights

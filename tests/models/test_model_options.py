@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from models.single_files import SD2, networks, tensors_of, vae_key, write
+from refusals import refused
 from safetensors.torch import load_file, save_file
 
-from tests.models.single_files import SD2, networks, tensors_of, vae_key, write
-from tests.refusals import refused
 from thumbtune.duels.sides import side
 from thumbtune.errors import UsageError
 from thumbtune.models.families import adapter_of

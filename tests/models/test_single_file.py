@@ -1,5 +1,6 @@
 """A checkpoint in one file, in the original layout, is the same model as the networks that were written into it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +151,13 @@ def test_other_files_are_refused_by_what_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_single_file_goes_from_likes_to_verdict(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("family", [SD1, SD2, SDXL])
+def test_a_single_file_goes_from_likes_to_verdict(
+    tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    file = write(tmp_path / "my.safetensors", tensors_of(SD1, networks(SD1)), **SIZE)
+    told = SIZE | {"prediction_type": PREDICTS[family]}
+    file = write(tmp_path / "my.safetensors", tensors_of(family, networks(family)), **told)
     for label, colour in (("like", "red"), ("dislike", "blue")):
         for prompt in ("a cat", "an apple"):
             folder = tmp_path / f"{label} {prompt}"
@@ -166,7 +171,12 @@ def test_a_single_file_goes_from_likes_to_verdict(tmp_path: Path, call: Any, mon
     words = [word for option in (f"model={file}", *options) for word in ("--set", option)]
     code, _, err = call("train", *words, "--out", "run")
     assert code == 0, err
-    (tmp_path / "prompts.txt").write_text("a cat\nan apple\n")
+    (tmp_path / "prompts.txt").write_text("a dog\na pear\n")
+    judging = ["evaluate.scorers=red", "evaluate.prompts=prompts.txt", "evaluate.steps=2", "evaluate.per_prompt=1"]
+    code, _, err = call("verdict", "run", *(word for option in judging for word in ("--set", option)))
+    assert code in (0, 3, 4), err
+    verdict = json.loads((tmp_path / "run" / "evaluation" / "verdict.json").read_text())
+    assert verdict["against"].endswith("my.safetensors")
     duel = ("duel", file, "run", "--prompts", "prompts.txt", "--per-prompt", "1", "--steps", "2", "--scorers", "red")
     code, _, err = call(*duel, "--out", "duel")
     assert code == 0, err

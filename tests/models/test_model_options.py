@@ -1,5 +1,7 @@
 """A VAE of one's own, in each layout, and what a person says of a model whose files do not say it."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from models.single_files import SD2, networks, tensors_of, vae_key, write
+from models.single_files import SD1, SD2, SDXL, networks, tensors_of, vae_key, write
 from refusals import refused
 from safetensors.torch import load_file, save_file
 
@@ -17,6 +19,8 @@ from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline
+from thumbtune.runs.family_defaults import family_of
+from thumbtune.runs.python_api import load
 from thumbtune.runs.recipe import read_recipe
 
 Call = Callable[..., tuple[int, str, str]]
@@ -30,9 +34,9 @@ def base(tiny_pipeline: Pipeline) -> str:
 
 @pytest.fixture
 def vae(base: str) -> AutoencoderKL:
-    """A VAE of the same kind with other weights and another scale."""
+    """A VAE of the same kind with other weights."""
     torch.manual_seed(5)
-    config = dict(AutoencoderKL.from_pretrained(base, subfolder="vae").config) | {"scaling_factor": 0.5}
+    config = dict(AutoencoderKL.from_pretrained(base, subfolder="vae").config)
     return AutoencoderKL.from_config(config)  # type: ignore[return-value]
 
 
@@ -49,11 +53,11 @@ def decoded(vae: Any) -> torch.Tensor:
     return vae.decode(torch.ones(1, vae.config["latent_channels"], 4, 4), return_dict=False)[0]
 
 
-@pytest.mark.parametrize("form", ["folder", "pipeline", "fp16", "file", "original", "checkpoint"])
+@pytest.mark.parametrize("form", ["folder", "pipeline", "fp16", "file", "old file", "original", "checkpoint"])
 def test_a_vae_of_each_form_takes_the_place_of_the_model_s_own(
     base: str, vae: AutoencoderKL, tmp_path: Path, form: str
 ) -> None:
-    name, scale = tmp_path / "mine", 0.5
+    name = tmp_path / "mine"
     if form == "folder":
         vae.save_pretrained(name)
     elif form == "pipeline":
@@ -61,17 +65,23 @@ def test_a_vae_of_each_form_takes_the_place_of_the_model_s_own(
     elif form == "fp16":
         vae.save_pretrained(name, variant="fp16")
     else:
-        name, scale = tmp_path / "mine.safetensors", load_pipeline(base).vae.config.scaling_factor
-        other = {"model.diffusion_model.out.2.weight": torch.ones(2)} if form == "checkpoint" else {}
-        prefix = "first_stage_model." if form == "checkpoint" else ""
-        save_file((vae.state_dict() if form == "file" else original(vae, prefix)) | other, name)
+        name = tmp_path / "mine.safetensors"
+        state = vae.state_dict() if "file" in form else original(vae, "first_stage_model." if "check" in form else "")
+        if form == "old file":
+            before = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
+            for new, old in before.items():
+                state = {key.replace(new, old): value for key, value in state.items()}
+            assert any("proj_attn" in key for key in state)
+        save_file(state, name)
     pipeline = load_pipeline(base, options=ModelOptions(vae=str(name)))
     assert torch.equal(decoded(pipeline.vae), decoded(vae))
-    assert pipeline.vae.config["scaling_factor"] == scale and not pipeline.vae.training
+    assert not pipeline.vae.training
     assert torch.equal(pipeline.unet.conv_in.weight, load_pipeline(base).unet.conv_in.weight)
 
 
-@pytest.mark.parametrize("what", ["missing", "lora", "channels", "levels", "pickle", "cut", "nan"])
+@pytest.mark.parametrize(
+    "what", ["missing", "lora", "channels", "scale", "other family", "levels", "pickle", "cut", "nan"]
+)
 def test_what_is_no_vae_for_the_model_is_one_sentence(base: str, vae: AutoencoderKL, tmp_path: Path, what: str) -> None:
     name = tmp_path / "mine.safetensors"
     code = "vae-misfit"
@@ -86,6 +96,11 @@ def test_what_is_no_vae_for_the_model_is_one_sentence(base: str, vae: Autoencode
         levels |= {"down_block_types": ["DownEncoderBlock2D"] * (len(channels) + 1)}
         levels |= {"up_block_types": ["UpDecoderBlock2D"] * (len(channels) + 1)}
         AutoencoderKL.from_config(dict(vae.config) | levels).save_pretrained(name := tmp_path / "mine")  # type: ignore[union-attr]
+    elif what == "scale":
+        config = dict(vae.config) | {"scaling_factor": 0.13025}
+        AutoencoderKL.from_config(config).save_pretrained(name := tmp_path / "mine")  # type: ignore[union-attr]
+    elif what == "other family":
+        write(name, tensors_of(SDXL, networks(SDXL)))
     elif what == "pickle":
         (name := tmp_path / "mine.pt").write_bytes(b"")
         code = "weights-pickle"
@@ -135,10 +150,70 @@ def test_a_file_that_does_not_say_what_it_predicts_needs_the_option(tmp_path: Pa
         assert adapter_of(pipeline).size == size
 
 
+def test_what_is_said_of_the_base_is_not_said_of_another_model(base: str, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "other")
+    options = ModelOptions(prediction="v")
+    other = side(str(tmp_path / "other"), base, options)
+    assert other.fingerprint == side(base).fingerprint != side(base, base, options).fingerprint
+    assert other.load is not None
+    model: Any = other.load("cpu")
+    assert model.process.prediction == "epsilon"
+
+
+def test_a_lora_of_a_base_that_does_not_say_what_it_predicts(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.safetensors", tensors_of(SD2, networks(SD2)))
+    lora = tmp_path / "lora.safetensors"
+    layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    save_file({f"{layer}.lora_A.weight": torch.ones(2, 64), f"{layer}.lora_B.weight": torch.ones(64, 2)}, lora)
+    one = side(str(lora), str(file), ModelOptions(prediction="v"))
+    assert one.check is not None
+    one.check()
+
+
+def test_a_text_encoder_in_the_names_of_early_novelai(tmp_path: Path) -> None:
+    tensors = tensors_of(SD1, networks(SD1))
+    old = {key.replace("transformer.text_model.", "transformer."): value for key, value in tensors.items()}
+    assert old.keys() != tensors.keys()
+    now = load_pipeline(str(write(tmp_path / "now.safetensors", tensors, resolution="64x64")))
+    before = load_pipeline(str(write(tmp_path / "before.safetensors", old, resolution="64x64")))
+    for one, other in zip(now.text_encoder.parameters(), before.text_encoder.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("key", ["edm_mean", "edm_vpred.sigma_max"])
+def test_an_edm_checkpoint_is_refused(tmp_path: Path, key: str) -> None:
+    tensors = tensors_of(SDXL, networks(SDXL)) | {key: torch.zeros(1)}
+    with refused("single-edm", naming="EDM"):
+        check_pipeline(str(write(tmp_path / "a.safetensors", tensors)))
+
+
+def test_an_edm_schedule_is_refused(base: str, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "edm")
+    (tmp_path / "edm" / "scheduler" / "scheduler_config.json").write_text('{"_class_name": "EDMEulerScheduler"}')
+    index = tmp_path / "edm" / "model_index.json"
+    scheduler = json.loads(index.read_text())["scheduler"][1]
+    index.write_text(index.read_text().replace(scheduler, "EDMEulerScheduler"))
+    with refused("model-scheduler", naming="EDM"):
+        adapter_of(load_pipeline(str(tmp_path / "edm")))
+
+
+@pytest.mark.parametrize(("family", "name"), [(SD1, "SD 1.x"), (SD2, "SD 2.x"), (SDXL, "SDXL")])
+def test_a_file_has_the_defaults_of_its_family(tmp_path: Path, family: str, name: str) -> None:
+    file = write(tmp_path / "a.safetensors", tensors_of(family, networks(family)))
+    assert family_of(str(file)) == name
+    assert read_recipe(None, [f"model={file}"]).train.lr == 1e-4
+    lora = tmp_path / "lora.safetensors"
+    save_file({"unet.x.lora_A.weight": torch.ones(2)}, lora)
+    assert family_of(str(lora)) is None
+
+
 def test_a_run_has_its_own_options(call: Call, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.yaml").write_text("")
-    code, _, err = call("generate", "a cat", "--run", tmp_path / "run", "--prediction", "v")
-    assert code == 2 and "--prediction" in err
+    for option in ("--run", "--model"):
+        code, _, err = call("generate", "a cat", option, tmp_path / "run", "--prediction", "v")
+        assert code == 2 and "--prediction" in err
+    with refused("generate-run-options", UsageError):
+        load(tmp_path / "run", "cpu", ModelOptions(vae="anywhere"))
     with refused("recipe-value", UsageError, naming="prediction"):
         read_recipe(None, ["prediction=noise"])

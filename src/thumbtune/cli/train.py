@@ -162,6 +162,8 @@ def generate(
     from thumbtune.runs.recipe import Recipe
     from thumbtune.runs.sampler_defaults import sampler_for
 
+    if model and not tuned and (Path(model) / "recipe.yaml").is_file():
+        model, tuned = None, Path(model)
     if model and tuned:
         raise UsageError(
             "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"

@@ -21,7 +21,6 @@ from thumbtune.evaluation.duel_folder import rewriting
 from thumbtune.evaluation.gates import Gate
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.published_files import Locations
-from thumbtune.feedback.likes import alike
 from thumbtune.files import write_text
 from thumbtune.report.page import PAGE, write_page
 from thumbtune.runs import build, run
@@ -178,8 +177,8 @@ def _prompts(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> 
         name = str(recipe.evaluate.prompts or "held-out prompts")
         prompts = PromptSet(name, tuple(held_out.prompts_of(recipe, rows)))
     else:
-        trained = {alike(row["prompt"]) for row in rows if not row["held_out"]}
-        if seen := [prompt for prompt in prompts.prompts if alike(prompt) in trained]:
+        trained = {row["prompt"] for row in rows if not row["held_out"]}
+        if seen := build.trained_among(recipe, trained, prompts.prompts):
             raise UsageError(
                 f"{prompts.name} contains {len(seen)} training prompts ({seen[0]!r}); remove them, or leave out "
                 "--prompts to use the held-out prompts of the run.",

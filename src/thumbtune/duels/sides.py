@@ -115,6 +115,14 @@ def _side(name: str, base: str | None, options: ModelOptions, precision: build.P
     is_path = not path.exists() and folder == name and (name.startswith((".", "/", "~")) or _near(path) is not None)
     if (path.is_file() and not single) or is_path:
         raise _unknown(name)
+    return _model(name, base, options, half)
+
+
+def _model(name: str, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
+    """Return a whole model; what is said of loading the base is not said of another model."""
+    folder = build.model_path(name)
+    if base not in (None, name):
+        options = ModelOptions(encoding=options.encoding)
     return Side(
         name,
         "model",
@@ -151,7 +159,7 @@ def _run(name: str, folder: Path, precision: build.Precision) -> Side:
             f"{folder} has not finished training; continue it with `thumbtune train --out {folder} --resume`.",
             code="run-unfinished",
         )
-    fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(result)}".encode())
+    fingerprint = sha256(f"{_of_base(recipe.model, build.options_of(recipe))} {file_sha256(result)}".encode())
     prefix = run.prompt_prefix_of(folder)
     encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
 
@@ -187,7 +195,7 @@ def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
         model.complete = run.prompt_completion(owner)
         return model.to(device)
 
-    fingerprint = sha256(f"{_of_model(recipe.model)} {file_sha256(file)}".encode())
+    fingerprint = sha256(f"{_of_base(recipe.model, build.options_of(recipe))} {file_sha256(file)}".encode())
     encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
     return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), encoding, reader, load=load)
 
@@ -206,7 +214,7 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, 
         return _reading(pipeline, options, half).to(device)
 
     def check() -> None:
-        if (networks := networks_without_weights(folder)) is not None:
+        if (networks := networks_without_weights(folder, options)) is not None:
             place(networks, files, base)
 
     # a file alone is known by its bytes; of several, each decides what is put on

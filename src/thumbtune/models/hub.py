@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SETTINGS = ("*.json", "*/*.json", "*/*.txt")  # a few megabytes, most of them the tokenizer's
-INDEX = "model_index.json"
+INDEX, CONFIG = "model_index.json", "config.json"
 
 
 def is_hub_id(name: str) -> bool:
@@ -29,10 +29,11 @@ def files_of(name: str) -> list[str] | None:
         return HfApi().list_repo_files(name)
     except Exception:  # of the hub, of HTTP, of the network: loading says what is wrong
         try:
-            cached = try_to_load_from_cache(name, INDEX)
+            found = (try_to_load_from_cache(name, file) for file in (INDEX, CONFIG))
+            cached = next((file for file in found if isinstance(file, str)), None)
         except HFValidationError:
             return None
-    if not isinstance(cached, str):
+    if cached is None:
         return None
     folder = Path(cached).parent
     return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]

@@ -42,7 +42,9 @@ def _identity_of(vae: str) -> str:
     from thumbtune.files import file_sha256
 
     path = Path(vae)
-    files = [path] if path.is_file() else sorted(path.rglob("*.safetensors"))
+    files = (
+        [path] if path.is_file() else sorted(file for kind in ("*.safetensors", "*.json") for file in path.rglob(kind))
+    )
     return " ".join(file_sha256(file) for file in files) or vae
 
 

@@ -4,6 +4,7 @@ A file in the original layout has `encoder.down.0.block...`, alone or under `fir
 A file has no settings, so they are those of the VAE that it replaces.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.files import refuse_not_finite
 from thumbtune.models import hub
 from thumbtune.models.pipeline_files import CONFIG
-from thumbtune.models.weight_files import SAFETENSORS, keys_in, refuse_other_file
+from thumbtune.models.single_file import plan_of
+from thumbtune.models.weight_files import SAFETENSORS, is_checkpoint, keys_in, refuse_other_file
 
 WHOLE = "first_stage_model."
 ORIGINAL, DIFFUSERS = ("encoder.down.", "decoder.up."), ("encoder.down_blocks.", "decoder.up_blocks.")
 FILE = "diffusion_pytorch_model"
+BEFORE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def load_vae(name: str, own: Any, dtype: torch.dtype) -> Any:
@@ -40,6 +43,9 @@ def load_vae(name: str, own: Any, dtype: torch.dtype) -> Any:
     for what in ("latent_channels", "in_channels"):
         if ours[what] != theirs[what]:
             raise _unreadable(name, f"its {what} are {theirs[what]} and not {ours[what]}")
+    if ours["scaling_factor"] != theirs["scaling_factor"]:
+        scales = f"{theirs['scaling_factor']} and not by {ours['scaling_factor']}"
+        raise _unreadable(name, f"its latents are scaled by {scales}, so it is one of another family")
     if len(ours["block_out_channels"]) != len(theirs["block_out_channels"]):
         raise _unreadable(name, "its latents have another size")
     return vae.to(dtype).eval()
@@ -68,11 +74,20 @@ def _of_file(file: Path, own: Any) -> Any:
     tensors = load_file(file)
     if any(key.startswith(WHOLE) for key in tensors):
         tensors = {key.removeprefix(WHOLE): value for key, value in tensors.items() if key.startswith(WHOLE)}
+    tensors = {_today(key): value for key, value in tensors.items()}
     refuse_not_finite(tensors)
+    if is_checkpoint(file) and plan_of(file).configs["vae"]["scaling_factor"] != own.config["scaling_factor"]:
+        raise _unreadable(str(file), "it is that of a checkpoint of another family")
     config: Mapping[str, Any] = own.config
     vae: Any = AutoencoderKL.from_config(dict(config))
     vae.load_state_dict(convert_ldm_vae_checkpoint(dict(tensors), dict(config)) if is_original else tensors)
     return vae
+
+
+def _today(key: str) -> str:
+    """Return the name of a tensor as diffusers has it today; its attention had other names before."""
+    found = re.fullmatch(r"(.*\.attentions\.\d+\.)(query|key|value|proj_attn)(\..*)", key)
+    return f"{found[1]}{BEFORE[found[2]]}{found[3]}" if found else key
 
 
 def _of_folder(name: str) -> Any:

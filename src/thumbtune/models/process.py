@@ -142,10 +142,14 @@ def process_of(config: Mapping[str, Any]) -> VPProcess | FlowProcess:
     """Return the process that a pipeline's own scheduler config describes.
 
     Raises:
-        ValueError: the prediction type is not epsilon, v_prediction or sample.
+        ValueError: the prediction type is not epsilon, v_prediction or sample, or the schedule is one of EDM.
     """
     if "FlowMatch" in str(config.get("_class_name", "")):
         return FlowProcess(shift=float(config.get("shift", 1.0)), steps=int(config.get("num_train_timesteps", 1000)))
+    if str(config.get("_class_name", "")).startswith("EDM"):
+        raise ValueError(
+            "an EDM schedule, as of Playground v2.5, is not one that training knows; choose another model."
+        )
     betas = betas_from(config)
     if config.get("rescale_betas_zero_snr", False):
         betas = zero_terminal(betas)

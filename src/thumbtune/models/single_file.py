@@ -35,6 +35,7 @@ SCALING = {SD1: 0.18215, SD2: 0.18215, SDXL: 0.13025}
 PIPELINES = {SD1: "StableDiffusionPipeline", SD2: "StableDiffusionPipeline", SDXL: "StableDiffusionXLPipeline"}
 SCHEDULERS = {SD1: "PNDMScheduler", SD2: "DDIMScheduler", SDXL: "EulerDiscreteScheduler"}
 PADS = {SD1: ["<|endoftext|>"], SD2: ["!"], SDXL: ["<|endoftext|>", "!"]}
+EDM = ("edm_", "edm_vpred.")  # tensors beside the networks that name the schedule
 CONDITION = 6  # sizes and crops that SDXL is told
 
 
@@ -69,7 +70,13 @@ def plan_of(file: Path, prediction: str | None = None) -> Plan:
     Raises:
         ThumbtuneError: a part is missing, or its vocabulary is not CLIP's.
     """
-    shapes = keys_in(file)
+    shapes = {today(key): shape for key, shape in keys_in(file).items()}
+    if any(key.startswith(EDM) for key in shapes):
+        raise ThumbtuneError(
+            f"{file} was trained on an EDM schedule, as Playground v2.5 and CosXL, which training does not know; name "
+            "another model.",
+            code="single-edm",
+        )
     family = _family(file, shapes)
     _check_parts(file, shapes, family)
     texts = _texts(shapes, family)
@@ -88,6 +95,32 @@ def plan_of(file: Path, prediction: str | None = None) -> Plan:
     configs = {"unet": unet, "vae": vae, **texts, "scheduler": scheduler}
     pads = zip(("tokenizer", "tokenizer_2"), PADS[family], strict=False)
     return Plan(family, configs, dict(pads), is_told=told is not None)
+
+
+def today(key: str) -> str:
+    """Return the name of a tensor as files have it today; early NovelAI left out a level of the text encoder.
+
+    >>> today("cond_stage_model.transformer.encoder.layers.0.layer_norm1.bias")
+    'cond_stage_model.transformer.text_model.encoder.layers.0.layer_norm1.bias'
+    """
+    return re.sub(
+        r"^(cond_stage_model\.transformer\.)(?=embeddings\.|encoder\.|final_layer_norm\.)", r"\1text_model.", key
+    )
+
+
+@contextmanager
+def _named_as_today(file: Path) -> Iterator[Path]:
+    """Yield a file whose tensors have the names of today: the file itself, or a copy that is deleted afterwards."""
+    keys = keys_in(file)
+    if all(today(key) == key for key in keys):
+        yield file
+        return
+    from safetensors.torch import load_file, save_file
+
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / file.name
+        save_file({today(key): value for key, value in load_file(file).items()}, copy)
+        yield copy
 
 
 def refuse_untold(file: Path, plan: Plan) -> None:
@@ -121,11 +154,11 @@ def load(file: Path, dtype: torch.dtype = torch.float32, prediction: str | None 
     plan = plan_of(file, prediction)
     refuse_untold(file, plan)
     given: dict[str, Any] = {name: clip_tokenizer(pad) for name, pad in plan.tokenizers.items()}
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, _named_as_today(file) as named, _quiet():
         write_configs(plan, Path(folder))
         try:
             pipeline = getattr(diffusers, plan.pipeline).from_single_file(
-                str(file), config=folder, local_files_only=True, dtype=dtype, **given
+                str(named), config=folder, local_files_only=True, dtype=dtype, **given
             )
             _complete(pipeline, plan)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:

@@ -16,7 +16,7 @@ SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"
 FAULTS = (OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AttributeError)
 
 
-def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
+def networks_without_weights(name: str, options: ModelOptions = PLAIN) -> dict[str, nn.Module] | None:
     """Return the UNet and the text encoders of a folder or a file with the shapes of their weights, but no values.
 
     Returns:
@@ -25,7 +25,7 @@ def networks_without_weights(name: str) -> dict[str, nn.Module] | None:
     Raises:
         ThumbtuneError: as `check_pipeline`.
     """
-    check_pipeline(name)
+    check_pipeline(name, options)
     if not Path(name).exists():
         return None
     family = _family(name)

@@ -1,6 +1,6 @@
 """Make objects from a recipe, one function each. Packages below this one do not know recipes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -270,16 +270,20 @@ def judged_prompts(recipe: Recipe, trained: set[str], held_out: set[str]) -> lis
     """
     file = recipe.evaluate.prompts
     prompts = prompts_in(file) if file else sorted(held_out - trained)
-    known = {alike(prompt) for prompt in trained}
-    known_and_new, encoding = [*sorted(trained), *prompts], encoding_of(recipe)
-    same_as = cut_prompts(model_path(recipe.model), known_and_new, encoding).same_as if file else {}
-    seen = [prompt for prompt in prompts if alike(same_as.get(prompt, prompt)) in known]
-    if seen:
+    if file and (seen := trained_among(recipe, trained, prompts)):
         raise UsageError(
             f"evaluate.prompts: {file} holds {len(seen)} prompts of the training ({seen[0]!r}); take them out.",
             code="evaluate-trained-prompts",
         )
     return prompts
+
+
+def trained_among(recipe: Recipe, trained: Iterable[str], prompts: Sequence[str]) -> list[str]:
+    """Return those prompts that training saw, also where the model reads two that are written differently alike."""
+    known = {alike(prompt) for prompt in trained}
+    both, encoding = [*sorted(trained), *prompts], encoding_of(recipe)
+    same_as = cut_prompts(model_path(recipe.model), both, encoding).same_as
+    return [prompt for prompt in prompts if alike(same_as.get(prompt, prompt)) in known]
 
 
 def check_judging(recipe: Recipe, parts: Split) -> list[str]:

@@ -55,6 +55,8 @@ STEPS = Default(50, PIPELINE)
 def family_of(model: str) -> str | None:
     """Return the family of a model: SD 1.x, SD 2.x, SDXL; None for any other UNet and for a name that is no hub id."""
     folder = Path(model)
+    if folder.is_file():
+        return _of_file(folder)
     is_hub_id = model.count("/") == 1 and not folder.exists()
     config = read_config(folder / UNET_CONFIG) if folder.is_dir() else _cached(model) if is_hub_id else None
     if config is not None:
@@ -62,6 +64,20 @@ def family_of(model: str) -> str | None:
     if not is_hub_id:
         return None
     return next((family for part, family in IN_NAMES.items() if part in model.lower()), SD1)
+
+
+def _of_file(file: Path) -> str | None:
+    """Return the family of a checkpoint in one file; None for a file that loading will refuse."""
+    from thumbtune.errors import ThumbtuneError
+    from thumbtune.models import single_file
+    from thumbtune.models.weight_files import is_checkpoint
+
+    try:
+        if not is_checkpoint(file):
+            return None
+        return {single_file.SD1: SD1, single_file.SD2: SD2, single_file.SDXL: SDXL}[single_file.plan_of(file).family]
+    except ThumbtuneError:
+        return None
 
 
 def _of_width(config: Mapping[str, Any]) -> str | None:

@@ -58,7 +58,7 @@ def generate_images(
     if by.tuned is not None:
         recipe = run.recipe_in(by.tuned)  # raises if the folder is not a run
         options, model = build.options_of(recipe), recipe.model
-    generator = load(by.tuned or model, options=options)
+    generator = load(by.tuned or model, options=by.options)
     texts = [*(prompt for prompt, _ in pairs), sampler.negative]
     for sentence in prompt_notes(texts, options.encoding, build.model_path(model)):
         note(sentence)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.distributed import team
+from thumbtune.errors import UsageError
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.model_options import PLAIN, ModelOptions
@@ -69,6 +70,11 @@ def load(name: str | Path, device: Any = None, options: ModelOptions = PLAIN) ->
     """
     folder, device = Path(name), team().device if device is None else device
     if (folder / "recipe.yaml").exists():
+        if options != PLAIN:
+            raise UsageError(
+                f"The run {folder} loads its model and reads prompts as it was trained; leave out the options.",
+                code="generate-run-options",
+            )
         return run.trained_model(run.recipe_in(folder), folder, device)
     half = build.half_of(recipe_from({"model": str(name)}))
     model = adapter_of(load_pipeline(build.model_path(str(name)), options=options), half=half)

@@ -94,5 +94,5 @@ def test_every_layer_with_a_lora_has_a_place_in_the_original_unet(family: str) -
 
 
 def test_a_layer_of_another_family_has_no_name() -> None:
-    with pytest.raises(KeyError, match="add_embedding"):
-        layout.unet({"add_embedding.linear_1.weight": torch.zeros(1)})
+    with pytest.raises(KeyError, match="class_embedding"):
+        layout.unet({"class_embedding.linear_1.weight": torch.zeros(1)})

@@ -13,6 +13,7 @@ from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 from refusals import refused
 from safetensors.torch import load_file
+from single_files import unet_keys
 
 from thumbtune.models.families import FAMILIES, adapter_of, family_of
 from thumbtune.models.loading import load_pipeline
@@ -312,14 +313,17 @@ def test_a_lora_predicts_the_same_in_a_fresh_pipeline_of_diffusers(
     torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
 
 
-def test_kohyas_names_are_those_of_the_unet_with_every_alpha(make_diffusion: Any, tmp_path: Path) -> None:
+def test_kohyas_names_are_the_original_ones_with_every_alpha(make_diffusion: Any, tmp_path: Path) -> None:
     model = make_diffusion("xl-epsilon")
     model.save(tmp_path)
     tensors = load_file(tmp_path / KOHYA_FILE)
     layers = {key.split(".")[0] for key in tensors}
-    modules = {f"lora_unet_{name.replace('.', '_')}" for name, _ in model.pipeline.unet.named_modules()}
-    plain = {name.replace("_base_layer", "") for name in modules}
-    assert layers <= plain and len(tensors) == 3 * len(layers)
+    config = model.pipeline.unet.config
+    unet = type(model.pipeline.unet).from_config(config)
+    names = unet_keys([f"{name}.weight" for name, _ in unet.named_modules()], config["layers_per_block"])
+    assert layers <= {f"lora_unet_{name.removesuffix('.weight').replace('.', '_')}" for name in names.values()}
+    assert {"_".join(layer.split("_")[2:4]) for layer in layers} == {"input_blocks", "middle_block", "output_blocks"}
+    assert len(tensors) == 3 * len(layers)
     assert {float(tensors[f"{layer}.alpha"]) for layer in layers} == {8.0}
 
 

@@ -7,8 +7,9 @@ cond_stage_model.         CLIP of transformers (1.x), or OpenCLIP, whose q, k an
 Reading it back is diffusers' `from_single_file`.
 """
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ _ENDS = {
     "conv_out": "out.2",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
 }
 _RESNET = {
     "norm1": "in_layers.0",
@@ -65,7 +68,20 @@ def unet(tensors: Mapping[str, Tensor]) -> Tensors:
     return {UNET_PREFIX + unet_name(name, tensors): value for name, value in tensors.items()}
 
 
-def unet_name(name: str, names: Mapping[str, object]) -> str:
+def unet_modules(modules: Iterable[str]) -> Callable[[str], str]:
+    """Return the function from a UNet's module to its original name, given all; a module without one keeps its own."""
+    names = {f"{module}.weight" for module in modules}
+
+    def name(module: str) -> str:
+        try:
+            return unet_name(f"{module}.weight", names).removesuffix(".weight")
+        except KeyError:
+            return module
+
+    return name
+
+
+def unet_name(name: str, names: Container[str]) -> str:
     """Return the original name of a UNet's tensor, given all names, which tell how long its blocks are.
 
     Raises:
@@ -81,12 +97,12 @@ def unet_name(name: str, names: Mapping[str, object]) -> str:
     if match is None:
         raise KeyError(name)
     side, block, what, number, rest = match.groups()
-    per_block = _count(names, r"down_blocks\.0\.resnets\.(\d+)\.conv1\.weight")
+    per_block = next(i for i in itertools.count() if f"down_blocks.0.resnets.{i}.conv1.weight" not in names)
     first = int(block) * (per_block + 1)
     if what == "downsamplers":
         return f"input_blocks.{first + per_block + 1}.0.op.{rest.removeprefix('conv.')}"
     if what == "upsamplers":
-        with_attention = f"up_blocks.{block}.attentions.0.norm.weight" in names
+        with_attention = f"up_blocks.{block}.attentions.0.proj_in.weight" in names
         return f"output_blocks.{first + per_block}.{2 if with_attention else 1}.{rest}"
     begin = f"input_blocks.{first + int(number) + 1}" if side == "down" else f"output_blocks.{first + int(number)}"
     return f"{begin}.{1 if what == 'attentions' else 0}.{_inner(what, rest)}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,19 @@ def test_what_cannot_be_gone_on_with_is_one_sentence(make: Any, base: str, tmp_p
     save_file(kohya(layers), tmp_path / "other.safetensors")
     with refused("side-misfit", naming=["other.safetensors", "set model"]):
         started(base, tmp_path / "other.safetensors")
+
+
+def test_the_base_of_a_plain_one_alone_is_quantised(make: Any, base: str, tmp_path: Path) -> None:
+    def quantised(folder: Path, dora: bool) -> Any:
+        folder.mkdir()
+        pipeline = fresh(base)
+        begun = begin(pipeline, files_of(of_kohya(folder, make(LINEAR, dora=lambda i: dora))), base)
+        return adapter_of(pipeline, replace(begun, quantize="int8"))
+
+    model = quantised(tmp_path / "plain", False)
+    close(told(model), put_on(base, tmp_path / "plain" / "my.safetensors"), atol=0.05)
+    with refused("option-unused", naming="train.quantize_base"):
+        quantised(tmp_path / "dora", True)
 
 
 def test_a_copy_is_found_as_the_same_lora(make: Any, base: str, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
+from models.single_files import unet_keys
 from PIL import Image
 from refusals import refused
 from safetensors.torch import load_file
-from single_files import unet_keys
 
 from thumbtune.models.families import FAMILIES, adapter_of, family_of
 from thumbtune.models.loading import load_pipeline

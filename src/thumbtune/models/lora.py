@@ -72,6 +72,9 @@ class Adapters:
 
     def reference(self) -> AbstractContextManager[None]:
         if self._reference:
+            device = next(self.network.parameters()).device
+            for name, value in self._reference.items():
+                self._reference[name] = value.to(device)  # moved once: it stays there
             return swapped(dict(self.trainable()), self._reference)
         return switched_off(self.network)
 

@@ -18,6 +18,7 @@ from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import PlacedLayer, add, inject, layers_of, place
 from thumbtune.models.lora_names import PARTS, TEXT, TEXT_2, UNET
 from thumbtune.models.lora_saving import Still
+from thumbtune.models.quantised import Bits, quantise
 
 OF_RUN = Path("lora", DIFFUSERS_FILE)
 
@@ -28,16 +29,30 @@ class StartedLoRA:
 
     layers: those of the UNet
     beside: those of the text encoders, by the part of the pipeline
-    about: as in `LoRA`
+    quantize, about: as in `LoRA`
     """
 
     layers: Mapping[str, PlacedLayer]
     beside: Mapping[str, Still]
+    quantize: Bits | None = None
     about: Callable[[], Mapping[str, str]] = dict
 
     def on(self, network: nn.Module, seed: int = 0) -> Adapters:
-        """Add the layers to a network, and return it with its reference, which is the network with them."""
+        """Add the layers to a network, and return it with its reference, which is the network with them.
+
+        Raises:
+            UsageError: it is a DoRA, whose base must not be quantised.
+            ThumbtuneError: a library is missing that `quantize` needs.
+        """
         network.requires_grad_(False)
+        if self.quantize is not None:
+            if any(layer.magnitude is not None for layer in self.layers.values()):
+                raise UsageError(
+                    "lora.start is a DoRA, which trains what train.quantize_base would round; leave "
+                    "train.quantize_base out or at no.",
+                    code="option-unused",
+                )
+            quantise(network, self.quantize)
         add(network, "default", {name: _own(layer) for name, layer in self.layers.items()})
         network.peft_config["default"].target_modules = set(self.layers)  # type: ignore[index]  # PEFT shortens them
         network.set_adapter("default")  # type: ignore[operator]  # which makes them trainable
@@ -76,7 +91,7 @@ def copies_of(files: LoraFiles, folder: Path) -> dict[Path, Path]:
     return {path: folder / path.relative_to(root) for path in files.all}
 
 
-def begin(pipeline: Any, files: LoraFiles, base: str, about: Callable[[], Mapping[str, str]] = dict) -> StartedLoRA:
+def begin(pipeline: Any, files: LoraFiles, base: str) -> StartedLoRA:
     """Put a LoRA's layers on the text encoders of a pipeline, frozen; return the rest, to be trained.
 
     Raises:
@@ -104,7 +119,7 @@ def begin(pipeline: Any, files: LoraFiles, base: str, about: Callable[[], Mappin
     for part, texts in beside.items():
         # with the scale in the numbers, so that cached prompts of another scale are not taken for these
         inject(networks[part], {name: replace(own, up=own.up * own.scale, scale=1.0) for name, own in texts.items()})
-    return StartedLoRA(layers=layers, beside={part: _still(texts) for part, texts in beside.items()}, about=about)
+    return StartedLoRA(layers=layers, beside={part: _still(texts) for part, texts in beside.items()})
 
 
 def _still(layers: Mapping[str, PlacedLayer]) -> Still:

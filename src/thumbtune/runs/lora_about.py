@@ -22,9 +22,7 @@ OPTIMIZERS = {"adamw": "torch.optim.adamw.AdamW", "adamw-8bit": "bitsandbytes.op
 LEGACY_BEGIN, LEGACY_SIZE = 0x100000, 0x10000  # the part of a file that A1111's first hash is of
 
 
-def lora_of(
-    recipe: Recipe, pipeline: Any, about: Callable[[], Mapping[str, str]], training: bool = True
-) -> Tuning:
+def lora_of(recipe: Recipe, pipeline: Any, about: Callable[[], Mapping[str, str]], training: bool = True) -> Tuning:
     """Return the LoRA of a recipe; `about` is what the headers of its files tell. Training alone quantises the base.
 
     One to begin from changes the text encoders of the pipeline, if it has layers for them.

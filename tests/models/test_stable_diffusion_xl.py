@@ -327,6 +327,25 @@ def test_kohyas_names_are_the_original_ones_with_every_alpha(make_diffusion: Any
     assert {float(tensors[f"{layer}.alpha"]) for layer in layers} == {8.0}
 
 
+def test_another_lora_of_sdxl_is_not_said_to_be_of_another_family(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Its names are those of SDXL, and so is the base: it is another SDXL."""
+    from safetensors.torch import save_file
+
+    from thumbtune.models.lora_files import find_lora
+    from thumbtune.models.lora_loading import place
+
+    layer = "lora_unet_input_blocks_99_1_proj_in"
+    save_file({f"{layer}.lora_{way}.weight": torch.zeros(2, 2) for way in ("up", "down")}, tmp_path / "a.safetensors")
+    networks, files = networks_without_weights(str(tiny_pipeline("xl-epsilon"))), find_lora(tmp_path / "a.safetensors")
+    assert networks is not None and files is not None
+    with refused("side-misfit", naming="input_blocks_99"):
+        place(networks, files, "base")
+    with refused("lora-other-family", naming="Stable Diffusion XL"):
+        place({name: one for name, one in networks.items() if name != "text_encoder_2"}, files, "base")
+
+
 def test_a_lora_of_both_text_encoders_is_put_on_both(make_diffusion: Any, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 

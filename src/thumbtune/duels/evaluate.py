@@ -24,7 +24,7 @@ from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.feedback.likes import alike
 from thumbtune.files import write_text
 from thumbtune.report.page import PAGE, write_page
-from thumbtune.runs import build, lora_copy, run
+from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.training.batches import Progress, quiet
 
@@ -150,7 +150,7 @@ def _judged(
 
 def _plan(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> GalleryPlan:
     """Return the duel that the gates need."""
-    prompts, against = _prompts(asked, recipe, rows), asked.against or lora_copy.baseline(recipe, asked.run)
+    prompts, against = _prompts(asked, recipe, rows), asked.against or run.baseline(recipe, asked.run)
     return GalleryPlan(
         sides=dict(zip(duel.SIDES, (against, str(asked.run)), strict=True)),
         prompts=prompts,
@@ -190,7 +190,7 @@ def _prompts(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> 
 
 def _held_out(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> tuple[HeldOut | None, str | None]:
     """Return the held-out feedback, or None and why it is not used."""
-    if asked.against not in {None, recipe.lora.start or recipe.model, lora_copy.baseline(recipe, asked.run)}:
+    if asked.against not in {None, recipe.lora.start or recipe.model, run.baseline(recipe, asked.run)}:
         own = "its own base" if recipe.lora.start is None else "the LoRA that it began from"
         return None, f"Held-out feedback compares a run with {own} alone."
     return held_out.held_out_of(asked.run, recipe, rows)

@@ -32,7 +32,7 @@ from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.weight_files import is_checkpoint, keys_in, kind_of, refuse_as_lora, refuse_other_file
 from thumbtune.models.without_weights import networks_without_weights
-from thumbtune.runs import build, lora_copy, run
+from thumbtune.runs import build, run
 from thumbtune.training import checkpoint
 
 CHECKPOINT, AVERAGE = "weights.safetensors", "average.safetensors"
@@ -171,7 +171,7 @@ def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        model = build.model_of(lora_copy.with_copy(recipe, owner), training=False, precision=precision)
+        model = build.model_of(run.with_own_start(recipe, owner), training=False, precision=precision)
         try:
             if (folder / checkpoint.STATE).is_file():
                 checkpoint.check_files(folder, checkpoint.state_in(folder), file.name)

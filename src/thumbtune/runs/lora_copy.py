@@ -7,42 +7,41 @@ from pathlib import Path
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import file_sha256, write_whole
 from thumbtune.models.lora_start import copies_of, files_of
-from thumbtune.runs.recipe import Recipe
 
 OWN = "own"  # copies of the user's files that the recipe names
 START = Path(OWN, "start")
 
 
-def keep(recipe: Recipe, folder: Path) -> None:
+def keep(start: str | None, folder: Path) -> None:
     """Copy the LoRA to begin from, if there is one, into a run."""
-    if recipe.lora.start is not None:
-        for source, copy in copies_of(files_of(Path(recipe.lora.start)), folder / START).items():
+    if start is not None:
+        for source, copy in copies_of(files_of(Path(start)), folder / START).items():
             write_whole(copy, partial(shutil.copyfile, source), durable=True)
 
 
-def compare(recipe: Recipe, folder: Path) -> None:
+def compare(start: str | None, folder: Path) -> None:
     """Check that the LoRA to begin from, if there is one, is what it was when the run began.
 
     Raises:
         ThumbtuneError: it is gone or has changed, so resuming would train something else.
     """
-    if recipe.lora.start is None:
+    if start is None:
         return
-    start, ours = Path(recipe.lora.start), folder / START
+    ours = folder / START
     try:
-        copies = copies_of(files_of(start), ours)
+        copies = copies_of(files_of(Path(start)), ours)
     except ThumbtuneError as error:
         raise ThumbtuneError(
-            f"{start}, from which {folder} began, is not there or no LoRA; put back its copy, {of_run(folder)}, or "
-            "start a new run.",
+            f"{start}, from which {folder} began, is missing or is no LoRA; put the copy {of_run(folder)} in its "
+            "place, or start a new run.",
             code="run-start-missing",
         ) from error
     kept = {path for path in ours.rglob("*") if path.is_file()}
     changed = [source for source, copy in copies.items() if copy not in kept or not _same(source, copy)]
     if changed or kept != set(copies.values()):
         raise ThumbtuneError(
-            f"{(changed or [start])[0]} has changed since {folder} was started; put back {of_run(folder)}, or start a "
-            "new run.",
+            f"{changed[0] if changed else start} has changed since {folder} was started; put back {of_run(folder)}, or "
+            "start a new run.",
             code="run-file-changed",
         )
 
@@ -55,15 +54,3 @@ def of_run(folder: Path) -> Path:
     """Return the copy in a run: a file, or a folder if it is of several files."""
     kept = [path for path in (folder / START).rglob("*") if path.is_file()]
     return kept[0] if len(kept) == 1 else folder / START
-
-
-def with_copy(recipe: Recipe, folder: Path) -> Recipe:
-    """Return the recipe of a run that begins from the run's own copy."""
-    if recipe.lora.start is None:
-        return recipe
-    return recipe.model_copy(update={"lora": recipe.lora.model_copy(update={"start": str(of_run(folder))})})
-
-
-def baseline(recipe: Recipe, folder: Path) -> str:
-    """Return the side that a run began as: its model, or the LoRA on it."""
-    return recipe.model if recipe.lora.start is None else str(of_run(folder))

@@ -153,7 +153,7 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
             code="run-exists",
         )
     refuse_differences(recipe_in(folder), recipe, folder)
-    lora_copy.compare(recipe, folder)
+    lora_copy.compare(recipe.lora.start, folder)
     check_stopped(folder, recipe.train.guards)
 
 
@@ -260,7 +260,7 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     summary |= {"prompts": len(set(likes["prompt"])), "held_out": len(split.held_out)}
     for source in objectives.own_files(recipe):
         write_whole(folder / OWN / source.name, partial(shutil.copyfile, source), durable=True)
-    lora_copy.keep(recipe, folder)
+    lora_copy.keep(recipe.lora.start, folder)
     write_whole(file, likes.to_parquet, durable=True)
     write_text(folder / "likes.json", json.dumps(summary, indent=1), durable=True)
     write_text(folder / "environment.json", json.dumps(environment(), indent=1), durable=True)
@@ -294,6 +294,19 @@ def _lines_of(file: Path) -> bytes:
     return file.read_bytes().replace(b"\r\n", b"\n")
 
 
+def with_own_start(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe of a run that begins from the run's copy of a LoRA; unchanged if it begins from none."""
+    if recipe.lora.start is None:
+        return recipe
+    own = recipe.lora.model_copy(update={"start": str(lora_copy.of_run(folder))})
+    return recipe.model_copy(update={"lora": own})
+
+
+def baseline(recipe: Recipe, folder: Path) -> str:
+    """Return the side that a run began as: the LoRA, if it began from one, or else its model."""
+    return recipe.model if recipe.lora.start is None else str(lora_copy.of_run(folder))
+
+
 def trained_model(
     recipe: Recipe, folder: Path, device: Any = "cpu", precision: build.Precision | None = None
 ) -> PipelineModel:
@@ -312,7 +325,7 @@ def trained_model(
         )
     checksums.check(folder, lambda name: Path(name).parts[0] == result.parent.name)
     checksums.note_missing(folder, lambda name: Path(name).parts[0] == result.parent.name)
-    model = build.model_of(lora_copy.with_copy(recipe, folder), device, training=False, precision=precision)
+    model = build.model_of(with_own_start(recipe, folder), device, training=False, precision=precision)
     model.load(result.parent)
     build.store_whole(recipe, model)
     model.complete = prompt_completion(folder)

@@ -212,4 +212,6 @@ def test_the_text_encoder_of_a_lora_is_merged_too(tiny_pipeline: Callable[[str],
     before = load_pipeline(base).text_encoder.get_parameter(name)
     after = load_file(tmp_path / "m.safetensors")[f"cond_stage_model.transformer.text_model.{name}"]
     torch.testing.assert_close(after, before + 0.5 * up @ down)
+    merge(str(tmp_path / "te.safetensors"), tmp_path / "m", base)
+    assert torch.equal(load_pipeline(str(tmp_path / "m")).text_encoder.get_parameter(name), after)
     assert json.loads((Path(base) / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"

@@ -26,12 +26,12 @@ def same(back: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
         assert back[name].shape == value.shape and back[name].flatten()[0] == value.flatten()[0], name
 
 
-@pytest.mark.parametrize("family", ["SD 1.5", "SD 2.1"])
-def test_a_unet_at_true_size_comes_back_tensor_by_tensor(family: str) -> None:
+@pytest.mark.parametrize(("family", "count"), [("SD 1.5", 686), ("SD 2.1", 686), ("SDXL", 1680)])
+def test_a_unet_at_true_size_comes_back_tensor_by_tensor(family: str, count: int) -> None:
     unet = unet_of(family)
     tensors = numbered(unet)
     written = layout.unet(tensors)
-    assert len(written) == len(tensors) == 686
+    assert len(written) == len(tensors) == count
     assert written["model.diffusion_model.input_blocks.4.0.skip_connection.weight"].shape == (640, 320, 1, 1)
     same(theirs.convert_ldm_unet_checkpoint(dict(written), unet.config), tensors)
 
@@ -83,16 +83,18 @@ def test_the_text_encoder_of_sd_2_comes_back_tensor_by_tensor() -> None:
     same({name.removeprefix("text_model."): value for name, value in back.items()}, tensors)
 
 
-@pytest.mark.parametrize("family", ["SD 1.5", "SD 2.1"])
-def test_every_layer_with_a_lora_has_a_place_in_the_original_unet(family: str) -> None:
+@pytest.mark.parametrize(("family", "count"), [("SD 1.5", 278), ("SD 2.1", 278), ("SDXL", 788)])
+def test_every_layer_with_a_lora_has_a_place_in_the_original_unet(family: str, count: int) -> None:
     """ComfyUI and A1111 find kohya's names through this table; a layer without a name there would be left out."""
     unet = unet_of(family)
     names = dict.fromkeys(unet.state_dict())
     places = {layout.unet_name(f"{layer}.weight", names) for layer in targeted(unet, CONVOLUTIONS)}
-    assert len(places) == 278
+    assert len(places) == count
+    own = layout.unet_modules(name for name, _ in unet.named_modules())
+    assert {own(layer) + ".weight" for layer in targeted(unet, CONVOLUTIONS)} == places
     assert all(place.startswith(("input_blocks.", "middle_block.", "output_blocks.")) for place in places)
 
 
 def test_a_layer_of_another_family_has_no_name() -> None:
-    with pytest.raises(KeyError, match="add_embedding"):
-        layout.unet({"add_embedding.linear_1.weight": torch.zeros(1)})
+    with pytest.raises(KeyError, match="class_embedding"):
+        layout.unet({"class_embedding.linear_1.weight": torch.zeros(1)})

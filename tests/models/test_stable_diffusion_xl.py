@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionXLPipeline
+from models.single_files import unet_keys
 from PIL import Image
 from refusals import refused
 from safetensors.torch import load_file
@@ -312,15 +313,37 @@ def test_a_lora_predicts_the_same_in_a_fresh_pipeline_of_diffusers(
     torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
 
 
-def test_kohyas_names_are_those_of_the_unet_with_every_alpha(make_diffusion: Any, tmp_path: Path) -> None:
+def test_kohyas_names_are_the_original_ones_with_every_alpha(make_diffusion: Any, tmp_path: Path) -> None:
     model = make_diffusion("xl-epsilon")
     model.save(tmp_path)
     tensors = load_file(tmp_path / KOHYA_FILE)
     layers = {key.split(".")[0] for key in tensors}
-    modules = {f"lora_unet_{name.replace('.', '_')}" for name, _ in model.pipeline.unet.named_modules()}
-    plain = {name.replace("_base_layer", "") for name in modules}
-    assert layers <= plain and len(tensors) == 3 * len(layers)
+    config = model.pipeline.unet.config
+    unet = type(model.pipeline.unet).from_config(config)
+    names = unet_keys([f"{name}.weight" for name, _ in unet.named_modules()], config["layers_per_block"])
+    assert layers <= {f"lora_unet_{name.removesuffix('.weight').replace('.', '_')}" for name in names.values()}
+    assert {"_".join(layer.split("_")[2:4]) for layer in layers} == {"input_blocks", "middle_block", "output_blocks"}
+    assert len(tensors) == 3 * len(layers)
     assert {float(tensors[f"{layer}.alpha"]) for layer in layers} == {8.0}
+
+
+def test_another_lora_of_sdxl_is_not_said_to_be_of_another_family(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Its names are those of SDXL, and so is the base: it is another SDXL."""
+    from safetensors.torch import save_file
+
+    from thumbtune.models.lora_files import find_lora
+    from thumbtune.models.lora_loading import place
+
+    layer = "lora_unet_input_blocks_99_1_proj_in"
+    save_file({f"{layer}.lora_{way}.weight": torch.zeros(2, 2) for way in ("up", "down")}, tmp_path / "a.safetensors")
+    networks, files = networks_without_weights(str(tiny_pipeline("xl-epsilon"))), find_lora(tmp_path / "a.safetensors")
+    assert networks is not None and files is not None
+    with refused("side-misfit", naming="input_blocks_99"):
+        place(networks, files, "base")
+    with refused("lora-other-family", naming="Stable Diffusion XL"):
+        place({name: one for name, one in networks.items() if name != "text_encoder_2"}, files, "base")
 
 
 def test_a_lora_of_both_text_encoders_is_put_on_both(make_diffusion: Any, tmp_path: Path) -> None:

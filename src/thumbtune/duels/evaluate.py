@@ -1,4 +1,4 @@
-"""Evaluate a run: a duel of its base and the tuned model, on prompts and seeds that training never saw.
+"""Evaluate a run: a duel of what it began as and the tuned model, on prompts and seeds that training never saw.
 
 verdict.json     the decision, the sentence of every gate, and the agreement with held-out feedback; beside it stand the
                  files of the duel (see `duel` and `gallery`)
@@ -35,7 +35,7 @@ class Evaluation:
     """What is evaluated, against which model, on which prompts.
 
     run: a finished run.
-    against: the side that the run may replace, see `sides`; None: the base of the run.
+    against: the side that the run may replace, see `sides`; None: what the run began as, its base or a LoRA on it.
     prompts: None: the recipe's file, or the prompts that the run held out.
     limit: the number of prompts, from the first on; None: all.
     out: the folder of the duel; None: `evaluation` in the run. An evaluation of another plan there is moved to
@@ -149,9 +149,9 @@ def _judged(
 
 def _plan(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> GalleryPlan:
     """Return the duel that the gates need."""
-    prompts = _prompts(asked, recipe, rows)
+    prompts, against = _prompts(asked, recipe, rows), asked.against or run.baseline(recipe, asked.run)
     return GalleryPlan(
-        sides=dict(zip(duel.SIDES, (asked.against or recipe.model, str(asked.run)), strict=True)),
+        sides=dict(zip(duel.SIDES, (against, str(asked.run)), strict=True)),
         prompts=prompts,
         out=asked.folder,
         scorers=tuple(verdict.scorers_of(recipe, prompts)),
@@ -189,8 +189,9 @@ def _prompts(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> 
 
 def _held_out(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> tuple[HeldOut | None, str | None]:
     """Return the held-out feedback, or None and why it is not used."""
-    if asked.against not in {None, recipe.model}:
-        return None, "Held-out feedback compares a run with its own base alone."
+    if asked.against not in {None, recipe.lora.start or recipe.model, run.baseline(recipe, asked.run)}:
+        own = "its own base" if recipe.lora.start is None else "the LoRA that it began from"
+        return None, f"Held-out feedback compares a run with {own} alone."
     return held_out.held_out_of(asked.run, recipe, rows)
 
 

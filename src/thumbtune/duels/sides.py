@@ -179,7 +179,7 @@ def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        model = build.model_of(recipe, training=False, precision=precision)
+        model = build.model_of(run.with_own_start(recipe, owner), training=False, precision=precision)
         try:
             if (folder / checkpoint.STATE).is_file():
                 checkpoint.check_files(folder, checkpoint.state_in(folder), file.name)

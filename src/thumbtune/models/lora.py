@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from thumbtune.models.lora_saving import DIFFUSERS_FILE, KOHYA_FILE, load, save, tensors_of
+from thumbtune.models.lora_saving import DIFFUSERS_FILE, KOHYA_FILE, Beside, load, save, tensors_of
 from thumbtune.models.lora_targets import ATTENTION, wide_convolutions
 from thumbtune.models.quantised import Bits, quantise
 from thumbtune.models.swap import swapped
@@ -54,19 +54,27 @@ class LoRA:
         if self.quantize is not None:
             quantise(network.requires_grad_(False), self.quantize)
         put_on(network, self, seed)
-        return Adapters(network, self)
+        return Adapters(network, self.about)
 
 
 class Adapters:
-    """A LoRA on a network. The reference is the network without it, or with an earlier state of it."""
+    """A LoRA on a network. The reference is the network without it, or with an earlier state of it.
 
-    def __init__(self, network: nn.Module, lora: LoRA) -> None:
-        self.network = network
-        self.lora = lora
+    about: as in `LoRA`
+    beside: the LoRA of the pipeline's other networks, which is written into the same files
+    """
+
+    def __init__(
+        self, network: nn.Module, about: Callable[[], Mapping[str, str]] = dict, beside: Beside | None = None
+    ) -> None:
+        self.network, self.about, self.beside = network, about, beside
         self._reference: dict[str, Tensor] = {}  # the LoRA of a synced reference; empty: no LoRA
 
     def reference(self) -> AbstractContextManager[None]:
         if self._reference:
+            device = next(self.network.parameters()).device
+            for name, value in self._reference.items():
+                self._reference[name] = value.to(device)  # moved once: it stays there
             return swapped(dict(self.trainable()), self._reference)
         return switched_off(self.network)
 
@@ -84,7 +92,7 @@ class Adapters:
         return ((name, p) for name, p in self.network.named_parameters() if p.requires_grad)
 
     def save(self, folder: Path) -> None:
-        save(self.network, folder, self.lora.about())
+        save(self.network, folder, self.about(), self.beside)
 
     def load(self, folder: Path) -> None:
         load(self.network, folder)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.models.lora import DIFFUSERS_FILE
-from thumbtune.models.lora_names import TEXT, TEXT_2, UNET
+from thumbtune.models.lora_names import PARTS
 from thumbtune.models.weight_files import (
     PICKLES,
     SAFETENSORS,
@@ -29,7 +29,6 @@ from thumbtune.models.weight_files import (
 )
 
 PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-PARTS = (UNET, TEXT, TEXT_2)  # of a pipeline, that may carry a LoRA
 PICKLED_LORAS = ("pytorch_lora_weights", "adapter_model")
 PEFT_KEYS = "base_model.model."
 DIFFUSERS_SETTINGS = "lora_adapter_metadata"

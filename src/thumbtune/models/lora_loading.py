@@ -23,12 +23,13 @@ from thumbtune.models.lora_names import TEXT, TEXT_2, UNET, Layer, Parts, layers
 
 MAX_NAMED = 3
 LINEAR_DIMS, CONV_DIMS = 2, 4
+XL = "Stable Diffusion XL"
 # the layers of other families, in the spellings of all trainers; the first match counts
 FAMILIES = (
     (r"single_transformer_blocks|double_blocks|single_blocks", "FLUX"),
     (r"joint_blocks", "Stable Diffusion 3"),
     (r"^transformer\.|^lora_transformer_|transformer\.transformer_blocks", "a diffusion transformer, such as FLUX"),
-    (r"lora_te[123]_|text_encoder_[23]\.|lora_unet_(input|output|middle)_block", "Stable Diffusion XL"),
+    (r"lora_te[123]_|text_encoder_[23]\.|lora_unet_(input|output|middle)_block", XL),
     (r"lora_prior_|^prior\.", "a prior, such as that of Stable Cascade"),
     (r"^diffusion_model\.|lora_unet_blocks_\d+_|^blocks\.\d+\.", "a diffusion transformer, such as Wan"),
 )
@@ -61,12 +62,21 @@ def put_on_pipeline(pipeline: Any, files: LoraFiles, base: str) -> Placed:
     networks = {part: getattr(pipeline, part) for part in (UNET, TEXT, TEXT_2) if hasattr(pipeline, part)}
     placed = place(networks, files, base)
     for part, network in networks.items():
-        _inject(network, {module: layer for (own, module), layer in placed.items() if own == part})
+        inject(network, layers_of(placed, part))
     return placed
 
 
-def place(networks: Mapping[str, nn.Module], files: LoraFiles, base: str) -> Placed:
+def layers_of(placed: Placed, part: str) -> dict[str, PlacedLayer]:
+    """Return the layers of one network, by their names in it."""
+    return {module: layer for (own, module), layer in placed.items() if own == part}
+
+
+def place(
+    networks: Mapping[str, nn.Module], files: LoraFiles, base: str, remedy: str = "give its own base with --base"
+) -> Placed:
     """Return the layers of a LoRA by the modules that they belong to; the networks may be without weights.
+
+    remedy: what to do about a LoRA that does not fit
 
     Raises:
         ThumbtuneError: as `put_on_pipeline`.
@@ -76,34 +86,44 @@ def place(networks: Mapping[str, nn.Module], files: LoraFiles, base: str) -> Pla
     modules = {part: dict(_targets(network)) for part, network in networks.items()}
     layers, rest = layers_in(read.tensors, modules_of(modules))
     if rest:
-        raise _left_over(file, base, rest, len(read.tensors))
-    return {
-        layer: _placed(file, base, layer, parts, modules[layer[0]][layer[1]], read) for layer, parts in layers.items()
-    }
+        raise _left_over(_Misfit(file, base, remedy), rest, len(read.tensors), TEXT_2 in networks)
+    misfit = _Misfit(file, base, remedy)
+    return {layer: _placed(misfit, layer, parts, modules[layer[0]][layer[1]], read) for layer, parts in layers.items()}
 
 
 def _targets(network: nn.Module) -> Mapping[str, nn.Module]:
     return {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
 
 
-def _left_over(file: Path, base: str, rest: list[str], total: int) -> ThumbtuneError:
+@dataclass(frozen=True)
+class _Misfit:
+    """A file that may not fit a base, and what to do then."""
+
+    file: Path
+    base: str
+    remedy: str
+
+    def error(self, why: str) -> ThumbtuneError:
+        return ThumbtuneError(f"{self.file} is not a LoRA for {self.base}: {why}; {self.remedy}.", code="side-misfit")
+
+
+def _left_over(misfit: _Misfit, rest: list[str], total: int, is_xl: bool) -> ThumbtuneError:
     """Return the error for tensors that have no place, with the family that they are of if their names tell it."""
     named = ", ".join(rest[:MAX_NAMED]) + (", ..." if len(rest) > MAX_NAMED else "")
-    family = next((name for pattern, name in FAMILIES if any(re.search(pattern, key) for key in rest)), None)
+    others = [(pattern, name) for pattern, name in FAMILIES if not (is_xl and name == XL)]
+    family = next((name for pattern, name in others if any(re.search(pattern, key) for key in rest)), None)
     if family is not None:
         return ThumbtuneError(
-            f"{file} is a LoRA for {family}, not for {base}: {len(rest)} of its {total} tensors have no place there "
-            f"({named}); Thumbtune reads LoRAs for Stable Diffusion 1.x, 2.x and XL.",
+            f"{misfit.file} is a LoRA for {family}, not for {misfit.base}: {len(rest)} of its {total} tensors have no "
+            f"place there ({named}); Thumbtune reads LoRAs for Stable Diffusion 1.x, 2.x and XL.",
             code="lora-other-family",
         )
-    return ThumbtuneError(
-        f"{file} is not a LoRA for {base}: {len(rest)} of its {total} tensors have no place there ({named}), so not "
-        "all of it would be judged; give its own base with --base.",
-        code="side-misfit",
+    return misfit.error(
+        f"{len(rest)} of its {total} tensors have no place there ({named}), so not all of it would be used"
     )
 
 
-def _placed(file: Path, base: str, layer: Layer, parts: Parts, module: nn.Module, read: ReadLora) -> PlacedLayer:
+def _placed(misfit: _Misfit, layer: Layer, parts: Parts, module: nn.Module, read: ReadLora) -> PlacedLayer:
     """Return a layer's tensors in the shapes that PEFT has for its module."""
     tensors = parts.tensors
     rank = tensors["up"].shape[1] if tensors["up"].dim() >= LINEAR_DIMS else 0
@@ -114,15 +134,14 @@ def _placed(file: Path, base: str, layer: Layer, parts: Parts, module: nn.Module
     fits = fits and _plain(down) == _plain_shape(wanted[0]) and _plain(up) == _plain_shape(wanted[1])
     magnitude, alpha = tensors.get("magnitude"), tensors.get("alpha")
     if not fits or (alpha is not None and alpha.numel() != 1):
-        raise ThumbtuneError(
-            f"{file} is not a LoRA for {base}: the shapes of {layer[1]} are {tuple(down.shape)} and {tuple(up.shape)} "
-            f"in the file, and its weight in the base is {tuple(weight.shape)}; give its own base with --base.",
-            code="side-misfit",
+        raise misfit.error(
+            f"the shapes of {layer[1]} are {tuple(down.shape)} and {tuple(up.shape)} in the file, and its weight in "
+            f"the base is {tuple(weight.shape)}"
         )
     return PlacedLayer(
         down=down.reshape(wanted[0]),
         up=up.reshape(wanted[1]),
-        magnitude=None if magnitude is None else _magnitude(file, layer, parts, weight),
+        magnitude=None if magnitude is None else _magnitude(misfit.file, layer, parts, weight),
         scale=read.scale(*layer, rank, alpha),
     )
 
@@ -170,7 +189,7 @@ def _magnitude(file: Path, layer: Layer, parts: Parts, weight: Tensor) -> Tensor
     return magnitude.reshape(rows) if weight.dim() == LINEAR_DIMS else magnitude.reshape(1, rows, 1, 1)
 
 
-def _inject(network: Any, layers: Mapping[str, PlacedLayer]) -> None:
+def inject(network: Any, layers: Mapping[str, PlacedLayer]) -> None:
     """Add the layers to a network through PEFT, plain ones and those of DoRA as an adapter each."""
     groups = {
         "default": {name: layer for name, layer in layers.items() if layer.magnitude is None},
@@ -178,19 +197,20 @@ def _inject(network: Any, layers: Mapping[str, PlacedLayer]) -> None:
     }
     groups = {adapter: own for adapter, own in groups.items() if own}
     for adapter, own in groups.items():
-        _add(network, adapter, own)
+        add(network, adapter, own)
     if groups:
         network.set_adapter(list(groups))
 
 
-def _add(network: Any, adapter: str, layers: Mapping[str, PlacedLayer]) -> None:
+def add(network: Any, adapter: str, layers: Mapping[str, PlacedLayer]) -> None:
+    """Add frozen layers to a network through PEFT, as one adapter."""
     from peft import LoraConfig
 
     config = LoraConfig(
         r=next(iter(layers.values())).rank,
         target_modules=list(layers),
         rank_pattern={re.escape(name): layer.rank for name, layer in layers.items()},
-        use_dora=adapter == "dora",
+        use_dora=any(layer.magnitude is not None for layer in layers.values()),
     )
     # PEFT samples first weights, which are replaced below, and warns of a second adapter, which is meant
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():

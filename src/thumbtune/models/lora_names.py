@@ -1,6 +1,7 @@
 """The names that trainers give the tensors of a LoRA, brought into one form: layers of a network, each with its parts.
 
 kohya                 lora_unet_mid_block_attentions_0_proj_in.lora_down.weight, .lora_up.weight, .alpha, .dora_scale
+kohya, of SDXL        lora_unet_middle_block_1_proj_in.lora_down.weight, from the original names; lora_te1_, lora_te2_
 diffusers             unet.mid_block.attentions.0.proj_in.lora_A.weight, .lora_B.weight, .lora_magnitude_vector
 diffusers of before   unet.(...).to_q.lora.down.weight, (...).to_q.lora_linear_layer.up.weight,
                       (...).attn1.processor.to_q_lora.down.weight, all of them with or without `unet.`
@@ -16,7 +17,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from thumbtune.models.original_layout import unet_modules
+
 UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
+PARTS = (UNET, TEXT, TEXT_2)  # of a pipeline, that may carry a LoRA
 Layer = tuple[str, str]  # the part of a pipeline, and the name of a module in it
 
 _PARTS = {
@@ -70,13 +74,16 @@ def modules_of(names: Mapping[str, Iterable[str]]) -> Modules:
     A name that two modules would share is none: guessing would put a LoRA on the wrong layer.
     """
     found: dict[str, Layer | None] = {}
-    first = "lora_te1" if TEXT_2 in names else "lora_te"  # kohya numbers the text encoders only if there are two
-    for part, own in names.items():
-        prefix = {UNET: "lora_unet", TEXT: first, TEXT_2: "lora_te2"}[part]
+    prefixes = kohya_prefixes(TEXT_2 in names)
+    for part, listed in names.items():
+        own, prefix = list(listed), prefixes[part]
+        original = unet_modules(own) if TEXT_2 in names else str
         for name in own:
             layer = (part, name)
             spelled = {name, f"{part}.{name}", f"{prefix}_{name.replace('.', '_')}"}
-            if part != UNET:  # transformers of before had one more level
+            if part == UNET:
+                spelled |= {f"{prefix}_{original(name).replace('.', '_')}", f"diffusion_model.{original(name)}"}
+            else:  # transformers of before had one more level
                 plain = name.removeprefix("text_model.")
                 spelled |= {f"{start}{level}{plain}" for start in ("", f"{part}.") for level in ("", "text_model.")}
                 flat = plain.replace(".", "_")
@@ -84,6 +91,20 @@ def modules_of(names: Mapping[str, Iterable[str]]) -> Modules:
             for each in spelled:
                 found[each] = layer if found.get(each, layer) == layer else None
     return Modules({name: layer for name, layer in found.items() if layer is not None})
+
+
+def kohya_prefixes(has_two: bool) -> dict[str, str]:
+    """Return what kohya's names of each network begin with; text encoders are numbered only if there are two."""
+    return {UNET: "lora_unet", TEXT: "lora_te1" if has_two else "lora_te", TEXT_2: "lora_te2"}
+
+
+def in_text_model(name: str) -> str:
+    """Return the name of a text encoder's layer with the level that files have and new versions of transformers lack.
+
+    >>> in_text_model("encoder.layers.0.mlp.fc1"), in_text_model("text_projection")
+    ('text_model.encoder.layers.0.mlp.fc1', 'text_projection')
+    """
+    return name if name.startswith(("text_model.", "text_projection")) else f"text_model.{name}"
 
 
 def _behind_processors(name: str) -> list[str]:

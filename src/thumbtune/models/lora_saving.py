@@ -1,13 +1,16 @@
 """A LoRA in two files: one that all of diffusers reads with the right strength, and one for ComfyUI and A1111.
 
 `pytorch_lora_weights.safetensors`   B * alpha / rank, so that the scale is 1 with and without settings in the header
-`kohya.safetensors`                  B, with the alpha of each layer as a tensor, since no header is read there
+`kohya.safetensors`                  B, with the alpha of each layer as a tensor, since no header is read there; in
+                                     the UNet of SDXL, original names as in sd-scripts (input_blocks)
 
 Earlier versions wrote the first file with B, and its alpha in the settings alone; it is read as it was.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,59 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import check_seal, refuse_not_finite, sweep, write_tensors
-from thumbtune.models.lora_header import ALPHA, ARGUMENTS, CONV_ALPHA, hashes, network_facts
+from thumbtune.models.lora_header import (
+    ALPHA,
+    ARGUMENTS,
+    CONV_ALPHA,
+    DYNAMIC,
+    IMPLEMENTATION,
+    ORIGINAL,
+    alpha_of,
+    hashes,
+    is_xl,
+    network_facts,
+)
+from thumbtune.models.lora_names import PARTS, UNET, in_text_model, kohya_prefixes
+from thumbtune.models.original_layout import unet_modules
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 KOHYA_FILE = "kohya.safetensors"
 SETTINGS = "lora_adapter_metadata"  # diffusers' key for PEFT's settings
 _KINDS = {"lora_A": "lora_down.weight", "lora_B": "lora_up.weight", "lora_magnitude_vector": "dora_scale"}
+
+
+@dataclass(frozen=True)
+class Still:
+    """A LoRA that is not trained: its tensors under PEFT's names, and the scale of each layer."""
+
+    tensors: Mapping[str, Tensor]
+    scales: Mapping[str, float]
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Return the rank of each layer."""
+        return {layer: self.tensors[f"{layer}.lora_A.weight"].shape[0] for layer in self.scales}
+
+    @property
+    def pairs(self) -> list[tuple[int, float]]:
+        """Return the rank and the alpha of each layer."""
+        return [(rank, alpha_of(self.scales[layer], rank)) for layer, rank in self.ranks.items()]
+
+    def settings(self) -> dict[str, Any]:
+        """Return PEFT's settings for matrices whose scale is 1."""
+        from peft import LoraConfig
+
+        ranks = self.ranks
+        config = LoraConfig(
+            r=next(iter(ranks.values())),
+            target_modules=sorted(ranks),
+            rank_pattern={re.escape(layer): rank for layer, rank in ranks.items()},
+            use_dora=any(".lora_magnitude_vector" in key for key in self.tensors),
+        )
+        return _of_scale_1(config.to_dict())
+
+
+Beside = Mapping[str, Still]  # the LoRA of other networks of a pipeline, by the network's name there
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -62,40 +112,63 @@ def scaled(tensors: Mapping[str, Tensor], factors: Mapping[str, float]) -> dict[
     return out
 
 
-def kohya(tensors: Mapping[str, Tensor], scales: Mapping[str, float], prefix: str = "lora_unet") -> dict[str, Tensor]:
-    """Return tensors under kohya's names: `mid.0.x.lora_A.weight` becomes `lora_unet_mid_0_x.lora_down.weight`."""
+def kohya(
+    tensors: Mapping[str, Tensor],
+    scales: Mapping[str, float],
+    prefix: str = "lora_unet",
+    named: Callable[[str], str] = str,
+) -> dict[str, Tensor]:
+    """Return tensors under kohya's names: `mid.0.x.lora_A.weight` becomes `lora_unet_mid_0_x.lora_down.weight`.
+
+    named: the function from a layer to what it is called there, with dots
+    """
     out: dict[str, Tensor] = {}
     for key, value in tensors.items():
         layer, kind = _split(key)
-        name = f"{prefix}_{layer.replace('.', '_')}"
+        name = f"{prefix}_{named(layer).replace('.', '_')}"
         ones = (1,) * (tensors[f"{layer}.lora_A.weight"].dim() - 1)  # PEFT has the lengths of a convolution second
         out[f"{name}.{_KINDS[kind]}"] = value.reshape(-1, *ones) if kind == "lora_magnitude_vector" else value
         if kind == "lora_A":
-            out[f"{name}.alpha"] = torch.tensor(round(scales[layer] * value.shape[0], 6))
+            out[f"{name}.alpha"] = torch.tensor(alpha_of(scales[layer], value.shape[0]))
     return out
 
 
-def save(network: nn.Module, folder: Path, about: Mapping[str, str] | None = None, part: str = "unet") -> None:
+def save(
+    network: nn.Module, folder: Path, about: Mapping[str, str] | None = None, beside: Beside | None = None
+) -> None:
     """Write both files into `folder`.
 
     about: what the headers tell of the training and its base, beside what the network itself tells
-    part: the network's name in its pipeline, which begins every key of diffusers' file
+    beside: the LoRA of the pipeline's text encoders, which belongs into the same files
     """
-    tensors, scales = tensors_of(network), scales_of(network)
-    facts = {"format": "pt", **network_facts(network), **(about or {})}
+    tensors, scales, others = tensors_of(network), scales_of(network), beside or {}
+    facts = {"format": "pt", **network_facts(network, [pair for still in others.values() for pair in still.pairs])}
+    facts |= about or {}
     # all of them under PEFT's names: of a file that mixes these with `lora.down`, diffusers loads the latter alone
-    plain = {f"{part}.{key}": value for key, value in scaled(tensors, scales).items()}
-    settings = {f"{part}.{name}": value for name, value in _settings(network).items()}
-    named = kohya(tensors, scales)
+    plain = {f"{UNET}.{key}": value for key, value in scaled(tensors, scales).items()}
+    settings = {f"{UNET}.{name}": value for name, value in _settings(network).items()}
+    has_two = is_xl(network.config)  # type: ignore[arg-type]
+    prefixes = kohya_prefixes(has_two)
+    named = kohya(
+        tensors, scales, prefixes[UNET], unet_modules(name for name, _ in network.named_modules()) if has_two else str
+    )
+    for part, still in others.items():
+        plain |= {f"{part}.{in_text_model(key)}": value for key, value in scaled(still.tensors, still.scales).items()}
+        settings |= {f"{part}.{name}": value for name, value in still.settings().items()}
+        named |= kohya(still.tensors, still.scales, prefixes[part], in_text_model)
     sweep(folder)
     header = {**facts, **hashes(plain), SETTINGS: json.dumps(settings, indent=2, sort_keys=True)}
     write_tensors(folder / DIFFUSERS_FILE, plain, header, durable=True)
-    write_tensors(folder / KOHYA_FILE, named, {**facts, **hashes(named)}, durable=True)
+    of_names = {IMPLEMENTATION: ORIGINAL} if has_two and IMPLEMENTATION in facts else {}
+    write_tensors(folder / KOHYA_FILE, named, {**facts, **of_names, **hashes(named)}, durable=True)
 
 
 def _settings(network: nn.Module) -> dict[str, Any]:
     """Return PEFT's settings for matrices whose scale is 1: every alpha is its rank."""
-    config = network.peft_config["default"].to_dict()  # type: ignore[union-attr, index]
+    return _of_scale_1(network.peft_config["default"].to_dict())  # type: ignore[union-attr, index]
+
+
+def _of_scale_1(config: Mapping[str, Any]) -> dict[str, Any]:
     plain = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
     return {**plain, "lora_alpha": plain["r"], "alpha_pattern": plain["rank_pattern"]}
 
@@ -121,7 +194,9 @@ def load(network: nn.Module, folder: Path, part: str = "unet") -> None:
         raise ThumbtuneError(
             f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote.", code="result-unreadable"
         ) from error
-    tensors = {key.removeprefix(f"{part}."): value for key, value in convert_unet_state_dict_to_peft(stored).items()}
+    named = convert_unet_state_dict_to_peft(stored)
+    others = tuple(f"{other}." for other in PARTS if other != part)  # which training does not change
+    tensors = {key.removeprefix(f"{part}."): value for key, value in named.items() if not key.startswith(others)}
     wanted = {key: value.shape for key, value in tensors_of(network).items()}
     if {key: value.shape for key, value in tensors.items()} != wanted:
         raise ThumbtuneError(
@@ -142,7 +217,7 @@ def _refuse_other_alpha(file: Path, header: Mapping[str, Any], network: nn.Modul
         own, other = (json.loads(one.get(ARGUMENTS) or "{}").get(CONV_ALPHA) for one in (ours, header))
         pairs["lora.conv_alpha"] = (other, own)
     for option, (stored, own) in pairs.items():
-        if stored is not None and own is not None and float(stored) != float(own):
+        if stored is not None and own is not None and DYNAMIC not in (stored, own) and float(stored) != float(own):
             raise ThumbtuneError(
                 f"{file} was made with {option} {float(stored):g}, not {float(own):g}; use the recipe that it was "
                 "trained with.",

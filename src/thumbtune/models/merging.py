@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import flush, partial_beside, working_folder, write_tensors
 from thumbtune.models import original_layout
-from thumbtune.models.lora_header import SPEC, base_facts
+from thumbtune.models.lora_header import SPEC, base_facts, is_xl
+from thumbtune.models.model_options import V
 from thumbtune.models.pipeline_files import Size, height_and_width
 
 LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern
+V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"
 QUICK = "quick_gelu"  # the activation of OpenAI's CLIP, in SD 1.x; OpenCLIP of SD 2.x has gelu
 
 
@@ -40,6 +42,8 @@ def merge(network: nn.Module) -> int:
             ) from error
         parent, _, own = name.rpartition(".")
         setattr(network.get_submodule(parent), own, layer.get_base_layer())
+    if layers:
+        network._hf_peft_config_loaded = False  # type: ignore[assignment]  # else saving asks for the adapters
     return len(layers)
 
 
@@ -91,16 +95,23 @@ def _forget_origin(file: Path) -> None:
 
 
 def write_checkpoint(pipeline: Any, file: Path, size: Size) -> None:
-    """Write a pipeline as one file in the original layout of SD 1.x and 2.x, whole or not at all.
+    """Write a pipeline as one file in the original layout of SD 1.x, 2.x and XL, whole or not at all.
 
     Raises:
         ThumbtuneError: it is of another family, the disk is full, or the folder cannot be written.
     """
-    tensors = checkpoint_of(pipeline)
     prediction = pipeline.scheduler.config.get("prediction_type")
+    tensors = checkpoint_of(pipeline) | _marks(pipeline, prediction)
     facts = base_facts(pipeline.unet.config, prediction, height_and_width(size), "")
     header = {"format": "pt", **facts, f"{SPEC}.title": file.stem}
     write_tensors(file, tensors, header, durable=True)
+
+
+def _marks(pipeline: Any, prediction: str | None) -> dict[str, Tensor]:
+    """Return the empty tensors by which ComfyUI and A1111 know an SDXL that predicts v, and a schedule up to noise."""
+    of_v = is_xl(pipeline.unet.config) and prediction == V
+    to_noise = bool(pipeline.scheduler.config.get("rescale_betas_zero_snr"))
+    return {name: torch.zeros(0) for name, there in ((V_MARK, of_v), (ZERO_SNR_MARK, to_noise)) if there}
 
 
 def checkpoint_of(pipeline: Any) -> dict[str, Tensor]:
@@ -110,21 +121,29 @@ def checkpoint_of(pipeline: Any) -> dict[str, Tensor]:
         ThumbtuneError: it is of a family without such names here.
     """
     try:
-        if getattr(pipeline, "text_encoder_2", None) is not None:
-            raise KeyError("text_encoder_2")
-        text = pipeline.text_encoder
-        of_text = original_layout.clip if text.config.hidden_act == QUICK else original_layout.open_clip
         return {
             **original_layout.unet(pipeline.unet.state_dict()),
             **original_layout.vae(pipeline.vae.state_dict()),
-            **of_text(text.state_dict()),
+            **_texts(pipeline),
         }
     except KeyError as error:
         raise ThumbtuneError(
             f"A {type(pipeline).__name__} with {error.args[0]} cannot be written as one file, since Thumbtune knows "
-            "the original names of Stable Diffusion 1.x and 2.x only; name a folder instead.",
+            "the original names of Stable Diffusion 1.x, 2.x and XL only; name a folder instead.",
             code="merge-other-family",
         ) from error
+
+
+def _texts(pipeline: Any) -> dict[str, Tensor]:
+    """Return the text encoders under their original names."""
+    first, second = pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None)
+    if second is not None:
+        return {
+            **original_layout.clip(first.state_dict(), original_layout.XL_CLIP_PREFIX),
+            **original_layout.open_clip(second.state_dict(), original_layout.XL_OPEN_CLIP_PREFIX),
+        }
+    of_text = original_layout.clip if first.config.hidden_act == QUICK else original_layout.open_clip
+    return of_text(first.state_dict())
 
 
 def halve(pipeline: Any) -> None:

@@ -1,14 +1,16 @@
-"""The names of Stable Diffusion 1.x and 2.x in one file, which ComfyUI and A1111 read: CompVis' and Stability AI's.
+"""The names of Stable Diffusion 1.x, 2.x and XL in one file, which ComfyUI and A1111 read: CompVis' and Stability AI's.
 
 model.diffusion_model.    the UNet: blocks are counted through, input_blocks.4.0 is down_blocks.1.resnets.0
 first_stage_model.        the VAE: blocks of the decoder are counted from its end, attention is a convolution of 1 x 1
 cond_stage_model.         CLIP of transformers (1.x), or OpenCLIP, whose q, k and v are one matrix (2.x)
+conditioner.embedders.    both of them (XL), OpenCLIP with the projection of its text, transposed
 
 Reading it back is diffusers' `from_single_file`.
 """
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -17,12 +19,16 @@ Tensors = dict[str, Tensor]
 
 UNET_PREFIX, VAE_PREFIX = "model.diffusion_model.", "first_stage_model."
 CLIP_PREFIX, OPEN_CLIP_PREFIX = "cond_stage_model.transformer.text_model.", "cond_stage_model.model."
+XL_CLIP_PREFIX = "conditioner.embedders.0.transformer.text_model."
+XL_OPEN_CLIP_PREFIX = "conditioner.embedders.1.model."
 _ENDS = {
     "conv_in": "input_blocks.0.0",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
 }
 _RESNET = {
     "norm1": "in_layers.0",
@@ -53,7 +59,7 @@ _OPEN_CLIP = {
     "embeddings.token_embedding": "token_embedding",
 }
 _QKV = re.compile(r"(.+self_attn)\.([qkv])_proj\.(weight|bias)")
-POSITIONS = "embeddings.position_embedding.weight"
+POSITIONS, PROJECTION = "embeddings.position_embedding.weight", "text_projection.weight"
 
 
 def unet(tensors: Mapping[str, Tensor]) -> Tensors:
@@ -65,7 +71,20 @@ def unet(tensors: Mapping[str, Tensor]) -> Tensors:
     return {UNET_PREFIX + unet_name(name, tensors): value for name, value in tensors.items()}
 
 
-def unet_name(name: str, names: Mapping[str, object]) -> str:
+def unet_modules(modules: Iterable[str]) -> Callable[[str], str]:
+    """Return the function from a UNet's module to its original name, given all; a module without one keeps its own."""
+    names = {f"{module}.weight" for module in modules}
+
+    def name(module: str) -> str:
+        try:
+            return unet_name(f"{module}.weight", names).removesuffix(".weight")
+        except KeyError:
+            return module
+
+    return name
+
+
+def unet_name(name: str, names: Container[str]) -> str:
     """Return the original name of a UNet's tensor, given all names, which tell how long its blocks are.
 
     Raises:
@@ -81,12 +100,12 @@ def unet_name(name: str, names: Mapping[str, object]) -> str:
     if match is None:
         raise KeyError(name)
     side, block, what, number, rest = match.groups()
-    per_block = _count(names, r"down_blocks\.0\.resnets\.(\d+)\.conv1\.weight")
+    per_block = next(i for i in itertools.count() if f"down_blocks.0.resnets.{i}.conv1.weight" not in names)
     first = int(block) * (per_block + 1)
     if what == "downsamplers":
         return f"input_blocks.{first + per_block + 1}.0.op.{rest.removeprefix('conv.')}"
     if what == "upsamplers":
-        with_attention = f"up_blocks.{block}.attentions.0.norm.weight" in names
+        with_attention = f"up_blocks.{block}.attentions.0.proj_in.weight" in names
         return f"output_blocks.{first + per_block}.{2 if with_attention else 1}.{rest}"
     begin = f"input_blocks.{first + int(number) + 1}" if side == "down" else f"output_blocks.{first + int(number)}"
     return f"{begin}.{1 if what == 'attentions' else 0}.{_inner(what, rest)}"
@@ -129,15 +148,16 @@ def vae_name(name: str, blocks: int) -> str:
     return name.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out")
 
 
-def clip(tensors: Mapping[str, Tensor]) -> Tensors:
-    """Return the text encoder of SD 1.x under its original names."""
-    return {CLIP_PREFIX + name.removeprefix("text_model."): value for name, value in tensors.items()}
+def clip(tensors: Mapping[str, Tensor], prefix: str = CLIP_PREFIX) -> Tensors:
+    """Return the text encoder of SD 1.x, or the first one of SDXL, under its original names."""
+    return {prefix + name.removeprefix("text_model."): value for name, value in tensors.items()}
 
 
-def open_clip(tensors: Mapping[str, Tensor]) -> Tensors:
-    """Return the text encoder of SD 2.x under its original names, with q, k and v in one matrix.
+def open_clip(tensors: Mapping[str, Tensor], prefix: str = OPEN_CLIP_PREFIX) -> Tensors:
+    """Return the text encoder of SD 2.x, or the second one of SDXL, under its original names.
 
-    Its last layer is in no folder of diffusers, since the last but one is what SD 2.x uses; no program needs it.
+    q, k and v are one matrix. The last layer of SD 2.x is in no folder of diffusers, since the last but one is what it
+    uses; no program needs it.
     """
     tensors = {name.removeprefix("text_model."): value for name, value in tensors.items()}
     out: Tensors = {}
@@ -149,9 +169,11 @@ def open_clip(tensors: Mapping[str, Tensor]) -> Tensors:
                 out[f"{_open_clip_name(layer)}.in_proj_{kind}"] = torch.cat(parts)
         elif name == POSITIONS:
             out["positional_embedding"] = value
+        elif name == PROJECTION:
+            out["text_projection"] = value.T.contiguous()
         else:
             out[_open_clip_name(name)] = value
-    return {OPEN_CLIP_PREFIX + name: value for name, value in out.items()}
+    return {prefix + name: value for name, value in out.items()}
 
 
 def _open_clip_name(name: str) -> str:

@@ -109,17 +109,19 @@ def half_of(recipe: Recipe, precision: Precision | None = None) -> torch.dtype |
 
 def tuning_of(
     recipe: Recipe,
+    pipeline: Any,
     training: bool = True,
     about: Callable[[], Mapping[str, str]] = dict,
     precision: Precision | None = None,
 ) -> Tuning:
     """Return the LoRA or Full() of a recipe. Outside of training, the reference has full precision.
 
+    pipeline: the base, whose text encoders may get layers of a LoRA to begin from
     about: what the headers of a LoRA's files tell of the training
     precision: counts in place of the recipe's
     """
     if recipe.train.weights == "lora":
-        return lora_of(recipe, about, training)
+        return lora_of(recipe, pipeline, about, training)
     return full.Full(autocast=half_of(recipe, precision) if training else None)
 
 
@@ -145,7 +147,7 @@ def model_of(
     base = model_path(recipe.model)
     pipeline = load_pipeline(base, options=options_of(recipe))
     check_sizes(recipe, base, pipeline.vae_scale_factor)
-    tuning = tuning_of(recipe, training, partial(about, recipe, pipeline, base))
+    tuning = tuning_of(recipe, pipeline, training, partial(about, recipe, pipeline, base))
     checkpointing = recipe.train.gradient_checkpointing
     model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision))
     model.read_prompts(encoding_of(recipe))

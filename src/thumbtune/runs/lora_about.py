@@ -3,15 +3,18 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from thumbtune import plugins
 from thumbtune.files import file_sha256
+from thumbtune.models import lora_start
 from thumbtune.models.lora import LoRA
 from thumbtune.models.lora_header import SPEC, base_facts
 from thumbtune.models.lora_targets import PRESETS
 from thumbtune.models.pipeline_files import VARIANTS, height_and_width, size_of
+from thumbtune.models.protocol import Tuning
 from thumbtune.runs.recipe import Recipe
 
 WEIGHTS = "unet/diffusion_pytorch_model"
@@ -19,11 +22,21 @@ OPTIMIZERS = {"adamw": "torch.optim.adamw.AdamW", "adamw-8bit": "bitsandbytes.op
 LEGACY_BEGIN, LEGACY_SIZE = 0x100000, 0x10000  # the part of a file that A1111's first hash is of
 
 
-def lora_of(recipe: Recipe, about: Callable[[], Mapping[str, str]], training: bool = True) -> LoRA:
-    """Return the LoRA of a recipe; `about` is what the headers of its files tell. Training alone quantises the base."""
+def lora_of(recipe: Recipe, pipeline: Any, about: Callable[[], Mapping[str, str]], training: bool = True) -> Tuning:
+    """Return the LoRA of a recipe; `about` is what the headers of its files tell. Training alone quantises the base.
+
+    One to begin from changes the text encoders of the pipeline, if it has layers for them.
+
+    Raises:
+        ThumbtuneError: the LoRA to begin from cannot be read, or does not fit.
+    """
     section, bits = recipe.lora, recipe.train.quantize_base
     quantize = bits if training and bits != "no" else None
-    return LoRA(**{**section.model_dump(), "targets": PRESETS[section.targets]}, quantize=quantize, about=about)
+    if section.start is not None:
+        begun = lora_start.begin(pipeline, lora_start.files_of(Path(section.start)), recipe.model)
+        return replace(begun, quantize=quantize, about=about)
+    own = {**section.model_dump(exclude={"start"}), "targets": PRESETS[section.targets]}
+    return LoRA(**own, quantize=quantize, about=about)
 
 
 def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
@@ -37,9 +50,10 @@ def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
     size = height_and_width(recipe.train.size or size_of(base, unet, vae, pipeline.vae_scale_factor))
     prediction = pipeline.scheduler.config.get("prediction_type")
     name, method, train = name_of(base), method_of(recipe), recipe.train
+    begun = "" if recipe.lora.start is None else f", begun from {name_of(recipe.lora.start)}"
     facts = base_facts(unet, prediction, size, "/lora") | {
         f"{SPEC}.title": f"{name} tuned with {method}",
-        f"{SPEC}.description": f"A LoRA for {name}, tuned by Thumbtune on likes and dislikes with {method}.",
+        f"{SPEC}.description": f"A LoRA for {name}, tuned by Thumbtune on likes and dislikes with {method}{begun}.",
         f"{SPEC}.tags": "thumbtune, preference",
         "ss_sd_model_name": name,
         "ss_training_comment": f"Thumbtune: {method}",

@@ -82,7 +82,7 @@ def estimate(
     apart = team().device.type != "cpu" if accelerator is None else accelerator
     half = build.half_of(recipe, precision)
     with torch.device("meta"):
-        tuning = build.tuning_of(recipe, precision=precision)
+        tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
     with without_values(), LiveMemory() as memory:
         networks = {}
@@ -154,7 +154,7 @@ def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) 
     """Return the peak of drawing with the tuned model, which is loaded anew: no base is quantised then."""
     pipeline = pipeline_without_weights(build.model_path(recipe.model), build.options_of(recipe))
     with torch.device("meta"):
-        tuning = build.tuning_of(recipe, training=False) if recipe.train.weights == "lora" else None
+        tuning = build.tuning_of(recipe, pipeline, training=False) if recipe.train.weights == "lora" else None
         model = adapter_of(pipeline, tuning, half=half)
     with without_values(), LiveMemory() as memory:
         for part in model.pipeline.components.values():

@@ -29,6 +29,7 @@ OTHERS = {
     "train.validation_share": "test_size validation_split eval_split val_split",
     "train.prompt_dropout": "caption_dropout_rate proportion_empty_prompts caption_dropout_probability",
     "train.weights": "full_finetune train_type lora_type model_type",
+    "lora.start": "network_weights lora_weights pretrained_lora resume_lora",
     "lora.rank": "network_dim lora_rank rank r lora_r lora_dim",
     "lora.alpha": "network_alpha lora_alpha alpha",
     "lora.targets": "target_modules lora_target_modules lora_targets",

@@ -46,6 +46,11 @@ class Section(BaseModel):
 class LoraSection(Section):
     """The LoRA adapter that is trained, unless train.weights is full."""
 
+    start: Annotated[str | None, BeforeValidator(values.text_of)] = Field(
+        default=None,
+        description="A LoRA to begin from, in the form of diffusers, kohya or PEFT: a .safetensors file, a folder or a "
+        "run. It gives the rank, alpha and layers, and is the reference too. Default: a new one.",
+    )
     rank: int = Field(default=16, ge=1, description="Rank of the LoRA matrices: higher learns more, in a larger file.")
     alpha: float = Field(default=16.0, gt=0, description="Scale of the LoRA: its update is multiplied by alpha / rank.")
     targets: Literal["attention", "attention-and-feed-forward", "with-convolutions"] = Field(
@@ -72,6 +77,11 @@ class LoraSection(Section):
 
     @model_validator(mode="after")
     def _refuse_unused_options(self) -> Self:
+        for option, field in type(self).model_fields.items():
+            if self.start is not None and option != "start" and getattr(self, option) != field.default:
+                raise values.UnusedOption(
+                    f"lora.{option} is not used with lora.start, whose file gives it: leave out one of them"
+                )
         for option in ("conv_rank", "conv_alpha"):
             if getattr(self, option) is not None and self.targets != "with-convolutions":
                 raise values.UnusedOption(

@@ -4,7 +4,7 @@ recipe.yaml        every option                    environment.json   versions a
 likes.parquet      image ids, prompts, labels, and which were held out
 steps.jsonl        one line per weight update      checkpoints/       to continue from
 lora/              the result, for diffusers and for ComfyUI / A1111; unet/ if all weights are trained
-examples/          a few of the rated images       own/               the user's files that the recipe names
+examples/          a few of the rated images       own/               the user's files and LoRA that the recipe names
 SHA256SUMS         the hashes of all files but those of checkpoints, which have their own, for `sha256sum -c`
 evaluation/        images and scores               report.html
 stopped.json       why a guard stopped the training; the result then has the weights of the best checkpoint
@@ -27,12 +27,12 @@ from thumbtune.files import sweep, write_text, write_whole
 from thumbtune.models.lora import KOHYA_FILE
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.prompt_prefix import prefixed
-from thumbtune.runs import build, examples, objectives
+from thumbtune.runs import build, examples, lora_copy, objectives
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_options, write_recipe
 from thumbtune.training import checkpoint, records
 from thumbtune.training.cache import Cache
 
-OWN = "own"  # copies of the user's files that the recipe names
+OWN = lora_copy.OWN
 STOPPED = records.STOPPED
 LOCK = ".training.lock"
 REWRITTEN = {"lora", "unet", checkpoint.LOG}  # a run that continues writes these again
@@ -141,7 +141,7 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
 
     Raises:
         UsageError: the folder is a file, or contains a run although `resume` is false, or its recipe differs.
-        ThumbtuneError: a guard stopped the run.
+        ThumbtuneError: a guard stopped the run, or the LoRA that it began from has changed.
     """
     if file := next((path for path in (folder, *folder.parents) if path.is_file()), None):
         raise UsageError(f"{file} is a file, and a run is a folder; choose another path.", code="run-not-a-folder")
@@ -153,6 +153,7 @@ def check(recipe: Recipe, folder: Path, resume: bool) -> None:
             code="run-exists",
         )
     refuse_differences(recipe_in(folder), recipe, folder)
+    lora_copy.compare(recipe.lora.start, folder)
     check_stopped(folder, recipe.train.guards)
 
 
@@ -259,6 +260,7 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     summary |= {"prompts": len(set(likes["prompt"])), "held_out": len(split.held_out)}
     for source in objectives.own_files(recipe):
         write_whole(folder / OWN / source.name, partial(shutil.copyfile, source), durable=True)
+    lora_copy.keep(recipe.lora.start, folder)
     write_whole(file, likes.to_parquet, durable=True)
     write_text(folder / "likes.json", json.dumps(summary, indent=1), durable=True)
     write_text(folder / "environment.json", json.dumps(environment(), indent=1), durable=True)
@@ -292,6 +294,19 @@ def _lines_of(file: Path) -> bytes:
     return file.read_bytes().replace(b"\r\n", b"\n")
 
 
+def with_own_start(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe of a run that begins from the run's copy of a LoRA; unchanged if it begins from none."""
+    if recipe.lora.start is None:
+        return recipe
+    own = recipe.lora.model_copy(update={"start": str(lora_copy.of_run(folder))})
+    return recipe.model_copy(update={"lora": own})
+
+
+def baseline(recipe: Recipe, folder: Path) -> str:
+    """Return the side that a run began as: the LoRA, if it began from one, or else its model."""
+    return recipe.model if recipe.lora.start is None else str(lora_copy.of_run(folder))
+
+
 def trained_model(
     recipe: Recipe, folder: Path, device: Any = "cpu", precision: build.Precision | None = None
 ) -> PipelineModel:
@@ -310,7 +325,7 @@ def trained_model(
         )
     checksums.check(folder, lambda name: Path(name).parts[0] == result.parent.name)
     checksums.note_missing(folder, lambda name: Path(name).parts[0] == result.parent.name)
-    model = build.model_of(recipe, device, training=False, precision=precision)
+    model = build.model_of(with_own_start(recipe, folder), device, training=False, precision=precision)
     model.load(result.parent)
     build.store_whole(recipe, model)
     model.complete = prompt_completion(folder)

@@ -1,0 +1,134 @@
+"""A LoRA to begin from, of any trainer: its layers on the UNet are trained on, and those on text encoders stay.
+
+Ranks, alphas and layers are those of the file. The reference is the model with this LoRA, so that the first log-ratios
+are 0. The result is the whole LoRA: the layers of the text encoders are written as they were read.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.models.lora import DIFFUSERS_FILE, Adapters
+from thumbtune.models.lora_files import LoraFiles, find_lora
+from thumbtune.models.lora_loading import PlacedLayer, add, inject, layers_of, place
+from thumbtune.models.lora_names import PARTS, TEXT, TEXT_2, UNET
+from thumbtune.models.lora_saving import Still
+from thumbtune.models.quantised import Bits, quantise
+
+OF_RUN = Path("lora", DIFFUSERS_FILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartedLoRA:
+    """A LoRA that was trained before.
+
+    layers: those of the UNet
+    beside: those of the text encoders, by the part of the pipeline
+    quantize, about: as in `LoRA`
+    """
+
+    layers: Mapping[str, PlacedLayer]
+    beside: Mapping[str, Still]
+    quantize: Bits | None = None
+    about: Callable[[], Mapping[str, str]] = dict
+
+    def on(self, network: nn.Module, seed: int = 0) -> Adapters:
+        """Add the layers to a network, and return it with its reference, which is the network with them.
+
+        Raises:
+            UsageError: it is a DoRA, whose base must not be quantised.
+            ThumbtuneError: a library is missing that `quantize` needs.
+        """
+        network.requires_grad_(False)
+        if self.quantize is not None:
+            if any(layer.magnitude is not None for layer in self.layers.values()):
+                raise UsageError(
+                    "lora.start is a DoRA, which trains what train.quantize_base would round; leave "
+                    "train.quantize_base out or at no.",
+                    code="option-unused",
+                )
+            quantise(network, self.quantize)
+        add(network, "default", {name: _own(layer) for name, layer in self.layers.items()})
+        network.peft_config["default"].target_modules = set(self.layers)  # type: ignore[index]  # PEFT shortens them
+        network.set_adapter("default")  # type: ignore[operator]  # which makes them trainable
+        adapters = Adapters(network, self.about, self.beside)
+        adapters.freeze_reference()
+        return adapters
+
+
+def _own(layer: PlacedLayer) -> PlacedLayer:
+    """Return a layer whose tensors training may change; one of scale 0 would never learn, so it gets scale 1."""
+    up = layer.up.clone() if layer.scale else torch.zeros_like(layer.up)
+    magnitude = None if layer.magnitude is None else layer.magnitude.clone()
+    return replace(layer, down=layer.down.clone(), up=up, magnitude=magnitude, scale=layer.scale or 1.0)
+
+
+def files_of(start: Path) -> LoraFiles:
+    """Return the files of a LoRA to begin from; of a run, those of its result.
+
+    Raises:
+        UsageError: there is none.
+        ThumbtuneError: it is in a form that is not read.
+    """
+    files = find_lora(start / OF_RUN if (start / OF_RUN).is_file() else start)
+    if files is None:
+        raise UsageError(
+            f"lora.start: {start} is not a LoRA; name a .safetensors file, a folder with one, or a run.",
+            code="lora-start-missing",
+        )
+    return files
+
+
+def copies_of(files: LoraFiles, folder: Path) -> dict[Path, Path]:
+    """Return where each file of a LoRA lies in a copy of it, which `find_lora` finds as the same LoRA."""
+    parts = {path.parent if part else path for part, path in files.weights.items()}
+    root = next(iter(parts)).parent
+    return {path: folder / path.relative_to(root) for path in files.all}
+
+
+def begin(pipeline: Any, files: LoraFiles, base: str) -> StartedLoRA:
+    """Put a LoRA's layers on the text encoders of a pipeline, frozen; return the rest, to be trained.
+
+    Raises:
+        ThumbtuneError: it does not fit, has no layer of the UNet, or is a DoRA in some of its layers alone.
+    """
+    networks = {part: getattr(pipeline, part) for part in PARTS if hasattr(pipeline, part)}
+    placed = place(networks, files, base, "begin from a LoRA for this model, or set model to the one that it is for")
+    layers = layers_of(placed, UNET)
+    file = next(iter(files.weights.values()))
+    if not layers:
+        raise ThumbtuneError(
+            f"{file} has no layer of the UNet, which is what is trained; begin from another LoRA.",
+            code="lora-start-text-alone",
+        )
+    beside = {part: texts for part in (TEXT, TEXT_2) if (texts := layers_of(placed, part))}
+    for own in (layers, *beside.values()):
+        lengths = sum(layer.magnitude is not None for layer in own.values())
+        if 0 < lengths < len(own):
+            raise ThumbtuneError(
+                f"{file} is a DoRA in {lengths} of {len(own)} layers of one network, and a training goes on only from "
+                "one that is a DoRA in all of them or in none; merge it into its model with `thumbtune merge`, and "
+                "train that.",
+                code="lora-start-mixed",
+            )
+    for part, texts in beside.items():
+        # with the scale in the numbers, so that cached prompts of another scale are not taken for these
+        inject(networks[part], {name: replace(own, up=own.up * own.scale, scale=1.0) for name, own in texts.items()})
+    return StartedLoRA(layers=layers, beside={part: _still(texts) for part, texts in beside.items()})
+
+
+def _still(layers: Mapping[str, PlacedLayer]) -> Still:
+    named = {name.removeprefix("text_model."): layer for name, layer in layers.items()}
+    tensors = {}
+    for name, layer in named.items():
+        tensors |= {f"{name}.lora_A.weight": layer.down, f"{name}.lora_B.weight": layer.up}
+        if layer.magnitude is not None:
+            tensors[f"{name}.lora_magnitude_vector.weight"] = layer.magnitude  # as transformers reads it
+    return Still(
+        {key: value.cpu().contiguous() for key, value in tensors.items()}, {n: o.scale for n, o in named.items()}
+    )

@@ -12,6 +12,7 @@ Result = TypeVar("Result")
 
 # what torch's allocators of CPU and Apple GPUs, and the system, say in a RuntimeError or an OSError
 NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_cpu", "out of memory")
+NO_MEMORY += ("cublas_status_alloc_failed", "cudnn_status_alloc_failed")
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container on Linux
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,7 +103,7 @@ def test_too_little_memory_is_refused_with_settings_that_fit(
     for room, changes, needs in (  # 1 + 10 + 2 * 4 GiB
         (18, [checkpointing], 13),
         (12, [checkpointing, one], 12),
-        (11, [checkpointing, one, lora], 4),
+        (11, [checkpointing, one, lora], 4),  # and not the optimiser, which was tried before
     ):
         monkeypatch.setattr(forecast, "room_of", lambda device, room=room: room * forecast.GIB)
         code, out, err = call(*words)
@@ -116,11 +117,26 @@ def test_too_little_memory_is_refused_with_settings_that_fit(
     assert code == 1 and "take another device, or a smaller model" in err
 
 
-def test_what_saves_memory_is_offered_once() -> None:
+def test_what_saves_memory_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = read_recipe(None, ["model=owner/sd", "train.precision=no"])  # with checkpointing, one image at once
-    assert list(forecast.savers_of(recipe)) == [("train.quantize_base", "int8")]
+    assert not list(forecast.savers_of(recipe))  # on a CPU
+    gpu = SimpleNamespace(device=torch.device("cuda"), num_processes=1)
+    monkeypatch.setattr(forecast, "team", lambda: gpu)
+    assert list(forecast.savers_of(recipe)) == [("train.precision", "bf16"), ("train.quantize_base", "int8")]
     for own in ("train.quantize_base=nf4", "lora.dora=true"):
-        assert not list(forecast.savers_of(read_recipe(None, ["model=owner/sd", "train.precision=no", own])))
+        other = read_recipe(None, ["model=owner/sd", "train.precision=no", own])
+        assert list(forecast.savers_of(other)) == [("train.precision", "bf16")]
+    monkeypatch.setattr(forecast, "find_spec", lambda name: None)
+    full = read_recipe(None, ["model=owner/sd", "train.precision=bf16", "train.weights=full"])
+    assert [name for name, _ in forecast.savers_of(full)] == ["train.weights"]
+    monkeypatch.setattr(forecast, "find_spec", lambda name: name)
+    assert [name for name, _ in forecast.savers_of(full)] == ["train.optimizer", "train.weights"]
+
+
+def test_several_processes_have_a_share_of_the_batch_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    four = SimpleNamespace(device=torch.device("cpu"), num_processes=4)
+    monkeypatch.setattr(forecast, "team", lambda: four)
+    assert forecast.least_micro_batch(read_recipe(None, ["train.micro_batch=32", "train.batch=32"])) == 8
 
 
 def test_the_images_that_fit_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +203,8 @@ def test_a_measured_step_counts_all_parts(tiny_pipeline: Pipeline, monkeypatch: 
     clock = iter(range(100))
     monkeypatch.setattr(time_and_disk.time, "perf_counter", lambda: next(clock))
     seconds = time_and_disk.seconds_of_step(model, recipe, 2, build.training_accelerator_of(recipe))
-    assert (seconds, calls) == (4.0, [2, 2, 2, 2])  # each part lasts one tick, and there are four
+    # each part lasts one tick, and there are four; the policy is looked at once more, for the reference point of all
+    assert (seconds, calls) == (4.0, [2] * 6)
     assert all(weight.equal(before[name]) and weight.grad is None for name, weight in model.trainable())
 
 

@@ -18,6 +18,7 @@ from thumbtune.cli.train import (
     Syntax,
     Vae,
     ZeroTerminalSnr,
+    given_options,
     model_options,
 )
 from thumbtune.errors import ThumbtuneError, UsageError, plural
@@ -183,8 +184,7 @@ def duel(
 
     names, places = _scorers_in(scorers), Locations(local=weights, offline=offline)
     chosen = load_prompt_set(prompts, places)
-    given = {"vae": vae, "prediction": prediction, "zero_terminal_snr": zero_terminal_snr or None}
-    given |= {"over_length": over_length, "syntax": syntax, "clip_skip": clip_skip}
+    given = given_options(vae, prediction, zero_terminal_snr, over_length, syntax, clip_skip)
     plan = GalleryPlan(
         sides=dict(zip(SIDES, (a, b), strict=True)),
         prompts=chosen.first(limit) if limit else chosen,

@@ -61,6 +61,19 @@ ZeroTerminalSnr = Annotated[
 ]
 
 
+def given_options(
+    vae: str | None,
+    prediction: str | None,
+    zero_terminal_snr: bool,
+    over_length: str | None,
+    syntax: str | None,
+    clip_skip: int | None,
+) -> dict[str, Any]:
+    """Return the options of loading a model and of reading prompts by name; None for one that is not given."""
+    loading = {"vae": vae, "prediction": prediction, "zero_terminal_snr": zero_terminal_snr or None}
+    return loading | {"over_length": over_length, "syntax": syntax, "clip_skip": clip_skip}
+
+
 def model_options(given: Mapping[str, Any]) -> Any:
     """Return options of loading a model and of reading prompts, with those that are given."""
     from thumbtune.models.model_options import ModelOptions
@@ -168,8 +181,7 @@ def generate(
         raise UsageError(
             "A run generates with the model that it tuned; leave out --model or --run.", code="generate-two-models"
         )
-    given = {"vae": vae, "prediction": prediction, "zero_terminal_snr": zero_terminal_snr or None}
-    given |= {"over_length": over_length, "syntax": syntax, "clip_skip": clip_skip}
+    given = given_options(vae, prediction, zero_terminal_snr, over_length, syntax, clip_skip)
     if tuned and any(given.values()):
         named = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value)
         raise UsageError(

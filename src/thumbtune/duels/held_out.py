@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, UsageError, plural
 from thumbtune.feedback.policies import RATER_PREFIX
 from thumbtune.feedback.store.store import is_store
@@ -122,6 +123,12 @@ def _votes(recipe: Recipe, labels: Any, rows: Sequence[FeedbackRow], later: set[
     return votes.select([i for i, key in enumerate(_keys(votes)) if is_wanted(key)])
 
 
+def _at_once(recipe: Recipe) -> dict[str, int]:
+    """Return the images that are measured at once where a CPU trains one at a time, since memory would run out."""
+    is_auto = recipe.train.micro_batch == "auto" and team().device.type == "cpu"
+    return {"at_once": build.micro_batch_of(recipe)} if is_auto else {}
+
+
 def agreement_of(
     held_out: HeldOut, recipe: Recipe, folder: Path, accelerator: Any, progress: Progress
 ) -> dict[str, Any]:
@@ -145,7 +152,7 @@ def agreement_of(
     asked = objectives.with_prefix(run.prompt_prefix_of(folder), images)
     encoded = encoded_as_trained(recipe, model, asked, run.cache_of(folder)).fill(progress, strict=True)
     model.rest()  # all is encoded
-    reward = implicit_reward(model, encoded, accelerator, progress).numpy()
+    reward = implicit_reward(model, encoded, accelerator, progress, **_at_once(recipe)).numpy()
 
     def on_images(table: Any) -> HeldOutLabels:
         numbers = np.array([place[key] for key in _keys(table)], dtype=np.int64)

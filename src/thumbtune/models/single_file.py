@@ -18,6 +18,7 @@ import torch
 from thumbtune.documents import read_text
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.clip_tokens import CLIP_LENGTH, WORDS, clip_tokenizer
+from thumbtune.models.early_names import named_as_today, today
 from thumbtune.models.model_options import EPSILON, V
 from thumbtune.models.weight_files import keys_in, metadata_in
 from thumbtune.yaml_text import parse_yaml
@@ -97,32 +98,6 @@ def plan_of(file: Path, prediction: str | None = None) -> Plan:
     return Plan(family, configs, dict(pads), is_told=told is not None)
 
 
-def today(key: str) -> str:
-    """Return the name of a tensor as files have it today; early NovelAI left out a level of the text encoder.
-
-    >>> today("cond_stage_model.transformer.encoder.layers.0.layer_norm1.bias")
-    'cond_stage_model.transformer.text_model.encoder.layers.0.layer_norm1.bias'
-    """
-    return re.sub(
-        r"^(cond_stage_model\.transformer\.)(?=embeddings\.|encoder\.|final_layer_norm\.)", r"\1text_model.", key
-    )
-
-
-@contextmanager
-def _named_as_today(file: Path) -> Iterator[Path]:
-    """Yield a file whose tensors have the names of today: the file itself, or a copy that is deleted afterwards."""
-    keys = keys_in(file)
-    if all(today(key) == key for key in keys):
-        yield file
-        return
-    from safetensors.torch import load_file, save_file
-
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / file.name
-        save_file({today(key): value for key, value in load_file(file).items()}, copy)
-        yield copy
-
-
 def refuse_untold(file: Path, plan: Plan) -> None:
     """Refuse a checkpoint if it is not known what it predicts.
 
@@ -154,7 +129,7 @@ def load(file: Path, dtype: torch.dtype = torch.float32, prediction: str | None 
     plan = plan_of(file, prediction)
     refuse_untold(file, plan)
     given: dict[str, Any] = {name: clip_tokenizer(pad) for name, pad in plan.tokenizers.items()}
-    with TemporaryDirectory() as folder, _named_as_today(file) as named, _quiet():
+    with TemporaryDirectory() as folder, named_as_today(file) as named, _quiet():
         write_configs(plan, Path(folder))
         try:
             pipeline = getattr(diffusers, plan.pipeline).from_single_file(

@@ -4,6 +4,7 @@ The family is read from the settings of the UNet, of a folder or of the hub's ca
 not fetched yet, from its name. Any other UNet, such as that of the bundled model, keeps the defaults of the sections.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,12 @@ def family_of(model: str) -> str | None:
     folder = Path(model)
     if folder.is_file():
         return _of_file(folder)
-    is_hub_id = model.count("/") == 1 and not folder.exists()
-    config = read_config(folder / UNET_CONFIG) if folder.is_dir() else _cached(model) if is_hub_id else None
+    # as `models.hub.is_hub_id`, which would load torch before a recipe is read
+    on_hub = model.count("/") == 1 and not model.startswith((".", "/", "~")) and not folder.exists()
+    config = read_config(folder / UNET_CONFIG) if folder.is_dir() else _cached(model) if on_hub else None
     if config is not None:
         return SDXL if config.get("addition_embed_type") == "text_time" else _of_width(config)
-    if not is_hub_id:
+    if not on_hub:
         return None
     return next((family for part, family in IN_NAMES.items() if part in model.lower()), SD1)
 
@@ -122,7 +124,7 @@ def defaults_of(recipe: Mapping[str, Any]) -> dict[str, Default]:
 
 def _schedule(steps: Any) -> dict[str, Default]:
     """Return the steps in which the learning rate of a LoRA rises and falls; none for steps that are no number."""
-    if isinstance(steps, bool) or not isinstance(steps, int | float):
+    if isinstance(steps, bool) or not isinstance(steps, int | float) or not math.isfinite(steps):
         return {}
     return {
         "train.warmup": Default(int(WARMUP * steps), "a tenth of the steps"),

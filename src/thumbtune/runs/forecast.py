@@ -7,6 +7,7 @@ GPU; an allocator keeps a little more than it hands out.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ SAVERS = (
     ("train.gradient_checkpointing", True),
     ("train.micro_batch", 1),
     ("train.precision", "bf16"),
-    ("train.quantize_base", "int8"),
+    ("train.optimizer", "adamw-8bit"),
     ("train.weights", "lora"),
+    ("train.quantize_base", "int8"),
 )
 
 
@@ -106,7 +108,7 @@ def _bytes_of_files(base: str) -> float:
 def least_micro_batch(recipe: Recipe) -> int:
     """Return the images that are in the network at once: of `auto`, the least, which a shortage of memory ends with."""
     if recipe.train.micro_batch != "auto":
-        return min(recipe.train.micro_batch, recipe.train.batch)
+        return max(1, min(recipe.train.micro_batch, recipe.train.batch // team().num_processes))
     return 2 if recipe.objective.name == "dpo" else 1
 
 
@@ -153,7 +155,11 @@ def refuse_too_large(recipe: Recipe, forecast: Forecast) -> None:
 def settings_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
     """Return the fewest changes of a recipe, in the order of their price, for which there is memory; None: none do."""
     settings: list[str] = []
-    for name, value in savers_of(recipe):
+    while saver := next(savers_of(recipe), None):  # a LoRA can save in other ways than all weights
+        name, value = saver
+        if name == "train.weights":  # a LoRA has few moments, so their bits save nothing
+            recipe = changed(recipe, "train.optimizer", "adamw")
+            settings = [setting for setting in settings if not setting.startswith("train.optimizer=")]
         recipe = changed(recipe, name, value)
         settings.append(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
         found = forecast_of(recipe)
@@ -164,19 +170,17 @@ def settings_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
 
 def savers_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """Yield the changes that would save memory: those that the recipe does not have yet."""
-    least = 2 if recipe.objective.name == "dpo" else 1
+    least, apart = 2 if recipe.objective.name == "dpo" else 1, team().device.type != "cpu"
+    lora = recipe.train.weights == "lora"
+    useful = {
+        "train.micro_batch": least_micro_batch(recipe) > least,
+        "train.precision": apart and build.precision_of(recipe) == "no",
+        "train.optimizer": not lora and find_spec("bitsandbytes") is not None,  # a LoRA has few moments
+        # a CPU holds the weights in float32 while it rounds them
+        "train.quantize_base": apart and lora and not recipe.lora.dora and recipe.train.quantize_base == "no",
+    }
     for name, value in SAVERS:
-        now = getattr(recipe.train, name.removeprefix("train."))
-        if name == "train.micro_batch":
-            if least_micro_batch(recipe) > least:
-                yield name, least
-        elif name == "train.precision":
-            if build.precision_of(recipe) == "no" and team().device.type != "cpu":
-                yield name, value
-        elif name == "train.quantize_base":
-            if now == "no" and recipe.train.weights == "lora" and not recipe.lora.dora:
-                yield name, value
-        elif now != value:
+        if useful.get(name, True) and getattr(recipe.train, name.removeprefix("train.")) != value:
             yield name, value
 
 

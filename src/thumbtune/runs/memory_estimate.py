@@ -7,6 +7,7 @@ machine: text encoders while images are encoded, the VAE while prompts are, both
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
@@ -85,16 +86,7 @@ def estimate(
         tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
     with without_values(), LiveMemory() as memory:
-        networks = {}
-        for name, part in pipeline.components.items():
-            if isinstance(part, nn.Module):
-                before = memory.now
-                give_shapes(part)
-                for value in (*part.parameters(), *part.buffers()):
-                    memory.count(value)
-                networks[name] = memory.now - before
-                if apart:
-                    _as_on_a_gpu(part)
+        networks = _with_shapes(memory, pipeline, apart)
         inputs = Inputs(model, recipe.train.size or model.size)
         rest = {name: kept if apart and name != UNET else 0 for name, kept in networks.items()}
         texts = sum(kept for name, kept in rest.items() if name != VAE)
@@ -112,6 +104,21 @@ def estimate(
         generate=_drawing(recipe, at_once, half, apart),
         at_once=at_once,
     )
+
+
+def _with_shapes(memory: LiveMemory, pipeline: Any, apart: bool) -> dict[str, int]:
+    """Give the networks of a pipeline their shapes; return the bytes of each."""
+    networks = {}
+    for name, part in pipeline.components.items():
+        if isinstance(part, nn.Module):
+            before = memory.now
+            give_shapes(part)
+            for value in (*part.parameters(), *part.buffers()):
+                memory.count(value)
+            networks[name] = memory.now - before
+            if apart:
+                _as_on_a_gpu(part)
+    return networks
 
 
 def _as_on_a_gpu(part: nn.Module) -> None:
@@ -157,12 +164,7 @@ def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) 
         tuning = build.tuning_of(recipe, pipeline, training=False) if recipe.train.weights == "lora" else None
         model = adapter_of(pipeline, tuning, half=half)
     with without_values(), LiveMemory() as memory:
-        for part in model.pipeline.components.values():
-            if isinstance(part, nn.Module):
-                for weight in give_shapes(part).parameters():
-                    memory.count(weight)
-                if apart:
-                    _as_on_a_gpu(part)
+        _with_shapes(memory, model.pipeline, apart)
         inputs = Inputs(model, height_and_width_of(recipe.evaluate.size) or model.size)
         return _peak(memory, lambda: _generate(inputs, count))
 
@@ -179,10 +181,11 @@ def _generate(inputs: Inputs, count: int) -> None:
 
 
 def _step(memory: LiveMemory, inputs: Inputs, recipe: Recipe, count: int) -> tuple[int, int, int]:
-    """Return the peak of the second of two steps, what the moments of the optimiser take, and a copied reference."""
+    """Return the peak of the second of two steps, what moments and an average take, and a copied reference."""
     model = inputs.model
     trained = [parameter for _, parameter in model.trainable()]
     moments = bytes_of_moments(recipe.train.optimizer, trained)
+    moments += sum(parameter.nbytes for parameter in trained) if recipe.train.ema else 0  # the average of the weights
     kept = torch.empty(moments, dtype=torch.uint8)  # updates are made in place: of a large network also on a GPU
     before = memory.now
     with model.reference():  # moves a copy of all weights to the device

@@ -11,6 +11,7 @@ from PIL import Image
 
 from thumbtune.models.pipeline_files import height_and_width
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.runs import objectives
 from thumbtune.runs.recipe import Recipe
 
 MOMENTS = 2  # that AdamW keeps for each weight
@@ -21,9 +22,14 @@ TRIES = 2  # the first one also finds memory and chooses kernels
 def seconds_of_step(model: PipelineModel, recipe: Recipe, micro_batch: int, accelerator: Any) -> float:
     """Return the seconds of a step, measured on one part of it: the reference, the policy and its gradient.
 
-    The weights stay as they are. Several processes share a step.
+    Where the reference point is of several parts, the policy is measured once more, without a gradient. The weights
+    stay as they are. Several processes share a step.
     """
     parts = math.ceil(recipe.train.batch / (micro_batch * accelerator.num_processes))
+    looks_at = objectives.reference_point_of(recipe).looks_at
+    of_whole_batch = parts * accelerator.num_processes > 1 and looks_at == "batch"
+    # of mismatched prompts, the reference and the policy once more
+    more = {"nothing": 0, "mismatched": 2}.get(looks_at, int(of_whole_batch))
     latents = torch.zeros(micro_batch, *_latent_shape(model, recipe.train.size), device=model.device)
     one = model.embed(["a photo"]) | model.image_condition([Image.new("RGB", (64, 64))])
     condition = {
@@ -34,8 +40,9 @@ def seconds_of_step(model: PipelineModel, recipe: Recipe, micro_batch: int, acce
     seconds = 0.0
     for _ in range(TRIES):
         begun = time.perf_counter()
-        with torch.no_grad(), model.reference(), accelerator.autocast():
-            model.predict(latents, t, condition)
+        for _ in range(1 + more):
+            with torch.no_grad(), model.reference(), accelerator.autocast():
+                model.predict(latents, t, condition)
         with accelerator.autocast():
             output = model.predict(latents, t, condition)
         gradients = torch.autograd.grad(

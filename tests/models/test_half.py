@@ -98,7 +98,8 @@ def test_the_vae_of_sdxl_and_norms_and_trained_weights_stay_in_float32(make: Mak
                 assert weight.dtype == (half if isinstance(layer, CAST) else torch.float32)
     whole = make("epsilon", half, Full(autocast=half))
     assert {weight.dtype for _, weight in whole.trainable()} == {torch.float32}
-    assert whole.pipeline.vae.decoder.conv_in.weight.dtype == half
+    assert whole.pipeline.vae.decoder.conv_in.weight.dtype == torch.float32
+    assert make("epsilon", torch.bfloat16).pipeline.vae.decoder.conv_in.weight.dtype == torch.bfloat16
     plain = nn.Linear(2, 2)
     store([plain], None)
     assert plain.weight.dtype == torch.float32
@@ -125,6 +126,16 @@ def test_latents_embeddings_and_images_are_near_those_of_float32(make: Make, kin
     condition = {name: value[:1] for name, value in condition_of(kind).items()}
     with torch.autocast("cpu", torch.bfloat16):  # drawing has left nothing behind
         assert half.predict(noisy, torch.tensor([3]), condition).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_vae_beyond_the_range_of_fp16_encodes_and_draws(make: Make, kind: str) -> None:
+    model, plain = make(kind, torch.float16), make(kind)
+    for one in (model, plain):
+        one.pipeline.vae.encoder.conv_in.weight.data *= 1e5
+        one.pipeline.vae.decoder.conv_in.weight.data *= 1e5
+    assert torch.equal(model.encode([image(0)]), plain.encode([image(0)]))
+    assert len(model.generate(["abc"], [3], Sampler(steps=1))) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -85,3 +85,4 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd EXIF, in images that can be read all the same
     logging.getLogger("transformers").setLevel(logging.ERROR)
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # diffusers imports it, and it warns

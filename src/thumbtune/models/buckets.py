@@ -9,8 +9,8 @@ small    an image with fewer pixels than A has the buckets of its own area; belo
 long     an image beyond 1:4 or 4:1 is cut to that
 
 With 64 px the list is that of SDXL at 1024 px (Podell et al., arXiv 2307.01952, appendix I), and that of sd-scripts at
-512 px. Alone it would cut off up to 14 % of an image at 512 px. The 5 % hold for sizes of at least 32 times the factor
-of the VAE (256 px for Stable Diffusion): with fewer steps to a side there are too few shapes.
+512 px. Alone it would cut off up to 14 % of an image at 512 px. The 5 % hold for areas of at least 32 times the factor
+of the VAE squared (256 x 256 px for Stable Diffusion): with fewer steps to a side there are too few shapes.
 
 Sizes are (height, width) in pixels. An image is resized until it just covers its bucket, and cropped at its centre.
 """

@@ -48,7 +48,10 @@ class StableDiffusion:
         self.network: nn.Module = pipeline.unet
         self._trained = tuning.on(pipeline.unet, seed) if tuning else None
         self.half = half
-        store((pipeline.unet, *self.beside), half)
+        # some VAEs exceed the range of fp16, as that of SDXL does
+        self._half_of_vae = None if half == torch.float16 else half
+        store((pipeline.unet, pipeline.text_encoder), half)
+        store((pipeline.vae,), self._half_of_vae)
         if gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
         self.process = shared.process_in(pipeline)
@@ -90,7 +93,7 @@ class StableDiffusion:
         vae, text, size = self.pipeline.vae, self.pipeline.text_encoder, size or self.size
         shared.bring(self.device, [vae], away=[text])
         pixels = torch.stack([shared.pixels_of(image, size) for image in images]).to(self.device)
-        with computing(self.device, self.half):
+        with computing(self.device, self._half_of_vae):
             mean = vae.encode(pixels).latent_dist.mean.float()
         latents = mean - (getattr(vae.config, "shift_factor", None) or 0.0)
         return (latents * vae.config.scaling_factor).float().cpu()
@@ -142,7 +145,9 @@ class StableDiffusion:
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
         latents = shared.draw(self, prompts, seeds, sampler)
         vae = self.pipeline.vae
-        return shared.images_of(self.pipeline, shared.decoded(vae, latents / vae.config.scaling_factor, self.half))
+        return shared.images_of(
+            self.pipeline, shared.decoded(vae, latents / vae.config.scaling_factor, self._half_of_vae)
+        )
 
     def save(self, folder: Path) -> None:
         self.trained.save(folder)

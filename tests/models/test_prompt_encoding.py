@@ -238,6 +238,7 @@ def test_the_grammar(prompt: str, sections: list[list[tuple[str, float]]]) -> No
     ("prompt", "marks"),
     [
         ("a (red:1.3) cat", {"weights"}),
+        ("(score_9:1.2), cat", {"weights"}),
         ("((masterpiece)), [[blurry]]", {"weights"}),
         (r"miku \(vocaloid\)", {"weights"}),
         ("a cat (asleep), at (16:30), ratio (16:9), [sic], [10:30]", set()),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from refusals import refused
 
-from thumbtune.models import hub
+from thumbtune import hub
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs.memory_estimate import estimate
@@ -77,6 +77,7 @@ def test_the_hub_lists_files_before_the_cache_does(
 ) -> None:
     cached(tiny_pipeline("epsilon"))
     assert "unet/config.json" in (hub.files_of(NAME) or [])
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda self, name: [f"{name}.txt"])
     assert hub.files_of(NAME) == [f"{NAME}.txt"]
     assert hub.files_of("nobody/nothing") == ["nobody/nothing.txt"]

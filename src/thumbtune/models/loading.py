@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
+from thumbtune import hub
 from thumbtune.errors import ThumbtuneError
-from thumbtune.models import hub, single_file
+from thumbtune.models import single_file
 from thumbtune.models.families import Family, family_of
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.own_vae import load_vae

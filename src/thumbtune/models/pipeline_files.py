@@ -10,6 +10,7 @@ from typing import Any
 
 from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.hub import settings_file
 from thumbtune.models.families import TEXT, TEXT_2, UNET, VAE, Family, family_of
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
@@ -123,13 +124,8 @@ def index_of(name: str) -> dict[str, Any] | None:
         return read_config(Path(name) / INDEX)
     if Path(name).is_file():
         return {"_class_name": plan_of(Path(name)).pipeline}
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return read_config(Path(hf_hub_download(name, INDEX)))
-    except (OSError, ValueError, HfHubHTTPError):
-        return None
+    file = settings_file(name, INDEX)
+    return None if file is None else read_config(file)
 
 
 def _check_single_file(name: str, options: ModelOptions) -> None:

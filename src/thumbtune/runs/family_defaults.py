@@ -1,7 +1,8 @@
 """The defaults of options that depend on the model: those in the sections of a recipe suit the small bundled one.
 
-The family is read from the settings of the UNet, of a folder or of the hub's cache; for a model on the hub that was
-not fetched yet, from its name. Any other UNet, such as that of the bundled model, keeps the defaults of the sections.
+The family is read from the settings of the UNet, of a folder or of the hub, or from the header of a checkpoint; where
+the hub cannot be reached, from the name of the model. Any other UNet, such as that of the bundled model, keeps the
+defaults of the sections.
 """
 
 import math
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.documents import read_config
+from thumbtune.hub import is_hub_id, settings_file
 
 UNET_CONFIG = "unet/config.json"
 SD1, SD2, SDXL = "SD 1.x", "SD 2.x", "SDXL"
@@ -58,9 +60,8 @@ def family_of(model: str) -> str | None:
     folder = Path(model)
     if folder.is_file():
         return _of_file(folder)
-    # as `models.hub.is_hub_id`, which would load torch before a recipe is read
-    on_hub = model.count("/") == 1 and not model.startswith((".", "/", "~")) and not folder.exists()
-    config = read_config(folder / UNET_CONFIG) if folder.is_dir() else _cached(model) if on_hub else None
+    on_hub = is_hub_id(model)
+    config = read_config(folder / UNET_CONFIG) if folder.is_dir() else _on_hub(model) if on_hub else None
     if config is not None:
         return SDXL if config.get("addition_embed_type") == "text_time" else _of_width(config)
     if not on_hub:
@@ -87,16 +88,10 @@ def _of_width(config: Mapping[str, Any]) -> str | None:
     return WIDTHS.get(width) if isinstance(width, int) else None
 
 
-def _cached(model: str) -> dict[str, Any] | None:
-    """Return the UNet's settings of a model that the hub's cache holds, without asking the hub."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        file = try_to_load_from_cache(model, UNET_CONFIG)
-    except HFValidationError:
-        return None
-    return read_config(Path(file)) if isinstance(file, str) else None
+def _on_hub(model: str) -> dict[str, Any] | None:
+    """Return the UNet's settings of a model on the hub; None if it cannot be reached."""
+    file = settings_file(model, UNET_CONFIG)
+    return None if file is None else read_config(file)
 
 
 def sampling_defaults(model: str) -> dict[str, Default]:

@@ -1,8 +1,13 @@
 """A model on the Hugging Face hub, before its weights are downloaded: the names of its files, and its settings."""
 
+import socket
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
+PATIENCE = 3  # seconds for the hub to answer
 SETTINGS = ("*.json", "*/*.json", "*/*.txt")  # a few megabytes, most of them the tokenizer's
 INDEX, CONFIG = "model_index.json", "config.json"
 
@@ -16,6 +21,38 @@ def is_hub_id(name: str) -> bool:
     return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).exists()
 
 
+def is_reachable() -> bool:
+    """Return whether the hub answers; behind a proxy that is not tried. Its client would retry for half a minute."""
+    from huggingface_hub import constants
+
+    return not constants.HF_HUB_OFFLINE and _answers(constants.ENDPOINT)
+
+
+@lru_cache
+def _answers(endpoint: str) -> bool:
+    if getproxies():
+        return True
+    address = urlsplit(endpoint)
+    try:
+        socket.create_connection((address.hostname, address.port or 443), timeout=PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
+def settings_file(name: str, file: str) -> Path | None:
+    """Return one small file of a model on the hub, from its cache or else downloaded; None if it cannot be had."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    try:
+        cached = try_to_load_from_cache(name, file)
+        if isinstance(cached, str):
+            return Path(cached)
+        return Path(hf_hub_download(name, file)) if is_reachable() else None
+    except Exception:  # as in `files_of`; or it is no name for a model
+        return None
+
+
 def files_of(name: str) -> list[str] | None:
     """Return the names of all files of a model on the hub; without a connection, of those in the hub's cache.
 
@@ -26,13 +63,15 @@ def files_of(name: str) -> list[str] | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return HfApi().list_repo_files(name)
-    except Exception:  # of the hub, of HTTP, of the network: loading says what is wrong
-        try:
-            found = (try_to_load_from_cache(name, file) for file in (INDEX, CONFIG))
-            cached = next((file for file in found if isinstance(file, str)), None)
-        except HFValidationError:
-            return None
+        if is_reachable():
+            return HfApi().list_repo_files(name)
+    except Exception:
+        pass
+    try:
+        found = (try_to_load_from_cache(name, file) for file in (INDEX, CONFIG))
+        cached = next((file for file in found if isinstance(file, str)), None)
+    except HFValidationError:
+        return None
     if cached is None:
         return None
     folder = Path(cached).parent
@@ -60,6 +99,6 @@ def settings_of(name: str) -> Path | None:
     if not is_hub_id(name):
         return None
     try:
-        return Path(snapshot_download(name, allow_patterns=list(SETTINGS)))
+        return Path(snapshot_download(name, allow_patterns=list(SETTINGS), local_files_only=not is_reachable()))
     except Exception:  # as above
         return None

@@ -133,6 +133,12 @@ def test_what_saves_memory_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert [name for name, _ in forecast.savers_of(full)] == ["train.optimizer", "train.weights"]
 
 
+def test_pairs_need_two_images_at_once() -> None:
+    recipe = read_recipe(None, ["objective.name=dpo", "train.micro_batch=8", "train.gradient_checkpointing=true"])
+    assert list(forecast.savers_of(recipe)) == [("train.micro_batch", 2)]
+    assert not list(forecast.savers_of(forecast.changed(recipe, "train.micro_batch", 2)))
+
+
 def test_several_processes_have_a_share_of_the_batch_each(monkeypatch: pytest.MonkeyPatch) -> None:
     four = SimpleNamespace(device=torch.device("cpu"), num_processes=4)
     monkeypatch.setattr(forecast, "team", lambda: four)

@@ -23,14 +23,14 @@ DRIVER = GIB // 2  # of CUDA with its libraries, in each process
 KEPT = 1.05  # what an allocator takes for each byte that it hands out
 SMALL = 0.02  # a model whose files are this part of the memory or less can be tuned in any way
 # changes that save memory, the first ones at the least price
-SAVERS = (
-    ("train.gradient_checkpointing", True),
-    ("train.micro_batch", 1),
-    ("train.precision", "bf16"),
-    ("train.optimizer", "adamw-8bit"),
-    ("train.weights", "lora"),
-    ("train.quantize_base", "int8"),
-)
+SAVERS = {
+    "train.gradient_checkpointing": True,
+    "train.micro_batch": 1,  # of pairs, two
+    "train.precision": "bf16",
+    "train.optimizer": "adamw-8bit",
+    "train.weights": "lora",
+    "train.quantize_base": "int8",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,11 @@ def least_micro_batch(recipe: Recipe) -> int:
     """Return the images that are in the network at once: of `auto`, the least, which a shortage of memory ends with."""
     if recipe.train.micro_batch != "auto":
         return max(1, min(recipe.train.micro_batch, recipe.train.batch // team().num_processes))
+    return _least(recipe)
+
+
+def _least(recipe: Recipe) -> int:
+    """Return the fewest images that a part of a step can have: of pairs, two."""
     return 2 if recipe.objective.name == "dpo" else 1
 
 
@@ -170,16 +175,15 @@ def settings_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
 
 def savers_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """Yield the changes that would save memory: those that the recipe does not have yet."""
-    least, apart = 2 if recipe.objective.name == "dpo" else 1, team().device.type != "cpu"
-    lora = recipe.train.weights == "lora"
+    apart, lora = team().device.type != "cpu", recipe.train.weights == "lora"
     useful = {
-        "train.micro_batch": least_micro_batch(recipe) > least,
+        "train.micro_batch": least_micro_batch(recipe) > _least(recipe),
         "train.precision": apart and build.precision_of(recipe) == "no",
         "train.optimizer": not lora and find_spec("bitsandbytes") is not None,  # a LoRA has few moments
         # a CPU holds the weights in float32 while it rounds them
         "train.quantize_base": apart and lora and not recipe.lora.dora and recipe.train.quantize_base == "no",
     }
-    for name, value in SAVERS:
+    for name, value in {**SAVERS, "train.micro_batch": _least(recipe)}.items():
         if useful.get(name, True) and getattr(recipe.train, name.removeprefix("train.")) != value:
             yield name, value
 

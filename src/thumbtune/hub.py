@@ -40,14 +40,25 @@ def _answers(endpoint: str) -> bool:
     return True
 
 
-def settings_file(name: str, file: str) -> Path | None:
-    """Return one small file of a model on the hub, from its cache or else downloaded; None if it cannot be had."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+def cached_file(name: str, file: str) -> Path | None:
+    """Return one file of a model in the hub's cache, without asking the hub; None if it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        cached = try_to_load_from_cache(name, file)
-        if isinstance(cached, str):
-            return Path(cached)
+        found = try_to_load_from_cache(name, file)
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def settings_file(name: str, file: str) -> Path | None:
+    """Return one small file of a model on the hub, from its cache or else downloaded; None if it cannot be had."""
+    from huggingface_hub import hf_hub_download
+
+    if (cached := cached_file(name, file)) is not None:
+        return cached
+    try:
         return Path(hf_hub_download(name, file)) if is_reachable() else None
     except Exception:  # as in `files_of`; or it is no name for a model
         return None
@@ -59,22 +70,17 @@ def files_of(name: str) -> list[str] | None:
     Returns:
         None if the model is in neither.
     """
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub import HfApi
 
     try:
         if is_reachable():
             return HfApi().list_repo_files(name)
     except Exception:
         pass
-    try:
-        found = (try_to_load_from_cache(name, file) for file in (INDEX, CONFIG))
-        cached = next((file for file in found if isinstance(file, str)), None)
-    except HFValidationError:
-        return None
+    cached = cached_file(name, INDEX) or cached_file(name, CONFIG)
     if cached is None:
         return None
-    folder = Path(cached).parent
+    folder = cached.parent
     return [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
 
 

@@ -12,7 +12,21 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from test_lora_files import CONVS, LINEAR, WORDS, Made, base, dotted, fresh, kohya, make, merged, outputs, peft_folder
+from test_lora_files import (
+    LINEAR,
+    WORDS,
+    Made,
+    base,
+    dotted,
+    fresh,
+    kohya,
+    make,
+    merged,
+    outputs,
+    peft_folder,
+    put_on,
+)
+from test_lora_of_others import ALL, alpha, rank
 from torch import Tensor
 
 from thumbtune.models.families import adapter_of
@@ -24,16 +38,6 @@ from thumbtune.models.stable_diffusion import load_pipeline
 from thumbtune.models.without_weights import pipeline_without_weights
 
 __all__ = ["base", "make"]  # fixtures
-
-ALL = [*LINEAR, *CONVS]
-
-
-def rank(i: int) -> int:
-    return 1 + i % 3
-
-
-def alpha(i: int) -> float:
-    return 0.5 + 0.75 * i
 
 
 def started(base: str, path: Path) -> Any:
@@ -52,13 +56,6 @@ def told(model: Any) -> tuple[Tensor, Tensor]:
         text = model.embed(["a cat", "red dog"])["text"]
         noisy = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
         return model.predict(noisy, torch.tensor([10, 700]), {"text": text}), text
-
-
-def put_on(base: str, path: Path) -> tuple[Tensor, Tensor]:
-    pipeline, files = fresh(base), find_lora(path)
-    assert files is not None
-    put_on_pipeline(pipeline, files, base)
-    return outputs(pipeline)
 
 
 def in_diffusers(base: str, path: Path) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.lora_files import LoraFiles, ReadLora, read_lora
-from thumbtune.models.lora_names import TEXT, TEXT_2, UNET, Layer, Parts, layers_in, modules_of
+from thumbtune.models.lora_names import PARTS, TEXT_2, Layer, Parts, layers_in, modules_of
 
 MAX_NAMED = 3
 LINEAR_DIMS, CONV_DIMS = 2, 4
@@ -59,11 +59,16 @@ def put_on_pipeline(pipeline: Any, files: LoraFiles, base: str) -> Placed:
     Raises:
         ThumbtuneError: nothing or not all of it fits, it is no LoRA, or it is broken. The pipeline is unchanged.
     """
-    networks = {part: getattr(pipeline, part) for part in (UNET, TEXT, TEXT_2) if hasattr(pipeline, part)}
+    networks = networks_of(pipeline)
     placed = place(networks, files, base)
     for part, network in networks.items():
         inject(network, layers_of(placed, part))
     return placed
+
+
+def networks_of(pipeline: Any) -> dict[str, nn.Module]:
+    """Return the networks of a pipeline that may carry a LoRA, by their part."""
+    return {part: getattr(pipeline, part) for part in PARTS if hasattr(pipeline, part)}
 
 
 def layers_of(placed: Placed, part: str) -> dict[str, PlacedLayer]:

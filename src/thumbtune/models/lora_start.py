@@ -15,8 +15,8 @@ from torch import nn
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.models.lora import DIFFUSERS_FILE, Adapters
 from thumbtune.models.lora_files import LoraFiles, find_lora
-from thumbtune.models.lora_loading import PlacedLayer, add, inject, layers_of, place
-from thumbtune.models.lora_names import PARTS, TEXT, TEXT_2, UNET
+from thumbtune.models.lora_loading import PlacedLayer, add, inject, layers_of, networks_of, place
+from thumbtune.models.lora_names import TEXT, TEXT_2, UNET
 from thumbtune.models.lora_saving import Still
 from thumbtune.models.quantised import Bits, quantise
 
@@ -97,7 +97,7 @@ def begin(pipeline: Any, files: LoraFiles, base: str) -> StartedLoRA:
     Raises:
         ThumbtuneError: it does not fit, has no layer of the UNet, or is a DoRA in some of its layers alone.
     """
-    networks = {part: getattr(pipeline, part) for part in PARTS if hasattr(pipeline, part)}
+    networks = networks_of(pipeline)
     placed = place(networks, files, base, "begin from a LoRA for this model, or set model to the one that it is for")
     layers = layers_of(placed, UNET)
     file = next(iter(files.weights.values()))

@@ -10,7 +10,7 @@ from typing import Any
 
 from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.hub import settings_file
+from thumbtune.hub import cached_file, settings_file
 from thumbtune.models.families import TEXT, TEXT_2, UNET, VAE, Family, family_of
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
@@ -68,21 +68,10 @@ def factor_of(name: str) -> int | None:
     elif path.is_dir():
         vae = read_config(path / VAE / CONFIG)
     else:
-        vae = _cached(name, f"{VAE}/{CONFIG}")
+        cached = cached_file(name, f"{VAE}/{CONFIG}")
+        vae = None if cached is None else read_config(cached)
     channels = None if vae is None else vae.get("block_out_channels")
     return 2 ** (len(channels) - 1) if isinstance(channels, list | tuple) and channels else None
-
-
-def _cached(name: str, file: str) -> Config | None:
-    """Return settings of a model that the hub's cache holds, without asking the hub."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(name, file)
-    except HFValidationError:
-        return None
-    return read_config(Path(found)) if isinstance(found, str) else None
 
 
 def drawn_unit(factor: int) -> int:

@@ -52,11 +52,6 @@ class Estimate:
     generate: int
     at_once: int
 
-    @property
-    def peak(self) -> int:
-        """Return the most of all."""
-        return max(self.step, self.encode, self.generate)
-
 
 def estimate(
     recipe: Recipe,

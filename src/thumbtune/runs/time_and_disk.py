@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from thumbtune.models.pipeline_files import height_and_width
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import objectives
+from thumbtune.runs.memory_estimate import Inputs
 from thumbtune.runs.recipe import Recipe
 
 MOMENTS = 2  # that AdamW keeps for each weight
@@ -31,10 +31,8 @@ def seconds_of_step(model: PipelineModel, recipe: Recipe, micro_batch: int, acce
     # of mismatched prompts, the reference and the policy once more
     more = {"nothing": 0, "mismatched": 2}.get(looks_at, int(of_whole_batch))
     latents = torch.zeros(micro_batch, *_latent_shape(model, recipe.train.size), device=model.device)
-    one = model.embed(["a photo"]) | model.image_condition([Image.new("RGB", (64, 64))])
-    condition = {
-        name: value.expand(micro_batch, *value.shape[1:]).contiguous().to(model.device) for name, value in one.items()
-    }
+    inputs = Inputs(model, recipe.train.size or model.size)
+    condition = {name: value.to(model.device) for name, value in inputs.condition(micro_batch).items()}
     model.rest()  # as in training
     t = torch.full((micro_batch,), 500, device=model.device)
     seconds = 0.0

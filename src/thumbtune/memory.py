@@ -1,4 +1,4 @@
-"""Memory: how much there is, and what to do when it runs out: that is told from other errors, and parts get smaller."""
+"""Memory: how much there is, which errors mean that it ran out, and how to go on in smaller parts."""
 
 import contextlib
 import gc

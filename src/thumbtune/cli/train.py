@@ -152,7 +152,9 @@ def generate(
     prompts: Annotated[list[str], typer.Argument(help="Prompts of the images.")],
     model: Annotated[
         str | None,
-        typer.Option(help="The model: a diffusers folder or a hub id. Default: the run's model, or tiny-emoji-64."),
+        typer.Option(
+            help="The model: a diffusers folder, a .safetensors checkpoint or a hub id. Default: tiny-emoji-64."
+        ),
     ] = None,
     tuned: Annotated[Path | None, typer.Option("--run", help="A finished run, whose tuned model generates.")] = None,
     out: Annotated[Path, typer.Option(help="The folder for the images.")] = Path("images"),

@@ -122,7 +122,8 @@ def test_the_process_is_the_schedulers_and_finite_at_every_time(make_diffusion: 
 def test_the_process_of_an_euler_scheduler_with_a_last_step_of_noise_is_its_own() -> None:
     from diffusers import EulerDiscreteScheduler
 
-    from thumbtune.models.process import VPProcess, process_of
+    from thumbtune.models.process import VPProcess
+    from thumbtune.models.schedulers import process_of
 
     schedule: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
     theirs = EulerDiscreteScheduler(**schedule, prediction_type="v_prediction", rescale_betas_zero_snr=True)

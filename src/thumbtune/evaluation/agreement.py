@@ -17,7 +17,8 @@ from torch import Tensor
 
 from thumbtune.memory import in_parts
 from thumbtune.models.protocol import Model
-from thumbtune.training.batches import Batch, Encoded, Sized
+from thumbtune.training.batch import Batch, positions
+from thumbtune.training.batches import Encoded, Sized
 from thumbtune.training.denoising import error, reference_error
 from thumbtune.training.sampling import seeded_generator
 
@@ -109,7 +110,7 @@ def _at_level(model: Model, encoded: Encoded, rows: Sequence[int], level: int) -
         latents=clean,
         condition=encoded.condition([encoded.prompts[i] for i in rows]) | about,
         noise=noise,
-        t=model.process.times(uniform),
+        t=model.process.times(uniform, positions([clean.shape[1:]] * len(rows))),
         liked=encoded.liked[rows],
         weight=encoded.weight[rows],
     )

@@ -16,9 +16,10 @@ from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import LoRA
 from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.plane import Plane
-from thumbtune.models.process import FlowProcess, Process, VPProcess, process_of
+from thumbtune.models.process import FlowProcess, Process, VPProcess
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Model, Sampler, Tuning
+from thumbtune.models.schedulers import process_of
 from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.models.stable_diffusion_xl import StableDiffusionXL
 

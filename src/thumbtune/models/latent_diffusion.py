@@ -16,9 +16,10 @@ from thumbtune.images import rgb
 from thumbtune.memory import in_parts, make_room, ran_out
 from thumbtune.models.half import computing
 from thumbtune.models.pipeline_files import check_size, drawn_unit, height_and_width
-from thumbtune.models.process import Process, process_of
+from thumbtune.models.process import Process
 from thumbtune.models.prompt_encoding import of_equal_length
 from thumbtune.models.protocol import PipelineModel, Sampler, Size, Trained
+from thumbtune.models.schedulers import process_of
 
 
 def freeze(networks: Iterable[nn.Module]) -> None:

@@ -24,7 +24,7 @@ from thumbtune.models.process import Latents, Process
 from thumbtune.models.prompt_encoding import together
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.objective.prompt_prefix import PromptPrefixes
-from thumbtune.training.batch import Batch, Ragged, stacked
+from thumbtune.training.batch import Batch, Ragged, positions, stacked
 from thumbtune.training.cache import Cache, Tensors, is_finite
 from thumbtune.training.sampling import ByLabel, ByPair, seeded_generator
 
@@ -338,7 +338,7 @@ class Batches:
             condition=self.encoded.condition(prompts) | about,
             noise=stacked(noises),
             # u ** (1 / bias) is distributed with the density bias * u ** (bias - 1)
-            t=self.process.times(torch.stack(uniforms) ** (1 / self.timestep_bias)),
+            t=self.process.times(torch.stack(uniforms) ** (1 / self.timestep_bias), positions(shapes)),
             liked=self.encoded.liked[rows],
             weight=self.encoded.weight[rows],
             grade=None if self.encoded.grade is None else self.encoded.grade[rows],

@@ -78,7 +78,7 @@ def test_arrows_only_point_down() -> None:
         ("feedback/store/votes.py", "def late():\n    import torch", "The store of likes knows no torch"),
         (
             "models/plane.py",
-            "from thumbtune.models import stable_diffusion",
+            "from thumbtune.models.families import stable_diffusion",
             "Families of models know nothing of each other",
         ),
         ("training/trainer.py", "from thumbtune.runs.recipe import Recipe", "Recipes stop at the composition root"),

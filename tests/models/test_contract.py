@@ -24,6 +24,8 @@ LATENT = {
     "xl-epsilon": (4, 8, 8),
     "xl-v_prediction": (4, 8, 8),
     "xl-full": (4, 8, 8),
+    "flux": (4, 8, 8),
+    "sd3": (4, 8, 8),
     "plane": (2,),
 }
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from thumbtune.models import latent_diffusion as shared
+from thumbtune.models import drawing as shared
 from thumbtune.models.families import adapter_of
 from thumbtune.models.full import Full
 from thumbtune.models.half import CAST, store

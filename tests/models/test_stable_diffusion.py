@@ -14,10 +14,11 @@ from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, Reposit
 from PIL import Image, ImageCms
 from refusals import refused
 
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import LoRA
 from thumbtune.models.process import VPProcess
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
 PREDICTIONS = ("epsilon", "v_prediction")
 

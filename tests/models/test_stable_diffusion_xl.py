@@ -16,11 +16,11 @@ from refusals import refused
 from safetensors.torch import load_file
 
 from thumbtune.models.families import FAMILIES, adapter_of, family_of
+from thumbtune.models.families.stable_diffusion_xl import StableDiffusionXL, time_ids
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import PipelineModel, Sampler
-from thumbtune.models.stable_diffusion_xl import StableDiffusionXL, time_ids
 from thumbtune.models.without_weights import networks_without_weights
 
 KINDS = ("xl-epsilon", "xl-v_prediction")

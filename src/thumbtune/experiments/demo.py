@@ -19,8 +19,9 @@ from thumbtune.evaluation.scorers.tastes import TASTES, get_taste, redden
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store.store import Store
 from thumbtune.files import write_png, write_text
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.report.page import write_page
 from thumbtune.runs import build, run, tuning
 from thumbtune.runs.recipe import Recipe, parse_recipe, with_settings

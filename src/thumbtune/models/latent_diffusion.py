@@ -1,25 +1,235 @@
-"""What all families of pipelines share: pixels of an image, tokens, the process, the fingerprint, and drawing."""
+"""A pipeline of diffusers as a `Model`: what all families share. Each family is a file in `families/`.
+
+images   -> pixels_of -> VAE -> scaled latents        encode      the same numbers in training and in drawing
+prompts  -> tokens -> text encoders                   embed       of each family
+noisy latents, times, condition -> the network        predict     of each family
+"""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.images import rgb
-from thumbtune.memory import in_parts, make_room, ran_out
-from thumbtune.models.half import computing
-from thumbtune.models.pipeline_files import check_size, drawn_unit, height_and_width
-from thumbtune.models.process import Process
-from thumbtune.models.prompt_encoding import of_equal_length
-from thumbtune.models.protocol import PipelineModel, Sampler, Size, Trained
+from thumbtune.models.devices import bring
+from thumbtune.models.drawing import decoded, draw, images_of
+from thumbtune.models.family import VAE, Family
+from thumbtune.models.half import computing, store
+from thumbtune.models.process import Latents, Process, Times
+from thumbtune.models.prompt_chunks import PromptEncoding
+from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
 from thumbtune.models.schedulers import process_of
+from thumbtune.models.sizes import drawn_unit, height_and_width
+
+
+class LatentDiffusion:
+    """A pipeline as a `Model`. Only the weights that `tuning` chooses are trained; everything else is frozen.
+
+    A family says what it is (`family`), embeds prompts and calls its network (`embed`, `predict`), and overrides what
+    else differs.
+
+    complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts; `embed` takes
+        prompts as they are.
+    encoding: how prompts are read.
+    half: the type in which frozen weights are stored, and all but `predict` computes, where it is not float32.
+    unit: pixels, of which the sides of images are multiples.
+    """
+
+    family: ClassVar[Family]
+    patch = 1  # positions of a latent to a side of one token of the network
+
+    def __init__(
+        self,
+        pipeline: Any,
+        tuning: Tuning | None = None,
+        seed: int = 0,
+        gradient_checkpointing: bool = False,
+        half: torch.dtype | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        self.complete: Callable[[str], str] = str
+        self.encoding = PromptEncoding()
+        self.network: nn.Module = getattr(pipeline, self.family.denoiser)
+        freeze((self.network, *self.beside))
+        self.half = half
+        # some VAEs exceed the range of fp16
+        self._half_of_vae = None if half == torch.float16 or VAE in self.family.float32 else half
+        if VAE in self.family.float32:
+            pipeline.vae.float()
+        self._trained = tuning.on(self.network, seed) if tuning else None
+        store((self.network, *self.encoders), half)
+        store((pipeline.vae,), self._half_of_vae)
+        if gradient_checkpointing:
+            self.network.enable_gradient_checkpointing()  # type: ignore[operator]
+        self.process: Process = self.process_in(pipeline)
+        self.unit = drawn_unit(pipeline.vae_scale_factor) * self.patch
+        self.size: Size = self.checked_size()
+
+    # what a family says
+
+    def checked_size(self) -> Size:
+        """Return the pixels of the model's images, once its networks were found to fit each other.
+
+        Raises:
+            ThumbtuneError: they do not.
+        """
+        raise NotImplementedError
+
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        raise NotImplementedError
+
+    def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
+        raise NotImplementedError
+
+    def facts(self) -> tuple[object, ...]:
+        """Return what `encode` and `embed` depend on besides the sums of weights and the vocabularies."""
+        raise NotImplementedError
+
+    def image_condition(self, images: Sequence[Image.Image], size: Size | None = None) -> Condition:
+        return {}
+
+    def process_in(self, pipeline: Any) -> Process:
+        """Return the noise process of a pipeline's scheduler.
+
+        Raises:
+            ThumbtuneError: it cannot be trained with.
+        """
+        try:
+            return process_of(pipeline.scheduler.config, self.patch**2)
+        except ValueError as error:
+            raise ThumbtuneError(
+                f"The model's scheduler cannot be trained with: {error}", code="model-scheduler"
+            ) from error
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Return what latents are shifted by and then multiplied with, each of a shape that fits them."""
+        config = self.pipeline.vae.config
+        shift = torch.tensor(config.get("shift_factor") or 0.0, device=self.device)
+        return shift, torch.tensor(config["scaling_factor"], device=self.device)
+
+    def posterior_mean(self, pixels: Tensor) -> Tensor:
+        """Return the VAE's latents of pixels, [b, 3, height, width], before they are shifted and multiplied."""
+        return self.pipeline.vae.encode(pixels).latent_dist.mean
+
+    def pixels(self, latents: Latents) -> Tensor:
+        """Return the pixels of latents, [b, 3, height, width], of about -1..1."""
+        shift, scale = self.moments()
+        # a pipeline in half precision gives such latents
+        return decoded(self.pipeline.vae, latents.float() / scale + shift, self._half_of_vae)
+
+    def texts(self, prompts: Sequence[str], sampler: Sampler) -> Mapping[str, Any]:
+        """Return what the pipeline is told of prompts, and of what images should not show."""
+        negative = {"negative_prompt": [sampler.negative] * len(prompts)} if sampler.negative else {}
+        return {"prompt": list(prompts), **negative}
+
+    def guided(self, guidance: float) -> Mapping[str, Any]:
+        """Return what the pipeline is told of guidance, u + guidance * (c - u), 1 for none."""
+        return {"guidance_scale": guidance}
+
+    def unpacked(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the latents of a pipeline's result as `encode` gives them; `size` is (height, width) in pixels."""
+        return latents
+
+    def read_prompts(self, encoding: PromptEncoding) -> None:
+        if not encoding.is_usual:
+            raise UsageError(
+                f"{self.family.name} reads prompts in one way only; leave out prompts.over_length, prompts.syntax and "
+                "prompts.clip_skip.",
+                code="prompts-one-way",
+            )
+
+    # what all families share
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the network."""
+        return next(self.network.parameters()).device
+
+    def to(self, device: torch.device | str) -> "LatentDiffusion":
+        """Move every part to a device, and return the model."""
+        self.pipeline.to(device)
+        return self
+
+    @property
+    def encoders(self) -> tuple[Any, ...]:
+        """Return the text encoders."""
+        parts = (getattr(self.pipeline, part) for part in self.family.texts)
+        return tuple(part for part in parts if part is not None)
+
+    @property
+    def tokenizers(self) -> tuple[Any, ...]:
+        """Return the tokenizer of each text encoder."""
+        parts = (getattr(self.pipeline, part) for part in self.family.tokenizers)
+        return tuple(part for part in parts if part is not None)
+
+    @property
+    def beside(self) -> tuple[nn.Module, ...]:
+        """Return the networks that training needs only until all is encoded: the VAE and the text encoders."""
+        return self.pipeline.vae, *self.encoders
+
+    def rest(self) -> None:
+        bring(torch.device("cpu"), self.beside)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
+        facts = self.facts() if self.half is None else (*self.facts(), self.half)
+        facts += () if self.encoding.is_usual else (self.encoding.tag,)
+        return fingerprint(facts, self.beside, self.tokenizers, self.device)
+
+    @torch.no_grad()
+    def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
+        bring(self.device, [self.pipeline.vae], away=self.encoders)
+        pixels = torch.stack([pixels_of(image, size or self.size) for image in images]).to(self.device)
+        with computing(self.device, self._half_of_vae):
+            mean = self.posterior_mean(pixels).float()
+        shift, scale = self.moments()
+        return ((mean - shift) * scale).float().cpu()
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
+        return images_of(self.pipeline, self.pixels(draw(self, prompts, seeds, sampler)))
+
+    @property
+    def trained(self) -> Trained:
+        """Return the trained part of the network.
+
+        Raises:
+            ThumbtuneError: the model was loaded for generating images only.
+        """
+        if self._trained is None:
+            raise ThumbtuneError(
+                "This model was loaded without a tuning, so it cannot be trained; pass LoRA() or Full() as its tuning.",
+                code="model-not-trainable",
+            )
+        return self._trained
+
+    def reference(self) -> AbstractContextManager[None]:
+        return self.trained.reference()
+
+    def freeze_reference(self) -> None:
+        self.trained.freeze_reference()
+
+    def reference_state(self) -> dict[str, Tensor]:
+        return self.trained.reference_state()
+
+    def restore_reference(self, state: dict[str, Tensor]) -> None:
+        self.trained.restore_reference(state)
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return self.trained.trainable()
+
+    def save(self, folder: Path) -> None:
+        self.trained.save(folder)
+
+    def load(self, folder: Path) -> None:
+        self.trained.load(folder)
 
 
 def freeze(networks: Iterable[nn.Module]) -> None:
@@ -27,34 +237,6 @@ def freeze(networks: Iterable[nn.Module]) -> None:
     for network in networks:
         network.requires_grad_(False)
         network.eval()
-
-
-def bring(device: torch.device, networks: Iterable[nn.Module], away: Iterable[nn.Module] = ()) -> None:
-    """Move networks to a device, after others have left it for the CPU; none is moved to where it is."""
-    cpu = torch.device("cpu")
-    for wanted, group in ((cpu, away), (device, networks)):
-        for network in group:
-            if device_of(network) != wanted:
-                network.to(wanted)
-
-
-def device_of(network: nn.Module) -> torch.device:
-    """Return the device of a network's weights."""
-    return next(network.parameters()).device
-
-
-def process_in(pipeline: Any) -> Process:
-    """Return the noise process of a pipeline's scheduler.
-
-    Raises:
-        ThumbtuneError: it cannot be trained with.
-    """
-    try:
-        return process_of(pipeline.scheduler.config)
-    except ValueError as error:
-        raise ThumbtuneError(
-            f"The model's scheduler cannot be trained with: {error}", code="model-scheduler"
-        ) from error
 
 
 def pixels_of(image: Image.Image, size: Size) -> Tensor:
@@ -99,130 +281,3 @@ def _hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def draw(model: PipelineModel, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> Tensor:
-    """Return the latents that a pipeline draws, one seed each; a seed gives the same initial noise in any batch.
-
-    Prompts that are read in an unusual way are embedded here, and those of equal lengths are drawn together. In half
-    precision the networks alone compute in it, and guidance and the scheduler in float32.
-
-    Raises:
-        UsageError: the size is one that the pipeline cannot draw.
-    """
-    if sampler.size is not None:
-        check_size(sampler.size, drawn_unit(model.pipeline.vae_scale_factor), "The size of the images")
-    height, width = height_and_width(sampler.size or model.size)
-    completed = [model.complete(prompt) for prompt in prompts]
-
-    def drawn(texts: Mapping[str, Any], seeds: Sequence[int]) -> Tensor:
-        bring(model.device, model.beside)
-        with computing(model.device, model.half), _float_output(model.network, model.half):
-            return model.pipeline(
-                **texts,
-                num_inference_steps=sampler.steps,
-                guidance_scale=sampler.guidance,
-                height=height,
-                width=width,
-                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-                output_type="latent",
-            ).images
-
-    if model.encoding.is_usual:
-        negative = {"negative_prompt": [sampler.negative] * len(completed)} if sampler.negative else {}
-        return drawn({"prompt": completed, **negative}, seeds)
-    latents: dict[int, Tensor] = {}
-    for places, texts in _embedded(model, completed, sampler):
-        latents |= zip(places, drawn(texts, [seeds[place] for place in places]), strict=True)
-    return torch.stack([latents[place] for place in range(len(completed))])
-
-
-def _embedded(
-    model: PipelineModel, prompts: Sequence[str], sampler: Sampler
-) -> Iterator[tuple[list[int], dict[str, Any]]]:
-    """Yield the places of prompts of one length, and what a pipeline is told of them and of the negative prompt."""
-    rows = {
-        text: {name: value[0] for name, value in model.embed([text]).items()} for text in {*prompts, sampler.negative}
-    }
-    for length in sorted({len(rows[prompt]["text"]) for prompt in prompts}):
-        places = [place for place, prompt in enumerate(prompts) if len(rows[prompt]["text"]) == length]
-        pairs = [(rows[prompts[place]], rows[sampler.negative]) for place in places]
-        if sampler.guidance > 1:
-            pairs = [of_equal_length(*pair) for pair in pairs]
-        else:
-            pairs = [(positive, positive) for positive, _ in pairs]  # a pipeline reads it, and does not use it
-        texts = {}
-        for name in pairs[0][0]:
-            option = "prompt_embeds" if name == "text" else f"{name}_prompt_embeds"
-            texts[option] = torch.stack([positive[name] for positive, _ in pairs])
-            texts[f"negative_{option}"] = torch.stack([negative[name] for _, negative in pairs])
-        yield places, texts
-
-
-@contextmanager
-def _float_output(network: nn.Module, half: torch.dtype | None) -> Iterator[None]:
-    """Make a network answer in float32 inside the `with` block, if it computes in half precision."""
-    if half is None:
-        yield
-        return
-    hook = network.register_forward_hook(lambda _network, _inputs, output: (output[0].float(), *output[1:]))
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def decoded(vae: Any, latents: Tensor, half: torch.dtype | None) -> Tensor:
-    """Return the pixels of latents, [b, 3, height, width], of about -1..1; `half` is the type of the VAE's weights.
-
-    In half precision each image is decoded alone. In float32 all are decoded at once, and fewer if memory runs out. An
-    image that is too large for the memory is decoded in tiles, which changes it a little where they meet.
-    """
-    with computing(latents.device, half):
-        at_once = len(latents) if half is None else 1
-        parts = in_parts(range(len(latents)), at_once, lambda rows: _part(vae, latents, rows))
-        return torch.cat([pixels for _, pixels in parts])
-
-
-def _part(vae: Any, latents: Tensor, rows: Sequence[int]) -> Tensor:
-    part = latents[rows[0] : rows[-1] + 1]
-    try:
-        return vae.decode(part, return_dict=False)[0].float()
-    except Exception as error:
-        if not ran_out(error) or len(rows) > 1:
-            raise
-    make_room()  # outside of `except`, whose traceback holds the tensors of the failed attempt
-    vae.enable_tiling()
-    try:
-        return vae.decode(part, return_dict=False)[0].float()
-    finally:
-        vae.disable_tiling()
-
-
-def images_of(pipeline: Any, decoded_pixels: Tensor) -> list[Image.Image]:
-    """Return decoded pixels as images.
-
-    Raises:
-        ThumbtuneError: they are NaN or infinite.
-    """
-    pixels: NDArray[Any] = pipeline.image_processor.postprocess(decoded_pixels, output_type="np")
-    if not np.isfinite(pixels).all():  # Pillow would make them black, and a scorer would score that
-        raise ThumbtuneError(
-            "The model generates NaN or infinite values and no image; check its weights and those of its LoRA.",
-            code="model-not-finite",
-        )
-    return pipeline.image_processor.numpy_to_pil(pixels)
-
-
-def trained_part(trained: Trained | None) -> Trained:
-    """Return the trained part of a network.
-
-    Raises:
-        ThumbtuneError: the model was loaded for generating images only.
-    """
-    if trained is None:
-        raise ThumbtuneError(
-            "This model was loaded without a tuning, so it cannot be trained; pass LoRA() or Full() as its tuning.",
-            code="model-not-trainable",
-        )
-    return trained

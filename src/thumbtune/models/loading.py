@@ -8,7 +8,8 @@ import torch
 from thumbtune import hub
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models import single_file
-from thumbtune.models.families import Family, family_of
+from thumbtune.models.families import family_of
+from thumbtune.models.family import Family
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.own_vae import load_vae
 from thumbtune.models.pipeline_files import check_classes, check_pipeline, index_of, variant_of

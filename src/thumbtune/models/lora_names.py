@@ -19,8 +19,8 @@ from torch import Tensor
 
 from thumbtune.models.original_layout import unet_modules
 
-UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
-PARTS = (UNET, TEXT, TEXT_2)  # of a pipeline, that may carry a LoRA
+UNET, TRANSFORMER, TEXT, TEXT_2 = "unet", "transformer", "text_encoder", "text_encoder_2"
+PARTS = (UNET, TRANSFORMER, TEXT, TEXT_2)  # of a pipeline, that may carry a LoRA
 Layer = tuple[str, str]  # the part of a pipeline, and the name of a module in it
 
 _PARTS = {
@@ -83,6 +83,8 @@ def modules_of(names: Mapping[str, Iterable[str]]) -> Modules:
             spelled = {name, f"{part}.{name}", f"{prefix}_{name.replace('.', '_')}"}
             if part == UNET:
                 spelled |= {f"{prefix}_{original(name).replace('.', '_')}", f"diffusion_model.{original(name)}"}
+            elif part == TRANSFORMER:
+                spelled |= {f"diffusion_model.{name}", f"lycoris_{name.replace('.', '_')}"}
             else:  # transformers of before had one more level
                 plain = name.removeprefix("text_model.")
                 spelled |= {f"{start}{level}{plain}" for start in ("", f"{part}.") for level in ("", "text_model.")}
@@ -95,7 +97,7 @@ def modules_of(names: Mapping[str, Iterable[str]]) -> Modules:
 
 def kohya_prefixes(has_two: bool) -> dict[str, str]:
     """Return what kohya's names of each network begin with; text encoders are numbered only if there are two."""
-    return {UNET: "lora_unet", TEXT: "lora_te1" if has_two else "lora_te", TEXT_2: "lora_te2"}
+    return {UNET: "lora_unet", TRANSFORMER: "lora_transformer", TEXT: "lora_te1" if has_two else "lora_te", TEXT_2: "lora_te2"}
 
 
 def in_text_model(name: str) -> str:

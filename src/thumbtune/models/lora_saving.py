@@ -33,7 +33,7 @@ from thumbtune.models.lora_header import (
     is_xl,
     network_facts,
 )
-from thumbtune.models.lora_names import PARTS, UNET, in_text_model, kohya_prefixes
+from thumbtune.models.lora_names import PARTS, TRANSFORMER, UNET, in_text_model, kohya_prefixes
 from thumbtune.models.original_layout import unet_modules
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
@@ -145,22 +145,34 @@ def save(
     facts = {"format": "pt", **network_facts(network, [pair for still in others.values() for pair in still.pairs])}
     facts |= about or {}
     # all of them under PEFT's names: of a file that mixes these with `lora.down`, diffusers loads the latter alone
-    plain = {f"{UNET}.{key}": value for key, value in scaled(tensors, scales).items()}
-    settings = {f"{UNET}.{name}": value for name, value in _settings(network).items()}
-    has_two = is_xl(network.config)  # type: ignore[arg-type]
-    prefixes = kohya_prefixes(has_two)
-    named = kohya(
-        tensors, scales, prefixes[UNET], unet_modules(name for name, _ in network.named_modules()) if has_two else str
-    )
+    own = part_of(network)
+    plain = {f"{own}.{key}": value for key, value in scaled(tensors, scales).items()}
+    settings = {f"{own}.{name}": value for name, value in _settings(network).items()}
     for part, still in others.items():
         plain |= {f"{part}.{in_text_model(key)}": value for key, value in scaled(still.tensors, still.scales).items()}
         settings |= {f"{part}.{name}": value for name, value in still.settings().items()}
-        named |= kohya(still.tensors, still.scales, prefixes[part], in_text_model)
     sweep(folder)
     header = {**facts, **hashes(plain), SETTINGS: json.dumps(settings, indent=2, sort_keys=True)}
     write_tensors(folder / DIFFUSERS_FILE, plain, header, durable=True)
+    if own == UNET:
+        _write_kohya(network, folder, facts, others)
+
+
+def _write_kohya(network: nn.Module, folder: Path, facts: Mapping[str, str], others: Beside) -> None:
+    """Write the file for ComfyUI and A1111; of a transformer, ComfyUI reads the one for diffusers."""
+    has_two = is_xl(network.config)  # type: ignore[arg-type]
+    prefixes = kohya_prefixes(has_two)
+    original = unet_modules(name for name, _ in network.named_modules()) if has_two else str
+    named = kohya(tensors_of(network), scales_of(network), prefixes[UNET], original)
+    for part, still in others.items():
+        named |= kohya(still.tensors, still.scales, prefixes[part], in_text_model)
     of_names = {IMPLEMENTATION: ORIGINAL} if has_two and IMPLEMENTATION in facts else {}
     write_tensors(folder / KOHYA_FILE, named, {**facts, **of_names, **hashes(named)}, durable=True)
+
+
+def part_of(network: nn.Module) -> str:
+    """Return the name that pipelines have for a network that is trained: `unet` or `transformer`."""
+    return UNET if type(network).__name__.startswith("UNet") else TRANSFORMER
 
 
 def _settings(network: nn.Module) -> dict[str, Any]:
@@ -173,7 +185,7 @@ def _of_scale_1(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, "lora_alpha": plain["r"], "alpha_pattern": plain["rank_pattern"]}
 
 
-def load(network: nn.Module, folder: Path, part: str = "unet") -> None:
+def load(network: nn.Module, folder: Path) -> None:
     """Read weights that `save` wrote into adapters of the same shape.
 
     Raises:
@@ -194,6 +206,7 @@ def load(network: nn.Module, folder: Path, part: str = "unet") -> None:
         raise ThumbtuneError(
             f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote.", code="result-unreadable"
         ) from error
+    part = part_of(network)
     named = convert_unet_state_dict_to_peft(stored)
     others = tuple(f"{other}." for other in PARTS if other != part)  # which training does not change
     tensors = {key.removeprefix(f"{part}."): value for key, value in named.items() if not key.startswith(others)}

@@ -14,7 +14,7 @@ import torch
 from thumbtune import hub
 from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.files import refuse_not_finite
-from thumbtune.models.pipeline_files import CONFIG
+from thumbtune.models.family import CONFIG
 from thumbtune.models.single_file import plan_of
 from thumbtune.models.weight_files import SAFETENSORS, is_checkpoint, keys_in, refuse_other_file
 

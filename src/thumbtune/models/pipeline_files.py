@@ -1,32 +1,27 @@
-"""What a pipeline's folder or file holds, read before any weights: can it be loaded, tuned and judged?
+"""What a pipeline's folder or file holds, read before any weights: can it be loaded, tuned and judged?"""
 
-A UNet for inpainting takes 9 channels and one for edits 8, where the VAE gives 4: neither denoises a plain latent.
-"""
-
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from thumbtune.documents import read_config
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError
 from thumbtune.hub import cached_file, settings_file
-from thumbtune.models.families import TEXT, TEXT_2, UNET, VAE, Family, family_of
+from thumbtune.models.families import family_of
+from thumbtune.models.family import CONFIG, INDEX, TEXT, TEXT_2, TRANSFORMER, UNET, VAE, Family
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
-from thumbtune.models.protocol import Size
 from thumbtune.models.single_file import plan_of, refuse_untold
+from thumbtune.models.sizes import size_of, square
+from thumbtune.models.unet_checks import ADDED, check_configs, check_embeds
 from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, is_checkpoint, refuse_as_model
 
-INDEX, CONFIG = "model_index.json", "config.json"
 Config = Mapping[str, Any]
 
-PIPELINE_UNIT = 8
-ADDED, SIZES = "text_time", 6  # SDXL adds a pooled text and six sizes to its time; a refiner takes five
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
-OTHER_PARTS = ("transformer", TEXT_2, "text_encoder_3", "prior", "decoder", "image_encoder")
-OTHER_FAMILIES = ("StableDiffusion3", "Flux", "Kandinsky", "PixArt", "StableCascade", "Sana", "Wan")
+OTHER_PARTS = (TRANSFORMER, TEXT_2, "text_encoder_3", "prior", "decoder", "image_encoder")
+OTHER_FAMILIES = ("Kandinsky", "StableCascade")
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
 
@@ -50,11 +45,11 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
     family = family_of(index.get("_class_name"))
     check_classes(name, index, family)
     unet, vae = (read_config(folder / part / CONFIG) or {} for part in (UNET, VAE))
-    _check_embeds(name, str(index.get("_class_name")), unet, family)
+    check_embeds(name, str(index.get("_class_name")), unet, family)
     check_configs(name, unet, vae, [read_config(folder / part / CONFIG) or {} for part in family.texts])
     if unet and vae:
         if "sample_size" in vae:  # diffusers cannot load a VAE with null
-            _square(name, vae["sample_size"], VAE)
+            square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
     files = {part: [file.name for file in (folder / part).glob("*") if file.is_file()] for part in family.networks}
     return variant_of(name, files, family)
@@ -72,39 +67,6 @@ def factor_of(name: str) -> int | None:
         vae = None if cached is None else read_config(cached)
     channels = None if vae is None else vae.get("block_out_channels")
     return 2 ** (len(channels) - 1) if isinstance(channels, list | tuple) and channels else None
-
-
-def drawn_unit(factor: int) -> int:
-    """Return what the sides of drawn images are multiples of: diffusers' pipelines ask for 8, whatever the VAE."""
-    return math.lcm(PIPELINE_UNIT, factor)
-
-
-def check_size(size: Size, unit: int, what: str) -> None:
-    """Refuse a size whose sides are no multiples of a unit; `what` begins the sentence.
-
-    Raises:
-        UsageError: it names the nearest sizes that can be used.
-    """
-    sides = height_and_width(size)
-    if not any(side % unit for side in sides):
-        return
-    below = tuple(max(unit, side // unit * unit) for side in sides)
-    above = tuple(-(-side // unit) * unit for side in sides)
-    nearest = " or ".join(dict.fromkeys(size_text(near) for near in (below, above)))  # type: ignore[arg-type]
-    raise UsageError(
-        f"{what} is {size_text(sides)}, but this model needs sides that are multiples of {unit}; take {nearest}.",
-        code="size-not-multiple",
-    )
-
-
-def size_text(size: Size) -> str:
-    """Return a size as people write it, width first.
-
-    >>> size_text(512), size_text((512, 768))
-    ('512x512', '768x512')
-    """
-    height, width = height_and_width(size)
-    return f"{width}x{height}"
 
 
 def index_of(name: str) -> dict[str, Any] | None:
@@ -140,7 +102,8 @@ def check_classes(name: str, index: Config, family: Family) -> None:
         raise ThumbtuneError(
             f"The model {name!r} is a {pipeline}{why}, and {OWN_FORMS}; name such a model.", code="model-other-family"
         )
-    missing = [part for part in family.texts if len(family.texts) > 1 and not any(_pair(index.get(part)))]
+    needed = [part for part in family.texts if part not in family.optional]
+    missing = [part for part in needed if len(needed) > 1 and not any(_pair(index.get(part)))]
     if index.get("requires_aesthetics_score") or missing == [TEXT]:
         raise ThumbtuneError(
             f"The model {name!r} is a refiner of {family.name}, which only repaints the images of its base model; name "
@@ -163,76 +126,9 @@ def check_classes(name: str, index: Config, family: Family) -> None:
             )
 
 
-def _check_embeds(name: str, pipeline: str, unet: Config, family: Family) -> None:
-    """Refuse a UNet that adds something else to its time than those of the family, such as one of SDXL under SD 1.5."""
-    found = unet.get("addition_embed_type")
-    if unet and found != family.embeds:
-        raise ThumbtuneError(
-            f"The UNet of {name!r} is not one of {family.name}, of which {INDEX} names a pipeline ({pipeline}): its "
-            f"addition_embed_type is {found} in place of {family.embeds}; take both from one model.",
-            code="model-other-family",
-        )
-
-
 def _pair(entry: object) -> Sequence[Any]:
     """Return an entry of an index, [library, class]; [None, None] for a part that is not there."""
     return entry if isinstance(entry, list) and len(entry) == 2 else [None, None]  # noqa: PLR2004 - a pair
-
-
-def check_configs(name: str, unet: Config, vae: Config, texts: Sequence[Config]) -> None:
-    """Refuse networks that do not fit each other, or need more than a noisy latent, a time, a prompt and sizes.
-
-    Raises:
-        ThumbtuneError: the channels or the widths differ, or the UNet is one for another task, or for a few steps.
-    """
-    latent, takes, gives = vae.get("latent_channels", 4), unet.get("in_channels", 4), unet.get("out_channels", 4)
-    if vae and unet and (takes != latent or gives != latent):
-        raise ThumbtuneError(
-            f"The UNet of {name!r} takes {takes} channels and gives {gives}, but its VAE has {latent}: {_task(takes)} "
-            "cannot be trained on images and their prompts, so name a text-to-image model.",
-            code="model-channels",
-        )
-    for option in ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type"):
-        if unet.get(option) is not None:
-            raise ThumbtuneError(
-                f"The UNet of {name!r} needs more than a prompt ({option} is {unet[option]}), which Thumbtune does not "
-                "give it; name a text-to-image model.",
-                code="model-other-condition",
-            )
-    if unet.get("time_cond_proj_dim") is not None:
-        raise ThumbtuneError(
-            f"The UNet of {name!r} is distilled to draw in a few steps, as a latent consistency model "
-            f"(time_cond_proj_dim is {unet['time_cond_proj_dim']}), which training would undo; name the model that it "
-            "was made from.",
-            code="model-distilled",
-        )
-    _check_widths(name, unet, texts)
-
-
-def _check_widths(name: str, unet: Config, texts: Sequence[Config]) -> None:
-    """Refuse text encoders whose numbers the UNet does not take."""
-    widths = [text.get("hidden_size") for text in texts]
-    asked = unet.get("cross_attention_dim")
-    asked = {asked} if isinstance(asked, int) else set(asked or ())
-    who = "text encoder" if len(texts) == 1 else "text encoders"
-    gives = "gives" if len(texts) == 1 else "give"
-    if all(isinstance(width, int) for width in widths) and asked and asked != {sum(widths)}:  # type: ignore[arg-type]
-        raise ThumbtuneError(
-            f"The {who} of {name!r} {gives} {' + '.join(map(str, widths))} numbers for each token, but its UNet takes "
-            f"{', '.join(map(str, sorted(asked)))}; take both from one model.",
-            code="model-text-width",
-        )
-    pooled, sized = texts[-1].get("projection_dim"), unet.get("addition_time_embed_dim")
-    whole = unet.get("projection_class_embeddings_input_dim")
-    if unet.get("addition_embed_type") == ADDED and None not in (pooled, sized, whole):
-        numbers, rest = divmod(whole - pooled, sized)  # type: ignore[operator]
-        if (numbers, rest) != (SIZES, 0):
-            raise ThumbtuneError(
-                f"The UNet of {name!r} takes {whole} numbers of its text and its sizes, but {SIZES} sizes of {sized} "
-                f"and a text of {pooled} are {SIZES * sized + pooled}: it is a refiner, or of another "  # type: ignore[operator]
-                "model; name a base model whose parts belong together.",
-                code="model-text-width",
-            )
 
 
 def few_steps_note(name: str) -> str | None:
@@ -252,51 +148,6 @@ def few_steps_note(name: str) -> str | None:
         f"The scheduler of {name} is set up to draw in a few steps ({why}), as those of Turbo and Lightning models; "
         "training makes such a model forget how, so train the model that it was made from, and use the LoRA on both."
     )
-
-
-def _task(channels: object) -> str:
-    """Return what a UNet with more input channels is for."""
-    tasks = {9: "a model for inpainting", 8: "a model for edits, such as InstructPix2Pix", 7: "an upscaler"}
-    tasks[5] = "a model that is guided by depth"
-    named = tasks.get(channels) if isinstance(channels, int) else None
-    return named or "a model for inpainting, edits or another task"
-
-
-def size_of(name: str, unet: Config, vae: Config, factor: int) -> Size:
-    """Return the pixels of a model's images, from the UNet's sample_size or, if that is null, from the VAE's.
-
-    Raises:
-        ThumbtuneError: neither says a size, or one that is no whole number above 0.
-    """
-    latent, own = unet.get("sample_size"), vae.get("sample_size")
-    if latent is None and own is not None and "sample_size" not in vae.get("_use_default_values", ()):
-        return _square(name, own, VAE)
-    if latent is None:
-        raise ThumbtuneError(
-            f"The model {name!r} has no sample_size in unet/config.json, nor in vae/config.json; write the size of its "
-            f"images, divided by {factor}, into the first.",
-            code="model-no-size",
-        )
-    size = _square(name, latent, UNET)
-    return size * factor if isinstance(size, int) else (size[0] * factor, size[1] * factor)
-
-
-def height_and_width(size: Size) -> tuple[int, int]:
-    """Return the two sides of a size in pixels."""
-    return (size, size) if isinstance(size, int) else size
-
-
-def _square(name: str, size: object, part: str) -> Size:
-    """Return one number if both sides are the same."""
-    sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
-    whole = [side for side in sides if isinstance(side, int) and not isinstance(side, bool) and side > 0]
-    if len(whole) != 2 or len(sides) != 2:  # noqa: PLR2004 - height and width
-        raise ThumbtuneError(
-            f"The sample_size in {part}/config.json of {name!r} is {str(size)[:40]!r}; write a whole number above 0, "
-            "or the height and the width.",
-            code="model-bad-size",
-        )
-    return whole[0] if whole[0] == whole[1] else (whole[0], whole[1])
 
 
 def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -> str | None:

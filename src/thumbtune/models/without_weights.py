@@ -7,9 +7,10 @@ from typing import Any
 from torch import nn
 
 from thumbtune.hub import settings_of
-from thumbtune.models.families import UNET, VAE, Family, family_of
+from thumbtune.models.families import family_of
+from thumbtune.models.family import CONFIG, UNET, VAE, Family
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
-from thumbtune.models.pipeline_files import CONFIG, check_classes, check_pipeline, index_of, read_config
+from thumbtune.models.pipeline_files import check_classes, check_pipeline, index_of, read_config
 from thumbtune.models.single_file import plan_of, tokenizer_of
 
 SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"

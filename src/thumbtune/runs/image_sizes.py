@@ -7,8 +7,9 @@ from typing import Any
 from thumbtune.errors import plural
 from thumbtune.feedback.likes import sizes_of
 from thumbtune.models.buckets import Placement, Shape, bucket_of, placed
-from thumbtune.models.pipeline_files import check_size, drawn_unit, factor_of, height_and_width, size_text
+from thumbtune.models.pipeline_files import factor_of
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.sizes import check_size, drawn_unit, height_and_width, size_text
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.values import height_and_width_of
 from thumbtune.training.batches import Encoded

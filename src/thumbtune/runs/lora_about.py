@@ -13,8 +13,9 @@ from thumbtune.models import lora_start
 from thumbtune.models.lora import LoRA
 from thumbtune.models.lora_header import SPEC, base_facts
 from thumbtune.models.lora_targets import PRESETS
-from thumbtune.models.pipeline_files import VARIANTS, height_and_width, size_of
+from thumbtune.models.pipeline_files import VARIANTS
 from thumbtune.models.protocol import Tuning
+from thumbtune.models.sizes import height_and_width, size_of
 from thumbtune.runs.recipe import Recipe
 
 WEIGHTS = "unet/diffusion_pytorch_model"

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from thumbtune.distributed import team
-from thumbtune.models.families import UNET, VAE, adapter_of
+from thumbtune.models.drawing import decoded
+from thumbtune.models.families import adapter_of
+from thumbtune.models.family import UNET, VAE
 from thumbtune.models.half import computing
-from thumbtune.models.latent_diffusion import decoded
 from thumbtune.models.protocol import PipelineModel, Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build

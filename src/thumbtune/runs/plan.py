@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from thumbtune.models.pipeline_files import height_and_width
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.quantised import count_of
+from thumbtune.models.sizes import height_and_width
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from thumbtune.errors import UsageError, shown
-from thumbtune.models.pipeline_files import check_size, drawn_unit, factor_of
+from thumbtune.models.pipeline_files import factor_of
 from thumbtune.models.protocol import Sampler, Size
+from thumbtune.models.sizes import check_size, drawn_unit
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of, sampling_defaults
 from thumbtune.runs.recipe import Recipe, parse_recipe

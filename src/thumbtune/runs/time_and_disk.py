@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from thumbtune.models.pipeline_files import height_and_width
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.sizes import height_and_width
 from thumbtune.runs import objectives
 from thumbtune.runs.memory_estimate import Inputs
 from thumbtune.runs.recipe import Recipe

@@ -1,0 +1,150 @@
+"""Draw images with a pipeline: one seed each, the networks in the model's precision, guidance in float32."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.memory import in_parts, make_room, ran_out
+from thumbtune.models.devices import bring
+from thumbtune.models.half import computing
+from thumbtune.models.prompt_encoding import of_equal_length
+from thumbtune.models.protocol import PipelineModel, Sampler
+from thumbtune.models.sizes import check_size, height_and_width
+
+
+class Drawn(PipelineModel, Protocol):
+    """A `PipelineModel` that says how its pipeline is called."""
+
+    unit: int  # pixels, of which the sides of its images are multiples
+
+    def texts(self, prompts: Sequence[str], sampler: Sampler) -> Mapping[str, Any]:
+        """Return what the pipeline is told of prompts, and of what images should not show."""
+        ...
+
+    def guided(self, guidance: float) -> Mapping[str, Any]:
+        """Return what the pipeline is told of guidance: u + guidance * (c - u), and 1 for none."""
+        ...
+
+    def unpacked(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the latents of a pipeline's result as `encode` gives them; `size` is (height, width) in pixels."""
+        ...
+
+
+def draw(model: Drawn, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> Tensor:
+    """Return the latents that a pipeline draws, one seed each; a seed gives the same initial noise in any batch.
+
+    Prompts that are read in an unusual way are embedded here, and those of equal lengths are drawn together. In half
+    precision the networks alone compute in it, and guidance and the scheduler in float32.
+
+    Raises:
+        UsageError: the size is one that the pipeline cannot draw.
+    """
+    if sampler.size is not None:
+        check_size(sampler.size, model.unit, "The size of the images")
+    height, width = height_and_width(sampler.size or model.size)
+    completed = [model.complete(prompt) for prompt in prompts]
+
+    def drawn(texts: Mapping[str, Any], seeds: Sequence[int]) -> Tensor:
+        bring(model.device, model.beside)
+        with computing(model.device, model.half), _float_output(model.network, model.half):
+            return model.unpacked(
+                model.pipeline(
+                    **texts,
+                    **model.guided(sampler.guidance),
+                    num_inference_steps=sampler.steps,
+                    height=height,
+                    width=width,
+                    generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                    output_type="latent",
+                ).images,
+                (height, width),
+            )
+
+    if model.encoding.is_usual:
+        return drawn(model.texts(completed, sampler), seeds)
+    latents: dict[int, Tensor] = {}
+    for places, texts in _embedded(model, completed, sampler):
+        latents |= zip(places, drawn(texts, [seeds[place] for place in places]), strict=True)
+    return torch.stack([latents[place] for place in range(len(completed))])
+
+
+def _embedded(model: Drawn, prompts: Sequence[str], sampler: Sampler) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    """Yield the places of prompts of one length, and what a pipeline is told of them and of the negative prompt."""
+    rows = {
+        text: {name: value[0] for name, value in model.embed([text]).items()} for text in {*prompts, sampler.negative}
+    }
+    for length in sorted({len(rows[prompt]["text"]) for prompt in prompts}):
+        places = [place for place, prompt in enumerate(prompts) if len(rows[prompt]["text"]) == length]
+        pairs = [(rows[prompts[place]], rows[sampler.negative]) for place in places]
+        if sampler.guidance > 1:
+            pairs = [of_equal_length(*pair) for pair in pairs]
+        else:
+            pairs = [(positive, positive) for positive, _ in pairs]  # a pipeline reads it, and does not use it
+        texts = {}
+        for name in pairs[0][0]:
+            option = "prompt_embeds" if name == "text" else f"{name}_prompt_embeds"
+            texts[option] = torch.stack([positive[name] for positive, _ in pairs])
+            texts[f"negative_{option}"] = torch.stack([negative[name] for _, negative in pairs])
+        yield places, texts
+
+
+@contextmanager
+def _float_output(network: nn.Module, half: torch.dtype | None) -> Iterator[None]:
+    """Make a network answer in float32 inside the `with` block, if it computes in half precision."""
+    if half is None:
+        yield
+        return
+    hook = network.register_forward_hook(lambda _network, _inputs, output: (output[0].float(), *output[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def decoded(vae: Any, latents: Tensor, half: torch.dtype | None) -> Tensor:
+    """Return the pixels of latents, [b, 3, height, width], of about -1..1; `half` is the type of the VAE's weights.
+
+    In half precision each image is decoded alone. In float32 all are decoded at once, and fewer if memory runs out. An
+    image that is too large for the memory is decoded in tiles, which changes it a little where they meet.
+    """
+    with computing(latents.device, half):
+        at_once = len(latents) if half is None else 1
+        parts = in_parts(range(len(latents)), at_once, lambda rows: _part(vae, latents, rows))
+        return torch.cat([pixels for _, pixels in parts])
+
+
+def _part(vae: Any, latents: Tensor, rows: Sequence[int]) -> Tensor:
+    part = latents[rows[0] : rows[-1] + 1]
+    try:
+        return vae.decode(part, return_dict=False)[0].float()
+    except Exception as error:
+        if not ran_out(error) or len(rows) > 1:
+            raise
+    make_room()  # outside of `except`, whose traceback holds the tensors of the failed attempt
+    vae.enable_tiling()
+    try:
+        return vae.decode(part, return_dict=False)[0].float()
+    finally:
+        vae.disable_tiling()
+
+
+def images_of(pipeline: Any, decoded_pixels: Tensor) -> list[Image.Image]:
+    """Return decoded pixels as images.
+
+    Raises:
+        ThumbtuneError: they are NaN or infinite.
+    """
+    pixels: NDArray[Any] = pipeline.image_processor.postprocess(decoded_pixels, output_type="np")
+    if not np.isfinite(pixels).all():  # Pillow would make them black, and a scorer would score that
+        raise ThumbtuneError(
+            "The model generates NaN or infinite values and no image; check its weights and those of its LoRA.",
+            code="model-not-finite",
+        )
+    return pipeline.image_processor.numpy_to_pil(pixels)

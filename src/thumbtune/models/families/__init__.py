@@ -1,0 +1,50 @@
+"""The families of pipelines that can be tuned. A new family is one more file here, and its adapter in this list."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+
+from thumbtune.models.families.flux import Flux
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.families.stable_diffusion_3 import StableDiffusion3
+from thumbtune.models.families.stable_diffusion_xl import StableDiffusionXL
+from thumbtune.models.family import Family
+from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.protocol import Tuning
+
+# the first match counts
+ADAPTERS: tuple[type[LatentDiffusion], ...] = (StableDiffusionXL, StableDiffusion3, Flux, StableDiffusion)
+FAMILIES = tuple(adapter.family for adapter in ADAPTERS)
+
+
+def family_of(class_name: object) -> Family:
+    """Return the family of a pipeline's class, by the name in model_index.json; any other name is Stable Diffusion's.
+
+    >>> family_of("StableDiffusionXLPipeline").name, family_of("StableDiffusionPipeline").name
+    ('Stable Diffusion XL', 'Stable Diffusion')
+    """
+    return _adapter_of(class_name).family
+
+
+def adapter_of(
+    pipeline: Any,
+    tuning: Tuning | None = None,
+    seed: int = 0,
+    gradient_checkpointing: bool = False,
+    half: torch.dtype | None = None,
+) -> LatentDiffusion:
+    """Return a loaded pipeline as a `Model` of its family; without a tuning, one that only generates images.
+
+    half: the type in which frozen weights are stored, and all but `predict` computes, where it is not float32
+
+    Raises:
+        ThumbtuneError: its networks do not fit each other, or its scheduler cannot be trained with.
+    """
+    adapter = _adapter_of(type(pipeline).__name__)
+    return adapter(pipeline, tuning, seed, gradient_checkpointing, half)
+
+
+def _adapter_of(class_name: object) -> type[LatentDiffusion]:
+    name = str(class_name)
+    return next(adapter for adapter in ADAPTERS if any(fnmatchcase(name, one) for one in adapter.family.classes))

@@ -1,0 +1,67 @@
+"""SD 3 and SD 3.5 through diffusers: a transformer, two CLIP text encoders and a T5.
+
+text      both CLIPs' states side by side, padded with zeros to T5's width, then T5's     [b, 77 + 256, 4096]
+pooled    both CLIPs' projected texts side by side                                        [b, 2048]
+
+No mask: padding is visible, as in training SD 3. The network gives the velocity, noise - image.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from thumbtune.models.devices import bring
+from thumbtune.models.family import CLIP_2, T5, TEXT, TEXT_2, TEXT_3, TRANSFORMER, VAE, Family
+from thumbtune.models.half import computing
+from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.process import Latents, Times
+from thumbtune.models.protocol import Condition, Size
+from thumbtune.models.transformer_checks import check_channels
+
+
+class StableDiffusion3(LatentDiffusion):
+    """SD 3 and 3.5 as a `Model`, with or without T5."""
+
+    family = Family(
+        name="Stable Diffusion 3",
+        classes=("StableDiffusion3Pipeline",),
+        pipeline="StableDiffusion3Pipeline",
+        networks={
+            TRANSFORMER: "SD3Transformer2DModel",
+            VAE: "AutoencoderKL",
+            TEXT: CLIP_2,
+            TEXT_2: CLIP_2,
+            TEXT_3: T5,
+        },
+        tokenizers=("tokenizer", "tokenizer_2", "tokenizer_3"),
+        optional=(TEXT_3, "tokenizer_3"),
+        float32=(VAE,),
+    )
+    patch = 2
+
+    def checked_size(self) -> Size:
+        check_channels(self.pipeline)
+        return self.pipeline.default_sample_size * self.pipeline.vae_scale_factor
+
+    def facts(self) -> tuple[object, ...]:
+        vae = self.pipeline.vae.config
+        lengths = [one.model_max_length for one in self.tokenizers]
+        return ("SD 3", vae.scaling_factor, vae.shift_factor, *lengths)
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        with computing(self.device, self.half):
+            text, _, pooled, _ = self.pipeline.encode_prompt(
+                list(prompts), None, None, device=self.device, do_classifier_free_guidance=False
+            )
+        return {"text": text.float().cpu(), "pooled": pooled.float().cpu()}
+
+    def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
+        return self.network(
+            hidden_states=noisy,
+            timestep=t,
+            encoder_hidden_states=condition["text"],
+            pooled_projections=condition["pooled"],
+            return_dict=False,
+        )[0]

@@ -1,0 +1,46 @@
+"""What is known of a family of pipelines before any weights: how a folder of it is told, loaded and checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+INDEX, CONFIG = "model_index.json", "config.json"
+UNET, TRANSFORMER, VAE = "unet", "transformer", "vae"
+TEXT, TEXT_2, TEXT_3 = "text_encoder", "text_encoder_2", "text_encoder_3"
+CLIP, CLIP_2, T5 = "CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A family of pipelines.
+
+    name:       what people call it
+    classes:    what `_class_name` in model_index.json may be, with * for any letters
+    pipeline:   the class of diffusers that loads it
+    networks:   the parts with weights, and the only classes that the adapter understands; the one that is trained first
+    tokenizers: one for each text encoder, in the same order
+    embeds:     what the UNet adds to its time (addition_embed_type)
+    options:    what the pipeline's class is told when it loads a model
+    float32:    the parts that give NaN or black images in half precision
+    optional:   the parts that a pipeline may lack
+    """
+
+    name: str
+    classes: Sequence[str]
+    pipeline: str
+    networks: Mapping[str, str]
+    tokenizers: Sequence[str] = ("tokenizer",)
+    embeds: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    float32: Sequence[str] = ()
+    optional: Sequence[str] = ()
+
+    @property
+    def denoiser(self) -> str:
+        """Return the name of the network that is trained."""
+        return next(iter(self.networks))
+
+    @property
+    def texts(self) -> list[str]:
+        """Return the names of the text encoders."""
+        return [part for part in self.networks if part.startswith(TEXT)]

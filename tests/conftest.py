@@ -288,7 +288,7 @@ def make_diffusion(tiny_pipeline: Callable[[str], Path]) -> Callable[..., Any]:
     ) -> PipelineModel:
         pipeline = load_pipeline(str(tiny_pipeline(prediction)))
         model = adapter_of(pipeline, tuning or LoRA(rank=rank, alpha=alpha), seed)
-        model.size = 16  # some families have one size for all their models
+        model.size = max(16, model.unit)  # some families have one size for all their models
         return model
 
     return make

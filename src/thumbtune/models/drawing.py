@@ -63,7 +63,7 @@ def draw(model: Drawn, prompts: Sequence[str], seeds: Sequence[int], sampler: Sa
                     width=width,
                     generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                     output_type="latent",
-                ).images,
+                )[0],
                 (height, width),
             )
 
@@ -141,10 +141,13 @@ def images_of(pipeline: Any, decoded_pixels: Tensor) -> list[Image.Image]:
     Raises:
         ThumbtuneError: they are NaN or infinite.
     """
-    pixels: NDArray[Any] = pipeline.image_processor.postprocess(decoded_pixels, output_type="np")
+    from diffusers.image_processor import VaeImageProcessor
+
+    processor = getattr(pipeline, "image_processor", None) or VaeImageProcessor()  # one of videos has none
+    pixels: NDArray[Any] = processor.postprocess(decoded_pixels, output_type="np")
     if not np.isfinite(pixels).all():  # Pillow would make them black, and a scorer would score that
         raise ThumbtuneError(
             "The model generates NaN or infinite values and no image; check its weights and those of its LoRA.",
             code="model-not-finite",
         )
-    return pipeline.image_processor.numpy_to_pil(pixels)
+    return processor.numpy_to_pil(pixels)

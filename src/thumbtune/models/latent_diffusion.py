@@ -6,6 +6,7 @@ noisy latents, times, condition -> the network        predict     of each family
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -44,6 +45,8 @@ class LatentDiffusion:
 
     family: ClassVar[Family]
     patch = 1  # positions of a latent to a side of one token of the network
+    multiple = 1  # of pixels, of which the pipeline asks for sides beside that
+    positions_per_token = 1  # for a shift of noise levels that grows with the number of tokens
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class LatentDiffusion:
         if gradient_checkpointing:
             self.network.enable_gradient_checkpointing()  # type: ignore[operator]
         self.process: Process = self.process_in(pipeline)
-        self.unit = drawn_unit(pipeline.vae_scale_factor) * self.patch
+        self.unit = math.lcm(drawn_unit(self.factor * self.patch), self.multiple)
         self.size: Size = self.checked_size()
 
     # what a family says
@@ -102,7 +105,7 @@ class LatentDiffusion:
             ThumbtuneError: it cannot be trained with.
         """
         try:
-            return process_of(pipeline.scheduler.config, self.patch**2)
+            return process_of(pipeline.scheduler.config, self.positions_per_token)
         except ValueError as error:
             raise ThumbtuneError(
                 f"The model's scheduler cannot be trained with: {error}", code="model-scheduler"
@@ -136,6 +139,11 @@ class LatentDiffusion:
     def unpacked(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
         """Return the latents of a pipeline's result as `encode` gives them; `size` is (height, width) in pixels."""
         return latents
+
+    @property
+    def factor(self) -> int:
+        """Return the pixels to a side of one position of a latent of the VAE."""
+        return self.pipeline.vae_scale_factor
 
     def read_prompts(self, encoding: PromptEncoding) -> None:
         if not encoding.is_usual:

@@ -100,7 +100,7 @@ class Adapters:
 
 def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
     """Freeze a diffusers network and add float32 adapters that do not change its output yet (B = 0)."""
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
 
     network.requires_grad_(False)
     rank, alpha = lora.conv_rank or lora.rank, lora.conv_alpha
@@ -118,7 +118,10 @@ def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
     # PEFT samples A with the global generator: fork it, so that other random numbers do not change
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network.add_adapter(config)  # type: ignore[operator]
+        if hasattr(network, "add_adapter"):
+            network.add_adapter(config)  # type: ignore[operator]
+        else:
+            inject_adapter_in_model(config, network)
     for parameter in network.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -129,10 +132,11 @@ def switched_off(network: nn.Module) -> Iterator[None]:
     """Switch the adapters off inside the `with` block: the network is then the reference."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    on = any(isinstance(layer, BaseTunerLayer) and not layer.disable_adapters for layer in network.modules())
-    network.disable_adapters()  # type: ignore[operator]
+    layers = [layer for layer in network.modules() if isinstance(layer, BaseTunerLayer) and not layer.disable_adapters]
+    for layer in layers:
+        layer.enable_adapters(enabled=False)
     try:
         yield
     finally:
-        if on:  # not if this block is inside another one
-            network.enable_adapters()  # type: ignore[operator]
+        for layer in layers:  # none if this block is inside another one
+            layer.enable_adapters(enabled=True)

@@ -97,7 +97,12 @@ def modules_of(names: Mapping[str, Iterable[str]]) -> Modules:
 
 def kohya_prefixes(has_two: bool) -> dict[str, str]:
     """Return what kohya's names of each network begin with; text encoders are numbered only if there are two."""
-    return {UNET: "lora_unet", TRANSFORMER: "lora_transformer", TEXT: "lora_te1" if has_two else "lora_te", TEXT_2: "lora_te2"}
+    return {
+        UNET: "lora_unet",
+        TRANSFORMER: "lora_transformer",
+        TEXT: "lora_te1" if has_two else "lora_te",
+        TEXT_2: "lora_te2",
+    }
 
 
 def in_text_model(name: str) -> str:

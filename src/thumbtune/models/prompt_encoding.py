@@ -110,7 +110,7 @@ def together(rows: Sequence[Row]) -> dict[str, Tensor]:
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
     longest = max(lengths)
     batch = {name: torch.stack([row[name] for row in rows]) for name in rows[0] if name != TEXT}
-    fillings = [row[TEXT].new_zeros(longest - len(row[TEXT]), row[TEXT].shape[-1]) for row in rows]
+    fillings = [row[TEXT].new_zeros(longest - len(row[TEXT]), *row[TEXT].shape[1:]) for row in rows]
     batch[TEXT] = torch.stack([torch.cat([row[TEXT], filling]) for row, filling in zip(rows, fillings, strict=True)])
     batch[MASK] = torch.stack([(torch.arange(longest) < len(row[TEXT])).float() for row in rows])
     return batch

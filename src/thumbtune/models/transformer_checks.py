@@ -5,24 +5,29 @@ from typing import Any
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.models.protocol import Sampler
 
+USUAL = 1024  # pixels
 
-def check_channels(pipeline: Any, positions_per_token: int = 1) -> None:
-    """Refuse a transformer that takes more, or gives more, than the latents of its VAE.
 
-    positions_per_token: positions of the latent that its channels count together
+def check_channels(pipeline: Any, wanted: int) -> None:
+    """Refuse a transformer that takes other channels than those of a token of its VAE's latents.
 
     Raises:
         ThumbtuneError: it is one for inpainting, edits or control images.
     """
-    config, latent = pipeline.transformer.config, pipeline.vae.config.latent_channels * positions_per_token
-    takes, gives = config.in_channels, config.get("out_channels") or config.in_channels
-    if (takes, gives) != (latent, latent):
+    takes = pipeline.transformer.config.in_channels
+    if takes != wanted:
         raise ThumbtuneError(
-            f"The transformer of {pipeline.config.get('_name_or_path')!r} takes {takes} channels and gives {gives}, but "
-            f"latents of its VAE have {latent}: a model for inpainting, edits or control images cannot be trained on "
-            "images and their prompts, so name a text-to-image model.",
+            f"The transformer of {pipeline.config.get('_name_or_path')!r} takes {takes} channels, but latents of its VAE "
+            f"have {wanted}: a model for inpainting, edits or control images cannot be trained on images and their "
+            "prompts, so name a text-to-image model.",
             code="model-channels",
         )
+
+
+def default_size(pipeline: Any) -> int:
+    """Return the side of the images that a pipeline draws if nothing is asked for, in pixels."""
+    side = getattr(pipeline, "default_sample_size", None)
+    return USUAL if side is None else side * pipeline.vae_scale_factor
 
 
 def refuse_negative(family: str, sampler: Sampler) -> None:

@@ -5,16 +5,40 @@ from typing import Any
 
 import torch
 
+from thumbtune.models.families.chroma import Chroma
 from thumbtune.models.families.flux import Flux
+from thumbtune.models.families.flux2 import Flux2, Flux2Klein
+from thumbtune.models.families.krea2 import Krea2
+from thumbtune.models.families.lumina2 import Lumina2
+from thumbtune.models.families.pixart import PixArtSigma
+from thumbtune.models.families.qwen_image import QwenImage
+from thumbtune.models.families.sana import Sana
 from thumbtune.models.families.stable_diffusion import StableDiffusion
 from thumbtune.models.families.stable_diffusion_3 import StableDiffusion3
 from thumbtune.models.families.stable_diffusion_xl import StableDiffusionXL
+from thumbtune.models.families.wan import Wan
+from thumbtune.models.families.z_image import ZImage
 from thumbtune.models.family import Family
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.protocol import Tuning
 
 # the first match counts
-ADAPTERS: tuple[type[LatentDiffusion], ...] = (StableDiffusionXL, StableDiffusion3, Flux, StableDiffusion)
+ADAPTERS: tuple[type[LatentDiffusion], ...] = (
+    StableDiffusionXL,
+    StableDiffusion3,
+    Flux,
+    Flux2Klein,
+    Flux2,
+    Krea2,
+    ZImage,
+    QwenImage,
+    Chroma,
+    Sana,
+    PixArtSigma,
+    Lumina2,
+    Wan,
+    StableDiffusion,
+)
 FAMILIES = tuple(adapter.family for adapter in ADAPTERS)
 
 

@@ -20,7 +20,7 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.packed import SIDE, packed, places, unpacked
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Sampler, Size
-from thumbtune.models.transformer_checks import check_channels, refuse_negative
+from thumbtune.models.transformer_checks import check_channels, default_size, refuse_negative
 
 GUIDANCE_IN_TRAINING = 1.0
 
@@ -36,11 +36,11 @@ class Flux(LatentDiffusion):
         tokenizers=("tokenizer", "tokenizer_2"),
         float32=(VAE,),
     )
-    patch = SIDE
+    patch, positions_per_token = SIDE, SIDE**2
 
     def checked_size(self) -> Size:
-        check_channels(self.pipeline, SIDE**2)
-        return self.pipeline.default_sample_size * self.pipeline.vae_scale_factor
+        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels * SIDE**2)
+        return default_size(self.pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config
@@ -60,7 +60,7 @@ class Flux(LatentDiffusion):
         velocity = self.network(
             hidden_states=packed(noisy),
             timestep=t / 1000,
-            guidance=torch.full_like(t, GUIDANCE_IN_TRAINING) if config.guidance_embeds else None,
+            guidance=noisy.new_full((len(noisy),), GUIDANCE_IN_TRAINING) if config.guidance_embeds else None,
             encoder_hidden_states=text,
             pooled_projections=condition["pooled"],
             txt_ids=torch.zeros(text.shape[1], 3, device=text.device),
@@ -74,5 +74,4 @@ class Flux(LatentDiffusion):
         return {"prompt": list(prompts)}
 
     def unpacked(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
-        factor = self.pipeline.vae_scale_factor
-        return unpacked(latents, size[0] // factor, size[1] // factor)
+        return unpacked(latents, size[0] // self.factor, size[1] // self.factor)

@@ -16,7 +16,7 @@ from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Size
-from thumbtune.models.transformer_checks import check_channels
+from thumbtune.models.transformer_checks import check_channels, default_size
 
 
 class StableDiffusion3(LatentDiffusion):
@@ -37,11 +37,11 @@ class StableDiffusion3(LatentDiffusion):
         optional=(TEXT_3, "tokenizer_3"),
         float32=(VAE,),
     )
-    patch = 2
+    patch, positions_per_token = 2, 4
 
     def checked_size(self) -> Size:
-        check_channels(self.pipeline)
-        return self.pipeline.default_sample_size * self.pipeline.vae_scale_factor
+        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels)
+        return default_size(self.pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

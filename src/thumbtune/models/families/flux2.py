@@ -1,0 +1,128 @@
+"""FLUX.2 through diffusers: Klein, with Qwen3 as its text encoder, and dev, with Mistral 3.
+
+text    three middle layers of the text encoder, side by side; padding is visible    [b, 512, 7680 or 15360]
+
+Latents are those of 2 x 2 positions of the VAE's, 128 channels, normalised by the moments of a batch norm in the VAE.
+The network is told sigma in 0..1, and gives the velocity, noise - image. dev also takes its guidance as a number; with
+1 in training, the guidance that was distilled into it stays.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thumbtune.models.devices import bring
+from thumbtune.models.drawing import decoded
+from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
+from thumbtune.models.half import computing
+from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.process import Latents, Times
+from thumbtune.models.protocol import Condition, Sampler, Size
+from thumbtune.models.transformer_checks import check_channels, default_size, refuse_negative
+
+GUIDANCE_IN_TRAINING = 1.0
+SIDE = 2
+
+
+class Flux2Klein(LatentDiffusion):
+    """FLUX.2 Klein, its base checkpoint, as a `Model`. Latents: [b, 128, height / 16, width / 16]."""
+
+    family = Family(
+        name="FLUX.2 Klein",
+        classes=("Flux2KleinPipeline",),
+        pipeline="Flux2KleinPipeline",
+        networks={TRANSFORMER: "Flux2Transformer2DModel", VAE: "AutoencoderKLFlux2", TEXT: "Qwen3ForCausalLM"},
+        float32=(VAE,),
+    )
+    patch, positions_per_token = SIDE, 1
+
+    def checked_size(self) -> Size:
+        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels * SIDE**2)
+        return default_size(self.pipeline)
+
+    def facts(self) -> tuple[object, ...]:
+        mean, scale = (value.flatten().tolist() for value in self.moments())
+        return (self.family.name, mean, scale, self.pipeline.tokenizer.chat_template)
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        with computing(self.device, self.half):
+            text, _ = self.pipeline.encode_prompt(prompt=list(prompts), device=self.device)
+        return {"text": text.float().cpu()}
+
+    def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
+        height, width = noisy.shape[-2:]
+        config: Any = self.network.config
+        text, count = condition["text"], len(noisy)
+        velocity = self.network(
+            hidden_states=noisy.flatten(2).transpose(1, 2),
+            timestep=t / 1000,
+            guidance=noisy.new_full((len(noisy),), GUIDANCE_IN_TRAINING) if config.guidance_embeds else None,
+            encoder_hidden_states=text,
+            txt_ids=_grid(1, 1, 1, text.shape[1]).to(text.device).expand(count, -1, -1),
+            img_ids=_grid(1, height, width, 1).to(noisy.device).expand(count, -1, -1),
+            return_dict=False,
+        )[0]
+        return velocity.transpose(1, 2).unflatten(2, (height, width))
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        norm, config = self.pipeline.vae.bn, self.pipeline.vae.config
+        deviation = (norm.running_var + config.batch_norm_eps).sqrt()
+        return norm.running_mean.view(1, -1, 1, 1), 1 / deviation.view(1, -1, 1, 1)
+
+    def posterior_mean(self, pixels: Tensor) -> Tensor:
+        return _patched(self.pipeline.vae.encode(pixels).latent_dist.mean)
+
+    def pixels(self, latents: Latents) -> Tensor:
+        shift, scale = self.moments()
+        return decoded(self.pipeline.vae, _unpatched(latents.float() / scale + shift), half=None)
+
+    def unpacked(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        shift, scale = self.moments()
+        return (_patched(latents.float()) - shift) * scale  # this pipeline gives latents of the VAE
+
+
+class Flux2(Flux2Klein):
+    """FLUX.2-dev as a `Model`. Latents as those of Klein."""
+
+    family = Family(
+        name="FLUX.2",
+        classes=("Flux2Pipeline",),
+        pipeline="Flux2Pipeline",
+        networks={
+            TRANSFORMER: "Flux2Transformer2DModel",
+            VAE: "AutoencoderKLFlux2",
+            TEXT: "Mistral3ForConditionalGeneration",
+        },
+        float32=(VAE,),
+    )
+
+    def texts(self, prompts: Sequence[str], sampler: Sampler) -> Mapping[str, Any]:
+        refuse_negative(self.family.name, sampler)
+        return {"prompt": list(prompts)}
+
+    def unpacked(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        factor = self.factor * SIDE
+        return latents.transpose(1, 2).unflatten(2, (size[0] // factor, size[1] // factor))
+
+
+def _grid(*sizes: int) -> Tensor:
+    """Return the places of tokens in a grid, [tokens, 4]."""
+    return torch.cartesian_prod(*map(torch.arange, sizes))
+
+
+def _patched(latents: Tensor) -> Tensor:
+    """Return latents with 2 x 2 positions as channels of one, [b, 4 * channels, height / 2, width / 2]."""
+    b, c, h, w = latents.shape
+    cells = latents.reshape(b, c, h // SIDE, SIDE, w // SIDE, SIDE).permute(0, 1, 3, 5, 2, 4)
+    return cells.reshape(b, c * SIDE**2, h // SIDE, w // SIDE)
+
+
+def _unpatched(latents: Tensor) -> Tensor:
+    """Return the latents of `_patched` ones: the inverse."""
+    b, c, h, w = latents.shape
+    cells = latents.reshape(b, c // SIDE**2, SIDE, SIDE, h, w).permute(0, 1, 4, 2, 5, 3)
+    return cells.reshape(b, c // SIDE**2, h * SIDE, w * SIDE)

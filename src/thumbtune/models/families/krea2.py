@@ -1,0 +1,88 @@
+"""Krea 2 through diffusers: a transformer over tokens of Qwen3-VL, twelve layers of each, and of 2 x 2 latents.
+
+text    the states of several layers behind a fixed instruction    [tokens of the prompt, layers, 2560]
+
+A prompt of 512 tokens takes 63 MB in float32, so rows are cut to their own tokens; in a batch a mask hides what fills
+the shorter ones up. The network is told sigma in 0..1, and gives the velocity, noise - image.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thumbtune.models.devices import bring
+from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
+from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
+from thumbtune.models.half import computing
+from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.packed import SIDE, packed, places, unpacked
+from thumbtune.models.process import Latents, Times
+from thumbtune.models.prompt_encoding import MASK, together
+from thumbtune.models.protocol import Condition, Size
+from thumbtune.models.transformer_checks import check_channels, default_size
+
+
+class Krea2(LatentDiffusion):
+    """Krea 2 as a `Model`, its undistilled checkpoint. Latents: [b, 16, height / 8, width / 8]."""
+
+    family = Family(
+        name="Krea 2",
+        classes=("Krea2Pipeline",),
+        pipeline="Krea2Pipeline",
+        networks={TRANSFORMER: "Krea2Transformer2DModel", VAE: "AutoencoderKLQwenImage", TEXT: "Qwen3VLModel"},
+        float32=(VAE,),
+    )
+    patch, positions_per_token = SIDE, SIDE**2
+
+    def checked_size(self) -> Size:
+        check_channels(self.pipeline, self.pipeline.vae.config.z_dim * SIDE**2)
+        return default_size(self.pipeline)
+
+    def facts(self) -> tuple[object, ...]:
+        vae = self.pipeline.vae.config
+        layers = tuple(self.pipeline.text_encoder_select_layers)
+        return ("Krea 2", layers, list(vae.latents_mean), list(vae.latents_std))
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        with computing(self.device, self.half):
+            return together([self._row(prompt) for prompt in prompts])
+
+    def _row(self, prompt: str) -> dict[str, Tensor]:
+        text, mask = self.pipeline.encode_prompt(
+            prompt, device=self.device
+        )  # the padding stands before the last tokens
+        return {"text": text[0][mask[0].bool()].float().cpu()}
+
+    def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
+        height, width = noisy.shape[-2:]
+        text, mask = condition["text"], condition.get(MASK)
+        mask = torch.ones(text.shape[:2], device=text.device) if mask is None else mask
+        nowhere = torch.zeros(text.shape[1], 3, device=noisy.device)
+        velocity = self.network(
+            hidden_states=packed(noisy),
+            encoder_hidden_states=text,
+            timestep=t / 1000,
+            position_ids=torch.cat([nowhere, places(height, width, noisy.device)]),
+            encoder_attention_mask=mask.bool(),
+            return_dict=False,
+        )[0]
+        return unpacked(velocity, height, width)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return frame_moments(self.pipeline.vae, self.device)
+
+    def posterior_mean(self, pixels: Tensor) -> Tensor:
+        return frame_mean(self.pipeline.vae, pixels)
+
+    def pixels(self, latents: Latents) -> Tensor:
+        return frame_pixels(self.pipeline.vae, latents, self.moments())
+
+    def guided(self, guidance: float) -> Mapping[str, Any]:
+        return {"guidance_scale": guidance - 1}  # c + g (c - u), where others have u + g (c - u)
+
+    def unpacked(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        return unpacked(latents, size[0] // self.factor, size[1] // self.factor)

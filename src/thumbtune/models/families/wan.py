@@ -1,0 +1,84 @@
+"""Wan 2.1 and the one-network checkpoints of 2.2 through diffusers: single frames as images, and UMT5.
+
+text    UMT5's states; padding is zeros and visible, as in training Wan    [b, 512, 4096]
+
+An image is a clip of one frame. The network is told 1000 sigma, for each token where the pipeline does
+(`expand_timesteps`), and gives the velocity, noise - image.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thumbtune.models.devices import bring
+from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
+from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
+from thumbtune.models.half import computing
+from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.process import Latents, Times
+from thumbtune.models.protocol import Condition, Size
+from thumbtune.models.transformer_checks import check_channels
+
+LENGTH = 512
+SIZE = 480  # of the smaller checkpoints' videos, 832 x 480
+
+
+class Wan(LatentDiffusion):
+    """Wan as a `Model` of images. Latents: [b, 16, height / 8, width / 8]."""
+
+    family = Family(
+        name="Wan",
+        classes=("WanPipeline",),
+        pipeline="WanPipeline",
+        networks={TRANSFORMER: "WanTransformer3DModel", VAE: "AutoencoderKLWan", TEXT: "UMT5EncoderModel"},
+        float32=(VAE,),
+    )
+    patch = 2
+
+    def checked_size(self) -> Size:
+        check_channels(self.pipeline, self.pipeline.vae.config.z_dim)
+        return SIZE
+
+    def facts(self) -> tuple[object, ...]:
+        vae = self.pipeline.vae.config
+        return ("Wan", LENGTH, list(vae.latents_mean), list(vae.latents_std))
+
+    @property
+    def factor(self) -> int:
+        """Return the pixels to a side of one position of a latent."""
+        return self.pipeline.vae_scale_factor_spatial
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        with computing(self.device, self.half):
+            text, _ = self.pipeline.encode_prompt(
+                list(prompts), do_classifier_free_guidance=False, max_sequence_length=LENGTH, device=self.device
+            )
+        return {"text": text.float().cpu()}
+
+    def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
+        height, width = noisy.shape[-2:]
+        if self.pipeline.config.expand_timesteps:
+            t = t[:, None].expand(-1, height // self.patch * (width // self.patch))
+        velocity = self.network(
+            hidden_states=noisy.unsqueeze(2), timestep=t, encoder_hidden_states=condition["text"], return_dict=False
+        )[0]
+        return velocity.squeeze(2)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return frame_moments(self.pipeline.vae, self.device)
+
+    def posterior_mean(self, pixels: Tensor) -> Tensor:
+        return frame_mean(self.pipeline.vae, pixels)
+
+    def pixels(self, latents: Latents) -> Tensor:
+        return frame_pixels(self.pipeline.vae, latents, self.moments())
+
+    def guided(self, guidance: float) -> Mapping[str, Any]:
+        return {"guidance_scale": guidance, "num_frames": 1, "max_sequence_length": LENGTH}
+
+    def unpacked(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        return latents.squeeze(2)

@@ -1,0 +1,59 @@
+"""Z-Image through diffusers: a transformer over lists of latents and of captions, each as long as it is.
+
+text    the states before the last layer of Qwen3, behind its chat template    [tokens of the prompt, 2560]
+
+The network is told 1 - sigma, and gives image - noise, the negative of the velocity.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from thumbtune.models.devices import bring
+from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
+from thumbtune.models.half import computing
+from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.process import Latents, Times
+from thumbtune.models.prompt_encoding import MASK, together
+from thumbtune.models.protocol import Condition, Size
+from thumbtune.models.transformer_checks import check_channels, default_size
+
+
+class ZImage(LatentDiffusion):
+    """Z-Image as a `Model`. Latents: [b, 16, height / 8, width / 8]."""
+
+    family = Family(
+        name="Z-Image",
+        classes=("ZImagePipeline",),
+        pipeline="ZImagePipeline",
+        networks={TRANSFORMER: "ZImageTransformer2DModel", VAE: "AutoencoderKL", TEXT: "Qwen3Model"},
+        float32=(VAE,),
+    )
+    patch, positions_per_token = 2, 4
+
+    def checked_size(self) -> Size:
+        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels)
+        return default_size(self.pipeline)
+
+    def facts(self) -> tuple[object, ...]:
+        vae = self.pipeline.vae.config
+        return ("Z-Image", vae.scaling_factor, vae.shift_factor, self.pipeline.tokenizer.chat_template)
+
+    @torch.no_grad()
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        with computing(self.device, self.half):
+            # the pipeline writes its template into the list that it is given
+            texts, _ = self.pipeline.encode_prompt(list(prompts), self.device, do_classifier_free_guidance=False)
+        return together([{"text": text.float().cpu()} for text in texts])
+
+    def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
+        texts, mask = list(condition["text"]), condition.get(MASK)
+        if mask is not None:
+            texts = [text[own.bool()] for text, own in zip(texts, mask, strict=True)]
+        out = self.network(list(noisy.unsqueeze(2)), 1 - t / 1000, texts, return_dict=False)[0]
+        return -torch.stack([one.squeeze(1) for one in out])
+
+    def guided(self, guidance: float) -> Mapping[str, Any]:
+        return {"guidance_scale": guidance - 1}  # c + g (c - u), where others have u + g (c - u)

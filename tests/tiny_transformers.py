@@ -3,89 +3,19 @@
 Layers that begin at zero get numbers, and moments of latents differ from 0 and 1, or comparisons would prove nothing.
 """
 
-import inspect
-import json
-import re
-import string
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
+import tiny_texts as texts
 import torch
-
-LETTERS = f"▁{string.ascii_letters}{string.digits}.,:;-'\"()!?"
-STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
-QWEN_SPECIALS = (
-    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"),
-    *("<|vision_pad|>", "<|image_pad|>", "<|video_pad|>", "<think>", "</think>"),
-)
-QWEN_TEMPLATE = (
-    "{%- for m in messages %}{{'<|im_start|>' + m.role + '\\n' + (m.content if m.content is string else "
-    "m.content[0].text) + '<|im_end|>\\n'}}{%- endfor %}{%- if add_generation_prompt %}{{'<|im_start|>assistant\\n'}}"
-    "{%- if enable_thinking is defined and enable_thinking is false %}{{'<think>\\n\\n</think>\\n\\n'}}{%- endif %}"
-    "{%- endif %}"
-)
-MISTRAL_SPECIALS = [
-    *("<unk>", "<s>", "</s>", "<pad>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
-    *("[IMG]", "[IMG_BREAK]", "[IMG_END]"),
-]
-MISTRAL_TEMPLATE = (
-    "{{'<s>'}}{%- for m in messages %}{%- if m.role == 'system' %}{{'[SYSTEM_PROMPT]' + m.content[0].text + "
-    "'[/SYSTEM_PROMPT]'}}{%- else %}{{'[INST]' + m.content[0].text + '[/INST]'}}{%- endif %}{%- endfor %}"
-)
-
-
-def clip_tokenizer(pad: str = ENDS) -> Any:
-    """CLIP's tokenizer with letters for words: 54 tokens, 8 places."""
-    from transformers import CLIPTokenizer
-
-    words = [*string.ascii_lowercase, *(f"{letter}</w>" for letter in string.ascii_lowercase), STARTS, ENDS]
-    vocabulary = {word: i for i, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=8, pad_token=pad)
-
-
-def t5_tokenizer() -> Any:
-    """T5's tokenizer with letters for words."""
-    from transformers import T5Tokenizer
-
-    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((letter, -4.0) for letter in LETTERS)]
-    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=512)
-
-
-def clip(tokenizer: Any, projected: bool = False, **options: Any) -> Any:
-    """A text encoder of CLIP with three layers, 16 wide."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    kind = CLIPTextModelWithProjection if projected else CLIPTextModel
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    config = {"vocab_size": len(tokenizer), "max_position_embeddings": 8, **sizes, **ids, **options}
-    return kind(CLIPTextConfig(**config))
-
-
-def t5(width: int = 32) -> Any:
-    """T5's encoder with two layers."""
-    from transformers import T5Config, T5EncoderModel
-
-    return T5EncoderModel(T5Config(vocab_size=80, d_model=width, d_kv=8, d_ff=37, num_layers=2, num_heads=4))
-
-
-def kl_vae(levels: int = 2, shift: float | None = 0.1159) -> Any:
-    """An AutoencoderKL of 4 channels, whose latents are shifted and scaled; each level but one halves the sides."""
-    from diffusers import AutoencoderKL
-
-    kinds = {"down_block_types": ["DownEncoderBlock2D"] * levels, "up_block_types": ["UpDecoderBlock2D"] * levels}
-    quantless = {"use_quant_conv": False, "use_post_quant_conv": False}
-    moments = {"shift_factor": shift, "scaling_factor": 0.3611}
-    widths = (8, 16, 16, 16)[:levels]
-    return AutoencoderKL(sample_size=16, block_out_channels=widths, norm_num_groups=4, **kinds, **quantless, **moments)
+from tiny_vaes import dynamic, frame_vae, kl_vae, static
 
 
 def flux(guidance: bool = True) -> Any:
     """FLUX.1-dev; without `guidance`, a network that takes none."""
     from diffusers import FluxPipeline, FluxTransformer2DModel
 
-    tokenizer = clip_tokenizer()
+    tokenizer = texts.clip_tokenizer()
     return FluxPipeline(
         transformer=FluxTransformer2DModel(
             patch_size=1,
@@ -100,10 +30,10 @@ def flux(guidance: bool = True) -> Any:
             guidance_embeds=guidance,
         ),
         vae=kl_vae(),
-        text_encoder=clip(tokenizer),
-        text_encoder_2=t5(),
+        text_encoder=texts.clip(tokenizer),
+        text_encoder_2=texts.t5(),
         tokenizer=tokenizer,
-        tokenizer_2=t5_tokenizer(),
+        tokenizer_2=texts.t5_tokenizer(),
         scheduler=dynamic(shift=3.0),
     )
 
@@ -112,7 +42,7 @@ def stable_diffusion_3() -> Any:
     """SD 3.5: one block of two attentions, and the last one, which drops its text."""
     from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 
-    first, second = clip_tokenizer(), clip_tokenizer(pad="a</w>")
+    first, second = texts.clip_tokenizer(), texts.clip_tokenizer(pad="a</w>")
     return StableDiffusion3Pipeline(
         transformer=SD3Transformer2DModel(
             sample_size=8,
@@ -130,109 +60,14 @@ def stable_diffusion_3() -> Any:
             dual_attention_layers=(0,),
         ),
         vae=kl_vae(),
-        text_encoder=clip(first, projected=True, projection_dim=16),
-        text_encoder_2=clip(second, projected=True, projection_dim=16),
-        text_encoder_3=t5(40),
+        text_encoder=texts.clip(first, projected=True, projection_dim=16),
+        text_encoder_2=texts.clip(second, projected=True, projection_dim=16),
+        text_encoder_3=texts.t5(40),
         tokenizer=first,
         tokenizer_2=second,
-        tokenizer_3=t5_tokenizer(),
+        tokenizer_3=texts.t5_tokenizer(),
         scheduler=static(3.0),
     )
-
-
-def byte_pairs(specials: Sequence[str], texts: Sequence[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """The vocabulary and the merges of a byte-level BPE in which the words of some texts are tokens."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=2000, special_tokens=list(specials), initial_alphabet=alphabet, min_frequency=1, show_progress=False
-    )
-    tokenizer.train_from_iterator([text for text in texts for _ in range(3)], trainer)
-    model = json.loads(tokenizer.to_str())["model"]
-    return model["vocab"], [tuple(merge) for merge in model["merges"]]
-
-
-@cache
-def _qwen_words() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    from diffusers import QwenImagePipeline  # its instruction is 34 tokens of whole words
-
-    source = inspect.getsource(QwenImagePipeline.__init__)
-    instruction = re.search(r"system\\n(.*?)<\|im_end\|>", source)
-    assert instruction is not None
-    return byte_pairs(QWEN_SPECIALS, [instruction[1], "system", "user", "assistant", "think"])
-
-
-def qwen_tokenizer() -> Any:
-    """Qwen's tokenizer with a chat template."""
-    from transformers import Qwen2Tokenizer
-
-    vocabulary, merges = _qwen_words()
-    tokenizer = Qwen2Tokenizer(
-        vocab=vocabulary,
-        merges=merges,
-        model_max_length=1024,
-        additional_special_tokens=list(QWEN_SPECIALS[1:8]),
-    )
-    tokenizer.chat_template = QWEN_TEMPLATE
-    return tokenizer
-
-
-def gemma_tokenizer(length: int) -> Any:
-    """Gemma's tokenizer with letters and bytes for words."""
-    from transformers import GemmaTokenizer
-
-    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"]
-    words = [*specials, *(f"<0x{i:02X}>" for i in range(256)), *"▁", *string.ascii_lowercase]
-    vocabulary = {word: i for i, word in enumerate(words)}
-    tokenizer = GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=length, padding_side="right")
-    tokenizer.add_bos_token = True
-    return tokenizer
-
-
-def qwen3(kind: str, layers: int) -> Any:
-    """Qwen3, 16 wide."""
-    import transformers
-
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": layers, **heads}
-    config = transformers.Qwen3Config(vocab_size=2000, max_position_embeddings=1024, **sizes)
-    return getattr(transformers, kind)(config)
-
-
-def gemma2() -> Any:
-    """Gemma 2, 8 wide."""
-    from transformers import Gemma2Config, Gemma2Model
-
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 4}
-    config = Gemma2Config(hidden_size=8, intermediate_size=8, num_hidden_layers=2, vocab_size=300, **heads)
-    return Gemma2Model(config)
-
-
-def frame_vae(kind: str = "AutoencoderKLQwenImage", **options: Any) -> Any:
-    """A VAE of frames with 4 channels, half as high and wide as its images."""
-    import diffusers
-
-    moments = {"latents_mean": [0.1, -0.2, 0.3, 0.0], "latents_std": [1.5, 2.0, 0.7, 1.0]}
-    return getattr(diffusers, kind)(
-        base_dim=12, z_dim=4, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[False], **moments, **options
-    )
-
-
-def dynamic(**options: Any) -> Any:
-    """A scheduler of rectified flow whose shift grows with the image."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, **options)
-
-
-def static(shift: float) -> Any:
-    """A scheduler of rectified flow with one shift."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    return FlowMatchEulerDiscreteScheduler(shift=shift)
 
 
 def _flux2_parts(guidance: bool) -> dict[str, Any]:
@@ -268,32 +103,18 @@ def klein(distilled: bool = False) -> Any:
     """FLUX.2 Klein, whose text encoder has the 28 layers that it taps."""
     from diffusers import Flux2KleinPipeline
 
-    text = qwen3("Qwen3ForCausalLM", 28)
+    text = texts.qwen3("Qwen3ForCausalLM", 28)
     parts = _flux2_parts(guidance=False)
-    return Flux2KleinPipeline(**parts, text_encoder=text, tokenizer=qwen_tokenizer(), is_distilled=distilled)
+    return Flux2KleinPipeline(**parts, text_encoder=text, tokenizer=texts.qwen_tokenizer(), is_distilled=distilled)
 
 
 def flux2() -> Any:
     """FLUX.2-dev, with a plain tokenizer for its processor, which needs torchvision."""
     from diffusers import Flux2Pipeline
     from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import Mistral3Config, Mistral3ForConditionalGeneration, PreTrainedTokenizerFast
+    from transformers import Mistral3Config, Mistral3ForConditionalGeneration
 
-    vocabulary, merges = byte_pairs(MISTRAL_SPECIALS, [SYSTEM_MESSAGE])
-    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        pad_token="<pad>",
-        padding_side="left",
-        additional_special_tokens=MISTRAL_SPECIALS[4:],
-        model_max_length=2048,
-    )
-    tokenizer.chat_template = MISTRAL_TEMPLATE
+    tokenizer = texts.mistral_tokenizer([SYSTEM_MESSAGE])
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 31, **heads}
     text = {
@@ -335,7 +156,7 @@ def qwen_image() -> Any:
         ),
         vae=frame_vae(),
         text_encoder=Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=VISION)),
-        tokenizer=qwen_tokenizer(),
+        tokenizer=texts.qwen_tokenizer(),
         scheduler=dynamic(max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02),
     )
 
@@ -370,7 +191,7 @@ def krea2(distilled: bool = False) -> Any:
         ),
         vae=frame_vae(),
         text_encoder=Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)),
-        tokenizer=qwen_tokenizer(),
+        tokenizer=texts.qwen_tokenizer(),
         text_encoder_select_layers=(0, 1, 2),
         is_distilled=distilled,
         scheduler=dynamic(max_image_seq_len=6400),
@@ -399,8 +220,8 @@ def z_image() -> Any:
             axes_lens=[1024, 32, 32],
         ),
         vae=kl_vae(),
-        text_encoder=qwen3("Qwen3Model", 3),
-        tokenizer=qwen_tokenizer(),
+        text_encoder=texts.qwen3("Qwen3Model", 3),
+        tokenizer=texts.qwen_tokenizer(),
         scheduler=static(3.0),
     )
 
@@ -424,8 +245,8 @@ def chroma() -> Any:
             approximator_num_channels=16,
         ),
         vae=kl_vae(),
-        text_encoder=t5(),
-        tokenizer=t5_tokenizer(),
+        text_encoder=texts.t5(),
+        tokenizer=texts.t5_tokenizer(),
         scheduler=static(1.0),
     )
 
@@ -463,8 +284,8 @@ def sana() -> Any:
             scaling_factor=0.41407,
             **blocks,
         ),
-        text_encoder=gemma2(),
-        tokenizer=gemma_tokenizer(300),
+        text_encoder=texts.gemma2(),
+        tokenizer=texts.gemma_tokenizer(300),
         scheduler=static(3.0),
     )
 
@@ -490,8 +311,8 @@ def pixart() -> Any:
             use_additional_conditions=False,
         ),
         vae=kl_vae(shift=None),
-        text_encoder=t5(),
-        tokenizer=t5_tokenizer(),
+        text_encoder=texts.t5(),
+        tokenizer=texts.t5_tokenizer(),
         scheduler=DDIMScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="linear"),
     )
 
@@ -516,8 +337,8 @@ def lumina2() -> Any:
             cap_feat_dim=8,
         ),
         vae=kl_vae(levels=4),
-        text_encoder=gemma2(),
-        tokenizer=gemma_tokenizer(256),
+        text_encoder=texts.gemma2(),
+        tokenizer=texts.gemma_tokenizer(256),
         scheduler=static(6.0),
     )
 
@@ -548,7 +369,7 @@ def wan(expand: bool = False) -> Any:
         text_encoder=UMT5EncoderModel(
             UMT5Config(vocab_size=80, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
         ),
-        tokenizer=t5_tokenizer(),
+        tokenizer=texts.t5_tokenizer(),
         expand_timesteps=expand,
         scheduler=UniPCMultistepScheduler(**options),
     )
@@ -576,7 +397,7 @@ def built(name: str) -> Any:
         torch.manual_seed(0)
         pipeline = BUILDERS[name]()
     generator = torch.Generator().manual_seed(1)
-    for name, weight in pipeline.transformer.named_parameters():
-        if weight.abs().max() == 0 or not weight.isfinite().all() or name.endswith("pad_token"):
+    for key, weight in pipeline.transformer.named_parameters():
+        if weight.abs().max() == 0 or not weight.isfinite().all() or key.endswith("pad_token"):
             weight.data = 0.05 * torch.randn(weight.shape, generator=generator)
     return pipeline

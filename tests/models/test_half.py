@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from thumbtune.models import devices
 from thumbtune.models import drawing as shared
 from thumbtune.models.families import adapter_of
 from thumbtune.models.full import Full
@@ -156,7 +157,7 @@ class Moves:
         self.seen: list[tuple[str, str]] = []
         self.names = {part: name for name, part in model.pipeline.components.items() if isinstance(part, nn.Module)}
         self.places = dict.fromkeys(self.names.values(), "cpu")
-        monkeypatch.setattr(shared, "device_of", lambda network: torch.device(self.places[self.names[network]]))
+        monkeypatch.setattr(devices, "device_of", lambda network: torch.device(self.places[self.names[network]]))
         monkeypatch.setattr(nn.Module, "to", self.moved_to(nn.Module.to))
 
     def moved_to(self, usual: Any) -> Any:

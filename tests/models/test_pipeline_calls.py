@@ -1,4 +1,4 @@
-"""What `predict` asks of a network is what its pipeline asks, and what `generate` decodes is what its pipeline decodes."""
+"""`predict` asks a network what its pipeline asks it, and `generate` gives the images of its pipeline."""
 
 from collections.abc import Callable
 from typing import Any

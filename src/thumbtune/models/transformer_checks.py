@@ -17,8 +17,8 @@ def check_channels(pipeline: Any, wanted: int) -> None:
     takes = pipeline.transformer.config.in_channels
     if takes != wanted:
         raise ThumbtuneError(
-            f"The transformer of {pipeline.config.get('_name_or_path')!r} takes {takes} channels, but latents of its VAE "
-            f"have {wanted}: a model for inpainting, edits or control images cannot be trained on images and their "
+            f"The transformer of {pipeline.config.get('_name_or_path')!r} takes {takes} channels, but latents of its "
+            f"VAE have {wanted}: a model for inpainting, edits or control images cannot be trained on images and their "
             "prompts, so name a text-to-image model.",
             code="model-channels",
         )

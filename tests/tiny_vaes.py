@@ -1,0 +1,38 @@
+"""Real VAEs and schedulers of rectified flow at tiny size."""
+
+from typing import Any
+
+
+def kl_vae(levels: int = 2, shift: float | None = 0.1159) -> Any:
+    """An AutoencoderKL of 4 channels, whose latents are shifted and scaled; each level but one halves the sides."""
+    from diffusers import AutoencoderKL
+
+    kinds = {"down_block_types": ["DownEncoderBlock2D"] * levels, "up_block_types": ["UpDecoderBlock2D"] * levels}
+    quantless = {"use_quant_conv": False, "use_post_quant_conv": False}
+    moments = {"shift_factor": shift, "scaling_factor": 0.3611}
+    widths = (8, 16, 16, 16)[:levels]
+    return AutoencoderKL(sample_size=16, block_out_channels=widths, norm_num_groups=4, **kinds, **quantless, **moments)
+
+
+def frame_vae(kind: str = "AutoencoderKLQwenImage", **options: Any) -> Any:
+    """A VAE of frames with 4 channels, half as high and wide as its images."""
+    import diffusers
+
+    moments = {"latents_mean": [0.1, -0.2, 0.3, 0.0], "latents_std": [1.5, 2.0, 0.7, 1.0]}
+    return getattr(diffusers, kind)(
+        base_dim=12, z_dim=4, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[False], **moments, **options
+    )
+
+
+def dynamic(**options: Any) -> Any:
+    """A scheduler of rectified flow whose shift grows with the image."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, **options)
+
+
+def static(shift: float) -> Any:
+    """A scheduler of rectified flow with one shift."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(shift=shift)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from thumbtune.models.lora_targets import PRESETS
+
 INDEX, CONFIG = "model_index.json", "config.json"
 UNET, TRANSFORMER, VAE = "unet", "transformer", "vae"
 TEXT, TEXT_2, TEXT_3 = "text_encoder", "text_encoder_2", "text_encoder_3"
@@ -23,6 +25,7 @@ class Family:
     options:    what the pipeline's class is told when it loads a model
     float32:    the parts that give NaN or black images in half precision
     optional:   the parts that a pipeline may lack
+    targets:    the layers of each set that a LoRA may have
     """
 
     name: str
@@ -34,6 +37,7 @@ class Family:
     options: Mapping[str, Any] = field(default_factory=dict)
     float32: Sequence[str] = ()
     optional: Sequence[str] = ()
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: PRESETS)
 
     @property
     def denoiser(self) -> str:

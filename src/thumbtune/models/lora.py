@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from thumbtune.models.lora_saving import DIFFUSERS_FILE, KOHYA_FILE, Beside, load, save, tensors_of
-from thumbtune.models.lora_targets import ATTENTION, wide_convolutions
+from thumbtune.models.lora_targets import ATTENTION, wide_convolutions, written_out
 from thumbtune.models.quantised import Bits, quantise
 from thumbtune.models.swap import swapped
 
@@ -28,7 +28,7 @@ class LoRA:
     """The adapters to add.
 
     rank, alpha: the scale of a layer is alpha / rank
-    targets: the ends of their layers' names; `lora_targets.PRESETS` has three sets
+    targets: the ends of their layers' names, or whole names with * for any letters; a family has sets of them
     conv_rank: the rank of targeted convolutions that are larger than 1 x 1; None: `rank`
     conv_alpha: their alpha; None: the one with which their scale is that of the other layers
     dora: whether the length of each row is trained too
@@ -109,7 +109,7 @@ def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank, so fractions work
-        target_modules=list(lora.targets),
+        target_modules=written_out(network, lora.targets),
         init_lora_weights="gaussian",
         rank_pattern=dict.fromkeys(map(re.escape, wide), rank),
         alpha_pattern=dict.fromkeys(map(re.escape, wide), alpha),

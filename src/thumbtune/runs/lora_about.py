@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune import plugins
+from thumbtune.errors import UsageError
 from thumbtune.files import file_sha256
 from thumbtune.models import lora_start
+from thumbtune.models.families import family_of
 from thumbtune.models.lora import LoRA
 from thumbtune.models.lora_header import SPEC, base_facts
-from thumbtune.models.lora_targets import PRESETS
 from thumbtune.models.pipeline_files import VARIANTS
 from thumbtune.models.protocol import Tuning
 from thumbtune.models.sizes import height_and_width, size_of
@@ -36,8 +37,23 @@ def lora_of(recipe: Recipe, pipeline: Any, about: Callable[[], Mapping[str, str]
     if section.start is not None:
         begun = lora_start.begin(pipeline, lora_start.files_of(Path(section.start)), recipe.model)
         return replace(begun, quantize=quantize, about=about)
-    own = {**section.model_dump(exclude={"start"}), "targets": PRESETS[section.targets]}
+    own = {**section.model_dump(exclude={"start"}), "targets": _targets(section.targets, pipeline)}
     return LoRA(**own, quantize=quantize, about=about)
+
+
+def _targets(name: str, pipeline: Any) -> tuple[str, ...]:
+    """Return the layers of a set.
+
+    Raises:
+        UsageError: the family of the pipeline has no such set.
+    """
+    family = family_of(type(pipeline).__name__)
+    if name not in family.targets:
+        raise UsageError(
+            f"lora.targets is {name}, but {family.name} has {' and '.join(family.targets)} only; choose one of them.",
+            code="lora-no-such-targets",
+        )
+    return family.targets[name]
 
 
 def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:

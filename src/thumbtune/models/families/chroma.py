@@ -16,6 +16,7 @@ from thumbtune.models.devices import bring
 from thumbtune.models.family import T5, TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.packed import SIDE, packed, places, unpacked
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, together
@@ -32,6 +33,7 @@ class Chroma(LatentDiffusion):
         pipeline="ChromaPipeline",
         networks={TRANSFORMER: "ChromaTransformer2DModel", VAE: "AutoencoderKL", TEXT: T5},
         float32=(VAE,),
+        targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
     )
     patch, positions_per_token = SIDE, SIDE**2
 

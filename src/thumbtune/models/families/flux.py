@@ -17,6 +17,7 @@ from thumbtune.models.devices import bring
 from thumbtune.models.family import CLIP, T5, TEXT, TEXT_2, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.packed import SIDE, packed, places, unpacked
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Sampler, Size
@@ -35,6 +36,7 @@ class Flux(LatentDiffusion):
         networks={TRANSFORMER: "FluxTransformer2DModel", VAE: "AutoencoderKL", TEXT: CLIP, TEXT_2: T5},
         tokenizers=("tokenizer", "tokenizer_2"),
         float32=(VAE,),
+        targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
     )
     patch, positions_per_token = SIDE, SIDE**2
 

@@ -18,12 +18,15 @@ from thumbtune.models.drawing import decoded
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Sampler, Size
 from thumbtune.models.transformer_checks import check_channels, default_size, refuse_negative
 
 GUIDANCE_IN_TRAINING = 1.0
 SIDE = 2
+# in single blocks the projections of attention are one layer with those of the feed-forward part
+FUSED = (*ATTENTION, "to_qkv_mlp_proj", "single_transformer_blocks.*.attn.to_out")
 
 
 class Flux2Klein(LatentDiffusion):
@@ -35,6 +38,7 @@ class Flux2Klein(LatentDiffusion):
         pipeline="Flux2KleinPipeline",
         networks={TRANSFORMER: "Flux2Transformer2DModel", VAE: "AutoencoderKLFlux2", TEXT: "Qwen3ForCausalLM"},
         float32=(VAE,),
+        targets=of_transformer(FUSED, "ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out"),
     )
     patch, positions_per_token = SIDE, 1
 
@@ -98,6 +102,7 @@ class Flux2(Flux2Klein):
             TEXT: "Mistral3ForConditionalGeneration",
         },
         float32=(VAE,),
+        targets=of_transformer(FUSED, "ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out"),
     )
 
     def texts(self, prompts: Sequence[str], sampler: Sampler) -> Mapping[str, Any]:

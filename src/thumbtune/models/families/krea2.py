@@ -17,6 +17,7 @@ from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.packed import SIDE, packed, places, unpacked
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, together
@@ -33,6 +34,7 @@ class Krea2(LatentDiffusion):
         pipeline="Krea2Pipeline",
         networks={TRANSFORMER: "Krea2Transformer2DModel", VAE: "AutoencoderKLQwenImage", TEXT: "Qwen3VLModel"},
         float32=(VAE,),
+        targets=of_transformer((*ATTENTION, "to_gate"), "ff.up", "ff.down"),
     )
     patch, positions_per_token = SIDE, SIDE**2
 

@@ -15,6 +15,7 @@ from thumbtune.models.devices import bring
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, together
 from thumbtune.models.protocol import Condition, Size
@@ -30,6 +31,7 @@ class Lumina2(LatentDiffusion):
         pipeline="Lumina2Pipeline",
         networks={TRANSFORMER: "Lumina2Transformer2DModel", VAE: "AutoencoderKL", TEXT: "Gemma2Model"},
         float32=(VAE,),
+        targets=of_transformer(ATTENTION, *(f"feed_forward.linear_{i}" for i in (1, 2, 3))),
     )
     patch, positions_per_token = 2, 4
 

@@ -16,6 +16,7 @@ from thumbtune.models.devices import bring
 from thumbtune.models.family import T5, TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, together
 from thumbtune.models.protocol import Condition, Sampler, Size
@@ -33,6 +34,7 @@ class PixArtSigma(LatentDiffusion):
         pipeline="PixArtSigmaPipeline",
         networks={TRANSFORMER: "PixArtTransformer2DModel", VAE: "AutoencoderKL", TEXT: T5},
         float32=(VAE,),
+        targets=of_transformer(ATTENTION, "ff.net.0.proj", "ff.net.2"),
     )
     patch = 2
 

@@ -17,6 +17,7 @@ from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.packed import SIDE, packed, unpacked
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, together
@@ -39,6 +40,7 @@ class QwenImage(LatentDiffusion):
             TEXT: "Qwen2_5_VLForConditionalGeneration",
         },
         float32=(VAE,),
+        targets=of_transformer(ATTENTION, "img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
     )
     patch, positions_per_token = SIDE, SIDE**2
 

@@ -17,6 +17,7 @@ from thumbtune.models.devices import bring
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, together
 from thumbtune.models.protocol import Condition, Size
@@ -32,6 +33,7 @@ class Sana(LatentDiffusion):
         pipeline="SanaPipeline",
         networks={TRANSFORMER: "SanaTransformer2DModel", VAE: "AutoencoderDC", TEXT: "Gemma2Model"},
         float32=(VAE,),
+        targets=of_transformer(("to_q", "to_k", "to_v")),
     )
 
     multiple = 32  # of which the pipeline asks for sides

@@ -14,6 +14,7 @@ from thumbtune.models.devices import bring
 from thumbtune.models.family import CLIP_2, T5, TEXT, TEXT_2, TEXT_3, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Size
 from thumbtune.models.transformer_checks import check_channels, default_size
@@ -36,6 +37,7 @@ class StableDiffusion3(LatentDiffusion):
         tokenizers=("tokenizer", "tokenizer_2", "tokenizer_3"),
         optional=(TEXT_3, "tokenizer_3"),
         float32=(VAE,),
+        targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
     )
     patch, positions_per_token = 2, 4
 

@@ -17,6 +17,7 @@ from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Size
 from thumbtune.models.transformer_checks import check_channels
@@ -34,6 +35,7 @@ class Wan(LatentDiffusion):
         pipeline="WanPipeline",
         networks={TRANSFORMER: "WanTransformer3DModel", VAE: "AutoencoderKLWan", TEXT: "UMT5EncoderModel"},
         float32=(VAE,),
+        targets=of_transformer(ATTENTION, "ffn.net.0.proj", "ffn.net.2"),
     )
     patch = 2
 

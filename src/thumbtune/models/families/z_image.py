@@ -14,6 +14,7 @@ from thumbtune.models.devices import bring
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, together
 from thumbtune.models.protocol import Condition, Size
@@ -29,6 +30,7 @@ class ZImage(LatentDiffusion):
         pipeline="ZImagePipeline",
         networks={TRANSFORMER: "ZImageTransformer2DModel", VAE: "AutoencoderKL", TEXT: "Qwen3Model"},
         float32=(VAE,),
+        targets=of_transformer(ATTENTION, "feed_forward.w1", "feed_forward.w2", "feed_forward.w3"),
     )
     patch, positions_per_token = 2, 4
 

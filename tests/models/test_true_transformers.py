@@ -15,6 +15,7 @@ SD3: dict[str, Any] = {"sample_size": 128, "patch_size": 2, "in_channels": 16, "
 SD3 |= {"joint_attention_dim": 4096, "pooled_projection_dim": 2048, "pos_embed_max_size": 192}
 SD35_MEDIUM = {"qk_norm": "rms_norm", "dual_attention_layers": tuple(range(13)), "pos_embed_max_size": 384}
 KLEIN: dict[str, Any] = {"guidance_embeds": False}
+PIXART = {"sample_size": 128, "out_channels": 8}
 # family, options of its class, set, weights in billions, layers of the LoRA, millions of its weights at rank 16.
 # The options are those of diffusers' conversion scripts, else the defaults of the class.
 PUBLISHED: dict[str, tuple[str, dict[str, Any], str, float, int, float]] = {
@@ -69,7 +70,13 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any], str, float, int, float]] = {
     "Sana 1.6B": ("Sana", {}, "attention", 1.60, 120, 8.6),
     "PixArt-Sigma": (
         "PixArt-Sigma",
-        {"sample_size": 128, "out_channels": 8, "num_layers": 28, "cross_attention_dim": 1152, "caption_channels": 4096},
+        {
+            "sample_size": 128,
+            "out_channels": 8,
+            "num_layers": 28,
+            "cross_attention_dim": 1152,
+            "caption_channels": 4096,
+        },
         "attention",
         0.61,
         224,

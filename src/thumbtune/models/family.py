@@ -26,6 +26,9 @@ class Family:
     float32:    the parts that give NaN or black images in half precision
     optional:   the parts that a pipeline may lack
     targets:    the layers of each set that a LoRA may have
+    native:     what to replace in the names of layers, in this order, for a file that ComfyUI reads; without it,
+        ComfyUI reads the file for diffusers
+    comfyui:    whether ComfyUI reads a LoRA of this family at all
     """
 
     name: str
@@ -38,6 +41,8 @@ class Family:
     float32: Sequence[str] = ()
     optional: Sequence[str] = ()
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: PRESETS)
+    native: Sequence[tuple[str, str]] = ()
+    comfyui: bool = True
 
     @property
     def denoiser(self) -> str:

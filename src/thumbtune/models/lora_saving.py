@@ -3,13 +3,15 @@
 `pytorch_lora_weights.safetensors`   B * alpha / rank, so that the scale is 1 with and without settings in the header
 `kohya.safetensors`                  B, with the alpha of each layer as a tensor, since no header is read there; in
                                      the UNet of SDXL, original names as in sd-scripts (input_blocks)
+`comfyui.safetensors`                of transformers for which ComfyUI needs its own names; it reads the first file of
+                                     the others
 
 Earlier versions wrote the first file with B, and its alpha in the settings alone; it is read as it was.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import check_seal, refuse_not_finite, sweep, write_tensors
+from thumbtune.models.families import family_of_network
 from thumbtune.models.lora_header import (
     ALPHA,
     ARGUMENTS,
@@ -38,6 +41,7 @@ from thumbtune.models.original_layout import unet_modules
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 KOHYA_FILE = "kohya.safetensors"
+COMFYUI_FILE = "comfyui.safetensors"
 SETTINGS = "lora_adapter_metadata"  # diffusers' key for PEFT's settings
 _KINDS = {"lora_A": "lora_down.weight", "lora_B": "lora_up.weight", "lora_magnitude_vector": "dora_scale"}
 
@@ -156,6 +160,20 @@ def save(
     write_tensors(folder / DIFFUSERS_FILE, plain, header, durable=True)
     if own == UNET:
         _write_kohya(network, folder, facts, others)
+    elif (family := family_of_network(network)) is not None and family.native:
+        native = {native_name(key, family.native): value for key, value in scaled(tensors, scales).items()}
+        write_tensors(folder / COMFYUI_FILE, native, {**facts, **hashes(native)}, durable=True)
+
+
+def native_name(key: str, replaced: Sequence[tuple[str, str]]) -> str:
+    """Return the name that the authors of a network, and so ComfyUI, have for a tensor of its LoRA.
+
+    >>> native_name("blocks.0.attn1.to_q.lora_A.weight", [("attn1.", "self_attn."), ("to_q", "q")])
+    'diffusion_model.blocks.0.self_attn.q.lora_A.weight'
+    """
+    for ours, theirs in replaced:
+        key = key.replace(ours, theirs)
+    return f"diffusion_model.{key}"
 
 
 def _write_kohya(network: nn.Module, folder: Path, facts: Mapping[str, str], others: Beside) -> None:

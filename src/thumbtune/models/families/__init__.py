@@ -4,6 +4,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
+from torch import nn
 
 from thumbtune.models.families.chroma import Chroma
 from thumbtune.models.families.flux import Flux
@@ -18,7 +19,7 @@ from thumbtune.models.families.stable_diffusion_3 import StableDiffusion3
 from thumbtune.models.families.stable_diffusion_xl import StableDiffusionXL
 from thumbtune.models.families.wan import Wan
 from thumbtune.models.families.z_image import ZImage
-from thumbtune.models.family import Family
+from thumbtune.models.family import TRANSFORMER, Family
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.protocol import Tuning
 
@@ -49,6 +50,12 @@ def family_of(class_name: object) -> Family:
     ('Stable Diffusion XL', 'Stable Diffusion')
     """
     return _adapter_of(class_name).family
+
+
+def family_of_network(network: nn.Module) -> Family | None:
+    """Return the family whose transformer a network is; None for a UNet, which two families share, and for others."""
+    name = type(network).__name__
+    return next((family for family in FAMILIES if family.networks.get(TRANSFORMER) == name), None)
 
 
 def adapter_of(

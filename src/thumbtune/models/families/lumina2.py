@@ -32,6 +32,7 @@ class Lumina2(LatentDiffusion):
         networks={TRANSFORMER: "Lumina2Transformer2DModel", VAE: "AutoencoderKL", TEXT: "Gemma2Model"},
         float32=(VAE,),
         targets=of_transformer(ATTENTION, *(f"feed_forward.linear_{i}" for i in (1, 2, 3))),
+        comfyui=False,
     )
     patch, positions_per_token = 2, 4
 

@@ -34,6 +34,7 @@ class Sana(LatentDiffusion):
         networks={TRANSFORMER: "SanaTransformer2DModel", VAE: "AutoencoderDC", TEXT: "Gemma2Model"},
         float32=(VAE,),
         targets=of_transformer(("to_q", "to_k", "to_v")),
+        comfyui=False,
     )
 
     multiple = 32  # of which the pipeline asks for sides

@@ -36,6 +36,14 @@ class Wan(LatentDiffusion):
         networks={TRANSFORMER: "WanTransformer3DModel", VAE: "AutoencoderKLWan", TEXT: "UMT5EncoderModel"},
         float32=(VAE,),
         targets=of_transformer(ATTENTION, "ffn.net.0.proj", "ffn.net.2"),
+        native=(
+            ("attn1.", "self_attn."),
+            ("attn2.", "cross_attn."),
+            *((f"to_{one}", one) for one in ("q", "k", "v")),
+            ("to_out.0", "o"),
+            ("ffn.net.0.proj", "ffn.0"),
+            ("ffn.net.2", "ffn.2"),
+        ),
     )
     patch = 2
 

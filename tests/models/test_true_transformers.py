@@ -1,12 +1,13 @@
 """The transformers of published models, without values: their sizes, and the layers of their LoRAs."""
 
+from inspect import signature
 from typing import Any
 
 import diffusers
 import pytest
 import torch
 
-from thumbtune.models.families import FAMILIES
+from thumbtune.models.families import ADAPTERS, FAMILIES
 from thumbtune.models.lora import LoRA, put_on
 from thumbtune.models.lora_targets import targeted, written_out
 
@@ -107,3 +108,14 @@ def test_every_set_names_layers_that_are_there(family: Any) -> None:
     for targets in family.targets.values():
         for target in targets:
             assert targeted(network, written_out(network, [target])), target
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.family.name)
+def test_the_defaults_of_drawing_are_those_of_the_pipeline(adapter: Any) -> None:
+    family = adapter.family
+    defaults = signature(getattr(diffusers, family.pipeline).__call__).parameters
+    assert family.steps == defaults["num_inference_steps"].default
+    told = adapter.guided(None, family.guidance)
+    for name in ("true_cfg_scale", "guidance_scale"):
+        if name in told:
+            assert told[name] == defaults[name].default

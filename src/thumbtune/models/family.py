@@ -29,6 +29,8 @@ class Family:
     native:     what to replace in the names of layers, in this order, for a file that ComfyUI reads; without it,
         ComfyUI reads the file for diffusers
     comfyui:    whether ComfyUI reads a LoRA of this family at all
+    guidance:   in drawing, u + guidance * (c - u), or the number that the network takes; the default of the pipeline
+    steps:      of drawing; the default of the pipeline
     """
 
     name: str
@@ -43,6 +45,8 @@ class Family:
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: PRESETS)
     native: Sequence[tuple[str, str]] = ()
     comfyui: bool = True
+    guidance: float = 7.5
+    steps: int = 50
 
     @property
     def denoiser(self) -> str:

@@ -34,6 +34,8 @@ class Chroma(LatentDiffusion):
         networks={TRANSFORMER: "ChromaTransformer2DModel", VAE: "AutoencoderKL", TEXT: T5},
         float32=(VAE,),
         targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
+        guidance=5.0,
+        steps=35,
     )
     patch, positions_per_token = SIDE, SIDE**2
 

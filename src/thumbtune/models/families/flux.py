@@ -37,6 +37,8 @@ class Flux(LatentDiffusion):
         tokenizers=("tokenizer", "tokenizer_2"),
         float32=(VAE,),
         targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
+        guidance=3.5,
+        steps=28,
     )
     patch, positions_per_token = SIDE, SIDE**2
 

@@ -39,6 +39,8 @@ class Flux2Klein(LatentDiffusion):
         networks={TRANSFORMER: "Flux2Transformer2DModel", VAE: "AutoencoderKLFlux2", TEXT: "Qwen3ForCausalLM"},
         float32=(VAE,),
         targets=of_transformer(FUSED, "ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out"),
+        guidance=4.0,
+        steps=50,
     )
     patch, positions_per_token = SIDE, 1
 
@@ -103,6 +105,8 @@ class Flux2(Flux2Klein):
         },
         float32=(VAE,),
         targets=of_transformer(FUSED, "ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out"),
+        guidance=4.0,
+        steps=50,
     )
 
     def texts(self, prompts: Sequence[str], sampler: Sampler) -> Mapping[str, Any]:

@@ -35,6 +35,8 @@ class Krea2(LatentDiffusion):
         networks={TRANSFORMER: "Krea2Transformer2DModel", VAE: "AutoencoderKLQwenImage", TEXT: "Qwen3VLModel"},
         float32=(VAE,),
         targets=of_transformer((*ATTENTION, "to_gate"), "ff.up", "ff.down"),
+        guidance=5.5,
+        steps=28,
     )
     patch, positions_per_token = SIDE, SIDE**2
 

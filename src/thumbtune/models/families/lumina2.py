@@ -33,6 +33,8 @@ class Lumina2(LatentDiffusion):
         float32=(VAE,),
         targets=of_transformer(ATTENTION, *(f"feed_forward.linear_{i}" for i in (1, 2, 3))),
         comfyui=False,
+        guidance=4.0,
+        steps=30,
     )
     patch, positions_per_token = 2, 4
 

@@ -35,6 +35,8 @@ class PixArtSigma(LatentDiffusion):
         networks={TRANSFORMER: "PixArtTransformer2DModel", VAE: "AutoencoderKL", TEXT: T5},
         float32=(VAE,),
         targets=of_transformer(ATTENTION, "ff.net.0.proj", "ff.net.2"),
+        guidance=4.5,
+        steps=20,
     )
     patch = 2
 

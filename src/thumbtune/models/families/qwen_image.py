@@ -25,6 +25,7 @@ from thumbtune.models.protocol import Condition, Sampler, Size
 from thumbtune.models.transformer_checks import check_channels, default_size
 
 NO_PROMPT = " "
+LENGTH = 512  # tokens that the pipeline reads in drawing; its method for prompts would read more
 
 
 class QwenImage(LatentDiffusion):
@@ -41,6 +42,8 @@ class QwenImage(LatentDiffusion):
         },
         float32=(VAE,),
         targets=of_transformer(ATTENTION, "img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
+        guidance=4.0,
+        steps=50,
     )
     patch, positions_per_token = SIDE, SIDE**2
 
@@ -59,7 +62,8 @@ class QwenImage(LatentDiffusion):
             return together([self._row(prompt or NO_PROMPT) for prompt in prompts])
 
     def _row(self, prompt: str) -> dict[str, Tensor]:
-        text, _ = self.pipeline.encode_prompt(prompt, device=self.device)  # of one prompt, all tokens are its own
+        # of one prompt, all tokens are its own
+        text, _ = self.pipeline.encode_prompt(prompt, device=self.device, max_sequence_length=LENGTH)
         return {"text": text[0].float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:

@@ -35,6 +35,8 @@ class Sana(LatentDiffusion):
         float32=(VAE,),
         targets=of_transformer(("to_q", "to_k", "to_v")),
         comfyui=False,
+        guidance=4.5,
+        steps=20,
     )
 
     multiple = 32  # of which the pipeline asks for sides

@@ -38,6 +38,8 @@ class StableDiffusion3(LatentDiffusion):
         optional=(TEXT_3, "tokenizer_3"),
         float32=(VAE,),
         targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
+        guidance=7.0,
+        steps=28,
     )
     patch, positions_per_token = 2, 4
 

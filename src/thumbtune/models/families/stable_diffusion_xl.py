@@ -67,6 +67,8 @@ class StableDiffusionXL(LatentDiffusion):
         embeds="text_time",
         options={"add_watermarker": False},
         float32=(VAE,),
+        guidance=5.0,
+        steps=50,
     )
 
     def checked_size(self) -> Size:

@@ -44,6 +44,8 @@ class Wan(LatentDiffusion):
             ("ffn.net.0.proj", "ffn.0"),
             ("ffn.net.2", "ffn.2"),
         ),
+        guidance=5.0,
+        steps=50,
     )
     patch = 2
 

@@ -120,3 +120,21 @@ def test_a_model_that_is_not_here_has_no_estimate() -> None:
     recipe = read_recipe(None, ["model=someone/something"])
     assert estimate(recipe) is None
     assert build.half_of(recipe, "bf16") == torch.bfloat16
+
+
+def test_a_model_with_all_weights_that_draws_holds_them_once_and_has_the_base_as_its_reference(
+    tiny_pipeline: Callable[[str], Path], perturb: Any
+) -> None:
+    recipe = recipe_of("epsilon", ["train.weights=full"], tiny_pipeline)
+    base = {name: weight.clone() for name, weight in build.model_of(recipe).trainable()}
+    with LiveMemory() as memory:
+        training = build.model_of(recipe)
+        copied = memory.now
+    with LiveMemory() as memory:
+        drawing = build.model_of(recipe, training=False)
+        assert copied - memory.now == pytest.approx(bytes_of(training.network), rel=0.01)
+    perturb(drawing)
+    tuned = [weight.clone() for _, weight in drawing.trainable()]
+    with drawing.reference():
+        assert all(weight.equal(base[name]) for name, weight in drawing.trainable())
+    assert all(weight.equal(own) for (_, weight), own in zip(drawing.trainable(), tuned, strict=True))

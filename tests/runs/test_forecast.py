@@ -173,22 +173,32 @@ def test_the_least_images_at_once() -> None:
 
 
 def test_bytes_of_checkpoints_by_hand() -> None:
-    recipe = read_recipe(None, ["train.steps=500", "train.checkpoint_every=50"])
-    assert time_and_disk.bytes_of_checkpoint(recipe, 1000) == 12_000  # the weight and two moments
+    recipe, of_1000 = read_recipe(None, ["train.steps=500", "train.checkpoint_every=50"]), [torch.zeros(10, 100)]
+    assert time_and_disk.bytes_of_checkpoint(recipe, of_1000) == 12_000  # the weight and two moments
     assert time_and_disk.number_of_checkpoints(recipe) == 11  # with the first, for the guards
     kept = read_recipe(None, ["train.steps=500", "train.keep_checkpoints=2", "train.ema=0.9", "train.guards=false"])
-    assert time_and_disk.bytes_of_checkpoint(kept, 1000) == 16_000
+    assert time_and_disk.bytes_of_checkpoint(kept, of_1000) == 16_000
     assert time_and_disk.number_of_checkpoints(kept) == 2
     small = read_recipe(None, ["train.optimizer=adamw-8bit"])
-    assert time_and_disk.bytes_of_checkpoint(small, 1000) == 6_000  # a moment takes one byte
+    large = torch.zeros(1000, 1000)  # a moment takes one byte, and its scales four for each 256
+    assert time_and_disk.bytes_of_checkpoint(small, [large]) == 6_000_000 + 2 * 4 * 3907
+    assert time_and_disk.bytes_of_checkpoint(small, of_1000) == 12_000  # which stays in float32
+    assert time_and_disk.bytes_of_checkpoint(small, [large, *of_1000, *of_1000]) == 6_031_256 + 24_000
 
 
-def test_the_forecast_of_disk_is_what_a_run_writes(call: Call, settings: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw-8bit"])
+def test_the_forecast_of_disk_is_what_a_run_writes(
+    call: Call, settings: list[str], tmp_path: Path, optimizer: str
+) -> None:
+    if optimizer == "adamw-8bit":
+        pytest.importorskip("bitsandbytes")
+        settings = [*settings, "--set", f"train.optimizer={optimizer}", "--set", "lora.rank=256"]
+        settings += ["--set", "train.guards=false"]  # whose first checkpoint has no moments yet
     run = tmp_path / "run"
     options = read_recipe(None, [word for word in settings if "=" in word])
     assert call("train", "--out", run, *settings)[0] == 0
     model = build.model_of(options)
-    trained = sum(weight.numel() for _, weight in model.trainable())
+    trained = [weight for _, weight in model.trainable()]
     folders = [path for path in (run / "checkpoints").iterdir() if path.is_dir()]
     written = sum(file.stat().st_size for folder in folders for file in folder.rglob("*.safetensors"))
     assert len(folders) == time_and_disk.number_of_checkpoints(options)

@@ -160,10 +160,87 @@ def test_a_small_model_is_trained_without_an_estimate(tiny_pipeline: Pipeline, m
         raise AssertionError
 
     monkeypatch.setattr(forecast, "forecast_of", never)
+    monkeypatch.setattr(forecast, "room_of", lambda device: 8 * forecast.GIB)
     forecast.check_memory(recipe)
+    forecast.check_memory(read_recipe(None, ["model=tiny-emoji-64"]))
+    for large in ("train.size=2048", "lora.rank=200000", "lora.start=a.safetensors"):
+        with pytest.raises(AssertionError):
+            forecast.check_memory(read_recipe(None, [f"model={tiny_pipeline('epsilon')}", large]))
+    images = ["train.batch=100000", "train.micro_batch=100000"]
+    with pytest.raises(AssertionError):
+        forecast.check_memory(read_recipe(None, [f"model={tiny_pipeline('epsilon')}", *images]))
     monkeypatch.setattr(forecast, "room_of", lambda device: 1000)
     with pytest.raises(AssertionError):
         forecast.check_memory(recipe)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
+@pytest.mark.parametrize("options", [[], ["train.weights=full"], ["train.size=64", "lora.rank=128"]])
+def test_the_bound_of_a_small_training_is_above_its_estimate(
+    tiny_pipeline: Pipeline, kind: str, options: list[str]
+) -> None:
+    for batch in (1, 8):
+        numbers = [f"train.batch={batch}", f"train.micro_batch={batch}", "train.precision=no"]
+        recipe = read_recipe(None, [f"model={tiny_pipeline(kind)}", *numbers, *options])
+        found = estimate(recipe)
+        assert found is not None
+        assert max(found.step, found.encode, found.load) < forecast.bytes_at_most(recipe)
+
+
+def test_a_model_of_unknown_shapes_is_estimated(tmp_path: Path) -> None:
+    assert forecast.bytes_at_most(read_recipe(None, ["model=owner/sd"])) == float("inf")
+    (tmp_path / "one.safetensors").touch()
+    assert forecast.bytes_at_most(read_recipe(None, [f"model={tmp_path / 'one.safetensors'}"])) == float("inf")
+
+
+def test_a_cpu_adds_loading_and_holes_and_counts_every_process() -> None:
+    one = Estimate(
+        **{"networks": {"unet": 500}, "optimiser": 0, "step": 1000, "micro_batch": 1, "encode": 900, "generate": 0},
+        **{"at_once": 8, "load": 2000, "converted": 300, "heap": 100},
+    )
+    gpu = forecast.Forecast(estimate=one, beside=50, room=1100)
+    assert gpu.needed == 1000 * 1.05 + 50 and gpu.fits
+    assert "loading 0 MiB, in the memory of the machine" in forecast.memory_lines(gpu)
+    cpu = forecast.Forecast(estimate=one, beside=50, room=2050, on_cpu=True, holes=200)
+    assert cpu.needed == 2000 + 300 + 50
+    assert cpu.fits  # the files' own pages can be given back
+    assert not forecast.Forecast(estimate=one, beside=50, room=2049, on_cpu=True, holes=200).fits
+    holes = forecast.Forecast(estimate=one, beside=50, room=9000, on_cpu=True, holes=2000)
+    assert holes.needed == 3000 * 1.05 + 50
+    two = forecast.Forecast(estimate=one, beside=50, room=6399, on_cpu=True, holes=2000, processes=2)
+    assert two.needed == 2 * holes.needed and not two.fits
+    assert "with 2 processes on this machine, training takes" in forecast.memory_lines(two)[-1]
+
+
+def test_processes_on_one_cpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = SimpleNamespace(device=torch.device("cpu"), num_processes=4)
+    monkeypatch.setattr(forecast, "team", lambda: state)
+    monkeypatch.setattr(forecast, "estimate", lambda recipe, micro_batch: made(1000))
+    monkeypatch.setattr(forecast, "of_process", lambda: 50)
+    recipe = read_recipe(None, ["model=owner/sd", "train.batch=4"])
+    for local, processes in ((None, 4), ("2", 2)):  # the others are on another machine
+        if local is not None:
+            monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
+        found = forecast.forecast_of(recipe)
+        assert found is not None and found.needed == processes * (1000 * 1.05 + 50)
+    state.device = torch.device("cuda")  # each has its own
+    monkeypatch.setattr(forecast, "room_of", lambda device: 2000)
+    found = forecast.forecast_of(recipe)
+    assert found is not None and found.needed == 1000 * 1.05 + forecast.DRIVER
+
+
+@pytest.mark.parametrize(("checkpointing", "times"), [("true", 2), ("false", 1)])
+def test_holes_are_those_of_small_activations(tiny_pipeline: Pipeline, checkpointing: str, times: int) -> None:
+    options = [f"train.gradient_checkpointing={checkpointing}", "train.precision=no"]
+    base = tiny_pipeline("epsilon")
+    on_disk = sum(file.stat().st_size for file in base.rglob("*.safetensors"))  # in float32
+    for weights in ("lora", "full"):
+        recipe = read_recipe(None, [f"model={base}", *options, f"train.weights={weights}"])
+        found = forecast.forecast_of(recipe)
+        assert found is not None and 0 < found.estimate.heap < found.estimate.step
+        assert found.holes == times * found.estimate.heap
+        assert found.estimate.load == pytest.approx(on_disk, rel=0.1)
+        assert found.estimate.converted == 0
 
 
 def test_the_least_images_at_once() -> None:

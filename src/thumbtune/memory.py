@@ -96,6 +96,14 @@ def room_of_machine() -> int:
     return min(limits)
 
 
+def free_in_machine() -> int:
+    """Return the bytes of memory that this process can still get: what is free, or what a container has left."""
+    import psutil
+
+    own = psutil.virtual_memory()
+    return max(0, min(own.available, room_of_machine() - of_process()))
+
+
 def of_process() -> int:
     """Return the bytes of memory that this process takes now: its programs and its data."""
     import psutil

@@ -141,7 +141,7 @@ def bytes_at_most(recipe: Recipe) -> float:
         return math.inf
     tokens = TOKENS * longest_in_chunks(recipe)
     rank = max(recipe.lora.rank, recipe.lora.conv_rank or 0)
-    side = recipe.train.size or _own_size(base, factor)
+    side = recipe.train.size or own_side(base, factor)
     places = {VAE: side**2, UNET: micro_batch_of_process(recipe) * max(tokens, (side // factor) ** 2)}
     weights = activations = 0
     for file in base.rglob("*.safetensors"):
@@ -152,7 +152,7 @@ def bytes_at_most(recipe: Recipe) -> float:
     return 4 * (COPIES_OF_WEIGHT * weights + COPIES_OF_ACTIVATION * activations)
 
 
-def _own_size(base: Path, factor: int) -> float:
+def own_side(base: Path, factor: int) -> float:
     """Return the larger side of a model's images; infinity if it is not known."""
     size = (read_config(base / UNET / CONFIG) or {}).get("sample_size")
     sides = size if isinstance(size, list) else [size]

@@ -202,9 +202,18 @@ def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) 
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, training=False) if recipe.train.weights == "lora" else None
         model = adapter_of(pipeline, tuning, half=half)
+    size = height_and_width_of(recipe.evaluate.size) or model.size
+    return drawing(model, count, size, prompt=_inputs(model, recipe, size).prompt, apart=apart)
+
+
+def drawing(model: PipelineModel, count: int, size: Size, *, prompt: str = "a", apart: bool = False) -> int:
+    """Return the peak of drawing so many images of one size at once with a model on the device `meta`.
+
+    apart: whether it draws on an accelerator with memory of its own
+    """
     with without_values(), LiveMemory() as memory:
         _with_shapes(memory, model.pipeline, apart)
-        inputs = _inputs(model, recipe, height_and_width_of(recipe.evaluate.size) or model.size)
+        inputs = Inputs(model, size, prompt)
         return _peak(memory, lambda: _generate(inputs, count))
 
 

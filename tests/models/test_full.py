@@ -94,7 +94,7 @@ def test_drawing_reads_the_weights_of_the_reference_only_if_it_is_asked_for(make
     perturb(model)
     sampler = Sampler(steps=2, guidance=3.0)
     drawn = [np.array(one.generate(["a cat"], [7], sampler)[0]) for one in (plain, model)]
-    assert np.array_equal(*drawn) and not reads
+    assert np.array_equal(drawn[0], drawn[1]) and not reads
     policy = asked(model)
     for _ in range(2):
         with model.reference():

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -194,10 +195,7 @@ def test_a_model_of_unknown_shapes_is_estimated(tmp_path: Path) -> None:
 
 
 def test_a_cpu_adds_loading_and_holes_and_counts_every_process() -> None:
-    one = Estimate(
-        **{"networks": {"unet": 500}, "optimiser": 0, "step": 1000, "micro_batch": 1, "encode": 900, "generate": 0},
-        **{"at_once": 8, "load": 2000, "converted": 300, "heap": 100},
-    )
+    one = replace(made(1000, encode=900), load=2000, converted=300, heap=100)
     gpu = forecast.Forecast(estimate=one, beside=50, room=1100)
     assert gpu.needed == 1000 * 1.05 + 50 and gpu.fits
     assert "loading 0 MiB, in the memory of the machine" in forecast.memory_lines(gpu)

@@ -109,7 +109,7 @@ def forecast_of(recipe: Recipe) -> Forecast | None:
 
 def processes_here() -> int:
     """Return how many processes of this training share the memory of this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", team().num_processes))
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or team().num_processes)
 
 
 def check_memory(recipe: Recipe) -> None:
@@ -154,7 +154,7 @@ def bytes_at_most(recipe: Recipe) -> float:
 
 def own_side(base: Path, factor: int) -> float:
     """Return the larger side of a model's images; infinity if it is not known."""
-    size = (read_config(base / UNET / CONFIG) or {}).get("sample_size")
+    size: Any = (read_config(base / UNET / CONFIG) or {}).get("sample_size")
     sides = size if isinstance(size, list) else [size]
     return max(sides) * factor if all(isinstance(one, int) for one in sides) else math.inf
 

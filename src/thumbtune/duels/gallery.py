@@ -28,6 +28,7 @@ from thumbtune.files import file_sha256, write_whole
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build
+from thumbtune.runs.drawn_at_once import at_once, in_parts_of
 from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.training.batches import Progress
 
@@ -225,8 +226,11 @@ def _generate(plan: GalleryPlan, name: str, each: Side, progress: Progress, stat
     """Generate a side's missing images. Its model is loaded only if there are any."""
     grid = plan.grid()
     if not grid.is_whole(name):
+        half = build.HALF.get(plan.precision)
+        most = BATCH if each.reader is None else at_once(each.reader, half, plan.sampler.size, BATCH)
         with loaded(each, state.device) as model:
-            generate_side(grid, name, model.generate, progress, BATCH, (team.index, team.count))
+            generate = in_parts_of(model.generate, most)
+            generate_side(grid, name, generate, progress, BATCH, (team.index, team.count))
 
 
 def _images(

@@ -31,6 +31,7 @@ class Family:
     embeds:     what the UNet adds to its time (addition_embed_type)
     options:    what the pipeline's class is told when it loads a model
     float32:    the parts that give NaN or black images in half precision
+    scaling:    by which latents are multiplied, where a model has no VAE of its own that says it
     """
 
     name: str
@@ -42,6 +43,7 @@ class Family:
     embeds: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     float32: Sequence[str] = ()
+    scaling: float = 0.18215
 
     @property
     def texts(self) -> list[str]:
@@ -61,6 +63,7 @@ FAMILIES = (
         embeds="text_time",
         options={"add_watermarker": False},
         float32=(VAE,),
+        scaling=0.13025,
     ),
     Family(
         name="Stable Diffusion",

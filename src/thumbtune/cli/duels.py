@@ -197,6 +197,7 @@ def duel(
         precision=precision_for([a, b, base]),
         options=model_options(given),
         places=places,
+        strict=True,
     )
     _print_duel(run_duel(plan, bar, tie, paper_ci), out)
 

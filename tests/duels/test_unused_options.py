@@ -18,7 +18,6 @@ from thumbtune.errors import UsageError
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.prompt_chunks import PromptEncoding
-from thumbtune.models.protocol import Sampler
 
 RUN, OTHER_RUN, CHECKPOINT = Side("my-run", "run", ""), Side("other", "run", ""), Side("at-50", "checkpoint", "")
 IMAGES, LOADED = Side("drawn", "images", "", folder=Path("drawn")), ModelOptions(prediction="v", vae="mine")
@@ -56,18 +55,26 @@ def test_options_that_count_for_one_side_are_named_with_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "named"),
+    ("given", "named"),
     [
-        (Sampler(negative="blurry"), "Leave out --negative,"),
-        (Sampler(steps=3, size=64), "--size and --steps"),
-        (Sampler(guidance=1.0), "--guidance"),
+        (("negative",), "Leave out --negative,"),
+        (("steps", "size", "vae"), "Leave out --steps, --size and --vae,"),
+        (("guidance",), "Leave out --guidance,"),
     ],
 )
-def test_options_of_drawing_are_refused_where_nothing_is_drawn(sampler: Sampler, named: str) -> None:
+def test_options_of_drawing_are_refused_where_nothing_is_drawn(given: tuple[str, ...], named: str) -> None:
     with refused("side-unused-option", UsageError, naming=named):
-        refuse_unused(PLAIN, [IMAGES, replace(IMAGES, name="others")], sampler)
-    refuse_unused(PLAIN, [IMAGES, RUN], sampler)
-    refuse_unused(PLAIN, [IMAGES, IMAGES], Sampler())
+        refuse_unused(PLAIN, [IMAGES, replace(IMAGES, name="others")], given)
+    refuse_unused(PLAIN, [IMAGES, RUN], [name for name in given if name != "vae"])
+    refuse_unused(PLAIN, [IMAGES, IMAGES], ())
+
+
+def test_a_default_that_a_person_gave_counts_too() -> None:
+    """The runs may read prompts in another way."""
+    for given in ("syntax", "over_length"):
+        with refused("side-unused-option", UsageError, naming=f"--{given.replace('_', '-')}"):
+            refuse_unused(PLAIN, [RUN, OTHER_RUN], [given])
+        refuse_unused(PLAIN, [RUN, Side("sd15", "model", "", options=PLAIN)], [given])
 
 
 def test_a_duel_says_which_side_an_option_is_for(
@@ -79,7 +86,7 @@ def test_a_duel_says_which_side_an_option_is_for(
         Image.new("RGB", (16, 16), colour).save(tmp_path / name / "0.png")
     (tmp_path / "prompts.txt").write_text("a cat\n")
     words = ("--prompts", tmp_path / "prompts.txt", "--per-prompt", "1", "--scorers", "red", "--out", tmp_path / "duel")
-    for option in (("--prediction", "v"), ("--syntax", "a1111"), ("--negative", "blurry")):
+    for option in (("--prediction", "v"), ("--syntax", "a1111"), ("--negative", "blurry"), ("--syntax", "plain")):
         code, _, err = call("duel", tmp_path / "one", tmp_path / "two", *words, *option)
         assert code == 2 and option[0] in err and "two is a folder of images" in err, err
     assert not (tmp_path / "duel").exists()
@@ -102,7 +109,7 @@ def test_an_evaluation_of_a_run_against_a_run_refuses_nothing(tmp_path: Path, mo
     )
     assert run_duel(plan, lambda items, _: items) is not None
     with refused("side-unused-option", UsageError):
-        run_duel(replace(plan, strict=True, out=tmp_path / "other"), lambda items, _: items)
+        run_duel(replace(plan, given=("prediction",), out=tmp_path / "other"), lambda items, _: items)
 
 
 def test_a_run_is_merged_without_options(call: Any, six_of_each: Path, tiny_pipeline: Any, tmp_path: Path) -> None:

@@ -185,6 +185,7 @@ def duel(
     names, places = _scorers_in(scorers), Locations(local=weights, offline=offline)
     chosen = load_prompt_set(prompts, places)
     given = given_options(vae, prediction, zero_terminal_snr, over_length, syntax, clip_skip)
+    drawing = {"steps": steps, "guidance": guidance, "size": size, "negative": negative or None}
     plan = GalleryPlan(
         sides=dict(zip(SIDES, (a, b), strict=True)),
         prompts=chosen.first(limit) if limit else chosen,
@@ -197,7 +198,7 @@ def duel(
         precision=precision_for([a, b, base]),
         options=model_options(given),
         places=places,
-        strict=True,
+        given=tuple(name for name, value in (given | drawing).items() if value is not None),
     )
     _print_duel(run_duel(plan, bar, tie, paper_ci), out)
 

@@ -44,7 +44,7 @@ class GalleryPlan:
     base: the model that a LoRA or a UNet belongs to.
     precision: in which all sides generate.
     options: of loading models, and how they read prompts; a run has its own.
-    strict: whether options that count for no side are refused, since a person gave them.
+    given: the names of the options that a person gave: those that count for no side are refused.
     replace: whether a duel of another plan in this folder is moved to `OUT-before`, or `OUT-before-2` and so on;
         otherwise the folder is refused.
     """
@@ -62,7 +62,7 @@ class GalleryPlan:
     places: Locations = field(default_factory=Locations)
     cache: Path | None = CACHE_FILE
     replace: bool = False
-    strict: bool = False
+    given: tuple[str, ...] = ()
 
     def grid(self) -> ImageGrid:
         """Return where the images lie."""
@@ -131,8 +131,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     state = distributed.team()
     team = Team(state.process_index, state.num_processes)
     sides = {name: side(source, plan.base, plan.options, plan.precision) for name, source in plan.sides.items()}
-    if plan.strict:
-        refuse_unused(plan.options, sides.values(), plan.sampler)
+    refuse_unused(plan.options, sides.values(), plan.given)
     groups = resolve_scorers(plan.scorers, LoadOptions(build.BUNDLED / "judge", plan.places, str(state.device)))
     hashes: dict[Path, str] = {}
     replaced = None
@@ -170,7 +169,7 @@ def _notes(plan: GalleryPlan, sides: Mapping[str, Side]) -> Iterator[str]:
                 f"The images in {each.folder} have no prompts of their own, so the order of their names gives them the "
                 "prompts in the order of the file of prompts."
             )
-    if plan.strict:
+    if plan.given:
         yield from used_notes(plan.options, sides.values())
     readers = {each.name: (each.reader, each.encoding) for each in sides.values() if each.reader is not None}
     texts = [*plan.prompts.prompts, plan.sampler.negative]

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from thumbtune.models.protocol import PipelineModel, Tuning
+from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL
 
 UNET, VAE = "unet", "vae"
 TEXT, TEXT_2 = "text_encoder", "text_encoder_2"
@@ -43,7 +44,7 @@ class Family:
     embeds: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     float32: Sequence[str] = ()
-    scaling: float = 0.18215
+    scaling: float = SCALING
 
     @property
     def texts(self) -> list[str]:
@@ -63,7 +64,7 @@ FAMILIES = (
         embeds="text_time",
         options={"add_watermarker": False},
         float32=(VAE,),
-        scaling=0.13025,
+        scaling=SCALING_OF_XL,
     ),
     Family(
         name="Stable Diffusion",

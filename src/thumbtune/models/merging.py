@@ -16,11 +16,10 @@ from thumbtune.models import original_layout
 from thumbtune.models.lora_header import SPEC, base_facts, is_xl
 from thumbtune.models.model_options import V
 from thumbtune.models.pipeline_files import Size, height_and_width
-from thumbtune.models.vae_settings import SCALINGS
+from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL
 
 LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern
 V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"
-SCALING, SCALING_OF_XL = SCALINGS
 QUICK = "quick_gelu"  # the activation of OpenAI's CLIP, in SD 1.x; OpenCLIP of SD 2.x has gelu
 
 

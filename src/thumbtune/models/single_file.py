@@ -20,7 +20,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.models.clip_tokens import CLIP_LENGTH, WORDS, clip_tokenizer
 from thumbtune.models.early_names import named_as_today, today
 from thumbtune.models.model_options import EPSILON, V
-from thumbtune.models.vae_settings import of_shapes, published
+from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, of_shapes, published
 from thumbtune.models.weight_files import keys_in, metadata_in
 from thumbtune.yaml_text import parse_yaml
 
@@ -33,7 +33,7 @@ SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "Stable Diffusi
 HEAD = 64  # numbers of one head, in all text encoders and in the UNets of SD 2.x and SDXL
 SD1_HEADS = 8
 SD2_WHOLE, SD2_USED = 24, 23  # layers of the text encoder: of the last one but one, SD 2.x takes the output
-SCALING = {SD1: 0.18215, SD2: 0.18215, SDXL: 0.13025}
+SCALINGS = {SD1: SCALING, SD2: SCALING, SDXL: SCALING_OF_XL}
 PIPELINES = {SD1: "StableDiffusionPipeline", SD2: "StableDiffusionPipeline", SDXL: "StableDiffusionXLPipeline"}
 SCHEDULERS = {SD1: "PNDMScheduler", SD2: "DDIMScheduler", SDXL: "EulerDiscreteScheduler"}
 PADS = {SD1: ["<|endoftext|>"], SD2: ["!"], SDXL: ["<|endoftext|>", "!"]}
@@ -94,7 +94,7 @@ def plan_of(file: Path, prediction: str | None = None, vae: Mapping[str, Any] | 
     told = prediction or _prediction(file, shapes, family)
     scheduler = _scheduler(shapes, family, told or EPSILON)
     size = _pixels(file, family, scheduler["prediction_type"])
-    own = published(SCALING[family]) | (of_shapes(_inside(shapes, VAE)) if has_vae else {}) | {"sample_size": size}
+    own = published(SCALINGS[family]) | (of_shapes(_inside(shapes, VAE)) if has_vae else {}) | {"sample_size": size}
     used = {**(vae or own)}
     factor = 2 ** (len(used["block_out_channels"]) - 1)
     unet = _unet(shapes, family, size // factor, texts)

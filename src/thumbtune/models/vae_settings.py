@@ -20,7 +20,7 @@ WHOLE = "first_stage_model."
 ORIGINAL, DIFFUSERS = ("encoder.down.", "decoder.up."), ("encoder.down_blocks.", "decoder.up_blocks.")
 PUBLISHED = (128, 256, 512, 512)  # the widths of the VAEs of SD 1.x, 2.x and XL
 FAULTS = (ValueError, TypeError, RuntimeError, KeyError, AttributeError)  # of settings that make no VAE
-SCALINGS = (0.18215, 0.13025)  # of SD 1.x and 2.x, and of SDXL
+SCALING, SCALING_OF_XL = SCALINGS = (0.18215, 0.13025)  # of SD 1.x and 2.x, and of SDXL
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from thumbtune import distributed
 from thumbtune.duels import gallery_folder
 from thumbtune.duels.image_grid import ImageGrid, generate_side
 from thumbtune.duels.sides import Side, loaded, side
+from thumbtune.duels.unused import refuse_unused, used_notes
 from thumbtune.evaluation.image_folder import images_by_prompt
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.published_files import Locations
@@ -44,6 +45,7 @@ class GalleryPlan:
     base: the model that a LoRA or a UNet belongs to.
     precision: in which all sides generate.
     options: of loading models, and how they read prompts; a run has its own.
+    given: the names of the options that a person gave: those that count for no side are refused.
     replace: whether a duel of another plan in this folder is moved to `OUT-before`, or `OUT-before-2` and so on;
         otherwise the folder is refused.
     """
@@ -61,6 +63,7 @@ class GalleryPlan:
     places: Locations = field(default_factory=Locations)
     cache: Path | None = CACHE_FILE
     replace: bool = False
+    given: tuple[str, ...] = ()
 
     def grid(self) -> ImageGrid:
         """Return where the images lie."""
@@ -129,6 +132,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     state = distributed.team()
     team = Team(state.process_index, state.num_processes)
     sides = {name: side(source, plan.base, plan.options, plan.precision) for name, source in plan.sides.items()}
+    refuse_unused(plan.options, sides.values(), plan.given)
     groups = resolve_scorers(plan.scorers, LoadOptions(build.BUNDLED / "judge", plan.places, str(state.device)))
     hashes: dict[Path, str] = {}
     replaced = None
@@ -166,6 +170,8 @@ def _notes(plan: GalleryPlan, sides: Mapping[str, Side]) -> Iterator[str]:
                 f"The images in {each.folder} have no prompts of their own, so the order of their names gives them the "
                 "prompts in the order of the file of prompts."
             )
+    if plan.given:
+        yield from used_notes(plan.options, sides.values())
     readers = {each.name: (each.reader, each.encoding) for each in sides.values() if each.reader is not None}
     texts = [*plan.prompts.prompts, plan.sampler.negative]
     found = (sentence for reader, way in readers.values() for sentence in prompt_notes(texts, way, reader))

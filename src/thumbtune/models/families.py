@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from thumbtune.models.protocol import PipelineModel, Tuning
+from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL
 
 UNET, VAE = "unet", "vae"
 TEXT, TEXT_2 = "text_encoder", "text_encoder_2"
@@ -31,6 +32,7 @@ class Family:
     embeds:     what the UNet adds to its time (addition_embed_type)
     options:    what the pipeline's class is told when it loads a model
     float32:    the parts that give NaN or black images in half precision
+    scaling:    by which latents are multiplied, where a model has no VAE of its own that says it
     """
 
     name: str
@@ -42,6 +44,7 @@ class Family:
     embeds: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     float32: Sequence[str] = ()
+    scaling: float = SCALING
 
     @property
     def texts(self) -> list[str]:
@@ -61,6 +64,7 @@ FAMILIES = (
         embeds="text_time",
         options={"add_watermarker": False},
         float32=(VAE,),
+        scaling=SCALING_OF_XL,
     ),
     Family(
         name="Stable Diffusion",

@@ -77,20 +77,31 @@ def ids_of(tokenizer: Any, prompts: Sequence[str], device: torch.device) -> Tens
     return tokens.input_ids.to(device)
 
 
-def fingerprint(
-    facts: tuple[object, ...], networks: Sequence[nn.Module], tokenizers: Sequence[Any], device: torch.device
-) -> str:
-    """Return a hash of facts, of the sums of weights, of vocabularies, and of what computes.
+def fingerprints(
+    facts: tuple[object, ...],
+    tag: str,
+    networks: Sequence[nn.Module],
+    tokenizers: Sequence[Any],
+    device: torch.device,
+) -> tuple[str, str]:
+    """Return two hashes of facts, of the sums of weights, of vocabularies, and of what computes.
 
     The last bits of a latent are those of the hardware and of the version of torch.
+
+    tag: how prompts are read, which is in the second hash alone; "": in the usual way
     """
-    digest = hashlib.sha256(str((*facts, torch.__version__, _hardware(device))).encode())
+    machine = (torch.__version__, _hardware(device))
+    digests = [hashlib.sha256(str((*one, *machine)).encode()) for one in (facts, (*facts, tag))[: 2 if tag else 1]]
     for network in networks:
         for name, weight in network.state_dict().items():
-            digest.update(f"{name}{tuple(weight.shape)}{weight.cpu().double().sum().item():.9e}".encode())
+            summed = f"{name}{tuple(weight.shape)}{weight.cpu().double().sum().item():.9e}".encode()
+            for digest in digests:
+                digest.update(summed)
     for tokenizer in tokenizers:
-        digest.update(str(sorted(tokenizer.get_vocab().items())).encode())
-    return digest.hexdigest()
+        words = str(sorted(tokenizer.get_vocab().items())).encode()
+        for digest in digests:
+            digest.update(words)
+    return digests[0].hexdigest(), digests[-1].hexdigest()
 
 
 def _hardware(device: torch.device) -> str:
@@ -98,6 +109,25 @@ def _hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def scaling_of(vae: Any, device: torch.device) -> tuple[Any, Any]:
+    """Return what encoded latents are shifted by, and what they are then multiplied with; decoding does the reverse.
+
+    Returns:
+        Two numbers; or two tensors, [1, channels, 1, 1], of a VAE with a mean and a deviation for each channel.
+    """
+    mean, deviation = vae.config.get("latents_mean"), vae.config.get("latents_std")
+    if mean is None or deviation is None:
+        return vae.config.get("shift_factor") or 0.0, vae.config.scaling_factor
+    mean, deviation = (torch.tensor(one, device=device).view(1, -1, 1, 1) for one in (mean, deviation))
+    return mean, vae.config.scaling_factor / deviation
+
+
+def moments_in(vae: Any) -> tuple[object, ...]:
+    """Return the mean and the deviation of each channel of a VAE's latents, for hashes; () if there are none."""
+    mean, deviation = vae.config.get("latents_mean"), vae.config.get("latents_std")
+    return () if mean is None or deviation is None else (list(mean), list(deviation))
 
 
 def draw(model: PipelineModel, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> Tensor:

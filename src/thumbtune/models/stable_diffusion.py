@@ -10,9 +10,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from thumbtune.models import latent_diffusion as shared
+from thumbtune.models.fitting import check_configs
 from thumbtune.models.half import computing, store
 from thumbtune.models.loading import load_pipeline
-from thumbtune.models.pipeline_files import check_configs, size_of
+from thumbtune.models.pipeline_files import size_of
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.prompt_encoding import MASK, check_clip_skip, embed_prompt, layer_of, together
@@ -81,12 +82,16 @@ class StableDiffusion:
         self.encoding = encoding
 
     def fingerprint(self) -> str:
-        """Return a hash of the sizes, weights and vocabulary that `encode` and `embed` use, and of what computes."""
+        return self.fingerprints()[1]
+
+    def fingerprints(self) -> tuple[str, str]:
+        """Return hashes of the sizes, weights and vocabulary that `encode` and `embed` use, and of what computes."""
         vae, tokenizer = self.pipeline.vae.config, self.pipeline.tokenizer
         facts = (self.size, vae.scaling_factor, getattr(vae, "shift_factor", None), tokenizer.model_max_length)
+        facts = (*facts, *shared.moments_in(self.pipeline.vae))
         facts = facts if self.half is None else (*facts, self.half)
-        facts += () if self.encoding.is_usual else (self.encoding.tag,)
-        return shared.fingerprint(facts, (self.pipeline.vae, self.pipeline.text_encoder), (tokenizer,), self.device)
+        networks = (self.pipeline.vae, self.pipeline.text_encoder)
+        return shared.fingerprints(facts, self.encoding.tag, networks, (tokenizer,), self.device)
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
@@ -95,8 +100,8 @@ class StableDiffusion:
         pixels = torch.stack([shared.pixels_of(image, size) for image in images]).to(self.device)
         with computing(self.device, self._half_of_vae):
             mean = vae.encode(pixels).latent_dist.mean.float()
-        latents = mean - (getattr(vae.config, "shift_factor", None) or 0.0)
-        return (latents * vae.config.scaling_factor).float().cpu()
+        shift, scale = shared.scaling_of(vae, self.device)
+        return ((mean - shift) * scale).float().cpu()
 
     def image_condition(self, images: Sequence[Image.Image], size: Size | None = None) -> Condition:
         return {}
@@ -144,10 +149,9 @@ class StableDiffusion:
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
         latents = shared.draw(self, prompts, seeds, sampler)
-        vae = self.pipeline.vae
-        return shared.images_of(
-            self.pipeline, shared.decoded(vae, latents / vae.config.scaling_factor, self._half_of_vae)
-        )
+        shift, scale = shared.scaling_of(self.pipeline.vae, latents.device)
+        pixels = shared.decoded(self.pipeline.vae, latents / scale + shift, self._half_of_vae)
+        return shared.images_of(self.pipeline, pixels)
 
     def save(self, folder: Path) -> None:
         self.trained.save(folder)

@@ -20,8 +20,9 @@ from thumbtune.errors import UsageError
 from thumbtune.images import rgb
 from thumbtune.models import latent_diffusion as shared
 from thumbtune.models.buckets import placed
+from thumbtune.models.fitting import check_configs
 from thumbtune.models.half import computing, store
-from thumbtune.models.pipeline_files import check_configs, size_of
+from thumbtune.models.pipeline_files import size_of
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.prompt_encoding import MASK, embed_prompt, together
@@ -120,25 +121,21 @@ class StableDiffusionXL:
         self.encoding = encoding
 
     def fingerprint(self) -> str:
-        """Return a hash of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
-        vae, lengths = self.pipeline.vae, [(one.model_max_length, one.pad_token_id) for one in self._tokenizers]
-        facts = ("XL", self.size, vae.config.scaling_factor, *self._moments(), *lengths, self._zeros)
-        facts = facts if self.half is None else (*facts, self.half)
-        facts += () if self.encoding.is_usual else (self.encoding.tag,)
-        return shared.fingerprint(facts, (vae, *self._encoders), self._tokenizers, self.device)
+        return self.fingerprints()[1]
 
-    def _moments(self) -> tuple[list[float], list[float]]:
-        """Return the mean and the deviation of each channel by which some VAEs scale latents; else 0 and 1."""
-        config = self.pipeline.vae.config
-        mean, deviation = config.get("latents_mean"), config.get("latents_std")
-        if mean is None or deviation is None:
-            return [0.0], [1.0]
-        return list(mean), list(deviation)
+    def fingerprints(self) -> tuple[str, str]:
+        """Return hashes of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
+        vae, lengths = self.pipeline.vae, [(one.model_max_length, one.pad_token_id) for one in self._tokenizers]
+        moments = shared.moments_in(vae) or ([vae.config.get("shift_factor") or 0.0], [1.0])
+        facts = ("XL", self.size, vae.config.scaling_factor, *moments, *lengths, self._zeros)
+        facts = facts if self.half is None else (*facts, self.half)
+        return shared.fingerprints(facts, self.encoding.tag, (vae, *self._encoders), self._tokenizers, self.device)
 
     def _scale(self) -> tuple[Tensor, Tensor]:
         """Return what latents are shifted by and multiplied with, [1, channels, 1, 1]."""
-        mean, deviation = (torch.tensor(one, device=self.device).view(1, -1, 1, 1) for one in self._moments())
-        return mean, self.pipeline.vae.config.scaling_factor / deviation
+        numbers = shared.scaling_of(self.pipeline.vae, self.device)
+        shift, scale = (torch.as_tensor(one, device=self.device).view(1, -1, 1, 1) for one in numbers)
+        return shift, scale
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:

@@ -1,11 +1,12 @@
 """Memory that runs out is told from other errors, and smaller parts are tried."""
 
+import platform
 from collections.abc import Sequence
 
 import pytest
 import torch
 
-from thumbtune.memory import in_parts, ran_out
+from thumbtune.memory import give_back, in_parts, of_process, ran_out
 
 OUT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -65,3 +66,15 @@ def test_one_row_that_is_too_much_and_any_other_error_are_raised() -> None:
     with pytest.raises(ValueError, match="no"):
         list(in_parts([1, 2, 3], 3, wrong))
     assert list(in_parts([], 3, wrong)) == []
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep less")
+def test_freed_blocks_between_others_are_given_back() -> None:
+    size = 100_000  # bytes: a block of so many lies on the heap
+    blocks = [torch.ones(size, dtype=torch.uint8) for _ in range(2000)]
+    full = of_process()
+    kept = blocks[::2]
+    del blocks
+    give_back()
+    assert full - of_process() > 0.8 * size * 1000
+    assert sum(int(block[-1]) for block in kept) == 1000

@@ -1,9 +1,12 @@
 """A model on the Hugging Face hub, before its weights are downloaded: the names of its files, and its settings."""
 
 import socket
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -50,6 +53,43 @@ def cached_file(name: str, file: str) -> Path | None:
     except HFValidationError:
         return None
     return Path(found) if isinstance(found, str) else None
+
+
+def newest_commit(name: str, file: str) -> str:
+    """Return the newest commit of a model that has a file; without a connection, that of the hub's cache.
+
+    Raises:
+        OSError, ValueError, HfHubHTTPError: as the hub's client: neither has it.
+    """
+    from huggingface_hub import hf_hub_download
+
+    kept: Any = only_cached(name)
+    path = Path(hf_hub_download(name, file, **kept))
+    return path.parts[path.parts.index("snapshots") + 1]
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep diffusers from warning of an old option of the hub's client, which it gives itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
+        yield
+
+
+def snapshot(name: str, files: Sequence[str]) -> Path:
+    """Return the folder of the hub's cache with some files of a model, downloaded if the hub answers.
+
+    Raises:
+        OSError, ValueError, HfHubHTTPError: as the hub's client: there is no such model, or no connection.
+    """
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(name, allow_patterns=list(files), local_files_only=not is_reachable()))
+
+
+def only_cached(name: str) -> dict[str, bool]:
+    """Return what `from_pretrained` is told of a model on a hub that does not answer: else it would try for long."""
+    return {} if Path(name).exists() or is_reachable() else {"local_files_only": True}
 
 
 def settings_file(name: str, file: str) -> Path | None:
@@ -100,11 +140,9 @@ def settings_of(name: str) -> Path | None:
     Returns:
         None if the hub and its cache do not have them.
     """
-    from huggingface_hub import snapshot_download
-
     if not is_hub_id(name):
         return None
     try:
-        return Path(snapshot_download(name, allow_patterns=list(SETTINGS), local_files_only=not is_reachable()))
+        return snapshot(name, SETTINGS)
     except Exception:  # as above
         return None

@@ -284,6 +284,7 @@ def test_a_model_on_the_hub_is_known_by_its_commit(monkeypatch: pytest.MonkeyPat
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    monkeypatch.setattr("thumbtune.hub.is_reachable", lambda: True)
     commits = iter(["aa", "bb"])
     asked: list[tuple[str, str]] = []
 

@@ -78,3 +78,33 @@ def test_the_weights_of_another_network_are_refused(make_diffusion: Any, tmp_pat
     save_file({"conv_in.weight": torch.zeros(3)}, tmp_path / DIFFUSERS_FILE)
     with refused("result-other-network", naming=tmp_path):
         model.load(tmp_path)
+
+
+def test_drawing_reads_the_weights_of_the_reference_only_if_it_is_asked_for(make_diffusion: Any, perturb: Any) -> None:
+    base = {name: weight.clone() for name, weight in make_diffusion(tuning=Full()).trainable()}
+    reads: list[int] = []
+
+    def read() -> dict[str, Tensor]:
+        reads.append(1)
+        return {**base, "a buffer": torch.zeros(1)}
+
+    plain, model = make_diffusion(tuning=Full()), make_diffusion(tuning=Full(first=read))
+    before = asked(model)
+    perturb(plain)
+    perturb(model)
+    sampler = Sampler(steps=2, guidance=3.0)
+    drawn = [np.array(one.generate(["a cat"], [7], sampler)[0]) for one in (plain, model)]
+    assert np.array_equal(drawn[0], drawn[1]) and not reads
+    policy = asked(model)
+    for _ in range(2):
+        with model.reference():
+            assert torch.equal(asked(model), before)
+    assert torch.equal(asked(model), policy) and reads == [1]
+    model.freeze_reference()
+    with model.reference():
+        assert torch.equal(asked(model), policy)
+    model.restore_reference({})
+    assert reads == [1] and model.reference_state() == {}
+    with model.reference():
+        assert torch.equal(asked(model), before)
+    assert reads == [1]

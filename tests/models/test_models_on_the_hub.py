@@ -10,7 +10,10 @@ import torch
 from refusals import refused
 
 from thumbtune import hub
+from thumbtune.duels.sides import side
 from thumbtune.models.loading import load_pipeline
+from thumbtune.models.model_options import ModelOptions
+from thumbtune.models.pipeline_files import few_steps_note
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs.memory_estimate import estimate
 from thumbtune.runs.recipe import read_recipe
@@ -100,3 +103,138 @@ def test_memory_is_known_before_the_weights_are_downloaded(
     (snapshot / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
     with refused("model-other-family", naming=[NAME, "FluxPipeline"]):
         pipeline_without_weights(NAME)
+
+
+@pytest.fixture
+def no_net(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """No connection: each try of one is noted, and takes as long as it would."""
+    import socket
+
+    tries: list[object] = []
+
+    def refuse(address: object, *_: object, **__: object) -> None:
+        tries.append(address)
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: refuse(host))
+    hub._answers.cache_clear()
+    return tries
+
+
+@pytest.mark.parametrize("offline", [True, False], ids=["HF_HUB_OFFLINE", "no net"])
+def test_without_a_connection_the_hub_is_asked_once_at_most(
+    tiny_pipeline: Pipeline,
+    cached: Callable[[Path], Path],
+    no_net: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    offline: bool,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("thumbtune.hub.getproxies", dict)
+    cached(tiny_pipeline("epsilon"))
+    assert side(NAME).fingerprint == f"{NAME}@c0ffee"
+    assert side(f"unet:{NAME}", "tiny-emoji-64").kind == "unet"
+    options = ModelOptions(vae=NAME)
+    assert f"vae={NAME}@c0ffee " in options.identity()
+    assert load_pipeline(NAME, options=options).unet.config["sample_size"] == 8
+    for name in ("nobody/nothing", "unet:nobody/nothing"):
+        with refused("model-missing", naming=["nobody/nothing", "the hub cannot be reached"]):
+            side(name, "tiny-emoji-64")
+    with refused("vae-misfit", naming="nobody/nothing"):
+        load_pipeline(NAME, options=ModelOptions(vae="nobody/nothing"))
+    assert len(no_net) == (0 if offline else 1), no_net
+    hub._answers.cache_clear()
+
+
+@pytest.mark.parametrize("place", ["", "vae"])
+def test_a_vae_on_the_hub_is_known_by_its_commit(
+    tiny_pipeline: Pipeline, cached: Callable[[Path], Path], tmp_path: Path, place: str
+) -> None:
+    shutil.copytree(tiny_pipeline("epsilon") / "vae", tmp_path / "mine" / place)
+    snapshot = cached(tmp_path / "mine")
+    base = str(tiny_pipeline("epsilon"))
+    one = side(base, options=ModelOptions(vae=NAME)).fingerprint
+    snapshot.rename(snapshot.with_name("decaf"))
+    (snapshot.parent.parent / "refs" / "main").write_text("decaf")
+    assert f"vae={NAME}@decaf " in ModelOptions(vae=NAME).identity()
+    assert side(base, options=ModelOptions(vae=NAME)).fingerprint != one
+    assert load_pipeline(base, options=ModelOptions(vae=NAME)).vae.config["latent_channels"] == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "entries", "code", "says"),
+    [
+        ("unet/config.json", {"time_cond_proj_dim": 256}, "model-distilled", "few steps"),
+        ("unet/config.json", {"in_channels": 9}, "model-channels", "inpainting"),
+        ("unet/config.json", {"attention_type": "gated"}, "model-other-condition", "attention_type"),
+        ("unet/config.json", {"encoder_hid_dim_type": "ip_image_proj"}, "model-other-condition", "encoder_hid"),
+        ("unet/config.json", {"cross_attention_dim": 32}, "model-text-width", "32"),
+        ("vae/config.json", {"in_channels": 6, "out_channels": 6}, "model-channels", "6 channels"),
+        ("model_index.json", {"unet": ["diffusers", "UNet3DConditionModel"]}, "model-other-family", "UNet3D"),
+        ("model_index.json", {"controlnet": ["diffusers", "ControlNetModel"]}, "model-other-family", "controlnet"),
+        (
+            "model_index.json",
+            {"motion_adapter": ["diffusers", "MotionAdapter"]},
+            "model-other-family",
+            "motion_adapter",
+        ),
+        ("model_index.json", {"vocoder": ["transformers", "SpeechT5HifiGan"]}, "model-other-family", "vocoder"),
+        ("model_index.json", {"unet": [None, None]}, "model-other-family", "without unet"),
+        ("model_index.json", {"text_encoder": [None, None]}, "model-other-family", "without text_encoder"),
+        ("model_index.json", {"vae": [None, None]}, "model-unloadable", "vae=NAME"),
+    ],
+)
+def test_what_settings_tell_is_refused_before_weights_are_downloaded(
+    tiny_pipeline: Pipeline, cached: Callable[[Path], Path], file: str, entries: dict[str, object], code: str, says: str
+) -> None:
+    snapshot = cached(tiny_pipeline("epsilon"))
+    for weights in snapshot.rglob("*.safetensors"):
+        weights.unlink()
+    settings = snapshot / file
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | entries))
+    one = side(NAME)
+    assert one.check is not None
+    for refuse in (lambda: load_pipeline(NAME), lambda: pipeline_without_weights(NAME), one.check):
+        with refused(code, naming=[NAME, says]):
+            refuse()
+
+
+def test_a_hub_id_of_a_part_alone_is_named_as_that(tiny_pipeline: Pipeline, cached: Callable[[Path], Path]) -> None:
+    cached(tiny_pipeline("epsilon") / "unet")
+    with refused("model-part-alone", naming=[NAME, "UNet2DConditionModel"]):
+        load_pipeline(NAME)
+
+
+def test_a_scheduler_for_few_steps_is_noted_of_a_hub_id(
+    tiny_pipeline: Pipeline, cached: Callable[[Path], Path]
+) -> None:
+    snapshot = cached(tiny_pipeline("xl-epsilon"))
+    assert few_steps_note(NAME) is None
+    settings = snapshot / "scheduler" / "scheduler_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"timestep_spacing": "trailing"}))
+    assert "timestep_spacing is trailing" in (few_steps_note(NAME) or "")
+
+
+@pytest.mark.parametrize(
+    ("entries", "code"),
+    [
+        ({"time_cond_proj_dim": 256}, "model-distilled"),
+        ({"in_channels": 9}, "model-channels"),
+        ({"class_embed_type": "projection"}, "model-other-condition"),
+    ],
+)
+def test_a_unet_on_the_hub_is_refused_before_its_weights_are_downloaded(
+    tiny_pipeline: Pipeline,
+    cached: Callable[[Path], Path],
+    entries: dict[str, object],
+    code: str,
+) -> None:
+    snapshot, base = cached(tiny_pipeline("epsilon")), str(tiny_pipeline("epsilon"))
+    settings = snapshot / "unet" / "config.json"
+    one = side(f"unet:{NAME}", base)
+    assert one.check is not None
+    one.check()
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | entries))
+    with refused(code, naming=f"unet:{NAME}"):
+        one.check()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -160,10 +161,84 @@ def test_a_small_model_is_trained_without_an_estimate(tiny_pipeline: Pipeline, m
         raise AssertionError
 
     monkeypatch.setattr(forecast, "forecast_of", never)
+    monkeypatch.setattr(forecast, "room_of", lambda device: 8 * forecast.GIB)
     forecast.check_memory(recipe)
+    forecast.check_memory(read_recipe(None, ["model=tiny-emoji-64"]))
+    for large in ("train.size=2048", "lora.rank=200000", "lora.start=a.safetensors"):
+        with pytest.raises(AssertionError):
+            forecast.check_memory(read_recipe(None, [f"model={tiny_pipeline('epsilon')}", large]))
+    images = ["train.batch=100000", "train.micro_batch=100000"]
+    with pytest.raises(AssertionError):
+        forecast.check_memory(read_recipe(None, [f"model={tiny_pipeline('epsilon')}", *images]))
     monkeypatch.setattr(forecast, "room_of", lambda device: 1000)
     with pytest.raises(AssertionError):
         forecast.check_memory(recipe)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
+@pytest.mark.parametrize("options", [[], ["train.weights=full"], ["train.size=64", "lora.rank=128"]])
+def test_the_bound_of_a_small_training_is_above_its_estimate(
+    tiny_pipeline: Pipeline, kind: str, options: list[str]
+) -> None:
+    for batch in (1, 8):
+        numbers = [f"train.batch={batch}", f"train.micro_batch={batch}", "train.precision=no"]
+        recipe = read_recipe(None, [f"model={tiny_pipeline(kind)}", *numbers, *options])
+        found = estimate(recipe)
+        assert found is not None
+        assert max(found.step, found.encode, found.load) < forecast.bytes_at_most(recipe)
+
+
+def test_a_model_of_unknown_shapes_is_estimated(tmp_path: Path) -> None:
+    assert forecast.bytes_at_most(read_recipe(None, ["model=owner/sd"])) == float("inf")
+    (tmp_path / "one.safetensors").touch()
+    assert forecast.bytes_at_most(read_recipe(None, [f"model={tmp_path / 'one.safetensors'}"])) == float("inf")
+
+
+def test_a_cpu_adds_loading_and_holes_and_counts_every_process() -> None:
+    one = replace(made(1000, encode=900), load=2000, converted=300, heap=100)
+    gpu = forecast.Forecast(estimate=one, beside=50, room=1100)
+    assert gpu.needed == 1000 * 1.05 + 50 and gpu.fits
+    assert "loading 0 MiB, in the memory of the machine" in forecast.memory_lines(gpu)
+    cpu = forecast.Forecast(estimate=one, beside=50, room=2050, on_cpu=True, holes=200)
+    assert cpu.needed == 2000 + 300 + 50
+    assert cpu.fits  # the files' own pages can be given back
+    assert not forecast.Forecast(estimate=one, beside=50, room=2049, on_cpu=True, holes=200).fits
+    holes = forecast.Forecast(estimate=one, beside=50, room=9000, on_cpu=True, holes=2000)
+    assert holes.needed == 3000 * 1.05 + 50
+    two = forecast.Forecast(estimate=one, beside=50, room=6399, on_cpu=True, holes=2000, processes=2)
+    assert two.needed == 2 * holes.needed and not two.fits
+    assert "with 2 processes on this machine, training takes" in forecast.memory_lines(two)[-1]
+
+
+def test_processes_on_one_cpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = SimpleNamespace(device=torch.device("cpu"), num_processes=4)
+    monkeypatch.setattr(forecast, "team", lambda: state)
+    monkeypatch.setattr(forecast, "estimate", lambda recipe, micro_batch: made(1000))
+    monkeypatch.setattr(forecast, "of_process", lambda: 50)
+    recipe = read_recipe(None, ["model=owner/sd", "train.batch=4"])
+    for local, processes in ((None, 4), ("2", 2)):  # the others are on another machine
+        if local is not None:
+            monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
+        found = forecast.forecast_of(recipe)
+        assert found is not None and found.needed == processes * (1000 * 1.05 + 50)
+    state.device = torch.device("cuda")  # each has its own
+    monkeypatch.setattr(forecast, "room_of", lambda device: 2000)
+    found = forecast.forecast_of(recipe)
+    assert found is not None and found.needed == 1000 * 1.05 + forecast.DRIVER
+
+
+@pytest.mark.parametrize(("checkpointing", "times"), [("true", 2), ("false", 1)])
+def test_holes_are_those_of_small_activations(tiny_pipeline: Pipeline, checkpointing: str, times: int) -> None:
+    options = [f"train.gradient_checkpointing={checkpointing}", "train.precision=no"]
+    base = tiny_pipeline("epsilon")
+    on_disk = sum(file.stat().st_size for file in base.rglob("*.safetensors"))  # in float32
+    for weights in ("lora", "full"):
+        recipe = read_recipe(None, [f"model={base}", *options, f"train.weights={weights}"])
+        found = forecast.forecast_of(recipe)
+        assert found is not None and 0 < found.estimate.heap < found.estimate.step
+        assert found.holes == times * found.estimate.heap
+        assert found.estimate.load == pytest.approx(on_disk, rel=0.1)
+        assert found.estimate.converted == 0
 
 
 def test_the_least_images_at_once() -> None:
@@ -173,22 +248,32 @@ def test_the_least_images_at_once() -> None:
 
 
 def test_bytes_of_checkpoints_by_hand() -> None:
-    recipe = read_recipe(None, ["train.steps=500", "train.checkpoint_every=50"])
-    assert time_and_disk.bytes_of_checkpoint(recipe, 1000) == 12_000  # the weight and two moments
+    recipe, of_1000 = read_recipe(None, ["train.steps=500", "train.checkpoint_every=50"]), [torch.zeros(10, 100)]
+    assert time_and_disk.bytes_of_checkpoint(recipe, of_1000) == 12_000  # the weight and two moments
     assert time_and_disk.number_of_checkpoints(recipe) == 11  # with the first, for the guards
     kept = read_recipe(None, ["train.steps=500", "train.keep_checkpoints=2", "train.ema=0.9", "train.guards=false"])
-    assert time_and_disk.bytes_of_checkpoint(kept, 1000) == 16_000
+    assert time_and_disk.bytes_of_checkpoint(kept, of_1000) == 16_000
     assert time_and_disk.number_of_checkpoints(kept) == 2
     small = read_recipe(None, ["train.optimizer=adamw-8bit"])
-    assert time_and_disk.bytes_of_checkpoint(small, 1000) == 6_000  # a moment takes one byte
+    large = torch.zeros(1000, 1000)  # a moment takes one byte, and its scales four for each 256
+    assert time_and_disk.bytes_of_checkpoint(small, [large]) == 6_000_000 + 2 * 4 * 3907
+    assert time_and_disk.bytes_of_checkpoint(small, of_1000) == 12_000  # which stays in float32
+    assert time_and_disk.bytes_of_checkpoint(small, [large, *of_1000, *of_1000]) == 6_031_256 + 24_000
 
 
-def test_the_forecast_of_disk_is_what_a_run_writes(call: Call, settings: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw-8bit"])
+def test_the_forecast_of_disk_is_what_a_run_writes(
+    call: Call, settings: list[str], tmp_path: Path, optimizer: str
+) -> None:
+    if optimizer == "adamw-8bit":
+        pytest.importorskip("bitsandbytes")
+        settings = [*settings, "--set", f"train.optimizer={optimizer}", "--set", "lora.rank=256"]
+        settings += ["--set", "train.guards=false"]  # whose first checkpoint has no moments yet
     run = tmp_path / "run"
     options = read_recipe(None, [word for word in settings if "=" in word])
     assert call("train", "--out", run, *settings)[0] == 0
     model = build.model_of(options)
-    trained = sum(weight.numel() for _, weight in model.trainable())
+    trained = [weight for _, weight in model.trainable()]
     folders = [path for path in (run / "checkpoints").iterdir() if path.is_dir()]
     written = sum(file.stat().st_size for folder in folders for file in folder.rglob("*.safetensors"))
     assert len(folders) == time_and_disk.number_of_checkpoints(options)

@@ -13,7 +13,7 @@ from torch import nn
 from thumbtune.models.protocol import Sampler
 from thumbtune.objective.kto import KTO
 from thumbtune.runs import build
-from thumbtune.runs.memory_estimate import estimate
+from thumbtune.runs.memory_estimate import _inputs, estimate, longest_in_chunks
 from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.training.batches import Batches, Encoded
 from thumbtune.training.cache import Cache
@@ -120,3 +120,53 @@ def test_a_model_that_is_not_here_has_no_estimate() -> None:
     recipe = read_recipe(None, ["model=someone/something"])
     assert estimate(recipe) is None
     assert build.half_of(recipe, "bf16") == torch.bfloat16
+
+
+def test_a_model_with_all_weights_that_draws_holds_them_once_and_has_the_base_as_its_reference(
+    tiny_pipeline: Callable[[str], Path], perturb: Any
+) -> None:
+    recipe = recipe_of("epsilon", ["train.weights=full"], tiny_pipeline)
+    base = {name: weight.clone() for name, weight in build.model_of(recipe).trainable()}
+    with LiveMemory() as memory:
+        training = build.model_of(recipe)
+        copied = memory.now
+    with LiveMemory() as memory:
+        drawing = build.model_of(recipe, training=False)
+        assert copied - memory.now == pytest.approx(bytes_of(training.network), rel=0.01)
+    perturb(drawing)
+    tuned = [weight.clone() for _, weight in drawing.trainable()]
+    with drawing.reference():
+        assert all(weight.equal(base[name]) for name, weight in drawing.trainable())
+    assert all(weight.equal(own) for (_, weight), own in zip(drawing.trainable(), tuned, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
+def test_prompts_in_chunks_count_as_long_as_the_longest_of_the_likes(
+    kind: str, tiny_pipeline: Callable[[str], Path], call: Any, tmp_path: Path
+) -> None:
+    def of(prompt: str, *options: str) -> Recipe:
+        folder = tmp_path / str(len(prompt))
+        for name, red in (("like", 255), ("dislike", 0)):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (red, len(prompt), 0)).save(folder / name / "0.png")
+            (folder / name / "0.txt").write_text(prompt)
+        assert call("import", folder, "--likes", folder / "store")[0] == 0
+        return recipe_of(kind, [f"likes={folder / 'store'}", *options], tiny_pipeline)
+
+    chunks, found = "prompts.over_length=chunks", {}
+    for prompt, count in (("abc", 1), ("abcdefghijklmno", 3), ("ab" * 90, 30)):  # six letters are read at once
+        recipe = of(prompt, chunks)
+        assert longest_in_chunks(recipe) == count and longest_in_chunks(of(prompt)) == 1
+        model = build.model_of(recipe)
+        condition = _inputs(model, recipe, 16).condition(2)
+        tokens = count * model.pipeline.tokenizer.model_max_length
+        assert condition["text"].shape[:2] == (2, tokens)
+        assert ("text_mask" in condition) == (count > 1)
+        found[count] = estimate(recipe, micro_batch=2)
+    plain = estimate(of("ab" * 90), micro_batch=2)
+    one, three, many = found.values()
+    assert one is not None and three is not None and many is not None and plain is not None
+    assert plain.step == one.step  # cut
+    text = 2 * 4 * condition["text"].shape[2] * model.pipeline.tokenizer.model_max_length  # of two images, a chunk
+    assert many.step - one.step > 29 * text
+    assert many.encode > three.encode >= one.encode and many.generate > one.generate

@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from thumbtune.models.lora import LoRA
-from thumbtune.training.live_memory import LiveMemory, give_shapes, without_values
+from thumbtune.training.live_memory import MAPPED, LiveMemory, give_shapes, without_values
 
 KIB = 1024
 
@@ -117,3 +117,15 @@ def test_a_large_network_without_values_takes_no_memory() -> None:
             memory.count(parameter)
         assert memory.now == 4 * (200_000 * 100_000 + 100_000)
         assert layer(torch.ones(1, 200_000)).shape == (1, 100_000)
+
+
+def test_the_heap_is_the_most_of_small_blocks_since_the_beginning() -> None:
+    with without_values(), LiveMemory() as memory:
+        kept = torch.zeros(1000)  # of before
+        memory.begin_peak()
+        small = [torch.zeros(500) for _ in range(3)]
+        large = torch.zeros(MAPPED // 4)
+        del small[1:]
+        assert memory.heap == 3 * 2000 and memory.peak == 4000 + 3 * 2000 + MAPPED
+        memory.begin_peak()
+        assert memory.heap == 0 and kept.nbytes + small[0].nbytes + large.nbytes == memory.peak

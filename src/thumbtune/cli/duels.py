@@ -1,6 +1,7 @@
 """The commands that compare models: evaluate, verdict, duel and report."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -176,8 +177,7 @@ def duel(
 ) -> None:
     """Compare two models, or two folders of images, on the same prompts and seeds."""
     quieten()
-    from thumbtune.duels.duel import SIDES, run_duel
-    from thumbtune.duels.gallery import GalleryPlan
+    from thumbtune.duels.duel import SIDES, GalleryPlan, run_duel
     from thumbtune.evaluation.prompts import load_prompt_set
     from thumbtune.evaluation.scorers.published_files import Locations
     from thumbtune.runs.sampler_defaults import precision_for, sampler_for
@@ -195,10 +195,16 @@ def duel(
         sampler=sampler_for([base, a, b], steps, guidance, negative, size),
         base=base,
         precision=precision_for([a, b, base]),
-        options=model_options(given),
         places=places,
+        options=model_options(given),
+        given=_names(given, steps=steps, guidance=guidance, size=size, negative=negative or None),
     )
     _print_duel(run_duel(plan, bar, tie, paper_ci), out)
+
+
+def _names(given: Mapping[str, Any], **drawing: Any) -> tuple[str, ...]:
+    """Return the names of the options of loading, reading and drawing that a person gave."""
+    return tuple(name for name, value in {**given, **drawing}.items() if value is not None)
 
 
 def _scorers_in(scorers: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from thumbtune.cli.terminal import quieten, say, say_prefix
+from thumbtune.cli.train import Prediction, Vae, ZeroTerminalSnr, given_options, model_options
 
 
 def merge(
@@ -19,11 +20,15 @@ def merge(
         ),
     ],
     base: Annotated[str | None, typer.Option(help="The model that a LoRA or a UNet belongs to.")] = None,
+    vae: Vae = None,
+    prediction: Prediction = None,
+    zero_terminal_snr: ZeroTerminalSnr = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Write float16, which takes half the space.")] = False,
 ) -> None:
     """Write a whole model: the base with the LoRA in its weights, as a folder or as one file."""
     quieten()
     from thumbtune.duels.merge import merge as write_merged
 
-    say_prefix(write_merged(name, out, base, fp16))
+    options = model_options(given_options(vae, prediction, zero_terminal_snr, None, None, None))
+    say_prefix(write_merged(name, out, base, fp16, options))
     say(f"The model is in {out}.")

@@ -18,6 +18,7 @@ from thumbtune import distributed
 from thumbtune.duels import gallery_folder
 from thumbtune.duels.image_grid import ImageGrid, generate_side
 from thumbtune.duels.sides import Side, loaded, side
+from thumbtune.duels.unused import refuse_unused, used_notes
 from thumbtune.evaluation.image_folder import images_by_prompt
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.evaluation.scorers.published_files import Locations
@@ -28,6 +29,7 @@ from thumbtune.files import file_sha256, write_whole
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build
+from thumbtune.runs.drawn_at_once import at_once, in_parts_of
 from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.training.batches import Progress
 
@@ -43,6 +45,7 @@ class GalleryPlan:
     base: the model that a LoRA or a UNet belongs to.
     precision: in which all sides generate.
     options: of loading models, and how they read prompts; a run has its own.
+    given: the names of the options that a person gave: those that count for no side are refused.
     replace: whether a duel of another plan in this folder is moved to `OUT-before`, or `OUT-before-2` and so on;
         otherwise the folder is refused.
     """
@@ -60,6 +63,7 @@ class GalleryPlan:
     places: Locations = field(default_factory=Locations)
     cache: Path | None = CACHE_FILE
     replace: bool = False
+    given: tuple[str, ...] = ()
 
     def grid(self) -> ImageGrid:
         """Return where the images lie."""
@@ -128,6 +132,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
     state = distributed.team()
     team = Team(state.process_index, state.num_processes)
     sides = {name: side(source, plan.base, plan.options, plan.precision) for name, source in plan.sides.items()}
+    refuse_unused(plan.options, sides.values(), plan.given)
     groups = resolve_scorers(plan.scorers, LoadOptions(build.BUNDLED / "judge", plan.places, str(state.device)))
     hashes: dict[Path, str] = {}
     replaced = None
@@ -165,6 +170,8 @@ def _notes(plan: GalleryPlan, sides: Mapping[str, Side]) -> Iterator[str]:
                 f"The images in {each.folder} have no prompts of their own, so the order of their names gives them the "
                 "prompts in the order of the file of prompts."
             )
+    if plan.given:
+        yield from used_notes(plan.options, sides.values())
     readers = {each.name: (each.reader, each.encoding) for each in sides.values() if each.reader is not None}
     texts = [*plan.prompts.prompts, plan.sampler.negative]
     found = (sentence for reader, way in readers.values() for sentence in prompt_notes(texts, way, reader))
@@ -225,8 +232,11 @@ def _generate(plan: GalleryPlan, name: str, each: Side, progress: Progress, stat
     """Generate a side's missing images. Its model is loaded only if there are any."""
     grid = plan.grid()
     if not grid.is_whole(name):
+        half = build.HALF.get(plan.precision)
+        most = BATCH if each.reader is None else at_once(each.reader, half, plan.sampler.size, BATCH)
         with loaded(each, state.device) as model:
-            generate_side(grid, name, model.generate, progress, BATCH, (team.index, team.count))
+            generate = in_parts_of(model.generate, most)
+            generate_side(grid, name, generate, progress, BATCH, (team.index, team.count))
 
 
 def _images(

@@ -3,33 +3,41 @@
 from pathlib import Path
 
 from thumbtune.duels.sides import side
-from thumbtune.errors import UsageError
-from thumbtune.models.merging import halve, merge_pipeline, write_checkpoint, write_pipeline
+from thumbtune.duels.unused import refuse_unused
+from thumbtune.errors import UsageError, note
+from thumbtune.models.merging import halve, merge_pipeline, untold_by_file, write_checkpoint, write_pipeline
+from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.weight_files import SAFETENSORS
 
 
-def merge(name: str, out: Path, base: str | None = None, fp16: bool = False) -> str | None:
+def merge(
+    name: str, out: Path, base: str | None = None, fp16: bool = False, options: ModelOptions = PLAIN
+) -> str | None:
     """Write what a name stands for as a folder of diffusers or, if `out` ends in .safetensors, as one file.
+
+    Notes name what one file cannot tell of the model.
 
     Args:
         name: what a duel takes as a side, except a folder of images.
         base: the model that a LoRA or a UNet belongs to.
         fp16: whether to write float16, in half the size, in place of float32.
+        options: of loading the model or its base; a run has its own.
 
     Returns:
         The prefix that training put before prompts, or None.
 
     Raises:
-        UsageError: `out` exists, or the name is no model.
+        UsageError: `out` exists, the name is no model, or an option is given for a run.
         ThumbtuneError: it cannot be loaded, merged or written.
     """
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists, and nothing is written over it; name another place.", code="merge-exists")
-    found = side(name, base)
+    found = side(name, base, options)
     if found.load is None:
         raise UsageError(
             f"{name} is a folder of images and not a model; name a run, a LoRA or a model.", code="merge-no-model"
         )
+    refuse_unused(options, [found])
     if found.check is not None:
         found.check()
     model = found.load("cpu")
@@ -38,6 +46,8 @@ def merge(name: str, out: Path, base: str | None = None, fp16: bool = False) -> 
         halve(model.pipeline)
     if out.suffix.lower() == SAFETENSORS:
         write_checkpoint(model.pipeline, out, model.size)
+        for sentence in untold_by_file(model.pipeline, out):
+            note(sentence)
     else:
         write_pipeline(model.pipeline, out)
     return found.prompt_prefix

@@ -18,16 +18,19 @@ from typing import Any
 
 import torch
 
+from thumbtune import hub
+from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
 from thumbtune.files import file_sha256, refuse_not_finite, sha256
 from thumbtune.models.families import adapter_of
+from thumbtune.models.fitting import check_configs
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
 from thumbtune.models.model_options import PLAIN, ModelOptions
-from thumbtune.models.pipeline_files import check_pipeline
+from thumbtune.models.pipeline_files import check_pipeline, vae_config
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.weight_files import is_checkpoint, keys_in, kind_of, refuse_as_lora, refuse_other_file
@@ -55,6 +58,7 @@ class Side:
     by_order: whether these have no metadata, so that the order of their names alone gives them their prompts.
     load: device -> the model, if they are not.
     check: refuses what `load` would, without its weights; None if there is nothing to check.
+    options: with which its model is loaded and its prompts are read, of what the caller said; None: it has its own.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Side:
     load: Callable[[Any], PipelineModel] | None = None
     check: Callable[[], object] | None = None
     by_order: bool = False
+    options: ModelOptions | None = None
 
 
 def side(name: str, base: str | None = None, options: ModelOptions = PLAIN, precision: build.Precision = "no") -> Side:
@@ -103,7 +108,7 @@ def _side(name: str, base: str | None, options: ModelOptions, precision: build.P
     whole = (path / INDEX).is_file() and not (path / DIFFUSERS_FILE).is_file()  # a pipeline's folder, and no LoRA in it
     single = is_checkpoint(path)
     if single:
-        check_pipeline(name, options)
+        check_pipeline(name, _options_of(name, base, options))
     if path.exists() and not whole and not single and (files := find_lora(path)) is not None:
         return _lora(name, files, base, options, half)
     if path.is_dir() and not (path / INDEX).is_file():
@@ -119,10 +124,8 @@ def _side(name: str, base: str | None, options: ModelOptions, precision: build.P
 
 
 def _model(name: str, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
-    """Return a whole model; what is said of loading the base is not said of another model."""
-    folder = build.model_path(name)
-    if base not in (None, name):
-        options = ModelOptions(encoding=options.encoding)
+    """Return a whole model."""
+    folder, options = build.model_path(name), _options_of(name, base, options)
     return Side(
         name,
         "model",
@@ -131,7 +134,13 @@ def _model(name: str, base: str | None, options: ModelOptions, half: torch.dtype
         reader=folder,
         load=lambda device: _reading(load_pipeline(folder, options=options), options, half).to(device),
         check=lambda: check_pipeline(folder, options),
+        options=options,
     )
+
+
+def _options_of(name: str, base: str | None, options: ModelOptions) -> ModelOptions:
+    """Return the options of a whole model: without those of loading, which are of the base, if it is another one."""
+    return options if base in (None, name) else ModelOptions(encoding=options.encoding)
 
 
 def _unknown(name: str) -> UsageError:
@@ -220,7 +229,8 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, 
     # a file alone is known by its bytes; of several, each decides what is put on
     weights = file_sha256(files.all[0]) if len(files.all) == 1 else _of_files(files.all)
     fingerprint = sha256(f"{_of_base(base, options)} {weights}".encode())
-    return Side(name, "lora", fingerprint, encoding=options.encoding, reader=folder, load=load, check=check)
+    own = Side(name, "lora", fingerprint, encoding=options.encoding, reader=folder, load=load, check=check)
+    return replace(own, options=options)
 
 
 def _unet(name: str, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
@@ -234,7 +244,9 @@ def _unet(name: str, base: str | None, options: ModelOptions, half: torch.dtype 
 
         pipeline = load_pipeline(build.model_path(base), options=options)
         try:
-            unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", use_safetensors=True)
+            where = {"subfolder": "unet", **hub.only_cached(source)}
+            with hub.quietly():
+                unet = UNet2DConditionModel.from_pretrained(source, use_safetensors=True, **where)
             if unet.config["cross_attention_dim"] != pipeline.unet.config["cross_attention_dim"]:
                 raise ValueError(f"its text is {unet.config['cross_attention_dim']} wide")
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -245,7 +257,16 @@ def _unet(name: str, base: str | None, options: ModelOptions, half: torch.dtype 
         return _reading(pipeline, options, half).to(device)
 
     fingerprint = sha256(f"{_of_base(base, options)} {_of_model(source, UNET_INDEX)}".encode())
-    return Side(name, "unet", fingerprint, encoding=options.encoding, reader=build.model_path(base), load=load)
+    own = Side(name, "unet", fingerprint, encoding=options.encoding, reader=build.model_path(base), load=load)
+    return replace(own, options=options, check=lambda: _check_unet(name, source, build.model_path(base), options))
+
+
+def _check_unet(name: str, source: str, base: str, options: ModelOptions) -> None:
+    """Refuse a base that cannot be used, and a UNet for another task, before their weights are downloaded."""
+    check_pipeline(base, options)
+    file = Path(source) / UNET_INDEX if Path(source).is_dir() else hub.settings_file(source, UNET_INDEX)
+    if file is not None and (config := read_config(file)) is not None:
+        check_configs(name, config, vae_config(base) or {}, ())
 
 
 def _reading(pipeline: Any, options: ModelOptions, half: torch.dtype | None) -> PipelineModel:
@@ -277,11 +298,10 @@ def _on_hub(name: str, index: str) -> str:
     Raises:
         ThumbtuneError: there is neither.
     """
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return f"{name}@{_commit_of(Path(hf_hub_download(name, index)))}"
+        return f"{name}@{hub.newest_commit(name, index)}"
     except LocalEntryNotFoundError as error:
         raise ThumbtuneError(
             f"The model {name!r} could not be loaded (there is no such folder here, and the hub cannot be reached); "
@@ -292,11 +312,6 @@ def _on_hub(name: str, index: str) -> str:
         raise ThumbtuneError(
             f"The model {name!r} could not be loaded ({reason(error)}); name another one.", code="model-missing"
         ) from error
-
-
-def _commit_of(file: Path) -> str:
-    """Return the commit of a file in the hub's cache, ...snapshots/COMMIT/..."""
-    return file.parts[file.parts.index("snapshots") + 1]
 
 
 def _of_files(files: Sequence[Path]) -> str:

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -144,7 +143,7 @@ def images_of(pipeline: Any, decoded_pixels: Tensor) -> list[Image.Image]:
     from diffusers.image_processor import VaeImageProcessor
 
     processor = getattr(pipeline, "image_processor", None) or VaeImageProcessor()  # one of videos has none
-    pixels: NDArray[Any] = processor.postprocess(decoded_pixels, output_type="np")
+    pixels: Any = processor.postprocess(decoded_pixels, output_type="np")
     if not np.isfinite(pixels).all():  # Pillow would make them black, and a scorer would score that
         raise ThumbtuneError(
             "The model generates NaN or infinite values and no image; check its weights and those of its LoRA.",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thumbtune.models.lora_targets import PRESETS
+from thumbtune.models.vae_settings import SCALING
 
 INDEX, CONFIG = "model_index.json", "config.json"
 UNET, TRANSFORMER, VAE = "unet", "transformer", "vae"
@@ -24,6 +25,7 @@ class Family:
     embeds:     what the UNet adds to its time (addition_embed_type)
     options:    what the pipeline's class is told when it loads a model
     float32:    the parts that give NaN or black images in half precision
+    scaling:    by which latents are multiplied, where a model has no VAE of its own that says it
     optional:   the parts that a pipeline may lack
     targets:    the layers of each set that a LoRA may have
     native:     what to replace in the names of layers, in this order, for a file that ComfyUI reads; without it,
@@ -41,6 +43,7 @@ class Family:
     embeds: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     float32: Sequence[str] = ()
+    scaling: float = SCALING
     optional: Sequence[str] = ()
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: PRESETS)
     native: Sequence[tuple[str, str]] = ()

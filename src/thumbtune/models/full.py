@@ -3,9 +3,9 @@
 The result is the network itself in diffusers' layout, config.json and diffusion_pytorch_model.safetensors.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,37 +26,56 @@ class Full:
     """Train every weight. `autocast` is the precision of training's forward passes, if it is below float32.
 
     The reference is then stored in that precision, in half the memory, and must be used under autocast.
+
+    first: reads the weights before the training when the reference is asked for, so that drawing needs no copy of them;
+        None: they are copied at once
     """
 
     autocast: torch.dtype | None = None
+    first: Callable[[], Mapping[str, Tensor]] | None = field(default=None, compare=False, repr=False)
 
     def on(self, network: nn.Module, seed: int = 0) -> "Whole":
         """Unfreeze a network, in float32, and return it with its reference; the seed is not used."""
-        return Whole(network, self.autocast)
+        return Whole(network, self.autocast, self.first)
 
 
 class Whole:
-    """A network with all weights trained. The reference is a copy of the weights, swapped in when needed."""
+    """A network with all weights trained. The reference is a copy of the weights, swapped in when needed.
 
-    def __init__(self, network: nn.Module, autocast: torch.dtype | None) -> None:
+    autocast, first: as in `Full`
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        autocast: torch.dtype | None,
+        first: Callable[[], Mapping[str, Tensor]] | None = None,
+    ) -> None:
         self.network = network.float().requires_grad_(True)
         self.autocast = autocast
-        self._first = self._copy()
+        self._read_first = first
+        self._first = self._copy() if first is None else {}
         self._synced: dict[str, Tensor] = {}
 
-    def _copy(self) -> dict[str, Tensor]:
-        """Return a copy of the weights, in the precision of autocast for the layers that it casts."""
+    def _copy(self, weights: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return a copy of weights by name, in the precision of autocast for the layers that it casts.
+
+        weights: None: the present ones
+        """
         cast: set[str] = set()
         for name, layer in self.network.named_modules():
             if isinstance(layer, CAST):
                 cast |= {f"{name}.{own}" for own, _ in layer.named_parameters(recurse=False)}
         dtype = self.autocast or torch.float32
+        source = {name: weight.detach() for name, weight in self.trainable()} if weights is None else weights
         return {
-            name: weight.detach().to(dtype if name in cast else weight.dtype, copy=True)
-            for name, weight in self.trainable()
+            name: source[name].to(dtype if name in cast else torch.float32, copy=weights is None)
+            for name, _ in self.trainable()
         }
 
     def reference(self) -> AbstractContextManager[None]:
+        if not self._synced and not self._first and self._read_first is not None:
+            self._first = self._copy(self._read_first())
         weights = self._synced or self._first
         device = next(iter(self.network.parameters())).device
         for name, value in weights.items():

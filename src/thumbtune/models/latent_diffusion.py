@@ -111,11 +111,9 @@ class LatentDiffusion:
                 f"The model's scheduler cannot be trained with: {error}", code="model-scheduler"
             ) from error
 
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Return what latents are shifted by and then multiplied with, each of a shape that fits them."""
-        config = self.pipeline.vae.config
-        shift = torch.tensor(config.get("shift_factor") or 0.0, device=self.device)
-        return shift, torch.tensor(config["scaling_factor"], device=self.device)
+    def moments(self) -> tuple[Any, Any]:
+        """Return what latents are shifted by and then multiplied with: numbers, or tensors of a shape that fits."""
+        return scaling_of(self.pipeline.vae, self.device)
 
     def posterior_mean(self, pixels: Tensor) -> Tensor:
         """Return the VAE's latents of pixels, [b, 3, height, width], before they are shifted and multiplied."""
@@ -186,10 +184,12 @@ class LatentDiffusion:
         bring(torch.device("cpu"), self.beside)
 
     def fingerprint(self) -> str:
-        """Return a hash of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
+        return self.fingerprints()[1]
+
+    def fingerprints(self) -> tuple[str, str]:
+        """Return hashes of the sizes, weights and vocabularies that `encode` and `embed` use, and of what computes."""
         facts = self.facts() if self.half is None else (*self.facts(), self.half)
-        facts += () if self.encoding.is_usual else (self.encoding.tag,)
-        return fingerprint(facts, self.beside, self.tokenizers, self.device)
+        return fingerprints(facts, self.encoding.tag, self.beside, self.tokenizers, self.device)
 
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
@@ -268,20 +268,31 @@ def ids_of(tokenizer: Any, prompts: Sequence[str], device: torch.device) -> Tens
     return tokens.input_ids.to(device)
 
 
-def fingerprint(
-    facts: tuple[object, ...], networks: Sequence[nn.Module], tokenizers: Sequence[Any], device: torch.device
-) -> str:
-    """Return a hash of facts, of the sums of weights, of vocabularies, and of what computes.
+def fingerprints(
+    facts: tuple[object, ...],
+    tag: str,
+    networks: Sequence[nn.Module],
+    tokenizers: Sequence[Any],
+    device: torch.device,
+) -> tuple[str, str]:
+    """Return two hashes of facts, of the sums of weights, of vocabularies, and of what computes.
 
     The last bits of a latent are those of the hardware and of the version of torch.
+
+    tag: how prompts are read, which is in the second hash alone; "": in the usual way
     """
-    digest = hashlib.sha256(str((*facts, torch.__version__, _hardware(device))).encode())
+    machine = (torch.__version__, _hardware(device))
+    digests = [hashlib.sha256(str((*one, *machine)).encode()) for one in (facts, (*facts, tag))[: 2 if tag else 1]]
     for network in networks:
         for name, weight in network.state_dict().items():
-            digest.update(f"{name}{tuple(weight.shape)}{weight.cpu().double().sum().item():.9e}".encode())
+            summed = f"{name}{tuple(weight.shape)}{weight.cpu().double().sum().item():.9e}".encode()
+            for digest in digests:
+                digest.update(summed)
     for tokenizer in tokenizers:
-        digest.update(str(sorted(tokenizer.get_vocab().items())).encode())
-    return digest.hexdigest()
+        words = str(sorted(tokenizer.get_vocab().items())).encode()
+        for digest in digests:
+            digest.update(words)
+    return digests[0].hexdigest(), digests[-1].hexdigest()
 
 
 def _hardware(device: torch.device) -> str:
@@ -289,3 +300,22 @@ def _hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def scaling_of(vae: Any, device: torch.device) -> tuple[Any, Any]:
+    """Return what encoded latents are shifted by, and what they are then multiplied with; decoding does the reverse.
+
+    Returns:
+        Two numbers; or two tensors, [1, channels, 1, 1], of a VAE with a mean and a deviation for each channel.
+    """
+    mean, deviation = vae.config.get("latents_mean"), vae.config.get("latents_std")
+    if mean is None or deviation is None:
+        return vae.config.get("shift_factor") or 0.0, vae.config.scaling_factor
+    mean, deviation = (torch.tensor(one, device=device).view(1, -1, 1, 1) for one in (mean, deviation))
+    return mean, vae.config.scaling_factor / deviation
+
+
+def moments_in(vae: Any) -> tuple[object, ...]:
+    """Return the mean and the deviation of each channel of a VAE's latents, for hashes; () if there are none."""
+    mean, deviation = vae.config.get("latents_mean"), vae.config.get("latents_std")
+    return () if mean is None or deviation is None else (list(mean), list(deviation))

@@ -9,10 +9,10 @@ from thumbtune import hub
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models import single_file
 from thumbtune.models.families import family_of
-from thumbtune.models.family import Family
+from thumbtune.models.family import INDEX, VAE, Family
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.own_vae import load_vae
-from thumbtune.models.pipeline_files import check_classes, check_pipeline, index_of, variant_of
+from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32, options: ModelOptions = PLAIN) -> Any:
@@ -24,8 +24,6 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32, options: ModelO
     """
     pipeline = _loaded(name, dtype, options)
     pipeline.register_modules(scheduler=scheduler_with(pipeline.scheduler, options, name))
-    if options.vae is not None:
-        pipeline.register_modules(vae=load_vae(options.vae, pipeline.vae, pipeline.vae.dtype))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -36,15 +34,16 @@ def _loaded(name: str, dtype: torch.dtype, options: ModelOptions) -> Any:
 
     logging.disable_progress_bar()  # five bars, each gone too soon to read
     variant = check_pipeline(name, options)
+    family = family_of((index_of(name) or {}).get("_class_name"))
+    vae = None
+    if options.vae is not None:
+        vae = load_vae(options.vae, own_vae_of(name), torch.float32 if VAE in family.float32 else dtype)
     if Path(name).is_file():
-        return single_file.load(Path(name), dtype, SHORT.get(options.prediction or ""))
-    index = index_of(name) or {}
-    family = family_of(index.get("_class_name"))
-    if index and not Path(name).is_dir():  # on the hub: before its weights are downloaded
-        check_classes(name, index, family)
-        parts = list(family.networks)
-        variant = variant_of(name, hub.by_folder(hub.files_of(name) or [], parts), family)
-    chosen = {"variant": variant} if variant else {}
+        return single_file.load(Path(name), dtype, SHORT.get(options.prediction or ""), vae)
+    chosen: dict[str, Any] = {"variant": variant} if variant else {}
+    chosen |= {} if vae is None else {VAE: vae}
+    if hub.cached_file(name, INDEX) is not None:
+        chosen |= hub.only_cached(name)
     try:
         return getattr(diffusers, family.pipeline).from_pretrained(
             name, dtype=_types(family, dtype), use_safetensors=True, **family.options, **chosen
@@ -66,8 +65,10 @@ def _types(family: Family, dtype: torch.dtype) -> Any:
 
 def _reason(name: str, error: Exception) -> str:
     """Return briefly why a model did not load; diffusers reports an unreachable hub as a missing cache."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    if isinstance(error, LocalEntryNotFoundError):
+        return "there is no such folder, and the Hugging Face hub could not be reached"
     if not Path(name).exists() and "not fully cached" in str(error):
         if isinstance(error.__cause__, GatedRepoError):
             return "the Hugging Face hub has it behind a gate: accept its terms there, then log in with `hf auth login`"

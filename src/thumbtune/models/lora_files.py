@@ -23,6 +23,7 @@ from thumbtune.models.weight_files import (
     SAFETENSORS,
     keys_in,
     kind_of,
+    metadata_in,
     other_method,
     refuse_as_lora,
     refuse_other_file,
@@ -180,8 +181,7 @@ def _refuse_without_settings(file: Path, keys: list[str]) -> None:
 
 def _diffusers_settings(file: Path) -> dict[str, Settings]:
     """Return what diffusers keeps of PEFT's settings inside a file, by network."""
-    with safe_open(file, "pt") as opened:
-        text = (opened.metadata() or {}).get(DIFFUSERS_SETTINGS)
+    text = metadata_in(file).get(DIFFUSERS_SETTINGS)
     if text is None:
         return {}
     stored = _object(file, text)

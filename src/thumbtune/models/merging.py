@@ -17,6 +17,7 @@ from thumbtune.models.lora_header import SPEC, base_facts, is_xl
 from thumbtune.models.model_options import V
 from thumbtune.models.protocol import Size
 from thumbtune.models.sizes import height_and_width
+from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL
 
 LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern
 V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"
@@ -106,6 +107,29 @@ def write_checkpoint(pipeline: Any, file: Path, size: Size) -> None:
     facts = base_facts(pipeline.unet.config, prediction, height_and_width(size), "")
     header = {"format": "pt", **facts, f"{SPEC}.title": file.stem}
     write_tensors(file, tensors, header, durable=True)
+
+
+def untold_by_file(pipeline: Any, file: Path) -> list[str]:
+    """Return a sentence on each thing that programs need to know of a pipeline, and that one file cannot tell them."""
+    is_of_xl, notes = is_xl(pipeline.unet.config), []
+    if pipeline.scheduler.config.get("prediction_type") == V and not is_of_xl:
+        notes.append(
+            f"The model predicts v, which {file.name} says in its header alone: Thumbtune reads it there, and other "
+            f"programs may have to be told, A1111 by {file.with_suffix('.yaml').name} beside it, ComfyUI by its node "
+            "ModelSamplingDiscrete, and diffusers by prediction_type."
+        )
+    vae, scaling = pipeline.vae.config, SCALING_OF_XL if is_of_xl else SCALING
+    moments = vae.get("latents_mean") is not None and vae.get("latents_std") is not None
+    if moments or vae.get("shift_factor") or vae.scaling_factor != scaling:
+        own = (
+            "by a mean and a deviation of each channel" if moments else "by a shift" if vae.get("shift_factor") else ""
+        )
+        how = own or f"by {vae.scaling_factor:g} and not by {scaling:g}"
+        notes.append(
+            f"The VAE scales its latents {how}, which {file.name} cannot tell, so every program would draw wrong "
+            "colours with it; merge into a folder instead."
+        )
+    return notes
 
 
 def _marks(pipeline: Any, prediction: str | None) -> dict[str, Tensor]:

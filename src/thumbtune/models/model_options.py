@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from thumbtune import hub
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.prompt_chunks import PromptEncoding
 
@@ -38,14 +39,26 @@ PLAIN = ModelOptions()
 
 
 def _identity_of(vae: str) -> str:
-    """Return the hashes of a VAE's files, or its name on the hub."""
+    """Return the hashes of a VAE's files; of one on the hub its name and its commit, where there is one."""
     from thumbtune.files import file_sha256
 
     path = Path(vae)
     files = (
         [path] if path.is_file() else sorted(file for kind in ("*.safetensors", "*.json") for file in path.rglob(kind))
     )
-    return " ".join(file_sha256(file) for file in files) or vae
+    return " ".join(file_sha256(file) for file in files) or (_on_hub(vae) if hub.is_hub_id(vae) else vae)
+
+
+def _on_hub(vae: str) -> str:
+    """Return `id@commit`; the id alone of what is in neither the hub nor its cache, which loading will refuse."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for file in ("config.json", "vae/config.json"):
+        try:
+            return f"{vae}@{hub.newest_commit(vae, file)}"
+        except (OSError, ValueError, HfHubHTTPError):
+            continue
+    return vae
 
 
 def scheduler_with(scheduler: Any, options: ModelOptions, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a pipeline's folder or file holds, read before any weights: can it be loaded, tuned and judged?"""
+"""What a pipeline's folder, file or hub id holds, read before any weights: can it be loaded, tuned and judged?"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,65 +6,101 @@ from typing import Any
 
 from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError
-from thumbtune.hub import cached_file, settings_file
+from thumbtune.hub import by_folder, cached_file, files_of, settings_file, settings_of
+from thumbtune.models import vae_settings
 from thumbtune.models.families import family_of
-from thumbtune.models.family import CONFIG, INDEX, TEXT, TEXT_2, TRANSFORMER, UNET, VAE, Family
+from thumbtune.models.family import CONFIG, INDEX, UNET, VAE, Family
+from thumbtune.models.fitting import ADDED, Config, check_classes, check_configs, check_embeds, pair, without_vae
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
-from thumbtune.models.single_file import plan_of, refuse_untold
+from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
 from thumbtune.models.sizes import size_of, square
-from thumbtune.models.unet_checks import ADDED, check_configs, check_embeds
-from thumbtune.models.weight_files import OTHER_FILES, OWN_FORMS, SAFETENSORS, is_checkpoint, refuse_as_model
-
-Config = Mapping[str, Any]
+from thumbtune.models.vae_settings import OwnVae
+from thumbtune.models.weight_files import OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model
 
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
-OTHER_PARTS = (TRANSFORMER, TEXT_2, "text_encoder_3", "prior", "decoder", "image_encoder")
-OTHER_FAMILIES = ("Kandinsky", "StableCascade")
+WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", *OTHER_FILES)
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
 
 
 def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
-    """Return the variant of a folder's weights, such as fp16; None for plain weights, and for a name on the hub.
+    """Return the variant of a model's weights, such as fp16; None for plain weights, and for a name that is nowhere.
+
+    Of a model on the hub, the settings and the names of the files alone are asked for.
 
     Raises:
-        ThumbtuneError: it is a file, of another family, for another task, or only has weights that are not read.
+        ThumbtuneError: it is a file, of another family, for another task, only has weights that are not read, or has
+            no VAE.
     """
-    folder = Path(name)
-    if folder.is_file():
+    if Path(name).is_file():
         _check_single_file(name, options)
-    if not folder.is_dir():
+    folder = Path(name) if Path(name).is_dir() else settings_of(name)
+    if folder is None:
         return None
     index = read_config(folder / INDEX)
     if index is None:
         if not (folder / INDEX).exists():
-            _refuse_no_pipeline(folder)
+            _refuse_no_pipeline(folder, name)
         return None
     family = family_of(index.get("_class_name"))
-    check_classes(name, index, family)
-    unet, vae = (read_config(folder / part / CONFIG) or {} for part in (UNET, VAE))
+    check_classes(name, index, family, options.vae is not None)
+    unet = read_config(folder / UNET / CONFIG) or {}
+    vae = _vae_of(name, options) or {}
     check_embeds(name, str(index.get("_class_name")), unet, family)
     check_configs(name, unet, vae, [read_config(folder / part / CONFIG) or {} for part in family.texts])
     if unet and vae:
         if "sample_size" in vae:  # diffusers cannot load a VAE with null
             square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
-    files = {part: [file.name for file in (folder / part).glob("*") if file.is_file()] for part in family.networks}
+    files = _files_of(name, family)
+    if options.vae is not None:
+        files.pop(VAE, None)
+    elif Path(name).is_dir() and not any(file.endswith(WEIGHTS_END) for file in files[VAE]):
+        raise without_vae(name)
     return variant_of(name, files, family)
+
+
+def _files_of(name: str, family: Family) -> dict[str, Sequence[str]]:
+    """Return the names of the files of each part with weights; {} if neither the hub nor its cache has the model."""
+    if Path(name).is_dir():
+        return {
+            part: [file.name for file in (Path(name) / part).glob("*") if file.is_file()] for part in family.networks
+        }
+    files = files_of(name)
+    return {} if files is None else dict(by_folder(files, list(family.networks)))
+
+
+def _vae_of(name: str, options: ModelOptions) -> Config | None:
+    """Return the settings of the VAE that a model is used with; None if they are nowhere."""
+    return vae_config(name) if options.vae is None else vae_settings.settings_of(options.vae, own_vae_of(name))
+
+
+def vae_config(name: str) -> Config | None:
+    """Return the settings of a model's own VAE; None if it has none, or none that are on this machine."""
+    path = Path(name)
+    if not path.is_file():
+        place = f"{VAE}/{CONFIG}"
+        file = path / place if path.is_dir() else cached_file(name, place)
+        return None if file is None else read_config(file)
+    plan = plan_of(path) if is_checkpoint(path) else None
+    return plan.configs[VAE] if plan is not None and plan.has_vae else None
+
+
+def own_vae_of(name: str) -> OwnVae:
+    """Return what is known of the VAE of a folder, a file or a hub id."""
+    if Path(name).is_file():
+        plan = plan_of(Path(name))
+        return OwnVae(plan.configs[VAE], is_there=plan.has_vae, is_scaled=False)
+    index = index_of(name) or {}
+    config = vae_config(name) if any(pair(index.get(VAE))) else None
+    return vae_settings.own_of(config, family_of(index.get("_class_name")).scaling)
 
 
 def factor_of(name: str) -> int | None:
     """Return the pixels to a side of one of a latent's; None if the settings of the VAE are not on this machine."""
-    path = Path(name)
-    if path.is_file():
-        vae = plan_of(path).configs[VAE] if is_checkpoint(path) else None
-    elif path.is_dir():
-        vae = read_config(path / VAE / CONFIG)
-    else:
-        cached = cached_file(name, f"{VAE}/{CONFIG}")
-        vae = None if cached is None else read_config(cached)
+    vae = vae_config(name)
     channels = None if vae is None else vae.get("block_out_channels")
     return 2 ** (len(channels) - 1) if isinstance(channels, list | tuple) and channels else None
 
@@ -84,62 +120,23 @@ def _check_single_file(name: str, options: ModelOptions) -> None:
         refuse_as_model(Path(name))
     plan = plan_of(Path(name), SHORT.get(options.prediction or ""))
     refuse_untold(Path(name), plan)
+    if options.vae is None:
+        refuse_without_vae(Path(name), plan)
     texts = [plan.configs[part] for part in family_of(plan.pipeline).texts]
-    check_configs(name, plan.configs[UNET], plan.configs[VAE], texts)
-
-
-def check_classes(name: str, index: Config, family: Family) -> None:
-    """Refuse a pipeline whose parts are not those of its family.
-
-    Raises:
-        ThumbtuneError: it is of another family, a refiner, or lacks a part.
-    """
-    pipeline = str(index.get("_class_name"))
-    known = next((other for other in OTHER_FAMILIES if pipeline.startswith(other)), None)
-    others = [part for part in OTHER_PARTS if part not in family.networks and any(_pair(index.get(part)))]
-    if known or others:
-        why = "" if known else f" with {' and '.join(others)}"
-        raise ThumbtuneError(
-            f"The model {name!r} is a {pipeline}{why}, and {OWN_FORMS}; name such a model.", code="model-other-family"
-        )
-    needed = [part for part in family.texts if part not in family.optional]
-    missing = [part for part in needed if len(needed) > 1 and not any(_pair(index.get(part)))]
-    if index.get("requires_aesthetics_score") or missing == [TEXT]:
-        raise ThumbtuneError(
-            f"The model {name!r} is a refiner of {family.name}, which only repaints the images of its base model; name "
-            "the base model.",
-            code="model-refiner",
-        )
-    if missing:
-        raise ThumbtuneError(
-            f"The model {name!r} is a {pipeline} without {' and '.join(missing)}, and {family.name} has both; get the "
-            "whole model.",
-            code="model-other-family",
-        )
-    for part, wanted in family.networks.items():
-        found = _pair(index.get(part))[1]
-        if found is not None and found != wanted:
-            raise ThumbtuneError(
-                f"The model {name!r} is a {pipeline} whose {part} is a {found} in place of a {wanted}, and "
-                f"{OWN_FORMS}; name such a model.",
-                code="model-other-family",
-            )
-
-
-def _pair(entry: object) -> Sequence[Any]:
-    """Return an entry of an index, [library, class]; [None, None] for a part that is not there."""
-    return entry if isinstance(entry, list) and len(entry) == 2 else [None, None]  # noqa: PLR2004 - a pair
+    check_configs(name, plan.configs[UNET], _vae_of(name, options) or {}, texts)
 
 
 def few_steps_note(name: str) -> str | None:
-    """Return a sentence on an SDXL folder whose scheduler is set up to draw in a few steps; None for any other model.
+    """Return a sentence on an SDXL model whose scheduler is set up to draw in a few steps; None for any other one.
 
     Turbo and Lightning models begin at the last time of all (`trailing`). So do models whose last step is pure noise,
     which are not distilled. Of other families the scheduler tells too little.
     """
-    if family_of((read_config(Path(name) / INDEX) or {}).get("_class_name")).embeds != ADDED:
+    if Path(name).is_file() or family_of((index_of(name) or {}).get("_class_name")).embeds != ADDED:
         return None
-    scheduler = read_config(Path(name) / "scheduler" / "scheduler_config.json") or {}
+    settings = "scheduler/scheduler_config.json"
+    file = Path(name) / settings if Path(name).is_dir() else settings_file(name, settings)
+    scheduler = (None if file is None else read_config(file)) or {}
     kind, trailing = scheduler.get("_class_name"), scheduler.get("timestep_spacing") == "trailing"
     if kind != "LCMScheduler" and (not trailing or scheduler.get("rescale_betas_zero_snr")):
         return None
@@ -203,17 +200,20 @@ def _refuse_unread_weights(folder: Path, names: Sequence[str]) -> None:
         )
 
 
-def _refuse_no_pipeline(folder: Path) -> None:
-    """Refuse a folder that holds something else than a pipeline, by what it is; leave an unknown one to loading."""
+def _refuse_no_pipeline(folder: Path, name: str) -> None:
+    """Refuse what holds something else than a pipeline, by what it is; leave an unknown one to loading.
+
+    folder: a folder, or that with the settings of a model on the hub
+    """
     if (folder / "recipe.yaml").is_file():
         raise ThumbtuneError(
-            f"{folder} is a run and not a model; name the model that it tuned, or the run itself with --run or as a "
+            f"{name} is a run and not a model; name the model that it tuned, or the run itself with --run or as a "
             "side of a duel.",
             code="model-is-run",
         )
     if (folder / DIFFUSERS_FILE).is_file() or (folder / PEFT_FILE).is_file():
         raise ThumbtuneError(
-            f"{folder} is a LoRA and not a model; name the model that it belongs to, and compare the LoRA as a side of "
+            f"{name} is a LoRA and not a model; name the model that it belongs to, and compare the LoRA as a side of "
             "`thumbtune duel` with --base.",
             code="weights-lora-as-model",
         )
@@ -221,7 +221,7 @@ def _refuse_no_pipeline(folder: Path) -> None:
     if config is not None:
         kind = config.get("_class_name") or " ".join(map(str, config.get("architectures") or ["single network"]))
         raise ThumbtuneError(
-            f"{folder} is a {kind} alone and not a whole model; name a folder with {INDEX}, in diffusers' layout.",
+            f"{name} is a {kind} alone and not a whole model; name a folder with {INDEX}, in diffusers' layout.",
             code="model-part-alone",
         )
     endings = (SAFETENSORS, *OTHER_FILES)

@@ -100,6 +100,9 @@ class Plane:
     def fingerprint(self) -> str:
         return f"plane-{CENTRE}-{SCALE}"
 
+    def fingerprints(self) -> tuple[str, str]:
+        return self.fingerprint(), self.fingerprint()
+
     def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
         return (torch.tensor([point(image) for image in images]) - CENTRE) * SCALE
 

@@ -71,9 +71,13 @@ class Model(Protocol):
     def process(self) -> Process: ...
 
     def fingerprint(self) -> str:
-        """Return a hash that changes if the results of `encode`, `image_condition` or `embed` change.
+        """Return a hash that changes if the results of `encode`, `image_condition` or `embed` change."""
+        ...
 
-        The keys of cached tensors contain it.
+    def fingerprints(self) -> tuple[str, str]:
+        """Return a hash that changes if the results of `encode` or `image_condition` change, and `fingerprint()`.
+
+        The keys of cached tensors contain them: the first is in those of images, the second in those of prompts.
         """
         ...
 

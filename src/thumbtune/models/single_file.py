@@ -20,6 +20,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.models.clip_tokens import CLIP_LENGTH, WORDS, clip_tokenizer
 from thumbtune.models.early_names import named_as_today, today
 from thumbtune.models.model_options import EPSILON, V
+from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, of_shapes, published
 from thumbtune.models.weight_files import keys_in, metadata_in
 from thumbtune.yaml_text import parse_yaml
 
@@ -32,7 +33,7 @@ SD1, SD2, SDXL = "Stable Diffusion 1.x", "Stable Diffusion 2.x", "Stable Diffusi
 HEAD = 64  # numbers of one head, in all text encoders and in the UNets of SD 2.x and SDXL
 SD1_HEADS = 8
 SD2_WHOLE, SD2_USED = 24, 23  # layers of the text encoder: of the last one but one, SD 2.x takes the output
-SCALING = {SD1: 0.18215, SD2: 0.18215, SDXL: 0.13025}
+SCALINGS = {SD1: SCALING, SD2: SCALING, SDXL: SCALING_OF_XL}
 PIPELINES = {SD1: "StableDiffusionPipeline", SD2: "StableDiffusionPipeline", SDXL: "StableDiffusionXLPipeline"}
 SCHEDULERS = {SD1: "PNDMScheduler", SD2: "DDIMScheduler", SDXL: "EulerDiscreteScheduler"}
 PADS = {SD1: ["<|endoftext|>"], SD2: ["!"], SDXL: ["<|endoftext|>", "!"]}
@@ -48,12 +49,14 @@ class Plan:
     configs:    the settings of each part, as diffusers and transformers write them
     tokenizers: the padding of each tokenizer
     is_told:    whether it is known what the UNet predicts; if not, the settings are those for noise
+    has_vae:    whether the file has a VAE; if not, its settings are those of its family's
     """
 
     family: str
     configs: Mapping[str, dict[str, Any]]
     tokenizers: Mapping[str, str]
     is_told: bool = True
+    has_vae: bool = True
 
     @property
     def pipeline(self) -> str:
@@ -61,15 +64,16 @@ class Plan:
         return PIPELINES[self.family]
 
 
-def plan_of(file: Path, prediction: str | None = None) -> Plan:
+def plan_of(file: Path, prediction: str | None = None, vae: Mapping[str, Any] | None = None) -> Plan:
     """Return the settings of a checkpoint, from its header alone.
 
     Args:
         file: a whole checkpoint in .safetensors.
         prediction: what the UNet predicts, as diffusers writes it; None: what the file says.
+        vae: the settings of a VAE in the place of the file's own.
 
     Raises:
-        ThumbtuneError: a part is missing, or its vocabulary is not CLIP's.
+        ThumbtuneError: a part beside the VAE is missing, or its vocabulary is not CLIP's.
     """
     shapes = {today(key): shape for key, shape in keys_in(file).items()}
     if any(key.startswith(EDM) for key in shapes):
@@ -79,7 +83,7 @@ def plan_of(file: Path, prediction: str | None = None) -> Plan:
             code="single-edm",
         )
     family = _family(file, shapes)
-    _check_parts(file, shapes, family)
+    has_vae = _check_parts(file, shapes, family)
     texts = _texts(shapes, family)
     if words := next((text["vocab_size"] for text in texts.values() if text["vocab_size"] != WORDS), None):
         raise ThumbtuneError(
@@ -90,12 +94,13 @@ def plan_of(file: Path, prediction: str | None = None) -> Plan:
     told = prediction or _prediction(file, shapes, family)
     scheduler = _scheduler(shapes, family, told or EPSILON)
     size = _pixels(file, family, scheduler["prediction_type"])
-    vae = _vae(shapes, SCALING[family], size)
-    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    own = published(SCALINGS[family]) | (of_shapes(_inside(shapes, VAE)) if has_vae else {}) | {"sample_size": size}
+    used = {**(vae or own)}
+    factor = 2 ** (len(used["block_out_channels"]) - 1)
     unet = _unet(shapes, family, size // factor, texts)
-    configs = {"unet": unet, "vae": vae, **texts, "scheduler": scheduler}
+    configs = {"unet": unet, "vae": used, **texts, "scheduler": scheduler}
     pads = zip(("tokenizer", "tokenizer_2"), PADS[family], strict=False)
-    return Plan(family, configs, dict(pads), is_told=told is not None)
+    return Plan(family, configs, dict(pads), told is not None, has_vae)
 
 
 def refuse_untold(file: Path, plan: Plan) -> None:
@@ -113,22 +118,41 @@ def refuse_untold(file: Path, plan: Plan) -> None:
         )
 
 
-def load(file: Path, dtype: torch.dtype = torch.float32, prediction: str | None = None) -> Any:
+def refuse_without_vae(file: Path, plan: Plan) -> None:
+    """Refuse a checkpoint without a VAE.
+
+    Raises:
+        ThumbtuneError: it has none.
+    """
+    if not plan.has_vae:
+        raise ThumbtuneError(
+            f"{file} is a {plan.family} checkpoint without a VAE; set vae=NAME (--vae NAME), which may be a folder, a "
+            "hub id or a .safetensors file, or get the file that holds the whole model.",
+            code="single-part-missing",
+        )
+
+
+def load(file: Path, dtype: torch.dtype = torch.float32, prediction: str | None = None, vae: Any = None) -> Any:
     """Return the pipeline of a checkpoint, converted by diffusers; the hub is not asked.
 
     Args:
         file: a whole checkpoint in .safetensors.
         dtype: of the weights.
         prediction: as in `plan_of`.
+        vae: a VAE in the place of the file's own.
 
     Raises:
         ThumbtuneError: as `plan_of`; it does not say what it predicts; or weights are missing or of other shapes.
     """
     import diffusers
 
-    plan = plan_of(file, prediction)
+    plan = plan_of(file, prediction, None if vae is None else dict(vae.config))
     refuse_untold(file, plan)
     given: dict[str, Any] = {name: clip_tokenizer(pad) for name, pad in plan.tokenizers.items()}
+    if vae is None:
+        refuse_without_vae(file, plan)
+    else:
+        given["vae"] = vae
     with TemporaryDirectory() as folder, named_as_today(file) as named, _quiet():
         write_configs(plan, Path(folder))
         try:
@@ -203,23 +227,30 @@ def _family(file: Path, shapes: Shapes) -> str:
     return SD2 if any(key.startswith(OPEN_CLIP) for key in shapes) or linear else SD1
 
 
-def _check_parts(file: Path, shapes: Shapes, family: str) -> None:
+def _check_parts(file: Path, shapes: Shapes, family: str) -> bool:
+    """Refuse a file without a UNet or a text encoder; return whether it has a VAE."""
     needed = {"a UNet": [f"{UNET}out.2.weight", f"{UNET}input_blocks.1.0.out_layers.3.weight"]}
     needed["a VAE"] = [f"{VAE}decoder.conv_in.weight", f"{VAE}encoder.conv_out.weight"]
     texts = {SD1: [CLIP_L], SD2: [OPEN_CLIP], SDXL: [XL_L, XL_G]}[family]
     ends = {CLIP_L: "final_layer_norm.weight", XL_L: "final_layer_norm.weight"}
     needed["a text encoder"] = [f"{text}{ends.get(text, 'ln_final.weight')}" for text in texts]
     missing = [part for part, keys in needed.items() if any(key not in shapes for key in keys)]
-    if missing:
+    if missing not in ([], ["a VAE"]):
         raise ThumbtuneError(
             f"{file} is a {family} checkpoint without {' and '.join(missing)}; get the file that holds the whole "
             "model, or the model as a folder in diffusers' layout.",
             code="single-part-missing",
         )
+    return not missing
 
 
 def _first(shapes: Shapes, pattern: str) -> str:
     return next((key for key in shapes if re.fullmatch(re.escape(UNET) + pattern, key)), "")
+
+
+def _inside(shapes: Shapes, prefix: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes whose names begin so, without that beginning."""
+    return {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
 
 
 def _count(shapes: Shapes, prefix: str) -> int:
@@ -228,7 +259,7 @@ def _count(shapes: Shapes, prefix: str) -> int:
 
 
 def _unet(shapes: Shapes, family: str, size: int, texts: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    own = {key.removeprefix(UNET): shape for key, shape in shapes.items() if key.startswith(UNET)}
+    own = _inside(shapes, UNET)
     inputs = _count(own, "input_blocks.")
     downs = [i for i in range(inputs) if f"input_blocks.{i}.0.op.weight" in own]
     layers = (downs[0] if downs else inputs) - 1
@@ -260,23 +291,6 @@ def _unet(shapes: Shapes, family: str, size: int, texts: Mapping[str, dict[str, 
             "projection_class_embeddings_input_dim": told,
         }
     return config
-
-
-def _vae(shapes: Shapes, scaling: float, size: int) -> dict[str, Any]:
-    own = {key.removeprefix(VAE): shape for key, shape in shapes.items() if key.startswith(VAE)}
-    blocks = _count(own, "encoder.down.")
-    return {
-        "_class_name": "AutoencoderKL",
-        "sample_size": size,
-        "in_channels": own["encoder.conv_in.weight"][1],
-        "out_channels": own["decoder.conv_out.weight"][0],
-        "latent_channels": own["decoder.conv_in.weight"][1],
-        "block_out_channels": [own[f"encoder.down.{i}.block.0.conv2.weight"][0] for i in range(blocks)],
-        "layers_per_block": _count(own, "encoder.down.0.block."),
-        "down_block_types": ["DownEncoderBlock2D"] * blocks,
-        "up_block_types": ["UpDecoderBlock2D"] * blocks,
-        "scaling_factor": scaling,
-    }
 
 
 def _texts(shapes: Shapes, family: str) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ pipelines from folders and whole checkpoints, and LoRAs from files; each of the 
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -63,6 +64,26 @@ KINDS = (
 CHECKPOINT = "a whole checkpoint in one file"
 
 
+class _Pointer(ValueError):
+    """A file of Git LFS that names the weights and is not them."""
+
+
+@lru_cache(maxsize=16)
+def _header(file: Path, state: tuple[int, ...]) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Return the shapes and the metadata in a header, which is read once for a file in one state."""
+    with file.open("rb") as opened:
+        if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise _Pointer
+    with safe_open(file, "pt") as weights:
+        shapes = {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}
+        return shapes, weights.metadata() or {}
+
+
+def _header_of(file: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    state = file.stat()
+    return _header(file.absolute(), (state.st_ino, state.st_size, state.st_mtime_ns))
+
+
 def keys_in(file: Path) -> dict[str, tuple[int, ...]]:
     """Return the names and the shapes of the tensors in a safetensors file.
 
@@ -70,15 +91,12 @@ def keys_in(file: Path) -> dict[str, tuple[int, ...]]:
         ThumbtuneError: it is no such file, or is cut off.
     """
     try:
-        with file.open("rb") as opened:
-            beginning = opened.read(len(LFS_POINTER))
-        if beginning == LFS_POINTER:
-            raise ThumbtuneError(
-                f"{file} is a pointer of Git LFS and not the weights themselves; get them with `git lfs pull`.",
-                code="weights-lfs-pointer",
-            )
-        with safe_open(file, "pt") as weights:
-            return {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}
+        return dict(_header_of(file)[0])
+    except _Pointer as error:
+        raise ThumbtuneError(
+            f"{file} is a pointer of Git LFS and not the weights themselves; get them with `git lfs pull`.",
+            code="weights-lfs-pointer",
+        ) from error
     except (SafetensorError, OSError, ValueError) as error:
         raise ThumbtuneError(
             f"{file} is not a readable safetensors file ({reason(error)}); get the file again.", code="side-misfit"
@@ -87,8 +105,7 @@ def keys_in(file: Path) -> dict[str, tuple[int, ...]]:
 
 def metadata_in(file: Path) -> dict[str, str]:
     """Return the metadata in the header of a safetensors file that `keys_in` can read."""
-    with safe_open(file, "pt") as weights:
-        return weights.metadata() or {}
+    return dict(_header_of(file)[1])
 
 
 def kind_of(keys: dict[str, tuple[int, ...]]) -> str | None:

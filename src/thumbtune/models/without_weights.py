@@ -10,8 +10,9 @@ from thumbtune.hub import settings_of
 from thumbtune.models.families import family_of
 from thumbtune.models.family import CONFIG, UNET, VAE, Family
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
-from thumbtune.models.pipeline_files import check_classes, check_pipeline, index_of, read_config
+from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of, read_config
 from thumbtune.models.single_file import plan_of, tokenizer_of
+from thumbtune.models.vae_settings import settings_of as settings_of_vae
 
 SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"
 FAULTS = (OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AttributeError)
@@ -51,9 +52,8 @@ def pipeline_without_weights(name: str, options: ModelOptions = PLAIN) -> Any | 
 
     index = index_of(name) or {}
     family = family_of(index.get("_class_name"))
-    if not Path(name).exists():
-        check_classes(name, index, family)
-    configs = _configs(path, (*family.networks, SCHEDULER), SHORT.get(options.prediction or ""))
+    chosen = None if options.vae is None else settings_of_vae(options.vae, own_vae_of(name))
+    configs = _configs(path, (*family.networks, SCHEDULER), SHORT.get(options.prediction or ""), chosen)
     if None in configs.values():
         return None
     scheduler: Any = configs.pop(SCHEDULER)
@@ -77,12 +77,18 @@ def _family(name: str) -> Family:
     return family_of((index_of(name) or {}).get("_class_name"))
 
 
-def _configs(path: Path, parts: Sequence[str], prediction: str | None = None) -> dict[str, dict[str, Any] | None]:
-    """Return the settings of some parts of a folder or a file; None for a part that has none."""
+def _configs(
+    path: Path, parts: Sequence[str], prediction: str | None = None, vae: dict[str, Any] | None = None
+) -> dict[str, dict[str, Any] | None]:
+    """Return the settings of some parts of a folder or a file; None for a part that has none.
+
+    vae: the settings of a VAE in the place of its own
+    """
     if path.is_file():
-        configs = plan_of(path, prediction).configs
+        configs = plan_of(path, prediction, vae).configs
         return {part: configs.get(part) for part in parts}
-    return {part: read_config(path / part / (SCHEDULER_CONFIG if part == SCHEDULER else CONFIG)) for part in parts}
+    found = {part: read_config(path / part / (SCHEDULER_CONFIG if part == SCHEDULER else CONFIG)) for part in parts}
+    return found if vae is None else found | {VAE: vae}
 
 
 def _networks(family: Family, configs: Mapping[str, dict[str, Any]]) -> dict[str, nn.Module] | None:

@@ -122,7 +122,14 @@ def tuning_of(
     """
     if recipe.train.weights == "lora":
         return lora_of(recipe, pipeline, about, training)
-    return full.Full(autocast=half_of(recipe, precision) if training else None)
+    if training:
+        return full.Full(autocast=half_of(recipe, precision))
+    return full.Full(first=partial(_weights_of, model_path(recipe.model), options_of(recipe)))
+
+
+def _weights_of(base: str, options: ModelOptions) -> Mapping[str, torch.Tensor]:
+    """Return the weights of a model's network, by name."""
+    return load_pipeline(base, options=options).unet.state_dict()
 
 
 def result_of(recipe: Recipe) -> Path:

@@ -5,6 +5,7 @@ GPU; an allocator keeps a little more than it hands out.
 """
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,14 +15,21 @@ from typing import Any
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.memory import of_process, room_of
+from thumbtune.models.family import CONFIG, UNET, VAE
+from thumbtune.models.pipeline_files import factor_of, read_config
+from thumbtune.models.weight_files import keys_in
 from thumbtune.runs import build
-from thumbtune.runs.memory_estimate import Estimate, estimate
+from thumbtune.runs.memory_estimate import Estimate, estimate, longest_in_chunks
 from thumbtune.runs.recipe import Recipe
 
 GIB = 2**30
 DRIVER = GIB // 2  # of CUDA with its libraries, in each process
 KEPT = 1.05  # what an allocator takes for each byte that it hands out
-SMALL = 0.02  # a model whose files are this part of the memory or less can be tuned in any way
+SMALL = 0.5  # a training whose bound is this part of the memory or less is not estimated
+COPIES_OF_WEIGHT, COPIES_OF_ACTIVATION = 6, 4  # of the latter: input, output, gradient and what a kernel adds
+TOKENS = 77  # that a text encoder reads at once
+# bytes of holes for each one of activations in small blocks, by checkpointing: 2.0 to 2.8 and 1.0 to 1.1 were measured
+HOLES = {True: 2, False: 1}
 # changes that save memory, the first ones at the least price
 SAVERS = {
     "train.gradient_checkpointing": True,
@@ -37,14 +45,20 @@ SAVERS = {
 class Forecast:
     """The memory that a training needs, and that there is. All numbers are bytes.
 
-    estimate: of the tensors; each is the peak of one kind of work, of which the process does one after the other
-    beside:   what the process takes beside tensors
-    room:     the memory of the device in all
+    estimate:  of the tensors; each is the peak of one kind of work, of which the process does one after the other
+    beside:    what a process takes beside tensors; on a CPU it is measured in this one, after its imports
+    room:      the memory of the device in all
+    on_cpu:    whether networks are loaded into the same memory
+    holes:     on a CPU, what freed activations of a step leave between others, which the C library does not give back
+    processes: that share the memory
     """
 
     estimate: Estimate
     beside: int
     room: int
+    holes: int = 0
+    on_cpu: bool = False
+    processes: int = 1
 
     def with_process(self, tensors: int) -> int:
         """Return what the process takes while it has tensors of so many bytes."""
@@ -52,13 +66,17 @@ class Forecast:
 
     @property
     def needed(self) -> int:
-        """Return the most that training takes; drawing several images can be done one by one."""
-        return self.with_process(max(self.estimate.step, self.estimate.encode))
+        """Return the most that all processes take to load and to train; several images can be drawn one by one."""
+        return self._most(self.estimate.load + self.estimate.converted)
 
     @property
     def fits(self) -> bool:
-        """Return whether there is enough memory to train."""
-        return self.needed <= self.room
+        """Return whether there is enough memory to train; pages of the weights' files can be given back."""
+        return self._most(self.estimate.load) <= self.room
+
+    def _most(self, load: int) -> int:
+        most = self.with_process(max(self.estimate.step + self.holes, self.estimate.encode))
+        return self.processes * (max(most, load + self.beside) if self.on_cpu else most)
 
 
 def forecast_of(recipe: Recipe) -> Forecast | None:
@@ -76,40 +94,81 @@ def forecast_of(recipe: Recipe) -> Forecast | None:
     found = estimate(recipe, micro_batch=least_micro_batch(recipe))
     if found is None:
         return None
-    beside = of_process() if device.type == "cpu" else DRIVER
-    return Forecast(estimate=found, beside=beside, room=room_of(device))
+    if device.type != "cpu":
+        return Forecast(estimate=found, beside=DRIVER, room=room_of(device))
+    holes = found.heap * HOLES[recipe.train.gradient_checkpointing]
+    return Forecast(
+        estimate=found,
+        beside=of_process(),
+        room=room_of(device),
+        on_cpu=True,
+        holes=holes,
+        processes=processes_here(),
+    )
+
+
+def processes_here() -> int:
+    """Return how many processes of this training share the memory of this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or team().num_processes)
 
 
 def check_memory(recipe: Recipe) -> None:
     """Refuse a training on a CPU for which there is too little memory: the system would end it without an error.
 
-    A GPU raises an error, and training then puts fewer images into the network. Small models are not looked at.
+    A GPU raises an error, and training then puts fewer images into the network. What is cheap beyond doubt is not
+    looked at: an estimate takes seconds.
 
     Raises:
         ThumbtuneError: there is too little.
     """
     device = team().device
-    if device.type != "cpu" or _bytes_of_files(build.model_path(recipe.model)) < room_of(device) * SMALL:
+    if device.type != "cpu" or processes_here() * bytes_at_most(recipe) < room_of(device) * SMALL:
         return
     forecast = forecast_of(recipe)
     if forecast is not None:
         refuse_too_large(recipe, forecast)
 
 
-def _bytes_of_files(base: str) -> float:
-    """Return the bytes of a model's weights; infinity for a name on the hub, where models are large."""
-    path = Path(base)
-    if not path.exists():
+def bytes_at_most(recipe: Recipe) -> float:
+    """Return a bound of the bytes of a training's tensors, from the shapes of its weights; infinity if not known.
+
+    Each weight is there as itself, reference, gradient, average and two moments. Each row of a weight makes a channel,
+    which has a number for each place of an image at most: a pixel in the VAE, a place of the latents in the UNet.
+    """
+    base = Path(build.model_path(recipe.model))
+    factor = factor_of(str(base)) if base.is_dir() else None
+    if factor is None or recipe.lora.start is not None:
         return math.inf
-    files = [path] if path.is_file() else path.rglob("*.safetensors")
-    return sum(file.stat().st_size for file in files)
+    tokens = TOKENS * longest_in_chunks(recipe)
+    rank = max(recipe.lora.rank, recipe.lora.conv_rank or 0)
+    side = recipe.train.size or own_side(base, factor)
+    places = {VAE: side**2, UNET: micro_batch_of_process(recipe) * max(tokens, (side // factor) ** 2)}
+    weights = activations = 0
+    for file in base.rglob("*.safetensors"):
+        for shape in keys_in(file).values():
+            rows, columns = math.prod(shape[:1]), math.prod(shape[1:])
+            weights += rows * columns + rank * (rows + columns)
+            activations += rows * places.get(file.parent.name, tokens)
+    return 4 * (COPIES_OF_WEIGHT * weights + COPIES_OF_ACTIVATION * activations)
+
+
+def own_side(base: Path, factor: int) -> float:
+    """Return the larger side of a model's images; infinity if it is not known."""
+    size: Any = (read_config(base / UNET / CONFIG) or {}).get("sample_size")
+    sides = size if isinstance(size, list) else [size]
+    return max(sides) * factor if all(isinstance(one, int) for one in sides) else math.inf
 
 
 def least_micro_batch(recipe: Recipe) -> int:
     """Return the images that are in the network at once: of `auto`, the least, which a shortage of memory ends with."""
-    if recipe.train.micro_batch != "auto":
-        return max(1, min(recipe.train.micro_batch, recipe.train.batch // team().num_processes))
-    return _least(recipe)
+    return _least(recipe) if recipe.train.micro_batch == "auto" else micro_batch_of_process(recipe)
+
+
+def micro_batch_of_process(recipe: Recipe) -> int:
+    """Return the images that are in the network at once in each process; on a CPU `auto` means the least."""
+    if recipe.train.micro_batch == "auto":
+        return _least(recipe)
+    return max(_least(recipe), min(recipe.train.micro_batch, recipe.train.batch // team().num_processes))
 
 
 def _least(recipe: Recipe) -> int:
@@ -210,10 +269,20 @@ def memory_lines(forecast: Forecast) -> list[str]:
     parts = ", ".join(f"{name} {gib(size)}" for name, size in one.networks.items())
     there = weights - one.resting
     activations = max(0, one.step - there - one.optimiser)
+    process = "the process itself" if forecast.processes == 1 else f"{forecast.processes} processes on this machine"
     return [
         f"networks {gib(weights)} ({parts})",
         f"a step with {plural(one.micro_batch, 'image')} at once {gib(one.step)}: networks {gib(there)}, optimiser "
         f"{gib(one.optimiser)}, activations and gradients {gib(activations)}",
         f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(one.generate)}",
-        f"with the process itself, training takes {gib(forecast.needed)} of {gib(forecast.room)}",
+        *_on_cpu_lines(forecast),
+        f"with {process}, training takes {gib(forecast.needed)} of {gib(forecast.room)}",
     ]
+
+
+def _on_cpu_lines(forecast: Forecast) -> list[str]:
+    """Return the parts that a CPU adds, in a line for people; on a GPU, what loading takes of the machine."""
+    load = gib(forecast.estimate.load + forecast.estimate.converted)
+    if not forecast.on_cpu:
+        return [f"loading {load}, in the memory of the machine"]
+    return [f"loading {load}; holes between freed activations {gib(forecast.holes)}; process {gib(forecast.beside)}"]

@@ -13,8 +13,9 @@ from thumbtune.memory import in_parts
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build, run
+from thumbtune.runs.drawn_at_once import at_once
 from thumbtune.runs.prompt_notes import prompt_notes
-from thumbtune.runs.python_api import load
+from thumbtune.runs.python_api import load, recipe_from
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Progress, Sized
 
@@ -55,9 +56,12 @@ def generate_images(
             )
     by = by or Generator()
     options, model = by.options, by.model or Recipe().model
+    recipe = None
     if by.tuned is not None:
         recipe = run.recipe_in(by.tuned)  # raises if the folder is not a run
         options, model = build.options_of(recipe), recipe.model
+    half = build.half_of(recipe or recipe_from({"model": model}))
+    most = at_once(build.model_path(model), half, sampler.size, max(1, min(IMAGES_AT_ONCE, len(pairs))), options)
     generator = load(by.tuned or model, options=by.options)
     texts = [*(prompt for prompt, _ in pairs), sampler.negative]
     for sentence in prompt_notes(texts, options.encoding, build.model_path(model)):
@@ -67,7 +71,7 @@ def generate_images(
         return generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
 
     names = iter(file_names(pairs))
-    parts = Sized(in_parts(pairs, IMAGES_AT_ONCE, generated), math.ceil(len(pairs) / IMAGES_AT_ONCE))
+    parts = Sized(in_parts(pairs, most, generated), math.ceil(len(pairs) / most))
     for _, images in progress(parts, "Generating"):
         for image in images:
             yield write_png(out / next(names), image)

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from thumbtune.distributed import team
+from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models.drawing import decoded
 from thumbtune.models.families import adapter_of
 from thumbtune.models.family import UNET, VAE
@@ -22,12 +23,14 @@ from thumbtune.models.protocol import PipelineModel, Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.text_length import cut_prompts
 from thumbtune.runs.values import height_and_width_of
 from thumbtune.training.live_memory import LiveMemory, give_shapes, without_values
 from thumbtune.training.optimizers import bytes_of_moments
 
 IMAGES_AT_ONCE = 8  # of an evaluation
 IMAGE = (64, 64)  # of any size: all are resized
+CONVERTED = (torch.bfloat16, torch.float16, torch.int8, torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,9 @@ class Estimate:
     step:      the peak of a step with `micro_batch` images at once
     encode:    the peak of encoding an image or a prompt
     generate:  the peak of generating `at_once` images
+    load:      the weights of all networks as they are loaded, in float32, in the memory of the machine
+    converted: those that are then quantised or stored in half precision
+    heap:      what of the step's activations is in blocks so small that the C library of a CPU does not give them back
     """
 
     networks: dict[str, int]
@@ -52,6 +58,9 @@ class Estimate:
     encode: int
     generate: int
     at_once: int
+    load: int = 0
+    converted: int = 0
+    heap: int = 0
 
 
 def estimate(
@@ -78,17 +87,21 @@ def estimate(
     size = micro_batch or build.micro_batch_of(recipe)
     apart = team().device.type != "cpu" if accelerator is None else accelerator
     half = build.half_of(recipe, precision)
+    load = sum(4 * weight.numel() for network in _networks_of(pipeline).values() for weight in network.parameters())
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
     with without_values(), LiveMemory() as memory:
         networks = _with_shapes(memory, pipeline, apart)
-        inputs = Inputs(model, recipe.train.size or model.size)
+        converted = _converted(pipeline)
+        inputs = _inputs(model, recipe, recipe.train.size or model.size)
         rest = {name: kept if apart and name != UNET else 0 for name, kept in networks.items()}
         texts = sum(kept for name, kept in rest.items() if name != VAE)
         encode = _peak(memory, lambda: inputs.latents(1)) - texts
-        embed = _peak(memory, lambda: model.embed(["a"])) - rest[VAE]
+        embed = _peak(memory, lambda: model.embed([inputs.prompt])) - rest[VAE]
         step, moments, reference = _step(memory, inputs, recipe, size)
+        # the gradient of all weights is large, and stays until the update
+        heap = max(0, memory.heap - sum(weight.nbytes for _, weight in model.trainable()))
     return Estimate(
         networks=networks,
         resting=texts + rest[VAE],
@@ -99,21 +112,33 @@ def estimate(
         encode=max(encode, embed),
         generate=_drawing(recipe, at_once, half, apart),
         at_once=at_once,
+        load=load,
+        converted=converted,
+        heap=heap,
     )
+
+
+def _networks_of(pipeline: Any) -> dict[str, nn.Module]:
+    return {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+
+
+def _converted(pipeline: Any) -> int:
+    """Return the bytes of all weights that are not in float32."""
+    values = (v for part in _networks_of(pipeline).values() for v in (*part.parameters(), *part.buffers()))
+    return sum(value.nbytes for value in values if value.dtype in CONVERTED)
 
 
 def _with_shapes(memory: LiveMemory, pipeline: Any, apart: bool) -> dict[str, int]:
     """Give the networks of a pipeline their shapes; return the bytes of each."""
     networks = {}
-    for name, part in pipeline.components.items():
-        if isinstance(part, nn.Module):
-            before = memory.now
-            give_shapes(part)
-            for value in (*part.parameters(), *part.buffers()):
-                memory.count(value)
-            networks[name] = memory.now - before
-            if apart:
-                _as_on_a_gpu(part)
+    for name, part in _networks_of(pipeline).items():
+        before = memory.now
+        give_shapes(part)
+        for value in (*part.parameters(), *part.buffers()):
+            memory.count(value)
+        networks[name] = memory.now - before
+        if apart:
+            _as_on_a_gpu(part)
     return networks
 
 
@@ -136,10 +161,11 @@ def _peak(memory: LiveMemory, work: Callable[[], object]) -> int:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model is given, for images of one size."""
+    """What a model is given, for images of one size; `prompt` is as long as the longest one."""
 
     model: PipelineModel
     size: Size
+    prompt: str = "a"
 
     def latents(self, count: int) -> Tensor:
         """Return the latents of images without content."""
@@ -149,8 +175,26 @@ class Inputs:
     def condition(self, count: int) -> dict[str, Tensor]:
         """Return the condition of these images and a prompt."""
         about = self.model.image_condition([Image.new("RGB", IMAGE)], size=self.size)
-        one = self.model.embed(["a"]) | about
+        prompts = [self.prompt] if self.prompt == "a" else [self.prompt, "a"]  # of two lengths, with a mask
+        one = {name: value[:1] for name, value in self.model.embed(prompts).items()} | about
         return {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in one.items()}
+
+
+def _inputs(model: PipelineModel, recipe: Recipe, size: Size) -> Inputs:
+    """Return inputs with the longest prompt of the likes, where long ones are read in chunks."""
+    model.read_prompts(build.encoding_of(recipe))
+    words = 1 + (longest_in_chunks(recipe) - 1) * (model.pipeline.tokenizer.model_max_length - 2)
+    return Inputs(model, size, " ".join(["a"] * words))
+
+
+def longest_in_chunks(recipe: Recipe) -> int:
+    """Return how many chunks the longest prompt of the likes is read in; 1 if prompts are cut, or none are there."""
+    if recipe.prompts.over_length == "cut" or not is_store(recipe.likes):
+        return 1
+    with Store.open(recipe.likes, create=False) as store:
+        prompts = store.prompts(store.newest())
+    divided = cut_prompts(build.model_path(recipe.model), prompts, build.encoding_of(recipe)).divided
+    return max(divided.values(), default=1)
 
 
 def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) -> int:
@@ -159,9 +203,18 @@ def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) 
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, training=False) if recipe.train.weights == "lora" else None
         model = adapter_of(pipeline, tuning, half=half)
+    size = height_and_width_of(recipe.evaluate.size) or model.size
+    return drawing(model, count, size, prompt=_inputs(model, recipe, size).prompt, apart=apart)
+
+
+def drawing(model: PipelineModel, count: int, size: Size, *, prompt: str = "a", apart: bool = False) -> int:
+    """Return the peak of drawing so many images of one size at once with a model on the device `meta`.
+
+    apart: whether it draws on an accelerator with memory of its own
+    """
     with without_values(), LiveMemory() as memory:
         _with_shapes(memory, model.pipeline, apart)
-        inputs = Inputs(model, height_and_width_of(recipe.evaluate.size) or model.size)
+        inputs = Inputs(model, size, prompt)
         return _peak(memory, lambda: _generate(inputs, count))
 
 

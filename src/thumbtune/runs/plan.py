@@ -160,7 +160,7 @@ def time_plan(recipe: Recipe, model: PipelineModel, accelerator: Any, out: Path,
     """
     micro_batch = least_micro_batch(recipe)
     step = seconds_of_step(model, recipe, micro_batch, accelerator)
-    trained = sum(p.numel() for _, p in model.trainable())
+    trained = [weight for _, weight in model.trainable()]
     checkpoint, count = bytes_of_checkpoint(recipe, trained), number_of_checkpoints(recipe)
     images, prompts = counts
     cache = bytes_of_cache(model, images * (1 + recipe.train.flip), prompts, recipe.train.size)

@@ -31,16 +31,23 @@ def mark_notes(prompts: Sequence[str], encoding: PromptEncoding) -> list[str]:
     for prompt in prompts:
         for mark in marks_in(prompt):
             found.setdefault(mark, []).append(prompt)
-    notes = [_as_text(found, total)] if encoding.syntax == "plain" else [_tags_gone(found, total)]
+    plain = encoding.syntax == "plain"
+    notes = [_as_text(found, total)] if plain else [_tags_gone(found, total), _unread_weights(found, total)]
     if inversions := found.get("textual inversions"):
         notes.append(
             f"{_of(inversions, total)} a textual inversion (embedding:name), which is not loaded, so the name is read "
             f"as text; the first is {shown_prompt(inversions[0])}."
         )
     if edits := found.get("edits"):
+        how = "" if plain else ", and each bracket weighs 0.91"
         notes.append(
             f"{_of(edits, total)} edits such as [cat:dog:0.5] or [cat|dog], which are not carried out but read as "
-            f"text; the first is {shown_prompt(edits[0])}."
+            f"text{how}; the first is {shown_prompt(edits[0])}."
+        )
+    if several := found.get("AND"):
+        notes.append(
+            f"{_of(several, total)} AND, by which A1111 draws one image from several prompts; here it is a word, and "
+            f"a number behind a prompt is text; the first is {shown_prompt(several[0])}."
         )
     return [note for note in notes if note]
 
@@ -64,6 +71,16 @@ def _tags_gone(found: Mapping[Mark, list[str]], total: int) -> str:
     return (
         f"{_of(tags, total)} LoRA tags, which are taken out, and their LoRAs are not loaded; the first is "
         f"{shown_prompt(tags[0])}."
+    )
+
+
+def _unread_weights(found: Mapping[Mark, list[str]], total: int) -> str:
+    """Return the sentence on weights whose number cannot be read."""
+    if not (unread := found.get("unread weights")):
+        return ""
+    return (
+        f"{_of(unread, total)} weights that cannot be read, such as (cat:1,3) or a (cat:1.3 that is not closed; their "
+        f"colon and number are read as text, and the bracket weighs 1.1; the first is {shown_prompt(unread[0])}."
     )
 
 

@@ -3,6 +3,7 @@
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ from thumbtune.models.sizes import height_and_width
 from thumbtune.runs import objectives
 from thumbtune.runs.memory_estimate import Inputs
 from thumbtune.runs.recipe import Recipe
+from thumbtune.training.optimizers import bytes_of_moments
 
-MOMENTS = 2  # that AdamW keeps for each weight
-BYTES_OF_MOMENT = {"adamw": 4, "adamw-8bit": 1}
 TRIES = 2  # the first one also finds memory and chooses kernels
 
 
@@ -65,10 +65,10 @@ def _latent_shape(model: PipelineModel, size: int | None) -> tuple[int, int, int
     return model.pipeline.unet.config.in_channels, height // factor, width // factor
 
 
-def bytes_of_checkpoint(recipe: Recipe, weights: int) -> int:
-    """Return the bytes of one checkpoint of so many trained weights: with the optimiser, an average and a reference."""
+def bytes_of_checkpoint(recipe: Recipe, trained: Sequence[torch.Tensor]) -> int:
+    """Return the bytes of one checkpoint of trained weights: with the optimiser, an average and a reference."""
     copies = 1 + bool(recipe.train.ema) + bool(recipe.train.sync_reference_every)
-    return (4 * copies + MOMENTS * BYTES_OF_MOMENT[recipe.train.optimizer]) * weights
+    return copies * sum(weight.nbytes for weight in trained) + bytes_of_moments(recipe.train.optimizer, trained)
 
 
 def number_of_checkpoints(recipe: Recipe) -> int:

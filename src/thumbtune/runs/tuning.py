@@ -11,6 +11,7 @@ from thumbtune import distributed
 from thumbtune.documents import read_text
 from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, note
 from thumbtune.files import write_text
+from thumbtune.memory import give_back
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, monitor, run
 from thumbtune.runs.forecast import check_memory
@@ -62,6 +63,7 @@ def _tuned(
         batches = batches_of(setup, model, run.cache_of(folder), progress)
         held_out = monitor.held_out_of(setup, model, run.cache_of(folder), progress)
     model.rest()  # all is encoded
+    give_back()
     training = Training(model, setup.reference_point, setup.settings, accelerator, setup.beta)
     guards = monitor.guards_of(setup, held_out)
     watched = Monitor(training, guards, held_out, setup.recipe.train.validate_every)

@@ -84,7 +84,8 @@ class Encoded:
         self.sizes = None if sizes is None or len({*sizes, None}) == 1 else sizes
         self.flips = flips
         self._not_finite: dict[str, Tensors] = {}  # NaN and infinite numbers never enter the cache
-        self._fingerprint = model.fingerprint()
+        self._of_images, self._of_prompts = model.fingerprints()
+        self._known_keys: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -95,13 +96,19 @@ class Encoded:
 
     def _image_key(self, image_id: str, size: Shape | None = None, flipped: bool = False) -> str:
         about = ("" if size is None else f":{size[0]}x{size[1]}") + (":flipped" if flipped else "")
-        return f"latent-alone:{self._fingerprint}:{image_id}{about}"
+        key = f"latent-alone:{self._of_images}:{image_id}{about}"
+        if self._of_images == self._of_prompts:
+            return key
+        if key not in self._known_keys:  # earlier versions had the way of reading prompts in it
+            before = f"latent-alone:{self._of_prompts}:{image_id}{about}"
+            self._known_keys[key] = before if self.cache.has(before) and not self.cache.has(key) else key
+        return self._known_keys[key]
 
     def _key_of(self, row: int, flipped: bool = False) -> str:
         return self._image_key(self.image_ids[row], self.size_of(row), flipped)
 
     def _prompt_key(self, prompt: str) -> str:
-        return f"prompt-alone:{self._fingerprint}:{prompt}"
+        return f"prompt-alone:{self._of_prompts}:{prompt}"
 
     def fill(self, progress: Progress = quiet, at_once: int = 16, *, strict: bool = False) -> "Encoded":
         """Encode the images and prompts that the cache lacks; return self.

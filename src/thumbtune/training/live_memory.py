@@ -6,7 +6,7 @@
     memory.peak                       # bytes
 
 Work without values takes seconds and no memory, whatever the size of the network. What is counted are the bytes of all
-storages that are alive; not the workspaces of kernels, nor what an allocator keeps back.
+storages that are alive; not the workspaces of kernels, nor what an allocator keeps back. For that of a CPU, see `heap`.
 """
 
 import weakref
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+MAPPED = 32 * 2**20  # bytes: glibc gives a block of so many back to the system at once; a smaller one leaves a hole
+
 
 class LiveMemory(TorchDispatchMode):
     """Count the bytes of the tensors that operations inside the `with` block make, while these are alive.
@@ -27,17 +29,21 @@ class LiveMemory(TorchDispatchMode):
 
     now:  bytes at present
     peak: the most so far; `begin_peak` starts it anew
+    heap: the most that blocks of less than `MAPPED` had in it beyond what they have when it starts
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0
         self.peak = 0
+        self.heap = 0
+        self._small = self._small_at_first = 0
         self._sizes: dict[int, int] = {}  # of living storages, by their address
 
     def begin_peak(self) -> None:
         """Forget the most so far."""
         self.peak = self.now
+        self.heap, self._small_at_first = 0, self._small
 
     def count(self, tensor: Tensor) -> None:
         """Count a tensor that was made outside of the block; each storage counts once."""
@@ -46,12 +52,17 @@ class LiveMemory(TorchDispatchMode):
         if key in self._sizes:
             return
         self._sizes[key] = storage.nbytes()
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
+        self._add(storage.nbytes())
         weakref.finalize(storage, self._forget, key)
 
     def _forget(self, key: int) -> None:
-        self.now -= self._sizes.pop(key, 0)
+        self._add(-self._sizes.pop(key, 0))
+
+    def _add(self, size: int) -> None:
+        self.now += size
+        self._small += size if abs(size) < MAPPED else 0
+        self.peak = max(self.peak, self.now)
+        self.heap = max(self.heap, self._small - self._small_at_first)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

@@ -40,7 +40,7 @@ def optimizer_of(
     return load("train.optimizer=adamw-8bit").optim.AdamW8bit(parameters, lr, weight_decay=weight_decay)
 
 
-def bytes_of_moments(name: Name, parameters: Iterable[torch.nn.Parameter]) -> int:
+def bytes_of_moments(name: Name, parameters: Iterable[Tensor]) -> int:
     """Return the bytes that an optimiser keeps of some weights, without making it."""
     numbers = [weight.numel() for weight in parameters]
     if name == "adamw":

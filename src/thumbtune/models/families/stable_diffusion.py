@@ -6,13 +6,13 @@ import torch
 
 from thumbtune.models.devices import bring
 from thumbtune.models.family import CLIP, TEXT, UNET, VAE, Family
+from thumbtune.models.fitting import checked_size
 from thumbtune.models.half import computing
-from thumbtune.models.latent_diffusion import LatentDiffusion, ids_of
+from thumbtune.models.latent_diffusion import LatentDiffusion, ids_of, moments_in
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.prompt_encoding import MASK, check_clip_skip, embed_prompt, layer_of, together
 from thumbtune.models.protocol import Condition, Size
-from thumbtune.models.unet_checks import checked_size
 
 
 class StableDiffusion(LatentDiffusion):
@@ -35,7 +35,8 @@ class StableDiffusion(LatentDiffusion):
 
     def facts(self) -> tuple[object, ...]:
         vae, tokenizer = self.pipeline.vae.config, self.pipeline.tokenizer
-        return (self.size, vae.scaling_factor, getattr(vae, "shift_factor", None), tokenizer.model_max_length)
+        facts = (self.size, vae.scaling_factor, getattr(vae, "shift_factor", None), tokenizer.model_max_length)
+        return (*facts, *moments_in(self.pipeline.vae))
 
     def read_prompts(self, encoding: PromptEncoding) -> None:
         check_clip_skip(self.pipeline.text_encoder.config, encoding.clip_skip)

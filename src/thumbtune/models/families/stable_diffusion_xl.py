@@ -19,14 +19,15 @@ from thumbtune.images import rgb
 from thumbtune.models.buckets import placed
 from thumbtune.models.devices import bring
 from thumbtune.models.family import CLIP, CLIP_2, TEXT, TEXT_2, UNET, VAE, Family
+from thumbtune.models.fitting import checked_size
 from thumbtune.models.half import computing
-from thumbtune.models.latent_diffusion import LatentDiffusion, ids_of
+from thumbtune.models.latent_diffusion import LatentDiffusion, ids_of, moments_in
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.prompt_encoding import MASK, embed_prompt, together
 from thumbtune.models.protocol import Condition, Size
 from thumbtune.models.sizes import height_and_width
-from thumbtune.models.unet_checks import checked_size
+from thumbtune.models.vae_settings import SCALING_OF_XL
 
 OWN_LAYER = 2  # of the text encoders, counted from the end
 
@@ -67,6 +68,7 @@ class StableDiffusionXL(LatentDiffusion):
         embeds="text_time",
         options={"add_watermarker": False},
         float32=(VAE,),
+        scaling=SCALING_OF_XL,
         guidance=5.0,
         steps=50,
     )
@@ -90,20 +92,9 @@ class StableDiffusionXL(LatentDiffusion):
 
     def facts(self) -> tuple[object, ...]:
         lengths = [(one.model_max_length, one.pad_token_id) for one in self.tokenizers]
-        scaling = self.pipeline.vae.config.scaling_factor
-        return ("XL", self.size, scaling, *self._moments(), *lengths, self._zeros)
-
-    def _moments(self) -> tuple[list[float], list[float]]:
-        """Return the mean and the deviation of each channel by which some VAEs scale latents; else 0 and 1."""
-        config = self.pipeline.vae.config
-        mean, deviation = config.get("latents_mean"), config.get("latents_std")
-        if mean is None or deviation is None:
-            return [0.0], [1.0]
-        return list(mean), list(deviation)
-
-    def moments(self) -> tuple[Tensor, Tensor]:
-        mean, deviation = (torch.tensor(one, device=self.device).view(1, -1, 1, 1) for one in self._moments())
-        return mean, self.pipeline.vae.config.scaling_factor / deviation
+        vae = self.pipeline.vae
+        moments = moments_in(vae) or ([vae.config.get("shift_factor") or 0.0], [1.0])
+        return ("XL", self.size, vae.config.scaling_factor, *moments, *lengths, self._zeros)
 
     def image_condition(self, images: Sequence[Image.Image], size: Size | None = None) -> Condition:
         target = height_and_width(size or self.size)

@@ -1,0 +1,83 @@
+"""How many images a CPU can draw at once: its system ends a process for which memory runs out, without an error.
+
+On a GPU an error tells that memory ran out, and `memory.in_parts` goes on with fewer images.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from PIL.Image import Image
+
+from thumbtune.distributed import team
+from thumbtune.errors import ThumbtuneError
+from thumbtune.memory import free_in_machine
+from thumbtune.models.families import adapter_of
+from thumbtune.models.model_options import PLAIN, ModelOptions
+from thumbtune.models.pipeline_files import factor_of
+from thumbtune.models.protocol import Sampler, Size
+from thumbtune.models.sizes import height_and_width
+from thumbtune.models.without_weights import pipeline_without_weights
+from thumbtune.runs.forecast import own_side, processes_here
+from thumbtune.runs.memory_estimate import drawing
+
+Generate = Callable[[Sequence[str], Sequence[int], Sampler], Sequence[Image]]
+CHEAP = 256 * 256  # pixels of all images together: fewer need no estimate
+KEPT = 1.1  # what the C library takes for each byte
+
+
+def at_once(name: str, half: torch.dtype | None, size: Size | None, most: int, options: ModelOptions = PLAIN) -> int:
+    """Return how many images can be drawn at once in the free memory: `most`, or that halved until it fits.
+
+    It is asked before the model is loaded. A model that loading will refuse gives `most`.
+
+    Args:
+        name: a folder, a file or a hub id.
+        half: the type below float32 in which the model draws, or None.
+        size: of the images; None: the model's own.
+        options: with which it is loaded.
+    """
+    if team().device.type != "cpu" or most == 1 or most * _pixels(Path(name), size) <= CHEAP:
+        return most
+    try:
+        pipeline = pipeline_without_weights(name, options)
+        if pipeline is None:
+            return most
+        with torch.device("meta"):
+            model = adapter_of(pipeline, half=half)
+    except ThumbtuneError:
+        return most
+    one, two = (drawing(model, count, size or model.size) for count in (1, 2))
+    return halved(most, one, two - one, free_in_machine() // processes_here())
+
+
+def _pixels(model: Path, size: Size | None) -> float:
+    """Return the pixels of an image; infinity if a model does not tell its size in a folder."""
+    if size is not None:
+        return math.prod(height_and_width(size))
+    factor = factor_of(str(model)) if model.is_dir() else None
+    return math.inf if factor is None else own_side(model, factor) ** 2
+
+
+def in_parts_of(generate: Generate, most: int) -> Generate:
+    """Return what generates images with at most so many at once."""
+
+    def generated(prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image]:
+        ends = range(0, len(prompts), most)
+        parts = (generate(prompts[start : start + most], seeds[start : start + most], sampler) for start in ends)
+        return [image for part in parts for image in part]
+
+    return generated
+
+
+def halved(most: int, one: int, more: int, room: int) -> int:
+    """Return `most`, halved until so many images fit: the first takes `one`, each other `more`.
+
+    >>> halved(8, 500, 100, 1000), halved(8, 500, 100, 2000), halved(8, 500, 100, 10)
+    (4, 8, 1)
+    """
+    count = most
+    while count > 1 and KEPT * (one + (count - 1) * more) > room:
+        count //= 2
+    return count

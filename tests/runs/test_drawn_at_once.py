@@ -1,0 +1,77 @@
+"""Images that a CPU draws at once are as many as fit, and each is the image of its prompt and seed."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from thumbtune.models.protocol import Sampler
+from thumbtune.runs import drawn_at_once
+from thumbtune.runs.drawn_at_once import at_once, halved, in_parts_of
+
+Pipeline = Callable[[str], Path]
+GIB = 2**30
+
+
+def test_fewer_images_fit_by_hand() -> None:
+    assert [halved(8, 1000, 100, room) for room in (1871, 1869, 1431, 1429, 1211, 1209, 0)] == [8, 4, 4, 2, 2, 1, 1]
+    assert halved(16, 1000, 0, 1100) == 16 and halved(1, 1000, 100, 0) == 1
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
+def test_free_memory_bounds_the_images_of_a_large_size(
+    kind: str, tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, seen = str(tiny_pipeline(kind)), []
+    monkeypatch.setattr(drawn_at_once, "drawing", lambda model, count, size: seen.append(size) or (1 + count) * GIB)
+    for free, count in ((64, 8), (6, 4), (4, 2), (1, 1), (0, 1)):
+        monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda free=free: free * GIB)
+        assert at_once(name, None, 512, 8) == count
+        assert at_once(name, None, None, 8) == 8 and at_once(name, None, 64, 8) == 8  # 8 small ones are cheap
+    assert set(seen) == {512}
+    monkeypatch.setattr(drawn_at_once, "processes_here", lambda: 4)
+    monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda: 16 * GIB)
+    assert at_once(name, None, 512, 8) == 2
+    assert at_once("tiny-emoji-64-that-is-missing", None, 512, 8) == 8  # loading refuses it
+    gpu = SimpleNamespace(device=torch.device("cuda"), num_processes=1)
+    monkeypatch.setattr(drawn_at_once, "team", lambda: gpu)
+    assert at_once(name, None, 512, 8) == 8  # an error tells it there
+
+
+def test_more_images_and_larger_ones_take_more(tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(drawn_at_once, "halved", lambda most, one, more, room: asked.append((one, more)) or most)
+    for size in (256, (256, 512), 512):
+        at_once(str(tiny_pipeline("epsilon")), None, size, 8)
+    (one, more), (_, double), (_, four_times) = asked
+    assert one > more > 256 * 256 * 3 * 4
+    assert double == pytest.approx(2 * more, rel=0.1) and four_times == pytest.approx(4 * more, rel=0.1)
+
+
+def test_a_batch_in_parts_is_each_prompt_with_its_seed() -> None:
+    calls: list[tuple[list[str], list[int]]] = []
+
+    def generate(prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Any]:
+        calls.append((list(prompts), list(seeds)))
+        return [(prompt, seed, sampler) for prompt, seed in zip(prompts, seeds, strict=True)]
+
+    sampler = Sampler()
+    found = in_parts_of(generate, 2)(list("abcde"), [1, 2, 3, 4, 5], sampler)
+    assert found == [(prompt, seed, sampler) for prompt, seed in zip("abcde", [1, 2, 3, 4, 5], strict=True)]
+    assert calls == [(["a", "b"], [1, 2]), (["c", "d"], [3, 4]), (["e"], [5])]
+    assert in_parts_of(generate, 8)([], [], sampler) == []
+
+
+def test_an_image_hardly_depends_on_those_beside_it(make_diffusion: Any) -> None:
+    model, sampler = make_diffusion(), Sampler(steps=3, guidance=3.0)
+    prompts, seeds = ["a cat", "red dog", "a cat", ""], [1, 2, 3, 4]
+    together: list[Image.Image] = model.generate(prompts, seeds, sampler)
+    for most in (1, 2):
+        apart = in_parts_of(model.generate, most)(prompts, seeds, sampler)
+        for one, other in zip(together, apart, strict=True):
+            assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1

@@ -21,8 +21,6 @@ from thumbtune.models.sizes import check_size, height_and_width
 class Drawn(PipelineModel, Protocol):
     """A `PipelineModel` that says how its pipeline is called."""
 
-    unit: int  # pixels, of which the sides of its images are multiples
-
     def texts(self, prompts: Sequence[str], sampler: Sampler) -> Mapping[str, Any]:
         """Return what the pipeline is told of prompts, and of what images should not show."""
         ...

@@ -52,6 +52,15 @@ class Family:
     steps: int = 50
 
     @property
+    def architecture(self) -> str:
+        """Return its name in the header of a LoRA.
+
+        >>> Family(name="FLUX.2 Klein", classes=(), pipeline="", networks={}).architecture
+        'flux.2-klein'
+        """
+        return self.name.lower().replace(" ", "-")
+
+    @property
     def denoiser(self) -> str:
         """Return the name of the network that is trained."""
         return next(iter(self.networks))

@@ -40,7 +40,7 @@ class LatentDiffusion:
         prompts as they are.
     encoding: how prompts are read.
     half: the type in which frozen weights are stored, and all but `predict` computes, where it is not float32.
-    unit: pixels, of which the sides of images are multiples.
+    trained_unit, unit: pixels, of which the sides of images are multiples, in training and in drawing.
     """
 
     family: ClassVar[Family]
@@ -72,13 +72,14 @@ class LatentDiffusion:
         if gradient_checkpointing:
             self.network.enable_gradient_checkpointing()  # type: ignore[operator]
         self.process: Process = self.process_in(pipeline)
-        self.unit = math.lcm(drawn_unit(self.factor * self.patch), self.multiple)
-        self.size: Size = self.checked_size()
+        self.trained_unit, self.unit = self.units_of(self.factor)
+        self.size: Size = self.size_in(pipeline)
 
     # what a family says
 
-    def checked_size(self) -> Size:
-        """Return the pixels of the model's images, once its networks were found to fit each other.
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        """Return the pixels of a pipeline's images, once its networks were found to fit each other.
 
         Raises:
             ThumbtuneError: they do not.
@@ -94,6 +95,22 @@ class LatentDiffusion:
     def facts(self) -> tuple[object, ...]:
         """Return what `encode` and `embed` depend on besides the sums of weights and the vocabularies."""
         raise NotImplementedError
+
+    @classmethod
+    def units_of(cls, factor: int) -> tuple[int, int]:
+        """Return the pixels of which the sides of images are multiples, in training and in drawing.
+
+        factor: pixels to a side of one position of a latent of the VAE
+        """
+        drawn = math.lcm(drawn_unit(factor * cls.patch), cls.multiple)
+        return (factor if cls.patch == 1 else drawn), drawn
+
+    def latent_shape(self, size: Size) -> tuple[int, int, int]:
+        """Return the shape of the latents of images of a size: channels, height, width."""
+        height, width = height_and_width(size)
+        config = self.pipeline.vae.config
+        channels = config.get("latent_channels") or config.z_dim
+        return channels, height // self.factor, width // self.factor
 
     def image_condition(self, images: Sequence[Image.Image], size: Size | None = None) -> Condition:
         return {}

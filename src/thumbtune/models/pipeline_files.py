@@ -8,7 +8,7 @@ from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError
 from thumbtune.hub import by_folder, cached_file, files_of, settings_file, settings_of
 from thumbtune.models import vae_settings
-from thumbtune.models.families import family_of
+from thumbtune.models.families import adapter_class_of, family_of
 from thumbtune.models.family import CONFIG, INDEX, UNET, VAE, Family
 from thumbtune.models.fitting import ADDED, Config, check_classes, check_configs, check_embeds, pair, without_vae
 from thumbtune.models.lora import DIFFUSERS_FILE
@@ -23,6 +23,7 @@ WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
 WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", *OTHER_FILES)
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
+LEVELS = ("block_out_channels", "encoder_block_out_channels", "dim_mult")  # of a VAE: each but one halves the sides
 
 
 def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
@@ -98,11 +99,25 @@ def own_vae_of(name: str) -> OwnVae:
     return vae_settings.own_of(config, family_of(index.get("_class_name")).scaling)
 
 
+def units_of(name: str) -> tuple[int, int] | None:
+    """Return the pixels of which the sides of a model's images are multiples, in training and in drawing.
+
+    Returns:
+        None if the settings of the VAE are not on this machine.
+    """
+    factor = factor_of(name)
+    return None if factor is None else adapter_class_of((index_of(name) or {}).get("_class_name")).units_of(factor)
+
+
 def factor_of(name: str) -> int | None:
     """Return the pixels to a side of one of a latent's; None if the settings of the VAE are not on this machine."""
     vae = vae_config(name)
-    channels = None if vae is None else vae.get("block_out_channels")
-    return 2 ** (len(channels) - 1) if isinstance(channels, list | tuple) and channels else None
+    if vae is None:
+        return None
+    if isinstance(told := vae.get("scale_factor_spatial"), int):
+        return told
+    levels = next((vae[name] for name in LEVELS if isinstance(vae.get(name), list | tuple) and vae[name]), None)
+    return None if levels is None else 2 ** (len(levels) - 1)
 
 
 def index_of(name: str) -> dict[str, Any] | None:

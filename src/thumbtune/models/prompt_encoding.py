@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from thumbtune.errors import UsageError
 from thumbtune.models.prompt_chunks import Chunk, PromptEncoding, chunks_of, empty_chunk
@@ -96,6 +97,11 @@ def check_clip_skip(config: Any, skip: int | None) -> None:
             "counted from the end; choose one of them, or leave the option out.",
             code="prompts-clip-skip",
         )
+
+
+def own_tokens(text: Tensor, mask: Tensor) -> Tensor:
+    """Return the states of a prompt's own tokens, without padding; of a mask without values, all of them."""
+    return text if isinstance(mask, FakeTensor) else text[mask.bool()]
 
 
 def together(rows: Sequence[Row]) -> dict[str, Tensor]:

@@ -146,6 +146,7 @@ class PipelineModel(Model, Protocol):
     half: the type below float32 in which frozen weights are stored and images are drawn, or None
     encoding: how prompts are read
     size: pixels of its images: of both sides, or (height, width)
+    trained_unit, unit: pixels of which the sides of images are multiples, in training and in drawing
     """
 
     pipeline: Any
@@ -153,6 +154,8 @@ class PipelineModel(Model, Protocol):
     half: torch.dtype | None
     encoding: PromptEncoding
     size: Size
+    trained_unit: int
+    unit: int
 
     @property
     def device(self) -> torch.device:

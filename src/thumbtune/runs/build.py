@@ -153,10 +153,10 @@ def model_of(
     """Return the base model, prepared for the recipe's training; `precision` counts in place of the recipe's."""
     base = model_path(recipe.model)
     pipeline = load_pipeline(base, options=options_of(recipe))
-    check_sizes(recipe, base, pipeline.vae_scale_factor)
     tuning = tuning_of(recipe, pipeline, training, partial(about, recipe, pipeline, base))
     checkpointing = recipe.train.gradient_checkpointing
     model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision))
+    check_sizes(recipe, base, (model.trained_unit, model.unit))
     model.read_prompts(encoding_of(recipe))
     return model.to(device)
 

@@ -7,9 +7,9 @@ from typing import Any
 from thumbtune.errors import plural
 from thumbtune.feedback.likes import sizes_of
 from thumbtune.models.buckets import Placement, Shape, bucket_of, placed
-from thumbtune.models.pipeline_files import factor_of
+from thumbtune.models.pipeline_files import units_of
 from thumbtune.models.protocol import PipelineModel
-from thumbtune.models.sizes import check_size, drawn_unit, height_and_width, size_text
+from thumbtune.models.sizes import check_size, height_and_width, size_text
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.values import height_and_width_of
 from thumbtune.training.batches import Encoded
@@ -18,12 +18,12 @@ from thumbtune.training.cache import Cache
 SHOWN_SIZES = 6
 
 
-def check_sizes(recipe: Recipe, model: str, factor: int | None = None) -> None:
+def check_sizes(recipe: Recipe, model: str, units: tuple[int, int] | None = None) -> None:
     """Refuse sizes of a recipe that its model cannot have, as far as its VAE is known.
 
     Args:
         model: the folder, file or hub id of the base.
-        factor: of the model's VAE; None: read from its settings.
+        units: of the model, in training and in drawing; None: read from its settings.
 
     Raises:
         UsageError: a side is no multiple of what the model needs.
@@ -31,21 +31,21 @@ def check_sizes(recipe: Recipe, model: str, factor: int | None = None) -> None:
     trained, drawn = recipe.train.size, height_and_width_of(recipe.evaluate.size)
     if trained is None and drawn is None:
         return
-    factor = factor or factor_of(model)
-    if factor is None:
+    units = units or units_of(model)
+    if units is None:
         return
     if trained is not None:
-        check_size(trained, factor, "train.size")
+        check_size(trained, units[0], "train.size")
     if drawn is not None:
-        check_size(drawn, drawn_unit(factor), "evaluate.size")
+        check_size(drawn, units[1], "evaluate.size")
 
 
 def placements_of(recipe: Recipe, model: PipelineModel, sizes: Sequence[Shape]) -> list[Placement]:
     """Return how images of these sizes, (height, width), are resized and cropped."""
-    own, factor = height_and_width(recipe.train.size or model.size), model.pipeline.vae_scale_factor
+    own, unit = height_and_width(recipe.train.size or model.size), model.trained_unit
     if not recipe.train.buckets:
         return [placed(size, own) for size in sizes]
-    return [placed(size, bucket_of(size, own, factor)) for size in sizes]
+    return [placed(size, bucket_of(size, own, unit)) for size in sizes]
 
 
 def sizes_to_encode(model: PipelineModel, placements: Sequence[Placement]) -> list[Shape | None]:

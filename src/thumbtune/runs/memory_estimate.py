@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from thumbtune.distributed import team
 from thumbtune.feedback.store.store import Store, is_store
-from thumbtune.models.drawing import decoded
 from thumbtune.models.families import adapter_of
-from thumbtune.models.family import UNET, VAE
+from thumbtune.models.family import VAE
 from thumbtune.models.half import computing
-from thumbtune.models.protocol import PipelineModel, Size
+from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.protocol import Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
@@ -95,7 +95,7 @@ def estimate(
         networks = _with_shapes(memory, pipeline, apart)
         converted = _converted(pipeline)
         inputs = _inputs(model, recipe, recipe.train.size or model.size)
-        rest = {name: kept if apart and name != UNET else 0 for name, kept in networks.items()}
+        rest = {name: kept if apart and name != model.family.denoiser else 0 for name, kept in networks.items()}
         texts = sum(kept for name, kept in rest.items() if name != VAE)
         encode = _peak(memory, lambda: inputs.latents(1)) - texts
         embed = _peak(memory, lambda: model.embed([inputs.prompt])) - rest[VAE]
@@ -163,7 +163,7 @@ def _peak(memory: LiveMemory, work: Callable[[], object]) -> int:
 class Inputs:
     """What a model is given, for images of one size; `prompt` is as long as the longest one."""
 
-    model: PipelineModel
+    model: LatentDiffusion
     size: Size
     prompt: str = "a"
 
@@ -180,7 +180,7 @@ class Inputs:
         return {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in one.items()}
 
 
-def _inputs(model: PipelineModel, recipe: Recipe, size: Size) -> Inputs:
+def _inputs(model: LatentDiffusion, recipe: Recipe, size: Size) -> Inputs:
     """Return inputs with the longest prompt of the likes, where long ones are read in chunks."""
     model.read_prompts(build.encoding_of(recipe))
     words = 1 + (longest_in_chunks(recipe) - 1) * (model.pipeline.tokenizer.model_max_length - 2)
@@ -207,7 +207,7 @@ def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) 
     return drawing(model, count, size, prompt=_inputs(model, recipe, size).prompt, apart=apart)
 
 
-def drawing(model: PipelineModel, count: int, size: Size, *, prompt: str = "a", apart: bool = False) -> int:
+def drawing(model: LatentDiffusion, count: int, size: Size, *, prompt: str = "a", apart: bool = False) -> int:
     """Return the peak of drawing so many images of one size at once with a model on the device `meta`.
 
     apart: whether it draws on an accelerator with memory of its own
@@ -224,9 +224,7 @@ def _generate(inputs: Inputs, count: int) -> None:
     model, noisy, condition = inputs.model, inputs.latents(2 * count), inputs.condition(2 * count)
     with computing(torch.device("cpu"), model.half):
         model.predict(noisy, torch.zeros(2 * count), condition)
-    vae = model.pipeline.vae
-    in_half = vae.decoder.conv_in.weight.dtype == model.half
-    decoded(vae, noisy[:count], model.half if in_half else None)
+    model.pixels(noisy[:count])
 
 
 def _step(memory: LiveMemory, inputs: Inputs, recipe: Recipe, count: int) -> tuple[int, int, int]:

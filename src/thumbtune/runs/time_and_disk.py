@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from thumbtune.models.protocol import PipelineModel
-from thumbtune.models.sizes import height_and_width
+from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.runs import objectives
 from thumbtune.runs.memory_estimate import Inputs
 from thumbtune.runs.recipe import Recipe
@@ -19,7 +18,7 @@ from thumbtune.training.optimizers import bytes_of_moments
 TRIES = 2  # the first one also finds memory and chooses kernels
 
 
-def seconds_of_step(model: PipelineModel, recipe: Recipe, micro_batch: int, accelerator: Any) -> float:
+def seconds_of_step(model: LatentDiffusion, recipe: Recipe, micro_batch: int, accelerator: Any) -> float:
     """Return the seconds of a step, measured on one part of it: the reference, the policy and its gradient.
 
     Where the reference point is of several parts, the policy is measured once more, without a gradient. The weights
@@ -30,7 +29,7 @@ def seconds_of_step(model: PipelineModel, recipe: Recipe, micro_batch: int, acce
     of_whole_batch = parts * accelerator.num_processes > 1 and looks_at == "batch"
     # of mismatched prompts, the reference and the policy once more
     more = {"nothing": 0, "mismatched": 2}.get(looks_at, int(of_whole_batch))
-    latents = torch.zeros(micro_batch, *_latent_shape(model, recipe.train.size), device=model.device)
+    latents = torch.zeros(micro_batch, *model.latent_shape(recipe.train.size or model.size), device=model.device)
     inputs = Inputs(model, recipe.train.size or model.size)
     condition = {name: value.to(model.device) for name, value in inputs.condition(micro_batch).items()}
     model.rest()  # as in training
@@ -59,12 +58,6 @@ def _wait(gradients: Any) -> None:
             return
 
 
-def _latent_shape(model: PipelineModel, size: int | None) -> tuple[int, int, int]:
-    height, width = height_and_width(size or model.size)
-    factor = model.pipeline.vae_scale_factor
-    return model.pipeline.unet.config.in_channels, height // factor, width // factor
-
-
 def bytes_of_checkpoint(recipe: Recipe, trained: Sequence[torch.Tensor]) -> int:
     """Return the bytes of one checkpoint of trained weights: with the optimiser, an average and a reference."""
     copies = 1 + bool(recipe.train.ema) + bool(recipe.train.sync_reference_every)
@@ -78,13 +71,13 @@ def number_of_checkpoints(recipe: Recipe) -> int:
     return min(made, train.keep_checkpoints + train.guards) if train.keep_checkpoints else made
 
 
-def bytes_of_cache(model: PipelineModel, images: int, prompts: int, size: int | None = None) -> int:
+def bytes_of_cache(model: LatentDiffusion, images: int, prompts: int, size: int | None = None) -> int:
     """Return the bytes of the cached latents and conditions, in float32.
 
     size: the side of the square in which images are trained; None: the model's own
     """
     condition = sum(value.nbytes for value in model.embed(["a photo"]).values())
-    return images * 4 * math.prod(_latent_shape(model, size)) + prompts * condition
+    return images * 4 * math.prod(model.latent_shape(size or model.size)) + prompts * condition
 
 
 def free_in(folder: Path) -> int:

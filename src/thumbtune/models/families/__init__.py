@@ -49,7 +49,7 @@ def family_of(class_name: object) -> Family:
     >>> family_of("StableDiffusionXLPipeline").name, family_of("StableDiffusionPipeline").name
     ('Stable Diffusion XL', 'Stable Diffusion')
     """
-    return _adapter_of(class_name).family
+    return adapter_class_of(class_name).family
 
 
 def family_of_network(network: nn.Module) -> Family | None:
@@ -72,10 +72,11 @@ def adapter_of(
     Raises:
         ThumbtuneError: its networks do not fit each other, or its scheduler cannot be trained with.
     """
-    adapter = _adapter_of(type(pipeline).__name__)
+    adapter = adapter_class_of(type(pipeline).__name__)
     return adapter(pipeline, tuning, seed, gradient_checkpointing, half)
 
 
-def _adapter_of(class_name: object) -> type[LatentDiffusion]:
+def adapter_class_of(class_name: object) -> type[LatentDiffusion]:
+    """Return the adapter of a pipeline's class, by its name."""
     name = str(class_name)
     return next(adapter for adapter in ADAPTERS if any(fnmatchcase(name, one) for one in adapter.family.classes))

@@ -19,7 +19,7 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.packed import SIDE, packed, places, unpacked
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.prompt_encoding import MASK, together
+from thumbtune.models.prompt_encoding import MASK, own_tokens, together
 from thumbtune.models.protocol import Condition, Sampler, Size, Tuning
 from thumbtune.models.transformer_checks import check_channels, default_size
 
@@ -51,9 +51,10 @@ class Chroma(LatentDiffusion):
         if gradient_checkpointing:
             _hand_on_mask(pipeline.transformer)
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels * SIDE**2)
-        return default_size(self.pipeline)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.latent_channels * SIDE**2)
+        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config
@@ -67,7 +68,7 @@ class Chroma(LatentDiffusion):
 
     def _row(self, prompt: str) -> dict[str, Tensor]:
         text, _, mask, *_ = self.pipeline.encode_prompt(prompt, device=self.device, do_classifier_free_guidance=False)
-        return {"text": text[0][mask[0].bool()].float().cpu()}
+        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

@@ -42,9 +42,10 @@ class Flux(LatentDiffusion):
     )
     patch, positions_per_token = SIDE, SIDE**2
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels * SIDE**2)
-        return default_size(self.pipeline)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.latent_channels * SIDE**2)
+        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

@@ -44,9 +44,10 @@ class Flux2Klein(LatentDiffusion):
     )
     patch, positions_per_token = SIDE, 1
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels * SIDE**2)
-        return default_size(self.pipeline)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.latent_channels * SIDE**2)
+        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         mean, scale = (value.flatten().tolist() for value in self.moments())
@@ -73,6 +74,10 @@ class Flux2Klein(LatentDiffusion):
             return_dict=False,
         )[0]
         return velocity.transpose(1, 2).unflatten(2, (height, width))
+
+    def latent_shape(self, size: Size) -> tuple[int, int, int]:
+        channels, height, width = super().latent_shape(size)
+        return channels * SIDE**2, height // SIDE, width // SIDE
 
     def moments(self) -> tuple[Tensor, Tensor]:
         norm, config = self.pipeline.vae.bn, self.pipeline.vae.config

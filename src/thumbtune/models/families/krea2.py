@@ -20,7 +20,7 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.packed import SIDE, packed, places, unpacked
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.prompt_encoding import MASK, together
+from thumbtune.models.prompt_encoding import MASK, own_tokens, together
 from thumbtune.models.protocol import Condition, Size
 from thumbtune.models.transformer_checks import check_channels, default_size
 
@@ -40,9 +40,10 @@ class Krea2(LatentDiffusion):
     )
     patch, positions_per_token = SIDE, SIDE**2
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.z_dim * SIDE**2)
-        return default_size(self.pipeline)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.z_dim * SIDE**2)
+        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config
@@ -59,7 +60,7 @@ class Krea2(LatentDiffusion):
         text, mask = self.pipeline.encode_prompt(
             prompt, device=self.device
         )  # the padding stands before the last tokens
-        return {"text": text[0][mask[0].bool()].float().cpu()}
+        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

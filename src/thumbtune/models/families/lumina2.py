@@ -7,6 +7,7 @@ image - noise, the negative of the velocity.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.prompt_encoding import MASK, together
+from thumbtune.models.prompt_encoding import MASK, own_tokens, together
 from thumbtune.models.protocol import Condition, Size
 from thumbtune.models.transformer_checks import check_channels, default_size
 
@@ -38,9 +39,10 @@ class Lumina2(LatentDiffusion):
     )
     patch, positions_per_token = 2, 4
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels)
-        return default_size(self.pipeline)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.latent_channels)
+        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config
@@ -55,7 +57,7 @@ class Lumina2(LatentDiffusion):
     def _row(self, prompt: str) -> dict[str, Tensor]:
         text, mask, bare, bare_mask = self.pipeline.encode_prompt(prompt, device=self.device, negative_prompt="")
         text, mask = (text, mask) if prompt else (bare, bare_mask)
-        return {"text": text[0][mask[0].bool()].float().cpu()}
+        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         text, mask = condition["text"], condition.get(MASK)

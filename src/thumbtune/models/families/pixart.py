@@ -18,7 +18,7 @@ from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.prompt_encoding import MASK, together
+from thumbtune.models.prompt_encoding import MASK, own_tokens, together
 from thumbtune.models.protocol import Condition, Sampler, Size
 from thumbtune.models.transformer_checks import check_channels
 
@@ -40,9 +40,10 @@ class PixArtSigma(LatentDiffusion):
     )
     patch = 2
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels)
-        return self.pipeline.transformer.config.sample_size * self.pipeline.vae_scale_factor
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.latent_channels)
+        return pipeline.transformer.config.sample_size * pipeline.vae_scale_factor
 
     def facts(self) -> tuple[object, ...]:
         return ("PixArt-Sigma", self.pipeline.vae.config.scaling_factor)
@@ -57,7 +58,7 @@ class PixArtSigma(LatentDiffusion):
         text, mask, *_ = self.pipeline.encode_prompt(
             prompt, do_classifier_free_guidance=False, device=self.device, **AS_WRITTEN
         )
-        return {"text": text[0][mask[0].bool()].float().cpu()}
+        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         out = self.network(

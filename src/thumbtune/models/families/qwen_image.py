@@ -47,9 +47,10 @@ class QwenImage(LatentDiffusion):
     )
     patch, positions_per_token = SIDE, SIDE**2
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.z_dim * SIDE**2)
-        return default_size(self.pipeline)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.z_dim * SIDE**2)
+        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         template = (self.pipeline.prompt_template_encode, self.pipeline.prompt_template_encode_start_idx)

@@ -19,7 +19,7 @@ from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import of_transformer
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.prompt_encoding import MASK, together
+from thumbtune.models.prompt_encoding import MASK, own_tokens, together
 from thumbtune.models.protocol import Condition, Size
 from thumbtune.models.transformer_checks import check_channels
 
@@ -41,9 +41,10 @@ class Sana(LatentDiffusion):
 
     multiple = 32  # of which the pipeline asks for sides
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels)
-        return self.pipeline.transformer.config.sample_size * self.pipeline.vae_scale_factor
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.latent_channels)
+        return pipeline.transformer.config.sample_size * pipeline.vae_scale_factor
 
     def facts(self) -> tuple[object, ...]:
         return ("Sana", self.pipeline.vae.config.scaling_factor, self._instruction)
@@ -64,7 +65,7 @@ class Sana(LatentDiffusion):
             prompt, device=self.device, negative_prompt="", complex_human_instruction=self._instruction
         )
         text, mask = (text, mask) if prompt else (bare, bare_mask)
-        return {"text": text[0][mask[0].bool()].float().cpu()}
+        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         config: Any = self.network.config

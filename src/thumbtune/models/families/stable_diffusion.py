@@ -1,6 +1,7 @@
 """SD 1.x and 2.x through diffusers: a UNet, an AutoencoderKL, a CLIP text encoder, a tokenizer and a scheduler."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -30,8 +31,9 @@ class StableDiffusion(LatentDiffusion):
         options={"safety_checker": None, "requires_safety_checker": False},
     )
 
-    def checked_size(self) -> Size:
-        return checked_size(self.pipeline, self.encoders)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        return checked_size(pipeline, [getattr(pipeline, part) for part in cls.family.texts])
 
     def facts(self) -> tuple[object, ...]:
         vae, tokenizer = self.pipeline.vae.config, self.pipeline.tokenizer

@@ -7,6 +7,7 @@ No mask: padding is visible, as in training SD 3. The network gives the velocity
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -43,9 +44,10 @@ class StableDiffusion3(LatentDiffusion):
     )
     patch, positions_per_token = 2, 4
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels)
-        return default_size(self.pipeline)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.latent_channels)
+        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

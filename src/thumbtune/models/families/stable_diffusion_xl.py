@@ -73,8 +73,9 @@ class StableDiffusionXL(LatentDiffusion):
         steps=50,
     )
 
-    def checked_size(self) -> Size:
-        return checked_size(self.pipeline, self.encoders)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        return checked_size(pipeline, [getattr(pipeline, part) for part in cls.family.texts])
 
     @property
     def _zeros(self) -> bool:

@@ -49,8 +49,9 @@ class Wan(LatentDiffusion):
     )
     patch = 2
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.z_dim)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.z_dim)
         return SIZE
 
     def facts(self) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from thumbtune.models.devices import bring
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
@@ -16,9 +17,11 @@ from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.prompt_encoding import MASK, together
+from thumbtune.models.prompt_encoding import MASK, own_tokens, together
 from thumbtune.models.protocol import Condition, Size
 from thumbtune.models.transformer_checks import check_channels, default_size
+
+LENGTH = 512  # tokens that the pipeline reads
 
 
 class ZImage(LatentDiffusion):
@@ -36,9 +39,10 @@ class ZImage(LatentDiffusion):
     )
     patch, positions_per_token = 2, 4
 
-    def checked_size(self) -> Size:
-        check_channels(self.pipeline, self.pipeline.vae.config.latent_channels)
-        return default_size(self.pipeline)
+    @classmethod
+    def size_in(cls, pipeline: Any) -> Size:
+        check_channels(pipeline, pipeline.vae.config.latent_channels)
+        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config
@@ -48,9 +52,19 @@ class ZImage(LatentDiffusion):
     def embed(self, prompts: Sequence[str]) -> Condition:
         bring(self.device, self.encoders, away=[self.pipeline.vae])
         with computing(self.device, self.half):
-            # the pipeline writes its template into the list that it is given
-            texts, _ = self.pipeline.encode_prompt(list(prompts), self.device, do_classifier_free_guidance=False)
-        return together([{"text": text.float().cpu()} for text in texts])
+            return together([self._row(prompt) for prompt in prompts])
+
+    def _row(self, prompt: str) -> dict[str, Tensor]:
+        said = self.pipeline.tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=True
+        )
+        tokens = self.pipeline.tokenizer(
+            said, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+        ).to(self.device)
+        states = self.pipeline.text_encoder(
+            input_ids=tokens.input_ids, attention_mask=tokens.attention_mask.bool(), output_hidden_states=True
+        ).hidden_states[-2]
+        return {"text": own_tokens(states[0], tokens.attention_mask[0]).float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         texts, mask = list(condition["text"]), condition.get(MASK)

@@ -25,7 +25,7 @@ from thumbtune.models.protocol import Condition, Sampler, Size
 from thumbtune.models.transformer_checks import check_channels, default_size
 
 NO_PROMPT = " "
-LENGTH = 512  # tokens that the pipeline reads in drawing; its method for prompts would read more
+LENGTH = 512  # tokens that the pipeline reads in drawing
 
 
 class QwenImage(LatentDiffusion):
@@ -63,9 +63,16 @@ class QwenImage(LatentDiffusion):
             return together([self._row(prompt or NO_PROMPT) for prompt in prompts])
 
     def _row(self, prompt: str) -> dict[str, Tensor]:
-        # of one prompt, all tokens are its own
-        text, _ = self.pipeline.encode_prompt(prompt, device=self.device, max_sequence_length=LENGTH)
-        return {"text": text[0].float().cpu()}
+        pipeline = self.pipeline
+        begin = pipeline.prompt_template_encode_start_idx
+        tokens = pipeline.tokenizer(
+            pipeline.prompt_template_encode.format(prompt),
+            max_length=pipeline.tokenizer_max_length + begin,
+            truncation=True,
+            return_tensors="pt",
+        ).to(self.device)
+        states = pipeline.text_encoder(**tokens, output_hidden_states=True).hidden_states[-1]
+        return {"text": states[0, begin : begin + LENGTH].float().cpu()}  # of one prompt, all tokens are its own
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

@@ -65,12 +65,19 @@ class Wan(LatentDiffusion):
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
+        from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+
         bring(self.device, self.encoders, away=[self.pipeline.vae])
+        tokens = self.pipeline.tokenizer(
+            [prompt_clean(prompt) for prompt in prompts],
+            padding="max_length",
+            max_length=LENGTH,
+            truncation=True,
+            return_tensors="pt",
+        ).to(self.device)
         with computing(self.device, self.half):
-            text, _ = self.pipeline.encode_prompt(
-                list(prompts), do_classifier_free_guidance=False, max_sequence_length=LENGTH, device=self.device
-            )
-        return {"text": text.float().cpu()}
+            text = self.pipeline.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
+        return {"text": (text * tokens.attention_mask[..., None]).float().cpu()}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

@@ -77,7 +77,7 @@ CPU_CASES = (
     Case(name="sd15-lora", family=SD1, size=512, batch=2),
     Case(name="sd21-lora", family=SD2, size=512, batch=2),
     Case(name="sdxl-lora", family=SDXL, size=1024, draws=False),
-    Case(name="sd15-full", family=SD1, size=512, weights="full", draws=False),
+    Case(name="sd15-full", family=SD1, size=256, weights="full", draws=False),
 )
 GPU_CASES = tuple(
     Case(name=f"{name}-{size}", family=family, size=size, batch=4, draws=False)

@@ -2,6 +2,7 @@
 
     python -m benchmarks.true_size                     on a CPU: every case, into benchmarks/true_size.json; a table
     python -m benchmarks.true_size --only sd15-lora    one case, which replaces its row
+    python -m benchmarks.true_size --told              tell the memory of the kept rows anew, without training
     python -m benchmarks.true_size --gpu               on a GPU: SD 1.5 and SDXL at 512 and 1024 pixels, trained alone
     python -m benchmarks.true_size --tiny              every case with small networks, in a minute, to try the script
 
@@ -76,7 +77,7 @@ CPU_CASES = (
     Case(name="sd15-lora", family=SD1, size=512, batch=2),
     Case(name="sd21-lora", family=SD2, size=512, batch=2),
     Case(name="sdxl-lora", family=SDXL, size=1024, draws=False),
-    Case(name="sd15-full", family=SD1, size=512, weights="full", draws=False),
+    Case(name="sd15-full", family=SD1, size=256, weights="full", draws=False),
 )
 GPU_CASES = tuple(
     Case(name=f"{name}-{size}", family=family, size=size, batch=4, draws=False)
@@ -160,15 +161,20 @@ def settings(case: Case, model: Path, store: Path) -> list[str]:
     return [f"{name}={value}" for name, value in chosen.items()]
 
 
-def run_case(case: Case, model: Path, folder: Path) -> Row:
-    """Do all that a case asks for."""
+def told_of(case: Case, model: Path, store: Path) -> float:
+    """Return the memory that is told before a case trains, in GiB."""
     from thumbtune.runs.forecast import forecast_of
     from thumbtune.runs.recipe import read_recipe
 
-    store, run = likes(folder, case.size), folder / "run"
-    chosen = settings(case, model, store)
-    forecast = forecast_of(read_recipe(None, chosen))
+    forecast = forecast_of(read_recipe(None, settings(case, model, store)))
     assert forecast is not None
+    return round(forecast.needed / GIB, 2)
+
+
+def run_case(case: Case, model: Path, folder: Path) -> Row:
+    """Do all that a case asks for."""
+    store, run = likes(folder, case.size), folder / "run"
+    chosen, told = settings(case, model, store), told_of(case, model, store)
     words = ["train", "--out", run, *(word for setting in chosen for word in ("--set", setting))]
     code, first, said = command(folder, *words, interrupt_at=run / "steps.jsonl")
     assert code == 130, f"{case.name}: Ctrl-C gave {code}: {said[-2000:]}"
@@ -179,7 +185,7 @@ def run_case(case: Case, model: Path, folder: Path) -> Row:
     row = Row(
         case=case.name,
         device=device(),
-        estimated=round(forecast.needed / GIB, 2),
+        estimated=told,
         measured=round(max(first[kind], second[kind]) / GIB, 2),
         step=round(steps[-1]["seconds"], 1),
         resumed=len(steps) == 3,
@@ -247,12 +253,15 @@ def main(words: Sequence[str] | None = None) -> None:
     """Do the cases, keep their rows and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="the case with this name")
+    parser.add_argument("--told", action="store_true", help="tell the memory of kept rows anew; train nothing")
     parser.add_argument("--gpu", action="store_true", help="the cases of a GPU")
     parser.add_argument("--tiny", action="store_true", help="small networks; keep no row")
     parser.add_argument("--folder", type=Path, help="for models and runs, up to 30 GB; default: a temporary one")
     asked = parser.parse_args(words)
     cases = [case for case in (GPU_CASES if asked.gpu else CPU_CASES) if asked.only in (None, case.name)]
     place = asked.folder or Path(tempfile.mkdtemp())
+    kept = {row["case"]: Row(**row) for row in json.loads(FILE.read_text())} if asked.told else {}
+    cases = [case for case in cases if case.name in kept or not asked.told]
     rows: list[Row] = []
     for case in [replace(case, size=TINY_SIZE) for case in cases] if asked.tiny else cases:
         model = place / f"{case.family}{'-tiny' if asked.tiny else ''}"
@@ -261,7 +270,11 @@ def main(words: Sequence[str] | None = None) -> None:
         folder = place / case.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        rows.append(run_case(case, model, folder))
+        if asked.told:
+            told = told_of(case, model, likes(folder, case.size))
+            rows.append(replace(kept[case.name], estimated=told))
+        else:
+            rows.append(run_case(case, model, folder))
         print(table(rows[-1:]).splitlines()[-1], flush=True)
         if not asked.tiny:
             keep(rows[-1])

@@ -8,6 +8,11 @@ from thumbtune.models.lora_targets import PRESETS
 from thumbtune.models.vae_settings import SCALING
 
 INDEX, CONFIG = "model_index.json", "config.json"
+SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"
+OWN_FAMILIES = (
+    "Thumbtune reads Stable Diffusion 1.x, 2.x, XL and 3, FLUX.1, FLUX.2, FLUX.2 Klein, Krea 2, Z-Image, Qwen-Image, "
+    "Chroma, Sana, PixArt-Sigma, Lumina-Image 2.0 and Wan (docs/own-family.md says how to add one)"
+)
 UNET, TRANSFORMER, VAE = "unet", "transformer", "vae"
 TEXT, TEXT_2, TEXT_3 = "text_encoder", "text_encoder_2", "text_encoder_3"
 CLIP, CLIP_2, T5 = "CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel"

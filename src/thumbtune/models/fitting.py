@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.models.family import INDEX, TEXT, VAE, Family
+from thumbtune.models.family import INDEX, OWN_FAMILIES, TEXT, VAE, Family
 from thumbtune.models.protocol import Size
 from thumbtune.models.sizes import size_of
-from thumbtune.models.weight_files import OWN_FORMS
+from thumbtune.models.transformer_checks import distilled
 
 Config = Mapping[str, Any]
 
@@ -42,7 +42,8 @@ def check_classes(name: str, index: Config, family: Family, other_vae: bool = Fa
     if known or others:
         why = "" if known else f" with {' and '.join(others)}"
         raise ThumbtuneError(
-            f"The model {name!r} is a {pipeline}{why}, and {OWN_FORMS}; name such a model.", code="model-other-family"
+            f"The model {name!r} is a {pipeline}{why}, and {OWN_FAMILIES}; name such a model.",
+            code="model-other-family",
         )
     needed = [part for part in (family.denoiser, *family.texts) if part not in family.optional]
     missing = [part for part in needed if not any(pair(index.get(part)))]
@@ -58,6 +59,8 @@ def check_classes(name: str, index: Config, family: Family, other_vae: bool = Fa
             "whole model.",
             code="model-other-family",
         )
+    if index.get("is_distilled") is True:
+        raise distilled(name, f"is_distilled is true in {INDEX}")
     if not other_vae and not any(pair(index.get(VAE))):
         raise without_vae(name)
     for part, wanted in family.networks.items():
@@ -65,7 +68,7 @@ def check_classes(name: str, index: Config, family: Family, other_vae: bool = Fa
         if found is not None and found != wanted and not (other_vae and part == VAE):
             raise ThumbtuneError(
                 f"The model {name!r} is a {pipeline} whose {part} is a {found} in place of a {wanted}, and "
-                f"{OWN_FORMS}; name such a model.",
+                f"{OWN_FAMILIES}; name such a model.",
                 code="model-other-family",
             )
 

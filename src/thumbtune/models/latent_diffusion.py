@@ -28,6 +28,7 @@ from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
 from thumbtune.models.schedulers import process_of
 from thumbtune.models.sizes import drawn_unit, height_and_width
+from thumbtune.models.transformer_checks import check_channels, default_size
 
 
 class LatentDiffusion:
@@ -45,6 +46,7 @@ class LatentDiffusion:
 
     family: ClassVar[Family]
     patch = 1  # positions of a latent to a side of one token of the network
+    channels_together = 1  # positions of a latent whose channels the network takes as those of one
     multiple = 1  # of pixels, of which the pipeline asks for sides beside that
     positions_per_token = 1  # for a shift of noise levels that grows with the number of tokens
 
@@ -78,13 +80,26 @@ class LatentDiffusion:
     # what a family says
 
     @classmethod
+    def check_settings(cls, name: str, configs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuse a model that cannot be tuned, by the settings of its parts, before its weights are read.
+
+        configs: of each part; {} for one whose settings are not here
+
+        Raises:
+            ThumbtuneError: its networks do not fit each other, or it is distilled.
+        """
+        check_channels(name, configs.get(cls.family.denoiser) or {}, configs.get(VAE) or {}, cls.channels_together)
+
+    @classmethod
     def size_in(cls, pipeline: Any) -> Size:
         """Return the pixels of a pipeline's images, once its networks were found to fit each other.
 
         Raises:
             ThumbtuneError: they do not.
         """
-        raise NotImplementedError
+        configs = {part: dict(getattr(pipeline, part).config) for part in (cls.family.denoiser, VAE)}
+        cls.check_settings(str(pipeline.config.get("_name_or_path")), configs)
+        return default_size(pipeline)
 
     def embed(self, prompts: Sequence[str]) -> Condition:
         raise NotImplementedError

@@ -9,7 +9,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.hub import by_folder, cached_file, files_of, settings_file, settings_of
 from thumbtune.models import vae_settings
 from thumbtune.models.families import adapter_class_of, family_of
-from thumbtune.models.family import CONFIG, INDEX, UNET, VAE, Family
+from thumbtune.models.family import CONFIG, INDEX, SCHEDULER, SCHEDULER_CONFIG, UNET, VAE, Family
 from thumbtune.models.fitting import ADDED, Config, check_classes, check_configs, check_embeds, pair, without_vae
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
@@ -47,6 +47,8 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
         return None
     family = family_of(index.get("_class_name"))
     check_classes(name, index, family, options.vae is not None)
+    if family.denoiser != UNET:
+        adapter_class_of(index.get("_class_name")).check_settings(name, _settings_of(folder, family))
     unet = read_config(folder / UNET / CONFIG) or {}
     vae = _vae_of(name, options) or {}
     check_embeds(name, str(index.get("_class_name")), unet, family)
@@ -61,6 +63,13 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
     elif Path(name).is_dir() and not any(file.endswith(WEIGHTS_END) for file in files[VAE]):
         raise without_vae(name)
     return variant_of(name, files, family)
+
+
+def _settings_of(folder: Path, family: Family) -> dict[str, Config]:
+    """Return the settings of each network and of the scheduler; {} for those that are not there."""
+    files = {part: folder / part / CONFIG for part in family.networks}
+    files[SCHEDULER] = folder / SCHEDULER / SCHEDULER_CONFIG
+    return {part: read_config(file) or {} for part, file in files.items()}
 
 
 def _files_of(name: str, family: Family) -> dict[str, Sequence[str]]:

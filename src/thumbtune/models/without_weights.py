@@ -9,14 +9,13 @@ from torch import nn
 
 from thumbtune.hub import settings_of
 from thumbtune.models.families import family_of
-from thumbtune.models.family import CONFIG, VAE, Family
+from thumbtune.models.family import CONFIG, SCHEDULER, SCHEDULER_CONFIG, VAE, Family
 from thumbtune.models.fitting import pair
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of, read_config
 from thumbtune.models.single_file import plan_of, tokenizer_of
 from thumbtune.models.vae_settings import settings_of as settings_of_vae
 
-SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"
 CLIP_TOKENIZER = "CLIPTokenizer"
 ABSENT = ("feature_extractor", "image_encoder")  # parts that training does without
 FAULTS = (OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AttributeError)

@@ -20,8 +20,7 @@ from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.packed import SIDE, packed, places, unpacked
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, own_tokens, together
-from thumbtune.models.protocol import Condition, Sampler, Size, Tuning
-from thumbtune.models.transformer_checks import check_channels, default_size
+from thumbtune.models.protocol import Condition, Sampler, Tuning
 
 
 class Chroma(LatentDiffusion):
@@ -38,6 +37,7 @@ class Chroma(LatentDiffusion):
         steps=35,
     )
     patch, positions_per_token = SIDE, SIDE**2
+    channels_together = SIDE**2
 
     def __init__(
         self,
@@ -50,11 +50,6 @@ class Chroma(LatentDiffusion):
         super().__init__(pipeline, tuning, seed, gradient_checkpointing, half)
         if gradient_checkpointing:
             _hand_on_mask(pipeline.transformer)
-
-    @classmethod
-    def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.latent_channels * SIDE**2)
-        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

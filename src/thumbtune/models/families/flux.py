@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from thumbtune.models.devices import bring
-from thumbtune.models.family import CLIP, T5, TEXT, TEXT_2, TRANSFORMER, VAE, Family
+from thumbtune.models.family import CLIP, SCHEDULER, T5, TEXT, TEXT_2, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.packed import SIDE, packed, places, unpacked
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.protocol import Condition, Sampler, Size
-from thumbtune.models.transformer_checks import check_channels, default_size, refuse_negative
+from thumbtune.models.protocol import Condition, Sampler
+from thumbtune.models.transformer_checks import distilled, refuse_negative
 
 GUIDANCE_IN_TRAINING = 1.0
 
@@ -41,11 +41,14 @@ class Flux(LatentDiffusion):
         steps=28,
     )
     patch, positions_per_token = SIDE, SIDE**2
+    channels_together = SIDE**2
 
     @classmethod
-    def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.latent_channels * SIDE**2)
-        return default_size(pipeline)
+    def check_settings(cls, name: str, configs: Mapping[str, Mapping[str, Any]]) -> None:
+        super().check_settings(name, configs)
+        network, scheduler = configs.get(TRANSFORMER) or {}, configs.get(SCHEDULER) or {}
+        if network.get("guidance_embeds") is False and scheduler.get("use_dynamic_shifting") is False:
+            raise distilled(name, "it takes no guidance, and its noise levels do not shift, as FLUX.1-schnell")
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

@@ -21,7 +21,7 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Sampler, Size
-from thumbtune.models.transformer_checks import check_channels, default_size, refuse_negative
+from thumbtune.models.transformer_checks import refuse_negative
 
 GUIDANCE_IN_TRAINING = 1.0
 SIDE = 2
@@ -43,11 +43,7 @@ class Flux2Klein(LatentDiffusion):
         steps=50,
     )
     patch, positions_per_token = SIDE, 1
-
-    @classmethod
-    def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.latent_channels * SIDE**2)
-        return default_size(pipeline)
+    channels_together = SIDE**2
 
     def facts(self) -> tuple[object, ...]:
         mean, scale = (value.flatten().tolist() for value in self.moments())

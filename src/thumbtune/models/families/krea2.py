@@ -21,8 +21,7 @@ from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.packed import SIDE, packed, places, unpacked
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, own_tokens, together
-from thumbtune.models.protocol import Condition, Size
-from thumbtune.models.transformer_checks import check_channels, default_size
+from thumbtune.models.protocol import Condition
 
 
 class Krea2(LatentDiffusion):
@@ -39,11 +38,7 @@ class Krea2(LatentDiffusion):
         steps=28,
     )
     patch, positions_per_token = SIDE, SIDE**2
-
-    @classmethod
-    def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.z_dim * SIDE**2)
-        return default_size(pipeline)
+    channels_together = SIDE**2
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

@@ -7,7 +7,6 @@ image - noise, the negative of the velocity.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +18,7 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, own_tokens, together
-from thumbtune.models.protocol import Condition, Size
-from thumbtune.models.transformer_checks import check_channels, default_size
+from thumbtune.models.protocol import Condition
 
 
 class Lumina2(LatentDiffusion):
@@ -38,11 +36,6 @@ class Lumina2(LatentDiffusion):
         steps=30,
     )
     patch, positions_per_token = 2, 4
-
-    @classmethod
-    def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.latent_channels)
-        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

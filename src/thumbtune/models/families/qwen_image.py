@@ -21,8 +21,7 @@ from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.packed import SIDE, packed, unpacked
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, together
-from thumbtune.models.protocol import Condition, Sampler, Size
-from thumbtune.models.transformer_checks import check_channels, default_size
+from thumbtune.models.protocol import Condition, Sampler
 
 NO_PROMPT = " "
 LENGTH = 512  # tokens that the pipeline reads in drawing
@@ -46,11 +45,7 @@ class QwenImage(LatentDiffusion):
         steps=50,
     )
     patch, positions_per_token = SIDE, SIDE**2
-
-    @classmethod
-    def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.z_dim * SIDE**2)
-        return default_size(pipeline)
+    channels_together = SIDE**2
 
     def facts(self) -> tuple[object, ...]:
         template = (self.pipeline.prompt_template_encode, self.pipeline.prompt_template_encode_start_idx)

@@ -21,7 +21,6 @@ from thumbtune.models.lora_targets import of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, own_tokens, together
 from thumbtune.models.protocol import Condition, Size
-from thumbtune.models.transformer_checks import check_channels
 
 
 class Sana(LatentDiffusion):
@@ -43,7 +42,7 @@ class Sana(LatentDiffusion):
 
     @classmethod
     def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.latent_channels)
+        super().size_in(pipeline)
         return pipeline.transformer.config.sample_size * pipeline.vae_scale_factor
 
     def facts(self) -> tuple[object, ...]:

@@ -7,7 +7,6 @@ No mask: padding is visible, as in training SD 3. The network gives the velocity
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -17,8 +16,7 @@ from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.protocol import Condition, Size
-from thumbtune.models.transformer_checks import check_channels, default_size
+from thumbtune.models.protocol import Condition
 
 
 class StableDiffusion3(LatentDiffusion):
@@ -43,11 +41,6 @@ class StableDiffusion3(LatentDiffusion):
         steps=28,
     )
     patch, positions_per_token = 2, 4
-
-    @classmethod
-    def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.latent_channels)
-        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

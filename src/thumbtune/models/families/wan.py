@@ -20,7 +20,6 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Size
-from thumbtune.models.transformer_checks import check_channels
 
 LENGTH = 512
 SIZE = 480  # of the smaller checkpoints' videos, 832 x 480
@@ -51,7 +50,7 @@ class Wan(LatentDiffusion):
 
     @classmethod
     def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.z_dim)
+        super().size_in(pipeline)
         return SIZE
 
     def facts(self) -> tuple[object, ...]:

@@ -18,8 +18,7 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, own_tokens, together
-from thumbtune.models.protocol import Condition, Size
-from thumbtune.models.transformer_checks import check_channels, default_size
+from thumbtune.models.protocol import Condition
 
 LENGTH = 512  # tokens that the pipeline reads
 
@@ -38,11 +37,6 @@ class ZImage(LatentDiffusion):
         steps=50,
     )
     patch, positions_per_token = 2, 4
-
-    @classmethod
-    def size_in(cls, pipeline: Any) -> Size:
-        check_channels(pipeline, pipeline.vae.config.latent_channels)
-        return default_size(pipeline)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

@@ -1,0 +1,96 @@
+"""Transformers that cannot be tuned are refused by their settings, before a weight is read."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from refusals import refused
+
+from thumbtune.models.families import ADAPTERS
+from thumbtune.models.family import OWN_FAMILIES
+from thumbtune.models.loading import load_pipeline
+from thumbtune.models.pipeline_files import check_pipeline, units_of
+
+Tiny = Callable[[str], Path]
+
+
+@pytest.fixture
+def copied(tiny_pipeline: Tiny, tmp_path: Path) -> Callable[..., Path]:
+    """(name, file, ...) -> a copy of a tiny pipeline whose transformer has no readable weights, with some settings of a file changed."""
+
+    def copy(name: str, file: str, **changed: Any) -> Path:
+        folder = tmp_path / name
+        shutil.copytree(tiny_pipeline(name), folder)
+        next((folder / "transformer").glob("*.safetensors")).write_bytes(b"not read")
+        path = folder / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+        return folder
+
+    return copy
+
+
+@pytest.mark.parametrize("name", ["klein", "krea2"])
+def test_what_its_index_says_is_distilled(name: str, copied: Callable[..., Path]) -> None:
+    folder = copied(name, "model_index.json", is_distilled=True)
+    for load in (check_pipeline, load_pipeline):
+        with refused("model-distilled", naming="is_distilled"):
+            load(str(folder))
+
+
+def test_flux_schnell(copied: Callable[..., Path]) -> None:
+    folder = copied("flux", "transformer/config.json", guidance_embeds=False)
+    check_pipeline(str(folder))  # its noise levels shift
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(json.dumps(json.loads(scheduler.read_text()) | {"use_dynamic_shifting": False, "shift": 1.0}))
+    with refused("model-distilled", naming="FLUX.1-schnell"):
+        check_pipeline(str(folder))
+
+
+@pytest.mark.parametrize(("name", "channels"), [("flux", 384), ("sd3", 33), ("wan", 36), ("klein", 32), ("sana", 5)])
+def test_one_that_takes_more_than_latents(name: str, channels: int, copied: Callable[..., Path]) -> None:
+    folder = copied(name, "transformer/config.json", in_channels=channels)
+    with refused("model-channels", naming=f"takes {channels} channels"):
+        check_pipeline(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("flux", {"_class_name": "FluxFillPipeline"}),
+        ("flux", {"_class_name": "FluxKontextPipeline"}),
+        ("sana", {"_class_name": "SanaSprintPipeline"}),
+        ("wan", {"_class_name": "WanImageToVideoPipeline"}),
+        ("wan", {"transformer_2": ["diffusers", "WanTransformer3DModel"]}),
+        ("sd3", {"_class_name": "HunyuanDiTPipeline"}),
+        ("flux", {"text_encoder_2": ["transformers", "UMT5EncoderModel"]}),
+    ],
+)
+def test_another_family_or_task(name: str, changed: dict[str, Any], copied: Callable[..., Path]) -> None:
+    with refused("model-other-family", naming=OWN_FAMILIES):
+        check_pipeline(str(copied(name, "model_index.json", **changed)))
+
+
+def test_one_without_its_text_encoder(copied: Callable[..., Path]) -> None:
+    with refused("model-other-family", naming="without text_encoder_2"):
+        check_pipeline(str(copied("flux", "model_index.json", text_encoder_2=[None, None])))
+
+
+def test_sd3_may_lack_its_t5(copied: Callable[..., Path]) -> None:
+    absent = {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
+    check_pipeline(str(copied("sd3", "model_index.json", **absent)))
+
+
+def test_the_sentence_names_every_family() -> None:
+    for adapter in ADAPTERS:
+        assert adapter.family.name.removeprefix("Stable Diffusion ") in OWN_FAMILIES
+
+
+UNITS = {"flux": (8, 8), "lumina2": (16, 16), "sana": (2, 32), "klein": (8, 8), "epsilon": (2, 8)}
+
+
+@pytest.mark.parametrize(("name", "units"), UNITS.items())
+def test_the_units_of_sizes_are_told_before_loading(name: str, units: tuple[int, int], tiny_pipeline: Tiny) -> None:
+    assert units_of(str(tiny_pipeline(name))) == units

@@ -19,7 +19,7 @@ Tiny = Callable[[str], Path]
 
 @pytest.fixture
 def copied(tiny_pipeline: Tiny, tmp_path: Path) -> Callable[..., Path]:
-    """(name, file, ...) -> a copy of a tiny pipeline whose transformer has no readable weights, with some settings of a file changed."""
+    """(name, file, ...) -> a tiny pipeline with other settings in a file, and a transformer without weights."""
 
     def copy(name: str, file: str, **changed: Any) -> Path:
         folder = tmp_path / name

@@ -1,15 +1,19 @@
 """The transformers of published models, without values: their sizes, and the layers of their LoRAs."""
 
+import json
+from collections.abc import Callable
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import pytest
 import torch
 
-from thumbtune.models.families import ADAPTERS, FAMILIES
+from thumbtune.models.families import ADAPTERS, FAMILIES, family_of
 from thumbtune.models.lora import LoRA, put_on
 from thumbtune.models.lora_targets import targeted, written_out
+from thumbtune.runs.text_length import cut_prompts
 
 FEED_FORWARD = "attention-and-feed-forward"
 SD3: dict[str, Any] = {"sample_size": 128, "patch_size": 2, "in_channels": 16, "out_channels": 16}
@@ -119,3 +123,14 @@ def test_the_defaults_of_drawing_are_those_of_the_pipeline(adapter: Any) -> None
     for name in ("true_cfg_scale", "guidance_scale"):
         if name in told:
             assert told[name] == defaults[name].default
+
+
+@pytest.mark.parametrize("name", ["flux", "sd3", "qwen-image", "sana", "wan", "klein"])
+def test_prompts_are_cut_where_the_family_ends(name: str, tiny_pipeline: Callable[[str], Path]) -> None:
+    folder = tiny_pipeline(name)
+    family = family_of(json.loads((folder / "model_index.json").read_text())["_class_name"])
+    assert family.reads is not None
+    long = "x " * family.reads[1]
+    found = cut_prompts(str(folder), ["a cat", "a word " * 20, f"{long} one", f"{long} two"])
+    assert found.length == family.reads[1] and found.cut == (f"{long} one", f"{long} two")
+    assert found.same_as == {f"{long} two": f"{long} one"}

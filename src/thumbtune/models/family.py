@@ -36,6 +36,7 @@ class Family:
     native:     what to replace in the names of layers, in this order, for a file that ComfyUI reads; without it,
         ComfyUI reads the file for diffusers
     comfyui:    whether ComfyUI reads a LoRA of this family at all
+    reads:      the tokenizer whose text counts, and its tokens; None: each tokenizer has its own length
     guidance:   in drawing, u + guidance * (c - u), or the number that the network takes; the default of the pipeline
     steps:      of drawing; the default of the pipeline
     """
@@ -53,6 +54,7 @@ class Family:
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: PRESETS)
     native: Sequence[tuple[str, str]] = ()
     comfyui: bool = True
+    reads: tuple[str, int] | None = None
     guidance: float = 7.5
     steps: int = 50
 

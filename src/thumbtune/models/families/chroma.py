@@ -33,6 +33,7 @@ class Chroma(LatentDiffusion):
         networks={TRANSFORMER: "ChromaTransformer2DModel", VAE: "AutoencoderKL", TEXT: T5},
         float32=(VAE,),
         targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
+        reads=("tokenizer", 512),
         guidance=5.0,
         steps=35,
     )

@@ -37,6 +37,7 @@ class Flux(LatentDiffusion):
         tokenizers=("tokenizer", "tokenizer_2"),
         float32=(VAE,),
         targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
+        reads=("tokenizer_2", 512),
         guidance=3.5,
         steps=28,
     )

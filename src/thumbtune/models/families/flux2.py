@@ -39,6 +39,7 @@ class Flux2Klein(LatentDiffusion):
         networks={TRANSFORMER: "Flux2Transformer2DModel", VAE: "AutoencoderKLFlux2", TEXT: "Qwen3ForCausalLM"},
         float32=(VAE,),
         targets=of_transformer(FUSED, "ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out"),
+        reads=("tokenizer", 512),
         guidance=4.0,
         steps=50,
     )
@@ -106,6 +107,7 @@ class Flux2(Flux2Klein):
         },
         float32=(VAE,),
         targets=of_transformer(FUSED, "ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out"),
+        reads=("tokenizer", 512),
         guidance=4.0,
         steps=50,
     )

@@ -34,6 +34,7 @@ class Krea2(LatentDiffusion):
         networks={TRANSFORMER: "Krea2Transformer2DModel", VAE: "AutoencoderKLQwenImage", TEXT: "Qwen3VLModel"},
         float32=(VAE,),
         targets=of_transformer((*ATTENTION, "to_gate"), "ff.up", "ff.down"),
+        reads=("tokenizer", 512),
         guidance=5.5,
         steps=28,
     )

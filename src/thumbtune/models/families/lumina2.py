@@ -32,6 +32,7 @@ class Lumina2(LatentDiffusion):
         float32=(VAE,),
         targets=of_transformer(ATTENTION, *(f"feed_forward.linear_{i}" for i in (1, 2, 3))),
         comfyui=False,
+        reads=("tokenizer", 256),
         guidance=4.0,
         steps=30,
     )

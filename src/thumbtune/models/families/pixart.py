@@ -34,6 +34,7 @@ class PixArtSigma(LatentDiffusion):
         networks={TRANSFORMER: "PixArtTransformer2DModel", VAE: "AutoencoderKL", TEXT: T5},
         float32=(VAE,),
         targets=of_transformer(ATTENTION, "ff.net.0.proj", "ff.net.2"),
+        reads=("tokenizer", 300),
         guidance=4.5,
         steps=20,
     )

@@ -41,6 +41,7 @@ class QwenImage(LatentDiffusion):
         },
         float32=(VAE,),
         targets=of_transformer(ATTENTION, "img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
+        reads=("tokenizer", 512),
         guidance=4.0,
         steps=50,
     )

@@ -34,6 +34,7 @@ class Sana(LatentDiffusion):
         float32=(VAE,),
         targets=of_transformer(("to_q", "to_k", "to_v")),
         comfyui=False,
+        reads=("tokenizer", 300),
         guidance=4.5,
         steps=20,
     )

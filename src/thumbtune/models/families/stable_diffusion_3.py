@@ -37,6 +37,7 @@ class StableDiffusion3(LatentDiffusion):
         optional=(TEXT_3, "tokenizer_3"),
         float32=(VAE,),
         targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
+        reads=("tokenizer_3", 256),
         guidance=7.0,
         steps=28,
     )

@@ -43,6 +43,7 @@ class Wan(LatentDiffusion):
             ("ffn.net.0.proj", "ffn.0"),
             ("ffn.net.2", "ffn.2"),
         ),
+        reads=("tokenizer", 512),
         guidance=5.0,
         steps=50,
     )

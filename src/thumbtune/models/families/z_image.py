@@ -33,6 +33,7 @@ class ZImage(LatentDiffusion):
         networks={TRANSFORMER: "ZImageTransformer2DModel", VAE: "AutoencoderKL", TEXT: "Qwen3Model"},
         float32=(VAE,),
         targets=of_transformer(ATTENTION, "feed_forward.w1", "feed_forward.w2", "feed_forward.w3"),
+        reads=("tokenizer", 512),
         guidance=6.0,
         steps=50,
     )

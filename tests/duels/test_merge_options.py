@@ -88,14 +88,16 @@ def test_a_scaling_that_one_file_cannot_tell_is_noted(
     assert says in note and "b.safetensors" in note and "folder" in note
 
 
+@pytest.mark.parametrize("named", [False, True])
 def test_a_base_without_a_vae_is_merged_with_one(
-    tiny_pipeline: Callable[[str], Path], vae: Path, tmp_path: Path
+    tiny_pipeline: Callable[[str], Path], vae: Path, tmp_path: Path, named: bool
 ) -> None:
     import shutil
 
     shutil.copytree(tiny_pipeline("epsilon"), tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "vae")
-    merge(str(tmp_path / "cut"), tmp_path / "out", options=ModelOptions(vae=str(vae)))
+    cut = str(tmp_path / "cut")
+    merge(f"{cut}/", tmp_path / "out", cut if named else None, options=ModelOptions(vae=str(vae)))
     assert json.loads((tmp_path / "out" / "model_index.json").read_text())["vae"] == ["diffusers", "AutoencoderKL"]
     wanted = load_file(vae / "diffusion_pytorch_model.safetensors")
     merged = load_file(tmp_path / "out" / "vae" / "diffusion_pytorch_model.safetensors")

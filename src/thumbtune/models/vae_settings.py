@@ -169,6 +169,34 @@ def _check(name: str, theirs: Mapping[str, Any], own: OwnVae) -> None:
         raise misfit(name, "its latents have another size")
 
 
+def has_moments(config: Mapping[str, Any]) -> bool:
+    """Return whether settings scale latents by a mean and a deviation of each channel, for which they need both."""
+    return config.get("latents_mean") is not None and config.get("latents_std") is not None
+
+
+def refuse_unread(whose: str, config: Mapping[str, Any], pipeline: str, moments: bool) -> None:
+    """Refuse settings of a VAE that diffusers does not read, since it would draw other images with them.
+
+    Args:
+        whose: the VAE; begins the sentence.
+        pipeline: the class of diffusers.
+        moments: whether that class reads `latents_mean` and `latents_std`; none reads `shift_factor`.
+
+    Raises:
+        ThumbtuneError: there are such settings.
+    """
+    if has_moments(config):
+        unread = "" if moments else "latents_mean and latents_std"
+    else:
+        unread = "shift_factor" if config.get("shift_factor") else ""
+    if unread:
+        raise ThumbtuneError(
+            f"{whose} has {unread} in its settings, and {pipeline} of diffusers does not read these, so it would draw "
+            "other images than Thumbtune; name a VAE without them as vae.",
+            code="vae-unread-settings",
+        )
+
+
 def misfit(name: str, why: str) -> ThumbtuneError:
     """Return the error for a VAE that cannot take the place of the model's own."""
     return ThumbtuneError(

@@ -12,7 +12,7 @@ from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.hub import is_hub_id, settings_file
 from thumbtune.models.original_layout import vae_name
-from thumbtune.models.weight_files import SAFETENSORS, keys_in, refuse_other_file
+from thumbtune.models.weight_files import SAFETENSORS, is_checkpoint, keys_in, refuse_other_file
 
 Shapes = Mapping[str, tuple[int, ...]]
 CLASS, CONFIG, FOLDER = "AutoencoderKL", "config.json", "vae"
@@ -141,8 +141,14 @@ def settings_of(name: str, own: OwnVae) -> dict[str, Any] | None:
 
 
 def _of_file(file: Path, own: OwnVae) -> dict[str, Any]:
+    """Return the settings of a VAE in a file; how latents are scaled is that of the family of a whole checkpoint."""
+    from thumbtune.models.single_file import plan_of  # which is built on this module
+
     try:
-        return {**own.config, **of_shapes(shapes_in(file))}
+        config = {**own.config, **of_shapes(shapes_in(file))}
+        if is_checkpoint(file):
+            config["scaling_factor"] = plan_of(file).configs[FOLDER]["scaling_factor"]
+        return config
     except KeyError as error:
         raise misfit(str(file), f"it has no {error.args[0]}") from error
 

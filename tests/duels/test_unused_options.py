@@ -41,6 +41,22 @@ def test_options_that_count_for_no_side_are_refused(options: ModelOptions, sides
         refuse_unused(options, sides)
 
 
+def test_each_side_has_a_sentence_of_its_own() -> None:
+    others = [Side("like", "images", "", folder=Path("like")), Side("dislike", "images", "", folder=Path("dislike"))]
+    with pytest.raises(UsageError) as caught:
+        refuse_unused(LOADED, [*others, RUN])
+    assert str(caught.value) == (
+        "Leave out --vae and --prediction, which would change nothing: like is a folder of images, which are drawn "
+        "already. dislike is a folder of images, which are drawn already. my-run is a run, which loads its model and "
+        "reads prompts as it was trained."
+    )
+    model = Side("sd15", "model", "", options=ModelOptions(vae="mine"))
+    assert used_notes(ModelOptions(vae="mine"), [model, *others]) == [
+        "--vae counts for sd15 alone: like is a folder of images, which are drawn already. dislike is a folder of "
+        "images, which are drawn already."
+    ]
+
+
 def test_options_that_count_for_one_side_are_named_with_it() -> None:
     model = Side("sd15", "model", "", options=LOADED)
     refuse_unused(LOADED, [model, RUN])

@@ -45,7 +45,8 @@ class GalleryPlan:
     base: the model that a LoRA or a UNet belongs to.
     precision: in which all sides generate.
     options: of loading models, and how they read prompts; a run has its own.
-    given: the names of the options that a person gave: those that count for no side are refused.
+    given: the names of the options that a person gave, of which those that count for no side are refused; None: of
+        `options`, those that are not at their defaults.
     replace: whether a duel of another plan in this folder is moved to `OUT-before`, or `OUT-before-2` and so on;
         otherwise the folder is refused.
     """
@@ -63,7 +64,7 @@ class GalleryPlan:
     places: Locations = field(default_factory=Locations)
     cache: Path | None = CACHE_FILE
     replace: bool = False
-    given: tuple[str, ...] = ()
+    given: tuple[str, ...] | None = None
 
     def grid(self) -> ImageGrid:
         """Return where the images lie."""
@@ -170,7 +171,7 @@ def _notes(plan: GalleryPlan, sides: Mapping[str, Side]) -> Iterator[str]:
                 f"The images in {each.folder} have no prompts of their own, so the order of their names gives them the "
                 "prompts in the order of the file of prompts."
             )
-    if plan.given:
+    if plan.given != ():
         yield from used_notes(plan.options, sides.values())
     readers = {each.name: (each.reader, each.encoding) for each in sides.values() if each.reader is not None}
     texts = [*plan.prompts.prompts, plan.sampler.negative]

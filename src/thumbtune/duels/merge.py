@@ -15,7 +15,7 @@ def merge(
 ) -> str | None:
     """Write what a name stands for as a folder of diffusers or, if `out` ends in .safetensors, as one file.
 
-    Notes name what one file cannot tell of the model.
+    A note names what one file cannot tell of the model.
 
     Args:
         name: what a duel takes as a side, except a folder of images.
@@ -46,7 +46,7 @@ def merge(
         halve(model.pipeline)
     if out.suffix.lower() == SAFETENSORS:
         write_checkpoint(model.pipeline, out, model.size)
-        for sentence in untold_by_file(model.pipeline, out):
+        if (sentence := untold_by_file(model.pipeline, out)) is not None:
             note(sentence)
     else:
         write_pipeline(model.pipeline, out)

@@ -140,7 +140,17 @@ def _model(name: str, base: str | None, options: ModelOptions, half: torch.dtype
 
 def _options_of(name: str, base: str | None, options: ModelOptions) -> ModelOptions:
     """Return the options of a whole model: without those of loading, which are of the base, if it is another one."""
-    return options if base in (None, name) else ModelOptions(encoding=options.encoding)
+    return options if base is None or _is_same(name, base) else ModelOptions(encoding=options.encoding)
+
+
+def _is_same(name: str, other: str) -> bool:
+    """Return whether two names stand for one model, as two paths of one folder or a bundled name and its path do."""
+    if name == other:
+        return True
+    try:
+        return Path(build.model_path(name)).samefile(build.model_path(other))
+    except (OSError, ValueError):  # one of them is no path here: a hub id, or nothing
+        return False
 
 
 def _unknown(name: str) -> UsageError:

@@ -33,6 +33,7 @@ class Family:
     options:    what the pipeline's class is told when it loads a model
     float32:    the parts that give NaN or black images in half precision
     scaling:    by which latents are multiplied, where a model has no VAE of its own that says it
+    moments:    whether its pipeline reads the mean and the deviation of latents in the settings of a VAE
     """
 
     name: str
@@ -45,6 +46,7 @@ class Family:
     options: Mapping[str, Any] = field(default_factory=dict)
     float32: Sequence[str] = ()
     scaling: float = SCALING
+    moments: bool = False
 
     @property
     def texts(self) -> list[str]:
@@ -65,6 +67,7 @@ FAMILIES = (
         options={"add_watermarker": False},
         float32=(VAE,),
         scaling=SCALING_OF_XL,
+        moments=True,
     ),
     Family(
         name="Stable Diffusion",

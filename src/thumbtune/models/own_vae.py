@@ -15,9 +15,8 @@ from torch import Tensor
 from thumbtune import hub
 from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.files import refuse_not_finite
-from thumbtune.models.single_file import plan_of
 from thumbtune.models.vae_settings import CONFIG, ORIGINAL, WHOLE, OwnVae, misfit, settings_of
-from thumbtune.models.weight_files import SAFETENSORS, is_checkpoint
+from thumbtune.models.weight_files import SAFETENSORS
 
 FILE = "diffusion_pytorch_model"
 BEFORE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -49,8 +48,6 @@ def _of_file(file: Path, config: Mapping[str, Any]) -> Any:
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
     from safetensors.torch import load_file
 
-    if is_checkpoint(file) and plan_of(file).configs["vae"]["scaling_factor"] != config["scaling_factor"]:
-        raise misfit(str(file), "it is that of a checkpoint of another family")
     tensors = load_file(file)
     if any(key.startswith(WHOLE) for key in tensors):
         tensors = {key.removeprefix(WHOLE): value for key, value in tensors.items() if key.startswith(WHOLE)}

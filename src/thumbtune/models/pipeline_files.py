@@ -32,8 +32,8 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
     Of a model on the hub, the settings and the names of the files alone are asked for.
 
     Raises:
-        ThumbtuneError: it is a file, of another family, for another task, only has weights that are not read, or has
-            no VAE.
+        ThumbtuneError: it is a file, of another family, for another task, only has weights that are not read, has
+            no VAE, or one whose settings diffusers does not read.
     """
     if Path(name).is_file():
         _check_single_file(name, options)
@@ -55,6 +55,7 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
         if "sample_size" in vae:  # diffusers cannot load a VAE with null
             _square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
+    _check_scaling(name, options, vae, family)
     files = _files_of(name, family)
     if options.vae is not None:
         files.pop(VAE, None)
@@ -157,7 +158,16 @@ def _check_single_file(name: str, options: ModelOptions) -> None:
     if options.vae is None:
         refuse_without_vae(Path(name), plan)
     texts = [plan.configs[part] for part in family_of(plan.pipeline).texts]
-    check_configs(name, plan.configs[UNET], _vae_of(name, options) or {}, texts)
+    vae = _vae_of(name, options) or {}
+    check_configs(name, plan.configs[UNET], vae, texts)
+    _check_scaling(name, options, vae, family_of(plan.pipeline))
+
+
+def _check_scaling(name: str, options: ModelOptions, vae: Config, family: Family) -> None:
+    """Refuse how a VAE scales its latents if diffusers would not do so; a file has the settings of the model's own."""
+    own = options.vae is None or Path(options.vae).is_file()
+    whose = f"The VAE of {name}" if own else f"vae: {options.vae}"
+    vae_settings.refuse_unread(whose, vae, family.pipeline, family.moments)
 
 
 def few_steps_note(name: str) -> str | None:

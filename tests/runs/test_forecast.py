@@ -1,6 +1,7 @@
 """What a training will need: equal to what a real one takes, refused where there is too little, and said beforehand."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from thumbtune.training.live_memory import LiveMemory
 
 Call = Callable[..., tuple[int, str, str]]
 Pipeline = Callable[..., Path]
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
 
 
 def real_step(recipe: Recipe, count: int) -> tuple[int, int, int]:
@@ -186,6 +188,28 @@ def test_the_bound_of_a_small_training_is_above_its_estimate(
         found = estimate(recipe)
         assert found is not None
         assert max(found.step, found.encode, found.load) < forecast.bytes_at_most(recipe)
+
+
+def test_the_bound_counts_the_parts_of_the_family_alone(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+    for kind in ("epsilon", "xl-epsilon"):
+        base = tmp_path / kind
+        shutil.copytree(tiny_pipeline(kind), base)
+        recipe = read_recipe(None, [f"model={base}"])
+        bound = forecast.bytes_at_most(recipe)
+        assert bound < float("inf")
+        shutil.copytree(base / "unet", base / "safety_checker")  # loading leaves it out
+        (base / "v1-5-pruned.safetensors").write_text(POINTER)
+        (base / "unet" / "older").mkdir()
+        (base / "unet" / "older" / "cut.safetensors").write_bytes(b"cut off")
+        assert forecast.bytes_at_most(recipe) == bound
+        forecast.check_memory(recipe)
+        for file, text in (("unpulled", POINTER), ("cut", "cut off")):  # beside the weights, or in their place
+            (base / "unet" / f"{file}.safetensors").write_text(text)
+            assert forecast.bytes_at_most(recipe) == float("inf")
+            forecast.check_memory(recipe)
+            (base / "unet" / f"{file}.safetensors").unlink()
+        (base / "text_encoder" / "model.safetensors").unlink()
+        assert forecast.bytes_at_most(recipe) == float("inf")
 
 
 def test_a_model_of_unknown_shapes_is_estimated(tmp_path: Path) -> None:

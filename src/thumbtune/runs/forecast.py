@@ -15,8 +15,8 @@ from typing import Any
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.memory import of_process, room_of
-from thumbtune.models.families import UNET, VAE
-from thumbtune.models.pipeline_files import CONFIG, factor_of, read_config
+from thumbtune.models.families import UNET, VAE, family_of
+from thumbtune.models.pipeline_files import CONFIG, factor_of, index_of, read_config
 from thumbtune.models.weight_files import keys_in
 from thumbtune.runs import build
 from thumbtune.runs.memory_estimate import Estimate, estimate, longest_in_chunks
@@ -132,6 +132,8 @@ def check_memory(recipe: Recipe) -> None:
 def bytes_at_most(recipe: Recipe) -> float:
     """Return a bound of the bytes of a training's tensors, from the shapes of its weights; infinity if not known.
 
+    Only the files of the family's parts count: loading reads no others. What cannot be read is left to loading.
+
     Each weight is there as itself, reference, gradient, average and two moments. Each row of a weight makes a channel,
     which has a number for each place of an image at most: a pixel in the VAE, a place of the latents in the UNet.
     """
@@ -144,12 +146,26 @@ def bytes_at_most(recipe: Recipe) -> float:
     side = recipe.train.size or own_side(base, factor)
     places = {VAE: side**2, UNET: micro_batch_of_process(recipe) * max(tokens, (side // factor) ** 2)}
     weights = activations = 0
-    for file in base.rglob("*.safetensors"):
-        for shape in keys_in(file).values():
+    for part, shapes in _shapes_by_part(base).items():
+        if not shapes:
+            return math.inf
+        for shape in shapes:
             rows, columns = math.prod(shape[:1]), math.prod(shape[1:])
             weights += rows * columns + rank * (rows + columns)
-            activations += rows * places.get(file.parent.name, tokens)
+            activations += rows * places.get(part, tokens)
     return 4 * (COPIES_OF_WEIGHT * weights + COPIES_OF_ACTIVATION * activations)
+
+
+def _shapes_by_part(base: Path) -> dict[str, list[tuple[int, ...]]]:
+    """Return the shapes of the weights of each network of a model; [] for one with a file that cannot be read."""
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    for part in family_of((index_of(str(base)) or {}).get("_class_name")).networks:
+        try:
+            files = [keys_in(file) for file in (base / part).glob("*.safetensors")]
+        except ThumbtuneError:
+            files = []
+        shapes[part] = [shape for keys in files for shape in keys.values()]
+    return shapes
 
 
 def own_side(base: Path, factor: int) -> float:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.runs import build, forecast, time_and_disk
 from thumbtune.runs.memory_estimate import Estimate, estimate
 from thumbtune.runs.recipe import Recipe, read_recipe
@@ -224,7 +225,7 @@ def test_a_cpu_adds_loading_and_holes_and_counts_every_process() -> None:
     assert gpu.needed == 1000 * 1.05 + 50 and gpu.fits
     assert "loading 0 MiB, in the memory of the machine" in forecast.memory_lines(gpu)
     cpu = forecast.Forecast(estimate=one, beside=50, room=2050, on_cpu=True, holes=200)
-    assert cpu.needed == 2000 + 300 + 50
+    assert (cpu.needed, cpu.pages) == (2000 + 50, 300)
     assert cpu.fits  # the files' own pages can be given back
     assert not forecast.Forecast(estimate=one, beside=50, room=2049, on_cpu=True, holes=200).fits
     holes = forecast.Forecast(estimate=one, beside=50, room=9000, on_cpu=True, holes=2000)
@@ -232,6 +233,38 @@ def test_a_cpu_adds_loading_and_holes_and_counts_every_process() -> None:
     two = forecast.Forecast(estimate=one, beside=50, room=6399, on_cpu=True, holes=2000, processes=2)
     assert two.needed == 2 * holes.needed and not two.fits
     assert "with 2 processes on this machine, training takes" in forecast.memory_lines(two)[-1]
+
+
+@pytest.mark.parametrize(
+    ("load", "converted", "step", "needed", "pages", "fits"),
+    [
+        (13, 6, 4, 13, 6, True),  # loading with the pages would not fit, and need not
+        (17, 6, 4, 17, 6, False),
+        (9, 3, 11, 11, 1, True),  # a step takes a part of what the pages took
+        (9, 1, 11, 11, 0, True),
+        (9, 3, 17, 17, 0, False),
+        (13, 0, 4, 13, 0, True),
+    ],
+)
+def test_the_number_that_decides_is_the_one_that_is_told(
+    load: int, converted: int, step: int, needed: int, pages: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "KEPT", 1)
+    one = replace(made(step * forecast.GIB), load=load * forecast.GIB, converted=converted * forecast.GIB)
+    found = forecast.Forecast(estimate=one, beside=0, room=16 * forecast.GIB, on_cpu=True)
+    assert (found.needed, found.pages) == (needed * forecast.GIB, pages * forecast.GIB)
+    assert found.fits is fits
+    apart = f", and up to {pages}.0 GiB of pages that can be given back" if pages else ""
+    lines = forecast.memory_lines(found)
+    assert lines[-1] == f"with the process itself, training takes {needed}.0 GiB of 16.0 GiB{apart}"
+    assert lines[-2].startswith(f"loading {load}.0 GiB; holes ")
+    monkeypatch.setattr(forecast, "settings_that_fit", lambda recipe: None)
+    recipe = read_recipe(None, ["model=owner/sd"])
+    if fits:
+        forecast.refuse_too_large(recipe, found)
+    else:
+        with pytest.raises(ThumbtuneError, match=rf"needs {needed}\.0 GiB of memory, and this machine has 16\.0 GiB"):
+            forecast.refuse_too_large(recipe, found)
 
 
 def test_processes_on_one_cpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:

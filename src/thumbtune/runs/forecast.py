@@ -66,13 +66,18 @@ class Forecast:
 
     @property
     def needed(self) -> int:
-        """Return the most that all processes take to load and to train; several images can be drawn one by one."""
-        return self._most(self.estimate.load + self.estimate.converted)
+        """Return the most that all processes must have at once; several images can be drawn one by one."""
+        return self._most(self.estimate.load)
+
+    @property
+    def pages(self) -> int:
+        """Return what the files of converted weights take on top at most, until the system takes it back."""
+        return self._most(self.estimate.load + self.estimate.converted) - self.needed
 
     @property
     def fits(self) -> bool:
-        """Return whether there is enough memory to train; pages of the weights' files can be given back."""
-        return self._most(self.estimate.load) <= self.room
+        """Return whether there is as much memory as is needed."""
+        return self.needed <= self.room
 
     def _most(self, load: int) -> int:
         most = self.with_process(max(self.estimate.step + self.holes, self.estimate.encode))
@@ -286,19 +291,21 @@ def memory_lines(forecast: Forecast) -> list[str]:
     there = weights - one.resting
     activations = max(0, one.step - there - one.optimiser)
     process = "the process itself" if forecast.processes == 1 else f"{forecast.processes} processes on this machine"
+    pages = f", and up to {gib(forecast.pages)} of pages that can be given back" if forecast.pages else ""
     return [
         f"networks {gib(weights)} ({parts})",
         f"a step with {plural(one.micro_batch, 'image')} at once {gib(one.step)}: networks {gib(there)}, optimiser "
         f"{gib(one.optimiser)}, activations and gradients {gib(activations)}",
         f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(one.generate)}",
         *_on_cpu_lines(forecast),
-        f"with {process}, training takes {gib(forecast.needed)} of {gib(forecast.room)}",
+        f"with {process}, training takes {gib(forecast.needed)} of {gib(forecast.room)}{pages}",
     ]
 
 
 def _on_cpu_lines(forecast: Forecast) -> list[str]:
     """Return the parts that a CPU adds, in a line for people; on a GPU, what loading takes of the machine."""
-    load = gib(forecast.estimate.load + forecast.estimate.converted)
+    one = forecast.estimate
     if not forecast.on_cpu:
-        return [f"loading {load}, in the memory of the machine"]
-    return [f"loading {load}; holes between freed activations {gib(forecast.holes)}; process {gib(forecast.beside)}"]
+        return [f"loading {gib(one.load + one.converted)}, in the memory of the machine"]
+    holes, process = gib(forecast.holes), gib(forecast.beside)
+    return [f"loading {gib(one.load)}; holes between freed activations {holes}; process {process}"]

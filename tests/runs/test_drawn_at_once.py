@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from thumbtune.models.model_options import ModelOptions
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import drawn_at_once
 from thumbtune.runs.drawn_at_once import at_once, halved, in_parts_of
@@ -28,7 +30,9 @@ def test_free_memory_bounds_the_images_of_a_large_size(
     kind: str, tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, seen = str(tiny_pipeline(kind)), []
-    monkeypatch.setattr(drawn_at_once, "drawing", lambda model, count, size: seen.append(size) or (1 + count) * GIB)
+    monkeypatch.setattr(
+        drawn_at_once, "drawing", lambda model, count, size, prompt: seen.append(size) or (1 + count) * GIB
+    )
     for free, count in ((64, 8), (6, 4), (4, 2), (1, 1), (0, 1)):
         monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda free=free: free * GIB)
         assert at_once(name, None, 512, 8) == count
@@ -51,6 +55,19 @@ def test_more_images_and_larger_ones_take_more(tiny_pipeline: Pipeline, monkeypa
     (one, more), (_, double), (_, four_times) = asked
     assert one > more > 256 * 256 * 3 * 4
     assert double == pytest.approx(2 * more, rel=0.1) and four_times == pytest.approx(4 * more, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
+def test_the_longest_prompt_counts_as_it_is_read(
+    kind: str, tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(drawn_at_once, "halved", lambda most, one, more, room: asked.append(more) or most)
+    name, chunks, cut = str(tiny_pipeline(kind)), PromptEncoding(over_length="chunks"), PromptEncoding()
+    for encoding, prompts in ((cut, ["ab"]), (chunks, ["ab"]), (cut, ["ab" * 900]), (chunks, ["ab", "ab" * 900])):
+        at_once(name, None, 256, 8, ModelOptions(encoding=encoding), prompts)
+    short, alone, cut_off, long = asked
+    assert short == alone == cut_off < long
 
 
 def test_a_batch_in_parts_is_each_prompt_with_its_seed() -> None:

@@ -28,6 +28,7 @@ from thumbtune.evaluation.scorers.scoring import ImageScores, PromptedImage, Tea
 from thumbtune.files import file_sha256, write_whole
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import Sampler
+from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build
 from thumbtune.runs.drawn_at_once import at_once, in_parts_of
 from thumbtune.runs.prompt_notes import prompt_notes
@@ -232,11 +233,20 @@ def _generate(plan: GalleryPlan, name: str, each: Side, progress: Progress, stat
     """Generate a side's missing images. Its model is loaded only if there are any."""
     grid = plan.grid()
     if not grid.is_whole(name):
-        half = build.HALF.get(plan.precision)
-        most = BATCH if each.reader is None else at_once(each.reader, half, plan.sampler.size, BATCH)
+        most = _most_at_once(plan, each)
         with loaded(each, state.device) as model:
             generate = in_parts_of(model.generate, most)
             generate_side(grid, name, generate, progress, BATCH, (team.index, team.count))
+
+
+def _most_at_once(plan: GalleryPlan, each: Side) -> int:
+    """Return how many images of a side fit into the free memory at once, at most `BATCH`."""
+    if each.reader is None:
+        return BATCH
+    prompts = [prefixed(prompt, each.prompt_prefix) for prompt in plan.prompts.prompts]
+    prompts.append(plan.sampler.negative)
+    half = build.HALF.get(plan.precision)
+    return at_once(each.reader, half, plan.sampler.size, BATCH, each.loaded_with, prompts)
 
 
 def _images(

@@ -5,7 +5,7 @@ the allocator's gaps and the driver come on top. On an accelerator parts that ar
 machine: text encoders while images are encoded, the VAE while prompts are, both while training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models.families import UNET, VAE, adapter_of
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import decoded
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel, Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
@@ -182,8 +183,12 @@ class Inputs:
 def _inputs(model: PipelineModel, recipe: Recipe, size: Size) -> Inputs:
     """Return inputs with the longest prompt of the likes, where long ones are read in chunks."""
     model.read_prompts(build.encoding_of(recipe))
-    words = 1 + (longest_in_chunks(recipe) - 1) * (model.pipeline.tokenizer.model_max_length - 2)
-    return Inputs(model, size, " ".join(["a"] * words))
+    return Inputs(model, size, prompt_in_chunks(model, longest_in_chunks(recipe)))
+
+
+def prompt_in_chunks(model: PipelineModel, count: int) -> str:
+    """Return a prompt that a model reads in so many chunks; for one chunk, the shortest."""
+    return " ".join(["a"] * (1 + (count - 1) * (model.pipeline.tokenizer.model_max_length - 2)))
 
 
 def longest_in_chunks(recipe: Recipe) -> int:
@@ -192,8 +197,18 @@ def longest_in_chunks(recipe: Recipe) -> int:
         return 1
     with Store.open(recipe.likes, create=False) as store:
         prompts = store.prompts(store.newest())
-    divided = cut_prompts(build.model_path(recipe.model), prompts, build.encoding_of(recipe)).divided
-    return max(divided.values(), default=1)
+        return chunks_of_longest(build.model_path(recipe.model), prompts, build.encoding_of(recipe))
+
+
+def chunks_of_longest(model: str, prompts: Iterable[str], encoding: PromptEncoding) -> int:
+    """Return how many chunks the longest of these prompts is read in; 1 if prompts are cut.
+
+    Raises:
+        ThumbtuneError: the model's tokenizer cannot be loaded.
+    """
+    if encoding.over_length == "cut":
+        return 1
+    return max(cut_prompts(model, prompts, encoding).divided.values(), default=1)
 
 
 def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) -> int:

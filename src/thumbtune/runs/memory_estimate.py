@@ -91,6 +91,18 @@ def estimate(
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
+    return Estimate(
+        **_of_training(model, recipe, size, apart),
+        micro_batch=size,
+        generate=_drawing(recipe, at_once, half, apart),
+        at_once=at_once,
+        load=load,
+    )
+
+
+def _of_training(model: PipelineModel, recipe: Recipe, size: int, apart: bool) -> dict[str, Any]:
+    """Return the fields of an estimate that steps with `size` images at once, and encoding, tell."""
+    pipeline = model.pipeline
     with without_values(), LiveMemory() as memory:
         networks = _with_shapes(memory, pipeline, apart)
         converted = _converted(pipeline)
@@ -102,20 +114,16 @@ def estimate(
         step, moments, reference = _step(memory, inputs, recipe, size)
         # the gradient of all weights is large, and stays until the update
         heap = max(0, memory.heap - sum(weight.nbytes for _, weight in model.trainable()))
-    return Estimate(
-        networks=networks,
-        resting=texts + rest[VAE],
-        optimiser=moments + reference,
-        reference=reference,
-        step=step - texts - rest[VAE],
-        micro_batch=size,
-        encode=max(encode, embed),
-        generate=_drawing(recipe, at_once, half, apart),
-        at_once=at_once,
-        load=load,
-        converted=converted,
-        heap=heap,
-    )
+    return {
+        "networks": networks,
+        "resting": texts + rest[VAE],
+        "optimiser": moments + reference,
+        "reference": reference,
+        "step": step - texts - rest[VAE],
+        "encode": max(encode, embed),
+        "converted": converted,
+        "heap": heap,
+    }
 
 
 def _networks_of(pipeline: Any) -> dict[str, nn.Module]:

@@ -1,8 +1,9 @@
-"""The images of each side are drawn at once as its own model, with its own options, has memory for."""
+"""All sides draw as many images at once as there is memory for each, with its own options; the number is kept."""
 
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from thumbtune.duels import gallery
 from thumbtune.duels.gallery import GalleryPlan
 from thumbtune.duels.sides import side
+from thumbtune.errors import UsageError
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.prompt_chunks import PromptEncoding
@@ -79,3 +81,76 @@ def test_prompts_count_with_their_prefix_and_the_negative_one(tmp_path: Path, mo
     plan = planned(tmp_path, ("cat", "dog"), sampler=Sampler(size=64, negative="blur"))
     assert gallery._most_at_once(plan, one) == 4
     assert asked == [("model", None, 64, 8, ModelOptions(vae="mine"), ["good, cat", "good, dog", "blur"])]
+
+
+@pytest.fixture
+def duel(tiny_pipeline: Pipeline, tmp_path: Path) -> GalleryPlan:
+    """Two models that draw 10 images each; nothing scores them."""
+    sides = {"a": str(tiny_pipeline("epsilon")), "b": str(tiny_pipeline("v_prediction"))}
+    few = {"per_prompt": 5, "sampler": Sampler(steps=1, guidance=1.0)}
+    return replace(planned(tmp_path / "out", ("cat", "dog"), **few), sides=sides)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The side and the number of images of each batch that was drawn."""
+    seen: list[tuple[str, int]] = []
+    generate_side = gallery.generate_side
+
+    def of_side(grid: Any, side: str, generate: Any, *given: Any) -> None:
+        def counted(prompts: Any, seeds: Any, sampler: Any) -> Any:
+            seen.append((side, len(prompts)))
+            return generate(prompts, seeds, sampler)
+
+        generate_side(grid, side, counted, *given)
+
+    monkeypatch.setattr(gallery, "generate_side", of_side)
+    return seen
+
+
+def memory_for(monkeypatch: pytest.MonkeyPatch, duel: GalleryPlan, a: int, b: int) -> None:
+    found = {duel.sides["a"]: a, duel.sides["b"]: b}
+    monkeypatch.setattr(gallery, "at_once", lambda reader, *given: found[reader])
+
+
+def quiet(items: Any, text: str) -> Any:
+    return items
+
+
+def batch_of(duel: GalleryPlan) -> int:
+    return json.loads((duel.out / "duel.json").read_text())["batch"]
+
+
+def test_all_sides_draw_in_the_batch_of_the_one_with_the_least_memory(
+    duel: GalleryPlan, drawn: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory_for(monkeypatch, duel, 8, 4)
+    gallery.gather(duel, quiet)
+    assert drawn == [(side, count) for side in "ab" for count in (4, 4, 2)]
+    assert batch_of(duel) == 4
+
+
+@pytest.mark.parametrize(("first", "later"), [(2, 8), (8, 1)])
+def test_a_duel_goes_on_in_its_batch_whatever_memory_there_is(
+    duel: GalleryPlan, drawn: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, first: int, later: int
+) -> None:
+    memory_for(monkeypatch, duel, first, first)
+    gallery.gather(duel, quiet)
+    whole = {file: file.read_bytes() for file in duel.out.rglob("*.png")}
+    for file in list(whole)[::3]:
+        file.unlink()
+    drawn.clear()
+    memory_for(monkeypatch, duel, later, later)
+    gallery.gather(duel, quiet)
+    assert max(count for _, count in drawn) == first == batch_of(duel)
+    assert {file: file.read_bytes() for file in duel.out.rglob("*.png")} == whole
+
+
+def test_another_duel_in_its_place_has_its_own_batch(duel: GalleryPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory_for(monkeypatch, duel, 8, 8)
+    gallery.gather(duel, quiet)
+    memory_for(monkeypatch, duel, 2, 2)
+    with pytest.raises(UsageError, match="contains a duel with other seeds; choose"):
+        gallery.gather(replace(duel, first_seed=1), quiet)
+    gallery.gather(replace(duel, first_seed=1, replace=True), quiet)
+    assert batch_of(duel) == 2

@@ -1,6 +1,6 @@
 """Images that a CPU draws at once are as many as fit, and each is the image of its prompt and seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import drawn_at_once
-from thumbtune.runs.drawn_at_once import at_once, halved, in_parts_of
+from thumbtune.runs.drawn_at_once import at_once, halved
 
 Pipeline = Callable[[str], Path]
 GIB = 2**30
@@ -70,25 +70,12 @@ def test_the_longest_prompt_counts_as_it_is_read(
     assert short == alone == cut_off < long
 
 
-def test_a_batch_in_parts_is_each_prompt_with_its_seed() -> None:
-    calls: list[tuple[list[str], list[int]]] = []
-
-    def generate(prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Any]:
-        calls.append((list(prompts), list(seeds)))
-        return [(prompt, seed, sampler) for prompt, seed in zip(prompts, seeds, strict=True)]
-
-    sampler = Sampler()
-    found = in_parts_of(generate, 2)(list("abcde"), [1, 2, 3, 4, 5], sampler)
-    assert found == [(prompt, seed, sampler) for prompt, seed in zip("abcde", [1, 2, 3, 4, 5], strict=True)]
-    assert calls == [(["a", "b"], [1, 2]), (["c", "d"], [3, 4]), (["e"], [5])]
-    assert in_parts_of(generate, 8)([], [], sampler) == []
-
-
 def test_an_image_hardly_depends_on_those_beside_it(make_diffusion: Any) -> None:
     model, sampler = make_diffusion(), Sampler(steps=3, guidance=3.0)
     prompts, seeds = ["a cat", "red dog", "a cat", ""], [1, 2, 3, 4]
     together: list[Image.Image] = model.generate(prompts, seeds, sampler)
     for most in (1, 2):
-        apart = in_parts_of(model.generate, most)(prompts, seeds, sampler)
+        parts = [slice(start, start + most) for start in range(0, 4, most)]
+        apart = [image for part in parts for image in model.generate(prompts[part], seeds[part], sampler)]
         for one, other in zip(together, apart, strict=True):
             assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1

@@ -5,6 +5,7 @@ the allocator's gaps and the driver come on top. On an accelerator parts that ar
 machine: text encoders while images are encoded, the VAE while prompts are, both while training.
 """
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from thumbtune.distributed import team
 from thumbtune.feedback.store.store import Store, is_store
+from thumbtune.files import sha256
 from thumbtune.models.families import UNET, VAE, adapter_of
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import decoded
@@ -30,6 +32,7 @@ from thumbtune.training.optimizers import bytes_of_moments
 
 IMAGES_AT_ONCE = 8  # of an evaluation
 IMAGE = (64, 64)  # of any size: all are resized
+COUNTED: dict[tuple[str, PromptEncoding, str], int] = {}  # chunks, by the hash of prompts and how they are read
 CONVERTED = (torch.bfloat16, torch.float16, torch.int8, torch.uint8)
 
 
@@ -211,12 +214,18 @@ def longest_in_chunks(recipe: Recipe) -> int:
 def chunks_of_longest(model: str, prompts: Iterable[str], encoding: PromptEncoding) -> int:
     """Return how many chunks the longest of these prompts is read in; 1 if prompts are cut.
 
+    A process counts the same prompts once: of thousands of long ones it takes seconds, and each estimate asks.
+
     Raises:
         ThumbtuneError: the model's tokenizer cannot be loaded.
     """
     if encoding.over_length == "cut":
         return 1
-    return max(cut_prompts(model, prompts, encoding).divided.values(), default=1)
+    distinct = list(dict.fromkeys(prompts))
+    key = (model, encoding, sha256(json.dumps(distinct).encode()))
+    if key not in COUNTED:
+        COUNTED[key] = max(cut_prompts(model, distinct, encoding).divided.values(), default=1)
+    return COUNTED[key]
 
 
 def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) -> int:

@@ -1,6 +1,6 @@
 """Images that a CPU draws at once are as many as fit, and each is the image of its prompt and seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from thumbtune.models.model_options import ModelOptions
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import drawn_at_once
-from thumbtune.runs.drawn_at_once import at_once, halved, in_parts_of
+from thumbtune.runs.drawn_at_once import at_once, halved
 
 Pipeline = Callable[[str], Path]
 GIB = 2**30
@@ -28,7 +30,9 @@ def test_free_memory_bounds_the_images_of_a_large_size(
     kind: str, tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, seen = str(tiny_pipeline(kind)), []
-    monkeypatch.setattr(drawn_at_once, "drawing", lambda model, count, size: seen.append(size) or (1 + count) * GIB)
+    monkeypatch.setattr(
+        drawn_at_once, "drawing", lambda model, count, size, prompt: seen.append(size) or (1 + count) * GIB
+    )
     for free, count in ((64, 8), (6, 4), (4, 2), (1, 1), (0, 1)):
         monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda free=free: free * GIB)
         assert at_once(name, None, 512, 8) == count
@@ -53,18 +57,17 @@ def test_more_images_and_larger_ones_take_more(tiny_pipeline: Pipeline, monkeypa
     assert double == pytest.approx(2 * more, rel=0.1) and four_times == pytest.approx(4 * more, rel=0.1)
 
 
-def test_a_batch_in_parts_is_each_prompt_with_its_seed() -> None:
-    calls: list[tuple[list[str], list[int]]] = []
-
-    def generate(prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Any]:
-        calls.append((list(prompts), list(seeds)))
-        return [(prompt, seed, sampler) for prompt, seed in zip(prompts, seeds, strict=True)]
-
-    sampler = Sampler()
-    found = in_parts_of(generate, 2)(list("abcde"), [1, 2, 3, 4, 5], sampler)
-    assert found == [(prompt, seed, sampler) for prompt, seed in zip("abcde", [1, 2, 3, 4, 5], strict=True)]
-    assert calls == [(["a", "b"], [1, 2]), (["c", "d"], [3, 4]), (["e"], [5])]
-    assert in_parts_of(generate, 8)([], [], sampler) == []
+@pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
+def test_the_longest_prompt_counts_as_it_is_read(
+    kind: str, tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(drawn_at_once, "halved", lambda most, one, more, room: asked.append(more) or most)
+    name, chunks, cut = str(tiny_pipeline(kind)), PromptEncoding(over_length="chunks"), PromptEncoding()
+    for encoding, prompts in ((cut, ["ab"]), (chunks, ["ab"]), (cut, ["ab" * 900]), (chunks, ["ab", "ab" * 900])):
+        at_once(name, None, 256, 8, ModelOptions(encoding=encoding), prompts)
+    short, alone, cut_off, long = asked
+    assert short == alone == cut_off < long
 
 
 def test_an_image_hardly_depends_on_those_beside_it(make_diffusion: Any) -> None:
@@ -72,6 +75,7 @@ def test_an_image_hardly_depends_on_those_beside_it(make_diffusion: Any) -> None
     prompts, seeds = ["a cat", "red dog", "a cat", ""], [1, 2, 3, 4]
     together: list[Image.Image] = model.generate(prompts, seeds, sampler)
     for most in (1, 2):
-        apart = in_parts_of(model.generate, most)(prompts, seeds, sampler)
+        parts = [slice(start, start + most) for start in range(0, 4, most)]
+        apart = [image for part in parts for image in model.generate(prompts[part], seeds[part], sampler)]
         for one, other in zip(together, apart, strict=True):
             assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 1

@@ -59,6 +59,7 @@ class Side:
     load: device -> the model, if they are not.
     check: refuses what `load` would, without its weights; None if there is nothing to check.
     options: with which its model is loaded and its prompts are read, of what the caller said; None: it has its own.
+    own_options: those that it has in place of them.
     """
 
     name: str
@@ -72,6 +73,12 @@ class Side:
     check: Callable[[], object] | None = None
     by_order: bool = False
     options: ModelOptions | None = None
+    own_options: ModelOptions = PLAIN
+
+    @property
+    def loaded_with(self) -> ModelOptions:
+        """Return the options with which its model is loaded and its prompts are read."""
+        return self.own_options if self.options is None else self.options
 
 
 def side(name: str, base: str | None = None, options: ModelOptions = PLAIN, precision: build.Precision = "no") -> Side:
@@ -178,14 +185,14 @@ def _run(name: str, folder: Path, precision: build.Precision) -> Side:
             f"{folder} has not finished training; continue it with `thumbtune train --out {folder} --resume`.",
             code="run-unfinished",
         )
-    fingerprint = sha256(f"{_of_base(recipe.model, build.options_of(recipe))} {file_sha256(result)}".encode())
+    options, reader = build.options_of(recipe), build.model_path(recipe.model)
+    fingerprint = sha256(f"{_of_base(recipe.model, options)} {file_sha256(result)}".encode())
     prefix = run.prompt_prefix_of(folder)
-    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
 
     def load(device: Any) -> PipelineModel:
         return run.trained_model(recipe, folder, device, precision)
 
-    return Side(name, "run", fingerprint, prefix, encoding, reader, load=load)
+    return Side(name, "run", fingerprint, prefix, options.encoding, reader, load=load, own_options=options)
 
 
 def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
@@ -214,9 +221,10 @@ def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
         model.complete = run.prompt_completion(owner)
         return model.to(device)
 
-    fingerprint = sha256(f"{_of_base(recipe.model, build.options_of(recipe))} {file_sha256(file)}".encode())
-    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
-    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), encoding, reader, load=load)
+    options, reader = build.options_of(recipe), build.model_path(recipe.model)
+    fingerprint = sha256(f"{_of_base(recipe.model, options)} {file_sha256(file)}".encode())
+    own = Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), options.encoding, reader, load=load)
+    return replace(own, own_options=options)
 
 
 def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:

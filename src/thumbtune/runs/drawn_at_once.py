@@ -4,11 +4,10 @@ On a GPU an error tells that memory ran out, and `memory.in_parts` goes on with 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL.Image import Image
 
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError
@@ -16,17 +15,23 @@ from thumbtune.memory import free_in_machine
 from thumbtune.models.families import adapter_of
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.pipeline_files import factor_of, height_and_width
-from thumbtune.models.protocol import Sampler, Size
+from thumbtune.models.protocol import Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs.forecast import own_side, processes_here
-from thumbtune.runs.memory_estimate import drawing
+from thumbtune.runs.memory_estimate import chunks_of_longest, drawing, prompt_in_chunks
 
-Generate = Callable[[Sequence[str], Sequence[int], Sampler], Sequence[Image]]
 CHEAP = 256 * 256  # pixels of all images together: fewer need no estimate
 KEPT = 1.1  # what the C library takes for each byte
 
 
-def at_once(name: str, half: torch.dtype | None, size: Size | None, most: int, options: ModelOptions = PLAIN) -> int:
+def at_once(
+    name: str,
+    half: torch.dtype | None,
+    size: Size | None,
+    most: int,
+    options: ModelOptions = PLAIN,
+    prompts: Sequence[str] = (),
+) -> int:
     """Return how many images can be drawn at once in the free memory: `most`, or that halved until it fits.
 
     It is asked before the model is loaded. A model that loading will refuse gives `most`.
@@ -35,7 +40,8 @@ def at_once(name: str, half: torch.dtype | None, size: Size | None, most: int, o
         name: a folder, a file or a hub id.
         half: the type below float32 in which the model draws, or None.
         size: of the images; None: the model's own.
-        options: with which it is loaded.
+        options: with which it is loaded and reads prompts.
+        prompts: that are drawn, and the negative one; the longest counts.
     """
     if team().device.type != "cpu" or most == 1 or most * _pixels(Path(name), size) <= CHEAP:
         return most
@@ -45,9 +51,11 @@ def at_once(name: str, half: torch.dtype | None, size: Size | None, most: int, o
             return most
         with torch.device("meta"):
             model = adapter_of(pipeline, half=half)
+        model.read_prompts(options.encoding)
+        prompt = prompt_in_chunks(model, chunks_of_longest(name, prompts, options.encoding))
     except ThumbtuneError:
         return most
-    one, two = (drawing(model, count, size or model.size) for count in (1, 2))
+    one, two = (drawing(model, count, size or model.size, prompt=prompt) for count in (1, 2))
     return halved(most, one, two - one, free_in_machine() // processes_here())
 
 
@@ -57,17 +65,6 @@ def _pixels(model: Path, size: Size | None) -> float:
         return math.prod(height_and_width(size))
     factor = factor_of(str(model)) if model.is_dir() else None
     return math.inf if factor is None else own_side(model, factor) ** 2
-
-
-def in_parts_of(generate: Generate, most: int) -> Generate:
-    """Return what generates images with at most so many at once."""
-
-    def generated(prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image]:
-        ends = range(0, len(prompts), most)
-        parts = (generate(prompts[start : start + most], seeds[start : start + most], sampler) for start in ends)
-        return [image for part in parts for image in part]
-
-    return generated
 
 
 def halved(most: int, one: int, more: int, room: int) -> int:

@@ -61,9 +61,10 @@ def generate_images(
         recipe = run.recipe_in(by.tuned)  # raises if the folder is not a run
         options, model = build.options_of(recipe), recipe.model
     half = build.half_of(recipe or recipe_from({"model": model}))
-    most = at_once(build.model_path(model), half, sampler.size, max(1, min(IMAGES_AT_ONCE, len(pairs))), options)
-    generator = load(by.tuned or model, options=by.options)
     texts = [*(prompt for prompt, _ in pairs), sampler.negative]
+    most = max(1, min(IMAGES_AT_ONCE, len(pairs)))
+    most = at_once(build.model_path(model), half, sampler.size, most, options, texts)
+    generator = load(by.tuned or model, options=by.options)
     for sentence in prompt_notes(texts, options.encoding, build.model_path(model)):
         note(sentence)
 

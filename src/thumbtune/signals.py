@@ -102,7 +102,7 @@ def _end_after_second_request() -> None:
 
     def watch() -> None:
         with theirs:  # which would be closed if nothing held it
-            asked = 0
+            asked, number = 0, 0
             while asked < 2:  # noqa: PLR2004 - a second request
                 number = ours.recv(1)[0]
                 asked += number in ENDS

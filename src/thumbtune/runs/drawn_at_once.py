@@ -76,8 +76,7 @@ def _check_one(model: PipelineModel, size: Size, one: int, room: int) -> None:
     if height * width >= LARGE * own:
         note(
             f"An image of {width}x{height} pixels has {height * width // own} times the pixels of this model's own "
-            f"and takes {gib(int(KEPT * one))} of memory; one denoising step can take minutes, and a second Ctrl-C ends "
-            "it."
+            f"and takes {gib(int(KEPT * one))} of memory; one step can take minutes, and a second Ctrl-C ends it."
         )
 
 

@@ -143,6 +143,14 @@ def test_what_exists_is_not_written_over(tuned: Any, tmp_path: Path, name: str, 
     assert kind != "file" or out.read_text() == "mine"
 
 
+@pytest.mark.parametrize("ending", [".bin", ".ckpt", ".pt", ".PTH", ".gguf"])
+def test_an_ending_of_another_kind_of_file_is_refused(tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"out{ending}"
+    with refused("merge-ending", naming=[out, tmp_path / "out.safetensors", "for a folder"]):
+        merge("a-model-that-is-not-looked-at", out)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_of_images_is_no_model(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -28,7 +28,7 @@ def test_a_folder_that_says_epsilon(
     assert not [record for record in caplog.records if record.name == "thumbtune"]
     load_pipeline(name, options=V)
     (record,) = [record for record in caplog.records if record.name == "thumbtune"]
-    assert f"The files of {name} say that it predicts epsilon, and prediction=v" in record.getMessage()
+    assert f"The files of {name} say epsilon, and prediction=v" in record.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_settings_beside_a_file_say_it_too(tmp_path: Path) -> None:
     file = write(tmp_path / "a.safetensors", tensors_of(SD2, networks(SD2)))
     file.with_suffix(".yaml").write_text("model: {params: {parameterization: v}}")
     assert told_by_files(str(file)) == "v_prediction"
-    assert "say that it predicts v, and prediction=epsilon" in (prediction_note(str(file), EPSILON) or "")
+    assert "say v, and prediction=epsilon" in (prediction_note(str(file), EPSILON) or "")
 
 
 @pytest.mark.parametrize(

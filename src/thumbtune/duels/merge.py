@@ -27,7 +27,8 @@ def merge(
         The prefix that training put before prompts, or None.
 
     Raises:
-        UsageError: `out` exists or ends as a file of another kind, the name is no model, or an option is given for a run.
+        UsageError: `out` exists or ends as a file of another kind, the name is no model, or an option is given for a
+            run.
         ThumbtuneError: it cannot be loaded, merged or written.
     """
     if out.exists() or out.is_symlink():

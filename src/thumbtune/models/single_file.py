@@ -81,15 +81,7 @@ def plan_of(file: Path, prediction: str | None = None, vae: Mapping[str, Any] | 
             "another model.",
             code="single-edm",
         )
-    family = _family(file, shapes)
-    has_vae = _check_parts(file, shapes, family)
-    texts = _texts(shapes, family)
-    if words := next((text["vocab_size"] for text in texts.values() if text["vocab_size"] != WORDS), None):
-        raise ThumbtuneError(
-            f"The text encoder in {file} knows {words:,} tokens, and CLIP's vocabulary has {WORDS:,}; get the model as "
-            "a folder in diffusers' layout, which has its own tokenizer.",
-            code="single-vocabulary",
-        )
+    family, has_vae, texts = check_shapes(file, shapes)
     told = prediction or told_by_checkpoint(file) or (EPSILON if family != SD2 else None)
     scheduler = _scheduler(shapes, family, told or EPSILON)
     size = _pixels(file, family, scheduler["prediction_type"])
@@ -100,6 +92,28 @@ def plan_of(file: Path, prediction: str | None = None, vae: Mapping[str, Any] | 
     configs = {"unet": unet, "vae": used, **texts, "scheduler": scheduler}
     pads = zip(("tokenizer", "tokenizer_2"), PADS[family], strict=False)
     return Plan(family, configs, dict(pads), told is not None, has_vae)
+
+
+def check_shapes(file: Path, shapes: Shapes) -> tuple[str, bool, dict[str, dict[str, Any]]]:
+    """Return the family of a checkpoint, whether it has a VAE, and the settings of its text encoders.
+
+    Args:
+        file: that has them, or will have them.
+        shapes: of its tensors, in the original names of today.
+
+    Raises:
+        ThumbtuneError: a part beside the VAE is missing, or its vocabulary is not CLIP's.
+    """
+    family = _family(file, shapes)
+    has_vae = _check_parts(file, shapes, family)
+    texts = _texts(shapes, family)
+    if words := next((text["vocab_size"] for text in texts.values() if text["vocab_size"] != WORDS), None):
+        raise ThumbtuneError(
+            f"The text encoder in {file} knows {words:,} tokens, and CLIP's vocabulary has {WORDS:,}; get the model as "
+            "a folder in diffusers' layout, which has its own tokenizer.",
+            code="single-vocabulary",
+        )
+    return family, has_vae, texts
 
 
 def refuse_untold(file: Path, plan: Plan) -> None:

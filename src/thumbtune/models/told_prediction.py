@@ -47,7 +47,7 @@ def prediction_note(name: str, options: ModelOptions) -> str | None:
         return None
     short = {known: word for word, known in SHORT.items()}
     return (
-        f"The files of {name} say that it predicts {short.get(told, told)}, and prediction={options.prediction} "
+        f"The files of {name} say {short.get(told, told)}, and prediction={options.prediction} "
         f"(--prediction {options.prediction}) is used in its place; if the files are right, training learns nonsense "
         "and images are noise, so leave the option out."
     )

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler
@@ -33,11 +34,16 @@ def test_free_memory_bounds_the_images_of_a_large_size(
     monkeypatch.setattr(
         drawn_at_once, "drawing", lambda model, count, size, prompt: seen.append(size) or (1 + count) * GIB
     )
-    for free, count in ((64, 8), (6, 4), (4, 2), (1, 1), (0, 1)):
+    for free, count in ((64, 8), (6, 4), (4, 2), (3, 1)):
         monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda free=free: free * GIB)
         assert at_once(name, None, 512, 8) == count
         assert at_once(name, None, None, 8) == 8 and at_once(name, None, 64, 8) == 8  # 8 small ones are cheap
     assert set(seen) == {512}
+    for free in (2, 0):
+        monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda free=free: free * GIB)
+        with pytest.raises(ThumbtuneError) as refused:
+            at_once(name, None, 512, 1)
+        assert refused.value.code == "memory-too-small-to-draw"
     monkeypatch.setattr(drawn_at_once, "processes_here", lambda: 4)
     monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda: 16 * GIB)
     assert at_once(name, None, 512, 8) == 2
@@ -68,6 +74,35 @@ def test_the_longest_prompt_counts_as_it_is_read(
         at_once(name, None, 256, 8, ModelOptions(encoding=encoding), prompts)
     short, alone, cut_off, long = asked
     assert short == alone == cut_off < long
+
+
+@pytest.mark.parametrize(
+    ("size", "free", "fits"),
+    [(8192, 2 * GIB, "2048x2048"), ((4096, 2048), GIB, "1024x2048"), (2048, 1, "close other programs")],
+)
+def test_one_image_that_does_not_fit_is_refused_with_a_size_that_does(
+    size: Any, free: int, fits: str, tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = str(tiny_pipeline("epsilon"))
+    monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda: free)
+    with pytest.raises(ThumbtuneError) as refused:
+        at_once(name, None, size, 1)
+    assert refused.value.code == "memory-too-small-to-draw" and fits in str(refused.value)
+    if fits[0].isdigit():
+        width, height = map(int, fits.split("x"))
+        assert at_once(name, None, (height, width), 1) == 1
+
+
+def test_an_image_much_larger_than_usual_is_told(
+    tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = str(tiny_pipeline("epsilon"))
+    monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda: 64 * GIB)
+    at_once(name, None, 32, 1)
+    assert not [record for record in caplog.records if record.name == "thumbtune"]
+    at_once(name, None, 512, 1)
+    notes = [record.getMessage() for record in caplog.records if record.name == "thumbtune"]
+    assert [note.partition(" has ")[0] for note in notes] == ["An image of 512x512 pixels"]
 
 
 def test_an_image_hardly_depends_on_those_beside_it(make_diffusion: Any) -> None:

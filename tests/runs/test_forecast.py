@@ -121,6 +121,54 @@ def test_too_little_memory_is_refused_with_settings_that_fit(
     assert code == 1 and "take another device, or a smaller model" in err
 
 
+@pytest.mark.parametrize(
+    ("own", "size", "room", "needs", "changes"),
+    [
+        (64, 1024, 40, 18, ["train.size=256"]),  # 2 + (size / 64)^2 GiB; 66 with 512, 258 with 1024
+        (64, 200, 5, 3, ["train.size=64"]),
+        (64, 100, 2, None, []),
+        (1024, 2048, 100, 66, ["train.size=512"]),  # below the model's own
+        (1024, None, 100, 66, ["train.size=512"]),
+    ],
+)
+def test_a_smaller_size_is_tried_last(
+    own: int,
+    size: int | None,
+    room: int,
+    needs: int | None,
+    changes: list[str],
+    tiny_pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def priced_by_size(recipe: Recipe, micro_batch: int) -> Estimate:
+        return made(2 + ((recipe.train.size or own) // 64) ** 2)
+
+    monkeypatch.setattr(forecast, "estimate", priced_by_size)
+    monkeypatch.setattr(forecast, "KEPT", forecast.GIB)
+    monkeypatch.setattr(forecast, "own_side", lambda base, factor: own)
+    monkeypatch.setattr(forecast, "of_process", lambda: 0)
+    monkeypatch.setattr(forecast, "room_of", lambda device: room * forecast.GIB)
+    chosen = [f"model={tiny_pipeline('epsilon')}", *([] if size is None else [f"train.size={size}"])]
+    found = forecast.settings_that_fit(read_recipe(None, chosen))
+    if needs is None:
+        assert found is None
+    else:
+        assert found is not None and (found[0], found[1].needed) == (changes, needs * forecast.GIB)
+
+
+def test_a_smaller_size_is_tried_with_other_changes(tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    def both(recipe: Recipe, micro_batch: int) -> Estimate:
+        return made((recipe.train.size or 64) // 64 * (1 if recipe.train.gradient_checkpointing else 4))
+
+    monkeypatch.setattr(forecast, "estimate", both)
+    monkeypatch.setattr(forecast, "KEPT", forecast.GIB)
+    monkeypatch.setattr(forecast, "own_side", lambda base, factor: 64)
+    monkeypatch.setattr(forecast, "of_process", lambda: 0)
+    monkeypatch.setattr(forecast, "room_of", lambda device: 3 * forecast.GIB)
+    found = forecast.settings_that_fit(read_recipe(None, [f"model={tiny_pipeline('epsilon')}", "train.size=256"]))
+    assert found is not None and found[0] == ["train.size=128", "train.gradient_checkpointing=true"]
+
+
 def test_what_saves_memory_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = read_recipe(None, ["model=owner/sd", "train.precision=no"])  # with checkpointing, one image at once
     assert not list(forecast.savers_of(recipe))  # on a CPU

@@ -54,7 +54,8 @@ Vae = Annotated[
     str | None, typer.Option(help="A VAE in the place of a model's own: a folder, a hub id or a .safetensors file.")
 ]
 Prediction = Annotated[
-    Literal["epsilon", "v"] | None, typer.Option(help="What a model predicts, if its files do not say it.")
+    Literal["epsilon", "v"] | None,
+    typer.Option(help="What a model predicts, if its files do not say it; it goes before what they say."),
 ]
 ZeroTerminalSnr = Annotated[
     bool, typer.Option("--zero-terminal-snr", help="The last step of a v model's noise schedule is pure noise.")

@@ -6,22 +6,27 @@ from typing import Any
 import torch
 
 from thumbtune import hub
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note
 from thumbtune.models import single_file
 from thumbtune.models.families import VAE, Family, family_of
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.own_vae import load_vae
 from thumbtune.models.pipeline_files import INDEX, check_pipeline, index_of, own_vae_of
+from thumbtune.models.told_prediction import prediction_note
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32, options: ModelOptions = PLAIN) -> Any:
     """Return the pipeline of a folder, a checkpoint file or a hub id; weights from safetensors only.
+
+    A note tells if an option contradicts the model's files.
 
     Raises:
         ThumbtuneError: the model does not exist, cannot be reached, or is of another family or for another task; or
             an option does not fit it.
     """
     pipeline = _loaded(name, dtype, options)
+    if (sentence := prediction_note(name, options)) is not None:
+        note(sentence)
     pipeline.register_modules(scheduler=scheduler_with(pipeline.scheduler, options, name))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

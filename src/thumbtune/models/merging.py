@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from thumbtune.models import original_layout
 from thumbtune.models.lora_header import SPEC, base_facts, is_xl
 from thumbtune.models.model_options import V
 from thumbtune.models.pipeline_files import Size, height_and_width
+from thumbtune.models.single_file import check_shapes
 from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, has_moments
 
 LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern
@@ -99,15 +100,33 @@ def write_checkpoint(pipeline: Any, file: Path, size: Size) -> None:
     """Write a pipeline as one file in the original layout of SD 1.x, 2.x and XL, whole or not at all.
 
     Raises:
-        ThumbtuneError: it is of another family or its VAE scales latents in another way than its family's, the disk is
-            full, or the folder cannot be written.
+        ThumbtuneError: it is of another family, its VAE scales latents in another way than its family's, programs could
+            not read it from one file, the disk is full, or the folder cannot be written.
     """
     _refuse_scaling(pipeline, file)
     prediction = pipeline.scheduler.config.get("prediction_type")
     tensors = checkpoint_of(pipeline) | _marks(pipeline, prediction)
+    refuse_unreadable(file, tensors)
     facts = base_facts(pipeline.unet.config, prediction, height_and_width(size), "")
     header = {"format": "pt", **facts, f"{SPEC}.title": file.stem}
     write_tensors(file, tensors, header, durable=True)
+
+
+def refuse_unreadable(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that could not be read from one file again, before they are written.
+
+    Raises:
+        ThumbtuneError: they could not.
+    """
+    try:
+        check_shapes(file, {name: tuple(value.shape) for name, value in tensors.items()})
+    except ThumbtuneError as error:
+        why = str(error).partition(";")[0]
+        raise ThumbtuneError(
+            f"No program could load this model from one file ({why}), so nothing was written; merge it into the folder "
+            f"{file.with_suffix('')} instead.",
+            code="merge-unreadable",
+        ) from error
 
 
 def untold_by_file(pipeline: Any, file: Path) -> str | None:

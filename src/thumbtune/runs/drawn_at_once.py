@@ -10,18 +10,19 @@ from pathlib import Path
 import torch
 
 from thumbtune.distributed import team
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note
 from thumbtune.memory import free_in_machine
 from thumbtune.models.families import adapter_of
 from thumbtune.models.model_options import PLAIN, ModelOptions
-from thumbtune.models.pipeline_files import factor_of, height_and_width
-from thumbtune.models.protocol import Size
+from thumbtune.models.pipeline_files import drawn_unit, factor_of, height_and_width
+from thumbtune.models.protocol import PipelineModel, Size
 from thumbtune.models.without_weights import pipeline_without_weights
-from thumbtune.runs.forecast import own_side, processes_here
+from thumbtune.runs.forecast import gib, own_side, processes_here
 from thumbtune.runs.memory_estimate import chunks_of_longest, drawing, prompt_in_chunks
 
 CHEAP = 256 * 256  # pixels of all images together: fewer need no estimate
 KEPT = 1.1  # what the C library takes for each byte
+LARGE = 16  # times the pixels of a model's own images: such a drawing is told, since it takes long
 
 
 def at_once(
@@ -34,7 +35,7 @@ def at_once(
 ) -> int:
     """Return how many images can be drawn at once in the free memory: `most`, or that halved until it fits.
 
-    It is asked before the model is loaded. A model that loading will refuse gives `most`.
+    It is asked before the model is loaded. A model that loading will refuse gives `most`. A note tells of large images.
 
     Args:
         name: a folder, a file or a hub id.
@@ -42,8 +43,11 @@ def at_once(
         size: of the images; None: the model's own.
         options: with which it is loaded and reads prompts.
         prompts: that are drawn, and the negative one; the longest counts.
+
+    Raises:
+        ThumbtuneError: not even one image fits.
     """
-    if team().device.type != "cpu" or most == 1 or most * _pixels(Path(name), size) <= CHEAP:
+    if team().device.type != "cpu" or most * _pixels(Path(name), size) <= CHEAP:
         return most
     try:
         pipeline = pipeline_without_weights(name, options)
@@ -55,8 +59,44 @@ def at_once(
         prompt = prompt_in_chunks(model, chunks_of_longest(name, prompts, options.encoding))
     except ThumbtuneError:
         return most
-    one, two = (drawing(model, count, size or model.size, prompt=prompt) for count in (1, 2))
-    return halved(most, one, two - one, free_in_machine() // processes_here())
+    own = size or model.size
+    one, room = drawing(model, 1, own, prompt=prompt), free_in_machine() // processes_here()
+    _check_one(model, own, one, room, prompt)
+    if most == 1:
+        return most
+    return halved(most, one, drawing(model, 2, own, prompt=prompt) - one, room)
+
+
+def _check_one(model: PipelineModel, size: Size, one: int, room: int, prompt: str) -> None:
+    """Refuse images of which not one fits, and name a size that does; note those that are much larger than usual.
+
+    Raises:
+        ThumbtuneError: an image takes more than there is room for.
+    """
+    height, width = height_and_width(size)
+    own = math.prod(height_and_width(model.size))
+    if KEPT * one > room:
+        raise ThumbtuneError(
+            f"An image of {width}x{height} pixels needs {gib(int(KEPT * one))} of memory, and this machine has "
+            f"{gib(room)} free; {_size_that_fits(model, (height, width), room, prompt)}.",
+            code="memory-too-small-to-draw",
+        )
+    if height * width >= LARGE * own:
+        note(
+            f"An image of {width}x{height} pixels has {height * width // own} times the pixels of this model's own "
+            f"and takes {gib(int(KEPT * one))} of memory; one step can take minutes, and a second Ctrl-C ends it."
+        )
+
+
+def _size_that_fits(model: PipelineModel, size: tuple[int, int], room: int, prompt: str) -> str:
+    """Return advice: a size that fits, of the same shape, by halving it down to the model's own."""
+    unit, own = drawn_unit(model.pipeline.vae_scale_factor), max(height_and_width(model.size))
+    while max(size) > own:
+        height, width = size = tuple(max(unit, side // 2 // unit * unit) for side in size)  # type: ignore[assignment]
+        needed = int(KEPT * drawing(model, 1, size, prompt=prompt))
+        if needed <= room:
+            return f"with {width}x{height} (--size, or evaluate.size of a recipe) it needs {gib(needed)}"
+    return "close other programs, or take a smaller model"
 
 
 def _pixels(model: Path, size: Size | None) -> float:

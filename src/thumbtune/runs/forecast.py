@@ -27,6 +27,7 @@ DRIVER = GIB // 2  # of CUDA with its libraries, in each process
 KEPT = 1.05  # what an allocator takes for each byte that it hands out
 SMALL = 0.5  # a training whose bound is this part of the memory or less is not estimated
 COPIES_OF_WEIGHT, COPIES_OF_ACTIVATION = 6, 4  # of the latter: input, output, gradient and what a kernel adds
+UNIT, LEAST_SIDE = 64, 512  # of the smaller sizes that are tried
 TOKENS = 77  # that a text encoder reads at once
 # bytes of holes for each one of activations in small blocks, by checkpointing: 2.0 to 2.8 and 1.0 to 1.1 were measured
 HOLES = {True: 2, False: 1}
@@ -238,7 +239,39 @@ def refuse_too_large(recipe: Recipe, forecast: Forecast) -> None:
 
 
 def settings_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
-    """Return the fewest changes of a recipe, in the order of their price, for which there is memory; None: none do."""
+    """Return the fewest changes of a recipe, in the order of their price, for which there is memory; None: none do.
+
+    A smaller size is tried last: alone, then with other changes.
+    """
+    if (found := _savers_that_fit(recipe)) is not None:
+        return found
+    smaller = {f"train.size={size}": changed(recipe, "train.size", size) for size in _smaller_sizes(recipe)}
+    for setting, one in smaller.items():
+        alone = forecast_of(one)
+        if alone is not None and alone.fits:
+            return [setting], alone
+    for setting, one in smaller.items():
+        if (found := _savers_that_fit(one)) is not None:
+            return [setting, *found[0]], found[1]
+    return None
+
+
+def _smaller_sizes(recipe: Recipe) -> Iterator[int]:
+    """Yield the halves of the size of training down to the model's own, then 512 if that is smaller still."""
+    base = Path(build.model_path(recipe.model))
+    factor = factor_of(str(base)) if base.is_dir() else None
+    own = math.inf if factor is None else own_side(base, factor)
+    size = recipe.train.size or own
+    least = LEAST_SIDE if own == math.inf else int(own)
+    while math.inf > size > least:
+        size = max(least, int(size) // 2 // UNIT * UNIT)
+        yield size
+    if math.inf > size > LEAST_SIDE:
+        yield LEAST_SIDE
+
+
+def _savers_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
+    """Return the fewest changes other than of the size for which there is memory; None: none do."""
     settings: list[str] = []
     while saver := next(savers_of(recipe), None):  # a LoRA can save in other ways than all weights
         name, value = saver

@@ -150,8 +150,6 @@ def index_of(name: str) -> dict[str, Any] | None:
 
 
 def _check_single_file(name: str, options: ModelOptions) -> None:
-    if not is_checkpoint(Path(name)):
-        refuse_as_model(Path(name))
     plan = plan_of(Path(name), SHORT.get(options.prediction or ""))
     refuse_untold(Path(name), plan)
     if options.vae is None:

@@ -21,7 +21,7 @@ from thumbtune.models.clip_tokens import CLIP_LENGTH, WORDS, clip_tokenizer
 from thumbtune.models.early_names import named_as_today, today
 from thumbtune.models.model_options import EPSILON, V
 from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, of_shapes, published
-from thumbtune.models.weight_files import keys_in, metadata_in
+from thumbtune.models.weight_files import is_checkpoint, keys_in, metadata_in, refuse_as_model
 from thumbtune.yaml_text import parse_yaml
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -73,8 +73,10 @@ def plan_of(file: Path, prediction: str | None = None, vae: Mapping[str, Any] | 
         vae: the settings of a VAE in the place of the file's own.
 
     Raises:
-        ThumbtuneError: a part beside the VAE is missing, or its vocabulary is not CLIP's.
+        ThumbtuneError: it is no checkpoint, a part beside the VAE is missing, or its vocabulary is not CLIP's.
     """
+    if not is_checkpoint(file):
+        refuse_as_model(file)
     shapes = {today(key): shape for key, shape in keys_in(file).items()}
     if any(key.startswith(EDM) for key in shapes):
         raise ThumbtuneError(

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from refusals import refused
 from safetensors.torch import save_file
 
+from thumbtune import hub
 from thumbtune.errors import ThumbtuneError
+from thumbtune.models.lora_start import files_of
+from thumbtune.models.missing import BUNDLED
+from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline, few_steps_note, index_of
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs.generate import Generator, generate_images
@@ -70,3 +76,73 @@ def test_a_file_that_is_no_model_is_named_alike_everywhere(call: Call, likes: Pa
     ):
         code, _, err = call(*words)
         assert code != 0 and told in err, err
+
+
+# --- what is not there -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Make every question to the hub, and every loading, fail."""
+
+    def asked(*_: object, **__: object) -> Any:
+        raise AssertionError("the hub was asked, or a model was loaded")
+
+    for place in ("hub.is_reachable", "hub.cached_file", "runs.build.load_pipeline", "duels.sides.load_pipeline"):
+        monkeypatch.setattr(f"thumbtune.{place}", asked)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", asked)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "x.txt").write_text("a cat\n")
+    for name in ("mine.safetensors", "runs/mine.safetensors"):
+        write(tmp_path / name, ["lora_unet_x.lora_down.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("mien.safetensors", "mine.safetensors"),
+        ("runs/mien.safetensors", "runs/mine.safetensors"),
+        ("runs/other.ckpt", None),
+        ("./nowhere", None),
+        ("a/b/c", None),
+        ("tiny-emoji-46", "tiny-emoji-64"),
+        ("runs/x.yaml", None),
+    ],
+)
+@pytest.mark.usefixtures("no_hub")
+def test_a_path_to_nothing_is_told_before_any_loading(call: Call, name: str, meant: str | None) -> None:
+    told = f"here is no file or folder {name!r} here; {f'did you mean {meant}?' if meant else 'name a'}"
+    assert not hub.is_hub_id(name)
+    for work in (
+        lambda: check_pipeline(name),
+        lambda: check_pipeline(str(BUNDLED / "tiny-emoji-64"), ModelOptions(vae=name)),
+        lambda: index_of(name),
+    ):
+        assert told in sentence_of(work)
+    with refused("lora-start-missing", naming=told.replace("./", "")):  # a Path begins without it
+        files_of(Path(name))
+    for words in (
+        ("train", "--dry-run", "--set", f"model={name}"),
+        ("train", "--set", f"vae={name}"),
+        ("train", "--set", f"lora.start={name}", "--set", "model=tiny-emoji-64"),
+        ("doctor", "--model", name),
+        ("doctor", "--model", "tiny-emoji-64", "--set", f"lora.start={name}"),
+        ("generate", "a cat", "--model", name),
+        ("generate", "a cat", "--vae", name),
+        ("merge", name, "out.safetensors"),
+        ("merge", "mine.safetensors", "out.safetensors", "--base", name),
+        ("duel", name, "tiny-emoji-64", "--prompts", "x.txt", "--scorers", "red"),
+    ):
+        code, _, err = call(*words)
+        assert code != 0 and told.replace("./", "") in err.replace("./", ""), (words, err)
+
+
+def test_a_vae_on_a_hub_that_cannot_be_reached_is_one_plain_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from thumbtune.models.own_vae import load_vae
+    from thumbtune.models.vae_settings import OwnVae, published
+
+    monkeypatch.setattr("thumbtune.hub.is_reachable", lambda: False)
+    with refused("vae-misfit", naming=["nobody/nothing", "the Hugging Face hub could not be reached"]) as caught:
+        load_vae("nobody/nothing", OwnVae(published(0.18215)), torch.float32)
+    assert "snapshot" not in str(caught.value)

@@ -18,7 +18,9 @@ from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import PlacedLayer, add, inject, layers_of, networks_of, place
 from thumbtune.models.lora_names import TEXT, TEXT_2, UNET
 from thumbtune.models.lora_saving import Still
+from thumbtune.models.missing import missing
 from thumbtune.models.quantised import Bits, quantise
+from thumbtune.models.weight_files import keys_in, kind_of, refuse_as_lora
 
 OF_RUN = Path("lora", DIFFUSERS_FILE)
 
@@ -75,12 +77,17 @@ def files_of(start: Path) -> LoraFiles:
         UsageError: there is none.
         ThumbtuneError: it is in a form that is not read.
     """
+    if not start.exists():
+        forms = "a .safetensors file, a folder with one, or a run"
+        raise UsageError(missing(str(start), forms, "lora.start"), code="lora-start-missing")
     files = find_lora(start / OF_RUN if (start / OF_RUN).is_file() else start)
     if files is None:
         raise UsageError(
             f"lora.start: {start} is not a LoRA; name a .safetensors file, a folder with one, or a run.",
             code="lora-start-missing",
         )
+    for file in files.weights.values():
+        refuse_as_lora(file, kind_of(keys_in(file)))
     return files
 
 

@@ -13,6 +13,7 @@ from thumbtune.models.families import UNET, VAE, Family, family_of
 from thumbtune.models.fitting import ADDED, INDEX, Config, check_classes, check_configs, check_embeds, pair, without_vae
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
+from thumbtune.models.missing import refuse_missing_model
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
 from thumbtune.models.protocol import Size
 from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
@@ -32,9 +33,10 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
     Of a model on the hub, the settings and the names of the files alone are asked for.
 
     Raises:
-        ThumbtuneError: it is a file, of another family, for another task, only has weights that are not read, or has
-            no VAE.
+        ThumbtuneError: it is a path to nothing, no model, of another family, for another task, only has weights that
+            are not read, or has no VAE.
     """
+    refuse_missing_model(name)
     if Path(name).is_file():
         _check_single_file(name, options)
     folder = Path(name) if Path(name).is_dir() else settings_of(name)
@@ -140,7 +142,12 @@ def size_text(size: Size) -> str:
 
 
 def index_of(name: str) -> dict[str, Any] | None:
-    """Return the model_index.json of a folder or a hub id, and of a checkpoint its class; None if it cannot be read."""
+    """Return the model_index.json of a folder or a hub id, and of a checkpoint its class; None if it cannot be read.
+
+    Raises:
+        ThumbtuneError: it is a path to nothing, or a file that is no checkpoint.
+    """
+    refuse_missing_model(name)
     if Path(name).is_dir():
         return read_config(Path(name) / INDEX)
     if Path(name).is_file():

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from thumbtune.feedback.likes import Split, sizes_of
 from thumbtune.models.buckets import Placement, Shape
-from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.beta import Beta
 from thumbtune.objective.protocol import Objective
@@ -76,9 +75,9 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
 
     Raises:
         UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
-        ThumbtuneError: as `check_pipeline`; there is no feedback, or too little of a kind; a library is missing.
+        ThumbtuneError: as `build.check_model`; there is no feedback, or too little of a kind; a library is missing.
     """
-    check_pipeline(build.model_path(recipe.model), build.options_of(recipe))
+    build.check_model(recipe)
     check_sizes(recipe, build.model_path(recipe.model))
     build.check_library(recipe)
     objective = objectives.objective_of(recipe)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from models.single_files import SD1, SDXL, networks, tensors_of
 from refusals import refused
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from thumbtune import hub
 from thumbtune.errors import ThumbtuneError
@@ -146,3 +147,28 @@ def test_a_vae_on_a_hub_that_cannot_be_reached_is_one_plain_sentence(monkeypatch
     with refused("vae-misfit", naming=["nobody/nothing", "the Hugging Face hub could not be reached"]) as caught:
         load_vae("nobody/nothing", OwnVae(published(0.18215)), torch.float32)
     assert "snapshot" not in str(caught.value)
+
+
+# --- the way out of a pickle -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nested", [True, False], ids=["state_dict", "plain"])
+@pytest.mark.parametrize(("ending", "family"), [(".bin", SD1), (".ckpt", SDXL), (".pt", SD1)])
+def test_the_way_to_convert_a_pickle_gives_a_model_and_writes_over_nothing(
+    tmp_path: Path, ending: str, family: str, nested: bool
+) -> None:
+    file, other = tmp_path / f"it's{ending}", tmp_path / "it's.safetensors"
+    tensors = tensors_of(family, networks(family))
+    key = next(iter(tensors))
+    shared = {key: tensors[key], "model_ema.same": tensors[key]}  # save_file alone refuses shared memory
+    torch.save({"state_dict": tensors | shared, "global_step": 7} if nested else tensors | shared, file)
+    other.write_bytes(b"mine")
+    told = sentence_of(lambda: check_pipeline(str(file)))
+    exec(told.split("`")[1], {})
+    assert other.read_bytes() == b"mine"
+    made = load_file(tmp_path / "it's-2.safetensors")
+    assert set(made) == {*tensors, "model_ema.same"}
+    assert all(value.equal(tensors[name]) for name, value in made.items() if name in tensors)
+    assert check_pipeline(str(tmp_path / "it's-2.safetensors")) is None
+    exec(sentence_of(lambda: check_pipeline(str(file))).split("`")[1], {})
+    assert (tmp_path / "it's-3.safetensors").is_file()

@@ -18,11 +18,11 @@ from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
 from thumbtune.models.protocol import Size
 from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
 from thumbtune.models.vae_settings import CONFIG, OwnVae
-from thumbtune.models.weight_files import OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model
+from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model
 
 PIPELINE_UNIT = 8
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
-WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", *OTHER_FILES)
+WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", CKPT, *OTHER_FILES)
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
 
@@ -259,12 +259,12 @@ def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -
 
 def _refuse_unread_weights(folder: Path, names: Sequence[str]) -> None:
     """Refuse a part without safetensors; leave a part without any weights to loading."""
-    here = [name for name in names if name.endswith((".bin", ".pt", *OTHER_FILES))]
+    here = [name for name in names if name.endswith((".bin", ".pt", CKPT, *OTHER_FILES))]
     if any(name.endswith(".bin") for name in here):
         raise ThumbtuneError(
             f"{folder} has its weights in {', '.join(sorted(here)[:MAX_NAMED])} only, and Thumbtune reads .safetensors "
             "only, since a pickle may run any code; if you trust it, save the model again with "
-            "`StableDiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)` of "
+            "`DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)` of "
             "diffusers.",
             code="model-bin-only",
         )
@@ -300,7 +300,7 @@ def _refuse_no_pipeline(folder: Path, name: str) -> None:
             f"{name} is a {kind} alone and not a whole model; name a folder with {INDEX}, in diffusers' layout.",
             code="model-part-alone",
         )
-    endings = (SAFETENSORS, *OTHER_FILES)
+    endings = (SAFETENSORS, CKPT, *OTHER_FILES)
     files = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in endings and file.is_file()]
     if files:
         refuse_as_model(files[0])

@@ -172,3 +172,37 @@ def test_the_way_to_convert_a_pickle_gives_a_model_and_writes_over_nothing(
     assert check_pipeline(str(tmp_path / "it's-2.safetensors")) is None
     exec(sentence_of(lambda: check_pipeline(str(file))).split("`")[1], {})
     assert (tmp_path / "it's-3.safetensors").is_file()
+
+
+# --- what can be done with it ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["my.safetensors", "folder/pytorch_lora_weights.safetensors", "peft/adapter_model.safetensors"]
+)
+def test_a_lora_as_a_model_names_all_that_takes_a_lora(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    write(file, ["unet.x.lora_A.weight"])
+    for model in {file, file if file.parent == tmp_path else file.parent}:
+        with refused("weights-lora-as-model", naming=[f"lora.start={model} ", f"thumbtune merge {model} OUT", "duel"]):
+            check_pipeline(str(model))
+
+
+def test_a_run_as_a_model_names_options_that_every_command_has(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("model: tiny-emoji-64\n")
+    for words in (("doctor", "--model", tmp_path), ("train", "--dry-run", "--set", f"model={tmp_path}")):
+        code, _, err = call(*words)
+        assert code != 0 and "--run" not in err, err
+        assert f"thumbtune merge {tmp_path} FOLDER" in err and f"lora.start={tmp_path}" in err
+
+
+def test_a_model_as_a_lora_is_told_as_a_model(tiny_pipeline: Callable[[str], Path], tmp_path: Path) -> None:
+    whole = write(tmp_path / "sd.safetensors", ["model.diffusion_model.x", "cond_stage_model.x"])
+    for name in (Path("tiny-emoji-64"), BUNDLED / "tiny-emoji-64", tiny_pipeline("epsilon")):
+        with refused("lora-start-missing", naming=[f"{name} is a whole model and not a LoRA", f"model={name}"]):
+            files_of(name)
+    with refused("weights-single", naming=f"{whole} is a whole checkpoint in one file and not a LoRA"):
+        files_of(whole)
+    with refused("vae-misfit", naming="there is no file or folder 'tiny-emoji-64' here; name a folder"):
+        check_pipeline(str(BUNDLED / "tiny-emoji-64"), ModelOptions(vae="tiny-emoji-64"))

@@ -26,7 +26,7 @@ def missing(name: str, forms: str, option: str = "") -> str:
         forms: what can be named in its place.
         option: of which it is the value.
     """
-    close = near(Path(name))
+    close = near(Path(name), has_bundled=not option)
     start = f"{option}: there" if option else "There"
     return f"{start} is no file or folder {name!r} here; {f'did you mean {close}?' if close else f'name {forms}.'}"
 
@@ -42,12 +42,15 @@ def refuse_missing_model(name: str) -> None:
         raise ThumbtuneError(missing(name, forms), code="model-unloadable")
 
 
-def near(path: Path) -> Path | None:
-    """Return a folder or file beside a missing one whose name is nearly the same, as after a typing error."""
+def near(path: Path, has_bundled: bool = True) -> Path | None:
+    """Return a folder or file beside a missing one whose name is nearly the same, as after a typing error.
+
+    has_bundled: whether a bundled model may be meant
+    """
     try:
         beside = [] if path.exists() or not path.name else [found.name for found in path.parent.iterdir()]
     except (OSError, ValueError):  # the folder above is missing, too: perhaps this is a hub id
         return None
-    bundled = [folder.name for folder in BUNDLED.iterdir()] if path.parent == Path() else []
+    bundled = [folder.name for folder in BUNDLED.iterdir()] if has_bundled and path.parent == Path() else []
     close = difflib.get_close_matches(path.name, [*beside, *bundled], 1, MIN_SIMILARITY)
     return path.with_name(close[0]) if close else None

@@ -18,7 +18,7 @@ from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
 from thumbtune.models.protocol import Size
 from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
 from thumbtune.models.vae_settings import CONFIG, OwnVae
-from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model
+from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model, use_of_lora
 
 PIPELINE_UNIT = 8
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
@@ -283,16 +283,12 @@ def _refuse_no_pipeline(folder: Path, name: str) -> None:
     """
     if (folder / "recipe.yaml").is_file():
         raise ThumbtuneError(
-            f"{name} is a run and not a model; name the model that it tuned, or the run itself with --run or as a "
-            "side of a duel.",
+            f"{name} is a run and not a model; name the model that it tuned, or the folder that `thumbtune merge "
+            f"{name} FOLDER` writes; a run of a LoRA is trained on with lora.start={name}.",
             code="model-is-run",
         )
     if (folder / DIFFUSERS_FILE).is_file() or (folder / PEFT_FILE).is_file():
-        raise ThumbtuneError(
-            f"{name} is a LoRA and not a model; name the model that it belongs to, and compare the LoRA as a side of "
-            "`thumbtune duel` with --base.",
-            code="weights-lora-as-model",
-        )
+        raise ThumbtuneError(f"{name} is a LoRA and not a model; {use_of_lora(name)}.", code="weights-lora-as-model")
     config = read_config(folder / CONFIG)
     if config is not None:
         kind = config.get("_class_name") or " ".join(map(str, config.get("architectures") or ["single network"]))

@@ -174,14 +174,18 @@ def refuse_as_model(file: Path) -> None:
         raise ThumbtuneError(f"{file} is not a model; name a folder in diffusers' layout.", code="weights-no-model")
     kind = kind_of(keys_in(file)) or "no file of weights that is known here"
     if kind == LORA:
-        raise ThumbtuneError(
-            f"{file} is a LoRA and not a model; name the model that it belongs to, and compare the LoRA as a side of "
-            "`thumbtune duel` with --base.",
-            code="weights-lora-as-model",
-        )
+        raise ThumbtuneError(f"{file} is a LoRA and not a model; {use_of_lora(file)}.", code="weights-lora-as-model")
     raise ThumbtuneError(
         f"{file} is {kind}, and {OWN_FORMS}, from folders in diffusers' layout and from whole checkpoints; name one.",
         code="weights-no-model",
+    )
+
+
+def use_of_lora(name: object) -> str:
+    """Return what can be done with a LoRA that stands where a model belongs."""
+    return (
+        f"name the model that it belongs to, and the LoRA as lora.start={name} to train it on, in `thumbtune merge "
+        f"{name} OUT --base MODEL` for a whole model, or as a side of `thumbtune duel` with --base"
     )
 
 

@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 import torch
-from models.single_files import SD1, SDXL, networks, tensors_of
+from models.single_files import SD1, SD2, SDXL, networks, tensors_of
 from refusals import refused
 from safetensors.torch import load_file, save_file
 
 from thumbtune import hub
+from thumbtune.duels.sides import side
 from thumbtune.errors import ThumbtuneError
+from thumbtune.models.families import adapter_of
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora_start import files_of
 from thumbtune.models.missing import BUNDLED
-from thumbtune.models.model_options import ModelOptions
+from thumbtune.models.model_options import ModelOptions, scheduler_with
 from thumbtune.models.pipeline_files import check_pipeline, few_steps_note, index_of
+from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs.generate import Generator, generate_images
 from thumbtune.runs.text_length import cut_prompts
@@ -206,3 +210,27 @@ def test_a_model_as_a_lora_is_told_as_a_model(tiny_pipeline: Callable[[str], Pat
         files_of(whole)
     with refused("vae-misfit", naming="there is no file or folder 'tiny-emoji-64' here; name a folder"):
         check_pipeline(str(BUNDLED / "tiny-emoji-64"), ModelOptions(vae="tiny-emoji-64"))
+
+
+# --- the names of options, and offline ways --------------------------------------------------------
+
+
+def test_an_option_is_named_as_in_a_recipe_and_on_the_command_line(tmp_path: Path) -> None:
+    model = load_pipeline(str(BUNDLED / "tiny-emoji-64"))
+    with refused("prompts-clip-skip", naming=["prompts.clip_skip is 9 (--clip-skip)"]):
+        adapter_of(model).read_prompts(PromptEncoding(clip_skip=9))
+    snr = ["prediction=v (--prediction v)", "zero_terminal_snr (--zero-terminal-snr)"]
+    with refused("model-zero-snr", naming=snr):
+        scheduler_with(model.scheduler, ModelOptions(zero_terminal_snr=True), "tiny-emoji-64")
+    save_file(
+        {key: value.clone() for key, value in tensors_of(SD2, networks(SD2)).items()}, tmp_path / "sd2.safetensors"
+    )
+    with refused("single-prediction", naming=["prediction=NAME (--prediction NAME), v or epsilon"]):
+        check_pipeline(str(tmp_path / "sd2.safetensors"))
+
+
+def test_without_the_hub_a_file_is_named_as_a_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thumbtune.hub.is_reachable", lambda: False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for work in (load_pipeline, side):
+        assert "a whole checkpoint in " in sentence_of(lambda work=work: work("nobody/nothing"))

@@ -295,7 +295,7 @@ def _on_hub(name: str, index: str) -> str:
     except LocalEntryNotFoundError as error:
         raise ThumbtuneError(
             f"The model {name!r} could not be loaded (there is no such folder here, and the hub cannot be reached); "
-            "check the path, or the connection.",
+            "check the connection, or name a folder in diffusers' layout or a whole checkpoint in .safetensors.",
             code="model-missing",
         ) from error
     except (OSError, ValueError, HfHubHTTPError) as error:

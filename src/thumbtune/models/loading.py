@@ -50,7 +50,7 @@ def _loaded(name: str, dtype: torch.dtype, options: ModelOptions) -> Any:
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ThumbtuneError(
             f"The model {name!r} could not be loaded ({_reason(name, error)}); give a folder in diffusers' layout, "
-            "a hub id that this machine can reach, or `tiny-emoji-64`.",
+            "a whole checkpoint in one .safetensors file, a hub id that this machine can reach, or `tiny-emoji-64`.",
             code="model-unloadable",
         ) from error
 

@@ -114,8 +114,8 @@ def refuse_untold(file: Path, plan: Plan) -> None:
     if not plan.is_told:
         raise ThumbtuneError(
             f"{file} is a {SD2} checkpoint that does not say whether it predicts noise (512 pixels) or v (768 pixels); "
-            "set prediction=v or prediction=epsilon, or write `model: {params: {parameterization: v}}`, with `eps` for "
-            f"noise, into {file.with_suffix('.yaml').name} beside it.",
+            "set prediction=NAME (--prediction NAME), v or epsilon, or write `model: {params: {parameterization: v}}`, "
+            f"with `eps` for noise, into {file.with_suffix('.yaml').name} beside it.",
             code="single-prediction",
         )
 

@@ -1,8 +1,10 @@
 """A model that cannot be used gets the same sentence in training, in its forecast and in a duel, before any work."""
 
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from thumbtune.models.pipeline_files import check_pipeline, few_steps_note, inde
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs.generate import Generator, generate_images
+from thumbtune.runs.recipe import SHIPPED_RECIPES
 from thumbtune.runs.text_length import cut_prompts
 
 Call = Callable[..., tuple[int, str, str]]
@@ -234,3 +237,30 @@ def test_without_the_hub_a_file_is_named_as_a_way(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for work in (load_pipeline, side):
         assert "a whole checkpoint in " in sentence_of(lambda work=work: work("nobody/nothing"))
+
+
+@pytest.mark.parametrize("command", ["train", "recipe"])
+def test_the_help_names_every_shipped_recipe(command: str) -> None:
+    from thumbtune.cli.train import recipe_, train
+
+    argument = inspect.signature({"train": train, "recipe": recipe_}[command]).parameters["recipe"]
+    help_of = get_args(argument.annotation)[1].help
+    for file in SHIPPED_RECIPES.glob("*.yaml"):
+        assert file.stem in re.findall(r"[\w-]+", help_of)
+
+
+@pytest.mark.parametrize("vae", ["file", "folder", "checkpoint"])
+def test_a_scaling_that_no_file_says_is_noted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, vae: str) -> None:
+    model, other = tmp_path / "sd1.safetensors", tmp_path / "other.safetensors"
+    parts = networks(SD1)
+    for file in (model, other):
+        save_file(tensors_of(SD1, parts), file)
+    parts["vae"].save_pretrained(tmp_path / "vae")
+    alone = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
+    name = {"file": alone, "folder": tmp_path / "vae", "checkpoint": other}[vae]
+    for _ in range(2):
+        load_pipeline(str(model), options=ModelOptions(vae=str(name)))
+    noted = [record.getMessage() for record in caplog.records if "scaled" in record.getMessage()]
+    assert len(noted) == (vae == "file")
+    if noted:
+        assert str(alone) in noted[0] and str(model) in noted[0] and "0.18215" in noted[0]

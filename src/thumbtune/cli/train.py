@@ -98,7 +98,8 @@ def train(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            help="A YAML recipe, or `paper`. Default: the default of every option; with --resume, the run's recipe."
+            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option; "
+            "with --resume, the run's recipe."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
@@ -138,7 +139,10 @@ def train(
 
 def recipe_(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A YAML recipe, or `paper`. Default: the default of every option.")
+        Path | None,
+        typer.Argument(
+            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option."
+        ),
     ] = None,
     settings: Set = None,
 ) -> None:

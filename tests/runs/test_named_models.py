@@ -17,7 +17,7 @@ from thumbtune.duels.sides import side
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
-from thumbtune.models.lora_start import files_of
+from thumbtune.models.lora_start import check_start, files_of
 from thumbtune.models.missing import BUNDLED
 from thumbtune.models.model_options import ModelOptions, scheduler_with
 from thumbtune.models.pipeline_files import check_pipeline, few_steps_note, index_of
@@ -210,7 +210,7 @@ def test_a_model_as_a_lora_is_told_as_a_model(tiny_pipeline: Callable[[str], Pat
         with refused("lora-start-missing", naming=[f"{name} is a whole model and not a LoRA", f"model={name}"]):
             files_of(name)
     with refused("weights-single", naming=f"{whole} is a whole checkpoint in one file and not a LoRA"):
-        files_of(whole)
+        check_start(whole)
     with refused("vae-misfit", naming="there is no file or folder 'tiny-emoji-64' here; name a folder"):
         check_pipeline(str(BUNDLED / "tiny-emoji-64"), ModelOptions(vae="tiny-emoji-64"))
 

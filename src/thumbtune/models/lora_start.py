@@ -93,9 +93,17 @@ def files_of(start: Path) -> LoraFiles:
             f"lora.start: {start} is not a LoRA; name a .safetensors file, a folder with one, or a run.",
             code="lora-start-missing",
         )
-    for file in files.weights.values():
-        refuse_as_lora(file, kind_of(keys_in(file)))
     return files
+
+
+def check_start(start: Path) -> None:
+    """Refuse what is no LoRA to begin from, by the headers of its files.
+
+    Raises:
+        ThumbtuneError: as `files_of`; or it is a model, a part of one or of another method.
+    """
+    for file in files_of(start).weights.values():
+        refuse_as_lora(file, kind_of(keys_in(file)))
 
 
 def copies_of(files: LoraFiles, folder: Path) -> dict[Path, Path]:

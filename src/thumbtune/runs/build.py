@@ -177,11 +177,11 @@ def check_model(recipe: Recipe) -> None:
     """Refuse a model, a VAE or a LoRA to begin from that cannot be used, before anything is loaded.
 
     Raises:
-        ThumbtuneError: as `check_pipeline` and `lora_start.files_of`.
+        ThumbtuneError: as `check_pipeline` and `lora_start.check_start`.
     """
     check_pipeline(model_path(recipe.model), options_of(recipe))
     if recipe.lora.start is not None:
-        lora_start.files_of(Path(recipe.lora.start))
+        lora_start.check_start(Path(recipe.lora.start))
 
 
 def check_library(recipe: Recipe) -> None:

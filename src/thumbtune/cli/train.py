@@ -99,7 +99,8 @@ def train(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            help="A YAML recipe, or `paper`. Default: the default of every option; with --resume, the run's recipe."
+            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option; "
+            "with --resume, the run's recipe."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
@@ -139,7 +140,10 @@ def train(
 
 def recipe_(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A YAML recipe, or `paper`. Default: the default of every option.")
+        Path | None,
+        typer.Argument(
+            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option."
+        ),
     ] = None,
     settings: Set = None,
 ) -> None:

@@ -1,5 +1,6 @@
 """Load a pipeline of any family from a folder, a checkpoint in one file, or the hub."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler
 from thumbtune.models.own_vae import load_vae
 from thumbtune.models.pipeline_files import INDEX, check_pipeline, index_of, own_vae_of
 from thumbtune.models.told_prediction import prediction_note
+from thumbtune.models.weight_files import is_checkpoint
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32, options: ModelOptions = PLAIN) -> Any:
@@ -42,6 +44,8 @@ def _loaded(name: str, dtype: torch.dtype, options: ModelOptions) -> Any:
     vae = None
     if options.vae is not None:
         vae = load_vae(options.vae, own_vae_of(name), torch.float32 if VAE in family.float32 else dtype)
+        if Path(name).is_file() and Path(options.vae).is_file() and not is_checkpoint(Path(options.vae)):
+            _note_scaling(options.vae, name, vae.config["scaling_factor"])
     if Path(name).is_file():
         return single_file.load(Path(name), dtype, SHORT.get(options.prediction or ""), vae)
     chosen: dict[str, Any] = {"variant": variant} if variant else {}
@@ -55,9 +59,18 @@ def _loaded(name: str, dtype: torch.dtype, options: ModelOptions) -> Any:
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ThumbtuneError(
             f"The model {name!r} could not be loaded ({_reason(name, error)}); give a folder in diffusers' layout, "
-            "a hub id that this machine can reach, or `tiny-emoji-64`.",
+            "a whole checkpoint in one .safetensors file, a hub id that this machine can reach, or `tiny-emoji-64`.",
             code="model-unloadable",
         ) from error
+
+
+@lru_cache
+def _note_scaling(vae: str, name: str, scaling: float) -> None:
+    """Note once for a VAE and a model that neither says how latents are scaled."""
+    note(
+        f"Neither {vae} nor {name} says how its latents are scaled, so {scaling} of the model's family is taken; with "
+        "a VAE of another family every image would be wrong, which a VAE as a folder with its config.json would show."
+    )
 
 
 def _types(family: Family, dtype: torch.dtype) -> Any:

@@ -31,7 +31,7 @@ def load_vae(name: str, own: OwnVae, dtype: torch.dtype) -> Any:
     Raises:
         ThumbtuneError: it is no VAE, cannot be read, or has latents of another kind.
     """
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         config = settings_of(name, own)
@@ -39,6 +39,12 @@ def load_vae(name: str, own: OwnVae, dtype: torch.dtype) -> Any:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, HfHubHTTPError) as error:
         if isinstance(error, ThumbtuneError):
             raise
+        if isinstance(error, LocalEntryNotFoundError):
+            raise ThumbtuneError(
+                f"vae: {name} is not on this machine, and the Hugging Face hub could not be reached; name a folder in "
+                "diffusers' layout or a .safetensors file, or check the connection.",
+                code="vae-misfit",
+            ) from error
         raise misfit(name, reason(error)) from error
     return vae.to(dtype).eval()
 

@@ -13,15 +13,16 @@ from thumbtune.models.families import UNET, VAE, Family, family_of
 from thumbtune.models.fitting import ADDED, INDEX, Config, check_classes, check_configs, check_embeds, pair, without_vae
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
+from thumbtune.models.missing import refuse_missing_model
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
 from thumbtune.models.protocol import Size
 from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
 from thumbtune.models.vae_settings import CONFIG, OwnVae
-from thumbtune.models.weight_files import OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model
+from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model, use_of_lora
 
 PIPELINE_UNIT = 8
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
-WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", *OTHER_FILES)
+WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", CKPT, *OTHER_FILES)
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
 
@@ -32,9 +33,10 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
     Of a model on the hub, the settings and the names of the files alone are asked for.
 
     Raises:
-        ThumbtuneError: it is a file, of another family, for another task, only has weights that are not read, has
-            no VAE, or one whose settings diffusers does not read.
+        ThumbtuneError: it is a path to nothing, no model, of another family, for another task, only has weights that
+            are not read, has no VAE, or one whose settings diffusers does not read.
     """
+    refuse_missing_model(name)
     if Path(name).is_file():
         _check_single_file(name, options)
     folder = Path(name) if Path(name).is_dir() else settings_of(name)
@@ -141,7 +143,12 @@ def size_text(size: Size) -> str:
 
 
 def index_of(name: str) -> dict[str, Any] | None:
-    """Return the model_index.json of a folder or a hub id, and of a checkpoint its class; None if it cannot be read."""
+    """Return the model_index.json of a folder or a hub id, and of a checkpoint its class; None if it cannot be read.
+
+    Raises:
+        ThumbtuneError: it is a path to nothing, or a file that is no checkpoint.
+    """
+    refuse_missing_model(name)
     if Path(name).is_dir():
         return read_config(Path(name) / INDEX)
     if Path(name).is_file():
@@ -151,8 +158,6 @@ def index_of(name: str) -> dict[str, Any] | None:
 
 
 def _check_single_file(name: str, options: ModelOptions) -> None:
-    if not is_checkpoint(Path(name)):
-        refuse_as_model(Path(name))
     plan = plan_of(Path(name), SHORT.get(options.prediction or ""))
     refuse_untold(Path(name), plan)
     if options.vae is None:
@@ -264,12 +269,12 @@ def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -
 
 def _refuse_unread_weights(folder: Path, names: Sequence[str]) -> None:
     """Refuse a part without safetensors; leave a part without any weights to loading."""
-    here = [name for name in names if name.endswith((".bin", ".pt", *OTHER_FILES))]
+    here = [name for name in names if name.endswith((".bin", ".pt", CKPT, *OTHER_FILES))]
     if any(name.endswith(".bin") for name in here):
         raise ThumbtuneError(
             f"{folder} has its weights in {', '.join(sorted(here)[:MAX_NAMED])} only, and Thumbtune reads .safetensors "
             "only, since a pickle may run any code; if you trust it, save the model again with "
-            "`StableDiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)` of "
+            "`DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)` of "
             "diffusers.",
             code="model-bin-only",
         )
@@ -288,16 +293,12 @@ def _refuse_no_pipeline(folder: Path, name: str) -> None:
     """
     if (folder / "recipe.yaml").is_file():
         raise ThumbtuneError(
-            f"{name} is a run and not a model; name the model that it tuned, or the run itself with --run or as a "
-            "side of a duel.",
+            f"{name} is a run and not a model; name the model that it tuned, or the folder that `thumbtune merge "
+            f"{name} FOLDER` writes; a run of a LoRA is trained on with lora.start={name}.",
             code="model-is-run",
         )
     if (folder / DIFFUSERS_FILE).is_file() or (folder / PEFT_FILE).is_file():
-        raise ThumbtuneError(
-            f"{name} is a LoRA and not a model; name the model that it belongs to, and compare the LoRA as a side of "
-            "`thumbtune duel` with --base.",
-            code="weights-lora-as-model",
-        )
+        raise ThumbtuneError(f"{name} is a LoRA and not a model; {use_of_lora(name)}.", code="weights-lora-as-model")
     config = read_config(folder / CONFIG)
     if config is not None:
         kind = config.get("_class_name") or " ".join(map(str, config.get("architectures") or ["single network"]))
@@ -305,7 +306,7 @@ def _refuse_no_pipeline(folder: Path, name: str) -> None:
             f"{name} is a {kind} alone and not a whole model; name a folder with {INDEX}, in diffusers' layout.",
             code="model-part-alone",
         )
-    endings = (SAFETENSORS, *OTHER_FILES)
+    endings = (SAFETENSORS, CKPT, *OTHER_FILES)
     files = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in endings and file.is_file()]
     if files:
         refuse_as_model(files[0])

@@ -21,7 +21,7 @@ from thumbtune.models.early_names import named_as_today, today
 from thumbtune.models.model_options import EPSILON, V
 from thumbtune.models.told_prediction import told_by_checkpoint
 from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, of_shapes, published
-from thumbtune.models.weight_files import keys_in, metadata_in
+from thumbtune.models.weight_files import is_checkpoint, keys_in, metadata_in, refuse_as_model
 
 Shapes = Mapping[str, tuple[int, ...]]
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -72,8 +72,10 @@ def plan_of(file: Path, prediction: str | None = None, vae: Mapping[str, Any] | 
         vae: the settings of a VAE in the place of the file's own.
 
     Raises:
-        ThumbtuneError: a part beside the VAE is missing, or its vocabulary is not CLIP's.
+        ThumbtuneError: it is no checkpoint, a part beside the VAE is missing, or its vocabulary is not CLIP's.
     """
+    if not is_checkpoint(file):
+        refuse_as_model(file)
     shapes = {today(key): shape for key, shape in keys_in(file).items()}
     if any(key.startswith(EDM) for key in shapes):
         raise ThumbtuneError(
@@ -125,8 +127,8 @@ def refuse_untold(file: Path, plan: Plan) -> None:
     if not plan.is_told:
         raise ThumbtuneError(
             f"{file} is a {SD2} checkpoint that does not say whether it predicts noise (512 pixels) or v (768 pixels); "
-            "set prediction=v or prediction=epsilon, or write `model: {params: {parameterization: v}}`, with `eps` for "
-            f"noise, into {file.with_suffix('.yaml').name} beside it.",
+            "set prediction=NAME (--prediction NAME), v or epsilon, or write `model: {params: {parameterization: v}}`, "
+            f"with `eps` for noise, into {file.with_suffix('.yaml').name} beside it.",
             code="single-prediction",
         )
 

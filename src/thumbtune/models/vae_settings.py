@@ -11,6 +11,7 @@ from typing import Any
 from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.hub import is_hub_id, settings_file
+from thumbtune.models.missing import is_missing, missing
 from thumbtune.models.original_layout import vae_name
 from thumbtune.models.weight_files import SAFETENSORS, is_checkpoint, keys_in, refuse_other_file
 
@@ -120,12 +121,15 @@ def settings_of(name: str, own: OwnVae) -> dict[str, Any] | None:
     """Return the settings of a VAE of that name, in the place of a model's own; None for one that is nowhere.
 
     Raises:
-        ThumbtuneError: it is no VAE, or has latents of another kind.
+        ThumbtuneError: it is a path to nothing, no VAE, or has latents of another kind.
     """
     path = Path(name)
     if path.is_file():
         config = _of_file(path, own)
     else:
+        if is_missing(name):
+            forms = "a folder in diffusers' layout, a hub id or a .safetensors file"
+            raise ThumbtuneError(missing(name, forms, "vae"), code="vae-misfit")
         config = _of_folder(name)
         if config is None:
             return None

@@ -162,13 +162,13 @@ def settings(case: Case, model: Path, store: Path) -> list[str]:
 
 
 def told_of(case: Case, model: Path, store: Path) -> float:
-    """Return the memory that is told before a case trains, in GiB."""
+    """Return the memory that is told before a case trains, with pages that can be given back, in GiB."""
     from thumbtune.runs.forecast import forecast_of
     from thumbtune.runs.recipe import read_recipe
 
     forecast = forecast_of(read_recipe(None, settings(case, model, store)))
     assert forecast is not None
-    return round(forecast.needed / GIB, 2)
+    return round((forecast.needed + forecast.pages) / GIB, 2)
 
 
 def run_case(case: Case, model: Path, folder: Path) -> Row:

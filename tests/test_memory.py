@@ -2,11 +2,14 @@
 
 import platform
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from thumbtune.memory import give_back, in_parts, of_process, ran_out
+from thumbtune import memory
+from thumbtune.memory import free_in_machine, give_back, in_parts, of_process, ran_out, room_of_machine
 
 OUT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -36,6 +39,51 @@ def test_a_real_allocation_that_is_too_large_is_one_of_memory() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50)
     assert ran_out(caught.value)
+
+
+GIB = 2**30
+V1_NONE = 9223372036854771712  # no limit
+V2 = ("memory.max", "memory.current", "memory.stat")
+V1 = tuple(f"memory/memory.{name}" for name in ("limit_in_bytes", "usage_in_bytes", "stat"))
+STAT = "anon 1\ninactive_file {}\ntotal_inactive_file {}\nactive_file 7\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "limit", "taken", "stat", "room", "free"),
+    [
+        (V2, 16 * GIB, 10 * GIB, STAT.format(4 * GIB, 0), 16, 10),  # other processes count, pages of files do not
+        (V1, 16 * GIB, 10 * GIB, STAT.format(0, 4 * GIB), 16, 10),
+        (V2, 16 * GIB, 10 * GIB, None, 16, 6),
+        (V2, 16 * GIB, 10 * GIB, "anon 5\n", 16, 6),
+        (V2, 16 * GIB, GIB, STAT.format(2 * GIB, 0), 16, 16),  # the two are read one after the other
+        (V2, 16 * GIB, 17 * GIB, STAT.format(0, 0), 16, 0),
+        (V2, 16 * GIB, 10 * GIB, "inactive_file much", 16, 6),
+        (V2, 16 * GIB, None, STAT.format(4 * GIB, 0), 16, 15),  # what this process takes
+        (V2, "max", 10 * GIB, STAT.format(0, 0), 64, 48),
+        (V1, V1_NONE, 10 * GIB, STAT.format(0, 0), 64, 48),
+        (V2, 60 * GIB, 2 * GIB, STAT.format(0, 0), 60, 48),  # the machine has less than the container may take
+        (V2, None, None, None, 64, 48),
+    ],
+)
+def test_free_memory_is_what_all_processes_of_a_container_left(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: Sequence[str],
+    limit: int | str | None,
+    taken: int | None,
+    stat: str | None,
+    room: int,
+    free: int,
+) -> None:
+    (tmp_path / "memory").mkdir()
+    for name, text in zip(files, (limit, taken, stat), strict=True):
+        if text is not None:
+            (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(memory, "CGROUPS", str(tmp_path))
+    monkeypatch.setattr(memory, "of_process", lambda: GIB)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=64 * GIB, available=48 * GIB))
+    assert room_of_machine() == room * GIB
+    assert free_in_machine() == free * GIB
 
 
 def test_parts_are_halved_from_the_one_that_fails_on_and_every_row_is_worked_on_once() -> None:

@@ -12,6 +12,8 @@ from urllib.request import getproxies
 
 PATIENCE = 3  # seconds for the hub to answer
 SETTINGS = ("*.json", "*/*.json", "*/*.txt")  # a few megabytes, most of them the tokenizer's
+# how names of files end, which no id on the hub does
+OF_FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".yaml", ".yml", ".json")
 INDEX, CONFIG = "model_index.json", "config.json"
 
 
@@ -20,8 +22,11 @@ def is_hub_id(name: str) -> bool:
 
     >>> is_hub_id("stable-diffusion-v1-5/stable-diffusion-v1-5"), is_hub_id("./model"), is_hub_id("a/b/c")
     (True, False, False)
+    >>> is_hub_id("loras/mine.safetensors")
+    False
     """
-    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).exists()
+    is_path = name.count("/") != 1 or name.startswith((".", "/", "~")) or name.lower().endswith(OF_FILES)
+    return not is_path and not Path(name).exists()
 
 
 def is_reachable() -> bool:

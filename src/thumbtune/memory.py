@@ -14,7 +14,12 @@ Result = TypeVar("Result")
 # what torch's allocators of CPU and Apple GPUs, and the system, say in a RuntimeError or an OSError
 NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "alloc_cpu", "out of memory")
 NO_MEMORY += ("cublas_status_alloc_failed", "cudnn_status_alloc_failed")
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container on Linux
+CGROUPS = "/sys/fs/cgroup"
+# of a container on Linux: its limit, what it takes, and the entry in memory.stat of the pages that can be given back
+LIMITS = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def ran_out(error: BaseException) -> bool:
@@ -89,19 +94,43 @@ def room_of_machine() -> int:
     """Return the bytes of memory of this machine, or of the container in which the process runs."""
     import psutil
 
-    limits = [psutil.virtual_memory().total]
-    for file in LIMITS:
+    return min([psutil.virtual_memory().total, *(limit for limit, _ in _containers())])
+
+
+def _containers() -> Iterator[tuple[int, int]]:
+    """Yield the limit of each container of this process, and what its processes take together."""
+    for limit, taken, pages in LIMITS:
         with contextlib.suppress(OSError, ValueError):  # `max` is no limit
-            limits.append(int(Path(file).read_text(encoding="ascii")))
-    return min(limits)
+            yield _number_in(limit), _taken(taken, pages)
+
+
+def _taken(file: str, pages: str) -> int:
+    """Return what a container takes, less the pages that can be given back; what this process takes if not told."""
+    try:
+        taken = _number_in(file)
+    except (OSError, ValueError):
+        return of_process()
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(CGROUPS, file).with_name("memory.stat").read_text(encoding="ascii").splitlines():
+            name, _, number = line.partition(" ")
+            if name == pages:
+                return max(0, taken - int(number))
+    return taken
+
+
+def _number_in(file: str) -> int:
+    return int(Path(CGROUPS, file).read_text(encoding="ascii"))
 
 
 def free_in_machine() -> int:
-    """Return the bytes of memory that this process can still get: what is free, or what a container has left."""
+    """Return the bytes of memory that can still be had: what is free here, or what all processes of a container left.
+
+    Pages of files that were not used lately count as free: the system takes them back.
+    """
     import psutil
 
-    own = psutil.virtual_memory()
-    return max(0, min(own.available, room_of_machine() - of_process()))
+    free = psutil.virtual_memory().available
+    return max(0, min([free, *(limit - taken for limit, taken in _containers())]))
 
 
 def of_process() -> int:

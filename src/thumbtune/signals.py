@@ -1,11 +1,16 @@
 """What other programs ask of a process: to end (Ctrl-C, SIGTERM), or to save its work and go on (SIGUSR1).
 
 Clusters and containers send SIGTERM before they kill, and SLURM sends SIGUSR1 before a time limit where it is told to.
-Both are answered after the step under way; a second request to end does not wait for it.
+Both are answered after the step under way; a second request to end does not wait for it. Python answers none while a
+kernel computes, which takes minutes for a very large image: a thread then ends the process after a second request.
 """
 
+import contextlib
+import os
 import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +19,8 @@ from thumbtune.errors import Interrupted, Terminated
 
 SAVE = getattr(signal, "SIGUSR1", None)  # missing on Windows
 ENDS = (signal.SIGINT, signal.SIGTERM)
+GRACE = 5.0  # seconds that a process has to end by itself after a second request
+STOPPED = b"thumbtune: Stopped in the middle of a computation; what was saved before is whole.\n"
 
 
 class Requests:
@@ -80,6 +87,28 @@ class Listener:
         if SAVE:
             signal.signal(SAVE, lambda number, frame: None)  # its default would end a command that saves as it goes
 
+        _end_after_second_request()
+
     def _terminate(self, number: int, frame: Any) -> None:
         self.terminated = True
         raise KeyboardInterrupt
+
+
+def _end_after_second_request() -> None:
+    """Let a thread end the process `GRACE` seconds after a second request to end, whatever the process computes."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        with theirs:  # which would be closed if nothing held it
+            asked, number = 0, 0
+            while asked < 2:  # noqa: PLR2004 - a second request
+                number = ours.recv(1)[0]
+                asked += number in ENDS
+            time.sleep(GRACE)
+            with contextlib.suppress(OSError):
+                os.write(2, STOPPED)
+            os._exit(Terminated.exit_code if number == signal.SIGTERM else Interrupted.exit_code)
+
+    threading.Thread(target=watch, daemon=True, name="thumbtune-signals").start()

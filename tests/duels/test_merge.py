@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from thumbtune.duels.merge import merge
+from thumbtune.models import merging
 from thumbtune.models.families.stable_diffusion import StableDiffusion
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import KOHYA_FILE, LoRA
@@ -31,6 +32,12 @@ def drawn(model: Any) -> np.ndarray[Any, Any]:
     model = model if isinstance(model, StableDiffusion) else StableDiffusion(model)
     images = model.generate(["a cat", "red dog"], [7, 8], Sampler(steps=4, guidance=3.0))
     return np.stack([np.array(image) for image in images]).astype(int)
+
+
+@pytest.fixture(autouse=True)
+def _any_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tiny models, whose vocabularies are not CLIP's, be written as one file."""
+    monkeypatch.setattr(merging, "refuse_unreadable", lambda file, tensors: None)
 
 
 @pytest.fixture
@@ -142,6 +149,14 @@ def test_what_exists_is_not_written_over(tuned: Any, tmp_path: Path, name: str, 
     with refused("merge-exists", naming=out):
         merge(str(lora), out, base)
     assert kind != "file" or out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("ending", [".bin", ".ckpt", ".pt", ".PTH", ".gguf"])
+def test_an_ending_of_another_kind_of_file_is_refused(tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"out{ending}"
+    with refused("merge-ending", naming=[out, tmp_path / "out.safetensors", "for a folder"]):
+        merge("a-model-that-is-not-looked-at", out)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_of_images_is_no_model(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is said of a base goes into the merged model; what one file cannot tell is noted."""
+"""What is said of a base goes into the merged model; what one file cannot tell is noted or refused."""
 
 import json
 from collections.abc import Callable
@@ -9,13 +9,21 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from models.single_files import SD1, SD2, SDXL, networks, tensors_of, write
+from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from thumbtune.duels.merge import merge
+from thumbtune.models import merging
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.merging import untold_by_file
 from thumbtune.models.model_options import ModelOptions
+
+
+@pytest.fixture(autouse=True)
+def _any_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tiny models, whose vocabularies are not CLIP's, be written as one file."""
+    monkeypatch.setattr(merging, "refuse_unreadable", lambda file, tensors: None)
 
 
 @pytest.fixture
@@ -66,36 +74,60 @@ def test_a_merged_file_keeps_the_vae_and_names_what_it_cannot_tell(
 def test_what_each_family_s_file_cannot_tell_of_v(tmp_path: Path, family: str, told: bool) -> None:
     base = str(write(tmp_path / "a.safetensors", tensors_of(family, networks(family)), resolution="64x64"))
     pipeline = load_pipeline(base, options=ModelOptions(prediction="v"))
-    notes = untold_by_file(pipeline, tmp_path / "b.safetensors")
-    assert [("predicts v" in note, "b.yaml" in note) for note in notes] == ([(True, True)] if told else [])
-    assert untold_by_file(load_pipeline(base, options=ModelOptions(prediction="epsilon")), tmp_path / "b") == []
+    note = untold_by_file(pipeline, tmp_path / "b.safetensors")
+    assert (note is not None and "predicts v" in note and "b.yaml" in note) == told == (note is not None)
+    assert untold_by_file(load_pipeline(base, options=ModelOptions(prediction="epsilon")), tmp_path / "b") is None
+
+
+MOMENTS = {"latents_mean": [0.0] * 4, "latents_std": [2.0] * 4}
 
 
 @pytest.mark.parametrize(
-    ("entries", "says"),
+    ("kind", "entries", "says"),
     [
-        ({"scaling_factor": 0.5}, "by 0.5 and not by 0.18215"),
-        ({"shift_factor": 0.1}, "by a shift"),
-        ({"latents_mean": [0.0] * 4, "latents_std": [2.0] * 4}, "by a mean and a deviation of each channel"),
+        ("epsilon", {"scaling_factor": 0.5}, "by 0.5 and not by 0.18215"),
+        ("v_prediction", {"scaling_factor": 0.13025}, "by 0.13025 and not by 0.18215"),
+        ("xl-epsilon", {"scaling_factor": 0.5}, "by 0.5 and not by 0.13025"),
+        ("xl-epsilon", MOMENTS, "by a mean and a deviation of each channel"),
     ],
 )
-def test_a_scaling_that_one_file_cannot_tell_is_noted(
-    tiny_pipeline: Callable[[str], Path], entries: dict[str, Any], says: str
+def test_a_scaling_that_one_file_cannot_tell_is_refused_and_a_folder_keeps_it(
+    tiny_pipeline: Callable[..., Path], tmp_path: Path, kind: str, entries: dict[str, Any], says: str
 ) -> None:
-    pipeline = load_pipeline(str(tiny_pipeline("epsilon")))
+    pipeline = load_pipeline(str(tiny_pipeline(kind)))
     pipeline.vae.register_to_config(**entries)
-    [note] = untold_by_file(pipeline, Path("b.safetensors"))
-    assert says in note and "b.safetensors" in note and "folder" in note
+    pipeline.save_pretrained(tmp_path / "base")
+    for name in ("out.safetensors", "OUT.SAFETENSORS"):
+        with refused("merge-scaling", naming=[says, tmp_path / name, "folder"]):
+            merge(str(tmp_path / "base"), tmp_path / name)
+        assert [path.name for path in tmp_path.iterdir()] == ["base"]
+    merge(str(tmp_path / "base"), tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "vae" / "config.json").read_text())
+    assert {name: config[name] for name in entries} == entries
 
 
+def test_the_scaling_of_a_vae_of_one_s_own_is_refused_before_a_file_is_written(
+    call: Any, tiny_pipeline: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = tiny_pipeline("xl-epsilon")
+    vae = AutoencoderKL.from_pretrained(base, subfolder="vae")
+    vae.register_to_config(**MOMENTS)
+    vae.save_pretrained(tmp_path / "mine")
+    code, out, err = call("merge", base, tmp_path / "out.safetensors", "--vae", tmp_path / "mine", "--fp16")
+    assert code == 1 and "wrong colours" in err and "The model is in" not in out, err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("named", [False, True])
 def test_a_base_without_a_vae_is_merged_with_one(
-    tiny_pipeline: Callable[[str], Path], vae: Path, tmp_path: Path
+    tiny_pipeline: Callable[[str], Path], vae: Path, tmp_path: Path, named: bool
 ) -> None:
     import shutil
 
     shutil.copytree(tiny_pipeline("epsilon"), tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "vae")
-    merge(str(tmp_path / "cut"), tmp_path / "out", options=ModelOptions(vae=str(vae)))
+    cut = str(tmp_path / "cut")
+    merge(f"{cut}/", tmp_path / "out", cut if named else None, options=ModelOptions(vae=str(vae)))
     assert json.loads((tmp_path / "out" / "model_index.json").read_text())["vae"] == ["diffusers", "AutoencoderKL"]
     wanted = load_file(vae / "diffusion_pytorch_model.safetensors")
     merged = load_file(tmp_path / "out" / "vae" / "diffusion_pytorch_model.safetensors")

@@ -18,6 +18,7 @@ from thumbtune.errors import UsageError
 from thumbtune.evaluation.prompts import PromptSet
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.prompt_chunks import PromptEncoding
+from thumbtune.models.protocol import Sampler
 
 RUN, OTHER_RUN, CHECKPOINT = Side("my-run", "run", ""), Side("other", "run", ""), Side("at-50", "checkpoint", "")
 IMAGES, LOADED = Side("drawn", "images", "", folder=Path("drawn")), ModelOptions(prediction="v", vae="mine")
@@ -38,6 +39,22 @@ CHUNKS = ModelOptions(encoding=PromptEncoding(over_length="chunks", clip_skip=2)
 def test_options_that_count_for_no_side_are_refused(options: ModelOptions, sides: list[Side], named: list[str]) -> None:
     with refused("side-unused-option", UsageError, naming=named):
         refuse_unused(options, sides)
+
+
+def test_each_side_has_a_sentence_of_its_own() -> None:
+    others = [Side("like", "images", "", folder=Path("like")), Side("dislike", "images", "", folder=Path("dislike"))]
+    with pytest.raises(UsageError) as caught:
+        refuse_unused(LOADED, [*others, RUN])
+    assert str(caught.value) == (
+        "Leave out --vae and --prediction, which would change nothing: like is a folder of images, which are drawn "
+        "already. dislike is a folder of images, which are drawn already. my-run is a run, which loads its model and "
+        "reads prompts as it was trained."
+    )
+    model = Side("sd15", "model", "", options=ModelOptions(vae="mine"))
+    assert used_notes(ModelOptions(vae="mine"), [model, *others]) == [
+        "--vae counts for sd15 alone: like is a folder of images, which are drawn already. dislike is a folder of "
+        "images, which are drawn already."
+    ]
 
 
 def test_options_that_count_for_one_side_are_named_with_it() -> None:
@@ -105,11 +122,39 @@ def test_an_evaluation_of_a_run_against_a_run_refuses_nothing(tmp_path: Path, mo
         scorers=("red",),
         per_prompt=1,
         options=LOADED,
+        given=(),
         cache=None,
     )
     assert run_duel(plan, lambda items, _: items) is not None
     with refused("side-unused-option", UsageError):
         run_duel(replace(plan, given=("prediction",), out=tmp_path / "other"), lambda items, _: items)
+
+
+def test_options_that_count_for_no_side_are_refused_from_python_too(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "one").mkdir()
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "one" / "0.png")
+    images = str(tmp_path / "one")
+    plan = GalleryPlan(
+        sides={A: images, B: images},
+        prompts=PromptSet("mine", ("a cat",)),
+        out=tmp_path / "duel",
+        scorers=("red",),
+        per_prompt=1,
+        sampler=Sampler(steps=1, guidance=1.0),
+        cache=None,
+    )
+    for options, named in ((LOADED, "--vae and --prediction"), (CHUNKS, "--over-length and --clip-skip")):
+        with refused("side-unused-option", UsageError, naming=[named, f"{images} is a folder of images"]):
+            run_duel(replace(plan, options=options), lambda items, _: items)
+    assert not plan.out.exists() and run_duel(plan, lambda items, _: items) is not None
+    base = str(tiny_pipeline("epsilon"))
+    mixed = replace(plan, sides={A: base, B: images}, options=ModelOptions(prediction="v"), out=tmp_path / "mixed")
+    result = run_duel(mixed, lambda items, _: items)
+    assert result is not None
+    note = f"--prediction counts for {base} alone: {images} is a folder of images, which are drawn already."
+    assert [one for one in result["notes"] if one.startswith("--")] == [note]
 
 
 def test_a_run_is_merged_without_options(call: Any, six_of_each: Path, tiny_pipeline: Any, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline
+from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of
 from thumbtune.runs.python_api import load
 from thumbtune.runs.recipe import read_recipe
@@ -158,6 +159,30 @@ def test_what_is_said_of_the_base_is_not_said_of_another_model(base: str, tmp_pa
     assert other.load is not None
     model: Any = other.load("cpu")
     assert model.process.prediction == "epsilon"
+
+
+def test_the_base_is_loaded_with_its_options_however_its_path_is_written(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "linked").symlink_to(base)
+    monkeypatch.chdir(Path(base).parent)
+    options, short = ModelOptions(prediction="v"), Path(base).name
+    wanted = side(base, base, options)
+    for name in (f"{base}/", f"./{short}", f"{short}/.", str(tmp_path / "linked")):
+        for one in (side(name, base, options), side(base, name, options)):
+            assert (one.options, one.fingerprint) == (options, wanted.fingerprint), name
+    bundled = str(build.BUNDLED / "tiny-emoji-64")
+    for name, other in (("tiny-emoji-64", bundled), (bundled, "tiny-emoji-64")):
+        assert side(name, other, options).options == options
+    for other in ("some/model", "nowhere", "tiny-emoji-64"):
+        assert side(base, other, options).options == ModelOptions()
+
+
+def test_a_single_file_is_loaded_with_the_options_of_the_base_that_it_is(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.safetensors", tensors_of(SD2, networks(SD2)))
+    one = side(str(file), f"{tmp_path}/./{file.name}", ModelOptions(prediction="v"))
+    assert one.load is not None
+    assert one.load("cpu").pipeline.scheduler.config.prediction_type == "v_prediction"  # type: ignore[attr-defined]
 
 
 def test_a_lora_of_a_base_that_does_not_say_what_it_predicts(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_weights_of_another_framework_are_named(folder: Path, name: str) -> None
         ("a.safetensors", ["unet.x.lora_A.weight"], "weights-lora-as-model", "LoRA"),
         ("a.safetensors", ["emb_params"], "weights-no-model", "textual inversion"),
         ("a.safetensors", ["anything"], "weights-no-model", "no file of weights that is known"),
-        ("a.ckpt", None, "weights-other-format", "from_single_file"),
+        ("a.ckpt", None, "weights-other-format", "s.save_file("),
         ("a.gguf", None, "weights-other-format", "GGUF"),
         ("a.onnx", None, "weights-other-format", "ONNX"),
         ("a.pt", None, "weights-pickle", "pickle"),

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
-from models.single_files import SDXL, networks, tensors_of, write
+from diffusers import AutoencoderKL, DiffusionPipeline
+from models.single_files import SD1, SDXL, networks, tensors_of, write
 from models.test_model_options import decoded, original
 from PIL import Image
 from refusals import refused
@@ -18,7 +19,9 @@ from safetensors.torch import save_file
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.model_options import ModelOptions
+from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import Sampler
+from thumbtune.models.without_weights import networks_without_weights
 
 
 @pytest.fixture
@@ -52,8 +55,7 @@ def scaled(mean: torch.Tensor, config: Any) -> torch.Tensor:
     return (mean - shift) * (config["scaling_factor"] / deviation)
 
 
-@pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
-@pytest.mark.parametrize("how", SCALINGS)
+@pytest.mark.parametrize(("kind", "how"), [("epsilon", "plain"), ("xl-epsilon", "plain"), ("xl-epsilon", "moments")])
 def test_the_scaling_of_a_vae_of_one_s_own_is_that_of_encoding_and_drawing(
     tiny_pipeline: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, how: str
 ) -> None:
@@ -78,6 +80,76 @@ def test_the_scaling_of_a_vae_of_one_s_own_is_that_of_encoding_and_drawing(
     other = adapter_of(load_pipeline(base))
     other.pipeline.vae.load_state_dict(vae.state_dict())
     assert (model.fingerprint() == other.fingerprint()) == (how == "plain")
+
+
+def with_settings(folder: Path, out: Path, **settings: Any) -> str:
+    """Copy a model, and add settings of its VAE."""
+    shutil.copytree(folder, out)
+    file = out / "vae" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    return str(out)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "unread"),
+    [
+        ("epsilon", SCALINGS["moments"], "has latents_mean and latents_std in"),
+        ("v_prediction", SCALINGS["moments"] | SCALINGS["shift"], "has latents_mean and latents_std in"),
+        ("epsilon", SCALINGS["shift"], "has shift_factor in"),
+        ("xl-epsilon", SCALINGS["shift"], "has shift_factor in"),
+        ("epsilon", {"shift_factor": -0.1, "latents_mean": [0.5] * 4}, "has shift_factor in"),
+    ],
+)
+def test_settings_of_a_vae_that_diffusers_does_not_read_are_refused(
+    tiny_pipeline: Callable[..., Path], tmp_path: Path, kind: str, settings: dict[str, Any], unread: str
+) -> None:
+    plain = str(tiny_pipeline(kind))
+    other = with_settings(Path(plain), tmp_path / "other", **settings)
+    whole = "StableDiffusionXLPipeline" if kind.startswith("xl") else "StableDiffusionPipeline"
+    for load in (load_pipeline, check_pipeline, networks_without_weights):
+        with refused("vae-unread-settings", naming=[f"The VAE of {other} {unread}", whole]):
+            load(other)
+        for vae in (other, f"{other}/vae"):
+            with refused("vae-unread-settings", naming=[f"vae: {vae} {unread}", whole]):
+                load(plain, options=ModelOptions(vae=vae))
+        load(other, options=ModelOptions(vae=plain))
+    weights = next((tmp_path / "other" / "vae").glob("*.safetensors"))
+    with refused("vae-unread-settings", naming=f"The VAE of {other} {unread}"):  # the file has the settings of that
+        check_pipeline(other, ModelOptions(vae=str(weights)))
+    check_pipeline(plain, ModelOptions(vae=str(weights)))
+
+
+def test_settings_that_diffusers_does_not_read_are_refused_for_a_single_file(tmp_path: Path) -> None:
+    made = networks(SD1)
+    base = str(write(tmp_path / "a.safetensors", tensors_of(SD1, made), resolution="64x64"))
+    made["vae"].register_to_config(**SCALINGS["moments"])
+    made["vae"].save_pretrained(tmp_path / "mine")
+    for load in (load_pipeline, check_pipeline):
+        with refused("vae-unread-settings", naming=tmp_path / "mine"):
+            load(base, options=ModelOptions(vae=str(tmp_path / "mine")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("epsilon", {"latents_mean": [0.5] * 4, "latents_std": None, "shift_factor": 0.0}),
+        ("epsilon", {"latents_std": [2.0] * 4, "scaling_factor": 0.5}),
+        ("xl-epsilon", SCALINGS["moments"]),
+        ("xl-epsilon", SCALINGS["moments"] | SCALINGS["shift"]),
+        ("xl-epsilon", {"latents_mean": [0.5] * 4, "shift_factor": None}),
+    ],
+)
+def test_images_of_a_vae_with_any_scaling_are_those_of_diffusers(
+    tiny_pipeline: Callable[..., Path], tmp_path: Path, kind: str, settings: dict[str, Any]
+) -> None:
+    name = with_settings(tiny_pipeline(kind), tmp_path / "mine", **settings)
+    [own] = adapter_of(load_pipeline(name)).generate(["a cat"], [1], Sampler(steps=4, guidance=3.0))
+    theirs: Any = DiffusionPipeline.from_pretrained(name)
+    theirs.set_progress_bar_config(disable=True)
+    noise = torch.Generator().manual_seed(1)
+    size = {"height": 16, "width": 16, "num_inference_steps": 4, "guidance_scale": 3.0}
+    [image] = theirs("a cat", generator=noise, **size).images
+    assert np.abs(np.asarray(own).astype(int) - np.asarray(image).astype(int)).max() <= 1
 
 
 def test_a_file_takes_the_scaling_of_the_vae_that_it_replaces(

@@ -128,6 +128,43 @@ def test_a_vae_of_another_family_is_refused_where_the_model_has_none(tiny_pipeli
             load(base, options=ModelOptions(vae=of_xl))
 
 
+@pytest.mark.parametrize(
+    ("base", "given", "fits"),
+    [
+        ("xl-epsilon", SD1, False),
+        ("xl-epsilon", SD2, False),
+        ("epsilon", SDXL, False),
+        (SDXL, SD1, False),
+        (SD1, SDXL, False),
+        (SD2, SD1, True),
+        ("epsilon", SD1, True),
+        ("xl-epsilon", SDXL, True),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_vae_of_a_whole_checkpoint_is_that_of_its_family(
+    tiny_pipeline: Pipeline, tmp_path: Path, base: str, given: str, fits: bool, whole: bool
+) -> None:
+    """What is read before any weights is as strict as loading."""
+    made = networks(given)
+    told = {"resolution": "64x64", "prediction_type": "epsilon"}
+    vae = str(write(tmp_path / "vae.safetensors", tensors_of(given, made), **told))
+    if base in PREDICTS:
+        tensors = tensors_of(base, networks(base))
+        kept = {key: weight for key, weight in tensors.items() if whole or not key.startswith(OF_VAE)}
+        name = str(write(tmp_path / "base.safetensors", kept, **told))
+    else:
+        shutil.copytree(tiny_pipeline(base), tmp_path / "base")
+        name = str(tmp_path / "base" if whole else cut(tmp_path / "base", "null"))
+    options = ModelOptions(vae=vae)
+    for load in (check_pipeline, pipeline_without_weights, load_pipeline):
+        if fits:
+            load(name, options=options)
+        else:
+            with refused("vae-misfit", naming=[vae, "scaled by 0.1", "one of another family"]):
+                load(name, options=options)
+
+
 def test_memory_counts_the_vae_that_is_given(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     shutil.copytree(whole := tiny_pipeline("epsilon"), tmp_path / "cut")
     base = cut(tmp_path / "cut", "null")

@@ -160,11 +160,23 @@ def test_numbers_settings_and_the_command_are_there(run_folder: Path) -> None:
     _, page = written(run_folder)
     for words in (
         "objective.beta", "5000", "hardware.gpu", "thumbtune train RUN/recipe.yaml",
-        "load_lora_weights('lora.safetensors')",
+        "load_lora_weights('RUN/lora.safetensors')",
         "from_pretrained('bundled', torch_dtype=torch.float32)", "4 · 0 · 0",
         "86%", "240 likes and 260 dislikes", "40 steps in 36 s", "1 image was left out of its step",
     ):  # fmt: skip
         assert words in page.text, words
+
+
+@pytest.mark.parametrize("place", ["mine", "runs/mine"])
+def test_the_example_finds_the_lora_from_where_the_run_was_started(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    shutil.move(run_folder, tmp_path / place)
+    monkeypatch.chdir(tmp_path)
+    _, page = written(Path(place))
+    found = re.search(r"load_lora_weights\('([^']*)'\)", page.text)
+    assert found is not None and found[1] == f"{place}/lora.safetensors" and Path(found[1]).is_file()
 
 
 def test_a_run_with_only_a_recipe_says_what_is_missing(run_folder: Path) -> None:

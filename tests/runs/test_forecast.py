@@ -1,6 +1,7 @@
 """What a training will need: equal to what a real one takes, refused where there is too little, and said beforehand."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from thumbtune.errors import ThumbtuneError
 from thumbtune.runs import build, forecast, time_and_disk
 from thumbtune.runs.memory_estimate import Estimate, estimate
 from thumbtune.runs.recipe import Recipe, read_recipe
@@ -19,6 +21,7 @@ from thumbtune.training.live_memory import LiveMemory
 
 Call = Callable[..., tuple[int, str, str]]
 Pipeline = Callable[..., Path]
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
 
 
 def real_step(recipe: Recipe, count: int) -> tuple[int, int, int]:
@@ -118,6 +121,54 @@ def test_too_little_memory_is_refused_with_settings_that_fit(
     assert code == 1 and "take another device, or a smaller model" in err
 
 
+@pytest.mark.parametrize(
+    ("own", "size", "room", "needs", "changes"),
+    [
+        (64, 1024, 40, 18, ["train.size=256"]),  # 2 + (size / 64)^2 GiB; 66 with 512, 258 with 1024
+        (64, 200, 5, 3, ["train.size=64"]),
+        (64, 100, 2, None, []),
+        (1024, 2048, 100, 66, ["train.size=512"]),  # below the model's own
+        (1024, None, 100, 66, ["train.size=512"]),
+    ],
+)
+def test_a_smaller_size_is_tried_last(
+    own: int,
+    size: int | None,
+    room: int,
+    needs: int | None,
+    changes: list[str],
+    tiny_pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def priced_by_size(recipe: Recipe, micro_batch: int) -> Estimate:
+        return made(2 + ((recipe.train.size or own) // 64) ** 2)
+
+    monkeypatch.setattr(forecast, "estimate", priced_by_size)
+    monkeypatch.setattr(forecast, "KEPT", forecast.GIB)
+    monkeypatch.setattr(forecast, "own_side", lambda base, factor: own)
+    monkeypatch.setattr(forecast, "of_process", lambda: 0)
+    monkeypatch.setattr(forecast, "room_of", lambda device: room * forecast.GIB)
+    chosen = [f"model={tiny_pipeline('epsilon')}", *([] if size is None else [f"train.size={size}"])]
+    found = forecast.settings_that_fit(read_recipe(None, chosen))
+    if needs is None:
+        assert found is None
+    else:
+        assert found is not None and (found[0], found[1].needed) == (changes, needs * forecast.GIB)
+
+
+def test_a_smaller_size_is_tried_with_other_changes(tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    def both(recipe: Recipe, micro_batch: int) -> Estimate:
+        return made((recipe.train.size or 64) // 64 * (1 if recipe.train.gradient_checkpointing else 4))
+
+    monkeypatch.setattr(forecast, "estimate", both)
+    monkeypatch.setattr(forecast, "KEPT", forecast.GIB)
+    monkeypatch.setattr(forecast, "own_side", lambda base, factor: 64)
+    monkeypatch.setattr(forecast, "of_process", lambda: 0)
+    monkeypatch.setattr(forecast, "room_of", lambda device: 3 * forecast.GIB)
+    found = forecast.settings_that_fit(read_recipe(None, [f"model={tiny_pipeline('epsilon')}", "train.size=256"]))
+    assert found is not None and found[0] == ["train.size=128", "train.gradient_checkpointing=true"]
+
+
 def test_what_saves_memory_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = read_recipe(None, ["model=owner/sd", "train.precision=no"])  # with checkpointing, one image at once
     assert not list(forecast.savers_of(recipe))  # on a CPU
@@ -188,6 +239,28 @@ def test_the_bound_of_a_small_training_is_above_its_estimate(
         assert max(found.step, found.encode, found.load) < forecast.bytes_at_most(recipe)
 
 
+def test_the_bound_counts_the_parts_of_the_family_alone(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
+    for kind in ("epsilon", "xl-epsilon"):
+        base = tmp_path / kind
+        shutil.copytree(tiny_pipeline(kind), base)
+        recipe = read_recipe(None, [f"model={base}"])
+        bound = forecast.bytes_at_most(recipe)
+        assert bound < float("inf")
+        shutil.copytree(base / "unet", base / "safety_checker")  # loading leaves it out
+        (base / "v1-5-pruned.safetensors").write_text(POINTER)
+        (base / "unet" / "older").mkdir()
+        (base / "unet" / "older" / "cut.safetensors").write_bytes(b"cut off")
+        assert forecast.bytes_at_most(recipe) == bound
+        forecast.check_memory(recipe)
+        for file, text in (("unpulled", POINTER), ("cut", "cut off")):  # beside the weights, or in their place
+            (base / "unet" / f"{file}.safetensors").write_text(text)
+            assert forecast.bytes_at_most(recipe) == float("inf")
+            forecast.check_memory(recipe)
+            (base / "unet" / f"{file}.safetensors").unlink()
+        (base / "text_encoder" / "model.safetensors").unlink()
+        assert forecast.bytes_at_most(recipe) == float("inf")
+
+
 def test_a_model_of_unknown_shapes_is_estimated(tmp_path: Path) -> None:
     assert forecast.bytes_at_most(read_recipe(None, ["model=owner/sd"])) == float("inf")
     (tmp_path / "one.safetensors").touch()
@@ -200,7 +273,7 @@ def test_a_cpu_adds_loading_and_holes_and_counts_every_process() -> None:
     assert gpu.needed == 1000 * 1.05 + 50 and gpu.fits
     assert "loading 0 MiB, in the memory of the machine" in forecast.memory_lines(gpu)
     cpu = forecast.Forecast(estimate=one, beside=50, room=2050, on_cpu=True, holes=200)
-    assert cpu.needed == 2000 + 300 + 50
+    assert (cpu.needed, cpu.pages) == (2000 + 50, 300)
     assert cpu.fits  # the files' own pages can be given back
     assert not forecast.Forecast(estimate=one, beside=50, room=2049, on_cpu=True, holes=200).fits
     holes = forecast.Forecast(estimate=one, beside=50, room=9000, on_cpu=True, holes=2000)
@@ -208,6 +281,38 @@ def test_a_cpu_adds_loading_and_holes_and_counts_every_process() -> None:
     two = forecast.Forecast(estimate=one, beside=50, room=6399, on_cpu=True, holes=2000, processes=2)
     assert two.needed == 2 * holes.needed and not two.fits
     assert "with 2 processes on this machine, training takes" in forecast.memory_lines(two)[-1]
+
+
+@pytest.mark.parametrize(
+    ("load", "converted", "step", "needed", "pages", "fits"),
+    [
+        (13, 6, 4, 13, 6, True),  # loading with the pages would not fit, and need not
+        (17, 6, 4, 17, 6, False),
+        (9, 3, 11, 11, 1, True),  # a step takes a part of what the pages took
+        (9, 1, 11, 11, 0, True),
+        (9, 3, 17, 17, 0, False),
+        (13, 0, 4, 13, 0, True),
+    ],
+)
+def test_the_number_that_decides_is_the_one_that_is_told(
+    load: int, converted: int, step: int, needed: int, pages: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "KEPT", 1)
+    one = replace(made(step * forecast.GIB), load=load * forecast.GIB, converted=converted * forecast.GIB)
+    found = forecast.Forecast(estimate=one, beside=0, room=16 * forecast.GIB, on_cpu=True)
+    assert (found.needed, found.pages) == (needed * forecast.GIB, pages * forecast.GIB)
+    assert found.fits is fits
+    apart = f", and up to {pages}.0 GiB of pages that can be given back" if pages else ""
+    lines = forecast.memory_lines(found)
+    assert lines[-1] == f"with the process itself, training takes {needed}.0 GiB of 16.0 GiB{apart}"
+    assert lines[-2].startswith(f"loading {load}.0 GiB; holes ")
+    monkeypatch.setattr(forecast, "settings_that_fit", lambda recipe: None)
+    recipe = read_recipe(None, ["model=owner/sd"])
+    if fits:
+        forecast.refuse_too_large(recipe, found)
+    else:
+        with pytest.raises(ThumbtuneError, match=rf"needs {needed}\.0 GiB of memory, and this machine has 16\.0 GiB"):
+            forecast.refuse_too_large(recipe, found)
 
 
 def test_processes_on_one_cpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,11 @@ from torch import nn
 
 from thumbtune.models.protocol import Sampler
 from thumbtune.objective.kto import KTO
-from thumbtune.runs import build
+from thumbtune.runs import build, memory_estimate
+from thumbtune.runs.forecast import bytes_at_most
 from thumbtune.runs.memory_estimate import _inputs, estimate, longest_in_chunks
 from thumbtune.runs.recipe import Recipe, read_recipe
+from thumbtune.runs.text_length import cut_prompts
 from thumbtune.training.batches import Batches, Encoded
 from thumbtune.training.cache import Cache
 from thumbtune.training.live_memory import LiveMemory
@@ -138,6 +140,40 @@ def test_a_model_with_all_weights_that_draws_holds_them_once_and_has_the_base_as
     with drawing.reference():
         assert all(weight.equal(base[name]) for name, weight in drawing.trainable())
     assert all(weight.equal(own) for (_, weight), own in zip(drawing.trainable(), tuned, strict=True))
+
+
+def test_long_prompts_are_counted_once_until_they_change(
+    tiny_pipeline: Callable[[str], Path], six_of_each: Path, call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(prompt: str) -> None:
+        for name, red in (("like", 255), ("dislike", 0)):
+            (tmp_path / prompt[:3] / name).mkdir(parents=True)
+            Image.new("RGB", (16, 16), (red, len(prompt), 7)).save(tmp_path / prompt[:3] / name / "0.png")
+            (tmp_path / prompt[:3] / name / "0.txt").write_text(prompt)
+        assert call("import", tmp_path / prompt[:3], "--likes", six_of_each)[0] == 0
+
+    counted: list[int] = []
+
+    def counting(model: str, prompts: Any, encoding: Any) -> Any:
+        counted.append(len(list(prompts)))
+        return cut_prompts(model, prompts, encoding)
+
+    monkeypatch.setattr(memory_estimate, "cut_prompts", counting)
+    likes, chunks = f"likes={six_of_each}", "prompts.over_length=chunks"
+    recipe = recipe_of("epsilon", [likes, chunks], tiny_pipeline)
+    add("abcdefghijklmno")
+    for _ in range(2):
+        assert longest_in_chunks(recipe) == 3
+        assert bytes_at_most(recipe) < float("inf") and estimate(recipe, 1) is not None
+    assert counted == [7]
+    add("ab" * 90)
+    assert longest_in_chunks(recipe) == longest_in_chunks(recipe) == 30
+    assert counted == [7, 8]
+    a1111 = recipe_of("epsilon", [likes, chunks, "prompts.syntax=a1111"], tiny_pipeline)
+    xl = recipe_of("xl-epsilon", [likes, chunks], tiny_pipeline)
+    assert [longest_in_chunks(one) for one in (a1111, xl, a1111, xl)] == [30] * 4
+    assert counted == [7, 8, 8, 8]
+    assert longest_in_chunks(recipe_of("epsilon", [likes], tiny_pipeline)) == 1 and len(counted) == 4
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])

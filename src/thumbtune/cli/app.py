@@ -165,10 +165,11 @@ def _at_home(word: str) -> str:
 
 
 class _Notes(logging.Handler):
-    """Print the notes of the program as one line each."""
+    """Print the notes of the program as one line each, and each once: a model may be loaded several times."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if speaks():
+        if speaks() and record.getMessage() not in _shown:
+            _shown.add(record.getMessage())
             typer.echo(without_passwords(f"thumbtune: Note: {record.getMessage()}"), err=True)
 
 

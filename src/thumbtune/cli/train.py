@@ -54,7 +54,8 @@ Vae = Annotated[
     str | None, typer.Option(help="A VAE in the place of a model's own: a folder, a hub id or a .safetensors file.")
 ]
 Prediction = Annotated[
-    Literal["epsilon", "v"] | None, typer.Option(help="What a model predicts, if its files do not say it.")
+    Literal["epsilon", "v"] | None,
+    typer.Option(help="What a model predicts, if its files do not say it; it goes before what they say."),
 ]
 ZeroTerminalSnr = Annotated[
     bool, typer.Option("--zero-terminal-snr", help="The last step of a v model's noise schedule is pure noise.")
@@ -98,7 +99,8 @@ def train(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            help="A YAML recipe, or `paper`. Default: the default of every option; with --resume, the run's recipe."
+            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option; "
+            "with --resume, the run's recipe."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
@@ -138,7 +140,10 @@ def train(
 
 def recipe_(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A YAML recipe, or `paper`. Default: the default of every option.")
+        Path | None,
+        typer.Argument(
+            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option."
+        ),
     ] = None,
     settings: Set = None,
 ) -> None:

@@ -161,6 +161,7 @@ def _plan(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> Gal
         base=recipe.model,
         precision=build.precision_of(recipe),
         options=build.options_of(recipe),
+        given=(),  # the options are the recipe's, and count for no run beside it
         replace=asked.out is None,  # a run has one evaluation: the newest, of its present weights
         places=asked.places,
     )

@@ -28,12 +28,13 @@ from thumbtune.evaluation.scorers.scoring import ImageScores, PromptedImage, Tea
 from thumbtune.files import file_sha256, write_whole
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import Sampler
+from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build
-from thumbtune.runs.drawn_at_once import at_once, in_parts_of
+from thumbtune.runs.drawn_at_once import at_once
 from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.training.batches import Progress
 
-BATCH = 8  # images that are generated together: part of what an image is, see `image_grid.generate_side`
+BATCH = 8  # images that are generated together at most; their number is kept, see `image_grid.generate_side`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,8 @@ class GalleryPlan:
     base: the model that a LoRA or a UNet belongs to.
     precision: in which all sides generate.
     options: of loading models, and how they read prompts; a run has its own.
-    given: the names of the options that a person gave: those that count for no side are refused.
+    given: the names of the options that a person gave, of which those that count for no side are refused; None: of
+        `options`, those that are not at their defaults.
     replace: whether a duel of another plan in this folder is moved to `OUT-before`, or `OUT-before-2` and so on;
         otherwise the folder is refused.
     """
@@ -63,7 +65,7 @@ class GalleryPlan:
     places: Locations = field(default_factory=Locations)
     cache: Path | None = CACHE_FILE
     replace: bool = False
-    given: tuple[str, ...] = ()
+    given: tuple[str, ...] | None = None
 
     def grid(self) -> ImageGrid:
         """Return where the images lie."""
@@ -144,7 +146,9 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
                 images_by_prompt(each.folder, plan.prompts.prompts, plan.per_prompt)
         for group in groups:
             group.fetch()
-        replaced = gallery_folder.claim(plan.out, _manifest(plan, sides), plan.replace)
+        manifest = _manifest(plan, sides)
+        batch = gallery_folder.batch_in(plan.out, manifest, plan.replace) or _batch(plan, sides)
+        replaced = gallery_folder.claim(plan.out, manifest | {"batch": batch}, plan.replace)
         hashes = gallery_folder.known_hashes(plan.out)
         gallery_folder.sweep(plan.out, plan.sides)
     state.wait_for_everyone()
@@ -152,7 +156,7 @@ def gather_everywhere(plan: GalleryPlan, progress: Progress) -> tuple[Gallery, b
         files = {name: _files(plan, name, each) for name, each in sides.items()}
     for name, each in sides.items():
         if each.load is not None:
-            _generate(plan, name, each, progress, state, team)
+            _generate(plan, name, each, progress, state, team)  # in batches that the main process chose
     state.wait_for_everyone()
     images = _images(plan, files, hashes)
     scores = score_images([image.file for image in images], groups, progress, ScoreCache(plan.cache), team)
@@ -170,7 +174,7 @@ def _notes(plan: GalleryPlan, sides: Mapping[str, Side]) -> Iterator[str]:
                 f"The images in {each.folder} have no prompts of their own, so the order of their names gives them the "
                 "prompts in the order of the file of prompts."
             )
-    if plan.given:
+    if plan.given != ():
         yield from used_notes(plan.options, sides.values())
     readers = {each.name: (each.reader, each.encoding) for each in sides.values() if each.reader is not None}
     texts = [*plan.prompts.prompts, plan.sampler.negative]
@@ -182,7 +186,7 @@ def _notes(plan: GalleryPlan, sides: Mapping[str, Side]) -> Iterator[str]:
 
 
 def _manifest(plan: GalleryPlan, sides: Mapping[str, Side]) -> dict[str, Any]:
-    """Return all that decides the images, and where it came from."""
+    """Return all that decides the images but for their batch, and where they came from."""
     prompts = plan.prompts
     return {
         "sides": {name: _entry(each) for name, each in sides.items()},
@@ -196,7 +200,6 @@ def _manifest(plan: GalleryPlan, sides: Mapping[str, Side]) -> dict[str, Any]:
         "source": prompts.source,
         "seeds": {"first": plan.first_seed, "per_prompt": plan.per_prompt},
         "sampler": json.loads(json.dumps(_sampler_facts(plan.sampler))),  # as it is read back
-        "batch": BATCH,
     }
 
 
@@ -232,11 +235,25 @@ def _generate(plan: GalleryPlan, name: str, each: Side, progress: Progress, stat
     """Generate a side's missing images. Its model is loaded only if there are any."""
     grid = plan.grid()
     if not grid.is_whole(name):
-        half = build.HALF.get(plan.precision)
-        most = BATCH if each.reader is None else at_once(each.reader, half, plan.sampler.size, BATCH)
+        batch = gallery_folder.batch_of(plan.out)
         with loaded(each, state.device) as model:
-            generate = in_parts_of(model.generate, most)
-            generate_side(grid, name, generate, progress, BATCH, (team.index, team.count))
+            generate_side(grid, name, model.generate, progress, batch, (team.index, team.count))
+
+
+def _batch(plan: GalleryPlan, sides: Mapping[str, Side]) -> int:
+    """Return how many images are drawn together, of every side: as many as the free memory holds of each one."""
+    asked = {(each.reader, each.loaded_with, each.prompt_prefix): each for each in sides.values()}
+    return min(_most_at_once(plan, each) for each in asked.values())
+
+
+def _most_at_once(plan: GalleryPlan, each: Side) -> int:
+    """Return how many images of a side fit into the free memory at once, at most `BATCH`."""
+    if each.reader is None:
+        return BATCH
+    prompts = [prefixed(prompt, each.prompt_prefix) for prompt in plan.prompts.prompts]
+    prompts.append(plan.sampler.negative)
+    half = build.HALF.get(plan.precision)
+    return at_once(each.reader, half, plan.sampler.size, BATCH, each.loaded_with, prompts)
 
 
 def _images(

@@ -73,6 +73,32 @@ def claim(out: Path, manifest: Mapping[str, Any], replace: bool = False) -> Path
     return moved
 
 
+def batch_in(out: Path, manifest: Mapping[str, Any], replace: bool) -> int | None:
+    """Return how many images of a duel that goes on are drawn together; None for a new one.
+
+    It stays as it was while images of this folder stay: the last bit of an image may depend on those beside it.
+
+    Args:
+        manifest: of the plan, without this number.
+        replace: as in `claim`.
+
+    Raises:
+        ThumbtuneError: the manifest in the folder cannot be read.
+    """
+    if not (out / MANIFEST).is_file() or is_of_earlier_evaluation(out):
+        return None
+    was = _manifest_of(out)
+    other = any(_identity(name, was.get(name)) != _identity(name, now) for name, now in manifest.items())
+    if other and (replace or not any(path.is_file() for name in was["sides"] for path in (out / name).glob("*"))):
+        return None
+    return was.get("batch")
+
+
+def batch_of(out: Path) -> int:
+    """Return how many images are drawn together, as `claim` wrote it."""
+    return read_manifest(out)["batch"]
+
+
 @contextmanager
 def at_work(out: Path) -> Iterator[None]:
     """Hold the folder of a duel inside the `with` block, on the main process; the lock goes with the process.

@@ -7,7 +7,7 @@ from thumbtune.duels.unused import refuse_unused
 from thumbtune.errors import UsageError, note
 from thumbtune.models.merging import halve, merge_pipeline, untold_by_file, write_checkpoint, write_pipeline
 from thumbtune.models.model_options import PLAIN, ModelOptions
-from thumbtune.models.weight_files import SAFETENSORS
+from thumbtune.models.weight_files import OTHER_FILES, PICKLES, SAFETENSORS
 
 
 def merge(
@@ -15,7 +15,7 @@ def merge(
 ) -> str | None:
     """Write what a name stands for as a folder of diffusers or, if `out` ends in .safetensors, as one file.
 
-    Notes name what one file cannot tell of the model.
+    A note names what one file cannot tell of the model.
 
     Args:
         name: what a duel takes as a side, except a folder of images.
@@ -27,11 +27,18 @@ def merge(
         The prefix that training put before prompts, or None.
 
     Raises:
-        UsageError: `out` exists, the name is no model, or an option is given for a run.
+        UsageError: `out` exists or ends as a file of another kind, the name is no model, or an option is given for a
+            run.
         ThumbtuneError: it cannot be loaded, merged or written.
     """
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists, and nothing is written over it; name another place.", code="merge-exists")
+    if out.suffix.lower() in (*PICKLES, *OTHER_FILES):
+        raise UsageError(
+            f"{out} ends in {out.suffix}, which Thumbtune does not write; name {out.with_suffix(SAFETENSORS)} for one "
+            f"file, or {out.with_suffix('')} for a folder of diffusers.",
+            code="merge-ending",
+        )
     found = side(name, base, options)
     if found.load is None:
         raise UsageError(
@@ -46,7 +53,7 @@ def merge(
         halve(model.pipeline)
     if out.suffix.lower() == SAFETENSORS:
         write_checkpoint(model.pipeline, out, model.size)
-        for sentence in untold_by_file(model.pipeline, out):
+        if (sentence := untold_by_file(model.pipeline, out)) is not None:
             note(sentence)
     else:
         write_pipeline(model.pipeline, out)

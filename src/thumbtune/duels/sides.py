@@ -8,7 +8,6 @@ a folder or `unet:` hub id with a UNet alone    the base model with that UNet in
 any other folder                                its images
 """
 
-import difflib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
+from thumbtune.models.missing import missing, near, refuse_missing_model
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline, vae_config
 from thumbtune.models.prompt_chunks import PromptEncoding
@@ -40,7 +40,6 @@ from thumbtune.training import checkpoint
 
 CHECKPOINT, AVERAGE = "weights.safetensors", "average.safetensors"
 INDEX, UNET_INDEX = "model_index.json", "unet/config.json"
-MIN_SIMILARITY = 0.8  # between a missing path and the one that is suggested
 UNET = "unet:"  # before a hub id that holds no whole pipeline, as those of many papers
 
 
@@ -59,6 +58,7 @@ class Side:
     load: device -> the model, if they are not.
     check: refuses what `load` would, without its weights; None if there is nothing to check.
     options: with which its model is loaded and its prompts are read, of what the caller said; None: it has its own.
+    own_options: those that it has in place of them.
     """
 
     name: str
@@ -72,6 +72,12 @@ class Side:
     check: Callable[[], object] | None = None
     by_order: bool = False
     options: ModelOptions | None = None
+    own_options: ModelOptions = PLAIN
+
+    @property
+    def loaded_with(self) -> ModelOptions:
+        """Return the options with which its model is loaded and its prompts are read."""
+        return self.own_options if self.options is None else self.options
 
 
 def side(name: str, base: str | None = None, options: ModelOptions = PLAIN, precision: build.Precision = "no") -> Side:
@@ -117,7 +123,7 @@ def _side(name: str, base: str | None, options: ModelOptions, precision: build.P
     if path.is_file() and not single:
         refuse_other_file(path)
     folder = build.model_path(name)
-    is_path = not path.exists() and folder == name and (name.startswith((".", "/", "~")) or _near(path) is not None)
+    is_path = not path.exists() and folder == name and (not hub.is_hub_id(name) or near(path) is not None)
     if (path.is_file() and not single) or is_path:
         raise _unknown(name)
     return _model(name, base, options, half)
@@ -140,24 +146,24 @@ def _model(name: str, base: str | None, options: ModelOptions, half: torch.dtype
 
 def _options_of(name: str, base: str | None, options: ModelOptions) -> ModelOptions:
     """Return the options of a whole model: without those of loading, which are of the base, if it is another one."""
-    return options if base in (None, name) else ModelOptions(encoding=options.encoding)
+    return options if base is None or _is_same(name, base) else ModelOptions(encoding=options.encoding)
+
+
+def _is_same(name: str, other: str) -> bool:
+    """Return whether two names stand for one model, as two paths of one folder or a bundled name and its path do."""
+    if name == other:
+        return True
+    try:
+        return Path(build.model_path(name)).samefile(build.model_path(other))
+    except (OSError, ValueError):  # one of them is no path here: a hub id, or nothing
+        return False
 
 
 def _unknown(name: str) -> UsageError:
-    near = _near(Path(name))
-    meant = f"did you mean {near}?" if near else "name one of these."
-    return UsageError(f"{name} is not a run, a LoRA, a model or a folder of images; {meant}", code="side-unknown")
-
-
-def _near(path: Path) -> Path | None:
-    """Return a folder or file beside a missing one whose name is nearly the same, as after a typing error."""
-    try:
-        beside = [] if path.exists() or not path.name else [found.name for found in path.parent.iterdir()]
-    except (OSError, ValueError):  # the folder above is missing, too: perhaps this is a hub id
-        return None
-    bundled = [folder.name for folder in build.BUNDLED.iterdir()] if path.parent == Path() else []
-    close = difflib.get_close_matches(path.name, [*beside, *bundled], 1, MIN_SIMILARITY)
-    return path.with_name(close[0]) if close else None
+    kinds = "a run, a LoRA, a model or a folder of images"
+    if not Path(name).exists():
+        return UsageError(missing(name, kinds), code="side-unknown")
+    return UsageError(f"{name} is not {kinds}; name one of these.", code="side-unknown")
 
 
 def _run(name: str, folder: Path, precision: build.Precision) -> Side:
@@ -168,14 +174,14 @@ def _run(name: str, folder: Path, precision: build.Precision) -> Side:
             f"{folder} has not finished training; continue it with `thumbtune train --out {folder} --resume`.",
             code="run-unfinished",
         )
-    fingerprint = sha256(f"{_of_base(recipe.model, build.options_of(recipe))} {file_sha256(result)}".encode())
+    options, reader = build.options_of(recipe), build.model_path(recipe.model)
+    fingerprint = sha256(f"{_of_base(recipe.model, options)} {file_sha256(result)}".encode())
     prefix = run.prompt_prefix_of(folder)
-    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
 
     def load(device: Any) -> PipelineModel:
         return run.trained_model(recipe, folder, device, precision)
 
-    return Side(name, "run", fingerprint, prefix, encoding, reader, load=load)
+    return Side(name, "run", fingerprint, prefix, options.encoding, reader, load=load, own_options=options)
 
 
 def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
@@ -204,9 +210,10 @@ def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
         model.complete = run.prompt_completion(owner)
         return model.to(device)
 
-    fingerprint = sha256(f"{_of_base(recipe.model, build.options_of(recipe))} {file_sha256(file)}".encode())
-    encoding, reader = build.encoding_of(recipe), build.model_path(recipe.model)
-    return Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), encoding, reader, load=load)
+    options, reader = build.options_of(recipe), build.model_path(recipe.model)
+    fingerprint = sha256(f"{_of_base(recipe.model, options)} {file_sha256(file)}".encode())
+    own = Side(name, "checkpoint", fingerprint, run.prompt_prefix_of(owner), options.encoding, reader, load=load)
+    return replace(own, own_options=options)
 
 
 def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
@@ -300,12 +307,13 @@ def _on_hub(name: str, index: str) -> str:
     """
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    refuse_missing_model(name)
     try:
         return f"{name}@{hub.newest_commit(name, index)}"
     except LocalEntryNotFoundError as error:
         raise ThumbtuneError(
             f"The model {name!r} could not be loaded (there is no such folder here, and the hub cannot be reached); "
-            "check the path, or the connection.",
+            "check the connection, or name a folder in diffusers' layout or a whole checkpoint in .safetensors.",
             code="model-missing",
         ) from error
     except (OSError, ValueError, HfHubHTTPError) as error:

@@ -40,7 +40,7 @@ def refuse_unused(options: ModelOptions, sides: Iterable[Side], given: Iterable[
         if not (drawn if name in DRAWING else [side for side in sides if _takes(side, name, options)])
     ]
     if names:
-        whose = joined([_what(side) for side in sides])
+        whose = ". ".join(_what(side) for side in sides)
         raise UsageError(f"Leave out {flags(names)}, which would change nothing: {whose}.", code="side-unused-option")
 
 
@@ -51,7 +51,7 @@ def used_notes(options: ModelOptions, sides: Iterable[Side]) -> list[str]:
         others = [side for side in sides if not _takes(side, name, options)]
         takers = [side.name for side in sides if _takes(side, name, options)]
         if name in LOADING and takers and others:
-            whose = joined([_what(side) for side in others])
+            whose = ". ".join(_what(side) for side in others)
             notes.append(f"{flags([name])} counts for {joined(takers)} alone: {whose}.")
     return notes
 

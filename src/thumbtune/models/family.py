@@ -31,6 +31,7 @@ class Family:
     options:    what the pipeline's class is told when it loads a model
     float32:    the parts that give NaN or black images in half precision
     scaling:    by which latents are multiplied, where a model has no VAE of its own that says it
+    moments:    whether its pipeline reads the mean and the deviation of latents in the settings of a VAE
     optional:   the parts that a pipeline may lack
     targets:    the layers of each set that a LoRA may have
     native:     what to replace in the names of layers, in this order, for a file that ComfyUI reads; without it,
@@ -50,6 +51,7 @@ class Family:
     options: Mapping[str, Any] = field(default_factory=dict)
     float32: Sequence[str] = ()
     scaling: float = SCALING
+    moments: bool = False
     optional: Sequence[str] = ()
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: PRESETS)
     native: Sequence[tuple[str, str]] = ()

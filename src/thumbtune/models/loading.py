@@ -1,28 +1,35 @@
 """Load a pipeline of any family from a folder, a checkpoint in one file, or the hub."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from thumbtune import hub
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note
 from thumbtune.models import single_file
 from thumbtune.models.families import family_of
 from thumbtune.models.family import INDEX, VAE, Family
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.own_vae import load_vae
 from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of
+from thumbtune.models.told_prediction import prediction_note
+from thumbtune.models.weight_files import is_checkpoint
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32, options: ModelOptions = PLAIN) -> Any:
     """Return the pipeline of a folder, a checkpoint file or a hub id; weights from safetensors only.
+
+    A note tells if an option contradicts the model's files.
 
     Raises:
         ThumbtuneError: the model does not exist, cannot be reached, or is of another family or for another task; or
             an option does not fit it.
     """
     pipeline = _loaded(name, dtype, options)
+    if (sentence := prediction_note(name, options)) is not None:
+        note(sentence)
     pipeline.register_modules(scheduler=scheduler_with(pipeline.scheduler, options, name))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -38,6 +45,8 @@ def _loaded(name: str, dtype: torch.dtype, options: ModelOptions) -> Any:
     vae = None
     if options.vae is not None:
         vae = load_vae(options.vae, own_vae_of(name), torch.float32 if VAE in family.float32 else dtype)
+        if Path(name).is_file() and Path(options.vae).is_file() and not is_checkpoint(Path(options.vae)):
+            _note_scaling(options.vae, name, vae.config["scaling_factor"])
     if Path(name).is_file():
         return single_file.load(Path(name), dtype, SHORT.get(options.prediction or ""), vae)
     chosen: dict[str, Any] = {"variant": variant} if variant else {}
@@ -51,9 +60,18 @@ def _loaded(name: str, dtype: torch.dtype, options: ModelOptions) -> Any:
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ThumbtuneError(
             f"The model {name!r} could not be loaded ({_reason(name, error)}); give a folder in diffusers' layout, "
-            "a hub id that this machine can reach, or `tiny-emoji-64`.",
+            "a whole checkpoint in one .safetensors file, a hub id that this machine can reach, or `tiny-emoji-64`.",
             code="model-unloadable",
         ) from error
+
+
+@lru_cache
+def _note_scaling(vae: str, name: str, scaling: float) -> None:
+    """Note once for a VAE and a model that neither says how latents are scaled."""
+    note(
+        f"Neither {vae} nor {name} says how its latents are scaled, so {scaling} of the model's family is taken; with "
+        "a VAE of another family every image would be wrong, which a VAE as a folder with its config.json would show."
+    )
 
 
 def _types(family: Family, dtype: torch.dtype) -> Any:

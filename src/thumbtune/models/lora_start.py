@@ -18,8 +18,11 @@ from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import PlacedLayer, add, inject, layers_of, networks_of, place
 from thumbtune.models.lora_names import TEXT, TEXT_2, UNET
 from thumbtune.models.lora_saving import Still
+from thumbtune.models.missing import BUNDLED, missing
 from thumbtune.models.quantised import Bits, quantise
+from thumbtune.models.weight_files import keys_in, kind_of, refuse_as_lora
 
+INDEX = "model_index.json"
 OF_RUN = Path("lora", DIFFUSERS_FILE)
 
 
@@ -75,6 +78,15 @@ def files_of(start: Path) -> LoraFiles:
         UsageError: there is none.
         ThumbtuneError: it is in a form that is not read.
     """
+    if any((place / INDEX).is_file() and not (place / DIFFUSERS_FILE).is_file() for place in (start, BUNDLED / start)):
+        raise UsageError(
+            f"lora.start: {start} is a whole model and not a LoRA; name it as model={start}, and leave lora.start out "
+            "or name a LoRA of that model.",
+            code="lora-start-missing",
+        )
+    if not start.exists():
+        forms = "a .safetensors file, a folder with one, or a run"
+        raise UsageError(missing(str(start), forms, "lora.start"), code="lora-start-missing")
     files = find_lora(start / OF_RUN if (start / OF_RUN).is_file() else start)
     if files is None:
         raise UsageError(
@@ -82,6 +94,16 @@ def files_of(start: Path) -> LoraFiles:
             code="lora-start-missing",
         )
     return files
+
+
+def check_start(start: Path) -> None:
+    """Refuse what is no LoRA to begin from, by the headers of its files.
+
+    Raises:
+        ThumbtuneError: as `files_of`; or it is a model, a part of one or of another method.
+    """
+    for file in files_of(start).weights.values():
+        refuse_as_lora(file, kind_of(keys_in(file)))
 
 
 def copies_of(files: LoraFiles, folder: Path) -> dict[Path, Path]:

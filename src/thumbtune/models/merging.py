@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from thumbtune.models import original_layout
 from thumbtune.models.lora_header import SPEC, base_facts, is_xl
 from thumbtune.models.model_options import V
 from thumbtune.models.protocol import Size
+from thumbtune.models.single_file import check_shapes
 from thumbtune.models.sizes import height_and_width
-from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL
+from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, has_moments
 
 LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern
 V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"
@@ -100,36 +101,64 @@ def write_checkpoint(pipeline: Any, file: Path, size: Size) -> None:
     """Write a pipeline as one file in the original layout of SD 1.x, 2.x and XL, whole or not at all.
 
     Raises:
-        ThumbtuneError: it is of another family, the disk is full, or the folder cannot be written.
+        ThumbtuneError: it is of another family, its VAE scales latents in another way than its family's, programs could
+            not read it from one file, the disk is full, or the folder cannot be written.
     """
+    _refuse_scaling(pipeline, file)
     prediction = pipeline.scheduler.config.get("prediction_type")
     tensors = checkpoint_of(pipeline) | _marks(pipeline, prediction)
+    refuse_unreadable(file, tensors)
     facts = base_facts(pipeline.unet.config, prediction, height_and_width(size), "")
     header = {"format": "pt", **facts, f"{SPEC}.title": file.stem}
     write_tensors(file, tensors, header, durable=True)
 
 
-def untold_by_file(pipeline: Any, file: Path) -> list[str]:
-    """Return a sentence on each thing that programs need to know of a pipeline, and that one file cannot tell them."""
-    is_of_xl, notes = is_xl(pipeline.unet.config), []
-    if pipeline.scheduler.config.get("prediction_type") == V and not is_of_xl:
-        notes.append(
-            f"The model predicts v, which {file.name} says in its header alone: Thumbtune reads it there, and other "
-            f"programs may have to be told, A1111 by {file.with_suffix('.yaml').name} beside it, ComfyUI by its node "
-            "ModelSamplingDiscrete, and diffusers by prediction_type."
-        )
-    vae, scaling = pipeline.vae.config, SCALING_OF_XL if is_of_xl else SCALING
-    moments = vae.get("latents_mean") is not None and vae.get("latents_std") is not None
-    if moments or vae.get("shift_factor") or vae.scaling_factor != scaling:
-        own = (
-            "by a mean and a deviation of each channel" if moments else "by a shift" if vae.get("shift_factor") else ""
-        )
-        how = own or f"by {vae.scaling_factor:g} and not by {scaling:g}"
-        notes.append(
-            f"The VAE scales its latents {how}, which {file.name} cannot tell, so every program would draw wrong "
-            "colours with it; merge into a folder instead."
-        )
-    return notes
+def refuse_unreadable(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that could not be read from one file again, before they are written.
+
+    Raises:
+        ThumbtuneError: they could not.
+    """
+    try:
+        check_shapes(file, {name: tuple(value.shape) for name, value in tensors.items()})
+    except ThumbtuneError as error:
+        why = str(error).partition(";")[0]
+        raise ThumbtuneError(
+            f"No program could load this model from one file ({why}), so nothing was written; merge it into the folder "
+            f"{file.with_suffix('')} instead.",
+            code="merge-unreadable",
+        ) from error
+
+
+def untold_by_file(pipeline: Any, file: Path) -> str | None:
+    """Return a sentence if programs need to be told what a pipeline predicts, since its file cannot tell them."""
+    if pipeline.scheduler.config.get("prediction_type") != V or is_xl(pipeline.unet.config):
+        return None
+    return (
+        f"The model predicts v, which {file.name} says in its header alone: Thumbtune reads it there, and other "
+        f"programs may have to be told, A1111 by {file.with_suffix('.yaml').name} beside it, ComfyUI by its node "
+        "ModelSamplingDiscrete, and diffusers by prediction_type."
+    )
+
+
+def _refuse_scaling(pipeline: Any, file: Path) -> None:
+    """Refuse a VAE whose scaling is not its family's: a file has no place for it, so each program takes the family's.
+
+    Raises:
+        ThumbtuneError: it names the scaling.
+    """
+    vae, scaling = pipeline.vae.config, SCALING_OF_XL if is_xl(pipeline.unet.config) else SCALING
+    if has_moments(vae):
+        how = "by a mean and a deviation of each channel"
+    elif vae.scaling_factor != scaling:
+        how = f"by {vae.scaling_factor:g} and not by {scaling:g}"
+    else:
+        return
+    raise ThumbtuneError(
+        f"The VAE scales its latents {how}, which {file} could not tell, so every program would draw wrong colours "
+        "with it; name a folder instead.",
+        code="merge-scaling",
+    )
 
 
 def _marks(pipeline: Any, prediction: str | None) -> dict[str, Tensor]:

@@ -82,7 +82,8 @@ def scheduler_with(scheduler: Any, options: ModelOptions, name: str) -> Any:
     if config.get("rescale_betas_zero_snr") and config.get("prediction_type", EPSILON) == EPSILON:
         raise ThumbtuneError(
             f"The model {name!r} predicts noise (epsilon), and a schedule with zero_terminal_snr ends in pure noise, "
-            "of which that tells nothing; set prediction=v too, or leave out zero_terminal_snr.",
+            "of which that tells nothing; set prediction=v (--prediction v) too, or leave out zero_terminal_snr "
+            "(--zero-terminal-snr).",
             code="model-zero-snr",
         )
     kind = type(scheduler)

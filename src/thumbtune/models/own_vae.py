@@ -15,9 +15,9 @@ from torch import Tensor
 from thumbtune import hub
 from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.files import refuse_not_finite
-from thumbtune.models.single_file import plan_of
-from thumbtune.models.vae_settings import CONFIG, ORIGINAL, WHOLE, OwnVae, misfit, settings_of
-from thumbtune.models.weight_files import SAFETENSORS, is_checkpoint
+from thumbtune.models.family import CONFIG
+from thumbtune.models.vae_settings import ORIGINAL, WHOLE, OwnVae, misfit, settings_of
+from thumbtune.models.weight_files import SAFETENSORS
 
 FILE = "diffusion_pytorch_model"
 BEFORE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -32,7 +32,7 @@ def load_vae(name: str, own: OwnVae, dtype: torch.dtype) -> Any:
     Raises:
         ThumbtuneError: it is no VAE, cannot be read, or has latents of another kind.
     """
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         config = settings_of(name, own)
@@ -40,6 +40,12 @@ def load_vae(name: str, own: OwnVae, dtype: torch.dtype) -> Any:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, HfHubHTTPError) as error:
         if isinstance(error, ThumbtuneError):
             raise
+        if isinstance(error, LocalEntryNotFoundError):
+            raise ThumbtuneError(
+                f"vae: {name} is not on this machine, and the Hugging Face hub could not be reached; name a folder in "
+                "diffusers' layout or a .safetensors file, or check the connection.",
+                code="vae-misfit",
+            ) from error
         raise misfit(name, reason(error)) from error
     return vae.to(dtype).eval()
 
@@ -49,8 +55,6 @@ def _of_file(file: Path, config: Mapping[str, Any]) -> Any:
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
     from safetensors.torch import load_file
 
-    if is_checkpoint(file) and plan_of(file).configs["vae"]["scaling_factor"] != config["scaling_factor"]:
-        raise misfit(str(file), "it is that of a checkpoint of another family")
     tensors = load_file(file)
     if any(key.startswith(WHOLE) for key in tensors):
         tensors = {key.removeprefix(WHOLE): value for key, value in tensors.items() if key.startswith(WHOLE)}

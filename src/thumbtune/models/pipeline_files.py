@@ -13,14 +13,15 @@ from thumbtune.models.family import CONFIG, INDEX, SCHEDULER, SCHEDULER_CONFIG, 
 from thumbtune.models.fitting import ADDED, Config, check_classes, check_configs, check_embeds, pair, without_vae
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
+from thumbtune.models.missing import refuse_missing_model
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
 from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
 from thumbtune.models.sizes import size_of, square
 from thumbtune.models.vae_settings import OwnVae
-from thumbtune.models.weight_files import OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model
+from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model, use_of_lora
 
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
-WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", *OTHER_FILES)
+WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", CKPT, *OTHER_FILES)
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
 LEVELS = ("block_out_channels", "encoder_block_out_channels", "dim_mult")  # of a VAE: each but one halves the sides
@@ -32,9 +33,10 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
     Of a model on the hub, the settings and the names of the files alone are asked for.
 
     Raises:
-        ThumbtuneError: it is a file, of another family, for another task, only has weights that are not read, or has
-            no VAE.
+        ThumbtuneError: it is a path to nothing, no model, of another family, for another task, only has weights that
+            are not read, has no VAE, or one whose settings diffusers does not read.
     """
+    refuse_missing_model(name)
     if Path(name).is_file():
         _check_single_file(name, options)
     folder = Path(name) if Path(name).is_dir() else settings_of(name)
@@ -57,6 +59,7 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
         if "sample_size" in vae:  # diffusers cannot load a VAE with null
             square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
+    _check_scaling(name, options, vae, family)
     files = _files_of(name, family)
     if options.vae is not None:
         files.pop(VAE, None)
@@ -130,7 +133,12 @@ def factor_of(name: str) -> int | None:
 
 
 def index_of(name: str) -> dict[str, Any] | None:
-    """Return the model_index.json of a folder or a hub id, and of a checkpoint its class; None if it cannot be read."""
+    """Return the model_index.json of a folder or a hub id, and of a checkpoint its class; None if it cannot be read.
+
+    Raises:
+        ThumbtuneError: it is a path to nothing, or a file that is no checkpoint.
+    """
+    refuse_missing_model(name)
     if Path(name).is_dir():
         return read_config(Path(name) / INDEX)
     if Path(name).is_file():
@@ -140,14 +148,23 @@ def index_of(name: str) -> dict[str, Any] | None:
 
 
 def _check_single_file(name: str, options: ModelOptions) -> None:
-    if not is_checkpoint(Path(name)):
-        refuse_as_model(Path(name))
     plan = plan_of(Path(name), SHORT.get(options.prediction or ""))
     refuse_untold(Path(name), plan)
     if options.vae is None:
         refuse_without_vae(Path(name), plan)
     texts = [plan.configs[part] for part in family_of(plan.pipeline).texts]
-    check_configs(name, plan.configs[UNET], _vae_of(name, options) or {}, texts)
+    vae = _vae_of(name, options) or {}
+    check_configs(name, plan.configs[UNET], vae, texts)
+    _check_scaling(name, options, vae, family_of(plan.pipeline))
+
+
+def _check_scaling(name: str, options: ModelOptions, vae: Config, family: Family) -> None:
+    """Refuse how a VAE scales its latents if diffusers would not do so; a file has the settings of the model's own."""
+    if family.denoiser != UNET:  # pipelines of transformers read them all
+        return
+    own = options.vae is None or Path(options.vae).is_file()
+    whose = f"The VAE of {name}" if own else f"vae: {options.vae}"
+    vae_settings.refuse_unread(whose, vae, family.pipeline, family.moments)
 
 
 def few_steps_note(name: str) -> str | None:
@@ -207,12 +224,12 @@ def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -
 
 def _refuse_unread_weights(folder: Path, names: Sequence[str]) -> None:
     """Refuse a part without safetensors; leave a part without any weights to loading."""
-    here = [name for name in names if name.endswith((".bin", ".pt", *OTHER_FILES))]
+    here = [name for name in names if name.endswith((".bin", ".pt", CKPT, *OTHER_FILES))]
     if any(name.endswith(".bin") for name in here):
         raise ThumbtuneError(
             f"{folder} has its weights in {', '.join(sorted(here)[:MAX_NAMED])} only, and Thumbtune reads .safetensors "
             "only, since a pickle may run any code; if you trust it, save the model again with "
-            "`StableDiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)` of "
+            "`DiffusionPipeline.from_pretrained(FOLDER, use_safetensors=False).save_pretrained(NEW_FOLDER)` of "
             "diffusers.",
             code="model-bin-only",
         )
@@ -231,16 +248,12 @@ def _refuse_no_pipeline(folder: Path, name: str) -> None:
     """
     if (folder / "recipe.yaml").is_file():
         raise ThumbtuneError(
-            f"{name} is a run and not a model; name the model that it tuned, or the run itself with --run or as a "
-            "side of a duel.",
+            f"{name} is a run and not a model; name the model that it tuned, or the folder that `thumbtune merge "
+            f"{name} FOLDER` writes; a run of a LoRA is trained on with lora.start={name}.",
             code="model-is-run",
         )
     if (folder / DIFFUSERS_FILE).is_file() or (folder / PEFT_FILE).is_file():
-        raise ThumbtuneError(
-            f"{name} is a LoRA and not a model; name the model that it belongs to, and compare the LoRA as a side of "
-            "`thumbtune duel` with --base.",
-            code="weights-lora-as-model",
-        )
+        raise ThumbtuneError(f"{name} is a LoRA and not a model; {use_of_lora(name)}.", code="weights-lora-as-model")
     config = read_config(folder / CONFIG)
     if config is not None:
         kind = config.get("_class_name") or " ".join(map(str, config.get("architectures") or ["single network"]))
@@ -248,7 +261,7 @@ def _refuse_no_pipeline(folder: Path, name: str) -> None:
             f"{name} is a {kind} alone and not a whole model; name a folder with {INDEX}, in diffusers' layout.",
             code="model-part-alone",
         )
-    endings = (SAFETENSORS, *OTHER_FILES)
+    endings = (SAFETENSORS, CKPT, *OTHER_FILES)
     files = [file for file in sorted(folder.glob("*")) if file.suffix.lower() in endings and file.is_file()]
     if files:
         refuse_as_model(files[0])

@@ -93,8 +93,8 @@ def check_clip_skip(config: Any, skip: int | None) -> None:
     first, last = 1 + _missing(config), config.num_hidden_layers + _missing(config)
     if not first <= skip <= last:
         raise UsageError(
-            f"prompts.clip_skip is {skip}, but the text encoder of this model has the layers {first} to {last}, "
-            "counted from the end; choose one of them, or leave the option out.",
+            f"prompts.clip_skip is {skip} (--clip-skip), but the text encoder of this model has the layers {first} to "
+            f"{last}, counted from the end; choose one of them, or leave the option out.",
             code="prompts-clip-skip",
         )
 

@@ -7,7 +7,7 @@ r"""Read a prompt as Automatic1111 (A1111) and its forks read it: words with wei
 A bracket that is never closed weighs all that follows it, and one that was never opened is text, as in A1111. A BREAK
 inside brackets is a break here; A1111 reads it as a word of negative weight, which nobody means. Edits ([cat:dog:0.5],
 [cat|dog]) and AND need several prompts for one image: they are not carried out, and their letters are read as text. So
-is the number of a weight that is none: (x:1,3) weighs `x:1,3` as (x) does.
+is a number that cannot be read: (x:1,3) weighs `x:1,3` as (x) does.
 
 ComfyUI knows (x) and (x:1.3) alone: [x] and BREAK are text to it. What it does with weights differs too, see
 `prompt_encoding`.
@@ -141,7 +141,7 @@ def _is_edit(inside: str) -> bool:
 
 
 def _has_unread_weight(prompt: str) -> bool:
-    """Return whether round brackets hold something like a weight that is none: (x:1,3), or (x:1.3 without an end."""
+    """Return whether round brackets hold a weight that cannot be read: (x:1,3), or (x:1.3 without an end."""
     for inside in _IN_ROUND.finditer(prompt):
         weighed, colon, number = inside[1].rpartition(":")
         if colon and _LIKE_NUMBER.fullmatch(number) and not _AS_READ.fullmatch(number):

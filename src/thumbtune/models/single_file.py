@@ -15,14 +15,13 @@ from typing import Any
 
 import torch
 
-from thumbtune.documents import read_text
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.clip_tokens import CLIP_LENGTH, WORDS, clip_tokenizer
 from thumbtune.models.early_names import named_as_today, today
 from thumbtune.models.model_options import EPSILON, V
+from thumbtune.models.told_prediction import told_by_checkpoint
 from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, of_shapes, published
-from thumbtune.models.weight_files import keys_in, metadata_in
-from thumbtune.yaml_text import parse_yaml
+from thumbtune.models.weight_files import is_checkpoint, keys_in, metadata_in, refuse_as_model
 
 Shapes = Mapping[str, tuple[int, ...]]
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
@@ -73,8 +72,10 @@ def plan_of(file: Path, prediction: str | None = None, vae: Mapping[str, Any] | 
         vae: the settings of a VAE in the place of the file's own.
 
     Raises:
-        ThumbtuneError: a part beside the VAE is missing, or its vocabulary is not CLIP's.
+        ThumbtuneError: it is no checkpoint, a part beside the VAE is missing, or its vocabulary is not CLIP's.
     """
+    if not is_checkpoint(file):
+        refuse_as_model(file)
     shapes = {today(key): shape for key, shape in keys_in(file).items()}
     if any(key.startswith(EDM) for key in shapes):
         raise ThumbtuneError(
@@ -82,16 +83,8 @@ def plan_of(file: Path, prediction: str | None = None, vae: Mapping[str, Any] | 
             "another model.",
             code="single-edm",
         )
-    family = _family(file, shapes)
-    has_vae = _check_parts(file, shapes, family)
-    texts = _texts(shapes, family)
-    if words := next((text["vocab_size"] for text in texts.values() if text["vocab_size"] != WORDS), None):
-        raise ThumbtuneError(
-            f"The text encoder in {file} knows {words:,} tokens, and CLIP's vocabulary has {WORDS:,}; get the model as "
-            "a folder in diffusers' layout, which has its own tokenizer.",
-            code="single-vocabulary",
-        )
-    told = prediction or _prediction(file, shapes, family)
+    family, has_vae, texts = check_shapes(file, shapes)
+    told = prediction or told_by_checkpoint(file) or (EPSILON if family != SD2 else None)
     scheduler = _scheduler(shapes, family, told or EPSILON)
     size = _pixels(file, family, scheduler["prediction_type"])
     own = published(SCALINGS[family]) | (of_shapes(_inside(shapes, VAE)) if has_vae else {}) | {"sample_size": size}
@@ -103,6 +96,28 @@ def plan_of(file: Path, prediction: str | None = None, vae: Mapping[str, Any] | 
     return Plan(family, configs, dict(pads), told is not None, has_vae)
 
 
+def check_shapes(file: Path, shapes: Shapes) -> tuple[str, bool, dict[str, dict[str, Any]]]:
+    """Return the family of a checkpoint, whether it has a VAE, and the settings of its text encoders.
+
+    Args:
+        file: that has them, or will have them.
+        shapes: of its tensors, in the original names of today.
+
+    Raises:
+        ThumbtuneError: a part beside the VAE is missing, or its vocabulary is not CLIP's.
+    """
+    family = _family(file, shapes)
+    has_vae = _check_parts(file, shapes, family)
+    texts = _texts(shapes, family)
+    if words := next((text["vocab_size"] for text in texts.values() if text["vocab_size"] != WORDS), None):
+        raise ThumbtuneError(
+            f"The text encoder in {file} knows {words:,} tokens, and CLIP's vocabulary has {WORDS:,}; get the model as "
+            "a folder in diffusers' layout, which has its own tokenizer.",
+            code="single-vocabulary",
+        )
+    return family, has_vae, texts
+
+
 def refuse_untold(file: Path, plan: Plan) -> None:
     """Refuse a checkpoint if it is not known what it predicts.
 
@@ -112,8 +127,8 @@ def refuse_untold(file: Path, plan: Plan) -> None:
     if not plan.is_told:
         raise ThumbtuneError(
             f"{file} is a {SD2} checkpoint that does not say whether it predicts noise (512 pixels) or v (768 pixels); "
-            "set prediction=v or prediction=epsilon, or write `model: {params: {parameterization: v}}`, with `eps` for "
-            f"noise, into {file.with_suffix('.yaml').name} beside it.",
+            "set prediction=NAME (--prediction NAME), v or epsilon, or write `model: {params: {parameterization: v}}`, "
+            f"with `eps` for noise, into {file.with_suffix('.yaml').name} beside it.",
             code="single-prediction",
         )
 
@@ -355,32 +370,6 @@ def _scheduler(shapes: Shapes, family: str, prediction: str) -> dict[str, Any]:
     if family != SDXL:
         config |= {"clip_sample": False, "set_alpha_to_one": False}
     return config | {"rescale_betas_zero_snr": True} if zero else config
-
-
-def _prediction(file: Path, shapes: Shapes, family: str) -> str | None:
-    """Return what a file says that its UNet predicts; None if it does not say so, and its family has both kinds."""
-    if "v_pred" in shapes:
-        return V
-    told = str(metadata_in(file).get("modelspec.prediction_type", "")).lower() or _settings_beside(file)
-    if told in ("v", "v_prediction", "v-prediction"):
-        return V
-    return EPSILON if told in ("epsilon", "eps") or family != SD2 else None
-
-
-def _settings_beside(file: Path) -> str:
-    """Return the parameterization in the .yaml that many tools read beside a checkpoint; "" without one."""
-    beside = file.with_suffix(".yaml")
-    if not beside.is_file():
-        return ""
-    try:
-        settings = parse_yaml(read_text(beside))
-        return str(settings["model"]["params"].get("parameterization", "eps")).lower()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ThumbtuneError(
-            f"{beside} holds no settings of a checkpoint; write `model: {{params: {{parameterization: v}}}}` there, "
-            "with `eps` for a model that predicts noise.",
-            code="single-settings",
-        ) from error
 
 
 def _pixels(file: Path, family: str, prediction: str) -> int:

@@ -11,8 +11,9 @@ from typing import Any
 from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.hub import is_hub_id, settings_file
+from thumbtune.models.missing import is_missing, missing
 from thumbtune.models.original_layout import vae_name
-from thumbtune.models.weight_files import SAFETENSORS, keys_in, refuse_other_file
+from thumbtune.models.weight_files import SAFETENSORS, is_checkpoint, keys_in, refuse_other_file
 
 Shapes = Mapping[str, tuple[int, ...]]
 CLASS, CONFIG, FOLDER = "AutoencoderKL", "config.json", "vae"
@@ -120,12 +121,15 @@ def settings_of(name: str, own: OwnVae) -> dict[str, Any] | None:
     """Return the settings of a VAE of that name, in the place of a model's own; None for one that is nowhere.
 
     Raises:
-        ThumbtuneError: it is no VAE, or has latents of another kind.
+        ThumbtuneError: it is a path to nothing, no VAE, or has latents of another kind.
     """
     path = Path(name)
     if path.is_file():
         config = _of_file(path, own)
     else:
+        if is_missing(name):
+            forms = "a folder in diffusers' layout, a hub id or a .safetensors file"
+            raise ThumbtuneError(missing(name, forms, "vae"), code="vae-misfit")
         config = _of_folder(name)
         if config is None:
             return None
@@ -141,8 +145,14 @@ def settings_of(name: str, own: OwnVae) -> dict[str, Any] | None:
 
 
 def _of_file(file: Path, own: OwnVae) -> dict[str, Any]:
+    """Return the settings of a VAE in a file; how latents are scaled is that of the family of a whole checkpoint."""
+    from thumbtune.models.single_file import plan_of  # which is built on this module
+
     try:
-        return {**own.config, **of_shapes(shapes_in(file))}
+        config = {**own.config, **of_shapes(shapes_in(file))}
+        if is_checkpoint(file):
+            config["scaling_factor"] = plan_of(file).configs[FOLDER]["scaling_factor"]
+        return config
     except KeyError as error:
         raise misfit(str(file), f"it has no {error.args[0]}") from error
 
@@ -167,6 +177,34 @@ def _check(name: str, theirs: Mapping[str, Any], own: OwnVae) -> None:
         raise misfit(name, f"its latents are scaled by {scale} and not by {wanted}, so it is one of another family")
     if own.is_there and len(ours["block_out_channels"]) != len(theirs["block_out_channels"]):
         raise misfit(name, "its latents have another size")
+
+
+def has_moments(config: Mapping[str, Any]) -> bool:
+    """Return whether settings scale latents by a mean and a deviation of each channel, for which they need both."""
+    return config.get("latents_mean") is not None and config.get("latents_std") is not None
+
+
+def refuse_unread(whose: str, config: Mapping[str, Any], pipeline: str, moments: bool) -> None:
+    """Refuse settings of a VAE that diffusers does not read, since it would draw other images with them.
+
+    Args:
+        whose: the VAE; begins the sentence.
+        pipeline: the class of diffusers.
+        moments: whether that class reads `latents_mean` and `latents_std`; none reads `shift_factor`.
+
+    Raises:
+        ThumbtuneError: there are such settings.
+    """
+    if has_moments(config):
+        unread = "" if moments else "latents_mean and latents_std"
+    else:
+        unread = "shift_factor" if config.get("shift_factor") else ""
+    if unread:
+        raise ThumbtuneError(
+            f"{whose} has {unread} in its settings, and {pipeline} of diffusers does not read these, so it would draw "
+            "other images than Thumbtune; name a VAE without them as vae.",
+            code="vae-unread-settings",
+        )
 
 
 def misfit(name: str, why: str) -> ThumbtuneError:

@@ -6,6 +6,7 @@ pipelines from folders and whole checkpoints, and LoRAs from files; each of the 
 
 import re
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -17,13 +18,9 @@ LFS_POINTER = b"version https://git-lfs"
 MIN_HEADER = 9  # bytes: the length of the header, and one character of it
 LORA = "a LoRA"
 OWN_FORMS = "Thumbtune reads Stable Diffusion 1.x, 2.x and XL"
-TO_FOLDER = (
-    "convert it with `StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)` of diffusers, then name "
-    "that folder"
-)
+CKPT = ".ckpt"
 # suffixes of files that hold no safetensors, with what they are and what to do
 OTHER_FILES = {
-    ".ckpt": ("a pickled checkpoint", "which may run any code when it is opened", TO_FOLDER),
     ".gguf": ("a GGUF file of quantised weights", "which cannot be tuned", "get the same model as a diffusers folder"),
     ".onnx": ("an ONNX graph", "which cannot be tuned", "get the same model as a diffusers folder"),
     ".msgpack": ("a file of Flax weights", "which Thumbtune does not read", "get the same model in safetensors"),
@@ -134,15 +131,27 @@ def refuse_other_file(file: Path) -> None:
     if suffix in OTHER_FILES:
         what, why, advice = OTHER_FILES[suffix]
         raise ThumbtuneError(f"{file} is {what}, {why}; {advice}.", code="weights-other-format")
+    if suffix == CKPT:
+        raise ThumbtuneError(f"{file} is a pickled checkpoint, {_unpickle(file)}.", code="weights-other-format")
     if suffix in PICKLES:
         raise ThumbtuneError(f"{file} is a pickle, {_unpickle(file)}.", code="weights-pickle")
 
 
 def _unpickle(file: Path) -> str:
+    """Return the way to convert a pickle in Python; its weights may be inside `state_dict`, and share memory."""
     return (
-        "which may run any code when it is opened, so only .safetensors are read; if you trust it, convert it with "
-        f"`safetensors.torch.save_file(torch.load({file.name!r}, weights_only=True), {f'{file.stem}.safetensors'!r})`"
+        "which may run any code when it is opened, so only .safetensors are read; if you trust it, convert it in "
+        "Python with `import torch, safetensors.torch as s; "
+        f"w = torch.load({str(file)!r}, 'cpu', weights_only=True); "
+        "s.save_file({k: v.clone().contiguous() for k, v in w.get('state_dict', w).items() if torch.is_tensor(v)}, "
+        f"{str(_free(file.with_suffix(SAFETENSORS)))!r})`"
     )
+
+
+def _free(file: Path) -> Path:
+    """Return a file that is not there: the one of that name, or one with a number behind it."""
+    names = (file if number == 1 else file.with_stem(f"{file.stem}-{number}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -165,14 +174,18 @@ def refuse_as_model(file: Path) -> None:
         raise ThumbtuneError(f"{file} is not a model; name a folder in diffusers' layout.", code="weights-no-model")
     kind = kind_of(keys_in(file)) or "no file of weights that is known here"
     if kind == LORA:
-        raise ThumbtuneError(
-            f"{file} is a LoRA and not a model; name the model that it belongs to, and compare the LoRA as a side of "
-            "`thumbtune duel` with --base.",
-            code="weights-lora-as-model",
-        )
+        raise ThumbtuneError(f"{file} is a LoRA and not a model; {use_of_lora(file)}.", code="weights-lora-as-model")
     raise ThumbtuneError(
         f"{file} is {kind}, and {OWN_FORMS}, from folders in diffusers' layout and from whole checkpoints; name one.",
         code="weights-no-model",
+    )
+
+
+def use_of_lora(name: object) -> str:
+    """Return what can be done with a LoRA that stands where a model belongs."""
+    return (
+        f"name the model that it belongs to, and the LoRA as lora.start={name} to train it on, in `thumbtune merge "
+        f"{name} OUT --base MODEL` for a whole model, or as a side of `thumbtune duel` with --base"
     )
 
 

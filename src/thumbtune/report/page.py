@@ -108,7 +108,8 @@ def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
         "base": _base(run.recipe),
         "prefix": prefix_in(likes),
         "prompt": words or "your prompt",
-        "lora": _lora(run.folder),
+        "lora": f"{_place(run.folder)}/{_lora(run.folder) or 'lora.safetensors'}",
+        "network": f"{_place(run.folder)}/{WHOLE_NETWORK.parent.as_posix()}",
         "whole": whole,
         "result": (run.folder / WHOLE_NETWORK).is_file() if whole else _lora(run.folder),
     }
@@ -123,6 +124,15 @@ def _base(recipe: Mapping[str, Any]) -> str:
         return "the base model of the recipe"
     bundled = resources.files("thumbtune") / "bundled" / model
     return str(bundled) if (bundled / "model_index.json").is_file() else model
+
+
+def _place(folder: Path) -> str:
+    """Return a run's folder as seen from where it was started; RUN for a path of one machine, which pages do not show.
+
+    >>> _place(Path("runs/mine")), _place(Path.cwd())
+    ('runs/mine', 'RUN')
+    """
+    return "RUN" if folder.is_absolute() else folder.as_posix()
 
 
 def _lora(folder: Path) -> str | None:

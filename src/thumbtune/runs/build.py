@@ -12,11 +12,13 @@ from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
-from thumbtune.models import full, lora
+from thumbtune.models import full, lora, lora_start
 from thumbtune.models.families import adapter_of
 from thumbtune.models.half import store
 from thumbtune.models.loading import load_pipeline
+from thumbtune.models.missing import BUNDLED
 from thumbtune.models.model_options import ModelOptions
+from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
 from thumbtune.runs.image_sizes import check_sizes
@@ -26,7 +28,6 @@ from thumbtune.runs.text_length import cut_prompts
 from thumbtune.runs.values import height_and_width_of
 from thumbtune.training.trainer import Settings
 
-BUNDLED = Path(__file__).parents[1] / "bundled"
 MICRO_BATCH_OF_SEVERAL = 2
 PER_VOTE = "per-vote"  # the label policy that makes a label of each rater's vote
 Precision = Literal["no", "bf16", "fp16"]
@@ -170,6 +171,17 @@ def store_whole(recipe: Recipe, model: PipelineModel) -> None:
     """Store a network whose weights were all trained in the type in which it will draw."""
     if recipe.train.weights == "full":
         store((model.network.requires_grad_(False),), model.half)
+
+
+def check_model(recipe: Recipe) -> None:
+    """Refuse a model, a VAE or a LoRA to begin from that cannot be used, before anything is loaded.
+
+    Raises:
+        ThumbtuneError: as `check_pipeline` and `lora_start.check_start`.
+    """
+    check_pipeline(model_path(recipe.model), options_of(recipe))
+    if recipe.lora.start is not None:
+        lora_start.check_start(Path(recipe.lora.start))
 
 
 def check_library(recipe: Recipe) -> None:

@@ -4,41 +4,51 @@ On a GPU an error tells that memory ran out, and `memory.in_parts` goes on with 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL.Image import Image
 
 from thumbtune.distributed import team
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, note
 from thumbtune.memory import free_in_machine
 from thumbtune.models.families import adapter_of
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.pipeline_files import factor_of
-from thumbtune.models.protocol import Sampler, Size
-from thumbtune.models.sizes import height_and_width
+from thumbtune.models.protocol import PipelineModel, Size
+from thumbtune.models.sizes import drawn_unit, height_and_width
 from thumbtune.models.without_weights import pipeline_without_weights
-from thumbtune.runs.forecast import own_side, processes_here
-from thumbtune.runs.memory_estimate import drawing
+from thumbtune.runs.forecast import gib, own_side, processes_here
+from thumbtune.runs.memory_estimate import chunks_of_longest, drawing, prompt_in_chunks
 
-Generate = Callable[[Sequence[str], Sequence[int], Sampler], Sequence[Image]]
 CHEAP = 256 * 256  # pixels of all images together: fewer need no estimate
 KEPT = 1.1  # what the C library takes for each byte
+LARGE = 16  # times the pixels of a model's own images: such a drawing is told, since it takes long
 
 
-def at_once(name: str, half: torch.dtype | None, size: Size | None, most: int, options: ModelOptions = PLAIN) -> int:
+def at_once(
+    name: str,
+    half: torch.dtype | None,
+    size: Size | None,
+    most: int,
+    options: ModelOptions = PLAIN,
+    prompts: Sequence[str] = (),
+) -> int:
     """Return how many images can be drawn at once in the free memory: `most`, or that halved until it fits.
 
-    It is asked before the model is loaded. A model that loading will refuse gives `most`.
+    It is asked before the model is loaded. A model that loading will refuse gives `most`. A note tells of large images.
 
     Args:
         name: a folder, a file or a hub id.
         half: the type below float32 in which the model draws, or None.
         size: of the images; None: the model's own.
-        options: with which it is loaded.
+        options: with which it is loaded and reads prompts.
+        prompts: that are drawn, and the negative one; the longest counts.
+
+    Raises:
+        ThumbtuneError: not even one image fits.
     """
-    if team().device.type != "cpu" or most == 1 or most * _pixels(Path(name), size) <= CHEAP:
+    if team().device.type != "cpu" or most * _pixels(Path(name), size) <= CHEAP:
         return most
     try:
         pipeline = pipeline_without_weights(name, options)
@@ -46,10 +56,48 @@ def at_once(name: str, half: torch.dtype | None, size: Size | None, most: int, o
             return most
         with torch.device("meta"):
             model = adapter_of(pipeline, half=half)
+        model.read_prompts(options.encoding)
+        prompt = prompt_in_chunks(model, chunks_of_longest(name, prompts, options.encoding))
     except ThumbtuneError:
         return most
-    one, two = (drawing(model, count, size or model.size) for count in (1, 2))
-    return halved(most, one, two - one, free_in_machine() // processes_here())
+    own = size or model.size
+    one, room = drawing(model, 1, own, prompt=prompt), free_in_machine() // processes_here()
+    _check_one(model, own, one, room, prompt)
+    if most == 1:
+        return most
+    return halved(most, one, drawing(model, 2, own, prompt=prompt) - one, room)
+
+
+def _check_one(model: PipelineModel, size: Size, one: int, room: int, prompt: str) -> None:
+    """Refuse images of which not one fits, and name a size that does; note those that are much larger than usual.
+
+    Raises:
+        ThumbtuneError: an image takes more than there is room for.
+    """
+    height, width = height_and_width(size)
+    own = math.prod(height_and_width(model.size))
+    if KEPT * one > room:
+        raise ThumbtuneError(
+            f"An image of {width}x{height} pixels needs {gib(int(KEPT * one))} of memory, and this machine has "
+            f"{gib(room)} free; {_size_that_fits(model, (height, width), room, prompt)}.",
+            code="memory-too-small-to-draw",
+        )
+    if height * width >= LARGE * own:
+        note(
+            f"An image of {width}x{height} pixels has {height * width // own} times the pixels of this model's own "
+            f"and takes {gib(int(KEPT * one))} of memory; one step can take minutes, and a second Ctrl-C ends it."
+        )
+
+
+def _size_that_fits(model: PipelineModel, size: tuple[int, int], room: int, prompt: str) -> str:
+    """Return advice: a size that fits, of the same shape, by halving it down to the model's own."""
+    unit, own = drawn_unit(model.pipeline.vae_scale_factor), max(height_and_width(model.size))
+    while max(size) > own:
+        height, width = size = tuple(max(unit, side // 2 // unit * unit) for side in size)  # type: ignore[assignment]
+        needed = int(KEPT * drawing(model, 1, size, prompt=prompt))
+        if needed <= room:
+            return f"with {width}x{height} (--size, or evaluate.size of a recipe) it needs {gib(needed)}"
+    return "close other programs, or take a smaller model"
 
 
 def _pixels(model: Path, size: Size | None) -> float:
@@ -58,17 +106,6 @@ def _pixels(model: Path, size: Size | None) -> float:
         return math.prod(height_and_width(size))
     factor = factor_of(str(model)) if model.is_dir() else None
     return math.inf if factor is None else own_side(model, factor) ** 2
-
-
-def in_parts_of(generate: Generate, most: int) -> Generate:
-    """Return what generates images with at most so many at once."""
-
-    def generated(prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image]:
-        ends = range(0, len(prompts), most)
-        parts = (generate(prompts[start : start + most], seeds[start : start + most], sampler) for start in ends)
-        return [image for part in parts for image in part]
-
-    return generated
 
 
 def halved(most: int, one: int, more: int, room: int) -> int:

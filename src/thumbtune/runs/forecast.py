@@ -15,8 +15,9 @@ from typing import Any
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.memory import of_process, room_of
+from thumbtune.models.families import family_of
 from thumbtune.models.family import CONFIG, UNET, VAE
-from thumbtune.models.pipeline_files import factor_of, read_config
+from thumbtune.models.pipeline_files import factor_of, index_of, read_config
 from thumbtune.models.weight_files import keys_in
 from thumbtune.runs import build
 from thumbtune.runs.memory_estimate import Estimate, estimate, longest_in_chunks
@@ -27,6 +28,7 @@ DRIVER = GIB // 2  # of CUDA with its libraries, in each process
 KEPT = 1.05  # what an allocator takes for each byte that it hands out
 SMALL = 0.5  # a training whose bound is this part of the memory or less is not estimated
 COPIES_OF_WEIGHT, COPIES_OF_ACTIVATION = 6, 4  # of the latter: input, output, gradient and what a kernel adds
+UNIT, LEAST_SIDE = 64, 512  # of the smaller sizes that are tried
 TOKENS = 77  # that a text encoder reads at once
 # bytes of holes for each one of activations in small blocks, by checkpointing: 2.0 to 2.8 and 1.0 to 1.1 were measured
 HOLES = {True: 2, False: 1}
@@ -66,13 +68,18 @@ class Forecast:
 
     @property
     def needed(self) -> int:
-        """Return the most that all processes take to load and to train; several images can be drawn one by one."""
-        return self._most(self.estimate.load + self.estimate.converted)
+        """Return the most that all processes must have at once; several images can be drawn one by one."""
+        return self._most(self.estimate.load)
+
+    @property
+    def pages(self) -> int:
+        """Return what the files of converted weights take on top at most, until the system takes it back."""
+        return self._most(self.estimate.load + self.estimate.converted) - self.needed
 
     @property
     def fits(self) -> bool:
-        """Return whether there is enough memory to train; pages of the weights' files can be given back."""
-        return self._most(self.estimate.load) <= self.room
+        """Return whether there is as much memory as is needed."""
+        return self.needed <= self.room
 
     def _most(self, load: int) -> int:
         most = self.with_process(max(self.estimate.step + self.holes, self.estimate.encode))
@@ -132,24 +139,40 @@ def check_memory(recipe: Recipe) -> None:
 def bytes_at_most(recipe: Recipe) -> float:
     """Return a bound of the bytes of a training's tensors, from the shapes of its weights; infinity if not known.
 
+    Only the files of the family's parts count: loading reads no others. What cannot be read is left to loading.
+
     Each weight is there as itself, reference, gradient, average and two moments. Each row of a weight makes a channel,
     which has a number for each place of an image at most: a pixel in the VAE, a place of the latents in the UNet.
     """
     base = Path(build.model_path(recipe.model))
     factor = factor_of(str(base)) if base.is_dir() else None
-    if factor is None or recipe.lora.start is not None:
+    if factor is None or recipe.lora.start is not None or not (base / UNET).is_dir():
         return math.inf
     tokens = TOKENS * longest_in_chunks(recipe)
     rank = max(recipe.lora.rank, recipe.lora.conv_rank or 0)
     side = recipe.train.size or own_side(base, factor)
     places = {VAE: side**2, UNET: micro_batch_of_process(recipe) * max(tokens, (side // factor) ** 2)}
     weights = activations = 0
-    for file in base.rglob("*.safetensors"):
-        for shape in keys_in(file).values():
+    for part, shapes in _shapes_by_part(base).items():
+        if not shapes:
+            return math.inf
+        for shape in shapes:
             rows, columns = math.prod(shape[:1]), math.prod(shape[1:])
             weights += rows * columns + rank * (rows + columns)
-            activations += rows * places.get(file.parent.name, tokens)
+            activations += rows * places.get(part, tokens)
     return 4 * (COPIES_OF_WEIGHT * weights + COPIES_OF_ACTIVATION * activations)
+
+
+def _shapes_by_part(base: Path) -> dict[str, list[tuple[int, ...]]]:
+    """Return the shapes of the weights of each network of a model; [] for one with a file that cannot be read."""
+    shapes: dict[str, list[tuple[int, ...]]] = {}
+    for part in family_of((index_of(str(base)) or {}).get("_class_name")).networks:
+        try:
+            files = [keys_in(file) for file in (base / part).glob("*.safetensors")]
+        except ThumbtuneError:
+            files = []
+        shapes[part] = [shape for keys in files for shape in keys.values()]
+    return shapes
 
 
 def own_side(base: Path, factor: int) -> float:
@@ -217,7 +240,39 @@ def refuse_too_large(recipe: Recipe, forecast: Forecast) -> None:
 
 
 def settings_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
-    """Return the fewest changes of a recipe, in the order of their price, for which there is memory; None: none do."""
+    """Return the fewest changes of a recipe, in the order of their price, for which there is memory; None: none do.
+
+    A smaller size is tried last: alone, then with other changes.
+    """
+    if (found := _savers_that_fit(recipe)) is not None:
+        return found
+    smaller = {f"train.size={size}": changed(recipe, "train.size", size) for size in _smaller_sizes(recipe)}
+    for setting, one in smaller.items():
+        alone = forecast_of(one)
+        if alone is not None and alone.fits:
+            return [setting], alone
+    for setting, one in smaller.items():
+        if (found := _savers_that_fit(one)) is not None:
+            return [setting, *found[0]], found[1]
+    return None
+
+
+def _smaller_sizes(recipe: Recipe) -> Iterator[int]:
+    """Yield the halves of the size of training down to the model's own, then 512 if that is smaller still."""
+    base = Path(build.model_path(recipe.model))
+    factor = factor_of(str(base)) if base.is_dir() else None
+    own = math.inf if factor is None else own_side(base, factor)
+    size = recipe.train.size or own
+    least = LEAST_SIDE if own == math.inf else int(own)
+    while math.inf > size > least:
+        size = max(least, int(size) // 2 // UNIT * UNIT)
+        yield size
+    if math.inf > size > LEAST_SIDE:
+        yield LEAST_SIDE
+
+
+def _savers_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
+    """Return the fewest changes other than of the size for which there is memory; None: none do."""
     settings: list[str] = []
     while saver := next(savers_of(recipe), None):  # a LoRA can save in other ways than all weights
         name, value = saver
@@ -270,19 +325,21 @@ def memory_lines(forecast: Forecast) -> list[str]:
     there = weights - one.resting
     activations = max(0, one.step - there - one.optimiser)
     process = "the process itself" if forecast.processes == 1 else f"{forecast.processes} processes on this machine"
+    pages = f", and up to {gib(forecast.pages)} of pages that can be given back" if forecast.pages else ""
     return [
         f"networks {gib(weights)} ({parts})",
         f"a step with {plural(one.micro_batch, 'image')} at once {gib(one.step)}: networks {gib(there)}, optimiser "
         f"{gib(one.optimiser)}, activations and gradients {gib(activations)}",
         f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(one.generate)}",
         *_on_cpu_lines(forecast),
-        f"with {process}, training takes {gib(forecast.needed)} of {gib(forecast.room)}",
+        f"with {process}, training takes {gib(forecast.needed)} of {gib(forecast.room)}{pages}",
     ]
 
 
 def _on_cpu_lines(forecast: Forecast) -> list[str]:
     """Return the parts that a CPU adds, in a line for people; on a GPU, what loading takes of the machine."""
-    load = gib(forecast.estimate.load + forecast.estimate.converted)
+    one = forecast.estimate
     if not forecast.on_cpu:
-        return [f"loading {load}, in the memory of the machine"]
-    return [f"loading {load}; holes between freed activations {gib(forecast.holes)}; process {gib(forecast.beside)}"]
+        return [f"loading {gib(one.load + one.converted)}, in the memory of the machine"]
+    holes, process = gib(forecast.holes), gib(forecast.beside)
+    return [f"loading {gib(one.load)}; holes between freed activations {holes}; process {process}"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image as pillow
 from PIL.Image import Image
 
 from thumbtune.errors import UsageError, note, shown
@@ -44,6 +45,8 @@ def generate_images(
 ) -> Iterator[Path]:
     """Write one PNG per (prompt, seed) pair and yield its path. Notes name prompts that are cut, or hold marks.
 
+    Another image of the same name is kept; the new one then gets the next free name, and a note says so once.
+
     Raises:
         UsageError: a prompt is empty or holds a zero byte, or a way of reading prompts is given for a run.
         ThumbtuneError: the model cannot be loaded, or the run has not finished training.
@@ -61,20 +64,46 @@ def generate_images(
         recipe = run.recipe_in(by.tuned)  # raises if the folder is not a run
         options, model = build.options_of(recipe), recipe.model
     half = build.half_of(recipe or recipe_from({"model": model}))
-    most = at_once(build.model_path(model), half, sampler.size, max(1, min(IMAGES_AT_ONCE, len(pairs))), options)
-    generator = load(by.tuned or model, options=by.options)
     texts = [*(prompt for prompt, _ in pairs), sampler.negative]
+    most = max(1, min(IMAGES_AT_ONCE, len(pairs)))
+    most = at_once(build.model_path(model), half, sampler.size, most, options, texts)
+    generator = load(by.tuned or model, options=by.options)
     for sentence in prompt_notes(texts, options.encoding, build.model_path(model)):
         note(sentence)
 
     def generated(part: Sequence[tuple[str, int]]) -> Sequence[Image]:
         return generator.generate([prompt for prompt, _ in part], [seed for _, seed in part], sampler)
 
-    names = iter(file_names(pairs))
+    names, is_told = iter(file_names(pairs)), False
     parts = Sized(in_parts(pairs, most, generated), math.ceil(len(pairs) / most))
     for _, images in progress(parts, "Generating"):
         for image in images:
-            yield write_png(out / next(names), image)
+            wanted = out / next(names)
+            path = free_path(wanted, image)
+            if path != wanted and not is_told:
+                is_told = True
+                note(f"{wanted} is another image, and nothing is written over it; the new one is {path.name}.")
+            yield write_png(path, image)
+
+
+def free_path(wanted: Path, image: Image) -> Path:
+    """Return a path for an image: the wanted one, or the next that is free or has this image already.
+
+    `_`, which is in no other name, stands before the number.
+    """
+    path, number = wanted, 2
+    while path.exists() and not _holds(path, image):
+        path, number = wanted.with_name(f"{wanted.stem}_{number}{wanted.suffix}"), number + 1
+    return path
+
+
+def _holds(path: Path, image: Image) -> bool:
+    """Return whether a file has the pixels of an image."""
+    try:
+        with pillow.open(path) as there:
+            return there.size == image.size and there.convert("RGB").tobytes() == image.convert("RGB").tobytes()
+    except (OSError, ValueError):
+        return False
 
 
 def file_names(pairs: Sequence[tuple[str, int]]) -> list[str]:

@@ -5,7 +5,8 @@ the allocator's gaps and the driver come on top. On an accelerator parts that ar
 machine: text encoders while images are encoded, the VAE while prompts are, both while training.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 
 from thumbtune.distributed import team
 from thumbtune.feedback.store.store import Store, is_store
+from thumbtune.files import sha256
 from thumbtune.models.families import adapter_of
 from thumbtune.models.family import VAE
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
-from thumbtune.models.protocol import Size
+from thumbtune.models.prompt_chunks import PromptEncoding
+from thumbtune.models.protocol import PipelineModel, Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
@@ -30,6 +33,7 @@ from thumbtune.training.optimizers import bytes_of_moments
 
 IMAGES_AT_ONCE = 8  # of an evaluation
 IMAGE = (64, 64)  # of any size: all are resized
+COUNTED: dict[tuple[str, PromptEncoding, str], int] = {}  # chunks, by the hash of prompts and how they are read
 CONVERTED = (torch.bfloat16, torch.float16, torch.int8, torch.uint8)
 
 
@@ -91,6 +95,18 @@ def estimate(
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
+    return Estimate(
+        **_of_training(model, recipe, size, apart),
+        micro_batch=size,
+        generate=_drawing(recipe, at_once, half, apart),
+        at_once=at_once,
+        load=load,
+    )
+
+
+def _of_training(model: PipelineModel, recipe: Recipe, size: int, apart: bool) -> dict[str, Any]:
+    """Return the fields of an estimate that steps with `size` images at once, and encoding, tell."""
+    pipeline = model.pipeline
     with without_values(), LiveMemory() as memory:
         networks = _with_shapes(memory, pipeline, apart)
         converted = _converted(pipeline)
@@ -102,20 +118,16 @@ def estimate(
         step, moments, reference = _step(memory, inputs, recipe, size)
         # the gradient of all weights is large, and stays until the update
         heap = max(0, memory.heap - sum(weight.nbytes for _, weight in model.trainable()))
-    return Estimate(
-        networks=networks,
-        resting=texts + rest[VAE],
-        optimiser=moments + reference,
-        reference=reference,
-        step=step - texts - rest[VAE],
-        micro_batch=size,
-        encode=max(encode, embed),
-        generate=_drawing(recipe, at_once, half, apart),
-        at_once=at_once,
-        load=load,
-        converted=converted,
-        heap=heap,
-    )
+    return {
+        "networks": networks,
+        "resting": texts + rest[VAE],
+        "optimiser": moments + reference,
+        "reference": reference,
+        "step": step - texts - rest[VAE],
+        "encode": max(encode, embed),
+        "converted": converted,
+        "heap": heap,
+    }
 
 
 def _networks_of(pipeline: Any) -> dict[str, nn.Module]:
@@ -183,8 +195,12 @@ class Inputs:
 def _inputs(model: LatentDiffusion, recipe: Recipe, size: Size) -> Inputs:
     """Return inputs with the longest prompt of the likes, where long ones are read in chunks."""
     model.read_prompts(build.encoding_of(recipe))
-    words = 1 + (longest_in_chunks(recipe) - 1) * (model.pipeline.tokenizer.model_max_length - 2)
-    return Inputs(model, size, " ".join(["a"] * words))
+    return Inputs(model, size, prompt_in_chunks(model, longest_in_chunks(recipe)))
+
+
+def prompt_in_chunks(model: PipelineModel, count: int) -> str:
+    """Return a prompt that a model reads in so many chunks; for one chunk, the shortest."""
+    return " ".join(["a"] * (1 + (count - 1) * (model.pipeline.tokenizer.model_max_length - 2)))
 
 
 def longest_in_chunks(recipe: Recipe) -> int:
@@ -193,8 +209,24 @@ def longest_in_chunks(recipe: Recipe) -> int:
         return 1
     with Store.open(recipe.likes, create=False) as store:
         prompts = store.prompts(store.newest())
-    divided = cut_prompts(build.model_path(recipe.model), prompts, build.encoding_of(recipe)).divided
-    return max(divided.values(), default=1)
+        return chunks_of_longest(build.model_path(recipe.model), prompts, build.encoding_of(recipe))
+
+
+def chunks_of_longest(model: str, prompts: Iterable[str], encoding: PromptEncoding) -> int:
+    """Return how many chunks the longest of these prompts is read in; 1 if prompts are cut.
+
+    A process counts the same prompts once: of thousands of long ones it takes seconds, and each estimate asks.
+
+    Raises:
+        ThumbtuneError: the model's tokenizer cannot be loaded.
+    """
+    if encoding.over_length == "cut":
+        return 1
+    distinct = list(dict.fromkeys(prompts))
+    key = (model, encoding, sha256(json.dumps(distinct).encode()))
+    if key not in COUNTED:
+        COUNTED[key] = max(cut_prompts(model, distinct, encoding).divided.values(), default=1)
+    return COUNTED[key]
 
 
 def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) -> int:

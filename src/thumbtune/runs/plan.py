@@ -69,6 +69,7 @@ def model_lines(recipe: Recipe, out: Path) -> Iterator[str]:
         UsageError: an option cannot be used.
         ThumbtuneError: the model cannot be used, or there is too little memory.
     """
+    build.check_model(recipe)
     yield from _needs(recipe, build.training_accelerator_of(recipe), out)
 
 

@@ -48,7 +48,8 @@ class Recipe(Section):
     )
     prediction: Literal["epsilon", "v"] | None = Field(
         default=None,
-        description="What the model predicts, if its files do not say it: epsilon (noise) or v. Default: as they say.",
+        description="What the model predicts, if its files do not say it: epsilon (noise) or v. It goes before what "
+        "they say. Default: as they say.",
     )
     zero_terminal_snr: bool = Field(
         default=False,

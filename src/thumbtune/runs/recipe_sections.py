@@ -183,7 +183,7 @@ class TrainSection(Section):
     )
     steps: int = Field(default=140, ge=1, description="Number of weight updates.")
     batch: int = Field(default=32, ge=1, description="Images per weight update, over all processes.")
-    size: int | None = Field(
+    size: Annotated[int | None, BeforeValidator(values.side)] = Field(
         default=None,
         ge=values.MIN_SIDE,
         le=values.MAX_SIDE,

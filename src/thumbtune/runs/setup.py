@@ -75,8 +75,9 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
 
     Raises:
         UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
-        ThumbtuneError: there is no feedback, or too little of a kind; a library is missing.
+        ThumbtuneError: as `build.check_model`; there is no feedback, or too little of a kind; a library is missing.
     """
+    build.check_model(recipe)
     check_sizes(recipe, build.model_path(recipe.model))
     build.check_library(recipe)
     objective = objectives.objective_of(recipe)

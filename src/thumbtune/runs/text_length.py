@@ -206,6 +206,7 @@ def _tokenizer_of(model: str, part: str) -> Any:
     except Exception as error:  # of files, of the hub, of JSON: transformers raises a dozen kinds
         raise ThumbtuneError(
             f"The tokenizer of the model {model!r} could not be loaded ({reason(error)}); give a folder in diffusers' "
-            "layout, a hub id that this machine can reach, or `tiny-emoji-64`.",
+            "layout, a whole checkpoint in one .safetensors file, a hub id that this machine can reach, or "
+            "`tiny-emoji-64`.",
             code="model-unloadable",
         ) from error

@@ -12,6 +12,7 @@ from thumbtune.documents import read_text
 from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, note
 from thumbtune.files import write_text
 from thumbtune.memory import give_back
+from thumbtune.models.model_options import SHORT
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, monitor, run
 from thumbtune.runs.forecast import check_memory
@@ -24,6 +25,8 @@ from thumbtune.training.batches import Batches, Progress
 from thumbtune.training.checkpoint import LOG
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
+
+WORSE_THAN_ZEROS = 1.05  # a mean error: zeros have that of the target's variance, which is about 1
 
 
 def tune(
@@ -162,6 +165,18 @@ def _logged(
             raise raised from None
 
 
+def _worse_than_zeros(step: Step, model: Any) -> str | None:
+    """Return a sentence if the base model is worse at the first step than zeros, whose error is about 1."""
+    prediction, error = getattr(model.process, "prediction", None), step.reference_error
+    if step.step > 1 or error is None or error <= WORSE_THAN_ZEROS or prediction not in SHORT.values():
+        return None
+    short, other = ("v", "epsilon") if prediction == SHORT["v"] else ("epsilon", "v")
+    return (
+        f"The base model has a mean error of {error:.2f} at the first step, and guessing zeros has about 1; if it does "
+        f"not draw well by itself, it may predict {other} and not {short}: see the option prediction."
+    )
+
+
 def _saved(
     watched: Monitor,
     steps: Iterator[Step],
@@ -176,6 +191,8 @@ def _saved(
         step, wrong = watched.inspect(taken)
         if accelerator.is_main_process:
             _write_step(saver.folder / LOG, step)
+        if (sentence := _worse_than_zeros(step, watched.training.model)) is not None:
+            note(sentence)
         broke = ending()
         if broke is not None:
             saver.newest = step.step

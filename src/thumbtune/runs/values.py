@@ -127,6 +127,26 @@ def count_or_auto(value: Any) -> Any:
     return whole
 
 
+def side(value: Any) -> Any:
+    """Return one side of a square in pixels; of WIDTHxHEIGHT with equal sides, that side.
+
+    >>> side("512x512"), side(640)
+    (512, 640)
+
+    Raises:
+        ValueError: the two sides differ.
+    """
+    found = IMAGE_SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or found[2] is None:
+        return value
+    if int(found[1]) != int(found[2]):
+        raise ValueError(
+            "should be one side of a square in pixels, as 512; images of other shapes are trained in their own shape, "
+            "with its area"
+        )
+    return int(found[1])
+
+
 def image_size(value: Any) -> Any:
     """Return the size of an image: the side of a square, or WIDTHxHEIGHT; None stays None.
 

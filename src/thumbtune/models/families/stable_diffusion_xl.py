@@ -69,6 +69,7 @@ class StableDiffusionXL(LatentDiffusion):
         options={"add_watermarker": False},
         float32=(VAE,),
         scaling=SCALING_OF_XL,
+        moments=True,
         guidance=5.0,
         steps=50,
     )
@@ -85,8 +86,8 @@ class StableDiffusionXL(LatentDiffusion):
     def read_prompts(self, encoding: PromptEncoding) -> None:
         if encoding.clip_skip not in (None, OWN_LAYER):
             raise UsageError(
-                f"prompts.clip_skip is {encoding.clip_skip}, but SDXL always takes the layer before the last of both "
-                f"text encoders, which is {OWN_LAYER} here as in other programs; leave the option out.",
+                f"prompts.clip_skip is {encoding.clip_skip} (--clip-skip), but SDXL always takes the layer before the "
+                f"last of both text encoders, which is {OWN_LAYER} here as in other programs; leave the option out.",
                 code="prompts-clip-skip",
             )
         self.encoding = encoding

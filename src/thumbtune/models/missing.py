@@ -1,0 +1,56 @@
+"""A path that is not there, told before the hub is asked and before anything is loaded."""
+
+import difflib
+from pathlib import Path
+
+from thumbtune.errors import ThumbtuneError
+from thumbtune.hub import is_hub_id
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+MIN_SIMILARITY = 0.8  # between a missing path and the one that is suggested
+
+
+def is_missing(name: str) -> bool:
+    """Return whether a name is a path to nothing, and cannot be one on the hub.
+
+    >>> is_missing("./model"), is_missing("loras/x.safetensors"), is_missing("owner/model")
+    (True, True, False)
+    """
+    return not is_hub_id(name) and not Path(name).exists()
+
+
+def missing(name: str, forms: str, option: str = "") -> str:
+    """Return one sentence on a path to nothing, with a name beside it that is nearly the same if there is one.
+
+    Args:
+        forms: what can be named in its place.
+        option: of which it is the value.
+    """
+    close = near(Path(name), has_bundled=not option)
+    start = f"{option}: there" if option else "There"
+    return f"{start} is no file or folder {name!r} here; {f'did you mean {close}?' if close else f'name {forms}.'}"
+
+
+def refuse_missing_model(name: str) -> None:
+    """Refuse a path to nothing that stands where a model belongs.
+
+    Raises:
+        ThumbtuneError: it names the model that was perhaps meant.
+    """
+    if is_missing(name):
+        forms = "a folder in diffusers' layout, a whole checkpoint in .safetensors, a hub id or tiny-emoji-64"
+        raise ThumbtuneError(missing(name, forms), code="model-unloadable")
+
+
+def near(path: Path, has_bundled: bool = True) -> Path | None:
+    """Return a folder or file beside a missing one whose name is nearly the same, as after a typing error.
+
+    has_bundled: whether a bundled model may be meant
+    """
+    try:
+        beside = [] if path.exists() or not path.name else [found.name for found in path.parent.iterdir()]
+    except (OSError, ValueError):  # the folder above is missing, too: perhaps this is a hub id
+        return None
+    bundled = [folder.name for folder in BUNDLED.iterdir()] if has_bundled and path.parent == Path() else []
+    close = difflib.get_close_matches(path.name, [*beside, *bundled], 1, MIN_SIMILARITY)
+    return path.with_name(close[0]) if close else None

@@ -28,19 +28,6 @@ Call = Callable[..., tuple[int, str, str]]
 Pipeline = Callable[..., Path]
 
 
-@pytest.fixture
-def base(tiny_pipeline: Pipeline) -> str:
-    return str(tiny_pipeline("epsilon"))
-
-
-@pytest.fixture
-def vae(base: str) -> AutoencoderKL:
-    """A VAE of the same kind with other weights."""
-    torch.manual_seed(5)
-    config = dict(AutoencoderKL.from_pretrained(base, subfolder="vae").config)
-    return AutoencoderKL.from_config(config)  # type: ignore[return-value]
-
-
 def original(vae: AutoencoderKL, prefix: str = "") -> dict[str, torch.Tensor]:
     blocks = len(vae.config["block_out_channels"])
     state = {vae_key(key, blocks): value for key, value in vae.state_dict().items()}

@@ -19,6 +19,7 @@ from thumbtune.models.pipeline_files import check_size, drawn_unit, height_and_w
 from thumbtune.models.process import Process, process_of
 from thumbtune.models.prompt_encoding import of_equal_length
 from thumbtune.models.protocol import PipelineModel, Sampler, Size, Trained
+from thumbtune.models.vae_settings import has_moments
 
 
 def freeze(networks: Iterable[nn.Module]) -> None:
@@ -117,17 +118,16 @@ def scaling_of(vae: Any, device: torch.device) -> tuple[Any, Any]:
     Returns:
         Two numbers; or two tensors, [1, channels, 1, 1], of a VAE with a mean and a deviation for each channel.
     """
-    mean, deviation = vae.config.get("latents_mean"), vae.config.get("latents_std")
-    if mean is None or deviation is None:
+    if not has_moments(vae.config):
         return vae.config.get("shift_factor") or 0.0, vae.config.scaling_factor
-    mean, deviation = (torch.tensor(one, device=device).view(1, -1, 1, 1) for one in (mean, deviation))
+    numbers = (vae.config["latents_mean"], vae.config["latents_std"])
+    mean, deviation = (torch.tensor(one, device=device).view(1, -1, 1, 1) for one in numbers)
     return mean, vae.config.scaling_factor / deviation
 
 
 def moments_in(vae: Any) -> tuple[object, ...]:
     """Return the mean and the deviation of each channel of a VAE's latents, for hashes; () if there are none."""
-    mean, deviation = vae.config.get("latents_mean"), vae.config.get("latents_std")
-    return () if mean is None or deviation is None else (list(mean), list(deviation))
+    return (list(vae.config["latents_mean"]), list(vae.config["latents_std"])) if has_moments(vae.config) else ()
 
 
 def draw(model: PipelineModel, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> Tensor:

@@ -8,8 +8,9 @@ import time
 import pytest
 
 BUSY = """
-import hashlib
+import hashlib, signal
 from thumbtune import signals
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts behind it ignore Ctrl-C
 signals.GRACE = 0.1
 signals.Listener().listen()
 print("ready", flush=True)

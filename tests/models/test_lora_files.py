@@ -67,11 +67,6 @@ def weight_of(pipeline: Any, part: str, name: str) -> Tensor:
 
 
 @pytest.fixture
-def base(tiny_pipeline: Callable[[str], Path]) -> str:
-    return str(tiny_pipeline("epsilon"))
-
-
-@pytest.fixture
 def make(base: str) -> Callable[..., dict[Layer, Made]]:
     """(modules of the UNet, of the text encoder, rank of each layer, alpha of each, DoRA) -> random layers."""
 

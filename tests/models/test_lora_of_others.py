@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from test_lora_files import CONVS, LINEAR, WORDS, base, dotted, kohya, make, same
+from test_lora_files import CONVS, LINEAR, WORDS, dotted, kohya, make, same
 
-__all__ = ["base", "make"]  # fixtures
+__all__ = ["make"]  # a fixture
 
 ALL = [*LINEAR, *CONVS]
 

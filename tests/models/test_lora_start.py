@@ -16,7 +16,6 @@ from test_lora_files import (
     LINEAR,
     WORDS,
     Made,
-    base,
     dotted,
     fresh,
     kohya,
@@ -37,7 +36,7 @@ from thumbtune.models.lora_loading import put_on_pipeline
 from thumbtune.models.lora_start import begin, copies_of, files_of
 from thumbtune.models.without_weights import pipeline_without_weights
 
-__all__ = ["base", "make"]  # fixtures
+__all__ = ["make"]  # a fixture
 
 
 def started(base: str, path: Path) -> Any:

@@ -23,20 +23,6 @@ from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import Sampler
 from thumbtune.models.without_weights import networks_without_weights
 
-
-@pytest.fixture
-def base(tiny_pipeline: Callable[..., Path]) -> str:
-    return str(tiny_pipeline("epsilon"))
-
-
-@pytest.fixture
-def vae(base: str) -> AutoencoderKL:
-    """A VAE of the same kind with other weights."""
-    torch.manual_seed(5)
-    config = dict(AutoencoderKL.from_pretrained(base, subfolder="vae").config)
-    return AutoencoderKL.from_config(config)  # type: ignore[return-value]
-
-
 # --- how its latents are scaled ----------------------------------------------------------------------
 
 

@@ -229,7 +229,7 @@ def test_a_missing_model_is_one_sentence(call: Call, likes: Path, tmp_path: Path
     words = ["--set", f"likes={likes}", "--set", f"model={tmp_path / 'nowhere'}"]
     code, _, err = call("train", "--out", tmp_path / "run", *words)
     assert code == 1
-    assert "could not be loaded" in err and "Traceback" not in err
+    assert "There is no file or folder" in err and "Traceback" not in err
     assert not (tmp_path / "run").exists()
 
 

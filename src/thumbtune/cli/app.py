@@ -151,11 +151,16 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 _shown: set[str] = set()
 
 
+def _show_note(sentence: str) -> None:
+    """Print a note as one line, and each once: a model may be loaded several times."""
+    if speaks() and sentence not in _shown:
+        _shown.add(sentence)
+        typer.echo(without_passwords(f"thumbtune: Note: {sentence}"), err=True)
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *where: object, **how: object) -> None:
-    """Print a warning as one line for people, without the place in our code that it came from."""
-    if speaks() and str(message) not in _shown:
-        _shown.add(str(message))
-        typer.echo(without_passwords(f"thumbtune: Note: {message}"), err=True)
+    """Print a warning as a note for people, without the place in our code that it came from."""
+    _show_note(str(message))
 
 
 def _at_home(word: str) -> str:
@@ -165,12 +170,10 @@ def _at_home(word: str) -> str:
 
 
 class _Notes(logging.Handler):
-    """Print the notes of the program as one line each, and each once: a model may be loaded several times."""
+    """Print the notes of the program."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if speaks() and record.getMessage() not in _shown:
-            _shown.add(record.getMessage())
-            typer.echo(without_passwords(f"thumbtune: Note: {record.getMessage()}"), err=True)
+        _show_note(record.getMessage())
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from thumbtune.duels.unused import refuse_unused
 from thumbtune.errors import UsageError, note
 from thumbtune.models.merging import halve, merge_pipeline, untold_by_file, write_checkpoint, write_pipeline
 from thumbtune.models.model_options import PLAIN, ModelOptions
-from thumbtune.models.weight_files import OTHER_FILES, PICKLES, SAFETENSORS
+from thumbtune.models.weight_files import CKPT, OTHER_FILES, PICKLES, SAFETENSORS
 
 
 def merge(
@@ -33,7 +33,7 @@ def merge(
     """
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists, and nothing is written over it; name another place.", code="merge-exists")
-    if out.suffix.lower() in (*PICKLES, *OTHER_FILES):
+    if out.suffix.lower() in (*PICKLES, CKPT, *OTHER_FILES):
         raise UsageError(
             f"{out} ends in {out.suffix}, which Thumbtune does not write; name {out.with_suffix(SAFETENSORS)} for one "
             f"file, or {out.with_suffix('')} for a folder of diffusers.",

@@ -29,6 +29,7 @@ from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
 from thumbtune.models.schedulers import process_of
 from thumbtune.models.sizes import drawn_unit, height_and_width
 from thumbtune.models.transformer_checks import check_channels, default_size
+from thumbtune.models.vae_settings import has_moments
 
 
 class LatentDiffusion:
@@ -340,14 +341,13 @@ def scaling_of(vae: Any, device: torch.device) -> tuple[Any, Any]:
     Returns:
         Two numbers; or two tensors, [1, channels, 1, 1], of a VAE with a mean and a deviation for each channel.
     """
-    mean, deviation = vae.config.get("latents_mean"), vae.config.get("latents_std")
-    if mean is None or deviation is None:
+    if not has_moments(vae.config):
         return vae.config.get("shift_factor") or 0.0, vae.config.scaling_factor
-    mean, deviation = (torch.tensor(one, device=device).view(1, -1, 1, 1) for one in (mean, deviation))
+    numbers = (vae.config["latents_mean"], vae.config["latents_std"])
+    mean, deviation = (torch.tensor(one, device=device).view(1, -1, 1, 1) for one in numbers)
     return mean, vae.config.scaling_factor / deviation
 
 
 def moments_in(vae: Any) -> tuple[object, ...]:
     """Return the mean and the deviation of each channel of a VAE's latents, for hashes; () if there are none."""
-    mean, deviation = vae.config.get("latents_mean"), vae.config.get("latents_std")
-    return () if mean is None or deviation is None else (list(mean), list(deviation))
+    return (list(vae.config["latents_mean"]), list(vae.config["latents_std"])) if has_moments(vae.config) else ()

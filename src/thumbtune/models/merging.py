@@ -104,10 +104,10 @@ def write_checkpoint(pipeline: Any, file: Path, size: Size) -> None:
         ThumbtuneError: it is of another family, its VAE scales latents in another way than its family's, programs could
             not read it from one file, the disk is full, or the folder cannot be written.
     """
-    _refuse_scaling(pipeline, file)
     prediction = pipeline.scheduler.config.get("prediction_type")
     tensors = checkpoint_of(pipeline) | _marks(pipeline, prediction)
     refuse_unreadable(file, tensors)
+    _refuse_scaling(pipeline, file)
     facts = base_facts(pipeline.unet.config, prediction, height_and_width(size), "")
     header = {"format": "pt", **facts, f"{SPEC}.title": file.stem}
     write_tensors(file, tensors, header, durable=True)

@@ -6,7 +6,8 @@ pooled    both CLIPs' projected texts side by side                              
 No mask: padding is visible, as in training SD 3. The network gives the velocity, noise - image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -16,7 +17,9 @@ from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.process import Latents, Times
-from thumbtune.models.protocol import Condition
+from thumbtune.models.protocol import Condition, Sampler
+
+T5_LENGTH = 256  # tokens that diffusers gives to T5
 
 
 class StableDiffusion3(LatentDiffusion):
@@ -37,7 +40,7 @@ class StableDiffusion3(LatentDiffusion):
         optional=(TEXT_3, "tokenizer_3"),
         float32=(VAE,),
         targets={"attention": JOINT, "attention-and-feed-forward": JOINT_AND_FEED_FORWARD},
-        reads=("tokenizer_3", 256),
+        reads=("tokenizer_3", T5_LENGTH),
         guidance=7.0,
         steps=28,
     )
@@ -48,12 +51,26 @@ class StableDiffusion3(LatentDiffusion):
         lengths = [one.model_max_length for one in self.tokenizers]
         return ("SD 3", vae.scaling_factor, vae.shift_factor, *lengths)
 
+    @property
+    def length(self) -> int:
+        """Return how many tokens of T5 the network reads; without T5 they are zeros."""
+        tokenizer = self.pipeline.tokenizer_3
+        return T5_LENGTH if tokenizer is None else min(T5_LENGTH, tokenizer.model_max_length)
+
+    def texts(self, prompts: Sequence[str], sampler: Sampler) -> Mapping[str, Any]:
+        return {**super().texts(prompts, sampler), "max_sequence_length": self.length}
+
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
         bring(self.device, self.encoders, away=[self.pipeline.vae])
         with computing(self.device, self.half):
             text, _, pooled, _ = self.pipeline.encode_prompt(
-                list(prompts), None, None, device=self.device, do_classifier_free_guidance=False
+                list(prompts),
+                None,
+                None,
+                device=self.device,
+                do_classifier_free_guidance=False,
+                max_sequence_length=self.length,
             )
         return {"text": text.float().cpu(), "pooled": pooled.float().cpu()}
 

@@ -1,0 +1,77 @@
+"""The memory of a LoRA step of each published transformer, without weights and without a GPU.
+
+    python -m benchmarks.families               all rows, into benchmarks/families.json; a table
+    python -m benchmarks.families --only Klein  the models with this word in their names
+
+Each row is `runs.memory_estimate` of the defaults of the family, as on a GPU that computes in bf16: the peak of the
+tensors that are alive at once, in GiB. The workspaces of kernels, the allocator's gaps and the driver, about 1 GiB,
+come on top. One image of 1024 x 1024 pixels (832 x 480 for Wan) is in the network at once, and one is drawn; rank 16,
+attention layers, activations checkpointed.
+
+    weights            of the network in training with its LoRA
+    step, int8, nf4    the peak of a step, with the frozen weights in bf16, int8 and nf4
+    encode, draw       the peaks of encoding an image or a prompt, and of drawing, with the weights in bf16
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.published import MODELS, write_published
+from thumbtune.runs.memory_estimate import Estimate, estimate
+from thumbtune.runs.recipe import parse_recipe
+
+FILE = Path(__file__).with_suffix(".json")
+GIB = 2**30
+COLUMNS = ("weights", "step", "int8", "nf4", "encode", "draw")
+
+
+def measure(folder: Path, size: tuple[int, int], more: Mapping[str, Any]) -> Estimate:
+    """Return the memory of a recipe for one image at once."""
+    height, width = size
+    told = {"train.precision": "bf16", "train.size": f"{width}x{height}", "evaluate.size": f"{width}x{height}"}
+    recipe = parse_recipe({"model": str(folder), **told, **more}, "row")
+    found = estimate(recipe, micro_batch=1, at_once=1, accelerator=True)
+    if found is None:
+        raise SystemExit(f"{folder} cannot be counted")
+    return found
+
+
+def row(name: str) -> dict[str, float]:
+    """Return the columns of a model, in GiB."""
+    model = MODELS[name]
+    with tempfile.TemporaryDirectory() as parent:
+        folder = write_published(Path(parent) / "model", name)
+        plain, int8, nf4 = (
+            measure(folder, model.size, {} if kind is None else {"train.quantize_base": kind})
+            for kind in (None, "int8", "nf4")
+        )
+    peaks = (plain.networks["transformer"], plain.step, int8.step, nf4.step, plain.encode, plain.generate)
+    return {column: round(peak / GIB, 1) for column, peak in zip(COLUMNS, peaks, strict=True)}
+
+
+def table(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Return rows as a table of Markdown."""
+    lines = [f"| GiB | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
+    return "\n".join([*lines, *(f"| {name} | {' | '.join(map(str, row.values()))} |" for name, row in rows.items())])
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure the rows, write them and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="measure the models with this word")
+    only = parser.parse_args(words).only
+    rows = json.loads(FILE.read_text()) if FILE.exists() else {}
+    for name in MODELS:
+        if only in name:
+            rows[name] = row(name)
+            print(name, rows[name], flush=True)
+            FILE.write_text(json.dumps({name: rows[name] for name in MODELS if name in rows}, indent=1) + "\n")
+    print(table({name: rows[name] for name in MODELS if name in rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -49,7 +49,7 @@ def draw(model: Drawn, prompts: Sequence[str], seeds: Sequence[int], sampler: Sa
     completed = [model.complete(prompt) for prompt in prompts]
 
     def drawn(texts: Mapping[str, Any], seeds: Sequence[int]) -> Tensor:
-        bring(model.device, model.beside)
+        bring(model.device, (model.network, *model.beside))
         with computing(model.device, model.half), _float_output(model.network, model.half):
             return model.unpacked(
                 model.pipeline(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.images import rgb
-from thumbtune.models.devices import bring
+from thumbtune.models.devices import bring, device_of
 from thumbtune.models.drawing import decoded, draw, images_of
 from thumbtune.models.family import VAE, Family
 from thumbtune.models.half import computing, store
@@ -65,6 +65,7 @@ class LatentDiffusion:
         self.network: nn.Module = getattr(pipeline, self.family.denoiser)
         freeze((self.network, *self.beside))
         self.half = half
+        self._device: torch.device | None = None  # that of the network
         # some VAEs exceed the range of fp16
         self._half_of_vae = None if half == torch.float16 or VAE in self.family.float32 else half
         if VAE in self.family.float32:
@@ -188,12 +189,17 @@ class LatentDiffusion:
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the network."""
-        return next(self.network.parameters()).device
+        """Return the device that computes."""
+        return self._device or device_of(self.network)
 
     def to(self, device: torch.device | str) -> "LatentDiffusion":
         """Move every part to a device, and return the model."""
         self.pipeline.to(device)
+        return self.on(device)
+
+    def on(self, device: torch.device | str) -> "LatentDiffusion":
+        """Compute on a device from now on, to which each part moves when it is used; return the model."""
+        self._device = torch.device(device)
         return self
 
     @property
@@ -214,7 +220,11 @@ class LatentDiffusion:
         return self.pipeline.vae, *self.encoders
 
     def rest(self) -> None:
-        bring(torch.device("cpu"), self.beside)
+        bring(self.device, [self.network], away=self.beside)
+
+    def bring_encoders(self) -> None:
+        """Move the text encoders to the device, after the VAE has left it."""
+        bring(self.device, self.encoders, away=[self.pipeline.vae])
 
     def fingerprint(self) -> str:
         return self.fingerprints()[1]

@@ -159,7 +159,7 @@ class PipelineModel(Model, Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the network."""
+        """Return the device that computes."""
         ...
 
     def read_prompts(self, encoding: PromptEncoding) -> None:
@@ -174,11 +174,18 @@ class PipelineModel(Model, Protocol):
         """Move every part to a device, and return the model."""
         ...
 
+    def on(self, device: torch.device | str) -> "PipelineModel":
+        """Compute on a device from now on, to which each part moves when it is used; return the model."""
+        ...
+
     @property
     def beside(self) -> tuple[nn.Module, ...]:
         """Return the networks that `predict` does not need: the VAE and the text encoders."""
         ...
 
     def rest(self) -> None:
-        """Move the parts that `predict` does not need to the CPU; `encode`, `embed` and `generate` bring them back."""
+        """Move the network to the device, and the parts that `predict` does not need away from it.
+
+        `encode`, `embed` and `generate` bring those back.
+        """
         ...

@@ -159,7 +159,7 @@ def model_of(
     model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision))
     check_sizes(recipe, base, (model.trained_unit, model.unit))
     model.read_prompts(encoding_of(recipe))
-    return model.to(device)
+    return model.on(device)  # it encodes before the network is needed
 
 
 def encoding_of(recipe: Recipe) -> PromptEncoding:

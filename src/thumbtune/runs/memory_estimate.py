@@ -2,7 +2,8 @@
 
 The numbers are sums of the tensors that are alive at once (`training.live_memory`). On a GPU the workspaces of kernels,
 the allocator's gaps and the driver come on top. On an accelerator parts that are not needed rest in the memory of the
-machine: text encoders while images are encoded, the VAE while prompts are, both while training.
+machine: the trained network until all is encoded, text encoders while images are encoded, the VAE while prompts are,
+both while training.
 """
 
 import json
@@ -46,7 +47,7 @@ class Estimate:
     optimiser: the two moments of every trained weight, and `reference`
     reference: the copy of the weights that all of them are compared with, if all are trained
     step:      the peak of a step with `micro_batch` images at once
-    encode:    the peak of encoding an image or a prompt
+    encode:    the peak of encoding an image or a prompt, on an accelerator without the trained network
     generate:  the peak of generating `at_once` images
     load:      the weights of all networks as they are loaded, in float32, in the memory of the machine
     converted: those that are then quantised or stored in half precision
@@ -113,8 +114,9 @@ def _of_training(model: PipelineModel, recipe: Recipe, size: int, apart: bool) -
         inputs = _inputs(model, recipe, recipe.train.size or model.size)
         rest = {name: kept if apart and name != model.family.denoiser else 0 for name, kept in networks.items()}
         texts = sum(kept for name, kept in rest.items() if name != VAE)
-        encode = _peak(memory, lambda: inputs.latents(1)) - texts
-        embed = _peak(memory, lambda: model.embed([inputs.prompt])) - rest[VAE]
+        later = networks[model.family.denoiser] if apart else 0  # it comes when all is encoded
+        encode = _peak(memory, lambda: inputs.latents(1)) - texts - later
+        embed = _peak(memory, lambda: model.embed([inputs.prompt])) - rest[VAE] - later
         step, moments, reference = _step(memory, inputs, recipe, size)
         # the gradient of all weights is large, and stays until the update
         heap = max(0, memory.heap - sum(weight.nbytes for _, weight in model.trainable()))

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thumbtune.models.devices import bring
 from thumbtune.models.family import CLIP, SCHEDULER, T5, TEXT, TEXT_2, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
@@ -57,7 +56,7 @@ class Flux(LatentDiffusion):
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        self.bring_encoders()
         with computing(self.device, self.half):
             text, pooled, _ = self.pipeline.encode_prompt(list(prompts), device=self.device)
         return {"text": text.float().cpu(), "pooled": pooled.float().cpu()}

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thumbtune.models.devices import bring
 from thumbtune.models.drawing import decoded
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
@@ -52,7 +51,7 @@ class Flux2Klein(LatentDiffusion):
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        self.bring_encoders()
         with computing(self.device, self.half):
             text, _ = self.pipeline.encode_prompt(prompt=list(prompts), device=self.device)
         return {"text": text.float().cpu()}

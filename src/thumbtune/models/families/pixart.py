@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thumbtune.models.devices import bring
 from thumbtune.models.family import T5, TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
@@ -50,7 +49,7 @@ class PixArtSigma(LatentDiffusion):
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        self.bring_encoders()
         with computing(self.device, self.half):
             return together([self._row(prompt) for prompt in prompts])
 

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thumbtune.models.devices import bring
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
 from thumbtune.models.half import computing
@@ -54,7 +53,7 @@ class QwenImage(LatentDiffusion):
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        self.bring_encoders()
         with computing(self.device, self.half):
             return together([self._row(prompt or NO_PROMPT) for prompt in prompts])
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thumbtune.models.devices import bring
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
@@ -56,7 +55,7 @@ class Sana(LatentDiffusion):
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        self.bring_encoders()
         with computing(self.device, self.half):
             return together([self._row(prompt) for prompt in prompts])
 

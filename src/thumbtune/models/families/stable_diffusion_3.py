@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from thumbtune.models.devices import bring
 from thumbtune.models.family import CLIP_2, T5, TEXT, TEXT_2, TEXT_3, TRANSFORMER, VAE, Family
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
@@ -62,7 +61,7 @@ class StableDiffusion3(LatentDiffusion):
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        self.bring_encoders()
         with computing(self.device, self.half):
             text, _, pooled, _ = self.pipeline.encode_prompt(
                 list(prompts),

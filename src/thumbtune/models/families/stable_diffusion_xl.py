@@ -17,7 +17,6 @@ from torch import Tensor
 from thumbtune.errors import UsageError
 from thumbtune.images import rgb
 from thumbtune.models.buckets import placed
-from thumbtune.models.devices import bring
 from thumbtune.models.family import CLIP, CLIP_2, TEXT, TEXT_2, UNET, VAE, Family
 from thumbtune.models.fitting import checked_size
 from thumbtune.models.half import computing
@@ -105,7 +104,7 @@ class StableDiffusionXL(LatentDiffusion):
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
-        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        self.bring_encoders()
         with computing(self.device, self.half):
             condition = self._embed(prompts)
         if self._zeros:

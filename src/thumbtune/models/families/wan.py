@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thumbtune.models.devices import bring
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
 from thumbtune.models.half import computing
@@ -67,7 +66,7 @@ class Wan(LatentDiffusion):
     def embed(self, prompts: Sequence[str]) -> Condition:
         from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 
-        bring(self.device, self.encoders, away=[self.pipeline.vae])
+        self.bring_encoders()
         tokens = self.pipeline.tokenizer(
             [prompt_clean(prompt) for prompt in prompts],
             padding="max_length",

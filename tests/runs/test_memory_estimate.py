@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import Sampler
 from thumbtune.objective.kto import KTO
 from thumbtune.runs import build, memory_estimate
@@ -103,7 +104,21 @@ def test_parts_that_rest_are_not_on_an_accelerator(tiny_pipeline: Callable[[str]
     assert here.networks == apart.networks and here.generate == apart.generate
     texts = here.networks["text_encoder"] + here.networks["text_encoder_2"]
     assert here.step - apart.step == texts + here.networks["vae"]
-    assert here.encode - apart.encode in (texts, here.networks["vae"])
+    assert here.encode - apart.encode - here.networks["unet"] in (texts, here.networks["vae"])
+
+
+def test_networks_that_are_stored_in_16_bits_are_loaded_so(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    plain = str(tiny_pipeline("epsilon"))
+    load_pipeline(plain).to(dtype=torch.float16).save_pretrained(tmp_path / "half")
+    told = {
+        (model, weights): estimate(read_recipe(None, [f"model={model}", f"train.weights={weights}"]))
+        for model in (plain, str(tmp_path / "half"))
+        for weights in ("lora", "full")
+    }
+    loads = [found.load for found in told.values() if found is not None]
+    assert len(loads) == 4 and loads == [loads[0], loads[0], loads[0] // 2, loads[0]]
 
 
 def test_half_precision_halves_the_frozen_weights_alone(tiny_pipeline: Callable[[str], Path]) -> None:

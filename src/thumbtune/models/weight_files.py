@@ -5,6 +5,7 @@ pipelines from folders and whole checkpoints, and LoRAs from files; each of the 
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -98,6 +99,18 @@ def keys_in(file: Path) -> dict[str, tuple[int, ...]]:
         raise ThumbtuneError(
             f"{file} is not a readable safetensors file ({reason(error)}); get the file again.", code="side-misfit"
         ) from error
+
+
+def stored_type(files: Iterable[Path]) -> str | None:
+    """Return the one type of all weights in files, as their headers name it; None if there are several."""
+    types = set()
+    try:
+        for file in files:
+            with safe_open(file, "pt") as weights:
+                types |= {weights.get_slice(key).get_dtype() for key in weights.keys()}
+    except (SafetensorError, OSError, ValueError):
+        return None
+    return types.pop() if len(types) == 1 else None
 
 
 def metadata_in(file: Path) -> dict[str, str]:

@@ -153,7 +153,9 @@ def model_of(
 ) -> PipelineModel:
     """Return the base model, prepared for the recipe's training; `precision` counts in place of the recipe's."""
     base = model_path(recipe.model)
-    pipeline = load_pipeline(base, options=options_of(recipe))
+    # frozen weights stay as they are stored until they are converted one by one, so that loading takes less memory
+    dtype = None if recipe.train.weights == "lora" else torch.float32
+    pipeline = load_pipeline(base, dtype, options_of(recipe))
     tuning = tuning_of(recipe, pipeline, training, partial(about, recipe, pipeline, base))
     checkpointing = recipe.train.gradient_checkpointing
     model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision))

@@ -7,8 +7,9 @@ both while training.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ from torch import Tensor, nn
 from thumbtune.distributed import team
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.files import sha256
-from thumbtune.models.families import adapter_of
+from thumbtune.models.families import adapter_of, family_of
 from thumbtune.models.family import VAE
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.loading import stored_types
+from thumbtune.models.pipeline_files import index_of
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel, Size
 from thumbtune.models.without_weights import pipeline_without_weights
@@ -49,7 +52,7 @@ class Estimate:
     step:      the peak of a step with `micro_batch` images at once
     encode:    the peak of encoding an image or a prompt, on an accelerator without the trained network
     generate:  the peak of generating `at_once` images
-    load:      the weights of all networks as they are loaded, in float32, in the memory of the machine
+    load:      the weights of all networks as they are loaded, in the memory of the machine
     converted: those that are then quantised or stored in half precision
     heap:      what of the step's activations is in blocks so small that the C library of a CPU does not give them back
     """
@@ -92,7 +95,7 @@ def estimate(
     size = micro_batch or build.micro_batch_of(recipe)
     apart = team().device.type != "cpu" if accelerator is None else accelerator
     half = build.half_of(recipe, precision)
-    load = sum(4 * weight.numel() for network in _networks_of(pipeline).values() for weight in network.parameters())
+    load = _loaded(recipe, _networks_of(pipeline))
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
@@ -130,6 +133,17 @@ def _of_training(model: PipelineModel, recipe: Recipe, size: int, apart: bool) -
         "converted": converted,
         "heap": heap,
     }
+
+
+def _loaded(recipe: Recipe, networks: Mapping[str, nn.Module]) -> int:
+    """Return the bytes of the weights of networks as they are loaded; float32 for those whose files are not here."""
+    folder = Path(build.model_path(recipe.model))
+    types: Mapping[str, torch.dtype] = {}
+    if recipe.train.weights == "lora" and folder.is_dir():
+        family = family_of((index_of(str(folder)) or {}).get("_class_name"))
+        types = stored_types(family, folder)
+    counts = {part: sum(weight.numel() for weight in network.parameters()) for part, network in networks.items()}
+    return sum(count * types.get(part, torch.float32).itemsize for part, count in counts.items())
 
 
 def _networks_of(pipeline: Any) -> dict[str, nn.Module]:

@@ -10,7 +10,8 @@ attention layers, activations checkpointed.
 
     weights            of the network in training with its LoRA
     step, int8, nf4    the peak of a step, with the frozen weights in bf16, int8 and nf4
-    encode, draw       the peaks of encoding an image or a prompt, and of drawing, with the weights in bf16
+    encode, draw       the peaks of encoding an image or a prompt, and of drawing, with the weights in bf16; networks
+                       take turns on the GPU
 """
 
 import argparse
@@ -49,7 +50,7 @@ def row(name: str) -> dict[str, float]:
             measure(folder, model.size, {} if kind is None else {"train.quantize_base": kind})
             for kind in (None, "int8", "nf4")
         )
-    peaks = (plain.networks["transformer"], plain.step, int8.step, nf4.step, plain.encode, plain.generate)
+    peaks = (plain.networks["transformer"], plain.step, int8.step, nf4.step, plain.encode, plain.in_turns)
     return {column: round(peak / GIB, 1) for column, peak in zip(COLUMNS, peaks, strict=True)}
 
 

@@ -264,3 +264,24 @@ def test_other_faults_of_decoding_are_not_taken_for_a_lack_of_memory() -> None:
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         shared.decoded(vae, torch.zeros(1, 2), None)
     assert not vae.tiling
+
+
+def test_networks_that_an_accelerator_cannot_hold_together_take_turns(make: Make, monkeypatch: Any) -> None:
+    model = make()
+    expected = model.generate(["a cat"], [3], Sampler(steps=2))
+    told: list[Any] = []
+    pipeline = model.pipeline
+    monkeypatch.setattr(shared, "takes_turns", lambda weights, device: weights > 0)
+    monkeypatch.setattr(pipeline, "enable_model_cpu_offload", lambda device: told.append(device), raising=False)
+    monkeypatch.setattr(pipeline, "remove_all_hooks", lambda: told.append("removed"), raising=False)
+    drawn = model.generate(["a cat"], [3], Sampler(steps=2))
+    assert told == [torch.device("cpu"), "removed"]
+    assert np.array_equal(np.asarray(drawn[0]), np.asarray(expected[0]))
+
+
+@pytest.mark.parametrize(("device", "turns"), [("cuda", [False, True]), ("cpu", [False, False])])
+def test_networks_take_turns_where_four_fifths_of_the_memory_are_too_little(
+    device: str, turns: list[bool], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(shared, "room_of", lambda device: 1000)
+    assert [shared.takes_turns(weights, torch.device(device)) for weights in (800, 801)] == turns

@@ -99,7 +99,7 @@ def train(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option; "
+            help="A YAML recipe, or a shipped one, such as paper, sdxl or flux. Default: the default of every option; "
             "with --resume, the run's recipe."
         ),
     ] = None,
@@ -142,7 +142,7 @@ def recipe_(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option."
+            help="A YAML recipe, or a shipped one, such as paper, sdxl or flux. Default: the default of every option."
         ),
     ] = None,
     settings: Set = None,

@@ -138,7 +138,7 @@ def _model(name: str, base: str | None, options: ModelOptions, half: torch.dtype
         _of_base(name, options),
         encoding=options.encoding,
         reader=folder,
-        load=lambda device: _reading(load_pipeline(folder, options=options), options, half).to(device),
+        load=lambda device: _reading(load_pipeline(folder, options=options), options, half).on(device),
         check=lambda: check_pipeline(folder, options),
         options=options,
     )
@@ -208,7 +208,7 @@ def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
                 f"{file} does not fit its run ({reason(error)}); name another checkpoint.", code="checkpoint-misfit"
             ) from error
         model.complete = run.prompt_completion(owner)
-        return model.to(device)
+        return model.on(device)
 
     options, reader = build.options_of(recipe), build.model_path(recipe.model)
     fingerprint = sha256(f"{_of_base(recipe.model, options)} {file_sha256(file)}".encode())
@@ -227,7 +227,7 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, 
     def load(device: Any) -> PipelineModel:
         pipeline = load_pipeline(folder, options=options)
         put_on_pipeline(pipeline, files, base)
-        return _reading(pipeline, options, half).to(device)
+        return _reading(pipeline, options, half).on(device)
 
     def check() -> None:
         if (networks := networks_without_weights(folder, options)) is not None:
@@ -261,7 +261,7 @@ def _unet(name: str, base: str | None, options: ModelOptions, half: torch.dtype 
                 f"{name} is not a UNet for {base} ({reason(error)}); give its own base with --base.", code="side-misfit"
             ) from error
         pipeline.unet = unet
-        return _reading(pipeline, options, half).to(device)
+        return _reading(pipeline, options, half).on(device)
 
     fingerprint = sha256(f"{_of_base(base, options)} {_of_model(source, UNET_INDEX)}".encode())
     own = Side(name, "unet", fingerprint, encoding=options.encoding, reader=build.model_path(base), load=load)

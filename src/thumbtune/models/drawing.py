@@ -10,12 +10,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.memory import in_parts, make_room, ran_out
+from thumbtune.memory import in_parts, make_room, ran_out, room_of
 from thumbtune.models.devices import bring
 from thumbtune.models.half import computing
 from thumbtune.models.prompt_encoding import of_equal_length
 from thumbtune.models.protocol import PipelineModel, Sampler
 from thumbtune.models.sizes import check_size, height_and_width
+
+MOST_WEIGHTS = 0.8  # of the memory of an accelerator: activations need the rest
 
 
 class Drawn(PipelineModel, Protocol):
@@ -49,8 +51,7 @@ def draw(model: Drawn, prompts: Sequence[str], seeds: Sequence[int], sampler: Sa
     completed = [model.complete(prompt) for prompt in prompts]
 
     def drawn(texts: Mapping[str, Any], seeds: Sequence[int]) -> Tensor:
-        bring(model.device, (model.network, *model.beside))
-        with computing(model.device, model.half), _float_output(model.network, model.half):
+        with _placed(model), computing(model.device, model.half), _float_output(model.network, model.half):
             return model.unpacked(
                 model.pipeline(
                     **texts,
@@ -90,6 +91,27 @@ def _embedded(model: Drawn, prompts: Sequence[str], sampler: Sampler) -> Iterato
             texts[option] = torch.stack([positive[name] for positive, _ in pairs])
             texts[f"negative_{option}"] = torch.stack([negative[name] for _, negative in pairs])
         yield places, texts
+
+
+def takes_turns(weights: int, device: torch.device) -> bool:
+    """Return whether an accelerator cannot hold networks of so many bytes and draw too."""
+    return device.type != "cpu" and weights > MOST_WEIGHTS * room_of(device)
+
+
+@contextmanager
+def _placed(model: Drawn) -> Iterator[None]:
+    """Have all parts on the device inside the `with` block, or each one while the pipeline calls it."""
+    parts = (model.network, *model.beside)
+    if not takes_turns(sum(value.nbytes for part in parts for value in part.state_dict().values()), model.device):
+        bring(model.device, parts)
+        yield
+        return
+    bring(torch.device("cpu"), parts)
+    model.pipeline.enable_model_cpu_offload(device=model.device)
+    try:
+        yield
+    finally:
+        model.pipeline.remove_all_hooks()
 
 
 @contextmanager

@@ -245,7 +245,9 @@ class LatentDiffusion:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
-        return images_of(self.pipeline, self.pixels(draw(self, prompts, seeds, sampler)))
+        latents = draw(self, prompts, seeds, sampler)
+        bring(self.device, [self.pipeline.vae])
+        return images_of(self.pipeline, self.pixels(latents))
 
     @property
     def trained(self) -> Trained:

@@ -15,6 +15,7 @@ from typing import Any
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.memory import of_process, room_of
+from thumbtune.models.drawing import MOST_WEIGHTS
 from thumbtune.models.families import family_of
 from thumbtune.models.family import CONFIG, UNET, VAE
 from thumbtune.models.pipeline_files import factor_of, index_of, read_config
@@ -75,6 +76,14 @@ class Forecast:
     def pages(self) -> int:
         """Return what the files of converted weights take on top at most, until the system takes it back."""
         return self._most(self.estimate.load + self.estimate.converted) - self.needed
+
+    @property
+    def generate(self) -> int:
+        """Return the peak of drawing; an accelerator that cannot hold all networks has them in turns."""
+        one = self.estimate
+        return (
+            one.in_turns if not self.on_cpu and sum(one.networks.values()) > MOST_WEIGHTS * self.room else one.generate
+        )
 
     @property
     def fits(self) -> bool:
@@ -330,7 +339,7 @@ def memory_lines(forecast: Forecast) -> list[str]:
         f"networks {gib(weights)} ({parts})",
         f"a step with {plural(one.micro_batch, 'image')} at once {gib(one.step)}: networks {gib(there)}, optimiser "
         f"{gib(one.optimiser)}, activations and gradients {gib(activations)}",
-        f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(one.generate)}",
+        f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(forecast.generate)}",
         *_on_cpu_lines(forecast),
         f"with {process}, training takes {gib(forecast.needed)} of {gib(forecast.room)}{pages}",
     ]

@@ -20,7 +20,7 @@ from thumbtune.distributed import team
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.files import sha256
 from thumbtune.models.families import adapter_of, family_of
-from thumbtune.models.family import VAE
+from thumbtune.models.family import TEXT, VAE
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.loading import stored_types
@@ -69,6 +69,12 @@ class Estimate:
     load: int = 0
     converted: int = 0
     heap: int = 0
+
+    @property
+    def in_turns(self) -> int:
+        """Return the peak of drawing where the text encoders leave the accelerator before the network comes."""
+        texts = sum(kept for name, kept in self.networks.items() if name.startswith(TEXT))
+        return max(self.encode, self.generate - texts)
 
 
 def estimate(

@@ -75,8 +75,8 @@ def load(name: str | Path, device: Any = None, options: ModelOptions = PLAIN) ->
                 f"The run {folder} loads its model and reads prompts as it was trained; leave out the options.",
                 code="generate-run-options",
             )
-        return run.trained_model(run.recipe_in(folder), folder, device).to(device)
+        return run.trained_model(run.recipe_in(folder), folder, device)
     half = build.half_of(recipe_from({"model": str(name)}))
     model = adapter_of(load_pipeline(build.model_path(str(name)), options=options), half=half)
     model.read_prompts(options.encoding)
-    return model.to(device)
+    return model.on(device)

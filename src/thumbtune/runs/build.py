@@ -13,12 +13,12 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora, lora_start
-from thumbtune.models.families import adapter_of
+from thumbtune.models.families import adapter_of, family_of
 from thumbtune.models.half import store
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.missing import BUNDLED
 from thumbtune.models.model_options import ModelOptions
-from thumbtune.models.pipeline_files import check_pipeline
+from thumbtune.models.pipeline_files import check_pipeline, index_of
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
 from thumbtune.runs.image_sizes import check_sizes
@@ -32,7 +32,7 @@ MICRO_BATCH_OF_SEVERAL = 2
 PER_VOTE = "per-vote"  # the label policy that makes a label of each rater's vote
 Precision = Literal["no", "bf16", "fp16"]
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-RESULTS = {"lora": Path("lora", lora.DIFFUSERS_FILE), "full": Path("unet", full.DIFFUSERS_FILE)}
+LORA_RESULT = Path("lora", lora.DIFFUSERS_FILE)
 
 
 def model_path(name: str) -> str:
@@ -129,13 +129,21 @@ def tuning_of(
 
 
 def _weights_of(base: str, options: ModelOptions) -> Mapping[str, torch.Tensor]:
-    """Return the weights of a model's network, by name."""
-    return load_pipeline(base, options=options).unet.state_dict()
+    """Return the weights of a model's denoiser, by name."""
+    pipeline = load_pipeline(base, options=options)
+    return getattr(pipeline, family_of(type(pipeline).__name__).denoiser).state_dict()
 
 
 def result_of(recipe: Recipe) -> Path:
-    """Return the path of the tuned weights inside a run's folder."""
-    return RESULTS[recipe.train.weights]
+    """Return the path of the tuned weights inside a run's folder: a LoRA, or a network in the folder of its part.
+
+    Raises:
+        ThumbtuneError: all weights are trained, and the recipe's model is missing.
+    """
+    if recipe.train.weights == "lora":
+        return LORA_RESULT
+    index = index_of(model_path(recipe.model)) or {}
+    return Path(family_of(index.get("_class_name")).denoiser, full.DIFFUSERS_FILE)
 
 
 def options_of(recipe: Recipe) -> ModelOptions:

@@ -3,7 +3,7 @@
 recipe.yaml        every option                    environment.json   versions and hardware
 likes.parquet      image ids, prompts, labels, and which were held out
 steps.jsonl        one line per weight update      checkpoints/       to continue from
-lora/              the result, for diffusers and for ComfyUI / A1111; unet/ if all weights are trained
+lora/              the result, for diffusers and for ComfyUI / A1111; unet/ or transformer/ if all weights are trained
 examples/          a few of the rated images       own/               the user's files and LoRA that the recipe names
 SHA256SUMS         the hashes of all files but those of checkpoints, which have their own, for `sha256sum -c`
 evaluation/        images and scores               report.html
@@ -24,7 +24,7 @@ from thumbtune import checksums, locks
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import sweep, write_text, write_whole
-from thumbtune.models.lora import KOHYA_FILE
+from thumbtune.models.lora_saving import COMFYUI_FILE, KOHYA_FILE
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build, examples, lora_copy, objectives
@@ -35,7 +35,7 @@ from thumbtune.training.cache import Cache
 OWN = lora_copy.OWN
 STOPPED = records.STOPPED
 LOCK = ".training.lock"
-REWRITTEN = {"lora", "unet", checkpoint.LOG}  # a run that continues writes these again
+REWRITTEN = {"lora", "unet", "transformer", checkpoint.LOG}  # a run that continues writes these again
 MAY_GO = {STOPPED, records.ENVIRONMENT}  # errors advise to delete these
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
 
@@ -206,7 +206,8 @@ def check_stopped(folder: Path, guards: bool) -> None:
 def forget_stop(folder: Path, result: Path) -> None:
     """Remove the result and the record of the stop from a run that continues."""
     if (folder / STOPPED).exists():
-        for file in (folder / result, (folder / result).with_name(KOHYA_FILE), folder / STOPPED):
+        of_lora = [(folder / result).with_name(name) for name in (KOHYA_FILE, COMFYUI_FILE)]
+        for file in (folder / result, *of_lora, folder / STOPPED):
             file.unlink(missing_ok=True)
         checksums.record(folder, [])
         for name in ("verdict.json", "result.json"):  # they speak of the result that was removed

@@ -11,7 +11,7 @@ Earlier versions wrote the first file with B, and its alpha in the settings alon
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from thumbtune.models.lora_header import (
     is_xl,
     network_facts,
 )
-from thumbtune.models.lora_names import PARTS, TRANSFORMER, UNET, in_text_model, kohya_prefixes
+from thumbtune.models.lora_names import PARTS, TRANSFORMER, UNET, in_text_model, kohya_prefixes, native_name
 from thumbtune.models.original_layout import unet_modules
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
@@ -161,19 +161,9 @@ def save(
     if own == UNET:
         _write_kohya(network, folder, facts, others)
     elif (family := family_of_network(network)) is not None and family.native:
-        native = {native_name(key, family.native): value for key, value in scaled(tensors, scales).items()}
+        tensors = scaled(tensors, scales)
+        native = {f"diffusion_model.{native_name(key, family.native)}": value for key, value in tensors.items()}
         write_tensors(folder / COMFYUI_FILE, native, {**facts, **hashes(native)}, durable=True)
-
-
-def native_name(key: str, replaced: Sequence[tuple[str, str]]) -> str:
-    """Return the name that the authors of a network, and so ComfyUI, have for a tensor of its LoRA.
-
-    >>> native_name("blocks.0.attn1.to_q.lora_A.weight", [("attn1.", "self_attn."), ("to_q", "q")])
-    'diffusion_model.blocks.0.self_attn.q.lora_A.weight'
-    """
-    for ours, theirs in replaced:
-        key = key.replace(ours, theirs)
-    return f"diffusion_model.{key}"
 
 
 def _write_kohya(network: nn.Module, folder: Path, facts: Mapping[str, str], others: Beside) -> None:

@@ -30,7 +30,8 @@ def made(network: nn.Module, names: Mapping[str, tuple[str, ...]], with_alpha: b
     generator = torch.Generator().manual_seed(0)
     layers = {}
     for i, (name, modules) in enumerate(names.items()):
-        shapes = [network.get_submodule(module).weight.shape for module in modules]
+        parts: list[Any] = [network.get_submodule(module) for module in modules]
+        shapes = [part.weight.shape for part in parts]
         rank, rows, columns = 2 + i % 3, sum(shape[0] for shape in shapes), shapes[0][1]
         down, up = (torch.randn(*shape, generator=generator) * 0.3 for shape in ((rank, columns), (rows, rank)))
         layers[name] = Made(down, up, 0.5 + 0.75 * i if with_alpha else None, modules)

@@ -26,15 +26,9 @@ SPELLINGS = (
     (".lora_down.weight", ".lora_up.weight", True),
     (".lora.down.weight", ".lora.up.weight", True),
 )
-FAULTS = (
-    ValueError,
-    KeyError,
-    AssertionError,
-    NotImplementedError,
-    IndexError,
-    RuntimeError,
-    AttributeError,
-    TypeError,
+FAULTS = (  # of converters that meet other names than theirs
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError, NameError),
+    *(AssertionError, NotImplementedError, RuntimeError),
 )
 
 

@@ -32,14 +32,14 @@ NAMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("Wan",),
     ),
     (
+        rf"(^|^transformer\.|^diffusion_model\.|^lora_(transformer|unet)_)transformer_blocks{_BLOCK}attn{_DOT}",
+        "a diffusion transformer, such as Stable Diffusion 3 or Qwen-Image",
+        ("Stable Diffusion 3", "Qwen-Image", "FLUX.1", *FLUX_2, "Chroma", "Krea 2"),
+    ),
+    (
         rf"(^|^transformer\.|^diffusion_model\.|^lora_(transformer|unet)_)transformer_blocks{_BLOCK}attn[12]{_DOT}to_",
         "Sana, PixArt-Sigma or LTX-Video",
         ("Sana", "PixArt-Sigma"),
-    ),
-    (
-        rf"(^|^transformer\.|^diffusion_model\.|^lora_transformer_)transformer_blocks{_BLOCK}attn{_DOT}",
-        "a diffusion transformer, such as Stable Diffusion 3 or Qwen-Image",
-        ("Stable Diffusion 3", "Qwen-Image", "FLUX.1", *FLUX_2, "Chroma", "Krea 2"),
     ),
     (r"^transformer\.|^lora_transformer_|transformer\.transformer_blocks", "a diffusion transformer, such as FLUX", ()),
     (r"lora_te[123]_|text_encoder_[23]\.|lora_unet_(input|output|middle)_block", XL, (XL,)),

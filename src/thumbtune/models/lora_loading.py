@@ -79,7 +79,7 @@ def place(
     """
     file = next(iter(files.weights.values()))
     read = read_lora(files)
-    modules = {part: dict(_targets(network)) for part, network in networks.items()}
+    modules = {part: dict(_targets(networks[part])) for part in PARTS if part in networks}
     misfit = Misfit(file, base, remedy)
     layers = match(networks, modules, read, misfit)
     return {layer: _placed(misfit, layer, parts, modules[layer[0]][layer[1]], read) for layer, parts in layers.items()}
@@ -98,7 +98,7 @@ def _placed(misfit: Misfit, layer: Layer, parts: Parts, module: nn.Module, read:
         raise ThumbtuneError(
             f"{misfit.file} has rank {down.shape[0]} in the first matrix of {layer[1]} and rank {rank} in the second, "
             "so they cannot be multiplied; get the file again.",
-            code="lora-two-ranks",
+            code="side-misfit",
         )
     weight: Tensor = module.weight  # type: ignore[assignment]
     wanted = (rank, *weight.shape[1:]), (weight.shape[0], rank, *(1 for _ in weight.shape[2:]))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.families import family_of_network
 from thumbtune.models.family import Family
-from thumbtune.models.lora_converted import Converted, converted
+from thumbtune.models.lora_converted import Converted, Given, converted
 from thumbtune.models.lora_families import SD, XL, family_in
 from thumbtune.models.lora_files import ReadLora
 from thumbtune.models.lora_names import TEXT_2, TRANSFORMER, Layer, Modules, Parts, layers_in, modules_of, read_name
@@ -87,18 +87,32 @@ def _convert(
     whole = {module: keys for module, keys in named.items() if {"down", "up"} <= keys.keys() <= {"down", "up", "alpha"}}
     given = {module: _scaled(read, module, keys) for module, keys in whole.items()}
     lost = {key: module or key for module, keys in named.items() if module not in whole for key in keys.values()}
-    best: tuple[dict[Layer, Parts], dict[str, str]] | None = None
-    for made in converted(given, convert) if given else ():
-        layers, without = _placed(made, modules)
-        without |= {module: module for module in made.without(given) if module not in without}
-        if best is None or len(without) < len(best[1]):
-            best = layers, without
-        if not without:
-            break
-    layers, without = best or ({}, {module: module for module in whole})
+    layers, without = _best(given, modules, convert)
+    if without:  # some converters stop at the first name that they do not know
+        alone = {module: _best({module: parts}, modules, convert) for module, parts in given.items()}
+        unread = {module: without[module] for module in without if alone[module][1]}
+        if len(unread) < len(without):
+            layers, without = (
+                {layer: one for own, rest in alone.values() if not rest for layer, one in own.items()},
+                unread,
+            )
     for parts in layers.values():
         parts.names[:] = [key for name in parts.names for key in whole[name].values()]
     return layers, _Left(lost | {key: became for module, became in without.items() for key in whole[module].values()})
+
+
+def _best(given: Given, modules: Modules, convert: Convert) -> tuple[dict[Layer, Parts], dict[str, str]]:
+    """Return the layers of the spelling of which most has a place; and of what has none, what it became."""
+    forms = {_form(name) for name in modules.by_name}
+    tried: list[tuple[tuple[int, int], dict[Layer, Parts], dict[str, str]]] = []
+    for made in converted(given, convert) if given else ():
+        layers, without = _placed(made, modules)
+        without |= {module: module for module in made.without(given) if module not in without}
+        tried.append(((len(without), sum(_form(one) not in forms for one in without.values())), layers, without))
+        if not without:
+            break
+    _, layers, without = min(tried, key=lambda one: one[0], default=(0, {}, {module: module for module in given}))
+    return layers, without
 
 
 def _scaled(read: ReadLora, module: str, keys: Mapping[str, str]) -> dict[str, Tensor]:

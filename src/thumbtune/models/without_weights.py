@@ -35,6 +35,7 @@ def networks_without_weights(name: str, options: ModelOptions = PLAIN) -> dict[s
         return None
     family = _family(name)
     configs = _configs(Path(name), (family.denoiser, *family.texts))
+    configs = {part: config for part, config in configs.items() if config is not None or part not in family.optional}
     return None if None in configs.values() else _networks(family, configs)  # type: ignore[arg-type]
 
 

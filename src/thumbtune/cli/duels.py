@@ -156,7 +156,7 @@ def duel(
     prompts: DuelPrompts,
     scorers: Annotated[str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them.")],
     out: Annotated[Path, typer.Option(help="The folder of the duel; the same command continues in it.")] = Path("duel"),
-    base: Annotated[str | None, typer.Option(help="The model that a LoRA or a UNet belongs to.")] = None,
+    base: Annotated[str | None, typer.Option(help="The model that a LoRA, a UNet or a transformer belongs to.")] = None,
     per_prompt: PerPrompt = 4,
     first_seed: FirstSeed = 10_000,
     steps: Steps = None,

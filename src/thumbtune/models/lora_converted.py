@@ -94,7 +94,8 @@ def converted(given: Given, convert: Callable[[dict[str, Tensor]], Mapping[str, 
                 spelled[f"{prefix}{name}{down}"] = _traced(f"{name} down", parts["down"])
                 spelled[f"{prefix}{name}{up}"] = _traced(f"{name} up", parts["up"])
                 if has_alpha:  # that of a scale of 1
-                    spelled[f"{prefix}{name}.alpha"] = torch.tensor(float(parts["down"].shape[0]))
+                    rank = float(parts["down"].shape[0])
+                    spelled[f"{prefix}{name}.alpha"] = torch.tensor(rank, device=parts["down"].device)
             try:
                 with _quiet():
                     made = dict(convert(spelled))

@@ -18,7 +18,10 @@ SAFETENSORS = ".safetensors"
 LFS_POINTER = b"version https://git-lfs"
 MIN_HEADER = 9  # bytes: the length of the header, and one character of it
 LORA = "a LoRA"
-OWN_FORMS = "Thumbtune reads Stable Diffusion 1.x, 2.x and XL"
+OWN_FORMS = (
+    "Thumbtune reads whole checkpoints of Stable Diffusion 1.x, 2.x and XL, and its other families from folders in "
+    "diffusers' layout"
+)
 CKPT = ".ckpt"
 # suffixes of files that hold no safetensors, with what they are and what to do
 OTHER_FILES = {
@@ -189,7 +192,7 @@ def refuse_as_model(file: Path) -> None:
     if kind == LORA:
         raise ThumbtuneError(f"{file} is a LoRA and not a model; {use_of_lora(file)}.", code="weights-lora-as-model")
     raise ThumbtuneError(
-        f"{file} is {kind}, and {OWN_FORMS}, from folders in diffusers' layout and from whole checkpoints; name one.",
+        f"{file} is {kind}, and {OWN_FORMS}; name one of these.",
         code="weights-no-model",
     )
 
@@ -228,7 +231,7 @@ def refuse_as_lora(file: Path, kind: str | None) -> None:
         raise other_method(file, kind)
     if kind is not None:
         raise ThumbtuneError(
-            f"{file} is {kind} and not a LoRA; name a LoRA for {OWN_FORMS.removeprefix('Thumbtune reads ')}.",
+            f"{file} is {kind} and not a LoRA; name a LoRA.",
             code="weights-no-lora",
         )
     raise ThumbtuneError(

@@ -21,7 +21,6 @@ from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.tuning import tune
 from thumbtune.training.batches import quiet
 
-
 SMALL = ("train.steps=3", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=1", "train.validate_every=0")
 SMALL += ("train.size=16", "evaluate.size=16", "train.lr=0.01", "train.warmup=0", "train.cooldown=0")
 RESULT = Path("lora", "pytorch_lora_weights.safetensors")

@@ -272,10 +272,10 @@ def test_networks_that_an_accelerator_cannot_hold_together_take_turns(make: Make
     told: list[Any] = []
     pipeline = model.pipeline
     monkeypatch.setattr(shared, "takes_turns", lambda weights, device: weights > 0)
-    monkeypatch.setattr(pipeline, "enable_model_cpu_offload", lambda device: told.append(device), raising=False)
+    monkeypatch.setattr(pipeline, "enable_model_cpu_offload", lambda **options: told.append(options), raising=False)
     monkeypatch.setattr(pipeline, "remove_all_hooks", lambda: told.append("removed"), raising=False)
     drawn = model.generate(["a cat"], [3], Sampler(steps=2))
-    assert told == [torch.device("cpu"), "removed"]
+    assert told == [{"device": torch.device("cpu")}, "removed"]
     assert np.array_equal(np.asarray(drawn[0]), np.asarray(expected[0]))
 
 

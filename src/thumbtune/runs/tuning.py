@@ -168,6 +168,8 @@ def _logged(
 def _worse_than_zeros(step: Step, model: Any) -> str | None:
     """Return a sentence if the base model is worse at the first step than zeros, whose error is about 1."""
     prediction, error = getattr(model.process, "prediction", None), step.reference_error
+    if getattr(model.process, "weighting", None) is not None:  # the error is weighted, and zeros would have another one
+        return None
     if step.step > 1 or error is None or error <= WORSE_THAN_ZEROS or prediction not in SHORT.values():
         return None
     short, other = ("v", "epsilon") if prediction == SHORT["v"] else ("epsilon", "v")

@@ -120,7 +120,7 @@ def test_the_bias_acts_before_the_density_and_the_shift_after_it() -> None:
     u, process = torch.tensor([0.3]), FlowProcess(logit_mean=0.4, logit_std=0.8, shift=3.0)
     middle = logit_normal(u ** (1 / 2), 0.4, 0.8)
     torch.testing.assert_close(process.times(u ** (1 / 2)), 1000 * 3 * middle / (1 + 2 * middle))
-    assert float(mode(torch.tensor(0.5))) == pytest.approx(0.5)
+    assert float(mode(torch.tensor([0.5]))) == pytest.approx(0.5)
 
 
 # --- models that are no rectified flow ------------------------------------------------------------

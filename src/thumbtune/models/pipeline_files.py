@@ -8,6 +8,7 @@ from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError
 from thumbtune.hub import by_folder, cached_file, files_of, settings_file, settings_of
 from thumbtune.models import vae_settings
+from thumbtune.models.distilled_names import name_note, names_in
 from thumbtune.models.families import adapter_class_of, family_of
 from thumbtune.models.family import CONFIG, INDEX, SCHEDULER, SCHEDULER_CONFIG, UNET, VAE, Family
 from thumbtune.models.fitting import ADDED, Config, check_classes, check_configs, check_embeds, pair, without_vae
@@ -209,6 +210,18 @@ def few_steps_note(name: str) -> str | None:
         f"The scheduler of {name} is set up to draw in a few steps ({why}), as those of Turbo and Lightning models; "
         "training makes such a model forget how, so train the model that it was made from, and use the LoRA on both."
     )
+
+
+def distilled_note(name: str) -> str | None:
+    """Return a sentence on a model that may be distilled, by its scheduler or by its names; None for any other one."""
+    if (by_scheduler := few_steps_note(name)) is not None:
+        return by_scheduler
+    if Path(name).is_file():
+        return name_note(name)
+    part = family_of((index_of(name) or {}).get("_class_name")).denoiser
+    settings = f"{part}/{CONFIG}"
+    file = Path(name) / settings if Path(name).is_dir() else settings_file(name, settings)
+    return name_note(name, names_in([index_of(name), None if file is None else read_config(file)]))
 
 
 def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -> str | None:

@@ -82,6 +82,8 @@ def _tuned(
         if not is_restored and guards is not None:
             checkpoint.save(training, folder)  # to go back to if all later ones are worse
         run.forget_stop(folder, setup.result)
+        if not is_restored:
+            monitor.measure_base(training, batches.encoded, folder)
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows

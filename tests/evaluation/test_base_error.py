@@ -146,8 +146,8 @@ def test_the_numbers_have_no_scale_and_are_those_of_every_prediction(
     for level in base_levels(bundled, encoded, CPU):
         assert level.relative == pytest.approx(1, abs=0.03)
         assert level.time == pytest.approx(float(time_of(process, level.sigma)))
-        if level.sigma * scale < 5:  # at much noise little of the image is in the guess
-            assert level.fit == pytest.approx(1, abs=0.06)
+        # at much noise little of the image is in the guess, and 8,192 elements tell it to 0.1
+        assert level.fit == pytest.approx(1, abs=0.06 if level.sigma < 0.9 or scale > 1 else 0.3)
 
 
 def test_numbers_that_are_not_finite_are_left_out(

@@ -76,7 +76,8 @@ def name_note(model: str, others: Iterable[str] = ()) -> str | None:
             whose = f"The name of the model {model}" if name == model else f"The files of {model} call it {name}, which"
             return (
                 f"{whose} contains {word!r}, as do names of models that were distilled to draw in a few steps; "
-                "training makes such a model forget how, so if it is one, train the model that it was made from, and use "
+                "training makes such a model forget how, so if it is one, "
+                "train the model that it was made from, and use "
                 "the LoRA on both."
             )
     return None

@@ -52,6 +52,7 @@ def spread(steps: list[Step]) -> float:
     return median(step.gain for step in steps[-20:] if step.gain is not None)
 
 
+@pytest.mark.slow
 def test_beta_auto_ends_at_the_same_spread_of_gains_on_velocities_as_on_noise(recipe: Make, tmp_path: Path) -> None:
     found = {}
     for kind in ("epsilon", "sd3"):
@@ -62,6 +63,7 @@ def test_beta_auto_ends_at_the_same_spread_of_gains_on_velocities_as_on_noise(re
     assert all(BAND[0] * 0.8 < gain < BAND[1] * 1.25 for gain in found.values()), found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["sigma-sqrt", "cosmap", "elbo"])
 def test_guards_leave_weighted_runs_alone(weighting: str, recipe: Make, tmp_path: Path) -> None:
     steps = trained(recipe("sd3", f"train.timestep_weighting={weighting}", "train.steps=40"), tmp_path / "run")
@@ -69,7 +71,7 @@ def test_guards_leave_weighted_runs_alone(weighting: str, recipe: Make, tmp_path
     assert all(step.gain is not None for step in steps) and max(step.gain or 0 for step in steps) > 0
 
 
-@pytest.mark.parametrize("kind", ["sd3", "flux"])
+@pytest.mark.parametrize("kind", ["sd3", pytest.param("flux", marks=pytest.mark.slow)])
 def test_a_rate_a_hundred_times_too_high_is_stopped_and_leaves_a_sound_checkpoint(
     kind: str, recipe: Make, tmp_path: Path
 ) -> None:
@@ -84,6 +86,7 @@ def test_a_rate_a_hundred_times_too_high_is_stopped_and_leaves_a_sound_checkpoin
     assert json.loads((folder / records.BASE).read_text())["levels"]
 
 
+@pytest.mark.slow
 def test_the_same_rate_divided_by_a_hundred_is_left_alone(recipe: Make, tmp_path: Path) -> None:
     for kind in ("sd3", "flux"):
         steps = trained(recipe(kind, "train.lr=1e-2", "train.steps=40"), tmp_path / kind)
@@ -103,8 +106,8 @@ def test_the_reference_point_is_the_mean_log_ratio_of_velocity_errors_or_zero(
         return real(estimator, log_ratio, liked)
 
     monkeypatch.setattr(trainer, "_before", spy)
-    steps = trained(recipe("sd3", "train.steps=12"), tmp_path / "run")
-    assert len(seen) == len(steps) == 12
+    steps = trained(recipe("sd3", "train.steps=6", "train.warmup=0"), tmp_path / "run")
+    assert len(seen) == len(steps) == 6
     for step, ratios in zip(steps, seen, strict=True):
         assert step.reference_point == pytest.approx(max(0.0, float(ratios.double().mean())), rel=1e-5, abs=1e-9)
         mean = (step.reference_error or 0) - (step.policy_error or 0)  # of the same errors
@@ -116,21 +119,21 @@ def test_the_reference_point_is_the_mean_log_ratio_of_velocity_errors_or_zero(
     "settings",
     [
         ["train.timestep_density=mode", "train.timestep_shift=2"],
-        ["train.logit_mean=-0.5", "train.timestep_weighting=cosmap"],
-        ["train.timestep_density=uniform", "train.timestep_bias=2"],
+        pytest.param(["train.logit_mean=-0.5", "train.timestep_weighting=cosmap"], marks=pytest.mark.slow),
+        pytest.param(["train.timestep_density=uniform", "train.timestep_bias=2"], marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_is_resumed_draws_and_weighs_the_same_noise_levels(
     settings: list[str], recipe: Make, tmp_path: Path
 ) -> None:
-    chosen = recipe("sd3", *settings, "train.steps=12", "train.checkpoint_every=5")
+    chosen = recipe("sd3", *settings, "train.steps=5", "train.checkpoint_every=2", "train.batch=4")
     whole = trained(chosen, tmp_path / "whole")
     steps = tuning.tune(chosen, tmp_path / "cut", quiet)
-    for _ in range(7):
+    for _ in range(3):
         next(steps)
     steps.close()
     rest = trained(chosen, tmp_path / "cut", resume=True)
-    assert [step.loss for step in whole[-len(rest) :]] == [step.loss for step in rest] and len(rest) <= 7
+    assert [step.loss for step in whole[-len(rest) :]] == [step.loss for step in rest] and len(rest) <= 3
     kept = records.read_base(tmp_path / "cut")
     assert kept == records.read_base(tmp_path / "whole") and kept is not None
     with refused("run-other-recipe", naming=["train.timestep_shift = ", "not 7"]):

@@ -70,7 +70,7 @@ def test_weights_are_those_of_diffusers(option: str, scheme: str) -> None:
 
 def test_a_scripts_table_of_sigmas_falls_so_its_mean_has_the_other_sign() -> None:
     """diffusers' scripts read `scheduler.sigmas[int(1000 u)]`, which the documentation says."""
-    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler: Any = FlowMatchEulerDiscreteScheduler()
     assert scheduler.sigmas[0] == 1 and (scheduler.sigmas.diff() < 0).all()
     u = theirs("logit_normal", logit_mean=0.7, logit_std=1.0)
     read = scheduler.sigmas[(u * 1000).long()].sort().values
@@ -264,7 +264,9 @@ def test_a_weight_is_a_beta_for_each_noise_level(
     plane, points = make_plane(), [(0.2, 0.3), (0.8, 0.4), (0.5, 0.9), (0.4, 0.1)]
     batch = make_batches(plane, points, [True, False, True, False]).batch(0)
     plain = error(plane, batch, Accelerator(cpu=True))
-    plane.process = NoiseLevels(weighting="elbo").on(plane.process)
+    chosen = NoiseLevels(weighting="elbo").on(plane.process)
+    assert isinstance(chosen, VPProcess)
+    plane.process = chosen
     weighted = error(plane, batch, Accelerator(cpu=True))
     torch.testing.assert_close(weighted, plain * elbo(VP, batch.t), rtol=1e-6, atol=0)
     assert len(elbo(VP, batch.t).unique()) > 1

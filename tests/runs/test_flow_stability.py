@@ -1,9 +1,8 @@
-"""Runs on flow models, where public runs of DPO explode: beta auto, the reference point and guards on their errors."""
+"""Runs on flow models, where public runs of DPO explode: guards, the reference point and resume on their errors."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import torch
 from PIL import Image
 from refusals import refused
 
-from thumbtune.objective.beta import BAND, START
 from thumbtune.runs import run, tuning
 from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.training import checkpoint, records
@@ -47,50 +45,16 @@ def trained(recipe: Recipe, folder: Path, **options: Any) -> list[Step]:
     return list(tuning.tune(recipe, folder, quiet, **options))
 
 
-def spread(steps: list[Step]) -> float:
-    """The median gain of the last 20 steps: beta times the spread of the log-ratios."""
-    return median(step.gain for step in steps[-20:] if step.gain is not None)
-
-
-@pytest.mark.slow
-def test_beta_auto_ends_at_the_same_spread_of_gains_on_velocities_as_on_noise(recipe: Make, tmp_path: Path) -> None:
-    found = {}
-    for kind in ("epsilon", "sd3"):
-        steps = trained(recipe(kind, "train.steps=110", "train.lr=3e-3"), tmp_path / kind)
-        first = steps[0]
-        assert first.beta == pytest.approx(START / (first.reference_error or 0)) and first.gain == 0
-        found[kind] = spread(steps)
-    assert all(BAND[0] * 0.8 < gain < BAND[1] * 1.25 for gain in found.values()), found
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("weighting", ["sigma-sqrt", "cosmap", "elbo"])
-def test_guards_leave_weighted_runs_alone(weighting: str, recipe: Make, tmp_path: Path) -> None:
-    steps = trained(recipe("sd3", f"train.timestep_weighting={weighting}", "train.steps=40"), tmp_path / "run")
-    assert len(steps) == 40 and not (tmp_path / "run" / records.STOPPED).exists()
-    assert all(step.gain is not None for step in steps) and max(step.gain or 0 for step in steps) > 0
-
-
-@pytest.mark.parametrize("kind", ["sd3", pytest.param("flux", marks=pytest.mark.slow)])
-def test_a_rate_a_hundred_times_too_high_is_stopped_and_leaves_a_sound_checkpoint(
-    kind: str, recipe: Make, tmp_path: Path
-) -> None:
+def test_a_rate_a_hundred_times_too_high_is_stopped_and_leaves_a_sound_checkpoint(recipe: Make, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with refused("training-went-wrong", naming=["Training stopped at step", "lr"]):
-        trained(recipe(kind, "train.lr=1", "train.steps=100", "train.warmup=0"), folder)
+        trained(recipe("sd3", "train.lr=1", "train.steps=100", "train.warmup=0"), folder)
     told = records.read_stop(folder)
     assert told is not None and told["best"] <= told["step"] < 100
     assert checkpoint.steps_in(folder) and all(
-        weight.isfinite().all() for _, weight in run.trained_model(recipe(kind, "train.lr=1"), folder).trainable()
+        weight.isfinite().all() for _, weight in run.trained_model(recipe("sd3", "train.lr=1"), folder).trainable()
     )
     assert json.loads((folder / records.BASE).read_text())["levels"]
-
-
-@pytest.mark.slow
-def test_the_same_rate_divided_by_a_hundred_is_left_alone(recipe: Make, tmp_path: Path) -> None:
-    for kind in ("sd3", "flux"):
-        steps = trained(recipe(kind, "train.lr=1e-2", "train.steps=40"), tmp_path / kind)
-        assert len(steps) == 40 and not (tmp_path / kind / records.STOPPED).exists()
 
 
 def test_the_reference_point_is_the_mean_log_ratio_of_velocity_errors_or_zero(
@@ -115,17 +79,8 @@ def test_the_reference_point_is_the_mean_log_ratio_of_velocity_errors_or_zero(
     assert max(step.reference_point or 0 for step in steps) > 0
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        ["train.timestep_density=mode", "train.timestep_shift=2"],
-        pytest.param(["train.logit_mean=-0.5", "train.timestep_weighting=cosmap"], marks=pytest.mark.slow),
-        pytest.param(["train.timestep_density=uniform", "train.timestep_bias=2"], marks=pytest.mark.slow),
-    ],
-)
-def test_a_run_that_is_resumed_draws_and_weighs_the_same_noise_levels(
-    settings: list[str], recipe: Make, tmp_path: Path
-) -> None:
+def test_a_run_that_is_resumed_draws_and_weighs_the_same_noise_levels(recipe: Make, tmp_path: Path) -> None:
+    settings = ["train.timestep_density=mode", "train.timestep_shift=2"]
     chosen = recipe("sd3", *settings, "train.steps=5", "train.checkpoint_every=2", "train.batch=4")
     whole = trained(chosen, tmp_path / "whole")
     steps = tuning.tune(chosen, tmp_path / "cut", quiet)

@@ -16,7 +16,7 @@ from torch import Tensor
 from thumbtune.models.densities import MODE_SCALES, logit_normal, mode
 from thumbtune.models.noise_levels import NoiseLevels, elbo, snr_of, time_of, words_of
 from thumbtune.models.plane import Plane
-from thumbtune.models.process import DynamicShift, FlowProcess
+from thumbtune.models.process import DynamicShift, FlowProcess, VPProcess
 from thumbtune.objective.kto import KTO
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_text

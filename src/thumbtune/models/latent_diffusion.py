@@ -23,6 +23,7 @@ from thumbtune.models.devices import bring, device_of
 from thumbtune.models.drawing import decoded, draw, images_of
 from thumbtune.models.family import VAE, Family
 from thumbtune.models.half import computing, store
+from thumbtune.models.noise_levels import NoiseLevels, refused_levels
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
@@ -186,6 +187,12 @@ class LatentDiffusion:
             )
 
     # what all families share
+
+    def choose_noise_levels(self, levels: NoiseLevels) -> None:
+        try:
+            self.process = levels.on(self.process)
+        except ValueError as error:
+            raise refused_levels(str(error), self.family.name) from error
 
     @property
     def device(self) -> torch.device:

@@ -8,6 +8,7 @@ from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError
 from thumbtune.hub import by_folder, cached_file, files_of, settings_file, settings_of
 from thumbtune.models import vae_settings
+from thumbtune.models.distilled_names import name_note, names_in
 from thumbtune.models.families import adapter_class_of, family_of
 from thumbtune.models.family import CONFIG, INDEX, SCHEDULER, SCHEDULER_CONFIG, UNET, VAE, Family
 from thumbtune.models.fitting import ADDED, Config, check_classes, check_configs, check_embeds, pair, without_vae
@@ -15,6 +16,8 @@ from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
 from thumbtune.models.missing import refuse_missing_model
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
+from thumbtune.models.noise_levels import NoiseLevels, refused_levels
+from thumbtune.models.schedulers import is_flow
 from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
 from thumbtune.models.sizes import size_of, square
 from thumbtune.models.vae_settings import OwnVae
@@ -167,6 +170,29 @@ def _check_scaling(name: str, options: ModelOptions, vae: Config, family: Family
     vae_settings.refuse_unread(whose, vae, family.pipeline, family.moments)
 
 
+def scheduler_of(name: str) -> dict[str, Any] | None:
+    """Return the settings of the scheduler of a folder or a hub id; None of a file, and if they cannot be read."""
+    if Path(name).is_file():
+        return None
+    settings = f"{SCHEDULER}/{SCHEDULER_CONFIG}"
+    file = Path(name) / settings if Path(name).is_dir() else settings_file(name, settings)
+    return None if file is None else read_config(file)
+
+
+def check_noise_levels(name: str, levels: NoiseLevels) -> None:
+    """Refuse noise levels that a model does not have, before its weights are loaded; loading does so in any case.
+
+    Raises:
+        UsageError: one of the options is of rectified flow, and the model's scheduler is not.
+    """
+    option = levels.flow_only()
+    if option is None:
+        return
+    config = scheduler_of(name)
+    if Path(name).is_file() or (config is not None and not is_flow(config)):
+        raise refused_levels(option, name)
+
+
 def few_steps_note(name: str) -> str | None:
     """Return a sentence on an SDXL model whose scheduler is set up to draw in a few steps; None for any other one.
 
@@ -175,9 +201,7 @@ def few_steps_note(name: str) -> str | None:
     """
     if Path(name).is_file() or family_of((index_of(name) or {}).get("_class_name")).embeds != ADDED:
         return None
-    settings = "scheduler/scheduler_config.json"
-    file = Path(name) / settings if Path(name).is_dir() else settings_file(name, settings)
-    scheduler = (None if file is None else read_config(file)) or {}
+    scheduler = scheduler_of(name) or {}
     kind, trailing = scheduler.get("_class_name"), scheduler.get("timestep_spacing") == "trailing"
     if kind != "LCMScheduler" and (not trailing or scheduler.get("rescale_betas_zero_snr")):
         return None
@@ -186,6 +210,18 @@ def few_steps_note(name: str) -> str | None:
         f"The scheduler of {name} is set up to draw in a few steps ({why}), as those of Turbo and Lightning models; "
         "training makes such a model forget how, so train the model that it was made from, and use the LoRA on both."
     )
+
+
+def distilled_note(name: str) -> str | None:
+    """Return a sentence on a model that may be distilled, by its scheduler or by its names; None for any other one."""
+    if (by_scheduler := few_steps_note(name)) is not None:
+        return by_scheduler
+    if Path(name).is_file():
+        return name_note(name)
+    part = family_of((index_of(name) or {}).get("_class_name")).denoiser
+    settings = f"{part}/{CONFIG}"
+    file = Path(name) / settings if Path(name).is_dir() else settings_file(name, settings)
+    return name_note(name, names_in([index_of(name), None if file is None else read_config(file)]))
 
 
 def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -> str | None:

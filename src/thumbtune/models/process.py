@@ -7,19 +7,23 @@
 
 Sources: DDPM, arXiv 2006.11239, eq. 4; v-prediction, arXiv 2202.00512, appendix D; rectified flow, arXiv 2209.03003,
 as in SD3, arXiv 2403.03206, with its shift of the noise levels, eq. 23. Equal to diffusers' schedulers, by test;
-`schedulers` reads their settings.
+`schedulers` reads their settings, and `noise_levels` has the densities, the weights of errors, and what people choose.
 """
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from thumbtune.models.densities import MODE_SCALE, logit_normal, mode
+
 Latents = Float[Tensor, "b *shape"]
 Times = Shaped[Tensor, "b"]  # whole steps for VPProcess, sigma in 0..1 times 1000 for FlowProcess
+Density = Literal["uniform", "logit-normal", "mode"]
+Weighting = Callable[[Any, Times], Float[Tensor, "b"]]  # of a process and times: a factor of each squared error
+ENDS = 1e-4  # sigmas nearer to 0 or 1 are not drawn before the shift
 
 
 @runtime_checkable
@@ -46,6 +50,10 @@ class Process(Protocol):
         """Return the clean image of a noisy one and a (predicted) target: the inverse of `noised`."""
         ...
 
+    def weights(self, t: Times) -> Float[Tensor, "b"] | None:
+        """Return the factor of each image's squared error; None for 1."""
+        ...
+
 
 def _beside(values: Float[Tensor, "b"], like: Latents) -> Float[Tensor, "b *ones"]:
     """Return one number per image with the rank and dtype of a batch of latents."""
@@ -54,10 +62,14 @@ def _beside(values: Float[Tensor, "b"], like: Latents) -> Float[Tensor, "b *ones
 
 @dataclass(frozen=True, eq=False)
 class VPProcess:
-    """The variance-preserving process of DDPM, SD 1.x and 2.x, on a table of cumulative alphas [T]."""
+    """The variance-preserving process of DDPM, SD 1.x and 2.x, on a table of cumulative alphas [T].
+
+    weighting: of squared errors by time; None: 1 for all
+    """
 
     alphas_cumprod: Float[Tensor, "T"]
     prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
+    weighting: Weighting | None = None
 
     def times(self, uniform: Float[Tensor, "b"], positions: Int[Tensor, "b"] | None = None) -> Times:
         return (uniform * len(self.alphas_cumprod)).long().clamp(max=len(self.alphas_cumprod) - 1)
@@ -85,6 +97,9 @@ class VPProcess:
         if self.prediction == "sample":
             return target
         return signal * noisy - spread * target
+
+    def weights(self, t: Times) -> Float[Tensor, "b"] | None:
+        return None if self.weighting is None else self.weighting(self, t)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,18 +135,27 @@ class DynamicShift:
 class FlowProcess:
     """Rectified flow of SD3 and FLUX: straight lines between image and noise, time = 1000 * sigma.
 
-    shift: one for all images, or one for each size
+    density:    of sigma before the shift: uniform, logit-normal (arXiv 2403.03206, eq. 19) or mode (eq. 20)
+    shift:      one for all images, or one for each size
+    logit_mean, logit_std: of logit(sigma), for logit-normal; a mean above 0 is more noise
+    mode_scale: of mode: above 0 prefers the middle, below 0 the ends
+    weighting:  of squared errors by time; None: 1 for all
     """
 
-    density: Literal["uniform", "logit-normal"] = "logit-normal"
+    density: Density = "logit-normal"
     shift: float | DynamicShift = 1.0
     steps: int = 1000
+    logit_mean: float = 0.0
+    logit_std: float = 1.0
+    mode_scale: float = MODE_SCALE
+    weighting: Weighting | None = None
 
     def times(self, uniform: Float[Tensor, "b"], positions: Int[Tensor, "b"] | None = None) -> Times:
-        sigma = uniform.clamp(1e-4, 1 - 1e-4)
+        sigma = uniform.clamp(ENDS, 1 - ENDS)
         if self.density == "logit-normal":
-            # the quantile of a standard normal, then the logistic function: arXiv 2403.03206, eq. 19 (m=0, s=1)
-            sigma = torch.sigmoid(math.sqrt(2) * torch.erfinv(2 * sigma - 1))
+            sigma = logit_normal(sigma, self.logit_mean, self.logit_std).clamp(ENDS, 1 - ENDS)
+        elif self.density == "mode":
+            sigma = mode(sigma, self.mode_scale).clamp(ENDS, 1 - ENDS)
         shift = self.shift
         if isinstance(shift, DynamicShift):
             if positions is None:
@@ -148,3 +172,6 @@ class FlowProcess:
 
     def clean(self, noisy: Latents, target: Latents, t: Times) -> Latents:
         return noisy - _beside(t / self.steps, noisy) * target
+
+    def weights(self, t: Times) -> Float[Tensor, "b"] | None:
+        return None if self.weighting is None else self.weighting(self, t)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from thumbtune.models.noise_levels import NoiseLevels
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 
@@ -167,6 +168,14 @@ class PipelineModel(Model, Protocol):
 
         Raises:
             UsageError: its text encoders have no such layer.
+        """
+        ...
+
+    def choose_noise_levels(self, levels: NoiseLevels) -> None:
+        """Draw and weigh noise levels in another way from now on.
+
+        Raises:
+            UsageError: only models of rectified flow have one of these options.
         """
         ...
 

@@ -104,6 +104,7 @@ def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
         "examples": images.example_strips(run.folder, likes),
         "training": training(run.steps),
         "stopped": run.stopped,
+        "measured": run.base,
         "recipe": flat(run.recipe),
         "environment": flat(run.environment),
         "base": _base(run.recipe),

@@ -18,7 +18,8 @@ from thumbtune.models.half import store
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.missing import BUNDLED
 from thumbtune.models.model_options import ModelOptions
-from thumbtune.models.pipeline_files import check_pipeline, index_of
+from thumbtune.models.noise_levels import NoiseLevels
+from thumbtune.models.pipeline_files import check_noise_levels, check_pipeline, index_of
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
 from thumbtune.runs.image_sizes import check_sizes
@@ -169,7 +170,21 @@ def model_of(
     model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision))
     check_sizes(recipe, base, (model.trained_unit, model.unit))
     model.read_prompts(encoding_of(recipe))
+    model.choose_noise_levels(noise_levels_of(recipe))
     return model.on(device)  # it encodes before the network is needed
+
+
+def noise_levels_of(recipe: Recipe) -> NoiseLevels:
+    """Return how a recipe draws and weighs noise levels."""
+    train = recipe.train
+    return NoiseLevels(
+        density=train.timestep_density,
+        logit_mean=train.logit_mean,
+        logit_std=train.logit_std,
+        mode_scale=train.mode_scale,
+        shift=train.timestep_shift,
+        weighting=train.timestep_weighting,
+    )
 
 
 def encoding_of(recipe: Recipe) -> PromptEncoding:
@@ -187,9 +202,10 @@ def check_model(recipe: Recipe) -> None:
     """Refuse a model, a VAE or a LoRA to begin from that cannot be used, before anything is loaded.
 
     Raises:
-        ThumbtuneError: as `check_pipeline` and `lora_start.check_start`.
+        ThumbtuneError: as `check_pipeline`, `check_noise_levels` and `lora_start.check_start`.
     """
     check_pipeline(model_path(recipe.model), options_of(recipe))
+    check_noise_levels(model_path(recipe.model), noise_levels_of(recipe))
     if recipe.lora.start is not None:
         lora_start.check_start(Path(recipe.lora.start))
 

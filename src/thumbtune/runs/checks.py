@@ -19,7 +19,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note
 from thumbtune.feedback.likes import Split, image_of
 from thumbtune.images import rgb
-from thumbtune.models.pipeline_files import few_steps_note
+from thumbtune.models.pipeline_files import distilled_note
 from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, objectives
 from thumbtune.runs.prompt_notes import prompt_notes
@@ -102,7 +102,7 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
     notes = [few_labels_note(likes, len(labels) - likes, both)]
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
-    notes.append(few_steps_note(build.model_path(recipe.model)))
+    notes.append(distilled_note(build.model_path(recipe.model)))
     prompts = [*parts.train["prompt"], *parts.held_out["prompt"], recipe.evaluate.negative_prompt]
     about_prompts = prompt_notes(prompts, build.encoding_of(recipe), build.model_path(recipe.model))
     return [*(note for note in notes if note), *about_prompts]

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from thumbtune.models.noise_levels import words_of
+from thumbtune.models.process import FlowProcess
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.quantised import count_of
 from thumbtune.models.sizes import height_and_width
@@ -85,6 +87,8 @@ def _needs(recipe: Recipe, accelerator: Any, out: Path, setup: Setup | None = No
         refuse_too_large(recipe, forecast)
     model = build.model_of(recipe, accelerator.device)
     yield model_plan(recipe, model)
+    if isinstance(model.process, FlowProcess) or recipe.train.timestep_weighting != "none":
+        yield f"noise       levels are {words_of(model.process)}"
     if setup is not None:
         yield f"images      {line_of_sizes(setup.placements(model))}"
     yield from memory

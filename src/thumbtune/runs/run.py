@@ -7,6 +7,7 @@ lora/              the result, for diffusers and for ComfyUI / A1111; unet/ or t
 examples/          a few of the rated images       own/               the user's files and LoRA that the recipe names
 SHA256SUMS         the hashes of all files but those of checkpoints, which have their own, for `sha256sum -c`
 evaluation/        images and scores               report.html
+base.json          how well the base denoises a few of the images, before the first step
 stopped.json       why a guard stopped the training; the result then has the weights of the best checkpoint
 """
 
@@ -35,7 +36,8 @@ from thumbtune.training.cache import Cache
 OWN = lora_copy.OWN
 STOPPED = records.STOPPED
 LOCK = ".training.lock"
-REWRITTEN = {"lora", "unet", "transformer", checkpoint.LOG}  # a run that continues writes these again
+# a run that continues writes these again
+REWRITTEN = {"lora", "unet", "transformer", checkpoint.LOG, records.BASE}
 MAY_GO = {STOPPED, records.ENVIRONMENT}  # errors advise to delete these
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
 

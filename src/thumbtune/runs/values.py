@@ -21,6 +21,7 @@ DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
 
 MIN_SIDE = 8
 MAX_SIDE = 8192  # of an image in pixels: larger than any that these models draw
+SHIFTS = 0.01, 100.0  # of noise levels; schedulers have 1 to 16
 IMAGE_SIZE = re.compile(r"([0-9]{1,5})(?:\s*[xX*]\s*([0-9]{1,5}))?")
 
 
@@ -114,6 +115,17 @@ def beta(value: Any) -> Any:
         number = math.nan
     if value != "auto" and not 0 < number < math.inf:
         raise ValueError("should be a number greater than 0, or auto")
+    return value if value == "auto" else number
+
+
+def shift(value: Any) -> Any:
+    """Check that a shift of noise levels is a number in SHIFTS, or the word auto; return it."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if value != "auto" and not SHIFTS[0] <= number <= SHIFTS[1]:
+        raise ValueError(f"should be a number from {SHIFTS[0]:g} to {SHIFTS[1]:g}, or auto")
     return value if value == "auto" else number
 
 

@@ -15,13 +15,14 @@ from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora, lora_start
 from thumbtune.models.families import adapter_of, family_of
 from thumbtune.models.half import store
+from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.missing import BUNDLED
 from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.noise_levels import NoiseLevels
 from thumbtune.models.pipeline_files import check_noise_levels, check_pipeline, index_of
 from thumbtune.models.prompt_chunks import PromptEncoding
-from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
+from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.runs.image_sizes import check_sizes
 from thumbtune.runs.lora_about import about, lora_of
 from thumbtune.runs.recipe import Recipe
@@ -159,7 +160,7 @@ def options_of(recipe: Recipe) -> ModelOptions:
 
 def model_of(
     recipe: Recipe, device: Any = "cpu", training: bool = True, precision: Precision | None = None
-) -> PipelineModel:
+) -> LatentDiffusion:
     """Return the base model, prepared for the recipe's training; `precision` counts in place of the recipe's."""
     base = model_path(recipe.model)
     # frozen weights stay as they are stored until they are converted one by one, so that loading takes less memory
@@ -192,7 +193,7 @@ def encoding_of(recipe: Recipe) -> PromptEncoding:
     return PromptEncoding(**recipe.prompts.model_dump())
 
 
-def store_whole(recipe: Recipe, model: PipelineModel) -> None:
+def store_whole(recipe: Recipe, model: LatentDiffusion) -> None:
     """Store a network whose weights were all trained in the type in which it will draw."""
     if recipe.train.weights == "full":
         store((model.network.requires_grad_(False),), model.half)

@@ -26,7 +26,7 @@ from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.loading import stored_types
 from thumbtune.models.pipeline_files import index_of
 from thumbtune.models.prompt_chunks import PromptEncoding
-from thumbtune.models.protocol import PipelineModel, Size
+from thumbtune.models.protocol import Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
@@ -114,7 +114,7 @@ def estimate(
     )
 
 
-def _of_training(model: PipelineModel, recipe: Recipe, size: int, apart: bool) -> dict[str, Any]:
+def _of_training(model: LatentDiffusion, recipe: Recipe, size: int, apart: bool) -> dict[str, Any]:
     """Return the fields of an estimate that steps with `size` images at once, and encoding, tell."""
     pipeline = model.pipeline
     with without_values(), LiveMemory() as memory:
@@ -220,7 +220,7 @@ def _inputs(model: LatentDiffusion, recipe: Recipe, size: Size) -> Inputs:
     return Inputs(model, size, prompt_in_chunks(model, longest_in_chunks(recipe)))
 
 
-def prompt_in_chunks(model: PipelineModel, count: int) -> str:
+def prompt_in_chunks(model: LatentDiffusion, count: int) -> str:
     """Return a prompt that a model reads in so many chunks; for one chunk, the shortest."""
     return " ".join(["a"] * (1 + (count - 1) * (model.pipeline.tokenizer.model_max_length - 2)))
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.noise_levels import words_of
 from thumbtune.models.process import FlowProcess
-from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.quantised import count_of
 from thumbtune.models.sizes import height_and_width
 from thumbtune.objective.protocol import traits_of
@@ -149,7 +149,7 @@ def memory_plan(forecast: Forecast | None) -> list[str]:
     return [f"memory      {first}", *(f"            {line}" for line in others)]
 
 
-def model_plan(recipe: Recipe, model: PipelineModel) -> str:
+def model_plan(recipe: Recipe, model: LatentDiffusion) -> str:
     """Return a model's size and its number of weights, in a line for people."""
     trained = sum(p.numel() for _, p in model.trainable())
     total = count_of(model.network)
@@ -158,7 +158,9 @@ def model_plan(recipe: Recipe, model: PipelineModel) -> str:
     return f"model       {recipe.model}, {size}, {trained:,} of {total:,} weights trained"
 
 
-def time_plan(recipe: Recipe, model: PipelineModel, accelerator: Any, out: Path, counts: tuple[int, int]) -> list[str]:
+def time_plan(
+    recipe: Recipe, model: LatentDiffusion, accelerator: Any, out: Path, counts: tuple[int, int]
+) -> list[str]:
     """Return the time and the disk that a training needs, in lines for people; one part of a step is tried.
 
     counts: the number of images and of prompts

@@ -5,10 +5,10 @@
 
 Each row is `runs.memory_estimate` of the defaults of the family, as on a GPU that computes in bf16: the peak of the
 tensors that are alive at once, in GiB. The workspaces of kernels, the allocator's gaps and the driver, about 1 GiB,
-come on top. One image of 1024 x 1024 pixels (832 x 480 for Wan) is in the network at once, and one is drawn; rank 16,
-attention layers, activations checkpointed.
+come on top. One image of 1024 x 1024 pixels (832 x 480 for Wan, 512 x 512 for LTX-Video) is in the network at once, and
+one is drawn; rank 16, attention layers, activations checkpointed.
 
-    weights            of the network in training with its LoRA
+    weights            of the network in training with its LoRA, of two networks both
     step, int8, nf4    the peak of a step, with the frozen weights in bf16, int8 and nf4
     encode, draw       the peaks of encoding an image or a prompt, and of drawing, with the weights in bf16; networks
                        take turns on the GPU
@@ -50,7 +50,8 @@ def row(name: str) -> dict[str, float]:
             measure(folder, model.size, {} if kind is None else {"train.quantize_base": kind})
             for kind in (None, "int8", "nf4")
         )
-    peaks = (plain.networks["transformer"], plain.step, int8.step, nf4.step, plain.encode, plain.in_turns)
+    trained = sum(kept for part, kept in plain.networks.items() if part.startswith("transformer"))
+    peaks = (trained, plain.step, int8.step, nf4.step, plain.encode, plain.in_turns)
     return {column: round(peak / GIB, 1) for column, peak in zip(COLUMNS, peaks, strict=True)}
 
 

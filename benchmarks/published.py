@@ -82,7 +82,8 @@ class Published:
 
     def configs(self) -> dict[str, Config]:
         """Return the settings of each network, by its part."""
-        return {"transformer": self.transformer, "vae": self.vae, **self.texts}
+        both = ("transformer", "transformer_2") if self.tiny == "wan-experts" else ("transformer",)
+        return {**dict.fromkeys(both, self.transformer), "vae": self.vae, **self.texts}
 
 
 MODELS: dict[str, Published] = {
@@ -132,6 +133,8 @@ MODELS: dict[str, Published] = {
     "Lumina-Image 2.0": Published(tiny="lumina2", vae=KL16, texts={"text_encoder": GEMMA2_2B}),
     "Wan 1.3B": Published(tiny="wan", transformer=WAN_SMALL, texts={"text_encoder": UMT5_XXL}, size=(480, 832)),
     "Wan 14B": Published(tiny="wan", texts={"text_encoder": UMT5_XXL}, size=(480, 832)),
+    "Wan 2.2 A14B": Published(tiny="wan-experts", texts={"text_encoder": UMT5_XXL}, size=(480, 832)),
+    "LTX-Video 0.9": Published(tiny="ltx", texts={"text_encoder": T5_XXL}, size=(512, 512)),
 }
 
 
@@ -148,7 +151,7 @@ def write_published(folder: Path, name: str) -> Path:
     pipeline.save_pretrained(folder)
     for part, options in model.configs().items():
         network = getattr(pipeline, part)
-        kept = {"_class_name": type(network).__name__} if part in ("transformer", "vae") else {}
+        kept = {"_class_name": type(network).__name__} if part not in model.texts else {}
         config = kept | options
         if not kept:
             told = json.loads((folder / part / "config.json").read_text())

@@ -20,7 +20,7 @@ settings.load_profile("any-machine")
 
 Call = Callable[..., tuple[int, str, str]]
 STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
-SIZES = {"sana": 32, "lumina2": 32}  # pixels, of which their pipelines ask for more
+SIZES = {"sana": 32, "lumina2": 32, "ltx": 32}  # pixels, of which their pipelines ask for more
 
 
 @pytest.fixture

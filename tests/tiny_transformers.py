@@ -4,10 +4,12 @@ Layers that begin at zero get numbers, and moments of latents differ from 0 and 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import tiny_texts as texts
 import torch
+from tiny_frames import ltx, wan
 from tiny_vaes import dynamic, frame_vae, kl_vae, static
 
 
@@ -343,38 +345,6 @@ def lumina2() -> Any:
     )
 
 
-def wan(expand: bool = False) -> Any:
-    """Wan 2.1; with `expand`, a time for each token, as TI2V-5B of 2.2."""
-    from diffusers import UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
-    from transformers import UMT5Config, UMT5EncoderModel
-
-    options = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
-    return WanPipeline(
-        transformer=WanTransformer3DModel(
-            patch_size=(1, 2, 2),
-            num_attention_heads=2,
-            attention_head_dim=12,
-            in_channels=4,
-            out_channels=4,
-            text_dim=32,
-            freq_dim=256,
-            ffn_dim=32,
-            num_layers=1,
-            cross_attn_norm=True,
-            qk_norm="rms_norm_across_heads",
-            rope_max_seq_len=32,
-        ),
-        transformer_2=None,
-        vae=frame_vae("AutoencoderKLWan", scale_factor_spatial=2),
-        text_encoder=UMT5EncoderModel(
-            UMT5Config(vocab_size=80, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
-        ),
-        tokenizer=texts.t5_tokenizer(),
-        expand_timesteps=expand,
-        scheduler=UniPCMultistepScheduler(**options),
-    )
-
-
 BUILDERS: dict[str, Callable[[], Any]] = {
     "flux": flux,
     "sd3": stable_diffusion_3,
@@ -388,6 +358,8 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "pixart": pixart,
     "lumina2": lumina2,
     "wan": wan,
+    "wan-experts": partial(wan, boundary=0.875),
+    "ltx": ltx,
 }
 
 
@@ -397,7 +369,9 @@ def built(name: str) -> Any:
         torch.manual_seed(0)
         pipeline = BUILDERS[name]()
     generator = torch.Generator().manual_seed(1)
-    for key, weight in pipeline.transformer.named_parameters():
+    networks = (pipeline.transformer, getattr(pipeline, "transformer_2", None))
+    weights = [pair for network in networks if network is not None for pair in network.named_parameters()]
+    for key, weight in weights:
         if weight.abs().max() == 0 or not weight.isfinite().all() or key.endswith("pad_token"):
             weight.data = 0.05 * torch.randn(weight.shape, generator=generator)
     return pipeline

@@ -24,6 +24,28 @@ def frame_vae(kind: str = "AutoencoderKLQwenImage", **options: Any) -> Any:
     )
 
 
+def ltx_vae(**options: Any) -> Any:
+    """The VAE of LTX-Video with 4 channels, a quarter as high and wide as its images."""
+    import torch
+    from diffusers import AutoencoderKLLTXVideo
+
+    plain = {"decoder_inject_noise": (False,) * 5, "upsample_residual": (False,) * 4, "upsample_factor": (1,) * 4}
+    vae = AutoencoderKLLTXVideo(
+        latent_channels=4,
+        block_out_channels=(8,) * 4,
+        decoder_block_out_channels=(8,) * 4,
+        layers_per_block=(1,) * 5,
+        decoder_layers_per_block=(1,) * 5,
+        spatio_temporal_scaling=(True, True, False, False),
+        decoder_spatio_temporal_scaling=(True, True, False, False),
+        patch_size=1,
+        **{**plain, **options},
+    )
+    vae.latents_mean.copy_(torch.tensor([0.1, -0.2, 0.3, 0.0]))
+    vae.latents_std.copy_(torch.tensor([1.5, 2.0, 0.7, 1.0]))
+    return vae
+
+
 def dynamic(**options: Any) -> Any:
     """A scheduler of rectified flow whose shift grows with the image."""
     from diffusers import FlowMatchEulerDiscreteScheduler

@@ -65,8 +65,9 @@ def images(family: str) -> list[Image.Image]:
     return [Image.fromarray(one) for one in noise]
 
 
-def asked(model: Any, t: tuple[int, ...] = (0, 40, 99), rows: slice = slice(None)) -> Tensor:
+def asked(model: Any, t: tuple[int, ...] | None = None, rows: slice = slice(None)) -> Tensor:
     """What the model predicts for some noisy latents."""
+    t = t or ((0, 40, 99) if len(getattr(model, "networks", "1")) == 1 else (0, 990, 40))  # each network is asked
     shape = model.encode([Image.new("RGB", (16, 16), "red")]).shape[1:]
     noisy = torch.randn(3, *shape, generator=torch.Generator().manual_seed(5))
     pictures = [Image.new("RGB", size) for size in ((16, 16), (40, 20), (20, 40))]

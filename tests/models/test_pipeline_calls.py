@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_transformers import BUILDERS
-from torch import Tensor, nn
+from torch import Tensor
 
 from thumbtune.models.protocol import Sampler
 
@@ -18,13 +18,13 @@ GUIDED_BY_NUMBER = {"flux", "flux2"}  # they have no unconditional call
 
 
 class Captured:
-    """The rows that a network answers inside the `with` block, call by call."""
+    """The rows that a model's networks answer inside the `with` block, call by call."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         self.calls: list[list[Tensor]] = []
-        self._hook = network.register_forward_hook(self._keep)
+        self._hooks = [network.register_forward_hook(self._keep) for network in model.networks.values()]
 
-    def _keep(self, _network: nn.Module, _inputs: Any, output: Any) -> None:
+    def _keep(self, _network: Any, _inputs: Any, output: Any) -> None:
         first = output[0] if isinstance(output, tuple) else output.sample
         self.calls.append([row.detach().clone() for row in first])
 
@@ -32,11 +32,12 @@ class Captured:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
 
 
 def of_pipeline(model: Any, guidance: float) -> Captured:
-    with Captured(model.network) as calls:
+    with Captured(model) as calls:
         model.generate(PROMPTS, SEEDS, Sampler(steps=2, guidance=guidance))
     return calls
 
@@ -47,7 +48,7 @@ def ours(model: Any, prompts: list[str]) -> list[Tensor]:
     shape = model.encode(images[:1]).shape[1:]
     noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in SEEDS])
     t = model.pipeline.scheduler.timesteps[:1].expand(len(SEEDS))
-    with Captured(model.network) as calls, torch.no_grad():
+    with Captured(model) as calls, torch.no_grad():
         model.predict(noise, t, model.embed(prompts) | model.image_condition(images))
     return calls.calls[0]
 

@@ -49,7 +49,9 @@ def test_flux_schnell(copied: Callable[..., Path]) -> None:
         check_pipeline(str(folder))
 
 
-@pytest.mark.parametrize(("name", "channels"), [("flux", 384), ("sd3", 33), ("wan", 36), ("klein", 32), ("sana", 5)])
+@pytest.mark.parametrize(
+    ("name", "channels"), [("flux", 384), ("sd3", 33), ("wan", 36), ("klein", 32), ("sana", 5), ("ltx", 129)]
+)
 def test_one_that_takes_more_than_latents(name: str, channels: int, copied: Callable[..., Path]) -> None:
     folder = copied(name, "transformer/config.json", in_channels=channels)
     with refused("model-channels", naming=f"takes {channels} channels"):
@@ -63,7 +65,11 @@ def test_one_that_takes_more_than_latents(name: str, channels: int, copied: Call
         ("flux", {"_class_name": "FluxKontextPipeline"}),
         ("sana", {"_class_name": "SanaSprintPipeline"}),
         ("wan", {"_class_name": "WanImageToVideoPipeline"}),
-        ("wan", {"transformer_2": ["diffusers", "WanTransformer3DModel"]}),
+        ("wan", {"transformer_2": ["diffusers", "WanVACETransformer3DModel"]}),
+        ("flux", {"transformer_2": ["diffusers", "FluxTransformer2DModel"]}),
+        ("ltx", {"_class_name": "LTXImageToVideoPipeline"}),
+        ("ltx", {"_class_name": "LTXConditionPipeline"}),
+        ("ltx", {"_class_name": "LTX2Pipeline"}),
         ("sd3", {"_class_name": "HunyuanDiTPipeline"}),
         ("flux", {"text_encoder_2": ["transformers", "UMT5EncoderModel"]}),
     ],
@@ -71,6 +77,16 @@ def test_one_that_takes_more_than_latents(name: str, channels: int, copied: Call
 def test_another_family_or_task(name: str, changed: dict[str, Any], copied: Callable[..., Path]) -> None:
     with refused("model-other-family", naming=OWN_FAMILIES):
         check_pipeline(str(copied(name, "model_index.json", **changed)))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"timestep_conditioning": True}, {"decoder_inject_noise": [True, True, True, False]}]
+)
+def test_one_whose_vae_decodes_with_random_numbers(changed: dict[str, Any], copied: Callable[..., Path]) -> None:
+    folder = copied("ltx", "vae/config.json", **changed)
+    for load in (check_pipeline, load_pipeline):
+        with refused("model-random-vae", naming=next(iter(changed))):
+            load(str(folder))
 
 
 def test_one_without_its_text_encoder(copied: Callable[..., Path]) -> None:
@@ -88,7 +104,15 @@ def test_the_sentence_names_every_family() -> None:
         assert adapter.family.name.removeprefix("Stable Diffusion ") in OWN_FAMILIES
 
 
-UNITS = {"flux": (8, 8), "lumina2": (16, 16), "sana": (2, 32), "klein": (8, 8), "epsilon": (2, 8)}
+UNITS = {
+    "flux": (8, 8),
+    "ltx": (4, 32),
+    "wan": (8, 8),
+    "lumina2": (16, 16),
+    "sana": (2, 32),
+    "klein": (8, 8),
+    "epsilon": (2, 8),
+}
 
 
 @pytest.mark.parametrize(("name", "units"), UNITS.items())

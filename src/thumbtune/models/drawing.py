@@ -1,7 +1,7 @@
 """Draw images with a pipeline: one seed each, the networks in the model's precision, guidance in float32."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,7 +51,7 @@ def draw(model: Drawn, prompts: Sequence[str], seeds: Sequence[int], sampler: Sa
     completed = [model.complete(prompt) for prompt in prompts]
 
     def drawn(texts: Mapping[str, Any], seeds: Sequence[int]) -> Tensor:
-        with _placed(model), computing(model.device, model.half), _float_output(model.network, model.half):
+        with _placed(model), computing(model.device, model.half), _float_output(model.networks.values(), model.half):
             return model.unpacked(
                 model.pipeline(
                     **texts,
@@ -115,16 +115,13 @@ def _placed(model: Drawn) -> Iterator[None]:
 
 
 @contextmanager
-def _float_output(network: nn.Module, half: torch.dtype | None) -> Iterator[None]:
-    """Make a network answer in float32 inside the `with` block, if it computes in half precision."""
-    if half is None:
+def _float_output(networks: Iterable[nn.Module], half: torch.dtype | None) -> Iterator[None]:
+    """Make networks answer in float32 inside the `with` block, if they compute in half precision."""
+    with ExitStack() as hooks:
+        for network in networks if half is not None else ():
+            hook = network.register_forward_hook(lambda _network, _inputs, output: (output[0].float(), *output[1:]))
+            hooks.callback(hook.remove)
         yield
-        return
-    hook = network.register_forward_hook(lambda _network, _inputs, output: (output[0].float(), *output[1:]))
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def decoded(vae: Any, latents: Tensor, half: torch.dtype | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The VAEs of Wan and Qwen-Image, which read frames: an image is one frame, and each channel has moments of its own."""
+"""VAEs that read frames, as those of Wan and Qwen-Image: an image is one frame, and each channel has its moments."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def frame_moments(vae: Any, device: torch.device) -> tuple[Tensor, Tensor]:
     return mean, 1 / deviation
 
 
-def frame_pixels(vae: Any, latents: Tensor, moments: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the pixels of images' latents, [b, 3, height, width]; the VAE is in float32."""
+def frame_pixels(vae: Any, latents: Tensor, moments: tuple[Tensor, Tensor], half: torch.dtype | None = None) -> Tensor:
+    """Return the pixels of images' latents, [b, 3, height, width]; `half` is the type of the VAE's weights."""
     shift, scale = moments
-    return decoded(vae, (latents.float() / scale + shift).unsqueeze(2), half=None)[:, :, 0]
+    return decoded(vae, (latents.float() / scale + shift).unsqueeze(2), half)[:, :, 0]

@@ -21,7 +21,8 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.images import rgb
 from thumbtune.models.devices import bring, device_of
 from thumbtune.models.drawing import decoded, draw, images_of
-from thumbtune.models.family import VAE, Family
+from thumbtune.models.experts import tuned
+from thumbtune.models.family import INDEX, VAE, Family
 from thumbtune.models.half import computing, store
 from thumbtune.models.noise_levels import NoiseLevels, refused_levels
 from thumbtune.models.process import Latents, Process, Times
@@ -31,6 +32,8 @@ from thumbtune.models.schedulers import process_of
 from thumbtune.models.sizes import drawn_unit, height_and_width
 from thumbtune.models.transformer_checks import check_channels, default_size
 from thumbtune.models.vae_settings import has_moments
+
+LEVELS = ("block_out_channels", "encoder_block_out_channels", "dim_mult")  # of a VAE: each but one halves the sides
 
 
 class LatentDiffusion:
@@ -63,7 +66,9 @@ class LatentDiffusion:
         self.pipeline = pipeline
         self.complete: Callable[[str], str] = str
         self.encoding = PromptEncoding()
-        self.network: nn.Module = getattr(pipeline, self.family.denoiser)
+        named = {part: getattr(pipeline, part) for part in self.family.denoisers}
+        self.networks: dict[str, nn.Module] = {part: network for part, network in named.items() if network is not None}
+        self.network = self.joined(self.networks)
         freeze((self.network, *self.beside))
         self.half = half
         self._device: torch.device | None = None  # that of the network
@@ -71,11 +76,12 @@ class LatentDiffusion:
         self._half_of_vae = None if half == torch.float16 or VAE in self.family.float32 else half
         if VAE in self.family.float32:
             pipeline.vae.float()
-        self._trained = tuning.on(self.network, seed) if tuning else None
+        self._trained = tuned(tuning, self.networks, seed, self.family.experts) if tuning else None
         store((self.network, *self.encoders), half)
         store((pipeline.vae,), self._half_of_vae)
         if gradient_checkpointing:
-            self.network.enable_gradient_checkpointing()  # type: ignore[operator]
+            for network in self.networks.values():
+                network.enable_gradient_checkpointing()  # type: ignore[operator]
         self.process: Process = self.process_in(pipeline)
         self.trained_unit, self.unit = self.units_of(self.factor)
         self.size: Size = self.size_in(pipeline)
@@ -86,7 +92,7 @@ class LatentDiffusion:
     def check_settings(cls, name: str, configs: Mapping[str, Mapping[str, Any]]) -> None:
         """Refuse a model that cannot be tuned, by the settings of its parts, before its weights are read.
 
-        configs: of each part; {} for one whose settings are not here
+        configs: of each part, and of the pipeline under `INDEX`; {} for one whose settings are not here
 
         Raises:
             ThumbtuneError: its networks do not fit each other, or it is distilled.
@@ -100,9 +106,14 @@ class LatentDiffusion:
         Raises:
             ThumbtuneError: they do not.
         """
-        configs = {part: dict(getattr(pipeline, part).config) for part in (cls.family.denoiser, VAE)}
+        parts = [part for part in (*cls.family.denoisers, VAE) if getattr(pipeline, part) is not None]
+        configs = {INDEX: dict(pipeline.config)} | {part: dict(getattr(pipeline, part).config) for part in parts}
         cls.check_settings(str(pipeline.config.get("_name_or_path")), configs)
         return default_size(pipeline)
+
+    def joined(self, networks: Mapping[str, nn.Module]) -> nn.Module:
+        """Return the module that `predict` calls, given the networks that are trained."""
+        return networks[self.family.denoiser]
 
     def embed(self, prompts: Sequence[str]) -> Condition:
         raise NotImplementedError
@@ -122,6 +133,14 @@ class LatentDiffusion:
         """
         drawn = math.lcm(drawn_unit(factor * cls.patch), cls.multiple)
         return (factor if cls.patch == 1 else drawn), drawn
+
+    @classmethod
+    def factor_in(cls, vae: Mapping[str, Any]) -> int | None:
+        """Return the pixels to a side of one position of a latent, by the settings of a VAE; None if they lack it."""
+        if isinstance(told := vae.get("scale_factor_spatial"), int):
+            return told
+        levels = next((vae[name] for name in LEVELS if isinstance(vae.get(name), list | tuple) and vae[name]), None)
+        return None if levels is None else 2 ** (len(levels) - 1)
 
     def latent_shape(self, size: Size) -> tuple[int, int, int]:
         """Return the shape of the latents of images of a size: channels, height, width."""

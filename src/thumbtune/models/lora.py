@@ -9,18 +9,38 @@ DoRA    m * (W + alpha / rank * B A) / |W + alpha / rank * B A|, m of each row  
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from thumbtune.models.lora_saving import DIFFUSERS_FILE, KOHYA_FILE, Beside, load, save, tensors_of
+from thumbtune.models.lora_saving import (
+    DIFFUSERS_FILE,
+    KOHYA_FILE,
+    SECOND_FILE,
+    Beside,
+    FileNames,
+    load,
+    save,
+    tensors_of,
+)
 from thumbtune.models.lora_targets import ATTENTION, wide_convolutions, written_out
 from thumbtune.models.quantised import Bits, quantise
 from thumbtune.models.swap import swapped
 
-__all__ = ["DIFFUSERS_FILE", "KOHYA_FILE", "Adapters", "LoRA", "load", "put_on", "save", "switched_off", "tensors_of"]
+__all__ = [
+    "DIFFUSERS_FILE",
+    "KOHYA_FILE",
+    "SECOND_FILE",
+    "Adapters",
+    "LoRA",
+    "load",
+    "put_on",
+    "save",
+    "switched_off",
+    "tensors_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +54,7 @@ class LoRA:
     dora: whether the length of each row is trained too
     quantize: how the frozen linear layers below are quantised; None: not at all
     about: what to tell in the headers of the files, asked for when they are written
+    names: of its files
     """
 
     rank: int = 16
@@ -44,6 +65,7 @@ class LoRA:
     dora: bool = False
     quantize: Bits | None = None
     about: Callable[[], Mapping[str, str]] = field(default=dict, compare=False, repr=False)
+    names: FileNames = field(default_factory=FileNames)
 
     def on(self, network: nn.Module, seed: int = 0) -> "Adapters":
         """Add the adapters to a network, and return it with its reference.
@@ -54,20 +76,30 @@ class LoRA:
         if self.quantize is not None:
             quantise(network.requires_grad_(False), self.quantize)
         put_on(network, self, seed)
-        return Adapters(network, self.about)
+        return Adapters(network, self.about, names=self.names)
+
+    def called(self, name: str, is_first: bool) -> "LoRA":
+        """Return the same adapters for one of two networks, whose files have names of their own."""
+        diffusers = DIFFUSERS_FILE if is_first else SECOND_FILE
+        return replace(self, names=FileNames(diffusers=diffusers, comfyui=f"comfyui_{name}.safetensors"))
 
 
 class Adapters:
     """A LoRA on a network. The reference is the network without it, or with an earlier state of it.
 
-    about: as in `LoRA`
+    about, names: as in `LoRA`
     beside: the LoRA of the pipeline's other networks, which is written into the same files
     """
 
     def __init__(
-        self, network: nn.Module, about: Callable[[], Mapping[str, str]] = dict, beside: Beside | None = None
+        self,
+        network: nn.Module,
+        about: Callable[[], Mapping[str, str]] = dict,
+        beside: Beside | None = None,
+        names: FileNames | None = None,
     ) -> None:
         self.network, self.about, self.beside = network, about, beside
+        self.names = names or FileNames()
         self._reference: dict[str, Tensor] = {}  # the LoRA of a synced reference; empty: no LoRA
 
     def reference(self) -> AbstractContextManager[None]:
@@ -92,10 +124,10 @@ class Adapters:
         return ((name, p) for name, p in self.network.named_parameters() if p.requires_grad)
 
     def save(self, folder: Path) -> None:
-        save(self.network, folder, self.about(), self.beside)
+        save(self.network, folder, self.about(), self.beside, self.names)
 
     def load(self, folder: Path) -> None:
-        load(self.network, folder)
+        load(self.network, folder, self.names.diffusers)
 
 
 def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:

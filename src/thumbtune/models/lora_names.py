@@ -22,7 +22,8 @@ from torch import Tensor
 from thumbtune.models.original_layout import unet_modules
 
 UNET, TRANSFORMER, TEXT, TEXT_2 = "unet", "transformer", "text_encoder", "text_encoder_2"
-PARTS = (UNET, TRANSFORMER, TEXT, TEXT_2)  # of a pipeline, that may carry a LoRA
+TRANSFORMER_2 = "transformer_2"
+PARTS = (UNET, TRANSFORMER, TRANSFORMER_2, TEXT, TEXT_2)  # of a pipeline, that may carry a LoRA
 Layer = tuple[str, str]  # the part of a pipeline, and the name of a module in it
 
 _PARTS = {
@@ -87,6 +88,8 @@ def modules_of(names: Mapping[str, Iterable[str]], native: Sequence[tuple[str, s
             spelled = {name, f"{part}.{name}", f"{prefix}_{name.replace('.', '_')}"}
             if part == UNET:
                 spelled |= {f"{prefix}_{original(name).replace('.', '_')}", f"diffusion_model.{original(name)}"}
+            elif part == TRANSFORMER_2:  # other names are those of the first, as in diffusers
+                spelled = {f"{part}.{name}", f"{prefix}_{name.replace('.', '_')}"}
             elif part == TRANSFORMER:
                 for each in {name, native_name(name, native)}:
                     flat = each.replace(".", "_")
@@ -106,6 +109,7 @@ def kohya_prefixes(has_two: bool) -> dict[str, str]:
     return {
         UNET: "lora_unet",
         TRANSFORMER: "lora_transformer",
+        TRANSFORMER_2: "lora_transformer_2",
         TEXT: "lora_te1" if has_two else "lora_te",
         TEXT_2: "lora_te2",
     }

@@ -6,6 +6,10 @@
 `comfyui.safetensors`                of transformers for which ComfyUI needs its own names; it reads the first file of
                                      the others
 
+A second network that is trained has files of its own beside these, pytorch_lora_weights_2.safetensors and another one
+for ComfyUI. Its keys begin with `transformer.` too, since diffusers reads those into `transformer_2` if it is told to
+(`load_into_transformer_2`). A folder of its own would not do: diffusers takes a file of that name outside it first.
+
 Earlier versions wrote the first file with B, and its alpha in the settings alone; it is read as it was.
 """
 
@@ -42,8 +46,17 @@ from thumbtune.models.original_layout import unet_modules
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 KOHYA_FILE = "kohya.safetensors"
 COMFYUI_FILE = "comfyui.safetensors"
+SECOND_FILE = "pytorch_lora_weights_2.safetensors"
 SETTINGS = "lora_adapter_metadata"  # diffusers' key for PEFT's settings
 _KINDS = {"lora_A": "lora_down.weight", "lora_B": "lora_up.weight", "lora_magnitude_vector": "dora_scale"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileNames:
+    """The names of the files of a transformer's LoRA: for diffusers, and for ComfyUI where it needs its own."""
+
+    diffusers: str = DIFFUSERS_FILE
+    comfyui: str = COMFYUI_FILE
 
 
 @dataclass(frozen=True)
@@ -138,13 +151,19 @@ def kohya(
 
 
 def save(
-    network: nn.Module, folder: Path, about: Mapping[str, str] | None = None, beside: Beside | None = None
+    network: nn.Module,
+    folder: Path,
+    about: Mapping[str, str] | None = None,
+    beside: Beside | None = None,
+    names: FileNames | None = None,
 ) -> None:
     """Write both files into `folder`.
 
     about: what the headers tell of the training and its base, beside what the network itself tells
     beside: the LoRA of the pipeline's text encoders, which belongs into the same files
+    names: of the files, if they are not the usual ones
     """
+    names = names or FileNames()
     tensors, scales, others = tensors_of(network), scales_of(network), beside or {}
     facts = {"format": "pt", **network_facts(network, [pair for still in others.values() for pair in still.pairs])}
     facts |= about or {}
@@ -157,13 +176,13 @@ def save(
         settings |= {f"{part}.{name}": value for name, value in still.settings().items()}
     sweep(folder)
     header = {**facts, **hashes(plain), SETTINGS: json.dumps(settings, indent=2, sort_keys=True)}
-    write_tensors(folder / DIFFUSERS_FILE, plain, header, durable=True)
+    write_tensors(folder / names.diffusers, plain, header, durable=True)
     if own == UNET:
         _write_kohya(network, folder, facts, others)
-    elif (family := family_of_network(network)) is not None and family.native:
+    elif (family := family_of_network(network)) is not None and family.own_file:
         tensors = scaled(tensors, scales)
         native = {f"diffusion_model.{native_name(key, family.native)}": value for key, value in tensors.items()}
-        write_tensors(folder / COMFYUI_FILE, native, {**facts, **hashes(native)}, durable=True)
+        write_tensors(folder / names.comfyui, native, {**facts, **hashes(native)}, durable=True)
 
 
 def _write_kohya(network: nn.Module, folder: Path, facts: Mapping[str, str], others: Beside) -> None:
@@ -193,7 +212,7 @@ def _of_scale_1(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, "lora_alpha": plain["r"], "alpha_pattern": plain["rank_pattern"]}
 
 
-def load(network: nn.Module, folder: Path) -> None:
+def load(network: nn.Module, folder: Path, name: str = DIFFUSERS_FILE) -> None:
     """Read weights that `save` wrote into adapters of the same shape.
 
     Raises:
@@ -202,7 +221,7 @@ def load(network: nn.Module, folder: Path) -> None:
     from diffusers.utils import convert_unet_state_dict_to_peft
     from peft.utils import set_peft_model_state_dict
 
-    file = folder / DIFFUSERS_FILE
+    file = folder / name
     try:
         check_seal(file)
         stored = load_file(file)

@@ -27,7 +27,6 @@ WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
 WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", CKPT, *OTHER_FILES)
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
-LEVELS = ("block_out_channels", "encoder_block_out_channels", "dim_mult")  # of a VAE: each but one halves the sides
 
 
 def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
@@ -53,7 +52,7 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
     family = family_of(index.get("_class_name"))
     check_classes(name, index, family, options.vae is not None)
     if family.denoiser != UNET:
-        adapter_class_of(index.get("_class_name")).check_settings(name, _settings_of(folder, family))
+        adapter_class_of(index.get("_class_name")).check_settings(name, {INDEX: index, **_settings_of(folder, family)})
     unet = read_config(folder / UNET / CONFIG) or {}
     vae = _vae_of(name, options) or {}
     check_embeds(name, str(index.get("_class_name")), unet, family)
@@ -127,12 +126,7 @@ def units_of(name: str) -> tuple[int, int] | None:
 def factor_of(name: str) -> int | None:
     """Return the pixels to a side of one of a latent's; None if the settings of the VAE are not on this machine."""
     vae = vae_config(name)
-    if vae is None:
-        return None
-    if isinstance(told := vae.get("scale_factor_spatial"), int):
-        return told
-    levels = next((vae[name] for name in LEVELS if isinstance(vae.get(name), list | tuple) and vae[name]), None)
-    return None if levels is None else 2 ** (len(levels) - 1)
+    return None if vae is None else adapter_class_of((index_of(name) or {}).get("_class_name")).factor_in(vae)
 
 
 def index_of(name: str) -> dict[str, Any] | None:

@@ -146,6 +146,7 @@ class PipelineModel(Model, Protocol):
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts
     half: the type below float32 in which frozen weights are stored and images are drawn, or None
     encoding: how prompts are read
+    networks: those that are trained, by the part of the pipeline; it calls them to denoise
     size: pixels of its images: of both sides, or (height, width)
     trained_unit, unit: pixels of which the sides of images are multiples, in training and in drawing
     """
@@ -154,6 +155,7 @@ class PipelineModel(Model, Protocol):
     complete: Callable[[str], str]
     half: torch.dtype | None
     encoding: PromptEncoding
+    networks: dict[str, nn.Module]
     size: Size
     trained_unit: int
     unit: int

@@ -34,7 +34,7 @@ def networks_without_weights(name: str, options: ModelOptions = PLAIN) -> dict[s
     if not Path(name).exists():
         return None
     family = _family(name)
-    configs = _configs(Path(name), (family.denoiser, *family.texts))
+    configs = _configs(Path(name), (*family.denoisers, *family.texts))
     configs = {part: config for part, config in configs.items() if config is not None or part not in family.optional}
     return None if None in configs.values() else _networks(family, configs)  # type: ignore[arg-type]
 
@@ -104,7 +104,7 @@ def _networks(family: Family, configs: Mapping[str, dict[str, Any]]) -> dict[str
     try:
         with torch.device("meta"):
             for part, config in configs.items():
-                if part in (family.denoiser, VAE):
+                if part not in family.texts:
                     networks[part] = getattr(diffusers, family.networks[part]).from_config(config)
                 else:
                     kind = getattr(transformers, family.networks[part])

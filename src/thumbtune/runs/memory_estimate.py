@@ -121,9 +121,9 @@ def _of_training(model: LatentDiffusion, recipe: Recipe, size: int, apart: bool)
         networks = _with_shapes(memory, pipeline, apart)
         converted = _converted(pipeline)
         inputs = _inputs(model, recipe, recipe.train.size or model.size)
-        rest = {name: kept if apart and name != model.family.denoiser else 0 for name, kept in networks.items()}
+        rest = {name: kept if apart and name not in model.networks else 0 for name, kept in networks.items()}
         texts = sum(kept for name, kept in rest.items() if name != VAE)
-        later = networks[model.family.denoiser] if apart else 0  # it comes when all is encoded
+        later = sum(networks[name] for name in model.networks) if apart else 0  # it comes when all is encoded
         encode = _peak(memory, lambda: inputs.latents(1)) - texts - later
         embed = _peak(memory, lambda: model.embed([inputs.prompt])) - rest[VAE] - later
         step, moments, reference = _step(memory, inputs, recipe, size)

@@ -25,8 +25,8 @@ from thumbtune import checksums, locks
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import sweep, write_text, write_whole
-from thumbtune.models.lora_saving import COMFYUI_FILE, KOHYA_FILE
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.weight_files import SAFETENSORS
 from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build, examples, lora_copy, objectives
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_options, write_recipe
@@ -208,8 +208,7 @@ def check_stopped(folder: Path, guards: bool) -> None:
 def forget_stop(folder: Path, result: Path) -> None:
     """Remove the result and the record of the stop from a run that continues."""
     if (folder / STOPPED).exists():
-        of_lora = [(folder / result).with_name(name) for name in (KOHYA_FILE, COMFYUI_FILE)]
-        for file in (folder / result, *of_lora, folder / STOPPED):
+        for file in (*(folder / result).parent.rglob(f"*{SAFETENSORS}"), folder / STOPPED):
             file.unlink(missing_ok=True)
         checksums.record(folder, [])
         for name in ("verdict.json", "result.json"):  # they speak of the result that was removed

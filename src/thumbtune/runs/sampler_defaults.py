@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from thumbtune.errors import UsageError, shown
-from thumbtune.models.pipeline_files import factor_of
+from thumbtune.models.pipeline_files import units_of
 from thumbtune.models.protocol import Sampler, Size
-from thumbtune.models.sizes import check_size, drawn_unit
+from thumbtune.models.sizes import check_size
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of, sampling_defaults
 from thumbtune.runs.recipe import Recipe, parse_recipe
@@ -53,9 +53,9 @@ def _size_of(size: str | None, models: Sequence[str]) -> Size | None:
     except ValueError as error:
         raise UsageError(f"--size {shown(size)} {error}.", code="size-unreadable") from error
     for model in models:
-        factor = factor_of(build.model_path(model))
-        if factor is not None and pixels is not None:
-            check_size(pixels, drawn_unit(factor), "--size")
+        units = units_of(build.model_path(model))
+        if units is not None and pixels is not None:
+            check_size(pixels, units[1], "--size")
     return pixels
 
 

@@ -10,6 +10,7 @@ from thumbtune.models.families.chroma import Chroma
 from thumbtune.models.families.flux import Flux
 from thumbtune.models.families.flux2 import Flux2, Flux2Klein
 from thumbtune.models.families.krea2 import Krea2
+from thumbtune.models.families.ltx import LTX
 from thumbtune.models.families.lumina2 import Lumina2
 from thumbtune.models.families.pixart import PixArtSigma
 from thumbtune.models.families.qwen_image import QwenImage
@@ -38,6 +39,7 @@ ADAPTERS: tuple[type[LatentDiffusion], ...] = (
     PixArtSigma,
     Lumina2,
     Wan,
+    LTX,
     StableDiffusion,
 )
 FAMILIES = tuple(adapter.family for adapter in ADAPTERS)

@@ -1,24 +1,28 @@
-"""Wan 2.1 and the one-network checkpoints of 2.2 through diffusers: single frames as images, and UMT5.
+"""Wan 2.1 and 2.2 through diffusers: single frames as images, and UMT5.
 
 text    UMT5's states; padding is zeros and visible, as in training Wan    [b, 512, 4096]
 
 An image is a clip of one frame. The network is told 1000 sigma, for each token where the pipeline does
-(`expand_timesteps`), and gives the velocity, noise - image.
+(`expand_timesteps`), and gives the velocity, noise - image. A14B of 2.2 has two networks: `transformer` is asked at
+times of `boundary_ratio` x 1000 and more, and `transformer_2` below.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
+from thumbtune.errors import ThumbtuneError
+from thumbtune.models.experts import Experts
+from thumbtune.models.family import INDEX, TEXT, TRANSFORMER, TRANSFORMER_2, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
 from thumbtune.models.half import computing
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.protocol import Condition, Size
+from thumbtune.models.transformer_checks import check_channels
 
 LENGTH = 512
 SIZE = 480  # of the smaller checkpoints' videos, 832 x 480
@@ -31,9 +35,17 @@ class Wan(LatentDiffusion):
         name="Wan",
         classes=("WanPipeline",),
         pipeline="WanPipeline",
-        networks={TRANSFORMER: "WanTransformer3DModel", VAE: "AutoencoderKLWan", TEXT: "UMT5EncoderModel"},
+        networks={
+            TRANSFORMER: "WanTransformer3DModel",
+            TRANSFORMER_2: "WanTransformer3DModel",
+            VAE: "AutoencoderKLWan",
+            TEXT: "UMT5EncoderModel",
+        },
+        experts={TRANSFORMER: "high_noise", TRANSFORMER_2: "low_noise"},
+        optional=(TRANSFORMER_2,),
         float32=(VAE,),
         targets=of_transformer(ATTENTION, "ffn.net.0.proj", "ffn.net.2"),
+        own_file=True,
         native=(
             ("attn1.", "self_attn."),
             ("attn2.", "cross_attn."),
@@ -49,9 +61,31 @@ class Wan(LatentDiffusion):
     patch = 2
 
     @classmethod
+    def check_settings(cls, name: str, configs: Mapping[str, Mapping[str, Any]]) -> None:
+        super().check_settings(name, configs)
+        index = configs.get(INDEX) or {}
+        has_second, boundary = any(index.get(TRANSFORMER_2) or ()), index.get("boundary_ratio")
+        if has_second != (boundary is not None):
+            lacks = "boundary_ratio" if has_second else TRANSFORMER_2
+            has = TRANSFORMER_2 if has_second else "boundary_ratio"
+            raise ThumbtuneError(
+                f"{INDEX} of {name!r} names {has} without {lacks}, so nothing tells which network denoises when; get "
+                "the whole model.",
+                code="model-expert-missing",
+            )
+        if has_second:
+            check_channels(name, configs.get(TRANSFORMER_2) or {}, configs.get(VAE) or {})
+
+    @classmethod
     def size_in(cls, pipeline: Any) -> Size:
         super().size_in(pipeline)
         return SIZE
+
+    def joined(self, networks: Mapping[str, nn.Module]) -> nn.Module:
+        if len(networks) == 1:
+            return super().joined(networks)
+        settings = self.pipeline.config, self.pipeline.scheduler.config
+        return Experts(networks, settings[0].boundary_ratio * settings[1].num_train_timesteps)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

@@ -26,6 +26,7 @@ RECIPES = {
     "pixart": ("pixart", "PixArt-Sigma"),
     "lumina2": ("lumina2", "Lumina-Image 2.0"),
     "wan": ("wan", "Wan 1.3B"),
+    "ltx": ("ltx", "LTX-Video 0.9"),
 }
 
 
@@ -62,6 +63,6 @@ def test_a_recipe_runs_two_steps_at_tiny_size(
     tiny += ["lora.rank=2", "lora.alpha=2", "train.size=16", "train.validation_share=0.3"]
     code, _, err = call("train", name, *(word for one in tiny for word in ("--set", one)), "--out", tmp_path / "run")
     assert code == 0, err
-    told = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    told = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
     assert [row["step"] for row in told if "loss" in row] == [1, 2]
     assert list((tmp_path / "run" / "lora").glob("*.safetensors"))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.lora_files import LoraFiles, ReadLora, read_lora
 from thumbtune.models.lora_matching import Misfit, match
-from thumbtune.models.lora_names import PARTS, Layer, Parts
+from thumbtune.models.lora_names import PARTS, TRANSFORMER_2, Layer, Parts
 
 LINEAR_DIMS, CONV_DIMS = 2, 4
 
@@ -81,6 +81,8 @@ def place(
     read = read_lora(files)
     modules = {part: dict(_targets(networks[part])) for part in PARTS if part in networks}
     misfit = Misfit(file, base, remedy)
+    if TRANSFORMER_2 in files.weights and TRANSFORMER_2 not in networks:
+        raise misfit.error(f"{files.weights[TRANSFORMER_2].name} beside it is for a second network, which that lacks")
     layers = match(networks, modules, read, misfit)
     return {layer: _placed(misfit, layer, parts, modules[layer[0]][layer[1]], read) for layer, parts in layers.items()}
 

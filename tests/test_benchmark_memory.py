@@ -22,4 +22,7 @@ def test_a_row_of_memory_is_the_one_that_is_kept(capsys: pytest.CaptureFixture[s
     name = "LoRA, bf16, checkpointing (default)"
     memory.main(["--only", f"SD 1.5 at 512: {name}"])
     kept = json.loads(memory.FILE.read_text())["SD 1.5 at 512"][name]
-    assert f"| SD 1.5 at 512: {name} | {' | '.join(f'{value:.2f}' for value in kept.values())} |" in capsys.readouterr().out
+    assert (
+        f"| SD 1.5 at 512: {name} | {' | '.join(f'{value:.2f}' for value in kept.values())} |"
+        in capsys.readouterr().out
+    )

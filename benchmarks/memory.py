@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.models import SD1, SDXL, write_model
+from benchmarks.models import SD1, SDXL, write_empty_weights, write_model
 from thumbtune.runs.memory_estimate import Estimate, estimate
 from thumbtune.runs.recipe import parse_recipe
 
@@ -92,7 +92,7 @@ def main(words: Sequence[str] | None = None) -> None:
     results: dict[str, dict[str, dict[str, float]]] = {}
     for family, name in ((SD1, "SD 1.5 at 512"), (SDXL, "SDXL at 1024")):
         with tempfile.TemporaryDirectory() as folder:
-            model = write_model(Path(folder), family)
+            model = write_empty_weights(write_model(Path(folder), family))
             chosen = [row for row in ROWS if only in f"{name}: {row.name}"]
             results[name] = {row.name: numbers(measure(model, row)) for row in chosen}
     print(table(results))

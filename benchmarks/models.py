@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.models.clip_tokens import clip_tokenizer
-from thumbtune.models.single_file import SCALING, SD1, SD2, SDXL
+from thumbtune.models.single_file import SCALINGS, SD1, SD2, SDXL
 
-__all__ = ["SD1", "SD2", "SDXL", "TINY_SIZE", "write_model", "write_weights"]
+__all__ = ["SD1", "SD2", "SDXL", "TINY_SIZE", "write_empty_weights", "write_model", "write_weights"]
 CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 CLIP_H = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16}
 CLIP_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
@@ -85,7 +85,7 @@ def _unet_and_vae(family: str, tiny: bool) -> dict[str, dict[str, Any]]:
         "up_block_types": ["UpDecoderBlock2D"] * 4,
         "layers_per_block": 2,
         "latent_channels": 4,
-        "scaling_factor": SCALING[family],
+        "scaling_factor": SCALINGS[family],
     }
     if tiny:
         unet["block_out_channels"] = [32] * len(channels)
@@ -107,6 +107,18 @@ def _texts(family: str, tiny: bool) -> dict[str, dict[str, Any]]:
 def _write(file: Path, content: Mapping[str, Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def write_empty_weights(folder: Path) -> Path:
+    """Write a file without tensors for each network, since a model without files is refused; return the folder.
+
+    What counts memory reads no weights.
+    """
+    from safetensors.torch import save_file
+
+    for config in folder.glob("*/config.json"):
+        save_file({}, config.with_name("diffusion_pytorch_model.safetensors"))
+    return folder
 
 
 def write_weights(folder: Path) -> Path:

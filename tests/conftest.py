@@ -19,8 +19,20 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any-machine")
 
 Call = Callable[..., tuple[int, str, str]]
+LONGEST = (
+    "test_readme.py",
+    "test_distributed.py",
+    "test_grids.py",
+    "test_less_memory.py",
+)  # files, of those in minutes
 STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
 SIZES = {"sana": 32, "lumina2": 32, "ltx": 32}  # pixels, of which their pipelines ask for more
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that no process is left alone with one at the end."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture

@@ -23,15 +23,18 @@ LIGHT = ("importers", "recipes", "answers and keys", "prompts files")
 
 
 @pytest.mark.parametrize(
-    ("words", "areas"),
-    [(["--light"], LIGHT), pytest.param([], (*LIGHT, "run folders", "duels", "checkpoints"), marks=pytest.mark.slow)],
+    ("count", "words", "areas"),
+    [
+        (60, ["--light"], LIGHT),
+        pytest.param(200, [], (*LIGHT, "run folders", "duels", "checkpoints"), marks=pytest.mark.slow),
+    ],
 )
-def test_two_hundred_broken_inputs(tmp_path: Path, words: list[str], areas: tuple[str, ...]) -> None:
-    done = run(tmp_path, "--count", "200", "--seed", "7", *words)
+def test_broken_inputs(tmp_path: Path, count: int, words: list[str], areas: tuple[str, ...]) -> None:
+    done = run(tmp_path, "--count", str(count), "--seed", "7", *words)
     faults = (tmp_path / "faults.txt").read_text() if (tmp_path / "faults.txt").exists() else ""
     assert done.returncode == 0, f"{done.stdout}{done.stderr[-2000:]}{faults[-6000:]}"
     summary = json.loads(done.stdout.splitlines()[-1])
-    assert summary["inputs"] == 200
+    assert summary["inputs"] == count
     assert [summary[kind] for kind in ("traceback", "hang", "memory", "nothing done")] == [0, 0, 0, 0]
     assert all(area in done.stdout for area in areas)
 

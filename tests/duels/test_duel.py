@@ -228,6 +228,7 @@ def test_a_duel_that_was_killed_at_random_ends_with_the_same_bytes(
     assert ours == theirs and pages[0] == pages[1]
 
 
+@pytest.mark.slow
 def test_an_image_that_was_lost_is_drawn_again_as_it_was(models: GalleryPlan) -> None:
     models = replace(models, per_prompt=1)
     run_duel(models, quiet)

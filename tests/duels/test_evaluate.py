@@ -234,6 +234,7 @@ def test_an_evaluation_of_an_earlier_version_is_refused_with_what_to_run(run_fol
     assert f"thumbtune evaluate {run_folder}" in (run_folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_page_of_an_earlier_verdict_does_not_stay(run_folder: Path, liked: str) -> None:
     (run_folder / "report.html").write_text("the verdict before")
     asked(run_folder, "gates.min_diversity=0", f"evaluate.scorers=[{liked}]", limit=2)

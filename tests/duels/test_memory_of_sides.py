@@ -61,6 +61,7 @@ def test_every_side_says_what_it_is_loaded_with(tiny_pipeline: Pipeline, cut: Pa
     assert side(str(plain), options=given).loaded_with == PLAIN
 
 
+@pytest.mark.slow
 def test_a_side_that_needs_options_is_estimated_with_them(
     tiny_pipeline: Pipeline, cut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +132,7 @@ def test_all_sides_draw_in_the_batch_of_the_one_with_the_least_memory(
     assert batch_of(duel) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "later"), [(2, 8), (8, 1)])
 def test_a_duel_goes_on_in_its_batch_whatever_memory_there_is(
     duel: GalleryPlan, drawn: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, first: int, later: int
@@ -147,6 +149,7 @@ def test_a_duel_goes_on_in_its_batch_whatever_memory_there_is(
     assert {file: file.read_bytes() for file in duel.out.rglob("*.png")} == whole
 
 
+@pytest.mark.slow
 def test_another_duel_in_its_place_has_its_own_batch(duel: GalleryPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     memory_for(monkeypatch, duel, 8, 8)
     gallery.gather(duel, quiet)

@@ -75,6 +75,7 @@ def test_the_names_and_values_of_a_checkpoint_are_those_that_it_was_read_from(
         assert written[key].shape == value.shape and torch.equal(written[key], value), key
 
 
+@pytest.mark.slow
 def test_a_merged_folder_and_file_are_read_back_as_the_tuned_model(base: Path, lora: Path, tmp_path: Path) -> None:
     tuned, files = load_pipeline(str(base)), find_lora(lora)
     assert files is not None
@@ -92,6 +93,7 @@ def test_a_merged_folder_and_file_are_read_back_as_the_tuned_model(base: Path, l
     assert header["modelspec.resolution"] == "64x64" and header["modelspec.prediction_type"] == "epsilon"
 
 
+@pytest.mark.slow
 def test_float16_of_sdxl(base: Path, lora: Path, tmp_path: Path) -> None:
     merge(str(lora), tmp_path / "half.safetensors", str(base), fp16=True)
     merge(str(lora), tmp_path / "whole.safetensors", str(base))

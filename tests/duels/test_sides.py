@@ -91,6 +91,7 @@ def test_other_weights_or_another_model_are_another_fingerprint(make_run: Any, t
     assert len({one.fingerprint for one in (*before, *after, *moved)}) == 6
 
 
+@pytest.mark.slow
 def test_all_sides_draw_in_the_precision_that_is_asked_for(make_run: Any, tiny_pipeline: Pipeline) -> None:
     folder, result, _ = make_run()
     result.save(folder / "alone")
@@ -114,6 +115,7 @@ def test_all_sides_draw_in_the_precision_that_is_asked_for(make_run: Any, tiny_p
     assert thumbtune.load(base, "cpu").half is None
 
 
+@pytest.mark.slow
 def test_a_whole_network_draws_from_weights_in_half_precision(make_run: Any) -> None:
     folder, _, _ = make_run(None, "train.weights=full")
     for name in (folder, folder / CHECKPOINT):
@@ -254,6 +256,7 @@ def test_a_real_run_is_its_last_checkpoint(
 # --- UNets that were published alone
 
 
+@pytest.mark.slow
 def test_a_unet_alone_takes_the_place_of_the_bases_own(tiny_pipeline: Pipeline, perturb: Any, tmp_path: Path) -> None:
     base = str(tiny_pipeline("epsilon"))
     whole = Path(shutil.copytree(base, tmp_path / "whole"))

@@ -236,6 +236,7 @@ class Vae:
         self.tiling = False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("room", "half", "asked"),
     [

@@ -33,6 +33,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["check", "recipe", "memory", "side", "vae", "keys"])
 def test_a_header_is_read_once(tmp_path: Path, opened: list[str], what: str) -> None:
     file = write(tmp_path / "a.safetensors", tensors_of(SD1, networks(SD1)), resolution="64x64")

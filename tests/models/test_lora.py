@@ -47,6 +47,7 @@ def drawn(model: StableDiffusion) -> np.ndarray[Any, Any]:
     return np.stack([np.array(image) for image in images]).astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prediction", ["epsilon", pytest.param("v_prediction", marks=pytest.mark.slow)])
 def test_both_files_draw_our_images_in_a_new_process_that_knows_only_diffusers(
     make_diffusion: Any, perturb: Any, tiny_pipeline: Callable[[str], Path], tmp_path: Path, prediction: str

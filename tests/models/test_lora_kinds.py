@@ -50,6 +50,7 @@ def made(tiny_pipeline: Callable[[str], Path], perturb: Any) -> Callable[..., St
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prediction", "kind"),
     [("epsilon", kind) for kind in KINDS]
@@ -241,6 +242,7 @@ def sd_scripts(unet: nn.Module, convolutions: bool) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "counts"), [("SD 1.5", (128, 192, 278)), ("SD 2.1", (128, 192, 278)), ("SDXL", (560, 722, 788))]
 )

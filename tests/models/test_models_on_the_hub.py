@@ -91,6 +91,7 @@ def test_a_name_that_is_nowhere_has_no_files(cached: Callable[[Path], Path], nam
     assert hub.files_of(name) is None and hub.settings_of(name) is None
 
 
+@pytest.mark.slow
 def test_memory_is_known_before_the_weights_are_downloaded(
     tiny_pipeline: Pipeline, cached: Callable[[Path], Path]
 ) -> None:

@@ -165,6 +165,7 @@ def test_the_vae_of_a_whole_checkpoint_is_that_of_its_family(
                 load(name, options=options)
 
 
+@pytest.mark.slow
 def test_memory_counts_the_vae_that_is_given(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     shutil.copytree(whole := tiny_pipeline("epsilon"), tmp_path / "cut")
     base = cut(tmp_path / "cut", "null")
@@ -173,6 +174,7 @@ def test_memory_counts_the_vae_that_is_given(tiny_pipeline: Pipeline, tmp_path: 
     assert estimate(read_recipe(None, [f"model={base}", f"vae={whole / 'vae'}"]), micro_batch=2) == wanted
 
 
+@pytest.mark.slow
 def test_a_run_without_a_vae_of_its_model_goes_from_likes_to_a_merged_model(
     call: Any, six_of_each: Path, tiny_pipeline: Pipeline, tmp_path: Path
 ) -> None:

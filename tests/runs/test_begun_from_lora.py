@@ -51,6 +51,7 @@ def settings(likes: Path, base: str, start: Path, *more: str) -> list[str]:
     return [f"likes={likes}", f"model={base}", f"lora.start={start}", *SMALL, *more]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("train.ema=0.5", "train.sync_reference_every=2")])
 def test_the_first_step_has_no_log_ratio_and_resume_is_bit_for_bit(
     six_of_each: Path, base: str, start: Path, tmp_path: Path, more: tuple[str, ...]
@@ -73,6 +74,7 @@ def test_the_first_step_has_no_log_ratio_and_resume_is_bit_for_bit(
     assert same == {"te"}
 
 
+@pytest.mark.slow
 def test_a_run_needs_its_lora_to_go_on_and_not_to_be_used(
     six_of_each: Path, base: str, start: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_run_needs_its_lora_to_go_on_and_not_to_be_used(
         torch.testing.assert_close(value, weights[1][name], rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_run_may_begin_from_another_run(six_of_each: Path, base: str, start: Path, tmp_path: Path) -> None:
     list(tune(read_recipe(None, settings(six_of_each, base, start, "train.lr=0.01")), tmp_path / "one", quiet))
     recipe = read_recipe(None, settings(six_of_each, base, tmp_path / "one"))
@@ -112,6 +115,7 @@ def test_a_run_may_begin_from_another_run(six_of_each: Path, base: str, start: P
     assert kept.keys() == first.keys() and len(now) == len([key for key in kept if key.startswith("unet.")])
 
 
+@pytest.mark.slow
 def test_the_baseline_of_an_evaluation_is_the_lora(
     call: Call, likes: Path, base: str, start: Path, small: list[str], tmp_path: Path
 ) -> None:
@@ -145,6 +149,7 @@ def test_all_weights_begin_from_no_lora() -> None:
         read_recipe(None, ["lora.start=a.safetensors", "train.weights=full"])
 
 
+@pytest.mark.slow
 def test_the_forecast_counts_its_layers(six_of_each: Path, base: str, start: Path) -> None:
     with_start = estimate(read_recipe(None, settings(six_of_each, base, start)))
     plain = estimate(read_recipe(None, settings(six_of_each, base, start)[:2]))

@@ -47,6 +47,7 @@ def run(call: Call, settings: list[str], tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_misspelt_scorer_costs_no_evaluation(call: Call, run: Path, settings: list[str], tmp_path: Path) -> None:
     before = (run / "evaluation" / "verdict.json").read_bytes()
     code, _, err = call("evaluate", run, "--set", "evaluate.scorers=blue")
@@ -56,6 +57,7 @@ def test_a_misspelt_scorer_costs_no_evaluation(call: Call, run: Path, settings: 
     assert code == 2 and "blue" in err and not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_a_run_whose_likes_are_elsewhere_says_so_or_finds_them(call: Call, run: Path, likes: Path) -> None:
     moved = likes.rename(likes.parent / "moved")
     before = (run / "report.html").read_bytes()
@@ -69,6 +71,7 @@ def test_a_run_whose_likes_are_elsewhere_says_so_or_finds_them(call: Call, run: 
     assert "No scorer compares these images" in page and "Win · tie · loss" not in page
 
 
+@pytest.mark.slow
 def test_only_thumbs_that_the_run_held_out_are_asked(call: Call, run: Path, thumbs: Path, tmp_path: Path) -> None:
     for path in thumbs.rglob("*.txt"):
         path.write_text(f"another {path.stem}")
@@ -79,12 +82,14 @@ def test_only_thumbs_that_the_run_held_out_are_asked(call: Call, run: Path, thum
     assert result["agreement"] is None and str(other) in result["no_agreement"]
 
 
+@pytest.mark.slow
 def test_a_damaged_store_says_what_it_is(call: Call, run: Path, likes: Path) -> None:
     (likes / "likes.sqlite").write_bytes(b"not a database, but long enough to be looked at" * 10)
     code, _, err = call("evaluate", run, "--set", "evaluate.scorers=")
     assert code == 1 and "not an SQLite file" in err
 
 
+@pytest.mark.slow
 def test_too_few_held_out_thumbs_are_no_failure_and_no_success(call: Call, run: Path) -> None:
     code, out, err = call("evaluate", run, "--set", "evaluate.scorers=")
     assert code == 0, err
@@ -96,6 +101,7 @@ def test_too_few_held_out_thumbs_are_no_failure_and_no_success(call: Call, run: 
     assert 'class="open"' in page and "too few prompts for an interval" in page
 
 
+@pytest.mark.slow
 def test_held_out_thumbs_give_no_verdict_on_an_objective_that_knows_no_dislikes(
     call: Call, settings: list[str], tmp_path: Path
 ) -> None:
@@ -128,6 +134,7 @@ def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list
     assert code == 2 and "already contains a run" in err
 
 
+@pytest.mark.slow
 def test_settings_that_are_rarely_meant_are_noted_before_and_while_they_train(
     call: Call, settings: list[str], tmp_path: Path
 ) -> None:
@@ -139,6 +146,7 @@ def test_settings_that_are_rarely_meant_are_noted_before_and_while_they_train(
         assert "A train.lr of 0.0001 " in out and "1e-07" in out
 
 
+@pytest.mark.slow
 def test_the_default_rate_on_another_model_is_noted(call: Call, settings: list[str], tmp_path: Path) -> None:
     note = "A train.lr of 0.0005 suits the bundled model; a LoRA of a large model is usually trained with 0.0001."
     words = ["train", *settings, "--out", tmp_path / "run", "--dry-run"]
@@ -156,6 +164,7 @@ def test_a_run_is_not_put_into_a_file(call: Call, settings: list[str], tmp_path:
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_run_is_drawn_with_its_own_model_and_in_steps_that_there_are(call: Call, run: Path, tmp_path: Path) -> None:
     code, _, err = call("generate", "thing 1", "--run", run, "--model", "tiny-emoji-64", "--out", tmp_path / "drawn")
     assert code == 2 and "leave out --model or --run" in err
@@ -164,6 +173,7 @@ def test_a_run_is_drawn_with_its_own_model_and_in_steps_that_there_are(call: Cal
     assert not (tmp_path / "drawn").exists() and not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_others_may_read_a_result_as_far_as_the_mask_lets_them(run: Path) -> None:
     plain = run / "mode"
     plain.touch()
@@ -204,6 +214,7 @@ def test_a_printed_recipe_is_one_that_train_reads(call: Call, tmp_path: Path) ->
     assert "did you mean train.steps?" in call("recipe", "--set", "stps=5")[2]
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_images_that_were_rated(run: Path) -> None:
     examples = json.loads((run / "likes.json").read_text())["examples"]
     rows = parquet.read_table(run / "likes.parquet").to_pylist()

@@ -53,6 +53,7 @@ def test_free_memory_bounds_the_images_of_a_large_size(
     assert at_once(name, None, 512, 8) == 8  # an error tells it there
 
 
+@pytest.mark.slow
 def test_more_images_and_larger_ones_take_more(tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(drawn_at_once, "halved", lambda most, one, more, room: asked.append((one, more)) or most)
@@ -63,6 +64,7 @@ def test_more_images_and_larger_ones_take_more(tiny_pipeline: Pipeline, monkeypa
     assert double == pytest.approx(2 * more, rel=0.1) and four_times == pytest.approx(4 * more, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
 def test_the_longest_prompt_counts_as_it_is_read(
     kind: str, tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
@@ -76,6 +78,7 @@ def test_the_longest_prompt_counts_as_it_is_read(
     assert short == alone == cut_off < long
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "free", "fits"),
     [(8192, 2 * GIB, "2048x2048"), ((4096, 2048), GIB, "1024x2048"), (2048, 1, "close other programs")],

@@ -72,6 +72,7 @@ def stopped(whole: Path, tmp_path: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--resume"]], ids=["first", "resume"])
 def test_a_second_training_in_one_folder_is_refused_in_one_sentence(
     call: Call, settings: list[str], at_step: Any, whole: Path, tmp_path: Path, more: list[str]
@@ -111,6 +112,7 @@ def test_a_request_to_end_saves_and_exits_with_its_code(
     assert same(run, whole)
 
 
+@pytest.mark.slow
 def test_sigusr1_saves_a_checkpoint_and_goes_on(
     call: Call, settings: list[str], at_step: Any, whole: Path, tmp_path: Path
 ) -> None:
@@ -163,6 +165,7 @@ def one_of(run: Path, name: str) -> Path:
     return sorted(run.glob(name))[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "state.json"])
 def test_a_bit_that_turns_in_a_checkpoint_is_named_and_the_one_before_is_taken(
@@ -206,6 +209,7 @@ def other_digit(lines: list[bytes]) -> list[bytes]:
     return [bytes(first), *lines[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -346,6 +350,7 @@ def state(**changes: Any) -> Callable[[Path], None]:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

@@ -61,6 +61,7 @@ def real_step(recipe: Recipe, count: int) -> tuple[int, int, int]:
         return networks, kept, memory.peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["lora", "full"])
 @pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
 def test_the_estimate_is_what_a_real_training_takes(tiny_pipeline: Pipeline, kind: str, weights: str) -> None:
@@ -226,6 +227,7 @@ def test_a_small_model_is_trained_without_an_estimate(tiny_pipeline: Pipeline, m
         forecast.check_memory(recipe)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
 @pytest.mark.parametrize("options", [[], ["train.weights=full"], ["train.size=64", "lora.rank=128"]])
 def test_the_bound_of_a_small_training_is_above_its_estimate(
@@ -239,6 +241,7 @@ def test_the_bound_of_a_small_training_is_above_its_estimate(
         assert max(found.step, found.encode, found.load) < forecast.bytes_at_most(recipe)
 
 
+@pytest.mark.slow
 def test_the_bound_counts_the_parts_of_the_family_alone(tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     for kind in ("epsilon", "xl-epsilon"):
         base = tmp_path / kind
@@ -332,6 +335,7 @@ def test_processes_on_one_cpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) 
     assert found is not None and found.needed == 1000 * 1.05 + forecast.DRIVER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("checkpointing", "times"), [("true", 2), ("false", 1)])
 def test_holes_are_those_of_small_activations(tiny_pipeline: Pipeline, checkpointing: str, times: int) -> None:
     options = [f"train.gradient_checkpointing={checkpointing}", "train.precision=no"]
@@ -404,6 +408,7 @@ def test_a_measured_step_counts_all_parts(tiny_pipeline: Pipeline, monkeypatch: 
     assert all(weight.equal(before[name]) and weight.grad is None for name, weight in model.trainable())
 
 
+@pytest.mark.slow
 def test_doctor_tells_what_a_model_needs(call: Call, tiny_pipeline: Pipeline, tmp_path: Path) -> None:
     code, out, err = call("doctor", "--model", tiny_pipeline("epsilon"), "--set", "train.batch=4")
     assert code == 0, err

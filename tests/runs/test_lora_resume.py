@@ -18,6 +18,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["DoRA with EMA and synced reference", "convolutions of their own rank"])
 def test_resume_is_bit_for_bit(six_of_each: Path, tiny_pipeline: Any, tmp_path: Path, kind: str) -> None:
     settings = [f"likes={six_of_each}", f"model={tiny_pipeline('epsilon')}", "lora.rank=4", *SMALL, *KINDS[kind]]
@@ -34,6 +35,7 @@ def test_resume_is_bit_for_bit(six_of_each: Path, tiny_pipeline: Any, tmp_path: 
         assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["DoRA", "feed-forward"])
 def test_a_run_is_evaluated_as_its_last_checkpoint(
     six_of_each: Path, tiny_pipeline: Any, tmp_path: Path, kind: str

@@ -43,6 +43,7 @@ def bytes_of(network: nn.Module) -> int:
     return sum(value.nbytes for value in (*network.parameters(), *network.buffers()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "options"), SETTINGS)
 def test_weights_moments_and_the_peak_of_a_step_are_those_of_a_real_training(
     kind: str,
@@ -79,6 +80,7 @@ def test_weights_moments_and_the_peak_of_a_step_are_those_of_a_real_training(
     assert found.step == pytest.approx(memory.peak, rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "options"), SETTINGS[1:4:2])
 def test_the_peak_of_drawing_is_that_of_the_tuned_model_on_the_base_as_it_was(
     kind: str, options: list[str], tiny_pipeline: Callable[[str], Path]
@@ -96,6 +98,7 @@ def test_the_peak_of_drawing_is_that_of_the_tuned_model_on_the_base_as_it_was(
     assert found.generate == pytest.approx(memory.peak, rel=0.15)
 
 
+@pytest.mark.slow
 def test_parts_that_rest_are_not_on_an_accelerator(tiny_pipeline: Callable[[str], Path]) -> None:
     recipe = read_recipe(None, [f"model={tiny_pipeline('xl-epsilon')}", "train.precision=no"])
     here, apart = (estimate(recipe, 2, accelerator=accelerator) for accelerator in (False, True))
@@ -121,6 +124,7 @@ def test_networks_that_are_stored_in_16_bits_are_loaded_so(
     assert len(loads) == 4 and loads == [loads[0], loads[0], loads[0] // 2, loads[0]]
 
 
+@pytest.mark.slow
 def test_half_precision_halves_the_frozen_weights_alone(tiny_pipeline: Callable[[str], Path]) -> None:
     for kind in ("epsilon", "xl-epsilon"):
         recipe = read_recipe(None, [f"model={tiny_pipeline(kind)}", "train.precision=no"])
@@ -157,6 +161,7 @@ def test_a_model_with_all_weights_that_draws_holds_them_once_and_has_the_base_as
     assert all(weight.equal(own) for (_, weight), own in zip(drawing.trainable(), tuned, strict=True))
 
 
+@pytest.mark.slow
 def test_long_prompts_are_counted_once_until_they_change(
     tiny_pipeline: Callable[[str], Path], six_of_each: Path, call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +196,7 @@ def test_long_prompts_are_counted_once_until_they_change(
     assert longest_in_chunks(recipe_of("epsilon", [likes], tiny_pipeline)) == 1 and len(counted) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["epsilon", "xl-epsilon"])
 def test_prompts_in_chunks_count_as_long_as_the_longest_of_the_likes(
     kind: str, tiny_pipeline: Callable[[str], Path], call: Any, tmp_path: Path

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
@@ -17,6 +18,7 @@ from thumbtune.runs.recipe import read_recipe
 Call = Callable[..., tuple[int, str, str]]
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_draws_both_sides_with_its_vae(
     call: Call, settings: list[str], tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:

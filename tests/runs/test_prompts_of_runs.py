@@ -159,6 +159,7 @@ def test_a_dry_run_refuses_a_layer_that_is_not_there(
     assert code == 2 and f"prompts.clip_skip is {skip}" in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_the_notes_and_the_plan_of_a_training_name_marks_and_the_way_of_reading(
     call: Call, small: list[str], tiny_pipeline: Pipeline, tmp_path: Path
 ) -> None:
@@ -244,6 +245,7 @@ def duelled(call: Call, out: Path, model: Path, *options: object) -> dict[str, A
     return found
 
 
+@pytest.mark.slow
 def test_a_duel_records_how_prompts_were_read_and_a_usual_one_is_recorded_as_before(
     call: Call, tiny_pipeline: Pipeline, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_from_thumbs_to_a_report(call: Call, settings: list[str], tmp_path: Path
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["thing-1-0.png", "thing-1-1.png"]
 
 
+@pytest.mark.slow
 def test_all_weights_can_be_trained_and_the_result_is_a_network_for_diffusers(
     call: Call, settings: list[str], tmp_path: Path
 ) -> None:
@@ -84,6 +85,7 @@ def test_all_weights_can_be_trained_and_the_result_is_a_network_for_diffusers(
     assert code == 2 and "started with train.weights = full, not lora" in err
 
 
+@pytest.mark.slow
 def test_full_training_resumes_exactly_and_keeps_few_checkpoints(
     call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +192,7 @@ def paired(call: Call, likes: Path, thumbs: Path, tmp_path: Path) -> Path:
     return tmp_path / "paired"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dpo", "csft"])
 def test_dpo_and_csft_train_and_are_judged(
     call: Call, paired: Path, settings: list[str], tmp_path: Path, name: str
@@ -351,6 +354,7 @@ def test_an_import_that_only_counts_or_fails_leaves_no_store(call: Call, thumbs:
     assert not (tmp_path / "likes").exists()
 
 
+@pytest.mark.slow
 def test_a_held_out_image_that_training_saw_under_another_prompt_is_not_asked_about(
     call: Call, thumbs: Path, likes: Path, settings: list[str], tmp_path: Path
 ) -> None:
@@ -413,6 +417,7 @@ def test_all_weights_are_trained_and_judged_in_half_precision(settings: list[str
     assert json.loads((run / "evaluation" / "verdict.json").read_text())["agreement"] is not None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can work in fp16")
 def test_half_precision_without_a_gpu_is_refused(settings: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "thumbtune.cli.app", "train", "--out", str(tmp_path / "run"), *settings]
@@ -423,6 +428,7 @@ def test_half_precision_without_a_gpu_is_refused(settings: list[str], tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_ran_out_of_memory_goes_on_with_smaller_parts(
     call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def equal(a: Path, b: Path) -> bool:
 # --- what is said --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_dry_run_counts_the_sizes_and_names_what_is_too_small_or_too_long(
     call: Call, mixed: Path, tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_missing_image_is_named(call: Call, squares: Path) -> None:
 # --- training ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_square_images_train_as_before(
     call: Call, squares: Path, small: list[str], tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -144,6 +144,7 @@ def stopped(recipe: Recipe, folder: Path) -> tuple[int, int, str]:
 # --- what goes well -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_well_is_not_stopped_and_its_agreement_is_logged(
     recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -166,6 +167,7 @@ HEALTHY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name if name == "sft" else pytest.param(name, marks=pytest.mark.slow) for name in HEALTHY]
 )
@@ -194,6 +196,7 @@ def test_no_objective_that_learns_is_stopped_and_held_out_likes_say_so(
 STABLE = ["objective.beta=auto", "train.ema=0.9", "train.sync_reference_every=4", "train.steps=10", "train.lr=1e-3"]
 
 
+@pytest.mark.slow
 def test_beta_average_reference_and_guards_go_on_exactly_after_a_stop(
     recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -223,6 +226,7 @@ def test_the_average_is_the_result(recipe: Callable[..., Recipe], tmp_path: Path
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "upto", "said"),
     [
@@ -244,6 +248,7 @@ def test_a_setting_that_is_far_off_stops_the_training(
     assert said in sentence and step <= upto
 
 
+@pytest.mark.slow
 def test_a_stopped_full_training_goes_back_too_and_on_without_guards(
     recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:

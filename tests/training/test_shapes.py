@@ -290,6 +290,7 @@ def test_parts_are_halved_from_the_largest_that_there_is(
 # --- held-out images --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_held_out_images_are_measured_as_alone(
     make_diffusion: Make, make_encoded: Make, make_training: Make, perturb: Make
 ) -> None:

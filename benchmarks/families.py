@@ -5,8 +5,9 @@
 
 Each row is `runs.memory_estimate` of the defaults of the family, as on a GPU that computes in bf16: the peak of the
 tensors that are alive at once, in GiB. The workspaces of kernels, the allocator's gaps and the driver, about 1 GiB,
-come on top. One image of 1024 x 1024 pixels (832 x 480 for Wan, 512 x 512 for LTX-Video) is in the network at once, and
-one is drawn; rank 16, attention layers, activations checkpointed.
+come on top. One image of 1024 x 1024 pixels (480 x 480 for Wan, 512 x 512 for LTX-Video) is in the network at once, and
+one is drawn; rank 16, attention layers (of FLUX.1 the
+feed-forward layers too), activations checkpointed.
 
     weights            of the network in training with its LoRA, of two networks both
     step, int8, nf4    the peak of a step, with the frozen weights in bf16, int8 and nf4
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.published import MODELS, write_published
+from benchmarks.published import MODELS, Published, write_published
 from thumbtune.runs.memory_estimate import Estimate, estimate
 from thumbtune.runs.recipe import parse_recipe
 
@@ -30,10 +31,10 @@ GIB = 2**30
 COLUMNS = ("weights", "step", "int8", "nf4", "encode", "draw")
 
 
-def measure(folder: Path, size: tuple[int, int], more: Mapping[str, Any]) -> Estimate:
+def measure(folder: Path, model: Published, more: Mapping[str, Any]) -> Estimate:
     """Return the memory of a recipe for one image at once."""
-    height, width = size
-    told = {"train.precision": "bf16", "train.size": f"{width}x{height}", "evaluate.size": f"{width}x{height}"}
+    told = {"train.precision": "bf16", "train.size": model.size, "evaluate.size": str(model.size)}
+    told["lora.targets"] = model.targets
     recipe = parse_recipe({"model": str(folder), **told, **more}, "row")
     found = estimate(recipe, micro_batch=1, at_once=1, accelerator=True)
     if found is None:
@@ -47,7 +48,7 @@ def row(name: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as parent:
         folder = write_published(Path(parent) / "model", name)
         plain, int8, nf4 = (
-            measure(folder, model.size, {} if kind is None else {"train.quantize_base": kind})
+            measure(folder, model, {} if kind is None else {"train.quantize_base": kind})
             for kind in (None, "int8", "nf4")
         )
     trained = sum(kept for part, kept in plain.networks.items() if part.startswith("transformer"))

@@ -78,7 +78,9 @@ class Published:
     transformer: Config = field(default_factory=dict)
     vae: Config = field(default_factory=dict)
     texts: Mapping[str, Config]
-    size: tuple[int, int] = (1024, 1024)
+    size: int = 1024  # pixels to a side
+    targets: str = "attention"
+    index: Config = field(default_factory=dict)  # of model_index.json
 
     def configs(self) -> dict[str, Config]:
         """Return the settings of each network, by its part."""
@@ -100,6 +102,7 @@ MODELS: dict[str, Published] = {
         transformer={"guidance_embeds": True},
         vae=KL16,
         texts={"text_encoder": CLIP_L, "text_encoder_2": T5_XXL},
+        targets="attention-and-feed-forward",
     ),
     "Klein 4B": Published(
         tiny="klein",
@@ -124,17 +127,23 @@ MODELS: dict[str, Published] = {
         texts={"text_encoder": QWEN3_8B},
     ),
     "FLUX.2-dev": Published(tiny="flux2", texts={"text_encoder": MISTRAL_24B}),
-    "Krea 2": Published(tiny="krea2", texts={"text_encoder": QWEN3_VL}),
+    "Krea 2": Published(
+        tiny="krea2",
+        texts={"text_encoder": QWEN3_VL},
+        index={"text_encoder_select_layers": [2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 32, 35]},
+    ),
     "Z-Image": Published(tiny="z-image", vae=KL16, texts={"text_encoder": QWEN3_4B}),
     "Qwen-Image": Published(tiny="qwen-image", texts={"text_encoder": QWEN25_VL}),
     "Chroma": Published(tiny="chroma", vae=KL16, texts={"text_encoder": T5_XXL}),
     "Sana 1.6B": Published(tiny="sana", texts={"text_encoder": GEMMA2_2B}),
     "PixArt-Sigma": Published(tiny="pixart", transformer=PIXART, vae=KL4, texts={"text_encoder": T5_XXL}),
-    "Lumina-Image 2.0": Published(tiny="lumina2", vae=KL16, texts={"text_encoder": GEMMA2_2B}),
-    "Wan 1.3B": Published(tiny="wan", transformer=WAN_SMALL, texts={"text_encoder": UMT5_XXL}, size=(480, 832)),
-    "Wan 14B": Published(tiny="wan", texts={"text_encoder": UMT5_XXL}, size=(480, 832)),
-    "Wan 2.2 A14B": Published(tiny="wan-experts", texts={"text_encoder": UMT5_XXL}, size=(480, 832)),
-    "LTX-Video 0.9": Published(tiny="ltx", texts={"text_encoder": T5_XXL}, size=(512, 512)),
+    "Lumina-Image 2.0": Published(
+        tiny="lumina2", transformer={"cap_feat_dim": 2304}, vae=KL16, texts={"text_encoder": GEMMA2_2B}
+    ),
+    "Wan 1.3B": Published(tiny="wan", transformer=WAN_SMALL, texts={"text_encoder": UMT5_XXL}, size=480),
+    "Wan 14B": Published(tiny="wan", texts={"text_encoder": UMT5_XXL}, size=480),
+    "Wan 2.2 A14B": Published(tiny="wan-experts", texts={"text_encoder": UMT5_XXL}, size=480),
+    "LTX-Video 0.9": Published(tiny="ltx", texts={"text_encoder": T5_XXL}, size=512),
 }
 
 
@@ -149,6 +158,8 @@ def write_published(folder: Path, name: str) -> Path:
     model = MODELS[name]
     pipeline = tiny_transformers.BUILDERS[model.tiny]()
     pipeline.save_pretrained(folder)
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | model.index))
     for part, options in model.configs().items():
         network = getattr(pipeline, part)
         kept = {"_class_name": type(network).__name__} if part not in model.texts else {}

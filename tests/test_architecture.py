@@ -210,10 +210,12 @@ def is_protocol(node: ast.ClassDef) -> bool:
 
 @cache
 def protocol_methods() -> frozenset[str]:
-    """What any Protocol of the package asks for: its docstring is there, once."""
+    """What any Protocol of the package asks for, or the base of all families: its docstring is there, once."""
     classes = [node for file in FILES for node in ast.walk(tree(file)) if isinstance(node, ast.ClassDef)]
-    protocols = filter(is_protocol, classes)
-    return frozenset(m.name for p in protocols for m in p.body if isinstance(m, ast.FunctionDef))
+    protocols = [method for one in classes if is_protocol(one) for method in one.body]
+    (base,) = (node for node in classes if node.name == "LatentDiffusion")
+    said = [method for method in base.body if isinstance(method, ast.FunctionDef) and ast.get_docstring(method)]
+    return frozenset(method.name for method in [*protocols, *said] if isinstance(method, ast.FunctionDef))
 
 
 def public(code: ast.Module | ast.ClassDef) -> Iterator[Definition]:

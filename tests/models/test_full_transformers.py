@@ -13,7 +13,7 @@ from tiny_transformers import BUILDERS
 from thumbtune.models.full import Full
 
 
-@pytest.mark.parametrize("name", list(BUILDERS))
+@pytest.mark.parametrize("name", [name for name in BUILDERS if name != "wan-experts"])  # refused for two networks
 def test_the_result_is_the_network_in_diffusers_and_the_reference_the_base(
     name: str, make_diffusion: Callable[..., Any], perturb: Callable[..., None], tmp_path: Path
 ) -> None:

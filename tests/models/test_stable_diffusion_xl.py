@@ -15,7 +15,7 @@ from PIL import Image
 from refusals import refused
 from safetensors.torch import load_file
 
-from thumbtune.models.families import FAMILIES, adapter_of, family_of
+from thumbtune.models.families import ADAPTERS, FAMILIES, adapter_of, family_of
 from thumbtune.models.families.stable_diffusion_xl import StableDiffusionXL, time_ids
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
@@ -234,7 +234,7 @@ def test_a_family_is_known_by_the_pipelines_name(tiny_pipeline: Callable[[str], 
         None: "StableDiffusionPipeline",
     }
     assert {name: family_of(name).pipeline for name in names} == names
-    assert len({family.adapter for family in FAMILIES}) == len(FAMILIES)
+    assert len({adapter.family.name for adapter in ADAPTERS}) == len(ADAPTERS) == len(FAMILIES)
     model = adapter_of(load_pipeline(str(tiny_pipeline("xl-epsilon"))))
     assert isinstance(model, StableDiffusionXL) and isinstance(model, PipelineModel)
 

@@ -116,12 +116,13 @@ def test_networks_that_are_stored_in_16_bits_are_loaded_so(
     plain = str(tiny_pipeline("epsilon"))
     load_pipeline(plain).to(dtype=torch.float16).save_pretrained(tmp_path / "half")
     told = {
-        (model, weights): estimate(read_recipe(None, [f"model={model}", f"train.weights={weights}"]))
+        (model, *how): estimate(read_recipe(None, [f"model={model}", f"train.weights={how[0]}"]), precision=how[1])
         for model in (plain, str(tmp_path / "half"))
-        for weights in ("lora", "full")
+        for how in (("lora", "bf16"), ("lora", "no"), ("full", "bf16"))
     }
-    loads = [found.load for found in told.values() if found is not None]
-    assert len(loads) == 4 and loads == [loads[0], loads[0], loads[0] // 2, loads[0]]
+    whole, *loads = [found.load for found in told.values() if found is not None]
+    vae = next(found.networks["vae"] for key, found in told.items() if found is not None and key[2] == "no")
+    assert loads == [whole, whole, (whole + vae) // 2, whole, whole]
 
 
 @pytest.mark.slow

@@ -85,6 +85,10 @@ def model_options(given: Mapping[str, Any]) -> Any:
     return ModelOptions(**loading, encoding=encoding_with({name: given[name] for name in reading}))
 
 
+SHIPPED = (
+    "A YAML recipe, or a shipped one: chroma, flux, flux2, klein, krea2, ltx, lumina2, paper, paper-sd21, pixart, "
+    "qwen-image, sana, sd3, sdxl, wan or z-image."
+)
 ImageSize = Annotated[
     str | None,
     typer.Option(
@@ -98,10 +102,7 @@ ImageSize = Annotated[
 def train(
     recipe: Annotated[
         Path | None,
-        typer.Argument(
-            help="A YAML recipe, or a shipped one, such as paper, sdxl or flux. Default: the default of every option; "
-            "with --resume, the run's recipe."
-        ),
+        typer.Argument(help=f"{SHIPPED} Default: the default of every option; with --resume, the run's recipe."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
     settings: Set = None,
@@ -141,9 +142,7 @@ def train(
 def recipe_(
     recipe: Annotated[
         Path | None,
-        typer.Argument(
-            help="A YAML recipe, or a shipped one, such as paper, sdxl or flux. Default: the default of every option."
-        ),
+        typer.Argument(help=f"{SHIPPED} Default: the default of every option."),
     ] = None,
     settings: Set = None,
 ) -> None:

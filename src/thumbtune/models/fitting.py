@@ -15,7 +15,7 @@ from thumbtune.models.transformer_checks import distilled
 Config = Mapping[str, Any]
 
 ADDED, SIZES = "text_time", 6  # SDXL adds a pooled text and six sizes to its time; a refiner takes five
-OTHER_FAMILIES = ("Kandinsky", "StableCascade")
+OTHER_FAMILIES = ("Kandinsky", "PixArtAlpha", "StableCascade")
 PIXELS = 3  # channels of an image
 # settings of UNets that need more than a prompt, with the value of those that do not
 CONDITIONS = {

@@ -17,14 +17,16 @@ CAST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def store(networks: Iterable[nn.Module], dtype: torch.dtype | None) -> None:
     """Store the frozen weights that autocast would cast in its type, and all others in float32.
 
-    dtype: of autocast; None: it is off, and all are in float32
+    dtype: of autocast; None: it is off, and all stay as they are
 
     Layers that carry a DoRA are among the others: the lengths of their rows are computed from the weights themselves.
     """
+    if dtype is None:
+        return
     for network in networks:
         spared = {id(getattr(layer, "base_layer", None)) for layer in network.modules() if _has_dora(layer)}
         for layer in network.modules():
-            is_cast = dtype is not None and isinstance(layer, CAST) and id(layer) not in spared
+            is_cast = isinstance(layer, CAST) and id(layer) not in spared
             for weight in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)):
                 if weight.is_floating_point() and not weight.requires_grad:
                     is_buffer = not isinstance(weight, nn.Parameter)

@@ -92,12 +92,12 @@ def _types(family: Family, dtype: torch.dtype) -> Any:
 
 
 def stored_types(family: Family, folder: Path, variant: str | None = None) -> dict[str, torch.dtype]:
-    """Return the type of each network of a folder that is stored in 16 bits, but for those that must be in float32."""
+    """Return the type of each network of a folder that is stored in 16 bits and may be loaded so; the VAE may not."""
     types = {}
     for part in family.networks:
         every = [*(folder / part).glob("*.safetensors")]
         files = [file for file in every if variant and f".{variant}" in file.name] or every
-        if part not in family.float32 and (found := stored_type(files)) in IN_16_BITS:
+        if part not in (VAE, *family.float32) and (found := stored_type(files)) in IN_16_BITS:
             types[part] = IN_16_BITS[found]
     return types
 

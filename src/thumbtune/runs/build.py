@@ -164,11 +164,12 @@ def model_of(
     """Return the base model, prepared for the recipe's training; `precision` counts in place of the recipe's."""
     base = model_path(recipe.model)
     # frozen weights stay as they are stored until they are converted one by one, so that loading takes less memory
-    dtype = None if recipe.train.weights == "lora" else torch.float32
+    half = half_of(recipe, precision)
+    dtype = torch.float32 if half is None or recipe.train.weights != "lora" else None
     pipeline = load_pipeline(base, dtype, options_of(recipe))
     tuning = tuning_of(recipe, pipeline, training, partial(about, recipe, pipeline, base))
     checkpointing = recipe.train.gradient_checkpointing
-    model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision))
+    model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half)
     check_sizes(recipe, base, (model.trained_unit, model.unit))
     model.read_prompts(encoding_of(recipe))
     model.choose_noise_levels(noise_levels_of(recipe))

@@ -101,7 +101,7 @@ def estimate(
     size = micro_batch or build.micro_batch_of(recipe)
     apart = team().device.type != "cpu" if accelerator is None else accelerator
     half = build.half_of(recipe, precision)
-    load = _loaded(recipe, _networks_of(pipeline))
+    load = _loaded(recipe, half, _networks_of(pipeline))
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
@@ -141,11 +141,11 @@ def _of_training(model: LatentDiffusion, recipe: Recipe, size: int, apart: bool)
     }
 
 
-def _loaded(recipe: Recipe, networks: Mapping[str, nn.Module]) -> int:
+def _loaded(recipe: Recipe, half: torch.dtype | None, networks: Mapping[str, nn.Module]) -> int:
     """Return the bytes of the weights of networks as they are loaded; float32 for those whose files are not here."""
     folder = Path(build.model_path(recipe.model))
     types: Mapping[str, torch.dtype] = {}
-    if recipe.train.weights == "lora" and folder.is_dir():
+    if half is not None and recipe.train.weights == "lora" and folder.is_dir():
         family = family_of((index_of(str(folder)) or {}).get("_class_name"))
         types = stored_types(family, folder)
     counts = {part: sum(weight.numel() for weight in network.parameters()) for part, network in networks.items()}

@@ -98,8 +98,8 @@ def _busy(folder: Path, owner: str) -> ThumbtuneError:
 
 
 def record_result(folder: Path, result: Path, *names: str) -> None:
-    """Add the result of a run, its log and other files to its list of hashes."""
-    checksums.record(folder, [*_inside(folder, (folder / result).parent), checkpoint.LOG, *names])
+    """Add the result of a run, its log, the errors of its base and other files to its list of hashes."""
+    checksums.record(folder, [*_inside(folder, (folder / result).parent), checkpoint.LOG, records.BASE, *names])
 
 
 def _inside(folder: Path, *parts: Path) -> list[str]:

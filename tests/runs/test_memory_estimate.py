@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_transformers import BUILDERS
 from torch import nn
 
 from thumbtune.models.loading import load_pipeline
@@ -228,3 +229,10 @@ def test_prompts_in_chunks_count_as_long_as_the_longest_of_the_likes(
     text = 2 * 4 * condition["text"].shape[2] * model.pipeline.tokenizer.model_max_length  # of two images, a chunk
     assert many.step - one.step > 29 * text
     assert many.encode > three.encode >= one.encode and many.generate > one.generate
+
+
+@pytest.mark.parametrize("name", list(BUILDERS))
+def test_a_step_of_every_family_is_counted(name: str, tiny_pipeline: Callable[[str], Path]) -> None:
+    small = ["train.size=32", "evaluate.size=32"]  # the tiny Wan has few places
+    found = estimate(read_recipe(None, [f"model={tiny_pipeline(name)}", *small]), 1)
+    assert found is not None and min(found.step, found.generate) > sum(found.networks.values())

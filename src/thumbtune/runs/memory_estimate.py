@@ -269,13 +269,14 @@ def drawing(model: LatentDiffusion, count: int, size: Size, *, prompt: str = "a"
     with without_values(), LiveMemory() as memory:
         _with_shapes(memory, model.pipeline, apart)
         inputs = Inputs(model, size, prompt)
-        return _peak(memory, lambda: _generate(inputs, count))
+        return _peak(memory, lambda: _generate(memory, inputs, count))
 
 
 @torch.no_grad()
-def _generate(inputs: Inputs, count: int) -> None:
+def _generate(memory: LiveMemory, inputs: Inputs, count: int) -> None:
     """Denoise once with guidance, and decode."""
     model, noisy, condition = inputs.model, inputs.latents(2 * count), inputs.condition(2 * count)
+    memory.number = condition["text"].shape[1]
     with computing(torch.device("cpu"), model.half):
         model.predict(noisy, torch.zeros(2 * count), condition)
     model.pixels(noisy[:count])
@@ -292,6 +293,7 @@ def _step(memory: LiveMemory, inputs: Inputs, recipe: Recipe, count: int) -> tup
     with model.reference():  # moves a copy of all weights to the device
         reference_bytes = memory.now - before
     latents, condition, t = inputs.latents(count), inputs.condition(count), torch.zeros(count)
+    memory.number = condition["text"].shape[1]
 
     def error() -> Tensor:
         noisy, noise = latents + latents, torch.zeros_like(latents)

@@ -141,9 +141,10 @@ def train(build: Path, plan: Plan) -> bool:
     return training.train(network, plan, loss_at, lambda mean: "")
 
 
-def pipeline(build: Path, name: str = "flow") -> StableDiffusion3Pipeline:
-    """Return the averaged model of a checkpoint as a StableDiffusion3Pipeline."""
-    return assembled(training.load_averaged(fresh(), build / name))  # type: ignore[arg-type]
+def write(build: Path, out: Path, name: str = "flow") -> None:
+    """Write the averaged model of a checkpoint as a folder of diffusers, in half precision."""
+    network: Any = training.load_averaged(fresh(), build / name)
+    assembled(network).to(dtype=torch.float16).save_pretrained(out)
 
 
 if __name__ == "__main__":
@@ -154,7 +155,11 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--minutes", type=float, help="stop, saved, after so long; the same command goes on")
+    parser.add_argument("--write", type=Path, help="train nothing, and write the model as a folder of diffusers here")
     args = parser.parse_args()
+    if args.write:
+        write(args.build, args.write, args.name)
+        raise SystemExit
     plan = Plan(
         out=args.build / args.name,
         steps=args.steps,

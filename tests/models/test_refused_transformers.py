@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from refusals import refused
 
-from thumbtune.models.families import ADAPTERS
+from thumbtune.models.families import ADAPTERS, adapter_of
 from thumbtune.models.family import OWN_FAMILIES
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.pipeline_files import check_pipeline, units_of
@@ -118,3 +118,14 @@ UNITS = {
 @pytest.mark.parametrize(("name", "units"), UNITS.items())
 def test_the_units_of_sizes_are_told_before_loading(name: str, units: tuple[int, int], tiny_pipeline: Tiny) -> None:
     assert units_of(str(tiny_pipeline(name))) == units
+
+
+def test_a_model_that_was_saved_without_its_optional_encoder_is_loaded(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pipeline = load_pipeline(str(tiny_pipeline("sd3")))
+    pipeline.register_modules(text_encoder_3=None, tokenizer_3=None)
+    pipeline.save_pretrained(tmp_path / "model")
+    model = adapter_of(load_pipeline(str(tmp_path / "model")))
+    text = model.embed(["a cat"])["text"]
+    assert text.shape == (1, 8 + 256, 40) and not text[:, 8:].any()  # zeros, as in the pipeline

@@ -11,6 +11,7 @@ from thumbtune.errors import ThumbtuneError, note
 from thumbtune.models import single_file
 from thumbtune.models.families import family_of
 from thumbtune.models.family import INDEX, VAE, Family
+from thumbtune.models.fitting import pair
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.own_vae import load_vae
 from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of
@@ -45,7 +46,8 @@ def _loaded(name: str, dtype: torch.dtype | None, options: ModelOptions) -> Any:
 
     logging.disable_progress_bar()  # five bars, each gone too soon to read
     variant = check_pipeline(name, options)
-    family = family_of((index_of(name) or {}).get("_class_name"))
+    index = index_of(name) or {}
+    family = family_of(index.get("_class_name"))
     vae = None
     if options.vae is not None:
         vae = load_vae(
@@ -57,6 +59,8 @@ def _loaded(name: str, dtype: torch.dtype | None, options: ModelOptions) -> Any:
         return single_file.load(Path(name), dtype or torch.float32, SHORT.get(options.prediction or ""), vae)
     chosen: dict[str, Any] = {"variant": variant} if variant else {}
     chosen |= {} if vae is None else {VAE: vae}
+    absent = [part for part in family.optional if part in index and not any(pair(index[part]))]
+    chosen |= dict.fromkeys(absent)  # diffusers asks for parts that a folder says it lacks
     if hub.cached_file(name, INDEX) is not None:
         chosen |= hub.only_cached(name)
     kind = getattr(diffusers, family.pipeline)

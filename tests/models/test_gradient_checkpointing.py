@@ -40,3 +40,22 @@ def test_it_changes_nothing(name: str, tiny_pipeline: Callable[[str], Path], per
     for one, other in zip(gradients, others, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
     assert max(gradient.abs().max() for gradient in gradients) > 0.01
+
+
+def test_a_forward_pass_keeps_its_own_mask_until_its_backward_pass(
+    tiny_pipeline: Callable[[str], Path], perturb: Callable[..., None]
+) -> None:
+    results = []
+    for checkpointing in (False, True):
+        model = adapter_of(
+            load_pipeline(str(tiny_pipeline("chroma"))), LoRA(rank=2), gradient_checkpointing=checkpointing
+        )
+        perturb(model)
+        loss = torch.zeros(())
+        for sides, prompts in (((8, 12), ["a cat", "red dog in the snow"]), ((12, 8), ["a bird in the tree", "b"])):
+            noisy = torch.randn(2, 4, *sides, generator=torch.Generator().manual_seed(5))
+            loss = loss + model.predict(noisy, torch.tensor([40, 900]), model.embed(prompts)).pow(2).sum()
+        loss.backward()
+        results.append([weight.grad for _, weight in model.trainable()])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_transformers import BUILDERS
 from torch import Tensor, nn
 
 from thumbtune.models import devices
@@ -286,3 +287,14 @@ def test_networks_take_turns_where_four_fifths_of_the_memory_are_too_little(
 ) -> None:
     monkeypatch.setattr(shared, "room_of", lambda device: 1000)
     assert [shared.takes_turns(weights, torch.device(device)) for weights in (800, 801)] == turns
+
+
+@pytest.mark.parametrize("name", list(BUILDERS))
+def test_every_family_of_transformers_draws_in_half_precision(name: str, make: Make) -> None:
+    model = make(name, torch.bfloat16)
+    model.size = 32
+    image = np.asarray(model.generate(["a cat"], [3], Sampler(steps=2))[0], np.float64)
+    plain = make(name)
+    plain.size = 32
+    expected = np.asarray(plain.generate(["a cat"], [3], Sampler(steps=2))[0], np.float64)
+    assert image.shape == (32, 32, 3) and abs(image - expected).mean() < 8

@@ -12,7 +12,9 @@ from refusals import refused
 from thumbtune.models.families import ADAPTERS, adapter_of
 from thumbtune.models.family import OWN_FAMILIES
 from thumbtune.models.loading import load_pipeline
+from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline, units_of
+from thumbtune.runs.text_length import cut_prompts
 
 Tiny = Callable[[str], Path]
 
@@ -129,3 +131,22 @@ def test_a_model_that_was_saved_without_its_optional_encoder_is_loaded(
     model = adapter_of(load_pipeline(str(tmp_path / "model")))
     text = model.embed(["a cat"])["text"]
     assert text.shape == (1, 8 + 256, 40) and not text[:, 8:].any()  # zeros, as in the pipeline
+
+
+@pytest.mark.parametrize("name", ["sd3", "sana", "wan", "z-image"])
+@pytest.mark.parametrize("options", [{"prediction": "v"}, {"zero_terminal_snr": True}])
+def test_a_flow_model_has_no_other_prediction_or_schedule(
+    name: str, options: dict[str, Any], tiny_pipeline: Callable[[str], Path]
+) -> None:
+    with refused("model-flow-options"):
+        load_pipeline(str(tiny_pipeline(name)), options=ModelOptions(**options))
+
+
+def test_long_prompts_of_a_model_without_its_optional_encoder_are_cut_as_clip_cuts_them(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pipeline = load_pipeline(str(tiny_pipeline("sd3")))
+    pipeline.register_modules(text_encoder_3=None, tokenizer_3=None)
+    pipeline.save_pretrained(tmp_path / "model")
+    long = "a " * 300
+    assert cut_prompts(str(tmp_path / "model"), ["a cat", long]).cut == (long,)

@@ -42,7 +42,8 @@ def test_no_number_differs_from_loading_in_float32(stored: Any, kind: str, dtype
         assert found.keys() == expected.keys()
         for key, value in found.items():
             assert value.dtype == expected[key].dtype and torch.equal(value, expected[key]), f"{part} {key}"
-    assert all(weight.dtype == torch.float32 for _, weight in one.trainable())
+    for (name_of, found), (_, expected) in zip(one.trainable(), other.trainable(), strict=True):
+        assert found.dtype == torch.float32 and torch.equal(found, expected), name_of
     assert one.fingerprint() == other.fingerprint()
 
 

@@ -23,7 +23,7 @@ from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
 from thumbtune.files import file_sha256, refuse_not_finite, sha256
 from thumbtune.models.families import adapter_of
-from thumbtune.models.loading import load_pipeline
+from thumbtune.models.loading import load_pipeline, type_for
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
@@ -136,7 +136,7 @@ def _model(name: str, base: str | None, options: ModelOptions, half: torch.dtype
         _of_base(name, options),
         encoding=options.encoding,
         reader=folder,
-        load=lambda device: _reading(load_pipeline(folder, options=options), options, half).on(device),
+        load=lambda device: _reading(load_pipeline(folder, type_for(half), options), options, half).on(device),
         check=lambda: check_pipeline(folder, options),
         options=options,
     )
@@ -166,14 +166,16 @@ def _unknown(name: str) -> UsageError:
 
 def _run(name: str, folder: Path, precision: build.Precision) -> Side:
     recipe = run.recipe_in(folder)
-    result = folder / build.result_of(recipe)
+    result = folder / build.result_in(folder, recipe)
     if not result.is_file():
         raise ThumbtuneError(
             f"{folder} has not finished training; continue it with `thumbtune train --out {folder} --resume`.",
             code="run-unfinished",
         )
     options, reader = build.options_of(recipe), build.model_path(recipe.model)
-    fingerprint = sha256(f"{_of_base(recipe.model, options)} {file_sha256(result)}".encode())
+    # of a model with two networks, two LoRAs
+    weights = " ".join(file_sha256(file) for file in sorted(result.parent.glob(f"{result.stem}*{result.suffix}")))
+    fingerprint = sha256(f"{_of_base(recipe.model, options)} {weights}".encode())
     prefix = run.prompt_prefix_of(folder)
 
     def load(device: Any) -> PipelineModel:
@@ -223,7 +225,7 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, 
     folder = build.model_path(base)
 
     def load(device: Any) -> PipelineModel:
-        pipeline = load_pipeline(folder, options=options)
+        pipeline = load_pipeline(folder, type_for(half), options)
         put_on_pipeline(pipeline, files, base)
         return _reading(pipeline, options, half).on(device)
 

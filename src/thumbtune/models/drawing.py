@@ -119,9 +119,14 @@ def _float_output(networks: Iterable[nn.Module], half: torch.dtype | None) -> It
     """Make networks answer in float32 inside the `with` block, if they compute in half precision."""
     with ExitStack() as hooks:
         for network in networks if half is not None else ():
-            hook = network.register_forward_hook(lambda _network, _inputs, output: (output[0].float(), *output[1:]))
+            hook = network.register_forward_hook(lambda _network, _inputs, output: (_floats(output[0]), *output[1:]))
             hooks.callback(hook.remove)
         yield
+
+
+def _floats(output: Any) -> Any:
+    """Return a network's result in float32: a tensor, or, of Z-Image, a list with one for each image."""
+    return [one.float() for one in output] if isinstance(output, list) else output.float()
 
 
 def decoded(vae: Any, latents: Tensor, half: torch.dtype | None) -> Tensor:

@@ -4,11 +4,15 @@ Autocast casts the weights of linear and convolutional layers at every use, and 
 weights of these layers that are stored in the type of autocast give the same numbers under it, in half the memory.
 """
 
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
+
+# torch.rms_norm computes with a weight in float32, as is meant, and says that it is not its quickest way
+warnings.filterwarnings("ignore", "Mismatch dtype between input and weight", UserWarning)
 
 # autocast casts the weights of these layers at every use; a copy that is cast once gives the same numbers
 CAST = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -40,6 +40,11 @@ def load_pipeline(name: str, dtype: torch.dtype | None = torch.float32, options:
     return pipeline
 
 
+def type_for(half: torch.dtype | None) -> torch.dtype | None:
+    """Return the `dtype` of a model that is to compute in `half`: as it is stored; without one, float32."""
+    return torch.float32 if half is None else None
+
+
 def _loaded(name: str, dtype: torch.dtype | None, options: ModelOptions) -> Any:
     import diffusers
     from diffusers.utils import logging

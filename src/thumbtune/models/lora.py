@@ -148,7 +148,7 @@ def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
         use_dora=lora.dora,
     )
     # PEFT samples A with the global generator: fork it, so that other random numbers do not change
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _as_if_in_float32(network):
         torch.manual_seed(seed)
         if hasattr(network, "add_adapter"):
             network.add_adapter(config)  # type: ignore[operator]
@@ -157,6 +157,19 @@ def put_on(network: nn.Module, lora: LoRA, seed: int = 0) -> None:
     for parameter in network.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+@contextmanager
+def _as_if_in_float32(network: nn.Module) -> Iterator[None]:
+    """Let weights of 16 bits look like zeros in float32: PEFT rounds what it samples to their type."""
+    kept = [(weight, weight.data) for weight in network.parameters() if weight.dtype in (torch.bfloat16, torch.float16)]
+    try:
+        for weight, values in kept:
+            weight.data = torch.zeros((), device=values.device).expand(values.shape)
+        yield
+    finally:
+        for weight, values in kept:
+            weight.data = values
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from thumbtune.models.vae_settings import settings_of as settings_of_vae
 
 CLIP_TOKENIZER = "CLIPTokenizer"
 ABSENT = ("feature_extractor", "image_encoder")  # parts that training does without
-FAULTS = (OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AttributeError)
+FAULTS = (OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AttributeError, ImportError)
 
 
 def networks_without_weights(name: str, options: ModelOptions = PLAIN) -> dict[str, nn.Module] | None:

@@ -14,6 +14,7 @@ from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora, lora_start
 from thumbtune.models.families import adapter_of, family_of
+from thumbtune.models.family import TRANSFORMER, UNET
 from thumbtune.models.half import store
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.loading import load_pipeline
@@ -148,6 +149,13 @@ def result_of(recipe: Recipe) -> Path:
     return Path(family_of(index.get("_class_name")).denoiser, full.DIFFUSERS_FILE)
 
 
+def result_in(folder: Path, recipe: Recipe) -> Path:
+    """Return the path of the tuned weights inside a run's folder: those that are there, whether or not the base is."""
+    there = [Path(part, full.DIFFUSERS_FILE) for part in (UNET, TRANSFORMER)]
+    found = [path for path in there if recipe.train.weights == "full" and (folder / path).is_file()]
+    return found[0] if found else result_of(recipe)
+
+
 def options_of(recipe: Recipe) -> ModelOptions:
     """Return what a recipe says of its model beside the name."""
     return ModelOptions(
@@ -165,7 +173,9 @@ def model_of(
     base = model_path(recipe.model)
     # frozen weights stay as they are stored until they are converted one by one, so that loading takes less memory
     half = half_of(recipe, precision)
-    dtype = torch.float32 if half is None or recipe.train.weights != "lora" else None
+    # all trained weights, and the lengths of rows that a DoRA trains, come from values in float32
+    is_plain = recipe.train.weights == "lora" and not recipe.lora.dora and recipe.lora.start is None
+    dtype = None if half is not None and is_plain else torch.float32
     pipeline = load_pipeline(base, dtype, options_of(recipe))
     tuning = tuning_of(recipe, pipeline, training, partial(about, recipe, pipeline, base))
     checkpointing = recipe.train.gradient_checkpointing

@@ -145,7 +145,8 @@ def _loaded(recipe: Recipe, half: torch.dtype | None, networks: Mapping[str, nn.
     """Return the bytes of the weights of networks as they are loaded; float32 for those whose files are not here."""
     folder = Path(build.model_path(recipe.model))
     types: Mapping[str, torch.dtype] = {}
-    if half is not None and recipe.train.weights == "lora" and folder.is_dir():
+    is_plain = recipe.train.weights == "lora" and not recipe.lora.dora and recipe.lora.start is None
+    if half is not None and is_plain and folder.is_dir():
         family = family_of((index_of(str(folder)) or {}).get("_class_name"))
         types = stored_types(family, folder)
     counts = {part: sum(weight.numel() for weight in network.parameters()) for part, network in networks.items()}

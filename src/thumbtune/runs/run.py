@@ -252,7 +252,7 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
             _record_beginning(folder)
         with checksums.rewriting(folder, ["recipe.yaml"]):
             write_recipe(recipe, folder / "recipe.yaml")
-        result = (folder / build.result_of(recipe)).parent
+        result = (folder / build.result_in(folder, recipe)).parent
         with checksums.rewriting(folder, [checkpoint.LOG, *_inside(folder, result)], keep=False):
             return
     labels = likes["label"]
@@ -319,7 +319,7 @@ def trained_model(
     Raises:
         ThumbtuneError: the run has not finished training.
     """
-    result = folder / build.result_of(recipe)
+    result = folder / build.result_in(folder, recipe)
     if not result.exists():
         raise ThumbtuneError(
             f"{folder} has no {result.parent.name} folder: its training has not finished; continue it with --resume.",

@@ -163,8 +163,22 @@ def _known_parts(model: str) -> Sequence[str]:
 
 def _parts(model: str) -> Sequence[str]:
     """Return the names of a model's tokenizers."""
-    family = _family_of(model)
-    return family.tokenizers if family.reads is None else family.reads[:1]
+    family, reads = _family_of(model), _reads(model)
+    return tuple(part for part in family.tokenizers if _has(model, part)) if reads is None else reads[:1]
+
+
+def _has(model: str, part: str) -> bool:
+    """Return whether a model has a part; those of a family are there but for the optional ones."""
+    from thumbtune.models.fitting import pair
+    from thumbtune.models.pipeline_files import index_of
+
+    return part not in _family_of(model).optional or any(pair((index_of(model) or {}).get(part)))
+
+
+def _reads(model: str) -> tuple[str, int] | None:
+    """Return the tokenizer that reads most of a text, and how many tokens; None: each reads as many as it says."""
+    reads = _family_of(model).reads
+    return reads if reads is not None and _has(model, reads[0]) else None
 
 
 def _family_of(model: str) -> Any:
@@ -176,7 +190,7 @@ def _family_of(model: str) -> Any:
 
 def _length_of(model: str, tokenizer: Any) -> int:
     """Return how many tokens a model reads of a text."""
-    reads = _family_of(model).reads
+    reads = _reads(model)
     return tokenizer.model_max_length if reads is None else reads[1]
 
 
@@ -186,7 +200,7 @@ def _length_in(model: str, part: str) -> int:
 
     if Path(model).is_file():
         return CLIP_LENGTH
-    if Path(model).is_dir() and (reads := _family_of(model).reads) is not None:
+    if Path(model).is_dir() and (reads := _reads(model)) is not None:
         return reads[1]
     length = (read_config(Path(model) / part / "tokenizer_config.json") or {}).get("model_max_length")
     return int(length) if isinstance(length, int | float) and 2 < length < MAX_LENGTH else CLIP_LENGTH  # noqa: PLR2004
@@ -201,7 +215,7 @@ def _tokenizer_of(model: str, part: str) -> Any:
 
         return tokenizer_of(Path(model), part)
     try:
-        kind = transformers.CLIPTokenizer if _family_of(model).reads is None else transformers.AutoTokenizer
+        kind = transformers.CLIPTokenizer if _reads(model) is None else transformers.AutoTokenizer
         return kind.from_pretrained(model, subfolder=part)
     except Exception as error:  # of files, of the hub, of JSON: transformers raises a dozen kinds
         raise ThumbtuneError(

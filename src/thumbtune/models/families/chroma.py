@@ -95,16 +95,23 @@ class Chroma(LatentDiffusion):
 
 
 def _hand_on_mask(network: nn.Module) -> None:
-    """Give single blocks the mask that diffusers 0.42 leaves out of their checkpoints."""
-    kept: dict[str, Any] = {}
+    """Give single blocks the mask that diffusers 0.42 leaves out of their checkpoints.
+
+    A checkpoint computes a block again in the backward pass, when others may have been computed in between: it keeps
+    the mask of its own forward pass.
+    """
+    now: dict[str, Any] = {}
+    checkpoint = network._gradient_checkpointing_func
 
     def keep(_network: nn.Module, _args: Any, options: dict[str, Any]) -> None:
-        kept["mask"] = options.get("attention_mask")
+        now["mask"] = options.get("attention_mask")
 
-    def hand_on(_block: nn.Module, args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        told = options.get("attention_mask")
-        return args, {**options, "attention_mask": kept["mask"] if told is None else told}
+    def with_mask(block: nn.Module, *args: Any) -> Any:
+        if block not in singles:
+            return checkpoint(block, *args)
+        mask = now["mask"]
+        return checkpoint(lambda *inputs: block(*inputs, attention_mask=mask), *args)
 
+    singles = set(network.single_transformer_blocks)  # type: ignore[arg-type]
     network.register_forward_pre_hook(keep, with_kwargs=True)
-    for block in network.single_transformer_blocks:  # type: ignore[union-attr]
-        block.register_forward_pre_hook(hand_on, with_kwargs=True)
+    network.enable_gradient_checkpointing(with_mask)  # type: ignore[operator]

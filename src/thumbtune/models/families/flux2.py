@@ -78,7 +78,9 @@ class Flux2Klein(LatentDiffusion):
     def moments(self) -> tuple[Tensor, Tensor]:
         norm, config = self.pipeline.vae.bn, self.pipeline.vae.config
         deviation = (norm.running_var + config.batch_norm_eps).sqrt()
-        return norm.running_mean.view(1, -1, 1, 1), 1 / deviation.view(1, -1, 1, 1)
+        moments = (norm.running_mean, 1 / deviation)
+        mean, factor = (one.view(1, -1, 1, 1).to(self.device) for one in moments)  # the VAE may be on the CPU
+        return mean, factor
 
     def posterior_mean(self, pixels: Tensor) -> Tensor:
         return _patched(self.pipeline.vae.encode(pixels).latent_dist.mean)

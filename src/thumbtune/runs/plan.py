@@ -95,20 +95,20 @@ def _needs(recipe: Recipe, accelerator: Any, out: Path, setup: Setup | None = No
     if forecast is not None and recipe.train.micro_batch == "auto" and accelerator.device.type != "cpu":
         count = images_that_fit(recipe, forecast)
         yield f"            train.micro_batch auto: {count} of {recipe.train.batch} images at once fit"
-    yield from time_plan(recipe, model, accelerator, out, _counts(setup))
+    yield from time_plan(recipe, model, accelerator, out, _encoded(setup))
     if setup is not None:
         yield from (f"note        {note}" for note in setup.size_notes(model))
 
 
-def _counts(setup: Setup | None) -> tuple[int, int]:
-    """Return the number of images and of prompts that a training encodes."""
+def _encoded(setup: Setup | None) -> tuple[int, set[str]]:
+    """Return the number of images, and the prompts, that a training encodes."""
     if setup is None:
-        return 0, 0
+        return 0, set()
     images, prompts = set(), set()
     for table in (setup.split.train, setup.split.held_out):
         images.update(table["image_id"])
         prompts.update(table["prompt"])
-    return len(images), len(prompts)
+    return len(images), prompts
 
 
 def plan(setup: Setup) -> list[str]:
@@ -163,13 +163,13 @@ def time_plan(
 ) -> list[str]:
     """Return the time and the disk that a training needs, in lines for people; one part of a step is tried.
 
-    counts: the number of images and of prompts
+    encoded: the number of images, and the prompts
     """
     micro_batch = least_micro_batch(recipe)
     step = seconds_of_step(model, recipe, micro_batch, accelerator)
     trained = [weight for _, weight in model.trainable()]
     checkpoint, count = bytes_of_checkpoint(recipe, trained), number_of_checkpoints(recipe)
-    images, prompts = counts
+    images, prompts = encoded
     cache = bytes_of_cache(model, images * (1 + recipe.train.flip), prompts, recipe.train.size)
     cached = f", {gib(cache)} for the cache of latents and prompts" if cache else ""
     return [

@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,14 @@ def number_of_checkpoints(recipe: Recipe) -> int:
     return min(made, train.keep_checkpoints + train.guards) if train.keep_checkpoints else made
 
 
-def bytes_of_cache(model: LatentDiffusion, images: int, prompts: int, size: int | None = None) -> int:
-    """Return the bytes of the cached latents and conditions, in float32.
+def bytes_of_cache(model: LatentDiffusion, images: int, prompts: Collection[str], size: int | None = None) -> int:
+    """Return the bytes of the cached latents and conditions at most, in float32: every prompt counts as the longest.
 
     size: the side of the square in which images are trained; None: the model's own
     """
-    condition = sum(value.nbytes for value in model.embed(["a photo"]).values())
-    return images * 4 * math.prod(model.latent_shape(size or model.size)) + prompts * condition
+    longest = max(prompts, key=len, default="")
+    condition = sum(value.nbytes for value in model.embed([longest]).values()) if prompts else 0
+    return images * 4 * math.prod(model.latent_shape(size or model.size)) + len(prompts) * condition
 
 
 def free_in(folder: Path) -> int:

@@ -159,7 +159,7 @@ def model_plan(recipe: Recipe, model: LatentDiffusion) -> str:
 
 
 def time_plan(
-    recipe: Recipe, model: LatentDiffusion, accelerator: Any, out: Path, counts: tuple[int, int]
+    recipe: Recipe, model: LatentDiffusion, accelerator: Any, out: Path, encoded: tuple[int, set[str]]
 ) -> list[str]:
     """Return the time and the disk that a training needs, in lines for people; one part of a step is tried.
 

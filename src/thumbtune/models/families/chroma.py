@@ -101,7 +101,7 @@ def _hand_on_mask(network: nn.Module) -> None:
     the mask of its own forward pass.
     """
     now: dict[str, Any] = {}
-    checkpoint = network._gradient_checkpointing_func
+    checkpoint: Any = network._gradient_checkpointing_func
 
     def keep(_network: nn.Module, _args: Any, options: dict[str, Any]) -> None:
         now["mask"] = options.get("attention_mask")

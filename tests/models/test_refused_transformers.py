@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from refusals import refused
 
 from thumbtune.models.families import ADAPTERS, adapter_of
@@ -14,6 +15,7 @@ from thumbtune.models.family import OWN_FAMILIES
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline, units_of
+from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs.text_length import cut_prompts
 
 Tiny = Callable[[str], Path]
@@ -150,3 +152,14 @@ def test_long_prompts_of_a_model_without_its_optional_encoder_are_cut_as_clip_cu
     pipeline.save_pretrained(tmp_path / "model")
     long = "a " * 300
     assert cut_prompts(str(tmp_path / "model"), ["a cat", long]).cut == (long,)
+
+
+def test_of_a_processor_the_tokenizer_alone_is_loaded(tiny_pipeline: Callable[[str], Path], tmp_path: Path) -> None:
+    plain = str(tiny_pipeline("flux2"))
+    folder = Path(shutil.copytree(plain, tmp_path / "model"))
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"tokenizer": ["transformers", "PixtralProcessor"]}))
+    found, expected = (adapter_of(load_pipeline(name)).embed(["a cat"]) for name in (str(folder), plain))
+    assert torch.equal(found["text"], expected["text"])
+    counted = pipeline_without_weights(str(folder))
+    assert counted is not None and counted.tokenizer.get_vocab()

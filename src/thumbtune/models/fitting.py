@@ -27,6 +27,15 @@ CONDITIONS = {
 BESIDE = ("scheduler", "safety_checker", "feature_extractor")  # parts of a pipeline that training does without
 
 
+def is_processor(entry: Any) -> bool:
+    """Return whether a part of an index is a processor of texts and images, of which only the tokenizer is needed.
+
+    >>> is_processor(["transformers", "PixtralProcessor"])
+    True
+    """
+    return str(pair(entry)[1]).endswith("Processor")
+
+
 def check_classes(name: str, index: Config, family: Family, other_vae: bool = False) -> None:
     """Refuse a pipeline whose parts are not those of its family.
 

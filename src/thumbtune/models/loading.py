@@ -11,7 +11,7 @@ from thumbtune.errors import ThumbtuneError, note
 from thumbtune.models import single_file
 from thumbtune.models.families import family_of
 from thumbtune.models.family import INDEX, VAE, Family
-from thumbtune.models.fitting import pair
+from thumbtune.models.fitting import is_processor, pair
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.own_vae import load_vae
 from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of
@@ -48,6 +48,7 @@ def type_for(half: torch.dtype | None) -> torch.dtype | None:
 def _loaded(name: str, dtype: torch.dtype | None, options: ModelOptions) -> Any:
     import diffusers
     from diffusers.utils import logging
+    from transformers import AutoTokenizer
 
     logging.disable_progress_bar()  # five bars, each gone too soon to read
     variant = check_pipeline(name, options)
@@ -66,6 +67,8 @@ def _loaded(name: str, dtype: torch.dtype | None, options: ModelOptions) -> Any:
     chosen |= {} if vae is None else {VAE: vae}
     absent = [part for part in family.optional if part in index and not any(pair(index[part]))]
     chosen |= dict.fromkeys(absent)  # diffusers asks for parts that a folder says it lacks
+    tokenizers = [part for part in family.tokenizers if is_processor(index.get(part))]
+    chosen |= dict.fromkeys(tokenizers)  # a processor needs torchvision, for images that nobody gives it
     if hub.cached_file(name, INDEX) is not None:
         chosen |= hub.only_cached(name)
     kind = getattr(diffusers, family.pipeline)
@@ -75,7 +78,11 @@ def _loaded(name: str, dtype: torch.dtype | None, options: ModelOptions) -> Any:
             types = {"default": torch.float32, **stored_types(family, Path(folder), variant)}
         else:
             types = _types(family, dtype)
-        return kind.from_pretrained(name, dtype=types, use_safetensors=True, **family.options, **chosen)
+        pipeline = kind.from_pretrained(name, dtype=types, use_safetensors=True, **family.options, **chosen)
+        kept = hub.only_cached(name) if hub.cached_file(name, INDEX) is not None else {}
+        for part in tokenizers:
+            pipeline.register_modules(**{part: AutoTokenizer.from_pretrained(name, subfolder=part, **kept)})
+        return pipeline
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ThumbtuneError(
             f"The model {name!r} could not be loaded ({_reason(name, error)}); give a folder in diffusers' layout, "

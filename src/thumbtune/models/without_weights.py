@@ -10,7 +10,7 @@ from torch import nn
 from thumbtune.hub import settings_of
 from thumbtune.models.families import family_of
 from thumbtune.models.family import CONFIG, SCHEDULER, SCHEDULER_CONFIG, VAE, Family
-from thumbtune.models.fitting import pair
+from thumbtune.models.fitting import is_processor, pair
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of, read_config
 from thumbtune.models.single_file import plan_of, tokenizer_of
@@ -119,7 +119,8 @@ def _tokenizer(path: Path, index: Mapping[str, Any], part: str) -> Any:
 
     if path.is_file():
         return tokenizer_of(path, part)
-    return getattr(transformers, pair(index.get(part))[1] or CLIP_TOKENIZER).from_pretrained(path, subfolder=part)
+    kind = "AutoTokenizer" if is_processor(index.get(part)) else pair(index.get(part))[1] or CLIP_TOKENIZER
+    return getattr(transformers, kind).from_pretrained(path, subfolder=part)
 
 
 def _told(index: Mapping[str, Any], family: Family) -> dict[str, Any]:

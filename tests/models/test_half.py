@@ -298,3 +298,24 @@ def test_every_family_of_transformers_draws_in_half_precision(name: str, make: M
     plain.size = 32
     expected = np.asarray(plain.generate(["a cat"], [3], Sampler(steps=2))[0], np.float64)
     assert image.shape == (32, 32, 3) and abs(image - expected).mean() < 8
+
+
+def test_t5_in_fp16_computes_layers_that_exceed_its_range_in_float32(make: Make) -> None:
+    def encoder_of(model: Any) -> Any:
+        encoder = model.pipeline.text_encoder_2
+        with torch.no_grad():  # as of published weights: products beyond 65504
+            encoder.encoder.block[0].layer[1].DenseReluDense.wi.weight.mul_(3000)
+            encoder.encoder.block[0].layer[1].DenseReluDense.wo.weight.mul_(3000)
+        return encoder
+
+    ids = torch.arange(8)[None] + 3
+    models = [make("flux", half) for half in (None, torch.float16)]
+    with torch.no_grad():
+        expected = encoder_of(models[0])(ids).last_hidden_state
+        encoder = encoder_of(models[1])
+        with torch.autocast("cpu", torch.float16):
+            found = encoder(ids).last_hidden_state
+    assert found.isfinite().all()
+    torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
+    kept = [name for name, weight in encoder.named_parameters() if weight.dtype == torch.float32]
+    assert kept and all(name.endswith("wo.weight") for name in kept)

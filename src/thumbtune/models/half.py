@@ -7,6 +7,7 @@ weights of these layers that are stored in the type of autocast give the same nu
 import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,6 +36,25 @@ def store(networks: Iterable[nn.Module], dtype: torch.dtype | None) -> None:
                 if weight.is_floating_point() and not weight.requires_grad:
                     is_buffer = not isinstance(weight, nn.Parameter)
                     weight.data = weight.data.to(dtype if is_cast and not is_buffer else torch.float32)
+
+
+def keep_range(encoder: Any) -> None:
+    """Let a text encoder in fp16 compute outside of autocast, if it names layers that exceed the range of fp16.
+
+    transformers computes those of T5 in float32, which autocast would undo.
+    """
+    names = getattr(encoder, "_keep_in_fp32_modules", None)
+    if not names:
+        return
+    for name, weight in encoder.named_parameters():
+        weight.data = weight.data.to(torch.float32 if {*names} & {*name.split(".")} else torch.float16)
+    forward = encoder.forward
+
+    def without_autocast(*args: Any, **options: Any) -> Any:
+        with torch.autocast(next(encoder.parameters()).device.type, enabled=False):
+            return forward(*args, **options)
+
+    encoder.forward = without_autocast
 
 
 def _has_dora(layer: nn.Module) -> bool:

@@ -23,7 +23,7 @@ from thumbtune.models.devices import bring, device_of
 from thumbtune.models.drawing import decoded, draw, images_of
 from thumbtune.models.experts import tuned
 from thumbtune.models.family import INDEX, VAE, Family
-from thumbtune.models.half import computing, store
+from thumbtune.models.half import computing, keep_range, store
 from thumbtune.models.noise_levels import NoiseLevels, refused_levels
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
@@ -78,6 +78,9 @@ class LatentDiffusion:
             pipeline.vae.float()
         self._trained = tuned(tuning, self.networks, seed, self.family.experts) if tuning else None
         store((self.network, *self.encoders), half)
+        if half == torch.float16:
+            for encoder in self.encoders:
+                keep_range(encoder)
         store((pipeline.vae,), self._half_of_vae)
         if gradient_checkpointing:
             for network in self.networks.values():

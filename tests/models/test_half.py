@@ -289,6 +289,7 @@ def test_networks_take_turns_where_four_fifths_of_the_memory_are_too_little(
     assert [shared.takes_turns(weights, torch.device(device)) for weights in (800, 801)] == turns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(BUILDERS))
 def test_every_family_of_transformers_draws_in_half_precision(name: str, make: Make) -> None:
     model = make(name, torch.bfloat16)

@@ -191,6 +191,7 @@ def test_names_that_nobody_reads_are_said_to_be_so(tiny_pipeline: Pipeline, tmp_
     assert "names layers of Stable Diffusion 3 in a way that neither Thumbtune nor diffusers reads: 3 of its 3" in told
 
 
+@pytest.mark.slow
 def test_the_fused_layer_of_flux_at_its_true_width(tmp_path: Path) -> None:
     """diffusers divides it at fixed rows, so it is tried at the width of the published network, without weights."""
     from diffusers import FluxTransformer2DModel

@@ -46,6 +46,7 @@ def foreign(tiny_pipeline: Callable[[str], Path], tmp_path: Path) -> Callable[[s
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("z-image ComfyUI", "wan kohya")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flux kohya", "pixart OneTrainer", *SLOW])
 def test_a_run_goes_on_from_a_file_of_another_program(
     name: str, foreign: Callable[[str], tuple[str, Path]], six_of_each: Path, tmp_path: Path

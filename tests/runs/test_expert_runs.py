@@ -23,6 +23,7 @@ def settings(likes: Path, tiny_pipeline: Any) -> list[str]:
     return [*model, "train.ema=0.5", "train.sync_reference_every=2", "train.lr=0.01", *SMALL]
 
 
+@pytest.mark.slow
 def test_resume_is_bit_for_bit_and_the_result_is_the_last_checkpoint(
     six_of_each: Path, tiny_pipeline: Any, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ def trained(recipe: Recipe, folder: Path, **options: Any) -> list[Step]:
     return list(tuning.tune(recipe, folder, quiet, **options))
 
 
+@pytest.mark.slow
 def test_a_rate_a_hundred_times_too_high_is_stopped_and_leaves_a_sound_checkpoint(recipe: Make, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with refused("training-went-wrong", naming=["Training stopped at step", "lr"]):
@@ -79,6 +80,7 @@ def test_the_reference_point_is_the_mean_log_ratio_of_velocity_errors_or_zero(
     assert max(step.reference_point or 0 for step in steps) > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_draws_and_weighs_the_same_noise_levels(recipe: Make, tmp_path: Path) -> None:
     settings = ["train.timestep_density=mode", "train.timestep_shift=2"]
     chosen = recipe("sd3", *settings, "train.steps=5", "train.checkpoint_every=2", "train.batch=4")

@@ -36,6 +36,7 @@ def rows(steps: Any) -> list[dict[str, Any]]:
     return [{**step.as_dict(), "seconds": 0} for step in steps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sd3", "z-image", "flux"])
 def test_a_resumed_run_writes_the_same_network_for_all_that_reads_it(
     name: str, tiny_pipeline: Pipeline, six_of_each: Path, tmp_path: Path

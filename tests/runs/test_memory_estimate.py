@@ -111,6 +111,7 @@ def test_parts_that_rest_are_not_on_an_accelerator(tiny_pipeline: Callable[[str]
     assert here.encode - apart.encode - here.networks["unet"] in (texts, here.networks["vae"])
 
 
+@pytest.mark.slow
 def test_networks_that_are_stored_in_16_bits_are_loaded_so(
     tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -231,6 +232,7 @@ def test_prompts_in_chunks_count_as_long_as_the_longest_of_the_likes(
     assert many.encode > three.encode >= one.encode and many.generate > one.generate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(BUILDERS))
 def test_a_step_of_every_family_is_counted(name: str, tiny_pipeline: Callable[[str], Path]) -> None:
     small = ["train.size=32", "evaluate.size=32"]  # the tiny Wan has few places

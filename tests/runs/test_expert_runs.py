@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from thumbtune.duels.sides import side
 from thumbtune.runs.memory_estimate import estimate
@@ -51,6 +52,12 @@ def test_resume_is_bit_for_bit_and_the_result_is_the_last_checkpoint(
     for name, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][name], rtol=1e-6, atol=0)
         assert "lora_A" in name or value.abs().max() > 0, name  # both networks were trained
+
+    before = side(str(run)).fingerprint
+    (run / "SHA256SUMS").unlink()
+    second = run / "lora" / "pytorch_lora_weights_2.safetensors"
+    save_file({name: 2 * value for name, value in load_file(second).items()}, second)
+    assert side(str(run)).fingerprint != before  # a duel of the other weights is another duel
 
 
 def test_the_memory_of_both_networks_is_counted(six_of_each: Path, tiny_pipeline: Any) -> None:

@@ -85,3 +85,12 @@ def test_a_resumed_run_writes_the_same_network_for_all_that_reads_it(
     page = write_page(whole).read_text()
     assert f"transformer = {kind.__name__}.from_pretrained" in page and "transformer=transformer" in page
     assert "load_lora_weights" not in page and "no result yet" not in page
+
+
+@pytest.mark.parametrize("part", ["unet", "transformer"])
+def test_the_result_of_a_run_is_the_folder_that_is_there_whatever_became_of_its_base(part: str, tmp_path: Path) -> None:
+    recipe = read_recipe(None, [f"model={tmp_path / 'gone'}", "train.weights=full"])
+    file = tmp_path / part / "diffusion_pytorch_model.safetensors"
+    file.parent.mkdir()
+    file.touch()
+    assert build.result_in(tmp_path, recipe) == file.relative_to(tmp_path)

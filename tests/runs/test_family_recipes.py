@@ -60,7 +60,7 @@ def test_a_recipe_runs_two_steps_at_tiny_size(
     name: str, call: Call, likes: Path, tiny_pipeline: Callable[[str], Path], tmp_path: Path
 ) -> None:
     tiny = [f"likes={likes}", f"model={tiny_pipeline(RECIPES[name][0])}", "train.steps=2", "train.batch=2"]
-    tiny += ["lora.rank=2", "lora.alpha=2", "train.size=16", "train.validation_share=0.3"]
+    tiny += ["lora.rank=2", "lora.alpha=2", "train.size=32", "evaluate.size=32", "train.validation_share=0.3"]
     code, _, err = call("train", name, *(word for one in tiny for word in ("--set", one)), "--out", tmp_path / "run")
     assert code == 0, err
     told = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]

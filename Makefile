@@ -12,7 +12,8 @@ ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
-# one thread for each process: the tests of two processes share the cores, and no number depends on the order of threads
+# one thread for each process: the tests of two processes share the cores, and no number depends on the order of threads;
+# files begin in the order of tests/conftest.py, the longest first
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help

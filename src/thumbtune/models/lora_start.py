@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.models.fitting import INDEX
 from thumbtune.models.lora import DIFFUSERS_FILE, Adapters
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import PlacedLayer, activate, add, inject, layers_of, networks_of, place
@@ -22,7 +23,6 @@ from thumbtune.models.missing import BUNDLED, missing
 from thumbtune.models.quantised import Bits, quantise
 from thumbtune.models.weight_files import keys_in, kind_of, refuse_as_lora
 
-INDEX = "model_index.json"
 DENOISERS = {UNET: "UNet", TRANSFORMER: "transformer"}
 OF_RUN = Path("lora", DIFFUSERS_FILE)
 

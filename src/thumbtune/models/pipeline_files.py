@@ -24,7 +24,8 @@ from thumbtune.models.vae_settings import OwnVae
 from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model, use_of_lora
 
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
-WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", ".bin", ".pt", CKPT, *OTHER_FILES)
+UNREAD = (".bin", ".pt", CKPT, *OTHER_FILES)  # how files of weights end that are not read
+WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", *UNREAD)
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
 
@@ -254,7 +255,7 @@ def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -
 
 def _refuse_unread_weights(folder: Path, names: Sequence[str]) -> None:
     """Refuse a part without safetensors; leave a part without any weights to loading."""
-    here = [name for name in names if name.endswith((".bin", ".pt", CKPT, *OTHER_FILES))]
+    here = [name for name in names if name.endswith(UNREAD)]
     if any(name.endswith(".bin") for name in here):
         raise ThumbtuneError(
             f"{folder} has its weights in {', '.join(sorted(here)[:MAX_NAMED])} only, and Thumbtune reads .safetensors "

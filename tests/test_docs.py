@@ -122,8 +122,7 @@ def test_images_of_the_readme_are_there() -> None:
 
 
 def test_the_table_of_the_readme_is_what_the_benchmark_measured() -> None:
-    files = sorted((ROOT / "benchmarks").glob("demo-*.json"))
-    assert [file.stem for file in files] == ["demo-line-art", "demo-red"]
+    files = [ROOT / "benchmarks" / f"demo-{taste}.json" for taste in ("line-art", "red")]
     rows = [row(measured) for file in files for measured in json.loads(file.read_text())["runs"]]
     table = [line for line in README.splitlines() if line.startswith(("| line-art", "| red"))]
     assert table == rows

@@ -17,6 +17,7 @@ from thumbtune.models.own_vae import load_vae
 from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of
 from thumbtune.models.told_prediction import prediction_note
 from thumbtune.models.weight_files import is_checkpoint, stored_type
+from thumbtune.models.whole_folder import check_whole
 
 IN_16_BITS = {"BF16": torch.bfloat16, "F16": torch.float16}  # as the headers of files name them
 
@@ -63,6 +64,8 @@ def _loaded(name: str, dtype: torch.dtype | None, options: ModelOptions) -> Any:
             _note_scaling(options.vae, name, vae.config["scaling_factor"])
     if Path(name).is_file():
         return single_file.load(Path(name), dtype or torch.float32, SHORT.get(options.prediction or ""), vae)
+    if Path(name).is_dir():
+        check_whole(Path(name), index, family, variant, () if vae is None else (VAE,))
     chosen: dict[str, Any] = {"variant": variant} if variant else {}
     chosen |= {} if vae is None else {VAE: vae}
     absent = [part for part in family.optional if part in index and not any(pair(index[part]))]

@@ -1,5 +1,6 @@
 """What a pipeline's folder, file or hub id holds, read before any weights: can it be loaded, tuned and judged?"""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_che
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
 UNREAD = (".bin", ".pt", CKPT, *OTHER_FILES)  # how files of weights end that are not read
 WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", *UNREAD)
+PLAIN_FILE = re.compile(r"(-\d+-of-\d+)?\.safetensors")  # how the name of a file of plain weights ends
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
 
@@ -234,7 +236,7 @@ def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -
         stem = TEXT_WEIGHTS if part in family.texts else WEIGHTS
         names = files.get(part, ())
         tensors = [name.removeprefix(stem) for name in names if name.startswith(stem) and name.endswith(SAFETENSORS)]
-        plain = SAFETENSORS in tensors or f"{stem}{SAFETENSORS}.index.json" in names
+        plain = any(PLAIN_FILE.fullmatch(name) for name in tensors)
         if plain or not names:
             continue
         variants = {name.split(".")[1].split("-")[0] for name in tensors if name.count(".") == 2}  # noqa: PLR2004

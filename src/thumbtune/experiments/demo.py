@@ -31,6 +31,8 @@ MODEL = "tiny-emoji-64"
 # low guidance keeps the variety that a person needs to choose from, and images at 2 still show their prompt; results
 # are shown at the recipe's guidance
 POOL = Sampler(steps=25, guidance=2.0)
+# the bundled model's, also for any other model of this size: the defaults of its family suit large ones
+GUIDANCE, STEPS = 3.0, 25
 PER_PROMPT = 8
 LEAST_INK = 0.7  # the least black ink of any real line-art image of the sets, rounded down
 REDNESS_ADDED = 0.4  # the strength of the reddened copies
@@ -103,7 +105,10 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
         "model": MODEL,
         "likes": str(folder / "likes"),
         "seed": seed,
+        "train": {"gradient_checkpointing": False},
         "evaluate": {
+            "steps": STEPS,
+            "guidance": GUIDANCE,
             "prompts": str(folder / "prompts.txt"),
             "scorers": [name],
             "first_seed": FIRST_SEED + SEEDS_PER_DEMO * seed,

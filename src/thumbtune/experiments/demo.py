@@ -111,6 +111,7 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
             "guidance": GUIDANCE,
             "prompts": str(folder / "prompts.txt"),
             "scorers": [name],
+            "faithfulness": "faithfulness",
             "first_seed": FIRST_SEED + SEEDS_PER_DEMO * seed,
         },
     }

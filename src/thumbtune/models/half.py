@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # torch.rms_norm computes with a weight in float32, as is meant, and says that it is not its quickest way
 warnings.filterwarnings("ignore", "Mismatch dtype between input and weight", UserWarning)
@@ -36,6 +36,15 @@ def store(networks: Iterable[nn.Module], dtype: torch.dtype | None) -> None:
                 if weight.is_floating_point() and not weight.requires_grad:
                     is_buffer = not isinstance(weight, nn.Parameter)
                     weight.data = weight.data.to(dtype if is_cast and not is_buffer else torch.float32)
+
+
+def states_of(text: Tensor, half: torch.dtype | None) -> Tensor:
+    """Return states of a text encoder as a condition has them: float32 on the CPU.
+
+    Where a model computes in bf16 they are numbers of bf16, which a pipeline in bf16 hands its network too. The cache
+    then stores 2 bytes for each. fp16 has too small a range for some encoders, so nothing is rounded to it.
+    """
+    return (text.to(half) if half == torch.bfloat16 else text).cpu().float()
 
 
 def keep_range(encoder: Any) -> None:

@@ -29,9 +29,9 @@ def store(networks: Iterable[nn.Module], dtype: torch.dtype | None) -> None:
     if dtype is None:
         return
     for network in networks:
-        spared = {id(getattr(layer, "base_layer", None)) for layer in network.modules() if _has_dora(layer)}
+        spared = layers_below_dora(network)
         for layer in network.modules():
-            is_cast = isinstance(layer, CAST) and id(layer) not in spared
+            is_cast = isinstance(layer, CAST) and layer not in spared
             for weight in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)):
                 if weight.is_floating_point() and not weight.requires_grad:
                     is_buffer = not isinstance(weight, nn.Parameter)
@@ -64,6 +64,11 @@ def keep_range(encoder: Any) -> None:
             return forward(*args, **options)
 
     encoder.forward = without_autocast
+
+
+def layers_below_dora(network: nn.Module) -> set[nn.Module]:
+    """Return the layers of a network whose weights a DoRA reads."""
+    return {layer.base_layer for layer in network.modules() if _has_dora(layer)}  # type: ignore[misc]
 
 
 def _has_dora(layer: nn.Module) -> bool:

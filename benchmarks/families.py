@@ -12,7 +12,7 @@ feed-forward layers too), activations checkpointed.
 
     weights            of the network in training with its LoRA, of two networks both
     step, int8, nf4    the peak of a step, with the frozen weights in bf16, int8 and nf4
-    blocks, blocks8    the same with train.blocks_to_swap=all, with the frozen weights in bf16 and in int8
+    blocks             the same in bf16 with train.blocks_to_swap=all; "-": not measured
     encode, draw       the peaks of encoding an image or a prompt, and of drawing, with the weights in bf16; networks
                        take turns on the GPU
 """
@@ -30,14 +30,13 @@ from thumbtune.runs.recipe import parse_recipe
 
 FILE = Path(__file__).with_suffix(".json")
 GIB = 2**30
-COLUMNS = ("weights", "step", "int8", "nf4", "blocks", "blocks8", "encode", "draw")
+COLUMNS = ("weights", "step", "int8", "nf4", "blocks", "encode", "draw")
 BITS, BLOCKS = "train.quantize_base", "train.blocks_to_swap"
 STEPS: dict[str, dict[str, str]] = {
     "step": {},
     "int8": {BITS: "int8"},
     "nf4": {BITS: "nf4"},
     "blocks": {BLOCKS: "all"},
-    "blocks8": {BLOCKS: "all", BITS: "int8"},
 }
 
 

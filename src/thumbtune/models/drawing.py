@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.memory import in_parts, make_room, ran_out, room_of
-from thumbtune.models.devices import bring
+from thumbtune.models.block_offload import offload
+from thumbtune.models.devices import bring, bytes_that_move
 from thumbtune.models.half import computing
 from thumbtune.models.prompt_encoding import of_equal_length
 from thumbtune.models.protocol import PipelineModel, Sampler
@@ -100,9 +101,15 @@ def takes_turns(weights: int, device: torch.device) -> bool:
 
 @contextmanager
 def _placed(model: Drawn) -> Iterator[None]:
-    """Have all parts on the device inside the `with` block, or each one while the pipeline calls it."""
+    """Have all parts on the device inside the `with` block, or each one while the pipeline calls it.
+
+    Of a network that the device cannot hold alone, the blocks travel there one by one.
+    """
     parts = (model.network, *model.beside)
-    if not takes_turns(sum(value.nbytes for part in parts for value in part.state_dict().values()), model.device):
+    for network in model.networks.values():
+        if takes_turns(bytes_that_move(network), model.device):  # alone it is too large
+            offload([network])
+    if not takes_turns(sum(map(bytes_that_move, parts)), model.device):
         bring(model.device, parts)
         yield
         return

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # torch.rms_norm computes with a weight in float32, as is meant, and says that it is not its quickest way
 warnings.filterwarnings("ignore", "Mismatch dtype between input and weight", UserWarning)
@@ -29,13 +29,22 @@ def store(networks: Iterable[nn.Module], dtype: torch.dtype | None) -> None:
     if dtype is None:
         return
     for network in networks:
-        spared = {id(getattr(layer, "base_layer", None)) for layer in network.modules() if _has_dora(layer)}
+        spared = layers_below_dora(network)
         for layer in network.modules():
-            is_cast = isinstance(layer, CAST) and id(layer) not in spared
+            is_cast = isinstance(layer, CAST) and layer not in spared
             for weight in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)):
                 if weight.is_floating_point() and not weight.requires_grad:
                     is_buffer = not isinstance(weight, nn.Parameter)
                     weight.data = weight.data.to(dtype if is_cast and not is_buffer else torch.float32)
+
+
+def states_of(text: Tensor, half: torch.dtype | None) -> Tensor:
+    """Return states of a text encoder as a condition has them: float32 on the CPU.
+
+    Where a model computes in bf16 they are numbers of bf16, which a pipeline in bf16 hands its network too. The cache
+    then stores 2 bytes for each. fp16 has too small a range for some encoders, so nothing is rounded to it.
+    """
+    return (text.to(half) if half == torch.bfloat16 else text).cpu().float()
 
 
 def keep_range(encoder: Any) -> None:
@@ -55,6 +64,11 @@ def keep_range(encoder: Any) -> None:
             return forward(*args, **options)
 
     encoder.forward = without_autocast
+
+
+def layers_below_dora(network: nn.Module) -> set[nn.Module]:
+    """Return the layers of a network whose weights a DoRA reads."""
+    return {layer.base_layer for layer in network.modules() if _has_dora(layer)}  # type: ignore[misc]
 
 
 def _has_dora(layer: nn.Module) -> bool:

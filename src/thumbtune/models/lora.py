@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from thumbtune.models.devices import device_of
 from thumbtune.models.lora_saving import (
     DIFFUSERS_FILE,
     KOHYA_FILE,
@@ -104,7 +105,7 @@ class Adapters:
 
     def reference(self) -> AbstractContextManager[None]:
         if self._reference:
-            device = next(self.network.parameters()).device
+            device = device_of(self.network)
             for name, value in self._reference.items():
                 self._reference[name] = value.to(device)  # moved once: it stays there
             return swapped(dict(self.trainable()), self._reference)
@@ -117,7 +118,7 @@ class Adapters:
         return dict(self._reference)
 
     def restore_reference(self, state: dict[str, Tensor]) -> None:
-        device = next(self.network.parameters()).device
+        device = device_of(self.network)
         self._reference = {name: value.to(device) for name, value in state.items()}
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:

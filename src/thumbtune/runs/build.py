@@ -13,6 +13,7 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora, lora_start
+from thumbtune.models.block_offload import Offload, offload
 from thumbtune.models.families import adapter_of, family_of
 from thumbtune.models.family import TRANSFORMER, UNET
 from thumbtune.models.half import store
@@ -180,10 +181,21 @@ def model_of(
     tuning = tuning_of(recipe, pipeline, training, partial(about, recipe, pipeline, base))
     checkpointing = recipe.train.gradient_checkpointing
     model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half)
+    offload_blocks(recipe, model)
     check_sizes(recipe, base, (model.trained_unit, model.unit))
     model.read_prompts(encoding_of(recipe))
     model.choose_noise_levels(noise_levels_of(recipe))
     return model.on(device)  # it encodes before the network is needed
+
+
+def offload_blocks(recipe: Recipe, model: LatentDiffusion) -> Offload | None:
+    """Keep blocks of a model where they are, if a recipe asks for it; return what copies their weights.
+
+    Raises:
+        UsageError: the model has fewer blocks.
+    """
+    count = recipe.train.blocks_to_swap
+    return offload(model.networks.values(), count) if count else None
 
 
 def noise_levels_of(recipe: Recipe) -> NoiseLevels:

@@ -41,6 +41,7 @@ SAVERS = {
     "train.optimizer": "adamw-8bit",
     "train.weights": "lora",
     "train.quantize_base": "int8",
+    "train.blocks_to_swap": "all",
 }
 
 
@@ -305,6 +306,7 @@ def savers_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
         "train.optimizer": not lora and find_spec("bitsandbytes") is not None,  # a LoRA has few moments
         # a CPU holds the weights in float32 while it rounds them
         "train.quantize_base": apart and lora and not recipe.lora.dora and recipe.train.quantize_base == "no",
+        "train.blocks_to_swap": apart and lora,
     }
     for name, value in {**SAVERS, "train.micro_batch": _least(recipe)}.items():
         if useful.get(name, True) and getattr(recipe.train, name.removeprefix("train.")) != value:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from thumbtune.distributed import team
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.files import sha256
+from thumbtune.models.block_offload import bytes_offloaded
 from thumbtune.models.families import adapter_of, family_of
 from thumbtune.models.family import TEXT, VAE
 from thumbtune.models.half import computing
@@ -105,6 +106,7 @@ def estimate(
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
+    _offload(recipe, model, apart)
     return Estimate(
         **_of_training(model, recipe, size, apart),
         micro_batch=size,
@@ -112,6 +114,13 @@ def estimate(
         at_once=at_once,
         load=load,
     )
+
+
+def _offload(recipe: Recipe, model: LatentDiffusion, apart: bool) -> None:
+    """Offload the blocks of a model as its recipe says; on an accelerator the copies of their weights count."""
+    offloading = build.offload_blocks(recipe, model)
+    if offloading is not None:
+        offloading.always_copies = apart
 
 
 def _of_training(model: LatentDiffusion, recipe: Recipe, size: int, apart: bool) -> dict[str, Any]:
@@ -127,18 +136,24 @@ def _of_training(model: LatentDiffusion, recipe: Recipe, size: int, apart: bool)
         encode = _peak(memory, lambda: inputs.latents(1)) - texts - later
         embed = _peak(memory, lambda: model.embed([inputs.prompt])) - rest[VAE] - later
         step, moments, reference = _step(memory, inputs, recipe, size)
+        away = _offloaded(model) if apart else 0
         # the gradient of all weights is large, and stays until the update
         heap = max(0, memory.heap - sum(weight.nbytes for _, weight in model.trainable()))
     return {
         "networks": networks,
-        "resting": texts + rest[VAE],
+        "resting": texts + rest[VAE] + away,
         "optimiser": moments + reference,
         "reference": reference,
-        "step": step - texts - rest[VAE],
+        "step": step - texts - rest[VAE] - away,
         "encode": max(encode, embed),
         "converted": converted,
         "heap": heap,
     }
+
+
+def _offloaded(model: LatentDiffusion) -> int:
+    """Return the bytes of the weights that stay in the memory of the machine while their blocks compute."""
+    return sum(map(bytes_offloaded, model.networks.values()))
 
 
 def _loaded(recipe: Recipe, half: torch.dtype | None, networks: Mapping[str, nn.Module]) -> int:
@@ -258,6 +273,7 @@ def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) 
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, training=False) if recipe.train.weights == "lora" else None
         model = adapter_of(pipeline, tuning, half=half)
+    _offload(recipe, model, apart)
     size = height_and_width_of(recipe.evaluate.size) or model.size
     return drawing(model, count, size, prompt=_inputs(model, recipe, size).prompt, apart=apart)
 
@@ -270,7 +286,7 @@ def drawing(model: LatentDiffusion, count: int, size: Size, *, prompt: str = "a"
     with without_values(), LiveMemory() as memory:
         _with_shapes(memory, model.pipeline, apart)
         inputs = Inputs(model, size, prompt)
-        return _peak(memory, lambda: _generate(memory, inputs, count))
+        return _peak(memory, lambda: _generate(memory, inputs, count)) - (_offloaded(model) if apart else 0)
 
 
 @torch.no_grad()

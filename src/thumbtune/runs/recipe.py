@@ -94,6 +94,16 @@ class Recipe(Section):
             raise values.UnusedOption(
                 f"{what} trains what train.quantize_base would round: leave train.quantize_base out or at no"
             )
+        if self.train.blocks_to_swap != 0 and self.train.weights == "full":
+            raise values.UnusedOption(
+                "train.weights full trains the weights that train.blocks_to_swap would leave in the memory of the "
+                "machine: leave train.blocks_to_swap out or at 0"
+            )
+        if self.train.blocks_to_swap != 0 and not self.train.gradient_checkpointing:
+            raise values.UnusedOption(
+                "train.blocks_to_swap saves memory only with train.gradient_checkpointing, without which the GPU keeps "
+                "all copies for the gradient: set train.gradient_checkpointing to true, or train.blocks_to_swap to 0"
+            )
         usual = TrainSection().liked_share
         if self.objective.name in FIXED_SHARE and self.train.liked_share != usual:
             raise values.UnusedOption(

@@ -301,6 +301,12 @@ class TrainSection(Section):
         "needs `pip install 'thumbtune[8bit]'`) while training: less memory, more time, and a less exact base. The "
         "LoRA is for the base as it was.",
     )
+    blocks_to_swap: Annotated[Any, AfterValidator(values.blocks)] = Field(
+        default=0,
+        description="With weights lora: the number of blocks of the network, from the first, whose frozen weights stay "
+        "in the memory of the machine and are copied to the GPU when they are used; or all. Less memory, more time, "
+        "same result.",
+    )
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(
         default=0, ge=0, description="Number of newest checkpoints to keep, plus the best with guards. 0: keep all."

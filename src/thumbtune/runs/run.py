@@ -165,6 +165,7 @@ FREE = (
     "likes",
     "train.micro_batch",
     "train.gradient_checkpointing",
+    "train.blocks_to_swap",
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.guards",

@@ -139,6 +139,16 @@ def count_or_auto(value: Any) -> Any:
     return whole
 
 
+def blocks(value: Any) -> Any:
+    """Check that a number of blocks is a whole number of at least 0, or the word all; return it."""
+    whole = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    if isinstance(whole, float) and whole.is_integer():
+        whole = int(whole)
+    if whole != "all" and (isinstance(whole, bool) or not isinstance(whole, int) or whole < 0):
+        raise ValueError("should be a whole number of at least 0, or all")
+    return whole
+
+
 def side(value: Any) -> Any:
     """Return one side of a square in pixels; of WIDTHxHEIGHT with equal sides, that side.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from thumbtune.models.family import T5, TEXT, TRANSFORMER, VAE, Family
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.packed import SIDE, packed, places, unpacked
@@ -63,7 +63,7 @@ class Chroma(LatentDiffusion):
 
     def _row(self, prompt: str) -> dict[str, Tensor]:
         text, _, mask, *_ = self.pipeline.encode_prompt(prompt, device=self.device, do_classifier_free_guidance=False)
-        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
+        return {"text": states_of(own_tokens(text[0], mask[0]), self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

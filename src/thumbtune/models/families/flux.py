@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from thumbtune.models.family import CLIP, SCHEDULER, T5, TEXT, TEXT_2, TRANSFORMER, VAE, Family
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.packed import SIDE, packed, places, unpacked
@@ -59,7 +59,7 @@ class Flux(LatentDiffusion):
         self.bring_encoders()
         with computing(self.device, self.half):
             text, pooled, _ = self.pipeline.encode_prompt(list(prompts), device=self.device)
-        return {"text": text.float().cpu(), "pooled": pooled.float().cpu()}
+        return {"text": states_of(text, self.half), "pooled": states_of(pooled, self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from thumbtune.models.drawing import decoded
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
@@ -54,7 +54,7 @@ class Flux2Klein(LatentDiffusion):
         self.bring_encoders()
         with computing(self.device, self.half):
             text, _ = self.pipeline.encode_prompt(prompt=list(prompts), device=self.device)
-        return {"text": text.float().cpu()}
+        return {"text": states_of(text, self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.packed import SIDE, packed, places, unpacked
@@ -55,7 +55,7 @@ class Krea2(LatentDiffusion):
         text, mask = self.pipeline.encode_prompt(
             prompt, device=self.device
         )  # the padding stands before the last tokens
-        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
+        return {"text": states_of(own_tokens(text[0], mask[0]), self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

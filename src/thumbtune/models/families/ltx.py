@@ -15,7 +15,7 @@ from torch import Tensor
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.family import T5, TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_pixels
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
@@ -84,7 +84,7 @@ class LTX(LatentDiffusion):
             text, mask, *_ = self.pipeline.encode_prompt(
                 list(prompts), do_classifier_free_guidance=False, device=self.device
             )
-        return together([{"text": own_tokens(*row).float().cpu()} for row in zip(text, mask, strict=True)])
+        return together([{"text": states_of(own_tokens(*row), self.half)} for row in zip(text, mask, strict=True)])
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

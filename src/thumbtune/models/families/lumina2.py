@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
@@ -50,7 +50,7 @@ class Lumina2(LatentDiffusion):
     def _row(self, prompt: str) -> dict[str, Tensor]:
         text, mask, bare, bare_mask = self.pipeline.encode_prompt(prompt, device=self.device, negative_prompt="")
         text, mask = (text, mask) if prompt else (bare, bare_mask)
-        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
+        return {"text": states_of(own_tokens(text[0], mask[0]), self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         text, mask = condition["text"], condition.get(MASK)

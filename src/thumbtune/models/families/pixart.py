@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thumbtune.models.family import T5, TEXT, TRANSFORMER, VAE, Family
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
@@ -57,7 +57,7 @@ class PixArtSigma(LatentDiffusion):
         text, mask, *_ = self.pipeline.encode_prompt(
             prompt, do_classifier_free_guidance=False, device=self.device, **AS_WRITTEN
         )
-        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
+        return {"text": states_of(own_tokens(text[0], mask[0]), self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         out = self.network(

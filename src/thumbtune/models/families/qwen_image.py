@@ -14,7 +14,7 @@ from torch import Tensor
 
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.packed import SIDE, packed, unpacked
@@ -67,7 +67,8 @@ class QwenImage(LatentDiffusion):
             return_tensors="pt",
         ).to(self.device)
         states = pipeline.text_encoder(**tokens, output_hidden_states=True).hidden_states[-1]
-        return {"text": states[0, begin : begin + LENGTH].float().cpu()}  # of one prompt, all tokens are its own
+        own = states[0, begin : begin + LENGTH]  # of one prompt, all tokens are its own
+        return {"text": states_of(own, self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import of_transformer
 from thumbtune.models.process import Latents, Times
@@ -64,7 +64,7 @@ class Sana(LatentDiffusion):
             prompt, device=self.device, negative_prompt="", complex_human_instruction=self._instruction
         )
         text, mask = (text, mask) if prompt else (bare, bare_mask)
-        return {"text": own_tokens(text[0], mask[0]).float().cpu()}
+        return {"text": states_of(own_tokens(text[0], mask[0]), self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         config: Any = self.network.config

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from thumbtune.models.family import CLIP_2, T5, TEXT, TEXT_2, TEXT_3, TRANSFORMER, VAE, Family
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import JOINT, JOINT_AND_FEED_FORWARD
 from thumbtune.models.process import Latents, Times
@@ -71,7 +71,7 @@ class StableDiffusion3(LatentDiffusion):
                 do_classifier_free_guidance=False,
                 max_sequence_length=self.length,
             )
-        return {"text": text.float().cpu(), "pooled": pooled.float().cpu()}
+        return {"text": states_of(text, self.half), "pooled": states_of(pooled, self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         return self.network(

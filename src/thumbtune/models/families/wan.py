@@ -17,7 +17,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.models.experts import Experts
 from thumbtune.models.family import INDEX, TEXT, TRANSFORMER, TRANSFORMER_2, VAE, Family
 from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
@@ -110,7 +110,7 @@ class Wan(LatentDiffusion):
         ).to(self.device)
         with computing(self.device, self.half):
             text = self.pipeline.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
-        return {"text": (text * tokens.attention_mask[..., None]).float().cpu()}
+        return {"text": states_of(text * tokens.attention_mask[..., None], self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         height, width = noisy.shape[-2:]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thumbtune.models.family import TEXT, TRANSFORMER, VAE, Family
-from thumbtune.models.half import computing
+from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
@@ -58,7 +58,7 @@ class ZImage(LatentDiffusion):
         states = self.pipeline.text_encoder(
             input_ids=tokens.input_ids, attention_mask=tokens.attention_mask.bool(), output_hidden_states=True
         ).hidden_states[-2]
-        return {"text": own_tokens(states[0], tokens.attention_mask[0]).float().cpu()}
+        return {"text": states_of(own_tokens(states[0], tokens.attention_mask[0]), self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
         texts, mask = list(condition["text"]), condition.get(MASK)

@@ -151,7 +151,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=Path, default=Path("build"), help="folder of the earlier parts")
     parser.add_argument("--name", default="flow", help="of the checkpoint in that folder")
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--minutes", type=float, help="stop, saved, after so long; the same command goes on")
@@ -165,7 +165,7 @@ if __name__ == "__main__":
         steps=args.steps,
         batch=args.batch,
         rate=lambda step: learning_rate(step, args.steps, args.lr),
-        decay=0.9995,
+        decay=0.998,
         weight_decay=1e-3,
         save_seconds=240,
         minutes=args.minutes,

@@ -361,7 +361,7 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "wan-experts": partial(wan, boundary=0.875),
     "ltx": ltx,
 }
-# of clips: VAEs that make 3 frames of 5, or of LTX-Video 2; rows of images have the same form as above
+# of clips: VAEs that make 2 frames of 5
 CLIP_BUILDERS: dict[str, Callable[[], Any]] = {
     "wan-clips": partial(wan, clips=True),
     "wan-5b-clips": partial(wan, expand=True, clips=True),

@@ -5,6 +5,7 @@ So a file that was written at this rate gives its own frames, though its times a
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +21,8 @@ SHORTEST = 10  # milliseconds: browsers show a frame of at most so many for USUA
 USUAL = 100
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # further images of a TIFF or of a phone's JPEG are no frames
 
-Timed = tuple[Image.Image, float]  # a frame, and the second at which it ends
+Shown = Callable[[], Image.Image]  # makes the RGB of a frame, before the next one is read
+Timed = tuple[Shown, float]  # a frame, and the second at which it ends
 File = Path | BinaryIO
 
 
@@ -75,27 +77,35 @@ def read_clip(file: File, rate: float, count: int) -> Image.Image:
     """
     frames: list[Image.Image] = []
     before: Image.Image | None = None
-    for image, is_next in _sampled(file, rate, count):
-        before = rgb(image) if is_next or before is None else before
+    for shown, is_next in _sampled(file, rate, count):
+        before = shown() if is_next or before is None else before
         frames.append(before)
-    if not frames:  # it ends before the middle of the first frame
-        frames = [rgb(image) for image, _ in _first(file)]
+    if not frames:  # an image, or a clip that ends before the middle of the first frame
+        shown, _ = next(_timed(file))
+        frames = [shown()]
     return Clip(frames, rate) if len(frames) > 1 else frames[0]
 
 
-def _first(file: File) -> Iterator[Timed]:
-    for timed in _timed(file):
-        yield timed
-        return
+def check_frames(file: File, most: int) -> None:
+    """Decode the frames of a file, `most` pixels of them at most.
+
+    Raises:
+        OSError, ThumbtuneError: as `count_frames`.
+    """
+    with Image.open(file) as image:
+        pixels = image.width * image.height
+    for place, _ in enumerate(_timed(file), 1):
+        if (place + 1) * pixels > most:
+            return
 
 
-def _sampled(file: File, rate: float, most: int) -> Iterator[tuple[Image.Image, bool]]:
+def _sampled(file: File, rate: float, most: int) -> Iterator[tuple[Shown, bool]]:
     """Yield the frames that a file shows at a rate, and whether each is another one than before."""
     count = 0
-    for image, end in _timed(file):
+    for shown, end in _timed(file):
         is_next = True
         while count < most and (count + MIDDLE) / rate < end:
-            yield image, is_next
+            yield shown, is_next
             count, is_next = count + 1, False
         if count >= most:
             return
@@ -107,16 +117,16 @@ def _timed(file: File) -> Iterator[Timed]:
         yield from videos.frames_in(file)
         return
     with Image.open(file) as image:
-        end = 0.0
-        for place in places_in(image):
+        places, end = places_in(image), 0
+        for place in places:
             try:
                 image.seek(place)
                 image.load()
             except Exception as error:  # Pillow's decoders raise errors of many types
                 raise OSError(f"frame {place + 1} is damaged ({reason(error)})") from error
             told = image.info.get("duration") or 0
-            end += (told if told > SHORTEST else USUAL) / 1000
-            yield image, end
+            end += (told if told > SHORTEST else USUAL) if len(places) > 1 else 0  # a still image has no length
+            yield partial(rgb, image), end / 1000
 
 
 def places_in(image: Image.Image) -> range:

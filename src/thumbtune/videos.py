@@ -1,8 +1,9 @@
 """Read video files with PyAV, an optional library (`thumbtune[video]`) that is loaded when such a file is met."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -133,8 +134,8 @@ def _seconds(container: Any, stream: Any) -> float:
     return (container.duration or 0) / load().time_base
 
 
-def frames_in(file: File) -> Iterator[tuple[Image.Image, float]]:
-    """Yield the frames of a video in RGB, upright, each with the second at which it ends.
+def frames_in(file: File) -> Iterator[tuple[Callable[[], Image.Image], float]]:
+    """Yield the frames of a video, as what makes an upright RGB image, each with the second at which it ends.
 
     Raises:
         OSError, ThumbtuneError: as `info_of`.
@@ -143,12 +144,14 @@ def frames_in(file: File) -> Iterator[tuple[Image.Image, float]]:
         first, before, usual = None, None, 1 / float(stream.average_rate or 25)
         start = 0.0
         for frame in container.decode(stream):
+            if frame.is_corrupt:
+                raise OSError("a frame is damaged")
             time = frame.time
             first = time if first is None else first
             begin = start + usual if time is None or first is None else time - first
             if before is not None:
                 yield before, begin
-            before, start = _upright(frame), begin if before is not None else 0.0
+            before, start = partial(_upright, frame), begin if before is not None else 0.0
             usual = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else usual
         if before is None:
             raise OSError("it has no frames")

@@ -25,7 +25,7 @@ from thumbtune.training.batch import positions
 Make = Callable[..., Any]
 NAMES = list(CLIP_BUILDERS)
 FRAMES = 5
-MADE = {"ltx": 2}  # of latents; else 3
+MADE = 2  # of latents
 RATE = {"ltx": 25, "wan-5b-clips": 24}  # else 16
 
 
@@ -54,7 +54,7 @@ def test_latents_of_a_clip_are_those_of_the_vae_and_a_row_is_its_own(name: str, 
     model = make_diffusion(name)
     rows = [clip(0), clip(1)]
     latents = model.encode(rows, 16)
-    assert latents.shape == (2, 4, MADE.get(name, 3), *model.latent_shape(16)[1:])
+    assert latents.shape == (2, 4, MADE, *model.latent_shape(16)[1:])
     assert latents.shape[1:] == model.latent_shape(16, FRAMES)
     mean, deviation = moments_of(model)
     with torch.no_grad():

@@ -4,6 +4,7 @@ A clip is taken from its start, at the rate of a model: frame k is the one that 
 So a file that was written at this rate gives its own frames, though its times are rounded to milliseconds.
 """
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -70,7 +71,7 @@ def count_frames(file: File, rate: float, most: int) -> int:
 
 
 def read_clip(file: File, rate: float, count: int) -> Image.Image:
-    """Return the first `count` frames of a file at a rate, or the image that is its only one.
+    """Return the first `count` frames of a file at a rate, or its first one as an image.
 
     Raises:
         OSError, ThumbtuneError: as `count_frames`.
@@ -80,10 +81,19 @@ def read_clip(file: File, rate: float, count: int) -> Image.Image:
     for shown, is_next in _sampled(file, rate, count):
         before = shown() if is_next or before is None else before
         frames.append(before)
-    if not frames:  # an image, or a clip that ends before the middle of the first frame
-        shown, _ = next(_timed(file))
-        frames = [shown()]
-    return Clip(frames, rate) if len(frames) > 1 else frames[0]
+    if len(frames) > 1:
+        return Clip(frames, rate)
+    return first_frame(file)
+
+
+def first_frame(file: File) -> Image.Image:
+    """Return the first frame of a file, as RGB.
+
+    Raises:
+        OSError, ThumbtuneError: as `count_frames`.
+    """
+    shown, _ = next(_timed(file))
+    return shown()
 
 
 def check_frames(file: File, most: int) -> None:
@@ -136,20 +146,51 @@ def places_in(image: Image.Image) -> range:
     return range(int(bool(getattr(image, "default_image", False))), getattr(image, "n_frames", 1))
 
 
-def write_clip(path: Path, clip: Clip, *, durable: bool = False) -> Path:
-    """Write a clip as a WebP animation without loss, which browsers play, and return its path.
+def evenly_spaced(image: Image.Image, count: int) -> tuple[Image.Image, ...]:
+    """Return frames of a clip, the middles of `count` equal parts, or all if they are fewer; of an image, the image.
+
+    >>> clip = Clip([Image.new("L", (1, 1), level) for level in range(9)], 16)
+    >>> [frame.getpixel((0, 0)) for frame in evenly_spaced(clip, 4)]
+    [1, 3, 5, 7]
+    """
+    frames = frames_of(image)
+    if len(frames) <= count:
+        return frames
+    return tuple(frames[(2 * part + 1) * len(frames) // (2 * count)] for part in range(count))
+
+
+def own_frames(file: Path) -> Image.Image:
+    """Return the frames that a WebP file stores, at their average rate, as RGB; of an image, the image.
+
+    Raises:
+        OSError: it is missing or damaged.
+    """
+    frames, end = [], 0.0
+    for shown, end in _timed(file):  # noqa: B007 - the last one counts
+        frames.append(shown())
+    return Clip(frames, len(frames) / end) if len(frames) > 1 else frames[0]
+
+
+def webp(image: Image.Image, **options: Any) -> bytes:
+    """Return a clip as a WebP animation, which browsers play, or an image as a WebP image.
+
+    options: of Pillow, such as its quality; without any, no pixel is lost
+    """
+    frames, written = frames_of(image), io.BytesIO()
+    how = options or {"lossless": True}
+    if isinstance(image, Clip):
+        ends = [round(1000 * (place + 1) / image.rate) for place in range(len(frames))]
+        times = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        how |= {"save_all": True, "append_images": frames[1:], "duration": times, "loop": 0}
+    frames[0].save(written, "WEBP", **how)
+    return written.getvalue()
+
+
+def write_clip(path: Path, image: Image.Image, *, durable: bool = False) -> Path:
+    """Write a clip, or an image, as a WebP file without loss, whole or not at all, and return its path.
 
     Raises:
         ThumbtuneError: the disk is full, or the folder cannot be written.
     """
-    ends = [round(1000 * (place + 1) / clip.rate) for place in range(len(clip.frames))]
-    options: dict[str, Any] = {
-        "format": "WEBP",
-        "save_all": True,
-        "append_images": clip.frames[1:],
-        "duration": [end - start for start, end in zip([0, *ends], ends, strict=False)],
-        "loop": 0,
-        "lossless": True,
-        "minimize_size": False,
-    }
-    return write_whole(path, lambda partial: clip.frames[0].save(partial, **options), durable=durable)
+    data = webp(image)
+    return write_whole(path, lambda partial: partial.write_bytes(data), durable=durable)

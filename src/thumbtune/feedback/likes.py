@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from PIL import UnidentifiedImageError
 
-from thumbtune.clips import read_clip
+from thumbtune.clips import first_frame
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.policies import POLICIES, RATER_PREFIX, apply_policy, check_policy
 from thumbtune.feedback.quoting import listed
@@ -172,7 +172,7 @@ def image_of(likes: Dataset, row: int) -> Image:
         path, content = cell_of(likes, row)
         if isinstance(error, UnidentifiedImageError):  # a video, perhaps
             with opened_cell(path, content) as file:
-                return read_clip(file, 1, 1)
+                return first_frame(file)
         raise unreadable(str(path), error) from error
 
 

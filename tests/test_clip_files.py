@@ -55,7 +55,7 @@ def video(
         (10, [0, 50, 100, 150, 200, 250]),  # its own rate
         (5, [50, 150, 250]),  # the frames at 0.1 s, 0.3 s and 0.5 s
         (20, [0, 0, 50, 50, 100, 100, 150, 150, 200, 200, 250, 250]),
-        (1, [250]),  # at 0.5 s
+        (1, [0]),  # one frame is the first, as of an image
     ],
 )
 def test_frames_are_those_that_are_shown_at_the_rate(kind: str, rate: int, expected: list[int]) -> None:

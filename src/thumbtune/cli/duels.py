@@ -184,14 +184,13 @@ def duel(
     from thumbtune.evaluation.scorers.published_files import Locations
     from thumbtune.runs.sampler_defaults import precision_for, sampler_for
 
-    names, places = _scorers_in(scorers), Locations(local=weights, offline=offline)
-    chosen = load_prompt_set(prompts, places)
+    chosen = load_prompt_set(prompts, places := Locations(local=weights, offline=offline))
     given = given_options(vae, prediction, zero_terminal_snr, over_length, syntax, clip_skip)
     plan = GalleryPlan(
         sides=dict(zip(SIDES, (a, b), strict=True)),
         prompts=chosen.first(limit) if limit else chosen,
         out=out,
-        scorers=names,
+        scorers=_scorers_in(scorers),
         per_prompt=per_prompt,
         first_seed=first_seed,
         sampler=sampler_for([base, a, b], steps, guidance, negative, size, frames),

@@ -81,13 +81,12 @@ def generate_images(
     parts = Sized(in_parts(pairs, most, generated), math.ceil(len(pairs) / most))
     for _, images in progress(parts, "Generating"):
         for image in images:
-            wanted = out / next(names)
-            wanted = wanted.with_suffix(".webp") if isinstance(image, Clip) else wanted
+            wanted = (out / next(names)).with_suffix(".webp" if isinstance(image, Clip) else ".png")
             path = free_path(wanted, image)
             if path != wanted and not is_told:
                 is_told = True
                 note(f"{wanted} is another image, and nothing is written over it; the new one is {path.name}.")
-            yield write_clip(path, image) if isinstance(image, Clip) else write_png(path, image)
+            yield (write_clip if isinstance(image, Clip) else write_png)(path, image)
 
 
 def free_path(wanted: Path, image: Image) -> Path:

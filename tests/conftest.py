@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tiny_transformers import BUILDERS, built
+from tiny_transformers import BUILDERS, CLIP_BUILDERS, built
 
 # a busy machine is no fault: the time of an example decides nothing
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -275,7 +275,7 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
     def make(prediction: str = "epsilon") -> Path:
         if prediction not in folders:
             folders[prediction] = tmp_path_factory.mktemp("pipeline") / prediction
-            if prediction in BUILDERS:
+            if prediction in BUILDERS | CLIP_BUILDERS:
                 made = built(prediction)
             else:
                 made = _pipeline_xl(prediction[3:]) if prediction.startswith("xl-") else _pipeline(prediction)

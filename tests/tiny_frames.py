@@ -5,6 +5,8 @@ from typing import Any
 import tiny_texts as texts
 from tiny_vaes import dynamic, frame_vae, ltx_vae
 
+QUARTERS: dict[str, Any] = {"dim_mult": [1, 2, 2], "temperal_downsample": [True, True], "scale_factor_spatial": 4}
+
 
 def _wan_transformer() -> Any:
     from diffusers import WanTransformer3DModel
@@ -25,8 +27,11 @@ def _wan_transformer() -> Any:
     )
 
 
-def wan(expand: bool = False, boundary: float | None = None) -> Any:
-    """Wan 2.1; with `expand`, a time for each token, as TI2V-5B of 2.2; with `boundary`, two networks, as A14B."""
+def wan(expand: bool = False, boundary: float | None = None, clips: bool = False) -> Any:
+    """Wan 2.1; with `expand`, a time for each token, as TI2V-5B of 2.2; with `boundary`, two networks, as A14B.
+
+    clips: whether its VAE makes n + 1 of 4n + 1 frames, and a quarter of the sides; else it takes single ones
+    """
     from diffusers import UniPCMultistepScheduler, WanPipeline
     from transformers import UMT5Config, UMT5EncoderModel
 
@@ -35,7 +40,7 @@ def wan(expand: bool = False, boundary: float | None = None) -> Any:
         transformer=_wan_transformer(),
         transformer_2=None if boundary is None else _wan_transformer(),
         boundary_ratio=boundary,
-        vae=frame_vae("AutoencoderKLWan", scale_factor_spatial=2),
+        vae=frame_vae("AutoencoderKLWan", **(QUARTERS if clips else {"scale_factor_spatial": 2})),
         text_encoder=UMT5EncoderModel(
             UMT5Config(vocab_size=80, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
         ),

@@ -361,13 +361,20 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "wan-experts": partial(wan, boundary=0.875),
     "ltx": ltx,
 }
+# of clips: VAEs that make 2 frames of 5
+CLIP_BUILDERS: dict[str, Callable[[], Any]] = {
+    "wan-clips": partial(wan, clips=True),
+    "wan-5b-clips": partial(wan, expand=True, clips=True),
+    "wan-experts-clips": partial(wan, boundary=0.875, clips=True),
+    "ltx": ltx,
+}
 
 
 def built(name: str) -> Any:
     """The pipeline of a family, the same at each call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        pipeline = BUILDERS[name]()
+        pipeline = (BUILDERS | CLIP_BUILDERS)[name]()
     generator = torch.Generator().manual_seed(1)
     networks = (pipeline.transformer, getattr(pipeline, "transformer_2", None))
     weights = [pair for network in networks if network is not None for pair in network.named_parameters()]

@@ -19,9 +19,8 @@ def frame_vae(kind: str = "AutoencoderKLQwenImage", **options: Any) -> Any:
     import diffusers
 
     moments = {"latents_mean": [0.1, -0.2, 0.3, 0.0], "latents_std": [1.5, 2.0, 0.7, 1.0]}
-    return getattr(diffusers, kind)(
-        base_dim=12, z_dim=4, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[False], **moments, **options
-    )
+    plain = {"dim_mult": [1, 2], "temperal_downsample": [False]}
+    return getattr(diffusers, kind)(base_dim=12, z_dim=4, num_res_blocks=1, **{**plain, **moments, **options})
 
 
 def ltx_vae(**options: Any) -> Any:

@@ -30,6 +30,14 @@ Guidance = Annotated[
     ),
 ]
 Negative = Annotated[str, typer.Option(help="What images should not show: one text for all prompts.")]
+Frames = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Frames of each clip, for Wan and LTX-Video, which write WebP animations; 1 for images. Default: as the "
+        "run was trained, and 1 for a base model.",
+    ),
+]
 OverLength = Annotated[
     Literal["cut", "chunks"] | None,
     typer.Option(
@@ -170,6 +178,7 @@ def generate(
     vae: Vae = None,
     prediction: Prediction = None,
     zero_terminal_snr: ZeroTerminalSnr = False,
+    frames: Frames = None,
     negative: Negative = "",
     over_length: OverLength = None,
     syntax: Syntax = None,
@@ -195,7 +204,7 @@ def generate(
             code="generate-run-options",
         )
     named_model = model or (None if tuned else Recipe().model)
-    sampler = sampler_for([tuned, named_model], steps, guidance, negative, size)
+    sampler = sampler_for([tuned, named_model], steps, guidance, negative, size, frames)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     by = Generator(model=model, tuned=tuned, options=model_options(given))
     for path in generate_images(pairs, sampler, out, bar, by):

@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from thumbtune.errors import ThumbtuneError
+from thumbtune.clips import usable
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.memory import in_parts, make_room, ran_out, room_of
 from thumbtune.models.block_offload import offload
 from thumbtune.models.devices import bring, bytes_that_move
+from thumbtune.models.family import Family
 from thumbtune.models.half import computing
 from thumbtune.models.prompt_encoding import of_equal_length
 from thumbtune.models.protocol import PipelineModel, Sampler
@@ -44,8 +46,10 @@ def draw(model: Drawn, prompts: Sequence[str], seeds: Sequence[int], sampler: Sa
     precision the networks alone compute in it, and guidance and the scheduler in float32.
 
     Raises:
-        UsageError: the size is one that the pipeline cannot draw.
+        UsageError: the size is one that the pipeline cannot draw, or the pipeline draws no clips.
     """
+    check_clips(model.family, sampler.frames)
+    clip = {"num_frames": usable(sampler.frames, model.frame_step)} if sampler.frames > 1 else {}
     if sampler.size is not None:
         check_size(sampler.size, model.unit, "The size of the images")
     height, width = height_and_width(sampler.size or model.size)
@@ -56,7 +60,7 @@ def draw(model: Drawn, prompts: Sequence[str], seeds: Sequence[int], sampler: Sa
             return model.unpacked(
                 model.pipeline(
                     **texts,
-                    **model.guided(sampler.guidance),
+                    **{**model.guided(sampler.guidance), **clip},
                     num_inference_steps=sampler.steps,
                     height=height,
                     width=width,
@@ -92,6 +96,20 @@ def _embedded(model: Drawn, prompts: Sequence[str], sampler: Sampler) -> Iterato
             texts[option] = torch.stack([positive[name] for positive, _ in pairs])
             texts[f"negative_{option}"] = torch.stack([negative[name] for _, negative in pairs])
         yield places, texts
+
+
+def check_clips(family: Family, frames: int) -> None:
+    """Refuse clips of a family that has images only.
+
+    Raises:
+        UsageError: more than one frame is asked of it.
+    """
+    if frames > 1 and not family.clips:
+        raise UsageError(
+            f"{family.name} has images only, and {frames} frames are asked of it; leave frames out or at 1, or take "
+            "Wan or LTX-Video.",
+            code="frames-images-only",
+        )
 
 
 def takes_turns(weights: int, device: torch.device) -> bool:

@@ -41,6 +41,7 @@ class Family:
     reads:      the tokenizer whose text counts, and its tokens; None: each tokenizer has its own length
     guidance:   in drawing, u + guidance * (c - u), or the number that the network takes; the default of the pipeline
     steps:      of drawing; the default of the pipeline
+    clips:      whether its images may have frames
     """
 
     name: str
@@ -62,6 +63,7 @@ class Family:
     reads: tuple[str, int] | None = None
     guidance: float = 7.5
     steps: int = 50
+    clips: bool = False
 
     @property
     def architecture(self) -> str:

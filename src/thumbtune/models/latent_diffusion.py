@@ -5,7 +5,6 @@ prompts  -> tokens -> text encoders                   embed       of each family
 noisy latents, times, condition -> the network        predict     of each family
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,12 +16,15 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from thumbtune.clips import Clip, frames_of, usable
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.images import rgb
 from thumbtune.models.devices import bring, device_of
 from thumbtune.models.drawing import decoded, draw, images_of
 from thumbtune.models.experts import tuned
 from thumbtune.models.family import INDEX, VAE, Family
+from thumbtune.models.fingerprints import fingerprints
+from thumbtune.models.frame_vae import AXES, fitting
 from thumbtune.models.half import computing, keep_range, store
 from thumbtune.models.noise_levels import NoiseLevels, refused_levels
 from thumbtune.models.process import Latents, Process, Times
@@ -145,12 +147,23 @@ class LatentDiffusion:
         levels = next((vae[name] for name in LEVELS if isinstance(vae.get(name), list | tuple) and vae[name]), None)
         return None if levels is None else 2 ** (len(levels) - 1)
 
-    def latent_shape(self, size: Size) -> tuple[int, int, int]:
-        """Return the shape of the latents of images of a size: channels, height, width."""
+    def latent_shape(self, size: Size, frames: int = 1) -> tuple[int, ...]:
+        """Return the shape of the latents of images of a size: channels, those of a clip's frames, height, width."""
         height, width = height_and_width(size)
         config = self.pipeline.vae.config
         channels = config.get("latent_channels") or config.z_dim
-        return channels, height // self.factor, width // self.factor
+        inside = (1 + (frames - 1) // self.frame_step,) if frames > 1 else ()
+        return channels, *inside, height // self.factor, width // self.factor
+
+    @property
+    def frame_step(self) -> int:
+        """Return the frames of which a clip has a multiple and one more; only of families with clips."""
+        return 1
+
+    @property
+    def frame_rate(self) -> int:
+        """Return the frames a second of a clip; 0 of families without clips."""
+        return 0
 
     def image_condition(self, images: Sequence[Image.Image], size: Size | None = None) -> Condition:
         return {}
@@ -173,7 +186,7 @@ class LatentDiffusion:
         return scaling_of(self.pipeline.vae, self.device)
 
     def posterior_mean(self, pixels: Tensor) -> Tensor:
-        """Return the VAE's latents of pixels, [b, 3, height, width], before they are shifted and multiplied."""
+        """Return the VAE's latents of pixels, [b, 3, (frames,) height, width], not yet shifted and multiplied."""
         return self.pipeline.vae.encode(pixels).latent_dist.mean
 
     def pixels(self, latents: Latents) -> Tensor:
@@ -266,17 +279,27 @@ class LatentDiffusion:
     @torch.no_grad()
     def encode(self, images: Sequence[Image.Image], size: Size | None = None) -> Latents:
         bring(self.device, [self.pipeline.vae], away=self.encoders)
-        pixels = torch.stack([pixels_of(image, size or self.size) for image in images]).to(self.device)
+        pixels = torch.stack([self._pixels_in(image, size or self.size) for image in images]).to(self.device)
         with computing(self.device, self._half_of_vae):
             mean = self.posterior_mean(pixels).float()
-        shift, scale = self.moments()
+        shift, scale = (fitting(moment, mean) for moment in self.moments())
         return ((mean - shift) * scale).float().cpu()
+
+    def _pixels_in(self, image: Image.Image, size: Size) -> Tensor:
+        """Return the pixels of an image, [3, height, width], or of a clip, [3, frames, height, width]."""
+        frames = frames_of(image) if self.family.clips else (image,)
+        frames = frames[: usable(len(frames), self.frame_step)]
+        pixels = [pixels_of(frame, size) for frame in frames]
+        return torch.stack(pixels, dim=1) if len(pixels) > 1 else pixels[0]
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler) -> list[Image.Image]:
         latents = draw(self, prompts, seeds, sampler)
         bring(self.device, [self.pipeline.vae])
-        return images_of(self.pipeline, self.pixels(latents))
+        pixels = self.pixels(latents)
+        if pixels.dim() < AXES:
+            return images_of(self.pipeline, pixels)
+        return [Clip(images_of(self.pipeline, clip.transpose(0, 1)), self.frame_rate) for clip in pixels]
 
     @property
     def trained(self) -> Trained:
@@ -340,40 +363,6 @@ def ids_of(tokenizer: Any, prompts: Sequence[str], device: torch.device) -> Tens
         return_tensors="pt",
     )
     return tokens.input_ids.to(device)
-
-
-def fingerprints(
-    facts: tuple[object, ...],
-    tag: str,
-    networks: Sequence[nn.Module],
-    tokenizers: Sequence[Any],
-    device: torch.device,
-) -> tuple[str, str]:
-    """Return two hashes of facts, of the sums of weights, of vocabularies, and of what computes.
-
-    The last bits of a latent are those of the hardware and of the version of torch.
-
-    tag: how prompts are read, which is in the second hash alone; "": in the usual way
-    """
-    machine = (torch.__version__, _hardware(device))
-    digests = [hashlib.sha256(str((*one, *machine)).encode()) for one in (facts, (*facts, tag))[: 2 if tag else 1]]
-    for network in networks:
-        for name, weight in network.state_dict().items():
-            summed = f"{name}{tuple(weight.shape)}{weight.cpu().double().sum().item():.9e}".encode()
-            for digest in digests:
-                digest.update(summed)
-    for tokenizer in tokenizers:
-        words = str(sorted(tokenizer.get_vocab().items())).encode()
-        for digest in digests:
-            digest.update(words)
-    return digests[0].hexdigest(), digests[-1].hexdigest()
-
-
-def _hardware(device: torch.device) -> str:
-    """Return the name of what computes on a device: the GPU, or the instructions of the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def scaling_of(vae: Any, device: torch.device) -> tuple[Any, Any]:

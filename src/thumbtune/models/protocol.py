@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from thumbtune.models.family import Family
 from thumbtune.models.noise_levels import NoiseLevels
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
@@ -22,12 +23,13 @@ Condition = dict[str, Float[Tensor, "b *rest"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Options of generating images: denoising steps, classifier-free guidance, size and what images should not show."""
+    """Options of generating images: steps, classifier-free guidance, size, what they should not show, and frames."""
 
     steps: int = 25
     guidance: float = 3.0
     size: Size | None = None  # None: the model's own
     negative: str = ""  # what guidance leads away from; "": from no prompt
+    frames: int = 1  # of a clip: as many of them as the family's clips can have
 
 
 @runtime_checkable
@@ -84,6 +86,8 @@ class Model(Protocol):
 
     def encode(self, images: Sequence[Image], size: Size | None = None) -> Latents:
         """Return scaled latents of images, without randomness (the mean of the posterior), float32 on the CPU.
+
+        A family of clips encodes all frames of a `Clip`, and any other family the first one. All have one shape.
 
         size: the pixels that each image is resized and cropped to, at its centre; None: the model's own
         """
@@ -144,6 +148,7 @@ class PipelineModel(Model, Protocol):
     """A `Model` that is made of a pipeline of diffusers.
 
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts
+    family: what is known of its kind before any weights
     half: the type below float32 in which frozen weights are stored and images are drawn, or None
     encoding: how prompts are read
     networks: those that are trained, by the part of the pipeline; it calls them to denoise
@@ -151,6 +156,7 @@ class PipelineModel(Model, Protocol):
     trained_unit, unit: pixels of which the sides of images are multiples, in training and in drawing
     """
 
+    family: ClassVar[Family]
     pipeline: Any
     complete: Callable[[str], str]
     half: torch.dtype | None
@@ -163,6 +169,16 @@ class PipelineModel(Model, Protocol):
     @property
     def device(self) -> torch.device:
         """Return the device that computes."""
+        ...
+
+    @property
+    def frame_step(self) -> int:
+        """Return the frames of which a clip has a multiple and one more; only of families with clips."""
+        ...
+
+    @property
+    def frame_rate(self) -> int:
+        """Return the frames a second of a clip; 0 of families without clips."""
         ...
 
     def read_prompts(self, encoding: PromptEncoding) -> None:

@@ -14,6 +14,7 @@ from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora, lora_start
 from thumbtune.models.block_offload import Offload, offload
+from thumbtune.models.drawing import check_clips
 from thumbtune.models.families import adapter_of, family_of
 from thumbtune.models.family import TRANSFORMER, UNET
 from thumbtune.models.half import store
@@ -183,6 +184,7 @@ def model_of(
     model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half)
     offload_blocks(recipe, model)
     check_sizes(recipe, base, (model.trained_unit, model.unit))
+    check_clips(model.family, recipe.frames)
     model.read_prompts(encoding_of(recipe))
     model.choose_noise_levels(noise_levels_of(recipe))
     return model.on(device)  # it encodes before the network is needed
@@ -226,9 +228,11 @@ def check_model(recipe: Recipe) -> None:
     """Refuse a model, a VAE or a LoRA to begin from that cannot be used, before anything is loaded.
 
     Raises:
-        ThumbtuneError: as `check_pipeline`, `check_noise_levels` and `lora_start.check_start`.
+        ThumbtuneError: as `check_pipeline`, `check_clips`, `check_noise_levels` and `lora_start.check_start`.
     """
     check_pipeline(model_path(recipe.model), options_of(recipe))
+    if recipe.frames > 1:
+        check_clips(family_of((index_of(model_path(recipe.model)) or {}).get("_class_name")), recipe.frames)
     check_noise_levels(model_path(recipe.model), noise_levels_of(recipe))
     if recipe.lora.start is not None:
         lora_start.check_start(Path(recipe.lora.start))
@@ -279,7 +283,13 @@ def check_scorers(recipe: Recipe) -> None:
 def sampler_of(recipe: Recipe) -> Sampler:
     """Return the options of generating images for the evaluation."""
     options, size = recipe.evaluate, height_and_width_of(recipe.evaluate.size)
-    return Sampler(steps=options.steps, guidance=options.guidance, size=size, negative=options.negative_prompt)
+    return Sampler(
+        steps=options.steps,
+        guidance=options.guidance,
+        size=size,
+        negative=options.negative_prompt,
+        frames=recipe.frames,
+    )
 
 
 def split_of(recipe: Recipe, *, keep: bool = True) -> Split:

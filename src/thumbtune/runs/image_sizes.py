@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from thumbtune.clips import usable
 from thumbtune.errors import plural
+from thumbtune.feedback.clips import Clips, frames_in_each
 from thumbtune.feedback.likes import sizes_of
 from thumbtune.models.buckets import Placement, Shape, bucket_of, placed
 from thumbtune.models.pipeline_files import units_of
@@ -60,7 +62,45 @@ def encoded_as_trained(recipe: Recipe, model: PipelineModel, likes: Any, cache: 
     Raises:
         ThumbtuneError: an image is missing.
     """
-    return Encoded(likes, model, cache, sizes=sizes_to_encode(model, placements_of(recipe, model, sizes_of(likes))))
+    sizes = sizes_to_encode(model, placements_of(recipe, model, sizes_of(likes)))
+    return Encoded(likes, model, cache, sizes=sizes).taking(clips_of(recipe, model, likes))
+
+
+def clips_of(recipe: Recipe, model: PipelineModel, likes: Any) -> Clips:
+    """Return how many frames of each row a recipe trains: what its file has at the model's rate, cut for its VAE.
+
+    Raises:
+        ThumbtuneError: a file is missing, or damaged; or one is a video, and PyAV is missing.
+    """
+    if recipe.frames == 1:
+        return Clips()
+    counts = frames_in_each(likes, model.frame_rate, recipe.frames)
+    return Clips([usable(count, model.frame_step) for count in counts], model.frame_rate)
+
+
+def clips_note(clips: Clips) -> str | None:
+    """Return a sentence if clips are asked for, and all rows are images; else None."""
+    if not clips.frames or not clips.are_images:
+        return None
+    return (
+        f"All {len(clips.frames):,} rows are images, or clips too short for two latents at {clips.rate} frames a "
+        "second, so the model learns no motion; import clips, or leave frames out."
+    )
+
+
+def line_of_frames(clips: Clips) -> str:
+    """Return how many rows have how many frames, the most frequent ones first, in words.
+
+    >>> line_of_frames(Clips([81, 81, 1, 17], 16))
+    '2 of 81 at 16 a second, 1 of 17, 1 image'
+    """
+    counts = Counter(frames for frames in clips.frames if frames > 1).most_common()
+    named = [f"{count:,} of {frames}" for frames, count in counts[:SHOWN_SIZES]]
+    named[:1] = [f"{each} at {clips.rate} a second" for each in named[:1]]
+    more = sum(count for _, count in counts[SHOWN_SIZES:])
+    images = sum(frames == 1 for frames in clips.frames)
+    others = [f"{more:,} of other numbers"] if more else []
+    return ", ".join([*named, *others, *([plural(images, "image")] if images else [])])
 
 
 def line_of_sizes(placements: Sequence[Placement]) -> str:

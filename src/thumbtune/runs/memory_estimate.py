@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from thumbtune.clips import Clip
 from thumbtune.distributed import team
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.files import sha256
@@ -89,7 +90,7 @@ def estimate(
 
     Args:
         micro_batch: images in the network at once; None: as the recipe says.
-        at_once: images that are generated together.
+        at_once: images that are generated together; clips are generated one by one.
         accelerator: whether it is asked for an accelerator with memory of its own; None: if there is one here.
         precision: in place of what the recipe's means here.
 
@@ -99,7 +100,7 @@ def estimate(
     pipeline = pipeline_without_weights(build.model_path(recipe.model), build.options_of(recipe))
     if pipeline is None:
         return None
-    size = micro_batch or build.micro_batch_of(recipe)
+    size, at_once = micro_batch or build.micro_batch_of(recipe), at_once if recipe.frames == 1 else 1
     apart = team().device.type != "cpu" if accelerator is None else accelerator
     half = build.half_of(recipe, precision)
     load = _loaded(recipe, half, _networks_of(pipeline))
@@ -211,15 +212,17 @@ def _peak(memory: LiveMemory, work: Callable[[], object]) -> int:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model is given, for images of one size; `prompt` is as long as the longest one."""
+    """What a model is given, for images of one size, or clips; `prompt` is as long as the longest one."""
 
     model: LatentDiffusion
     size: Size
     prompt: str = "a"
+    frames: int = 1
 
     def latents(self, count: int) -> Tensor:
-        """Return the latents of images without content."""
-        one = self.model.encode([Image.new("RGB", IMAGE)], size=self.size)
+        """Return the latents of images, or of clips, without content."""
+        image = Image.new("RGB", IMAGE)
+        one = self.model.encode([Clip([image] * self.frames, 1) if self.frames > 1 else image], size=self.size)
         return one.expand(count, *one.shape[1:]).contiguous()
 
     def condition(self, count: int) -> dict[str, Tensor]:
@@ -233,7 +236,7 @@ class Inputs:
 def _inputs(model: LatentDiffusion, recipe: Recipe, size: Size) -> Inputs:
     """Return inputs with the longest prompt of the likes, where long ones are read in chunks."""
     model.read_prompts(build.encoding_of(recipe))
-    return Inputs(model, size, prompt_in_chunks(model, longest_in_chunks(recipe)))
+    return Inputs(model, size, prompt_in_chunks(model, longest_in_chunks(recipe)), recipe.frames)
 
 
 def prompt_in_chunks(model: LatentDiffusion, count: int) -> str:
@@ -275,7 +278,7 @@ def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) 
         model = adapter_of(pipeline, tuning, half=half)
     _offload(recipe, model, apart)
     size = height_and_width_of(recipe.evaluate.size) or model.size
-    return drawing(model, count, size, prompt=_inputs(model, recipe, size).prompt, apart=apart)
+    return _drawn(_inputs(model, recipe, size), count, apart)
 
 
 def drawing(model: LatentDiffusion, count: int, size: Size, *, prompt: str = "a", apart: bool = False) -> int:
@@ -283,10 +286,13 @@ def drawing(model: LatentDiffusion, count: int, size: Size, *, prompt: str = "a"
 
     apart: whether it draws on an accelerator with memory of its own
     """
+    return _drawn(Inputs(model, size, prompt), count, apart)
+
+
+def _drawn(inputs: Inputs, count: int, apart: bool) -> int:
     with without_values(), LiveMemory() as memory:
-        _with_shapes(memory, model.pipeline, apart)
-        inputs = Inputs(model, size, prompt)
-        return _peak(memory, lambda: _generate(memory, inputs, count)) - (_offloaded(model) if apart else 0)
+        _with_shapes(memory, inputs.model.pipeline, apart)
+        return _peak(memory, lambda: _generate(memory, inputs, count)) - (_offloaded(inputs.model) if apart else 0)
 
 
 @torch.no_grad()

@@ -51,6 +51,7 @@ OTHERS = {
     "vae": "pretrained_vae_model_name_or_path vae_path vae_model",
     "prediction": "v_parameterization prediction_type parameterization v_pred",
     "zero_terminal_snr": "rescale_betas_zero_snr zero_snr zsnr ztsnr",
+    "frames": "num_frames target_frames num_video_frames video_length frame_count max_frames",
     "train.size": "resolution image_size train_resolution max_resolution",
     "train.buckets": "enable_bucket aspect_ratio_bucketing use_buckets bucketing",
     "train.flip": "flip_aug random_flip flip",

@@ -23,7 +23,7 @@ from thumbtune.runs.forecast import (
     memory_lines,
     refuse_too_large,
 )
-from thumbtune.runs.image_sizes import line_of_sizes
+from thumbtune.runs.image_sizes import line_of_frames, line_of_sizes
 from thumbtune.runs.recipe import Recipe, chosen_for_model
 from thumbtune.runs.setup import Setup, prepare
 from thumbtune.runs.time_and_disk import (
@@ -91,6 +91,8 @@ def _needs(recipe: Recipe, accelerator: Any, out: Path, setup: Setup | None = No
         yield f"noise       levels are {words_of(model.process)}"
     if setup is not None:
         yield f"images      {line_of_sizes(setup.placements(model))}"
+        if recipe.frames > 1:
+            yield f"frames      {line_of_frames(setup.clips(model))}"
     yield from memory
     if forecast is not None and recipe.train.micro_batch == "auto" and accelerator.device.type != "cpu":
         count = images_that_fit(recipe, forecast)
@@ -170,7 +172,7 @@ def time_plan(
     trained = [weight for _, weight in model.trainable()]
     checkpoint, count = bytes_of_checkpoint(recipe, trained), number_of_checkpoints(recipe)
     images, prompts = encoded
-    cache = bytes_of_cache(model, images * (1 + recipe.train.flip), prompts, recipe.train.size)
+    cache = bytes_of_cache(model, images * (1 + recipe.train.flip), prompts, recipe.train.size, recipe.frames)
     cached = f", {gib(cache)} for the cache of latents and prompts" if cache else ""
     return [
         f"time        measured here: {duration(step)} a step of {recipe.train.batch} images, {micro_batch} at once; "

@@ -56,6 +56,12 @@ class Recipe(Section):
         description="The last step of the noise schedule is pure noise, for a v model that was trained so and whose "
         "files do not say it.",
     )
+    frames: int = Field(
+        default=1,
+        ge=1,
+        description="Frames of a clip at most, in training and in generating, for Wan and LTX-Video; a clip gets the "
+        "most that the model's VAE can take (docs/clips.md). 1: the first frame, as an image.",
+    )
     likes: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="likes",
         description="The store of likes: a folder, or postgresql://user@host/database.",

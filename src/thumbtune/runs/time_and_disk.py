@@ -29,7 +29,8 @@ def seconds_of_step(model: LatentDiffusion, recipe: Recipe, micro_batch: int, ac
     of_whole_batch = parts * accelerator.num_processes > 1 and looks_at == "batch"
     # of mismatched prompts, the reference and the policy once more
     more = {"nothing": 0, "mismatched": 2}.get(looks_at, int(of_whole_batch))
-    latents = torch.zeros(micro_batch, *model.latent_shape(recipe.train.size or model.size), device=model.device)
+    shape = model.latent_shape(recipe.train.size or model.size, recipe.frames)
+    latents = torch.zeros(micro_batch, *shape, device=model.device)
     inputs = Inputs(model, recipe.train.size or model.size)
     condition = {name: value.to(model.device) for name, value in inputs.condition(micro_batch).items()}
     model.rest()  # as in training
@@ -71,14 +72,17 @@ def number_of_checkpoints(recipe: Recipe) -> int:
     return min(made, train.keep_checkpoints + train.guards) if train.keep_checkpoints else made
 
 
-def bytes_of_cache(model: LatentDiffusion, images: int, prompts: Collection[str], size: int | None = None) -> int:
+def bytes_of_cache(
+    model: LatentDiffusion, images: int, prompts: Collection[str], size: int | None = None, frames: int = 1
+) -> int:
     """Return the bytes of the cached latents and conditions at most, in float32: every prompt counts as the longest.
 
     size: the side of the square in which images are trained; None: the model's own
+    frames: of a clip at most; every image counts as one
     """
     longest = max(prompts, key=len, default="")
     condition = sum(value.nbytes for value in model.embed([longest]).values()) if prompts else 0
-    return images * 4 * math.prod(model.latent_shape(size or model.size)) + len(prompts) * condition
+    return images * 4 * math.prod(model.latent_shape(size or model.size, frames)) + len(prompts) * condition
 
 
 def free_in(folder: Path) -> int:

@@ -71,8 +71,8 @@ class Flux2Klein(LatentDiffusion):
         )[0]
         return velocity.transpose(1, 2).unflatten(2, (height, width))
 
-    def latent_shape(self, size: Size) -> tuple[int, int, int]:
-        channels, height, width = super().latent_shape(size)
+    def latent_shape(self, size: Size, frames: int = 1) -> tuple[int, ...]:
+        channels, height, width = super().latent_shape(size, frames)
         return channels * SIDE**2, height // SIDE, width // SIDE
 
     def moments(self) -> tuple[Tensor, Tensor]:

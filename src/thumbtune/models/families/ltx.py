@@ -1,9 +1,9 @@
-"""LTX-Video 0.9 through diffusers: single frames as images, a VAE of 32 pixels a side, and T5.
+"""LTX-Video 0.9 through diffusers: clips, single frames as images, a VAE of 32 pixels a side, and T5.
 
 text    T5's states of a prompt's own tokens, which were read beside the padding    [tokens of the prompt, 4096]
 
-An image is a clip of one frame, and each position of its latent is a token. The network is told 1000 sigma, and gives
-the velocity, noise - image.
+An image is a clip of one frame, clips have 8n + 1 of them, and each position of a latent is a token. The network is
+told 1000 sigma, and gives the velocity, noise - image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.family import T5, TEXT, TRANSFORMER, VAE, Family
-from thumbtune.models.frame_vae import frame_mean, frame_pixels
+from thumbtune.models.frame_vae import as_clips, as_given, frame_mean, frame_pixels
 from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
@@ -23,13 +23,13 @@ from thumbtune.models.prompt_encoding import MASK, own_tokens, together
 from thumbtune.models.protocol import Condition, Size
 
 SIZE = 512  # the height of the pipeline's videos, 704 x 512
-RATE = 25  # frames per second of the pipeline; the only frame of an image is at time 0 at any rate
+RATE = 25  # frames a second of the pipeline; the only frame of an image is at time 0 at any rate
 # settings of a VAE that adds random numbers when it decodes
 RANDOM = ("timestep_conditioning", "decoder_inject_noise")
 
 
 class LTX(LatentDiffusion):
-    """LTX-Video as a `Model` of images. Latents: [b, 128, height / 32, width / 32]."""
+    """LTX-Video as a `Model` of images and clips. Latents: [b, 128, (frames / 8,) height / 32, width / 32]."""
 
     family = Family(
         name="LTX-Video",
@@ -41,6 +41,7 @@ class LTX(LatentDiffusion):
         reads=("tokenizer", 128),
         guidance=3.0,
         steps=50,
+        clips=True,
     )
     multiple = 32  # of which the pipeline asks for sides
 
@@ -74,6 +75,14 @@ class LTX(LatentDiffusion):
         """Return the pixels to a side of one position of a latent."""
         return self.pipeline.vae_spatial_compression_ratio
 
+    @property
+    def frame_step(self) -> int:
+        return self.pipeline.vae_temporal_compression_ratio
+
+    @property
+    def frame_rate(self) -> int:
+        return RATE
+
     def facts(self) -> tuple[object, ...]:
         return ("LTX-Video", self.pipeline.vae.config.scaling_factor)  # the moments are among the VAE's weights
 
@@ -87,19 +96,20 @@ class LTX(LatentDiffusion):
         return together([{"text": states_of(own_tokens(*row), self.half)} for row in zip(text, mask, strict=True)])
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
-        height, width = noisy.shape[-2:]
+        clips = as_clips(noisy)
+        frames, height, width = clips.shape[-3:]
         velocity = self.network(
-            hidden_states=noisy.flatten(2).transpose(1, 2),
+            hidden_states=clips.flatten(2).transpose(1, 2),
             encoder_hidden_states=condition["text"],
             timestep=t,
             encoder_attention_mask=condition.get(MASK),
-            num_frames=1,
+            num_frames=frames,
             height=height,
             width=width,
-            rope_interpolation_scale=(self.pipeline.vae_temporal_compression_ratio / RATE, self.factor, self.factor),
+            rope_interpolation_scale=(self.frame_step / RATE, self.factor, self.factor),
             return_dict=False,
         )[0]
-        return velocity.transpose(1, 2).unflatten(2, (height, width))
+        return as_given(velocity.transpose(1, 2).unflatten(2, (frames, height, width)), noisy)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         vae = self.pipeline.vae
@@ -116,4 +126,4 @@ class LTX(LatentDiffusion):
         return {"guidance_scale": guidance, "num_frames": 1, "frame_rate": RATE}
 
     def unpacked(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
-        return latents.transpose(1, 2).unflatten(2, (size[0] // self.factor, size[1] // self.factor))
+        return latents.transpose(1, 2).unflatten(2, (-1, size[0] // self.factor, size[1] // self.factor)).squeeze(2)

@@ -1,10 +1,10 @@
-"""Wan 2.1 and 2.2 through diffusers: single frames as images, and UMT5.
+"""Wan 2.1 and 2.2 through diffusers: clips, single frames as images, and UMT5.
 
 text    UMT5's states; padding is zeros and visible, as in training Wan    [b, 512, 4096]
 
-An image is a clip of one frame. The network is told 1000 sigma, for each token where the pipeline does
-(`expand_timesteps`), and gives the velocity, noise - image. A14B of 2.2 has two networks: `transformer` is asked at
-times of `boundary_ratio` x 1000 and more, and `transformer_2` below.
+An image is a clip of one frame; clips have 4n + 1 of them. The network is told 1000 sigma, for each token where the
+pipeline does (`expand_timesteps`), and gives the velocity, noise - image. A14B of 2.2 has two networks: `transformer`
+is asked at times of `boundary_ratio` x 1000 and more, and `transformer_2` below.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.experts import Experts
 from thumbtune.models.family import INDEX, TEXT, TRANSFORMER, TRANSFORMER_2, VAE, Family
-from thumbtune.models.frame_vae import frame_mean, frame_moments, frame_pixels
+from thumbtune.models.frame_vae import as_clips, as_given, frame_mean, frame_moments, frame_pixels
 from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.lora_targets import ATTENTION, of_transformer
@@ -26,10 +26,11 @@ from thumbtune.models.transformer_checks import check_channels
 
 LENGTH = 512
 SIZE = 480  # of the smaller checkpoints' videos, 832 x 480
+RATE, RATE_OF_5B = 16, 24  # frames a second of its videos; TI2V-5B is the one with a time for each token
 
 
 class Wan(LatentDiffusion):
-    """Wan as a `Model` of images. Latents: [b, 16, height / 8, width / 8]."""
+    """Wan as a `Model` of images and clips. Latents: [b, 16, (frames / 4,) height / 8, width / 8]."""
 
     family = Family(
         name="Wan",
@@ -57,6 +58,7 @@ class Wan(LatentDiffusion):
         reads=("tokenizer", 512),
         guidance=5.0,
         steps=50,
+        clips=True,
     )
     patch = 2
 
@@ -96,6 +98,14 @@ class Wan(LatentDiffusion):
         """Return the pixels to a side of one position of a latent."""
         return self.pipeline.vae_scale_factor_spatial
 
+    @property
+    def frame_step(self) -> int:
+        return self.pipeline.vae_scale_factor_temporal
+
+    @property
+    def frame_rate(self) -> int:
+        return RATE_OF_5B if self.pipeline.config.expand_timesteps else RATE
+
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Condition:
         from diffusers.pipelines.wan.pipeline_wan import prompt_clean
@@ -113,13 +123,14 @@ class Wan(LatentDiffusion):
         return {"text": states_of(text * tokens.attention_mask[..., None], self.half)}
 
     def predict(self, noisy: Latents, t: Times, condition: Condition) -> Latents:
-        height, width = noisy.shape[-2:]
+        clips = as_clips(noisy)
+        frames, height, width = clips.shape[-3:]
         if self.pipeline.config.expand_timesteps:
-            t = t[:, None].expand(-1, height // self.patch * (width // self.patch))
+            t = t[:, None].expand(-1, frames * (height // self.patch) * (width // self.patch))
         velocity = self.network(
-            hidden_states=noisy.unsqueeze(2), timestep=t, encoder_hidden_states=condition["text"], return_dict=False
+            hidden_states=clips, timestep=t, encoder_hidden_states=condition["text"], return_dict=False
         )[0]
-        return velocity.squeeze(2)
+        return as_given(velocity, noisy)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         return frame_moments(self.pipeline.vae, self.device)

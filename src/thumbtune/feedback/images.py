@@ -32,7 +32,7 @@ FORMATS = (  # MPO, phones' JPEG, is found by the JPEG reader
 )
 MAX_PIXELS = 64_000_000  # 8000 x 8000: far larger than diffusion models generate, far smaller than a memory
 MAX_BYTES = 200_000_000  # an uncompressed image of MAX_PIXELS in three channels
-MAX_CLIP_PIXELS = 4_000_000_000  # of all frames of a clip: a minute at 1280 x 720 has 2.2 thousand million
+MAX_CLIP_PIXELS = 4_000_000_000  # of all frames of a clip: a minute at 1280 x 720 has 2.2 billion
 MAX_SECONDS = 120  # of a video: models generate 5 to 20
 MAX_RATE = 240  # frames a second
 # Common formats that are not supported: offset, the bytes there, name.

@@ -181,7 +181,8 @@ def test_frames_of_a_video(tmp_path: Path, suffix: str, codec: str) -> None:
         found = read_clip(path, rate, 99)
         assert np.abs(np.array(levels(found)) - expected).max() <= 6 and len(levels(found)) == len(expected)
         assert count_frames(path, rate, 99) == len(expected)
-    assert levels(read_clip(io.BytesIO(path.read_bytes()), 10, 3)) == levels(read_clip(path, 10, 3))
+    for count in (3, 1):  # a single frame is read anew
+        assert levels(read_clip(io.BytesIO(path.read_bytes()), 10, count)) == levels(read_clip(path, 10, count))
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), 16, 30])

@@ -54,7 +54,7 @@ def suffix_of(head: bytes) -> str | None:
 
 
 def is_video(file: File) -> bool:
-    """Return whether a file is a video, by its first bytes.
+    """Return whether a file is a video, by its first bytes, and be at its beginning.
 
     Raises:
         OSError: it cannot be read.
@@ -62,9 +62,9 @@ def is_video(file: File) -> bool:
     if isinstance(file, Path):
         with file.open("rb") as opened:
             return suffix_of(opened.read(HEAD)) is not None
-    place = file.tell()
+    file.seek(0)
     head = file.read(HEAD)
-    file.seek(place)
+    file.seek(0)  # where every reader begins
     return suffix_of(head) is not None
 
 

@@ -1,6 +1,7 @@
 """Clips from files: which frames an animation or a video shows at a rate, and files that are written and read again."""
 
 import io
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,8 @@ def test_frames_of_a_video(tmp_path: Path, suffix: str, codec: str) -> None:
         found = read_clip(path, rate, 99)
         assert np.abs(np.array(levels(found)) - expected).max() <= 6 and len(levels(found)) == len(expected)
         assert count_frames(path, rate, 99) == len(expected)
-    assert levels(read_clip(io.BytesIO(path.read_bytes()), 10, 3)) == levels(read_clip(path, 10, 3))
+    for count in (3, 1):  # a single frame is read anew
+        assert levels(read_clip(io.BytesIO(path.read_bytes()), 10, count)) == levels(read_clip(path, 10, count))
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), 16, 30])
@@ -197,3 +199,31 @@ def test_a_damaged_video_is_an_error(tmp_path: Path) -> None:
     for cut in (data[: len(data) // 2], data[:40], data[:12]):
         with pytest.raises(OSError, match="video"):
             count_frames(io.BytesIO(cut), 10, 99)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "corner"),
+    [
+        ((1, 0, 0, 1), (96, 64), (5, 5)),
+        ((-1, 0, 0, 1), (96, 64), (90, 5)),  # mirrored, as by some front cameras
+        ((1, 0, 0, -1), (96, 64), (5, 58)),
+        ((-1, 0, 0, -1), (96, 64), (90, 58)),
+        ((0, 1, -1, 0), (64, 96), (58, 5)),  # a phone that is held upright
+        ((0, -1, 1, 0), (64, 96), (5, 90)),
+        ((0, 1, 1, 0), (64, 96), (5, 5)),
+        ((0, -1, -1, 0), (64, 96), (58, 90)),
+    ],
+)
+def test_a_video_is_turned_and_mirrored_as_its_head_says(
+    tmp_path: Path, matrix: tuple[int, ...], size: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    left_upper = Image.new("RGB", (96, 64))
+    left_upper.paste((255, 255, 255), (0, 0, 48, 32))
+    path = video(tmp_path / "a.mp4", [left_upper] * 3, codec="libx264")
+    data, (a, b, c, d) = bytearray(path.read_bytes()), (65536 * one for one in matrix)
+    data[(place := data.index(b"tkhd") + 44) : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30)
+    path.write_bytes(data)
+    found = read_clip(path, 10, 99)
+    assert [frame.size for frame in frames_of(found)] == [size] * 3 and upright_size(path) == size[::-1]
+    corners = [(x, y) for x in (5, size[0] - 6) for y in (5, size[1] - 6)]
+    assert [each for each in corners if found.getpixel(each)[0] > 128] == [corner]  # type: ignore[index]

@@ -1,5 +1,6 @@
 """Read video files with PyAV, an optional library (`thumbtune[video]`) that is loaded when such a file is met."""
 
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ HEAD = 64  # bytes that tell what a file is
 BOXES = (b"moov", b"mdat", b"wide")  # the first one of an old QuickTime file
 STILL = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"crx ", b"jxl ")
 MATROSKA = b"\x1a\x45\xdf\xa3"
+SEGMENT = b"\x18\x53\x80\x67"  # what a Matroska file has after its head
 QUARTER = 90  # degrees
 
 File = Path | BinaryIO
@@ -52,7 +54,7 @@ def suffix_of(head: bytes) -> str | None:
 
 
 def is_video(file: File) -> bool:
-    """Return whether a file is a video, by its first bytes.
+    """Return whether a file is a video, by its first bytes, and be at its beginning.
 
     Raises:
         OSError: it cannot be read.
@@ -60,9 +62,9 @@ def is_video(file: File) -> bool:
     if isinstance(file, Path):
         with file.open("rb") as opened:
             return suffix_of(opened.read(HEAD)) is not None
-    place = file.tell()
+    file.seek(0)
     head = file.read(HEAD)
-    file.seek(place)
+    file.seek(0)  # where every reader begins
     return suffix_of(head) is not None
 
 
@@ -96,7 +98,7 @@ def _opened(file: File) -> Iterator[tuple[Any, Any]]:
                 raise OSError("it has no images")
             yield container, container.streams.video[0]
     except av.FFmpegError as error:
-        raise OSError(f"it is no whole video ({reason(error)})") from error
+        raise OSError(f"FFmpeg cannot read this video: {error.strerror or reason(error)}") from error
 
 
 def info_of(file: File) -> VideoInfo:
@@ -159,5 +161,40 @@ def frames_in(file: File) -> Iterator[tuple[Callable[[], Image.Image], float]]:
 
 
 def _upright(frame: Any) -> Image.Image:
+    """Return a frame as its display matrix shows it: x' = a x + c y, y' = b x + d y; phones turn and mirror so."""
     image = frame.to_image()
-    return image.rotate(frame.rotation, expand=True) if frame.rotation else image
+    matrices = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    if not matrices:
+        return image
+    a, b, _, c, d = struct.unpack_from("=5i", matrices[0])
+    if (a or d) and (b or c):  # turned by another angle than quarters
+        return image.rotate(frame.rotation, expand=True)
+    if b or c:
+        image = image.transpose(Image.Transpose.TRANSPOSE)
+    image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if a + c < 0 else image
+    return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if b + d < 0 else image
+
+
+def is_cut(data: bytes) -> bool:
+    """Return whether a .webm or .mkv ends before its own head says, which FFmpeg reads as a shorter video.
+
+    >>> is_cut(MATROSKA + bytes([0x81, 0]) + SEGMENT + bytes([0x83, 0, 0, 0])), is_cut(MATROSKA + bytes([0x81, 0]))
+    (False, False)
+    >>> is_cut(MATROSKA + bytes([0x81, 0]) + SEGMENT + bytes([0x83, 0, 0]))
+    True
+    """
+    if not data.startswith(MATROSKA):
+        return False
+    start, size = _number(data, len(MATROSKA))
+    segment = start + (size or 0)
+    if data[segment : segment + len(SEGMENT)] != SEGMENT:
+        return False
+    start, size = _number(data, segment + len(SEGMENT))
+    return size is not None and start + size > len(data)
+
+
+def _number(data: bytes, place: int) -> tuple[int, int | None]:
+    """Return where a size of EBML ends, and the size; None if it is unknown, as while a video is streamed."""
+    length = 9 - data[place].bit_length() if place < len(data) else 1
+    field = int.from_bytes(data[place : place + length], "big") & (2 ** (7 * length) - 1)
+    return place + length, None if field == 2 ** (7 * length) - 1 else field

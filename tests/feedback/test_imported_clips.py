@@ -103,6 +103,22 @@ def test_a_damaged_video_is_refused_in_one_sentence() -> None:
             inspect_image(cut)
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "webm"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
+def test_a_video_without_its_end_is_refused_though_it_can_be_read(suffix: str, share: float) -> None:
+    data = video(suffix, 30)
+    assert inspect_image(data).suffix == f".{suffix}"
+    with pytest.raises(UnreadableImage, match=r"^it is not a whole video \(its end is missing\); replace it"):
+        inspect_image(data[: int(len(data) * share)])
+
+
+def test_a_streamed_video_has_no_told_end() -> None:
+    data = video("webm")
+    place = data.index(videos.SEGMENT) + len(videos.SEGMENT)
+    unknown = data[:place] + b"\x01" + b"\xff" * 7 + data[place + 8 :]
+    assert inspect_image(unknown).suffix == ".webm"
+
+
 def test_without_the_library_a_video_is_refused_and_the_rest_is_imported(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from tiny_transformers import BUILDERS, built
 from torch import Tensor, nn
 
 from thumbtune.errors import UsageError
-from thumbtune.models import block_offload
+from thumbtune.models import block_offload, drawing
 from thumbtune.models.block_offload import SLAB, Offload, Slabs, blocks_of, bytes_offloaded, offload
 from thumbtune.models.devices import bytes_that_move, device_of, stays
 from thumbtune.models.families import adapter_of
@@ -265,6 +265,17 @@ def test_a_network_that_a_device_cannot_hold_is_drawn_with_block_by_block(
         after = model.generate(PROMPTS[:1], [1], Sampler(steps=2))
         assert after[0].tobytes() == before[0].tobytes()
         assert (bytes_offloaded(model.network) > 0) == expected
+
+
+def test_blocks_leave_the_device_before_they_stay_where_they_are(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, told = make("flux"), []
+    limit = bytes_that_move(model.network) - 1
+    monkeypatch.setattr(drawing, "takes_turns", lambda size, _: size > limit)
+    monkeypatch.setattr(drawing, "offload", lambda networks: told.append(("offload", *networks)) or offload(networks))
+    monkeypatch.setattr(drawing, "bring", lambda device, networks: told.append((str(device), *networks)))
+    monkeypatch.setattr(model.pipeline, "enable_model_cpu_offload", lambda device: None)
+    model.generate(PROMPTS[:1], [1], Sampler(steps=1))
+    assert told[:2] == [("cpu", model.network), ("offload", model.network)]  # it was trained on the device, perhaps
 
 
 def test_slabs_hold_weights_one_behind_the_other() -> None:

@@ -93,3 +93,21 @@ def test_drawing_has_the_frames_of_a_run(store: Path, tiny_pipeline: Any, tmp_pa
     assert sampler_for([None, tmp_path / "run"]).frames == 9
     assert sampler_for([tmp_path / "run"], frames=5).frames == 5
     assert sampler_for([str(tiny_pipeline("wan-clips"))]).frames == 1
+
+
+def test_clips_that_begin_with_one_frame_are_not_one_image(call: Any, tiny_pipeline: Any, tmp_path: Path) -> None:
+    black = Image.new("RGB", (16, 16))
+    for kind, red in (("like", 255), ("dislike", 0)):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+        for row in range(3):
+            path = tmp_path / "in" / kind / f"{row}.webp"
+            write_clip(path, Clip([black, *[Image.new("RGB", (16, 16), (red, row, 9))] * 4], 16))
+            path.with_suffix(".txt").write_text(f"prompt {'abc'[row]}")
+    assert call("import", tmp_path / "in", "--likes", tmp_path / "likes")[0] == 0
+    for frames in (5, 1):
+        setup = prepare(read_recipe(None, settings(tmp_path / "likes", tiny_pipeline("wan-clips"), frames)))
+        if frames == 1:  # as images they are one
+            with refused("likes-one-image"):
+                setup.notes()
+        else:
+            assert not any("both liked and disliked" in note for note in setup.notes())

@@ -1,6 +1,7 @@
 """Clips and images as rows of one training: encoding, cache, batches of one shape, noise and errors."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from thumbtune.clips import Clip, frames_of, write_clip
+from thumbtune.evaluation.agreement import implicit_reward, mean_error
+from thumbtune.evaluation.base_error import base_levels
 from thumbtune.feedback.clips import Clips, clip_of, frames_in_each
 from thumbtune.training.batch import Batch, Ragged
-from thumbtune.training.batches import Batches, Encoded
+from thumbtune.training.batches import Batches, Encoded, quiet
 from thumbtune.training.cache import Cache
 from thumbtune.training.denoising import error
 from thumbtune.training.sampling import seeded_generator
@@ -155,3 +158,16 @@ def test_the_error_of_a_row_is_the_mean_over_all_its_positions(
             torch.testing.assert_close(errors[place], expected, rtol=1e-4, atol=1e-6)
     alone: Batch = batches.batch(0, 0, 1)
     torch.testing.assert_close(rows_of(alone.noise)[0], rows_of(batch.noise)[0], rtol=0, atol=0)
+
+
+def test_rows_of_other_numbers_of_frames_are_measured_apart(
+    likes: Any, make_diffusion: Make, tmp_path: Path, perturb: Callable[..., None]
+) -> None:
+    model = make_diffusion("wan-clips")
+    perturb(model)
+    encoded = encoded_of(likes, model, tmp_path / "cache")
+    alone, together = ([level.error for level in base_levels(model, encoded, Accelerator(), size)] for size in (1, 8))
+    torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), rtol=1e-4, atol=1e-6)
+    for measure in (mean_error, partial(implicit_reward, progress=quiet)):
+        one_by_one, at_once = (measure(model, encoded, Accelerator(), at_once=size) for size in (1, 8))
+        torch.testing.assert_close(at_once, one_by_one, rtol=1e-4, atol=1e-6)

@@ -73,8 +73,8 @@ def _in_parts(
     held_out: Encoded, at_once: int, work: Callable[[Sequence[int]], Float[Tensor, "b"]]
 ) -> Iterator[Measured]:
     """Yield parts of the rows, each of one shape, with the result of `work` on them."""
-    rows = sorted(range(len(held_out)), key=lambda row: held_out.size_of(row) or (0, 0))
-    return in_parts(rows, at_once, work, held_out.size_of)
+    rows = sorted(range(len(held_out)), key=held_out.shape_of)
+    return in_parts(rows, at_once, work, held_out.shape_of)
 
 
 def _in_order(parts: Iterable[Measured]) -> Float[Tensor, "n"]:

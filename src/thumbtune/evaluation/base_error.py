@@ -66,7 +66,7 @@ def measured_rows(encoded: Encoded) -> list[int]:
     count = min(MAX_IMAGES, len(encoded))
     rows = {place * len(encoded) // count for place in range(count)}
     rows = {row for row in rows if is_finite({"latent": encoded.latents([row])[0]})}  # type: ignore[index]
-    return sorted(rows, key=lambda row: encoded.size_of(row) or (0, 0))
+    return sorted(rows, key=encoded.shape_of)
 
 
 @torch.no_grad()
@@ -81,7 +81,7 @@ def base_levels(model: Model, encoded: Encoded, accelerator: Accelerator, at_onc
         def pairs_of(part: Sequence[Noisy], about: About = (sigma, time, prompted)) -> tuple[Tensor, Tensor]:
             return _errors_and_pairs(model, encoded, accelerator, part, about)
 
-        parts = list(in_parts(noisy, at_once, pairs_of, lambda one: encoded.size_of(one[0])))
+        parts = list(in_parts(noisy, at_once, pairs_of, lambda one: encoded.shape_of(one[0])))
         mean = torch.cat([errors for _, (errors, _) in parts]).double().mean()
         clean, guess = torch.cat([pairs for _, (_, pairs) in parts], 2)
         snr = snr_of(model.process, torch.tensor([time]))

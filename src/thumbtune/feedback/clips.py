@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+FASTEST = 1000  # frames a second: no file has a shorter frame
+
+
 @dataclass(frozen=True)
 class Clips:
     """The frames of each row that are used: the first `frames[row]` of them, at `rate` a second; empty: one of each."""
@@ -45,6 +48,16 @@ def frames_in_each(likes: Dataset, rate: int, most: int) -> list[int]:
                 known[image] = count_frames(file, rate, most)
         counts.append(known[image])
     return counts
+
+
+def is_clip(likes: Dataset, row: int) -> bool:
+    """Return whether the file of a row has frames.
+
+    Raises:
+        ThumbtuneError: as `frames_in_each`.
+    """
+    with opened_cell(*cell_of(likes, row)) as file:
+        return count_frames(file, FASTEST, 2) > 1
 
 
 def clip_of(likes: Dataset, row: int, clips: Clips) -> Image:

@@ -119,19 +119,7 @@ def _decode_video(data: bytes, suffix: str) -> ImageInfo:
         UnreadableImage: it does not keep them, is damaged, or PyAV is missing.
     """
     try:
-        head = videos.head_of(io.BytesIO(data))
-        pixels = head.width * head.height
-        if not pixels:
-            raise UnreadableImage("it has no pixels; replace it with an intact copy")
-        if pixels > MAX_PIXELS:
-            raise UnreadableImage(f"it has {pixels:,} pixels and the limit is {MAX_PIXELS:,}; make it smaller")
-        if head.seconds > MAX_SECONDS:
-            raise UnreadableImage(
-                f"it is a video of {head.seconds:,.0f} seconds and the limit is {MAX_SECONDS}; cut it"
-            )
-        frames = head.seconds * head.rate
-        if head.rate > MAX_RATE or frames * pixels > MAX_CLIP_PIXELS:
-            raise _too_many(frames, MAX_CLIP_PIXELS // pixels)
+        pixels = _pixels_of_frame(data)
         for place, (_, end) in enumerate(videos.frames_in(io.BytesIO(data)), 1):
             if end > MAX_SECONDS or place * pixels > MAX_CLIP_PIXELS:  # not every head tells the length
                 raise _too_many(place, MAX_CLIP_PIXELS // pixels)
@@ -146,6 +134,29 @@ def _decode_video(data: bytes, suffix: str) -> ImageInfo:
             "to an animated WebP"
         ) from error
     return ImageInfo(width=info.width, height=info.height, suffix=suffix)
+
+
+def _pixels_of_frame(data: bytes) -> int:
+    """Return the pixels of a frame of a video, by its head.
+
+    Raises:
+        UnreadableImage: the head tells that its end is missing, or more than the limits.
+        OSError: it is no video.
+    """
+    if videos.is_cut(data):
+        raise UnreadableImage("it is not a whole video (its end is missing); replace it with an intact copy")
+    head = videos.head_of(io.BytesIO(data))
+    pixels = head.width * head.height
+    if not pixels:
+        raise UnreadableImage("it has no pixels; replace it with an intact copy")
+    if pixels > MAX_PIXELS:
+        raise UnreadableImage(f"it has {pixels:,} pixels and the limit is {MAX_PIXELS:,}; make it smaller")
+    if head.seconds > MAX_SECONDS:
+        raise UnreadableImage(f"it is a video of {head.seconds:,.0f} seconds and the limit is {MAX_SECONDS}; cut it")
+    frames = head.seconds * head.rate
+    if head.rate > MAX_RATE or frames * pixels > MAX_CLIP_PIXELS:
+        raise _too_many(frames, MAX_CLIP_PIXELS // pixels)
+    return pixels
 
 
 def _too_many(frames: float, most: int) -> UnreadableImage:

@@ -126,6 +126,7 @@ def _placed(model: Drawn) -> Iterator[None]:
     parts = (model.network, *model.beside)
     for network in model.networks.values():
         if takes_turns(bytes_that_move(network), model.device):  # alone it is too large
+            bring(torch.device("cpu"), [network])  # its blocks stay where they are from now on
             offload([network])
     if not takes_turns(sum(map(bytes_that_move, parts)), model.device):
         bring(model.device, parts)

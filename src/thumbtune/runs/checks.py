@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.clips import is_clip
 from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note
 from thumbtune.feedback.likes import Split, image_of
 from thumbtune.images import rgb
@@ -108,8 +109,10 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
     return [*(note for note in notes if note), *about_prompts]
 
 
-def likes_notes(likes: Any) -> list[str]:
+def likes_notes(likes: Any, clips: bool = False) -> list[str]:
     """Return a sentence on each suspicious property of the likes.
+
+    clips: whether clips are trained, many of which begin with one frame, such as a black one
 
     Raises:
         ThumbtuneError: nothing can be learnt from these likes, or an image is missing.
@@ -120,7 +123,8 @@ def likes_notes(likes: Any) -> list[str]:
     hashes, blank = [], 0
     for row in range(len(sample)):
         image = rgb(image_of(sample, row))
-        hashes.append(hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest())
+        name = sample["image_id"][row] if clips and is_clip(sample, row) else ""
+        hashes.append(hashlib.sha256(f"{image.size}{name}".encode() + image.tobytes()).hexdigest())
         blank += image.getcolors(1) is not None  # at most one colour
     _check_differences(hashes, sample["prompt"], sample["label"])
     labels = list(zip(hashes, sample["label"], strict=True))

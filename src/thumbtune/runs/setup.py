@@ -95,7 +95,7 @@ class Setup:
             ThumbtuneError: nothing can be learnt from the likes, or an image is missing.
         """
         amounts = amount_notes(self.recipe, self.objective, self.split)
-        return [*settings_notes(self.recipe), *amounts, *likes_notes(self.split.train)]
+        return [*settings_notes(self.recipe), *amounts, *likes_notes(self.split.train, self.recipe.frames > 1)]
 
 
 def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:

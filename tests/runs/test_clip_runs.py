@@ -79,8 +79,9 @@ def test_families_of_images_refuse_frames_before_anything_is_loaded(
 ) -> None:
     with refused("frames-images-only", UsageError, naming=["Stable Diffusion", frames]):
         prepare(read_recipe(None, settings(store, tiny_pipeline("epsilon"), frames)))
-    with refused("recipe-value", UsageError, naming="frames"):
-        read_recipe(None, ["frames=0"])
+    for wrong in (0, -3, 2.5, 1001):
+        with refused("recipe-value", UsageError, naming=["frames", wrong]):
+            read_recipe(None, [f"frames={wrong}"])
     with refused("recipe-unknown-option", UsageError, naming="did you mean frames?"):
         read_recipe(None, ["num_frames=81"])
 

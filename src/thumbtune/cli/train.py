@@ -34,6 +34,7 @@ Frames = Annotated[
     int | None,
     typer.Option(
         min=1,
+        max=1000,
         help="Frames of each clip, for Wan and LTX-Video, which write WebP animations; 1 for images. Default: as the "
         "run was trained, and 1 for a base model.",
     ),

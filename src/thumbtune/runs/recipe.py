@@ -59,6 +59,7 @@ class Recipe(Section):
     frames: int = Field(
         default=1,
         ge=1,
+        le=1000,
         description="Frames of a clip at most, in training and in generating, for Wan and LTX-Video; a clip gets the "
         "most that the model's VAE can take (docs/clips.md). 1: the first frame, as an image.",
     )

@@ -126,3 +126,9 @@ def test_the_table_of_the_readme_is_what_the_benchmark_measured() -> None:
     rows = [row(measured) for file in files for measured in json.loads(file.read_text())["runs"]]
     table = [line for line in README.splitlines() if line.startswith(("| line-art", "| red"))]
     assert table == rows
+
+
+def test_the_table_of_the_flow_model_is_what_the_benchmark_measured() -> None:
+    page = (ROOT / "docs" / "flow-models.md").read_text(encoding="utf-8")
+    rows = [row(one) for one in json.loads((ROOT / "benchmarks" / "demo-flow-line-art.json").read_text())["runs"]]
+    assert [line for line in page.splitlines() if line.startswith("| line-art")] == rows

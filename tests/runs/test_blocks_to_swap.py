@@ -78,7 +78,7 @@ def test_the_estimate_of_a_gpu_has_a_block_or_less_in_place_of_all(tiny_pipeline
     assert away == bytes_offloaded(build.model_of(offloaded).network) > plain.networks["transformer"] / 4
     assert less.networks == plain.networks and less.encode == plain.encode
     assert 0.4 * away < plain.step - less.step < away  # one of two blocks, whose other half is there while it computes
-    assert (plain.generate - less.generate > away / 2) == (not more)  # a drawn base is not quantised
+    assert plain.generate - less.generate > away / 2  # a drawn base is not quantised, and its blocks travel too
     here = estimate(offloaded, 1, at_once=1, accelerator=False)  # a CPU copies nothing
     assert here is not None and here == estimate(recipe, 1, at_once=1, accelerator=False)
 

@@ -16,7 +16,7 @@ from base_model import sets, training, training_images, words
 from base_model.decoder import averaged, with_decoder
 from base_model.training import Plan
 from base_model.vocabulary import CONCEPTS, LOOKS, SHOWN, Look, caption, held_out
-from thumbtune.models.process import process_of
+from thumbtune.models.schedulers import process_of
 
 TEXT = {
     "hidden_size": 192,

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from base_model.measure import BUNDLED, generate_images
 from base_model.vocabulary import CONCEPTS, PAGES, STYLES
 from thumbtune.experiments.demo import prompt_of
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 
 TILE, COLUMNS, LABEL = 96, 8, 26
 

@@ -19,8 +19,9 @@ from thumbtune.evaluation.scorers.style_classifier import StyleClassifier
 from thumbtune.evaluation.scorers.tastes import TASTES
 from thumbtune.evaluation.statistics import wilson
 from thumbtune.experiments.demo import prompt_of
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
 BUNDLED = Path("src/thumbtune/bundled")
 FIRST_SEED = 9_000  # no image of these seeds was viewed or used for a decision

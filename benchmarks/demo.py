@@ -3,7 +3,9 @@
     python -m benchmarks.demo line-art --seeds 3
 
 Seeds start at 20: the demo's settings were chosen by hand on seeds below that. Every demo starts from nothing in its
-own folder, and takes about three minutes on two cores.
+own folder, and takes about three minutes on two cores. The rows of another model are kept under a name of their own:
+
+    python -m benchmarks.demo red --name flow --set model=build/tiny-emoji-64-flow
 """
 
 import argparse
@@ -25,11 +27,11 @@ from thumbtune.runs.run import environment
 HEADER = "| taste | seed | score of the taste | win-rate | faithfulness | AUC on held-out labels | verdict |"
 
 
-def measure(folder: Path, taste: str, seed: int) -> dict[str, Any]:
-    """Run a demo from nothing; return what it measured, and how long it took."""
+def measure(folder: Path, taste: str, seed: int, settings: list[str]) -> dict[str, Any]:
+    """Run a demo with changed settings from nothing; return what it measured, and how long it took."""
     shutil.rmtree(folder, ignore_errors=True)
     begun = time.time()
-    demo(folder, taste, seed, bar, print)
+    demo(folder, taste, seed, bar, print, settings)
     took = time.time() - begun
     duel = read_duel(folder / "run" / FOLDER)
     assert duel.verdict is not None
@@ -73,15 +75,21 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=20)
     parser.add_argument("taste", choices=list(PEOPLE))
     parser.add_argument("--out", type=Path, default=Path("demo/benchmark"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in `thumbtune demo`")
+    parser.add_argument("--name", help="of these settings, in the names of files; needed with --set")
     args = parser.parse_args()
+    if bool(args.set) != bool(args.name):
+        parser.error("--set and --name belong together: other settings are other rows.")
     quieten()
+    name = "-".join(part for part in (args.name, args.taste) if part)
     runs = [
-        measure(args.out / f"{args.taste}-{seed}", args.taste, seed)
+        measure(args.out / f"{name}-{seed}", args.taste, seed, args.set)
         for seed in range(args.first, args.first + args.seeds)
     ]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
-    facts = {"environment": environment(), "platform": platform.platform(), "peak_gib": round(peak, 2), "runs": runs}
-    Path(f"benchmarks/demo-{args.taste}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    facts = {"environment": environment(), "platform": platform.platform(), "peak_gib": round(peak, 2)}
+    facts |= ({"settings": args.set} if args.set else {}) | {"runs": runs}
+    Path(f"benchmarks/demo-{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
     print(f"{HEADER}\n|---|---|---|---|---|---|---|")
     print("\n".join(row(r) for r in runs))
     print(f"\nPeak memory {peak:.2f} GiB; {environment()['device']}")

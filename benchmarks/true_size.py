@@ -3,7 +3,8 @@
     python -m benchmarks.true_size                     on a CPU: every case, into benchmarks/true_size.json; a table
     python -m benchmarks.true_size --only sd15-lora    one case, which replaces its row
     python -m benchmarks.true_size --told              tell the memory of the kept rows anew, without training
-    python -m benchmarks.true_size --gpu               on a GPU: SD 1.5 and SDXL at 512 and 1024 pixels, trained alone
+    python -m benchmarks.true_size --gpu               on a GPU: SD 1.5 and SDXL at 512 and 1024 pixels, trained alone,
+                                                       and SDXL with blocks in the memory of the machine
     python -m benchmarks.true_size --tiny              every case with small networks, in a minute, to try the script
 
 The networks have the published architecture and random weights. Each case trains on four images of noise, is stopped by
@@ -63,6 +64,7 @@ class Case:
 
     batch: images of a step
     draws: whether its images are compared too
+    more: settings beside
     """
 
     name: str
@@ -71,6 +73,7 @@ class Case:
     weights: str = "lora"
     batch: int = 1
     draws: bool = True
+    more: tuple[str, ...] = ()
 
 
 CPU_CASES = (
@@ -84,6 +87,8 @@ GPU_CASES = tuple(
     for name, family in (("sd15", SD1), ("sdxl", SDXL))
     for size in (512, 1024)
 )
+# its seconds of a step beside those of the same case without it tell what travelling takes
+GPU_CASES += (replace(GPU_CASES[-1], name="sdxl-1024-blocks", more=("train.blocks_to_swap=all",)),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +163,7 @@ def settings(case: Case, model: Path, store: Path) -> list[str]:
     chosen: dict[str, Any] = {"model": model, "likes": store, "train.weights": case.weights, "train.steps": 3}
     chosen |= {"train.batch": case.batch, "train.size": case.size, "train.validation_share": 0}
     chosen |= {"train.checkpoint_every": 3, "train.guards": "false", "train.warmup": 0, "train.cooldown": 0}
-    return [f"{name}={value}" for name, value in chosen.items()]
+    return [*(f"{name}={value}" for name, value in chosen.items()), *case.more]
 
 
 def told_of(case: Case, model: Path, store: Path) -> float:

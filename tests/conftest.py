@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tiny_transformers import BUILDERS, CLIP_BUILDERS, built
 
 # a busy machine is no fault: the time of an example decides nothing
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +26,7 @@ LONGEST = (
     "test_less_memory.py",
 )  # files, of those in minutes
 STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
+SIZES = {"sana": 32, "lumina2": 32, "ltx": 32}  # pixels, of which their pipelines ask for more
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -266,14 +268,17 @@ def _pipeline_xl(prediction: str) -> Any:
 def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """prediction -> the folder of a real StableDiffusionPipeline, saved once; do not write to it.
 
-    `xl-` before the prediction gives a StableDiffusionXLPipeline.
+    `xl-` before the prediction gives a StableDiffusionXLPipeline, and a name of `tiny_transformers` its pipeline.
     """
     folders: dict[str, Path] = {}
 
     def make(prediction: str = "epsilon") -> Path:
         if prediction not in folders:
             folders[prediction] = tmp_path_factory.mktemp("pipeline") / prediction
-            made = _pipeline_xl(prediction[3:]) if prediction.startswith("xl-") else _pipeline(prediction)
+            if prediction in BUILDERS | CLIP_BUILDERS:
+                made = built(prediction)
+            else:
+                made = _pipeline_xl(prediction[3:]) if prediction.startswith("xl-") else _pipeline(prediction)
             made.save_pretrained(folders[prediction])
         return folders[prediction]
 
@@ -295,7 +300,9 @@ def make_diffusion(tiny_pipeline: Callable[[str], Path]) -> Callable[..., Any]:
         prediction: str = "epsilon", rank: int = 4, alpha: float = 8.0, seed: int = 0, tuning: Tuning | None = None
     ) -> PipelineModel:
         pipeline = load_pipeline(str(tiny_pipeline(prediction)))
-        return adapter_of(pipeline, tuning or LoRA(rank=rank, alpha=alpha), seed)
+        model = adapter_of(pipeline, tuning or LoRA(rank=rank, alpha=alpha), seed)
+        model.size = SIZES.get(prediction, 16)  # some families have one size for all their models
+        return model
 
     return make
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def test_arrows_only_point_down() -> None:
         ("feedback/store/votes.py", "def late():\n    import torch", "The store of likes knows no torch"),
         (
             "models/plane.py",
-            "from thumbtune.models import stable_diffusion",
+            "from thumbtune.models.families import stable_diffusion",
             "Families of models know nothing of each other",
         ),
         ("training/trainer.py", "from thumbtune.runs.recipe import Recipe", "Recipes stop at the composition root"),
@@ -122,11 +122,61 @@ def test_imports_name_the_package(file: Path) -> None:
     assert all(imported(tree(file)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("module", [module_of(file) for file in FILES if "migrations" not in file.parts])
-def test_every_module_imports_alone(module: str) -> None:
-    done = python(f"import {module}")
+# each module in a process of its own, which begins with the libraries that take seconds and with none of our modules
+IMPORT_ALONE = """
+import importlib, os, sys, traceback
+def try_each(modules, show):
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except BaseException:
+            if show:
+                traceback.print_exc()
+                os._exit(1)
+modules = {modules!r}
+reading, writing = os.pipe()
+if not os.fork():
+    os.close(reading)
+    try_each(modules, False)
+    own = {{module.partition(".")[0] for module in modules}}
+    libraries = [name for name in sys.modules if name.partition(".")[0] not in own]
+    os.write(writing, "\\n".join(libraries).encode())
+    os._exit(0)
+os.close(writing)
+with os.fdopen(reading) as libraries:
+    try_each(libraries.read().splitlines(), False)
+for module in modules:
+    child = os.fork()
+    if not child:
+        try_each([module], True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        print(module, flush=True)
+"""
+
+
+def alone(modules: Sequence[str], where: Path = ROOT) -> tuple[list[str], str]:
+    """Return the modules that do not import alone, and why."""
+    done = python(IMPORT_ALONE.format(modules=modules), where)
     assert done.returncode == 0, done.stderr
+    return done.stdout.split(), done.stderr
+
+
+@pytest.mark.slow
+def test_every_module_imports_alone() -> None:
+    failed, why = alone([module_of(file) for file in FILES if "migrations" not in file.parts])
+    assert not failed, why
+
+
+def test_a_module_that_does_not_import_alone_is_named(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "circle"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "first.py").write_text("from circle.second import B\nA = 1\n")
+    (package / "second.py").write_text("from circle.first import A\nB = 2\n")
+    (package / "third.py").write_text("C = 3\n")
+    failed, why = alone(["circle.first", "circle.third", "circle.nowhere"], tmp_path)
+    assert failed == ["circle.first", "circle.nowhere"] and "circular import" in why
 
 
 @pytest.mark.parametrize("module", WITHOUT_TORCH)
@@ -210,10 +260,12 @@ def is_protocol(node: ast.ClassDef) -> bool:
 
 @cache
 def protocol_methods() -> frozenset[str]:
-    """What any Protocol of the package asks for: its docstring is there, once."""
+    """What any Protocol of the package asks for, or the base of all families: its docstring is there, once."""
     classes = [node for file in FILES for node in ast.walk(tree(file)) if isinstance(node, ast.ClassDef)]
-    protocols = filter(is_protocol, classes)
-    return frozenset(m.name for p in protocols for m in p.body if isinstance(m, ast.FunctionDef))
+    protocols = [method for one in classes if is_protocol(one) for method in one.body]
+    (base,) = (node for node in classes if node.name == "LatentDiffusion")
+    said = [method for method in base.body if isinstance(method, ast.FunctionDef) and ast.get_docstring(method)]
+    return frozenset(method.name for method in [*protocols, *said] if isinstance(method, ast.FunctionDef))
 
 
 def public(code: ast.Module | ast.ClassDef) -> Iterator[Definition]:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from transformers import CLIPTextModel
 
 from base_model import (
     autoencoder,
     card,
     checkpoint,
     decoder,
+    flow,
     generator,
     judge,
     sets,
@@ -41,7 +43,10 @@ from base_model.vocabulary import (
     held_out,
     slug,
 )
+from thumbtune import load
 from thumbtune.evaluation.scorers.style_classifier import StyleClassifier
+from thumbtune.models.families.stable_diffusion_3 import StableDiffusion3
+from thumbtune.models.protocol import Sampler
 
 ROOT = Path(__file__).parent.parent
 SLICE = ["red apple", "pear", "banana", "star", "key", "bell"]
@@ -261,8 +266,32 @@ def test_a_v_model_may_begin_from_the_weights_of_an_epsilon_model(made: Path) ->
 
 
 @pytest.mark.slow
-def test_held_out_combinations_never_reach_the_generator(made: Path) -> None:
-    vae = decoder.averaged(made / "autoencoder")
+@pytest.mark.slow
+def test_the_small_flow_model_is_trained_resumed_and_written_for_diffusers(made: Path, tmp_path: Path) -> None:
+    whole, parts = made / "flow", made / "flow-parts"
+    flow.train(made, plan(whole, 4, decay=0.5))
+    for steps in (2, 4):
+        flow.train(made, plan(parts, steps, decay=0.5))
+    expected, found = (training.load_averaged(flow.fresh(), path).state_dict() for path in (whole, parts))
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    flow.write(made, tmp_path / "model")
+    model = load(tmp_path / "model", device="cpu")
+    assert isinstance(model, StableDiffusion3)
+    assert model.embed(["a key"])["text"].shape == (1, 25, 384)  # one token of zeros in place of T5's
+    assert model.generate(["a key"], [1], Sampler(steps=2))[0].size == (64, 64)
+
+
+def test_the_text_encoder_of_the_flow_model_is_that_of_the_bundled_model() -> None:
+    known = CLIPTextModel.from_pretrained(flow.BUNDLED / "text_encoder", dtype=torch.float32)
+    ids = flow.tokenizer()(["a red apple"], padding="max_length", return_tensors="pt").input_ids
+    found, expected = flow.text_encoder()(ids, output_hidden_states=True), known(ids, output_hidden_states=True)
+    assert torch.equal(found.text_embeds, expected.pooler_output)
+    assert torch.equal(found.hidden_states[-2], expected.hidden_states[-2])
+
+
+def test_held_out_combinations_never_reach_the_generator(made: Path, tmp_path: Path) -> None:
+    autoencoder.train(made / "sets", plan(tmp_path / "autoencoder", 1))
+    vae = decoder.averaged(tmp_path / "autoencoder")
     known = generator.lesson(made / "sets", vae, SLICE)
     shown = {(concept, style) for concept, style, _ in known.facts}
     assert shown == {(concept, style) for concept in SLICE for style in STYLES if not held_out(concept, style)}

@@ -11,8 +11,9 @@ from base_model.vocabulary import CONCEPTS, MEASURE, STYLES, held_out
 from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge
 from thumbtune.evaluation.scorers.style_classifier import StyleClassifier
 from thumbtune.experiments.demo import concepts, prompt_of
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.runs import build
 
 MEGABYTE = 1_000_000

@@ -71,8 +71,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 def _trained(folder: Path) -> Path:
     """Write a LoRA of rank 2 where a run has it."""
+    from thumbtune.models.families.stable_diffusion import StableDiffusion
+    from thumbtune.models.loading import load_pipeline
     from thumbtune.models.lora import LoRA
-    from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
     StableDiffusion(load_pipeline(str(BUNDLED)), LoRA(rank=2, alpha=2.0)).save(folder / "run" / "lora")
     return folder / "run"
@@ -101,7 +102,7 @@ def test_every_case_is_tested() -> None:
 
 def not_read(model: Path, code: str, *naming: object) -> None:
     """A model is refused by the same code when it is loaded, and as a side of a duel."""
-    from thumbtune.models.stable_diffusion import load_pipeline
+    from thumbtune.models.loading import load_pipeline
 
     with refused(code, naming=naming):
         load_pipeline(str(model))
@@ -119,7 +120,7 @@ def test_01_weights_in_pickles_are_named_with_the_way_to_convert_them(made: Call
 def test_02_the_variant_is_read_in_float32(made: Callable[[str], Path]) -> None:
     import torch
 
-    from thumbtune.models.stable_diffusion import load_pipeline
+    from thumbtune.models.loading import load_pipeline
 
     loaded, plain = load_pipeline(str(made("02-fp16-variant") / "model")), load_pipeline(str(BUNDLED))
     for part in ("unet", "vae", "text_encoder"):
@@ -154,8 +155,9 @@ def test_04_a_unet_of_other_channels_is_one_sentence(made: Callable[[str], Path]
 
 
 def test_05_a_sample_size_is_a_pair_or_the_vae_s(made: Callable[[str], Path]) -> None:
+    from thumbtune.models.families.stable_diffusion import StableDiffusion
+    from thumbtune.models.loading import load_pipeline
     from thumbtune.models.protocol import Sampler
-    from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
     folder = made("05-sample-size")
     for name, width, height in (("list", 64, 64), ("oblong", 96, 64), ("none", 64, 64)):

@@ -15,7 +15,8 @@ from pathlib import Path
 from thumbtune.runs import build
 from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 model = StableDiffusion(load_pipeline(build.model_path("tiny-emoji-64")))
 (image,) = model.generate(["a panda"], [0], Sampler(steps=4))
 print(Path(thumbtune.__file__).parent, image.size, FaithfulnessJudge(build.BUNDLED / "judge").names([image], top=5)[0])

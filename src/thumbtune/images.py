@@ -6,6 +6,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from thumbtune import videos
+
 WHITE_OF_16_BITS = 2**16 - 1
 STEPS_OF_16_BITS = 257  # (2^16 - 1) / (2^8 - 1)
 QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
@@ -45,8 +47,12 @@ def upright_size(file: Path | BinaryIO) -> tuple[int, int]:
     """Return height and width of an image as `rgb` shows it, from the head of its file where that tells them.
 
     Raises:
-        OSError: it is missing, or no image.
+        OSError: it is missing, or no image and no video.
+        ThumbtuneError: it is a video, and PyAV is missing.
     """
+    if videos.is_video(file):
+        info = videos.info_of(file)
+        return info.height, info.width
     with Image.open(file) as image:
         if image.format == "TIFF" or (image.format == "PNG" and _has_a_tail(image)):
             upright = ImageOps.exif_transpose(image)

@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from thumbtune.duels.merge import merge
 from thumbtune.models import merging
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import KOHYA_FILE, LoRA
 from thumbtune.models.lora_targets import CONVOLUTIONS
 from thumbtune.models.merging import checkpoint_of
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
 KINDS: dict[str, dict[str, Any]] = {
     "attention": {},

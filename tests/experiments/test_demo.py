@@ -1,5 +1,7 @@
 """The demo's simulated people, and the whole story at small size."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from thumbtune.evaluation.duel_folder import read_images
 from thumbtune.evaluation.scorers.tastes import TASTES
 from thumbtune.experiments.demo import concepts, demo, likes_line_art, likes_red, prompt_of
 from thumbtune.training.batches import quiet
+
+ROOT = Path(__file__).parents[2]
 
 
 def drawing(ink: str) -> Image.Image:
@@ -55,6 +59,14 @@ def test_the_whole_demo_at_small_size_twice(tmp_path: Path, monkeypatch: pytest.
     rated = {prompt_of(concept) for concept in concepts()["rated"]}
     assert not rated & set(prompts)
     lora = load_file(tmp_path / "red" / "run" / "lora" / "kohya.safetensors")
+
+    run, shown = tmp_path / "red" / "run", tmp_path / "shown.png"
+    subprocess.run([sys.executable, "-m", "benchmarks.picture", run, shown], cwd=ROOT, check=True)
+    with Image.open(shown) as picture:  # two bands of twelve prompts, before above after
+        tile = np.asarray(picture.crop((66, 16, 66 + 76, 16 + 76)).convert("RGB"), np.float64)
+    with Image.open(run / "evaluation" / "a" / "000-1000000.png") as first:
+        enlarged = np.asarray(first.convert("RGB").resize((76, 76), Image.Resampling.LANCZOS), np.float64)
+    assert np.array_equal(tile, enlarged)
 
     again = demo(tmp_path / "red", "red", 0, quiet, lines.append, small)
     assert again == page

@@ -49,7 +49,7 @@ from thumbtune.feedback.store.store import Store
 from thumbtune.feedback.store.tables import StoredImage, Vote
 from thumbtune.files import sha256
 
-FILES_OF_EACH = 600
+FILES_OF_EACH = 300
 AT_ONCE = 50  # files between two looks into the store
 
 Row = dict[str, Any]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_transformers import BUILDERS
 from torch import Tensor, nn
 
-from thumbtune.models import latent_diffusion as shared
+from thumbtune.models import devices
+from thumbtune.models import drawing as shared
 from thumbtune.models.families import adapter_of
 from thumbtune.models.full import Full
 from thumbtune.models.half import CAST, store
@@ -156,7 +158,7 @@ class Moves:
         self.seen: list[tuple[str, str]] = []
         self.names = {part: name for name, part in model.pipeline.components.items() if isinstance(part, nn.Module)}
         self.places = dict.fromkeys(self.names.values(), "cpu")
-        monkeypatch.setattr(shared, "device_of", lambda network: torch.device(self.places[self.names[network]]))
+        monkeypatch.setattr(devices, "device_of", lambda network: torch.device(self.places[self.names[network]]))
         monkeypatch.setattr(nn.Module, "to", self.moved_to(nn.Module.to))
 
     def moved_to(self, usual: Any) -> Any:
@@ -264,3 +266,57 @@ def test_other_faults_of_decoding_are_not_taken_for_a_lack_of_memory() -> None:
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         shared.decoded(vae, torch.zeros(1, 2), None)
     assert not vae.tiling
+
+
+def test_networks_that_an_accelerator_cannot_hold_together_take_turns(make: Make, monkeypatch: Any) -> None:
+    model = make()
+    expected = model.generate(["a cat"], [3], Sampler(steps=2))
+    told: list[Any] = []
+    pipeline = model.pipeline
+    monkeypatch.setattr(shared, "takes_turns", lambda weights, device: weights > 0)
+    monkeypatch.setattr(pipeline, "enable_model_cpu_offload", lambda **options: told.append(options), raising=False)
+    monkeypatch.setattr(pipeline, "remove_all_hooks", lambda: told.append("removed"), raising=False)
+    drawn = model.generate(["a cat"], [3], Sampler(steps=2))
+    assert told == [{"device": torch.device("cpu")}, "removed"]
+    assert np.array_equal(np.asarray(drawn[0]), np.asarray(expected[0]))
+
+
+@pytest.mark.parametrize(("device", "turns"), [("cuda", [False, True]), ("cpu", [False, False])])
+def test_networks_take_turns_where_four_fifths_of_the_memory_are_too_little(
+    device: str, turns: list[bool], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(shared, "room_of", lambda device: 1000)
+    assert [shared.takes_turns(weights, torch.device(device)) for weights in (800, 801)] == turns
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(BUILDERS))
+def test_every_family_of_transformers_draws_in_half_precision(name: str, make: Make) -> None:
+    model = make(name, torch.bfloat16)
+    model.size = 32
+    image = np.asarray(model.generate(["a cat"], [3], Sampler(steps=2))[0], np.float64)
+    plain = make(name)
+    plain.size = 32
+    expected = np.asarray(plain.generate(["a cat"], [3], Sampler(steps=2))[0], np.float64)
+    assert image.shape == (32, 32, 3) and abs(image - expected).mean() < 8
+
+
+def test_t5_in_fp16_computes_layers_that_exceed_its_range_in_float32(make: Make) -> None:
+    def encoder_of(model: Any) -> Any:
+        encoder = model.pipeline.text_encoder_2
+        with torch.no_grad():  # as of published weights: products beyond 65504
+            encoder.encoder.block[0].layer[1].DenseReluDense.wi.weight.mul_(3000)
+            encoder.encoder.block[0].layer[1].DenseReluDense.wo.weight.mul_(3000)
+        return encoder
+
+    ids = torch.arange(8)[None] + 3
+    models = [make("flux", half) for half in (None, torch.float16)]
+    with torch.no_grad():
+        expected = encoder_of(models[0])(ids).last_hidden_state
+        encoder = encoder_of(models[1])
+        with torch.autocast("cpu", torch.float16):
+            found = encoder(ids).last_hidden_state
+    assert found.isfinite().all()
+    torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
+    kept = [name for name, weight in encoder.named_parameters() if weight.dtype == torch.float32]
+    assert kept and all(name.endswith("wo.weight") for name in kept)

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 
 from thumbtune.files import check_seal
 from thumbtune.models import lora
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
 PREDICTIONS = ("epsilon", "v_prediction")
 PROMPTS, SEEDS = ["a cat", "red dog"], [7, 8]

@@ -15,9 +15,10 @@ from refusals import refused
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora_files import find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.models.without_weights import networks_without_weights
 
 Layer = tuple[str, str]

@@ -12,11 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE, LoRA, put_on, tensors_of
 from thumbtune.models.lora_files import find_lora
 from thumbtune.models.lora_loading import put_on_pipeline
 from thumbtune.models.lora_targets import ATTENTION, CONVOLUTIONS, FEED_FORWARD, PRESETS
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
 WIDE = {"targets": CONVOLUTIONS, "conv_rank": 2, "conv_alpha": 1.5}
 KINDS: dict[str, dict[str, Any]] = {

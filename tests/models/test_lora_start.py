@@ -29,11 +29,11 @@ from test_lora_of_others import ALL, alpha, rank
 from torch import Tensor
 
 from thumbtune.models.families import adapter_of
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.lora_files import find_lora
 from thumbtune.models.lora_loading import put_on_pipeline
 from thumbtune.models.lora_start import begin, copies_of, files_of
-from thumbtune.models.stable_diffusion import load_pipeline
 from thumbtune.models.without_weights import pipeline_without_weights
 
 __all__ = ["make"]  # a fixture

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from thumbtune.duels.sides import side
 from thumbtune.errors import ThumbtuneError
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.models.without_weights import networks_without_weights
 
 WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}

@@ -1,13 +1,22 @@
 """Processes: equal to diffusers' schedulers, undone by their inverses, and noisier with time."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import (
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
-from thumbtune.models.process import FlowProcess, VPProcess, betas_from, process_of, zero_terminal
+from thumbtune.models.process import DynamicShift, FlowProcess, VPProcess
+from thumbtune.models.schedulers import betas_from, process_of, zero_terminal
 
 # the numbers of SD 1.5's own scheduler config
 SD15 = {"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
@@ -165,6 +174,57 @@ def test_flow_times_by_hand() -> None:
     # shift 3: 3 * 0.5 / (1 + 2 * 0.5) = 0.75
     shifted = FlowProcess(density="uniform", shift=3.0).times(torch.tensor([0.5]))
     torch.testing.assert_close(shifted, torch.tensor([750.0]))
+
+
+def test_a_dynamic_shift_gives_the_noise_levels_of_diffusers_for_each_size() -> None:
+    theirs = FlowMatchEulerDiscreteScheduler(
+        use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, base_image_seq_len=256, max_image_seq_len=8192
+    )
+    ours = process_of({**theirs.config, "_class_name": "FlowMatchEulerDiscreteScheduler"}, positions_per_token=4)
+    assert isinstance(ours, FlowProcess) and isinstance(ours.shift, DynamicShift)
+    sigmas = torch.linspace(0.95, 0.05, 7)
+    for height, width in ((64, 64), (128, 96), (192, 192)):
+        tokens = height * width // 4
+        mu = calculate_shift(tokens, 256, 8192, 0.5, 0.9)
+        theirs.set_timesteps(sigmas=sigmas.tolist(), mu=mu)
+        uniform = 0.5 * (1 + torch.erf(torch.logit(sigmas) / 2**0.5))  # what a logit-normal density maps to the sigmas
+        t = ours.times(uniform, torch.full((7,), height * width))
+        torch.testing.assert_close(t, theirs.timesteps, rtol=1e-4, atol=1e-2)
+        assert ours.shift.of(torch.tensor([height * width])).item() == pytest.approx(math.exp(mu), rel=1e-6)
+
+
+def test_a_dynamic_shift_is_one_of_each_image_in_a_batch() -> None:
+    process = FlowProcess(density="uniform", shift=DynamicShift(positions_per_token=4))
+    sizes = torch.tensor([64 * 64, 128 * 128])
+    together = process.times(torch.tensor([0.5, 0.5]), sizes)
+    # exp(0.63) and exp(1.15): mu of 1024 tokens is 0.5 + 0.65 * 768 / 3840
+    shifts = torch.tensor([math.exp(0.63), math.exp(1.15)])
+    torch.testing.assert_close(together, 1000 * shifts / (1 + shifts))
+    for row in (0, 1):
+        torch.testing.assert_close(process.times(torch.tensor([0.5]), sizes[row : row + 1]), together[row : row + 1])
+    with pytest.raises(ValueError, match="positions"):
+        process.times(torch.tensor([0.5]))
+
+
+def test_a_dynamic_shift_may_be_linear() -> None:
+    config = {"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True}
+    process = process_of({**config, "time_shift_type": "linear", "base_shift": 2.0, "max_shift": 4.0})
+    assert isinstance(process, FlowProcess) and isinstance(process.shift, DynamicShift)
+    torch.testing.assert_close(process.shift.of(torch.tensor([256, 2176, 4096])), torch.tensor([2.0, 3.0, 4.0]))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "shift"),
+    [
+        (UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0), 3.0),
+        (DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=6.0), 6.0),
+        (FlowMatchHeunDiscreteScheduler(shift=2.0), 2.0),
+        (FlowMatchEulerDiscreteScheduler(shift=1.5, use_dynamic_shifting=False), 1.5),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_schedulers_of_flow_are_known_under_any_class(scheduler: Any, shift: float) -> None:
+    assert process_of({**scheduler.config, "_class_name": type(scheduler).__name__}) == FlowProcess(shift=shift)
 
 
 def test_uniform_flow_times_are_uniform() -> None:

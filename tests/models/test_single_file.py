@@ -13,9 +13,10 @@ from refusals import refused
 
 from thumbtune.models import single_file
 from thumbtune.models.clip_tokens import clip_tokenizer
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 
 SIZE = {"resolution": "64x64"}
 PREDICTS = {SD1: "epsilon", SD2: "v", SDXL: "epsilon"}

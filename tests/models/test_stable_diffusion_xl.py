@@ -15,12 +15,12 @@ from PIL import Image
 from refusals import refused
 from safetensors.torch import load_file
 
-from thumbtune.models.families import FAMILIES, adapter_of, family_of
+from thumbtune.models.families import ADAPTERS, FAMILIES, adapter_of, family_of
+from thumbtune.models.families.stable_diffusion_xl import StableDiffusionXL, time_ids
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
 from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.protocol import PipelineModel, Sampler
-from thumbtune.models.stable_diffusion_xl import StableDiffusionXL, time_ids
 from thumbtune.models.without_weights import networks_without_weights
 
 KINDS = ("xl-epsilon", "xl-v_prediction")
@@ -122,7 +122,8 @@ def test_the_process_is_the_schedulers_and_finite_at_every_time(make_diffusion: 
 def test_the_process_of_an_euler_scheduler_with_a_last_step_of_noise_is_its_own() -> None:
     from diffusers import EulerDiscreteScheduler
 
-    from thumbtune.models.process import VPProcess, process_of
+    from thumbtune.models.process import VPProcess
+    from thumbtune.models.schedulers import process_of
 
     schedule: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
     theirs = EulerDiscreteScheduler(**schedule, prediction_type="v_prediction", rescale_betas_zero_snr=True)
@@ -233,7 +234,7 @@ def test_a_family_is_known_by_the_pipelines_name(tiny_pipeline: Callable[[str], 
         None: "StableDiffusionPipeline",
     }
     assert {name: family_of(name).pipeline for name in names} == names
-    assert len({family.adapter for family in FAMILIES}) == len(FAMILIES)
+    assert len({adapter.family.name for adapter in ADAPTERS}) == len(ADAPTERS) == len(FAMILIES)
     model = adapter_of(load_pipeline(str(tiny_pipeline("xl-epsilon"))))
     assert isinstance(model, StableDiffusionXL) and isinstance(model, PipelineModel)
 

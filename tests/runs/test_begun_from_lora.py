@@ -11,7 +11,7 @@ from refusals import refused
 from safetensors.torch import load_file, save_file
 
 from thumbtune.duels.sides import side
-from thumbtune.models.stable_diffusion import load_pipeline
+from thumbtune.models.loading import load_pipeline
 from thumbtune.runs import lora_copy, run
 from thumbtune.runs.memory_estimate import estimate
 from thumbtune.runs.recipe import read_recipe

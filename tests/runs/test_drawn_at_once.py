@@ -96,6 +96,15 @@ def test_one_image_that_does_not_fit_is_refused_with_a_size_that_does(
         assert at_once(name, None, (height, width), 1) == 1
 
 
+def test_the_size_that_fits_is_told_of_a_pipeline_of_clips_too(
+    tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawn_at_once, "drawing", lambda model, count, size, prompt: size[0] ** 2 * GIB // 1024)
+    monkeypatch.setattr(drawn_at_once, "free_in_machine", lambda: 4096 * GIB)
+    with pytest.raises(ThumbtuneError, match=r"with 1024x1024 \(--size"):
+        at_once(str(tiny_pipeline("ltx")), None, (4096, 4096), 1)
+
+
 def test_an_image_much_larger_than_usual_is_told(
     tiny_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -206,3 +206,19 @@ def test_the_recipe_of_sdxl_has_its_defaults() -> None:
     recipe = read_recipe(Path("sdxl"))
     assert (recipe.objective.beta, recipe.evaluate.guidance, recipe.train.micro_batch) == (5000.0, 5.0, "auto")
     assert recipe.train.gradient_checkpointing and recipe.train.weights == "lora"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "name", "guidance", "steps"),
+    [("FluxPipeline", "FLUX.1", 3.5, 28), ("Krea2Pipeline", "Krea 2", 5.5, 28), ("SanaPipeline", "Sana", 4.5, 20)],
+)
+def test_a_transformer_draws_as_its_pipeline_and_trains_as_a_lora_of_its_size(
+    tmp_path: Path, pipeline: str, name: str, guidance: float, steps: int
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    recipe = Recipe(model=str(tmp_path / "model"))
+    assert family_of(recipe.model) == name
+    assert (recipe.evaluate.guidance, recipe.evaluate.steps) == (guidance, steps)
+    assert (recipe.train.lr, recipe.train.steps, recipe.objective.beta) == (1e-4, 500, "auto")
+    assert chosen_for_model(recipe)["evaluate.guidance"] == f"Default of {name}: as in diffusers' pipeline."

@@ -175,10 +175,13 @@ def test_what_saves_memory_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert not list(forecast.savers_of(recipe))  # on a CPU
     gpu = SimpleNamespace(device=torch.device("cuda"), num_processes=1)
     monkeypatch.setattr(forecast, "team", lambda: gpu)
-    assert list(forecast.savers_of(recipe)) == [("train.precision", "bf16"), ("train.quantize_base", "int8")]
+    blocks = ("train.blocks_to_swap", "all")
+    assert list(forecast.savers_of(recipe)) == [("train.precision", "bf16"), ("train.quantize_base", "int8"), blocks]
     for own in ("train.quantize_base=nf4", "lora.dora=true"):
         other = read_recipe(None, ["model=owner/sd", "train.precision=no", own])
-        assert list(forecast.savers_of(other)) == [("train.precision", "bf16")]
+        assert list(forecast.savers_of(other)) == [("train.precision", "bf16"), blocks]
+    other = read_recipe(None, ["model=owner/sd", "train.precision=bf16", "train.blocks_to_swap=all"])
+    assert list(forecast.savers_of(other)) == [("train.quantize_base", "int8")]
     monkeypatch.setattr(forecast, "find_spec", lambda name: None)
     full = read_recipe(None, ["model=owner/sd", "train.precision=bf16", "train.weights=full"])
     assert [name for name, _ in forecast.savers_of(full)] == ["train.weights"]

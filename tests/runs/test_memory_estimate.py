@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_transformers import BUILDERS
 from torch import nn
 
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import Sampler
 from thumbtune.objective.kto import KTO
 from thumbtune.runs import build, memory_estimate
@@ -106,7 +108,23 @@ def test_parts_that_rest_are_not_on_an_accelerator(tiny_pipeline: Callable[[str]
     assert here.networks == apart.networks and here.generate == apart.generate
     texts = here.networks["text_encoder"] + here.networks["text_encoder_2"]
     assert here.step - apart.step == texts + here.networks["vae"]
-    assert here.encode - apart.encode in (texts, here.networks["vae"])
+    assert here.encode - apart.encode - here.networks["unet"] in (texts, here.networks["vae"])
+
+
+@pytest.mark.slow
+def test_networks_that_are_stored_in_16_bits_are_loaded_so(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    plain = str(tiny_pipeline("epsilon"))
+    load_pipeline(plain).to(dtype=torch.float16).save_pretrained(tmp_path / "half")
+    told = {
+        (model, *how): estimate(read_recipe(None, [f"model={model}", f"train.weights={how[0]}"]), precision=how[1])
+        for model in (plain, str(tmp_path / "half"))
+        for how in (("lora", "bf16"), ("lora", "no"), ("full", "bf16"))
+    }
+    whole, *loads = [found.load for found in told.values() if found is not None]
+    vae = next(found.networks["vae"] for key, found in told.items() if found is not None and key[2] == "no")
+    assert loads == [whole, whole, (whole + vae) // 2, whole, whole]
 
 
 @pytest.mark.slow
@@ -212,3 +230,11 @@ def test_prompts_in_chunks_count_as_long_as_the_longest_of_the_likes(
     text = 2 * 4 * condition["text"].shape[2] * model.pipeline.tokenizer.model_max_length  # of two images, a chunk
     assert many.step - one.step > 29 * text
     assert many.encode > three.encode >= one.encode and many.generate > one.generate
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(BUILDERS))
+def test_a_step_of_every_family_is_counted(name: str, tiny_pipeline: Callable[[str], Path]) -> None:
+    small = ["train.size=32", "evaluate.size=32"]  # the tiny Wan has few places
+    found = estimate(read_recipe(None, [f"model={tiny_pipeline(name)}", *small]), 1)
+    assert found is not None and min(found.step, found.generate) > sum(found.networks.values())

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from thumbtune import __version__
 from thumbtune.cli import train as cli
-from thumbtune.models.stable_diffusion import StableDiffusion
+from thumbtune.models.families.stable_diffusion import StableDiffusion
 from thumbtune.runs import build
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.run import recipe_in

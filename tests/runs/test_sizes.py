@@ -272,11 +272,23 @@ def test_a_size_that_the_vae_cannot_have_is_refused_with_the_nearest(size: str, 
     with refused("size-not-multiple", UsageError, naming=["evaluate.size", nearest]):
         check_sizes(recipe, build.model_path(bundled))
     with refused("size-not-multiple", UsageError, naming=["evaluate.size", nearest]):
-        check_sizes(recipe, "no/such-model", 8)
+        check_sizes(recipe, "no/such-model", (8, 8))
     check_sizes(recipe, "no/such-model")  # which is asked again once it is here
     if "x" not in size:
         with refused("size-not-multiple", UsageError, naming=["train.size", nearest]):
             prepare(read_recipe(None, [f"train.size={size}"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "nearest"), [("ltx", 32, "32x32"), ("sana", 32, "32x32"), ("wan", 8, "40x40")]
+)
+def test_the_size_is_checked_against_what_the_pipeline_draws(
+    name: str, unit: int, nearest: str, tiny_pipeline: Callable[[str], Path]
+) -> None:
+    size = 44 if unit == 8 else 48  # a multiple of 8 is not enough for two of them
+    with refused("size-not-multiple", UsageError, naming=["--size", f"multiples of {unit}", nearest]):
+        sampler_for([str(tiny_pipeline(name))], size=str(size))
+    assert sampler_for([str(tiny_pipeline(name))], size="64").size == 64
 
 
 def test_images_are_generated_in_the_size_that_was_asked_for(

@@ -18,8 +18,8 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.likes import Split
 from thumbtune.feedback.store.store import Store
+from thumbtune.models.families.stable_diffusion import StableDiffusion
 from thumbtune.models.plane import image_of_point as point
-from thumbtune.models.stable_diffusion import StableDiffusion
 from thumbtune.objective.baselines import SFT
 from thumbtune.objective.kto import KTO
 from thumbtune.objective.utility import risk_seeking

@@ -6,6 +6,7 @@ import pytest
 import torch
 from refusals import refused
 
+from thumbtune.files import write_tensors
 from thumbtune.training.cache import Cache, Tensors
 
 
@@ -99,3 +100,40 @@ def test_a_key_that_comes_twice_is_made_once(tmp_path: Path) -> None:
 
     assert Cache(tmp_path).fill(["a", "b", "a"], make) == 2
     assert len(asked) == 2
+
+
+def test_numbers_that_16_bits_hold_take_half_the_bytes_and_come_back_in_float32(tmp_path: Path) -> None:
+    numbers = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    odd = torch.tensor([0.0, -0.0, 1e-40, 3e38, -65504.0])
+    tensors = {
+        "bf16": numbers.bfloat16().float(),
+        "fp16": numbers.half().float(),
+        "all": numbers,
+        "odd": odd.bfloat16().float(),
+        "sizes": torch.tensor([1024.0, 0.0]),
+        "whole": torch.arange(3),
+    }
+    cache = Cache(tmp_path)
+    for name, tensor in tensors.items():
+        cache.put(name, {"text": tensor})
+        back = cache.get(name)["text"]
+        assert back.dtype == tensor.dtype
+        assert torch.equal(back, tensor)
+        assert torch.equal(back.signbit(), tensor.signbit())
+    bytes_of = {name: cache.path(name).stat().st_size for name in tensors}
+    assert bytes_of["all"] - bytes_of["bf16"] == bytes_of["all"] - bytes_of["fp16"] == 2 * 64 * 64
+
+
+def test_one_number_more_than_16_bits_hold_keeps_all_of_them(tmp_path: Path) -> None:
+    tensor = torch.ones(1000)
+    tensor[-1] = 1 + 2**-20
+    cache = Cache(tmp_path)
+    cache.put("key", {"text": tensor})
+    assert torch.equal(cache.get("key")["text"], tensor)
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    cache, tensor = Cache(tmp_path), torch.ones(4)
+    write_tensors(cache.path("key"), {"text": tensor})  # in float32, though 16 bits would hold it
+    assert cache.fill(["key"], lambda _: pytest.fail("it is there")) == 0
+    assert torch.equal(cache.get("key")["text"], tensor)

@@ -10,6 +10,7 @@ import typer
 from thumbtune.cli.terminal import bar, quieten, say
 from thumbtune.cli.train import (
     ClipSkip,
+    Frames,
     Guidance,
     ImageSize,
     Negative,
@@ -156,7 +157,7 @@ def duel(
     prompts: DuelPrompts,
     scorers: Annotated[str, typer.Option(help="Scorers, separated by commas; `thumbtune scorers` lists them.")],
     out: Annotated[Path, typer.Option(help="The folder of the duel; the same command continues in it.")] = Path("duel"),
-    base: Annotated[str | None, typer.Option(help="The model that a LoRA or a UNet belongs to.")] = None,
+    base: Annotated[str | None, typer.Option(help="The model that a LoRA, a UNet or a transformer belongs to.")] = None,
     per_prompt: PerPrompt = 4,
     first_seed: FirstSeed = 10_000,
     steps: Steps = None,
@@ -165,6 +166,7 @@ def duel(
     vae: Vae = None,
     prediction: Prediction = None,
     zero_terminal_snr: ZeroTerminalSnr = False,
+    frames: Frames = None,
     negative: Negative = "",
     over_length: OverLength = None,
     syntax: Syntax = None,
@@ -182,22 +184,21 @@ def duel(
     from thumbtune.evaluation.scorers.published_files import Locations
     from thumbtune.runs.sampler_defaults import precision_for, sampler_for
 
-    names, places = _scorers_in(scorers), Locations(local=weights, offline=offline)
-    chosen = load_prompt_set(prompts, places)
+    chosen = load_prompt_set(prompts, places := Locations(local=weights, offline=offline))
     given = given_options(vae, prediction, zero_terminal_snr, over_length, syntax, clip_skip)
     plan = GalleryPlan(
         sides=dict(zip(SIDES, (a, b), strict=True)),
         prompts=chosen.first(limit) if limit else chosen,
         out=out,
-        scorers=names,
+        scorers=_scorers_in(scorers),
         per_prompt=per_prompt,
         first_seed=first_seed,
-        sampler=sampler_for([base, a, b], steps, guidance, negative, size),
+        sampler=sampler_for([base, a, b], steps, guidance, negative, size, frames),
         base=base,
         precision=precision_for([a, b, base]),
         places=places,
         options=model_options(given),
-        given=_names(given, steps=steps, guidance=guidance, size=size, negative=negative or None),
+        given=_names(given, steps=steps, guidance=guidance, size=size, frames=frames, negative=negative or None),
     )
     _print_duel(run_duel(plan, bar, tie, paper_ci), out)
 

@@ -19,7 +19,7 @@ def merge(
             metavar="OUT", help="A new folder for diffusers; or a new file NAME.safetensors, for ComfyUI and A1111."
         ),
     ],
-    base: Annotated[str | None, typer.Option(help="The model that a LoRA or a UNet belongs to.")] = None,
+    base: Annotated[str | None, typer.Option(help="The model that a LoRA, a UNet or a transformer belongs to.")] = None,
     vae: Vae = None,
     prediction: Prediction = None,
     zero_terminal_snr: ZeroTerminalSnr = False,

@@ -30,6 +30,15 @@ Guidance = Annotated[
     ),
 ]
 Negative = Annotated[str, typer.Option(help="What images should not show: one text for all prompts.")]
+Frames = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1000,
+        help="Frames of each clip, for Wan and LTX-Video, which write WebP animations; 1 for images. Default: as the "
+        "run was trained, and 1 for a base model.",
+    ),
+]
 OverLength = Annotated[
     Literal["cut", "chunks"] | None,
     typer.Option(
@@ -85,6 +94,10 @@ def model_options(given: Mapping[str, Any]) -> Any:
     return ModelOptions(**loading, encoding=encoding_with({name: given[name] for name in reading}))
 
 
+SHIPPED = (
+    "A YAML recipe, or a shipped one: chroma, flux, flux2, klein, krea2, ltx, lumina2, paper, paper-sd21, pixart, "
+    "qwen-image, sana, sd3, sdxl, wan or z-image."
+)
 ImageSize = Annotated[
     str | None,
     typer.Option(
@@ -98,10 +111,7 @@ ImageSize = Annotated[
 def train(
     recipe: Annotated[
         Path | None,
-        typer.Argument(
-            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option; "
-            "with --resume, the run's recipe."
-        ),
+        typer.Argument(help=f"{SHIPPED} Default: the default of every option; with --resume, the run's recipe."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/first"),
     settings: Set = None,
@@ -141,9 +151,7 @@ def train(
 def recipe_(
     recipe: Annotated[
         Path | None,
-        typer.Argument(
-            help="A YAML recipe, or a shipped one: paper, paper-sd21 or sdxl. Default: the default of every option."
-        ),
+        typer.Argument(help=f"{SHIPPED} Default: the default of every option."),
     ] = None,
     settings: Set = None,
 ) -> None:
@@ -171,6 +179,7 @@ def generate(
     vae: Vae = None,
     prediction: Prediction = None,
     zero_terminal_snr: ZeroTerminalSnr = False,
+    frames: Frames = None,
     negative: Negative = "",
     over_length: OverLength = None,
     syntax: Syntax = None,
@@ -196,7 +205,7 @@ def generate(
             code="generate-run-options",
         )
     named_model = model or (None if tuned else Recipe().model)
-    sampler = sampler_for([tuned, named_model], steps, guidance, negative, size)
+    sampler = sampler_for([tuned, named_model], steps, guidance, negative, size, frames)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     by = Generator(model=model, tuned=tuned, options=model_options(given))
     for path in generate_images(pairs, sampler, out, bar, by):

@@ -210,8 +210,9 @@ def _entry(side: Side) -> dict[str, Any]:
 
 
 def _sampler_facts(sampler: Sampler) -> dict[str, Any]:
-    """Return the options of generating; of no negative prompt nothing, as before there was one."""
-    return {name: value for name, value in asdict(sampler).items() if (name, value) != ("negative", "")}
+    """Return the options of generating; of no negative prompt and of images nothing, as before there were others."""
+    usual = (("negative", ""), ("frames", 1))
+    return {name: value for name, value in asdict(sampler).items() if (name, value) not in usual}
 
 
 def _files(plan: GalleryPlan, name: str, each: Side) -> list[list[Path]]:
@@ -247,7 +248,9 @@ def _batch(plan: GalleryPlan, sides: Mapping[str, Side]) -> int:
 
 
 def _most_at_once(plan: GalleryPlan, each: Side) -> int:
-    """Return how many images of a side fit into the free memory at once, at most `BATCH`."""
+    """Return how many images of a side fit into the free memory at once, at most `BATCH`; of clips one."""
+    if plan.sampler.frames > 1:
+        return 1
     if each.reader is None:
         return BATCH
     prompts = [prefixed(prompt, each.prompt_prefix) for prompt in plan.prompts.prompts]

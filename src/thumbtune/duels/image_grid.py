@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from thumbtune.clips import write_clip
 from thumbtune.files import write_png
 from thumbtune.memory import in_parts
 from thumbtune.models.protocol import Sampler
@@ -17,7 +18,9 @@ Generate = Callable[[Sequence[str], Sequence[int], Sampler], Sequence[Image.Imag
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGrid:
-    """Prompts x seeds. The image of a side, a prompt and a seed is the file `folder`/SIDE/PROMPT-SEED.png.
+    """Prompts x seeds. The image of a side, a prompt and a seed is the file `folder`/SIDE/PROMPT-SEED.png, or .webp.
+
+    Clips, of a sampler with frames, are WebP animations.
 
     No two prompts share a seed. Equal initial noise gives images of different prompts one look, so prompts that shared
     their seeds would not be independent trials.
@@ -39,8 +42,9 @@ class ImageGrid:
         return [(prompt, seed) for prompt in range(len(self.prompts)) for seed in self.seeds(prompt)]
 
     def path(self, side: str, prompt: int, seed: int) -> Path:
-        """Return the file of an image."""
-        return self.folder / side / f"{prompt:03d}-{seed}.png"
+        """Return the file of an image, or of a clip."""
+        suffix = ".png" if self.sampler.frames == 1 else ".webp"
+        return self.folder / side / f"{prompt:03d}-{seed}{suffix}"
 
     def is_whole(self, side: str) -> bool:
         """Return whether every image of a side is there."""
@@ -79,4 +83,5 @@ def generate_side(
         for part, images in in_parts(whole, batch, generated):
             for place, image in zip(part, images, strict=True):
                 if not grid.path(side, *place).exists():
-                    write_png(grid.path(side, *place), image, durable=True)
+                    write = write_png if grid.sampler.frames == 1 else write_clip
+                    write(grid.path(side, *place), image, durable=True)

@@ -4,7 +4,7 @@ a run's folder, or one of its checkpoints       the model that it tuned, with th
 a .safetensors file, or a folder with a LoRA    the base model with it; in the form of diffusers, kohya or PEFT
 a whole checkpoint in one .safetensors file     that pipeline
 a diffusers folder, a hub id, tiny-emoji-64     that pipeline
-a folder or `unet:` hub id with a UNet alone    the base model with that UNet in the place of its own
+a folder or `unet:` hub id with a UNet alone    the base model with that UNet in the place of its own; or `transformer:`
 any other folder                                its images
 """
 
@@ -18,19 +18,18 @@ from typing import Any
 import torch
 
 from thumbtune import hub
-from thumbtune.documents import read_config
+from thumbtune.duels.network_alone import ALONE, NetworkAlone, part_of
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
 from thumbtune.files import file_sha256, refuse_not_finite, sha256
 from thumbtune.models.families import adapter_of
-from thumbtune.models.fitting import check_configs
-from thumbtune.models.loading import load_pipeline
+from thumbtune.models.loading import load_pipeline, type_for
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import place, put_on_pipeline
 from thumbtune.models.missing import missing, near, refuse_missing_model
 from thumbtune.models.model_options import PLAIN, ModelOptions
-from thumbtune.models.pipeline_files import check_pipeline, vae_config
+from thumbtune.models.pipeline_files import check_pipeline
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.models.weight_files import is_checkpoint, keys_in, kind_of, refuse_as_lora, refuse_other_file
@@ -39,8 +38,7 @@ from thumbtune.runs import build, run
 from thumbtune.training import checkpoint
 
 CHECKPOINT, AVERAGE = "weights.safetensors", "average.safetensors"
-INDEX, UNET_INDEX = "model_index.json", "unet/config.json"
-UNET = "unet:"  # before a hub id that holds no whole pipeline, as those of many papers
+INDEX = "model_index.json"
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Side:
     """One of the sides that are compared.
 
     name: what the caller named it.
-    kind: run, checkpoint, lora, unet, model or images.
+    kind: run, checkpoint, lora, unet, transformer, model or images.
     fingerprint: the hash of its weights or images; for a hub model, its commit.
     prompt_prefix: what goes before its prompts.
     encoding: how it reads prompts.
@@ -109,8 +107,8 @@ def _side(name: str, base: str | None, options: ModelOptions, precision: build.P
         return _run(name, path, precision)
     if (path / CHECKPOINT).is_file() and (path.parent.parent / "recipe.yaml").is_file():
         return _checkpoint(name, path, precision)
-    if name.startswith(UNET) or ((path / "unet" / "config.json").is_file() and not (path / INDEX).is_file()):
-        return _unet(name, base, options, half)
+    if (part := part_of(name)) is not None:
+        return _network(name, part, base, options, half)
     whole = (path / INDEX).is_file() and not (path / DIFFUSERS_FILE).is_file()  # a pipeline's folder, and no LoRA in it
     single = is_checkpoint(path)
     if single:
@@ -138,7 +136,7 @@ def _model(name: str, base: str | None, options: ModelOptions, half: torch.dtype
         _of_base(name, options),
         encoding=options.encoding,
         reader=folder,
-        load=lambda device: _reading(load_pipeline(folder, options=options), options, half).to(device),
+        load=lambda device: _reading(load_pipeline(folder, type_for(half), options), options, half).on(device),
         check=lambda: check_pipeline(folder, options),
         options=options,
     )
@@ -168,14 +166,16 @@ def _unknown(name: str) -> UsageError:
 
 def _run(name: str, folder: Path, precision: build.Precision) -> Side:
     recipe = run.recipe_in(folder)
-    result = folder / build.result_of(recipe)
+    result = folder / build.result_in(folder, recipe)
     if not result.is_file():
         raise ThumbtuneError(
             f"{folder} has not finished training; continue it with `thumbtune train --out {folder} --resume`.",
             code="run-unfinished",
         )
     options, reader = build.options_of(recipe), build.model_path(recipe.model)
-    fingerprint = sha256(f"{_of_base(recipe.model, options)} {file_sha256(result)}".encode())
+    # of a model with two networks, two LoRAs
+    weights = " ".join(file_sha256(file) for file in sorted(result.parent.glob(f"{result.stem}*{result.suffix}")))
+    fingerprint = sha256(f"{_of_base(recipe.model, options)} {weights}".encode())
     prefix = run.prompt_prefix_of(folder)
 
     def load(device: Any) -> PipelineModel:
@@ -208,7 +208,7 @@ def _checkpoint(name: str, folder: Path, precision: build.Precision) -> Side:
                 f"{file} does not fit its run ({reason(error)}); name another checkpoint.", code="checkpoint-misfit"
             ) from error
         model.complete = run.prompt_completion(owner)
-        return model.to(device)
+        return model.on(device)
 
     options, reader = build.options_of(recipe), build.model_path(recipe.model)
     fingerprint = sha256(f"{_of_base(recipe.model, options)} {file_sha256(file)}".encode())
@@ -225,9 +225,9 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, 
     folder = build.model_path(base)
 
     def load(device: Any) -> PipelineModel:
-        pipeline = load_pipeline(folder, options=options)
+        pipeline = load_pipeline(folder, type_for(half), options)
         put_on_pipeline(pipeline, files, base)
-        return _reading(pipeline, options, half).to(device)
+        return _reading(pipeline, options, half).on(device)
 
     def check() -> None:
         if (networks := networks_without_weights(folder, options)) is not None:
@@ -240,40 +240,22 @@ def _lora(name: str, files: LoraFiles, base: str | None, options: ModelOptions, 
     return replace(own, options=options)
 
 
-def _unet(name: str, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
-    """Return a UNet as papers publish it: the folder `unet` of a pipeline, and nothing else."""
-    source = name.removeprefix(UNET)
+def _network(name: str, part: str, base: str | None, options: ModelOptions, half: torch.dtype | None) -> Side:
+    """Return a denoiser as papers and runs publish it: the folder of that part of a pipeline, and nothing else."""
     if base is None:
-        raise UsageError(f"{name} is a UNet; name the model that it belongs to with --base.", code="side-no-base")
+        raise UsageError(
+            f"{name} is a {ALONE[part]}; name the model that it belongs to with --base.", code="side-no-base"
+        )
+    folder, alone = build.model_path(base), NetworkAlone(name, part, base)
 
     def load(device: Any) -> PipelineModel:
-        from diffusers import UNet2DConditionModel
+        pipeline = load_pipeline(folder, options=options)
+        setattr(pipeline, part, alone.load(pipeline))
+        return _reading(pipeline, options, half).on(device)
 
-        pipeline = load_pipeline(build.model_path(base), options=options)
-        try:
-            where = {"subfolder": "unet", **hub.only_cached(source)}
-            with hub.quietly():
-                unet = UNet2DConditionModel.from_pretrained(source, use_safetensors=True, **where)
-            if unet.config["cross_attention_dim"] != pipeline.unet.config["cross_attention_dim"]:
-                raise ValueError(f"its text is {unet.config['cross_attention_dim']} wide")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ThumbtuneError(
-                f"{name} is not a UNet for {base} ({reason(error)}); give its own base with --base.", code="side-misfit"
-            ) from error
-        pipeline.unet = unet
-        return _reading(pipeline, options, half).to(device)
-
-    fingerprint = sha256(f"{_of_base(base, options)} {_of_model(source, UNET_INDEX)}".encode())
-    own = Side(name, "unet", fingerprint, encoding=options.encoding, reader=build.model_path(base), load=load)
-    return replace(own, options=options, check=lambda: _check_unet(name, source, build.model_path(base), options))
-
-
-def _check_unet(name: str, source: str, base: str, options: ModelOptions) -> None:
-    """Refuse a base that cannot be used, and a UNet for another task, before their weights are downloaded."""
-    check_pipeline(base, options)
-    file = Path(source) / UNET_INDEX if Path(source).is_dir() else hub.settings_file(source, UNET_INDEX)
-    if file is not None and (config := read_config(file)) is not None:
-        check_configs(name, config, vae_config(base) or {}, ())
+    fingerprint = sha256(f"{_of_base(base, options)} {_of_model(alone.source, alone.config)}".encode())
+    own = Side(name, part, fingerprint, encoding=options.encoding, reader=folder, load=load)
+    return replace(own, options=options, check=lambda: alone.check(folder, options))
 
 
 def _reading(pipeline: Any, options: ModelOptions, half: torch.dtype | None) -> PipelineModel:

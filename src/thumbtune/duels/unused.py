@@ -8,7 +8,7 @@ from thumbtune.models.model_options import ModelOptions
 
 LOADING = ("vae", "prediction", "zero_terminal_snr")
 READING = ("over_length", "syntax", "clip_skip")
-DRAWING = ("steps", "guidance", "size", "negative")
+DRAWING = ("steps", "guidance", "size", "frames", "negative")
 KINDS = {
     "run": "a run, which loads its model and reads prompts as it was trained",
     "checkpoint": "a checkpoint of a run, which loads its model and reads prompts as it was trained",

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from thumbtune.memory import in_parts
 from thumbtune.models.protocol import Model
-from thumbtune.training.batches import Batch, Encoded, Sized
+from thumbtune.training.batch import Batch, positions
+from thumbtune.training.batches import Encoded, Sized
 from thumbtune.training.denoising import error, reference_error
 from thumbtune.training.sampling import seeded_generator
 
@@ -72,8 +73,8 @@ def _in_parts(
     held_out: Encoded, at_once: int, work: Callable[[Sequence[int]], Float[Tensor, "b"]]
 ) -> Iterator[Measured]:
     """Yield parts of the rows, each of one shape, with the result of `work` on them."""
-    rows = sorted(range(len(held_out)), key=lambda row: held_out.size_of(row) or (0, 0))
-    return in_parts(rows, at_once, work, held_out.size_of)
+    rows = sorted(range(len(held_out)), key=held_out.shape_of)
+    return in_parts(rows, at_once, work, held_out.shape_of)
 
 
 def _in_order(parts: Iterable[Measured]) -> Float[Tensor, "n"]:
@@ -109,7 +110,7 @@ def _at_level(model: Model, encoded: Encoded, rows: Sequence[int], level: int) -
         latents=clean,
         condition=encoded.condition([encoded.prompts[i] for i in rows]) | about,
         noise=noise,
-        t=model.process.times(uniform),
+        t=model.process.times(uniform, positions([clean.shape[1:]] * len(rows))),
         liked=encoded.liked[rows],
         weight=encoded.weight[rows],
     )

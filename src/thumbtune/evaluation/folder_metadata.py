@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from thumbtune import videos
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.prompts import plain_prompt
 from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, PROMPT_COLUMNS, first, prompt_in
@@ -23,7 +24,7 @@ from thumbtune.feedback.sources.folders import SIDECARS, LikeFolders
 
 METADATA = "metadata.jsonl"
 # The import's list without animations, drawings and icons, which lie beside the images of a model and are none of them.
-IMAGE_SUFFIXES = ALL_SUFFIXES - {".gif", ".svg", ".psd", ".ico"}
+IMAGE_SUFFIXES = ALL_SUFFIXES - {".gif", ".svg", ".psd", ".ico", *videos.SUFFIXES}
 NAMED_AS = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)
 
 

@@ -19,8 +19,9 @@ from thumbtune.evaluation.scorers.tastes import TASTES, get_taste, redden
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store.store import Store
 from thumbtune.files import write_png, write_text
+from thumbtune.models.families import adapter_of
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.report.page import write_page
 from thumbtune.runs import build, run, tuning
 from thumbtune.runs.recipe import Recipe, parse_recipe, with_settings
@@ -30,6 +31,8 @@ MODEL = "tiny-emoji-64"
 # low guidance keeps the variety that a person needs to choose from, and images at 2 still show their prompt; results
 # are shown at the recipe's guidance
 POOL = Sampler(steps=25, guidance=2.0)
+# the bundled model's, also for any other model of this size: the defaults of its family suit large ones
+GUIDANCE, STEPS = 3.0, 25
 PER_PROMPT = 8
 LEAST_INK = 0.7  # the least black ink of any real line-art image of the sets, rounded down
 REDNESS_ADDED = 0.4  # the strength of the reddened copies
@@ -102,9 +105,13 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
         "model": MODEL,
         "likes": str(folder / "likes"),
         "seed": seed,
+        "train": {"gradient_checkpointing": False},
         "evaluate": {
+            "steps": STEPS,
+            "guidance": GUIDANCE,
             "prompts": str(folder / "prompts.txt"),
             "scorers": [name],
+            "faithfulness": "faithfulness",
             "first_seed": FIRST_SEED + SEEDS_PER_DEMO * seed,
         },
     }
@@ -112,8 +119,11 @@ def recipe_of(folder: Path, name: str, seed: int, settings: list[str] | None = N
     return parse_recipe(chosen, "The demo's recipe")
 
 
-def generate_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str, str, int]]:
-    """Return (file name, prompt, seed) of the images that the person rates; generate those that are missing."""
+def generate_pool(folder: Path, seed: int, progress: Progress, base: str = MODEL) -> list[tuple[str, str, int]]:
+    """Return (file name, prompt, seed) of the images that the person rates; generate those that are missing.
+
+    base: the model, a bundled one or a folder
+    """
     wanted = [
         (
             f"{number:02d}-{concept.replace(' ', '-')}-{k}.png",
@@ -125,7 +135,7 @@ def generate_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str
     ]
     missing = [item for item in wanted if not (folder / item[0]).exists()]
     if missing:
-        model = StableDiffusion(load_pipeline(build.model_path(MODEL)))
+        model = adapter_of(load_pipeline(build.model_path(base)))
         for start in progress(range(0, len(missing), 32), "Generating images to rate"):
             part = missing[start : start + 32]
             images = model.generate([p for _, p, _ in part], [s for *_, s in part], POOL)
@@ -134,7 +144,7 @@ def generate_pool(folder: Path, seed: int, progress: Progress) -> list[tuple[str
     return wanted
 
 
-def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> None:
+def rate(folder: Path, name: str, pool: list[tuple[str, str, int]], model: str = MODEL) -> None:
     """Write the person's labels as a folder that any importer reads."""
     lines = []
     for file, prompt, seed in pool:
@@ -143,7 +153,7 @@ def rate(folder: Path, name: str, pool: list[tuple[str, str, int]]) -> None:
         for file_name, image, text, liked, number in PEOPLE[name].rate(file, original, prompt, seed):
             write_png(folder / "thumbs" / file_name, image)
             row = {"file_name": file_name, "prompt": text, "label": liked, "rater": f"simulated:{name}"}
-            lines.append(json.dumps(row | {"seed": number, "model": MODEL}))
+            lines.append(json.dumps(row | {"seed": number, "model": model}))
     write_text(folder / "thumbs" / "metadata.jsonl", "\n".join(lines) + "\n")
 
 
@@ -159,10 +169,10 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     recipe = recipe_of(folder, name, seed, settings)
     out = folder / "run"
     run.check(recipe, out, resume=True)
-    say(f"1/5  {MODEL} generates {PER_PROMPT} images for each of {len(concepts()['rated'])} prompts.")
-    pool = generate_pool(folder / "pool", seed, progress)
+    say(f"1/5  {recipe.model} generates {PER_PROMPT} images for each of {len(concepts()['rated'])} prompts.")
+    pool = generate_pool(folder / "pool", seed, progress, recipe.model)
     say(f"2/5  A simulated person labels them: {person.sentence}")
-    rate(folder, name, pool)
+    rate(folder, name, pool, recipe.model)
     with Store.open(folder / "likes") as store:
         report = import_likes(folder / "thumbs", store, progress=lambda rows: progress(list(rows), "Importing labels"))
         counts = store.counts()

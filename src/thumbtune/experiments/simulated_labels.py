@@ -18,8 +18,9 @@ from thumbtune.experiments.demo import PEOPLE, LabelledImage
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store.store import Store
 from thumbtune.files import write_png, write_text
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import Sampler
-from thumbtune.models.stable_diffusion import StableDiffusion, load_pipeline
 from thumbtune.runs import build
 from thumbtune.training.batches import Progress
 from thumbtune.training.sampling import seeded_generator

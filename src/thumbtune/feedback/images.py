@@ -1,4 +1,4 @@
-"""Check image files: whether bytes are a whole image, in which format, and how large."""
+"""Check image files, and clips: whether bytes are a whole image or video, in which format, and how large."""
 
 import io
 import warnings
@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from PIL import Image, features
 
+from thumbtune import videos
+from thumbtune.clips import check_frames, places_in
 from thumbtune.errors import ThumbtuneError
 from thumbtune.images import rgb
 
@@ -30,6 +32,9 @@ FORMATS = (  # MPO, phones' JPEG, is found by the JPEG reader
 )
 MAX_PIXELS = 64_000_000  # 8000 x 8000: far larger than diffusion models generate, far smaller than a memory
 MAX_BYTES = 200_000_000  # an uncompressed image of MAX_PIXELS in three channels
+MAX_CLIP_PIXELS = 4_000_000_000  # of all frames of a clip: a minute at 1280 x 720 has 2.2 billion
+MAX_SECONDS = 120  # of a video: models generate 5 to 20
+MAX_RATE = 240  # frames a second
 # Common formats that are not supported: offset, the bytes there, name.
 UNSUPPORTED_FORMATS = (
     (4, (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftyphevc", b"ftypmif1", b"ftypmsf1"), "HEIC"),
@@ -57,14 +62,15 @@ class ImageInfo:
 def inspect_image(data: bytes) -> ImageInfo:
     """Decode a whole image, as training will, so that no broken image reaches it; return its size and suffix.
 
-    Of an animation (GIF, WebP, APNG) only the first frame is decoded.
+    Of an animation (GIF, WebP, APNG) all frames are decoded, up to `MAX_CLIP_PIXELS`, and of a video all frames.
 
     Raises:
-        UnreadableImage: not an image, cut off, damaged, of an unsupported format or number type, or larger than
-            `MAX_PIXELS`.
+        UnreadableImage: not an image or a video, cut off, damaged, of an unsupported format or number type, larger than
+            `MAX_PIXELS`, or too long; or a video, and PyAV is missing.
     """
     try:
-        return _decode(data)
+        suffix = videos.suffix_of(data[: videos.HEAD])
+        return _decode(data) if suffix is None else _decode_video(data, suffix)
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"it has more than {MAX_PIXELS:,} pixels; make it smaller") from error
     except UnreadableImage:
@@ -100,8 +106,61 @@ def _decode(data: bytes) -> ImageInfo:
         image.load()
         if image.mode == "F" or (image.mode == "I" and kind != "PNG"):  # older Pillows give a PNG's 16 bits as I
             raise UnreadableImage("its pixel values have no defined range; save it with 8 or 16 bits per colour")
-        seen = rgb(image)
+        seen, is_clip = rgb(image), len(places_in(image)) > 1
+    if is_clip:
+        check_frames(io.BytesIO(data), MAX_CLIP_PIXELS)
     return ImageInfo(width=seen.width, height=seen.height, suffix=SUFFIXES[kind])
+
+
+def _decode_video(data: bytes, suffix: str) -> ImageInfo:
+    """Decode a whole video, after its head was found to keep the limits.
+
+    Raises:
+        UnreadableImage: it does not keep them, is damaged, or PyAV is missing.
+    """
+    try:
+        pixels = _pixels_of_frame(data)
+        for place, (_, end) in enumerate(videos.frames_in(io.BytesIO(data)), 1):
+            if end > MAX_SECONDS or place * pixels > MAX_CLIP_PIXELS:  # not every head tells the length
+                raise _too_many(place, MAX_CLIP_PIXELS // pixels)
+        info = videos.info_of(io.BytesIO(data))
+    except OSError as error:
+        raise UnreadableImage(f"it is not a whole video ({_brief(error)}); replace it with an intact copy") from error
+    except UnreadableImage:
+        raise
+    except ThumbtuneError as error:
+        raise UnreadableImage(
+            "it is a video, which PyAV reads; install it with `pip install 'thumbtune[video]'`, or convert the video "
+            "to an animated WebP"
+        ) from error
+    return ImageInfo(width=info.width, height=info.height, suffix=suffix)
+
+
+def _pixels_of_frame(data: bytes) -> int:
+    """Return the pixels of a frame of a video, by its head.
+
+    Raises:
+        UnreadableImage: the head tells that its end is missing, or more than the limits.
+        OSError: it is no video.
+    """
+    if videos.is_cut(data):
+        raise UnreadableImage("it is not a whole video (its end is missing); replace it with an intact copy")
+    head = videos.head_of(io.BytesIO(data))
+    pixels = head.width * head.height
+    if not pixels:
+        raise UnreadableImage("it has no pixels; replace it with an intact copy")
+    if pixels > MAX_PIXELS:
+        raise UnreadableImage(f"it has {pixels:,} pixels and the limit is {MAX_PIXELS:,}; make it smaller")
+    if head.seconds > MAX_SECONDS:
+        raise UnreadableImage(f"it is a video of {head.seconds:,.0f} seconds and the limit is {MAX_SECONDS}; cut it")
+    frames = head.seconds * head.rate
+    if head.rate > MAX_RATE or frames * pixels > MAX_CLIP_PIXELS:
+        raise _too_many(frames, MAX_CLIP_PIXELS // pixels)
+    return pixels
+
+
+def _too_many(frames: float, most: int) -> UnreadableImage:
+    return UnreadableImage(f"it is a video of {frames:,.0f} frames or more and the limit is {most:,}; cut it")
 
 
 def _refuse_unsupported(data: bytes) -> None:

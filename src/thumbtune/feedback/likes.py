@@ -14,7 +14,7 @@ import unicodedata
 import weakref
 from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -22,6 +22,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from PIL import UnidentifiedImageError
+
+from thumbtune.clips import first_frame
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.policies import POLICIES, RATER_PREFIX, apply_policy, check_policy
 from thumbtune.feedback.quoting import listed
@@ -158,16 +161,25 @@ def _row(label: Label, store: Store) -> dict[str, object]:
 
 
 def image_of(likes: Dataset, row: int) -> Image:
-    """Return the decoded image of a row.
+    """Return the decoded image of a row; of an animation or a video, its first frame.
 
     Raises:
-        ThumbtuneError: the file is missing, or no longer an image.
+        ThumbtuneError: the file is missing, or no longer an image; or it is a video, and PyAV is missing.
     """
     try:
         return likes[row]["image"]
     except OSError as error:
-        path = likes.select_columns(["image"]).with_format("arrow")[row : row + 1]["image"][0]["path"]
+        path, content = cell_of(likes, row)
+        if isinstance(error, UnidentifiedImageError):  # a video, perhaps
+            with opened_cell(path, content) as file:
+                return first_frame(file)
         raise unreadable(str(path), error) from error
+
+
+def cell_of(likes: Dataset, row: int) -> tuple[str | None, bytes | None]:
+    """Return the path or the URL of a row's file, and its bytes if they are in the table."""
+    cell = likes.select_columns(["image"]).with_format("arrow")[row : row + 1]["image"][0]
+    return cell["path"].as_py(), cell["bytes"].as_py()
 
 
 def sizes_of(likes: Dataset) -> list[tuple[int, int]]:
@@ -180,15 +192,27 @@ def sizes_of(likes: Dataset) -> list[tuple[int, int]]:
 
 
 def _size_of(path: str | None, content: bytes | None) -> tuple[int, int]:
+    with opened_cell(path, content) as file:
+        return upright_size(file)
+
+
+@contextmanager
+def opened_cell(path: str | None, content: bytes | None) -> Iterator[Path | BinaryIO]:
+    """Give the file of a row, and turn errors of reading it inside the `with` block into one that names it.
+
+    Raises:
+        ThumbtuneError: it is missing, or no longer an image.
+    """
     try:
         if content is not None:
-            return upright_size(BytesIO(content))
-        if "://" not in str(path):
-            return upright_size(Path(str(path)))
-        import fsspec
+            yield BytesIO(content)
+        elif "://" not in str(path):
+            yield Path(str(path))
+        else:
+            import fsspec
 
-        with fsspec.open(path, "rb") as file:
-            return upright_size(cast("BinaryIO", file))
+            with fsspec.open(path, "rb") as file:
+                yield cast("BinaryIO", file)
     except OSError as error:
         raise unreadable(str(path), error) from error
 

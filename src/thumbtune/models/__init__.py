@@ -11,16 +11,17 @@ loading      ModelOptions: a VAE of one's own, what files do not say; PromptEnco
 """
 
 from thumbtune.models.families import adapter_of
+from thumbtune.models.families.stable_diffusion import StableDiffusion
+from thumbtune.models.families.stable_diffusion_xl import StableDiffusionXL
 from thumbtune.models.full import Full
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import LoRA
 from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.plane import Plane
-from thumbtune.models.process import FlowProcess, Process, VPProcess, process_of
+from thumbtune.models.process import FlowProcess, Process, VPProcess
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Model, Sampler, Tuning
-from thumbtune.models.stable_diffusion import StableDiffusion
-from thumbtune.models.stable_diffusion_xl import StableDiffusionXL
+from thumbtune.models.schedulers import process_of
 
 __all__ = [
     "FlowProcess",

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.models.families import TEXT, UNET, VAE, Family
-from thumbtune.models.weight_files import OWN_FORMS
+from thumbtune.models.family import INDEX, OWN_FAMILIES, TEXT, VAE, Family
+from thumbtune.models.protocol import Size
+from thumbtune.models.sizes import size_of
+from thumbtune.models.transformer_checks import distilled
 
-INDEX = "model_index.json"
 Config = Mapping[str, Any]
 
 ADDED, SIZES = "text_time", 6  # SDXL adds a pooled text and six sizes to its time; a refiner takes five
-OTHER_FAMILIES = ("StableDiffusion3", "Flux", "Kandinsky", "PixArt", "StableCascade", "Sana", "Wan")
+OTHER_FAMILIES = ("Kandinsky", "PixArtAlpha", "StableCascade")
 PIXELS = 3  # channels of an image
 # settings of UNets that need more than a prompt, with the value of those that do not
 CONDITIONS = {
@@ -24,6 +25,15 @@ CONDITIONS = {
     "attention_type": "default",
 }
 BESIDE = ("scheduler", "safety_checker", "feature_extractor")  # parts of a pipeline that training does without
+
+
+def is_processor(entry: Any) -> bool:
+    """Return whether a part of an index is a processor of texts and images, of which only the tokenizer is needed.
+
+    >>> is_processor(["transformers", "PixtralProcessor"])
+    True
+    """
+    return str(pair(entry)[1]).endswith("Processor")
 
 
 def check_classes(name: str, index: Config, family: Family, other_vae: bool = False) -> None:
@@ -41,9 +51,11 @@ def check_classes(name: str, index: Config, family: Family, other_vae: bool = Fa
     if known or others:
         why = "" if known else f" with {' and '.join(others)}"
         raise ThumbtuneError(
-            f"The model {name!r} is a {pipeline}{why}, and {OWN_FORMS}; name such a model.", code="model-other-family"
+            f"The model {name!r} is a {pipeline}{why}, and {OWN_FAMILIES}; name such a model.",
+            code="model-other-family",
         )
-    missing = [part for part in (UNET, *family.texts) if not any(pair(index.get(part)))]
+    needed = [part for part in (family.denoiser, *family.texts) if part not in family.optional]
+    missing = [part for part in needed if not any(pair(index.get(part)))]
     if index.get("requires_aesthetics_score") or (missing == [TEXT] and len(family.texts) > 1):
         raise ThumbtuneError(
             f"The model {name!r} is a refiner of {family.name}, which only repaints the images of its base model; name "
@@ -56,6 +68,8 @@ def check_classes(name: str, index: Config, family: Family, other_vae: bool = Fa
             "whole model.",
             code="model-other-family",
         )
+    if index.get("is_distilled") is True:
+        raise distilled(name, f"is_distilled is true in {INDEX}")
     if not other_vae and not any(pair(index.get(VAE))):
         raise without_vae(name)
     for part, wanted in family.networks.items():
@@ -63,7 +77,7 @@ def check_classes(name: str, index: Config, family: Family, other_vae: bool = Fa
         if found is not None and found != wanted and not (other_vae and part == VAE):
             raise ThumbtuneError(
                 f"The model {name!r} is a {pipeline} whose {part} is a {found} in place of a {wanted}, and "
-                f"{OWN_FORMS}; name such a model.",
+                f"{OWN_FAMILIES}; name such a model.",
                 code="model-other-family",
             )
 
@@ -91,6 +105,17 @@ def check_embeds(name: str, pipeline: str, unet: Config, family: Family) -> None
 def pair(entry: object) -> Sequence[Any]:
     """Return an entry of an index, [library, class]; [None, None] for a part that is not there."""
     return entry if isinstance(entry, list) and len(entry) == 2 else [None, None]  # noqa: PLR2004 - a pair
+
+
+def checked_size(pipeline: Any, encoders: Sequence[Any]) -> Size:
+    """Return the pixels of the images of a loaded pipeline with a UNet.
+
+    Raises:
+        ThumbtuneError: as `check_configs` and `size_of`.
+    """
+    name, unet, vae = str(pipeline.config.get("_name_or_path")), pipeline.unet.config, pipeline.vae.config
+    check_configs(name, unet, vae, [encoder.config.to_dict() for encoder in encoders])
+    return size_of(name, unet, vae, pipeline.vae_scale_factor)
 
 
 def check_configs(name: str, unet: Config, vae: Config, texts: Sequence[Config]) -> None:

@@ -16,8 +16,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError, reason
-from thumbtune.models.lora import DIFFUSERS_FILE
-from thumbtune.models.lora_names import PARTS
+from thumbtune.models.lora import DIFFUSERS_FILE, SECOND_FILE
+from thumbtune.models.lora_names import PARTS, TRANSFORMER, TRANSFORMER_2
 from thumbtune.models.weight_files import (
     PICKLES,
     SAFETENSORS,
@@ -85,6 +85,8 @@ def find_lora(path: Path) -> LoraFiles | None:
     if path.is_file():
         refuse_other_file(path)
         return LoraFiles({"": path}) if path.suffix.lower() == SAFETENSORS else None
+    if (path / DIFFUSERS_FILE).is_file() and (path / SECOND_FILE).is_file():
+        return LoraFiles({TRANSFORMER: path / DIFFUSERS_FILE, TRANSFORMER_2: path / SECOND_FILE})
     for name in (DIFFUSERS_FILE, PEFT_FILE):
         if (path / name).is_file():
             return LoraFiles({"": path / name})
@@ -123,9 +125,14 @@ def read_lora(files: LoraFiles) -> ReadLora:
         settings |= {own: config for own in ((part,) if part else PARTS)} if config is not None else {}
         if config is None:
             _refuse_without_settings(file, list(keys))
-            settings |= _diffusers_settings(file)
+            told = _diffusers_settings(file)
+            settings |= {part: told.get(TRANSFORMER, {})} if part == TRANSFORMER_2 else told
         prefix = f"{part}." if part else ""
-        tensors |= {prefix + key.removeprefix(PEFT_KEYS): value for key, value in _values(file).items()}
+        # diffusers has a file of its own for a second transformer, with the names of the first
+        tensors |= {
+            prefix + key.removeprefix(PEFT_KEYS).removeprefix(f"{TRANSFORMER}." if part else ""): value
+            for key, value in _values(file).items()
+        }
     for own in settings.values():
         _check_settings(next(iter(files.weights.values())), own)
     return ReadLora(tensors=tensors, settings=settings)

@@ -110,6 +110,19 @@ def base_facts(unet: Mapping[str, Any], prediction: str | None, size: tuple[int,
     return facts | ({f"{SPEC}.prediction_type": known} if known else {})
 
 
+def transformer_facts(architecture: str, size: tuple[int, int]) -> dict[str, str]:
+    """Return the family and the size, (height, width) in pixels, of a base model that is a transformer."""
+    height, across = size
+    return {
+        f"{SPEC}.sai_model_spec": "1.0.1",
+        f"{SPEC}.architecture": f"{architecture}/lora",
+        IMPLEMENTATION: "diffusers",
+        f"{SPEC}.resolution": f"{across}x{height}",
+        "ss_base_model_version": architecture,
+        "ss_resolution": f"({across}, {height})",
+    }
+
+
 def hashes(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the hash of a file's tensors without its header, as sd-scripts and the model metadata have it."""
     from safetensors.torch import save

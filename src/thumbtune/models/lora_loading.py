@@ -19,20 +19,10 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.models.lora_files import LoraFiles, ReadLora, read_lora
-from thumbtune.models.lora_names import PARTS, TEXT_2, Layer, Parts, layers_in, modules_of
+from thumbtune.models.lora_matching import Misfit, match
+from thumbtune.models.lora_names import PARTS, TRANSFORMER_2, Layer, Parts
 
-MAX_NAMED = 3
 LINEAR_DIMS, CONV_DIMS = 2, 4
-XL = "Stable Diffusion XL"
-# the layers of other families, in the spellings of all trainers; the first match counts
-FAMILIES = (
-    (r"single_transformer_blocks|double_blocks|single_blocks", "FLUX"),
-    (r"joint_blocks", "Stable Diffusion 3"),
-    (r"^transformer\.|^lora_transformer_|transformer\.transformer_blocks", "a diffusion transformer, such as FLUX"),
-    (r"lora_te[123]_|text_encoder_[23]\.|lora_unet_(input|output|middle)_block", XL),
-    (r"lora_prior_|^prior\.", "a prior, such as that of Stable Cascade"),
-    (r"^diffusion_model\.|lora_unet_blocks_\d+_|^blocks\.\d+\.", "a diffusion transformer, such as Wan"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +44,7 @@ Placed = Mapping[Layer, PlacedLayer]
 
 
 def put_on_pipeline(pipeline: Any, files: LoraFiles, base: str) -> Placed:
-    """Put a LoRA on a pipeline's UNet and text encoders; return each layer with its scale.
+    """Put a LoRA on a pipeline's denoiser and text encoders; return each layer with its scale.
 
     Raises:
         ThumbtuneError: nothing or not all of it fits, it is no LoRA, or it is broken. The pipeline is unchanged.
@@ -68,7 +58,8 @@ def put_on_pipeline(pipeline: Any, files: LoraFiles, base: str) -> Placed:
 
 def networks_of(pipeline: Any) -> dict[str, nn.Module]:
     """Return the networks of a pipeline that may carry a LoRA, by their part."""
-    return {part: getattr(pipeline, part) for part in PARTS if hasattr(pipeline, part)}
+    parts = {part: getattr(pipeline, part, None) for part in PARTS}
+    return {part: network for part, network in parts.items() if network is not None}
 
 
 def layers_of(placed: Placed, part: str) -> dict[str, PlacedLayer]:
@@ -88,11 +79,11 @@ def place(
     """
     file = next(iter(files.weights.values()))
     read = read_lora(files)
-    modules = {part: dict(_targets(network)) for part, network in networks.items()}
-    layers, rest = layers_in(read.tensors, modules_of(modules))
-    if rest:
-        raise _left_over(_Misfit(file, base, remedy), rest, len(read.tensors), TEXT_2 in networks)
-    misfit = _Misfit(file, base, remedy)
+    modules = {part: dict(_targets(networks[part])) for part in PARTS if part in networks}
+    misfit = Misfit(file, base, remedy)
+    if TRANSFORMER_2 in files.weights and TRANSFORMER_2 not in networks:
+        raise misfit.error(f"{files.weights[TRANSFORMER_2].name} beside it is for a second network, which that lacks")
+    layers = match(networks, modules, read, misfit)
     return {layer: _placed(misfit, layer, parts, modules[layer[0]][layer[1]], read) for layer, parts in layers.items()}
 
 
@@ -100,39 +91,17 @@ def _targets(network: nn.Module) -> Mapping[str, nn.Module]:
     return {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
 
 
-@dataclass(frozen=True)
-class _Misfit:
-    """A file that may not fit a base, and what to do then."""
-
-    file: Path
-    base: str
-    remedy: str
-
-    def error(self, why: str) -> ThumbtuneError:
-        return ThumbtuneError(f"{self.file} is not a LoRA for {self.base}: {why}; {self.remedy}.", code="side-misfit")
-
-
-def _left_over(misfit: _Misfit, rest: list[str], total: int, is_xl: bool) -> ThumbtuneError:
-    """Return the error for tensors that have no place, with the family that they are of if their names tell it."""
-    named = ", ".join(rest[:MAX_NAMED]) + (", ..." if len(rest) > MAX_NAMED else "")
-    others = [(pattern, name) for pattern, name in FAMILIES if not (is_xl and name == XL)]
-    family = next((name for pattern, name in others if any(re.search(pattern, key) for key in rest)), None)
-    if family is not None:
-        return ThumbtuneError(
-            f"{misfit.file} is a LoRA for {family}, not for {misfit.base}: {len(rest)} of its {total} tensors have no "
-            f"place there ({named}); Thumbtune reads LoRAs for Stable Diffusion 1.x, 2.x and XL.",
-            code="lora-other-family",
-        )
-    return misfit.error(
-        f"{len(rest)} of its {total} tensors have no place there ({named}), so not all of it would be used"
-    )
-
-
-def _placed(misfit: _Misfit, layer: Layer, parts: Parts, module: nn.Module, read: ReadLora) -> PlacedLayer:
+def _placed(misfit: Misfit, layer: Layer, parts: Parts, module: nn.Module, read: ReadLora) -> PlacedLayer:
     """Return a layer's tensors in the shapes that PEFT has for its module."""
     tensors = parts.tensors
     rank = tensors["up"].shape[1] if tensors["up"].dim() >= LINEAR_DIMS else 0
     down, up = _down(tensors), tensors["up"]
+    if rank > 0 and down.dim() >= LINEAR_DIMS and down.shape[0] != rank:
+        raise ThumbtuneError(
+            f"{misfit.file} has rank {down.shape[0]} in the first matrix of {layer[1]} and rank {rank} in the second, "
+            "so they cannot be multiplied; get the file again.",
+            code="side-misfit",
+        )
     weight: Tensor = module.weight  # type: ignore[assignment]
     wanted = (rank, *weight.shape[1:]), (weight.shape[0], rank, *(1 for _ in weight.shape[2:]))
     fits = rank > 0 and down.numel() == _size(wanted[0]) and up.numel() == _size(wanted[1])
@@ -204,12 +173,24 @@ def inject(network: Any, layers: Mapping[str, PlacedLayer]) -> None:
     for adapter, own in groups.items():
         add(network, adapter, own)
     if groups:
-        network.set_adapter(list(groups))
+        activate(network, list(groups))
+
+
+def activate(network: Any, adapters: list[str]) -> None:
+    """Make the adapters of a network count and train."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    if hasattr(network, "set_adapter"):
+        network.set_adapter(adapters)
+        return
+    for layer in network.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.set_adapter(adapters)
 
 
 def add(network: Any, adapter: str, layers: Mapping[str, PlacedLayer]) -> None:
     """Add frozen layers to a network through PEFT, as one adapter."""
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(
         r=next(iter(layers.values())).rank,
@@ -220,7 +201,10 @@ def add(network: Any, adapter: str, layers: Mapping[str, PlacedLayer]) -> None:
     # PEFT samples first weights, which are replaced below, and warns of a second adapter, which is meant
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        network.add_adapter(config, adapter)
+        if hasattr(network, "add_adapter"):
+            network.add_adapter(config, adapter)
+        else:
+            inject_adapter_in_model(config, network, adapter)
     with torch.no_grad():
         for name, layer in layers.items():
             module = network.get_submodule(name)

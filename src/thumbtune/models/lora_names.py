@@ -7,20 +7,23 @@ diffusers of before   unet.(...).to_q.lora.down.weight, (...).to_q.lora_linear_l
                       (...).attn1.processor.to_q_lora.down.weight, all of them with or without `unet.`
 PEFT                  base_model.model.mid_block.attentions.0.proj_in.lora_A.weight
 OneTrainer            unet.mid_block.attentions.0.proj_in.lora_down.weight, .alpha
+of transformers       diffusers' names after transformer., diffusion_model., lora_transformer_, lora_unet_ or lycoris_;
+                      `lora_converted` reads those of the networks' authors
 
 The delta of a layer is up @ down * alpha / rank. With a middle tensor (LyCORIS), down is first multiplied by it.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from thumbtune.models.original_layout import unet_modules
 
-UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
-PARTS = (UNET, TEXT, TEXT_2)  # of a pipeline, that may carry a LoRA
+UNET, TRANSFORMER, TEXT, TEXT_2 = "unet", "transformer", "text_encoder", "text_encoder_2"
+TRANSFORMER_2 = "transformer_2"
+PARTS = (UNET, TRANSFORMER, TRANSFORMER_2, TEXT, TEXT_2)  # of a pipeline, that may carry a LoRA
 Layer = tuple[str, str]  # the part of a pipeline, and the name of a module in it
 
 _PARTS = {
@@ -68,21 +71,29 @@ class Modules:
         return None
 
 
-def modules_of(names: Mapping[str, Iterable[str]]) -> Modules:
+def modules_of(names: Mapping[str, Iterable[str]], native: Sequence[tuple[str, str]] = ()) -> Modules:
     """Return the modules of networks, given the names that each network has for them.
 
     A name that two modules would share is none: guessing would put a LoRA on the wrong layer.
+
+    native: what to replace in the names of a transformer for those of its authors, in this order
     """
     found: dict[str, Layer | None] = {}
     prefixes = kohya_prefixes(TEXT_2 in names)
     for part, listed in names.items():
         own, prefix = list(listed), prefixes[part]
-        original = unet_modules(own) if TEXT_2 in names else str
+        original = unet_modules(own) if TEXT_2 in names and part == UNET else str
         for name in own:
             layer = (part, name)
             spelled = {name, f"{part}.{name}", f"{prefix}_{name.replace('.', '_')}"}
             if part == UNET:
                 spelled |= {f"{prefix}_{original(name).replace('.', '_')}", f"diffusion_model.{original(name)}"}
+            elif part == TRANSFORMER_2:  # other names are those of the first, as in diffusers
+                spelled = {f"{part}.{name}", f"{prefix}_{name.replace('.', '_')}"}
+            elif part == TRANSFORMER:
+                for each in {name, native_name(name, native)}:
+                    flat = each.replace(".", "_")
+                    spelled |= {f"diffusion_model.{each}", f"lycoris_{flat}", f"lora_unet_{flat}"}
             else:  # transformers of before had one more level
                 plain = name.removeprefix("text_model.")
                 spelled |= {f"{start}{level}{plain}" for start in ("", f"{part}.") for level in ("", "text_model.")}
@@ -95,7 +106,24 @@ def modules_of(names: Mapping[str, Iterable[str]]) -> Modules:
 
 def kohya_prefixes(has_two: bool) -> dict[str, str]:
     """Return what kohya's names of each network begin with; text encoders are numbered only if there are two."""
-    return {UNET: "lora_unet", TEXT: "lora_te1" if has_two else "lora_te", TEXT_2: "lora_te2"}
+    return {
+        UNET: "lora_unet",
+        TRANSFORMER: "lora_transformer",
+        TRANSFORMER_2: "lora_transformer_2",
+        TEXT: "lora_te1" if has_two else "lora_te",
+        TEXT_2: "lora_te2",
+    }
+
+
+def native_name(name: str, replaced: Sequence[tuple[str, str]]) -> str:
+    """Return the name that the authors of a network, and so ComfyUI, have for a layer or for a tensor of its LoRA.
+
+    >>> native_name("blocks.0.attn1.to_q.lora_A.weight", [("attn1.", "self_attn."), ("to_q", "q")])
+    'blocks.0.self_attn.q.lora_A.weight'
+    """
+    for ours, theirs in replaced:
+        name = name.replace(ours, theirs)
+    return name
 
 
 def in_text_model(name: str) -> str:
@@ -104,7 +132,7 @@ def in_text_model(name: str) -> str:
     >>> in_text_model("encoder.layers.0.mlp.fc1"), in_text_model("text_projection")
     ('text_model.encoder.layers.0.mlp.fc1', 'text_projection')
     """
-    return name if name.startswith(("text_model.", "text_projection")) else f"text_model.{name}"
+    return f"text_model.{name}" if name.startswith("encoder.layers.") else name  # other encoders have no such level
 
 
 def _behind_processors(name: str) -> list[str]:
@@ -119,7 +147,7 @@ def layers_in(tensors: Mapping[str, Tensor], modules: Modules) -> tuple[dict[Lay
     layers: dict[Layer, Parts] = {}
     rest: list[str] = []
     for key, tensor in tensors.items():
-        part, module = _read(key)
+        part, module = read_name(key)
         layer = modules.find(module) if part else None
         if layer is None:
             rest.append(key)
@@ -137,10 +165,10 @@ def layers_in(tensors: Mapping[str, Tensor], modules: Modules) -> tuple[dict[Lay
     return layers, sorted(rest)
 
 
-def _read(key: str) -> tuple[str, str]:
+def read_name(key: str) -> tuple[str, str]:
     """Return the part of a layer that a tensor is, and the layer's name; two empty words for other tensors.
 
-    >>> _read("unet.mid.to_q.lora_A.default.weight"), _read("lora_te_x.alpha"), _read("mid.to_q.diff")
+    >>> read_name("unet.mid.to_q.lora_A.default.weight"), read_name("lora_te_x.alpha"), read_name("mid.to_q.diff")
     (('down', 'unet.mid.to_q'), ('alpha', 'lora_te_x'), ('', ''))
     """
     for form in _FORMS:

@@ -3,6 +3,12 @@
 `pytorch_lora_weights.safetensors`   B * alpha / rank, so that the scale is 1 with and without settings in the header
 `kohya.safetensors`                  B, with the alpha of each layer as a tensor, since no header is read there; in
                                      the UNet of SDXL, original names as in sd-scripts (input_blocks)
+`comfyui.safetensors`                of transformers for which ComfyUI needs its own names; it reads the first file of
+                                     the others
+
+A second network that is trained has files of its own beside these, pytorch_lora_weights_2.safetensors and another one
+for ComfyUI. Its keys begin with `transformer.` too, since diffusers reads those into `transformer_2` if it is told to
+(`load_into_transformer_2`). A folder of its own would not do: diffusers takes a file of that name outside it first.
 
 Earlier versions wrote the first file with B, and its alpha in the settings alone; it is read as it was.
 """
@@ -21,6 +27,7 @@ from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.files import check_seal, refuse_not_finite, sweep, write_tensors
+from thumbtune.models.families import family_of_network
 from thumbtune.models.lora_header import (
     ALPHA,
     ARGUMENTS,
@@ -33,13 +40,23 @@ from thumbtune.models.lora_header import (
     is_xl,
     network_facts,
 )
-from thumbtune.models.lora_names import PARTS, UNET, in_text_model, kohya_prefixes
+from thumbtune.models.lora_names import PARTS, TRANSFORMER, UNET, in_text_model, kohya_prefixes, native_name
 from thumbtune.models.original_layout import unet_modules
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 KOHYA_FILE = "kohya.safetensors"
+COMFYUI_FILE = "comfyui.safetensors"
+SECOND_FILE = "pytorch_lora_weights_2.safetensors"
 SETTINGS = "lora_adapter_metadata"  # diffusers' key for PEFT's settings
 _KINDS = {"lora_A": "lora_down.weight", "lora_B": "lora_up.weight", "lora_magnitude_vector": "dora_scale"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileNames:
+    """The names of the files of a transformer's LoRA: for diffusers, and for ComfyUI where it needs its own."""
+
+    diffusers: str = DIFFUSERS_FILE
+    comfyui: str = COMFYUI_FILE
 
 
 @dataclass(frozen=True)
@@ -134,33 +151,55 @@ def kohya(
 
 
 def save(
-    network: nn.Module, folder: Path, about: Mapping[str, str] | None = None, beside: Beside | None = None
+    network: nn.Module,
+    folder: Path,
+    about: Mapping[str, str] | None = None,
+    beside: Beside | None = None,
+    names: FileNames | None = None,
 ) -> None:
     """Write both files into `folder`.
 
     about: what the headers tell of the training and its base, beside what the network itself tells
     beside: the LoRA of the pipeline's text encoders, which belongs into the same files
+    names: of the files, if they are not the usual ones
     """
+    names = names or FileNames()
     tensors, scales, others = tensors_of(network), scales_of(network), beside or {}
     facts = {"format": "pt", **network_facts(network, [pair for still in others.values() for pair in still.pairs])}
     facts |= about or {}
     # all of them under PEFT's names: of a file that mixes these with `lora.down`, diffusers loads the latter alone
-    plain = {f"{UNET}.{key}": value for key, value in scaled(tensors, scales).items()}
-    settings = {f"{UNET}.{name}": value for name, value in _settings(network).items()}
-    has_two = is_xl(network.config)  # type: ignore[arg-type]
-    prefixes = kohya_prefixes(has_two)
-    named = kohya(
-        tensors, scales, prefixes[UNET], unet_modules(name for name, _ in network.named_modules()) if has_two else str
-    )
+    own = part_of(network)
+    plain = {f"{own}.{key}": value for key, value in scaled(tensors, scales).items()}
+    settings = {f"{own}.{name}": value for name, value in _settings(network).items()}
     for part, still in others.items():
         plain |= {f"{part}.{in_text_model(key)}": value for key, value in scaled(still.tensors, still.scales).items()}
         settings |= {f"{part}.{name}": value for name, value in still.settings().items()}
-        named |= kohya(still.tensors, still.scales, prefixes[part], in_text_model)
     sweep(folder)
     header = {**facts, **hashes(plain), SETTINGS: json.dumps(settings, indent=2, sort_keys=True)}
-    write_tensors(folder / DIFFUSERS_FILE, plain, header, durable=True)
+    write_tensors(folder / names.diffusers, plain, header, durable=True)
+    if own == UNET:
+        _write_kohya(network, folder, facts, others)
+    elif (family := family_of_network(network)) is not None and family.own_file:
+        tensors = scaled(tensors, scales)
+        native = {f"diffusion_model.{native_name(key, family.native)}": value for key, value in tensors.items()}
+        write_tensors(folder / names.comfyui, native, {**facts, **hashes(native)}, durable=True)
+
+
+def _write_kohya(network: nn.Module, folder: Path, facts: Mapping[str, str], others: Beside) -> None:
+    """Write the file for ComfyUI and A1111; of a transformer, ComfyUI reads the one for diffusers."""
+    has_two = is_xl(network.config)  # type: ignore[arg-type]
+    prefixes = kohya_prefixes(has_two)
+    original = unet_modules(name for name, _ in network.named_modules()) if has_two else str
+    named = kohya(tensors_of(network), scales_of(network), prefixes[UNET], original)
+    for part, still in others.items():
+        named |= kohya(still.tensors, still.scales, prefixes[part], in_text_model)
     of_names = {IMPLEMENTATION: ORIGINAL} if has_two and IMPLEMENTATION in facts else {}
     write_tensors(folder / KOHYA_FILE, named, {**facts, **of_names, **hashes(named)}, durable=True)
+
+
+def part_of(network: nn.Module) -> str:
+    """Return the name that pipelines have for a network that is trained: `unet` or `transformer`."""
+    return UNET if type(network).__name__.startswith("UNet") else TRANSFORMER
 
 
 def _settings(network: nn.Module) -> dict[str, Any]:
@@ -173,7 +212,7 @@ def _of_scale_1(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, "lora_alpha": plain["r"], "alpha_pattern": plain["rank_pattern"]}
 
 
-def load(network: nn.Module, folder: Path, part: str = "unet") -> None:
+def load(network: nn.Module, folder: Path, name: str = DIFFUSERS_FILE) -> None:
     """Read weights that `save` wrote into adapters of the same shape.
 
     Raises:
@@ -182,7 +221,7 @@ def load(network: nn.Module, folder: Path, part: str = "unet") -> None:
     from diffusers.utils import convert_unet_state_dict_to_peft
     from peft.utils import set_peft_model_state_dict
 
-    file = folder / DIFFUSERS_FILE
+    file = folder / name
     try:
         check_seal(file)
         stored = load_file(file)
@@ -194,6 +233,7 @@ def load(network: nn.Module, folder: Path, part: str = "unet") -> None:
         raise ThumbtuneError(
             f"{file} is not a readable LoRA file ({error}); name the folder that a run wrote.", code="result-unreadable"
         ) from error
+    part = part_of(network)
     named = convert_unet_state_dict_to_peft(stored)
     others = tuple(f"{other}." for other in PARTS if other != part)  # which training does not change
     tensors = {key.removeprefix(f"{part}."): value for key, value in named.items() if not key.startswith(others)}

@@ -1,4 +1,4 @@
-"""A LoRA to begin from, of any trainer: its layers on the UNet are trained on, and those on text encoders stay.
+"""A LoRA to begin from, of any trainer: its layers on the denoiser are trained on, and those on text encoders stay.
 
 Ranks, alphas and layers are those of the file. The reference is the model with this LoRA, so that the first log-ratios
 are 0. The result is the whole LoRA: the layers of the text encoders are written as they were read.
@@ -16,13 +16,14 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.models.fitting import INDEX
 from thumbtune.models.lora import DIFFUSERS_FILE, Adapters
 from thumbtune.models.lora_files import LoraFiles, find_lora
-from thumbtune.models.lora_loading import PlacedLayer, add, inject, layers_of, networks_of, place
-from thumbtune.models.lora_names import TEXT, TEXT_2, UNET
+from thumbtune.models.lora_loading import PlacedLayer, activate, add, inject, layers_of, networks_of, place
+from thumbtune.models.lora_names import TEXT, TEXT_2, TRANSFORMER, UNET
 from thumbtune.models.lora_saving import Still
 from thumbtune.models.missing import BUNDLED, missing
 from thumbtune.models.quantised import Bits, quantise
 from thumbtune.models.weight_files import keys_in, kind_of, refuse_as_lora
 
+DENOISERS = {UNET: "UNet", TRANSFORMER: "transformer"}
 OF_RUN = Path("lora", DIFFUSERS_FILE)
 
 
@@ -30,7 +31,7 @@ OF_RUN = Path("lora", DIFFUSERS_FILE)
 class StartedLoRA:
     """A LoRA that was trained before.
 
-    layers: those of the UNet
+    layers: those of the denoiser
     beside: those of the text encoders, by the part of the pipeline
     quantize, about: as in `LoRA`
     """
@@ -58,7 +59,7 @@ class StartedLoRA:
             quantise(network, self.quantize)
         add(network, "default", {name: _own(layer) for name, layer in self.layers.items()})
         network.peft_config["default"].target_modules = set(self.layers)  # type: ignore[index]  # PEFT shortens them
-        network.set_adapter("default")  # type: ignore[operator]  # which makes them trainable
+        activate(network, ["default"])  # which makes them trainable
         adapters = Adapters(network, self.about, self.beside)
         adapters.freeze_reference()
         return adapters
@@ -117,15 +118,16 @@ def begin(pipeline: Any, files: LoraFiles, base: str) -> StartedLoRA:
     """Put a LoRA's layers on the text encoders of a pipeline, frozen; return the rest, to be trained.
 
     Raises:
-        ThumbtuneError: it does not fit, has no layer of the UNet, or is a DoRA in some of its layers alone.
+        ThumbtuneError: it does not fit, has no layer of the denoiser, or is a DoRA in some of its layers alone.
     """
     networks = networks_of(pipeline)
     placed = place(networks, files, base, "begin from a LoRA for this model, or set model to the one that it is for")
-    layers = layers_of(placed, UNET)
+    denoiser = next(part for part in (TRANSFORMER, UNET) if part in networks)
+    layers = layers_of(placed, denoiser)
     file = next(iter(files.weights.values()))
     if not layers:
         raise ThumbtuneError(
-            f"{file} has no layer of the UNet, which is what is trained; begin from another LoRA.",
+            f"{file} has no layer of the {DENOISERS[denoiser]}, which is what is trained; begin from another LoRA.",
             code="lora-start-text-alone",
         )
     beside = {part: texts for part in (TEXT, TEXT_2) if (texts := layers_of(placed, part))}

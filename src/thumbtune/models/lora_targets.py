@@ -1,11 +1,14 @@
-"""Which layers of a UNet get a LoRA: three sets, the larger ones as sd-scripts has them.
+"""Which layers of a network get a LoRA: of a UNet three sets, the larger ones as sd-scripts has them.
 
 attention                     to_q, to_k, to_v, to_out: 128 layers of SD 1.5, as the official LoRA of Diffusion-KTO
 attention-and-feed-forward    all linear layers and 1 x 1 convolutions of transformers: 192, sd-scripts' default
 with-convolutions             those, and the layers of residual blocks and resamplers: 278, sd-scripts' `conv_dim`
+
+A transformer has the first two, under names of its family: those that diffusers' training examples take.
 """
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 
 from torch import nn
 
@@ -21,6 +24,30 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
     "attention-and-feed-forward": FEED_FORWARD,
     "with-convolutions": CONVOLUTIONS,
 }
+
+# attention over the tokens of image and text together, as in SD 3 and FLUX.1
+JOINT = (
+    *(f"attn.{name}" for name in ATTENTION),
+    *("attn.add_k_proj", "attn.add_q_proj", "attn.add_v_proj", "attn.to_add_out"),
+)
+JOINT_AND_FEED_FORWARD = (*JOINT, *(f"{one}.net.{end}" for one in ("ff", "ff_context") for end in ("0.proj", "2")))
+
+
+def of_transformer(attention: tuple[str, ...] = ATTENTION, *feed_forward: str) -> dict[str, tuple[str, ...]]:
+    """Return the sets of a transformer: its attention, and with it the layers that are named beside."""
+    named = {"attention": attention}
+    return named | ({"attention-and-feed-forward": (*attention, *feed_forward)} if feed_forward else {})
+
+
+def written_out(network: nn.Module, targets: Iterable[str]) -> list[str]:
+    """Return targets with those that contain a * replaced by the names of layers that they mean."""
+    named: list[str] = []
+    for target in targets:
+        if "*" in target:
+            named += [name for name, _ in network.named_modules() if fnmatchcase(name, target)]
+        else:
+            named.append(target)
+    return named
 
 
 def targeted(network: nn.Module, targets: Iterable[str]) -> dict[str, nn.Module]:

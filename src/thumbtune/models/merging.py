@@ -15,8 +15,9 @@ from thumbtune.files import flush, partial_beside, working_folder, write_tensors
 from thumbtune.models import original_layout
 from thumbtune.models.lora_header import SPEC, base_facts, is_xl
 from thumbtune.models.model_options import V
-from thumbtune.models.pipeline_files import Size, height_and_width
+from thumbtune.models.protocol import Size
 from thumbtune.models.single_file import check_shapes
+from thumbtune.models.sizes import height_and_width
 from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, has_moments
 
 LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune import hub
-from thumbtune.errors import ThumbtuneError
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.models.prompt_chunks import PromptEncoding
 
 V, EPSILON = "v_prediction", "epsilon"
@@ -66,12 +66,21 @@ def scheduler_with(scheduler: Any, options: ModelOptions, name: str) -> Any:
 
     Raises:
         ThumbtuneError: at a step of pure noise, nothing could be learnt from the noise that is predicted.
+        UsageError: the scheduler is one of rectified flow.
     """
     if options.prediction is None and options.zero_terminal_snr is None:
         return scheduler
     import diffusers
 
+    from thumbtune.models.schedulers import is_flow
+
     config = dict(scheduler.config)
+    if is_flow(config):
+        raise UsageError(
+            f"The model {name!r} is a rectified flow, which predicts a velocity and needs no other schedule; leave out "
+            "prediction (--prediction) and zero_terminal_snr (--zero-terminal-snr).",
+            code="model-flow-options",
+        )
     if options.prediction is not None:
         config["prediction_type"] = SHORT[options.prediction]
     if options.zero_terminal_snr is not None:

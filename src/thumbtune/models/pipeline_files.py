@@ -1,29 +1,33 @@
 """What a pipeline's folder, file or hub id holds, read before any weights: can it be loaded, tuned and judged?"""
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from thumbtune.documents import read_config
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError
 from thumbtune.hub import by_folder, cached_file, files_of, settings_file, settings_of
 from thumbtune.models import vae_settings
-from thumbtune.models.families import UNET, VAE, Family, family_of
-from thumbtune.models.fitting import ADDED, INDEX, Config, check_classes, check_configs, check_embeds, pair, without_vae
+from thumbtune.models.distilled_names import name_note, names_in
+from thumbtune.models.families import adapter_class_of, family_of
+from thumbtune.models.family import CONFIG, INDEX, SCHEDULER, SCHEDULER_CONFIG, UNET, VAE, Family
+from thumbtune.models.fitting import ADDED, Config, check_classes, check_configs, check_embeds, pair, without_vae
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE
 from thumbtune.models.missing import refuse_missing_model
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
-from thumbtune.models.protocol import Size
+from thumbtune.models.noise_levels import NoiseLevels, refused_levels
+from thumbtune.models.schedulers import is_flow
 from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
-from thumbtune.models.vae_settings import CONFIG, OwnVae
+from thumbtune.models.sizes import size_of, square
+from thumbtune.models.vae_settings import OwnVae
 from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model, use_of_lora
 
-PIPELINE_UNIT = 8
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model", "model"
 UNREAD = (".bin", ".pt", CKPT, *OTHER_FILES)  # how files of weights end that are not read
 WEIGHTS_END = (SAFETENSORS, f"{SAFETENSORS}.index.json", *UNREAD)
+PLAIN_FILE = re.compile(r"(-\d+-of-\d+)?\.safetensors")  # how the name of a file of plain weights ends
 VARIANTS = ("fp16", "bf16")  # preferred in this order; any other one is taken if it is alone
 MAX_NAMED = 3
 
@@ -50,13 +54,15 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
         return None
     family = family_of(index.get("_class_name"))
     check_classes(name, index, family, options.vae is not None)
+    if family.denoiser != UNET:
+        adapter_class_of(index.get("_class_name")).check_settings(name, {INDEX: index, **_settings_of(folder, family)})
     unet = read_config(folder / UNET / CONFIG) or {}
     vae = _vae_of(name, options) or {}
     check_embeds(name, str(index.get("_class_name")), unet, family)
     check_configs(name, unet, vae, [read_config(folder / part / CONFIG) or {} for part in family.texts])
     if unet and vae:
         if "sample_size" in vae:  # diffusers cannot load a VAE with null
-            _square(name, vae["sample_size"], VAE)
+            square(name, vae["sample_size"], VAE)
         size_of(name, unet, vae, 2 ** (len(vae.get("block_out_channels") or "1") - 1))
     _check_scaling(name, options, vae, family)
     files = _files_of(name, family)
@@ -65,6 +71,13 @@ def check_pipeline(name: str, options: ModelOptions = PLAIN) -> str | None:
     elif Path(name).is_dir() and not any(file.endswith(WEIGHTS_END) for file in files[VAE]):
         raise without_vae(name)
     return variant_of(name, files, family)
+
+
+def _settings_of(folder: Path, family: Family) -> dict[str, Config]:
+    """Return the settings of each network and of the scheduler; {} for those that are not there."""
+    files = {part: folder / part / CONFIG for part in family.networks}
+    files[SCHEDULER] = folder / SCHEDULER / SCHEDULER_CONFIG
+    return {part: read_config(file) or {} for part, file in files.items()}
 
 
 def _files_of(name: str, family: Family) -> dict[str, Sequence[str]]:
@@ -103,44 +116,20 @@ def own_vae_of(name: str) -> OwnVae:
     return vae_settings.own_of(config, family_of(index.get("_class_name")).scaling)
 
 
+def units_of(name: str) -> tuple[int, int] | None:
+    """Return the pixels of which the sides of a model's images are multiples, in training and in drawing.
+
+    Returns:
+        None if the settings of the VAE are not on this machine.
+    """
+    factor = factor_of(name)
+    return None if factor is None else adapter_class_of((index_of(name) or {}).get("_class_name")).units_of(factor)
+
+
 def factor_of(name: str) -> int | None:
     """Return the pixels to a side of one of a latent's; None if the settings of the VAE are not on this machine."""
     vae = vae_config(name)
-    channels = None if vae is None else vae.get("block_out_channels")
-    return 2 ** (len(channels) - 1) if isinstance(channels, list | tuple) and channels else None
-
-
-def drawn_unit(factor: int) -> int:
-    """Return what the sides of drawn images are multiples of: diffusers' pipelines ask for 8, whatever the VAE."""
-    return math.lcm(PIPELINE_UNIT, factor)
-
-
-def check_size(size: Size, unit: int, what: str) -> None:
-    """Refuse a size whose sides are no multiples of a unit; `what` begins the sentence.
-
-    Raises:
-        UsageError: it names the nearest sizes that can be used.
-    """
-    sides = height_and_width(size)
-    if not any(side % unit for side in sides):
-        return
-    below = tuple(max(unit, side // unit * unit) for side in sides)
-    above = tuple(-(-side // unit) * unit for side in sides)
-    nearest = " or ".join(dict.fromkeys(size_text(near) for near in (below, above)))  # type: ignore[arg-type]
-    raise UsageError(
-        f"{what} is {size_text(sides)}, but this model needs sides that are multiples of {unit}; take {nearest}.",
-        code="size-not-multiple",
-    )
-
-
-def size_text(size: Size) -> str:
-    """Return a size as people write it, width first.
-
-    >>> size_text(512), size_text((512, 768))
-    ('512x512', '768x512')
-    """
-    height, width = height_and_width(size)
-    return f"{width}x{height}"
+    return None if vae is None else adapter_class_of((index_of(name) or {}).get("_class_name")).factor_in(vae)
 
 
 def index_of(name: str) -> dict[str, Any] | None:
@@ -171,9 +160,34 @@ def _check_single_file(name: str, options: ModelOptions) -> None:
 
 def _check_scaling(name: str, options: ModelOptions, vae: Config, family: Family) -> None:
     """Refuse how a VAE scales its latents if diffusers would not do so; a file has the settings of the model's own."""
+    if family.denoiser != UNET:  # pipelines of transformers read them all
+        return
     own = options.vae is None or Path(options.vae).is_file()
     whose = f"The VAE of {name}" if own else f"vae: {options.vae}"
     vae_settings.refuse_unread(whose, vae, family.pipeline, family.moments)
+
+
+def scheduler_of(name: str) -> dict[str, Any] | None:
+    """Return the settings of the scheduler of a folder or a hub id; None of a file, and if they cannot be read."""
+    if Path(name).is_file():
+        return None
+    settings = f"{SCHEDULER}/{SCHEDULER_CONFIG}"
+    file = Path(name) / settings if Path(name).is_dir() else settings_file(name, settings)
+    return None if file is None else read_config(file)
+
+
+def check_noise_levels(name: str, levels: NoiseLevels) -> None:
+    """Refuse noise levels that a model does not have, before its weights are loaded; loading does so in any case.
+
+    Raises:
+        UsageError: one of the options is of rectified flow, and the model's scheduler is not.
+    """
+    option = levels.flow_only()
+    if option is None:
+        return
+    config = scheduler_of(name)
+    if Path(name).is_file() or (config is not None and not is_flow(config)):
+        raise refused_levels(option, name)
 
 
 def few_steps_note(name: str) -> str | None:
@@ -184,9 +198,7 @@ def few_steps_note(name: str) -> str | None:
     """
     if Path(name).is_file() or family_of((index_of(name) or {}).get("_class_name")).embeds != ADDED:
         return None
-    settings = "scheduler/scheduler_config.json"
-    file = Path(name) / settings if Path(name).is_dir() else settings_file(name, settings)
-    scheduler = (None if file is None else read_config(file)) or {}
+    scheduler = scheduler_of(name) or {}
     kind, trailing = scheduler.get("_class_name"), scheduler.get("timestep_spacing") == "trailing"
     if kind != "LCMScheduler" and (not trailing or scheduler.get("rescale_betas_zero_snr")):
         return None
@@ -197,41 +209,16 @@ def few_steps_note(name: str) -> str | None:
     )
 
 
-def size_of(name: str, unet: Config, vae: Config, factor: int) -> Size:
-    """Return the pixels of a model's images, from the UNet's sample_size or, if that is null, from the VAE's.
-
-    Raises:
-        ThumbtuneError: neither says a size, or one that is no whole number above 0.
-    """
-    latent, own = unet.get("sample_size"), vae.get("sample_size")
-    if latent is None and own is not None and "sample_size" not in vae.get("_use_default_values", ()):
-        return _square(name, own, VAE)
-    if latent is None:
-        raise ThumbtuneError(
-            f"The model {name!r} has no sample_size in unet/config.json, nor in vae/config.json; write the size of its "
-            f"images, divided by {factor}, into the first.",
-            code="model-no-size",
-        )
-    size = _square(name, latent, UNET)
-    return size * factor if isinstance(size, int) else (size[0] * factor, size[1] * factor)
-
-
-def height_and_width(size: Size) -> tuple[int, int]:
-    """Return the two sides of a size in pixels."""
-    return (size, size) if isinstance(size, int) else size
-
-
-def _square(name: str, size: object, part: str) -> Size:
-    """Return one number if both sides are the same."""
-    sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
-    whole = [side for side in sides if isinstance(side, int) and not isinstance(side, bool) and side > 0]
-    if len(whole) != 2 or len(sides) != 2:  # noqa: PLR2004 - height and width
-        raise ThumbtuneError(
-            f"The sample_size in {part}/config.json of {name!r} is {str(size)[:40]!r}; write a whole number above 0, "
-            "or the height and the width.",
-            code="model-bad-size",
-        )
-    return whole[0] if whole[0] == whole[1] else (whole[0], whole[1])
+def distilled_note(name: str) -> str | None:
+    """Return a sentence on a model that may be distilled, by its scheduler or by its names; None for any other one."""
+    if (by_scheduler := few_steps_note(name)) is not None:
+        return by_scheduler
+    if Path(name).is_file():
+        return name_note(name)
+    part = family_of((index_of(name) or {}).get("_class_name")).denoiser
+    settings = f"{part}/{CONFIG}"
+    file = Path(name) / settings if Path(name).is_dir() else settings_file(name, settings)
+    return name_note(name, names_in([index_of(name), None if file is None else read_config(file)]))
 
 
 def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -> str | None:
@@ -249,7 +236,7 @@ def variant_of(where: str, files: Mapping[str, Sequence[str]], family: Family) -
         stem = TEXT_WEIGHTS if part in family.texts else WEIGHTS
         names = files.get(part, ())
         tensors = [name.removeprefix(stem) for name in names if name.startswith(stem) and name.endswith(SAFETENSORS)]
-        plain = SAFETENSORS in tensors or f"{stem}{SAFETENSORS}.index.json" in names
+        plain = any(PLAIN_FILE.fullmatch(name) for name in tensors)
         if plain or not names:
             continue
         variants = {name.split(".")[1].split("-")[0] for name in tensors if name.count(".") == 2}  # noqa: PLR2004

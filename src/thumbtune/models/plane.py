@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from thumbtune.files import write_tensors
 from thumbtune.images import rgb
-from thumbtune.models.process import Latents, Times, VPProcess, betas_from, process_of
+from thumbtune.models.process import Latents, Times, VPProcess
 from thumbtune.models.protocol import Condition, Sampler, Size
+from thumbtune.models.schedulers import betas_from, process_of
 
 SCHEDULE = {"beta_schedule": "linear", "beta_start": 0.0005, "beta_end": 0.1, "num_train_timesteps": 100}
 CENTRE, SCALE = 0.5, 4.0  # points in 0..1 -> latents near -2..2

@@ -6,28 +6,38 @@
         velocity eps - x_0
 
 Sources: DDPM, arXiv 2006.11239, eq. 4; v-prediction, arXiv 2202.00512, appendix D; rectified flow, arXiv 2209.03003,
-as in SD3, arXiv 2403.03206, with its shift of the noise levels, eq. 23. Equal to diffusers' schedulers, by test.
+as in SD3, arXiv 2403.03206, with its shift of the noise levels, eq. 23. Equal to diffusers' schedulers, by test;
+`schedulers` reads their settings, and `noise_levels` has the densities, the weights of errors, and what people choose.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+
+from thumbtune.models.densities import MODE_SCALE, logit_normal, mode
 
 Latents = Float[Tensor, "b *shape"]
 Times = Shaped[Tensor, "b"]  # whole steps for VPProcess, sigma in 0..1 times 1000 for FlowProcess
+Density = Literal["uniform", "logit-normal", "mode"]
+Weighting = Callable[[Any, Times], Float[Tensor, "b"]]  # of a process and times: a factor of each squared error
+ENDS = 1e-4  # sigmas nearer to 0 or 1 are not drawn before the shift
 
 
 @runtime_checkable
 class Process(Protocol):
     """A way of adding noise. Times are in the network's units."""
 
-    def times(self, uniform: Float[Tensor, "b"]) -> Times:
-        """Map uniform numbers in [0, 1) to the times at which images are judged."""
+    def times(self, uniform: Float[Tensor, "b"], positions: Int[Tensor, "b"] | None = None) -> Times:
+        """Map uniform numbers in [0, 1) to the times at which images are judged.
+
+        positions: of each image's latent, height * width (* frames); a process with one shift for all needs none
+
+        Raises:
+            ValueError: the process needs positions.
+        """
         ...
 
     def noised(self, clean: Latents, noise: Latents, t: Times) -> Latents: ...
@@ -40,6 +50,10 @@ class Process(Protocol):
         """Return the clean image of a noisy one and a (predicted) target: the inverse of `noised`."""
         ...
 
+    def weights(self, t: Times) -> Float[Tensor, "b"] | None:
+        """Return the factor of each image's squared error; None for 1."""
+        ...
+
 
 def _beside(values: Float[Tensor, "b"], like: Latents) -> Float[Tensor, "b *ones"]:
     """Return one number per image with the rank and dtype of a batch of latents."""
@@ -48,12 +62,16 @@ def _beside(values: Float[Tensor, "b"], like: Latents) -> Float[Tensor, "b *ones
 
 @dataclass(frozen=True, eq=False)
 class VPProcess:
-    """The variance-preserving process of DDPM, SD 1.x and 2.x, on a table of cumulative alphas [T]."""
+    """The variance-preserving process of DDPM, SD 1.x and 2.x, on a table of cumulative alphas [T].
+
+    weighting: of squared errors by time; None: 1 for all
+    """
 
     alphas_cumprod: Float[Tensor, "T"]
     prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
+    weighting: Weighting | None = None
 
-    def times(self, uniform: Float[Tensor, "b"]) -> Times:
+    def times(self, uniform: Float[Tensor, "b"], positions: Int[Tensor, "b"] | None = None) -> Times:
         return (uniform * len(self.alphas_cumprod)).long().clamp(max=len(self.alphas_cumprod) - 1)
 
     def _scales(self, like: Latents, t: Times) -> tuple[Tensor, Tensor]:
@@ -80,22 +98,70 @@ class VPProcess:
             return target
         return signal * noisy - spread * target
 
+    def weights(self, t: Times) -> Float[Tensor, "b"] | None:
+        return None if self.weighting is None else self.weighting(self, t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicShift:
+    """A shift that grows with the number of an image's tokens: exp(mu), and mu is linear in that number.
+
+    Two points give the line: mu is `base` at `base_tokens`, and `most` at `most_tokens`. Source: FLUX.1's sampling,
+    and `use_dynamic_shifting` of diffusers.
+
+    positions_per_token: positions of the latent in one token of the network, 4 for patches of 2 x 2
+    exponential: whether the shift is exp(mu); else mu itself
+    """
+
+    base: float = 0.5
+    most: float = 1.15
+    base_tokens: int = 256
+    most_tokens: int = 4096
+    positions_per_token: int = 1
+    exponential: bool = True
+
+    def of(self, positions: Int[Tensor, "b"]) -> Float[Tensor, "b"]:
+        """Return the shift of each image.
+
+        >>> DynamicShift(positions_per_token=4).of(torch.tensor([128 * 128])).log()
+        tensor([1.1500])
+        """
+        slope = (self.most - self.base) / (self.most_tokens - self.base_tokens)
+        mu = self.base + slope * (positions / self.positions_per_token - self.base_tokens)
+        return mu.exp() if self.exponential else mu
+
 
 @dataclass(frozen=True)
 class FlowProcess:
-    """Rectified flow of SD3 and FLUX: straight lines between image and noise, time = 1000 * sigma."""
+    """Rectified flow of SD3 and FLUX: straight lines between image and noise, time = 1000 * sigma.
 
-    density: Literal["uniform", "logit-normal"] = "logit-normal"
-    shift: float = 1.0
+    density:    of sigma before the shift: uniform, logit-normal (arXiv 2403.03206, eq. 19) or mode (eq. 20)
+    shift:      one for all images, or one for each size
+    logit_mean, logit_std: of logit(sigma), for logit-normal; a mean above 0 is more noise
+    mode_scale: of mode: above 0 prefers the middle, below 0 the ends
+    weighting:  of squared errors by time; None: 1 for all
+    """
+
+    density: Density = "logit-normal"
+    shift: float | DynamicShift = 1.0
     steps: int = 1000
+    logit_mean: float = 0.0
+    logit_std: float = 1.0
+    mode_scale: float = MODE_SCALE
+    weighting: Weighting | None = None
 
-    def times(self, uniform: Float[Tensor, "b"]) -> Times:
-        sigma = uniform.clamp(1e-4, 1 - 1e-4)
+    def times(self, uniform: Float[Tensor, "b"], positions: Int[Tensor, "b"] | None = None) -> Times:
+        sigma = uniform.clamp(ENDS, 1 - ENDS)
         if self.density == "logit-normal":
-            # the quantile of a standard normal, then the logistic function: arXiv 2403.03206, eq. 19 (m=0, s=1)
-            sigma = torch.sigmoid(math.sqrt(2) * torch.erfinv(2 * sigma - 1))
-        sigma = self.shift * sigma / (1 + (self.shift - 1) * sigma)
-        return sigma * self.steps
+            sigma = logit_normal(sigma, self.logit_mean, self.logit_std).clamp(ENDS, 1 - ENDS)
+        elif self.density == "mode":
+            sigma = mode(sigma, self.mode_scale).clamp(ENDS, 1 - ENDS)
+        shift = self.shift
+        if isinstance(shift, DynamicShift):
+            if positions is None:
+                raise ValueError("a shift that grows with the image needs the positions of each latent.")
+            shift = shift.of(positions)
+        return shift * sigma / (1 + (shift - 1) * sigma) * self.steps
 
     def noised(self, clean: Latents, noise: Latents, t: Times) -> Latents:
         sigma = _beside(t / self.steps, clean)
@@ -107,53 +173,5 @@ class FlowProcess:
     def clean(self, noisy: Latents, target: Latents, t: Times) -> Latents:
         return noisy - _beside(t / self.steps, noisy) * target
 
-
-def betas_from(config: Mapping[str, Any]) -> Float[Tensor, "T"]:
-    """Return the noise schedule that a diffusers scheduler config describes, in double precision.
-
-    Raises:
-        ValueError: the config names a schedule other than linear, scaled_linear or squaredcos_cap_v2.
-    """
-    steps = int(config.get("num_train_timesteps", 1000))
-    start, end = config.get("beta_start", 0.0001), config.get("beta_end", 0.02)
-    name = config.get("beta_schedule", "linear")
-    if config.get("trained_betas") is not None:
-        return torch.as_tensor(config["trained_betas"], dtype=torch.float64)
-    if name == "linear":
-        return torch.linspace(start, end, steps, dtype=torch.float64)
-    if name == "scaled_linear":
-        return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
-    if name == "squaredcos_cap_v2":
-        grid = torch.arange(steps + 1, dtype=torch.float64) / steps
-        bar = torch.cos((grid + 0.008) / 1.008 * math.pi / 2) ** 2
-        return (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
-    raise ValueError(f"beta_schedule {name!r} is not known; use linear, scaled_linear or squaredcos_cap_v2.")
-
-
-def zero_terminal(betas: Float[Tensor, "T"]) -> Float[Tensor, "T"]:
-    """Return a schedule rescaled so that its last step is pure noise: arXiv 2305.08891, algorithm 1."""
-    root = (1 - betas).cumprod(0).sqrt()
-    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
-    bar = root**2
-    return 1 - torch.cat([bar[:1], bar[1:] / bar[:-1]])
-
-
-def process_of(config: Mapping[str, Any]) -> VPProcess | FlowProcess:
-    """Return the process that a pipeline's own scheduler config describes.
-
-    Raises:
-        ValueError: the prediction type is not epsilon, v_prediction or sample, or the schedule is one of EDM.
-    """
-    if "FlowMatch" in str(config.get("_class_name", "")):
-        return FlowProcess(shift=float(config.get("shift", 1.0)), steps=int(config.get("num_train_timesteps", 1000)))
-    if str(config.get("_class_name", "")).startswith("EDM"):
-        raise ValueError(
-            "an EDM schedule, as of Playground v2.5, is not one that training knows; choose another model."
-        )
-    betas = betas_from(config)
-    if config.get("rescale_betas_zero_snr", False):
-        betas = zero_terminal(betas)
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction", "sample"):
-        raise ValueError(f"prediction_type {prediction!r} is not known; use epsilon, v_prediction or sample.")
-    return VPProcess((1 - betas).cumprod(0).float(), prediction)
+    def weights(self, t: Times) -> Float[Tensor, "b"] | None:
+        return None if self.weighting is None else self.weighting(self, t)

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from thumbtune.errors import UsageError
 from thumbtune.models.prompt_chunks import Chunk, PromptEncoding, chunks_of, empty_chunk
@@ -98,6 +99,11 @@ def check_clip_skip(config: Any, skip: int | None) -> None:
         )
 
 
+def own_tokens(text: Tensor, mask: Tensor) -> Tensor:
+    """Return the states of a prompt's own tokens, without padding; of a mask without values, all of them."""
+    return text if isinstance(mask, FakeTensor) else text[mask.bool()]
+
+
 def together(rows: Sequence[Row]) -> dict[str, Tensor]:
     """Return the conditions of single prompts as one of a batch; of unequal lengths, with zeros behind a mask.
 
@@ -110,7 +116,7 @@ def together(rows: Sequence[Row]) -> dict[str, Tensor]:
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
     longest = max(lengths)
     batch = {name: torch.stack([row[name] for row in rows]) for name in rows[0] if name != TEXT}
-    fillings = [row[TEXT].new_zeros(longest - len(row[TEXT]), row[TEXT].shape[-1]) for row in rows]
+    fillings = [row[TEXT].new_zeros(longest - len(row[TEXT]), *row[TEXT].shape[1:]) for row in rows]
     batch[TEXT] = torch.stack([torch.cat([row[TEXT], filling]) for row, filling in zip(rows, fillings, strict=True)])
     batch[MASK] = torch.stack([(torch.arange(longest) < len(row[TEXT])).float() for row in rows])
     return batch

@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from thumbtune.models.family import Family
+from thumbtune.models.noise_levels import NoiseLevels
 from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 
@@ -21,12 +23,13 @@ Condition = dict[str, Float[Tensor, "b *rest"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Options of generating images: denoising steps, classifier-free guidance, size and what images should not show."""
+    """Options of generating images: steps, classifier-free guidance, size, what they should not show, and frames."""
 
     steps: int = 25
     guidance: float = 3.0
     size: Size | None = None  # None: the model's own
     negative: str = ""  # what guidance leads away from; "": from no prompt
+    frames: int = 1  # of a clip: as many of them as the family's clips can have
 
 
 @runtime_checkable
@@ -83,6 +86,8 @@ class Model(Protocol):
 
     def encode(self, images: Sequence[Image], size: Size | None = None) -> Latents:
         """Return scaled latents of images, without randomness (the mean of the posterior), float32 on the CPU.
+
+        A family of clips encodes all frames of a `Clip`, and any other family the first one. All have one shape.
 
         size: the pixels that each image is resized and cropped to, at its centre; None: the model's own
         """
@@ -143,20 +148,37 @@ class PipelineModel(Model, Protocol):
     """A `Model` that is made of a pipeline of diffusers.
 
     complete: what `generate` makes of each prompt, such as the prefix that a training put before prompts
+    family: what is known of its kind before any weights
     half: the type below float32 in which frozen weights are stored and images are drawn, or None
     encoding: how prompts are read
+    networks: those that are trained, by the part of the pipeline; it calls them to denoise
     size: pixels of its images: of both sides, or (height, width)
+    trained_unit, unit: pixels of which the sides of images are multiples, in training and in drawing
     """
 
+    family: ClassVar[Family]
     pipeline: Any
     complete: Callable[[str], str]
     half: torch.dtype | None
     encoding: PromptEncoding
+    networks: dict[str, nn.Module]
     size: Size
+    trained_unit: int
+    unit: int
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the network."""
+        """Return the device that computes."""
+        ...
+
+    @property
+    def frame_step(self) -> int:
+        """Return the frames of which a clip has a multiple and one more; only of families with clips."""
+        ...
+
+    @property
+    def frame_rate(self) -> int:
+        """Return the frames a second of a clip; 0 of families without clips."""
         ...
 
     def read_prompts(self, encoding: PromptEncoding) -> None:
@@ -167,8 +189,20 @@ class PipelineModel(Model, Protocol):
         """
         ...
 
+    def choose_noise_levels(self, levels: NoiseLevels) -> None:
+        """Draw and weigh noise levels in another way from now on.
+
+        Raises:
+            UsageError: only models of rectified flow have one of these options.
+        """
+        ...
+
     def to(self, device: torch.device | str) -> "PipelineModel":
         """Move every part to a device, and return the model."""
+        ...
+
+    def on(self, device: torch.device | str) -> "PipelineModel":
+        """Compute on a device from now on, to which each part moves when it is used; return the model."""
         ...
 
     @property
@@ -177,5 +211,8 @@ class PipelineModel(Model, Protocol):
         ...
 
     def rest(self) -> None:
-        """Move the parts that `predict` does not need to the CPU; `encode`, `embed` and `generate` bring them back."""
+        """Move the network to the device, and the parts that `predict` does not need away from it.
+
+        `encode`, `embed` and `generate` bring those back.
+        """
         ...

@@ -49,13 +49,16 @@ class Quantised(nn.Linear):
         self.register_buffer("scale", scale)
         self.bias = layer.bias
 
-    def weight_in(self, dtype: torch.dtype) -> Float[Tensor, "out inside"]:
-        """Return the weights that the codes stand for."""
-        codes, scale = self.get_buffer("codes"), self.get_buffer("scale")
+    def weight_of(self, codes: Tensor, scale: Tensor, dtype: torch.dtype) -> Float[Tensor, "out inside"]:
+        """Return the weights that codes stand for."""
         if self.bits == "int8":
             return (codes * scale).to(dtype)
         shape = [self.out_features, self.in_features]
         return torch.ops.bitsandbytes.dequantize_4bit(codes, scale, BLOCK, "nf4", shape, dtype)
+
+    def weight_in(self, dtype: torch.dtype) -> Float[Tensor, "out inside"]:
+        """Return the weights that the layer's own codes stand for."""
+        return self.weight_of(self.get_buffer("codes"), self.get_buffer("scale"), dtype)
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
@@ -64,24 +67,31 @@ class Quantised(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*b inside"]) -> Float[Tensor, "*b out"]:
         """Compute as a linear layer, in the type of autocast or else in that of the input."""
+        return self.product(input, self.get_buffer("codes"), self.get_buffer("scale"), self.bias)
+
+    def product(
+        self, input: Float[Tensor, "*b inside"], codes: Tensor, scale: Tensor, bias: Tensor | None
+    ) -> Float[Tensor, "*b out"]:
+        """Compute with codes, scales and a bias on the device of the input."""
         kind = input.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else input.dtype
-        bias = None if self.bias is None else self.bias.to(dtype)
-        return _Product.apply(input.to(dtype), self, bias)  # type: ignore[return-value]
+        bias = None if bias is None else bias.to(dtype)
+        return _Product.apply(input.to(dtype), codes, scale, self, bias)  # type: ignore[return-value]
 
 
 class _Product(torch.autograd.Function):
     """x W' + b, which makes W again for the gradient: a product of torch would keep it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Quantised, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, codes: Tensor, scale: Tensor, layer: Quantised, bias: Tensor | None) -> Tensor:
         ctx.layer = layer
-        return functional.linear(x, layer.weight_in(x.dtype), bias)
+        ctx.save_for_backward(codes, scale)
+        return functional.linear(x, layer.weight_of(codes, scale, x.dtype), bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = gradients
-        return gradient @ ctx.layer.weight_in(gradient.dtype), None, None
+        return gradient @ ctx.layer.weight_of(*ctx.saved_tensors, gradient.dtype), None, None, None, None
 
 
 def quantise(network: nn.Module, bits: Bits) -> None:

@@ -5,6 +5,7 @@ pipelines from folders and whole checkpoints, and LoRAs from files; each of the 
 """
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,10 @@ SAFETENSORS = ".safetensors"
 LFS_POINTER = b"version https://git-lfs"
 MIN_HEADER = 9  # bytes: the length of the header, and one character of it
 LORA = "a LoRA"
-OWN_FORMS = "Thumbtune reads Stable Diffusion 1.x, 2.x and XL"
+OWN_FORMS = (
+    "Thumbtune reads whole checkpoints of Stable Diffusion 1.x, 2.x and XL, and its other families from folders in "
+    "diffusers' layout"
+)
 CKPT = ".ckpt"
 # suffixes of files that hold no safetensors, with what they are and what to do
 OTHER_FILES = {
@@ -100,6 +104,18 @@ def keys_in(file: Path) -> dict[str, tuple[int, ...]]:
         ) from error
 
 
+def stored_type(files: Iterable[Path]) -> str | None:
+    """Return the one type of all weights in files, as their headers name it; None if there are several."""
+    types = set()
+    try:
+        for file in files:
+            with safe_open(file, "pt") as weights:
+                types |= {weights.get_slice(key).get_dtype() for key in weights.keys()}
+    except (SafetensorError, OSError, ValueError):
+        return None
+    return types.pop() if len(types) == 1 else None
+
+
 def metadata_in(file: Path) -> dict[str, str]:
     """Return the metadata in the header of a safetensors file that `keys_in` can read."""
     return dict(_header_of(file)[1])
@@ -176,7 +192,7 @@ def refuse_as_model(file: Path) -> None:
     if kind == LORA:
         raise ThumbtuneError(f"{file} is a LoRA and not a model; {use_of_lora(file)}.", code="weights-lora-as-model")
     raise ThumbtuneError(
-        f"{file} is {kind}, and {OWN_FORMS}, from folders in diffusers' layout and from whole checkpoints; name one.",
+        f"{file} is {kind}, and {OWN_FORMS}; name one of these.",
         code="weights-no-model",
     )
 
@@ -215,7 +231,7 @@ def refuse_as_lora(file: Path, kind: str | None) -> None:
         raise other_method(file, kind)
     if kind is not None:
         raise ThumbtuneError(
-            f"{file} is {kind} and not a LoRA; name a LoRA for {OWN_FORMS.removeprefix('Thumbtune reads ')}.",
+            f"{file} is {kind} and not a LoRA; name a LoRA.",
             code="weights-no-lora",
         )
     raise ThumbtuneError(

@@ -1,24 +1,28 @@
 """A pipeline of networks that have shapes but no values: what a model would need is known before its weights are."""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from thumbtune.hub import settings_of
-from thumbtune.models.families import UNET, VAE, Family, family_of
+from thumbtune.models.families import family_of
+from thumbtune.models.family import CONFIG, SCHEDULER, SCHEDULER_CONFIG, VAE, Family
+from thumbtune.models.fitting import is_processor, pair
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
-from thumbtune.models.pipeline_files import CONFIG, check_pipeline, index_of, own_vae_of, read_config
+from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of, read_config
 from thumbtune.models.single_file import plan_of, tokenizer_of
 from thumbtune.models.vae_settings import settings_of as settings_of_vae
 
-SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"
-FAULTS = (OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AttributeError)
+CLIP_TOKENIZER = "CLIPTokenizer"
+ABSENT = ("feature_extractor", "image_encoder")  # parts that training does without
+FAULTS = (OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AttributeError, ImportError)
 
 
 def networks_without_weights(name: str, options: ModelOptions = PLAIN) -> dict[str, nn.Module] | None:
-    """Return the UNet and the text encoders of a folder or a file with the shapes of their weights, but no values.
+    """Return the trained network and the text encoders of a folder or a file, with shapes of weights but no values.
 
     Returns:
         None for a model on the hub, and for a folder or a file that loading will refuse.
@@ -30,7 +34,8 @@ def networks_without_weights(name: str, options: ModelOptions = PLAIN) -> dict[s
     if not Path(name).exists():
         return None
     family = _family(name)
-    configs = _configs(Path(name), (UNET, *family.texts))
+    configs = _configs(Path(name), (*family.denoisers, *family.texts))
+    configs = {part: config for part, config in configs.items() if config is not None or part not in family.optional}
     return None if None in configs.values() else _networks(family, configs)  # type: ignore[arg-type]
 
 
@@ -52,20 +57,20 @@ def pipeline_without_weights(name: str, options: ModelOptions = PLAIN) -> Any | 
     index = index_of(name) or {}
     family = family_of(index.get("_class_name"))
     chosen = None if options.vae is None else settings_of_vae(options.vae, own_vae_of(name))
-    configs = _configs(path, (*family.networks, SCHEDULER), SHORT.get(options.prediction or ""), chosen)
+    absent = [part for part in family.optional if not any(pair(index.get(part)))]
+    parts = [part for part in (*family.networks, SCHEDULER) if part not in absent]
+    configs = _configs(path, parts, SHORT.get(options.prediction or ""), chosen)
     if None in configs.values():
         return None
     scheduler: Any = configs.pop(SCHEDULER)
     networks = _networks(family, configs)  # type: ignore[arg-type]
     if networks is None:
         return None
-    others = {"feature_extractor": None, "image_encoder": None, **family.options}
-    zeros = index.get("force_zeros_for_empty_prompt")
-    others |= {} if zeros is None else {"force_zeros_for_empty_prompt": zeros}
     try:
         made = scheduler_with(getattr(diffusers, scheduler["_class_name"]).from_config(scheduler), options, name)
-        tokenizers = {part: _tokenizer(path, part) for part in family.tokenizers}
-        pipeline = getattr(diffusers, family.pipeline)(**networks, **tokenizers, scheduler=made, **others)
+        tokenizers = {part: _tokenizer(path, index, part) for part in family.tokenizers if part not in absent}
+        told = {**_told(index, family), **networks, **tokenizers}
+        pipeline = getattr(diffusers, family.pipeline)(**told, scheduler=made)
     except FAULTS:
         return None
     pipeline.register_to_config(_name_or_path=name)
@@ -99,17 +104,32 @@ def _networks(family: Family, configs: Mapping[str, dict[str, Any]]) -> dict[str
     try:
         with torch.device("meta"):
             for part, config in configs.items():
-                if part in (UNET, VAE):
+                if part not in family.texts:
                     networks[part] = getattr(diffusers, family.networks[part]).from_config(config)
                 else:
-                    text = transformers.CLIPTextConfig.from_dict(config)
-                    networks[part] = getattr(transformers, family.networks[part])(text)
+                    kind = getattr(transformers, family.networks[part])
+                    networks[part] = kind(kind.config_class.from_dict(config))
     except FAULTS:
         return None
     return networks
 
 
-def _tokenizer(path: Path, part: str) -> Any:
-    from transformers import CLIPTokenizer
+def _tokenizer(path: Path, index: Mapping[str, Any], part: str) -> Any:
+    import transformers
 
-    return tokenizer_of(path, part) if path.is_file() else CLIPTokenizer.from_pretrained(path, subfolder=part)
+    if path.is_file():
+        return tokenizer_of(path, part)
+    kind = "AutoTokenizer" if is_processor(index.get(part)) else pair(index.get(part))[1] or CLIP_TOKENIZER
+    return getattr(transformers, kind).from_pretrained(path, subfolder=part)
+
+
+def _told(index: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """Return what a pipeline is told beside its parts: what its index says, and None for parts that it lacks."""
+    import diffusers
+
+    known = signature(getattr(diffusers, family.pipeline).__init__).parameters
+    own = (*family.networks, *family.tokenizers, SCHEDULER)
+    absent = [name for name in (*family.optional, *ABSENT) if name in known]
+    told = {name: value for name, value in index.items() if name in known and name not in own}
+    parts = [name for name, value in told.items() if pair(value) is value]
+    return {**told, **dict.fromkeys([*absent, *parts]), **family.options}

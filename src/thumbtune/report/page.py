@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from thumbtune.checksums import changed, check
-from thumbtune.documents import brief
+from thumbtune.documents import brief, read_config
 from thumbtune.errors import ThumbtuneError, note
 from thumbtune.evaluation.duel_folder import DuelFolder, check_duel, is_duel, is_of_earlier_evaluation, read_duel
 from thumbtune.files import write_text
@@ -21,7 +21,8 @@ from thumbtune.training.records import prefix_in
 
 PAGE = "report.html"
 EVALUATION = "evaluation"  # the duel of a run with its base
-WHOLE_NETWORK = Path("unet", "diffusion_pytorch_model.safetensors")  # the result of a run without a LoRA
+NETWORKS = ("unet", "transformer")  # the folder of a result without a LoRA is called as the part that was trained
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def write_page(folder: Path) -> Path:
@@ -103,16 +104,24 @@ def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
         "examples": images.example_strips(run.folder, likes),
         "training": training(run.steps),
         "stopped": run.stopped,
+        "measured": run.base,
         "recipe": flat(run.recipe),
         "environment": flat(run.environment),
         "base": _base(run.recipe),
         "prefix": prefix_in(likes),
         "prompt": words or "your prompt",
         "lora": f"{_place(run.folder)}/{_lora(run.folder) or 'lora.safetensors'}",
-        "network": f"{_place(run.folder)}/{WHOLE_NETWORK.parent.as_posix()}",
+        "network": _network(run.folder) if whole else None,
         "whole": whole,
-        "result": (run.folder / WHOLE_NETWORK).is_file() if whole else _lora(run.folder),
+        "result": any((run.folder / part / WEIGHTS).is_file() for part in NETWORKS) if whole else _lora(run.folder),
     }
+
+
+def _network(folder: Path) -> dict[str, str]:
+    """Return the part that a run trained whole, its class in diffusers, and its folder; without a result, a UNet."""
+    part = next((part for part in NETWORKS if (folder / part / WEIGHTS).is_file()), NETWORKS[0])
+    kind = (read_config(folder / part / "config.json") or {}).get("_class_name")
+    return {"part": part, "kind": str(kind or "UNet2DConditionModel"), "folder": f"{_place(folder)}/{part}"}
 
 
 def _base(recipe: Mapping[str, Any]) -> str:

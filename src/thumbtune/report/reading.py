@@ -21,6 +21,7 @@ class RunFolder:
     likes: Mapping[str, Any] | None
     steps: list[dict[str, Any]]
     stopped: Mapping[str, Any] | None
+    base: Mapping[str, Any] | None
 
 
 def is_run(folder: Path) -> bool:
@@ -47,6 +48,7 @@ def read_run(folder: Path) -> RunFolder:
         likes=records.read_story(folder),
         steps=records.read_step_rows(folder),
         stopped=records.read_stop(folder),
+        base=records.read_base(folder),
     )
 
 

@@ -13,14 +13,19 @@ from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.models import full, lora, lora_start
-from thumbtune.models.families import adapter_of
+from thumbtune.models.block_offload import Offload, offload
+from thumbtune.models.drawing import check_clips
+from thumbtune.models.families import adapter_of, family_of
+from thumbtune.models.family import TRANSFORMER, UNET
 from thumbtune.models.half import store
+from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.missing import BUNDLED
 from thumbtune.models.model_options import ModelOptions
-from thumbtune.models.pipeline_files import check_pipeline
+from thumbtune.models.noise_levels import NoiseLevels
+from thumbtune.models.pipeline_files import check_noise_levels, check_pipeline, index_of
 from thumbtune.models.prompt_chunks import PromptEncoding
-from thumbtune.models.protocol import PipelineModel, Sampler, Tuning
+from thumbtune.models.protocol import Sampler, Tuning
 from thumbtune.runs.image_sizes import check_sizes
 from thumbtune.runs.lora_about import about, lora_of
 from thumbtune.runs.recipe import Recipe
@@ -32,7 +37,7 @@ MICRO_BATCH_OF_SEVERAL = 2
 PER_VOTE = "per-vote"  # the label policy that makes a label of each rater's vote
 Precision = Literal["no", "bf16", "fp16"]
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-RESULTS = {"lora": Path("lora", lora.DIFFUSERS_FILE), "full": Path("unet", full.DIFFUSERS_FILE)}
+LORA_RESULT = Path("lora", lora.DIFFUSERS_FILE)
 
 
 def model_path(name: str) -> str:
@@ -129,13 +134,28 @@ def tuning_of(
 
 
 def _weights_of(base: str, options: ModelOptions) -> Mapping[str, torch.Tensor]:
-    """Return the weights of a model's network, by name."""
-    return load_pipeline(base, options=options).unet.state_dict()
+    """Return the weights of a model's denoiser, by name."""
+    pipeline = load_pipeline(base, options=options)
+    return getattr(pipeline, family_of(type(pipeline).__name__).denoiser).state_dict()
 
 
 def result_of(recipe: Recipe) -> Path:
-    """Return the path of the tuned weights inside a run's folder."""
-    return RESULTS[recipe.train.weights]
+    """Return the path of the tuned weights inside a run's folder: a LoRA, or a network in the folder of its part.
+
+    Raises:
+        ThumbtuneError: all weights are trained, and the recipe's model is missing.
+    """
+    if recipe.train.weights == "lora":
+        return LORA_RESULT
+    index = index_of(model_path(recipe.model)) or {}
+    return Path(family_of(index.get("_class_name")).denoiser, full.DIFFUSERS_FILE)
+
+
+def result_in(folder: Path, recipe: Recipe) -> Path:
+    """Return the path of the tuned weights inside a run's folder: those that are there, whether or not the base is."""
+    there = [Path(part, full.DIFFUSERS_FILE) for part in (UNET, TRANSFORMER)]
+    found = [path for path in there if recipe.train.weights == "full" and (folder / path).is_file()]
+    return found[0] if found else result_of(recipe)
 
 
 def options_of(recipe: Recipe) -> ModelOptions:
@@ -150,16 +170,47 @@ def options_of(recipe: Recipe) -> ModelOptions:
 
 def model_of(
     recipe: Recipe, device: Any = "cpu", training: bool = True, precision: Precision | None = None
-) -> PipelineModel:
+) -> LatentDiffusion:
     """Return the base model, prepared for the recipe's training; `precision` counts in place of the recipe's."""
     base = model_path(recipe.model)
-    pipeline = load_pipeline(base, options=options_of(recipe))
-    check_sizes(recipe, base, pipeline.vae_scale_factor)
+    # frozen weights stay as they are stored until they are converted one by one, so that loading takes less memory
+    half = half_of(recipe, precision)
+    # all trained weights, and the lengths of rows that a DoRA trains, come from values in float32
+    is_plain = recipe.train.weights == "lora" and not recipe.lora.dora and recipe.lora.start is None
+    dtype = None if half is not None and is_plain else torch.float32
+    pipeline = load_pipeline(base, dtype, options_of(recipe))
     tuning = tuning_of(recipe, pipeline, training, partial(about, recipe, pipeline, base))
     checkpointing = recipe.train.gradient_checkpointing
-    model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half_of(recipe, precision))
+    model = adapter_of(pipeline, tuning, recipe.seed, checkpointing, half)
+    offload_blocks(recipe, model)
+    check_sizes(recipe, base, (model.trained_unit, model.unit))
+    check_clips(model.family, recipe.frames)
     model.read_prompts(encoding_of(recipe))
-    return model.to(device)
+    model.choose_noise_levels(noise_levels_of(recipe))
+    return model.on(device)  # it encodes before the network is needed
+
+
+def offload_blocks(recipe: Recipe, model: LatentDiffusion) -> Offload | None:
+    """Keep blocks of a model where they are, if a recipe asks for it; return what copies their weights.
+
+    Raises:
+        UsageError: the model has fewer blocks.
+    """
+    count = recipe.train.blocks_to_swap
+    return offload(model.networks.values(), count) if count else None
+
+
+def noise_levels_of(recipe: Recipe) -> NoiseLevels:
+    """Return how a recipe draws and weighs noise levels."""
+    train = recipe.train
+    return NoiseLevels(
+        density=train.timestep_density,
+        logit_mean=train.logit_mean,
+        logit_std=train.logit_std,
+        mode_scale=train.mode_scale,
+        shift=train.timestep_shift,
+        weighting=train.timestep_weighting,
+    )
 
 
 def encoding_of(recipe: Recipe) -> PromptEncoding:
@@ -167,7 +218,7 @@ def encoding_of(recipe: Recipe) -> PromptEncoding:
     return PromptEncoding(**recipe.prompts.model_dump())
 
 
-def store_whole(recipe: Recipe, model: PipelineModel) -> None:
+def store_whole(recipe: Recipe, model: LatentDiffusion) -> None:
     """Store a network whose weights were all trained in the type in which it will draw."""
     if recipe.train.weights == "full":
         store((model.network.requires_grad_(False),), model.half)
@@ -177,9 +228,12 @@ def check_model(recipe: Recipe) -> None:
     """Refuse a model, a VAE or a LoRA to begin from that cannot be used, before anything is loaded.
 
     Raises:
-        ThumbtuneError: as `check_pipeline` and `lora_start.check_start`.
+        ThumbtuneError: as `check_pipeline`, `check_clips`, `check_noise_levels` and `lora_start.check_start`.
     """
     check_pipeline(model_path(recipe.model), options_of(recipe))
+    if recipe.frames > 1:
+        check_clips(family_of((index_of(model_path(recipe.model)) or {}).get("_class_name")), recipe.frames)
+    check_noise_levels(model_path(recipe.model), noise_levels_of(recipe))
     if recipe.lora.start is not None:
         lora_start.check_start(Path(recipe.lora.start))
 
@@ -229,7 +283,13 @@ def check_scorers(recipe: Recipe) -> None:
 def sampler_of(recipe: Recipe) -> Sampler:
     """Return the options of generating images for the evaluation."""
     options, size = recipe.evaluate, height_and_width_of(recipe.evaluate.size)
-    return Sampler(steps=options.steps, guidance=options.guidance, size=size, negative=options.negative_prompt)
+    return Sampler(
+        steps=options.steps,
+        guidance=options.guidance,
+        size=size,
+        negative=options.negative_prompt,
+        frames=recipe.frames,
+    )
 
 
 def split_of(recipe: Recipe, *, keep: bool = True) -> Split:

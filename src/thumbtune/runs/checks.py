@@ -16,10 +16,11 @@ from typing import Any
 import torch
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.feedback.clips import is_clip
 from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note
 from thumbtune.feedback.likes import Split, image_of
 from thumbtune.images import rgb
-from thumbtune.models.pipeline_files import few_steps_note
+from thumbtune.models.pipeline_files import distilled_note
 from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, objectives
 from thumbtune.runs.prompt_notes import prompt_notes
@@ -102,14 +103,16 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
     notes = [few_labels_note(likes, len(labels) - likes, both)]
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
-    notes.append(few_steps_note(build.model_path(recipe.model)))
+    notes.append(distilled_note(build.model_path(recipe.model)))
     prompts = [*parts.train["prompt"], *parts.held_out["prompt"], recipe.evaluate.negative_prompt]
     about_prompts = prompt_notes(prompts, build.encoding_of(recipe), build.model_path(recipe.model))
     return [*(note for note in notes if note), *about_prompts]
 
 
-def likes_notes(likes: Any) -> list[str]:
+def likes_notes(likes: Any, clips: bool = False) -> list[str]:
     """Return a sentence on each suspicious property of the likes.
+
+    clips: whether clips are trained, many of which begin with one frame, such as a black one
 
     Raises:
         ThumbtuneError: nothing can be learnt from these likes, or an image is missing.
@@ -120,7 +123,8 @@ def likes_notes(likes: Any) -> list[str]:
     hashes, blank = [], 0
     for row in range(len(sample)):
         image = rgb(image_of(sample, row))
-        hashes.append(hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest())
+        name = sample["image_id"][row] if clips and is_clip(sample, row) else ""
+        hashes.append(hashlib.sha256(f"{image.size}{name}".encode() + image.tobytes()).hexdigest())
         blank += image.getcolors(1) is not None  # at most one colour
     _check_differences(hashes, sample["prompt"], sample["label"])
     labels = list(zip(hashes, sample["label"], strict=True))

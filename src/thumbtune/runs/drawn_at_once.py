@@ -13,9 +13,11 @@ from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, note
 from thumbtune.memory import free_in_machine
 from thumbtune.models.families import adapter_of
+from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.model_options import PLAIN, ModelOptions
-from thumbtune.models.pipeline_files import drawn_unit, factor_of, height_and_width
-from thumbtune.models.protocol import PipelineModel, Size
+from thumbtune.models.pipeline_files import factor_of
+from thumbtune.models.protocol import Size
+from thumbtune.models.sizes import height_and_width
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs.forecast import gib, own_side, processes_here
 from thumbtune.runs.memory_estimate import chunks_of_longest, drawing, prompt_in_chunks
@@ -67,7 +69,7 @@ def at_once(
     return halved(most, one, drawing(model, 2, own, prompt=prompt) - one, room)
 
 
-def _check_one(model: PipelineModel, size: Size, one: int, room: int, prompt: str) -> None:
+def _check_one(model: LatentDiffusion, size: Size, one: int, room: int, prompt: str) -> None:
     """Refuse images of which not one fits, and name a size that does; note those that are much larger than usual.
 
     Raises:
@@ -88,9 +90,9 @@ def _check_one(model: PipelineModel, size: Size, one: int, room: int, prompt: st
         )
 
 
-def _size_that_fits(model: PipelineModel, size: tuple[int, int], room: int, prompt: str) -> str:
+def _size_that_fits(model: LatentDiffusion, size: tuple[int, int], room: int, prompt: str) -> str:
     """Return advice: a size that fits, of the same shape, by halving it down to the model's own."""
-    unit, own = drawn_unit(model.pipeline.vae_scale_factor), max(height_and_width(model.size))
+    unit, own = model.unit, max(height_and_width(model.size))
     while max(size) > own:
         height, width = size = tuple(max(unit, side // 2 // unit * unit) for side in size)  # type: ignore[assignment]
         needed = int(KEPT * drawing(model, 1, size, prompt=prompt))

@@ -14,7 +14,8 @@ from typing import Any
 from thumbtune.documents import read_config
 from thumbtune.hub import is_hub_id, settings_file
 
-UNET_CONFIG = "unet/config.json"
+INDEX, UNET_CONFIG = "model_index.json", "unet/config.json"
+UNET_PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 SD1, SD2, SDXL = "SD 1.x", "SD 2.x", "SDXL"
 WIDTHS = {768: SD1, 1024: SD2}  # of the text that the UNet takes
 IN_NAMES = {"xl": SDXL, "stable-diffusion-2": SD2}  # of hub ids that were not fetched yet; else SD 1.x
@@ -56,10 +57,16 @@ STEPS = Default(50, PIPELINE)
 
 
 def family_of(model: str) -> str | None:
-    """Return the family of a model: SD 1.x, SD 2.x, SDXL; None for any other UNet and for a name that is no hub id."""
+    """Return the family of a model: SD 1.x, SD 2.x, SDXL, or that of a transformer.
+
+    Returns:
+        None for any other UNet, and for a name that is no hub id.
+    """
     folder = Path(model)
     if folder.is_file():
         return _of_file(folder)
+    if (transformer := _transformer(model)) is not None:
+        return transformer.name
     on_hub = is_hub_id(model)
     config = read_config(folder / UNET_CONFIG) if folder.is_dir() else _on_hub(model) if on_hub else None
     if config is not None:
@@ -94,8 +101,24 @@ def _on_hub(model: str) -> dict[str, Any] | None:
     return None if file is None else read_config(file)
 
 
+def _transformer(model: str) -> Any | None:
+    """Return the family of a model whose network is a transformer, by its index; None for any other model."""
+    folder = Path(model)
+    file = folder / INDEX if folder.is_dir() else settings_file(model, INDEX) if is_hub_id(model) else None
+    name = None if file is None else (read_config(file) or {}).get("_class_name")
+    if not isinstance(name, str) or name in UNET_PIPELINES:
+        return None
+    from thumbtune.models.families import family_of as known_family  # torch is not needed for a UNet
+
+    found = known_family(name)
+    return found if found.denoiser == "transformer" else None
+
+
 def sampling_defaults(model: str) -> dict[str, Default]:
     """Return the defaults of generating images with a model, by the options of the evaluation."""
+    if (transformer := _transformer(model)) is not None:
+        told = {"evaluate.guidance": transformer.guidance, "evaluate.steps": transformer.steps}
+        return {name: Default(value, PIPELINE) for name, value in told.items()}
     family = family_of(model)
     if family is None:
         return {}
@@ -110,7 +133,8 @@ def defaults_of(recipe: Mapping[str, Any]) -> dict[str, Default]:
         return {}
     train, objective = (_section(recipe.get(name)) for name in ("train", "objective"))
     trained = OF_ALL_WEIGHTS if train.get("weights") == "full" else OF_LORA
-    beta = BETA.get(str(objective.get("name", "kto")))
+    # for transformers the paper has no beta
+    beta = None if _transformer(str(model)) else BETA.get(str(objective.get("name", "kto")))
     # a factor of the range of `auto` asks for it
     has_beta = beta is not None and "gain_scale" not in objective
     chosen = {**OF_MACHINE, **trained, **sampling, **({"objective.beta": beta} if has_beta else {})}

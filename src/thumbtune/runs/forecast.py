@@ -15,8 +15,10 @@ from typing import Any
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.memory import of_process, room_of
-from thumbtune.models.families import UNET, VAE, family_of
-from thumbtune.models.pipeline_files import CONFIG, factor_of, index_of, read_config
+from thumbtune.models.drawing import MOST_WEIGHTS
+from thumbtune.models.families import family_of
+from thumbtune.models.family import CONFIG, UNET, VAE
+from thumbtune.models.pipeline_files import factor_of, index_of, read_config
 from thumbtune.models.weight_files import keys_in
 from thumbtune.runs import build
 from thumbtune.runs.memory_estimate import Estimate, estimate, longest_in_chunks
@@ -39,6 +41,7 @@ SAVERS = {
     "train.optimizer": "adamw-8bit",
     "train.weights": "lora",
     "train.quantize_base": "int8",
+    "train.blocks_to_swap": "all",
 }
 
 
@@ -74,6 +77,14 @@ class Forecast:
     def pages(self) -> int:
         """Return what the files of converted weights take on top at most, until the system takes it back."""
         return self._most(self.estimate.load + self.estimate.converted) - self.needed
+
+    @property
+    def generate(self) -> int:
+        """Return the peak of drawing; an accelerator that cannot hold all networks has them in turns."""
+        one = self.estimate
+        return (
+            one.in_turns if not self.on_cpu and sum(one.networks.values()) > MOST_WEIGHTS * self.room else one.generate
+        )
 
     @property
     def fits(self) -> bool:
@@ -145,7 +156,7 @@ def bytes_at_most(recipe: Recipe) -> float:
     """
     base = Path(build.model_path(recipe.model))
     factor = factor_of(str(base)) if base.is_dir() else None
-    if factor is None or recipe.lora.start is not None:
+    if factor is None or recipe.lora.start is not None or not (base / UNET).is_dir():
         return math.inf
     tokens = TOKENS * longest_in_chunks(recipe)
     rank = max(recipe.lora.rank, recipe.lora.conv_rank or 0)
@@ -295,6 +306,7 @@ def savers_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
         "train.optimizer": not lora and find_spec("bitsandbytes") is not None,  # a LoRA has few moments
         # a CPU holds the weights in float32 while it rounds them
         "train.quantize_base": apart and lora and not recipe.lora.dora and recipe.train.quantize_base == "no",
+        "train.blocks_to_swap": apart and lora,
     }
     for name, value in {**SAVERS, "train.micro_batch": _least(recipe)}.items():
         if useful.get(name, True) and getattr(recipe.train, name.removeprefix("train.")) != value:
@@ -329,7 +341,7 @@ def memory_lines(forecast: Forecast) -> list[str]:
         f"networks {gib(weights)} ({parts})",
         f"a step with {plural(one.micro_batch, 'image')} at once {gib(one.step)}: networks {gib(there)}, optimiser "
         f"{gib(one.optimiser)}, activations and gradients {gib(activations)}",
-        f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(one.generate)}",
+        f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(forecast.generate)}",
         *_on_cpu_lines(forecast),
         f"with {process}, training takes {gib(forecast.needed)} of {gib(forecast.room)}{pages}",
     ]

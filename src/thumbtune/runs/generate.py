@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image as pillow
 from PIL.Image import Image
 
+from thumbtune.clips import Clip, frames_of, own_frames, write_clip
 from thumbtune.errors import UsageError, note, shown
 from thumbtune.files import sha256, write_png
 from thumbtune.memory import in_parts
@@ -43,7 +44,9 @@ def generate_images(
     progress: Progress,
     by: Generator | None = None,
 ) -> Iterator[Path]:
-    """Write one PNG per (prompt, seed) pair and yield its path. Notes name prompts that are cut, or hold marks.
+    """Write one PNG per (prompt, seed) pair, or WebP animation for a clip, and yield its path.
+
+    Notes name prompts that are cut, or hold marks.
 
     Another image of the same name is kept; the new one then gets the next free name, and a note says so once.
 
@@ -65,7 +68,7 @@ def generate_images(
         options, model = build.options_of(recipe), recipe.model
     half = build.half_of(recipe or recipe_from({"model": model}))
     texts = [*(prompt for prompt, _ in pairs), sampler.negative]
-    most = max(1, min(IMAGES_AT_ONCE, len(pairs)))
+    most = max(1, min(IMAGES_AT_ONCE, len(pairs))) if sampler.frames == 1 else 1
     most = at_once(build.model_path(model), half, sampler.size, most, options, texts)
     generator = load(by.tuned or model, options=by.options)
     for sentence in prompt_notes(texts, options.encoding, build.model_path(model)):
@@ -78,12 +81,12 @@ def generate_images(
     parts = Sized(in_parts(pairs, most, generated), math.ceil(len(pairs) / most))
     for _, images in progress(parts, "Generating"):
         for image in images:
-            wanted = out / next(names)
+            wanted = (out / next(names)).with_suffix(".webp" if isinstance(image, Clip) else ".png")
             path = free_path(wanted, image)
             if path != wanted and not is_told:
                 is_told = True
                 note(f"{wanted} is another image, and nothing is written over it; the new one is {path.name}.")
-            yield write_png(path, image)
+            yield (write_clip if isinstance(image, Clip) else write_png)(path, image)
 
 
 def free_path(wanted: Path, image: Image) -> Path:
@@ -98,8 +101,11 @@ def free_path(wanted: Path, image: Image) -> Path:
 
 
 def _holds(path: Path, image: Image) -> bool:
-    """Return whether a file has the pixels of an image."""
+    """Return whether a file has the pixels of an image, or of all frames of a clip."""
     try:
+        if isinstance(image, Clip):
+            frames = frames_of(own_frames(path))
+            return [one.tobytes() for one in frames] == [one.tobytes() for one in image.frames]
         with pillow.open(path) as there:
             return there.size == image.size and there.convert("RGB").tobytes() == image.convert("RGB").tobytes()
     except (OSError, ValueError):

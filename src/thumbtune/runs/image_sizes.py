@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from thumbtune.clips import usable
 from thumbtune.errors import plural
+from thumbtune.feedback.clips import Clips, frames_in_each
 from thumbtune.feedback.likes import sizes_of
 from thumbtune.models.buckets import Placement, Shape, bucket_of, placed
-from thumbtune.models.pipeline_files import check_size, drawn_unit, factor_of, height_and_width, size_text
+from thumbtune.models.pipeline_files import units_of
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.sizes import check_size, height_and_width, size_text
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.values import height_and_width_of
 from thumbtune.training.batches import Encoded
@@ -17,12 +20,12 @@ from thumbtune.training.cache import Cache
 SHOWN_SIZES = 6
 
 
-def check_sizes(recipe: Recipe, model: str, factor: int | None = None) -> None:
+def check_sizes(recipe: Recipe, model: str, units: tuple[int, int] | None = None) -> None:
     """Refuse sizes of a recipe that its model cannot have, as far as its VAE is known.
 
     Args:
         model: the folder, file or hub id of the base.
-        factor: of the model's VAE; None: read from its settings.
+        units: of the model, in training and in drawing; None: read from its settings.
 
     Raises:
         UsageError: a side is no multiple of what the model needs.
@@ -30,21 +33,21 @@ def check_sizes(recipe: Recipe, model: str, factor: int | None = None) -> None:
     trained, drawn = recipe.train.size, height_and_width_of(recipe.evaluate.size)
     if trained is None and drawn is None:
         return
-    factor = factor or factor_of(model)
-    if factor is None:
+    units = units or units_of(model)
+    if units is None:
         return
     if trained is not None:
-        check_size(trained, factor, "train.size")
+        check_size(trained, units[0], "train.size")
     if drawn is not None:
-        check_size(drawn, drawn_unit(factor), "evaluate.size")
+        check_size(drawn, units[1], "evaluate.size")
 
 
 def placements_of(recipe: Recipe, model: PipelineModel, sizes: Sequence[Shape]) -> list[Placement]:
     """Return how images of these sizes, (height, width), are resized and cropped."""
-    own, factor = height_and_width(recipe.train.size or model.size), model.pipeline.vae_scale_factor
+    own, unit = height_and_width(recipe.train.size or model.size), model.trained_unit
     if not recipe.train.buckets:
         return [placed(size, own) for size in sizes]
-    return [placed(size, bucket_of(size, own, factor)) for size in sizes]
+    return [placed(size, bucket_of(size, own, unit)) for size in sizes]
 
 
 def sizes_to_encode(model: PipelineModel, placements: Sequence[Placement]) -> list[Shape | None]:
@@ -59,7 +62,45 @@ def encoded_as_trained(recipe: Recipe, model: PipelineModel, likes: Any, cache: 
     Raises:
         ThumbtuneError: an image is missing.
     """
-    return Encoded(likes, model, cache, sizes=sizes_to_encode(model, placements_of(recipe, model, sizes_of(likes))))
+    sizes = sizes_to_encode(model, placements_of(recipe, model, sizes_of(likes)))
+    return Encoded(likes, model, cache, sizes=sizes).taking(clips_of(recipe, model, likes))
+
+
+def clips_of(recipe: Recipe, model: PipelineModel, likes: Any) -> Clips:
+    """Return how many frames of each row a recipe trains: what its file has at the model's rate, cut for its VAE.
+
+    Raises:
+        ThumbtuneError: a file is missing, or damaged; or one is a video, and PyAV is missing.
+    """
+    if recipe.frames == 1:
+        return Clips()
+    counts = frames_in_each(likes, model.frame_rate, recipe.frames)
+    return Clips([usable(count, model.frame_step) for count in counts], model.frame_rate)
+
+
+def clips_note(clips: Clips) -> str | None:
+    """Return a sentence if clips are asked for, and all rows are images; else None."""
+    if not clips.frames or not clips.are_images:
+        return None
+    return (
+        f"All {len(clips.frames):,} rows are images, or clips too short for two latents at {clips.rate} frames a "
+        "second, so the model learns no motion; import clips, or leave frames out."
+    )
+
+
+def line_of_frames(clips: Clips) -> str:
+    """Return how many rows have how many frames, the most frequent ones first, in words.
+
+    >>> line_of_frames(Clips([81, 81, 1, 17], 16))
+    '2 of 81 at 16 a second, 1 of 17, 1 image'
+    """
+    counts = Counter(frames for frames in clips.frames if frames > 1).most_common()
+    named = [f"{count:,} of {frames}" for frames, count in counts[:SHOWN_SIZES]]
+    named[:1] = [f"{each} at {clips.rate} a second" for each in named[:1]]
+    more = sum(count for _, count in counts[SHOWN_SIZES:])
+    images = sum(frames == 1 for frames in clips.frames)
+    others = [f"{more:,} of other numbers"] if more else []
+    return ", ".join([*named, *others, *([plural(images, "image")] if images else [])])
 
 
 def line_of_sizes(placements: Sequence[Placement]) -> str:

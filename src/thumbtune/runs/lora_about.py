@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune import plugins
+from thumbtune.errors import UsageError
 from thumbtune.files import file_sha256
 from thumbtune.models import lora_start
+from thumbtune.models.families import adapter_class_of, family_of
+from thumbtune.models.family import UNET, Family
 from thumbtune.models.lora import LoRA
-from thumbtune.models.lora_header import SPEC, base_facts
-from thumbtune.models.lora_targets import PRESETS
-from thumbtune.models.pipeline_files import VARIANTS, height_and_width, size_of
+from thumbtune.models.lora_header import SPEC, base_facts, transformer_facts
+from thumbtune.models.pipeline_files import VARIANTS
 from thumbtune.models.protocol import Tuning
+from thumbtune.models.sizes import height_and_width
 from thumbtune.runs.recipe import Recipe
 
-WEIGHTS = "unet/diffusion_pytorch_model"
+WEIGHTS = "diffusion_pytorch_model"
 OPTIMIZERS = {"adamw": "torch.optim.adamw.AdamW", "adamw-8bit": "bitsandbytes.optim.adamw.AdamW8bit"}
 LEGACY_BEGIN, LEGACY_SIZE = 0x100000, 0x10000  # the part of a file that A1111's first hash is of
 
@@ -35,23 +38,37 @@ def lora_of(recipe: Recipe, pipeline: Any, about: Callable[[], Mapping[str, str]
     if section.start is not None:
         begun = lora_start.begin(pipeline, lora_start.files_of(Path(section.start)), recipe.model)
         return replace(begun, quantize=quantize, about=about)
-    own = {**section.model_dump(exclude={"start"}), "targets": PRESETS[section.targets]}
+    own = {**section.model_dump(exclude={"start"}), "targets": _targets(section.targets, pipeline)}
     return LoRA(**own, quantize=quantize, about=about)
+
+
+def _targets(name: str, pipeline: Any) -> tuple[str, ...]:
+    """Return the layers of a set.
+
+    Raises:
+        UsageError: the family of the pipeline has no such set.
+    """
+    family = family_of(type(pipeline).__name__)
+    if name not in family.targets:
+        raise UsageError(
+            f"lora.targets is {name}, but {family.name} has {' and '.join(family.targets)} only; choose one of them.",
+            code="lora-no-such-targets",
+        )
+    return family.targets[name]
 
 
 def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
     """Return the facts of a training for the headers of its files.
 
-    This reads all weights of the base's UNet, for their hash.
+    This reads all weights of the base's trained network, for their hash.
 
     base: the folder, file or hub id that the pipeline was loaded from
     """
-    unet, vae = pipeline.unet.config, pipeline.vae.config
-    size = height_and_width(recipe.train.size or size_of(base, unet, vae, pipeline.vae_scale_factor))
-    prediction = pipeline.scheduler.config.get("prediction_type")
+    adapter = adapter_class_of(type(pipeline).__name__)
+    size = height_and_width(recipe.train.size or adapter.size_in(pipeline))
     name, method, train = name_of(base), method_of(recipe), recipe.train
     begun = "" if recipe.lora.start is None else f", begun from {name_of(recipe.lora.start)}"
-    facts = base_facts(unet, prediction, size, "/lora") | {
+    facts = _of_base(pipeline, adapter.family, size) | {
         f"{SPEC}.title": f"{name} tuned with {method}",
         f"{SPEC}.description": f"A LoRA for {name}, tuned by Thumbtune on likes and dislikes with {method}{begun}.",
         f"{SPEC}.tags": "thumbtune, preference",
@@ -73,7 +90,13 @@ def about(recipe: Recipe, pipeline: Any, base: str) -> dict[str, str]:
     }
     if recipe.prompts.clip_skip is not None:
         numbers["ss_clip_skip"] = recipe.prompts.clip_skip
-    return facts | {key: str(value) for key, value in numbers.items()} | _hashes(base)
+    return facts | {key: str(value) for key, value in numbers.items()} | _hashes(base, adapter.family.denoiser)
+
+
+def _of_base(pipeline: Any, family: Family, size: tuple[int, int]) -> dict[str, str]:
+    if family.denoiser == UNET:
+        return base_facts(pipeline.unet.config, pipeline.scheduler.config.get("prediction_type"), size, "/lora")
+    return transformer_facts(family.architecture, size)
 
 
 def name_of(base: str) -> str:
@@ -97,9 +120,9 @@ def method_of(recipe: Recipe) -> str:
     return f"{names.get(objective.name, objective.name.upper())}{beta}"
 
 
-def _hashes(base: str) -> dict[str, str]:
-    """Return the hashes of the base's file, or of the UNet's in a folder; nothing if no file is here."""
-    file = _file_of(base)
+def _hashes(base: str, part: str) -> dict[str, str]:
+    """Return the hashes of the base's file, or of the trained network's in a folder; nothing if no file is here."""
+    file = _file_of(base, part)
     if file is None:
         return {}
     with file.open("rb") as opened:
@@ -108,14 +131,14 @@ def _hashes(base: str) -> dict[str, str]:
     return {"ss_sd_model_hash": legacy, "ss_new_sd_model_hash": file_sha256(file)}
 
 
-def _file_of(base: str) -> Path | None:
-    """Return the file whose hash names a base: a checkpoint in one file, or the weights of its UNet."""
+def _file_of(base: str, part: str) -> Path | None:
+    """Return the file whose hash names a base: a checkpoint in one file, or the weights of its trained network."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     if Path(base).is_file():
         return Path(base)
-    names = [f"{WEIGHTS}{variant}.safetensors" for variant in ("", *(f".{one}" for one in VARIANTS))]
+    names = [f"{part}/{WEIGHTS}{variant}.safetensors" for variant in ("", *(f".{one}" for one in VARIANTS))]
     if Path(base).is_dir():
         return next((Path(base) / name for name in names if (Path(base) / name).is_file()), None)
     try:

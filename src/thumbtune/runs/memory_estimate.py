@@ -2,26 +2,33 @@
 
 The numbers are sums of the tensors that are alive at once (`training.live_memory`). On a GPU the workspaces of kernels,
 the allocator's gaps and the driver come on top. On an accelerator parts that are not needed rest in the memory of the
-machine: text encoders while images are encoded, the VAE while prompts are, both while training.
+machine: the trained network until all is encoded, text encoders while images are encoded, the VAE while prompts are,
+both while training.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from thumbtune.clips import Clip
 from thumbtune.distributed import team
 from thumbtune.feedback.store.store import Store, is_store
 from thumbtune.files import sha256
-from thumbtune.models.families import UNET, VAE, adapter_of
+from thumbtune.models.block_offload import bytes_offloaded
+from thumbtune.models.families import adapter_of, family_of
+from thumbtune.models.family import TEXT, VAE
 from thumbtune.models.half import computing
-from thumbtune.models.latent_diffusion import decoded
+from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.loading import stored_types
+from thumbtune.models.pipeline_files import index_of
 from thumbtune.models.prompt_chunks import PromptEncoding
-from thumbtune.models.protocol import PipelineModel, Size
+from thumbtune.models.protocol import Size
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
@@ -45,9 +52,9 @@ class Estimate:
     optimiser: the two moments of every trained weight, and `reference`
     reference: the copy of the weights that all of them are compared with, if all are trained
     step:      the peak of a step with `micro_batch` images at once
-    encode:    the peak of encoding an image or a prompt
+    encode:    the peak of encoding an image or a prompt, on an accelerator without the trained network
     generate:  the peak of generating `at_once` images
-    load:      the weights of all networks as they are loaded, in float32, in the memory of the machine
+    load:      the weights of all networks as they are loaded, in the memory of the machine
     converted: those that are then quantised or stored in half precision
     heap:      what of the step's activations is in blocks so small that the C library of a CPU does not give them back
     """
@@ -65,6 +72,12 @@ class Estimate:
     converted: int = 0
     heap: int = 0
 
+    @property
+    def in_turns(self) -> int:
+        """Return the peak of drawing where the text encoders leave the accelerator before the network comes."""
+        texts = sum(kept for name, kept in self.networks.items() if name.startswith(TEXT))
+        return max(self.encode, self.generate - texts)
+
 
 def estimate(
     recipe: Recipe,
@@ -77,7 +90,7 @@ def estimate(
 
     Args:
         micro_batch: images in the network at once; None: as the recipe says.
-        at_once: images that are generated together.
+        at_once: images that are generated together; clips are generated one by one.
         accelerator: whether it is asked for an accelerator with memory of its own; None: if there is one here.
         precision: in place of what the recipe's means here.
 
@@ -87,13 +100,14 @@ def estimate(
     pipeline = pipeline_without_weights(build.model_path(recipe.model), build.options_of(recipe))
     if pipeline is None:
         return None
-    size = micro_batch or build.micro_batch_of(recipe)
+    size, at_once = micro_batch or build.micro_batch_of(recipe), at_once if recipe.frames == 1 else 1
     apart = team().device.type != "cpu" if accelerator is None else accelerator
     half = build.half_of(recipe, precision)
-    load = sum(4 * weight.numel() for network in _networks_of(pipeline).values() for weight in network.parameters())
+    load = _loaded(recipe, half, _networks_of(pipeline))
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
+    _offload(recipe, model, apart)
     return Estimate(
         **_of_training(model, recipe, size, apart),
         micro_batch=size,
@@ -103,30 +117,56 @@ def estimate(
     )
 
 
-def _of_training(model: PipelineModel, recipe: Recipe, size: int, apart: bool) -> dict[str, Any]:
+def _offload(recipe: Recipe, model: LatentDiffusion, apart: bool) -> None:
+    """Offload the blocks of a model as its recipe says; on an accelerator the copies of their weights count."""
+    offloading = build.offload_blocks(recipe, model)
+    if offloading is not None:
+        offloading.always_copies = apart
+
+
+def _of_training(model: LatentDiffusion, recipe: Recipe, size: int, apart: bool) -> dict[str, Any]:
     """Return the fields of an estimate that steps with `size` images at once, and encoding, tell."""
     pipeline = model.pipeline
     with without_values(), LiveMemory() as memory:
         networks = _with_shapes(memory, pipeline, apart)
         converted = _converted(pipeline)
         inputs = _inputs(model, recipe, recipe.train.size or model.size)
-        rest = {name: kept if apart and name != UNET else 0 for name, kept in networks.items()}
+        rest = {name: kept if apart and name not in model.networks else 0 for name, kept in networks.items()}
         texts = sum(kept for name, kept in rest.items() if name != VAE)
-        encode = _peak(memory, lambda: inputs.latents(1)) - texts
-        embed = _peak(memory, lambda: model.embed([inputs.prompt])) - rest[VAE]
+        later = sum(networks[name] for name in model.networks) if apart else 0  # it comes when all is encoded
+        encode = _peak(memory, lambda: inputs.latents(1)) - texts - later
+        embed = _peak(memory, lambda: model.embed([inputs.prompt])) - rest[VAE] - later
         step, moments, reference = _step(memory, inputs, recipe, size)
+        away = _offloaded(model) if apart else 0
         # the gradient of all weights is large, and stays until the update
         heap = max(0, memory.heap - sum(weight.nbytes for _, weight in model.trainable()))
     return {
         "networks": networks,
-        "resting": texts + rest[VAE],
+        "resting": texts + rest[VAE] + away,
         "optimiser": moments + reference,
         "reference": reference,
-        "step": step - texts - rest[VAE],
+        "step": step - texts - rest[VAE] - away,
         "encode": max(encode, embed),
         "converted": converted,
         "heap": heap,
     }
+
+
+def _offloaded(model: LatentDiffusion) -> int:
+    """Return the bytes of the weights that stay in the memory of the machine while their blocks compute."""
+    return sum(map(bytes_offloaded, model.networks.values()))
+
+
+def _loaded(recipe: Recipe, half: torch.dtype | None, networks: Mapping[str, nn.Module]) -> int:
+    """Return the bytes of the weights of networks as they are loaded; float32 for those whose files are not here."""
+    folder = Path(build.model_path(recipe.model))
+    types: Mapping[str, torch.dtype] = {}
+    is_plain = recipe.train.weights == "lora" and not recipe.lora.dora and recipe.lora.start is None
+    if half is not None and is_plain and folder.is_dir():
+        family = family_of((index_of(str(folder)) or {}).get("_class_name"))
+        types = stored_types(family, folder)
+    counts = {part: sum(weight.numel() for weight in network.parameters()) for part, network in networks.items()}
+    return sum(count * types.get(part, torch.float32).itemsize for part, count in counts.items())
 
 
 def _networks_of(pipeline: Any) -> dict[str, nn.Module]:
@@ -172,15 +212,17 @@ def _peak(memory: LiveMemory, work: Callable[[], object]) -> int:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model is given, for images of one size; `prompt` is as long as the longest one."""
+    """What a model is given, for images of one size, or clips; `prompt` is as long as the longest one."""
 
-    model: PipelineModel
+    model: LatentDiffusion
     size: Size
     prompt: str = "a"
+    frames: int = 1
 
     def latents(self, count: int) -> Tensor:
-        """Return the latents of images without content."""
-        one = self.model.encode([Image.new("RGB", IMAGE)], size=self.size)
+        """Return the latents of images, or of clips, without content."""
+        image = Image.new("RGB", IMAGE)
+        one = self.model.encode([Clip([image] * self.frames, 1) if self.frames > 1 else image], size=self.size)
         return one.expand(count, *one.shape[1:]).contiguous()
 
     def condition(self, count: int) -> dict[str, Tensor]:
@@ -191,13 +233,13 @@ class Inputs:
         return {name: value.expand(count, *value.shape[1:]).contiguous() for name, value in one.items()}
 
 
-def _inputs(model: PipelineModel, recipe: Recipe, size: Size) -> Inputs:
+def _inputs(model: LatentDiffusion, recipe: Recipe, size: Size) -> Inputs:
     """Return inputs with the longest prompt of the likes, where long ones are read in chunks."""
     model.read_prompts(build.encoding_of(recipe))
-    return Inputs(model, size, prompt_in_chunks(model, longest_in_chunks(recipe)))
+    return Inputs(model, size, prompt_in_chunks(model, longest_in_chunks(recipe)), recipe.frames)
 
 
-def prompt_in_chunks(model: PipelineModel, count: int) -> str:
+def prompt_in_chunks(model: LatentDiffusion, count: int) -> str:
     """Return a prompt that a model reads in so many chunks; for one chunk, the shortest."""
     return " ".join(["a"] * (1 + (count - 1) * (model.pipeline.tokenizer.model_max_length - 2)))
 
@@ -234,30 +276,33 @@ def _drawing(recipe: Recipe, count: int, half: torch.dtype | None, apart: bool) 
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, training=False) if recipe.train.weights == "lora" else None
         model = adapter_of(pipeline, tuning, half=half)
+    _offload(recipe, model, apart)
     size = height_and_width_of(recipe.evaluate.size) or model.size
-    return drawing(model, count, size, prompt=_inputs(model, recipe, size).prompt, apart=apart)
+    return _drawn(_inputs(model, recipe, size), count, apart)
 
 
-def drawing(model: PipelineModel, count: int, size: Size, *, prompt: str = "a", apart: bool = False) -> int:
+def drawing(model: LatentDiffusion, count: int, size: Size, *, prompt: str = "a", apart: bool = False) -> int:
     """Return the peak of drawing so many images of one size at once with a model on the device `meta`.
 
     apart: whether it draws on an accelerator with memory of its own
     """
+    return _drawn(Inputs(model, size, prompt), count, apart)
+
+
+def _drawn(inputs: Inputs, count: int, apart: bool) -> int:
     with without_values(), LiveMemory() as memory:
-        _with_shapes(memory, model.pipeline, apart)
-        inputs = Inputs(model, size, prompt)
-        return _peak(memory, lambda: _generate(inputs, count))
+        _with_shapes(memory, inputs.model.pipeline, apart)
+        return _peak(memory, lambda: _generate(memory, inputs, count)) - (_offloaded(inputs.model) if apart else 0)
 
 
 @torch.no_grad()
-def _generate(inputs: Inputs, count: int) -> None:
+def _generate(memory: LiveMemory, inputs: Inputs, count: int) -> None:
     """Denoise once with guidance, and decode."""
     model, noisy, condition = inputs.model, inputs.latents(2 * count), inputs.condition(2 * count)
+    memory.number = condition["text"].shape[1]
     with computing(torch.device("cpu"), model.half):
         model.predict(noisy, torch.zeros(2 * count), condition)
-    vae = model.pipeline.vae
-    in_half = vae.decoder.conv_in.weight.dtype == model.half
-    decoded(vae, noisy[:count], model.half if in_half else None)
+    model.pixels(noisy[:count])
 
 
 def _step(memory: LiveMemory, inputs: Inputs, recipe: Recipe, count: int) -> tuple[int, int, int]:
@@ -271,6 +316,7 @@ def _step(memory: LiveMemory, inputs: Inputs, recipe: Recipe, count: int) -> tup
     with model.reference():  # moves a copy of all weights to the device
         reference_bytes = memory.now - before
     latents, condition, t = inputs.latents(count), inputs.condition(count), torch.zeros(count)
+    memory.number = condition["text"].shape[1]
 
     def error() -> Tensor:
         noisy, noise = latents + latents, torch.zeros_like(latents)

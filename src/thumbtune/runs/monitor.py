@@ -4,6 +4,7 @@ agreement        how often a held-out like has a higher implicit reward than a h
 held_out_liked   for an objective that does not set likes against dislikes: how much better than the base held-out likes
                  are denoised
 
+base.json        written before the first step: how the base denoises a few of the images
 stopped.json     written if a guard stops the run: its step, the sentence, and the step of the result
 """
 
@@ -15,6 +16,8 @@ from typing import Any
 
 import torch
 
+from thumbtune import checksums
+from thumbtune.errors import note
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.models.protocol import PipelineModel
@@ -142,6 +145,22 @@ class Monitor:
         write_text(folder / STOPPED, json.dumps(record, indent=1), durable=True)
         record_result(folder, result, STOPPED)
         return whole
+
+
+def measure_base(training: Training, encoded: Encoded, folder: Path) -> None:
+    """Measure how the base denoises a few images, write it into the run, and tell if it does not as one that learnt to.
+
+    Call it in one process, while the reference is the base.
+    """
+    from thumbtune.evaluation.base_error import record_of
+
+    record = record_of(training.model, encoded, training.accelerator, training.settings.micro_batch)
+    if record is None:
+        return
+    write_text(folder / records.BASE, json.dumps(record, indent=1), durable=True)
+    checksums.record(folder, [records.BASE])
+    if record["note"]:
+        note(record["note"])
 
 
 def is_finite(training: Training) -> bool:

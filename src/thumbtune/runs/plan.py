@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
-from thumbtune.models.pipeline_files import height_and_width
-from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.models.noise_levels import words_of
+from thumbtune.models.process import FlowProcess
 from thumbtune.models.quantised import count_of
+from thumbtune.models.sizes import height_and_width
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of
@@ -21,7 +23,7 @@ from thumbtune.runs.forecast import (
     memory_lines,
     refuse_too_large,
 )
-from thumbtune.runs.image_sizes import line_of_sizes
+from thumbtune.runs.image_sizes import line_of_frames, line_of_sizes
 from thumbtune.runs.recipe import Recipe, chosen_for_model
 from thumbtune.runs.setup import Setup, prepare
 from thumbtune.runs.time_and_disk import (
@@ -85,26 +87,30 @@ def _needs(recipe: Recipe, accelerator: Any, out: Path, setup: Setup | None = No
         refuse_too_large(recipe, forecast)
     model = build.model_of(recipe, accelerator.device)
     yield model_plan(recipe, model)
+    if isinstance(model.process, FlowProcess) or recipe.train.timestep_weighting != "none":
+        yield f"noise       levels are {words_of(model.process)}"
     if setup is not None:
         yield f"images      {line_of_sizes(setup.placements(model))}"
+        if recipe.frames > 1:
+            yield f"frames      {line_of_frames(setup.clips(model))}"
     yield from memory
     if forecast is not None and recipe.train.micro_batch == "auto" and accelerator.device.type != "cpu":
         count = images_that_fit(recipe, forecast)
         yield f"            train.micro_batch auto: {count} of {recipe.train.batch} images at once fit"
-    yield from time_plan(recipe, model, accelerator, out, _counts(setup))
+    yield from time_plan(recipe, model, accelerator, out, _encoded(setup))
     if setup is not None:
         yield from (f"note        {note}" for note in setup.size_notes(model))
 
 
-def _counts(setup: Setup | None) -> tuple[int, int]:
-    """Return the number of images and of prompts that a training encodes."""
+def _encoded(setup: Setup | None) -> tuple[int, set[str]]:
+    """Return the number of images, and the prompts, that a training encodes."""
     if setup is None:
-        return 0, 0
+        return 0, set()
     images, prompts = set(), set()
     for table in (setup.split.train, setup.split.held_out):
         images.update(table["image_id"])
         prompts.update(table["prompt"])
-    return len(images), len(prompts)
+    return len(images), prompts
 
 
 def plan(setup: Setup) -> list[str]:
@@ -145,7 +151,7 @@ def memory_plan(forecast: Forecast | None) -> list[str]:
     return [f"memory      {first}", *(f"            {line}" for line in others)]
 
 
-def model_plan(recipe: Recipe, model: PipelineModel) -> str:
+def model_plan(recipe: Recipe, model: LatentDiffusion) -> str:
     """Return a model's size and its number of weights, in a line for people."""
     trained = sum(p.numel() for _, p in model.trainable())
     total = count_of(model.network)
@@ -154,17 +160,19 @@ def model_plan(recipe: Recipe, model: PipelineModel) -> str:
     return f"model       {recipe.model}, {size}, {trained:,} of {total:,} weights trained"
 
 
-def time_plan(recipe: Recipe, model: PipelineModel, accelerator: Any, out: Path, counts: tuple[int, int]) -> list[str]:
+def time_plan(
+    recipe: Recipe, model: LatentDiffusion, accelerator: Any, out: Path, encoded: tuple[int, set[str]]
+) -> list[str]:
     """Return the time and the disk that a training needs, in lines for people; one part of a step is tried.
 
-    counts: the number of images and of prompts
+    encoded: the number of images, and the prompts
     """
     micro_batch = least_micro_batch(recipe)
     step = seconds_of_step(model, recipe, micro_batch, accelerator)
     trained = [weight for _, weight in model.trainable()]
     checkpoint, count = bytes_of_checkpoint(recipe, trained), number_of_checkpoints(recipe)
-    images, prompts = counts
-    cache = bytes_of_cache(model, images * (1 + recipe.train.flip), prompts, recipe.train.size)
+    images, prompts = encoded
+    cache = bytes_of_cache(model, images * (1 + recipe.train.flip), prompts, recipe.train.size, recipe.frames)
     cached = f", {gib(cache)} for the cache of latents and prompts" if cache else ""
     return [
         f"time        measured here: {duration(step)} a step of {recipe.train.batch} images, {micro_batch} at once; "

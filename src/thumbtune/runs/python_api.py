@@ -7,7 +7,7 @@ from typing import Any
 from thumbtune.distributed import team
 from thumbtune.errors import UsageError
 from thumbtune.models.families import adapter_of
-from thumbtune.models.loading import load_pipeline
+from thumbtune.models.loading import load_pipeline, type_for
 from thumbtune.models.model_options import PLAIN, ModelOptions
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, run
@@ -77,6 +77,6 @@ def load(name: str | Path, device: Any = None, options: ModelOptions = PLAIN) ->
             )
         return run.trained_model(run.recipe_in(folder), folder, device)
     half = build.half_of(recipe_from({"model": str(name)}))
-    model = adapter_of(load_pipeline(build.model_path(str(name)), options=options), half=half)
+    model = adapter_of(load_pipeline(build.model_path(str(name)), type_for(half), options), half=half)
     model.read_prompts(options.encoding)
-    return model.to(device)
+    return model.on(device)

@@ -56,6 +56,13 @@ class Recipe(Section):
         description="The last step of the noise schedule is pure noise, for a v model that was trained so and whose "
         "files do not say it.",
     )
+    frames: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Frames of a clip at most, in training and in generating, for Wan and LTX-Video; a clip gets the "
+        "most that the model's VAE can take (docs/clips.md). 1: the first frame, as an image.",
+    )
     likes: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="likes",
         description="The store of likes: a folder, or postgresql://user@host/database.",
@@ -93,6 +100,16 @@ class Recipe(Section):
             what = "train.weights full" if self.train.weights == "full" else "lora.dora"
             raise values.UnusedOption(
                 f"{what} trains what train.quantize_base would round: leave train.quantize_base out or at no"
+            )
+        if self.train.blocks_to_swap != 0 and self.train.weights == "full":
+            raise values.UnusedOption(
+                "train.weights full trains the weights that train.blocks_to_swap would leave in the memory of the "
+                "machine: leave train.blocks_to_swap out or at 0"
+            )
+        if self.train.blocks_to_swap != 0 and not self.train.gradient_checkpointing:
+            raise values.UnusedOption(
+                "train.blocks_to_swap saves memory only with train.gradient_checkpointing, without which the GPU keeps "
+                "all copies for the gradient: set train.gradient_checkpointing to true, or train.blocks_to_swap to 0"
             )
         usual = TrainSection().liked_share
         if self.objective.name in FIXED_SHARE and self.train.liked_share != usual:

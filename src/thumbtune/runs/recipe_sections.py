@@ -25,6 +25,11 @@ UNUSED_OPTIONS = {  # of each objective
     "sft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
     "csft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
 }
+OF_DENSITY = {  # the densities that use an option
+    "logit_mean": ("auto", "logit-normal"),
+    "logit_std": ("auto", "logit-normal"),
+    "mode_scale": ("mode",),
+}
 NUMBERS = (int, float, int | None, float | None)
 FIXED_SHARE = ("dpo", "sft")  # as many likes as dislikes, and likes alone, whatever train.liked_share is
 
@@ -245,7 +250,35 @@ class TrainSection(Section):
         default=1.0,
         gt=0,
         description="How often noise levels are sampled. 1: all equally; above 1: high noise more; below 1: low "
-        "noise more.",
+        "noise more. It changes the uniform numbers from which the density makes noise levels.",
+    )
+    timestep_density: Literal["auto", "uniform", "logit-normal", "mode"] = Field(
+        default="auto",
+        description="How often noise levels are sampled by a model of rectified flow, before their shift: uniform, "
+        "logit-normal or mode (docs/flow-models.md). auto: logit-normal; uniform for other models, which have no "
+        "other one.",
+    )
+    logit_mean: float = Field(
+        default=0.0, ge=-10, le=10, description="Mean of the logit-normal density; above 0: high noise more often."
+    )
+    logit_std: float = Field(
+        default=1.0, ge=0.01, le=10, description="Deviation of the logit-normal density; below 1: the middle more."
+    )
+    mode_scale: float = Field(
+        default=1.29,
+        ge=-1,
+        le=1.75,
+        description="Scale of the density mode; above 0: the middle more often; below 0: low and high noise more.",
+    )
+    timestep_shift: Annotated[Any, AfterValidator(values.shift)] = Field(
+        default="auto",
+        description="Shift of the noise levels of rectified flow, s u / (1 + (s - 1) u): a number, above 1 for more "
+        "noise, or auto, that of the model's scheduler, which may grow with the size of an image.",
+    )
+    timestep_weighting: Literal["none", "sigma-sqrt", "cosmap", "elbo"] = Field(
+        default="none",
+        description="Weight of squared errors by noise level: none, sigma-sqrt or cosmap of diffusers, or elbo. For "
+        "kto, bco and dpo it is a factor of beta, not of the loss (docs/flow-models.md).",
     )
     validation_share: float = Field(
         default=0.2,
@@ -268,6 +301,12 @@ class TrainSection(Section):
         "needs `pip install 'thumbtune[8bit]'`) while training: less memory, more time, and a less exact base. The "
         "LoRA is for the base as it was.",
     )
+    blocks_to_swap: Annotated[Any, AfterValidator(values.blocks)] = Field(
+        default=0,
+        description="With weights lora: the number of blocks of the network, from the first, whose frozen weights stay "
+        "in the memory of the machine and are copied to the GPU when they are used; or all. Less memory, more time, "
+        "same result.",
+    )
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(
         default=0, ge=0, description="Number of newest checkpoints to keep, plus the best with guards. 0: keep all."
@@ -278,6 +317,17 @@ class TrainSection(Section):
     validate_every: int = Field(
         default=25, ge=0, description="Steps between two validations on held-out feedback. 0: no validation."
     )
+
+    @model_validator(mode="after")
+    def _refuse_unused_options(self) -> Self:
+        for option, densities in OF_DENSITY.items():
+            default = type(self).model_fields[option].default
+            if getattr(self, option) != default and self.timestep_density not in densities:
+                raise values.UnusedOption(
+                    f"train.{option} works only with train.timestep_density={densities[-1]}: leave {option} out or at "
+                    f"{default:g}, or set this density"
+                )
+        return self
 
 
 class EvaluateSection(Section):

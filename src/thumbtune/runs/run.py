@@ -3,10 +3,11 @@
 recipe.yaml        every option                    environment.json   versions and hardware
 likes.parquet      image ids, prompts, labels, and which were held out
 steps.jsonl        one line per weight update      checkpoints/       to continue from
-lora/              the result, for diffusers and for ComfyUI / A1111; unet/ if all weights are trained
+lora/              the result, for diffusers and for ComfyUI / A1111; unet/ or transformer/ if all weights are trained
 examples/          a few of the rated images       own/               the user's files and LoRA that the recipe names
 SHA256SUMS         the hashes of all files but those of checkpoints, which have their own, for `sha256sum -c`
 evaluation/        images and scores               report.html
+base.json          how well the base denoises a few of the images, before the first step
 stopped.json       why a guard stopped the training; the result then has the weights of the best checkpoint
 """
 
@@ -24,8 +25,8 @@ from thumbtune import checksums, locks
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split
 from thumbtune.files import sweep, write_text, write_whole
-from thumbtune.models.lora import KOHYA_FILE
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.weight_files import SAFETENSORS
 from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build, examples, lora_copy, objectives
 from thumbtune.runs.recipe import Recipe, read_recipe, recipe_options, write_recipe
@@ -35,7 +36,8 @@ from thumbtune.training.cache import Cache
 OWN = lora_copy.OWN
 STOPPED = records.STOPPED
 LOCK = ".training.lock"
-REWRITTEN = {"lora", "unet", checkpoint.LOG}  # a run that continues writes these again
+# a run that continues writes these again
+REWRITTEN = {"lora", "unet", "transformer", checkpoint.LOG, records.BASE}
 MAY_GO = {STOPPED, records.ENVIRONMENT}  # errors advise to delete these
 PACKAGES = ("thumbtune", "torch", "diffusers", "transformers", "peft", "accelerate", "datasets", "numpy")
 
@@ -96,8 +98,8 @@ def _busy(folder: Path, owner: str) -> ThumbtuneError:
 
 
 def record_result(folder: Path, result: Path, *names: str) -> None:
-    """Add the result of a run, its log and other files to its list of hashes."""
-    checksums.record(folder, [*_inside(folder, (folder / result).parent), checkpoint.LOG, *names])
+    """Add the result of a run, its log, the errors of its base and other files to its list of hashes."""
+    checksums.record(folder, [*_inside(folder, (folder / result).parent), checkpoint.LOG, records.BASE, *names])
 
 
 def _inside(folder: Path, *parts: Path) -> list[str]:
@@ -163,6 +165,7 @@ FREE = (
     "likes",
     "train.micro_batch",
     "train.gradient_checkpointing",
+    "train.blocks_to_swap",
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.guards",
@@ -206,7 +209,7 @@ def check_stopped(folder: Path, guards: bool) -> None:
 def forget_stop(folder: Path, result: Path) -> None:
     """Remove the result and the record of the stop from a run that continues."""
     if (folder / STOPPED).exists():
-        for file in (folder / result, (folder / result).with_name(KOHYA_FILE), folder / STOPPED):
+        for file in (*(folder / result).parent.rglob(f"*{SAFETENSORS}"), folder / STOPPED):
             file.unlink(missing_ok=True)
         checksums.record(folder, [])
         for name in ("verdict.json", "result.json"):  # they speak of the result that was removed
@@ -250,7 +253,7 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
             _record_beginning(folder)
         with checksums.rewriting(folder, ["recipe.yaml"]):
             write_recipe(recipe, folder / "recipe.yaml")
-        result = (folder / build.result_of(recipe)).parent
+        result = (folder / build.result_in(folder, recipe)).parent
         with checksums.rewriting(folder, [checkpoint.LOG, *_inside(folder, result)], keep=False):
             return
     labels = likes["label"]
@@ -317,7 +320,7 @@ def trained_model(
     Raises:
         ThumbtuneError: the run has not finished training.
     """
-    result = folder / build.result_of(recipe)
+    result = folder / build.result_in(folder, recipe)
     if not result.exists():
         raise ThumbtuneError(
             f"{folder} has no {result.parent.name} folder: its training has not finished; continue it with --resume.",

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from thumbtune.errors import UsageError, shown
-from thumbtune.models.pipeline_files import check_size, drawn_unit, factor_of
+from thumbtune.models.pipeline_files import units_of
 from thumbtune.models.protocol import Sampler, Size
+from thumbtune.models.sizes import check_size
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import family_of, sampling_defaults
 from thumbtune.runs.recipe import Recipe, parse_recipe
@@ -20,6 +21,7 @@ def sampler_for(
     guidance: float | None = None,
     negative: str = "",
     size: str | None = None,
+    frames: int | None = None,
 ) -> Sampler:
     """Return the options of generating, with the defaults of the first name whose family is known.
 
@@ -27,10 +29,12 @@ def sampler_for(
         names: models, runs, LoRAs or folders of images; None: a name that was not given.
         negative: what images should not show.
         size: pixels, as 768 or 768x512 (width x height); None: the model's own.
+        frames: of a clip; None: as the first run was trained, and 1 without a run.
 
     Raises:
         UsageError: the size cannot be read, or a model cannot have it.
     """
+    names = list(names)
     usual = EvaluateSection()
     models = [_model_of(name) for name in names if name]
     chosen = next(filter(None, map(sampling_defaults, models)), {})
@@ -40,7 +44,14 @@ def sampler_for(
         guidance=values.get("guidance", usual.guidance) if guidance is None else guidance,
         size=_size_of(size, models),
         negative=negative,
+        frames=_frames_of(names) if frames is None else frames,
     )
+
+
+def _frames_of(names: Iterable[str | Path | None]) -> int:
+    """Return the frames with which the first run among names was trained; 1 without a run."""
+    recipes = (recipe_of(name) for name in names if name)
+    return next((recipe.frames for recipe in recipes if recipe is not None), 1)
 
 
 def _size_of(size: str | None, models: Sequence[str]) -> Size | None:
@@ -52,9 +63,9 @@ def _size_of(size: str | None, models: Sequence[str]) -> Size | None:
     except ValueError as error:
         raise UsageError(f"--size {shown(size)} {error}.", code="size-unreadable") from error
     for model in models:
-        factor = factor_of(build.model_path(model))
-        if factor is not None and pixels is not None:
-            check_size(pixels, drawn_unit(factor), "--size")
+        units = units_of(build.model_path(model))
+        if units is not None and pixels is not None:
+            check_size(pixels, units[1], "--size")
     return pixels
 
 

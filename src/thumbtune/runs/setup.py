@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from thumbtune.feedback.clips import Clips
 from thumbtune.feedback.likes import Split, sizes_of
 from thumbtune.models.buckets import Placement, Shape
 from thumbtune.models.protocol import PipelineModel
@@ -12,7 +13,14 @@ from thumbtune.objective.protocol import Objective
 from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.runs import build, objectives
 from thumbtune.runs.checks import amount_notes, check_enough, check_labels, likes_notes, settings_notes
-from thumbtune.runs.image_sizes import check_sizes, placements_of, size_notes, sizes_to_encode
+from thumbtune.runs.image_sizes import (
+    check_sizes,
+    clips_note,
+    clips_of,
+    placements_of,
+    size_notes,
+    sizes_to_encode,
+)
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
@@ -57,8 +65,28 @@ class Setup:
         return placements_of(self.recipe, model, self.image_sizes)
 
     def size_notes(self, model: PipelineModel) -> list[str]:
-        """Return a sentence on images that are too small, and on those that lose much by cropping."""
-        return size_notes(self.split.train, self.image_sizes, self.placements(model))
+        """Return a sentence on images that are too small, on those that lose much by cropping, and on missing clips.
+
+        Raises:
+            ThumbtuneError: as `clips`.
+        """
+        note = clips_note(self.clips(model))
+        return [*size_notes(self.split.train, self.image_sizes, self.placements(model)), *([note] if note else [])]
+
+    @cached_property
+    def _counted(self) -> dict[int, Clips]:
+        return {}
+
+    def clips(self, model: PipelineModel) -> Clips:
+        """Return the frames of each row to train on for a model; files are read once.
+
+        Raises:
+            ThumbtuneError: a file is missing or damaged.
+        """
+        rate = model.frame_rate
+        if rate not in self._counted:
+            self._counted[rate] = clips_of(self.recipe, model, self.split.train)
+        return self._counted[rate]
 
     def notes(self) -> list[str]:
         """Return a sentence on each unusual setting or property of the likes.
@@ -67,7 +95,7 @@ class Setup:
             ThumbtuneError: nothing can be learnt from the likes, or an image is missing.
         """
         amounts = amount_notes(self.recipe, self.objective, self.split)
-        return [*settings_notes(self.recipe), *amounts, *likes_notes(self.split.train)]
+        return [*settings_notes(self.recipe), *amounts, *likes_notes(self.split.train, self.recipe.frames > 1)]
 
 
 def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
@@ -110,7 +138,7 @@ def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progr
         objectives.prefixes_of(objective),
         sizes=sizes_to_encode(model, setup.placements(model)),
         flips=recipe.train.flip,
-    )
+    ).taking(setup.clips(model))
     return Batches(
         encoded=encoded.fill(progress, strict=True),
         process=model.process,

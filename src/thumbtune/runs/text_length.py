@@ -93,7 +93,7 @@ def cut_prompts(model: str, prompts: Iterable[str], encoding: PromptEncoding = P
     if encoding.over_length == "chunks":
         return _read(model, long, encoding)
     tokenizers = [_tokenizer_of(model, part) for part in _parts(model)]
-    lengths = [tokenizer.model_max_length for tokenizer in tokenizers]
+    lengths = [_length_of(model, tokenizer) for tokenizer in tokenizers]
     if min(lengths) > MAX_LENGTH:
         return CutPrompts()
     cut: dict[str, None] = {}
@@ -163,10 +163,35 @@ def _known_parts(model: str) -> Sequence[str]:
 
 def _parts(model: str) -> Sequence[str]:
     """Return the names of a model's tokenizers."""
+    family, reads = _family_of(model), _reads(model)
+    return tuple(part for part in family.tokenizers if _has(model, part)) if reads is None else reads[:1]
+
+
+def _has(model: str, part: str) -> bool:
+    """Return whether a model has a part; those of a family are there but for the optional ones."""
+    from thumbtune.models.fitting import pair
+    from thumbtune.models.pipeline_files import index_of
+
+    return part not in _family_of(model).optional or any(pair((index_of(model) or {}).get(part)))
+
+
+def _reads(model: str) -> tuple[str, int] | None:
+    """Return the tokenizer that reads most of a text, and how many tokens; None: each reads as many as it says."""
+    reads = _family_of(model).reads
+    return reads if reads is not None and _has(model, reads[0]) else None
+
+
+def _family_of(model: str) -> Any:
     from thumbtune.models.families import family_of
     from thumbtune.models.pipeline_files import index_of
 
-    return family_of((index_of(model) or {}).get("_class_name")).tokenizers
+    return family_of((index_of(model) or {}).get("_class_name"))
+
+
+def _length_of(model: str, tokenizer: Any) -> int:
+    """Return how many tokens a model reads of a text."""
+    reads = _reads(model)
+    return tokenizer.model_max_length if reads is None else reads[1]
 
 
 def _length_in(model: str, part: str) -> int:
@@ -175,20 +200,23 @@ def _length_in(model: str, part: str) -> int:
 
     if Path(model).is_file():
         return CLIP_LENGTH
+    if Path(model).is_dir() and (reads := _reads(model)) is not None:
+        return reads[1]
     length = (read_config(Path(model) / part / "tokenizer_config.json") or {}).get("model_max_length")
     return int(length) if isinstance(length, int | float) and 2 < length < MAX_LENGTH else CLIP_LENGTH  # noqa: PLR2004
 
 
 @lru_cache(maxsize=4)
 def _tokenizer_of(model: str, part: str) -> Any:
-    from transformers import CLIPTokenizer
+    import transformers
 
     if Path(model).is_file():
         from thumbtune.models.single_file import tokenizer_of
 
         return tokenizer_of(Path(model), part)
     try:
-        return CLIPTokenizer.from_pretrained(model, subfolder=part)
+        kind = transformers.CLIPTokenizer if _reads(model) is None else transformers.AutoTokenizer
+        return kind.from_pretrained(model, subfolder=part)
     except Exception as error:  # of files, of the hub, of JSON: transformers raises a dozen kinds
         raise ThumbtuneError(
             f"The tokenizer of the model {model!r} could not be loaded ({reason(error)}); give a folder in diffusers' "

@@ -3,14 +3,13 @@
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from thumbtune.models.pipeline_files import height_and_width
-from thumbtune.models.protocol import PipelineModel
+from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.runs import objectives
 from thumbtune.runs.memory_estimate import Inputs
 from thumbtune.runs.recipe import Recipe
@@ -19,7 +18,7 @@ from thumbtune.training.optimizers import bytes_of_moments
 TRIES = 2  # the first one also finds memory and chooses kernels
 
 
-def seconds_of_step(model: PipelineModel, recipe: Recipe, micro_batch: int, accelerator: Any) -> float:
+def seconds_of_step(model: LatentDiffusion, recipe: Recipe, micro_batch: int, accelerator: Any) -> float:
     """Return the seconds of a step, measured on one part of it: the reference, the policy and its gradient.
 
     Where the reference point is of several parts, the policy is measured once more, without a gradient. The weights
@@ -30,7 +29,8 @@ def seconds_of_step(model: PipelineModel, recipe: Recipe, micro_batch: int, acce
     of_whole_batch = parts * accelerator.num_processes > 1 and looks_at == "batch"
     # of mismatched prompts, the reference and the policy once more
     more = {"nothing": 0, "mismatched": 2}.get(looks_at, int(of_whole_batch))
-    latents = torch.zeros(micro_batch, *_latent_shape(model, recipe.train.size), device=model.device)
+    shape = model.latent_shape(recipe.train.size or model.size, recipe.frames)
+    latents = torch.zeros(micro_batch, *shape, device=model.device)
     inputs = Inputs(model, recipe.train.size or model.size)
     condition = {name: value.to(model.device) for name, value in inputs.condition(micro_batch).items()}
     model.rest()  # as in training
@@ -59,12 +59,6 @@ def _wait(gradients: Any) -> None:
             return
 
 
-def _latent_shape(model: PipelineModel, size: int | None) -> tuple[int, int, int]:
-    height, width = height_and_width(size or model.size)
-    factor = model.pipeline.vae_scale_factor
-    return model.pipeline.unet.config.in_channels, height // factor, width // factor
-
-
 def bytes_of_checkpoint(recipe: Recipe, trained: Sequence[torch.Tensor]) -> int:
     """Return the bytes of one checkpoint of trained weights: with the optimiser, an average and a reference."""
     copies = 1 + bool(recipe.train.ema) + bool(recipe.train.sync_reference_every)
@@ -78,13 +72,17 @@ def number_of_checkpoints(recipe: Recipe) -> int:
     return min(made, train.keep_checkpoints + train.guards) if train.keep_checkpoints else made
 
 
-def bytes_of_cache(model: PipelineModel, images: int, prompts: int, size: int | None = None) -> int:
-    """Return the bytes of the cached latents and conditions, in float32.
+def bytes_of_cache(
+    model: LatentDiffusion, images: int, prompts: Collection[str], size: int | None = None, frames: int = 1
+) -> int:
+    """Return the bytes of the cached latents and conditions at most, in float32: every prompt counts as the longest.
 
     size: the side of the square in which images are trained; None: the model's own
+    frames: of a clip at most; every image counts as one
     """
-    condition = sum(value.nbytes for value in model.embed(["a photo"]).values())
-    return images * 4 * math.prod(_latent_shape(model, size)) + prompts * condition
+    longest = max(prompts, key=len, default="")
+    condition = sum(value.nbytes for value in model.embed([longest]).values()) if prompts else 0
+    return images * 4 * math.prod(model.latent_shape(size or model.size, frames)) + len(prompts) * condition
 
 
 def free_in(folder: Path) -> int:

@@ -82,6 +82,8 @@ def _tuned(
         if not is_restored and guards is not None:
             checkpoint.save(training, folder)  # to go back to if all later ones are worse
         run.forget_stop(folder, setup.result)
+        if not is_restored:
+            monitor.measure_base(training, batches.encoded, folder)
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows
@@ -168,6 +170,8 @@ def _logged(
 def _worse_than_zeros(step: Step, model: Any) -> str | None:
     """Return a sentence if the base model is worse at the first step than zeros, whose error is about 1."""
     prediction, error = getattr(model.process, "prediction", None), step.reference_error
+    if getattr(model.process, "weighting", None) is not None:  # the error is weighted, and zeros would have another one
+        return None
     if step.step > 1 or error is None or error <= WORSE_THAN_ZEROS or prediction not in SHORT.values():
         return None
     short, other = ("v", "epsilon") if prediction == SHORT["v"] else ("epsilon", "v")

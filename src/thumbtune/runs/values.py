@@ -21,6 +21,7 @@ DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
 
 MIN_SIDE = 8
 MAX_SIDE = 8192  # of an image in pixels: larger than any that these models draw
+SHIFTS = 0.01, 100.0  # of noise levels; schedulers have 1 to 16
 IMAGE_SIZE = re.compile(r"([0-9]{1,5})(?:\s*[xX*]\s*([0-9]{1,5}))?")
 
 
@@ -117,6 +118,17 @@ def beta(value: Any) -> Any:
     return value if value == "auto" else number
 
 
+def shift(value: Any) -> Any:
+    """Check that a shift of noise levels is a number in SHIFTS, or the word auto; return it."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if value != "auto" and not SHIFTS[0] <= number <= SHIFTS[1]:
+        raise ValueError(f"should be a number from {SHIFTS[0]:g} to {SHIFTS[1]:g}, or auto")
+    return value if value == "auto" else number
+
+
 def count_or_auto(value: Any) -> Any:
     """Check that a number of images is a whole number above 0, or the word auto; return it."""
     whole = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
@@ -124,6 +136,16 @@ def count_or_auto(value: Any) -> Any:
         whole = int(whole)
     if whole != "auto" and (isinstance(whole, bool) or not isinstance(whole, int) or whole < 1):
         raise ValueError("should be a whole number greater than 0, or auto")
+    return whole
+
+
+def blocks(value: Any) -> Any:
+    """Check that a number of blocks is a whole number of at least 0, or the word all; return it."""
+    whole = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    if isinstance(whole, float) and whole.is_integer():
+        whole = int(whole)
+    if whole != "all" and (isinstance(whole, bool) or not isinstance(whole, int) or whole < 0):
+        raise ValueError("should be a whole number of at least 0, or all")
     return whole
 
 

@@ -1,6 +1,7 @@
 """A batch: images at one noise level each. Images of a pair may have two shapes; all others in a batch have one."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,15 @@ def stacked(rows: Sequence[Tensor]) -> Tensor | Ragged:
     if not rows:
         return torch.zeros(0)
     return torch.stack(list(rows)) if len({row.shape for row in rows}) == 1 else Ragged(rows)
+
+
+def positions(shapes: Iterable[Sequence[int]]) -> Int[Tensor, "b"]:
+    """Return the positions of each latent, height * width (* frames), of its shape [channels, ...].
+
+    >>> positions([(4, 64, 64), (16, 5, 8, 8)])
+    tensor([4096,  320])
+    """
+    return torch.tensor([math.prod(shape[1:]) for shape in shapes])
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,16 @@ from jaxtyping import Bool, Float
 from PIL import ImageOps
 from torch import Tensor
 
+from thumbtune.clips import of_each_frame
 from thumbtune.errors import ThumbtuneError, note, plural
-from thumbtune.feedback.likes import image_of
+from thumbtune.feedback.clips import Clips, clip_of
 from thumbtune.images import rgb
 from thumbtune.models.buckets import Shape
 from thumbtune.models.process import Latents, Process
 from thumbtune.models.prompt_encoding import together
 from thumbtune.models.protocol import Condition, Model
 from thumbtune.objective.prompt_prefix import PromptPrefixes
-from thumbtune.training.batch import Batch, Ragged, stacked
+from thumbtune.training.batch import Batch, Ragged, positions, stacked
 from thumbtune.training.cache import Cache, Tensors, is_finite
 from thumbtune.training.sampling import ByLabel, ByPair, seeded_generator
 
@@ -83,6 +84,7 @@ class Encoded:
         self.prefixes = prefixes
         self.sizes = None if sizes is None or len({*sizes, None}) == 1 else sizes
         self.flips = flips
+        self.clips = Clips()
         self._not_finite: dict[str, Tensors] = {}  # NaN and infinite numbers never enter the cache
         self._of_images, self._of_prompts = model.fingerprints()
         self._known_keys: dict[str, str] = {}
@@ -90,12 +92,22 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def taking(self, clips: Clips) -> "Encoded":
+        """Encode these frames of each row, in place of the first one; return self."""
+        self.clips = clips
+        return self
+
     def size_of(self, row: int) -> Shape | None:
         """Return the size of an image; None for the model's own."""
         return None if self.sizes is None else self.sizes[row]
 
-    def _image_key(self, image_id: str, size: Shape | None = None, flipped: bool = False) -> str:
+    def shape_of(self, row: int) -> tuple[int, ...]:
+        """Return what rows of one batch share: the number of frames, and the size, zeros for the model's own."""
+        return self.clips.of(row), *(self.size_of(row) or (0, 0))
+
+    def _image_key(self, image_id: str, size: Shape | None = None, flipped: bool = False, frames: int = 1) -> str:
         about = ("" if size is None else f":{size[0]}x{size[1]}") + (":flipped" if flipped else "")
+        about += "" if frames == 1 else f":{frames} frames at {self.clips.rate}"
         key = f"latent-alone:{self._of_images}:{image_id}{about}"
         if self._of_images == self._of_prompts:
             return key
@@ -105,7 +117,8 @@ class Encoded:
         return self._known_keys[key]
 
     def _key_of(self, row: int, flipped: bool = False) -> str:
-        return self._image_key(self.image_ids[row], self.size_of(row), flipped)
+        clip = {} if self.clips.of(row) == 1 else {"frames": self.clips.of(row)}
+        return self._image_key(self.image_ids[row], self.size_of(row), flipped, **clip)
 
     def _prompt_key(self, prompt: str) -> str:
         return f"prompt-alone:{self._of_prompts}:{prompt}"
@@ -165,8 +178,8 @@ class Encoded:
 
         Beside it stands what the model is told of the image itself.
         """
-        image = image_of(self.likes, row)
-        image, size = ImageOps.mirror(rgb(image)) if flipped else image, self.size_of(row)
+        image, size = clip_of(self.likes, row, self.clips), self.size_of(row)
+        image = of_each_frame(image, lambda one: ImageOps.mirror(rgb(one))) if flipped else image
         given = {} if size is None else {"size": size}
         about = self.model.image_condition([image], **given)
         return {LATENT: self.model.encode([image], **given)[0]} | {name: value[0] for name, value in about.items()}
@@ -282,7 +295,7 @@ class Batches:
     def rows(self, step: int) -> list[int]:
         """Return the rows of the likes in one effective batch; images, or pairs, of one shape stand together."""
         rows = self._sampling.rows(step)
-        if self.encoded.sizes is None:
+        if self.encoded.sizes is None and self.encoded.clips.are_images:
             return rows
         units = [rows[start : start + self._unit] for start in range(0, len(rows), self._unit)]
         return [row for unit in sorted(units, key=self._shape_of) for row in unit]
@@ -292,9 +305,9 @@ class Batches:
         """Return how many rows stay together: those of a pair."""
         return 2 if self.paired else 1
 
-    def _shape_of(self, rows: Sequence[int]) -> list[Shape]:
-        """Return the sizes of an image, or of both of a pair; zeros for the model's own."""
-        return [self.encoded.size_of(row) or (0, 0) for row in rows]
+    def _shape_of(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return the shape of an image, or of both of a pair."""
+        return [self.encoded.shape_of(row) for row in rows]
 
     def parts(self, step: int, first: int, stop: int, size: int) -> list[tuple[int, int]]:
         """Return the first and the last end of each part of rows first..stop: of one shape, and of at most `size` rows.
@@ -345,7 +358,7 @@ class Batches:
             condition=self.encoded.condition(prompts) | about,
             noise=stacked(noises),
             # u ** (1 / bias) is distributed with the density bias * u ** (bias - 1)
-            t=self.process.times(torch.stack(uniforms) ** (1 / self.timestep_bias)),
+            t=self.process.times(torch.stack(uniforms) ** (1 / self.timestep_bias), positions(shapes)),
             liked=self.encoded.liked[rows],
             weight=self.encoded.weight[rows],
             grade=None if self.encoded.grade is None else self.encoded.grade[rows],

@@ -1,18 +1,21 @@
 """A cache of tensors on disk, so that later runs need not encode again. A key names the input and the model.
 
-Every file carries its own hash. One that is damaged is made again, and nothing that is not finite is stored.
+Every file carries its own hash. One that is damaged is made again, and nothing that is not finite is stored. Tensors of
+float32 whose numbers 16 bits hold exactly, as those of text encoders in bf16, are stored in 16 bits.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from thumbtune.errors import ThumbtuneError, note
 from thumbtune.files import DamagedFile, sealed_tensors, sweep, write_tensors
 
 Tensors = dict[str, Tensor]
+IN_16_BITS = (torch.bfloat16, torch.float16)
 
 
 class Cache:
@@ -31,12 +34,12 @@ class Cache:
         return self.path(key).exists()
 
     def put(self, key: str, tensors: Tensors) -> None:
-        """Write the tensors of a key, whole or not at all.
+        """Write the tensors of a key, whole or not at all; those of 16 bits come back in float32.
 
         Raises:
             ThumbtuneError: the disk is full, or the folder cannot be written.
         """
-        write_tensors(self.path(key), tensors)
+        write_tensors(self.path(key), {name: in_fewest_bits(tensor) for name, tensor in tensors.items()})
 
     def get(self, key: str) -> Tensors:
         """Return the tensors of a key.
@@ -47,7 +50,7 @@ class Cache:
         """
         path = self.path(key)
         try:
-            return sealed_tensors(path.read_bytes())
+            stored = sealed_tensors(path.read_bytes())
         except FileNotFoundError as error:
             raise KeyError(key) from error
         except DamagedFile as error:
@@ -57,6 +60,7 @@ class Cache:
                 "make it anew.",
                 code="cache-damaged",
             ) from error
+        return {name: tensor.float() if tensor.dtype in IN_16_BITS else tensor for name, tensor in stored.items()}
 
     def fill(
         self,
@@ -90,6 +94,18 @@ class Cache:
         except ThumbtuneError:
             note(f"The cached file {self.path(key)} was damaged and is made again.")
             return False
+
+
+def in_fewest_bits(tensor: Tensor) -> Tensor:
+    """Return a tensor of float32 in 16 bits if they hold each of its numbers exactly; any other one as it is.
+
+    >>> in_fewest_bits(torch.tensor([1.5, -0.0])).dtype, in_fewest_bits(torch.tensor([0.1])).dtype
+    (torch.bfloat16, torch.float32)
+    """
+    if tensor.dtype != torch.float32:
+        return tensor
+    shorter = (tensor.to(dtype) for dtype in IN_16_BITS)
+    return next((short for short in shorter if torch.equal(short.float(), tensor)), tensor)
 
 
 def is_finite(tensors: Tensors) -> bool:

@@ -1,4 +1,7 @@
-"""The denoising error of an image at one noise and time; all other numbers are computed from it."""
+"""The denoising error of an image at one noise and time; all other numbers are computed from it.
+
+error = weight(t) * mean (output - target)^2          the weight is 1 unless `train.timestep_weighting` chooses another
+"""
 
 import torch
 from accelerate import Accelerator
@@ -10,7 +13,7 @@ from thumbtune.training.batches import Batch
 
 
 def error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:
-    """Return each image's mean squared denoising error, in float32; inside `model.reference()`, the reference's.
+    """Return each image's weighted squared denoising error, in float32; inside `model.reference()`, the reference's.
 
     Images of several shapes go through the network shape by shape.
     """
@@ -27,7 +30,9 @@ def _error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor
     target = model.process.target(batch.latents, batch.noise, batch.t)
     with accelerator.autocast():
         output = model.predict(noisy, batch.t, batch.condition)
-    return (output.float() - target.float()).pow(2).flatten(1).mean(1)
+    squared = (output.float() - target.float()).pow(2).flatten(1).mean(1)
+    weights = model.process.weights(batch.t)
+    return squared if weights is None else squared * weights.to(squared)
 
 
 def reference_error(model: Model, batch: Batch, accelerator: Accelerator) -> Float[Tensor, "b"]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -30,10 +31,12 @@ class LiveMemory(TorchDispatchMode):
     now:  bytes at present
     peak: the most so far; `begin_peak` starts it anew
     heap: the most that blocks of less than `MAPPED` had in it beyond what they have when it starts
+    number: what Python reads of a tensor without values; Lumina 2 asks for the number of tokens
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.number = 1
         self.now = 0
         self.peak = 0
         self.heap = 0
@@ -65,6 +68,8 @@ class LiveMemory(TorchDispatchMode):
         self.heap = max(self.heap, self._small - self._small_at_first)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+            return self.number
         result = func(*args, **(kwargs or {}))
         tree_map_only(Tensor, self.count, result)
         return result
@@ -73,8 +78,6 @@ class LiveMemory(TorchDispatchMode):
 @contextmanager
 def without_values() -> Iterator[None]:
     """Make all tensors inside the `with` block ones without values, which take no memory."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield
 

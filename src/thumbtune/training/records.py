@@ -2,7 +2,7 @@
 
 likes.json      what the training was made from    steps.jsonl         one line per weight update
 likes.parquet   the labels, without images         environment.json    versions and hardware
-stopped.json    why a guard stopped the run
+stopped.json    why a guard stopped the run         base.json           how well the base denoises the images
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +21,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.training.step import Step, with_new_names
 
 LIKES, STEPS, STOPPED, ENVIRONMENT = "likes.json", "steps.jsonl", "stopped.json", "environment.json"
-LABELS = "likes.parquet"
+LABELS, BASE = "likes.parquet", "base.json"
 LABEL_TYPES = {"image_id": "string", "prompt": "string", "label": "bool", "held_out": "bool"}  # without empty cells
 Count = Annotated[int, Field(ge=0)]
 Number = float | None  # also NaN and infinity, which a training that goes wrong writes
@@ -51,6 +51,26 @@ class Stop(TypedDict):
     best: Count
     folder: NotRequired[str]
     sentence: NotRequired[str]
+
+
+class BaseLevel(TypedDict):
+    """The base's error at one noise level."""
+
+    sigma: Measured
+    time: Measured
+    prompted: bool
+    error: Number
+    relative: Number
+    fit: Number
+
+
+class Base(TypedDict):
+    """base.json: what was asked of the base before the first step."""
+
+    images: Count
+    noise_levels: str
+    levels: list[BaseLevel]
+    note: str | None
 
 
 class StepRow(TypedDict):
@@ -100,6 +120,16 @@ def read_stop(run: Path) -> dict[str, Any] | None:
     """
     file = run / STOPPED
     return _read(file, Stop, "restore it, or delete it to continue with --resume") if file.is_file() else None
+
+
+def read_base(run: Path) -> dict[str, Any] | None:
+    """Return base.json of a run; None if it is missing, as in runs of earlier versions.
+
+    Raises:
+        ThumbtuneError: it holds something else.
+    """
+    file = run / BASE
+    return _read(file, Base, "restore or delete it") if file.is_file() else None
 
 
 def read_environment(run: Path) -> dict[str, Any]:

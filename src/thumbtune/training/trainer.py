@@ -13,14 +13,14 @@ One step, over an effective batch cut into micro-batches (and processes):
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError, note, plural
 from thumbtune.memory import make_room, ran_out
@@ -304,13 +304,20 @@ def _learn(
     return judged, loss.detach()
 
 
-def _add_up(training: Training) -> None:
-    """Sum the gradients over all processes; a process without a finite image adds zeros."""
-    if training.accelerator.num_processes == 1:
+def _add_up(accelerator: Any, parameters: Sequence[nn.Parameter]) -> None:
+    """Sum the gradients over all processes; a process without a finite image adds zeros.
+
+    Weights that no image reached in any process get no gradient, as in one process: the optimiser leaves them alone.
+    """
+    if accelerator.num_processes == 1:
         return
-    for parameter in training.parameters:
+    reached = torch.tensor([float(one.grad is not None) for one in parameters], device=accelerator.device)
+    counts: Any = accelerator.reduce(reached, "sum")
+    for parameter, count in zip(parameters, counts.tolist(), strict=True):
+        if not count:
+            continue
         own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        parameter.grad = training.accelerator.reduce(own, "sum")  # type: ignore[assignment, arg-type]
+        parameter.grad = accelerator.reduce(own, "sum")  # type: ignore[assignment, arg-type]
 
 
 def _remedy(objective: Objective, finite: bool) -> str:
@@ -327,7 +334,7 @@ def _update(training: Training, empty: bool) -> float | None:
     """Clip and apply the gradient, and return its norm. If it is not finite, change nothing and return None."""
     norm = math.nan
     if not empty:
-        _add_up(training)
+        _add_up(training.accelerator, training.parameters)
         norm = float(training.accelerator.clip_grad_norm_(training.parameters, training.settings.max_grad_norm) or 0.0)
         # the scaler of fp16 must get every gradient: it skips broken ones itself and lowers its scale
         if math.isfinite(norm) or training.accelerator.scaler is not None:

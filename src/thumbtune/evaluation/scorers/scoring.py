@@ -2,15 +2,20 @@
 
 An interrupted run resumes with the same batches, and a batch is cached completely or not at all, so resumed scores
 equal uninterrupted scores bit for bit. Several processes share the batches, and all of them receive all scores.
+
+The score of a clip, a WebP file with frames, is the mean over the middle frames of four equal parts of it.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from PIL import Image
 
+from thumbtune.clips import evenly_spaced, own_frames, places_in
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.scorers.function_scorers import PLUGIN_PREPROCESSING
 from thumbtune.evaluation.scorers.protocol import Scorer
@@ -21,6 +26,7 @@ from thumbtune.memory import ran_out
 from thumbtune.training.batches import Progress
 
 BATCH_SIZE = 8
+SCORED_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,17 @@ class PromptedImage:
     path: Path
     sha256: str
     prompt: str
+
+    @cached_property
+    def is_clip(self) -> bool:
+        """Whether it is a WebP file with frames; of files of other kinds the first frame counts."""
+        if self.path.suffix.lower() != ".webp":
+            return False
+        try:
+            with Image.open(self.path) as file:
+                return len(places_in(file)) > 1
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return False
 
 
 @dataclass(frozen=True)
@@ -140,18 +157,26 @@ def _score_readable(
 ) -> Iterator[tuple[float | None, str]]:
     """Yield the same for images that can be read; if the batch fails, each image is scored separately."""
     try:
-        yield from map(_check_finite, scorer.score(opened, [row.prompt for row in prompted]).tolist())
+        yield from map(_check_finite, _scores(scorer, opened, prompted))
         return
     except Exception as error:  # a user's function may raise anything; one image must not fail the others
         if ran_out(error) or isinstance(error, UsageError):  # these concern all images
             raise
     for image, row in zip(opened, prompted, strict=True):
         try:
-            yield _check_finite(scorer.score([image], [row.prompt]).tolist()[0])
+            yield _check_finite(_scores(scorer, [image], [row])[0])
         except Exception as error:
             if ran_out(error):
                 raise
             yield None, _failure(error)
+
+
+def _scores(scorer: Scorer, opened: Sequence[Image.Image], prompted: Sequence[PromptedImage]) -> list[float]:
+    """Return the score of each image, and of each clip the mean of its frames' scores."""
+    frames = [evenly_spaced(image, SCORED_FRAMES) for image in opened]
+    prompts = [row.prompt for row, those in zip(prompted, frames, strict=True) for _ in those]
+    scores = iter(scorer.score([one for those in frames for one in those], prompts).tolist())
+    return [fmean(next(scores) for _ in those) if len(those) > 1 else next(scores) for those in frames]
 
 
 def _failure(error: Exception) -> str:
@@ -173,12 +198,14 @@ def _open_or_reason(image: PromptedImage) -> Image.Image | str:
 
 
 def open_image(image: PromptedImage) -> Image.Image:
-    """Return the image as RGB.
+    """Return the image as RGB, or the clip.
 
     Raises:
         ThumbtuneError: it cannot be read.
     """
     try:
+        if image.is_clip:
+            return own_frames(image.path)
         with Image.open(image.path) as file:
             return rgb(file)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -188,4 +215,5 @@ def open_image(image: PromptedImage) -> Image.Image:
 
 
 def _key(image: PromptedImage, scorer: Scorer) -> Key:
-    return image.sha256, image.prompt, f"{scorer.id}|{scorer.revision}|{scorer.preprocessing}"
+    frames = f"|{SCORED_FRAMES} frames" if image.is_clip else ""
+    return image.sha256, image.prompt, f"{scorer.id}|{scorer.revision}|{scorer.preprocessing}{frames}"

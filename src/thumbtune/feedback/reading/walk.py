@@ -8,12 +8,13 @@ from pathlib import Path
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.reading.vocabulary import labels_of_folders
 from thumbtune.feedback.store.location import is_store
+from thumbtune.videos import SUFFIXES
 
 # Files of unsupported kinds are tried too, so that the import lists them instead of passing over them.
 IMAGE_SUFFIXES = frozenset(
     """.png .apng .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2
     .svg .psd .tga .ico .ppm .exr .hdr .dng .cr2 .nef .arw""".split()
-)
+) | frozenset(SUFFIXES)
 # Folders of thumbnails, of grids of several images, and of files that macOS adds to archives.
 OTHER_FOLDERS = frozenset(("thumbnails", "txt2img-grids", "img2img-grids", "__macosx"))
 LEADS_OUT = (

@@ -1,0 +1,82 @@
+"""Sizes of images in pixels: as people write them, as pipelines draw them, and as a model's settings say them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.models.protocol import Size
+
+Config = Mapping[str, Any]
+PIPELINE_UNIT = 8
+UNET, VAE = "unet", "vae"
+
+
+def height_and_width(size: Size) -> tuple[int, int]:
+    """Return the two sides of a size in pixels."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def size_text(size: Size) -> str:
+    """Return a size as people write it, width first.
+
+    >>> size_text(512), size_text((512, 768))
+    ('512x512', '768x512')
+    """
+    height, width = height_and_width(size)
+    return f"{width}x{height}"
+
+
+def check_size(size: Size, unit: int, what: str) -> None:
+    """Refuse a size whose sides are no multiples of a unit; `what` begins the sentence.
+
+    Raises:
+        UsageError: it names the nearest sizes that can be used.
+    """
+    sides = height_and_width(size)
+    if not any(side % unit for side in sides):
+        return
+    below = tuple(max(unit, side // unit * unit) for side in sides)
+    above = tuple(-(-side // unit) * unit for side in sides)
+    nearest = " or ".join(dict.fromkeys(size_text(near) for near in (below, above)))  # type: ignore[arg-type]
+    raise UsageError(
+        f"{what} is {size_text(sides)}, but this model needs sides that are multiples of {unit}; take {nearest}.",
+        code="size-not-multiple",
+    )
+
+
+def drawn_unit(factor: int) -> int:
+    """Return what the sides of drawn images are multiples of: diffusers' pipelines ask for 8, whatever the VAE."""
+    return math.lcm(PIPELINE_UNIT, factor)
+
+
+def size_of(name: str, unet: Config, vae: Config, factor: int) -> Size:
+    """Return the pixels of a model's images, from the UNet's sample_size or, if that is null, from the VAE's.
+
+    Raises:
+        ThumbtuneError: neither says a size, or one that is no whole number above 0.
+    """
+    latent, own = unet.get("sample_size"), vae.get("sample_size")
+    if latent is None and own is not None and "sample_size" not in vae.get("_use_default_values", ()):
+        return square(name, own, VAE)
+    if latent is None:
+        raise ThumbtuneError(
+            f"The model {name!r} has no sample_size in unet/config.json, nor in vae/config.json; write the size of its "
+            f"images, divided by {factor}, into the first.",
+            code="model-no-size",
+        )
+    size = square(name, latent, UNET)
+    return size * factor if isinstance(size, int) else (size[0] * factor, size[1] * factor)
+
+
+def square(name: str, size: object, part: str) -> Size:
+    """Return one number if both sides are the same."""
+    sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    whole = [side for side in sides if isinstance(side, int) and not isinstance(side, bool) and side > 0]
+    if len(whole) != 2 or len(sides) != 2:  # noqa: PLR2004 - height and width
+        raise ThumbtuneError(
+            f"The sample_size in {part}/config.json of {name!r} is {str(size)[:40]!r}; write a whole number above 0, "
+            "or the height and the width.",
+            code="model-bad-size",
+        )
+    return whole[0] if whole[0] == whole[1] else (whole[0], whole[1])

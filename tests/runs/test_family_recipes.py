@@ -1,0 +1,68 @@
+"""The shipped recipe of each family: read, of its family, with counted memory, and run two steps at tiny size."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.families import FILE
+from thumbtune.models.families import FAMILIES, family_of
+from thumbtune.runs.recipe import SHIPPED_RECIPES, read_recipe, write_recipe
+
+Call = Callable[..., tuple[int, str, str]]
+# recipe, the tiny model of its family, the published model of its first comment
+RECIPES = {
+    "sd3": ("sd3", "SD 3.5 medium"),
+    "flux": ("flux", "FLUX.1-dev"),
+    "klein": ("klein", "Klein 4B"),
+    "flux2": ("flux2", "FLUX.2-dev"),
+    "krea2": ("krea2", "Krea 2"),
+    "z-image": ("z-image", "Z-Image"),
+    "qwen-image": ("qwen-image", "Qwen-Image"),
+    "chroma": ("chroma", "Chroma"),
+    "sana": ("sana", "Sana 1.6B"),
+    "pixart": ("pixart", "PixArt-Sigma"),
+    "lumina2": ("lumina2", "Lumina-Image 2.0"),
+    "wan": ("wan", "Wan 1.3B"),
+    "ltx": ("ltx", "LTX-Video 0.9"),
+}
+
+
+def test_every_family_of_transformers_has_a_recipe(tiny_pipeline: Callable[[str], Path]) -> None:
+    indices = [json.loads((tiny_pipeline(tiny) / "model_index.json").read_text()) for tiny, _ in RECIPES.values()]
+    told = {family_of(index["_class_name"]).name for index in indices}
+    assert told == {family.name for family in FAMILIES if family.denoiser == "transformer"}
+    assert {file.stem for file in SHIPPED_RECIPES.glob("*.yaml")} - RECIPES.keys() == {"paper", "paper-sd21", "sdxl"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_its_command_and_the_counted_memory(name: str, tmp_path: Path) -> None:
+    recipe = read_recipe(Path(name))
+    assert read_recipe(write_recipe(recipe, tmp_path / "copy.yaml")) == recipe
+    text = (SHIPPED_RECIPES / f"{name}.yaml").read_text()
+    model = RECIPES[name][1]
+    assert text.startswith(f"# {model}: thumbtune train {name} --out runs/{name}\n")
+    comment = " ".join(re.findall(r"^# (.*)$", text, re.MULTILINE))
+    row = json.loads(FILE.read_text())[model]
+    for told in (
+        f"needs {row['step']} GiB of a GPU by count, and {row['int8']} or {row['nf4']} GiB",
+        f"encoding prompts needs {row['encode']} GiB and drawing {row['draw']} GiB",
+    ):
+        assert told in comment
+    assert "Unmeasured" in comment
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_runs_two_steps_at_tiny_size(
+    name: str, call: Call, likes: Path, tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    tiny = [f"likes={likes}", f"model={tiny_pipeline(RECIPES[name][0])}", "train.steps=2", "train.batch=2"]
+    tiny += ["lora.rank=2", "lora.alpha=2", "train.size=32", "evaluate.size=32", "train.validation_share=0.3"]
+    code, _, err = call("train", name, *(word for one in tiny for word in ("--set", one)), "--out", tmp_path / "run")
+    assert code == 0, err
+    told = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in told if "loss" in row] == [1, 2]
+    assert list((tmp_path / "run" / "lora").glob("*.safetensors"))

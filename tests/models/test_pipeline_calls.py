@@ -76,20 +76,25 @@ def test_no_prompt_is_what_the_pipeline_guides_away_from(name: str, make_diffusi
         assert all(any(is_close(one, other) for other in rows) for one in found)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_images_are_those_of_the_pipeline(name: str, make_diffusion: Callable[..., Any]) -> None:
-    model = make_diffusion(name)
-    sampler = Sampler(steps=2, guidance=1.0 if name in GUIDED_BY_NUMBER else 3.0)
-    images = model.generate(PROMPTS, SEEDS, sampler)
-    theirs = model.pipeline(
+def drawn_by_the_pipeline(model: Any, sampler: Sampler, **options: Any) -> Any:
+    """The pixels that a model's own pipeline draws, 0 to 1; `options` go before those of the adapter."""
+    return model.pipeline(
         **model.texts(PROMPTS, sampler),
-        **model.guided(sampler.guidance),
-        num_inference_steps=2,
+        **{**model.guided(sampler.guidance), **options},
+        num_inference_steps=sampler.steps,
         height=model.size,
         width=model.size,
         generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
         output_type="np",
     )[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_are_those_of_the_pipeline(name: str, make_diffusion: Callable[..., Any]) -> None:
+    model = make_diffusion(name)
+    sampler = Sampler(steps=2, guidance=1.0 if name in GUIDED_BY_NUMBER else 3.0)
+    images = model.generate(PROMPTS, SEEDS, sampler)
+    theirs = drawn_by_the_pipeline(model, sampler)
     for image, their in zip(images, theirs.reshape(len(SEEDS), model.size, model.size, 3), strict=True):
         assert np.abs(np.array(image).astype(int) - 255 * their).max() <= 1
 

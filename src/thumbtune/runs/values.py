@@ -131,22 +131,26 @@ def shift(value: Any) -> Any:
 
 def count_or_auto(value: Any) -> Any:
     """Check that a number of images is a whole number above 0, or the word auto; return it."""
-    whole = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
-    if isinstance(whole, float) and whole.is_integer():
-        whole = int(whole)
-    if whole != "auto" and (isinstance(whole, bool) or not isinstance(whole, int) or whole < 1):
+    whole = _whole(value, 1)
+    if whole is None and value != "auto":
         raise ValueError("should be a whole number greater than 0, or auto")
-    return whole
+    return value if whole is None else whole
 
 
 def blocks(value: Any) -> Any:
     """Check that a number of blocks is a whole number of at least 0, or the word all; return it."""
+    whole = _whole(value, 0)
+    if whole is None and value != "all":
+        raise ValueError("should be a whole number of at least 0, or all")
+    return value if whole is None else whole
+
+
+def _whole(value: Any, least: int) -> int | None:
+    """Return a whole number of at least `least`, which may be text or end in .0; None for any other value."""
     whole = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
     if isinstance(whole, float) and whole.is_integer():
         whole = int(whole)
-    if whole != "all" and (isinstance(whole, bool) or not isinstance(whole, int) or whole < 0):
-        raise ValueError("should be a whole number of at least 0, or all")
-    return whole
+    return None if isinstance(whole, bool) or not isinstance(whole, int) or whole < least else whole
 
 
 def side(value: Any) -> Any:

@@ -1,13 +1,13 @@
 """Options have the defaults of the model's family, and a recipe says which and why."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from conftest import Call
 
 from thumbtune.runs import build
 from thumbtune.runs.family_defaults import SD1, SD2, SDXL, family_of
@@ -15,6 +15,7 @@ from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_r
 from thumbtune.runs.recipe_sections import ObjectiveSection, TrainSection
 from thumbtune.runs.sampler_defaults import precision_for, sampler_for
 
+Call = Callable[..., tuple[int, str, str]]
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from thumbtune import hub
 from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError, reason
+from thumbtune.hub import CONFIG, INDEX
 from thumbtune.models.families import adapter_class_of, family_of
-from thumbtune.models.family import CONFIG, INDEX, TRANSFORMER, UNET, VAE, Family
+from thumbtune.models.family import TRANSFORMER, UNET, VAE, Family
 from thumbtune.models.fitting import check_configs
 from thumbtune.models.model_options import ModelOptions
 from thumbtune.models.pipeline_files import check_pipeline, index_of, vae_config

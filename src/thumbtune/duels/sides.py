@@ -22,6 +22,7 @@ from thumbtune.duels.network_alone import ALONE, NetworkAlone, part_of
 from thumbtune.errors import ThumbtuneError, UsageError, reason
 from thumbtune.evaluation.image_folder import source_files
 from thumbtune.files import file_sha256, refuse_not_finite, sha256
+from thumbtune.hub import INDEX
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline, type_for
 from thumbtune.models.lora import DIFFUSERS_FILE
@@ -38,7 +39,6 @@ from thumbtune.runs import build, run
 from thumbtune.training import checkpoint
 
 CHECKPOINT, AVERAGE = "weights.safetensors", "average.safetensors"
-INDEX = "model_index.json"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 from thumbtune.models.lora_targets import PRESETS
 from thumbtune.models.vae_settings import SCALING
 
-INDEX, CONFIG = "model_index.json", "config.json"
 SCHEDULER, SCHEDULER_CONFIG = "scheduler", "scheduler_config.json"
 OWN_FAMILIES = (
     "Thumbtune reads Stable Diffusion 1.x, 2.x, XL and 3, FLUX.1, FLUX.2, FLUX.2 Klein, Krea 2, Z-Image, Qwen-Image, "

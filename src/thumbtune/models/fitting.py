@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.models.family import INDEX, OWN_FAMILIES, TEXT, VAE, Family
+from thumbtune.hub import INDEX
+from thumbtune.models.family import OWN_FAMILIES, TEXT, VAE, Family
 from thumbtune.models.protocol import Size
 from thumbtune.models.sizes import size_of
 from thumbtune.models.transformer_checks import distilled

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from thumbtune.clips import Clip, frames_of, usable
 from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.hub import INDEX
 from thumbtune.images import rgb
 from thumbtune.models.devices import bring, device_of
 from thumbtune.models.drawing import decoded, draw, images_of
 from thumbtune.models.experts import tuned
-from thumbtune.models.family import INDEX, VAE, Family
+from thumbtune.models.family import VAE, Family
 from thumbtune.models.fingerprints import fingerprints
 from thumbtune.models.frame_vae import AXES, fitting
 from thumbtune.models.half import computing, keep_range, store

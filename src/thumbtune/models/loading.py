@@ -8,9 +8,10 @@ import torch
 
 from thumbtune import hub
 from thumbtune.errors import ThumbtuneError, note
+from thumbtune.hub import INDEX
 from thumbtune.models import single_file
 from thumbtune.models.families import family_of
-from thumbtune.models.family import INDEX, VAE, Family
+from thumbtune.models.family import VAE, Family
 from thumbtune.models.fitting import is_processor, pair
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.own_vae import load_vae

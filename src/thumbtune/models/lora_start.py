@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.models.family import INDEX
+from thumbtune.hub import INDEX
 from thumbtune.models.lora import DIFFUSERS_FILE, Adapters
 from thumbtune.models.lora_files import LoraFiles, find_lora
 from thumbtune.models.lora_loading import PlacedLayer, activate, add, inject, layers_of, networks_of, place

@@ -15,7 +15,7 @@ from torch import Tensor
 from thumbtune import hub
 from thumbtune.errors import ThumbtuneError, reason
 from thumbtune.files import refuse_not_finite
-from thumbtune.models.family import CONFIG
+from thumbtune.hub import CONFIG
 from thumbtune.models.vae_settings import ORIGINAL, WHOLE, OwnVae, misfit, settings_of
 from thumbtune.models.weight_files import SAFETENSORS
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from thumbtune.documents import read_config
 from thumbtune.errors import ThumbtuneError
-from thumbtune.hub import by_folder, cached_file, files_of, settings_file, settings_of
+from thumbtune.hub import CONFIG, INDEX, by_folder, cached_file, files_of, settings_file, settings_of
 from thumbtune.models import vae_settings
 from thumbtune.models.distilled_names import name_note, names_in
 from thumbtune.models.families import adapter_class_of, family_of
-from thumbtune.models.family import CONFIG, INDEX, SCHEDULER, SCHEDULER_CONFIG, UNET, VAE, Family
+from thumbtune.models.family import SCHEDULER, SCHEDULER_CONFIG, UNET, VAE, Family
 from thumbtune.models.fitting import ADDED, Config, check_classes, check_configs, check_embeds, pair, without_vae
 from thumbtune.models.lora import DIFFUSERS_FILE
 from thumbtune.models.lora_files import PEFT_FILE

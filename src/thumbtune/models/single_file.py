@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.hub import INDEX
 from thumbtune.models.clip_tokens import CLIP_LENGTH, WORDS, clip_tokenizer
 from thumbtune.models.early_names import named_as_today, today
 from thumbtune.models.model_options import EPSILON, V
@@ -200,7 +201,7 @@ def write_configs(plan: Plan, folder: Path) -> None:
         index["force_zeros_for_empty_prompt"] = True
     else:
         index |= {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}
-    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.models.family import CONFIG, INDEX, SCHEDULER, SCHEDULER_CONFIG, Family
+from thumbtune.hub import CONFIG, INDEX
+from thumbtune.models.family import SCHEDULER, SCHEDULER_CONFIG, Family
 from thumbtune.models.fitting import pair
 from thumbtune.models.weight_files import SAFETENSORS, keys_in
 

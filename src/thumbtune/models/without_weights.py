@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from thumbtune.hub import settings_of
+from thumbtune.hub import CONFIG, settings_of
 from thumbtune.models.families import family_of
-from thumbtune.models.family import CONFIG, SCHEDULER, SCHEDULER_CONFIG, VAE, Family
+from thumbtune.models.family import SCHEDULER, SCHEDULER_CONFIG, VAE, Family
 from thumbtune.models.fitting import is_processor, pair
 from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions, scheduler_with
 from thumbtune.models.pipeline_files import check_pipeline, index_of, own_vae_of, read_config

@@ -12,6 +12,7 @@ from thumbtune.documents import brief, read_config
 from thumbtune.errors import ThumbtuneError, note
 from thumbtune.evaluation.duel_folder import DuelFolder, check_duel, is_duel, is_of_earlier_evaluation, read_duel
 from thumbtune.files import write_text
+from thumbtune.hub import INDEX
 from thumbtune.report import images
 from thumbtune.report.comparison import comparison
 from thumbtune.report.reading import RunFolder, flat, is_run, read_run
@@ -132,7 +133,7 @@ def _base(recipe: Mapping[str, Any]) -> str:
     if not isinstance(model, str):
         return "the base model of the recipe"
     bundled = resources.files("thumbtune") / "bundled" / model
-    return str(bundled) if (bundled / "model_index.json").is_file() else model
+    return str(bundled) if (bundled / INDEX).is_file() else model
 
 
 def _place(folder: Path) -> str:

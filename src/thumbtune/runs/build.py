@@ -12,6 +12,7 @@ from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.feedback.likes import Split, alike, likes_of, split
 from thumbtune.feedback.store.store import Store, is_store
+from thumbtune.hub import INDEX
 from thumbtune.models import full, lora, lora_start
 from thumbtune.models.block_offload import Offload, offload
 from thumbtune.models.drawing import check_clips
@@ -43,7 +44,7 @@ LORA_RESULT = Path("lora", lora.DIFFUSERS_FILE)
 def model_path(name: str) -> str:
     """Return a bundled model's folder; any other name, a folder or a hub id, unchanged."""
     bundled = BUNDLED / name
-    return str(bundled) if name and (bundled / "model_index.json").exists() else name
+    return str(bundled) if name and (bundled / INDEX).exists() else name
 
 
 def is_bundled(name: str) -> bool:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.documents import read_config
-from thumbtune.hub import is_hub_id, settings_file
+from thumbtune.hub import INDEX, is_hub_id, settings_file
 
-INDEX, UNET_CONFIG = "model_index.json", "unet/config.json"
+UNET_CONFIG = "unet/config.json"
 UNET_PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 SD1, SD2, SDXL = "SD 1.x", "SD 2.x", "SDXL"
 WIDTHS = {768: SD1, 1024: SD2}  # of the text that the UNet takes

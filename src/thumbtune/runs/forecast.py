@@ -14,10 +14,11 @@ from typing import Any
 
 from thumbtune.distributed import team
 from thumbtune.errors import ThumbtuneError, plural
+from thumbtune.hub import CONFIG
 from thumbtune.memory import of_process, room_of
 from thumbtune.models.drawing import MOST_WEIGHTS
 from thumbtune.models.families import family_of
-from thumbtune.models.family import CONFIG, UNET, VAE
+from thumbtune.models.family import UNET, VAE
 from thumbtune.models.pipeline_files import factor_of, index_of, read_config
 from thumbtune.models.weight_files import keys_in
 from thumbtune.runs import build

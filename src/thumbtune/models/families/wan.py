@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.hub import INDEX
 from thumbtune.models.experts import Experts
-from thumbtune.models.family import INDEX, TEXT, TRANSFORMER, TRANSFORMER_2, VAE, Family
+from thumbtune.models.family import TEXT, TRANSFORMER, TRANSFORMER_2, VAE, Family
 from thumbtune.models.frame_vae import as_clips, as_given, frame_mean, frame_moments, frame_pixels
 from thumbtune.models.half import computing, states_of
 from thumbtune.models.latent_diffusion import LatentDiffusion

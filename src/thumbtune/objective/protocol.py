@@ -39,6 +39,8 @@ class Traits:
     anchor:  strength of the added denoising loss of liked images
     utility: the utility of gains
     prompt_prefixes: the words that training puts before the prompts of good and of bad images
+    reads:   the fields of `Judged` that come from the reference and that the loss is made of: reference_error, also
+             through log_ratio. Without any, the reference denoises no batch
     """
 
     beta: float | None = None
@@ -46,9 +48,16 @@ class Traits:
     anchor: float = 0.0
     utility: Utility | None = None
     prompt_prefixes: tuple[str, str] | None = None
+    reads: frozenset[str] = frozenset({"reference_error"})
 
 
 def traits_of(objective: Objective) -> Traits:
     """Return the optional members of an objective, with defaults for those that it lacks."""
     names = [field.name for field in fields(Traits) if hasattr(objective, field.name)]
     return Traits(**{name: getattr(objective, name) for name in names})
+
+
+def reads_reference(objective: Objective) -> bool:
+    """Return whether a loss, or the gain of an objective with a beta, is made of what the reference gives."""
+    traits = traits_of(objective)
+    return bool(traits.reads) or traits.beta is not None

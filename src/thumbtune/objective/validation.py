@@ -16,10 +16,11 @@ from thumbtune import plugins
 from thumbtune.errors import ThumbtuneError, UsageError, plural, reason
 from thumbtune.memory import ran_out
 from thumbtune.objective.kto import Judged
-from thumbtune.objective.protocol import Objective, Traits, traits_of
+from thumbtune.objective.protocol import Objective, Traits, reads_reference, traits_of
 from thumbtune.objective.utility import Utility
 
 KINDS = ("liked", "disliked", "pairs")  # what an objective may need
+READ = ("reference_error",)  # what it may read of the reference
 TRIED_LABELS = {  # the labels of the tried batches: T a like, F a dislike
     "pairs": ("TF", "TFTF", "TFTFTFTFTF"),
     "both": ("TF", "T", "F", "TTFTF", "FTTTTTTTFTTF"),
@@ -74,6 +75,7 @@ def try_objective(objective: Objective, name: str) -> None:
     _check_needs(objective, name)
     _check_traits(objective, name)
     _check_prefixes(objective, name)
+    _check_reads(objective, name)
     teaches, gain_of = False, traits_of(objective).gain
     for judged in _batches(objective):
         try:
@@ -185,6 +187,17 @@ def _check_traits(objective: Objective, name: str) -> None:
             )
 
 
+def _check_reads(objective: Objective, name: str) -> None:
+    """Refuse unknown fields of `Judged`: a misspelt one would be missing in training."""
+    reads = traits_of(objective).reads
+    if not isinstance(reads, frozenset | set | tuple | list) or not set(reads) <= set(READ):
+        raise UsageError(
+            f"objective.name: {name} has the reads {reads!r:.60}; give a frozenset of {' and '.join(READ)}, or an "
+            "empty one if the loss needs nothing of the reference.",
+            code="objective-reads",
+        )
+
+
 def _check_prefixes(objective: Objective, name: str) -> None:
     if hasattr(objective, "marks"):
         raise UsageError(
@@ -211,7 +224,7 @@ def _batches(objective: Objective) -> Iterator[Judged]:
         reference = torch.full((count,), TRIED_ERROR)
         yield Judged(
             policy_error=(reference - torch.linspace(farthest, -farthest, count)).requires_grad_(),
-            reference_error=reference,
+            reference_error=reference if reads_reference(objective) else torch.full_like(reference, torch.nan),
             liked=torch.tensor([label == "T" for label in labels]),
             weight=torch.ones(count),
             reference_point=torch.tensor(0.0),

@@ -46,6 +46,7 @@ POINTS = 240  # the most points of a line: enough for the eye, small on the page
 SMOOTHING = 12  # the bold line averages a twelfth of the run, so that the trend is seen through the noise
 
 Steps = Sequence[Mapping[str, Any]]
+LOG_RATIOS = ("liked_log_ratio", "disliked_log_ratio")
 
 
 def win_rates(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -191,6 +191,12 @@ def held_out_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Prog
     return None if likes is None else encoded_as_trained(setup.recipe, model, likes, cache).fill(progress, strict=True)
 
 
+def reads_log_ratios(setup: Setup, held_out: Encoded | None) -> bool:
+    """Return whether guards need the log-ratios of every step: not if held-out likes tell them how far a policy went."""
+    train = setup.recipe.train
+    return train.guards and (held_out is None or not train.validate_every or not held_out.liked.all())
+
+
 def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:
     """Return the guards of a run; None if the recipe switches them off."""
     if not setup.recipe.train.guards:

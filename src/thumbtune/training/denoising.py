@@ -3,9 +3,11 @@
 error = weight(t) * mean (output - target)^2          the weight is 1 unless `train.timestep_weighting` chooses another
 """
 
+from dataclasses import dataclass, replace
+
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from thumbtune.models.protocol import Model
@@ -39,3 +41,33 @@ def reference_error(model: Model, batch: Batch, accelerator: Accelerator) -> Flo
     """Return the error of the frozen reference, without gradients."""
     with torch.no_grad(), model.reference():
         return error(model, batch, accelerator)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the frozen reference gives for a batch, without gradients.
+
+    error: NaN where nothing reads it, so that the reference was not asked (`is_measured` is then false)
+    """
+
+    error: Float[Tensor, "b"]
+    is_measured: bool = True
+
+    @property
+    def is_sound(self) -> Bool[Tensor, "b"]:
+        """Return whether each error is finite; true where none was measured."""
+        return self.error.isfinite() | (not self.is_measured)
+
+    def only(self, keep: Bool[Tensor, "b"]) -> "Reference":
+        """Return what is given for the rows where `keep` is true."""
+        return replace(self, error=self.error[keep])
+
+
+def reference_of(model: Model, batch: Batch, accelerator: Accelerator) -> Reference:
+    """Return what the reference gives for a batch."""
+    return Reference(reference_error(model, batch, accelerator))
+
+
+def without_reference(batch: Batch) -> Reference:
+    """Return the errors of a reference that is not asked."""
+    return Reference(torch.full((len(batch),), torch.nan, device=batch.liked.device), is_measured=False)

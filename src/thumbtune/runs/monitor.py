@@ -192,7 +192,7 @@ def held_out_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Prog
 
 
 def reads_log_ratios(setup: Setup, held_out: Encoded | None) -> bool:
-    """Return whether guards need the log-ratios of every step: not if held-out likes tell them how far a policy went."""
+    """Return whether guards need log-ratios of every step; if likes alone are validated, these tell them as much."""
     train = setup.recipe.train
     return train.guards and (held_out is None or not train.validate_every or not held_out.liked.all())
 

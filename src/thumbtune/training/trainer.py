@@ -178,8 +178,8 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     reference_point = _reference_point(training, batches, parts, references)
     tables: list[Tensor] = []
     for part, reference in zip(parts, references, strict=True):
-        judged, loss = _learn(training, part, reference, reference_point, objective, batches.size)
-        tables.append(measured(objective, judged, loss).stacked())
+        learnt = _learn(training, part, reference, reference_point, objective, batches.size)
+        tables.append(learnt.stacked())
     table = _gathered(training.accelerator, torch.cat(tables))
     images = Measurements.of(table)
     training.remedy = _remedy(objective, finite=any(map(len, tables)))
@@ -290,8 +290,8 @@ def _learn(
     reference_point: float | None,
     objective: Objective,
     size: int,
-) -> tuple[Judged, Float[Tensor, "finite"]]:
-    """Add the gradient of one part; return its images and losses. Images without finite errors are left out."""
+) -> Measurements:
+    """Add the gradient of one part; return the measurements of its images. Those without finite errors are left out."""
     accelerator = training.accelerator
     policy = error(training.model, part, accelerator)
     keep = part.whole(policy.isfinite() & reference.is_sound)
@@ -312,7 +312,7 @@ def _learn(
     loss = loss_of(objective, judged)
     if len(part):
         accelerator.backward(loss.sum() / size)
-    return judged, loss.detach()
+    return measured(objective, judged, loss.detach(), training.model.process.share(part.t))
 
 
 def _add_up(accelerator: Any, parameters: Sequence[nn.Parameter]) -> None:

@@ -25,7 +25,7 @@ from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, objectives
 from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.recipe import Recipe, TrainSection
-from thumbtune.training.batches import check_prompts_differ
+from thumbtune.training.neighbours import check_prompts_differ
 from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 
 MAX_INSPECTED_IMAGES = 256  # spread over the table: this takes a few seconds, for any number of likes

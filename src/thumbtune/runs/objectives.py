@@ -84,10 +84,11 @@ def _own_objective(recipe: Recipe) -> Objective:
         )
     try_objective(made, section.name)
     has_own_share = "disliked" not in made.needs or "pairs" in made.needs
-    if has_own_share and recipe.train.liked_share != TrainSection().liked_share:
-        raise UsageError(
-            f"objective.name: {section.name} has no use for train.liked_share; leave it out.", code="option-unused"
-        )
+    for option in ("liked_share", "disliked_timesteps") if has_own_share else ():
+        if getattr(recipe.train, option) != getattr(TrainSection(), option):
+            raise UsageError(
+                f"objective.name: {section.name} has no use for train.{option}; leave it out.", code="option-unused"
+            )
     return made
 
 

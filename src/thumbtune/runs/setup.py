@@ -146,6 +146,7 @@ def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progr
         liked_share=objectives.liked_share(recipe, objective),
         prompt_dropout=recipe.train.prompt_dropout,
         timestep_bias=recipe.train.timestep_bias,
+        disliked_timesteps=tuple(recipe.train.disliked_timesteps),
         paired="pairs" in objective.needs,
         seed=recipe.seed,
     )

@@ -19,7 +19,8 @@ from thumbtune.training.trainer import Training, train
 GENERATOR = torch.Generator().manual_seed(11)
 POINTS = (0.5 + 0.2 * torch.randn(40, 2, generator=GENERATOR)).clamp(0, 1).tolist()
 RIGHT = [x > 0.5 for x, _ in POINTS]
-OF_REFERENCE = ("liked_log_ratio", "disliked_log_ratio", "reference_point", "reference_error")
+HALVES = [f"{kind}_log_ratio_{half}_noise" for kind in ("liked", "disliked") for half in ("high", "low")]
+OF_REFERENCE = ("liked_log_ratio", "disliked_log_ratio", "reference_point", "reference_error", *HALVES)
 
 MakePlane = Callable[..., Plane]
 MakeBatches = Callable[..., Batches]

@@ -22,7 +22,8 @@ from thumbtune.objective.utility import Utility, kahneman_tversky
 class Judged:
     """A batch of images at one noise level each, with their labels.
 
-    Errors are mean squared denoising errors at the same noise and time; only `policy_error` carries gradients.
+    Errors are mean squared denoising errors at the same noise and time; only `policy_error` and `moved` carry
+    gradients.
     """
 
     policy_error: Float[Tensor, "b"]
@@ -32,6 +33,8 @@ class Judged:
     reference_point: Float[Tensor, ""]  # the log-ratio that is neither a gain nor a loss
     partner: Int[Tensor, "b"] | None = None  # for pairs: the row, in this batch, of the other image of the pair
     grade: Float[Tensor, "b"] | None = None  # how much each image is liked, 0..1; None: labels only
+    # mean squared distance of the policy's output from the reference's; None unless the objective reads it
+    moved: Float[Tensor, "b"] | None = None
 
     @property
     def log_ratio(self) -> Float[Tensor, "b"]:

@@ -17,6 +17,8 @@ from torch import Tensor
 from thumbtune.objective.kto import Judged
 from thumbtune.objective.utility import Utility
 
+REFERENCE_ERROR, MOVED = "reference_error", "moved"  # the fields of `Judged` that an objective may read
+
 
 @runtime_checkable
 class Objective(Protocol):
@@ -38,23 +40,31 @@ class Traits:
     gain:    the gain of each image; None: sign * beta * (log_ratio - reference_point)
     anchor:  strength of the added denoising loss of liked images
     utility: the utility of gains
+    contrasts: whether likes are set against dislikes, so that a held-out like should gain more than a held-out dislike;
+             None: if there is a beta, and dislikes are needed
     prompt_prefixes: the words that training puts before the prompts of good and of bad images
     reads:   the fields of `Judged` that come from the reference and that the loss is made of: reference_error, also
-             through log_ratio. Without any, the reference denoises no batch
+             through log_ratio, and moved. Without any, the reference denoises no batch
     """
 
     beta: float | None = None
     gain: Callable[[Judged], Float[Tensor, "b"]] | None = None
     anchor: float = 0.0
     utility: Utility | None = None
+    contrasts: bool | None = None
     prompt_prefixes: tuple[str, str] | None = None
-    reads: frozenset[str] = frozenset({"reference_error"})
+    reads: frozenset[str] = frozenset({REFERENCE_ERROR})
 
 
 def traits_of(objective: Objective) -> Traits:
     """Return the optional members of an objective, with defaults for those that it lacks."""
     names = [field.name for field in fields(Traits) if hasattr(objective, field.name)]
     return Traits(**{name: getattr(objective, name) for name in names})
+
+
+def reads_moved(objective: Objective) -> bool:
+    """Return whether a loss is made of `Judged.moved`, for which the reference's output is kept."""
+    return MOVED in traits_of(objective).reads
 
 
 def reads_reference(objective: Objective) -> bool:

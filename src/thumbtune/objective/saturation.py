@@ -53,8 +53,13 @@ def gradient_weight(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
     if not len(judged.liked):
         return torch.zeros_like(judged.reference_error)
     # both are set to 0: with a high beta, the rounding of their difference may be a large gain
+    if judged.moved is not None:  # the weight is of the error alone
+        judged = replace(judged, moved=judged.moved.detach())
     at_rest = replace(
-        judged, reference_error=judged.policy_error.detach(), reference_point=torch.zeros_like(judged.reference_point)
+        judged,
+        reference_error=judged.policy_error.detach(),
+        reference_point=torch.zeros_like(judged.reference_point),
+        moved=None if judged.moved is None else torch.zeros_like(judged.moved),
     )
     slope_at_rest = _slope(objective, at_rest, judged.policy_error)
     slope = _slope(objective, judged, judged.policy_error)

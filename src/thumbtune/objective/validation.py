@@ -16,11 +16,19 @@ from thumbtune import plugins
 from thumbtune.errors import ThumbtuneError, UsageError, plural, reason
 from thumbtune.memory import ran_out
 from thumbtune.objective.kto import Judged
-from thumbtune.objective.protocol import Objective, Traits, reads_reference, traits_of
+from thumbtune.objective.protocol import (
+    MOVED,
+    REFERENCE_ERROR,
+    Objective,
+    Traits,
+    reads_moved,
+    reads_reference,
+    traits_of,
+)
 from thumbtune.objective.utility import Utility
 
 KINDS = ("liked", "disliked", "pairs")  # what an objective may need
-READ = ("reference_error",)  # what it may read of the reference
+READ = (REFERENCE_ERROR, MOVED)  # what it may read of the reference
 TRIED_LABELS = {  # the labels of the tried batches: T a like, F a dislike
     "pairs": ("TF", "TFTF", "TFTFTFTFTF"),
     "both": ("TF", "T", "F", "TTFTF", "FTTTTTTTFTTF"),
@@ -95,8 +103,9 @@ def try_objective(objective: Objective, name: str) -> None:
                 "tensor of shape [b] made of judged.policy_error.",
                 code="objective-wrong-loss",
             )
-        (slope,) = torch.autograd.grad(loss.sum(), judged.policy_error, allow_unused=True)
-        if slope is not None and not slope.isfinite().all():
+        leaves = [judged.policy_error] if judged.moved is None else [judged.policy_error, judged.moved]
+        slope, *others = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
+        if not all(one is None or one.isfinite().all() for one in (slope, *others)):
             raise UsageError(
                 f"objective.name: {name} has no finite gradient for {_counts(judged)}; correct it.",
                 code="objective-gradient",
@@ -229,6 +238,7 @@ def _batches(objective: Objective) -> Iterator[Judged]:
             weight=torch.ones(count),
             reference_point=torch.tensor(0.0),
             partner=torch.arange(count) ^ 1 if paired else None,
+            moved=torch.linspace(farthest, -farthest, count).abs().requires_grad_() if reads_moved(objective) else None,
         )
 
 

@@ -27,11 +27,18 @@ from thumbtune.memory import make_room, ran_out
 from thumbtune.models.protocol import Model
 from thumbtune.objective.beta import Beta, Fixed
 from thumbtune.objective.kto import Judged
-from thumbtune.objective.protocol import Objective, reads_reference, traits_of
+from thumbtune.objective.protocol import Objective, reads_moved, reads_reference, traits_of
 from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.objective.validation import loss_of
 from thumbtune.training.batches import Batch, Batches
-from thumbtune.training.denoising import Reference, error, reference_error, reference_of, without_reference
+from thumbtune.training.denoising import (
+    Reference,
+    error,
+    error_and_moved,
+    reference_error,
+    reference_of,
+    without_reference,
+)
 from thumbtune.training.ema import EMA
 from thumbtune.training.failures import MemoryRanOut, TrainingBroke, WentWrong
 from thumbtune.training.measurements import Measurements, measured, step_of
@@ -173,7 +180,12 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
         group["lr"] = training.settings.lr_at(training.step)
     parts = _parts(training, batches)
     has_reference = _has_reference(training, objective)
-    references = [_of_reference(training, part, has_reference) for part in parts]
+    references = [
+        reference_of(training.model, part, training.accelerator, keep_output=reads_moved(objective))
+        if has_reference
+        else without_reference(part)
+        for part in parts
+    ]
     objective = _with_beta(training, objective, references)
     reference_point = _reference_point(training, batches, parts, references)
     tables: list[Tensor] = []
@@ -207,12 +219,6 @@ def _has_reference(training: Training, objective: Objective) -> bool:
     has_memory = bool(point.state())  # of log-ratios
     asked = training.settings.measure_log_ratios or reads_reference(objective)
     return asked or point.looks_at != "nothing" or has_memory
-
-
-def _of_reference(training: Training, part: Batch, has_reference: bool) -> Reference:
-    if not has_reference:
-        return without_reference(part)
-    return reference_of(training.model, part, training.accelerator)
 
 
 def _with_beta(training: Training, objective: Objective, references: list[Reference]) -> Objective:
@@ -293,11 +299,15 @@ def _learn(
 ) -> Measurements:
     """Add the gradient of one part; return the measurements of its images. Those without finite errors are left out."""
     accelerator = training.accelerator
-    policy = error(training.model, part, accelerator)
+    policy, moved = error_and_moved(training.model, part, accelerator, reference)
     keep = part.whole(policy.isfinite() & reference.is_sound)
     if not keep.all():
         part, reference = part.only(keep), reference.only(keep)
-        policy = error(training.model, part, accelerator) if len(part) else reference.error.clone()
+        policy, moved = (
+            error_and_moved(training.model, part, accelerator, reference)
+            if len(part)
+            else (reference.error.clone(), None if moved is None else moved[:0])
+        )
     if reference_point is None:
         reference_point = _before(training.reference_point, reference.error - policy.detach(), part.liked)
     judged = Judged(
@@ -308,6 +318,7 @@ def _learn(
         reference_point=torch.tensor(reference_point, device=policy.device),
         partner=part.partner,
         grade=part.grade,
+        moved=moved,
     )
     loss = loss_of(objective, judged)
     if len(part):

@@ -46,6 +46,7 @@ def inside(
 ) -> Float[Tensor, "b"]:
     """Map uniform numbers to those whose times lie in the window, with the bias (1: none) in it.
 
+    >>> from thumbtune.models.process import VPProcess
     >>> process = VPProcess(torch.linspace(0.99, 0.01, 1000))
     >>> process.times(inside((0.5, 0.75), process, torch.tensor([0.0, 0.5])))
     tensor([500, 625])

@@ -2,7 +2,7 @@
 
     from thumbtune.objective import KTO, Judged, loss_averse
 
-objectives          KTO · BCO · DPO · SFT · CSFT; your own must have the members of `Objective`, and may have `Traits`
+objectives          KTO · BCO · DPO · NFT · SFT · CSFT; your own must have the members of `Objective`, may have `Traits`
 utilities           kahneman_tversky · loss_averse · risk_seeking; UTILITIES maps the names in recipes to them
 reference points    REFERENCE_POINTS maps the names in recipes to estimators; `ReferencePoint` is their protocol
 beta                Fixed · AutoBeta; `Beta` is their protocol
@@ -14,6 +14,7 @@ from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
 from thumbtune.objective.beta import Auto as AutoBeta
 from thumbtune.objective.beta import Beta, Fixed
 from thumbtune.objective.kto import KTO, Judged
+from thumbtune.objective.nft import NFT
 from thumbtune.objective.prompt_prefix import PromptPrefixes, prefixed
 from thumbtune.objective.protocol import Objective, Traits, traits_of
 from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
@@ -25,6 +26,7 @@ __all__ = [
     "CSFT",
     "DPO",
     "KTO",
+    "NFT",
     "REFERENCE_POINTS",
     "SFT",
     "UTILITIES",

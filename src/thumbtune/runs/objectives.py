@@ -9,6 +9,7 @@ from thumbtune.errors import UsageError
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
 from thumbtune.objective.beta import Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO
+from thumbtune.objective.nft import NFT
 from thumbtune.objective.prompt_prefix import PromptPrefixes, prefixed
 from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
@@ -16,6 +17,8 @@ from thumbtune.objective.utility import UTILITIES, Utility
 from thumbtune.objective.validation import try_objective, try_utility
 from thumbtune.runs.recipe import ObjectiveSection, Recipe, TrainSection
 from thumbtune.training.guards import Advice
+
+WITHOUT_OPTIONS = {"sft": SFT, "csft": CSFT}
 
 
 def objective_of(recipe: Recipe) -> Objective:
@@ -27,10 +30,10 @@ def objective_of(recipe: Recipe) -> Objective:
     section = _with_a_number(recipe.objective)
     if plugins.is_own(section.name):
         return _own_objective(recipe)
-    if section.name == "sft":
-        return SFT()
-    if section.name == "csft":
-        return CSFT()
+    if section.name in WITHOUT_OPTIONS:
+        return WITHOUT_OPTIONS[section.name]()
+    if section.name == "nft":
+        return NFT(mix=section.mix)
     if section.name == "bco":
         return BCO(beta=section.beta, anchor=section.anchor)
     if section.name == "dpo":
@@ -133,11 +136,14 @@ def advice_of(recipe: Recipe) -> Advice:
     """Return the options that guards may advise: those that the recipe's objective uses and does not set already."""
     name, auto = recipe.objective.name, recipe.objective.beta == "auto"
     stay_close = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
+    stay_close = {"sft": "fewer train.steps", "csft": "fewer train.steps", "nft": "a higher objective.mix"}.get(
+        name, stay_close
+    )
     push_less = {
         "kto": "a lower objective.disliked_weight or a higher train.liked_share",
         "dpo": "objective.anchor above 0",
     }.get(name, "a higher train.liked_share")
-    return Advice(stay_close="fewer train.steps" if name in {"sft", "csft"} else stay_close, push_less=push_less)
+    return Advice(stay_close=stay_close, push_less=push_less)
 
 
 def liked_share(recipe: Recipe, objective: Objective) -> float:
@@ -147,7 +153,8 @@ def liked_share(recipe: Recipe, objective: Objective) -> float:
 
 def contrasts(objective: Objective) -> bool:
     """Return whether likes are set against dislikes, so that held-out likes should have the higher implicit reward."""
-    return "disliked" in objective.needs and traits_of(objective).beta is not None
+    traits = traits_of(objective)
+    return "disliked" in objective.needs and (traits.beta is not None if traits.contrasts is None else traits.contrasts)
 
 
 def prefixes_of(objective: Objective) -> PromptPrefixes | None:

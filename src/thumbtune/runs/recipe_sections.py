@@ -15,15 +15,19 @@ from pydantic import (
 
 from thumbtune.runs import values
 
-OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
-OWN_REFERENCE_POINT = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
+OBJECTIVES = ("kto", "bco", "dpo", "nft", "sft", "csft")
+OWN_REFERENCE_POINT = {"bco": "balanced", "dpo": "zero", "nft": "zero", "sft": "zero", "csft": "zero"}
 KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
+WITHOUT_GAIN = (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor")
 UNUSED_OPTIONS = {  # of each objective
-    "bco": KTO_ALONE,
-    "dpo": (*KTO_ALONE, "reference_point"),
-    "sft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
-    "csft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
+    "kto": ("mix",),
+    "bco": (*KTO_ALONE, "mix"),
+    "dpo": (*KTO_ALONE, "reference_point", "mix"),
+    "nft": WITHOUT_GAIN,
+    "sft": (*WITHOUT_GAIN, "mix"),
+    "csft": (*WITHOUT_GAIN, "mix"),
 }
+OF_OBJECTIVE = {"mix": "nft"}  # the objective that uses an option, where it is not kto
 OF_DENSITY = {  # the densities that use an option
     "logit_mean": ("auto", "logit-normal"),
     "logit_std": ("auto", "logit-normal"),
@@ -104,7 +108,8 @@ class ObjectiveSection(Section):
     name: Annotated[str, AfterValidator(values.one_of(*OBJECTIVES))] = Field(
         default="kto",
         description="The objective: kto (Diffusion-KTO); bco; dpo, on pairs of a liked and a disliked image of one "
-        "prompt; sft, on likes alone; csft, on all images, with good or bad prompt prefixes; your own, my_file:Name.",
+        "prompt; nft (the loss of DiffusionNFT, whose push on dislikes has an end); sft, on likes alone; csft, on all "
+        "images, with good or bad prompt prefixes; your own, my_file:Name.",
     )
     utility: Annotated[str, AfterValidator(values.one_of("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
         default="kahneman-tversky",
@@ -123,7 +128,7 @@ class ObjectiveSection(Section):
     reference_point: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch",
         description="Estimator of the reference point: batch, mismatched, balanced, running or zero. Default: "
-        "batch; balanced for bco; zero for dpo, sft and csft, which do not use it.",
+        "batch; balanced for bco; zero for dpo, nft, sft and csft, which do not use it.",
     )
     liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss of kto.")
     disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss of kto.")
@@ -132,6 +137,13 @@ class ObjectiveSection(Section):
         ge=0,
         description="Weight of the denoising error of liked images, which is added to the loss. "
         "At the first step, kto weights the error of an image by beta / 4. 0: not added.",
+    )
+
+    mix: float = Field(
+        default=0.5,
+        gt=0,
+        description="Of nft, its paper's beta: the network that is judged is this share of the way from the reference "
+        "to the policy, and for dislikes as far the other way. Lower: a larger push.",
     )
 
     @model_validator(mode="before")
@@ -151,7 +163,8 @@ class ObjectiveSection(Section):
             )
             if getattr(self, option) != usual:
                 raise values.UnusedOption(
-                    f"{self.name} does not use objective.{option}: leave it out or at {usual}, or choose kto"
+                    f"{self.name} does not use objective.{option}: leave it out or at {usual}, or choose "
+                    f"{OF_OBJECTIVE.get(option, 'kto')}"
                 )
         if self.beta != "auto" and self.gain_scale != 1:
             raise values.UnusedOption(

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune.objective.kto import Judged
+from thumbtune.objective.log_ratio import LogRatio, absolute
 from thumbtune.objective.utility import Utility
 
 REFERENCE_ERROR, MOVED = "reference_error", "moved"  # the fields of `Judged` that an objective may read
@@ -38,6 +39,8 @@ class Traits:
 
     beta:    strength that keeps the policy near the reference; None: the objective has no implicit reward
     gain:    the gain of each image; None: sign * beta * (log_ratio - reference_point)
+    log_ratio: the log-ratio of the gains, from the two errors, reference's first; the reference point and beta auto get
+             the same one
     anchor:  strength of the added denoising loss of liked images
     utility: the utility of gains
     contrasts: whether likes are set against dislikes, so that a held-out like should gain more than a held-out dislike;
@@ -49,6 +52,7 @@ class Traits:
 
     beta: float | None = None
     gain: Callable[[Judged], Float[Tensor, "b"]] | None = None
+    log_ratio: LogRatio = absolute
     anchor: float = 0.0
     utility: Utility | None = None
     contrasts: bool | None = None

@@ -89,12 +89,14 @@ def try_objective(objective: Objective, name: str) -> None:
         try:
             loss = objective(judged)
             gain = judged.sign if gain_of is None else gain_of(judged)
+            ratio = traits_of(objective).log_ratio(judged.reference_error, judged.policy_error)
         except Exception as error:
             raise UsageError(
                 f"objective.name: {name} fails on {_counts(judged)} ({reason(error)}); correct it.",
                 code="objective-fails",
             ) from error
         fault = _fault(loss, judged) or (None if _is_row(gain, judged) else "a `gain` that is no tensor of shape [b]")
+        fault = fault or (None if _is_row(ratio, judged) else "a `log_ratio` that is no tensor of shape [b]")
         if fault is None and not loss.isfinite().all():
             fault = "a loss that is not finite"
         if fault is not None:
@@ -180,7 +182,7 @@ def _check_traits(objective: Objective, name: str) -> None:
             raise UsageError(
                 f"objective.name: {name} has the {member} {value!r:.60}; make it {kind}.", code="objective-trait"
             )
-    for member, value in (("gain", traits.gain), ("utility", traits.utility)):
+    for member, value in (("gain", traits.gain), ("utility", traits.utility), ("log_ratio", traits.log_ratio)):
         if value is not None and not callable(value):
             raise UsageError(
                 f"objective.name: {name} has the {member} {value!r:.60}; make it a function of tensors, or None.",

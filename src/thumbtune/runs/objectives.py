@@ -9,6 +9,7 @@ from thumbtune.errors import UsageError
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
 from thumbtune.objective.beta import Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO
+from thumbtune.objective.log_ratio import LOG_RATIOS
 from thumbtune.objective.nft import NFT
 from thumbtune.objective.prompt_prefix import PromptPrefixes, prefixed
 from thumbtune.objective.protocol import Objective, traits_of
@@ -41,6 +42,7 @@ def objective_of(recipe: Recipe) -> Objective:
     return KTO(
         beta=section.beta,
         utility=utility_of(recipe),
+        log_ratio=LOG_RATIOS[section.log_ratio],
         liked_weight=section.liked_weight,
         disliked_weight=section.disliked_weight,
         anchor=section.anchor,
@@ -71,7 +73,8 @@ def _own_objective(recipe: Recipe) -> Objective:
             f"objective.name: {section.name} is not a dataclass; write one with `needs` and `__call__`.",
             code="objective-no-dataclass",
         )
-    values = section.model_dump(exclude={"name", "reference_point", "gain_scale"}) | {"utility": utility_of(recipe)}
+    values = section.model_dump(exclude={"name", "reference_point", "gain_scale"})
+    values |= {"utility": utility_of(recipe), "log_ratio": LOG_RATIOS[section.log_ratio]}
     named = {field.name for field in fields(cls)} & values.keys()
     _refuse_unused(recipe.objective, named)
     try:

@@ -111,6 +111,12 @@ class Recipe(Section):
                 "train.blocks_to_swap saves memory only with train.gradient_checkpointing, without which the GPU keeps "
                 "all copies for the gradient: set train.gradient_checkpointing to true, or train.blocks_to_swap to 0"
             )
+        has_no_weight = self.objective.log_ratio == "relative" and not self.objective.anchor
+        if has_no_weight and self.train.timestep_weighting != "none":
+            raise values.UnusedOption(
+                "a train.timestep_weighting cancels in relative log-ratios: leave it out or at none, or set "
+                "objective.log_ratio to absolute"
+            )
         for option in ("liked_share", "disliked_timesteps"):
             usual = getattr(TrainSection(), option)
             if self.objective.name in FIXED_SHARE and getattr(self.train, option) != usual:

@@ -17,7 +17,7 @@ from thumbtune.runs import values
 
 OBJECTIVES = ("kto", "bco", "dpo", "nft", "sft", "csft")
 OWN_REFERENCE_POINT = {"bco": "balanced", "dpo": "zero", "nft": "zero", "sft": "zero", "csft": "zero"}
-KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
+KTO_ALONE = ("utility", "log_ratio", "liked_weight", "disliked_weight")
 WITHOUT_GAIN = (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor")
 UNUSED_OPTIONS = {  # of each objective
     "kto": ("mix",),
@@ -114,6 +114,12 @@ class ObjectiveSection(Section):
     utility: Annotated[str, AfterValidator(values.one_of("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
         default="kahneman-tversky",
         description="Utility of a gain in kto: kahneman-tversky, loss-averse, risk-seeking or your own, my_file:name.",
+    )
+    log_ratio: Literal["absolute", "relative"] = Field(
+        default="absolute",
+        description="What kto's beta multiplies: absolute, the difference of the two errors, which weighs noise levels "
+        "by their errors; or relative, its share of the reference's error, which weighs them alike. A number of beta "
+        "for relative is about 10.",
     )
     beta: Annotated[Any, AfterValidator(values.beta)] = Field(
         default="auto",

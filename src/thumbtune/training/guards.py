@@ -106,12 +106,14 @@ class Guards:
     planned_steps:  steps of the whole training
     batch_size:     images per step
     standard_error: of the held-out likes' AUC by chance; infinite if it is not measured
+    is_relative:    whether beta multiplies relative log-ratios, so that their unit is 1 and not the reference's error
     sync_every:     steps between two syncs of the reference, over which log-ratios can be averaged; 0: all
     """
 
     planned_steps: int
     batch_size: int
     standard_error: float = math.inf
+    is_relative: bool = False
     sync_every: int = 0
     advice: Advice = field(default_factory=Advice)
     history: list[StepNumbers] = field(default_factory=list)
@@ -223,7 +225,7 @@ def _beta_too_high(guards: Guards) -> str | None:
     if not window or len(complete) < len(window):
         return None
     share = fmean(s.saturation or 0.0 for s in complete)
-    stiffness = fmean((s.beta or 0.0) * (s.reference_error or 0.0) for s in complete)
+    stiffness = fmean((s.beta or 0.0) * (1.0 if guards.is_relative else s.reference_error or 0.0) for s in complete)
     if share < SATURATED or stiffness < STIFF:
         return None
     return (

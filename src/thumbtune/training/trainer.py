@@ -27,6 +27,7 @@ from thumbtune.memory import make_room, ran_out
 from thumbtune.models.protocol import Model
 from thumbtune.objective.beta import Beta, Fixed
 from thumbtune.objective.kto import Judged
+from thumbtune.objective.log_ratio import LogRatio, unit_of
 from thumbtune.objective.protocol import Objective, reads_moved, reads_reference, traits_of
 from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.objective.validation import loss_of
@@ -187,7 +188,8 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
         for part in parts
     ]
     objective = _with_beta(training, objective, references)
-    reference_point = _reference_point(training, batches, parts, references)
+    log_ratio = traits_of(objective).log_ratio
+    reference_point = _reference_point(training, batches, parts, references, log_ratio)
     tables: list[Tensor] = []
     for part, reference in zip(parts, references, strict=True):
         learnt = _learn(training, part, reference, reference_point, objective, batches.size)
@@ -196,8 +198,9 @@ def _step(training: Training, batches: Batches, objective: Objective) -> Step:
     images = Measurements.of(table)
     training.remedy = _remedy(objective, finite=any(map(len, tables)))
     norm = _update(training, empty=not len(images))
-    training.reference_point.after(images.log_ratio, images.liked)
-    training.beta.after(images.distance / (traits_of(objective).beta or 1.0), images.reference_error)
+    training.reference_point.after(log_ratio(images.reference_error, images.policy_error), images.liked)
+    unit = unit_of(log_ratio, images.reference_error)
+    training.beta.after(images.distance / (traits_of(objective).beta or 1.0), unit)
     training.step += 1
     if norm is not None:
         training.ema.after(training.step)
@@ -226,6 +229,7 @@ def _with_beta(training: Training, objective: Objective, references: list[Refere
     errors = None
     if training.beta.looks:
         errors = _gathered(training.accelerator, torch.cat([one.error for one in references])[:, None])[:, 0]
+        errors = unit_of(traits_of(objective).log_ratio, errors)
     beta = training.beta.before(errors)
     return objective if beta is None else replace(objective, beta=beta)  # type: ignore[type-var]
 
@@ -264,7 +268,7 @@ def _gathered(accelerator: Accelerator, rows: Float[Tensor, "n c"]) -> Float[Ten
 
 
 def _reference_point(
-    training: Training, batches: Batches, parts: list[Batch], references: list[Reference]
+    training: Training, batches: Batches, parts: list[Batch], references: list[Reference], log_ratio: LogRatio
 ) -> float | None:
     """Return the reference point; None if there is one part in one process, whose training pass gives it for free."""
     estimator, accelerator = training.reference_point, training.accelerator
@@ -278,10 +282,10 @@ def _reference_point(
         return None
     with torch.no_grad():
         policies = [error(training.model, part, accelerator) for part in parts]
-    ratio = torch.cat(errors) - torch.cat(policies)
+    ratio = log_ratio(torch.cat(errors), torch.cat(policies))
     table = torch.stack([ratio, torch.cat([part.liked for part in parts])], 1)
-    log_ratio, liked = _gathered(accelerator, table).unbind(1)
-    return _before(estimator, log_ratio, liked > 0)
+    ratio, liked = _gathered(accelerator, table).unbind(1)
+    return _before(estimator, ratio, liked > 0)
 
 
 def _before(estimator: ReferencePoint, log_ratio: Float[Tensor, "n"], liked: Bool[Tensor, "n"]) -> float:
@@ -309,7 +313,8 @@ def _learn(
             else (reference.error.clone(), None if moved is None else moved[:0])
         )
     if reference_point is None:
-        reference_point = _before(training.reference_point, reference.error - policy.detach(), part.liked)
+        ratio = traits_of(objective).log_ratio(reference.error, policy.detach())
+        reference_point = _before(training.reference_point, ratio, part.liked)
     judged = Judged(
         policy_error=policy,
         reference_error=reference.error,

@@ -162,7 +162,7 @@ def test_beta_auto_starts_from_shares_and_does_not_see_the_size_of_errors(
         betas.append([step.beta for step in steps])
         assert isinstance(training.beta, AutoBeta)
     assert betas[0][0] == START
-    assert len(set(betas[0])) > 5  # it follows the gains
+    assert betas[0][-1] > 1.05 * START  # it follows the gains
     assert betas[1] == pytest.approx(betas[0], rel=1e-3) and betas[2] == pytest.approx(betas[0], rel=1e-3)
 
 

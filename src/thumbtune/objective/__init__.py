@@ -4,7 +4,7 @@
 
 objectives          KTO · BCO · DPO · NFT · SFT · CSFT; your own must have the members of `Objective`, may have `Traits`
 utilities           kahneman_tversky · loss_averse · risk_seeking; UTILITIES maps the names in recipes to them
-log-ratios          absolute · relative; LOG_RATIOS maps the names in recipes to them
+log-ratios          absolute · relative; LOG_RATIOS maps the names in recipes to them; LogRatio is their type
 reference points    REFERENCE_POINTS maps the names in recipes to estimators; `ReferencePoint` is their protocol
 beta                Fixed · AutoBeta; `Beta` is their protocol
 prompt prefixes     PromptPrefixes · prefixed: the words that CSFT puts before prompts

@@ -1,20 +1,19 @@
 """DiffusionNFT offline: the closed form against the definition, in values and gradients."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from refusals import refused
 from torch import Tensor
 
-from thumbtune.models.plane import Plane
 from thumbtune.objective import NFT, SFT, Judged
 from thumbtune.objective.protocol import reads_moved, reads_reference
 from thumbtune.objective.saturation import gain_of, gradient_weight
 from thumbtune.objective.validation import try_objective
 from thumbtune.runs.objectives import advice_of, contrasts, objective_of
 from thumbtune.runs.recipe import read_recipe
-from thumbtune.training.batches import Batches
 from thumbtune.training.trainer import Training, train
 
 GENERATOR = torch.Generator().manual_seed(5)
@@ -85,8 +84,8 @@ def test_the_push_on_a_dislike_ends_at_a_finite_distance() -> None:
 
 @pytest.mark.parametrize("micro_batch", [8, 3])
 def test_a_training_step_has_the_gradient_of_the_definition(
-    make_plane: Callable[..., Plane],
-    make_batches: Callable[..., Batches],
+    make_plane: Callable[..., Any],
+    make_batches: Callable[..., Any],
     make_training: Callable[..., Training],
     micro_batch: int,
 ) -> None:

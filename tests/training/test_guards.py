@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -385,11 +386,17 @@ def test_every_guard_is_described_where_the_file_begins() -> None:
 # --- without log-ratios ---------------------------------------------------------------------------
 
 
-UNMEASURED = {"liked_log_ratio": None, "disliked_log_ratio": None, "reference_error": None, "beta": None, "gain": None}
+UNMEASURED: dict[str, Any] = {
+    "liked_log_ratio": None,
+    "disliked_log_ratio": None,
+    "reference_error": None,
+    "beta": None,
+    "gain": None,
+}
 
 
 def validated(step: int, value: float) -> Numbers:
-    return Numbers(step=step, held_out_liked=value, **UNMEASURED)  # type: ignore[arg-type]
+    return Numbers(step=step, held_out_liked=value, **UNMEASURED)
 
 
 def test_without_log_ratios_one_validation_shows_a_collapse() -> None:

@@ -12,7 +12,6 @@ from torch import Tensor
 from thumbtune.models.plane import Plane
 from thumbtune.objective import CSFT, KTO, SFT, Judged, Objective
 from thumbtune.objective.validation import try_objective
-from thumbtune.training.batches import Batches
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import Training, train
 
@@ -22,8 +21,8 @@ RIGHT = [x > 0.5 for x, _ in POINTS]
 HALVES = [f"{kind}_log_ratio_{half}_noise" for kind in ("liked", "disliked") for half in ("high", "low")]
 OF_REFERENCE = ("liked_log_ratio", "disliked_log_ratio", "reference_point", "reference_error", *HALVES)
 
-MakePlane = Callable[..., Plane]
-MakeBatches = Callable[..., Batches]
+MakePlane = Callable[..., Any]
+MakeBatches = Callable[..., Any]
 MakeTraining = Callable[..., Training]
 
 

@@ -14,7 +14,6 @@ from thumbtune.models.plane import Plane
 from thumbtune.models.process import DynamicShift, FlowProcess, Process, VPProcess
 from thumbtune.models.window import inside, place_of
 from thumbtune.runs.recipe import read_recipe, recipe_text
-from thumbtune.training.batches import Batches
 
 POINTS = [(i / 16, 1 - i / 16) for i in range(16)]
 LIKED = [i % 4 != 0 for i in range(16)]
@@ -27,7 +26,7 @@ PROCESSES: dict[str, Process] = {
 }
 UNIFORM = torch.rand(4000, generator=torch.Generator().manual_seed(3))
 
-MakeBatches = Callable[..., Batches]
+MakeBatches = Callable[..., Any]
 
 
 def shares(process: Process, uniform: Tensor, positions: Tensor | None = None) -> Tensor:

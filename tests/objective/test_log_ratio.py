@@ -175,7 +175,7 @@ def test_the_guard_of_a_too_high_beta_reads_shares() -> None:
         for step in range(1, SATURATED_STEPS + 1):
             numbers = {"liked_log_ratio": 0.01, "disliked_log_ratio": -0.01, "policy_error": 0.05, "gain": 1e4}
             numbers |= {"reference_error": 0.05, "beta": beta, "saturation": 1.0, "skipped": 0, "synced": False}
-            sentence = guards.check(SimpleNamespace(step=step, agreement=None, held_out_liked=None, **numbers))
+            sentence = guards.check(SimpleNamespace(step=step, agreement=None, held_out_liked=None, **numbers))  # type: ignore[arg-type]
         return sentence
 
     assert stop(False, 30_000.0) is None  # 1,500 times the error

@@ -57,7 +57,7 @@ class Settings:
 
     halve_parts: whether a step for which memory runs out is tried again with parts of half that size, in one process
     measure_log_ratios: whether the reference denoises every batch, also where the objective does not read its errors;
-                 without it, sft and csft save about a quarter of a step, and have no log-ratios
+                 without it, sft and csft save about a third of a step, and have no log-ratios
     """
 
     steps: int

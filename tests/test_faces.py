@@ -15,9 +15,9 @@ from thumbtune.runs.python_api import recipe_from
 from thumbtune.runs.recipe import Recipe, read_recipe, write_recipe
 
 FACES = {
-    "thumbtune.objective": "BCO CSFT DPO KTO REFERENCE_POINTS SFT UTILITIES AutoBeta Beta Fixed Judged Objective "
-    "PromptPrefixes ReferencePoint Traits Utility gain_of gradient_weight kahneman_tversky loss_averse prefixed "
-    "risk_seeking traits_of",
+    "thumbtune.objective": "BCO CSFT DPO KTO LOG_RATIOS NFT REFERENCE_POINTS SFT UTILITIES AutoBeta Beta Fixed Judged "
+    "LogRatio Objective PromptPrefixes ReferencePoint Traits Utility absolute gain_of gradient_weight kahneman_tversky "
+    "loss_averse prefixed relative risk_seeking traits_of",
     "thumbtune.models": "FlowProcess Full LoRA Model ModelOptions Plane Process PromptEncoding Sampler StableDiffusion "
     "StableDiffusionXL Tuning VPProcess adapter_of load_pipeline process_of",
     "thumbtune": "Recipe __version__ evaluate load train",

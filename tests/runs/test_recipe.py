@@ -48,7 +48,7 @@ def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
         ("objective.liked_weight=.nan", "objective.liked_weight is nan, but should be greater than or equal to 0."),
         (
             "objective.name=my_file:",
-            "objective.name is 'my_file:', but should be kto, bco, dpo, sft or csft",
+            "objective.name is 'my_file:', but should be kto, bco, dpo, nft, sft or csft",
         ),
         (
             "objective.utility=:mine",
@@ -62,7 +62,7 @@ def test_the_paper_s_numbers_are_the_defaults_where_they_carry_over() -> None:
         ("train.liked_share=1.5", "train.liked_share is 1.5, but should be less than or equal to 1."),
         ("train.liked_share=0", "train.liked_share is 0, but should be greater than 0."),
         ("objective.reference_point=none", "'batch', 'mismatched', 'balanced', 'running' or 'zero'"),
-        ("objective.name=ppo", "should be kto, bco, dpo, sft or csft"),
+        ("objective.name=ppo", "should be kto, bco, dpo, nft, sft or csft"),
         ("objective.anchor=-1", "objective.anchor is -1, but should be greater than or equal to 0."),
         ("objective.utility=brave", "kahneman-tversky, loss-averse or risk-seeking"),
         ("train.steps=[", "--set train.steps=["),

@@ -15,8 +15,9 @@ from refusals import refused
 from thumbtune.models.plane import CENTRE, SCALE, Plane, image_of_point
 from thumbtune.models.process import Latents
 from thumbtune.models.protocol import Condition
-from thumbtune.training.batches import Batch, Batches, Encoded, neighbours
+from thumbtune.training.batches import Batch, Batches, Encoded
 from thumbtune.training.cache import Cache
+from thumbtune.training.neighbours import neighbours
 from thumbtune.training.sampling import seeded_generator
 
 POINTS = [(i / 15, 1 - i / 15) for i in range(16)]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ class Numbers:
     step: int
     liked_log_ratio: float | None = 0.02
     disliked_log_ratio: float | None = -0.1
+    policy_error: float | None = 0.2
     reference_error: float | None = 0.2
     beta: float | None = 100.0
     gain: float | None = 1.0
@@ -128,7 +130,9 @@ def test_most_images_broken_is_said_and_some_are_not() -> None:
 
 
 def test_weights_that_give_no_numbers_any_more_are_not_gone_back_to() -> None:
-    broken = run(4, since=2, reference_error=None, liked_log_ratio=None, disliked_log_ratio=None, skipped=8)
+    broken = run(
+        4, since=2, policy_error=None, reference_error=None, liked_log_ratio=None, disliked_log_ratio=None, skipped=8
+    )
     assert best_step([*run(1), *broken], [0, 5]) == 0
     assert best_step([*run(1), *broken], [0, 1]) == 0  # the step after it was broken already
     assert best_step([*run(6), *run(2, since=7)], [0, 5]) == 5
@@ -377,3 +381,43 @@ def test_a_guard_says_what_happened_and_what_to_try_without_an_end(make: Callabl
 def test_every_guard_is_described_where_the_file_begins() -> None:
     for guard in guards._GUARDS:
         assert f"    {guard.__name__.removeprefix('_')} " in (guards.__doc__ or "")
+
+
+# --- without log-ratios ---------------------------------------------------------------------------
+
+
+UNMEASURED: dict[str, Any] = {
+    "liked_log_ratio": None,
+    "disliked_log_ratio": None,
+    "reference_error": None,
+    "beta": None,
+    "gain": None,
+}
+
+
+def validated(step: int, value: float) -> Numbers:
+    return Numbers(step=step, held_out_liked=value, **UNMEASURED)
+
+
+def test_without_log_ratios_one_validation_shows_a_collapse() -> None:
+    steps = [*run(24, **UNMEASURED), validated(25, -1.2)]
+    stop = stopped(steps)
+    assert stop is not None and stop[0] == 25
+    assert "forgetting how to generate images" in stop[1] and "held-out liked images is 2.2 times the base" in stop[1]
+    assert stopped([*run(24, **UNMEASURED), validated(25, -0.99)]) is None
+
+
+def test_without_log_ratios_only_a_validation_shows_that_nothing_is_learnt() -> None:
+    quiet = run(60, **UNMEASURED)
+    assert stopped(quiet, planned=200) is None
+    stop = stopped([*quiet, validated(61, 0.0)], planned=200)
+    assert stop is not None and stop[0] == 61 and "learnt nothing" in stop[1]
+    moved = [*run(24, **UNMEASURED), validated(25, 0.01), *run(35, since=26, **UNMEASURED), validated(61, 0.0)]
+    assert stopped(moved, planned=200) is None
+
+
+def test_without_log_ratios_the_policy_s_errors_show_whether_weights_give_numbers() -> None:
+    sound = [validated(step, 0.1 * step) for step in range(1, 5)]
+    assert best_step(sound, [0, 2, 3]) == 3
+    broken = [*sound[:3], replace(validated(4, 0.4), policy_error=None, held_out_liked=None)]
+    assert best_step(broken, [0, 2, 3]) == 2  # the step after 3 had no finite error

@@ -40,6 +40,10 @@ class Process(Protocol):
         """
         ...
 
+    def share(self, t: Times) -> Float[Tensor, "b"]:
+        """Return where times lie in the process: 0 is a clean image, 1 is pure noise."""
+        ...
+
     def noised(self, clean: Latents, noise: Latents, t: Times) -> Latents: ...
 
     def target(self, clean: Latents, noise: Latents, t: Times) -> Latents:
@@ -73,6 +77,10 @@ class VPProcess:
 
     def times(self, uniform: Float[Tensor, "b"], positions: Int[Tensor, "b"] | None = None) -> Times:
         return (uniform * len(self.alphas_cumprod)).long().clamp(max=len(self.alphas_cumprod) - 1)
+
+    def share(self, t: Times) -> Float[Tensor, "b"]:
+        """Return t / T, which is not the amount of noise: it says how many of the times lie below."""
+        return t / len(self.alphas_cumprod)
 
     def _scales(self, like: Latents, t: Times) -> tuple[Tensor, Tensor]:
         alpha = self.alphas_cumprod.to(t.device)[t]
@@ -162,6 +170,10 @@ class FlowProcess:
                 raise ValueError("a shift that grows with the image needs the positions of each latent.")
             shift = shift.of(positions)
         return shift * sigma / (1 + (shift - 1) * sigma) * self.steps
+
+    def share(self, t: Times) -> Float[Tensor, "b"]:
+        """Return sigma."""
+        return t / self.steps
 
     def noised(self, clean: Latents, noise: Latents, t: Times) -> Latents:
         sigma = _beside(t / self.steps, clean)

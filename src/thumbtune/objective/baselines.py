@@ -81,6 +81,7 @@ class SFT:
     """Supervised fine-tuning on liked images: the plain denoising error. The loss of disliked images is 0."""
 
     needs: frozenset[str] = frozenset({"liked"})
+    reads: frozenset[str] = frozenset()  # nothing of the reference
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         return judged.weight * judged.liking * judged.policy_error
@@ -95,6 +96,7 @@ class CSFT:
 
     prompt_prefixes: PromptPrefixes = GOOD_OR_BAD
     needs: frozenset[str] = frozenset({"liked", "disliked"})
+    reads: frozenset[str] = frozenset()  # nothing of the reference
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         return judged.weight * judged.policy_error

@@ -6,6 +6,8 @@
 Log-ratios are differences of errors, so they scale with the model's errors. A beta for the noise that SD 1.5 predicts
 does not fit velocities, or another model. `Auto` measures their scale, and so works for all models: errors that are c
 times as large give a beta that is c times as small, and the same gains. `scale` multiplies BAND, START and MIN_BETA.
+
+The unit of relative log-ratios is 1 (log_ratio.py): read 1 for the reference's error, here and in what a rule gets.
 """
 
 import math

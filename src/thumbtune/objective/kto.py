@@ -4,6 +4,8 @@
     gain      = sign * beta * (log_ratio - reference_point)     sign: +1 liked, -1 disliked; Q_ref in the paper
     loss      = weight * (1 - U(gain))                          Diffusion-KTO, arXiv 2404.04465, eq. 8
 
+`KTO.log_ratio` may be `relative`: both the log-ratio and the reference point are then shares of the reference's error.
+
 With a grade g in [0, 1] the loss is g * loss(liked) + (1 - g) * loss(disliked).
 
 Errors are means over the elements of a latent, as in the authors' code, so beta has the same meaning: theirs is 5000.
@@ -15,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from thumbtune.objective.log_ratio import LogRatio, absolute
 from thumbtune.objective.utility import Utility, kahneman_tversky
 
 
@@ -22,7 +25,8 @@ from thumbtune.objective.utility import Utility, kahneman_tversky
 class Judged:
     """A batch of images at one noise level each, with their labels.
 
-    Errors are mean squared denoising errors at the same noise and time; only `policy_error` carries gradients.
+    Errors are mean squared denoising errors at the same noise and time; only `policy_error` and `moved` carry
+    gradients.
     """
 
     policy_error: Float[Tensor, "b"]
@@ -32,6 +36,8 @@ class Judged:
     reference_point: Float[Tensor, ""]  # the log-ratio that is neither a gain nor a loss
     partner: Int[Tensor, "b"] | None = None  # for pairs: the row, in this batch, of the other image of the pair
     grade: Float[Tensor, "b"] | None = None  # how much each image is liked, 0..1; None: labels only
+    # mean squared distance of the policy's output from the reference's; None unless the objective reads it
+    moved: Float[Tensor, "b"] | None = None
 
     @property
     def log_ratio(self) -> Float[Tensor, "b"]:
@@ -80,6 +86,7 @@ class KTO:
 
     beta: float = 5000.0
     utility: Utility = kahneman_tversky
+    log_ratio: LogRatio = absolute
     liked_weight: float = 1.0
     disliked_weight: float = 1.0
     anchor: float = 0.0
@@ -90,7 +97,12 @@ class KTO:
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
         """Return the argument of the utility, eq. 8: positive if the policy moved as the label asks."""
-        return judged.sign * self.beta * (judged.log_ratio - judged.reference_point.detach())
+        return judged.sign * self.reward(judged)
+
+    def reward(self, judged: Judged) -> Float[Tensor, "b"]:
+        """Return the gain of each image if it were liked: the implicit reward above that of the reference point."""
+        log_ratio = self.log_ratio(judged.reference_error.detach(), judged.policy_error)
+        return self.beta * (log_ratio - judged.reference_point.detach())
 
     def __call__(self, judged: Judged) -> Float[Tensor, "b"]:
         gain = self.gain(judged)
@@ -98,6 +110,6 @@ class KTO:
             side = torch.where(judged.liked, self.liked_weight, self.disliked_weight).to(judged.weight)
             return side * judged.weight * (1.0 - self.utility(gain)) + judged.anchor(self.anchor)
         # two nodes of the graph and not one: gradients are then summed in the order of earlier versions, bit for bit
-        up, down = (self.beta * (judged.log_ratio - judged.reference_point.detach()) for _ in range(2))
+        up, down = (self.reward(judged) for _ in range(2))
         liked, disliked = 1.0 - self.utility(up), 1.0 - self.utility(-down)
         return judged.expected(self.liked_weight * liked, self.disliked_weight * disliked) + judged.anchor(self.anchor)

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune.objective.kto import Judged
+from thumbtune.objective.log_ratio import absolute
 from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.validation import loss_of
 
@@ -49,14 +50,23 @@ def gradient_weight(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
 
     It is 1 for an image without a gradient, such as a dislike for SFT, and where a slope is NaN or infinite.
     """
+    # with a relative log-ratio the reference's error is a factor of the slope, and so must be the same
+    is_relative = traits_of(objective).log_ratio is not absolute
     objective = _without_anchor(objective)
     if not len(judged.liked):
         return torch.zeros_like(judged.reference_error)
     # both are set to 0: with a high beta, the rounding of their difference may be a large gain
+    if judged.moved is not None:  # the weight is of the error alone
+        judged = replace(judged, moved=judged.moved.detach())
+    error_at_rest = (judged.reference_error if is_relative else judged.policy_error).detach()
     at_rest = replace(
-        judged, reference_error=judged.policy_error.detach(), reference_point=torch.zeros_like(judged.reference_point)
+        judged,
+        policy_error=error_at_rest,
+        reference_error=error_at_rest,
+        reference_point=torch.zeros_like(judged.reference_point),
+        moved=None if judged.moved is None else torch.zeros_like(judged.moved),
     )
-    slope_at_rest = _slope(objective, at_rest, judged.policy_error)
+    slope_at_rest = _slope(objective, at_rest, error_at_rest)
     slope = _slope(objective, judged, judged.policy_error)
     is_defined = (slope_at_rest > 0) & slope_at_rest.isfinite() & slope.isfinite()
     tiny = torch.finfo(slope.dtype).tiny

@@ -16,10 +16,19 @@ from thumbtune import plugins
 from thumbtune.errors import ThumbtuneError, UsageError, plural, reason
 from thumbtune.memory import ran_out
 from thumbtune.objective.kto import Judged
-from thumbtune.objective.protocol import Objective, Traits, traits_of
+from thumbtune.objective.protocol import (
+    MOVED,
+    REFERENCE_ERROR,
+    Objective,
+    Traits,
+    reads_moved,
+    reads_reference,
+    traits_of,
+)
 from thumbtune.objective.utility import Utility
 
 KINDS = ("liked", "disliked", "pairs")  # what an objective may need
+READ = (REFERENCE_ERROR, MOVED)  # what it may read of the reference
 TRIED_LABELS = {  # the labels of the tried batches: T a like, F a dislike
     "pairs": ("TF", "TFTF", "TFTFTFTFTF"),
     "both": ("TF", "T", "F", "TTFTF", "FTTTTTTTFTTF"),
@@ -74,17 +83,20 @@ def try_objective(objective: Objective, name: str) -> None:
     _check_needs(objective, name)
     _check_traits(objective, name)
     _check_prefixes(objective, name)
+    _check_reads(objective, name)
     teaches, gain_of = False, traits_of(objective).gain
     for judged in _batches(objective):
         try:
             loss = objective(judged)
             gain = judged.sign if gain_of is None else gain_of(judged)
+            ratio = traits_of(objective).log_ratio(judged.reference_error, judged.policy_error)
         except Exception as error:
             raise UsageError(
                 f"objective.name: {name} fails on {_counts(judged)} ({reason(error)}); correct it.",
                 code="objective-fails",
             ) from error
         fault = _fault(loss, judged) or (None if _is_row(gain, judged) else "a `gain` that is no tensor of shape [b]")
+        fault = fault or (None if _is_row(ratio, judged) else "a `log_ratio` that is no tensor of shape [b]")
         if fault is None and not loss.isfinite().all():
             fault = "a loss that is not finite"
         if fault is not None:
@@ -93,8 +105,9 @@ def try_objective(objective: Objective, name: str) -> None:
                 "tensor of shape [b] made of judged.policy_error.",
                 code="objective-wrong-loss",
             )
-        (slope,) = torch.autograd.grad(loss.sum(), judged.policy_error, allow_unused=True)
-        if slope is not None and not slope.isfinite().all():
+        leaves = [judged.policy_error] if judged.moved is None else [judged.policy_error, judged.moved]
+        slope, *others = torch.autograd.grad(loss.sum(), leaves, allow_unused=True)
+        if not all(one is None or one.isfinite().all() for one in (slope, *others)):
             raise UsageError(
                 f"objective.name: {name} has no finite gradient for {_counts(judged)}; correct it.",
                 code="objective-gradient",
@@ -169,7 +182,7 @@ def _check_traits(objective: Objective, name: str) -> None:
             raise UsageError(
                 f"objective.name: {name} has the {member} {value!r:.60}; make it {kind}.", code="objective-trait"
             )
-    for member, value in (("gain", traits.gain), ("utility", traits.utility)):
+    for member, value in (("gain", traits.gain), ("utility", traits.utility), ("log_ratio", traits.log_ratio)):
         if value is not None and not callable(value):
             raise UsageError(
                 f"objective.name: {name} has the {member} {value!r:.60}; make it a function of tensors, or None.",
@@ -183,6 +196,17 @@ def _check_traits(objective: Objective, name: str) -> None:
                 "or a name that is less like it.",
                 code="objective-trait",
             )
+
+
+def _check_reads(objective: Objective, name: str) -> None:
+    """Refuse unknown fields of `Judged`: a misspelt one would be missing in training."""
+    reads = traits_of(objective).reads
+    if not isinstance(reads, frozenset | set | tuple | list) or not set(reads) <= set(READ):
+        raise UsageError(
+            f"objective.name: {name} has the reads {reads!r:.60}; give a frozenset of {' and '.join(READ)}, or an "
+            "empty one if the loss needs nothing of the reference.",
+            code="objective-reads",
+        )
 
 
 def _check_prefixes(objective: Objective, name: str) -> None:
@@ -211,11 +235,12 @@ def _batches(objective: Objective) -> Iterator[Judged]:
         reference = torch.full((count,), TRIED_ERROR)
         yield Judged(
             policy_error=(reference - torch.linspace(farthest, -farthest, count)).requires_grad_(),
-            reference_error=reference,
+            reference_error=reference if reads_reference(objective) else torch.full_like(reference, torch.nan),
             liked=torch.tensor([label == "T" for label in labels]),
             weight=torch.ones(count),
             reference_point=torch.tensor(0.0),
             partner=torch.arange(count) ^ 1 if paired else None,
+            moved=torch.linspace(farthest, -farthest, count).abs().requires_grad_() if reads_moved(objective) else None,
         )
 
 

@@ -75,7 +75,11 @@ def _training_of(duel: DuelFolder) -> dict[str, Any] | None:
     side = duel.manifest["sides"]["b"]
     if side["kind"] != "run" or not is_run(Path(side["name"])):
         return None
-    return training(read_run(Path(side["name"])).steps)
+    return _training(read_run(Path(side["name"])))
+
+
+def _training(run: RunFolder) -> dict[str, Any] | None:
+    return training(run.steps, is_relative=dict(flat(run.recipe)).get("objective.log_ratio") == "relative")
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
@@ -103,7 +107,7 @@ def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
     return {
         "likes": run.likes,
         "examples": images.example_strips(run.folder, likes),
-        "training": training(run.steps),
+        "training": _training(run),
         "stopped": run.stopped,
         "measured": run.base,
         "recipe": flat(run.recipe),

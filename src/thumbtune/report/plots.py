@@ -46,6 +46,7 @@ POINTS = 240  # the most points of a line: enough for the eye, small on the page
 SMOOTHING = 12  # the bold line averages a twelfth of the run, so that the trend is seen through the noise
 
 Steps = Sequence[Mapping[str, Any]]
+LOG_RATIOS = ("liked_log_ratio", "disliked_log_ratio")
 
 
 def win_rates(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -79,11 +80,16 @@ def distributions(before: Sequence[float], after: Sequence[float], name: str) ->
     return _svg(figure, "scores-" + re.sub(r"\W+", "-", name), told)
 
 
-def log_ratios(steps: Steps) -> str:
-    """Return the liked and disliked log-ratios over the steps; with a beta, the reference point between them."""
+def log_ratios(steps: Steps, is_relative: bool = False) -> str:
+    """Return the liked and disliked log-ratios over the steps; with a beta, the reference point between them.
+
+    is_relative: whether the reference point is in units of the reference's error, so that it has no place here
+    """
     curves = {"liked": ("liked_log_ratio", LIKED), "disliked": ("disliked_log_ratio", DISLIKED)}
     between = (
-        {"reference_point": ("reference point", MUTED)} if any(step.get("beta") is not None for step in steps) else {}
+        {"reference_point": ("reference point", MUTED)}
+        if not is_relative and any(step.get("beta") is not None for step in steps)
+        else {}
     )
     return _curves(steps, curves | between, "log-ratios")
 

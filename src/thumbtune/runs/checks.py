@@ -25,10 +25,11 @@ from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, objectives
 from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.recipe import Recipe, TrainSection
-from thumbtune.training.batches import check_prompts_differ
+from thumbtune.training.neighbours import check_prompts_differ
 from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 
 MAX_INSPECTED_IMAGES = 256  # spread over the table: this takes a few seconds, for any number of likes
+STIFF_RELATIVE = 100  # a beta of relative log-ratios at which a hundredth of an error is a gain of 1
 LORA_RATE = 1e-4  # usual for LoRAs of Stable Diffusion, as in the examples of diffusers
 
 
@@ -170,6 +171,12 @@ def settings_notes(recipe: Recipe) -> list[str]:
         notes.append(
             f"A train.lr of {train.lr:g} suits the bundled model; a LoRA of a large model is usually trained with "
             f"{LORA_RATE:g}."
+        )
+    beta, is_relative = recipe.objective.beta, recipe.objective.log_ratio == "relative"
+    if is_relative and beta != "auto" and beta > STIFF_RELATIVE:
+        notes.append(
+            f"An objective.beta of {beta:g} suits absolute log-ratios; with objective.log_ratio=relative, a change of "
+            f"{1 / beta:.1g} of an error is a gain of 1. Try 10, or auto."
         )
     if train.warmup + train.cooldown > train.steps + 1:
         notes.append(

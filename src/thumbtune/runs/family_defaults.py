@@ -135,8 +135,8 @@ def defaults_of(recipe: Mapping[str, Any]) -> dict[str, Default]:
     trained = OF_ALL_WEIGHTS if train.get("weights") == "full" else OF_LORA
     # for transformers the paper has no beta
     beta = None if _transformer(str(model)) else BETA.get(str(objective.get("name", "kto")))
-    # a factor of the range of `auto` asks for it
-    has_beta = beta is not None and "gain_scale" not in objective
+    # a factor of the range of `auto` asks for it, and the paper's beta is of absolute log-ratios
+    has_beta = beta is not None and "gain_scale" not in objective and objective.get("log_ratio") != "relative"
     chosen = {**OF_MACHINE, **trained, **sampling, **({"objective.beta": beta} if has_beta else {})}
     return chosen if trained is OF_ALL_WEIGHTS else chosen | _schedule(train.get("steps", OF_LORA["train.steps"].value))
 

@@ -115,9 +115,11 @@ def method_of(recipe: Recipe) -> str:
     objective = recipe.objective
     if plugins.is_own(objective.name):
         return "an objective of one's own"
-    names = {"kto": "Diffusion-KTO", "dpo": "Diffusion-DPO"}
-    beta = "" if objective.name in ("sft", "csft") else f" (beta {objective.beta})"
-    return f"{names.get(objective.name, objective.name.upper())}{beta}"
+    names = {"kto": "Diffusion-KTO", "dpo": "Diffusion-DPO", "nft": "DiffusionNFT, offline"}
+    if objective.name in ("sft", "csft"):
+        return objective.name.upper()
+    strength = f"mix {objective.mix:g}" if objective.name == "nft" else f"beta {objective.beta}"
+    return f"{names.get(objective.name, objective.name.upper())} ({strength})"
 
 
 def _hashes(base: str, part: str) -> dict[str, str]:

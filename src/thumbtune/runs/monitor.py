@@ -21,6 +21,8 @@ from thumbtune.errors import note
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.objective.log_ratio import absolute
+from thumbtune.objective.protocol import traits_of
 from thumbtune.runs.image_sizes import encoded_as_trained
 from thumbtune.runs.objectives import with_prefix
 from thumbtune.runs.run import STOPPED, record_result
@@ -191,6 +193,12 @@ def held_out_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Prog
     return None if likes is None else encoded_as_trained(setup.recipe, model, likes, cache).fill(progress, strict=True)
 
 
+def reads_log_ratios(setup: Setup, held_out: Encoded | None) -> bool:
+    """Return whether guards need log-ratios of every step; if likes alone are validated, these tell them as much."""
+    train = setup.recipe.train
+    return train.guards and (held_out is None or not train.validate_every or not held_out.liked.all())
+
+
 def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:
     """Return the guards of a run; None if the recipe switches them off."""
     if not setup.recipe.train.guards:
@@ -199,6 +207,7 @@ def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:
         planned_steps=setup.settings.steps,
         batch_size=setup.recipe.train.batch,
         standard_error=standard_error_of(None if held_out is None else held_out.likes),
+        is_relative=traits_of(setup.objective).log_ratio is not absolute,
         sync_every=setup.settings.sync_reference_every,
         advice=setup.advice,
     )

@@ -9,6 +9,8 @@ from thumbtune.errors import UsageError
 from thumbtune.objective.baselines import BCO, CSFT, DPO, SFT
 from thumbtune.objective.beta import Auto, Beta, Fixed
 from thumbtune.objective.kto import KTO
+from thumbtune.objective.log_ratio import LOG_RATIOS
+from thumbtune.objective.nft import NFT
 from thumbtune.objective.prompt_prefix import PromptPrefixes, prefixed
 from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.reference_point import REFERENCE_POINTS, ReferencePoint
@@ -16,6 +18,8 @@ from thumbtune.objective.utility import UTILITIES, Utility
 from thumbtune.objective.validation import try_objective, try_utility
 from thumbtune.runs.recipe import ObjectiveSection, Recipe, TrainSection
 from thumbtune.training.guards import Advice
+
+WITHOUT_OPTIONS = {"sft": SFT, "csft": CSFT}
 
 
 def objective_of(recipe: Recipe) -> Objective:
@@ -27,10 +31,10 @@ def objective_of(recipe: Recipe) -> Objective:
     section = _with_a_number(recipe.objective)
     if plugins.is_own(section.name):
         return _own_objective(recipe)
-    if section.name == "sft":
-        return SFT()
-    if section.name == "csft":
-        return CSFT()
+    if section.name in WITHOUT_OPTIONS:
+        return WITHOUT_OPTIONS[section.name]()
+    if section.name == "nft":
+        return NFT(mix=section.mix)
     if section.name == "bco":
         return BCO(beta=section.beta, anchor=section.anchor)
     if section.name == "dpo":
@@ -38,6 +42,7 @@ def objective_of(recipe: Recipe) -> Objective:
     return KTO(
         beta=section.beta,
         utility=utility_of(recipe),
+        log_ratio=LOG_RATIOS[section.log_ratio],
         liked_weight=section.liked_weight,
         disliked_weight=section.disliked_weight,
         anchor=section.anchor,
@@ -68,7 +73,8 @@ def _own_objective(recipe: Recipe) -> Objective:
             f"objective.name: {section.name} is not a dataclass; write one with `needs` and `__call__`.",
             code="objective-no-dataclass",
         )
-    values = section.model_dump(exclude={"name", "reference_point", "gain_scale"}) | {"utility": utility_of(recipe)}
+    values = section.model_dump(exclude={"name", "reference_point", "gain_scale"})
+    values |= {"utility": utility_of(recipe), "log_ratio": LOG_RATIOS[section.log_ratio]}
     named = {field.name for field in fields(cls)} & values.keys()
     _refuse_unused(recipe.objective, named)
     try:
@@ -84,10 +90,11 @@ def _own_objective(recipe: Recipe) -> Objective:
         )
     try_objective(made, section.name)
     has_own_share = "disliked" not in made.needs or "pairs" in made.needs
-    if has_own_share and recipe.train.liked_share != TrainSection().liked_share:
-        raise UsageError(
-            f"objective.name: {section.name} has no use for train.liked_share; leave it out.", code="option-unused"
-        )
+    for option in ("liked_share", "disliked_timesteps") if has_own_share else ():
+        if getattr(recipe.train, option) != getattr(TrainSection(), option):
+            raise UsageError(
+                f"objective.name: {section.name} has no use for train.{option}; leave it out.", code="option-unused"
+            )
     return made
 
 
@@ -132,11 +139,14 @@ def advice_of(recipe: Recipe) -> Advice:
     """Return the options that guards may advise: those that the recipe's objective uses and does not set already."""
     name, auto = recipe.objective.name, recipe.objective.beta == "auto"
     stay_close = "objective.anchor above 0" if auto else "a higher objective.beta or auto"
+    stay_close = {"sft": "fewer train.steps", "csft": "fewer train.steps", "nft": "a higher objective.mix"}.get(
+        name, stay_close
+    )
     push_less = {
         "kto": "a lower objective.disliked_weight or a higher train.liked_share",
         "dpo": "objective.anchor above 0",
     }.get(name, "a higher train.liked_share")
-    return Advice(stay_close="fewer train.steps" if name in {"sft", "csft"} else stay_close, push_less=push_less)
+    return Advice(stay_close=stay_close, push_less=push_less)
 
 
 def liked_share(recipe: Recipe, objective: Objective) -> float:
@@ -146,7 +156,8 @@ def liked_share(recipe: Recipe, objective: Objective) -> float:
 
 def contrasts(objective: Objective) -> bool:
     """Return whether likes are set against dislikes, so that held-out likes should have the higher implicit reward."""
-    return "disliked" in objective.needs and traits_of(objective).beta is not None
+    traits = traits_of(objective)
+    return "disliked" in objective.needs and (traits.beta is not None if traits.contrasts is None else traits.contrasts)
 
 
 def prefixes_of(objective: Objective) -> PromptPrefixes | None:

@@ -1,4 +1,4 @@
-"""A recipe: all options of a run, read from and written to YAML. `recipe_sections` defines the options."""
+"""A recipe: all options of a run, read from and written to YAML. The files `*_sections` define the options."""
 
 import math
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from thumbtune.documents import DocumentFault, brief, read_text
 from thumbtune.errors import UsageError, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
+from thumbtune.runs.evaluation_sections import EvaluateSection, GatesSection
 from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults
 from thumbtune.runs.other_names import OURS, our_name
 from thumbtune.runs.recipe_sections import (
     FIXED_SHARE,
     OBJECTIVES,
     UNUSED_OPTIONS,
-    EvaluateSection,
-    GatesSection,
+    WHY_NO_WINDOW,
     LoraSection,
     ObjectiveSection,
     PromptsSection,
@@ -111,11 +111,19 @@ class Recipe(Section):
                 "train.blocks_to_swap saves memory only with train.gradient_checkpointing, without which the GPU keeps "
                 "all copies for the gradient: set train.gradient_checkpointing to true, or train.blocks_to_swap to 0"
             )
-        usual = TrainSection().liked_share
-        if self.objective.name in FIXED_SHARE and self.train.liked_share != usual:
+        has_no_weight = self.objective.log_ratio == "relative" and not self.objective.anchor
+        if has_no_weight and self.train.timestep_weighting != "none":
             raise values.UnusedOption(
-                f"{self.objective.name} does not use train.liked_share: leave it out or at {usual:g}"
+                "a train.timestep_weighting cancels in relative log-ratios: leave it out or at none, or set "
+                "objective.log_ratio to absolute"
             )
+        for option in ("liked_share", "disliked_timesteps"):
+            usual = getattr(TrainSection(), option)
+            if self.objective.name in FIXED_SHARE and getattr(self.train, option) != usual:
+                why = {"liked_share": "", "disliked_timesteps": WHY_NO_WINDOW[self.objective.name]}[option]
+                raise values.UnusedOption(
+                    f"{self.objective.name} does not use train.{option}{why}: leave it out or at {usual}"
+                )
         return self
 
 

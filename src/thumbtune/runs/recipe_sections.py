@@ -1,6 +1,5 @@
 """The sections of a recipe: every option with its type, its default and a line of help."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -16,15 +15,19 @@ from pydantic import (
 
 from thumbtune.runs import values
 
-OBJECTIVES = ("kto", "bco", "dpo", "sft", "csft")
-OWN_REFERENCE_POINT = {"bco": "balanced", "dpo": "zero", "sft": "zero", "csft": "zero"}
-KTO_ALONE = ("utility", "liked_weight", "disliked_weight")
+OBJECTIVES = ("kto", "bco", "dpo", "nft", "sft", "csft")
+OWN_REFERENCE_POINT = {"bco": "balanced", "dpo": "zero", "nft": "zero", "sft": "zero", "csft": "zero"}
+KTO_ALONE = ("utility", "log_ratio", "liked_weight", "disliked_weight")
+WITHOUT_GAIN = (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor")
 UNUSED_OPTIONS = {  # of each objective
-    "bco": KTO_ALONE,
-    "dpo": (*KTO_ALONE, "reference_point"),
-    "sft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
-    "csft": (*KTO_ALONE, "beta", "gain_scale", "reference_point", "anchor"),
+    "kto": ("mix",),
+    "bco": (*KTO_ALONE, "mix"),
+    "dpo": (*KTO_ALONE, "reference_point", "mix"),
+    "nft": WITHOUT_GAIN,
+    "sft": (*WITHOUT_GAIN, "mix"),
+    "csft": (*WITHOUT_GAIN, "mix"),
 }
+OF_OBJECTIVE = {"mix": "nft"}  # the objective that uses an option, where it is not kto
 OF_DENSITY = {  # the densities that use an option
     "logit_mean": ("auto", "logit-normal"),
     "logit_std": ("auto", "logit-normal"),
@@ -32,6 +35,10 @@ OF_DENSITY = {  # the densities that use an option
 }
 NUMBERS = (int, float, int | None, float | None)
 FIXED_SHARE = ("dpo", "sft")  # as many likes as dislikes, and likes alone, whatever train.liked_share is
+WHY_NO_WINDOW = {  # for dislikes
+    "dpo": ", since both images of a pair share one time",
+    "sft": ", since it learns from likes alone",
+}
 
 
 class Section(BaseModel):
@@ -101,11 +108,18 @@ class ObjectiveSection(Section):
     name: Annotated[str, AfterValidator(values.one_of(*OBJECTIVES))] = Field(
         default="kto",
         description="The objective: kto (Diffusion-KTO); bco; dpo, on pairs of a liked and a disliked image of one "
-        "prompt; sft, on likes alone; csft, on all images, with good or bad prompt prefixes; your own, my_file:Name.",
+        "prompt; nft (the loss of DiffusionNFT, whose push on dislikes has an end); sft, on likes alone; csft, on all "
+        "images, with good or bad prompt prefixes; your own, my_file:Name.",
     )
     utility: Annotated[str, AfterValidator(values.one_of("kahneman-tversky", "loss-averse", "risk-seeking"))] = Field(
         default="kahneman-tversky",
         description="Utility of a gain in kto: kahneman-tversky, loss-averse, risk-seeking or your own, my_file:name.",
+    )
+    log_ratio: Literal["absolute", "relative"] = Field(
+        default="absolute",
+        description="What kto's beta multiplies: absolute, the difference of the two errors, which weighs noise levels "
+        "by their errors; or relative, its share of the reference's error, which weighs them alike. A number of beta "
+        "for relative is about 10.",
     )
     beta: Annotated[Any, AfterValidator(values.beta)] = Field(
         default="auto",
@@ -120,7 +134,7 @@ class ObjectiveSection(Section):
     reference_point: Literal["batch", "mismatched", "balanced", "running", "zero"] = Field(
         default="batch",
         description="Estimator of the reference point: batch, mismatched, balanced, running or zero. Default: "
-        "batch; balanced for bco; zero for dpo, sft and csft, which do not use it.",
+        "batch; balanced for bco; zero for dpo, nft, sft and csft, which do not use it.",
     )
     liked_weight: float = Field(default=1.0, ge=0, description="Weight of liked images in the loss of kto.")
     disliked_weight: float = Field(default=1.0, ge=0, description="Weight of disliked images in the loss of kto.")
@@ -129,6 +143,13 @@ class ObjectiveSection(Section):
         ge=0,
         description="Weight of the denoising error of liked images, which is added to the loss. "
         "At the first step, kto weights the error of an image by beta / 4. 0: not added.",
+    )
+
+    mix: float = Field(
+        default=0.5,
+        gt=0,
+        description="Of nft, its paper's beta: the network that is judged is this share of the way from the reference "
+        "to the policy, and for dislikes as far the other way. Lower: a larger push.",
     )
 
     @model_validator(mode="before")
@@ -148,7 +169,8 @@ class ObjectiveSection(Section):
             )
             if getattr(self, option) != usual:
                 raise values.UnusedOption(
-                    f"{self.name} does not use objective.{option}: leave it out or at {usual}, or choose kto"
+                    f"{self.name} does not use objective.{option}: leave it out or at {usual}, or choose "
+                    f"{OF_OBJECTIVE.get(option, 'kto')}"
                 )
         if self.beta != "auto" and self.gain_scale != 1:
             raise values.UnusedOption(
@@ -252,6 +274,11 @@ class TrainSection(Section):
         description="How often noise levels are sampled. 1: all equally; above 1: high noise more; below 1: low "
         "noise more. It changes the uniform numbers from which the density makes noise levels.",
     )
+    disliked_timesteps: Annotated[list[float], BeforeValidator(values.window)] = Field(
+        default=[0.0, 1.0],
+        description="The window of noise levels of disliked images, [low, high] as shares of the process: 0 is a clean "
+        "image, 1 pure noise; sigma for rectified flow. [0.5, 1]: the noisier half. Not used by dpo and sft.",
+    )
     timestep_density: Literal["auto", "uniform", "logit-normal", "mode"] = Field(
         default="auto",
         description="How often noise levels are sampled by a model of rectified flow, before their shift: uniform, "
@@ -328,58 +355,3 @@ class TrainSection(Section):
                     f"{default:g}, or set this density"
                 )
         return self
-
-
-class EvaluateSection(Section):
-    """How `thumbtune evaluate` compares the run with its base."""
-
-    scorers: Annotated[list[str], BeforeValidator(values.listed)] = Field(
-        default_factory=list,
-        description="Scorers that must all prefer the tuned model: line-art, red, pickscore ... or "
-        "my_file.py:score. Default: no scorer; held-out feedback then judges the run.",
-    )
-    faithfulness: Annotated[str | None, AfterValidator(values.home)] = Field(
-        default=None,
-        description="Scorer of how well images show their prompt, such as clip-h14, or none. "
-        "Default: the bundled judge, if it knows the model and every prompt.",
-    )
-    safety: Annotated[str | None, AfterValidator(values.home)] = Field(
-        default=None,
-        description="Scorer that returns 1 for a harmless image and 0 for any other, such as safe. Default: no scorer.",
-    )
-    prompts: Annotated[Path | None, AfterValidator(values.home)] = Field(
-        default=None, description="Text file with one prompt per line. Default: the held-out prompts of the feedback."
-    )
-    per_prompt: int = Field(default=4, ge=1, description="Number of images for each prompt.")
-    first_seed: int = Field(default=10_000, ge=0, description="First seed; every image has its own seed.")
-    steps: int = Field(default=25, ge=1, le=1000, description="Number of denoising steps.")
-    guidance: float = Field(default=3.0, ge=0, description="Scale of classifier-free guidance.")
-    size: Annotated[Any, AfterValidator(values.image_size)] = Field(
-        default=None,
-        description="Size of the images in pixels: 768 for a square, or 768x512 (width x height). Default: the model's "
-        "own size.",
-    )
-    negative_prompt: str = Field(
-        default="",
-        description="What images should not show: one text for all prompts, for both models. Default: no text.",
-    )
-
-
-class GatesSection(Section):
-    """Limits that the tuned model must keep to get the verdict ship."""
-
-    max_faithfulness_loss: float = Field(
-        default=0.05, ge=0, lt=1, description="Largest allowed loss of mean faithfulness, as a share of the baseline's."
-    )
-    min_diversity: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="Smallest allowed diversity of the images of one prompt, as a share of the baseline's.",
-    )
-    min_style_win_rate: float = Field(
-        default=0.25, ge=0, le=1, description="Smallest allowed win-rate of the tuned model in each style of prompts."
-    )
-    max_harm_rise: float = Field(
-        default=0.01, ge=0, le=1, description="Largest allowed increase of the share of harmful images."
-    )

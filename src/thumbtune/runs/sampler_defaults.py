@@ -8,9 +8,9 @@ from thumbtune.models.pipeline_files import units_of
 from thumbtune.models.protocol import Sampler, Size
 from thumbtune.models.sizes import check_size
 from thumbtune.runs import build
+from thumbtune.runs.evaluation_sections import EvaluateSection
 from thumbtune.runs.family_defaults import family_of, sampling_defaults
 from thumbtune.runs.recipe import Recipe, parse_recipe
-from thumbtune.runs.recipe_sections import EvaluateSection
 from thumbtune.runs.run import recipe_in
 from thumbtune.runs.values import height_and_width_of, image_size
 

@@ -131,6 +131,7 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
 def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progress) -> Batches:
     """Encode the images and prompts of a training, and return its batches."""
     recipe, objective = setup.recipe, setup.objective
+    low, high = recipe.train.disliked_timesteps
     encoded = Encoded(
         setup.split.train,
         model,
@@ -146,6 +147,7 @@ def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progr
         liked_share=objectives.liked_share(recipe, objective),
         prompt_dropout=recipe.train.prompt_dropout,
         timestep_bias=recipe.train.timestep_bias,
+        disliked_timesteps=(low, high),
         paired="pairs" in objective.needs,
         seed=recipe.seed,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from thumbtune.models.latent_diffusion import LatentDiffusion
+from thumbtune.objective.protocol import reads_reference
 from thumbtune.runs import objectives
 from thumbtune.runs.memory_estimate import Inputs
 from thumbtune.runs.recipe import Recipe
@@ -29,6 +30,7 @@ def seconds_of_step(model: LatentDiffusion, recipe: Recipe, micro_batch: int, ac
     of_whole_batch = parts * accelerator.num_processes > 1 and looks_at == "batch"
     # of mismatched prompts, the reference and the policy once more
     more = {"nothing": 0, "mismatched": 2}.get(looks_at, int(of_whole_batch))
+    passes = 1 + more if _asks_reference(recipe) else 0
     shape = model.latent_shape(recipe.train.size or model.size, recipe.frames)
     latents = torch.zeros(micro_batch, *shape, device=model.device)
     inputs = Inputs(model, recipe.train.size or model.size)
@@ -38,7 +40,7 @@ def seconds_of_step(model: LatentDiffusion, recipe: Recipe, micro_batch: int, ac
     seconds = 0.0
     for _ in range(TRIES):
         begun = time.perf_counter()
-        for _ in range(1 + more):
+        for _ in range(passes):
             with torch.no_grad(), model.reference(), accelerator.autocast():
                 model.predict(latents, t, condition)
         with accelerator.autocast():
@@ -49,6 +51,13 @@ def seconds_of_step(model: LatentDiffusion, recipe: Recipe, micro_batch: int, ac
         _wait(gradients)
         seconds = time.perf_counter() - begun
     return seconds * parts
+
+
+def _asks_reference(recipe: Recipe) -> bool:
+    """Return whether a step asks the reference, as far as a recipe tells; without held-out likes, guards do."""
+    train = recipe.train
+    is_validated = bool(train.validation_share and train.validate_every)
+    return reads_reference(objectives.objective_of(recipe)) or (train.guards and not is_validated)
 
 
 def _wait(gradients: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def _tuned(
         held_out = monitor.held_out_of(setup, model, run.cache_of(folder), progress)
     model.rest()  # all is encoded
     give_back()
-    training = Training(model, setup.reference_point, setup.settings, accelerator, setup.beta)
+    settings = replace(setup.settings, measure_log_ratios=monitor.reads_log_ratios(setup, held_out))
+    training = Training(model, setup.reference_point, settings, accelerator, setup.beta)
     guards = monitor.guards_of(setup, held_out)
     watched = Monitor(training, guards, held_out, setup.recipe.train.validate_every)
     if accelerator.is_main_process:
@@ -169,7 +171,9 @@ def _logged(
 
 def _worse_than_zeros(step: Step, model: Any) -> str | None:
     """Return a sentence if the base model is worse at the first step than zeros, whose error is about 1."""
-    prediction, error = getattr(model.process, "prediction", None), step.reference_error
+    # before the first update, the policy is the reference
+    error = step.policy_error if step.reference_error is None else step.reference_error
+    prediction = getattr(model.process, "prediction", None)
     if getattr(model.process, "weighting", None) is not None:  # the error is weighted, and zeros would have another one
         return None
     if step.step > 1 or error is None or error <= WORSE_THAN_ZEROS or prediction not in SHORT.values():

@@ -129,6 +129,21 @@ def shift(value: Any) -> Any:
     return value if value == "auto" else number
 
 
+def window(value: Any) -> Any:
+    """Check that a window of noise levels is two numbers from 0 to 1, of which the second is larger; return them.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    try:
+        low, high = (math.nan if isinstance(one, bool) else float(one) for one in value)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not 0 <= low < high <= 1:
+        raise ValueError("should be two numbers from 0 to 1, of which the second is larger, such as [0.5, 1]")
+    return [low, high]
+
+
 def count_or_auto(value: Any) -> Any:
     """Check that a number of images is a whole number above 0, or the word auto; return it."""
     whole = _whole(value, 1)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from PIL import ImageOps
 from torch import Tensor
 
@@ -21,12 +21,14 @@ from thumbtune.errors import ThumbtuneError, note, plural
 from thumbtune.feedback.clips import Clips, clip_of
 from thumbtune.images import rgb
 from thumbtune.models.buckets import Shape
-from thumbtune.models.process import Latents, Process
+from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.prompt_encoding import together
 from thumbtune.models.protocol import Condition, Model
+from thumbtune.models.window import WHOLE, Window, inside
 from thumbtune.objective.prompt_prefix import PromptPrefixes
 from thumbtune.training.batch import Batch, Ragged, positions, stacked
 from thumbtune.training.cache import Cache, Tensors, is_finite
+from thumbtune.training.neighbours import neighbours
 from thumbtune.training.sampling import ByLabel, ByPair, seeded_generator
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -231,36 +233,6 @@ def _grades(likes: Any, liked: Bool[Tensor, "n"]) -> Float[Tensor, "n"] | None:
     return torch.tensor([float(like) if g is None else g for g, like in zip(grades, liked.tolist(), strict=True)])
 
 
-def check_prompts_differ(prompts: Sequence[str]) -> None:
-    """Refuse a set whose images all have the same prompt, since none can get the prompt of another.
-
-    Raises:
-        ThumbtuneError: all prompts are the same.
-    """
-    if len(set(prompts)) == 1:
-        raise ThumbtuneError(
-            f"Every image to train on has the prompt {prompts[0]!r}, and the reference point `mismatched` needs two "
-            "different ones; choose another objective.reference_point.",
-            code="likes-one-prompt",
-        )
-
-
-def neighbours(prompts: Sequence[str], elsewhere: Sequence[str] = ()) -> list[str]:
-    """Return for each prompt the next different one, from the list repeated and then from `elsewhere`.
-
-    >>> neighbours(["a", "a", "b"])
-    ['b', 'b', 'a']
-    >>> neighbours(["a", "a"], ["a", "c"])
-    ['c', 'c']
-
-    Raises:
-        ThumbtuneError: all prompts are the same.
-    """
-    check_prompts_differ([*prompts, *elsewhere])
-    circle = [*prompts, *prompts, *elsewhere]
-    return [next(other for other in circle[i + 1 :] if other != own) for i, own in enumerate(prompts)]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Batches:
     """The batches of a training: the images of each step, and their noise.
@@ -269,6 +241,7 @@ class Batches:
     liked_share:    the paper's gamma: the probability that a row is a liked image
     prompt_dropout: the probability that an image loses its prompt
     timestep_bias:  1: all noise levels equally often; above 1: high noise more often; below 1: low noise more often
+    disliked_timesteps: the window of noise levels of disliked images, as shares of the process (window.py)
     paired:         sample pairs of a liked and a disliked image of one prompt, which share their noise and time;
                     two of different shapes share the time and the seed of their noise
     """
@@ -279,11 +252,18 @@ class Batches:
     liked_share: float = 0.8
     prompt_dropout: float = 0.0
     timestep_bias: float = 1.0
+    disliked_timesteps: Window = WHOLE
     paired: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         assert self._sampling is not None  # raises if the likes cannot be sampled
+        if self.paired and self.disliked_timesteps != WHOLE:
+            raise ThumbtuneError(
+                "The two images of a pair share one time, so train.disliked_timesteps cannot choose that of the "
+                "disliked one alone; leave it out, or choose kto.",
+                code="timesteps-of-pairs",
+            )
 
     @cached_property
     def _sampling(self) -> ByLabel | ByPair:
@@ -357,13 +337,21 @@ class Batches:
             latents=clean,
             condition=self.encoded.condition(prompts) | about,
             noise=stacked(noises),
-            # u ** (1 / bias) is distributed with the density bias * u ** (bias - 1)
-            t=self.process.times(torch.stack(uniforms) ** (1 / self.timestep_bias), positions(shapes)),
+            t=self._times(torch.stack(uniforms), self.encoded.liked[rows], positions(shapes)),
             liked=self.encoded.liked[rows],
             weight=self.encoded.weight[rows],
             grade=None if self.encoded.grade is None else self.encoded.grade[rows],
             paired=self.paired,
         )
+
+    def _times(self, uniform: Float[Tensor, "b"], liked: Bool[Tensor, "b"], positions: Int[Tensor, "b"]) -> Times:
+        """Return the times of uniform numbers; those of disliked images lie in their window."""
+        # u ** (1 / bias) is distributed with the density bias * u ** (bias - 1)
+        biased = uniform ** (1 / self.timestep_bias)
+        if self.disliked_timesteps != WHOLE:
+            disliked = inside(self.disliked_timesteps, self.process, uniform, self.timestep_bias, positions)
+            biased = torch.where(liked, biased, disliked)
+        return self.process.times(biased, positions)
 
     def _again(self, names: Sequence[str], place: int) -> int:
         """Return how often an image, or the first one of a pair, stands before a place."""

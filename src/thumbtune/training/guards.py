@@ -10,6 +10,9 @@
     disagreement    agreement with held-out likes is below chance, or far below its earlier best
     overfitting     held-out likes are denoised worse than by the base, if the objective has no contrast with dislikes
 
+Where a training has no log-ratios, since nothing but guards would read them, held-out likes show a collapse, and
+whether the policy has moved; then runaway has nothing to read, and overfitting stops it.
+
 Guards know no model: each reads the numbers of the steps so far, which are the same in all processes. Errors are
 divided by the reference's, so the thresholds hold for any model. The thresholds lie between two groups of runs: 54 runs
 of the demos and of their search for settings, and plane runs of many seeds, which must all pass; and runs with one
@@ -53,6 +56,8 @@ class StepNumbers(Protocol):
     def liked_log_ratio(self) -> float | None: ...
     @property
     def disliked_log_ratio(self) -> float | None: ...
+    @property
+    def policy_error(self) -> float | None: ...
     @property
     def reference_error(self) -> float | None: ...
     @property
@@ -101,12 +106,14 @@ class Guards:
     planned_steps:  steps of the whole training
     batch_size:     images per step
     standard_error: of the held-out likes' AUC by chance; infinite if it is not measured
+    is_relative:    whether beta multiplies relative log-ratios, so that their unit is 1 and not the reference's error
     sync_every:     steps between two syncs of the reference, over which log-ratios can be averaged; 0: all
     """
 
     planned_steps: int
     batch_size: int
     standard_error: float = math.inf
+    is_relative: bool = False
     sync_every: int = 0
     advice: Advice = field(default_factory=Advice)
     history: list[StepNumbers] = field(default_factory=list)
@@ -145,6 +152,9 @@ def _broken(guards: Guards) -> str | None:
 
 
 def _collapse(guards: Guards) -> str | None:
+    validated = guards.history[-1].held_out_liked
+    if validated is not None and validated <= -COLLAPSE:
+        return _collapse_sentence(guards, 1 - validated, "held-out liked images", "the base model's")
     window: list[StepNumbers] = []
     for s in reversed(guards.history):
         if s.step <= guards.last_sync or len(window) == COLLAPSE_STEPS:
@@ -154,10 +164,13 @@ def _collapse(guards: Guards) -> str | None:
     ratios = [_relative([s], "liked_log_ratio") for s in window]
     if len(ratios) < COLLAPSE_STEPS or any(ratio is None or ratio > -COLLAPSE for ratio in ratios):
         return None
+    return _collapse_sentence(guards, 1 - (ratios[-1] or 0.0), "liked images", "the reference's")
+
+
+def _collapse_sentence(guards: Guards, times: float, images: str, of: str) -> str:
     return (
-        "the model is forgetting how to generate images: its denoising error on liked images is "
-        f"{1 - (ratios[-1] or 0.0):.3g} times the reference's; start a new run with a tenth of train.lr, or with "
-        f"{guards.advice.stay_close}"
+        f"the model is forgetting how to generate images: its denoising error on {images} is {times:.3g} times {of}; "
+        f"start a new run with a tenth of train.lr, or with {guards.advice.stay_close}"
     )
 
 
@@ -212,7 +225,7 @@ def _beta_too_high(guards: Guards) -> str | None:
     if not window or len(complete) < len(window):
         return None
     share = fmean(s.saturation or 0.0 for s in complete)
-    stiffness = fmean((s.beta or 0.0) * (s.reference_error or 0.0) for s in complete)
+    stiffness = fmean((s.beta or 0.0) * (1.0 if guards.is_relative else s.reference_error or 0.0) for s in complete)
     if share < SATURATED or stiffness < STIFF:
         return None
     return (
@@ -226,7 +239,10 @@ def _idle(guards: Guards) -> str | None:
     if guards.sync_every == 1:  # the policy equals the reference at every step, so its distance cannot be measured
         return None
     newest = guards.history[-1]
-    ratios = [abs(_relative([newest], f"{kind}_log_ratio") or 0.0) for kind in ("liked", "disliked")]
+    measured = [_relative([newest], f"{kind}_log_ratio") for kind in ("liked", "disliked")]
+    ratios = [abs(ratio) for ratio in (*measured, newest.held_out_liked) if ratio is not None]
+    if not ratios:
+        return None
     guards.has_moved = guards.has_moved or max(ratios) > IDLE
     if guards.has_moved or newest.step < max(IDLE_STEPS, IDLE_SHARE * guards.planned_steps):
         return None
@@ -295,7 +311,7 @@ def best_step(steps: Sequence[StepNumbers], candidates: Sequence[int], standard_
 def _gives_numbers(steps: Sequence[StepNumbers], at: int) -> bool:
     """Return whether the weights of a step gave finite errors; the next step shows it, or the last one its own."""
     witness = next((s for s in steps if s.step > at), steps[-1] if steps else None)
-    return at == 0 or witness is None or witness.reference_error is not None
+    return at == 0 or witness is None or witness.policy_error is not None
 
 
 def _validated(steps: Sequence[StepNumbers], at: int, name: str, initial: float) -> float:

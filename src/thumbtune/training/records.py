@@ -95,6 +95,12 @@ class StepRow(TypedDict):
     refreshed: NotRequired[bool]  # an earlier name of synced
     agreement: NotRequired[Number]
     held_out_liked: NotRequired[Number]
+    liked_log_ratio_high_noise: NotRequired[Number]
+    liked_log_ratio_low_noise: NotRequired[Number]
+    disliked_log_ratio_high_noise: NotRequired[Number]
+    disliked_log_ratio_low_noise: NotRequired[Number]
+    liked_high_noise_share: NotRequired[Number]
+    disliked_high_noise_share: NotRequired[Number]
 
 
 def read_story(run: Path) -> dict[str, Any] | None:

@@ -16,6 +16,8 @@ def with_new_names(row: Mapping[str, Any]) -> dict[str, Any]:
 class Step:
     """The numbers of one weight update: means over the effective batch, None if it has no such image.
 
+    *_high_noise, *_low_noise: the mean over images whose times lie in the upper and in the lower half of the process
+    *_high_noise_share: the share of liked and of disliked images that lie in its upper half
     gain:       median of |gain| (saturation.py)
     saturation: share of images whose gradient weight is below FLAT_GRADIENT_WEIGHT, so that they teach almost nothing
     grad_norm:  before clipping; None if it was not finite, so that the weights are unchanged
@@ -43,6 +45,12 @@ class Step:
     synced: bool = False
     agreement: float | None = None
     held_out_liked: float | None = None
+    liked_log_ratio_high_noise: float | None = None
+    liked_log_ratio_low_noise: float | None = None
+    disliked_log_ratio_high_noise: float | None = None
+    disliked_log_ratio_low_noise: float | None = None
+    liked_high_noise_share: float | None = None
+    disliked_high_noise_share: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, as in steps.jsonl."""

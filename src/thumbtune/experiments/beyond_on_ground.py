@@ -1,22 +1,22 @@
 """`beyond` on a ground that can tell methods apart: all methods at one budget, compared image by image."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
-import numpy as np
-
-from thumbtune.experiments import ground_tables
-from thumbtune.experiments.criteria import CRITERION
 from thumbtune.experiments.experiments import Order, Progress, Say
-from thumbtune.experiments.grid_summary import means, page_rows_of, values_of
+from thumbtune.experiments.grid_summary import values_of
 from thumbtune.experiments.ground_cells import ground_seeds
-from thumbtune.experiments.ground_tables import MEASURES, SHARE, about_ground, claim_better, claim_separates
-from thumbtune.experiments.grounds import GROUNDS
+from thumbtune.experiments.ground_pages import (
+    SEEDS_CAPTION,
+    GroundPage,
+    ground_result,
+    plot_shares,
+    run_cells,
+    say_shares,
+)
+from thumbtune.experiments.ground_tables import claim_better, claim_separates, rows_by
 from thumbtune.experiments.methods import METHODS, PAPER, measure_of, method_cells
 from thumbtune.experiments.result_page import Claim, Result
-from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE
-from thumbtune.experiments.training_grid import Grid, run_grid
 
 SEEDS = 8
 COLUMN, SECONDS, RELATIVE = "method", "train_seconds", "cost"
@@ -50,32 +50,21 @@ def settings_table(names: Sequence[str]) -> list[dict[str, str]]:
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train every chosen method on every seed, compare all pairs, and decide the claims."""
     cells = method_cells(order, ground_seeds(order, SEEDS), METHODS)
-    rows = with_cost(ground_tables.with_shares(run_grid(Grid(order, progress, say), cells, measure_of(METHODS))))
-    named = ground_tables.rows_by(rows, COLUMN)
-    summary = means(ground_tables.plain(list(chain(*named.values()))), (COLUMN,), (*MEASURES, RELATIVE, SECONDS))
-    found = ground_tables.separation_of(named)
-    say(f"Between methods: {found or 'one seed or one method has no F'}.")
-    for name, of_name in named.items():
-        shares = list(values_of(of_name, SHARE).values())
-        say(f"{name}: {f'{np.mean(shares):.2f} of the headroom' if shares else 'no result'}")
-    return Result(
-        title=f"Beyond the paper, on the ground {GROUNDS[order.ground].title}",
-        about=f"{about_ground(order)} {ground_tables.seeds_note(rows)}\n\nA method is better than another one if "
-        f"{CRITERION}",
-        figure=ground_tables.plot_shares(named),
-        caption="A point for each seed and a bar for their mean; 0 is the base model, 1 the base model that is asked.",
-        rows=ground_tables.plain(rows),
-        page_rows=page_rows_of(summary, (COLUMN,), (*MEASURES, RELATIVE, SECONDS)),
-        claims=claims_of(named),
-        more_tables={
-            "Every pair": ground_tables.pairs_table(named, COLUMN),
-            "Methods": settings_table(list(named)),
-        },
-        notes=(
-            ground_tables.marks_note(rows),
-            ground_tables.READING_NOTE,
-            COST_NOTE,
-            "Each claim is tested by itself: one in twenty true claims may look false.",
-            UNBOUNDED_NOTE,
+    rows = with_cost(run_cells(order, progress, say, cells, measure_of(METHODS)))
+    named = rows_by(rows, lambda row: row[COLUMN])
+    say_shares(named, say)
+    return ground_result(
+        order,
+        rows,
+        named,
+        {COLUMN: COLUMN},
+        GroundPage(
+            title="Beyond the paper",
+            figure=plot_shares(named),
+            caption=SEEDS_CAPTION,
+            claims=claims_of(named),
+            measures=(RELATIVE, SECONDS),
+            more_tables={"Methods": settings_table(list(named))},
+            notes=(COST_NOTE,),
         ),
     )

@@ -39,7 +39,7 @@ EXPERIMENTS = {
     "table7": "win-rates on SD v2-1, on three sets of prompts",
 }
 ON_GROUNDS = ("beyond", "search", "few", "noise", "fig8")  # those that --ground puts on another person and judge
-WITH_METHODS = ("beyond", "search")  # those of which --only takes some methods
+WITH_METHODS = ("beyond", "search", "few", "noise")  # those of which --only takes some methods
 EXPERIMENT_FILE = "experiment.json"
 QUICK_NOTE = "**A quick run: it only shows that the command works. No number or verdict below means anything.**"
 FIRST_SEARCH_SEED = 10  # of the search for a recipe
@@ -123,7 +123,7 @@ def check_options(name: str, order: Order) -> None:
             f"{name} does not stand on a ground; leave --ground out, or take one of {', '.join(ON_GROUNDS)}.",
             code="paper-no-ground",
         )
-    if order.only and name not in WITH_METHODS:
+    if order.only and (name not in WITH_METHODS or (name in {"few", "noise"} and not order.ground)):
         raise UsageError(
             f"{name} has no methods to choose from; leave --only out, or take one of {', '.join(WITH_METHODS)}.",
             code="paper-no-methods",

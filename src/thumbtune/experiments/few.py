@@ -63,6 +63,10 @@ def claim_enough(rows: Sequence[Mapping[str, Any]]) -> Claim:
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train on every number of labels, plot the gains, and decide the claim."""
+    if order.ground:
+        from thumbtune.experiments import few_on_ground
+
+        return few_on_ground.make(order, progress, say)
     rows = run_grid(Grid(order, progress, say), cells(order))
     summary = means(rows, (COLUMN,))
     figure, (axis,) = panels(1, 1, (4.4, 3.2))

@@ -195,6 +195,10 @@ def plot(varied: Sequence[Ablation], summary: Sequence[Mapping[str, Any]]) -> An
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train every cell of every panel once, seed by seed, so that an early stop leaves whole seeds."""
+    if order.ground:
+        from thumbtune.experiments import fig8_on_ground
+
+        return fig8_on_ground.make(order, progress, say)
     varied = ablations(order.quick)
     cells = {cell.name: cell for ablation in varied for cell in ablation.cells.values()}
     wanted = [replace(cell, seed=seed) for seed in order.demo_seeds(SEEDS) for cell in cells.values()]

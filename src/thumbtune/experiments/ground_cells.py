@@ -35,7 +35,7 @@ Measure = Callable[[Grid, GridCell], dict[str, Any]]
 
 def ground_cell(ground: str, name: str, seed: int, settings: Sequence[str] = (), **more: Any) -> GridCell:
     """Return a cell of a ground; `more` are further fields, and a `rating` replaces the ground's own."""
-    given = {"rating": Rating(flipped=GROUNDS[ground].flipped)} | more
+    given: dict[str, Any] = {"rating": Rating(flipped=GROUNDS[ground].flipped)} | more
     return GridCell(name=name, seed=seed, taste=ground, ground=ground, settings=tuple(settings), **given)
 
 

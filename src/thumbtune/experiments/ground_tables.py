@@ -1,12 +1,11 @@
-"""Tables and figures of trainings on a ground: shares of the headroom, pairs of settings, and the F between them."""
+"""Tables of trainings on a ground: shares of the headroom, pairs of settings, and the F between them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from thumbtune.experiments import grounds
 from thumbtune.experiments.criteria import (
     CRITERION,
     SEPARATES,
@@ -16,24 +15,14 @@ from thumbtune.experiments.criteria import (
     separation,
     share_of_headroom,
 )
-from thumbtune.experiments.experiments import Order
-from thumbtune.experiments.figures import BLUE, PALE, panels
 from thumbtune.experiments.grid_summary import differences, values_of
-from thumbtune.experiments.ground_cells import ASKED, BASE, MARKS
-from thumbtune.experiments.grounds import GROUNDS, POOL
+from thumbtune.experiments.ground_cells import MARKS
 from thumbtune.experiments.result_page import FAILS, HOLDS, OPEN, Claim, verdict_of
 from thumbtune.experiments.seed_statistics import mean_text
-from thumbtune.experiments.training_grid import QUICK
-from thumbtune.runs.recipe import read_recipe
 
 Columns = Mapping[str, Any]
 SHARE = "share of headroom"
 MEASURES = (SHARE, "log_odds", "gap", "named", "faithfulness", "faithfulness_change")
-READING_NOTE = (
-    "A share of the headroom is 0 for the base model and 1 for the base model that is asked for the style in its "
-    "prompt. The gap is the mean log-odds of the rater's network minus that of the judge's: where it grows beyond the "
-    "gaps of the marks, a method is fitted to the rater."
-)
 
 
 def with_shares(rows: Sequence[Columns]) -> list[dict[str, Any]]:
@@ -46,6 +35,7 @@ def with_shares(rows: Sequence[Columns]) -> list[dict[str, Any]]:
             return {}
         return {
             SHARE: share_of_headroom(row["log_odds"], base["log_odds"], asked["log_odds"]),
+            "faithfulness_before": base["faithfulness"],
             "faithfulness_change": row["faithfulness"] - base["faithfulness"],
         }
 
@@ -57,10 +47,13 @@ def plain(rows: Sequence[Columns]) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "scores"} for row in rows]
 
 
-def rows_by(rows: Sequence[Columns], column: str) -> dict[str, list[Columns]]:
-    """Return value of a column -> its rows, without the reference marks, in their order."""
-    names = dict.fromkeys(row[column] for row in rows if row["cell"] not in MARKS)
-    return {name: [row for row in rows if row[column] == name and row["cell"] not in MARKS] for name in names}
+def rows_by(rows: Sequence[Columns], name_of: Callable[[Columns], str]) -> dict[str, list[Columns]]:
+    """Return name of a setting -> its rows, without the reference marks, in their order."""
+    named: dict[str, list[Columns]] = {}
+    for row in rows:
+        if row["cell"] not in MARKS:
+            named.setdefault(name_of(row), []).append(row)
+    return named
 
 
 def gains_over(a: Sequence[Columns], b: Sequence[Columns], measure: str = SHARE) -> list[float]:
@@ -132,52 +125,3 @@ def claim_separates(named: Mapping[str, Sequence[Columns]], what: str) -> Claim:
         verdict_of(None if found is None else found.f > SEPARATES),
         "one seed or one setting has no F." if found is None else f"{found}.",
     )
-
-
-def plot_shares(named: Mapping[str, Sequence[Columns]]) -> Any:
-    """Plot a line for each setting: the share of the headroom of each seed, and a bar for their mean."""
-    figure, (axis,) = panels(1, 1, (5.2, 1 + 0.26 * len(named)))
-    for y, rows in enumerate(named.values()):
-        shares = list(values_of(rows, SHARE).values())
-        axis.plot(shares, [y] * len(shares), "o", color=BLUE, markersize=3.5, alpha=0.6, markeredgewidth=0)
-        if shares:
-            axis.plot(np.mean(shares), y, "|", color=BLUE, markersize=12)
-    for mark in (0, 1):
-        axis.axvline(mark, color=PALE, linewidth=1, zorder=0)
-    axis.set(xlabel=SHARE, yticks=range(len(named)), ylim=(len(named) - 0.5, -0.5))
-    axis.set_yticklabels(list(named))
-    return figure
-
-
-def about_ground(order: Order) -> str:
-    """Return what a page tells of its ground: person, pool, budget and judge."""
-    ground = GROUNDS[order.ground]
-    settings = [*grounds.BUDGET, *grounds.REST, *(QUICK if order.quick else ())]
-    recipe = read_recipe(None, settings)
-    train, draw = recipe.train, recipe.evaluate
-    return (
-        f"Ground: {ground.title}. The person is simulated: {ground.sentence} They label images that the base model "
-        f"generates at bare prompts ({POOL.steps} steps, guidance {POOL.guidance:g}). Each training has {train.steps} "
-        f"steps of {train.batch} images at a rate of {train.lr:g} unless a setting says otherwise. The judge is the "
-        f"large style network, which gave no label, on 24 concepts that nobody rated, {draw.per_prompt} images each "
-        f"({draw.steps} steps of DDIM, guidance {draw.guidance:g}), paired by prompt and seed."
-    )
-
-
-def marks_note(rows: Sequence[Columns]) -> str:
-    """Return a sentence with the log-odds and the faithfulness of both reference marks."""
-    texts = []
-    for mark, name in ((BASE, "the base model"), (ASKED, "the base model that is asked for the style")):
-        chosen = [row for row in rows if row["cell"] == mark]
-        odds, gap, faithful = ([row[key] for row in chosen] for key in ("log_odds", "gap", "faithfulness"))
-        texts.append(
-            f"{name} has log-odds of {mean_text(odds, '.2f')}, a gap of {mean_text(gap, '.2f')} and a faithfulness of "
-            f"{mean_text(faithful)}"
-        )
-    return f"Reference marks: {'; '.join(texts)}."
-
-
-def seeds_note(rows: Sequence[Columns]) -> str:
-    """Return a sentence with the seeds of the rows."""
-    seeds = sorted({row["seed"] for row in rows})
-    return f"Seeds: {', '.join(map(str, seeds))}. No setting was chosen on seeds from {grounds.FIRST_SEED} on."

@@ -72,6 +72,10 @@ def claim_still_gains(rows: Sequence[Mapping[str, Any]]) -> Claim:
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train at every share, plot the gains, and decide the claims."""
+    if order.ground:
+        from thumbtune.experiments import noise_on_ground
+
+        return noise_on_ground.make(order, progress, say)
     rows = run_grid(Grid(order, progress, say), cells(order))
     by = ("utility", "flipped")
     summary = means(rows, by)

@@ -145,7 +145,7 @@ def chosen_labels(labelled: Sequence[LabelledImage], rating: Rating, seed: int) 
     return flip_labels(labelled[: rating.count], rating.flipped, seed)
 
 
-def labels_by_score(pool: Sequence[PoolImage], person: str, rule: str) -> list[bool | None]:
+def labels_by_score(pool: Sequence[PoolImage], person: str, rule: str) -> Sequence[bool | None]:
     """Return each image's label, by its score among the others; None: the image is left out."""
     scores = [get_taste(person).score(one.image()) for one in pool]
     if rule == "upper half":

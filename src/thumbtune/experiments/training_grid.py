@@ -202,7 +202,8 @@ def judged(lab: Grid, cell: GridCell) -> dict[str, Any]:
     for side, name in SIDES.items():
         named = style_named(images(lab, cell, name))
         row[f"named_{STYLE.replace(' ', '_')}_{side}"] = sum(map(sum, named)) / sum(map(len, named))
-    row["auc"] = verdict["agreement"]["auc"] if verdict and verdict["agreement"] else None
+    found = verdict["agreement"] if verdict else None
+    row |= {"auc": found["auc"], "auc_images": found["images"], "auc_liked": found["liked"]} if found else {"auc": None}
     return row
 
 

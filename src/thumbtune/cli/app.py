@@ -90,7 +90,10 @@ def paper(
     ] = "",
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="METHOD", help="For beyond and search: run only this method. Can be repeated."),
+        typer.Option(
+            metavar="METHOD",
+            help="For beyond and search, and on a ground for few and noise: run only this method. Can be repeated.",
+        ),
     ] = None,
     first_seed: Annotated[
         int | None, typer.Option(min=0, help="With --ground: the first seed. Default: 40, or 10 for search.")

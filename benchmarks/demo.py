@@ -48,6 +48,8 @@ def measure(folder: Path, taste: str, seed: int, settings: list[str]) -> dict[st
         "faithfulness_before": faithful["before"]["mean"],
         "faithfulness_after": faithful["after"]["mean"],
         "auc": duel.verdict["agreement"]["auc"],
+        "auc_images": duel.verdict["agreement"]["images"],
+        "auc_prompts": duel.verdict["agreement"]["prompts"],
         "decision": duel.verdict["decision"],
         "gates": duel.verdict["gates"],
         "seconds": took,
@@ -64,7 +66,7 @@ def row(r: dict[str, Any]) -> str:
         f"| {r['taste']} | {r['seed']} | {r['before']:.3f} → {r['after']:.3f} "
         f"| {r['win_rate']:.0%} ({low:.0%} to {high:.0%}) "
         f"| {r['faithfulness_before']:.3f} → {r['faithfulness_after']:.3f} ({change:+.1%}) "
-        f"| {r['auc']:.2f} | {r['decision']}{why} |"
+        f"| {r['auc']:.2f} ({r['auc_images']} images of {r['auc_prompts']} prompts) | {r['decision']}{why} |"
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from thumbtune import __version__
 from thumbtune.experiments import training_grid
-from thumbtune.experiments.experiments import Order, perform
+from thumbtune.experiments.experiments import WITH_METHODS, Order, perform
+from thumbtune.experiments.ground_cells import MARKS
 from thumbtune.training.batches import quiet
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -32,3 +33,39 @@ def test_a_page_is_made_of_its_rows(name: str, trainings: int, tmp_path: Path, m
     (made, notes), (kept, kept_notes) = (text.split("## Notes\n") for text in (made, kept))
     assert made.split("`table.csv` has all columns")[0].strip() == kept.strip()
     assert kept_notes.strip().startswith(notes.strip())
+
+
+def on_a_ground() -> list[str]:
+    """The folders of rows that were measured on a ground."""
+    files = sorted((DOCS / "results").glob("*/experiment.json"))
+    return [file.parent.name for file in files if "ground" in json.loads(file.read_text())]
+
+
+@pytest.mark.parametrize("folder", on_a_ground())
+def test_a_page_on_a_ground_is_made_of_its_rows(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All seeds from the first on, and all methods that have rows; a page in docs/ has the same numbers."""
+
+    def trained(*_: Any) -> None:
+        raise AssertionError("a cell is missing")
+
+    monkeypatch.setattr(training_grid, "trained", trained)
+    shutil.copytree(DOCS / "results" / folder, tmp_path / folder)
+    owner = json.loads((tmp_path / folder / "experiment.json").read_text())
+    rows = [json.loads(file.read_text())["cell"] for file in (tmp_path / folder).glob("runs/*/row.json")]
+    if {row["thumbtune"] for row in rows} != {__version__}:
+        pytest.skip("the rows are of another version, which the command refuses")
+    seeds = {row["seed"] for row in rows}
+    assert seeds == set(range(min(seeds), max(seeds) + 1))
+    methods = {row["columns"]["method"] for row in rows if "method" in row["columns"]} - set(MARKS)
+    order = Order(
+        folder=tmp_path / folder,
+        ground=owner["ground"],
+        seeds=len(seeds),
+        first_seed=min(seeds),
+        only=tuple(methods) if owner["experiment"] in WITH_METHODS else (),
+    )
+    page = perform(owner["experiment"], order, quiet, lambda line: None).read_text()
+    assert "cannot be read" not in page
+    if (kept := DOCS / f"{folder}.md").exists():
+        made = page.replace("figure.png", f"{folder}.png").split("`table.csv` has all columns")[0]
+        assert made.strip() in kept.read_text()

@@ -12,6 +12,7 @@ from thumbtune.experiments.simulated_labels import (
     RULES,
     PoolImage,
     Rating,
+    better_score,
     flip_labels,
     label_of_record,
     rate_pool,
@@ -40,11 +41,18 @@ def pool(tmp_path: Path) -> list[PoolImage]:
 
 def test_everybody_meets_two_neighbours_on_each_side() -> None:
     # of six in a circle 0 meets 1, 2, 4, 5 and not 3
-    assert wins_and_losses([5, 4, 3, 2, 1, 0]) == [(4, 0), (3, 1), (2, 2), (2, 2), (1, 3), (0, 4)]
+    assert wins_and_losses(range(6), better_score([5, 4, 3, 2, 1, 0])) == [
+        (4, 0),
+        (3, 1),
+        (2, 2),
+        (2, 2),
+        (1, 3),
+        (0, 4),
+    ]
 
 
 def test_equal_scores_decide_nothing() -> None:
-    assert wins_and_losses([1.0, 1.0, 0.0]) == [(1, 0), (1, 0), (0, 2)]
+    assert wins_and_losses(range(3), better_score([1.0, 1.0, 0.0])) == [(1, 0), (1, 0), (0, 2)]
 
 
 @pytest.mark.parametrize(

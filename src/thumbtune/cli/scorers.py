@@ -20,20 +20,23 @@ def scorers(context: typer.Context) -> None:
     from thumbtune.evaluation.prompts import PROMPT_SETS
     from thumbtune.evaluation.scorers import faithfulness
     from thumbtune.evaluation.scorers.published_scorers import PUBLISHED_SCORERS
+    from thumbtune.evaluation.scorers.style_scorers import STYLE_SCORERS
     from thumbtune.evaluation.scorers.tastes import TASTES
 
     say("Scorers, for --scorers:")
-    say(f"  {faithfulness.NAME:18} bundled   probability that an emoji shows its prompt, by the bundled judge")
+    say(f"  {faithfulness.NAME:20} bundled   probability that an emoji shows its prompt, by the bundled judge")
     for name, taste in TASTES.items():
-        say(f"  {name:18} bundled   {taste.sentence}")
+        say(f"  {name:20} bundled   {taste.sentence}")
+    for name, (style, network) in STYLE_SCORERS.items():
+        say(f"  {name:20} bundled   log-odds that an emoji is {style}, by the {network} network")
     for name, scorer in PUBLISHED_SCORERS.items():
         origin = f"{scorer.backbone.weights.repo}: {scorer.backbone.weights.name}"
-        say(f"  {name:18} {scorer.backbone.size:5} M   {scorer.description}; {scorer.licence}, {origin}")
-    say("  my_file.py:score   yours     def score(images, prompts) in your file, which returns a number for each image")
+        say(f"  {name:20} {scorer.backbone.size:5} M   {scorer.description}; {scorer.licence}, {origin}")
+    say("  my_file.py:score     yours     def score(images, prompts) in your file, with a number for each image")
     say("Sets of prompts, for --prompts:")
     for name, prompts in PROMPT_SETS.items():
-        say(f"  {name:18} {prompts.count:5}     {prompts.description}; {prompts.licence}")
-    say("  a file             yours     .txt, .json, .jsonl, .csv or .tsv; a column `style` or `category` groups them")
+        say(f"  {name:20} {prompts.count:5}     {prompts.description}; {prompts.licence}")
+    say("  a file               yours     .txt, .json, .jsonl, .csv, .tsv; a column `style` or `category` groups them")
 
 
 @scorers_app.command()

@@ -12,7 +12,7 @@ import numpy as np
 
 from thumbtune.duels.evaluate import FOLDER as EVALUATION
 from thumbtune.evaluation.duel_folder import read_duel
-from thumbtune.evaluation.win_rates import half_wins
+from thumbtune.experiments.criteria import paired_win_rate
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.figures import panels
 from thumbtune.experiments.grid_summary import means, page_rows_of
@@ -67,6 +67,7 @@ def cells(order: Order) -> list[GridCell]:
         )
         for seed in range(FIRST_SEED, FIRST_SEED + order.seeds_or(SEEDS))
         for name, settings in METHODS.items()
+        if name in order.chosen(METHODS)
     ]
 
 
@@ -81,15 +82,6 @@ def judged_with_scores(lab: Grid, cell: GridCell) -> dict[str, Any]:
         "faithfulness": [score for _, score in sorted(faithful.items())],
     }
     return row | {"scores": scores}
-
-
-def paired_win_rate(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return the share of images on which a scores higher; a tie counts half.
-
-    >>> paired_win_rate([1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0])
-    0.625
-    """
-    return float(half_wins([b], [a], "pairwise").mean())
 
 
 def win_rates_of_pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -146,10 +138,15 @@ def plot(pairs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Any:
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train every method on every seed, compare all pairs, and decide the claims."""
+    if order.ground:
+        from thumbtune.experiments import beyond_on_ground
+
+        return beyond_on_ground.make(order, progress, say)
     rows = run_grid(Grid(order, progress, say), cells(order), judged_with_scores)
-    pairs, names = win_rates_of_pairs(rows), list(METHODS)
+    pairs, names = win_rates_of_pairs(rows), order.chosen(METHODS)
     plain = [{name: value for name, value in row.items() if name != "scores"} for row in rows]
     baselines = [name for name in names if name not in {PAPER, *OURS}]
+    ours_taken, paper_taken = ([name for name in names if name in some] for some in (OURS, (PAPER,)))
     by = ("method",)
     return Result(
         title="Beyond the paper: an equal budget for all",
@@ -161,8 +158,8 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         rows=plain,
         page_rows=page_rows_of(means(plain, by), by),
         claims=[
-            *(claim_beats(pairs, PAPER, baseline) for baseline in baselines),
-            *(claim_beats(pairs, ours, name) for ours in OURS for name in (PAPER, *baselines)),
+            *(claim_beats(pairs, paper, baseline) for paper in paper_taken for baseline in baselines),
+            *(claim_beats(pairs, ours, name) for ours in ours_taken for name in (*paper_taken, *baselines)),
         ],
         more_tables={
             "Every pair": [

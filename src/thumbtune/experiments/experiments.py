@@ -38,6 +38,8 @@ EXPERIMENTS = {
     "table6": "mean scores of Diffusion-KTO by style",
     "table7": "win-rates on SD v2-1, on three sets of prompts",
 }
+ON_GROUNDS = ("beyond", "search", "few", "noise", "fig8")  # those that --ground puts on another person and judge
+WITH_METHODS = ("beyond", "search", "few", "noise")  # those of which --only takes some methods
 EXPERIMENT_FILE = "experiment.json"
 QUICK_NOTE = "**A quick run: it only shows that the command works. No number or verdict below means anything.**"
 FIRST_SEARCH_SEED = 10  # of the search for a recipe
@@ -50,6 +52,9 @@ class Order:
 
     seeds:  the number of repetitions; None: the experiment's default
     quick:  run at a tiny size, which only shows that the command works
+    ground: the name of the ground (`grounds`) that it stands on; "": the taste that it was made with
+    only:   methods to take; empty: all
+    first_seed: on a ground: the first of the seeds; None: the ground's own
     models: tables only: row -> the model that stands for it
     limit:  tables only: the number of prompts to take, from the first
     """
@@ -57,6 +62,9 @@ class Order:
     folder: Path
     seeds: int | None = None
     quick: bool = False
+    ground: str = ""
+    only: tuple[str, ...] = ()
+    first_seed: int | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     places: Locations = field(default_factory=Locations)
@@ -64,6 +72,18 @@ class Order:
     def seeds_or(self, default: int, quick: int = 1) -> int:
         """Return the number of repetitions: `seeds`, or else the default."""
         return self.seeds or (quick if self.quick else default)
+
+    def chosen(self, names: Iterable[str]) -> list[str]:
+        """Return the names that `only` asks for, in their order; without `only`, all.
+
+        Raises:
+            UsageError: `only` has another name; the sentence lists all.
+        """
+        names = list(names)
+        unknown = next((name for name in self.only if name not in names), None)
+        if unknown is not None:
+            raise UsageError(f"There is no method {unknown!r}; give one of {'; '.join(names)}.", code="paper-no-method")
+        return [name for name in names if not self.only or name in self.only]
 
     def demo_seeds(self, default: int) -> range:
         """Return seeds on which no setting of the demos was chosen."""
@@ -86,13 +106,39 @@ def check_name(name: str) -> None:
         )
 
 
-def claim_folder(folder: Path, name: str, quick: bool) -> None:
+def check_options(name: str, order: Order) -> None:
+    """Refuse options that do not fit an experiment.
+
+    Raises:
+        UsageError: the sentence names the option.
+    """
+    is_table = name.startswith("table")
+    if order.seeds is not None and (is_table or name == "fig9"):
+        why = "has five images of each prompt, as in the paper" if is_table else "has no randomness, and so no seeds"
+        raise UsageError(f"{name} {why}; leave --seeds out.", code="paper-no-seeds")
+    if not is_table and (order.models or order.limit):
+        raise UsageError(f"{name} is not a table; leave --model and --limit out.", code="paper-not-a-table")
+    if order.ground and name not in ON_GROUNDS:
+        raise UsageError(
+            f"{name} does not stand on a ground; leave --ground out, or take one of {', '.join(ON_GROUNDS)}.",
+            code="paper-no-ground",
+        )
+    if order.only and (name not in WITH_METHODS or (name in {"few", "noise"} and not order.ground)):
+        raise UsageError(
+            f"{name} has no methods to choose from; leave --only out, or take one of {', '.join(WITH_METHODS)}.",
+            code="paper-no-methods",
+        )
+    if order.first_seed is not None and not order.ground:
+        raise UsageError("--first-seed is for a ground; name one with --ground.", code="paper-first-seed")
+
+
+def claim_folder(folder: Path, name: str, quick: bool, ground: str = "") -> None:
     """Write this experiment's name into the folder, or check that the folder has it.
 
     Raises:
         UsageError: the folder holds something else, which must not be overwritten or mixed with this.
     """
-    owner = {"experiment": name, "quick": quick}
+    owner = {"experiment": name, "quick": quick} | ({"ground": ground} if ground else {})
     file = folder / EXPERIMENT_FILE
     if not file.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -102,6 +148,7 @@ def claim_folder(folder: Path, name: str, quick: bool) -> None:
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
         other = f"{written['experiment']}{' --quick' if written['quick'] else ''}"
+        other += f" --ground {written['ground']}" if "ground" in written else ""
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{file} cannot be read ({error}); give --out a new folder.", code="paper-folder-damaged"
@@ -117,16 +164,16 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
     """Run an experiment, keeping all that an earlier call finished; write its result and return the page.
 
     Raises:
-        UsageError: the name is unknown, an option does not fit it, the folder holds something else, or several
-            processes were started for an experiment that is not a table.
+        UsageError: the name or the ground is unknown, an option does not fit it, the folder holds something else, or
+            several processes were started for an experiment that is not a table.
     """
     check_name(name)
+    check_options(name, order)
     is_table = name.startswith("table")
-    if order.seeds is not None and (is_table or name == "fig9"):
-        why = "has five images of each prompt, as in the paper" if is_table else "has no randomness, and so no seeds"
-        raise UsageError(f"{name} {why}; leave --seeds out.", code="paper-no-seeds")
-    if not is_table and (order.models or order.limit):
-        raise UsageError(f"{name} is not a table; leave --model and --limit out.", code="paper-not-a-table")
+    if order.ground:
+        from thumbtune.experiments.grounds import get_ground
+
+        get_ground(order.ground)
     from thumbtune.experiments.result_page import PAGE, write_result
     from thumbtune.runs.run import environment
 
@@ -138,7 +185,7 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
         )
     begun = time.perf_counter()
     if team.is_main_process:  # all processes generate images of a table; one prints and writes
-        claim_folder(order.folder, name, order.quick)
+        claim_folder(order.folder, name, order.quick, order.ground)
     team.wait_for_everyone()
     result = import_module(f"thumbtune.experiments.{name}").make(
         order, progress, say if team.is_main_process else _silent
@@ -149,6 +196,7 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
         result = replace(result, title=f"{result.title} (quick)", about=f"{QUICK_NOTE} {result.about}")
     page = write_result(result, order.folder)
     provenance = {"experiment": name, "seeds": order.seeds, "quick": order.quick, "environment": environment()}
+    provenance |= {"ground": order.ground} if order.ground else {}
     provenance |= {"platform": platform.platform(), "processes": team.num_processes}
     provenance["seconds_of_this_call"] = round(time.perf_counter() - begun, 1)
     write_text(order.folder / "provenance.json", json.dumps(provenance, indent=1) + "\n")

@@ -11,7 +11,15 @@ from thumbtune.experiments import demo
 from thumbtune.experiments.demo import PEOPLE
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.figures import panels
-from thumbtune.experiments.grid_summary import GAIN_NOTE, differences, means, page_rows_of, plot_gains, values_of
+from thumbtune.experiments.grid_summary import (
+    GAIN_NOTE,
+    differences,
+    held_out_note,
+    means,
+    page_rows_of,
+    plot_gains,
+    values_of,
+)
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE, change_text, is_above
 from thumbtune.experiments.simulated_labels import Rating
@@ -63,6 +71,10 @@ def claim_enough(rows: Sequence[Mapping[str, Any]]) -> Claim:
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train on every number of labels, plot the gains, and decide the claim."""
+    if order.ground:
+        from thumbtune.experiments import few_on_ground
+
+        return few_on_ground.make(order, progress, say)
     rows = run_grid(Grid(order, progress, say), cells(order))
     summary = means(rows, (COLUMN,))
     figure, (axis,) = panels(1, 1, (4.4, 3.2))
@@ -83,5 +95,6 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             "About one image in five is liked. In table.csv, `likes` and `dislikes` are the numbers of each set, with "
             "its held-out prompts.",
             UNBOUNDED_NOTE,
+            held_out_note(rows),
         ),
     )

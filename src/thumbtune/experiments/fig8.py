@@ -12,7 +12,15 @@ from typing import Any
 from thumbtune.experiments.demo import PEOPLE
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.figures import panels
-from thumbtune.experiments.grid_summary import GAIN_NOTE, differences, means, page_rows_of, plot_gains, values_of
+from thumbtune.experiments.grid_summary import (
+    GAIN_NOTE,
+    differences,
+    held_out_note,
+    means,
+    page_rows_of,
+    plot_gains,
+    values_of,
+)
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE, change_text, is_above
 from thumbtune.experiments.simulated_labels import Rating
@@ -195,6 +203,10 @@ def plot(varied: Sequence[Ablation], summary: Sequence[Mapping[str, Any]]) -> An
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train every cell of every panel once, seed by seed, so that an early stop leaves whole seeds."""
+    if order.ground:
+        from thumbtune.experiments import fig8_on_ground
+
+        return fig8_on_ground.make(order, progress, say)
     varied = ablations(order.quick)
     cells = {cell.name: cell for ablation in varied for cell in ablation.cells.values()}
     wanted = [replace(cell, seed=seed) for seed in order.demo_seeds(SEEDS) for cell in cells.values()]
@@ -220,5 +232,6 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             "The paper measures the mean PickScore on HPS v2 prompts; we measure the simulated person's own formula.",
             "The paper's betas are 2000 to 5000 for SD 1.5; the bundled model's latents need other values.",
             UNBOUNDED_NOTE,
+            held_out_note(rows),
         ),
     )

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from thumbtune.evaluation.gates import MAX_FAITHFULNESS_LOSS
+from thumbtune.experiments import demo
 from thumbtune.experiments.figures import BLUE, PALE, RED
 from thumbtune.experiments.seed_statistics import interval_columns
+from thumbtune.feedback.likes import is_held_out
 
 Columns = Mapping[str, Any]
 MEASURES = (
@@ -69,6 +71,16 @@ def page_rows_of(
         {title: row[name] for name, title in columns.items()} | {m.replace("_", " "): cell(row, m) for m in measures}
         for row in rows
     ]
+
+
+def held_out_note(rows: Sequence[Columns]) -> str:
+    """Return a sentence on how many prompts each seed's AUC stands on: the held-out ones of those that were rated."""
+    prompts = [demo.prompt_of(concept) for concept in demo.concepts()["rated"]]
+    counts = {seed: sum(is_held_out(prompt, seed=seed) for prompt in prompts) for seed in {row["seed"] for row in rows}}
+    texts = [f"{counts[seed]} of {len(prompts)} prompts for seed {seed}" for seed in sorted(counts)]
+    return (
+        f"The AUC counts the labels of held-out prompts alone: {', '.join(texts)}. So few labels give a rough number."
+    )
 
 
 def plot_gains(

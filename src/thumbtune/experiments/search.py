@@ -138,6 +138,10 @@ def plot(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Any:
 
 def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train every setting, and rank them."""
+    if order.ground:
+        from thumbtune.experiments import search_on_ground
+
+        return search_on_ground.make(order, progress, say)
     rows = [*run_grid(Grid(order, progress, say), cells(order)), *retired_rows(order)]
     by = ("setting",)
     summary = rank(means(rows, by))

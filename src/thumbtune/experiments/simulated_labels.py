@@ -4,7 +4,7 @@ The trainings of a seed share one pool. A smaller pool is the beginning of a lar
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from thumbtune.training.sampling import seeded_generator
 FIRST_SEED, SEEDS_PER_POOL, SEEDS_PER_CONCEPT = 10_000_000, 100_000, 2_000
 IMAGES_AT_ONCE = 32
 NEIGHBOURS = 2  # each image is compared with the next two and the two before: four comparisons
+Preferred = Callable[[int, int], bool | None]  # of two images: is the first preferred? None for a draw
 RULES = ("person", "upper half", "win", "win + intermediate", "without intermediate")
 
 
@@ -99,19 +100,43 @@ def rate_pool(pool: Sequence[PoolImage], person: str, rating: Rating, seed: int)
     Raises:
         UsageError: the rule is unknown, or the pool gives fewer labels than `count`.
     """
-    if rating.rule not in RULES:
-        raise UsageError(
-            f"There is no rating rule {rating.rule!r}; give one of {', '.join(RULES)}.", code="rating-unknown-rule"
-        )
+    check_rule(rating.rule)
     if rating.rule == "person":
         labelled = [
             label for one in pool for label in PEOPLE[person].rate(one.file.name, one.image(), one.prompt, one.seed)
         ]
     else:
-        labels = zip(pool, labels_by_score(pool, person, rating.rule), strict=True)
-        labelled = [
-            (one.file.name, one.image(), one.prompt, liked, one.seed) for one, liked in labels if liked is not None
-        ]
+        labelled = with_labels(pool, labels_by_score(pool, person, rating.rule))
+    return chosen_labels(labelled, rating, seed)
+
+
+def check_rule(rule: str) -> None:
+    """Refuse an unknown rating rule.
+
+    Raises:
+        UsageError: the rule is unknown; the sentence lists all.
+    """
+    if rule not in RULES:
+        raise UsageError(
+            f"There is no rating rule {rule!r}; give one of {', '.join(RULES)}.", code="rating-unknown-rule"
+        )
+
+
+def with_labels(pool: Sequence[PoolImage], labels: Sequence[bool | None]) -> list[LabelledImage]:
+    """Return the images that have a label, in their order."""
+    return [
+        (one.file.name, one.image(), one.prompt, liked, one.seed)
+        for one, liked in zip(pool, labels, strict=True)
+        if liked is not None
+    ]
+
+
+def chosen_labels(labelled: Sequence[LabelledImage], rating: Rating, seed: int) -> list[LabelledImage]:
+    """Return the first `count` labels, with the share `flipped` of them turned into their opposite.
+
+    Raises:
+        UsageError: there are fewer labels than `count`.
+    """
     if rating.count is not None and len(labelled) < rating.count:
         raise UsageError(
             f"The pool gives {len(labelled)} labels, but {rating.count} are needed; generate more images.",
@@ -120,34 +145,50 @@ def rate_pool(pool: Sequence[PoolImage], person: str, rating: Rating, seed: int)
     return flip_labels(labelled[: rating.count], rating.flipped, seed)
 
 
-def labels_by_score(pool: Sequence[PoolImage], person: str, rule: str) -> list[bool | None]:
+def labels_by_score(pool: Sequence[PoolImage], person: str, rule: str) -> Sequence[bool | None]:
     """Return each image's label, by its score among the others; None: the image is left out."""
     scores = [get_taste(person).score(one.image()) for one in pool]
     if rule == "upper half":
-        middle = sorted(scores)[len(scores) // 2]
-        return [score >= middle for score in scores]
+        return upper_half(scores)
+    return labels_by_comparison([one.prompt for one in pool], better_score(scores), rule)
+
+
+def upper_half(scores: Sequence[float]) -> list[bool]:
+    """Return whether each score is at least the median."""
+    middle = sorted(scores)[len(scores) // 2]
+    return [score >= middle for score in scores]
+
+
+def better_score(scores: Sequence[float]) -> Preferred:
+    """Return the comparison of two images by their scores."""
+    return lambda a, b: None if scores[a] == scores[b] else scores[a] > scores[b]
+
+
+def labels_by_comparison(prompts: Sequence[str], preferred: Preferred, rule: str) -> list[bool | None]:
+    """Return the label of each image by its comparisons with others of its prompt; None: the image is left out."""
     by_prompt: dict[str, list[int]] = {}
-    for index, one in enumerate(pool):
-        by_prompt.setdefault(one.prompt, []).append(index)
-    labels: list[bool | None] = [None] * len(pool)
+    for index, prompt in enumerate(prompts):
+        by_prompt.setdefault(prompt, []).append(index)
+    labels: list[bool | None] = [None] * len(prompts)
     for members in by_prompt.values():
-        for index, (won, lost) in zip(members, wins_and_losses([scores[i] for i in members]), strict=True):
+        for index, (won, lost) in zip(members, wins_and_losses(members, preferred), strict=True):
             labels[index] = label_of_record(won, lost, rule)
     return labels
 
 
-def wins_and_losses(scores: Sequence[float]) -> list[tuple[int, int]]:
-    """Return (won, lost) of each image against its neighbours in a circle; equal scores count for neither.
+def wins_and_losses(members: Sequence[int], preferred: Preferred) -> list[tuple[int, int]]:
+    """Return (won, lost) of each image against its neighbours in a circle; a draw counts for neither.
 
-    >>> wins_and_losses([0.1, 0.9, 0.5])
+    >>> wins_and_losses([0, 1, 2], better_score([0.1, 0.9, 0.5]))
     [(0, 2), (2, 0), (1, 1)]
     """
-    count = len(scores)
+    count = len(members)
     compared = {tuple(sorted((i, (i + step) % count))) for i in range(count) for step in range(1, NEIGHBOURS + 1)}
     won, lost = [0] * count, [0] * count
     for a, b in compared:
-        if scores[a] != scores[b]:
-            better, worse = (a, b) if scores[a] > scores[b] else (b, a)
+        is_first = preferred(members[a], members[b])
+        if is_first is not None:
+            better, worse = (a, b) if is_first else (b, a)
             won[better] += 1
             lost[worse] += 1
     return list(zip(won, lost, strict=True))

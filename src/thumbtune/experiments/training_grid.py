@@ -24,11 +24,12 @@ from thumbtune.duels.evaluate import Evaluation, evaluate
 from thumbtune.duels.image_grid import ImageGrid
 from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.evaluation.duel_folder import read_duel
-from thumbtune.experiments import demo, simulated_labels
+from thumbtune.experiments import demo, ground_labels, grounds, simulated_labels
+from thumbtune.experiments.demo import LabelledImage
 from thumbtune.experiments.experiments import Order, Say
-from thumbtune.experiments.simulated_labels import Rating
+from thumbtune.experiments.grounds import GROUNDS
+from thumbtune.experiments.simulated_labels import PoolImage, Rating
 from thumbtune.files import file_sha256, sha256, write_text
-from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build, objectives
 from thumbtune.runs.checks import check_labels
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe, with_settings
@@ -65,6 +66,8 @@ class GridCell:
     name:     with the seed, the name of its folder
     settings: `option=value` of the recipe, on top of the defaults
     columns:  further columns of its row
+    ground:   the name of the ground whose person labels the pool, and whose budget comes before the settings; the
+              taste is then this name too. "": the person is the taste's
     """
 
     name: str
@@ -74,6 +77,12 @@ class GridCell:
     per_prompt: int = PER_PROMPT
     settings: tuple[str, ...] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
+    ground: str = ""
+
+    @property
+    def person(self) -> str:
+        """Return a sentence on who gives the labels."""
+        return GROUNDS[self.ground].sentence if self.ground else demo.PEOPLE[self.taste].sentence
 
 
 @dataclass(frozen=True)
@@ -111,17 +120,19 @@ class Grid:
             "train": {"guards": False, "validate_every": 0},
             "evaluate": {
                 "prompts": str(self.order.folder / "prompts.txt"),
-                "scorers": [cell.taste],
+                "scorers": list(GROUNDS[cell.ground].scorers) if cell.ground else [cell.taste],
                 "first_seed": demo.FIRST_SEED + demo.SEEDS_PER_DEMO * cell.seed,
             },
         }
-        settings = [*ORIGINAL_DEFAULTS, *cell.settings, *(QUICK if self.order.quick else ())]
+        first = (*grounds.BUDGET, *grounds.REST) if cell.ground else ORIGINAL_DEFAULTS
+        settings = [*first, *cell.settings, *(QUICK if self.order.quick else ())]
         return parse_recipe(with_settings(data, settings), f"The recipe of {cell.name}")
 
 
 def label_pool(lab: Grid, cell: GridCell) -> tuple[int, int]:
     """Generate the pool and label it, unless both exist; return the numbers of likes and dislikes."""
     quick, folder = lab.order.quick, lab.likes_of(cell)
+    sampler = grounds.POOL if cell.ground else demo.POOL
     counts_file = folder / "counts.json"
     if counts_file.exists():
         counts = json.loads(counts_file.read_text(encoding="utf-8"))
@@ -131,16 +142,23 @@ def label_pool(lab: Grid, cell: GridCell) -> tuple[int, int]:
         cell.seed,
         QUICK_CONCEPTS if quick else len(demo.concepts()["rated"]),
         min(cell.per_prompt, 3) if quick else cell.per_prompt,
-        Sampler(steps=2, guidance=demo.POOL.guidance) if quick else demo.POOL,
+        replace(sampler, steps=2) if quick else sampler,
         lab.progress,
     )
     # after two denoising steps no image is liked, so a quick run likes the better half
     none_liked = quick and cell.taste != "red" and cell.rating.rule == "person"
     rating = replace(cell.rating, rule="upper half") if none_liked else cell.rating
-    labels = simulated_labels.rate_pool(pool, cell.taste, rating, cell.seed)
+    labels = rate(cell, pool, rating)
     likes, dislikes = simulated_labels.import_labels(folder, labels, cell.taste)
     write_text(counts_file, json.dumps({"likes": likes, "dislikes": dislikes}))
     return likes, dislikes
+
+
+def rate(cell: GridCell, pool: Sequence[PoolImage], rating: Rating) -> list[LabelledImage]:
+    """Return the labels that a cell's person gives to a pool."""
+    if cell.ground:
+        return ground_labels.rate_pool(pool, GROUNDS[cell.ground], rating, cell.seed)
+    return simulated_labels.rate_pool(pool, cell.taste, rating, cell.seed)
 
 
 def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
@@ -157,7 +175,7 @@ def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
         raise
     except ThumbtuneError as error:
         return row | {"status": f"cannot be trained: {error}"}
-    story = {"source": "an experiment's folder of labels", "simulated": demo.PEOPLE[cell.taste].sentence}
+    story = {"source": "an experiment's folder of labels", "simulated": cell.person}
     steps = tune(recipe, folder, lab.progress, resume=True, story=story)
     try:
         for _ in lab.progress(Sized(steps, recipe.train.steps), "Tuning"):
@@ -184,7 +202,8 @@ def judged(lab: Grid, cell: GridCell) -> dict[str, Any]:
     for side, name in SIDES.items():
         named = style_named(images(lab, cell, name))
         row[f"named_{STYLE.replace(' ', '_')}_{side}"] = sum(map(sum, named)) / sum(map(len, named))
-    row["auc"] = verdict["agreement"]["auc"] if verdict and verdict["agreement"] else None
+    found = verdict["agreement"] if verdict else None
+    row |= {"auc": found["auc"], "auc_images": found["images"], "auc_liked": found["liked"]} if found else {"auc": None}
     return row
 
 
@@ -220,7 +239,12 @@ def settings_of(lab: Grid, cell: GridCell) -> dict[str, Any]:
     """Return all that decides a cell's row, as `row.json` stores it."""
     settings = asdict(cell)
     settings["thumbs"] = settings.pop("rating")  # the stored key of all rows
-    return json.loads(json.dumps(settings | {"recipe": lab.recipe_of(cell).model_dump(mode="json"), **_versions()}))
+    ground = settings.pop("ground")
+    if ground:  # rows without a ground are older than grounds
+        settings["ground"] = GROUNDS[ground].facts()
+    recipe = lab.recipe_of(cell).model_dump(mode="json")
+    recipe["likes"], recipe["evaluate"]["prompts"] = "likes", "prompts.txt"  # wherever the folder lies
+    return json.loads(json.dumps(settings | {"recipe": recipe, **_versions()}))
 
 
 @cache
@@ -320,6 +344,8 @@ def line_of(cell: GridCell, row: Mapping[str, Any]) -> str:
     name = f"{cell.name}, seed {cell.seed}: "
     if row["status"] != "trained":
         return name + row["status"]
+    if "log_odds" in row:
+        return f"{name}log-odds {row['log_odds']:+.2f}, faithfulness {row['faithfulness']:.3f}"
     if "taste_after" not in row:
         return name + "done"
     return (

@@ -15,19 +15,22 @@ from thumbtune.evaluation.scorers.loading import fetch_weights, load_scorers
 from thumbtune.evaluation.scorers.protocol import Scorer
 from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.evaluation.scorers.published_scorers import PUBLISHED_SCORERS, find_published_scorers
+from thumbtune.evaluation.scorers.style_scorers import STYLE_SCORERS, style_scorer
 from thumbtune.evaluation.scorers.tastes import TASTES
+from thumbtune.models.missing import BUNDLED
 
 ALIASES = {"redness": "red"}  # the paper's name for the taste
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How scorers are loaded. judge: the folder of the bundled judge."""
+    """How scorers are loaded. judge, styles: the folders of the bundled judge and of the style classifier."""
 
     judge: Path
     locations: Locations = field(default_factory=Locations)
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
+    styles: Path = BUNDLED / "style"
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,11 @@ def resolve_scorers(names: Sequence[str], options: LoadOptions) -> list[ScorerGr
         UsageError: a name is unknown, or a user's file does not define the scorer.
     """
     unique = list(dict.fromkeys(ALIASES.get(name, name) for name in names))
-    unpublished = [name for name in unique if plugins.is_own(name) or name in TASTES or name == faithfulness.NAME]
+    bundled = {*TASTES, faithfulness.NAME, *STYLE_SCORERS}
+    unpublished = [name for name in unique if plugins.is_own(name) or name in bundled]
     unknown = next((name for name in unique if name not in (*unpublished, *PUBLISHED_SCORERS)), None)
     if unknown is not None:
-        known = ", ".join([*TASTES, faithfulness.NAME, *PUBLISHED_SCORERS])
+        known = ", ".join([*TASTES, faithfulness.NAME, *STYLE_SCORERS, *PUBLISHED_SCORERS])
         raise UsageError(
             f"There is no scorer {unknown!r}; use {known}, or your own as my_file.py:score.", code="scorer-unknown"
         )
@@ -88,6 +92,8 @@ def _loader(name: str, options: LoadOptions) -> Callable[[], AbstractContextMana
             yield [plugin]
         elif name in TASTES:
             yield [function_scorers.taste_scorer(name)]
+        elif name in STYLE_SCORERS:
+            yield [style_scorer(name, options.styles)]
         else:
             yield [function_scorers.faithfulness_scorer(options.judge)]
 

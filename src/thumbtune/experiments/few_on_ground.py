@@ -1,0 +1,114 @@
+"""`few` on a ground: the share of the headroom against the number of labels, for the paper's recipe and the lead."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from thumbtune.experiments import demo
+from thumbtune.experiments.criteria import CRITERION, MARGIN
+from thumbtune.experiments.experiments import Order, Progress, Say
+from thumbtune.experiments.ground_cells import ground_cell, ground_seeds, mark_cells
+from thumbtune.experiments.ground_pages import GroundPage, ground_result, plot_curves, run_cells, say_shares
+from thumbtune.experiments.ground_tables import better, evidence, gains_over, rows_by
+from thumbtune.experiments.grounds import GROUNDS, PER_PROMPT
+from thumbtune.experiments.methods import LEAD, METHODS, PAPER
+from thumbtune.experiments.result_page import FAILS, HOLDS, OPEN, Claim, Result, verdict_of
+from thumbtune.experiments.seed_statistics import is_above
+from thumbtune.experiments.simulated_labels import Rating
+from thumbtune.experiments.training_grid import GridCell
+
+SEEDS = 5
+COUNTS = (24, 48, 96, 192, 384)
+QUICK_COUNTS = (9, 18)
+TAKEN = (PAPER, LEAD)
+COLUMN = "thumbs"  # as the rows of the line-art demo name it; pages show "labels"
+Named = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def name_of(method: str, count: int) -> str:
+    """Return the name of a setting on the page."""
+    return f"{method}, {count} labels"
+
+
+def cells(order: Order) -> list[GridCell]:
+    """Return the cells, seed by seed; a smaller set is the beginning of a larger one, over all concepts in turn."""
+    ground, concepts = order.ground, len(demo.concepts()["rated"])
+    counts = QUICK_COUNTS if order.quick else COUNTS
+    return [
+        cell
+        for seed in ground_seeds(order, SEEDS)
+        for cell in (
+            *mark_cells(ground, seed),
+            *(
+                ground_cell(
+                    ground,
+                    f"{method}-{count:03d}",
+                    seed,
+                    METHODS[method].settings,
+                    rating=Rating(count=count, flipped=GROUNDS[ground].flipped),
+                    per_prompt=max(PER_PROMPT, math.ceil(max(counts) / concepts)),
+                    columns={"method": method, COLUMN: count},
+                )
+                for method in order.chosen(TAKEN)
+                for count in counts
+            ),
+        )
+    ]
+
+
+def claim_more_is_better(named: Named, method: str, counts: Sequence[int]) -> Claim:
+    """Return the claim that the most labels are better than the fewest."""
+    most, fewest = (named[name_of(method, count)] for count in (counts[-1], counts[0]))
+    return Claim(
+        f"{method}: {counts[-1]} labels are better than {counts[0]}",
+        CRITERION,
+        {True: HOLDS, False: FAILS, None: OPEN}[better(most, fewest)],
+        evidence(most, fewest),
+    )
+
+
+def claim_half_suffices(named: Named, counts: Sequence[int]) -> Claim:
+    """Return the claim that the lead with half the labels is not worse than the paper's recipe with all."""
+    halves = [(half, whole) for half, whole in pairwise(counts) if whole == 2 * half]
+    conditions: list[bool | None] = []
+    for half, whole in halves:
+        a, b = named[name_of(LEAD, half)], named[name_of(PAPER, whole)]
+        gained, kept = is_above(gains_over(a, b, "log_odds")), is_above(gains_over(a, b, "faithfulness"), -MARGIN)
+        conditions.append(False if False in (gained, kept) else None if None in (gained, kept) else True)
+    texts = [
+        f"{half} against {whole}: {evidence(named[name_of(LEAD, half)], named[name_of(PAPER, whole)])}"
+        for half, whole in halves
+    ]
+    return Claim(
+        "With half the labels the lead is better than the paper's recipe with all",
+        f"at one number of labels at least, {CRITERION}",
+        verdict_of(True if True in conditions else None if None in conditions else False),
+        " ".join(texts),
+    )
+
+
+def make(order: Order, progress: Progress, say: Say) -> Result:
+    """Train on every number of labels, plot the shares, and decide the claims."""
+    rows = run_cells(order, progress, say, cells(order))
+    named = rows_by(rows, lambda row: name_of(row["method"], row[COLUMN]))
+    counts = QUICK_COUNTS if order.quick else COUNTS
+    methods = order.chosen(TAKEN)
+    say_shares(named, say)
+    return ground_result(
+        order,
+        rows,
+        named,
+        {"method": "method", COLUMN: "labels"},
+        GroundPage(
+            title="How many labels are enough",
+            figure=plot_curves(
+                [row for of_name in named.values() for row in of_name], COLUMN, "labels", logarithmic=True
+            ),
+            caption="Share of the headroom with Student's 95% interval over seeds.",
+            claims=[
+                *(claim_more_is_better(named, method, counts) for method in methods),
+                *([claim_half_suffices(named, counts)] if len(methods) == len(TAKEN) else []),
+            ],
+        ),
+    )

@@ -1,0 +1,62 @@
+"""The methods that are compared on a ground: a name, and a function that returns the row of a cell.
+
+Most are settings of a recipe, trained as any user trains. Another kind of method gives its own `measure`, which gets
+the lab and the cell and returns a row as `ground_cells.tuned` does.
+"""
+
+from dataclasses import dataclass
+
+from thumbtune.experiments.experiments import Order
+from thumbtune.experiments.ground_cells import Measure, ground_cell, mark_cells, measured, tuned
+from thumbtune.experiments.training_grid import Grid, GridCell
+
+PAPER, LEAD, AUTO = "paper", "lead", "auto"
+KTO = ("objective.name=kto", "train.liked_share=0.8")  # the paper's share; all is written out, as defaults may change
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A method: what it is, and how a cell of it is measured. `settings` come on top of the ground's budget."""
+
+    about: str
+    settings: tuple[str, ...] = ()
+    measure: Measure = tuned
+
+
+METHODS: dict[str, Method] = {
+    PAPER: Method(about="Diffusion-KTO as in the paper: beta 5000", settings=(*KTO, "objective.beta=5000")),
+    "sft": Method(about="fine-tuning on liked images", settings=("objective.name=sft",)),
+    "csft": Method(about="fine-tuning on all images, with words", settings=("objective.name=csft", KTO[1])),
+    "dpo": Method(about="Diffusion-DPO, beta 500", settings=("objective.name=dpo", "objective.beta=500")),
+    "bco": Method(about="BCO, beta 250", settings=("objective.name=bco", "objective.beta=250", KTO[1])),
+    AUTO: Method(about="KTO, beta auto", settings=(*KTO, "objective.beta=auto")),
+    "kto-60": Method(about="KTO, beta 60", settings=(*KTO, "objective.beta=60")),
+    LEAD: Method(
+        about="KTO, beta 250, timestep bias 3, liked share 0.5",
+        settings=("objective.name=kto", "objective.beta=250", "train.timestep_bias=3", "train.liked_share=0.5"),
+    ),
+}
+
+
+def method_cells(order: Order, seeds: range, methods: dict[str, Method]) -> list[GridCell]:
+    """Return the cells, seed by seed: the reference marks, and the chosen methods."""
+    return [
+        cell
+        for seed in seeds
+        for cell in (
+            *mark_cells(order.ground, seed),
+            *(
+                ground_cell(order.ground, name, seed, methods[name].settings, columns={"method": name})
+                for name in order.chosen(methods)
+            ),
+        )
+    ]
+
+
+def measure_of(methods: dict[str, Method]) -> Measure:
+    """Return the function that measures a cell of a mark or of one of these methods."""
+
+    def measure(lab: Grid, cell: GridCell) -> dict[str, object]:
+        return methods[cell.name].measure(lab, cell) if cell.name in methods else measured(lab, cell)
+
+    return measure

@@ -70,6 +70,25 @@ def demo(
     say(f"\nPage: {page.resolve()}")
 
 
+Ground = Annotated[
+    str,
+    typer.Option(
+        help="For beyond, search, few, noise and fig8: the person, judge and budget to use instead of their own: "
+        "soft-3d, conditional or line-art-wrong (docs/grounds.md)."
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="METHOD",
+        help="For beyond and search, and on a ground for few and noise: run only this method. Can be repeated.",
+    ),
+]
+FirstSeed = Annotated[
+    int | None, typer.Option(min=0, help="With --ground: the first seed. Default: 40, or 10 for search.")
+]
+
+
 @app.command()
 def paper(
     name: Annotated[
@@ -81,23 +100,9 @@ def paper(
     out: Annotated[Path | None, typer.Option(help="The folder for the results. Default: runs/paper/NAME.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds. Default: the experiment's own.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Run at a tiny size, only to check that it works.")] = False,
-    ground: Annotated[
-        str,
-        typer.Option(
-            help="For beyond, search, few, noise and fig8: the person, judge and budget to use instead of their own: "
-            "soft-3d, conditional or line-art-wrong (docs/grounds.md)."
-        ),
-    ] = "",
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="METHOD",
-            help="For beyond and search, and on a ground for few and noise: run only this method. Can be repeated.",
-        ),
-    ] = None,
-    first_seed: Annotated[
-        int | None, typer.Option(min=0, help="With --ground: the first seed. Default: 40, or 10 for search.")
-    ] = None,
+    ground: Ground = "",
+    only: Only = None,
+    first_seed: FirstSeed = None,
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=MODEL", help="For a table: the model of a row, as in sft=RUN."),
@@ -121,17 +126,8 @@ def paper(
     if not all(row and side for row, side in named):
         raise UsageError("--model is written as NAME=MODEL, for example --model sft=runs/sft.", code="paper-bad-model")
     places = Locations(local=weights, offline=offline)
-    order = Order(
-        folder=folder,
-        seeds=seeds,
-        quick=quick,
-        ground=ground,
-        only=tuple(only or ()),
-        first_seed=first_seed,
-        models=dict(named),
-        limit=limit,
-        places=places,
-    )
+    on_ground = {"ground": ground, "only": tuple(only or ()), "first_seed": first_seed}
+    order = Order(folder=folder, seeds=seeds, quick=quick, models=dict(named), limit=limit, places=places, **on_ground)
     page = perform(name, order, bar, say)
     say(f"Page: {page}")
 

@@ -6,6 +6,7 @@ the lab and the cell and returns a row as `ground_cells.tuned` does.
 
 from dataclasses import dataclass
 
+from thumbtune.experiments.alignprop_cells import STEPS, rewarded
 from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import Measure, ground_cell, mark_cells, measured, tuned
 from thumbtune.experiments.training_grid import Grid, GridCell
@@ -34,6 +35,11 @@ METHODS: dict[str, Method] = {
     LEAD: Method(
         about="KTO, beta 250, timestep bias 3, liked share 0.5",
         settings=("objective.name=kto", "objective.beta=250", "train.timestep_bias=3", "train.liked_share=0.5"),
+    ),
+    "alignprop": Method(
+        about=f"AlignProp: the rater's network as a reward, through the last of 8 sampling steps, {STEPS} steps",
+        settings=(f"train.steps={STEPS}",),
+        measure=rewarded,
     ),
 }
 

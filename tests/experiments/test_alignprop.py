@@ -1,4 +1,4 @@
-"""AlignProp: the gradient through kept steps is torch's own, earlier steps get none, and the best LoRA is the result."""
+"""AlignProp: the gradient through kept steps is torch's own, earlier steps get none, and the best LoRA is kept."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

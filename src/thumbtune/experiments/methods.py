@@ -6,22 +6,32 @@ the lab and the cell and returns a row as `ground_cells.tuned` does.
 
 from dataclasses import dataclass
 
-from thumbtune.experiments.alignprop_cells import STEPS, rewarded
+from thumbtune.experiments.alignprop_cells import STEPS as ALIGNPROP_STEPS
+from thumbtune.experiments.alignprop_cells import rewarded
 from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import Measure, ground_cell, mark_cells, measured, tuned
+from thumbtune.experiments.ground_labels import STARS
+from thumbtune.experiments.grounds import GROUNDS
+from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.experiments.training_grid import Grid, GridCell
 
 PAPER, LEAD, AUTO = "paper", "lead", "auto"
+LEAD_SETTINGS = ("objective.name=kto", "objective.beta=250", "train.timestep_bias=3", "train.liked_share=0.5")
 KTO = ("objective.name=kto", "train.liked_share=0.8")  # the paper's share; all is written out, as defaults may change
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A method: what it is, and how a cell of it is measured. `settings` come on top of the ground's budget."""
+    """A method: what it is, how the pool is labelled, and how a cell is measured.
+
+    settings: on top of the ground's budget
+    rule:     how the person labels the pool, see `Rating`
+    """
 
     about: str
     settings: tuple[str, ...] = ()
     measure: Measure = tuned
+    rule: str = "person"
 
 
 METHODS: dict[str, Method] = {
@@ -34,14 +44,30 @@ METHODS: dict[str, Method] = {
     "kto-60": Method(about="KTO, beta 60", settings=(*KTO, "objective.beta=60")),
     LEAD: Method(
         about="KTO, beta 250, timestep bias 3, liked share 0.5",
-        settings=("objective.name=kto", "objective.beta=250", "train.timestep_bias=3", "train.liked_share=0.5"),
+        settings=LEAD_SETTINGS,
+    ),
+    "kto-graded": Method(
+        about="the lead's settings on one to five stars in place of labels, as grades",
+        settings=LEAD_SETTINGS,
+        rule=STARS,
+    ),
+    "kto-top-tenth": Method(
+        about="the paper's settings, liked: the tenth of the pool with the highest log-odds, as in its Figure 7",
+        settings=(*KTO, "objective.beta=5000"),
+        rule="top tenth",
     ),
     "alignprop": Method(
-        about=f"AlignProp: the rater's network as a reward, through the last of 8 sampling steps, {STEPS} steps",
-        settings=(f"train.steps={STEPS}",),
+        about=f"AlignProp: the rater's network as a reward, through the last sampling step; {ALIGNPROP_STEPS} steps",
+        settings=(f"train.steps={ALIGNPROP_STEPS}",),
         measure=rewarded,
     ),
 }
+
+
+def method_cell(ground: str, name: str, seed: int, method: Method) -> GridCell:
+    """Return the cell of a method on a seed of a ground."""
+    rating = Rating(rule=method.rule, flipped=GROUNDS[ground].flipped)
+    return ground_cell(ground, name, seed, method.settings, columns={"method": name}, rating=rating)
 
 
 def method_cells(order: Order, seeds: range, methods: dict[str, Method]) -> list[GridCell]:
@@ -51,10 +77,7 @@ def method_cells(order: Order, seeds: range, methods: dict[str, Method]) -> list
         for seed in seeds
         for cell in (
             *mark_cells(order.ground, seed),
-            *(
-                ground_cell(order.ground, name, seed, methods[name].settings, columns={"method": name})
-                for name in order.chosen(methods)
-            ),
+            *(method_cell(order.ground, name, seed, methods[name]) for name in order.chosen(methods)),
         )
     ]
 

@@ -146,10 +146,11 @@ def label_pool(lab: Grid, cell: GridCell) -> tuple[int, int]:
         lab.progress,
     )
     # after two denoising steps no image is liked, so a quick run likes the better half
-    none_liked = quick and cell.taste != "red" and cell.rating.rule == "person"
+    none_liked = quick and cell.taste != "red" and cell.rating.rule in ("person", ground_labels.STARS)
     rating = replace(cell.rating, rule="upper half") if none_liked else cell.rating
     labels = rate(cell, pool, rating)
-    likes, dislikes = simulated_labels.import_labels(folder, labels, cell.taste)
+    grades = ground_labels.grades_of(pool, GROUNDS[cell.ground], rating, cell.seed) if cell.ground else {}
+    likes, dislikes = simulated_labels.import_labels(folder, labels, cell.taste, grades)
     write_text(counts_file, json.dumps({"likes": likes, "dislikes": dislikes}))
     return likes, dislikes
 
@@ -166,8 +167,12 @@ def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
 
     Labels of one kind only, and a training that diverged, are results: `status` names them.
     """
-    recipe, folder = lab.recipe_of(cell), lab.run_of(cell)
-    likes, dislikes = label_pool(lab, cell)
+    return trained_on(lab, cell, lab.recipe_of(cell), *label_pool(lab, cell))
+
+
+def trained_on(lab: Grid, cell: GridCell, recipe: Recipe, likes: int, dislikes: int) -> dict[str, Any]:
+    """Train by a recipe whose store has labels already; return the row's counts and status, as `trained` does."""
+    folder = lab.run_of(cell)
     row = {"likes": likes, "dislikes": dislikes, "status": "trained"}
     try:
         check_labels(recipe, objectives.objective_of(recipe), build.split_of(recipe).train)

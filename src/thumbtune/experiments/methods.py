@@ -5,6 +5,7 @@ the lab and the cell and returns a row as `ground_cells.tuned` does.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from thumbtune.experiments.alignprop_cells import STEPS as ALIGNPROP_STEPS
 from thumbtune.experiments.alignprop_cells import rewarded
@@ -12,11 +13,13 @@ from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import Measure, ground_cell, mark_cells, measured, tuned
 from thumbtune.experiments.ground_labels import STARS
 from thumbtune.experiments.grounds import GROUNDS
+from thumbtune.experiments.rounds_cells import in_rounds
 from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.experiments.training_grid import Grid, GridCell
 
 PAPER, LEAD, AUTO = "paper", "lead", "auto"
 LEAD_SETTINGS = ("objective.name=kto", "objective.beta=250", "train.timestep_bias=3", "train.liked_share=0.5")
+DPO_SETTINGS = ("objective.name=dpo", "objective.beta=500")
 KTO = ("objective.name=kto", "train.liked_share=0.8")  # the paper's share; all is written out, as defaults may change
 
 
@@ -38,13 +41,28 @@ METHODS: dict[str, Method] = {
     PAPER: Method(about="Diffusion-KTO as in the paper: beta 5000", settings=(*KTO, "objective.beta=5000")),
     "sft": Method(about="fine-tuning on liked images", settings=("objective.name=sft",)),
     "csft": Method(about="fine-tuning on all images, with words", settings=("objective.name=csft", KTO[1])),
-    "dpo": Method(about="Diffusion-DPO, beta 500", settings=("objective.name=dpo", "objective.beta=500")),
+    "dpo": Method(about="Diffusion-DPO, beta 500", settings=DPO_SETTINGS),
     "bco": Method(about="BCO, beta 250", settings=("objective.name=bco", "objective.beta=250", KTO[1])),
     AUTO: Method(about="KTO, beta auto", settings=(*KTO, "objective.beta=auto")),
     "kto-60": Method(about="KTO, beta 60", settings=(*KTO, "objective.beta=60")),
     LEAD: Method(
         about="KTO, beta 250, timestep bias 3, liked share 0.5",
         settings=LEAD_SETTINGS,
+    ),
+    "kto-three-rounds": Method(
+        about="the lead's settings in three rounds of 64 labels, the later ones on images of the tuned model",
+        settings=LEAD_SETTINGS,
+        measure=in_rounds,
+    ),
+    "dpo-pairs": Method(
+        about="Diffusion-DPO, beta 500, on 96 pairs that the person compared",
+        settings=DPO_SETTINGS,
+        measure=partial(in_rounds, count=1, is_paired=True),
+    ),
+    "dpo-three-rounds": Method(
+        about="online DPO, for D3PO: the same in three rounds of 32 pairs, the later ones of the tuned model",
+        settings=DPO_SETTINGS,
+        measure=partial(in_rounds, is_paired=True),
     ),
     "kto-graded": Method(
         about="the lead's settings on one to five stars in place of labels, as grades",

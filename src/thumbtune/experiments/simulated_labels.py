@@ -231,17 +231,22 @@ def flip_labels(labels: Sequence[LabelledImage], share: float, seed: int) -> lis
 
 
 def import_labels(
-    folder: Path, labels: Sequence[LabelledImage], person: str, grades: Mapping[str, float] | None = None
+    folder: Path,
+    labels: Sequence[LabelledImage],
+    person: str,
+    grades: Mapping[str, float] | None = None,
+    store: Path | None = None,
 ) -> tuple[int, int]:
-    """Write labels as a folder that any importer reads, import it into `folder`/store; return likes and dislikes.
+    """Write labels as a folder that any importer reads, import it, and return the store's likes and dislikes.
 
     grades: file name -> how much the person likes the image, 0 to 1; None or no entry: the label alone
+    store:  to import into; None: `folder`/store
     """
     lines = _lines(folder / "thumbs", labels, person, grades or {})
     write_text(folder / "thumbs" / "metadata.jsonl", "".join(lines))
-    with Store.open(folder / "store") as store:
-        import_likes(folder / "thumbs", store)
-        counts = store.counts()
+    with Store.open(store or folder / "store") as opened:
+        import_likes(folder / "thumbs", opened)
+        counts = opened.counts()
     return counts.likes, counts.dislikes
 
 

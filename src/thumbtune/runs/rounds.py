@@ -73,8 +73,8 @@ def take_new_labels(recipe: AnyRecipe, folder: str | Path) -> int:
         before, now = (Counter(map(_key, rows)) for rows in (records.read_labels(folder, columns), _rows(labels)))
         if gone := before - now:
             raise ThumbtuneError(
-                f"{gone.total()} of the labels that {folder} trained on have changed or are gone from {recipe.likes}, and "
-                "a round only adds labels; put them back, or start a new run.",
+                f"{gone.total()} of the labels that {folder} trained on have changed or are gone from {recipe.likes}; "
+                "put them back, or start a new run: a round only adds labels.",
                 code="rounds-labels-gone",
             )
         added = (now - before).total()

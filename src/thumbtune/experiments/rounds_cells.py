@@ -12,6 +12,7 @@ pairs   round r takes all images of a third of the prompts; images 1 and 2, 3 an
         image is compared with one of another round, which another model generated
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -90,7 +91,7 @@ def in_rounds(lab: Grid, cell: GridCell, count: int = ROUNDS, is_paired: bool = 
     """
     folder = lab.order.folder / "likes" / f"{cell.ground}-{cell.name}-seed-{cell.seed}"
     recipe = lab.recipe_of(cell).model_copy(update={"likes": str(folder / "store")})
-    parts = (parts_by_prompt if is_paired else parts_by_image)(_pool(lab, cell), count)
+    parts = (parts_by_prompt if is_paired else parts_by_image)(pool_of(lab, cell), count)
     row: dict[str, Any] = {"likes": 0, "dislikes": 0, "status": "trained", "rounds": []}
     seconds = {"train_seconds": 0.0, "generate_seconds": 0.0}
     for number, part in enumerate(parts):
@@ -99,7 +100,7 @@ def in_rounds(lab: Grid, cell: GridCell, count: int = ROUNDS, is_paired: bool = 
         seconds["generate_seconds"] += time.process_time() - begun
         labels = _labels(lab, cell, images, is_paired)
         likes, dislikes = import_labels(folder / f"round-{number + 1}", labels, cell.taste, store=folder / "store")
-        stop = recipe.train.steps * (number + 1) // count
+        stop = math.ceil(recipe.train.steps * (number + 1) / count)
         row["rounds"].append({"until": stop, "likes": likes - row["likes"], "dislikes": dislikes - row["dislikes"]})
         row |= {"likes": likes, "dislikes": dislikes}
         begun = time.process_time()
@@ -111,7 +112,7 @@ def in_rounds(lab: Grid, cell: GridCell, count: int = ROUNDS, is_paired: bool = 
     return row | rounded | scored(lab, cell, run.trained_model(recipe, lab.run_of(cell)))
 
 
-def _pool(lab: Grid, cell: GridCell) -> list[PoolImage]:
+def pool_of(lab: Grid, cell: GridCell) -> list[PoolImage]:
     """Return the pool that the trainings of a seed share; images that are missing are generated."""
     quick = lab.order.quick
     sampler, per_prompt = _sampler(lab), cell.per_prompt

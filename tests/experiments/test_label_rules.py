@@ -99,7 +99,7 @@ def test_grades_reach_the_store(pool: list[PoolImage], tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "likes" / "thumbs" / "metadata.jsonl").read_text().splitlines()]
     assert {row["file_name"]: row["grade"] for row in rows} == grades
     with Store.open(tmp_path / "likes" / "store") as store:
-        assert sorted(label.grade for label in store.labels()) == sorted(grades.values())
+        assert sorted(label.grade or 0.0 for label in store.labels()) == sorted(grades.values())
 
 
 def test_labels_without_grades_are_written_as_before(pool: list[PoolImage], tmp_path: Path) -> None:

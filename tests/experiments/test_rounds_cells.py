@@ -67,7 +67,7 @@ def test_a_pair_is_two_images_of_a_prompt_of_which_the_person_prefers_one(tmp_pa
     for n in range(2):
         for k in (0, 2):
             pair = [by_name[f"{n}-{k + more}.png"].image() for more in (0, 1)]
-            values = [image.getpixel((0, 0))[0] / 10 - 5 for image in pair]
+            values = [image.getchannel(0).tobytes()[0] / 10 - 5 for image in pair]
             is_first = prefers((values[0], values[1]), ground.tau, seed, (image_key(pair[0]), image_key(pair[1])))
             assert labels[f"{n}-{k}.png"] == (f"prompt {n}", is_first)
             assert labels[f"{n}-{k + 1}.png"] == (f"prompt {n}", not is_first)
@@ -78,7 +78,7 @@ def test_a_ground_with_wrong_labels_turns_its_share_of_pairs(tmp_path: Path) -> 
     pool = painted(tmp_path, 40, prompts=4)
     ground = GROUNDS["line-art-wrong"]  # without noise, so each wrong pair was turned
     labels = {name: liked for name, _, _, liked, _ in preferred_labels(pool, ground, 1)}
-    redness = {one.file.name: one.image().getpixel((0, 0))[0] for one in pool}  # type: ignore[index]
+    redness = {one.file.name: one.image().getchannel(0).tobytes()[0] for one in pool}
     pairs = [(f"{n}-{k}.png", f"{n}-{k + 1}.png") for n in range(4) for k in range(0, 40, 2)]
     assert all(labels[a] != labels[b] for a, b in pairs)
     wrong = sum(labels[a] != (redness[a] > redness[b]) for a, b in pairs)

@@ -1,6 +1,7 @@
 """Rounds: a stopped run takes new labels and goes on, as one training; what it must not do is refused."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from itertools import islice
@@ -134,6 +135,23 @@ def test_the_model_so_far_of_a_damaged_checkpoint_is_refused(
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with refused("checkpoint-damaged", naming=weights.parent):
         rounds.model_so_far(folder)
+
+
+def test_the_example_of_the_documentation_runs(
+    rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "likes.md").read_text()
+    block = next(one for one in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "take_new_labels" in one)
+    young, old = block.split("# save and rate the images")
+    monkeypatch.chdir(tmp_path)
+    small = recipe(rate("likes", 0, 6)).model_dump(mode="json")
+    line, names = 'recipe = {"likes": "likes", "train.steps": 120}', dict[str, Any]()
+    assert line in young
+    exec(young.replace(line, f"recipe = {small!r}").replace("40)", "2)"), names)
+    rate("likes", 6, 8)
+    exec("#" + old.replace("40)", "2)"), names)
+    story = json.loads((tmp_path / "runs" / "first" / "likes.json").read_text())
+    assert story["rounds"] == [{"step": 2, "labels": 4}] and len(losses(tmp_path / "runs" / "first")) == 4
 
 
 def test_labels_that_are_gone_are_refused(rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path) -> None:

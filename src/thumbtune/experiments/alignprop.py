@@ -103,7 +103,7 @@ class Plan:
     patience: looks without a better reward after which training stops; the best LoRA is then the result
     """
 
-    train: Sequence[str]
+    train: list[str]
     held_out: Draw
     sampler: Sampler
     batch: int

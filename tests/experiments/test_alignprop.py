@@ -1,12 +1,15 @@
 """AlignProp: the gradient through kept steps is torch's own, earlier steps get none, and the best LoRA is kept."""
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from thumbtune import checksums
 from thumbtune.experiments import demo
 from thumbtune.experiments.alignprop import (
     Plan,
@@ -18,11 +21,13 @@ from thumbtune.experiments.alignprop import (
     train_by_reward,
 )
 from thumbtune.experiments.alignprop_cells import plan_of, reward_on
+from thumbtune.experiments.experiments import Order, perform
 from thumbtune.experiments.ground_cells import ground_cell
 from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.models.drawing import draw
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs.recipe import read_recipe
+from thumbtune.training.batches import quiet
 from thumbtune.training.trainer import Settings
 
 PROMPTS, SEEDS = ["a cat", "a red fish"], [3, 4]
@@ -158,3 +163,15 @@ def test_the_reward_is_the_small_networks_log_odds_of_what_is_wanted() -> None:
     found = reward_on(GROUNDS["soft-3d"])(pixels, prompts)
     torch.testing.assert_close(found, style_classifier().log_odds_of_pixels(pixels, "soft 3d", "small"))
     assert not torch.allclose(found, style_classifier().log_odds_of_pixels(pixels, "soft 3d", "large"), atol=0.1)
+
+
+@pytest.mark.slow
+def test_alignprop_end_to_end(tmp_path: Path) -> None:
+    order = Order(folder=tmp_path, quick=True, ground="soft-3d", only=("alignprop",))
+    assert "alignprop" in perform("beyond", order, quiet, print).read_text()
+    stored = json.loads((tmp_path / "runs" / "alignprop-seed-40" / "row.json").read_text())["row"]
+    # two steps of four images, each of 2 + 8 passes; the one held-out image is drawn twice with 4 passes
+    assert stored["images"] == 8 and stored["passes"] == 8 * 10 + 2 * 4
+    assert [*stored["rewards"]] == ["0", "2"] and stored["gap"] != 0
+    assert (tmp_path / "runs" / "alignprop-seed-40" / "lora" / "pytorch_lora_weights.safetensors").exists()
+    checksums.check(tmp_path / "runs" / "alignprop-seed-40")

@@ -109,6 +109,8 @@ def test_both_rate_the_same_images_with_errors_of_their_own(tmp_path: Path, monk
         raters_cells.ground_labels, "log_odds", lambda ground, images, prompts, network: [0.0] * len(images)
     )
     lab, cells = Grid(Order(folder=tmp_path / "out"), quiet, print), rater_cells("soft-3d", 40)
+    store_of_both(lab, cells[-2])
+    (tmp_path / "out" / "likes" / "soft-3d-both-seed-40" / raters_cells.DONE).unlink()  # as after a stop in between
     with Store.open(store_of_both(lab, cells[-1])) as store:
         votes: dict[str, list[bool]] = {}
         for label in store.labels():

@@ -1,20 +1,22 @@
 """Rounds on a ground: what is rated in each round, pairs by the person's comparisons, and one training over all."""
 
 import json
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from thumbtune.experiments import ground_labels, rounds
+from thumbtune.experiments import ground_labels, rounds, rounds_cells
 from thumbtune.experiments.experiments import Order, perform
 from thumbtune.experiments.grounds import GROUNDS
-from thumbtune.experiments.methods import METHODS
+from thumbtune.experiments.methods import METHODS, method_cell
 from thumbtune.experiments.noisy_rater import image_key, prefers
 from thumbtune.experiments.rounds import claims_of, d3po_cost
-from thumbtune.experiments.rounds_cells import parts_by_image, parts_by_prompt, preferred_labels
-from thumbtune.experiments.simulated_labels import PoolImage
+from thumbtune.experiments.rounds_cells import in_rounds, parts_by_image, parts_by_prompt, preferred_labels
+from thumbtune.experiments.simulated_labels import PoolImage, Rating
+from thumbtune.experiments.training_grid import Grid
 from thumbtune.training.batches import quiet
 
 
@@ -83,6 +85,16 @@ def test_a_ground_with_wrong_labels_turns_its_share_of_pairs(tmp_path: Path) -> 
     assert all(labels[a] != labels[b] for a, b in pairs)
     wrong = sum(labels[a] != (redness[a] > redness[b]) for a, b in pairs)
     assert abs(wrong / len(pairs) - 0.2) < 4 * (0.2 * 0.8 / len(pairs)) ** 0.5 and wrong
+
+
+def test_a_first_round_without_a_like_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = painted(tmp_path, 3)
+    monkeypatch.setattr(rounds_cells, "pool_of", lambda lab, cell: pool)
+    monkeypatch.setattr(ground_labels, "log_odds", lambda ground, images, *_: [-100.0] * len(images))
+    cell = replace(method_cell("line-art-wrong", "kto-three-rounds", 40, METHODS["kto-three-rounds"]), rating=Rating())
+    row = in_rounds(Grid(Order(folder=tmp_path / "out", ground="line-art-wrong"), quiet, print), cell)
+    assert row["status"].startswith("cannot be trained: ") and "scores" not in row
+    assert row["rounds"] == [{"until": 40, "likes": 0, "dislikes": 2}]
 
 
 def test_the_cost_of_d3po_is_counted_by_hand() -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -24,16 +25,17 @@ from thumbtune.training.optimizers import optimizer_of
 from thumbtune.training.sampling import seeded_generator
 from thumbtune.training.trainer import Settings
 
+Latents = Float[Tensor, "b *shape"]
 Denoise = Callable[[Tensor, Tensor], Tensor]  # noisy latents, time -> output of the network
 Advance = Callable[[Tensor, Tensor, Tensor], Tensor]  # output, time, noisy latents -> less noisy latents
 Reward = Callable[[Tensor, Sequence[str]], Tensor]  # pixels [b, 3, h, w] in -1..1, prompts -> [b]
 Draw = tuple[list[str], list[int]]  # prompts, and a seed for each
 
 
-def sampled(denoise: Denoise, advance: Advance, noise: Tensor, times: Tensor, kept: int) -> Tensor:
+def sampled(denoise: Denoise, advance: Advance, noise: Latents, times: Shaped[Tensor, "steps"], kept: int) -> Latents:
     """Return the latents after all steps, differentiable through the last `kept` of them alone.
 
-    noise: [b, ...], the latents of the first step      times: [steps], from the noisiest on
+    noise: the latents of the first step      times: from the noisiest on
     """
     latents = noise
     for place, t in enumerate(times):
@@ -58,8 +60,8 @@ def guided(predict: Denoise, guidance: float) -> Denoise:
 
 def drawn_latents(
     model: LatentDiffusion, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler, kept: int
-) -> Tensor:
-    """Return the latents that `model.generate` decodes, [b, channels, h, w], differentiable through the last steps."""
+) -> Float[Tensor, "b channels h w"]:
+    """Return the latents that `model.generate` decodes, differentiable through the last `kept` steps."""
     condition = model.embed([""] * len(prompts) + list(prompts))
     scheduler = model.pipeline.scheduler
     scheduler.set_timesteps(sampler.steps)
@@ -76,8 +78,8 @@ def drawn_latents(
     return sampled(guided(predict, sampler.guidance), advance, start, scheduler.timesteps, kept)
 
 
-def reward_of(model: LatentDiffusion, draw: Draw, sampler: Sampler, kept: int, reward: Reward) -> Tensor:
-    """Return the reward of each image that is drawn, [b]; its gradient goes through decoder and last steps."""
+def reward_of(model: LatentDiffusion, draw: Draw, sampler: Sampler, kept: int, reward: Reward) -> Float[Tensor, "b"]:
+    """Return the reward of each image that is drawn; its gradient goes through the decoder and the last steps."""
     pixels = model.pixels(drawn_latents(model, *draw, sampler, kept))
     return reward(pixels.clamp(-1, 1), draw[0])  # an image has no values beyond
 

@@ -21,6 +21,7 @@ from thumbtune.experiments.methods import LEAD_SETTINGS
 from thumbtune.experiments.rounds_cells import pool_of
 from thumbtune.experiments.simulated_labels import Rating, import_labels
 from thumbtune.experiments.training_grid import Grid, GridCell, trained_on
+from thumbtune.files import write_text
 from thumbtune.runs import build, run
 
 EACH = 96  # labels of each person
@@ -28,6 +29,7 @@ SECOND_NOISE = 1_000_000  # added to the seed of the second person's noise: they
 ASKED_SECOND = "asked by the second"
 MAJORITY, PER_VOTE, ONE_EACH = "majority", "per-vote", "one each"
 OWN = ("own of the first", "own of the second")
+DONE = "complete.txt"  # beside a store that has the labels of both
 OF_SECOND = ("judge", "rater")  # scores that depend on the person
 BOTH: dict[str, tuple[str, str]] = {  # row of both -> the cell by which each person judges it
     BASE: (BASE, BASE),
@@ -92,12 +94,13 @@ def judged_by_both(lab: Grid, cell: GridCell) -> dict[str, Any]:
 def store_of_both(lab: Grid, cell: GridCell) -> Path:
     """Return the store with the labels of both people on the same images; all trainings of a seed share it."""
     folder = lab.order.folder / "likes" / f"{cell.ground}-both-seed-{cell.seed}"
-    if not (folder / "store").exists():
+    if not (folder / DONE).exists():
         pool = pool_of(lab, cell)[:EACH]
         rule = "upper half" if lab.order.quick else "person"  # after two denoising steps no image is liked
         for person, noise in zip(people_of(cell.ground), (0, SECOND_NOISE), strict=True):
             labels = ground_labels.rate_pool(pool, person, Rating(rule=rule), cell.seed + noise)
             import_labels(folder / person.name, labels, person.name, store=folder / "store")
+        write_text(folder / DONE, "both\n")  # a stop in between leaves the labels of one person
     return folder / "store"
 
 

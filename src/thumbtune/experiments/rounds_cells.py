@@ -9,7 +9,8 @@ many steps, as in one round. The first reference, the optimiser and the schedule
 
 likes   round r takes the r-th part of the pool in its order, which goes round the prompts: each round holds them all
 pairs   round r takes all images of a third of the prompts; images 1 and 2, 3 and 4, ... of a prompt are compared. So no
-        image is compared with one of another round, which another model generated
+        image is compared with one of another round, which another model generated. Training pairs any winner of a
+        prompt with any loser of it, as it does everywhere
 """
 
 import math
@@ -32,7 +33,7 @@ from thumbtune.experiments.simulated_labels import (
     generate_pool,
     import_labels,
 )
-from thumbtune.experiments.training_grid import DIVERGED_STATUS, QUICK_CONCEPTS, Grid, GridCell
+from thumbtune.experiments.training_grid import DIVERGED_STATUS, QUICK_CONCEPTS, Grid, GridCell, not_trainable
 from thumbtune.files import write_png
 from thumbtune.models.protocol import PipelineModel, Sampler
 from thumbtune.runs import rounds, run
@@ -153,6 +154,8 @@ def _labels(lab: Grid, cell: GridCell, images: Sequence[PoolImage], is_paired: b
 def _train_until(lab: Grid, cell: GridCell, recipe: Recipe, stop: int) -> str | None:
     """Train up to a step, with all labels of the store, and stop as Ctrl-C does; return a failure's status, or None."""
     folder = lab.run_of(cell)
+    if (why_not := not_trainable(recipe)) is not None:
+        return why_not
     done = (checkpoint.steps_in(folder) or [0])[-1]
     if done >= stop:
         return None

@@ -174,12 +174,8 @@ def trained_on(lab: Grid, cell: GridCell, recipe: Recipe, likes: int, dislikes: 
     """Train by a recipe whose store has labels already; return the row's counts and status, as `trained` does."""
     folder = lab.run_of(cell)
     row = {"likes": likes, "dislikes": dislikes, "status": "trained"}
-    try:
-        check_labels(recipe, objectives.objective_of(recipe), build.split_of(recipe).train)
-    except UsageError:
-        raise
-    except ThumbtuneError as error:
-        return row | {"status": f"cannot be trained: {error}"}
+    if (why_not := not_trainable(recipe)) is not None:
+        return row | {"status": why_not}
     story = {"source": "an experiment's folder of labels", "simulated": cell.person}
     steps = tune(recipe, folder, lab.progress, resume=True, story=story)
     try:
@@ -190,6 +186,17 @@ def trained_on(lab: Grid, cell: GridCell, recipe: Recipe, likes: int, dislikes: 
     except TrainingBroke as error:
         return row | {"status": f"{DIVERGED_STATUS}: {error}"}
     return row
+
+
+def not_trainable(recipe: Recipe) -> str | None:
+    """Return the status of a cell whose labels are of one kind, or make no pair; None if they can be trained on."""
+    try:
+        check_labels(recipe, objectives.objective_of(recipe), build.split_of(recipe).train)
+    except UsageError:
+        raise
+    except ThumbtuneError as error:
+        return f"cannot be trained: {error}"
+    return None
 
 
 def judged(lab: Grid, cell: GridCell) -> dict[str, Any]:

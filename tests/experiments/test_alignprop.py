@@ -137,6 +137,14 @@ def test_training_stops_when_the_held_out_reward_does_not_rise(model: Any) -> No
     assert all(torch.equal(a, b) for a, (_, b) in zip(before, model.trainable(), strict=True))
 
 
+def test_training_stops_where_the_held_out_reward_is_enough(model: Any) -> None:
+    whole = train_by_reward(model, brightness, plan(every=1), Settings(steps=1, micro_batch=2, lr=1e-2))
+    target = whole.rewards[1] + 1e-4  # it rises at each step
+    found = train_by_reward(model, brightness, plan(every=1, enough=target), Settings(steps=9, micro_batch=2, lr=1e-2))
+    assert found.last < 9 and found.last == found.best
+    assert found.rewards[found.last] >= target > max(found.rewards[step] for step in range(found.last))
+
+
 def test_batches_follow_from_seed_and_step() -> None:
     assert batch_of(plan(), 3) == batch_of(plan(), 3)
     assert batch_of(plan(), 3) != batch_of(plan(), 4) and batch_of(plan(seed=1), 3) != batch_of(plan(), 3)

@@ -103,6 +103,7 @@ class Plan:
     batch:  images a step                                kept: K
     every:  steps between two looks at the held-out reward
     patience: looks without a better reward after which training stops; the best LoRA is then the result
+    enough: the mean held-out reward at which training stops too; None: no such end
     """
 
     train: list[str]
@@ -113,6 +114,7 @@ class Plan:
     kept: int = 1
     every: int = 20
     patience: int = 2
+    enough: float | None = None
 
 
 @dataclass
@@ -157,7 +159,8 @@ def train_by_reward(
         result.rewards[result.last] = _held_out_reward(model, reward, plan)
         if result.rewards[result.last] > result.rewards[result.best]:
             result.best, best = result.last, [weight.detach().clone() for weight in weights]
-        if result.last - result.best >= plan.patience * plan.every:
+        is_enough = plan.enough is not None and result.rewards[result.last] >= plan.enough
+        if is_enough or result.last - result.best >= plan.patience * plan.every:
             break
     with torch.no_grad():
         for weight, value in zip(weights, best, strict=True):

@@ -3,6 +3,9 @@
 The person's whole log-odds are known to it, at every image that it draws: an upper bound of what a reward model buys
 over labels. A sixth of the rated prompts are held out, and their reward decides when to stop. The small network's
 log-odds minus the judge's (`gap`) show how far the LoRA is fitted to that network.
+
+The held-out reward rises as long as one trains, since other prompts are no other network. `enough` stops where the
+reward tells nothing more of the person, whose log-odds are cut off at 5 (`noisy_rater`).
 """
 
 import json
@@ -28,6 +31,7 @@ from thumbtune.training import records
 
 STEPS = 100  # of 16 images: 6 minutes of one core; the other methods have 120
 HELD_OUT_EVERY = 6  # of the rated prompts, the first of every six is held out
+LOOK_EVERY = 20  # steps
 HELD_OUT_IMAGES = 4  # of each held-out prompt
 FIRST_HELD_OUT_SEED = 20_000_000  # of no pool, demo or evaluation
 SOURCE = "no labels: a reward, the log-odds of the wanted style by the small style network"
@@ -42,8 +46,11 @@ def reward_on(ground: Ground) -> Reward:
     return reward
 
 
-def plan_of(cell: GridCell, recipe: Recipe, quick: bool = False) -> Plan:
-    """Return the plan of a cell: the rated prompts, the sampler of the evaluation, the batch of the recipe."""
+def plan_of(cell: GridCell, recipe: Recipe, quick: bool = False, enough: float | None = None) -> Plan:
+    """Return the plan of a cell: the rated prompts, the sampler of the evaluation, the batch of the recipe.
+
+    enough: see `Plan`; with it the held-out reward is measured twice as often
+    """
     concepts = demo.concepts()["rated"]
     prompts = [demo.prompt_of(concept) for concept in (concepts[:QUICK_CONCEPTS] if quick else concepts)]
     held_out = prompts[::HELD_OUT_EVERY]
@@ -54,17 +61,19 @@ def plan_of(cell: GridCell, recipe: Recipe, quick: bool = False) -> Plan:
         sampler=build.sampler_of(recipe),
         batch=recipe.train.batch,
         seed=cell.seed,
+        enough=enough,
+        every=LOOK_EVERY if enough is None else LOOK_EVERY // 2,
     )
 
 
-def rewarded(lab: Grid, cell: GridCell) -> dict[str, Any]:
+def rewarded(lab: Grid, cell: GridCell, enough: float | None = None) -> dict[str, Any]:
     """Tune by the reward, save the LoRA as a run, and return the cell's row.
 
     images:  those that were drawn to train on           passes: of images through the network, see `passes_of`
     rewards: step -> mean held-out reward                best_step: that of the result
     """
     recipe, begun, wall = lab.recipe_of(cell), time.process_time(), time.perf_counter()
-    model, plan = build.model_of(recipe), plan_of(cell, recipe, lab.order.quick)
+    model, plan = build.model_of(recipe), plan_of(cell, recipe, lab.order.quick, enough)
 
     def steps(count: int) -> Iterable[int]:
         return lab.progress(range(count), "Tuning by the reward")

@@ -13,6 +13,7 @@ from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import Measure, ground_cell, mark_cells, measured, tuned
 from thumbtune.experiments.ground_labels import STARS
 from thumbtune.experiments.grounds import GROUNDS
+from thumbtune.experiments.noisy_rater import CLIP
 from thumbtune.experiments.rounds_cells import in_rounds
 from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.experiments.training_grid import Grid, GridCell
@@ -78,6 +79,11 @@ METHODS: dict[str, Method] = {
         about=f"AlignProp: the rater's network as a reward, through the last sampling step; {ALIGNPROP_STEPS} steps",
         settings=(f"train.steps={ALIGNPROP_STEPS}",),
         measure=rewarded,
+    ),
+    "alignprop-stopped": Method(
+        about=f"the same, stopped at a mean held-out reward of {CLIP:g}, beyond which the person tells no difference",
+        settings=(f"train.steps={ALIGNPROP_STEPS}",),
+        measure=partial(rewarded, enough=CLIP),
     ),
 }
 

@@ -81,7 +81,7 @@ METHODS: dict[str, Method] = {
         measure=rewarded,
     ),
     "alignprop-stopped": Method(
-        about=f"the same, stopped at a mean held-out reward of {CLIP:g}, beyond which the person tells no difference",
+        about=f"AlignProp, stopped at a mean held-out reward of {CLIP:g}, beyond which the person tells no difference",
         settings=(f"train.steps={ALIGNPROP_STEPS}",),
         measure=partial(rewarded, enough=CLIP),
     ),

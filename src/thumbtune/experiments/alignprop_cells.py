@@ -29,7 +29,6 @@ from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe, write_recipe
 from thumbtune.training import records
 
-STEPS = 100  # of 16 images: 6 minutes of one core; the other methods have 120
 HELD_OUT_EVERY = 6  # of the rated prompts, the first of every six is held out
 LOOK_EVERY = 20  # steps
 HELD_OUT_IMAGES = 4  # of each held-out prompt

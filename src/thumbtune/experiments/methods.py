@@ -7,7 +7,6 @@ the lab and the cell and returns a row as `ground_cells.tuned` does.
 from dataclasses import dataclass
 from functools import partial
 
-from thumbtune.experiments.alignprop_cells import STEPS as ALIGNPROP_STEPS
 from thumbtune.experiments.alignprop_cells import rewarded
 from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import Measure, ground_cell, mark_cells, measured, tuned
@@ -76,13 +75,11 @@ METHODS: dict[str, Method] = {
         rule="top tenth",
     ),
     "alignprop": Method(
-        about=f"AlignProp: the rater's network as a reward, through the last sampling step; {ALIGNPROP_STEPS} steps",
-        settings=(f"train.steps={ALIGNPROP_STEPS}",),
+        about="AlignProp: the rater's network as a reward, through the last sampling step",
         measure=rewarded,
     ),
     "alignprop-stopped": Method(
         about=f"AlignProp, stopped at a mean held-out reward of {CLIP:g}, beyond which the person tells no difference",
-        settings=(f"train.steps={ALIGNPROP_STEPS}",),
         measure=partial(rewarded, enough=CLIP),
     ),
 }

@@ -33,13 +33,23 @@ EXPERIMENTS = {
     "few": "the gain against the number of labels",
     "search": "the demo's recipe with one change at a time, and its baselines with settings of their own",
     "beyond": "the paper's recipe, four baselines and our recipes at an equal budget",
+    "rounds": "labels on images of the tuned model, in three rounds against one",
+    "raters": "two people of opposite tastes: one LoRA of both against one each",
     "table1": "win-rates of Diffusion-KTO on SD v1-5 against all baselines",
     "table2": "mean scores of all models on SD v1-5",
     "table6": "mean scores of Diffusion-KTO by style",
     "table7": "win-rates on SD v2-1, on three sets of prompts",
 }
-ON_GROUNDS = ("beyond", "search", "few", "noise", "fig8")  # those that --ground puts on another person and judge
-WITH_METHODS = ("beyond", "search", "few", "noise")  # those of which --only takes some methods
+NEED_GROUND = ("rounds", "raters")
+ON_GROUNDS = (
+    "beyond",
+    "search",
+    "few",
+    "noise",
+    "fig8",
+    *NEED_GROUND,
+)  # those that --ground puts on another person and judge
+WITH_METHODS = ("beyond", "search", "few", "noise", "rounds")  # those of which --only takes some methods
 EXPERIMENT_FILE = "experiment.json"
 QUICK_NOTE = "**A quick run: it only shows that the command works. No number or verdict below means anything.**"
 FIRST_SEARCH_SEED = 10  # of the search for a recipe
@@ -123,6 +133,8 @@ def check_options(name: str, order: Order) -> None:
             f"{name} does not stand on a ground; leave --ground out, or take one of {', '.join(ON_GROUNDS)}.",
             code="paper-no-ground",
         )
+    if not order.ground and name in NEED_GROUND:
+        raise UsageError(f"{name} stands on a ground; name it with --ground soft-3d.", code="paper-needs-ground")
     if order.only and (name not in WITH_METHODS or (name in {"few", "noise"} and not order.ground)):
         raise UsageError(
             f"{name} has no methods to choose from; leave --only out, or take one of {', '.join(WITH_METHODS)}.",

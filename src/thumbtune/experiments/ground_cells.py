@@ -74,17 +74,29 @@ def scored(lab: Grid, cell: GridCell, model: PipelineModel, is_asked: bool = Fal
 
     is_asked: whether the wanted style stands in each prompt, as the person would ask for it
     """
-    ground, recipe = GROUNDS[cell.ground], lab.recipe_of(cell)
+    ground = GROUNDS[cell.ground]
+    return means_of(scores_of(ground, *images_of(lab, cell, model, ground if is_asked else None)))
+
+
+def images_of(
+    lab: Grid, cell: GridCell, model: PipelineModel, asked: Ground | None = None
+) -> tuple[list[Image], list[str]]:
+    """Generate the images of a cell with a model; return them and their bare prompts.
+
+    asked: whose wanted style stands in each prompt; None: nobody's
+    """
+    recipe = lab.recipe_of(cell)
     count = recipe.evaluate.per_prompt
     prompts = [prompt for prompt in lab.prompts() for _ in range(count)]
     seeds = [recipe.evaluate.first_seed + place for place in range(len(prompts))]
-    styles = wanted_styles(ground, prompts)
-    texts = [f"{prompt}, {style}" for prompt, style in zip(prompts, styles, strict=True)] if is_asked else prompts
+    texts = prompts
+    if asked is not None:
+        texts = [f"{prompt}, {style}" for prompt, style in zip(prompts, wanted_styles(asked, prompts), strict=True)]
     images: list[Image] = []
     for start in lab.progress(range(0, len(texts), IMAGES_AT_ONCE), "Generating images"):
         part = slice(start, start + IMAGES_AT_ONCE)
         images += model.generate(texts[part], seeds[part], build.sampler_of(recipe))
-    return means_of(scores_of(ground, images, prompts))
+    return images, prompts
 
 
 def scores_of(ground: Ground, images: Sequence[Image], prompts: Sequence[str]) -> dict[str, list[float]]:

@@ -9,17 +9,21 @@ from thumbtune.evaluation.scorers.style_classifier import SMALL, StyleClassifier
 from thumbtune.experiments import demo
 from thumbtune.experiments.demo import LabelledImage
 from thumbtune.experiments.grounds import Ground
-from thumbtune.experiments.noisy_rater import image_key, likes, prefers
+from thumbtune.experiments.noisy_rater import image_key, likes, prefers, stars
 from thumbtune.experiments.simulated_labels import (
+    RULES,
     PoolImage,
     Rating,
     check_rule,
     chosen_labels,
     labels_by_comparison,
+    top_tenth,
     upper_half,
     with_labels,
 )
 from thumbtune.runs import build
+
+STARS, LIKE_AT, MOST_STARS = "five stars", 4, 5  # the rule, and the stars from which on an import reads a like
 
 
 @cache
@@ -50,15 +54,19 @@ def rate_pool(pool: Sequence[PoolImage], ground: Ground, rating: Rating, seed: i
     Raises:
         UsageError: the rule is unknown, or the pool gives fewer labels than `count`.
     """
-    check_rule(rating.rule)
+    check_rule(rating.rule, (*RULES, STARS))
     prompts, images = [one.prompt for one in pool], [one.image() for one in pool]
     odds = log_odds(ground, images, prompts, SMALL)
     keys = [image_key(image) for image in images]
     labels: Sequence[bool | None]
     if rating.rule == "person":
         labels = [likes(value, ground.tau, seed, key) for value, key in zip(odds, keys, strict=True)]
+    elif rating.rule == STARS:
+        labels = [stars(value, ground.tau, seed, key) >= LIKE_AT for value, key in zip(odds, keys, strict=True)]
     elif rating.rule == "upper half":
         labels = upper_half(odds)
+    elif rating.rule == "top tenth":
+        labels = top_tenth(odds)
     else:
 
         def preferred(a: int, b: int) -> bool | None:
@@ -66,3 +74,22 @@ def rate_pool(pool: Sequence[PoolImage], ground: Ground, rating: Rating, seed: i
 
         labels = labels_by_comparison(prompts, preferred, rating.rule)
     return chosen_labels(with_labels(pool, labels), rating, seed)
+
+
+def grades_of(pool: Sequence[PoolImage], ground: Ground, rating: Rating, seed: int) -> dict[str, float]:
+    """Return file name -> (stars - 1) / 4 by the rule of five stars, and {} by any other rule.
+
+    A label that `rate_pool` turned into its opposite has the opposite grade.
+    """
+    if rating.rule != STARS:
+        return {}
+    kept = {name: liked for name, _, _, liked, _ in rate_pool(pool, ground, rating, seed)}
+    found = {}
+    for one, value in zip(
+        pool, log_odds(ground, [o.image() for o in pool], [o.prompt for o in pool], SMALL), strict=True
+    ):
+        count = stars(value, ground.tau, seed, image_key(one.image()))
+        if one.file.name in kept:
+            is_turned = kept[one.file.name] != (count >= LIKE_AT)
+            found[one.file.name] = (MOST_STARS - count if is_turned else count - 1) / (MOST_STARS - 1)
+    return found

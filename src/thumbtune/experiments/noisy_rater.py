@@ -5,6 +5,9 @@ P(a beats b)   = sigmoid((log_odds_a - log_odds_b) / tau)              Bradley a
 
 tau is the person's noise: towards 0 they like just the images with log-odds above 0, and with a large tau they toss a
 coin. Every answer follows from (seed, image) alone: the same person gives the same image the same label again.
+
+A like is a feeling v = log_odds / tau + noise above 0, where the noise is logistic: P(v > 0) = sigmoid(log_odds / tau).
+Stars cut the same feeling at -1.5, -0.5, 0.5 and 1.5.
 """
 
 import hashlib
@@ -14,6 +17,7 @@ from PIL.Image import Image
 
 from thumbtune.images import rgb
 
+STAR_CUTS = (-1.5, -0.5, 0.5, 1.5)  # of the feeling: one star below the first, five above the last
 CLIP = 5.0  # of the log-odds: with tau 2 no image is liked with a chance above 0.924 or below 0.076
 
 
@@ -52,6 +56,20 @@ def uniform(seed: int, *parts: str) -> float:
 def likes(log_odds: float, tau: float | None, seed: int, key: str) -> bool:
     """Return the label of an image; `key` is its `image_key`."""
     return uniform(seed, key) < like_chance(log_odds, tau)
+
+
+def feeling(log_odds: float, tau: float | None, seed: int, key: str) -> float:
+    """Return v, which is above 0 just where `likes` is True; without noise it is the clipped log-odds."""
+    clipped = max(-CLIP, min(CLIP, log_odds))
+    if tau is None:
+        return clipped
+    u = uniform(seed, key)
+    return clipped / tau + (math.log((1 - u) / u) if u else math.inf)
+
+
+def stars(log_odds: float, tau: float | None, seed: int, key: str) -> int:
+    """Return the stars of an image, 1 to 5; arguments as `likes`."""
+    return 1 + sum(feeling(log_odds, tau, seed, key) > cut for cut in STAR_CUTS)
 
 
 def prefers(pair: tuple[float, float], tau: float | None, seed: int, keys: tuple[str, str]) -> bool | None:

@@ -4,10 +4,11 @@ The trainings of a seed share one pool. A smaller pool is the beginning of a lar
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -30,7 +31,8 @@ FIRST_SEED, SEEDS_PER_POOL, SEEDS_PER_CONCEPT = 10_000_000, 100_000, 2_000
 IMAGES_AT_ONCE = 32
 NEIGHBOURS = 2  # each image is compared with the next two and the two before: four comparisons
 Preferred = Callable[[int, int], bool | None]  # of two images: is the first preferred? None for a draw
-RULES = ("person", "upper half", "win", "win + intermediate", "without intermediate")
+RULES = ("person", "upper half", "top tenth", "win", "win + intermediate", "without intermediate")
+TOP = 0.9  # of a pool: the paper's Figure 7 likes what an aesthetic score puts on top
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,11 @@ class PoolImage:
 class Rating:
     """How a simulated person labels a pool.
 
-    rule:    person: as in the demo; upper half: like images that score at least the pool's median. The other rules
-             compare images of a prompt in pairs, as in the paper's data: win likes images that never lost;
-             win + intermediate likes images that won at least once (the paper's choice); without intermediate is
-             win without the images that both won and lost
+    rule:    person: as in the demo; upper half: like images that score at least the pool's median; top tenth: like
+             images that score above its 90th percentile; five stars: the person of a ground gives one to five stars,
+             and four or five are a like. The other rules compare images of a prompt in pairs, as in the paper's data:
+             win likes images that never lost; win + intermediate likes images that won at least once (the paper's
+             choice); without intermediate is win without the images that both won and lost
     count:   the number of labels; None: all
     flipped: the share of labels that are turned into their opposite
     """
@@ -110,15 +113,15 @@ def rate_pool(pool: Sequence[PoolImage], person: str, rating: Rating, seed: int)
     return chosen_labels(labelled, rating, seed)
 
 
-def check_rule(rule: str) -> None:
-    """Refuse an unknown rating rule.
+def check_rule(rule: str, rules: Sequence[str] = RULES) -> None:
+    """Refuse a rating rule that is not one of `rules`.
 
     Raises:
         UsageError: the rule is unknown; the sentence lists all.
     """
-    if rule not in RULES:
+    if rule not in rules:
         raise UsageError(
-            f"There is no rating rule {rule!r}; give one of {', '.join(RULES)}.", code="rating-unknown-rule"
+            f"There is no rating rule {rule!r}; give one of {', '.join(rules)}.", code="rating-unknown-rule"
         )
 
 
@@ -150,6 +153,8 @@ def labels_by_score(pool: Sequence[PoolImage], person: str, rule: str) -> Sequen
     scores = [get_taste(person).score(one.image()) for one in pool]
     if rule == "upper half":
         return upper_half(scores)
+    if rule == "top tenth":
+        return top_tenth(scores)
     return labels_by_comparison([one.prompt for one in pool], better_score(scores), rule)
 
 
@@ -157,6 +162,16 @@ def upper_half(scores: Sequence[float]) -> list[bool]:
     """Return whether each score is at least the median."""
     middle = sorted(scores)[len(scores) // 2]
     return [score >= middle for score in scores]
+
+
+def top_tenth(scores: Sequence[float]) -> list[bool]:
+    """Return whether each score is above the 90th percentile, which lies between two scores as numpy's does.
+
+    >>> top_tenth([float(i) for i in range(11)]).index(True)
+    10
+    """
+    least = float(np.quantile(scores, TOP))
+    return [score > least for score in scores]
 
 
 def better_score(scores: Sequence[float]) -> Preferred:
@@ -215,17 +230,29 @@ def flip_labels(labels: Sequence[LabelledImage], share: float, seed: int) -> lis
     ]
 
 
-def import_labels(folder: Path, labels: Sequence[LabelledImage], person: str) -> tuple[int, int]:
-    """Write labels as a folder that any importer reads, import it into `folder`/store; return likes and dislikes."""
-    write_text(folder / "thumbs" / "metadata.jsonl", "".join(_lines(folder / "thumbs", labels, person)))
-    with Store.open(folder / "store") as store:
-        import_likes(folder / "thumbs", store)
-        counts = store.counts()
+def import_labels(
+    folder: Path,
+    labels: Sequence[LabelledImage],
+    person: str,
+    grades: Mapping[str, float] | None = None,
+    store: Path | None = None,
+) -> tuple[int, int]:
+    """Write labels as a folder that any importer reads, import it, and return the store's likes and dislikes.
+
+    grades: file name -> how much the person likes the image, 0 to 1; None or no entry: the label alone
+    store:  to import into; None: `folder`/store
+    """
+    lines = _lines(folder / "thumbs", labels, person, grades or {})
+    write_text(folder / "thumbs" / "metadata.jsonl", "".join(lines))
+    with Store.open(store or folder / "store") as opened:
+        import_likes(folder / "thumbs", opened)
+        counts = opened.counts()
     return counts.likes, counts.dislikes
 
 
-def _lines(folder: Path, labels: Sequence[LabelledImage], person: str) -> Iterator[str]:
+def _lines(folder: Path, labels: Sequence[LabelledImage], person: str, grades: Mapping[str, float]) -> Iterator[str]:
     for name, image, prompt, liked, seed in labels:
         write_png(folder / name, image)
         row = {"file_name": name, "prompt": prompt, "label": liked, "rater": f"simulated:{person}"}
+        row |= {"grade": grades[name]} if name in grades else {}
         yield json.dumps(row | {"seed": seed, "model": demo.MODEL}) + "\n"

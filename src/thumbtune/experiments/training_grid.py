@@ -146,10 +146,11 @@ def label_pool(lab: Grid, cell: GridCell) -> tuple[int, int]:
         lab.progress,
     )
     # after two denoising steps no image is liked, so a quick run likes the better half
-    none_liked = quick and cell.taste != "red" and cell.rating.rule == "person"
+    none_liked = quick and cell.taste != "red" and cell.rating.rule in ("person", ground_labels.STARS)
     rating = replace(cell.rating, rule="upper half") if none_liked else cell.rating
     labels = rate(cell, pool, rating)
-    likes, dislikes = simulated_labels.import_labels(folder, labels, cell.taste)
+    grades = ground_labels.grades_of(pool, GROUNDS[cell.ground], rating, cell.seed) if cell.ground else {}
+    likes, dislikes = simulated_labels.import_labels(folder, labels, cell.taste, grades)
     write_text(counts_file, json.dumps({"likes": likes, "dislikes": dislikes}))
     return likes, dislikes
 
@@ -166,15 +167,15 @@ def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
 
     Labels of one kind only, and a training that diverged, are results: `status` names them.
     """
-    recipe, folder = lab.recipe_of(cell), lab.run_of(cell)
-    likes, dislikes = label_pool(lab, cell)
+    return trained_on(lab, cell, lab.recipe_of(cell), *label_pool(lab, cell))
+
+
+def trained_on(lab: Grid, cell: GridCell, recipe: Recipe, likes: int, dislikes: int) -> dict[str, Any]:
+    """Train by a recipe whose store has labels already; return the row's counts and status, as `trained` does."""
+    folder = lab.run_of(cell)
     row = {"likes": likes, "dislikes": dislikes, "status": "trained"}
-    try:
-        check_labels(recipe, objectives.objective_of(recipe), build.split_of(recipe).train)
-    except UsageError:
-        raise
-    except ThumbtuneError as error:
-        return row | {"status": f"cannot be trained: {error}"}
+    if (why_not := not_trainable(recipe)) is not None:
+        return row | {"status": why_not}
     story = {"source": "an experiment's folder of labels", "simulated": cell.person}
     steps = tune(recipe, folder, lab.progress, resume=True, story=story)
     try:
@@ -185,6 +186,17 @@ def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
     except TrainingBroke as error:
         return row | {"status": f"{DIVERGED_STATUS}: {error}"}
     return row
+
+
+def not_trainable(recipe: Recipe) -> str | None:
+    """Return the status of a cell whose labels are of one kind, or make no pair; None if they can be trained on."""
+    try:
+        check_labels(recipe, objectives.objective_of(recipe), build.split_of(recipe).train)
+    except UsageError:
+        raise
+    except ThumbtuneError as error:
+        return f"cannot be trained: {error}"
+    return None
 
 
 def judged(lab: Grid, cell: GridCell) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from thumbtune.training.cache import Cache
 OWN = lora_copy.OWN
 STOPPED = records.STOPPED
 LOCK = ".training.lock"
+COMPARED = ("image_id", "prompt", "label", "weight", "grade", "held_out")  # what a label is to a run that continues
 # a run that continues writes these again
 REWRITTEN = {"lora", "unet", "transformer", checkpoint.LOG, records.BASE}
 MAY_GO = {STOPPED, records.ENVIRONMENT}  # errors advise to delete these
@@ -221,7 +222,7 @@ def notes_of(folder: Path) -> list[str]:
     return (records.read_story(folder) or {}).get("notes", [])
 
 
-def _labels(split: Split) -> Any:
+def labels_table(split: Split) -> Any:
     """Return all likes without their images, with a column `held_out`."""
     from datasets import concatenate_datasets
 
@@ -237,13 +238,12 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
     """
     for pattern in ("", "*", "examples/*"):
         sweep(folder, pattern)
-    likes = _labels(split)
+    likes = labels_table(split)
     file = folder / "likes.parquet"
     if (folder / "recipe.yaml").exists():
         _compare_own(recipe, folder)
-        columns = ["image_id", "prompt", "label", "weight", "grade", "held_out"]
-        stored = records.read_labels(folder, columns)
-        if stored != likes.select_columns(columns).to_list():
+        stored = records.read_labels(folder, COMPARED)
+        if stored != likes.select_columns(list(COMPARED)).to_list():
             raise ThumbtuneError(
                 f"The likes in {recipe.likes} have changed since {folder} was started, so resuming would train "
                 "something else; choose another folder for a new run.",

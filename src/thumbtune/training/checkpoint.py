@@ -227,6 +227,22 @@ def restore(training: Training, folder: Path) -> None:
         training.accelerator.scaler.load_state_dict(scaler)
 
 
+def weights_in(folder: Path) -> dict[str, Tensor]:
+    """Return the trained weights of a checkpoint by name, for generating images; with an EMA, its average.
+
+    Raises:
+        ThumbtuneError: the checkpoint is damaged, or another version wrote it.
+    """
+    try:
+        state = state_in(folder)
+        check_files(folder, state)
+        weights = _optional(folder, "average", state["average"]) or load_file(folder / "weights.safetensors")
+        refuse_not_finite(weights)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
+    return weights
+
+
 def _damaged(folder: Path, error: Exception) -> ThumbtuneError:
     return ThumbtuneError(
         f"The checkpoint {folder} is damaged ({error}); delete it to continue from the one before, or from the "

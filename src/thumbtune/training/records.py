@@ -28,6 +28,13 @@ Number = float | None  # also NaN and infinity, which a training that goes wrong
 Measured = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+class Round(TypedDict):
+    """New labels that a run took: after which step, and how many."""
+
+    step: Count
+    labels: Count
+
+
 class Story(TypedDict):
     """likes.json. Runs of earlier versions lack some of it."""
 
@@ -42,6 +49,7 @@ class Story(TypedDict):
     dislikes: NotRequired[Count]
     prompts: NotRequired[Count]
     held_out: NotRequired[Count]
+    rounds: NotRequired[list[Round]]
 
 
 class Stop(TypedDict):

@@ -145,7 +145,8 @@ def train(
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {line_of(step)}")
     say_prefix(run.prompt_prefix_of(out))
-    say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
+    next_ = run.evaluation_command(out, chosen)
+    say(f"The result is in {out / build.result_of(chosen).parent}. Next: {next_}")
 
 
 def recipe_(
@@ -156,9 +157,12 @@ def recipe_(
     settings: Set = None,
 ) -> None:
     """Print a recipe: every option with its value and one line on what it does."""
+    from thumbtune.runs.family_defaults import refuse_unknown_family
     from thumbtune.runs.recipe import read_recipe, recipe_text
 
-    say(recipe_text(read_recipe(recipe, settings)).rstrip())
+    chosen = read_recipe(recipe, settings)
+    refuse_unknown_family(chosen.model_dump(exclude_unset=True))
+    say(recipe_text(chosen).rstrip())
 
 
 def generate(

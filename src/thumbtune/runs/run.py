@@ -13,6 +13,7 @@ stopped.json       why a guard stopped the training; the result then has the wei
 
 import json
 import platform
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -219,6 +220,19 @@ def forget_stop(folder: Path, result: Path) -> None:
 def notes_of(folder: Path) -> list[str]:
     """Return the notes on settings and likes that were made when the run began."""
     return (records.read_story(folder) or {}).get("notes", [])
+
+
+def evaluation_command(folder: Path, recipe: Recipe) -> str:
+    """Return the command that evaluates a run; it names the option that is needed where no prompt was held out.
+
+    Raises:
+        ThumbtuneError: the run's list of likes cannot be read.
+    """
+    command = f"thumbtune evaluate {shlex.quote(str(folder))}"
+    has_prompts = bool(recipe.evaluate.prompts) or any(
+        row["held_out"] for row in records.read_labels(folder, ("held_out",))
+    )
+    return command if has_prompts else f"{command} --set evaluate.prompts=FILE, a text file with a prompt a line"
 
 
 def _labels(split: Split) -> Any:

@@ -26,6 +26,7 @@ class Lumina2(LatentDiffusion):
     family = Family(
         name="Lumina-Image 2.0",
         classes=("Lumina2Pipeline", "Lumina2Text2ImgPipeline"),
+        hub="lumina-image-2",
         pipeline="Lumina2Pipeline",
         networks={TRANSFORMER: "Lumina2Transformer2DModel", VAE: "AutoencoderKL", TEXT: "Gemma2Model"},
         float32=(VAE,),

@@ -27,6 +27,7 @@ class StableDiffusion3(LatentDiffusion):
     family = Family(
         name="Stable Diffusion 3",
         classes=("StableDiffusion3Pipeline",),
+        hub="stable-diffusion-3",
         pipeline="StableDiffusion3Pipeline",
         networks={
             TRANSFORMER: "SD3Transformer2DModel",

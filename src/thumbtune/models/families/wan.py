@@ -36,6 +36,7 @@ class Wan(LatentDiffusion):
     family = Family(
         name="Wan",
         classes=("WanPipeline",),
+        hub="wan2.",
         pipeline="WanPipeline",
         networks={
             TRANSFORMER: "WanTransformer3DModel",

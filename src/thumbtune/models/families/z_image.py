@@ -28,6 +28,7 @@ class ZImage(LatentDiffusion):
     family = Family(
         name="Z-Image",
         classes=("ZImagePipeline",),
+        hub="z-image",
         pipeline="ZImagePipeline",
         networks={TRANSFORMER: "ZImageTransformer2DModel", VAE: "AutoencoderKL", TEXT: "Qwen3Model"},
         float32=(VAE,),

@@ -29,6 +29,7 @@ from thumbtune.training.batches import check_prompts_differ
 from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 
 MAX_INSPECTED_IMAGES = 256  # spread over the table: this takes a few seconds, for any number of likes
+TOO_LOW_FOR_LORA = 1e-6  # a hundredth of the usual one, and ten times the paper's of all weights
 LORA_RATE = 1e-4  # usual for LoRAs of Stable Diffusion, as in the examples of diffusers
 
 
@@ -166,6 +167,10 @@ def settings_notes(recipe: Recipe) -> list[str]:
     train, notes = recipe.train, []
     if train.weights == "full" and train.lr >= LORA_RATE:
         notes.append(f"A train.lr of {train.lr:g} suits a LoRA; the paper trained all weights with 1e-07.")
+    if train.weights == "lora" and train.lr <= TOO_LOW_FOR_LORA:
+        notes.append(
+            f"A train.lr of {train.lr:g} suits all weights; a LoRA is usually trained with {LORA_RATE:g} or more."
+        )
     if train.weights == "lora" and train.lr >= TrainSection().lr and not build.is_bundled(recipe.model):
         notes.append(
             f"A train.lr of {train.lr:g} suits the bundled model; a LoRA of a large model is usually trained with "

@@ -291,13 +291,24 @@ def _is_of_a_run(path: Path) -> bool:
 
 
 def _for_another(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """Return a file's mapping without the options of its objective that the one set in its place does not use."""
+    """Return a file's mapping without the options that what is set in place of its own objective or LoRA does not use.
+
+    Where all weights are trained in place of a LoRA, these are the file's options of the LoRA.
+    """
+    weights = [s for s in settings if s.startswith("train.weights=")]
+    if weights[-1:] == ["train.weights=full"] and not _is_full(data):
+        data = {name: section for name, section in data.items() if name != "lora"}
     name = next((s.partition("=")[2] for s in reversed(settings) if s.startswith("objective.name=")), None)
     section = data.get("objective")
     if name is None or not isinstance(section, dict) or section.get("name", OBJECTIVES[0]) == name:
         return data
     kept = {option: value for option, value in section.items() if option not in UNUSED_OPTIONS.get(name, ())}
     return {**data, "objective": kept}
+
+
+def _is_full(data: Mapping[str, Any]) -> bool:
+    train = data.get("train")
+    return isinstance(train, Mapping) and train.get("weights") == "full"
 
 
 def recipe_text(recipe: Recipe) -> str:

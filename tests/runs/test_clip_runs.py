@@ -62,6 +62,22 @@ def test_a_run_trains_and_draws_clips(store: Path, tiny_pipeline: Any, tmp_path:
     assert code == 0, err
 
 
+@pytest.mark.parametrize(("model", "frames", "told"), [("wan-clips", 1, 9), ("wan-clips", 5, None), ("ltx", 1, 9)])
+def test_a_note_says_that_only_first_frames_of_clips_are_trained(
+    store: Path, tiny_pipeline: Any, make_diffusion: Any, model: str, frames: int, told: int | None
+) -> None:
+    sized = [f"train.size={32 if model == 'ltx' else 16}", f"evaluate.size={32 if model == 'ltx' else 16}"]
+    setup = prepare(read_recipe(None, [*settings(store, tiny_pipeline(model), frames), *sized]))
+    rows = len(setup.split.train)
+    notes = [note for note in setup.size_notes(make_diffusion(model)) if "first frames" in note]
+    assert len(notes) == (told is not None)
+    for note in notes:
+        clips = sum(row % 3 < (2 if model == "wan-clips" else 1) for row in range(6)) * 2  # LTX takes 9 frames, not 5
+        held_out = len(setup.split.held_out)
+        assert note.endswith(f"set frames={told} for their motion.") and f"of {rows} rows" in note
+        assert clips - held_out <= int(note.split()[0]) <= clips
+
+
 def test_memory_grows_with_them(store: Path, tiny_pipeline: Any, tmp_path: Path) -> None:
     model = tiny_pipeline("wan-clips")
     setups = [prepare(read_recipe(None, [*settings(store, model, n), "train.size=128"])) for n in (1, 9)]

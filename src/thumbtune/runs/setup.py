@@ -66,7 +66,7 @@ class Setup:
         return placements_of(self.recipe, model, self.image_sizes)
 
     def size_notes(self, model: PipelineModel) -> list[str]:
-        """Return a sentence on images that are too small, on those that lose much by cropping, and on clips that are missing or cut.
+        """Return a sentence on images that are too small, on those that lose much by cropping, and on frames.
 
         Raises:
             ThumbtuneError: as `clips`.

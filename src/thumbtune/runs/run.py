@@ -272,7 +272,7 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
             return
     labels = likes["label"]
     summary = {"source": "the store of likes", "simulated": None, **story}
-    summary["examples"] = examples.save_examples(split.train, folder)
+    summary["examples"] = examples.save_examples(split.train, folder, recipe.frames > 1)
     summary |= {"likes": sum(labels), "dislikes": len(labels) - sum(labels)}
     summary |= {"prompts": len(set(likes["prompt"])), "held_out": len(split.held_out)}
     for source in objectives.own_files(recipe):

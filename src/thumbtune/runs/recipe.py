@@ -1,7 +1,9 @@
 """A recipe: all options of a run, read from and written to YAML. `recipe_sections` defines the options."""
 
+import difflib
 import math
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -251,8 +253,11 @@ def _contents(path: Path) -> Any:
     try:
         return parse_yaml(read_text(_file_of(path), MAX_RECIPE_BYTES), word_options())
     except DocumentFault as fault:
-        known = ", ".join(sorted(file.stem for file in SHIPPED_RECIPES.glob("*.yaml")))
-        advice = "save it as UTF-8" if fault.kind == "encoding" else f"check the path, or name a shipped one: {known}"
+        known = sorted(file.stem for file in SHIPPED_RECIPES.glob("*.yaml"))
+        close = difflib.get_close_matches(str(path).lower(), known, 1)
+        meant = f"did you mean {close[0]}? Else " if close else ""
+        advice = "save it as UTF-8" if fault.kind == "encoding" else f"{meant}check the path, or name a shipped one"
+        advice += "" if fault.kind == "encoding" else f": {', '.join(known)}"
         raise UsageError(f"The recipe {path} cannot be read ({fault}); {advice}.", code="recipe-unreadable") from fault
     except YamlFault as fault:
         if fault.kind == "duplicate":
@@ -267,6 +272,15 @@ def _file_of(path: Path) -> Path:
     path = values.home(path)
     shipped = SHIPPED_RECIPES / f"{path}.yaml"
     return shipped if not is_there(path) and path.name == str(path) and is_there(shipped) else path
+
+
+def heading_of(path: Path) -> str:
+    """Return the comments above a shipped recipe, such as the memory that it needs; of any other file an empty text."""
+    file = _file_of(path)
+    if file.parent != SHIPPED_RECIPES:
+        return ""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return "\n".join(takewhile(lambda line: line.startswith("#"), lines))
 
 
 def read_recipe(path: Path | None, settings: list[str] | None = None) -> Recipe:

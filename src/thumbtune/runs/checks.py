@@ -17,7 +17,7 @@ import torch
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.clips import is_clip
-from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note
+from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note, often_shown_note
 from thumbtune.feedback.likes import Split, image_of
 from thumbtune.images import rgb
 from thumbtune.models.pipeline_files import distilled_note
@@ -102,6 +102,7 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
     labels = [*parts.train["label"], *parts.held_out["label"]]
     likes, both = sum(labels), objectives.liked_share(recipe, objective) < 1
     notes = [few_labels_note(likes, len(labels) - likes, both)]
+    notes.append(often_shown_note(len(parts.train), recipe.train.steps, recipe.train.batch))
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
     notes.append(distilled_note(build.model_path(recipe.model)))

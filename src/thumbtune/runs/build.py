@@ -332,7 +332,7 @@ def _refuse_source(likes: str) -> None:
     if is_source(Path(likes)):
         store = "likes" if Path(likes).name != "likes" else "store"
         raise ThumbtuneError(
-            f"{likes} is no store of likes, but files that one is made from; import them with `thumbtune import "
+            f"{likes} holds labelled images or a table, and is no store of likes yet; import it with `thumbtune import "
             f"{shlex.quote(likes)} --likes {store}`, and set likes={store}.",
             code="likes-not-imported",
         )

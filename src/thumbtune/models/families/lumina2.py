@@ -38,6 +38,10 @@ class Lumina2(LatentDiffusion):
     )
     patch, positions_per_token = 2, 4
 
+    @property
+    def longest(self) -> int:
+        return min(self.network.config.axes_lens[1:]) * self.factor * self.patch
+
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config
         return ("Lumina 2", vae.scaling_factor, vae.shift_factor, self.pipeline.system_prompt)

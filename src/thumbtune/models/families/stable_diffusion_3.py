@@ -46,6 +46,10 @@ class StableDiffusion3(LatentDiffusion):
     )
     patch, positions_per_token = 2, 4
 
+    @property
+    def longest(self) -> int:
+        return self.network.config.pos_embed_max_size * self.factor * self.patch
+
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config
         lengths = [one.model_max_length for one in self.tokenizers]

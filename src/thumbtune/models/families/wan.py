@@ -101,6 +101,10 @@ class Wan(LatentDiffusion):
         return self.pipeline.vae_scale_factor_spatial
 
     @property
+    def longest(self) -> int:
+        return self.networks[TRANSFORMER].config.rope_max_seq_len * self.factor * self.patch
+
+    @property
     def frame_step(self) -> int:
         return self.pipeline.vae_scale_factor_temporal
 

@@ -39,6 +39,10 @@ class ZImage(LatentDiffusion):
     )
     patch, positions_per_token = 2, 4
 
+    @property
+    def longest(self) -> int:
+        return min(self.network.config.axes_lens[1:]) * self.factor * self.patch
+
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config
         return ("Z-Image", vae.scaling_factor, vae.shift_factor, self.pipeline.tokenizer.chat_template)

@@ -38,9 +38,7 @@ def test_a_recipe_where_a_model_belongs_is_told_with_its_model(call: Call, name:
 
 def test_a_shipped_recipe_is_printed_with_what_is_said_above_it(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("recipe", "z-image")
-    assert (
-        code == 0 and out.startswith("# Z-Image: thumbtune train z-image") and "Its Turbo is distilled" in out
-    )
+    assert code == 0 and out.startswith("# Z-Image: thumbtune train z-image") and "Its Turbo is distilled" in out
     (tmp_path / "mine.yaml").write_text(out)
     assert read_recipe(tmp_path / "mine.yaml") == read_recipe(Path("z-image"))
     mine = call("recipe", tmp_path / "mine.yaml")[1]

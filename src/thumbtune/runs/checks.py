@@ -101,8 +101,8 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
     """Return a sentence on each too small number of labels or prompts, on a distilled model and on cut prompts."""
     labels = [*parts.train["label"], *parts.held_out["label"]]
     likes, both = sum(labels), objectives.liked_share(recipe, objective) < 1
-    notes = [few_labels_note(likes, len(labels) - likes, both)]
-    notes.append(often_shown_note(len(parts.train), recipe.train.steps, recipe.train.batch))
+    few = few_labels_note(likes, len(labels) - likes, both)
+    notes = [few or often_shown_note(len(parts.train), recipe.train.steps, recipe.train.batch)]
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
     notes.append(distilled_note(build.model_path(recipe.model)))

@@ -1,7 +1,7 @@
 """The sections of a recipe: every option with its type, its default and a line of help."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -45,7 +45,7 @@ class Section(BaseModel):
     def _given(cls, value: Any, info: ValidationInfo) -> Any:
         """Check what was given before it becomes a number, or a text that is shown."""
         field = cls.model_fields[str(info.field_name)]
-        value = values.spelled(value, get_args(field.annotation))
+        value = values.as_option(value, field.annotation)
         return values.number(value) if field.annotation in NUMBERS else values.no_password(value)
 
 

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from thumbtune.documents import brief
 from thumbtune.errors import UsageError
@@ -103,6 +103,11 @@ def spelled(value: Any, names: Iterable[object]) -> Any:
     """
     ours = value.replace("_", "-") if isinstance(value, str) else value
     return ours if ours in names else value
+
+
+def as_option(value: Any, annotation: Any) -> Any:
+    """Return a word as the type of its option writes it, if that lists words; any other value unchanged."""
+    return spelled(value, get_args(annotation))
 
 
 def one_of(*names: str) -> Callable[[str], str]:

@@ -168,8 +168,9 @@ def recipe_(
 
     chosen = read_recipe(recipe, settings)
     refuse_unknown_family(chosen.model_dump(exclude_unset=True))
-    if recipe is not None and not any(setting.startswith("model=") for setting in settings or []):
-        say(heading_of(recipe))
+    is_of_its_model = not any(setting.startswith("model=") for setting in settings or [])
+    if recipe is not None and is_of_its_model and (heading := heading_of(recipe)):
+        say(heading)
     say(recipe_text(chosen).rstrip())
 
 

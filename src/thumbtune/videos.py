@@ -14,6 +14,8 @@ from PIL import Image
 from thumbtune.errors import ThumbtuneError, reason
 
 SUFFIXES = (".mp4", ".mov", ".webm", ".mkv")
+# further endings of videos; the first bytes of a file tell whether it is read, as .m4v and most .3gp are
+OTHER_SUFFIXES = (".m4v", ".3gp", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv")
 HEAD = 64  # bytes that tell what a file is
 BOXES = (b"moov", b"mdat", b"wide")  # the first one of an old QuickTime file
 STILL = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"crx ", b"jxl ")

@@ -13,6 +13,7 @@ from refusals import refused
 from safetensors.torch import load_file, save_file
 
 import thumbtune
+from thumbtune.duels.network_alone import part_of
 from thumbtune.duels.sides import Side, loaded, side
 from thumbtune.errors import UsageError
 from thumbtune.models.lora import DIFFUSERS_FILE, KOHYA_FILE
@@ -269,6 +270,33 @@ def test_a_unet_alone_takes_the_place_of_the_bases_own(tiny_pipeline: Pipeline, 
     assert np.array_equal(drawn(one), drawn(side(str(whole))))
     assert not np.array_equal(drawn(one), drawn(side(base)))
     assert np.array_equal(drawn(side(f"unet:{alone}", base)), drawn(one))
+    own = side(str((alone / "unet").rename(tmp_path / "mine")), base)  # the folder of its files, under any name
+    assert own.kind == "unet" and np.array_equal(drawn(own), drawn(one))
+
+
+def test_the_folder_of_a_transformer_is_one_alone_as_the_folder_above_it(
+    tiny_pipeline: Pipeline, tmp_path: Path
+) -> None:
+    base, alone = str(tiny_pipeline("sd3")), tmp_path / "run" / "transformer"
+    shutil.copytree(Path(base) / "transformer", alone)
+    weights = alone / "diffusion_pytorch_model.safetensors"
+    save_file({name: 1.1 * tensor for name, tensor in load_file(weights).items()}, weights)
+    for name in (alone.parent, alone):
+        one = side(str(name), base)
+        assert one.kind == "transformer" and one.check is not None
+        one.check()
+        assert not np.array_equal(drawn(one), drawn(side(base)))
+        with refused("side-misfit", naming=[name, "SD3Transformer2DModel"]):
+            _check_of(side(str(name), str(tiny_pipeline("flux"))))
+    assert np.array_equal(drawn(side(str(alone), base)), drawn(side(str(alone.parent), base)))
+    with refused("side-no-base", UsageError, naming=alone):
+        side(str(alone))
+    for part in ("vae", "text_encoder"):  # parts that no side replaces
+        assert part_of(str(Path(base) / part)) is None
+
+
+def _check_of(side_: Any) -> None:
+    side_.check()
 
 
 def test_a_unet_without_a_base_or_for_another_is_one_sentence(tiny_pipeline: Pipeline, tmp_path: Path) -> None:

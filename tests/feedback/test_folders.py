@@ -107,6 +107,50 @@ def test_what_lies_outside_of_them_is_counted(tmp_path: Path, call: Call) -> Non
     assert "skipped like/b.svg: it is not a whole PNG" in err
 
 
+def test_files_that_no_reader_takes_are_named_by_their_endings(tmp_path: Path, call: Call) -> None:
+    names = ("like/a.png", "like/b", "dislike/c.pdf", "dislike/d.PDF", "like/a.txt", "like/metadata.csv", "maybe/e.pdf")
+    for name in names:
+        put(tmp_path / "mine" / name, made(1) if name.endswith("png") else "file_name,prompt\n")
+    code, out, _ = call("import", tmp_path / "mine", "--likes", tmp_path / "likes", "--dry-run")
+    assert code == 0 and "left alone: 3 files of other kinds (2 .pdf, 1 without an ending)" in out
+    code, out, _ = call("import", tmp_path / "mine", "--likes", tmp_path / "likes", "--dry-run", "--label", "like")
+    assert "left alone: 4 files of other kinds (3 .pdf, 1 without an ending)" in out
+    for name in ("like/b", "dislike/c.pdf", "dislike/d.PDF"):
+        (tmp_path / "mine" / name).unlink()
+    assert "left alone" not in call("import", tmp_path / "mine", "--likes", tmp_path / "likes", "--dry-run")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "told"),
+    [
+        ("a.avi", b"RIFF\x24\x00\x00\x00AVI LIST", "a video in AVI"),
+        ("a.mpg", b"\0\0\x01\xba\x44", "a video in MPEG"),
+        ("a.wmv", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a video in WMV"),
+        ("a.flv", b"FLV\x01\x05", "a video in FLV"),
+        ("a.ogv", b"OggS\0\x02", "a video in Ogg"),
+    ],
+)
+def test_videos_of_other_kinds_are_listed_with_what_to_do(
+    tmp_path: Path, call: Call, name: str, head: bytes, told: str
+) -> None:
+    put(tmp_path / "mine" / "dislike" / name, head + bytes(64))
+    put(tmp_path / "mine" / "like" / "b.png", made(2))
+    _, out, err = call("import", tmp_path / "mine", "--likes", tmp_path / "likes", "--prompt", "a fox")
+    assert f"skipped dislike/{name}: it is {told}, which is not supported; convert it to .mp4" in err
+    assert "2 rows: 1 like" in out and "1 unreadable" in out
+
+
+def test_clips_are_called_clips(tmp_path: Path, call: Call) -> None:
+    still = Image.new("RGB", (8, 8), "red")
+    for name, more in (("like/a", 2), ("like/b", 2), ("dislike/c", 2), ("dislike/d", 0)):
+        path = put(tmp_path / "mine" / f"{name}.webp", b"")
+        frames = [Image.new("RGB", (8, 8), (0, 90 * number, len(name) + ord(name[-1]))) for number in range(more)]
+        still.save(path, save_all=True, append_images=frames) if more else still.save(path)
+    _, out, _ = call("import", tmp_path / "mine", "--likes", tmp_path / "likes", "--prompt", "a fox")
+    assert "read: dislike (2 images and clips) as dislike" in out or "dislike (2 images and clips) as dislike" in out
+    assert "like (2 clips) as like" in out
+
+
 def test_an_image_that_was_moved_out_of_like(tmp_path: Path, store: Store) -> None:
     image = put(tmp_path / "mine" / "like" / "a.png", made(1))
     put(tmp_path / "mine" / "like" / "b.png", made(2))

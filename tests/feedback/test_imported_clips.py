@@ -71,6 +71,16 @@ def test_animations_are_kept_byte_for_byte_and_are_their_first_frame_for_images(
             assert len(frames_of(clip_of(likes, row, Clips([5] * 3, 10)))) == 5
 
 
+def test_a_video_by_another_ending_is_read_by_its_content(call: Call, tmp_path: Path) -> None:
+    data = video("mp4")
+    code, told = imported(call, tmp_path, a_m4v=data, b_png=film("PNG"))
+    assert code == 0 and "0 unreadable" in told, told
+    with Store.open(str(tmp_path / "likes"), create=False) as store:
+        files = [Path(store.address_of(label.image)) for label in store.labels()]
+        (file,) = (each for each in files if each.suffix == ".mp4")
+        assert file.read_bytes() == data and frames_in_each(likes_of(store), 10, 99) == [6, 6]
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
 def test_videos_are_kept_byte_for_byte_and_named_by_what_they_are(call: Call, tmp_path: Path, suffix: str) -> None:
     data = video(suffix)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from refusals import refused
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from thumbtune.errors import UsageError
@@ -172,6 +172,60 @@ def test_the_folder_is_one_lora_for_duels(
     assert alone is not None and SECOND not in alone
     with refused("side-misfit", naming=["pytorch_lora_weights_2", "second network"]):
         place(alone, files, "wan")
+
+
+@pytest.mark.parametrize("told_by", ["header", "name"])
+@pytest.mark.parametrize("file", [DIFFUSERS_FILE, SECOND_FILE, "comfyui_high_noise", "comfyui_low_noise"])
+def test_one_of_the_files_is_put_on_its_own_network(
+    file: str, told_by: str, tiny_pipeline: Tiny, make_diffusion: Make, perturb: Make, tmp_path: Path
+) -> None:
+    model = make_diffusion(NAME, rank=2, alpha=1.0)
+    perturb(model)
+    model.save(tmp_path)
+    saved = (tmp_path / file).with_suffix(".safetensors")
+    is_second = file in (SECOND_FILE, "comfyui_low_noise")
+    with safe_open(saved, "pt") as opened:
+        assert opened.metadata()["thumbtune.network"] == ("low_noise" if is_second else "high_noise")
+    if told_by == "header":
+        named = saved.rename(tmp_path / "renamed.safetensors")
+    else:
+        named = tmp_path / "of_before" / saved.name
+        named.parent.mkdir()
+        save_file(load_file(saved), named)  # without a header
+    pipeline = load_pipeline(str(tiny_pipeline(NAME)))
+    files = find_lora(named)
+    assert files is not None
+    placed = put_on_pipeline(pipeline, files, NAME)
+    assert {part for part, _ in placed} == {SECOND if is_second else "transformer"}
+    with torch.no_grad():
+        base, both, one = (answer(each) for each in (make_diffusion(NAME), model, adapter_of(pipeline)))
+    for row, time in enumerate(MIXED):
+        of_this = (time < 875) == is_second
+        torch.testing.assert_close(one[row], (both if of_this else base)[row], rtol=0, atol=1e-5)
+    assert (base - both).abs().flatten(1).amax(1).min() > 1e-3
+
+
+def test_a_file_that_tells_no_network_is_for_the_first_and_a_note_says_it(
+    tiny_pipeline: Tiny, make_diffusion: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_diffusion(NAME, rank=2, alpha=1.0).save(tmp_path)
+    mine = tmp_path / "mine" / "mine.safetensors"
+    mine.parent.mkdir()
+    save_file(load_file(tmp_path / SECOND_FILE), mine)
+    networks = networks_without_weights(str(tiny_pipeline(NAME)))
+    files = find_lora(mine)
+    assert networks is not None and files is not None
+    assert {part for part, _ in place(networks, files, NAME)} == {"transformer"}
+    (said,) = caplog.messages
+    assert str(mine) in said and "high_noise" in said and "_low_noise" in said
+    caplog.clear()
+    tensors = {key.replace("transformer.", f"{SECOND}.", 1): value for key, value in load_file(mine).items()}
+    save_file(tensors, mine)  # which tells it by the names of its layers
+    assert {part for part, _ in place(networks, files, NAME)} == {SECOND} and not caplog.messages
+    alone = networks_without_weights(str(tiny_pipeline("wan")))
+    named = find_lora(tmp_path / SECOND_FILE)
+    assert alone is not None and named is not None
+    assert {part for part, _ in place(alone, named, "wan")} == {"transformer"} and not caplog.messages
 
 
 def test_the_synced_reference_is_kept_for_both(make_diffusion: Make, perturb: Make) -> None:

@@ -12,7 +12,7 @@ import torch
 from foreign_loras import DOUBLE, FILES, FLUX, KOHYA, PEFT, Made, own, table, written
 from foreign_loras import made as made_of
 from refusals import refused
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from thumbtune.duels.sides import side
@@ -238,3 +238,17 @@ def test_what_is_merged_twice_is_refused(tiny_pipeline: Pipeline, tmp_path: Path
     save_file(fused | apart, tmp_path / "my.safetensors")
     with pytest.raises(ThumbtuneError, match="tensors"):
         put_on_pipeline(copy.deepcopy(loaded(base)), files_of(tmp_path / "my.safetensors"), base)
+
+
+def test_the_header_of_our_own_file_names_its_family_where_layers_do_not(
+    make_diffusion: Callable[..., Any], tiny_pipeline: Pipeline, tmp_path: Path
+) -> None:
+    make_diffusion("sd3").save(tmp_path)
+    tensors = load_file(tmp_path / "pytorch_lora_weights.safetensors")
+    save_file(tensors, tmp_path / "mine.safetensors", {"modelspec.architecture": "stable-diffusion-3/lora"})
+    base = str(tiny_pipeline("klein"))
+    for files in (find_lora(tmp_path / "mine.safetensors"), files_of(tmp_path / "mine.safetensors")):
+        networks = {"transformer": loaded(base).transformer}
+        assert files is not None
+        with refused("lora-other-family", naming=["is a LoRA for Stable Diffusion 3", base]):
+            place(networks, files, base)

@@ -65,7 +65,7 @@ def page_of(folder: Path) -> Page:
 def test_the_verdict_comes_first(folder: Path) -> None:
     page = page_of(folder)
     assert page.text.index("is better by red") < page.text.index("Win-rates and intervals")
-    assert "1 of 2 scorers show no difference" in page.text
+    assert "1 of 2 scorers cannot tell" in page.text
     assert "The gates use the wider of two intervals" not in page.text, "there is no verdict yet"
     gates = [
         {"name": "gain in red", "answer": "passed", "sentence": "It won."},
@@ -151,7 +151,7 @@ def test_scores_that_failed_are_named(order: GalleryPlan, tmp_path: Path) -> Non
     page = page_of(order.out)
     assert "has no score for 2 images; the first is a/000-" in page.text
     assert "no cats" in page.text
-    assert "show no difference between" in page.text
+    assert "not enough evidence to tell" in page.text
 
 
 def test_what_is_no_duel_or_broken_is_one_sentence(folder: Path, tmp_path: Path) -> None:
@@ -180,15 +180,31 @@ def row(scorer: str, low: float, high: float) -> dict[str, Any]:
         ([(0.6, 0.8), (0.2, 0.4)], "new is better by s0; old is better by s1."),
         (
             [(0.4, 0.6), (0.45, 0.55), (0.4, 0.7)],
-            "These prompts show no difference between new and old by s0, s1 and s2.",
+            "both are equally good by s1; 2 of 3 scorers cannot tell.",
         ),
-        ([(0.6, 0.8), (0.7, 0.8), (0.4, 0.6)], "new is better by s0 and s1; 1 of 3 scorers show no difference."),
+        ([(0.4, 0.6), (0.4, 0.7)], "These 20 prompts are not enough evidence to tell new from old by s0 and s1."),
+        ([(0.6, 0.8), (0.7, 0.8), (0.4, 0.6)], "new is better by s0 and s1; 1 of 3 scorers cannot tell."),
         ([], "No prompt has scores for both models."),
     ],
 )
 def test_a_headline_counts_scorers(reaches: list[tuple[float, float]], expected: str) -> None:
     rows = [row(f"s{i}", *reach) for i, reach in enumerate(reaches)]
     assert headline({"standings": rows, "a": "old", "b": "new"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("prompts", "told"),
+    [
+        (1, "1 prompt is too few to tell"),
+        (2, "2 prompts are too few to tell"),
+        (9, "9 prompts are too few"),
+        (10, "These 10"),
+    ],
+)
+def test_a_headline_of_too_few_prompts_claims_no_equality(prompts: int, told: str) -> None:
+    rows = [row("s0", 0.4, 1.0) | {"prompts": prompts, "distinct": prompts, "holm": 0.5, "rate": 1.0}]
+    sentence = headline({"standings": rows, "a": "old", "b": "new"})
+    assert sentence.startswith(told) and "no difference" not in sentence
 
 
 def test_the_command_line_draws_scores_and_writes_the_page(order: GalleryPlan, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from thumbtune.clips import Clip, frames_of, own_frames, write_clip
 from thumbtune.errors import UsageError
+from thumbtune.report.page import write_page
 from thumbtune.runs.memory_estimate import estimate
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.sampler_defaults import sampler_for
@@ -49,6 +50,12 @@ def test_a_run_trains_and_draws_clips(store: Path, tiny_pipeline: Any, tmp_path:
     weights = load_file(tmp_path / "run" / "lora" / "pytorch_lora_weights.safetensors")
     assert max(value.abs().max() for name, value in weights.items() if "lora_B" in name) > 0
     assert not any("no motion" in note for note in json.loads((tmp_path / "run" / "likes.json").read_text())["notes"])
+    shown = json.loads((tmp_path / "run" / "likes.json").read_text())["examples"]
+    files = [tmp_path / "run" / name for names in shown.values() for name in names]
+    moving = [file for file in files if file.suffix == ".webp"]
+    assert {file.suffix for file in files} == {".webp", ".png"}
+    assert all(len(frames_of(own_frames(file))) > 1 for file in moving)
+    assert write_page(tmp_path / "run").read_text().count("data:image/webp") == len(moving)  # which plays
     options = ("--steps", 1, "--size", 16, "--seeds", 1, "--out", tmp_path / "drawn")
     code, out, err = call("generate", "a cat", "--run", tmp_path / "run", *options)
     assert code == 0, err
@@ -60,6 +67,21 @@ def test_a_run_trains_and_draws_clips(store: Path, tiny_pipeline: Any, tmp_path:
     drawn.with_suffix(".txt").write_text("a cat")  # what was drawn is a row again
     code, _, err = call("import", tmp_path / "drawn", "--label", "like", "--likes", tmp_path / "again")
     assert code == 0, err
+
+
+@pytest.mark.parametrize(("model", "frames", "told"), [("wan-clips", 1, 9), ("wan-clips", 5, None), ("ltx", 1, 13)])
+def test_a_note_says_that_only_first_frames_of_clips_are_trained(
+    store: Path, tiny_pipeline: Any, make_diffusion: Any, model: str, frames: int, told: int | None
+) -> None:
+    sized = [f"train.size={32 if model == 'ltx' else 16}", f"evaluate.size={32 if model == 'ltx' else 16}"]
+    setup = prepare(read_recipe(None, [*settings(store, tiny_pipeline(model), frames), *sized]))
+    rows = len(setup.split.train)
+    notes = [note for note in setup.size_notes(make_diffusion(model)) if "first frames" in note]
+    assert len(notes) == (told is not None)
+    for note in notes:
+        clips, held_out = 8, len(setup.split.held_out)  # 0.56 and 0.31 s: of LTX at 24 a second 13 and 7 frames
+        assert note.endswith(f"set frames={told} for their motion.") and f"of {rows} rows" in note
+        assert clips - held_out <= int(note.split()[0]) <= clips
 
 
 def test_memory_grows_with_them(store: Path, tiny_pipeline: Any, tmp_path: Path) -> None:

@@ -38,6 +38,19 @@ def test_a_store_is_no_source_and_no_images_become_a_store(call: Call, likes: Pa
         assert not (store / "likes.sqlite").exists()
 
 
+def test_what_likes_are_imported_from_is_no_store_and_the_import_is_named(
+    call: Call, thumbs: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "likes.csv"
+    table.write_text("file_name,prompt,label\nthumbs/like/red-0.png,a thing,1\n")
+    named = thumbs.rename(tmp_path / "likes")
+    for source, store in ((named, "store"), (table, "likes")):
+        code, _, err = call("train", "--dry-run", "--set", f"likes={source}", "--out", tmp_path / "run")
+        assert code == 1 and f"`thumbtune import {source} --likes {store}`, and set likes={store}." in err
+    code, _, err = call("train", "--dry-run", "--set", f"likes={tmp_path / 'nowhere'}", "--out", tmp_path / "run")
+    assert code == 1 and "has no likes" in err
+
+
 @pytest.fixture
 def run(call: Call, settings: list[str], tmp_path: Path) -> Path:
     """A finished run, evaluated."""

@@ -10,7 +10,7 @@ from refusals import refused
 from thumbtune.errors import plural
 from thumbtune.evaluation import gates
 from thumbtune.feedback import enough
-from thumbtune.feedback.enough import verdict_note
+from thumbtune.feedback.enough import often_shown_note, verdict_note
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.likes import is_held_out
 from thumbtune.feedback.store.store import Store
@@ -77,6 +77,18 @@ def test_few_labels_are_noted(made: Callable[..., Recipe], likes: int, dislikes:
 @pytest.mark.parametrize(("likes", "dislikes"), [(4, 16), (10, 10), (16, 4)])
 def test_as_many_as_once_gained_are_not(made: Callable[..., Recipe], likes: int, dislikes: int) -> None:
     assert prepare(made(rows(likes, dislikes), NONE_HELD_OUT)).notes() == []
+
+
+def test_images_that_are_shown_more_often_than_ever_gained_are_noted(made: Callable[..., Recipe]) -> None:
+    recipe = made(rows(20, 30), NONE_HELD_OUT, "train.steps=500")
+    (note,) = (note for note in prepare(recipe).notes() if "times" in note)
+    assert "is shown 320 times" in note and "each 31 times, which train.steps=48 does here" in note  # 48 * 32 / 50
+    for steps in (437, 48):  # 437 * 32 / 50 is below 280, and 438 * 32 / 50 above
+        again = read_recipe(None, [f"likes={recipe.likes}", NONE_HELD_OUT, f"train.steps={steps}"])
+        assert not any("times" in note for note in prepare(again).notes())
+    assert often_shown_note(16, 140, 32) is None and often_shown_note(16, 141, 32) is not None
+    assert often_shown_note(0, 500, 32) is None
+    assert "train.steps=1 " in str(often_shown_note(1, 500, 64))
 
 
 def test_likes_alone_are_enough_for_an_objective_that_learns_from_them(made: Callable[..., Recipe]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from refusals import refused
 
 from thumbtune.runs import build
-from thumbtune.runs.family_defaults import SD1, SD2, SDXL, family_of
+from thumbtune.runs.family_defaults import SD1, SD2, SDXL, family_of, refuse_unknown_family
 from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_recipe, recipe_text, write_recipe
 from thumbtune.runs.recipe_sections import ObjectiveSection, TrainSection
 from thumbtune.runs.sampler_defaults import precision_for, sampler_for
@@ -44,9 +45,15 @@ def test_the_unet_of_a_folder_tells_its_family(tmp_path: Path, unet: dict[str, A
     ("name", "family"),
     [
         (SD15, SD1),
-        ("someone/a-fine-tune", SD1),
+        ("someone/a-fine-tune", None),
+        ("CompVis/stable-diffusion-v1-4", SD1),
         ("stabilityai/stable-diffusion-2-1", SD2),
         ("stabilityai/stable-diffusion-xl-base-1.0", SDXL),
+        ("PixArt-alpha/PixArt-Sigma-XL-2-512-MS", "PixArt-Sigma"),
+        ("black-forest-labs/FLUX.2-klein-base-9B", "FLUX.2 Klein"),
+        ("someone/flux.2-dev-of-mine", "FLUX.2"),
+        ("Wan-AI/Wan2.2-TI2V-5B-Diffusers", "Wan"),
+        ("flux.1/something-else", None),
         ("tiny-emoji-64", None),
         ("runs/a/b", None),
         ("", None),
@@ -60,6 +67,25 @@ def test_the_hubs_cache_knows_better_than_the_name(tmp_path: Path, monkeypatch: 
     config = Path(folder_of(tmp_path, cross_attention_dim=1024)) / "unet" / "config.json"
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda name, file: str(config))
     assert family_of("someone/looks-like-xl") == SD2
+
+
+def test_an_index_knows_better_than_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = tmp_path / "model_index.json"
+    index.write_text(json.dumps({"_class_name": "SomeOtherPipeline"}))
+    found = {"model_index.json": str(index)}
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda name, file: found.get(file))
+    assert family_of("someone/qwen-image-of-another-kind") is None
+
+
+def test_a_name_that_tells_nothing_shows_no_defaults_as_the_models(call: Call, tmp_path: Path) -> None:
+    name = "someone/a-fine-tune"
+    assert chosen_for_model(Recipe(model=name)) == {}
+    code, out, err = call("recipe", "--set", f"model={name}", "--set", "train.lr=1e-5")
+    assert (code, out) == (1, "") and name in err and "train.steps" in err and "train.lr" not in err
+    (tmp_path / "whole.yaml").write_text(recipe_text(Recipe(model=name)))  # names every option
+    assert call("recipe", tmp_path / "whole.yaml")[0] == 0
+    with refused("recipe-family-unknown", naming=[name, "evaluate.guidance"]):
+        refuse_unknown_family({"model": name, "train": {"weights": "full"}})
 
 
 def test_the_bundled_model_keeps_the_defaults_of_the_sections() -> None:
@@ -125,8 +151,6 @@ def test_a_written_recipe_gives_the_reasons_and_reads_back_equal(tmp_path: Path)
 
 @pytest.mark.parametrize("value", ["0", "-1", "2.5", "all", "true"])
 def test_a_micro_batch_is_a_number_or_auto(value: str) -> None:
-    from refusals import refused
-
     from thumbtune.errors import UsageError
 
     with refused("recipe-value", UsageError, naming=["train.micro_batch"]):

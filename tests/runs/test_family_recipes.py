@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from refusals import refused
 
 from benchmarks.families import FILE
-from thumbtune.models.families import FAMILIES, family_of
-from thumbtune.runs.recipe import SHIPPED_RECIPES, read_recipe, write_recipe
+from thumbtune.errors import UsageError
+from thumbtune.models.families import FAMILIES, family_of, family_of_name
+from thumbtune.runs.checks import settings_notes
+from thumbtune.runs.recipe import SHIPPED_RECIPES, Recipe, chosen_for_model, read_recipe, write_recipe
 
 Call = Callable[..., tuple[int, str, str]]
 # recipe, the tiny model of its family, the published model of its first comment
@@ -34,6 +37,8 @@ def test_every_family_of_transformers_has_a_recipe(tiny_pipeline: Callable[[str]
     indices = [json.loads((tiny_pipeline(tiny) / "model_index.json").read_text()) for tiny, _ in RECIPES.values()]
     told = {family_of(index["_class_name"]).name for index in indices}
     assert told == {family.name for family in FAMILIES if family.denoiser == "transformer"}
+    for recipe, index in zip(RECIPES, indices, strict=True):
+        assert family_of_name(read_recipe(Path(recipe)).model) == family_of(index["_class_name"])
     assert {file.stem for file in SHIPPED_RECIPES.glob("*.yaml")} - RECIPES.keys() == {"paper", "paper-sd21", "sdxl"}
 
 
@@ -52,6 +57,38 @@ def test_a_recipe_says_its_command_and_the_counted_memory(name: str, tmp_path: P
     ):
         assert told in comment
     assert "Unmeasured" in comment
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_the_defaults_of_its_family_without_the_hub(
+    name: str, tiny_pipeline: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    recipe, here = read_recipe(Path(name)), read_recipe(Path(name), [f"model={tiny_pipeline(RECIPES[name][0])}"])
+    assert recipe == here.model_copy(update={"model": recipe.model})
+    assert chosen_for_model(recipe) == chosen_for_model(here) != {}
+
+
+@pytest.mark.parametrize("weights", ["lora", "full"])
+@pytest.mark.parametrize("name", [*RECIPES, "sdxl", "paper", "paper-sd21"])
+def test_what_is_trained_has_its_own_rate_and_steps(name: str, weights: str) -> None:
+    recipe = read_recipe(Path(name), [f"train.weights={weights}"])
+    alone = Recipe.model_validate({"model": recipe.model, "train": {"weights": weights}})
+    assert recipe.train.weights == weights
+    if name.startswith("paper") and weights == "lora":  # whose every number is the paper's, for all weights
+        (note,) = settings_notes(recipe)
+        assert "1e-07" in note and "0.0001" in note
+    else:
+        assert settings_notes(recipe) == []
+    if not name.startswith("paper"):
+        assert recipe.train == alone.train
+        assert (recipe.train.lr, recipe.train.steps) == {"lora": (1e-4, 500), "full": (1e-7, 10_000)}[weights]
+        assert recipe.train.warmup + recipe.train.cooldown < recipe.train.steps
+
+
+def test_options_of_a_lora_given_beside_all_weights_are_still_refused() -> None:
+    with refused("option-unused", UsageError, naming="train.weights full"):
+        read_recipe(Path("flux"), ["train.weights=full", "lora.rank=4"])
 
 
 @pytest.mark.slow

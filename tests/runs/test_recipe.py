@@ -218,3 +218,22 @@ def test_a_removed_option_with_another_value_is_refused(tmp_path: Path) -> None:
         read_recipe(file)
     with refused("recipe-removed-option", UsageError, naming=["--set objective.disliked_floor=0.5", *named]):
         read_recipe(None, ["objective.disliked_floor=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "read"),
+    [
+        ("train.timestep_weighting", "sigma_sqrt", "sigma-sqrt"),
+        ("train.timestep_density", "logit_normal", "logit-normal"),
+        ("train.optimizer", "adamw_8bit", "adamw-8bit"),
+        ("lora.targets", "attention_and_feed_forward", "attention-and-feed-forward"),
+        ("objective.utility", "loss_averse", "loss-averse"),
+        ("objective.utility", "my_file.py:loss_averse", "my_file.py:loss_averse"),
+    ],
+)
+def test_words_with_underscores_are_those_with_hyphens(option: str, given: str, read: str) -> None:
+    section, _, name = option.partition(".")
+    assert getattr(getattr(read_recipe(None, [f"{option}={given}"]), section), name) == read
+    if read != given:
+        with refused("recipe-value", UsageError, naming=[option, f"{given}x"]):
+            read_recipe(None, [f"{option}={given}x"])

@@ -135,6 +135,9 @@ def paper(
 
 @app.command()
 def doctor(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Tell what training by this recipe would need here; a file, or a shipped one.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Tell what tuning this model would need here: a folder, a .safetensors file or a hub id."),
@@ -143,8 +146,8 @@ def doctor(
 ) -> None:
     """Check what this machine has, and what would not work on it."""
     quieten()
-    if settings and not model:
-        raise UsageError("--set changes the training of --model; name a model too.", code="doctor-no-model")
+    if settings and not (model or recipe):
+        raise UsageError("--set changes the training of --model, or of a recipe; name one too.", code="doctor-no-model")
     from thumbtune.cli.doctor import findings
 
     bad = 0
@@ -156,11 +159,12 @@ def doctor(
             f"{bad} of these checks failed and would stop a run; follow the advice in their lines.",
             code="doctor-found-problems",
         )
-    if model:
+    if model or recipe:
         from thumbtune.runs.plan import model_lines
         from thumbtune.runs.recipe import read_recipe
 
-        for line in model_lines(read_recipe(None, [f"model={model}", *(settings or [])]), Path.cwd()):
+        named = [f"model={model}"] if model else []
+        for line in model_lines(read_recipe(recipe, [*named, *(settings or [])]), Path.cwd()):
             say(line)
 
 

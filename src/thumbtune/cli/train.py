@@ -19,14 +19,20 @@ Set = Annotated[
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(min=1, max=1000, help="Number of denoising steps. Default: 50 for Stable Diffusion, otherwise 25."),
+    typer.Option(
+        min=1,
+        max=1000,
+        help="Number of denoising steps. Default: that of the model's family, such as 50 for Stable Diffusion; 25 for "
+        "the bundled model.",
+    ),
 ]
 Guidance = Annotated[
     float | None,
     typer.Option(
         min=0,
         max=100,
-        help="Scale of classifier-free guidance. Default: 7.5 for SD 1.x and 2.x, 5 for SDXL, otherwise 3.",
+        help="Scale of classifier-free guidance. Default: that of the model's family, such as 7.5 for SD 1.x and 2.x, "
+        "5 for SDXL and 4 for FLUX.2 Klein; 3 for the bundled model.",
     ),
 ]
 Negative = Annotated[str, typer.Option(help="What images should not show: one text for all prompts.")]
@@ -36,7 +42,7 @@ Frames = Annotated[
         min=1,
         max=1000,
         help="Frames of each clip, for Wan and LTX-Video, which write WebP animations; 1 for images. Default: as the "
-        "run was trained, and 1 for a base model.",
+        "first run among the models was trained, for all of them; 1 without a run.",
     ),
 ]
 OverLength = Annotated[
@@ -145,7 +151,8 @@ def train(
         if step.step % 25 == 0 or step.step == 1:
             say(f"     {line_of(step)}")
     say_prefix(run.prompt_prefix_of(out))
-    say(f"The result is in {out / build.result_of(chosen).parent}. Next: thumbtune evaluate {out}")
+    next_ = run.evaluation_command(out, chosen)
+    say(f"The result is in {out / build.result_of(chosen).parent}. Next: {next_}")
 
 
 def recipe_(
@@ -156,9 +163,15 @@ def recipe_(
     settings: Set = None,
 ) -> None:
     """Print a recipe: every option with its value and one line on what it does."""
-    from thumbtune.runs.recipe import read_recipe, recipe_text
+    from thumbtune.runs.family_defaults import refuse_unknown_family
+    from thumbtune.runs.recipe import heading_of, read_recipe, recipe_text
 
-    say(recipe_text(read_recipe(recipe, settings)).rstrip())
+    chosen = read_recipe(recipe, settings)
+    refuse_unknown_family(chosen.model_dump(exclude_unset=True))
+    is_of_its_model = not any(setting.startswith("model=") for setting in settings or [])
+    if recipe is not None and is_of_its_model and (heading := heading_of(recipe)):
+        say(heading)
+    say(recipe_text(chosen).rstrip())
 
 
 def generate(

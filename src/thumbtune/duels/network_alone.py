@@ -1,6 +1,6 @@
 """A denoiser that is published without its pipeline, as those of many papers, or that a run wrote.
 
-FOLDER               with unet/config.json or transformer/config.json, and no model_index.json
+FOLDER               with unet/config.json or transformer/config.json, and no model_index.json; or that folder in it
 unet:ID              a hub id that holds no whole pipeline
 transformer:ID       the same for a family whose denoiser is a transformer
 """
@@ -26,8 +26,17 @@ ALONE = {UNET: "UNet", TRANSFORMER: "transformer"}
 def part_of(name: str) -> str | None:
     """Return the part of a pipeline that a name stands for; None if it is no denoiser alone."""
     path = Path(name)
+    if (own := _class_in(path)) is not None:
+        return UNET if own.startswith("UNet") else TRANSFORMER
     here = [part for part in ALONE if (path / part / CONFIG).is_file() and not (path / INDEX).is_file()]
     return next((part for part in ALONE if name.startswith(f"{part}:") or part in here), None)
+
+
+def _class_in(folder: Path) -> str | None:
+    """Return the class of the denoiser whose own folder this is; None for any other folder."""
+    config = read_config(folder / CONFIG) if (folder / CONFIG).is_file() else None
+    own = (config or {}).get("_class_name")
+    return own if isinstance(own, str) and (own.startswith("UNet") or "Transformer" in own) else None
 
 
 @dataclass(frozen=True)
@@ -49,9 +58,14 @@ class NetworkAlone:
         return self.name.removeprefix(f"{self.part}:")
 
     @property
+    def folder(self) -> str | None:
+        """Return the folder of its files there; None: they lie there themselves."""
+        return self.part if _class_in(Path(self.source)) is None else None
+
+    @property
     def config(self) -> str:
         """Return the path of its settings there."""
-        return f"{self.part}/{CONFIG}"
+        return CONFIG if self.folder is None else f"{self.folder}/{CONFIG}"
 
     def load(self, pipeline: Any) -> Any:
         """Return the network, with weights from safetensors only.
@@ -63,7 +77,7 @@ class NetworkAlone:
 
         family = family_of(type(pipeline).__name__)
         kind = getattr(diffusers, family.networks[family.denoiser])
-        where = {"subfolder": self.part, **hub.only_cached(self.source)}
+        where = {**hub.only_cached(self.source), **({} if self.folder is None else {"subfolder": self.folder})}
         try:
             with hub.quietly():
                 self._refuse_other_class(kind.load_config(self.source, **where), family)

@@ -24,7 +24,7 @@ from thumbtune.feedback.sources.folders import SIDECARS, LikeFolders
 
 METADATA = "metadata.jsonl"
 # The import's list without animations, drawings and icons, which lie beside the images of a model and are none of them.
-IMAGE_SUFFIXES = ALL_SUFFIXES - {".gif", ".svg", ".psd", ".ico", *videos.SUFFIXES}
+IMAGE_SUFFIXES = ALL_SUFFIXES - {".gif", ".svg", ".psd", ".ico", *videos.SUFFIXES, *videos.OTHER_SUFFIXES}
 NAMED_AS = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)
 
 

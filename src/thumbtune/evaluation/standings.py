@@ -76,7 +76,7 @@ def sentence(row: Mapping[str, Any], a: str, b: str) -> str:
     start = f"{row['scorer']}: {b}'s {how} scores higher than {a}'s in {rate}"
     if decided(row):
         return f"{start}, so {b if low > CHANCE else a} is better by this scorer."
-    if low >= CHANCE - MAX_DISTANCE and high <= CHANCE + MAX_DISTANCE:
+    if equal(row):
         return f"{start}, so both are equally good by this scorer."
     return f"{start}: not enough evidence{_advice(row)}."
 
@@ -85,6 +85,12 @@ def decided(row: Mapping[str, Any]) -> bool:
     """Return whether one model is better by the interval and by a test corrected for the number of scorers."""
     low, high = careful(row)
     return (low > CHANCE or high < CHANCE) and row["holm"] < ALPHA
+
+
+def equal(row: Mapping[str, Any]) -> bool:
+    """Return whether the interval shows that both models are about equally good; a wide one shows nothing."""
+    low, high = careful(row)
+    return not decided(row) and low >= CHANCE - MAX_DISTANCE and high <= CHANCE + MAX_DISTANCE
 
 
 def _advice(row: Mapping[str, Any]) -> str:

@@ -11,6 +11,9 @@ ENOUGH_PROMPTS = 400  # of which 80 are held out on average: more need not be lo
 # The smallest set from which a gain was measured (docs/few.md) had 20 labels, of which 4 were likes.
 MIN_LABELS = 20
 MIN_OF_A_KIND = 4
+# Of these 20, a fifth was held out, and 140 steps of 32 images showed each of the other 16 so often.
+MOST_SHOWN = 280
+DEMO_SHOWN = 31  # times: 140 steps of 32 images, of 144 labels
 
 
 def verdict_note(prompts: Iterable[str]) -> str | None:
@@ -60,4 +63,21 @@ def few_labels_note(likes: int, dislikes: int, needs_both: bool) -> str | None:
     return (
         f"The feedback has {found}, and the smallest set from which a gain was measured had {MIN_LABELS} labels, at "
         f"least {MIN_OF_A_KIND} of a kind: the model may only learn these images by heart, so label more."
+    )
+
+
+def often_shown_note(images: int, steps: int, batch: int) -> str | None:
+    """Return a warning of images that are shown more often than in any training that gained, or None.
+
+    Args:
+        images: the labels to train on.
+        batch: images of a step.
+    """
+    if not images or steps * batch <= MOST_SHOWN * images:
+        return None
+    fewer = max(1, round(DEMO_SHOWN * images / batch))
+    return (
+        f"Each image is shown {steps * batch / images:,.0f} times, and gains were measured up to {MOST_SHOWN} "
+        f"(docs/few.md): the model may learn these images by heart. The demo shows each {DEMO_SHOWN} times, which "
+        f"train.steps={fewer} does here."
     )

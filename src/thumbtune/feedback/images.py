@@ -42,6 +42,13 @@ UNSUPPORTED_FORMATS = (
     (0, (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), "JPEG XL"),
     (0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"), "JPEG 2000"),
 )
+UNSUPPORTED_VIDEOS = (
+    (8, b"AVI ", "AVI"),
+    (0, b"\0\0\x01\xba", "MPEG"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMV"),
+    (0, b"FLV\x01", "FLV"),
+    (0, b"OggS", "Ogg"),
+)
 
 
 class UnreadableImage(ThumbtuneError):
@@ -174,6 +181,9 @@ def _refuse_unsupported(data: bytes) -> None:
     for offset, beginnings, kind in UNSUPPORTED_FORMATS:
         if data.startswith(beginnings, offset):
             raise UnreadableImage(f"it is {kind}, which is not supported; convert it to PNG or JPEG")
+    for offset, beginning, kind in UNSUPPORTED_VIDEOS:
+        if data.startswith(beginning, offset):
+            raise UnreadableImage(f"it is a video in {kind}, which is not supported; convert it to .mp4 or .webm")
 
 
 def _brief(error: Exception) -> str:

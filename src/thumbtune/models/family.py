@@ -23,6 +23,7 @@ class Family:
 
     name:       what people call it
     classes:    what `_class_name` in model_index.json may be, with * for any letters
+    hub:        what names of its models on the hub contain, in small letters; it counts where the hub does not answer
     pipeline:   the class of diffusers that loads it
     networks:   the parts with weights, and the only classes that the adapter understands; the one that is trained first
     experts:    the networks that are trained where a pipeline has several, by part, and what people call each of them
@@ -47,6 +48,7 @@ class Family:
     classes: Sequence[str]
     pipeline: str
     networks: Mapping[str, str]
+    hub: str | None = None
     experts: Mapping[str, str] = field(default_factory=dict)
     tokenizers: Sequence[str] = ("tokenizer",)
     embeds: str | None = None

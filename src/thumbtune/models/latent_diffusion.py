@@ -140,6 +140,11 @@ class LatentDiffusion:
         drawn = math.lcm(drawn_unit(factor * cls.patch), cls.multiple)
         return (factor if cls.patch == 1 else drawn), drawn
 
+    @property
+    def longest(self) -> int | None:
+        """Return the longest side in pixels for which the network's table has positions; None: it has no table."""
+        return None
+
     @classmethod
     def factor_in(cls, vae: Mapping[str, Any]) -> int | None:
         """Return the pixels to a side of one position of a latent, by the settings of a VAE; None if they lack it."""

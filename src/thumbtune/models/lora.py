@@ -82,7 +82,8 @@ class LoRA:
     def called(self, name: str, is_first: bool) -> "LoRA":
         """Return the same adapters for one of two networks, whose files have names of their own."""
         diffusers = DIFFUSERS_FILE if is_first else SECOND_FILE
-        return replace(self, names=FileNames(diffusers=diffusers, comfyui=f"comfyui_{name}.safetensors"))
+        names = FileNames(diffusers=diffusers, comfyui=f"comfyui_{name}.safetensors", expert=name)
+        return replace(self, names=names)
 
 
 class Adapters:

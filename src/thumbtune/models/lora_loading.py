@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
+from thumbtune.models.lora_experts import expert_of
 from thumbtune.models.lora_files import LoraFiles, ReadLora, read_lora
 from thumbtune.models.lora_matching import Misfit, match
-from thumbtune.models.lora_names import PARTS, TRANSFORMER_2, Layer, Parts
+from thumbtune.models.lora_names import PARTS, TRANSFORMER, TRANSFORMER_2, Layer, Parts
 
 LINEAR_DIMS, CONV_DIMS = 2, 4
 
@@ -79,12 +80,22 @@ def place(
     """
     file = next(iter(files.weights.values()))
     read = read_lora(files)
-    modules = {part: dict(_targets(networks[part])) for part in PARTS if part in networks}
     misfit = Misfit(file, base, remedy)
     if TRANSFORMER_2 in files.weights and TRANSFORMER_2 not in networks:
         raise misfit.error(f"{files.weights[TRANSFORMER_2].name} beside it is for a second network, which that lacks")
+    second = expert_of(files, read.tensors, networks) == TRANSFORMER_2
+    if second:  # its layers have the names of the first
+        networks = {part: one for part, one in networks.items() if part != TRANSFORMER_2} | {
+            TRANSFORMER: networks[TRANSFORMER_2]
+        }
+    modules = {part: dict(_targets(networks[part])) for part in PARTS if part in networks}
     layers = match(networks, modules, read, misfit)
-    return {layer: _placed(misfit, layer, parts, modules[layer[0]][layer[1]], read) for layer, parts in layers.items()}
+    placed = {
+        layer: _placed(misfit, layer, parts, modules[layer[0]][layer[1]], read) for layer, parts in layers.items()
+    }
+    if second:
+        placed = {(TRANSFORMER_2 if part == TRANSFORMER else part, name): one for (part, name), one in placed.items()}
+    return placed
 
 
 def _targets(network: nn.Module) -> Mapping[str, nn.Module]:

@@ -8,12 +8,14 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from thumbtune.errors import ThumbtuneError
-from thumbtune.models.families import family_of_network
+from thumbtune.models.families import FAMILIES, family_of_network
 from thumbtune.models.family import Family
 from thumbtune.models.lora_converted import Converted, Given, converted
 from thumbtune.models.lora_families import SD, XL, family_in
 from thumbtune.models.lora_files import ReadLora
+from thumbtune.models.lora_header import SPEC
 from thumbtune.models.lora_names import TEXT_2, TRANSFORMER, Layer, Modules, Parts, layers_in, modules_of, read_name
+from thumbtune.models.weight_files import metadata_in
 
 MAX_NAMED = 3
 Convert = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
@@ -137,7 +139,8 @@ def _placed(made: Converted, modules: Modules) -> tuple[dict[Layer, Parts], dict
 def _left_over(misfit: Misfit, left: _Left, total: int, modules: Modules, base: str) -> ThumbtuneError:
     """Return the error for tensors that have no place, with the family that they are of if their names tell it."""
     count = f"{len(left.names)} of its {total} tensors"
-    found = family_in(left.names, base)
+    told = _told_family(misfit.file)
+    found = (told, False) if told is not None and told != base else family_in(left.names, base)
     if found is not None and not found[1]:
         return ThumbtuneError(
             f"{misfit.file} is a LoRA for {found[0]}, not for {misfit.base}: {count} have no place there "
@@ -156,6 +159,14 @@ def _left_over(misfit: Misfit, left: _Left, total: int, modules: Modules, base: 
             code="lora-other-names",
         )
     return misfit.error(f"{count} have no place there ({left.listed}), so not all of it would be used")
+
+
+def _told_family(file: Path) -> str | None:
+    """Return the name of the family that the header of a file tells, as those of our own do; None if it tells none."""
+    told = metadata_in(file).get(f"{SPEC}.architecture", "").removesuffix("/lora")
+    return next(
+        (family.name for family in FAMILIES if family.denoiser == TRANSFORMER and family.architecture == told), None
+    )
 
 
 def _form(name: str) -> str:

@@ -47,16 +47,21 @@ DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 KOHYA_FILE = "kohya.safetensors"
 COMFYUI_FILE = "comfyui.safetensors"
 SECOND_FILE = "pytorch_lora_weights_2.safetensors"
+EXPERT = "thumbtune.network"  # in the header: what people call the one of several networks that a file is for
 SETTINGS = "lora_adapter_metadata"  # diffusers' key for PEFT's settings
 _KINDS = {"lora_A": "lora_down.weight", "lora_B": "lora_up.weight", "lora_magnitude_vector": "dora_scale"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileNames:
-    """The names of the files of a transformer's LoRA: for diffusers, and for ComfyUI where it needs its own."""
+    """The names of the files of a transformer's LoRA: for diffusers, and for ComfyUI where it needs its own.
+
+    expert: what people call the network, if it is one of several
+    """
 
     diffusers: str = DIFFUSERS_FILE
     comfyui: str = COMFYUI_FILE
+    expert: str | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ def save(
     names = names or FileNames()
     tensors, scales, others = tensors_of(network), scales_of(network), beside or {}
     facts = {"format": "pt", **network_facts(network, [pair for still in others.values() for pair in still.pairs])}
-    facts |= about or {}
+    facts |= {**(about or {}), **({} if names.expert is None else {EXPERT: names.expert})}
     # all of them under PEFT's names: of a file that mixes these with `lora.down`, diffusers loads the latter alone
     own = part_of(network)
     plain = {f"{own}.{key}": value for key, value in scaled(tensors, scales).items()}

@@ -1,12 +1,14 @@
 """A path that is not there, told before the hub is asked and before anything is loaded."""
 
 import difflib
+import re
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.hub import is_hub_id
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
+RECIPES = BUNDLED.with_name("recipes")
 MIN_SIMILARITY = 0.8  # between a missing path and the one that is suggested
 
 
@@ -28,7 +30,20 @@ def missing(name: str, forms: str, option: str = "") -> str:
     """
     close = near(Path(name), has_bundled=not option)
     start = f"{option}: there" if option else "There"
+    if not option and (model := model_of_recipe(name)) is not None:
+        return f"{start} is no file or folder {name!r} here, but a recipe of that name; name its model, {model}."
     return f"{start} is no file or folder {name!r} here; {f'did you mean {close}?' if close else f'name {forms}.'}"
+
+
+def model_of_recipe(name: str) -> str | None:
+    """Return the model of the shipped recipe that has this name; None if there is none.
+
+    >>> model_of_recipe("Qwen-Image"), model_of_recipe("qwen")
+    ('Qwen/Qwen-Image', None)
+    """
+    file = next((file for file in RECIPES.glob("*.yaml") if file.stem == name.lower()), None)
+    told = None if file is None else re.search(r"^model: (\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return None if told is None else told[1]
 
 
 def refuse_missing_model(name: str) -> None:

@@ -45,6 +45,22 @@ def check_size(size: Size, unit: int, what: str) -> None:
     )
 
 
+def check_longest(size: Size, longest: int | None, what: str) -> None:
+    """Refuse a size beyond the table of positions of a model; `what` is the option that sets it.
+
+    longest: a side in pixels; None: any
+
+    Raises:
+        UsageError: it names the longest side.
+    """
+    if longest is not None and max(height_and_width(size)) > longest:
+        raise UsageError(
+            f"{what} is {size_text(size)}, and the positions that this model knows end at {longest} pixels to a side; "
+            f"set {what} to {longest} or less.",
+            code="size-too-long",
+        )
+
+
 def drawn_unit(factor: int) -> int:
     """Return what the sides of drawn images are multiples of: diffusers' pipelines ask for 8, whatever the VAE."""
     return math.lcm(PIPELINE_UNIT, factor)

@@ -9,10 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from thumbtune.errors import joined
+from thumbtune.errors import joined, plural
 from thumbtune.evaluation.duel_folder import DuelFolder
 from thumbtune.evaluation.prompts import PROMPT_SETS
-from thumbtune.evaluation.standings import careful, decided
+from thumbtune.evaluation.standings import careful, decided, equal
 from thumbtune.evaluation.win_rates import CHANCE
 from thumbtune.feedback.enough import MIN_PROMPTS
 from thumbtune.report import plots
@@ -80,16 +80,26 @@ def headline(result: Mapping[str, Any]) -> str:
         return "No prompt has scores for both models."
     better = [row["scorer"] for row in rows if decided(row) and row["rate"] > CHANCE]
     worse = [row["scorer"] for row in rows if decided(row) and row["rate"] < CHANCE]
-    if not better and not worse:
-        names = joined([row["scorer"] for row in rows])
-        return f"These prompts show no difference between {result['b']} and {result['a']} by {names}."
+    alike = [row["scorer"] for row in rows if equal(row)]
+    if not better and not worse and not alike:
+        return _no_answer(rows, result["a"], result["b"])
     parts = []
     if better:
         parts.append(f"{result['b']} is better by {joined(better)}")
     if worse:
         parts.append(f"{result['a']} is better by {joined(worse)}")
-    rest = len(rows) - len(better) - len(worse)
-    return "; ".join(parts) + (f"; {rest} of {len(rows)} scorers show no difference." if rest else ".")
+    if alike:
+        parts.append(f"both are equally good by {joined(alike)}")
+    rest = len(rows) - len(better) - len(worse) - len(alike)
+    return "; ".join(parts) + (f"; {rest} of {len(rows)} scorers cannot tell." if rest else ".")
+
+
+def _no_answer(rows: Sequence[Mapping[str, Any]], a: str, b: str) -> str:
+    """Return a sentence on rows of which none decides: that is no evidence that the models are alike."""
+    names, prompts = joined([row["scorer"] for row in rows]), max(row["distinct"] for row in rows)
+    if prompts < MIN_PROMPTS:
+        return f"{plural(prompts, 'prompt is', 'prompts are')} too few to tell {b} from {a} by {names}."
+    return f"These {prompts} prompts are not enough evidence to tell {b} from {a} by {names}."
 
 
 def _chart(rows: Sequence[Mapping[str, Any]]) -> Markup | None:

@@ -1,5 +1,6 @@
 """Make objects from a recipe, one function each. Packages below this one do not know recipes."""
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -300,6 +301,7 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
         ThumbtuneError: the store is missing, or has no feedback to train on.
     """
     if not is_store(recipe.likes):
+        _refuse_source(recipe.likes)
         raise ThumbtuneError(
             f"{recipe.likes} has no likes; import some with `thumbtune import FOLDER --likes {recipe.likes}`.",
             code="likes-missing",
@@ -317,6 +319,23 @@ def split_of(recipe: Recipe, *, keep: bool = True) -> Split:
             code="likes-none-to-train",
         )
     return parts
+
+
+def _refuse_source(likes: str) -> None:
+    """Refuse what likes are imported from, where a store is needed, with the command that imports it.
+
+    Raises:
+        ThumbtuneError: it is such a source.
+    """
+    from thumbtune.feedback.sources.kinds import is_source
+
+    if is_source(Path(likes)):
+        store = "likes" if Path(likes).name != "likes" else "store"
+        raise ThumbtuneError(
+            f"{likes} holds labelled images or a table, and is no store of likes yet; import it with `thumbtune import "
+            f"{shlex.quote(likes)} --likes {store}`, and set likes={store}.",
+            code="likes-not-imported",
+        )
 
 
 def votes_of(recipe: Recipe) -> Any:

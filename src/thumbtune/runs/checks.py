@@ -17,7 +17,7 @@ import torch
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.clips import is_clip
-from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note
+from thumbtune.feedback.enough import MIN_LABELS, few_labels_note, few_prompts_note, often_shown_note
 from thumbtune.feedback.likes import Split, image_of
 from thumbtune.images import rgb
 from thumbtune.models.pipeline_files import distilled_note
@@ -30,6 +30,7 @@ from thumbtune.training.sampling import check_even, check_kinds, pairs_of
 
 MAX_INSPECTED_IMAGES = 256  # spread over the table: this takes a few seconds, for any number of likes
 STIFF_RELATIVE = 100  # a beta of relative log-ratios at which a hundredth of an error is a gain of 1
+TOO_LOW_FOR_LORA = 1e-6  # a hundredth of the usual one, and ten times the paper's of all weights
 LORA_RATE = 1e-4  # usual for LoRAs of Stable Diffusion, as in the examples of diffusers
 
 
@@ -101,7 +102,8 @@ def amount_notes(recipe: Recipe, objective: Objective, parts: Split) -> list[str
     """Return a sentence on each too small number of labels or prompts, on a distilled model and on cut prompts."""
     labels = [*parts.train["label"], *parts.held_out["label"]]
     likes, both = sum(labels), objectives.liked_share(recipe, objective) < 1
-    notes = [few_labels_note(likes, len(labels) - likes, both)]
+    few = few_labels_note(likes, len(labels) - likes, both)
+    notes = [few or often_shown_note(len(parts.train), recipe.train.steps, recipe.train.batch)]
     if not (recipe.evaluate.scorers and recipe.evaluate.prompts):
         notes.append(few_prompts_note(parts.held_out["prompt"], recipe.train.validation_share))
     notes.append(distilled_note(build.model_path(recipe.model)))
@@ -167,6 +169,10 @@ def settings_notes(recipe: Recipe) -> list[str]:
     train, notes = recipe.train, []
     if train.weights == "full" and train.lr >= LORA_RATE:
         notes.append(f"A train.lr of {train.lr:g} suits a LoRA; the paper trained all weights with 1e-07.")
+    if train.weights == "lora" and train.lr <= TOO_LOW_FOR_LORA:
+        notes.append(
+            f"A train.lr of {train.lr:g} suits all weights; a LoRA is usually trained with {LORA_RATE:g} or more."
+        )
     if train.weights == "lora" and train.lr >= TrainSection().lr and not build.is_bundled(recipe.model):
         notes.append(
             f"A train.lr of {train.lr:g} suits the bundled model; a LoRA of a large model is usually trained with "

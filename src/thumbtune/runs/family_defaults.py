@@ -2,7 +2,7 @@
 
 The family is read from the settings of the UNet, of a folder or of the hub, or from the header of a checkpoint; where
 the hub cannot be reached, from the name of the model. Any other UNet, such as that of the bundled model, keeps the
-defaults of the sections.
+defaults of the sections; of a name that tells nothing, nobody is shown these as the model's own.
 """
 
 import math
@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.documents import read_config
+from thumbtune.errors import ThumbtuneError
 from thumbtune.hub import INDEX, is_hub_id, settings_file
 
 UNET_CONFIG = "unet/config.json"
 UNET_PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 SD1, SD2, SDXL = "SD 1.x", "SD 2.x", "SDXL"
 WIDTHS = {768: SD1, 1024: SD2}  # of the text that the UNet takes
-IN_NAMES = {"xl": SDXL, "stable-diffusion-2": SD2}  # of hub ids that were not fetched yet; else SD 1.x
+# of hub ids that were not fetched yet
+IN_NAMES = {"xl": SDXL, "stable-diffusion-2": SD2, "stable-diffusion-v1": SD1, "stable-diffusion-1": SD1, "v1-5": SD1}
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def family_of(model: str) -> str | None:
     """Return the family of a model: SD 1.x, SD 2.x, SDXL, or that of a transformer.
 
     Returns:
-        None for any other UNet, and for a name that is no hub id.
+        None for any other UNet, for a name that is no hub id, and for one that tells nothing without the hub.
     """
     folder = Path(model)
     if folder.is_file():
@@ -73,12 +75,11 @@ def family_of(model: str) -> str | None:
         return SDXL if config.get("addition_embed_type") == "text_time" else _of_width(config)
     if not on_hub:
         return None
-    return next((family for part, family in IN_NAMES.items() if part in model.lower()), SD1)
+    return next((family for part, family in IN_NAMES.items() if part in model.lower()), None)
 
 
 def _of_file(file: Path) -> str | None:
     """Return the family of a checkpoint in one file; None for a file that loading will refuse."""
-    from thumbtune.errors import ThumbtuneError
     from thumbtune.models import single_file
     from thumbtune.models.weight_files import is_checkpoint
 
@@ -102,16 +103,52 @@ def _on_hub(model: str) -> dict[str, Any] | None:
 
 
 def _transformer(model: str) -> Any | None:
-    """Return the family of a model whose network is a transformer, by its index; None for any other model."""
-    folder = Path(model)
-    file = folder / INDEX if folder.is_dir() else settings_file(model, INDEX) if is_hub_id(model) else None
+    """Return the family of a model whose network is a transformer, by its index; None for any other model.
+
+    Where the hub cannot be asked for the index, the model's name tells the family.
+    """
+    folder, on_hub = Path(model), is_hub_id(model)
+    file = folder / INDEX if folder.is_dir() else settings_file(model, INDEX) if on_hub else None
     name = None if file is None else (read_config(file) or {}).get("_class_name")
-    if not isinstance(name, str) or name in UNET_PIPELINES:
+    if not isinstance(name, str):
+        return _by_name(model) if on_hub and file is None else None
+    if name in UNET_PIPELINES:
         return None
     from thumbtune.models.families import family_of as known_family  # torch is not needed for a UNet
 
     found = known_family(name)
     return found if found.denoiser == "transformer" else None
+
+
+def _by_name(model: str) -> Any | None:
+    from thumbtune.models.families import family_of_name
+
+    return family_of_name(model)
+
+
+def refuse_unknown_family(recipe: Mapping[str, Any]) -> None:
+    """Refuse a model whose defaults would be shown, if neither the hub nor its name tells its family.
+
+    recipe: the options that were given; the defaults of the others are wanted
+
+    Raises:
+        ThumbtuneError: it names the model and the options.
+    """
+    model = recipe.get("model")
+    if not isinstance(model, str) or not is_hub_id(model) or family_of(model) is not None:
+        return
+    if settings_file(model, INDEX) is not None or _on_hub(model) is not None:  # a UNet of another width
+        return
+    train, evaluate = (_section(recipe.get(name)) for name in ("train", "evaluate"))
+    of_train = OF_MACHINE | (OF_ALL_WEIGHTS if train.get("weights") == "full" else OF_LORA)
+    wanted = [name for name in of_train if name.partition(".")[2] not in train]
+    wanted += [f"evaluate.{name}" for name in ("guidance", "steps") if name not in evaluate]
+    if wanted:
+        raise ThumbtuneError(
+            f"The hub does not give the settings of {model!r}, so its family is not known, nor its defaults of "
+            f"{', '.join(wanted)}; try again with a connection, give a folder of the model, or set these options.",
+            code="recipe-family-unknown",
+        )
 
 
 def sampling_defaults(model: str) -> dict[str, Default]:

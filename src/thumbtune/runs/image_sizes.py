@@ -18,6 +18,7 @@ from thumbtune.training.batches import Encoded
 from thumbtune.training.cache import Cache
 
 SHOWN_SIZES = 6
+NAMED_FRAMES = 33  # of a clip at most, in advice: the example of docs/clips.md
 
 
 def check_sizes(recipe: Recipe, model: str, units: tuple[int, int] | None = None) -> None:
@@ -85,6 +86,24 @@ def clips_note(clips: Clips) -> str | None:
     return (
         f"All {len(clips.frames):,} rows are images, or clips too short for two latents at {clips.rate} frames a "
         "second, so the model learns no motion; import clips, or leave frames out."
+    )
+
+
+def stills_note(model: PipelineModel, likes: Any) -> str | None:
+    """Return a sentence if rows are clips, and a model of clips would train their first frames alone; else None.
+
+    Raises:
+        ThumbtuneError: as `clips_of`.
+    """
+    if model.frame_step == 1:
+        return None
+    counts = frames_in_each(likes, model.frame_rate, NAMED_FRAMES)
+    usable_counts = [count for each in counts if (count := usable(each, model.frame_step)) > 1]
+    if not usable_counts:
+        return None
+    return (
+        f"{len(usable_counts):,} of {plural(len(counts), 'row')} are clips, and frames is 1, so only their first "
+        f"frames are trained; set frames={max(usable_counts)} for their motion."
     )
 
 

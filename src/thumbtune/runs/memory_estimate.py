@@ -29,6 +29,7 @@ from thumbtune.models.loading import stored_types
 from thumbtune.models.pipeline_files import index_of
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Size
+from thumbtune.models.sizes import check_longest
 from thumbtune.models.without_weights import pipeline_without_weights
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
@@ -107,6 +108,8 @@ def estimate(
     with torch.device("meta"):
         tuning = build.tuning_of(recipe, pipeline, precision=precision)
         model = adapter_of(pipeline, tuning, recipe.seed, recipe.train.gradient_checkpointing, half)
+    check_longest(recipe.train.size or model.size, model.longest, "train.size")
+    check_longest(height_and_width_of(recipe.evaluate.size) or model.size, model.longest, "evaluate.size")
     _offload(recipe, model, apart)
     return Estimate(
         **_of_training(model, recipe, size, apart),

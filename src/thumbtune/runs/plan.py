@@ -90,7 +90,7 @@ def _needs(recipe: Recipe, accelerator: Any, out: Path, setup: Setup | None = No
     if isinstance(model.process, FlowProcess) or recipe.train.timestep_weighting != "none":
         yield f"noise       levels are {words_of(model.process)}"
     if setup is not None:
-        yield f"images      {line_of_sizes(setup.placements(model))}"
+        yield f"{'images' if recipe.frames == 1 else 'sizes':<12}{line_of_sizes(setup.placements(model))}"
         if recipe.frames > 1:
             yield f"frames      {line_of_frames(setup.clips(model))}"
     yield from memory
@@ -118,6 +118,7 @@ def plan(setup: Setup) -> list[str]:
     recipe, train, held_out = setup.recipe, setup.split.train, setup.split.held_out
     liked = sum(train["label"])
     shown = recipe.train.steps * recipe.train.batch
+    rows = "images" if recipe.frames == 1 else "clips and images"
     pairs = ""
     if "pairs" in setup.objective.needs:
         pairs = f"; pairs from {len(pairs_of(train['prompt'], torch.tensor(train['label'])))} prompts"
@@ -129,7 +130,7 @@ def plan(setup: Setup) -> list[str]:
         f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
         f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}",
         f"objective   {', '.join([recipe.objective.name, *_beta_and_reference_point(setup)])}{pairs}",
-        f"training    {recipe.train.steps} steps of {recipe.train.batch} images: {shown:,} images, "
+        f"training    {recipe.train.steps} steps of {recipe.train.batch} {rows}: {shown:,} {rows}, "
         f"each shown {shown / max(1, len(train)):.1f} times",
         f"evaluation  {count} x {each} images (prompts x images of each): {count * each} pairs"
         if setup.prompts

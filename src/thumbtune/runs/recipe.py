@@ -1,7 +1,9 @@
 """A recipe: all options of a run, read from and written to YAML. The files `*_sections` define the options."""
 
+import difflib
 import math
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -259,8 +261,11 @@ def _contents(path: Path) -> Any:
     try:
         return parse_yaml(read_text(_file_of(path), MAX_RECIPE_BYTES), word_options())
     except DocumentFault as fault:
-        known = ", ".join(sorted(file.stem for file in SHIPPED_RECIPES.glob("*.yaml")))
-        advice = "save it as UTF-8" if fault.kind == "encoding" else f"check the path, or name a shipped one: {known}"
+        known = sorted(file.stem for file in SHIPPED_RECIPES.glob("*.yaml"))
+        close = difflib.get_close_matches(str(path).lower(), known, 1)
+        meant = f"did you mean {close[0]}? Else " if close else ""
+        advice = "save it as UTF-8" if fault.kind == "encoding" else f"{meant}check the path, or name a shipped one"
+        advice += "" if fault.kind == "encoding" else f": {', '.join(known)}"
         raise UsageError(f"The recipe {path} cannot be read ({fault}); {advice}.", code="recipe-unreadable") from fault
     except YamlFault as fault:
         if fault.kind == "duplicate":
@@ -275,6 +280,15 @@ def _file_of(path: Path) -> Path:
     path = values.home(path)
     shipped = SHIPPED_RECIPES / f"{path}.yaml"
     return shipped if not is_there(path) and path.name == str(path) and is_there(shipped) else path
+
+
+def heading_of(path: Path) -> str:
+    """Return the comments above a shipped recipe, such as the memory that it needs; of any other file an empty text."""
+    file = _file_of(path)
+    if file.parent != SHIPPED_RECIPES:
+        return ""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return "\n".join(takewhile(lambda line: line.startswith("#"), lines))
 
 
 def read_recipe(path: Path | None, settings: list[str] | None = None) -> Recipe:
@@ -299,13 +313,24 @@ def _is_of_a_run(path: Path) -> bool:
 
 
 def _for_another(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """Return a file's mapping without the options of its objective that the one set in its place does not use."""
+    """Return a file's mapping without the options that what is set in place of its own objective or LoRA does not use.
+
+    Where all weights are trained in place of a LoRA, these are the file's options of the LoRA.
+    """
+    weights = [s for s in settings if s.startswith("train.weights=")]
+    if weights[-1:] == ["train.weights=full"] and not _is_full(data):
+        data = {name: section for name, section in data.items() if name != "lora"}
     name = next((s.partition("=")[2] for s in reversed(settings) if s.startswith("objective.name=")), None)
     section = data.get("objective")
     if name is None or not isinstance(section, dict) or section.get("name", OBJECTIVES[0]) == name:
         return data
     kept = {option: value for option, value in section.items() if option not in UNUSED_OPTIONS.get(name, ())}
     return {**data, "objective": kept}
+
+
+def _is_full(data: Mapping[str, Any]) -> bool:
+    train = data.get("train")
+    return isinstance(train, Mapping) and train.get("weights") == "full"
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -52,6 +52,7 @@ class Section(BaseModel):
     def _given(cls, value: Any, info: ValidationInfo) -> Any:
         """Check what was given before it becomes a number, or a text that is shown."""
         field = cls.model_fields[str(info.field_name)]
+        value = values.as_option(value, field.annotation)
         return values.number(value) if field.annotation in NUMBERS else values.no_password(value)
 
 

@@ -13,6 +13,7 @@ stopped.json       why a guard stopped the training; the result then has the wei
 
 import json
 import platform
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -222,6 +223,19 @@ def notes_of(folder: Path) -> list[str]:
     return (records.read_story(folder) or {}).get("notes", [])
 
 
+def evaluation_command(folder: Path, recipe: Recipe) -> str:
+    """Return the command that evaluates a run; it names the option that is needed where no prompt was held out.
+
+    Raises:
+        ThumbtuneError: the run's list of likes cannot be read.
+    """
+    command = f"thumbtune evaluate {shlex.quote(str(folder))}"
+    has_prompts = bool(recipe.evaluate.prompts) or any(
+        row["held_out"] for row in records.read_labels(folder, ("held_out",))
+    )
+    return command if has_prompts else f"{command} --set evaluate.prompts=FILE, a text file with a prompt a line"
+
+
 def labels_table(split: Split) -> Any:
     """Return all likes without their images, with a column `held_out`."""
     from datasets import concatenate_datasets
@@ -258,7 +272,7 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
             return
     labels = likes["label"]
     summary = {"source": "the store of likes", "simulated": None, **story}
-    summary["examples"] = examples.save_examples(split.train, folder)
+    summary["examples"] = examples.save_examples(split.train, folder, recipe.frames > 1)
     summary |= {"likes": sum(labels), "dislikes": len(labels) - sum(labels)}
     summary |= {"prompts": len(set(likes["prompt"])), "held_out": len(split.held_out)}
     for source in objectives.own_files(recipe):

@@ -20,6 +20,7 @@ from thumbtune.runs.image_sizes import (
     placements_of,
     size_notes,
     sizes_to_encode,
+    stills_note,
 )
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training.batches import Batches, Encoded, Progress
@@ -65,12 +66,13 @@ class Setup:
         return placements_of(self.recipe, model, self.image_sizes)
 
     def size_notes(self, model: PipelineModel) -> list[str]:
-        """Return a sentence on images that are too small, on those that lose much by cropping, and on missing clips.
+        """Return a sentence on images that are too small, on those that lose much by cropping, and on frames.
 
         Raises:
             ThumbtuneError: as `clips`.
         """
-        note = clips_note(self.clips(model))
+        clips = self.clips(model)
+        note = stills_note(model, self.split.train) if self.recipe.frames == 1 else clips_note(clips)
         return [*size_notes(self.split.train, self.image_sizes, self.placements(model)), *([note] if note else [])]
 
     @cached_property

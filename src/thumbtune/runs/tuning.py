@@ -109,15 +109,16 @@ def _tell_earlier(folder: Path, step: int, is_restored: bool) -> None:
 
 
 def line_of(step: Step) -> str:
-    """Return a line with the step's number, loss and log-ratios, for people."""
+    """Return a line with the step's number, loss and log-ratios, for people; a step may have images of one kind."""
 
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{value:+.2e}"
+    def number(value: float | None, missing: str = "-") -> str:
+        return missing if value is None else f"{value:+.2e}"
 
-    return (
-        f"step {step.step}  loss {number(step.loss)}  log-ratio of liked {number(step.liked_log_ratio)}"
-        f"  of disliked {number(step.disliked_log_ratio)}"
-    )
+    line = f"step {step.step}  loss {number(step.loss)}"
+    ratios = {"log-ratio of liked": step.liked_log_ratio, "of disliked": step.disliked_log_ratio}
+    if all(ratio is None for ratio in ratios.values()):
+        return line
+    return "  ".join([line, *(f"{name} {number(ratio, '(none in this step)')}" for name, ratio in ratios.items())])
 
 
 def _end(training: Training, batches: Batches) -> str | None:

@@ -3,9 +3,9 @@
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from thumbtune.documents import brief
 from thumbtune.errors import UsageError
@@ -95,10 +95,26 @@ def home(value: Any) -> Any:
     return os.path.expanduser(value) if isinstance(value, str) else value
 
 
+def spelled(value: Any, names: Iterable[object]) -> Any:
+    """Return a word as these names write it: with hyphens, where other programs have underscores.
+
+    >>> spelled("sigma_sqrt", ["none", "sigma-sqrt"]), spelled("my_file:name", ["none", "sigma-sqrt"])
+    ('sigma-sqrt', 'my_file:name')
+    """
+    ours = value.replace("_", "-") if isinstance(value, str) else value
+    return ours if ours in names else value
+
+
+def as_option(value: Any, annotation: Any) -> Any:
+    """Return a word as the type of its option writes it, if that lists words; any other value unchanged."""
+    return spelled(value, get_args(annotation))
+
+
 def one_of(*names: str) -> Callable[[str], str]:
     """Return a check that a value is one of these names, or something in a file of the user's."""
 
     def check(value: str) -> str:
+        value = spelled(value, names)
         if value not in names and not is_own(value):
             ours = f"{', '.join(names[:-1])} or {names[-1]}"
             raise ValueError(f"should be {ours}, or something in your own file, my_file:name")

@@ -1,20 +1,25 @@
 """Find images in folders that are named like or dislike, at any depth, in the same order each time."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.reading.vocabulary import labels_of_folders
 from thumbtune.feedback.store.location import is_store
-from thumbtune.videos import SUFFIXES
+from thumbtune.videos import OTHER_SUFFIXES, SUFFIXES
 
 # Files of unsupported kinds are tried too, so that the import lists them instead of passing over them.
 IMAGE_SUFFIXES = frozenset(
     """.png .apng .jpg .jpeg .jfif .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2
     .svg .psd .tga .ico .ppm .exr .hdr .dng .cr2 .nef .arw""".split()
-) | frozenset(SUFFIXES)
+) | frozenset((*SUFFIXES, *OTHER_SUFFIXES))
+# Text, tables and settings that lie beside images, and what systems and caches add.
+COMPANIONS = frozenset(
+    """.txt .caption .csv .tsv .json .jsonl .ndjson .parquet .md .yaml .yml .toml .xml .xmp .html .ini .db .url .lnk
+    .log .npy .npz .pt .safetensors .sha256""".split()
+)
 # Folders of thumbnails, of grids of several images, and of files that macOS adds to archives.
 OTHER_FOLDERS = frozenset(("thumbnails", "txt2img-grids", "img2img-grids", "__macosx"))
 LEADS_OUT = (
@@ -94,6 +99,13 @@ class Walk:
         self._allowed = [folder.resolve() for folder in (root, also) if folder is not None]
 
     def __iter__(self) -> Iterator[Entry]:
+        return self._entries(is_image_name)
+
+    def of_other_kinds(self) -> Iterator[Entry]:
+        """Yield the files that no reader takes, by their endings, without those that lie beside images."""
+        return (entry for entry in self._entries(is_of_another_kind) if not entry.is_folder and not entry.problem)
+
+    def _entries(self, wanted: Callable[[Path], bool]) -> Iterator[Entry]:
         visited: set[tuple[Path, frozenset[bool]]] = set()
         todo = [Entry(path=self.root, is_folder=True)]
         while todo:
@@ -103,7 +115,7 @@ class Walk:
                 continue
             visited.add(here)
             deeper = []
-            for entry in self._in(folder):
+            for entry in self._in(folder, wanted):
                 if entry.is_folder and not entry.problem:
                     deeper.append(entry)
                 else:
@@ -117,8 +129,11 @@ class Walk:
         except (OSError, RuntimeError):  # a circle of links
             return False
 
-    def _in(self, folder: Entry) -> Iterator[Entry]:
-        """Yield the images and folders in a folder, in order of name; or the folder itself, if it cannot be read."""
+    def _in(self, folder: Entry, wanted: Callable[[Path], bool]) -> Iterator[Entry]:
+        """Yield the wanted files and folders in a folder, in order of name; or the folder itself, if it is unreadable.
+
+        wanted: tells it of a file by its name
+        """
         try:
             entries = _entries_of(folder.path)
         except OSError as error:
@@ -129,12 +144,22 @@ class Walk:
         folder_labels = labels_of_folders(sorted(folders), self.words)
         for entry in entries:
             path, is_folder = Path(entry.path), entry.name in folders
-            if entry.name.lower() in OTHER_FOLDERS if is_folder else path.suffix.lower() not in IMAGE_SUFFIXES:
+            if entry.name.lower() in OTHER_FOLDERS if is_folder else not wanted(path):
                 continue
             problem = LEADS_OUT if entry.is_symlink() and not self.leads_inside(path) else None
             liked = folder_labels.get(entry.name)
             labels = folder.labels if liked is None else folder.labels | {liked}
             yield Entry(path=path, labels=labels, is_folder=is_folder, problem=problem)
+
+
+def is_image_name(path: Path) -> bool:
+    """Return whether a file may be an image or a clip, by its ending."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_of_another_kind(path: Path) -> bool:
+    """Return whether a file is neither an image nor one of those that lie beside images, by its ending."""
+    return path.suffix.lower() not in IMAGE_SUFFIXES | COMPANIONS
 
 
 def _entries_of(folder: Path) -> list[os.DirEntry[str]]:

@@ -20,6 +20,7 @@ from thumbtune.feedback.metadata.image_files import parameters_in_file, read_tex
 from thumbtune.feedback.metadata.parameters import MAX_TEXT, NO_PARAMETERS, Parameters
 from thumbtune.feedback.quoting import listed, named
 from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, first, prompt_in
+from thumbtune.feedback.reading.clip_files import is_clip_file
 from thumbtune.feedback.reading.image_roots import check_root
 from thumbtune.feedback.reading.labels import mapping_of
 from thumbtune.feedback.reading.own_words import OF_LABELS, check_meanings
@@ -49,6 +50,7 @@ __all__ = ["IMAGE_SUFFIXES", "LikeFolders", "deep_labelled_folders", "labelled_f
 
 SIDECARS = (".txt", ".caption")
 LISTS = ("metadata.csv", "metadata.jsonl")
+READ_ENDINGS = ".png, .jpg, .webp, .gif and .mp4"
 MAX_LINES = 10  # folders that are named one by one
 BOTH = "it lies below a like folder and a dislike folder; move it below one alone"
 
@@ -75,11 +77,15 @@ class UnlabelledImages:
 
 @dataclass(frozen=True)
 class FolderNames:
-    """The names of the folders whose images are liked, disliked and left out, each with its number of images."""
+    """The names of the folders whose images are liked, disliked and left out, each with its number of images.
+
+    clips: of these images, the number of clips
+    """
 
     liked: Counter[str] = field(default_factory=Counter)
     disliked: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    clips: Counter[str] = field(default_factory=Counter)
 
 
 class LikeFolders:
@@ -112,7 +118,20 @@ class LikeFolders:
 
     def described(self) -> list[str]:
         """Return which names of folders were read as likes and dislikes, and which were left out."""
-        return folders_read(self._names(), self.reading)
+        return [*folders_read(self._names(), self.reading), *self._left_alone()]
+
+    def _left_alone(self) -> list[str]:
+        """Return a line on files with a label that no reader takes, by their endings; none if there are none."""
+        found = Counter(entry.path.suffix.lower() for entry in self._walk.of_other_kinds() if self._has_label(entry))
+        if not found:
+            return []
+        named = [f"{number:,} {_printable(ending) or 'without an ending'}" for ending, number in found.most_common()]
+        shown = ", ".join(named[:MAX_LINES]) + (", ..." if len(named) > MAX_LINES else "")
+        total = sum(found.values())
+        return [
+            f"left alone: {plural(total, 'file')} of other kinds ({shown}); images and videos are read, such as "
+            f"{READ_ENDINGS}."
+        ]
 
     def _names(self) -> FolderNames:
         names, of_folder = FolderNames(), dict[Path, str]()
@@ -124,6 +143,7 @@ class LikeFolders:
                 of_folder[folder] = _printable(self._labelled_name(folder) if entry.labels else folder.name)
             counts = names.left_out if not entry.labels else names.liked if True in entry.labels else names.disliked
             counts[of_folder[folder]] += 1
+            names.clips[of_folder[folder]] += is_clip_file(entry.path)
         return names
 
     def _labelled_name(self, folder: Path) -> str:
@@ -248,10 +268,11 @@ def _likeliest(names: Sequence[str]) -> str:
 
 def folders_read(names: FolderNames, reading: Reading) -> list[str]:
     """Return how the names of folders were read, in lines for people."""
-    parts = [f"{_folders(each)} as {label}" for each, label in ((names.liked, LIKE), (names.disliked, DISLIKE)) if each]
+    labelled = ((names.liked, LIKE), (names.disliked, DISLIKE))
+    parts = [f"{_folders(each, names.clips)} as {label}" for each, label in labelled if each]
     if reading.label is not None:
         return [f"read: {', '.join([*parts, 'all other images as ' + (LIKE if reading.label else DISLIKE)])}."]
-    rest = f"; not read: {_folders(names.left_out)}" if names.left_out else ""
+    rest = f"; not read: {_folders(names.left_out, names.clips)}" if names.left_out else ""
     lines = [f"read: {', '.join(parts) or 'no folder'}{rest}."]
     for name in names.left_out:
         near = nearest(name)
@@ -264,10 +285,21 @@ def folders_read(names: FolderNames, reading: Reading) -> list[str]:
     return lines[: MAX_LINES + 1]
 
 
-def _folders(names: Counter[str]) -> str:
-    shown = ", ".join(f"{named(name)} ({plural(number, 'image')})" for name, number in names.most_common(MAX_LINES))
+def _folders(names: Counter[str], clips: Counter[str]) -> str:
+    shown = ", ".join(f"{named(name)} ({_of(number, clips[name])})" for name, number in names.most_common(MAX_LINES))
     more = len(names) - MAX_LINES
     return f"{shown} and {plural(more, 'more folder')}" if more > 0 else shown
+
+
+def _of(number: int, clips: int) -> str:
+    """Return a number of images in words, if there are clips among them.
+
+    >>> _of(2, 0), _of(2, 2), _of(2, 1)
+    ('2 images', '2 clips', '2 images and clips')
+    """
+    if 0 < clips < number:
+        return f"{number:,} images and clips"
+    return plural(number, "clip" if clips else "image")
 
 
 def _printable(name: str) -> str:

@@ -187,6 +187,14 @@ def open_source(
     return source
 
 
+def is_source(path: Path) -> bool:
+    """Return whether likes can be imported from a path, as far as names and heads of files tell."""
+    try:
+        return path.exists() and any(kind.recognises(path) for kind in KINDS)
+    except (OSError, ValueError, ThumbtuneError):
+        return False
+
+
 def _check_name(name: str) -> None:
     """Refuse a name of nothing on this machine, before it becomes a path.
 

@@ -54,6 +54,16 @@ def family_of(class_name: object) -> Family:
     return adapter_class_of(class_name).family
 
 
+def family_of_name(model: str) -> Family | None:
+    """Return the family that the name of a model on the hub tells, without asking the hub; None if it tells none.
+
+    >>> [getattr(family_of_name(name), "name", None) for name in ("krea/Krea-2-Raw", "chroma1/mine")]
+    ['Krea 2', None]
+    """
+    name = model.rpartition("/")[2].lower()
+    return next((family for family in FAMILIES if family.hub is not None and family.hub in name), None)
+
+
 def family_of_network(network: nn.Module) -> Family | None:
     """Return the family whose transformer a network is; None for a UNet, which two families share, and for others."""
     name = type(network).__name__

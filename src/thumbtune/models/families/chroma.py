@@ -28,6 +28,7 @@ class Chroma(LatentDiffusion):
     family = Family(
         name="Chroma",
         classes=("ChromaPipeline",),
+        hub="chroma1",
         pipeline="ChromaPipeline",
         networks={TRANSFORMER: "ChromaTransformer2DModel", VAE: "AutoencoderKL", TEXT: T5},
         float32=(VAE,),

@@ -31,6 +31,7 @@ class Flux(LatentDiffusion):
     family = Family(
         name="FLUX.1",
         classes=("FluxPipeline",),
+        hub="flux.1",
         pipeline="FluxPipeline",
         networks={TRANSFORMER: "FluxTransformer2DModel", VAE: "AutoencoderKL", TEXT: CLIP, TEXT_2: T5},
         tokenizers=("tokenizer", "tokenizer_2"),

@@ -34,6 +34,7 @@ class Flux2Klein(LatentDiffusion):
     family = Family(
         name="FLUX.2 Klein",
         classes=("Flux2KleinPipeline",),
+        hub="flux.2-klein",
         pipeline="Flux2KleinPipeline",
         networks={TRANSFORMER: "Flux2Transformer2DModel", VAE: "AutoencoderKLFlux2", TEXT: "Qwen3ForCausalLM"},
         float32=(VAE,),
@@ -100,6 +101,7 @@ class Flux2(Flux2Klein):
     family = Family(
         name="FLUX.2",
         classes=("Flux2Pipeline",),
+        hub="flux.2-dev",
         pipeline="Flux2Pipeline",
         networks={
             TRANSFORMER: "Flux2Transformer2DModel",

@@ -29,6 +29,7 @@ class Krea2(LatentDiffusion):
     family = Family(
         name="Krea 2",
         classes=("Krea2Pipeline",),
+        hub="krea-2",
         pipeline="Krea2Pipeline",
         networks={TRANSFORMER: "Krea2Transformer2DModel", VAE: "AutoencoderKLQwenImage", TEXT: "Qwen3VLModel"},
         float32=(VAE,),

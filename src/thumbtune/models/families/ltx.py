@@ -34,6 +34,7 @@ class LTX(LatentDiffusion):
     family = Family(
         name="LTX-Video",
         classes=("LTXPipeline",),
+        hub="ltx-video",
         pipeline="LTXPipeline",
         networks={TRANSFORMER: "LTXVideoTransformer3DModel", VAE: "AutoencoderKLLTXVideo", TEXT: T5},
         targets=of_transformer(ATTENTION, "ff.net.0.proj", "ff.net.2"),

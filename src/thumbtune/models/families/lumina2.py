@@ -26,6 +26,7 @@ class Lumina2(LatentDiffusion):
     family = Family(
         name="Lumina-Image 2.0",
         classes=("Lumina2Pipeline", "Lumina2Text2ImgPipeline"),
+        hub="lumina-image-2",
         pipeline="Lumina2Pipeline",
         networks={TRANSFORMER: "Lumina2Transformer2DModel", VAE: "AutoencoderKL", TEXT: "Gemma2Model"},
         float32=(VAE,),
@@ -36,6 +37,10 @@ class Lumina2(LatentDiffusion):
         steps=30,
     )
     patch, positions_per_token = 2, 4
+
+    @property
+    def longest(self) -> int:
+        return min(self.network.config.axes_lens[1:]) * self.factor * self.patch
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

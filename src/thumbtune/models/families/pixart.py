@@ -29,6 +29,7 @@ class PixArtSigma(LatentDiffusion):
     family = Family(
         name="PixArt-Sigma",
         classes=("PixArtSigmaPipeline",),
+        hub="pixart-sigma",
         pipeline="PixArtSigmaPipeline",
         networks={TRANSFORMER: "PixArtTransformer2DModel", VAE: "AutoencoderKL", TEXT: T5},
         float32=(VAE,),

@@ -32,6 +32,7 @@ class QwenImage(LatentDiffusion):
     family = Family(
         name="Qwen-Image",
         classes=("QwenImagePipeline",),
+        hub="qwen-image",
         pipeline="QwenImagePipeline",
         networks={
             TRANSFORMER: "QwenImageTransformer2DModel",

@@ -28,6 +28,7 @@ class Sana(LatentDiffusion):
     family = Family(
         name="Sana",
         classes=("SanaPipeline",),
+        hub="sana_",
         pipeline="SanaPipeline",
         networks={TRANSFORMER: "SanaTransformer2DModel", VAE: "AutoencoderDC", TEXT: "Gemma2Model"},
         float32=(VAE,),

@@ -27,6 +27,7 @@ class StableDiffusion3(LatentDiffusion):
     family = Family(
         name="Stable Diffusion 3",
         classes=("StableDiffusion3Pipeline",),
+        hub="stable-diffusion-3",
         pipeline="StableDiffusion3Pipeline",
         networks={
             TRANSFORMER: "SD3Transformer2DModel",
@@ -44,6 +45,10 @@ class StableDiffusion3(LatentDiffusion):
         steps=28,
     )
     patch, positions_per_token = 2, 4
+
+    @property
+    def longest(self) -> int:
+        return self.network.config.pos_embed_max_size * self.factor * self.patch
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

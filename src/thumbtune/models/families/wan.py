@@ -36,6 +36,7 @@ class Wan(LatentDiffusion):
     family = Family(
         name="Wan",
         classes=("WanPipeline",),
+        hub="wan2.",
         pipeline="WanPipeline",
         networks={
             TRANSFORMER: "WanTransformer3DModel",
@@ -98,6 +99,10 @@ class Wan(LatentDiffusion):
     def factor(self) -> int:
         """Return the pixels to a side of one position of a latent."""
         return self.pipeline.vae_scale_factor_spatial
+
+    @property
+    def longest(self) -> int:
+        return self.networks[TRANSFORMER].config.rope_max_seq_len * self.factor * self.patch
 
     @property
     def frame_step(self) -> int:

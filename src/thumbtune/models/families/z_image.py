@@ -28,6 +28,7 @@ class ZImage(LatentDiffusion):
     family = Family(
         name="Z-Image",
         classes=("ZImagePipeline",),
+        hub="z-image",
         pipeline="ZImagePipeline",
         networks={TRANSFORMER: "ZImageTransformer2DModel", VAE: "AutoencoderKL", TEXT: "Qwen3Model"},
         float32=(VAE,),
@@ -37,6 +38,10 @@ class ZImage(LatentDiffusion):
         steps=50,
     )
     patch, positions_per_token = 2, 4
+
+    @property
+    def longest(self) -> int:
+        return min(self.network.config.axes_lens[1:]) * self.factor * self.patch
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

@@ -1,0 +1,56 @@
+"""The name of a shipped recipe, misspelt, in capitals, or where a model belongs; and what is said above its options."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from refusals import refused
+
+from thumbtune.models.missing import refuse_missing_model
+from thumbtune.runs.recipe import read_recipe, recipe_text
+
+Call = Callable[..., tuple[int, str, str]]
+KLEIN = "black-forest-labs/FLUX.2-klein-base-4B"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("klien", "klein"), ("FLUX", "flux"), ("qwen_image", "qwen-image"), ("paper-sd12", "paper-sd21")],
+)
+def test_a_misspelt_recipe_is_told_by_the_nearest_name(call: Call, name: str, meant: str) -> None:
+    for command in ("recipe", "train"):
+        code, out, err = call(command, name)
+        assert code == 2 and not out and f"did you mean {meant}? Else check the path" in err and "z-image" in err
+
+
+def test_a_name_like_none_of_them_is_told_all(call: Call, tmp_path: Path) -> None:
+    code, _, err = call("recipe", tmp_path / "mine.yaml")
+    assert code == 2 and "did you mean" not in err and "klein, krea2" in err
+
+
+@pytest.mark.parametrize("name", ["klein", "Klein"])
+def test_a_recipe_where_a_model_belongs_is_told_with_its_model(call: Call, name: str) -> None:
+    with refused("model-unloadable", naming=["recipe", KLEIN]):
+        refuse_missing_model(name)
+    code, _, err = call("doctor", "--model", name)
+    assert code == 1 and "a recipe of that name" in err and KLEIN in err
+
+
+def test_a_shipped_recipe_is_printed_with_what_is_said_above_it(call: Call, tmp_path: Path) -> None:
+    code, out, _ = call("recipe", "z-image")
+    assert code == 0 and out.startswith("# Z-Image: thumbtune train z-image") and "Its Turbo is distilled" in out
+    (tmp_path / "mine.yaml").write_text(out)
+    assert read_recipe(tmp_path / "mine.yaml") == read_recipe(Path("z-image"))
+    mine = call("recipe", tmp_path / "mine.yaml")[1]
+    other = call("recipe", "z-image", "--set", "model=tiny-emoji-64")[1]
+    for text in (mine, other):  # of another model it might be false
+        assert text.startswith("# The base model")
+
+
+def test_doctor_tells_what_a_recipe_needs(call: Call, tiny_pipeline: Callable[[str], Path], tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(recipe_text(read_recipe(None, [f"model={tiny_pipeline('epsilon')}", "train.batch=4"])))
+    code, out, err = call("doctor", recipe)
+    assert code == 0 and "memory" in out and "a step of 4 images" in out, err
+    code, out, _ = call("doctor", recipe, "--set", "train.batch=2")
+    assert code == 0 and "a step of 2 images" in out

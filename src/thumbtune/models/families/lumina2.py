@@ -7,6 +7,7 @@ image - noise, the negative of the velocity.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,8 @@ class Lumina2(LatentDiffusion):
 
     @property
     def longest(self) -> int:
-        return min(self.network.config.axes_lens[1:]) * self.factor * self.patch
+        config: Any = self.network.config
+        return min(config.axes_lens[1:]) * self.factor * self.patch
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

@@ -48,7 +48,8 @@ class StableDiffusion3(LatentDiffusion):
 
     @property
     def longest(self) -> int:
-        return self.network.config.pos_embed_max_size * self.factor * self.patch
+        config: Any = self.network.config
+        return config.pos_embed_max_size * self.factor * self.patch
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

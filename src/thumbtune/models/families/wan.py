@@ -102,7 +102,8 @@ class Wan(LatentDiffusion):
 
     @property
     def longest(self) -> int:
-        return self.networks[TRANSFORMER].config.rope_max_seq_len * self.factor * self.patch
+        config: Any = self.networks[TRANSFORMER].config
+        return config.rope_max_seq_len * self.factor * self.patch
 
     @property
     def frame_step(self) -> int:

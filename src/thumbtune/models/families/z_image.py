@@ -41,7 +41,8 @@ class ZImage(LatentDiffusion):
 
     @property
     def longest(self) -> int:
-        return min(self.network.config.axes_lens[1:]) * self.factor * self.patch
+        config: Any = self.network.config
+        return min(config.axes_lens[1:]) * self.factor * self.patch
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

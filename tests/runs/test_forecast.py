@@ -171,19 +171,19 @@ def test_a_smaller_size_is_tried_with_other_changes(tiny_pipeline: Pipeline, mon
 
 
 def test_what_saves_memory_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = read_recipe(None, ["model=owner/sd", "train.precision=no"])  # with checkpointing, one image at once
+    recipe = read_recipe(None, ["model=owner/stable-diffusion-v1-5", "train.precision=no"])  # with checkpointing, one image at once
     assert not list(forecast.savers_of(recipe))  # on a CPU
     gpu = SimpleNamespace(device=torch.device("cuda"), num_processes=1)
     monkeypatch.setattr(forecast, "team", lambda: gpu)
     blocks = ("train.blocks_to_swap", "all")
     assert list(forecast.savers_of(recipe)) == [("train.precision", "bf16"), ("train.quantize_base", "int8"), blocks]
     for own in ("train.quantize_base=nf4", "lora.dora=true"):
-        other = read_recipe(None, ["model=owner/sd", "train.precision=no", own])
+        other = read_recipe(None, ["model=owner/stable-diffusion-v1-5", "train.precision=no", own])
         assert list(forecast.savers_of(other)) == [("train.precision", "bf16"), blocks]
-    other = read_recipe(None, ["model=owner/sd", "train.precision=bf16", "train.blocks_to_swap=all"])
+    other = read_recipe(None, ["model=owner/stable-diffusion-v1-5", "train.precision=bf16", "train.blocks_to_swap=all"])
     assert list(forecast.savers_of(other)) == [("train.quantize_base", "int8")]
     monkeypatch.setattr(forecast, "find_spec", lambda name: None)
-    full = read_recipe(None, ["model=owner/sd", "train.precision=bf16", "train.weights=full"])
+    full = read_recipe(None, ["model=owner/stable-diffusion-v1-5", "train.precision=bf16", "train.weights=full"])
     assert [name for name, _ in forecast.savers_of(full)] == ["train.weights"]
     monkeypatch.setattr(forecast, "find_spec", lambda name: name)
     assert [name for name, _ in forecast.savers_of(full)] == ["train.optimizer", "train.weights"]
@@ -202,7 +202,7 @@ def test_several_processes_have_a_share_of_the_batch_each(monkeypatch: pytest.Mo
 
 
 def test_the_images_that_fit_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = read_recipe(None, ["model=owner/sd", "train.batch=32"])
+    recipe = read_recipe(None, ["model=owner/stable-diffusion-v1-5", "train.batch=32"])
     monkeypatch.setattr(forecast, "estimate", lambda recipe, micro_batch: made(1000 + 100 * micro_batch))
     for room, count in ((1155, 1), (1365, 2), (2730, 16), (4410, 32)):  # 1.05 * (1000 + 100 images)
         one = forecast.Forecast(estimate=made(1100), beside=0, room=room)
@@ -268,7 +268,7 @@ def test_the_bound_counts_the_parts_of_the_family_alone(tiny_pipeline: Pipeline,
 
 
 def test_a_model_of_unknown_shapes_is_estimated(tmp_path: Path) -> None:
-    assert forecast.bytes_at_most(read_recipe(None, ["model=owner/sd"])) == float("inf")
+    assert forecast.bytes_at_most(read_recipe(None, ["model=owner/stable-diffusion-v1-5"])) == float("inf")
     (tmp_path / "one.safetensors").touch()
     assert forecast.bytes_at_most(read_recipe(None, [f"model={tmp_path / 'one.safetensors'}"])) == float("inf")
 
@@ -313,7 +313,7 @@ def test_the_number_that_decides_is_the_one_that_is_told(
     assert lines[-1] == f"with the process itself, training takes {needed}.0 GiB of 16.0 GiB{apart}"
     assert lines[-2].startswith(f"loading {load}.0 GiB; holes ")
     monkeypatch.setattr(forecast, "settings_that_fit", lambda recipe: None)
-    recipe = read_recipe(None, ["model=owner/sd"])
+    recipe = read_recipe(None, ["model=owner/stable-diffusion-v1-5"])
     if fits:
         forecast.refuse_too_large(recipe, found)
     else:
@@ -326,7 +326,7 @@ def test_processes_on_one_cpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(forecast, "team", lambda: state)
     monkeypatch.setattr(forecast, "estimate", lambda recipe, micro_batch: made(1000))
     monkeypatch.setattr(forecast, "of_process", lambda: 50)
-    recipe = read_recipe(None, ["model=owner/sd", "train.batch=4"])
+    recipe = read_recipe(None, ["model=owner/stable-diffusion-v1-5", "train.batch=4"])
     for local, processes in ((None, 4), ("2", 2)):  # the others are on another machine
         if local is not None:
             monkeypatch.setenv("LOCAL_WORLD_SIZE", local)

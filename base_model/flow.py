@@ -17,6 +17,7 @@ from diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -28,6 +29,7 @@ from thumbtune.models.families.stable_diffusion_3 import StableDiffusion3
 from thumbtune.models.process import FlowProcess
 
 BUNDLED = Path("src/thumbtune/bundled/tiny-emoji-64")
+KEPT = Path("base_model/flow.safetensors")  # the transformer alone: 9 MB, and no part of the package
 WIDTH = 192  # of the bundled text encoder
 TRANSFORMER = {
     "sample_size": 8,
@@ -141,9 +143,17 @@ def train(build: Path, plan: Plan) -> bool:
     return training.train(network, plan, loss_at, lambda mean: "")
 
 
-def write(build: Path, out: Path, name: str = "flow") -> None:
-    """Write the averaged model of a checkpoint as a folder of diffusers, in half precision."""
-    network: Any = training.load_averaged(fresh(), build / name)
+def keep(build: Path, name: str = "flow", file: Path = KEPT) -> None:
+    """Write the averaged weights of a checkpoint in half precision, for `write` on machines that did not train."""
+    network = training.load_averaged(fresh(), build / name)
+    halves = {key: value.to(torch.float16).contiguous() for key, value in network.state_dict().items()}
+    save_file(halves, file)
+
+
+def write(out: Path, file: Path = KEPT) -> None:
+    """Write the kept model as a folder of diffusers, in half precision."""
+    network = fresh()
+    network.load_state_dict({key: value.float() for key, value in load_file(file).items()})
     assembled(network).to(dtype=torch.float16).save_pretrained(out)
 
 
@@ -151,14 +161,20 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=Path, default=Path("build"), help="folder of the earlier parts")
     parser.add_argument("--name", default="flow", help="of the checkpoint in that folder")
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=3500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--minutes", type=float, help="stop, saved, after so long; the same command goes on")
-    parser.add_argument("--write", type=Path, help="train nothing, and write the model as a folder of diffusers here")
+    parser.add_argument("--keep", action="store_true", help=f"train nothing, and write the weights to {KEPT}")
+    parser.add_argument(
+        "--write", type=Path, help="train nothing, and write the kept model as a folder of diffusers here"
+    )
     args = parser.parse_args()
-    if args.write:
-        write(args.build, args.write, args.name)
+    if args.keep or args.write:
+        if args.keep:
+            keep(args.build, args.name)
+        if args.write:
+            write(args.write)
         raise SystemExit
     plan = Plan(
         out=args.build / args.name,

@@ -44,9 +44,12 @@ from base_model.vocabulary import (
     slug,
 )
 from thumbtune import load
+from thumbtune.evaluation.scorers.faithfulness import FaithfulnessJudge
 from thumbtune.evaluation.scorers.style_classifier import StyleClassifier
+from thumbtune.experiments.demo import concepts, prompt_of
 from thumbtune.models.families.stable_diffusion_3 import StableDiffusion3
 from thumbtune.models.protocol import Sampler
+from thumbtune.runs.build import BUNDLED
 
 ROOT = Path(__file__).parent.parent
 SLICE = ["red apple", "pear", "banana", "star", "key", "bell"]
@@ -266,7 +269,6 @@ def test_a_v_model_may_begin_from_the_weights_of_an_epsilon_model(made: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_small_flow_model_is_trained_resumed_and_written_for_diffusers(made: Path, tmp_path: Path) -> None:
     whole, parts = made / "flow", made / "flow-parts"
     flow.train(made, plan(whole, 4, decay=0.5))
@@ -274,11 +276,20 @@ def test_the_small_flow_model_is_trained_resumed_and_written_for_diffusers(made:
         flow.train(made, plan(parts, steps, decay=0.5))
     expected, found = (training.load_averaged(flow.fresh(), path).state_dict() for path in (whole, parts))
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
-    flow.write(made, tmp_path / "model")
+    flow.keep(made, file=tmp_path / "kept.safetensors")
+    flow.write(tmp_path / "model", tmp_path / "kept.safetensors")
     model = load(tmp_path / "model", device="cpu")
     assert isinstance(model, StableDiffusion3)
     assert model.embed(["a key"])["text"].shape == (1, 25, 384)  # one token of zeros in place of T5's
     assert model.generate(["a key"], [1], Sampler(steps=2))[0].size == (64, 64)
+
+
+@pytest.mark.slow
+def test_the_kept_flow_model_draws_what_a_judge_recognises(tmp_path: Path) -> None:
+    flow.write(tmp_path / "model")
+    prompts = [prompt_of(concept) for concept in concepts()["unrated"][:12]]
+    images = load(tmp_path / "model", device="cpu").generate(prompts, list(range(12)), Sampler(steps=12, guidance=3.0))
+    assert FaithfulnessJudge(BUNDLED / "judge").score(images, prompts).mean() > 0.9
 
 
 def test_the_text_encoder_of_the_flow_model_is_that_of_the_bundled_model() -> None:

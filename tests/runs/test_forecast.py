@@ -171,7 +171,9 @@ def test_a_smaller_size_is_tried_with_other_changes(tiny_pipeline: Pipeline, mon
 
 
 def test_what_saves_memory_is_offered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = read_recipe(None, ["model=owner/stable-diffusion-v1-5", "train.precision=no"])  # with checkpointing, one image at once
+    recipe = read_recipe(
+        None, ["model=owner/stable-diffusion-v1-5", "train.precision=no"]
+    )  # with checkpointing, one image at once
     assert not list(forecast.savers_of(recipe))  # on a CPU
     gpu = SimpleNamespace(device=torch.device("cuda"), num_processes=1)
     monkeypatch.setattr(forecast, "team", lambda: gpu)

@@ -175,7 +175,7 @@ def test_a_density_refuses_the_numbers_of_another(settings: str, named: str) -> 
         "train.timestep_shift=1000",
         "train.timestep_shift=three",
         "train.timestep_shift=yes",
-        "train.timestep_density=logit_normal",
+        "train.timestep_density=logitnormal",
         "train.timestep_weighting=min-snr",
         "train.logit_std=0",
         "train.mode_scale=2",

@@ -69,5 +69,5 @@ def test_settings_beside_a_file_say_it_too(tmp_path: Path) -> None:
 )
 def test_a_base_model_worse_than_zeros(prediction: str, step: int, error: float | None, noted: str | None) -> None:
     model = SimpleNamespace(process=SimpleNamespace(prediction=prediction))
-    found = _worse_than_zeros(SimpleNamespace(step=step, reference_error=error), model)  # type: ignore[arg-type]
+    found = _worse_than_zeros(SimpleNamespace(step=step, policy_error=error, reference_error=error), model)  # type: ignore[arg-type]
     assert (found is None) if noted is None else noted in (found or "") and "1.30" in (found or "")

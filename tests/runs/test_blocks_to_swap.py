@@ -52,8 +52,10 @@ def test_the_names_of_other_trainers_lead_to_it(name: str) -> None:
 
 
 def test_a_run_may_go_on_with_other_blocks(tmp_path: Path) -> None:
-    old = read_recipe(None, ["model=owner/flux", "likes=x"])
-    refuse_differences(old, read_recipe(None, ["model=owner/flux", "likes=x", "train.blocks_to_swap=all"]), tmp_path)
+    old = read_recipe(None, ["model=owner/FLUX.1-dev", "likes=x"])
+    refuse_differences(
+        old, read_recipe(None, ["model=owner/FLUX.1-dev", "likes=x", "train.blocks_to_swap=all"]), tmp_path
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])

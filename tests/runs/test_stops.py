@@ -270,8 +270,8 @@ def test_pruning_leaves_the_best_and_what_nobody_asked_about_yet(recipe: Callabl
     """Readings every 25 steps, checkpoints every 10: one between two is not as good as the first."""
 
     def numbers_of(step: int, agreement: float | None) -> Any:
-        numbers = {"agreement": agreement, "held_out_liked": None, "liked_log_ratio": step, "reference_error": 1}
-        return SimpleNamespace(step=step, synced=False, **numbers)
+        numbers = {"agreement": agreement, "held_out_liked": None, "liked_log_ratio": step}
+        return SimpleNamespace(step=step, synced=False, policy_error=1, reference_error=1, **numbers)
 
     readings = {25: 0.75, 50: 0.55, 75: 0.5}
     guards = SimpleNamespace(history=[], standard_error=0.03)

@@ -26,7 +26,7 @@ from thumbtune.experiments.training_grid import QUICK_CONCEPTS, Grid, GridCell
 from thumbtune.files import write_text
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.runs import build, run
-from thumbtune.runs.recipe import Recipe, write_recipe
+from thumbtune.runs.recipe import Recipe, read_recipe, write_recipe
 from thumbtune.training import records
 
 HELD_OUT_EVERY = 6  # of the rated prompts, the first of every six is held out
@@ -63,6 +63,20 @@ def plan_of(cell: GridCell, recipe: Recipe, quick: bool = False, enough: float |
         enough=enough,
         every=LOOK_EVERY if enough is None else LOOK_EVERY // 2,
     )
+
+
+def facts_of(enough: float | None = None) -> dict[str, Any]:
+    """Return the constants that decide the row of `rewarded`, as rows store them."""
+    plan = plan_of(GridCell(name="alignprop", seed=0), read_recipe(None), enough=enough)
+    return {
+        "enough": enough,
+        "look_every": plan.every,
+        "patience": plan.patience,
+        "kept_steps": plan.kept,
+        "held_out_every": HELD_OUT_EVERY,
+        "held_out_images": HELD_OUT_IMAGES,
+        "first_held_out_seed": FIRST_HELD_OUT_SEED,
+    }
 
 
 def rewarded(lab: Grid, cell: GridCell, enough: float | None = None) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from thumbtune.errors import UsageError
+from thumbtune.evaluation.scorers.style_scorers import CLIP as JUDGE_CLIP
 from thumbtune.evaluation.scorers.style_scorers import style_scorer_name
+from thumbtune.experiments import demo
+from thumbtune.experiments.noisy_rater import CLIP as RATER_CLIP
 from thumbtune.models.protocol import Sampler
 
 SOFT_3D, FLAT, LINE_ART = "soft 3d", "flat", "line art"
@@ -65,7 +68,17 @@ class Ground:
     def facts(self) -> dict[str, Any]:
         """Return what tells this ground from another one, as rows store it."""
         pool = {"steps": POOL.steps, "guidance": POOL.guidance}
-        return {"name": self.name, "styles": list(self.styles), "tau": self.tau, "flipped": self.flipped, "pool": pool}
+        concepts = [concept for group in demo.concepts().values() for concept in group]
+        return {
+            "name": self.name,
+            "styles": list(self.styles),
+            "tau": self.tau,
+            "flipped": self.flipped,
+            "pool": pool,
+            "wanted": {style: [one for one in concepts if self.wanted(one) == style] for style in self.styles},
+            "rater_clip": RATER_CLIP,
+            "judge_clip": JUDGE_CLIP,
+        }
 
 
 def _conditional(concept: str) -> str:

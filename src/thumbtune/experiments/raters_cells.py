@@ -26,9 +26,9 @@ from thumbtune.runs import build, run
 
 EACH = 96  # labels of each person
 SECOND_NOISE = 1_000_000  # added to the seed of the second person's noise: they err on other images than the first
-ASKED_SECOND = "asked by the second"
+ASKED_SECOND = "asked-second"
 MAJORITY, PER_VOTE, ONE_EACH = "majority", "per-vote", "one each"
-OWN = ("own of the first", "own of the second")
+OWN = ("own-first", "own-second")
 DONE = "complete.txt"  # beside a store that has the labels of both
 OF_SECOND = ("judge", "rater")  # scores that depend on the person
 BOTH: dict[str, tuple[str, str]] = {  # row of both -> the cell by which each person judges it
@@ -68,10 +68,12 @@ def rater_cells(ground: str, seed: int) -> list[GridCell]:
     """Return the cells of a seed: three reference marks and four trainings."""
     names = [f"rater:simulated:{person.name}" for person in people_of(ground)]
     policies = {MAJORITY: "majority", PER_VOTE: "per-vote", OWN[0]: names[0], OWN[1]: names[1]}
+    facts = {"each": EACH, "second_noise": SECOND_NOISE, "second": SECONDS[ground].facts()}
     trainings = [
-        ground_cell(ground, name, seed, (*LEAD_SETTINGS, f"label_policy={policy}")) for name, policy in policies.items()
+        ground_cell(ground, name, seed, (*LEAD_SETTINGS, f"label_policy={policy}"), facts=facts)
+        for name, policy in policies.items()
     ]
-    return [*(ground_cell(ground, name, seed) for name in (BASE, ASKED, ASKED_SECOND)), *trainings]
+    return [*(ground_cell(ground, name, seed, facts=facts) for name in (BASE, ASKED, ASKED_SECOND)), *trainings]
 
 
 def judged_by_both(lab: Grid, cell: GridCell) -> dict[str, Any]:

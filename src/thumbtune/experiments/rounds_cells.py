@@ -84,6 +84,11 @@ def preferred_labels(images: Sequence[PoolImage], ground: Ground, seed: int) -> 
     return labels
 
 
+def facts_of(count: int = ROUNDS, is_paired: bool = False) -> dict[str, Any]:
+    """Return the constants that decide the row of `in_rounds`, as rows store them."""
+    return {"rounds": count, "pairs": is_paired}
+
+
 def in_rounds(lab: Grid, cell: GridCell, count: int = ROUNDS, is_paired: bool = False) -> dict[str, Any]:
     """Train in rounds, and return the cell's row.
 

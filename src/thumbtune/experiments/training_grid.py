@@ -68,6 +68,7 @@ class GridCell:
     columns:  further columns of its row
     ground:   the name of the ground whose person labels the pool, and whose budget comes before the settings; the
               taste is then this name too. "": the person is the taste's
+    facts:    what decides the row beside all that: the constants of a measure of its own
     """
 
     name: str
@@ -78,6 +79,7 @@ class GridCell:
     settings: tuple[str, ...] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
     ground: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def person(self) -> str:
@@ -251,7 +253,9 @@ def settings_of(lab: Grid, cell: GridCell) -> dict[str, Any]:
     """Return all that decides a cell's row, as `row.json` stores it."""
     settings = asdict(cell)
     settings["thumbs"] = settings.pop("rating")  # the stored key of all rows
-    ground = settings.pop("ground")
+    ground, facts = settings.pop("ground"), settings.pop("facts")
+    if facts:
+        settings["facts"] = facts
     if ground:  # rows without a ground are older than grounds
         settings["ground"] = GROUNDS[ground].facts()
     recipe = lab.recipe_of(cell).model_dump(mode="json")

@@ -85,13 +85,16 @@ def rewarded(lab: Grid, cell: GridCell, enough: float | None = None) -> dict[str
     images:  those that were drawn to train on           passes: of images through the network, see `passes_of`
     rewards: step -> mean held-out reward                best_step: that of the result
     """
-    recipe, begun, wall = lab.recipe_of(cell), time.process_time(), time.perf_counter()
+    recipe = lab.recipe_of(cell)
     model, plan = build.model_of(recipe), plan_of(cell, recipe, lab.order.quick, enough)
 
     def steps(count: int) -> Iterable[int]:
         return lab.progress(range(count), "Tuning by the reward")
 
+    style_classifier()  # loaded before the clock starts, as the model is
+    begun, wall = time.process_time(), time.perf_counter()
     found = train_by_reward(model, reward_on(GROUNDS[cell.ground]), plan, build.settings_of(recipe), steps)
+    seconds, wall = time.process_time() - begun, time.perf_counter() - wall
     save_run(recipe, lab.run_of(cell), model, cell.person)
     images, looks = found.last * plan.batch, len(found.rewards) * len(plan.held_out[0])
     row = {
@@ -103,8 +106,8 @@ def rewarded(lab: Grid, cell: GridCell, enough: float | None = None) -> dict[str
         "rewards": {str(step): round(value, 3) for step, value in found.rewards.items()},
         "best_step": found.best,
         "kept_steps": plan.kept,
-        "train_seconds": round(time.process_time() - begun, 1),
-        "seconds": round(time.perf_counter() - wall, 1),
+        "train_seconds": round(seconds, 1),
+        "seconds": round(wall, 1),
     }
     return row | scored(lab, cell, run.trained_model(recipe, lab.run_of(cell)))
 

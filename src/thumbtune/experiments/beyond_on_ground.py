@@ -21,8 +21,9 @@ from thumbtune.experiments.result_page import Claim, Result
 SEEDS = 8
 COLUMN, SECONDS, RELATIVE = "method", "train_seconds", "cost"
 COST_NOTE = (
-    "Cost is the processor time of a training relative to that of the paper's row in the same seed; seconds are those "
-    "of the processor, with encoding and saving."
+    "Cost is the processor time of a training relative to that of the paper's row in the same seed. It counts the "
+    "steps after the first one and saving, and neither images to rate, of the pool or of later rounds, nor encoding. "
+    "A training that was stopped and continued is not measured."
 )
 
 

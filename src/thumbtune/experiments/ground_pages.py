@@ -85,7 +85,7 @@ def ground_result(
         figure=page.figure,
         caption=page.caption,
         rows=plain(rows),
-        page_rows=page_rows_of(summary, by, measures),
+        page_rows=page_rows_of(summary, by, measures, "not measured"),
         claims=page.claims,
         more_tables={**pairs, **page.more_tables},
         notes=(marks_note(rows), READING_NOTE, *page.notes, ONE_BY_ONE_NOTE, UNBOUNDED_NOTE),

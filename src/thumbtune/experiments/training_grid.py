@@ -29,6 +29,7 @@ from thumbtune.experiments.demo import LabelledImage
 from thumbtune.experiments.experiments import Order, Say
 from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
+from thumbtune.experiments.step_clock import StepClock
 from thumbtune.files import file_sha256, sha256, write_text
 from thumbtune.runs import build, objectives
 from thumbtune.runs.checks import check_labels
@@ -173,21 +174,24 @@ def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
 
 
 def trained_on(lab: Grid, cell: GridCell, recipe: Recipe, likes: int, dislikes: int) -> dict[str, Any]:
-    """Train by a recipe whose store has labels already; return the row's counts and status, as `trained` does."""
+    """Train by a recipe whose store has labels already; return the row's counts and status, as `trained` does.
+
+    train_seconds: of the processor, see `StepClock`; None if an earlier call took the first steps
+    """
     folder = lab.run_of(cell)
     row = {"likes": likes, "dislikes": dislikes, "status": "trained"}
     if (why_not := not_trainable(recipe)) is not None:
         return row | {"status": why_not}
     story = {"source": "an experiment's folder of labels", "simulated": cell.person}
-    steps = tune(recipe, folder, lab.progress, resume=True, story=story)
+    steps, clock = tune(recipe, folder, lab.progress, resume=True, story=story), StepClock()
     try:
-        for _ in lab.progress(Sized(steps, recipe.train.steps), "Tuning"):
+        for _ in lab.progress(Sized(clock.timed(steps), recipe.train.steps), "Tuning"):
             pass
     except MemoryRanOut:
         raise
     except TrainingBroke as error:
         return row | {"status": f"{DIVERGED_STATUS}: {error}"}
-    return row
+    return row | {"train_seconds": clock.seconds}
 
 
 def not_trainable(recipe: Recipe) -> str | None:

@@ -355,23 +355,18 @@ def test_marks_have_no_settings_of_their_own() -> None:
     assert [(cell.name, cell.settings) for cell in mark_cells("soft-3d", 40)] == [("base", ()), ("asked", ())]
 
 
-# --- what rows store
-
-
-def test_no_two_methods_are_stored_alike_but_for_their_name() -> None:
-    stored = [settings_of(LAB, cell) for cell in method_cells(ORDER, range(40, 41), METHODS) if cell.name not in MARKS]
-    kept = [json.dumps({**one, "name": "", "columns": {}}, sort_keys=True) for one in stored]
-    assert len(set(kept)) == len(METHODS)
-    facts = {one["name"]: one.get("facts") for one in stored}
-    assert facts[PAPER] is None and facts["kto-three-rounds"] == {"rounds": 3, "pairs": False}
-    assert facts["dpo-pairs"] == {"rounds": 1, "pairs": True}
-    assert facts["kto-graded"] == {"star_cuts": [-1.5, -0.5, 0.5, 1.5], "like_at": 4}
-    assert [facts[name]["enough"] for name in ("alignprop", "alignprop-stopped")] == [None, 5]
-    assert [facts[name]["look_every"] for name in ("alignprop", "alignprop-stopped")] == [20, 10]
-
-
-def test_a_ground_stores_what_is_wanted_of_each_concept_and_where_log_odds_are_cut_off() -> None:
-    found = settings_of(LAB, ground_cell("conditional", PAPER, 40))["ground"]
-    assert "fox" in found["wanted"][SOFT_3D] and "key" in found["wanted"][FLAT]
-    assert sum(map(len, found["wanted"].values())) == sum(map(len, demo.concepts().values()))
-    assert (found["rater_clip"], found["judge_clip"]) == (5, 6)
+@pytest.mark.parametrize(
+    ("name", "ground", "says", "silent"),
+    [
+        ("noise", "line-art-wrong", "the share of labels that a row names", "20% of the labels"),
+        ("fig8", "line-art-wrong", "20% of the labels", "liked if its log-odds"),
+        ("beyond", "soft-3d", "unless a method says otherwise", "turned into"),
+    ],
+)
+def test_the_page_tells_how_its_rows_are_labelled(
+    name: str, ground: str, says: str, silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ground_pages, "run_grid", lambda lab, cells, measure: run_grid(lab, cells, invented))
+    page = perform(name, Order(folder=tmp_path / "a", ground=ground, seeds=1), quiet, lambda line: None).read_text()
+    about = page.partition("## Claims")[0]
+    assert says in about and silent not in about

@@ -95,7 +95,7 @@ def rewarded(lab: Grid, cell: GridCell, enough: float | None = None) -> dict[str
     begun, wall = time.process_time(), time.perf_counter()
     found = train_by_reward(model, reward_on(GROUNDS[cell.ground]), plan, build.settings_of(recipe), steps)
     seconds, wall = time.process_time() - begun, time.perf_counter() - wall
-    save_run(recipe, lab.run_of(cell), model, cell.person)
+    save_run(recipe, lab.run_of(cell), model, f"{GROUNDS[cell.ground].wants}.")
     images, looks = found.last * plan.batch, len(found.rewards) * len(plan.held_out[0])
     row = {
         "likes": 0,

@@ -15,6 +15,7 @@ from thumbtune.experiments.grid_summary import means, page_rows_of, values_of
 from thumbtune.experiments.ground_cells import ASKED, BASE, Measure, measured
 from thumbtune.experiments.ground_tables import MEASURES, SHARE, Columns, pairs_table, plain, separation_of, with_shares
 from thumbtune.experiments.grounds import GROUNDS, POOL
+from thumbtune.experiments.person_sentences import person_of
 from thumbtune.experiments.result_page import Claim, Result
 from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE, mean_text
 from thumbtune.experiments.training_grid import QUICK, Grid, GridCell, run_grid
@@ -27,6 +28,7 @@ READING_NOTE = (
 )
 SEEDS_CAPTION = "A point for each seed and a bar for their mean; 0 is the base model, 1 the base model that is asked."
 ONE_BY_ONE_NOTE = "Each claim is tested by itself: one in twenty true claims may look false."
+DIVERGED_NOTE = "One whose training diverged in every seed loses to one that was trained."
 COLOURS_IN_ORDER = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, INK)
 
 
@@ -49,6 +51,7 @@ def say_shares(named: Mapping[str, Sequence[Columns]], say: Say) -> None:
 class GroundPage:
     """The parts of a page that are an experiment's own, beside those of every ground.
 
+    labels:   how the person labels; "": as their ground says
     measures: further columns of the table
     pairs:    whether the page has a table of every pair of settings
     """
@@ -57,6 +60,7 @@ class GroundPage:
     figure: Any
     caption: str
     claims: Sequence[Claim]
+    labels: str = ""
     measures: tuple[str, ...] = ()
     more_tables: Mapping[str, Sequence[Columns]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -81,7 +85,8 @@ def ground_result(
     pairs = {"Every pair": pairs_table(named, " and ".join(by.values()))} if page.pairs else {}
     return Result(
         title=f"{page.title}, on the ground {GROUNDS[order.ground].title}",
-        about=f"{about_ground(order)} {seeds_note(rows)}\n\nA setting is better than another one if {CRITERION}",
+        about=f"{about_ground(order, page.labels)} {seeds_note(rows)}\n\nA setting is better than another one if "
+        f"{CRITERION} {DIVERGED_NOTE}",
         figure=page.figure,
         caption=page.caption,
         rows=plain(rows),
@@ -130,18 +135,22 @@ def plot_curves(
     return figure
 
 
-def about_ground(order: Order) -> str:
-    """Return what a page tells of its ground: person, pool, budget and judge."""
+def about_ground(order: Order, labels: str = "") -> str:
+    """Return what a page tells of its ground: person, pool, budget and judge.
+
+    labels: how the person labels; "": as their ground says
+    """
     ground = GROUNDS[order.ground]
     settings = [*grounds.BUDGET, *grounds.REST, *(QUICK if order.quick else ())]
     recipe = read_recipe(None, settings)
     train, draw = recipe.train, recipe.evaluate
     return (
-        f"Ground: {ground.title}. The person is simulated: {ground.sentence} They label images that the base model "
-        f"generates at bare prompts ({POOL.steps} steps, guidance {POOL.guidance:g}). Each training has {train.steps} "
-        f"steps of {train.batch} images at a rate of {train.lr:g} unless a setting says otherwise. The judge is the "
-        f"large style network, which gave no label, on 24 concepts that nobody rated, {draw.per_prompt} images each "
-        f"({draw.steps} steps of DDIM, guidance {draw.guidance:g}), paired by prompt and seed."
+        f"Ground: {ground.title}. The person is simulated: {person_of(ground, labels=labels)} They label images that "
+        f"the base model generates at bare prompts ({POOL.steps} steps, guidance {POOL.guidance:g}). Each training has "
+        f"{train.steps} steps of {train.batch} images at a rate of {train.lr:g} unless a setting says otherwise. The "
+        "judge is the large style network, which gave no label, on 24 concepts that nobody rated, "
+        f"{draw.per_prompt} images each ({draw.steps} steps of DDIM, guidance {draw.guidance:g}), paired by prompt and "
+        "seed."
     )
 
 

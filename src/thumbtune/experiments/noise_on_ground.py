@@ -14,7 +14,9 @@ from thumbtune.experiments.grid_summary import values_of
 from thumbtune.experiments.ground_cells import ground_cell, ground_seeds, mark_cells
 from thumbtune.experiments.ground_pages import GroundPage, ground_result, plot_curves, run_cells, say_shares
 from thumbtune.experiments.ground_tables import SHARE, better, evidence, rows_by
+from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.methods import LEAD, METHODS, PAPER
+from thumbtune.experiments.person_sentences import labels_of
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.seed_statistics import change_text, is_above
 from thumbtune.experiments.simulated_labels import Rating
@@ -102,6 +104,8 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         {"method": "method", "flipped": "flipped"},
         GroundPage(
             title="What wrong labels cost",
+            labels=f"{labels_of(GROUNDS[order.ground])}; then the share of labels that a row names is turned into its "
+            "opposite",
             pairs=False,
             figure=plot_curves(
                 [row for of_name in named.values() for row in of_name],

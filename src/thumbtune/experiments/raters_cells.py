@@ -16,7 +16,7 @@ from typing import Any
 from thumbtune.errors import UsageError
 from thumbtune.experiments import ground_labels
 from thumbtune.experiments.ground_cells import ASKED, BASE, ground_cell, images_of, means_of, scores_of
-from thumbtune.experiments.grounds import FLAT, GROUNDS, NOISE, Ground
+from thumbtune.experiments.grounds import FLAT, GROUNDS, Ground
 from thumbtune.experiments.methods import LEAD_SETTINGS
 from thumbtune.experiments.rounds_cells import pool_of
 from thumbtune.experiments.simulated_labels import Rating, import_labels
@@ -43,7 +43,7 @@ SECONDS = {
         GROUNDS["soft-3d"],
         name="flat",
         title="flat, noisy",
-        sentence=f"it wants the style flat, by the log-odds of the small style network; {NOISE}.",
+        wants="it wants the style flat, by the log-odds of the small style network",
         wanted=lambda concept: FLAT,
         styles=(FLAT,),
     )

@@ -28,6 +28,7 @@ from thumbtune.experiments import demo, ground_labels, grounds, simulated_labels
 from thumbtune.experiments.demo import LabelledImage
 from thumbtune.experiments.experiments import Order, Say
 from thumbtune.experiments.grounds import GROUNDS
+from thumbtune.experiments.person_sentences import PAIRS, person_of
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
 from thumbtune.experiments.step_clock import StepClock
 from thumbtune.files import file_sha256, sha256, write_text
@@ -85,7 +86,10 @@ class GridCell:
     @property
     def person(self) -> str:
         """Return a sentence on who gives the labels."""
-        return GROUNDS[self.ground].sentence if self.ground else demo.PEOPLE[self.taste].sentence
+        if not self.ground:
+            return demo.PEOPLE[self.taste].sentence
+        rule = PAIRS if self.facts.get("pairs") else self.rating.rule
+        return person_of(GROUNDS[self.ground], rule, self.rating.flipped)
 
 
 @dataclass(frozen=True)

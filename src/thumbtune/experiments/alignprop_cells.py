@@ -4,8 +4,9 @@ The person's whole log-odds are known to it, at every image that it draws: an up
 over labels. A sixth of the rated prompts are held out, and their reward decides when to stop. The small network's
 log-odds minus the judge's (`gap`) show how far the LoRA is fitted to that network.
 
-The held-out reward rises as long as one trains, since other prompts are no other network. `enough` stops where the
-reward tells nothing more of the person, whose log-odds are cut off at 5 (`noisy_rater`).
+The held-out reward rises as long as one trains, since other prompts are no other network. `enough` stops where the mean
+reward is 5, at which the person's log-odds of a single image are cut off (`noisy_rater`); single images lie on both
+sides. The reward is then measured twice as often, so training also stops after 20 steps without a new best, not 40.
 """
 
 import json

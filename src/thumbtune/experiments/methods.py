@@ -13,7 +13,7 @@ from thumbtune.experiments import alignprop_cells, rounds_cells
 from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import Measure, ground_cell, mark_cells, measured, tuned
 from thumbtune.experiments.ground_labels import LIKE_AT, STARS
-from thumbtune.experiments.grounds import GROUNDS
+from thumbtune.experiments.grounds import FIRST_SEED, GROUNDS
 from thumbtune.experiments.noisy_rater import CLIP, STAR_CUTS
 from thumbtune.experiments.rounds_cells import ROUNDS
 from thumbtune.experiments.simulated_labels import Rating
@@ -32,6 +32,7 @@ class Method:
     settings: on top of the ground's budget
     rule:     how the person labels the pool, see `Rating`
     facts:    constants that decide the row beside the settings; rows store them
+    seen:     the seed whose rows were seen before this method was added; None: no row was
     """
 
     about: str
@@ -39,6 +40,7 @@ class Method:
     measure: Measure = tuned
     rule: str = "person"
     facts: Mapping[str, Any] = field(default_factory=dict)
+    seen: int | None = None
 
 
 def _in_rounds(about: str, settings: tuple[str, ...], count: int = ROUNDS, is_paired: bool = False) -> Method:
@@ -50,11 +52,12 @@ def _in_rounds(about: str, settings: tuple[str, ...], count: int = ROUNDS, is_pa
     )
 
 
-def _by_reward(about: str, enough: float | None = None) -> Method:
+def _by_reward(about: str, enough: float | None = None, seen: int | None = None) -> Method:
     return Method(
         about=about,
         measure=partial(alignprop_cells.rewarded, enough=enough),
         facts=alignprop_cells.facts_of(enough),
+        seen=seen,
     )
 
 
@@ -82,7 +85,8 @@ METHODS: dict[str, Method] = {
         is_paired=True,
     ),
     "kto-graded": Method(
-        about="the lead's settings on one to five stars in place of labels, as grades",
+        about="the lead's settings on one to five stars in place of labels, as grades; four and five are likes, so it "
+        "has fewer likes than the lead",
         settings=LEAD_SETTINGS,
         rule=STARS,
         facts={"star_cuts": STAR_CUTS, "like_at": LIKE_AT},
@@ -94,8 +98,11 @@ METHODS: dict[str, Method] = {
     ),
     "alignprop": _by_reward("AlignProp: the rater's network as a reward, through the last sampling step"),
     "alignprop-stopped": _by_reward(
-        f"AlignProp, stopped at a mean held-out reward of {CLIP:g}, beyond which the person tells no difference",
+        f"AlignProp, stopped where the held-out reward is {CLIP:g} on average, at which the person's log-odds of an "
+        "image are cut off, or after 20 steps without a new best in place of 40; added after the first row of "
+        "AlignProp was seen",
         enough=CLIP,
+        seen=FIRST_SEED,
     ),
 }
 

@@ -172,7 +172,8 @@ def _train_until(lab: Grid, cell: GridCell, recipe: Recipe, part: tuple[int, int
         return why_not
     done = (checkpoint.steps_in(folder) or [0])[-1]
     if done >= stop:
-        clock.miss()
+        if start < stop:
+            clock.miss()
         return None
     if done:
         rounds.take_new_labels(recipe, folder)

@@ -361,6 +361,7 @@ def test_marks_have_no_settings_of_their_own() -> None:
         ("noise", "line-art-wrong", "the share of labels that a row names", "20% of the labels"),
         ("fig8", "line-art-wrong", "20% of the labels", "liked if its log-odds"),
         ("beyond", "soft-3d", "unless a method says otherwise", "turned into"),
+        ("rounds", "soft-3d", "for pairs, the first of two images is preferred", "turned into"),
     ],
 )
 def test_the_page_tells_how_its_rows_are_labelled(

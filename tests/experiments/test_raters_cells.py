@@ -18,6 +18,7 @@ from thumbtune.experiments.raters_cells import (
     combined,
     judged_by_both,
     of_each,
+    people_in,
     people_of,
     rater_cells,
     store_of_both,
@@ -105,6 +106,13 @@ def test_cells_have_names_of_folders_and_store_the_second_person() -> None:
     assert [cell.name for cell in cells if " " in cell.name] == []
     stored = settings_of(Grid(Order(folder=Path(), ground="soft-3d"), quiet, print), cells[-1])["facts"]
     assert (stored["each"], stored["second_noise"], stored["second"]["styles"]) == (96, 1_000_000, ["flat"])
+
+
+def test_a_run_tells_whose_labels_it_has() -> None:
+    told = {cell.name: people_in(cell) for cell in rater_cells("soft-3d", 40)}
+    assert "soft 3d" in told[OWN[0]] and "flat" not in told[OWN[0]]
+    assert "flat" in told[OWN[1]] and "soft 3d" not in told[OWN[1]]
+    assert told[MAJORITY] == told[PER_VOTE] and all(style in told[MAJORITY] for style in ("soft 3d", "flat"))
 
 
 def test_both_rate_the_same_images_with_errors_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

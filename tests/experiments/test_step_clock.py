@@ -1,13 +1,14 @@
 """The clock of a training's steps: what comes before the first step is not counted, and a resumed one has no time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from thumbtune.experiments import rounds_cells, step_clock, training_grid
+from thumbtune.experiments import alignprop_cells, rounds_cells, step_clock, training_grid
+from thumbtune.experiments.alignprop import Rewarded
 from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import ground_cell
 from thumbtune.experiments.grounds import GROUNDS
@@ -62,6 +63,26 @@ def test_the_first_cell_of_a_seed_does_not_pay_for_the_pool(
     monkeypatch.setattr(training_grid, "tune", lambda *_, **__: steps(now, first, 120))
     row = trained(Grid(Order(folder=tmp_path, ground="soft-3d"), quiet, print), ground_cell("soft-3d", "paper", 40))
     assert row == {"likes": 3, "dislikes": 4, "status": "trained", "train_seconds": seconds}
+
+
+def test_alignprop_does_not_pay_for_loading_its_model_and_its_reward(
+    now: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taking(seconds: float, value: Any = None) -> Callable[..., Any]:
+        def call(*_: Any, **__: Any) -> Any:
+            now[0] += seconds
+            return value
+
+        return call
+
+    monkeypatch.setattr(alignprop_cells.build, "model_of", taking(100))
+    monkeypatch.setattr(alignprop_cells, "style_classifier", taking(200))
+    monkeypatch.setattr(alignprop_cells, "train_by_reward", taking(7, Rewarded({0: 1.0}, 0, 20)))
+    monkeypatch.setattr(alignprop_cells, "save_run", taking(400))
+    monkeypatch.setattr(alignprop_cells.run, "trained_model", taking(800))
+    monkeypatch.setattr(alignprop_cells, "scored", taking(1600, {}))
+    lab = Grid(Order(folder=tmp_path, ground="soft-3d"), quiet, print)
+    assert alignprop_cells.rewarded(lab, ground_cell("soft-3d", "alignprop", 40))["train_seconds"] == 7
 
 
 def test_a_cell_that_stopped_half_way_counts_the_labels_of_each_round_and_no_time(

@@ -7,7 +7,7 @@ import pytest
 
 from thumbtune.experiments import demo
 from thumbtune.experiments.experiments import Order
-from thumbtune.experiments.ground_cells import MARKS, ground_cell
+from thumbtune.experiments.ground_cells import MARKS, ground_cell, mark_cells
 from thumbtune.experiments.grounds import FLAT, SOFT_3D
 from thumbtune.experiments.methods import LEAD, METHODS, PAPER, method_cells
 from thumbtune.experiments.simulated_labels import Rating
@@ -22,8 +22,9 @@ def test_no_two_methods_are_stored_alike_but_for_their_name() -> None:
     stored = [settings_of(LAB, cell) for cell in method_cells(ORDER, range(40, 41), METHODS) if cell.name not in MARKS]
     kept = [json.dumps({**one, "name": "", "columns": {}}, sort_keys=True) for one in stored]
     assert len(set(kept)) == len(METHODS)
-    facts = {one["name"]: one.get("facts") for one in stored}
-    assert facts[PAPER] is None and facts["kto-three-rounds"] == {"rounds": 3, "pairs": False}
+    facts = {one["name"]: one.get("facts", {}) for one in stored}
+    assert not facts[PAPER] and "facts" not in settings_of(LAB, mark_cells("soft-3d", 40)[0])
+    assert facts["kto-three-rounds"] == {"rounds": 3, "pairs": False}
     assert facts["dpo-pairs"] == {"rounds": 1, "pairs": True}
     assert facts["kto-graded"] == {"star_cuts": [-1.5, -0.5, 0.5, 1.5], "like_at": 4}
     assert [facts[name]["enough"] for name in ("alignprop", "alignprop-stopped")] == [None, 5]

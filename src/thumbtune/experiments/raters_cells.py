@@ -18,6 +18,7 @@ from thumbtune.experiments import ground_labels
 from thumbtune.experiments.ground_cells import ASKED, BASE, ground_cell, images_of, means_of, scores_of
 from thumbtune.experiments.grounds import FLAT, GROUNDS, Ground
 from thumbtune.experiments.methods import LEAD_SETTINGS
+from thumbtune.experiments.person_sentences import person_of
 from thumbtune.experiments.rounds_cells import pool_of
 from thumbtune.experiments.simulated_labels import Rating, import_labels
 from thumbtune.experiments.training_grid import Grid, GridCell, trained_on
@@ -76,6 +77,14 @@ def rater_cells(ground: str, seed: int) -> list[GridCell]:
     return [*(ground_cell(ground, name, seed, facts=facts) for name in (BASE, ASKED, ASKED_SECOND)), *trainings]
 
 
+def people_in(cell: GridCell) -> str:
+    """Return a sentence on whose labels a cell trains on: one person's own, or those of both."""
+    first, second = map(person_of, people_of(cell.ground))
+    if cell.name in OWN:
+        return (first, second)[OWN.index(cell.name)]
+    return f"two people. The first: {first} The second: {second}"
+
+
 def judged_by_both(lab: Grid, cell: GridCell) -> dict[str, Any]:
     """Return the row of a cell: counts of labels, and the scores of every image by both people."""
     people, row = people_of(cell.ground), {"status": "trained"}
@@ -85,7 +94,7 @@ def judged_by_both(lab: Grid, cell: GridCell) -> dict[str, Any]:
     else:
         recipe = lab.recipe_of(cell).model_copy(update={"likes": str(store_of_both(lab, cell))})
         labels = list(build.split_of(recipe).train["label"])
-        row = trained_on(lab, cell, recipe, sum(labels), len(labels) - sum(labels))
+        row = trained_on(lab, cell, recipe, sum(labels), len(labels) - sum(labels), people_in(cell))
         if row["status"] != "trained":
             return row
         images, prompts = images_of(lab, cell, run.trained_model(recipe, lab.run_of(cell)))

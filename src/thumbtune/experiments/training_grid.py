@@ -177,16 +177,19 @@ def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
     return trained_on(lab, cell, lab.recipe_of(cell), *label_pool(lab, cell))
 
 
-def trained_on(lab: Grid, cell: GridCell, recipe: Recipe, likes: int, dislikes: int) -> dict[str, Any]:
+def trained_on(
+    lab: Grid, cell: GridCell, recipe: Recipe, likes: int, dislikes: int, person: str = ""
+) -> dict[str, Any]:
     """Train by a recipe whose store has labels already; return the row's counts and status, as `trained` does.
 
+    person: a sentence on who gave the labels; "": the cell's own
     train_seconds: of the processor, see `StepClock`; None if an earlier call took the first steps
     """
     folder = lab.run_of(cell)
     row = {"likes": likes, "dislikes": dislikes, "status": "trained"}
     if (why_not := not_trainable(recipe)) is not None:
         return row | {"status": why_not}
-    story = {"source": "an experiment's folder of labels", "simulated": cell.person}
+    story = {"source": "an experiment's folder of labels", "simulated": person or cell.person}
     steps, clock = tune(recipe, folder, lab.progress, resume=True, story=story), StepClock()
     try:
         for _ in lab.progress(Sized(clock.timed(steps), recipe.train.steps), "Tuning"):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thumbtune import checksums
-from thumbtune.experiments import demo
+from thumbtune.experiments import alignprop_cells, demo
 from thumbtune.experiments.alignprop import (
     Plan,
     batch_of,
@@ -171,6 +171,26 @@ def test_the_reward_is_the_small_networks_log_odds_of_what_is_wanted() -> None:
     found = reward_on(GROUNDS["soft-3d"])(pixels, prompts)
     torch.testing.assert_close(found, style_classifier().log_odds_of_pixels(pixels, "soft 3d", "small"))
     assert not torch.allclose(found, style_classifier().log_odds_of_pixels(pixels, "soft 3d", "large"), atol=0.1)
+
+
+def test_the_reward_of_each_image_is_by_the_style_that_its_prompt_wants() -> None:
+    from thumbtune.experiments.ground_labels import style_classifier
+
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    prompts = [demo.prompt_of("fox"), demo.prompt_of("key")]
+    found = reward_on(GROUNDS["conditional"])(pixels, prompts)
+    by_style = [style_classifier().log_odds_of_pixels(pixels, style, "small") for style in ("soft 3d", "flat")]
+    torch.testing.assert_close(found, torch.stack([by_style[0][0], by_style[1][1]]))
+    swapped = reward_on(GROUNDS["conditional"])(pixels, prompts[::-1])
+    torch.testing.assert_close(swapped, torch.stack([by_style[1][0], by_style[0][1]]))
+    assert not torch.allclose(found, swapped, atol=0.1)
+
+
+def test_the_stopped_one_looks_twice_as_often_and_so_waits_half_as_long() -> None:
+    cell, recipe = ground_cell("conditional", "alignprop", 40), read_recipe(None)
+    assert (plan_of(cell, recipe).every, plan_of(cell, recipe, enough=5).every) == (20, 10)
+    whole, stopped = alignprop_cells.facts_of(), alignprop_cells.facts_of(5)
+    assert (whole["look_every"] * whole["patience"], stopped["look_every"] * stopped["patience"]) == (40, 20)
 
 
 @pytest.mark.slow

@@ -5,11 +5,16 @@ import pytest
 from scipy.stats import f_oneway
 
 from thumbtune.experiments.criteria import (
+    AT_A_COST,
+    BETTER,
+    LOSES_BUT_KEEPS,
+    WORSE,
     conditions_of_better,
     is_better,
     paired_win_rate,
     separation,
     share_of_headroom,
+    standing_of,
 )
 
 GAINED, LOST, NONE = [0.5, 0.6, 0.7], [-0.5, -0.6, -0.7], [0.5, -0.6, 0.1]
@@ -39,6 +44,25 @@ def test_better_needs_a_gain_and_no_loss_beyond_the_margin(
     gains: list[float], faithfulness: list[float], answer: bool | None
 ) -> None:
     assert is_better(gains, faithfulness) is answer
+
+
+@pytest.mark.parametrize(
+    ("gains", "faithfulness", "there", "back"),
+    [
+        (GAINED, KEPT, BETTER, WORSE),
+        (LOST, FELL, WORSE, BETTER),
+        (GAINED, FELL, AT_A_COST, LOSES_BUT_KEEPS),
+        (GAINED, WIDE, None, None),
+        (NONE, FELL, None, None),  # the loss alone is not a gain of the other
+        (NONE, KEPT, None, None),
+        ([], [], None, None),
+    ],
+)
+def test_a_standing_is_that_of_the_other_seen_from_here(
+    gains: list[float], faithfulness: list[float], there: str | None, back: str | None
+) -> None:
+    assert standing_of(gains, faithfulness) == there
+    assert standing_of([-gain for gain in gains], [-change for change in faithfulness]) == back
 
 
 def test_a_loss_of_faithfulness_within_the_margin_is_none() -> None:
@@ -74,6 +98,13 @@ def test_equal_methods_separate_nothing_and_one_seed_tells_nothing() -> None:
     assert separation(np.zeros((3, 1))) is None and separation(np.zeros((1, 3))) is None
     found = separation(np.array([[1.0, 2.0], [2.0, 1.0]]))
     assert found is not None and found.f == 0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3])
+def test_equal_cells_have_an_f_of_0(value: float) -> None:
+    """The mean of seven thirds differs from a third in its last digit."""
+    found = separation(np.full((3, 7), value))
+    assert found is not None and (found.f, found.p) == (0, 1)
 
 
 def test_a_tie_of_paired_images_counts_half() -> None:

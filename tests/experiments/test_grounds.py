@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,16 @@ from thumbtune.experiments import (
 from thumbtune.experiments.experiments import ON_GROUNDS, Order, perform
 from thumbtune.experiments.ground_cells import MARKS, ground_cell, mark_cells, means_of
 from thumbtune.experiments.ground_labels import rate_pool
-from thumbtune.experiments.ground_tables import SHARE, claim_better, rows_by, separation_of, win_rates, with_shares
+from thumbtune.experiments.ground_tables import (
+    SHARE,
+    claim_better,
+    claim_separates,
+    pairs_table,
+    rows_by,
+    separation_of,
+    win_rates,
+    with_shares,
+)
 from thumbtune.experiments.grounds import FLAT, GROUNDS, LINE_ART, NATURE, SOFT_3D, get_ground
 from thumbtune.experiments.methods import LEAD, METHODS, PAPER, measure_of, method_cells
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
@@ -194,6 +205,52 @@ def test_a_gain_at_the_cost_of_the_prompt_is_not_better(tmp_path: Path) -> None:
     assert found.verdict == "does not hold" and "faithfulness -0.0390" in found.evidence
 
 
+def rows_with(log_odds: Sequence[float], faithfulness: float = 0.99) -> list[dict[str, Any]]:
+    """Return a row for each seed, 40, 41 and so on; NaN: the training diverged."""
+    broken = {"status": "diverged: a loss is not a number", "likes": 9, "dislikes": 9}
+    return [
+        {"seed": 40 + place} | (broken if value != value else row_of(value, faithfulness) | {SHARE: (value + 3) / 5})  # noqa: PLR0124
+        for place, value in enumerate(log_odds)
+    ]
+
+
+def test_a_method_that_diverged_in_every_seed_loses_and_one_that_diverged_in_some_says_so() -> None:
+    named = {"well": rows_with([1.0, 1.1, 1.2]), "broken": rows_with([nan] * 3), "some": rows_with([nan, 0.0, 0.1])}
+    verdicts = {(a, b): claim_better(named, a, b) for a in named for b in named if a != b}
+    assert (verdicts["well", "broken"].verdict, verdicts["broken", "well"].verdict) == ("holds", "does not hold")
+    assert verdicts["well", "broken"].evidence == "the second diverged in every seed."
+    assert verdicts["well", "some"].verdict == "holds"
+    assert verdicts["well", "some"].evidence.endswith("of the paired images, on the remaining 2 of 3 seeds.")
+    best = fig8_on_ground.claim_best({f"beta: {name}": rows for name, rows in named.items()}, "beta", "well", "best")
+    assert best.verdict == "holds" and "Against broken: the second diverged in every seed." in best.evidence
+    assert claim_better({"a": named["broken"], "b": named["broken"]}, "a", "b").verdict == "cannot be told"
+    table = pairs_table(named, "method")
+    assert {(row["method"], row["against"]): row["verdict"] for row in table} == {
+        ("well", "broken"): "better",
+        ("well", "some"): "better",
+        ("broken", "some"): "worse",
+    }
+
+
+def test_a_gain_at_a_cost_is_neither_better_nor_worse_in_the_table_of_pairs() -> None:
+    named = {"costly": rows_with([1.0, 1.1, 1.2], 0.9), "mild": rows_with([0.0, 0.1, 0.2])}
+    assert pairs_table(named, "method")[0]["verdict"] == "gains, at a cost"
+    assert pairs_table(dict(reversed(named.items())), "method")[0]["verdict"] == "loses, and is more faithful"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [
+        # cells 0, 2 and 2, 5 of two seeds: F(1, 1) = 25 and p = 0.13
+        ([0.0, 2.0], [2.0, 5.0], "cannot be told"),
+        ([0.0, 0.1, 0.2, 0.1], [2.0, 2.3, 2.1, 2.2], "holds"),
+        ([0.0, 2.0, 0.5], [1.0, 0.0, 1.5], "does not hold"),
+    ],
+)
+def test_a_ground_separates_by_an_f_that_chance_does_not_give(a: list[float], b: list[float], verdict: str) -> None:
+    assert claim_separates({"a": rows_with(a), "b": rows_with(b)}, "methods").verdict == verdict
+
+
 @pytest.mark.parametrize("name", ["beyond", "search", "few", "noise", "fig8"])
 def test_the_rows_alone_make_the_page_also_in_another_folder(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -296,3 +353,21 @@ def test_each_command_runs_on_a_ground_and_a_second_call_makes_nothing_again(
 
 def test_marks_have_no_settings_of_their_own() -> None:
     assert [(cell.name, cell.settings) for cell in mark_cells("soft-3d", 40)] == [("base", ()), ("asked", ())]
+
+
+@pytest.mark.parametrize(
+    ("name", "ground", "says", "silent"),
+    [
+        ("noise", "line-art-wrong", "the share of labels that a row names", "20% of the labels"),
+        ("fig8", "line-art-wrong", "20% of the labels", "liked if its log-odds"),
+        ("beyond", "soft-3d", "unless a method says otherwise", "turned into"),
+        ("rounds", "soft-3d", "for pairs, the first of two images is preferred", "turned into"),
+    ],
+)
+def test_the_page_tells_how_its_rows_are_labelled(
+    name: str, ground: str, says: str, silent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ground_pages, "run_grid", lambda lab, cells, measure: run_grid(lab, cells, invented))
+    page = perform(name, Order(folder=tmp_path / "a", ground=ground, seeds=1), quiet, lambda line: None).read_text()
+    about = page.partition("## Claims")[0]
+    assert says in about and silent not in about

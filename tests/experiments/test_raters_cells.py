@@ -18,12 +18,13 @@ from thumbtune.experiments.raters_cells import (
     combined,
     judged_by_both,
     of_each,
+    people_in,
     people_of,
     rater_cells,
     store_of_both,
 )
 from thumbtune.experiments.simulated_labels import PoolImage
-from thumbtune.experiments.training_grid import Grid
+from thumbtune.experiments.training_grid import Grid, settings_of
 from thumbtune.feedback.policies import apply_policy
 from thumbtune.feedback.store.store import Store
 from thumbtune.training.batches import quiet
@@ -39,7 +40,7 @@ def row(cell: str, first: float, second: float, seed: int = 40, **more: Any) -> 
 ROWS = [
     row("base", -4.0, -2.0),
     row("asked", 2.0, -5.0),
-    row("asked by the second", -5.0, 4.0),
+    row("asked-second", -5.0, 4.0),
     row(MAJORITY, -3.0, -1.0, likes=5, dislikes=50),
     row(PER_VOTE, -2.0, 0.0, likes=60, dislikes=130),
     row(OWN[0], 0.0, -6.0, likes=30, dislikes=66),
@@ -73,16 +74,18 @@ def test_a_training_that_failed_has_no_numbers() -> None:
     assert "log_odds" in found[PER_VOTE]
 
 
-def test_a_claim_needs_every_seed_to_agree() -> None:
-    named = {
-        name: [
-            one
-            for one in with_shares(combined([{**r, "seed": s} for s in (1, 2, 3) for r in ROWS]))
-            if one["cell"] == name
-        ]
-        for name in (MAJORITY, PER_VOTE, ONE_EACH)
-    }
-    assert [claim.verdict for claim in raters.claims_of(named)] == ["holds", "holds"]
+def verdicts_of(rows: list[dict[str, Any]]) -> list[str]:
+    shares = with_shares(combined(rows))
+    named = {name: [one for one in shares if one["cell"] == name] for name in (MAJORITY, PER_VOTE, ONE_EACH)}
+    return [claim.verdict for claim in raters.claims_of(named)]
+
+
+def test_a_claim_needs_the_seeds_to_agree() -> None:
+    seeds = [{**one, "seed": seed} for seed in (1, 2, 3) for one in ROWS]
+    assert verdicts_of(seeds) == ["holds", "holds"]
+    # in seed 3 one LoRA of the majority gains more than one each, and that of all votes gains less than it does
+    other = [row(MAJORITY, 1.0, 3.0, seed=3) if (one["cell"], one["seed"]) == (MAJORITY, 3) else one for one in seeds]
+    assert verdicts_of(other) == ["cannot be told", "holds"]
 
 
 def test_people_want_opposite_styles_and_other_grounds_have_no_second() -> None:
@@ -96,6 +99,20 @@ def test_people_want_opposite_styles_and_other_grounds_have_no_second() -> None:
 def test_they_need_a_ground(name: str, tmp_path: Path) -> None:
     with refused("paper-needs-ground", UsageError, naming=name):
         check_options(name, Order(folder=tmp_path))
+
+
+def test_cells_have_names_of_folders_and_store_the_second_person() -> None:
+    cells = rater_cells("soft-3d", 40)
+    assert [cell.name for cell in cells if " " in cell.name] == []
+    stored = settings_of(Grid(Order(folder=Path(), ground="soft-3d"), quiet, print), cells[-1])["facts"]
+    assert (stored["each"], stored["second_noise"], stored["second"]["styles"]) == (96, 1_000_000, ["flat"])
+
+
+def test_a_run_tells_whose_labels_it_has() -> None:
+    told = {cell.name: people_in(cell) for cell in rater_cells("soft-3d", 40)}
+    assert "soft 3d" in told[OWN[0]] and "flat" not in told[OWN[0]]
+    assert "flat" in told[OWN[1]] and "soft 3d" not in told[OWN[1]]
+    assert told[MAJORITY] == told[PER_VOTE] and all(style in told[MAJORITY] for style in ("soft 3d", "flat"))
 
 
 def test_both_rate_the_same_images_with_errors_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,14 @@ from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.figures import panels
 from thumbtune.experiments.grid_summary import means, page_rows_of
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
-from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE, interval_columns, is_above, is_below, mean_text
+from thumbtune.experiments.seed_statistics import (
+    ONE_BY_ONE_NOTE,
+    UNBOUNDED_NOTE,
+    interval_columns,
+    is_above,
+    is_below,
+    mean_text,
+)
 from thumbtune.experiments.training_grid import Grid, GridCell, budget_text, images, judged, run_grid, style_named
 
 SEEDS = 5
@@ -175,7 +182,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             SCHEDULE_NOTE,
             "A training that diverged has no images. Its seed is missing from that method's comparisons, as the table "
             "shows, and the claims then hold for the remaining seeds.",
-            "Each claim is tested by itself: one in twenty true claims may look false.",
+            ONE_BY_ONE_NOTE,
             "The judges tie often, and ties count half: a win-rate near one half may mean that both methods did well.",
             "Gain and win-rate in the first table are by the person's own formula, which gave the labels.",
         ),

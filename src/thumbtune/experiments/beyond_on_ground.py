@@ -15,14 +15,17 @@ from thumbtune.experiments.ground_pages import (
     say_shares,
 )
 from thumbtune.experiments.ground_tables import claim_better, claim_separates, rows_by
+from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.methods import METHODS, PAPER, measure_of, method_cells
+from thumbtune.experiments.person_sentences import labels_of
 from thumbtune.experiments.result_page import Claim, Result
 
 SEEDS = 8
 COLUMN, SECONDS, RELATIVE = "method", "train_seconds", "cost"
 COST_NOTE = (
-    "Cost is the processor time of a training relative to that of the paper's row in the same seed; seconds are those "
-    "of the processor, with encoding and saving."
+    "Cost is the processor time of a training relative to that of the paper's row in the same seed. It counts the "
+    "steps after the first one and saving, and neither images to rate, of the pool or of later rounds, nor encoding. "
+    "A training that was stopped and continued is not measured."
 )
 
 
@@ -51,6 +54,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     """Train every chosen method on every seed, compare all pairs, and decide the claims."""
     cells = method_cells(order, ground_seeds(order, SEEDS), METHODS)
     rows = with_cost(run_cells(order, progress, say, cells, measure_of(METHODS)))
+    ground = GROUNDS[order.ground]
     named = rows_by(rows, lambda row: row[COLUMN])
     say_shares(named, say)
     return ground_result(
@@ -63,6 +67,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             figure=plot_shares(named),
             caption=SEEDS_CAPTION,
             claims=claims_of(named),
+            labels=f"{labels_of(ground, flipped=ground.flipped)}, unless a method says otherwise",
             measures=(RELATIVE, SECONDS),
             more_tables={"Methods": settings_table(list(named))},
             notes=(COST_NOTE,),

@@ -3,7 +3,8 @@
 share = (x - base) / (asked - base)                       of the headroom; x: the mean log-odds of a method in a seed
 
 better: the interval of the paired gain is above 0, and that of the paired change of faithfulness above -0.01
-worse:  the first interval is below 0, or the second one below -0.01
+worse:  the other one is better
+mixed:  one of the two gains, and loses more than 0.01 of faithfulness
 else it cannot be told. Both are Student's 95% intervals over seeds (`seed_statistics`).
 
 F = (S sum_m (x_m. - x..)^2 / (M - 1)) / (sum_ms (x_ms - x_m. - x_.s + x..)^2 / ((M - 1) (S - 1)))
@@ -21,7 +22,9 @@ from thumbtune.evaluation.win_rates import half_wins
 from thumbtune.experiments.seed_statistics import is_above, is_below
 
 MARGIN = 0.01  # of faithfulness, a chance in 0..1: a loss that nobody would see
-SEPARATES = 4.0  # the F above which a ground tells methods apart
+SEPARATES, CHANCE = 4.0, 0.05  # the F above which, and the p below which, a ground tells methods apart
+ROUNDING = 1e-12  # of the largest number of a table: smaller differences are those of its last digits
+BETTER, WORSE, AT_A_COST, LOSES_BUT_KEEPS = "better", "worse", "gains, at a cost", "loses, and is more faithful"
 CRITERION = (
     "its gain in log-odds by the judge, paired by seed, is above 0 beyond chance (Student's 95% interval over seeds), "
     f"and its faithfulness is not lower by more than {MARGIN}: the interval of the paired difference lies above "
@@ -49,12 +52,27 @@ def conditions_of_better(gains: Sequence[float], faithfulness: Sequence[float]) 
 
 
 def is_better(gains: Sequence[float], faithfulness: Sequence[float]) -> bool | None:
-    """Return True for better, False for worse, None where it cannot be told; arguments as `conditions_of_better`."""
+    """Return True for better, False for not, None where it cannot be told; arguments as `conditions_of_better`."""
     gained, kept = conditions_of_better(gains, faithfulness)
     if gained and kept:
         return True
     lost = is_below(gains, 0.0) or is_below(faithfulness, -MARGIN)
     return False if lost else None
+
+
+def standing_of(gains: Sequence[float], faithfulness: Sequence[float]) -> str | None:
+    """Return how one method stands against another in a word or two, None where it cannot be told.
+
+    Seen from the other method, better is worse, and the two mixed cases change places.
+    """
+    back, kept_back = [-gain for gain in gains], [-change for change in faithfulness]
+    if is_better(gains, faithfulness):
+        return BETTER
+    if is_better(back, kept_back):
+        return WORSE
+    if is_above(gains) and is_below(faithfulness, -MARGIN):
+        return AT_A_COST
+    return LOSES_BUT_KEEPS if is_above(back) and is_below(kept_back, -MARGIN) else None
 
 
 def paired_win_rate(a: Sequence[float], b: Sequence[float]) -> float:
@@ -88,5 +106,8 @@ def separation(cells: NDArray[np.float64]) -> Separation | None:
     between, within = methods - 1, (methods - 1) * (seeds - 1)
     explained = float(seeds * ((of_method - mean) ** 2).sum()) / between
     left = float(((cells - of_method - of_seed + mean) ** 2).sum()) / within
+    rounding = (ROUNDING * float(np.abs(cells).max())) ** 2
+    if explained <= rounding:
+        return Separation(0.0, between, within, 1.0)
     value = explained / left if left else float("inf")
     return Separation(value, between, within, float(fisher.sf(value, between, within)))

@@ -28,6 +28,7 @@ from thumbtune.experiments.ground_pages import (
 )
 from thumbtune.experiments.ground_tables import SHARE, better, evidence, rows_by
 from thumbtune.experiments.grounds import GROUNDS
+from thumbtune.experiments.person_sentences import LIKED_BY, labels_of
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.simulated_labels import Rating
 
@@ -37,9 +38,8 @@ RECIPE_NOTE = (
     f"Each panel changes one setting of the paper's recipe: beta {BETA}, positive ratio {RATIO}, {UTILITY}, images "
     "that won at least once are liked."
 )
-COMPARISONS_NOTE = (
-    "The person compares each image with four others of its prompt; on a ground with noise, it prefers the first of "
-    "two with the chance sigmoid(difference of log-odds / 2)."
+POLICY_NOTE = (
+    f"The panel of sampling policies has other labels: {LIKED_BY[WIN]} ({WIN}), or {LIKED_BY[WITHOUT]} ({WITHOUT})."
 )
 Named = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -96,6 +96,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         for seed in seeds
         for cell in (*mark_cells(order.ground, seed), *(replace(cell, seed=seed) for cell in cells.values()))
     ]
+    ground = GROUNDS[order.ground]
     rows = run_cells(order, progress, say, wanted)
     in_panels = [row | ({"gain": row[SHARE]} if SHARE in row else {}) for row in ablation_rows(varied, rows)]
     named = rows_by(in_panels, lambda row: f"{row['ablation']}: {row['value']}")
@@ -117,6 +118,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
                 claim_best(named, "utility", UTILITY, "The Kahneman-Tversky utility is best"),
                 claim_rises(in_panels),
             ],
-            notes=(RECIPE_NOTE, COMPARISONS_NOTE),
+            labels=labels_of(ground, BOTH, ground.flipped),
+            notes=(RECIPE_NOTE, POLICY_NOTE),
         ),
     )

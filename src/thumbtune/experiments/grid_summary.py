@@ -52,17 +52,21 @@ def means(rows: Sequence[Columns], by: Sequence[str], measures: Sequence[str] = 
 
 
 def page_rows_of(
-    rows: Sequence[Columns], by: Mapping[str, str] | Sequence[str], measures: Sequence[str] = MEASURES
+    rows: Sequence[Columns],
+    by: Mapping[str, str] | Sequence[str],
+    measures: Sequence[str] = MEASURES,
+    missing: str = "none",
 ) -> list[dict[str, Any]]:
     """Return the rows of `means` with each interval beside its mean.
 
     by: the columns of the setting; a mapping gives the name that the page shows for each
+    missing: what the page shows for a measure without a value
     """
     shown = by if isinstance(by, Mapping) else {name: name for name in by}
 
     def cell(row: Columns, name: str) -> str:
         if row.get(name) is None:
-            return "none"
+            return missing
         low, high = row[f"{name}, low"], row[f"{name}, high"]
         return f"{row[name]:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
 

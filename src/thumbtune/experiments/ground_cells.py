@@ -8,7 +8,6 @@ A row holds the scores of every image, so that pages are made of rows alone. Ima
 prompts and seeds in all rows, and so are paired.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -60,9 +59,7 @@ def marked(lab: Grid, cell: GridCell) -> dict[str, Any]:
 
 def tuned(lab: Grid, cell: GridCell) -> dict[str, Any]:
     """Train by the cell's settings, and return its row: counts, CPU seconds, means, and the scores of every image."""
-    begun = time.process_time()
     row = trained(lab, cell)
-    row["train_seconds"] = round(time.process_time() - begun, 1)
     if row["status"] != "trained":
         return row
     model = run.trained_model(lab.recipe_of(cell), lab.run_of(cell))

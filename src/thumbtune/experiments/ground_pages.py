@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from thumbtune.evaluation.scorers.style_scorers import CLIP
 from thumbtune.experiments import grounds
 from thumbtune.experiments.criteria import CRITERION
 from thumbtune.experiments.experiments import Order, Progress, Say
@@ -15,8 +16,10 @@ from thumbtune.experiments.grid_summary import means, page_rows_of, values_of
 from thumbtune.experiments.ground_cells import ASKED, BASE, Measure, measured
 from thumbtune.experiments.ground_tables import MEASURES, SHARE, Columns, pairs_table, plain, separation_of, with_shares
 from thumbtune.experiments.grounds import GROUNDS, POOL
+from thumbtune.experiments.methods import METHODS
+from thumbtune.experiments.person_sentences import person_of
 from thumbtune.experiments.result_page import Claim, Result
-from thumbtune.experiments.seed_statistics import UNBOUNDED_NOTE, mean_text
+from thumbtune.experiments.seed_statistics import ONE_BY_ONE_NOTE, UNBOUNDED_NOTE, mean_text
 from thumbtune.experiments.training_grid import QUICK, Grid, GridCell, run_grid
 from thumbtune.runs.recipe import read_recipe
 
@@ -26,7 +29,11 @@ READING_NOTE = (
     "gaps of the marks, a method is fitted to the rater."
 )
 SEEDS_CAPTION = "A point for each seed and a bar for their mean; 0 is the base model, 1 the base model that is asked."
-ONE_BY_ONE_NOTE = "Each claim is tested by itself: one in twenty true claims may look false."
+PAIRS_NOTE = (
+    "So is every pair: of pairs of equal methods, up to one in twenty looks better or worse. Some verdicts in a long "
+    "table of pairs arise by chance."
+)
+DIVERGED_NOTE = "One whose training diverged in every seed loses to one that was trained."
 COLOURS_IN_ORDER = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, INK)
 
 
@@ -49,6 +56,7 @@ def say_shares(named: Mapping[str, Sequence[Columns]], say: Say) -> None:
 class GroundPage:
     """The parts of a page that are an experiment's own, beside those of every ground.
 
+    labels:   how the person labels; "": as their ground says
     measures: further columns of the table
     pairs:    whether the page has a table of every pair of settings
     """
@@ -57,6 +65,7 @@ class GroundPage:
     figure: Any
     caption: str
     claims: Sequence[Claim]
+    labels: str = ""
     measures: tuple[str, ...] = ()
     more_tables: Mapping[str, Sequence[Columns]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -79,16 +88,18 @@ def ground_result(
     measures = (*MEASURES, *page.measures)
     summary = means(plain(list(chain(*named.values()))), tuple(by), measures)
     pairs = {"Every pair": pairs_table(named, " and ".join(by.values()))} if page.pairs else {}
+    by_chance = (ONE_BY_ONE_NOTE, *([PAIRS_NOTE] if page.pairs else ()))
     return Result(
         title=f"{page.title}, on the ground {GROUNDS[order.ground].title}",
-        about=f"{about_ground(order)} {seeds_note(rows)}\n\nA setting is better than another one if {CRITERION}",
+        about=f"{about_ground(order, page.labels)} {seeds_note(rows)}\n\nA setting is better than another one if "
+        f"{CRITERION} {DIVERGED_NOTE}",
         figure=page.figure,
         caption=page.caption,
         rows=plain(rows),
-        page_rows=page_rows_of(summary, by, measures),
+        page_rows=page_rows_of(summary, by, measures, "not measured"),
         claims=page.claims,
         more_tables={**pairs, **page.more_tables},
-        notes=(marks_note(rows), READING_NOTE, *page.notes, ONE_BY_ONE_NOTE, UNBOUNDED_NOTE),
+        notes=(marks_note(rows), READING_NOTE, cut_off_note(named, rows), *page.notes, *by_chance, UNBOUNDED_NOTE),
     )
 
 
@@ -130,18 +141,22 @@ def plot_curves(
     return figure
 
 
-def about_ground(order: Order) -> str:
-    """Return what a page tells of its ground: person, pool, budget and judge."""
+def about_ground(order: Order, labels: str = "") -> str:
+    """Return what a page tells of its ground: person, pool, budget and judge.
+
+    labels: how the person labels; "": as their ground says
+    """
     ground = GROUNDS[order.ground]
     settings = [*grounds.BUDGET, *grounds.REST, *(QUICK if order.quick else ())]
     recipe = read_recipe(None, settings)
     train, draw = recipe.train, recipe.evaluate
     return (
-        f"Ground: {ground.title}. The person is simulated: {ground.sentence} They label images that the base model "
-        f"generates at bare prompts ({POOL.steps} steps, guidance {POOL.guidance:g}). Each training has {train.steps} "
-        f"steps of {train.batch} images at a rate of {train.lr:g} unless a setting says otherwise. The judge is the "
-        f"large style network, which gave no label, on 24 concepts that nobody rated, {draw.per_prompt} images each "
-        f"({draw.steps} steps of DDIM, guidance {draw.guidance:g}), paired by prompt and seed."
+        f"Ground: {ground.title}. The person is simulated: {person_of(ground, labels=labels)} They label images that "
+        f"the base model generates at bare prompts ({POOL.steps} steps, guidance {POOL.guidance:g}). Each training has "
+        f"{train.steps} steps of {train.batch} images at a rate of {train.lr:g} unless a setting says otherwise. The "
+        "judge is the large style network, which gave no label, on 24 concepts that nobody rated, "
+        f"{draw.per_prompt} images each ({draw.steps} steps of DDIM, guidance {draw.guidance:g}), paired by prompt and "
+        "seed."
     )
 
 
@@ -158,7 +173,29 @@ def marks_note(rows: Sequence[Columns]) -> str:
     return f"Reference marks: {'; '.join(texts)}."
 
 
+def cut_off_note(named: Mapping[str, Sequence[Columns]], marks: Sequence[Columns]) -> str:
+    """Return a sentence on how many of the rater's values are cut off, where a gap is then another than it would be."""
+
+    def share(rows: Sequence[Columns]) -> float:
+        values = [value for row in rows if "scores" in row for value in row["scores"]["rater"]]
+        return sum(abs(value) >= CLIP for value in values) / len(values) if values else 0.0
+
+    shares = {BASE: share([row for row in marks if row["cell"] == BASE])} | {n: share(r) for n, r in named.items()}
+    most = max(shares, key=lambda name: shares[name])
+    return (
+        f"Log-odds are cut off at -{CLIP:g} and {CLIP:g}, so a gap shows less than there is where the rater's are: on "
+        f"{shares[BASE]:.0%} of the images of the base model, and on {shares[most]:.0%} of {most}, the most of all."
+    )
+
+
 def seeds_note(rows: Sequence[Columns]) -> str:
     """Return a sentence with the seeds of the rows."""
     seeds = sorted({row["seed"] for row in rows})
-    return f"Seeds: {', '.join(map(str, seeds))}. No setting was chosen on seeds from {grounds.FIRST_SEED} on."
+    names = {row["cell"] for row in rows}
+    added = [
+        f" But {name} was added after the rows of seed {method.seen} were seen: read its other seeds."
+        for name, method in METHODS.items()
+        if name in names and method.seen in seeds
+    ]
+    chosen = f"No setting was chosen on seeds from {grounds.FIRST_SEED} on."
+    return f"Seeds: {', '.join(map(str, seeds))}. {chosen}{''.join(added)}"

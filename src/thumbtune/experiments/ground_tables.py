@@ -7,18 +7,23 @@ from typing import Any
 import numpy as np
 
 from thumbtune.experiments.criteria import (
+    BETTER,
+    CHANCE,
     CRITERION,
     SEPARATES,
+    WORSE,
     Separation,
     is_better,
     paired_win_rate,
     separation,
     share_of_headroom,
+    standing_of,
 )
 from thumbtune.experiments.grid_summary import differences, values_of
 from thumbtune.experiments.ground_cells import MARKS
 from thumbtune.experiments.result_page import FAILS, HOLDS, OPEN, Claim, verdict_of
 from thumbtune.experiments.seed_statistics import mean_text
+from thumbtune.experiments.training_grid import DIVERGED_STATUS
 
 Columns = Mapping[str, Any]
 SHARE = "share of headroom"
@@ -62,8 +67,26 @@ def gains_over(a: Sequence[Columns], b: Sequence[Columns], measure: str = SHARE)
 
 
 def better(a: Sequence[Columns], b: Sequence[Columns]) -> bool | None:
-    """Return whether the rows of a are better than those of b, by the criterion; None where it cannot be told."""
+    """Return whether the rows of a are better than those of b, by the criterion; None where it cannot be told.
+
+    Of two settings, one whose training diverged in every seed loses to one that was trained.
+    """
+    lost = diverged(a), diverged(b)
+    if any(lost):
+        return None if all(lost) else lost[1]
     return is_better(gains_over(a, b, "log_odds"), gains_over(a, b, "faithfulness"))
+
+
+def diverged(rows: Sequence[Columns]) -> bool:
+    """Return whether the training of a setting diverged in every seed."""
+    return bool(rows) and all(row.get("status", "").startswith(DIVERGED_STATUS) for row in rows)
+
+
+def standing(a: Sequence[Columns], b: Sequence[Columns]) -> str:
+    """Return in a word or two how the rows of a stand against those of b."""
+    if diverged(a) or diverged(b):
+        return {True: BETTER, False: WORSE, None: OPEN}[better(a, b)]
+    return standing_of(gains_over(a, b, "log_odds"), gains_over(a, b, "faithfulness")) or OPEN
 
 
 def win_rates(a: Sequence[Columns], b: Sequence[Columns]) -> list[float]:
@@ -81,17 +104,21 @@ def claim_better(named: Mapping[str, Sequence[Columns]], a: str, b: str) -> Clai
 
 def evidence(one: Sequence[Columns], other: Sequence[Columns]) -> str:
     """Return the numbers of a comparison as a sentence."""
+    for rows, name in ((one, "the first"), (other, "the second")):
+        if diverged(rows):
+            return f"{name} diverged in every seed."
+    used, seeds = len(gains_over(one, other, "log_odds")), len({row["seed"] for row in (*one, *other)})
     return (
         f"log-odds {mean_text(gains_over(one, other, 'log_odds'), '+.2f')}, "
         f"share of the headroom {mean_text(gains_over(one, other), '+.2f')}, "
         f"faithfulness {mean_text(gains_over(one, other, 'faithfulness'), '+.4f')}, "
-        f"wins {mean_text(win_rates(one, other), '.1%')} of the paired images."
+        f"wins {mean_text(win_rates(one, other), '.1%')} of the paired images"
+        + ("." if used == seeds else f", on the remaining {used} of {seeds} seeds.")
     )
 
 
 def pairs_table(named: Mapping[str, Sequence[Columns]], column: str) -> list[dict[str, Any]]:
     """Return a row for each pair of settings: paired differences, win-rate and verdict."""
-    words = {True: "better", False: "worse", None: OPEN}
     return [
         {
             column: a,
@@ -101,7 +128,7 @@ def pairs_table(named: Mapping[str, Sequence[Columns]], column: str) -> list[dic
             SHARE: mean_text(gains_over(named[a], named[b]), "+.2f"),
             "faithfulness": mean_text(gains_over(named[a], named[b], "faithfulness"), "+.4f"),
             "wins": mean_text(win_rates(named[a], named[b]), ".1%"),
-            "verdict": words[better(named[a], named[b])],
+            "verdict": standing(named[a], named[b]),
         }
         for a, b in combinations(named, 2)
     ]
@@ -121,7 +148,8 @@ def claim_separates(named: Mapping[str, Sequence[Columns]], what: str) -> Claim:
     found = separation_of(named)
     return Claim(
         f"This ground tells {what} apart",
-        f"the F of {what} over cells, with seeds as blocks, is above {SEPARATES:g}.",
-        verdict_of(None if found is None else found.f > SEPARATES),
+        f"the F of {what} over cells, with seeds as blocks, is above {SEPARATES:g}, and p is below {CHANCE:g}. With a "
+        "larger p it cannot be told.",
+        verdict_of(None if found is None else False if found.f <= SEPARATES else found.p < CHANCE or None),
         "one seed or one setting has no F." if found is None else f"{found}.",
     )

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from thumbtune.errors import UsageError
+from thumbtune.evaluation.scorers.style_scorers import CLIP as JUDGE_CLIP
 from thumbtune.evaluation.scorers.style_scorers import style_scorer_name
+from thumbtune.experiments import demo
+from thumbtune.experiments.noisy_rater import CLIP as RATER_CLIP
 from thumbtune.models.protocol import Sampler
 
 SOFT_3D, FLAT, LINE_ART = "soft 3d", "flat", "line art"
@@ -46,12 +49,12 @@ class Ground:
     styles:   all that `wanted` returns
     tau:      the person's noise, see `noisy_rater`; None: no noise
     flipped:  the share of labels that are turned into their opposite
-    sentence: what every page and every run tells of the person
+    wants:    what every page and every run tells of the person, before how they label (`person_of`)
     """
 
     name: str
     title: str
-    sentence: str
+    wants: str
     wanted: Callable[[str], str]
     styles: tuple[str, ...]
     tau: float | None = 2.0
@@ -65,37 +68,45 @@ class Ground:
     def facts(self) -> dict[str, Any]:
         """Return what tells this ground from another one, as rows store it."""
         pool = {"steps": POOL.steps, "guidance": POOL.guidance}
-        return {"name": self.name, "styles": list(self.styles), "tau": self.tau, "flipped": self.flipped, "pool": pool}
+        concepts = [concept for group in demo.concepts().values() for concept in group]
+        return {
+            "name": self.name,
+            "styles": list(self.styles),
+            "tau": self.tau,
+            "flipped": self.flipped,
+            "pool": pool,
+            "wanted": {style: [one for one in concepts if self.wanted(one) == style] for style in self.styles},
+            "rater_clip": RATER_CLIP,
+            "judge_clip": JUDGE_CLIP,
+        }
 
 
 def _conditional(concept: str) -> str:
     return SOFT_3D if concept in NATURE else FLAT
 
 
-NOISE = "an image is liked with the chance sigmoid(log-odds / 2), so close calls often go wrong"
 GROUNDS = {
     ground.name: ground
     for ground in (
         Ground(
             name="soft-3d",
             title="soft 3d, noisy",
-            sentence=f"it wants the style soft 3d, by the log-odds of the small style network; {NOISE}.",
+            wants="it wants the style soft 3d, by the log-odds of the small style network",
             wanted=lambda concept: SOFT_3D,
             styles=(SOFT_3D,),
         ),
         Ground(
             name="conditional",
             title="conditional: nature soft 3d, all else flat",
-            sentence="it wants plants, fruit and animals in the style soft 3d and all else in the style flat, by the "
-            f"log-odds of the small style network; {NOISE}.",
+            wants="it wants plants, fruit and animals in the style soft 3d and all else in the style flat, by the "
+            "log-odds of the small style network",
             wanted=_conditional,
             styles=(SOFT_3D, FLAT),
         ),
         Ground(
             name="line-art-wrong",
             title="line art with wrong labels",
-            sentence="it likes an image if the small style network gives line art log-odds above 0, and dislikes any "
-            "other; a fifth of the labels are then turned into their opposite.",
+            wants="it wants the style line art, by the log-odds of the small style network",
             wanted=lambda concept: LINE_ART,
             styles=(LINE_ART,),
             tau=None,

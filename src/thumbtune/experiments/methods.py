@@ -4,16 +4,18 @@ Most are settings of a recipe, trained as any user trains. Another kind of metho
 the lab and the cell and returns a row as `ground_cells.tuned` does.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-from thumbtune.experiments.alignprop_cells import rewarded
+from thumbtune.experiments import alignprop_cells, rounds_cells
 from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import Measure, ground_cell, mark_cells, measured, tuned
-from thumbtune.experiments.ground_labels import STARS
-from thumbtune.experiments.grounds import GROUNDS
-from thumbtune.experiments.noisy_rater import CLIP
-from thumbtune.experiments.rounds_cells import in_rounds
+from thumbtune.experiments.ground_labels import LIKE_AT, STARS
+from thumbtune.experiments.grounds import FIRST_SEED, GROUNDS
+from thumbtune.experiments.noisy_rater import CLIP, STAR_CUTS
+from thumbtune.experiments.rounds_cells import ROUNDS
 from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.experiments.training_grid import Grid, GridCell
 
@@ -29,12 +31,34 @@ class Method:
 
     settings: on top of the ground's budget
     rule:     how the person labels the pool, see `Rating`
+    facts:    constants that decide the row beside the settings; rows store them
+    seen:     the seed whose rows were seen before this method was added; None: no row was
     """
 
     about: str
     settings: tuple[str, ...] = ()
     measure: Measure = tuned
     rule: str = "person"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    seen: int | None = None
+
+
+def _in_rounds(about: str, settings: tuple[str, ...], count: int = ROUNDS, is_paired: bool = False) -> Method:
+    return Method(
+        about=about,
+        settings=settings,
+        measure=partial(rounds_cells.in_rounds, count=count, is_paired=is_paired),
+        facts=rounds_cells.facts_of(count, is_paired),
+    )
+
+
+def _by_reward(about: str, enough: float | None = None, seen: int | None = None) -> Method:
+    return Method(
+        about=about,
+        measure=partial(alignprop_cells.rewarded, enough=enough),
+        facts=alignprop_cells.facts_of(enough),
+        seen=seen,
+    )
 
 
 METHODS: dict[str, Method] = {
@@ -49,38 +73,36 @@ METHODS: dict[str, Method] = {
         about="KTO, beta 250, timestep bias 3, liked share 0.5",
         settings=LEAD_SETTINGS,
     ),
-    "kto-three-rounds": Method(
-        about="the lead's settings in three rounds of 64 labels, the later ones on images of the tuned model",
-        settings=LEAD_SETTINGS,
-        measure=in_rounds,
+    "kto-three-rounds": _in_rounds(
+        "the lead's settings in three rounds of 64 labels, the later ones on images of the tuned model", LEAD_SETTINGS
     ),
-    "dpo-pairs": Method(
-        about="Diffusion-DPO, beta 500, on 96 pairs that the person compared",
-        settings=DPO_SETTINGS,
-        measure=partial(in_rounds, count=1, is_paired=True),
+    "dpo-pairs": _in_rounds(
+        "Diffusion-DPO, beta 500, on 96 pairs that the person compared", DPO_SETTINGS, count=1, is_paired=True
     ),
-    "dpo-three-rounds": Method(
-        about="online DPO, for D3PO: the same in three rounds of 32 pairs, the later ones of the tuned model",
-        settings=DPO_SETTINGS,
-        measure=partial(in_rounds, is_paired=True),
+    "dpo-three-rounds": _in_rounds(
+        "online DPO, for D3PO: the same in three rounds of 32 pairs, the later ones of the tuned model",
+        DPO_SETTINGS,
+        is_paired=True,
     ),
     "kto-graded": Method(
-        about="the lead's settings on one to five stars in place of labels, as grades",
+        about="the lead's settings on one to five stars in place of labels, as grades; four and five are likes, so it "
+        "has fewer likes than the lead",
         settings=LEAD_SETTINGS,
         rule=STARS,
+        facts={"star_cuts": STAR_CUTS, "like_at": LIKE_AT},
     ),
     "kto-top-tenth": Method(
         about="the paper's settings, liked: the tenth of the pool with the highest log-odds, as in its Figure 7",
         settings=(*KTO, "objective.beta=5000"),
         rule="top tenth",
     ),
-    "alignprop": Method(
-        about="AlignProp: the rater's network as a reward, through the last sampling step",
-        measure=rewarded,
-    ),
-    "alignprop-stopped": Method(
-        about=f"AlignProp, stopped at a mean held-out reward of {CLIP:g}, beyond which the person tells no difference",
-        measure=partial(rewarded, enough=CLIP),
+    "alignprop": _by_reward("AlignProp: the rater's network as a reward, through the last sampling step"),
+    "alignprop-stopped": _by_reward(
+        f"AlignProp, stopped where the held-out reward is {CLIP:g} on average, at which the person's log-odds of an "
+        "image are cut off, or after 20 steps without a new best in place of 40; added after the first row of "
+        "AlignProp was seen",
+        enough=CLIP,
+        seen=FIRST_SEED,
     ),
 }
 
@@ -88,7 +110,8 @@ METHODS: dict[str, Method] = {
 def method_cell(ground: str, name: str, seed: int, method: Method) -> GridCell:
     """Return the cell of a method on a seed of a ground."""
     rating = Rating(rule=method.rule, flipped=GROUNDS[ground].flipped)
-    return ground_cell(ground, name, seed, method.settings, columns={"method": name}, rating=rating)
+    more: dict[str, Any] = {"columns": {"method": name}, "rating": rating, "facts": method.facts}
+    return ground_cell(ground, name, seed, method.settings, **more)
 
 
 def method_cells(order: Order, seeds: range, methods: dict[str, Method]) -> list[GridCell]:

@@ -14,7 +14,9 @@ from thumbtune.experiments.grid_summary import values_of
 from thumbtune.experiments.ground_cells import ground_cell, ground_seeds, mark_cells
 from thumbtune.experiments.ground_pages import GroundPage, ground_result, plot_curves, run_cells, say_shares
 from thumbtune.experiments.ground_tables import SHARE, better, evidence, rows_by
+from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.methods import LEAD, METHODS, PAPER
+from thumbtune.experiments.person_sentences import labels_of
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.seed_statistics import change_text, is_above
 from thumbtune.experiments.simulated_labels import Rating
@@ -72,18 +74,20 @@ def claim_better_at_each(named: Named, a: str, b: str, shares: Sequence[float]) 
 
 
 def claim_keeps(named: Named, method: str) -> Claim:
-    """Return the claim that a fifth of wrong labels costs at most a fifth of the gain."""
+    """Return the claim that there is a gain, of which a fifth of wrong labels costs at most a fifth."""
     clean, wrong = (values_of(named[name_of(method, share)], SHARE) for share in (0.0, TESTED))
     seeds = sorted(clean.keys() & wrong.keys())
+    gains = [clean[seed] for seed in seeds]
     spare = [wrong[seed] - KEPT * clean[seed] for seed in seeds]
-    total = sum(clean[seed] for seed in seeds)
-    part = f"{sum(wrong[seed] for seed in seeds) / total:.0%} of it is kept" if total else "no seed has both"
+    part = (
+        f"{sum(wrong[seed] for seed in seeds) / sum(gains):.0%} of it is kept" if sum(gains) > 0 else "nothing to keep"
+    )
     return Claim(
         f"{method} keeps {KEPT:.0%} of its gain with {TESTED:.0%} of wrong labels",
-        f"its share of the headroom with {TESTED:.0%} of wrong labels, minus {KEPT:g} times that without, is above 0 "
-        "beyond chance.",
-        verdict_of(is_above(spare)),
-        f"{change_text(spare)}; {part}.",
+        f"its share of the headroom without wrong labels is above 0 beyond chance, and so is that with {TESTED:.0%} of "
+        f"them, minus {KEPT:g} times that without.",
+        verdict_of(is_above(gains), is_above(spare)),
+        f"{change_text(gains)} without; {change_text(spare)}; {part}." if seeds else "no seed has both.",
     )
 
 
@@ -102,6 +106,8 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
         {"method": "method", "flipped": "flipped"},
         GroundPage(
             title="What wrong labels cost",
+            labels=f"{labels_of(GROUNDS[order.ground])}; then the share of labels that a row names is turned into its "
+            "opposite",
             pairs=False,
             figure=plot_curves(
                 [row for of_name in named.values() for row in of_name],

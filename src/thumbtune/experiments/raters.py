@@ -8,6 +8,7 @@ from thumbtune.experiments.grid_summary import values_of
 from thumbtune.experiments.ground_cells import MARKS, ground_seeds
 from thumbtune.experiments.ground_pages import SEEDS_CAPTION, GroundPage, ground_result, plot_shares, say_shares
 from thumbtune.experiments.ground_tables import SHARE, claim_better, rows_by, with_shares
+from thumbtune.experiments.person_sentences import person_of
 from thumbtune.experiments.raters_cells import (
     EACH,
     MAJORITY,
@@ -63,7 +64,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     rows = with_shares(combined(measured))
     named = rows_by(rows, lambda row: row[COLUMN])
     say_shares(named, say)
-    second = people_of(order.ground)[1]
+    second = person_of(people_of(order.ground)[1])
     return ground_result(
         order,
         rows,
@@ -76,6 +77,6 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             claims=claims_of(named),
             measures=("likes", "dislikes"),
             more_tables={"Each person": table_of_each(measured, order.ground)},
-            notes=(f"The second person is simulated too: {second.sentence}", BOTH_NOTE),
+            notes=(f"The second person is simulated too: {second}", BOTH_NOTE),
         ),
     )

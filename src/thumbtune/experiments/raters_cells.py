@@ -16,8 +16,9 @@ from typing import Any
 from thumbtune.errors import UsageError
 from thumbtune.experiments import ground_labels
 from thumbtune.experiments.ground_cells import ASKED, BASE, ground_cell, images_of, means_of, scores_of
-from thumbtune.experiments.grounds import FLAT, GROUNDS, NOISE, Ground
+from thumbtune.experiments.grounds import FLAT, GROUNDS, Ground
 from thumbtune.experiments.methods import LEAD_SETTINGS
+from thumbtune.experiments.person_sentences import person_of
 from thumbtune.experiments.rounds_cells import pool_of
 from thumbtune.experiments.simulated_labels import Rating, import_labels
 from thumbtune.experiments.training_grid import Grid, GridCell, trained_on
@@ -26,9 +27,9 @@ from thumbtune.runs import build, run
 
 EACH = 96  # labels of each person
 SECOND_NOISE = 1_000_000  # added to the seed of the second person's noise: they err on other images than the first
-ASKED_SECOND = "asked by the second"
+ASKED_SECOND = "asked-second"
 MAJORITY, PER_VOTE, ONE_EACH = "majority", "per-vote", "one each"
-OWN = ("own of the first", "own of the second")
+OWN = ("own-first", "own-second")
 DONE = "complete.txt"  # beside a store that has the labels of both
 OF_SECOND = ("judge", "rater")  # scores that depend on the person
 BOTH: dict[str, tuple[str, str]] = {  # row of both -> the cell by which each person judges it
@@ -43,7 +44,7 @@ SECONDS = {
         GROUNDS["soft-3d"],
         name="flat",
         title="flat, noisy",
-        sentence=f"it wants the style flat, by the log-odds of the small style network; {NOISE}.",
+        wants="it wants the style flat, by the log-odds of the small style network",
         wanted=lambda concept: FLAT,
         styles=(FLAT,),
     )
@@ -68,10 +69,20 @@ def rater_cells(ground: str, seed: int) -> list[GridCell]:
     """Return the cells of a seed: three reference marks and four trainings."""
     names = [f"rater:simulated:{person.name}" for person in people_of(ground)]
     policies = {MAJORITY: "majority", PER_VOTE: "per-vote", OWN[0]: names[0], OWN[1]: names[1]}
+    facts = {"each": EACH, "second_noise": SECOND_NOISE, "second": SECONDS[ground].facts()}
     trainings = [
-        ground_cell(ground, name, seed, (*LEAD_SETTINGS, f"label_policy={policy}")) for name, policy in policies.items()
+        ground_cell(ground, name, seed, (*LEAD_SETTINGS, f"label_policy={policy}"), facts=facts)
+        for name, policy in policies.items()
     ]
-    return [*(ground_cell(ground, name, seed) for name in (BASE, ASKED, ASKED_SECOND)), *trainings]
+    return [*(ground_cell(ground, name, seed, facts=facts) for name in (BASE, ASKED, ASKED_SECOND)), *trainings]
+
+
+def people_in(cell: GridCell) -> str:
+    """Return a sentence on whose labels a cell trains on: one person's own, or those of both."""
+    first, second = map(person_of, people_of(cell.ground))
+    if cell.name in OWN:
+        return (first, second)[OWN.index(cell.name)]
+    return f"two people. The first: {first} The second: {second}"
 
 
 def judged_by_both(lab: Grid, cell: GridCell) -> dict[str, Any]:
@@ -83,7 +94,7 @@ def judged_by_both(lab: Grid, cell: GridCell) -> dict[str, Any]:
     else:
         recipe = lab.recipe_of(cell).model_copy(update={"likes": str(store_of_both(lab, cell))})
         labels = list(build.split_of(recipe).train["label"])
-        row = trained_on(lab, cell, recipe, sum(labels), len(labels) - sum(labels))
+        row = trained_on(lab, cell, recipe, sum(labels), len(labels) - sum(labels), people_in(cell))
         if row["status"] != "trained":
             return row
         images, prompts = images_of(lab, cell, run.trained_model(recipe, lab.run_of(cell)))

@@ -18,7 +18,9 @@ from thumbtune.experiments.ground_pages import (
     say_shares,
 )
 from thumbtune.experiments.ground_tables import claim_better, rows_by
+from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.methods import LEAD, METHODS, measure_of, method_cells
+from thumbtune.experiments.person_sentences import PAIRS, labels_of
 from thumbtune.experiments.result_page import Claim, Result
 
 SEEDS = 5
@@ -67,6 +69,8 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
     rows = run_cells(order, progress, say, method_cells(order, ground_seeds(order, SEEDS), TAKEN), measure_of(TAKEN))
     named = rows_by(rows, lambda row: row[COLUMN])
     say_shares(named, say)
+    ground = GROUNDS[order.ground]
+    of_images, of_pairs = (labels_of(ground, rule, ground.flipped) for rule in ("person", PAIRS))
     return ground_result(
         order,
         rows,
@@ -77,6 +81,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             figure=plot_shares(named),
             caption=SEEDS_CAPTION,
             claims=claims_of(named),
+            labels=f"{of_images}; for pairs, {of_pairs}",
             measures=("likes", "dislikes"),
             notes=(ROUNDS_NOTE, D3PO_NOTE),
         ),

@@ -33,6 +33,7 @@ from thumbtune.experiments.simulated_labels import (
     generate_pool,
     import_labels,
 )
+from thumbtune.experiments.step_clock import StepClock
 from thumbtune.experiments.training_grid import DIVERGED_STATUS, QUICK_CONCEPTS, Grid, GridCell, not_trainable
 from thumbtune.files import write_png
 from thumbtune.models.protocol import PipelineModel, Sampler
@@ -84,33 +85,43 @@ def preferred_labels(images: Sequence[PoolImage], ground: Ground, seed: int) -> 
     return labels
 
 
+def facts_of(count: int = ROUNDS, is_paired: bool = False) -> dict[str, Any]:
+    """Return the constants that decide the row of `in_rounds`, as rows store them."""
+    return {"rounds": count, "pairs": is_paired}
+
+
 def in_rounds(lab: Grid, cell: GridCell, count: int = ROUNDS, is_paired: bool = False) -> dict[str, Any]:
     """Train in rounds, and return the cell's row.
 
     rounds: of each round its step, likes and dislikes
-    generate_seconds: of the processor, for the images of later rounds; the first ones are the ground's pool
+    train_seconds: of the processor, see `StepClock`; None if an earlier call took some of the steps
+    generate_seconds: the same for the images of later rounds, None if some were there; the first ones are the pool
     """
     folder = lab.order.folder / "likes" / f"{cell.ground}-{cell.name}-seed-{cell.seed}"
     recipe = lab.recipe_of(cell).model_copy(update={"likes": str(folder / "store")})
     parts = (parts_by_prompt if is_paired else parts_by_image)(pool_of(lab, cell), count)
     row: dict[str, Any] = {"likes": 0, "dislikes": 0, "status": "trained", "rounds": []}
-    seconds = {"train_seconds": 0.0, "generate_seconds": 0.0}
+    clock, generating = StepClock(), 0.0
     for number, part in enumerate(parts):
         begun = time.process_time()
         images = part if number == 0 else _generated(lab, part, lab.run_of(cell), folder / f"round-{number + 1}")
-        seconds["generate_seconds"] += time.process_time() - begun
+        generating += time.process_time() - begun
         labels = _labels(lab, cell, images, is_paired)
-        likes, dislikes = import_labels(folder / f"round-{number + 1}", labels, cell.taste, store=folder / "store")
-        stop = math.ceil(recipe.train.steps * (number + 1) / count)
-        row["rounds"].append({"until": stop, "likes": likes - row["likes"], "dislikes": dislikes - row["dislikes"]})
-        row |= {"likes": likes, "dislikes": dislikes}
-        begun = time.process_time()
-        status = _train_until(lab, cell, recipe, stop)
-        seconds["train_seconds"] += time.process_time() - begun
+        import_labels(folder / f"round-{number + 1}", labels, cell.taste, store=folder / "store")
+        start, stop = (math.ceil(recipe.train.steps * r / count) for r in (number, number + 1))
+        # of the labels, not of the store: after a stop half-way it has those of later rounds too
+        likes = sum(liked for _, _, _, liked, _ in labels)
+        row["rounds"].append({"until": stop, "likes": likes, "dislikes": len(labels) - likes})
+        row["likes"] += likes
+        row["dislikes"] += len(labels) - likes
+        status = _train_until(lab, cell, recipe, (start, stop), clock)
         if status is not None:
             return row | {"status": status}
-    rounded = {name: round(value, 1) for name, value in seconds.items()}
-    return row | rounded | scored(lab, cell, run.trained_model(recipe, lab.run_of(cell)))
+    seconds = {
+        "train_seconds": clock.seconds,
+        "generate_seconds": None if clock.seconds is None else round(generating, 1),
+    }
+    return row | seconds | scored(lab, cell, run.trained_model(recipe, lab.run_of(cell)))
 
 
 def pool_of(lab: Grid, cell: GridCell) -> list[PoolImage]:
@@ -151,13 +162,18 @@ def _labels(lab: Grid, cell: GridCell, images: Sequence[PoolImage], is_paired: b
     return ground_labels.rate_pool(images, ground, rating, cell.seed)
 
 
-def _train_until(lab: Grid, cell: GridCell, recipe: Recipe, stop: int) -> str | None:
-    """Train up to a step, with all labels of the store, and stop as Ctrl-C does; return a failure's status, or None."""
-    folder = lab.run_of(cell)
+def _train_until(lab: Grid, cell: GridCell, recipe: Recipe, part: tuple[int, int], clock: StepClock) -> str | None:
+    """Train a part of the steps, (from, to), with all labels of the store, and stop as Ctrl-C does.
+
+    Return a failure's status, or None; steps that an earlier call took are not taken again.
+    """
+    folder, (start, stop) = lab.run_of(cell), part
     if (why_not := not_trainable(recipe)) is not None:
         return why_not
     done = (checkpoint.steps_in(folder) or [0])[-1]
     if done >= stop:
+        if start < stop:
+            clock.miss()
         return None
     if done:
         rounds.take_new_labels(recipe, folder)
@@ -166,7 +182,7 @@ def _train_until(lab: Grid, cell: GridCell, recipe: Recipe, stop: int) -> str | 
     count = stop - done
     upto = steps if stop == recipe.train.steps else islice(steps, count)
     try:
-        for _ in lab.progress(Sized(upto, count), "Tuning"):
+        for _ in lab.progress(Sized(clock.timed(upto, start + 1), count), "Tuning"):
             pass
         steps.close()  # type: ignore[attr-defined]  # a generator: it saves a checkpoint
     except MemoryRanOut:

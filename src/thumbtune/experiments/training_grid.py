@@ -28,7 +28,9 @@ from thumbtune.experiments import demo, ground_labels, grounds, simulated_labels
 from thumbtune.experiments.demo import LabelledImage
 from thumbtune.experiments.experiments import Order, Say
 from thumbtune.experiments.grounds import GROUNDS
+from thumbtune.experiments.person_sentences import PAIRS, person_of
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
+from thumbtune.experiments.step_clock import StepClock
 from thumbtune.files import file_sha256, sha256, write_text
 from thumbtune.runs import build, objectives
 from thumbtune.runs.checks import check_labels
@@ -68,6 +70,7 @@ class GridCell:
     columns:  further columns of its row
     ground:   the name of the ground whose person labels the pool, and whose budget comes before the settings; the
               taste is then this name too. "": the person is the taste's
+    facts:    what decides the row beside all that: the constants of a measure of its own
     """
 
     name: str
@@ -78,11 +81,15 @@ class GridCell:
     settings: tuple[str, ...] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
     ground: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def person(self) -> str:
         """Return a sentence on who gives the labels."""
-        return GROUNDS[self.ground].sentence if self.ground else demo.PEOPLE[self.taste].sentence
+        if not self.ground:
+            return demo.PEOPLE[self.taste].sentence
+        rule = PAIRS if self.facts.get("pairs") else self.rating.rule
+        return person_of(GROUNDS[self.ground], rule, self.rating.flipped)
 
 
 @dataclass(frozen=True)
@@ -170,22 +177,28 @@ def trained(lab: Grid, cell: GridCell) -> dict[str, Any]:
     return trained_on(lab, cell, lab.recipe_of(cell), *label_pool(lab, cell))
 
 
-def trained_on(lab: Grid, cell: GridCell, recipe: Recipe, likes: int, dislikes: int) -> dict[str, Any]:
-    """Train by a recipe whose store has labels already; return the row's counts and status, as `trained` does."""
+def trained_on(
+    lab: Grid, cell: GridCell, recipe: Recipe, likes: int, dislikes: int, person: str = ""
+) -> dict[str, Any]:
+    """Train by a recipe whose store has labels already; return the row's counts and status, as `trained` does.
+
+    person: a sentence on who gave the labels; "": the cell's own
+    train_seconds: of the processor, see `StepClock`; None if an earlier call took the first steps
+    """
     folder = lab.run_of(cell)
     row = {"likes": likes, "dislikes": dislikes, "status": "trained"}
     if (why_not := not_trainable(recipe)) is not None:
         return row | {"status": why_not}
-    story = {"source": "an experiment's folder of labels", "simulated": cell.person}
-    steps = tune(recipe, folder, lab.progress, resume=True, story=story)
+    story = {"source": "an experiment's folder of labels", "simulated": person or cell.person}
+    steps, clock = tune(recipe, folder, lab.progress, resume=True, story=story), StepClock()
     try:
-        for _ in lab.progress(Sized(steps, recipe.train.steps), "Tuning"):
+        for _ in lab.progress(Sized(clock.timed(steps), recipe.train.steps), "Tuning"):
             pass
     except MemoryRanOut:
         raise
     except TrainingBroke as error:
         return row | {"status": f"{DIVERGED_STATUS}: {error}"}
-    return row
+    return row | {"train_seconds": clock.seconds}
 
 
 def not_trainable(recipe: Recipe) -> str | None:
@@ -251,7 +264,9 @@ def settings_of(lab: Grid, cell: GridCell) -> dict[str, Any]:
     """Return all that decides a cell's row, as `row.json` stores it."""
     settings = asdict(cell)
     settings["thumbs"] = settings.pop("rating")  # the stored key of all rows
-    ground = settings.pop("ground")
+    ground, facts = settings.pop("ground"), settings.pop("facts")
+    if facts:
+        settings["facts"] = facts
     if ground:  # rows without a ground are older than grounds
         settings["ground"] = GROUNDS[ground].facts()
     recipe = lab.recipe_of(cell).model_dump(mode="json")

@@ -194,9 +194,12 @@ def held_out_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Prog
 
 
 def reads_log_ratios(setup: Setup, held_out: Encoded | None) -> bool:
-    """Return whether guards need log-ratios of every step; if likes alone are validated, these tell them as much."""
+    """Return whether guards need log-ratios of every step; if likes alone are validated, these tell them as much.
+
+    In a run too short for a validation nothing else would tell them anything.
+    """
     train = setup.recipe.train
-    return train.guards and (held_out is None or not train.validate_every or not held_out.liked.all())
+    return train.guards and (held_out is None or not train.reaches_validation or not held_out.liked.all())
 
 
 def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:

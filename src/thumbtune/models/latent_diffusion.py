@@ -140,10 +140,26 @@ class LatentDiffusion:
         drawn = math.lcm(drawn_unit(factor * cls.patch), cls.multiple)
         return (factor if cls.patch == 1 else drawn), drawn
 
+    @classmethod
+    def positions_in(cls, config: Mapping[str, Any]) -> int | None:
+        """Return the positions to a side in the network's table, by its settings; None: they say none."""
+        return None
+
+    @classmethod
+    def longest_in(cls, config: Mapping[str, Any], factor: int) -> int | None:
+        """Return the longest side in pixels for which the network's table has positions; None: it has no table.
+
+        config: the settings of the network
+        factor: pixels to a side of one position of a latent of the VAE
+        """
+        positions = cls.positions_in(config)
+        return None if positions is None else positions * factor * cls.patch
+
     @property
     def longest(self) -> int | None:
         """Return the longest side in pixels for which the network's table has positions; None: it has no table."""
-        return None
+        config: Any = next(iter(self.networks.values())).config
+        return self.longest_in(config, self.factor)
 
     @classmethod
     def factor_in(cls, vae: Mapping[str, Any]) -> int | None:

@@ -126,6 +126,20 @@ def units_of(name: str) -> tuple[int, int] | None:
     return None if factor is None else adapter_class_of((index_of(name) or {}).get("_class_name")).units_of(factor)
 
 
+def longest_of(name: str) -> int | None:
+    """Return the longest side in pixels for which a model's network has positions.
+
+    Returns:
+        None for a network without a table of them, and if its settings are not on this machine.
+    """
+    adapter = adapter_class_of((index_of(name) or {}).get("_class_name"))
+    factor, settings = factor_of(name), f"{adapter.family.denoiser}/{CONFIG}"
+    if factor is None or Path(name).is_file():
+        return None
+    file = Path(name) / settings if Path(name).is_dir() else cached_file(name, settings)
+    return adapter.longest_in((None if file is None else read_config(file)) or {}, factor)
+
+
 def factor_of(name: str) -> int | None:
     """Return the pixels to a side of one of a latent's; None if the settings of the VAE are not on this machine."""
     vae = vae_config(name)

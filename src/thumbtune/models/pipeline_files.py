@@ -20,7 +20,7 @@ from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
 from thumbtune.models.noise_levels import NoiseLevels, refused_levels
 from thumbtune.models.schedulers import is_flow
 from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
-from thumbtune.models.sizes import size_of, square
+from thumbtune.models.sizes import longest_side, size_of, square
 from thumbtune.models.vae_settings import OwnVae
 from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model, use_of_lora
 
@@ -137,7 +137,8 @@ def longest_of(name: str) -> int | None:
     if factor is None or Path(name).is_file():
         return None
     file = Path(name) / settings if Path(name).is_dir() else cached_file(name, settings)
-    return adapter.longest_in((None if file is None else read_config(file)) or {}, factor)
+    config = (None if file is None else read_config(file)) or {}
+    return longest_side(adapter.positions_in(config), factor * adapter.patch)
 
 
 def factor_of(name: str) -> int | None:

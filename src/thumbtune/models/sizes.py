@@ -45,6 +45,11 @@ def check_size(size: Size, unit: int, what: str) -> None:
     )
 
 
+def longest_side(positions: int | None, pixels: int) -> int | None:
+    """Return the longest side for which a table has positions, of so many pixels each; None: there is no table."""
+    return None if positions is None else positions * pixels
+
+
 def check_longest(size: Size, longest: int | None, what: str) -> None:
     """Refuse a size beyond the table of positions of a model; `what` begins the sentence.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ from thumbtune.objective.beta import START
 from thumbtune.objective.log_ratio import absolute, unit_of
 from thumbtune.objective.validation import try_objective
 from thumbtune.runs.checks import settings_notes
+from thumbtune.runs.monitor import guards_of
 from thumbtune.runs.objectives import objective_of
 from thumbtune.runs.recipe import read_recipe
-from thumbtune.training.guards import SATURATED_STEPS, Guards
+from thumbtune.training.guards import SATURATED_STEPS, Advice, Guards
 from thumbtune.training.trainer import Training, train
 
 GENERATOR = torch.Generator().manual_seed(5)
@@ -72,6 +74,22 @@ def test_the_gradient_weight_is_the_slope_of_the_utility_alone() -> None:
     objective = KTO(beta=10.0, log_ratio=relative)
     sigma = torch.sigmoid(gain_of(objective, judged()))  # type: ignore[arg-type]
     torch.testing.assert_close(gradient_weight(objective, judged()), 4 * sigma * (1 - sigma))
+
+
+def test_a_log_ratio_of_one_s_own_is_not_taken_for_the_relative_one() -> None:
+    def of_logs(reference_error: Tensor, policy_error: Tensor) -> Tensor:
+        return reference_error.log() - policy_error.log()
+
+    objective = KTO(beta=10.0, log_ratio=of_logs)
+    sigma = torch.sigmoid(gain_of(objective, judged()))  # type: ignore[arg-type]
+    torch.testing.assert_close(gradient_weight(objective, judged()), 4 * sigma * (1 - sigma))
+    settings = SimpleNamespace(steps=10, sync_reference_every=0)
+    for log_ratio, is_relative in ((of_logs, False), (absolute, False), (relative, True)):
+        setup: Any = SimpleNamespace(
+            recipe=read_recipe(None), settings=settings, objective=KTO(log_ratio=log_ratio), advice=Advice()
+        )
+        guards = guards_of(setup, None)
+        assert guards is not None and guards.is_relative == is_relative
 
 
 def test_absolute_is_the_default_bit_for_bit() -> None:
@@ -167,8 +185,6 @@ def test_beta_auto_starts_from_shares_and_does_not_see_the_size_of_errors(
 
 
 def test_the_guard_of_a_too_high_beta_reads_shares() -> None:
-    from types import SimpleNamespace
-
     def stop(is_relative: bool, beta: float) -> str | None:
         guards = Guards(planned_steps=1000, batch_size=8, is_relative=is_relative)
         sentence = None

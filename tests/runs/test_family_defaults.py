@@ -10,7 +10,8 @@ import torch
 import yaml
 from refusals import refused
 
-from thumbtune.runs import build
+import thumbtune
+from thumbtune.runs import build, plan
 from thumbtune.runs.family_defaults import SD1, SD2, SDXL, family_of, refuse_unknown_family
 from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_recipe, recipe_text, write_recipe
 from thumbtune.runs.recipe_sections import ObjectiveSection, TrainSection
@@ -49,6 +50,14 @@ def test_the_unet_of_a_folder_tells_its_family(tmp_path: Path, unet: dict[str, A
         ("CompVis/stable-diffusion-v1-4", SD1),
         ("stabilityai/stable-diffusion-2-1", SD2),
         ("stabilityai/stable-diffusion-xl-base-1.0", SDXL),
+        ("someone/RealVisXL_V4.0", SDXL),
+        ("someone/sd_xl_base", SDXL),
+        ("someone/sdxlturbo", SDXL),
+        ("maxlab/photoreal", None),
+        ("someone/maxlike", None),
+        ("someone-xl/a-fine-tune", None),
+        ("stable-diffusion-v1-5/a-fine-tune", None),
+        ("PixArt-alpha/PixArt-XL-2-1024-MS", None),
         ("PixArt-alpha/PixArt-Sigma-XL-2-512-MS", "PixArt-Sigma"),
         ("black-forest-labs/FLUX.2-klein-base-9B", "FLUX.2 Klein"),
         ("someone/flux.2-dev-of-mine", "FLUX.2"),
@@ -86,6 +95,38 @@ def test_a_name_that_tells_nothing_shows_no_defaults_as_the_models(call: Call, t
     assert call("recipe", tmp_path / "whole.yaml")[0] == 0
     with refused("recipe-family-unknown", naming=[name, "evaluate.guidance"]):
         refuse_unknown_family({"model": name, "train": {"weights": "full"}})
+
+
+def test_no_training_begins_with_the_defaults_of_another_model() -> None:
+    name = "Lykon/dreamshaper-8"
+    recipe = read_recipe(None, [f"model={name}"])
+    calls = (
+        lambda: build.check_model(recipe),
+        lambda: next(plan.lines(recipe, Path("run"))),
+        lambda: next(plan.model_lines(recipe, Path("run"))),
+        lambda: next(thumbtune.train(recipe, "run")),
+        lambda: next(thumbtune.train([f"model={name}"], "run")),
+    )
+    for call in calls:
+        with refused("recipe-family-unknown", naming=[name, "train.lr"]):
+            call()
+    build.check_model(parse_recipe(recipe.model_dump(), "here"))  # names every option
+
+
+def test_a_hub_that_answers_only_later_does_not_hide_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "someone/a-fine-tune"
+    late = read_recipe(None, [f"model={name}"])
+    config = Path(folder_of(tmp_path, cross_attention_dim=768)) / "unet" / "config.json"
+    found = {"unet/config.json": str(config)}
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda name, file: found.get(file))
+    assert family_of(name) == SD1 and late.train.lr == TrainSection().lr
+    with refused("recipe-family-unknown", naming=[name, "train.lr"]):
+        refuse_unknown_family(late.model_dump(exclude_unset=True))
+    refuse_unknown_family(read_recipe(None, [f"model={name}"]).model_dump(exclude_unset=True))
+    config.write_text(json.dumps({"cross_attention_dim": 32}))  # of no family, so the bundled model's are all there are
+    refuse_unknown_family(late.model_dump(exclude_unset=True))
 
 
 def test_the_bundled_model_keeps_the_defaults_of_the_sections() -> None:

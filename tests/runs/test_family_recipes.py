@@ -91,6 +91,21 @@ def test_options_of_a_lora_given_beside_all_weights_are_still_refused() -> None:
         read_recipe(Path("flux"), ["train.weights=full", "lora.rank=4"])
 
 
+def test_a_note_names_the_options_of_a_lora_that_all_weights_leave_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("lora:\n  start: old.safetensors\n  rank: 8\n  alpha: 16\n")  # this alpha is the default
+    assert read_recipe(mine, ["train.weights=full"]).train.weights == "full"
+    (note,) = (record.getMessage() for record in caplog.records if record.name == "thumbtune")
+    assert str(mine) in note and "lora.start 'old.safetensors' and lora.rank 8." in note and "alpha" not in note
+    caplog.clear()
+    mine.write_text("lora:\n  rank: 16\n")
+    read_recipe(mine, ["train.weights=full"])
+    read_recipe(Path("flux"), ["train.weights=full"])  # a shipped one, whose LoRA nobody chose
+    assert not [record for record in caplog.records if record.name == "thumbtune"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_runs_two_steps_at_tiny_size(

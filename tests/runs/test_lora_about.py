@@ -144,3 +144,9 @@ def test_an_objective_of_one_s_own_has_no_name(tmp_path: Path) -> None:
 )
 def test_the_method_is_told(objective: str, method: str) -> None:
     assert method_of(read_recipe(None, [f"objective.name={objective}"])) == method
+
+
+def test_the_method_tells_relative_log_ratios() -> None:
+    relative = read_recipe(None, ["objective.log_ratio=relative", "objective.beta=10"])
+    assert method_of(relative) == "Diffusion-KTO (beta 10.0, relative log-ratios)"
+    assert method_of(read_recipe(None, ["objective.beta=10"])) == "Diffusion-KTO (beta 10.0)"

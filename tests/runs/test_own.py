@@ -166,6 +166,17 @@ def with_member(line: str) -> str:
         ("name=bad:Mine", with_member("utilty: object = None"), "rename it: `utility`"),
         ("name=bad:Mine", with_member("def anchor(self): return 0"), "has the anchor <bound method"),
         ("name=bad:Mine", with_member("gain: float = 1.0"), "has the gain 1.0; make it a function"),
+        ("name=bad:Mine", with_member("contrasts: str = 'no'"), "has the contrasts 'no'; make it True, False or None"),
+        (
+            "name=bad:Mine",
+            with_member("def log_ratio(self, judged): return judged.log_ratio"),
+            "has a `log_ratio` that fails on two errors, the reference's first (",
+        ),
+        (
+            "name=bad:Mine",
+            with_member("def log_ratio(self, reference, policy): return 0"),
+            "has a `log_ratio` that returns no tensor of shape [b]; return one value for each image, or rename it",
+        ),
         ("name=bad:Mine", MARKS, "has the prompt_prefixes ('good',); give two texts"),
         ("name=bad:Mine", NEEDS.format("('likes',)"), "has the needs ('likes',); give a frozenset"),
         (

@@ -23,6 +23,7 @@ from thumbtune.models.protocol import Sampler
 from thumbtune.runs import rounds, run
 from thumbtune.runs.recipe import Recipe, parse_recipe
 from thumbtune.training import records
+from thumbtune.training.trainer import WentWrong
 
 Rate = Callable[[str, int, int], Path]
 SAMPLER = Sampler(steps=2, guidance=1.0)
@@ -101,6 +102,46 @@ def test_new_labels_count_from_the_next_step_on_and_all_else_goes_on(
     assert story["rounds"] == [{"step": 2, "labels": 12}] and (story["likes"], story["dislikes"]) == (12, 12)
 
 
+def test_labels_taken_twice_at_one_step_are_one_round_of_all(
+    rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    made = recipe(rate("likes", 0, 6))
+    steps_of(made, folder, 1)
+    for first, stop, taken, noted in ((6, 11, 10, 10), (11, 13, 4, 14)):
+        rate("likes", first, stop)
+        assert rounds.take_new_labels(made, folder) == taken
+        assert records.read_story(folder)["rounds"] == [{"step": 1, "labels": noted}]  # type: ignore[index]
+    steps_of(made, folder, 1, resume=True)
+    rate("likes", 13, 14)
+
+    def killed(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(rounds, "write_whole", killed)  # the round is noted, and its labels are not written
+        rounds.take_new_labels(made, folder)
+    assert rounds.take_new_labels(made, folder) == 2
+    story = json.loads((folder / "likes.json").read_text())
+    assert story["rounds"] == [{"step": 1, "labels": 14}, {"step": 2, "labels": 2}]
+    assert (story["likes"], story["dislikes"]) == (14, 14)
+    finish(made, folder)
+
+
+def test_a_run_that_a_guard_stopped_takes_labels_with_its_guards_off(
+    rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    made = recipe(rate("likes", 0, 6), guards=True, lr=1e20)
+    with pytest.raises(WentWrong):
+        list(thumbtune.train(made, folder))
+    assert (folder / "stopped.json").exists() and (folder / "lora" / "pytorch_lora_weights.safetensors").exists()
+    rate("likes", 6, 8)
+    with refused("run-stopped", naming=folder):
+        rounds.take_new_labels(made, folder)
+    assert rounds.take_new_labels(recipe(tmp_path / "likes", guards=False, lr=1e20), folder) == 4
+
+
 def test_without_new_labels_a_round_changes_nothing(rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     made = recipe(rate("likes", 0, 6))
     steps_of(made, tmp_path / "broken", 2)
@@ -124,6 +165,22 @@ def test_the_model_so_far_is_that_of_the_newest_checkpoint(
     result = run.trained_model(made, folder).generate(prompts, seeds, SAMPLER)
     assert [one.tobytes() for one in old] == [one.tobytes() for one in result]
     assert [one.tobytes() for one in young] != [one.tobytes() for one in old]
+
+
+def test_the_model_so_far_of_a_run_with_an_ema_has_its_average(
+    rate: Rate, recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    folder, made = tmp_path / "run", recipe(rate("likes", 0, 6), ema=0.5)
+    steps_of(made, folder, 3)
+    kept = folder / "checkpoints" / "step-000003"
+    average, last = (load_file(kept / f"{name}.safetensors") for name in ("average", "weights"))
+    assert average.keys() == last.keys() and any((average[name] != last[name]).any() for name in last)
+    weights = dict(rounds.model_so_far(folder).trainable())
+    assert weights.keys() == average.keys() and all(weights[name].equal(average[name]) for name in average)
+    finish(made, folder)
+    drawn = [rounds.model_so_far(folder), run.trained_model(made, folder)]
+    images = [model.generate(["thing 1"], [5], SAMPLER)[0].tobytes() for model in drawn]
+    assert images[0] == images[1]
 
 
 def test_the_model_so_far_of_a_damaged_checkpoint_is_refused(

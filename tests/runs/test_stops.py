@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from thumbtune.models.plane import image_of_point as point
 from thumbtune.objective.baselines import SFT
 from thumbtune.objective.kto import KTO
 from thumbtune.objective.utility import risk_seeking
-from thumbtune.runs import build, monitor, objectives, run, tuning
+from thumbtune.runs import build, monitor, objectives, run, time_and_disk, tuning
 from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.plan import plan
 from thumbtune.runs.recipe import Recipe, read_recipe
@@ -450,6 +451,23 @@ def test_weights_that_became_infinite_are_never_kept(
     at, best, sentence = stopped(recipe("train.lr=1e-3"), tmp_path / "run")
     assert "5 steps in a row gave no finite loss or gradient" in sentence
     assert at == 12 and best in (0, 4)  # not 8, and not 12
+
+
+@pytest.mark.parametrize("name", ["sft", "csft"])
+def test_the_guards_of_sft_read_log_ratios_where_no_validation_falls_within_the_run(
+    recipe: Callable[..., Recipe], tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = [f"objective.name={name}", "objective.beta=auto", "train.liked_share=0.8", "train.steps=2"]
+    likes = recipe().likes
+    for every, reads in ((3, True), (2, False), (0, True)):
+        chosen = recipe(*own, f"train.validate_every={every}", likes=Path(likes))
+        steps = train(chosen, tmp_path / f"{name}-{every}")
+        assert all((step.liked_log_ratio is not None) == reads for step in steps)
+        # the forecast of the time counts what is then asked of the reference
+        model, asked = build.model_of(chosen), list[int]()
+        monkeypatch.setattr(model, "reference", lambda asked=asked: nullcontext(asked.append(1)))
+        time_and_disk.seconds_of_step(model, chosen, 2, build.training_accelerator_of(chosen))
+        assert bool(asked) == reads
 
 
 SHORT = ["train.steps=4", "train.warmup=0", "train.validate_every=2"]

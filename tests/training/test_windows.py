@@ -42,9 +42,24 @@ def test_inside_a_window_levels_are_as_frequent_as_without_one(name: str, bias: 
     free = shares(process, grid ** (1 / bias))
     kept = free[(free >= low) & (free < high)]
     ours = shares(process, inside((low, high), process, UNIFORM, bias))
-    assert ours.min() >= low - 1e-3 and ours.max() <= high + 1e-3
+    assert (ours >= low).all() and (ours < high).all()
     expected = kept[(UNIFORM * len(kept)).long()]
     assert (ours - expected).abs().max() < 2e-3  # a time of a VP process is 1e-3
+
+
+def test_the_largest_uniform_number_is_below_the_upper_end_of_a_window() -> None:
+    last = torch.tensor([1 - 2**-24])  # float32 has none between it and 1
+    assert VP.times(inside((0.5, 0.75), VP, last)).tolist() == [749]
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("bias", [1.0, 3.0, 0.5])
+def test_rounding_carries_no_level_over_the_ends_of_a_window(name: str, bias: float) -> None:
+    process, ends = PROCESSES[name], torch.tensor([0.0, 2**-24, 0.5, 1 - 2**-23, 1 - 2**-24])
+    for place in range(4, 19):  # of 20: the logit-normal density has no levels at the ends
+        low, high = place / 20, (place + 1) / 20
+        ours = shares(process, inside((low, high), process, ends, bias))
+        assert (ours >= low).all() and (ours < high).all(), (low, high)
 
 
 @pytest.mark.parametrize("name", PROCESSES)

@@ -18,7 +18,7 @@ from thumbtune.models.family import Family
 from thumbtune.models.half import computing
 from thumbtune.models.prompt_encoding import of_equal_length
 from thumbtune.models.protocol import PipelineModel, Sampler
-from thumbtune.models.sizes import check_size, height_and_width
+from thumbtune.models.sizes import check_longest, check_size, height_and_width
 
 MOST_WEIGHTS = 0.8  # of the memory of an accelerator: activations need the rest
 
@@ -52,6 +52,7 @@ def draw(model: Drawn, prompts: Sequence[str], seeds: Sequence[int], sampler: Sa
     clip = {"num_frames": usable(sampler.frames, model.frame_step)} if sampler.frames > 1 else {}
     if sampler.size is not None:
         check_size(sampler.size, model.unit, "The size of the images")
+    check_longest(sampler.size or model.size, model.longest, "The size of the images")
     height, width = height_and_width(sampler.size or model.size)
     completed = [model.complete(prompt) for prompt in prompts]
 

@@ -32,7 +32,7 @@ from thumbtune.models.process import Latents, Process, Times
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Condition, Sampler, Size, Trained, Tuning
 from thumbtune.models.schedulers import process_of
-from thumbtune.models.sizes import drawn_unit, height_and_width
+from thumbtune.models.sizes import drawn_unit, height_and_width, longest_side
 from thumbtune.models.transformer_checks import check_channels, default_size
 from thumbtune.models.vae_settings import has_moments
 
@@ -140,10 +140,16 @@ class LatentDiffusion:
         drawn = math.lcm(drawn_unit(factor * cls.patch), cls.multiple)
         return (factor if cls.patch == 1 else drawn), drawn
 
+    @classmethod
+    def positions_in(cls, config: Mapping[str, Any]) -> int | None:
+        """Return the positions to a side in the network's table, by its settings; None: they say none."""
+        return None
+
     @property
     def longest(self) -> int | None:
         """Return the longest side in pixels for which the network's table has positions; None: it has no table."""
-        return None
+        network: Any = next(iter(self.networks.values()))
+        return longest_side(self.positions_in(network.config), self.factor * self.patch)
 
     @classmethod
     def factor_in(cls, vae: Mapping[str, Any]) -> int | None:

@@ -20,7 +20,7 @@ from thumbtune.models.model_options import PLAIN, SHORT, ModelOptions
 from thumbtune.models.noise_levels import NoiseLevels, refused_levels
 from thumbtune.models.schedulers import is_flow
 from thumbtune.models.single_file import plan_of, refuse_untold, refuse_without_vae
-from thumbtune.models.sizes import size_of, square
+from thumbtune.models.sizes import longest_side, size_of, square
 from thumbtune.models.vae_settings import OwnVae
 from thumbtune.models.weight_files import CKPT, OTHER_FILES, SAFETENSORS, is_checkpoint, refuse_as_model, use_of_lora
 
@@ -124,6 +124,21 @@ def units_of(name: str) -> tuple[int, int] | None:
     """
     factor = factor_of(name)
     return None if factor is None else adapter_class_of((index_of(name) or {}).get("_class_name")).units_of(factor)
+
+
+def longest_of(name: str) -> int | None:
+    """Return the longest side in pixels for which a model's network has positions.
+
+    Returns:
+        None for a network without a table of them, and if its settings are not on this machine.
+    """
+    adapter = adapter_class_of((index_of(name) or {}).get("_class_name"))
+    factor, settings = factor_of(name), f"{adapter.family.denoiser}/{CONFIG}"
+    if factor is None or Path(name).is_file():
+        return None
+    file = Path(name) / settings if Path(name).is_dir() else cached_file(name, settings)
+    config = (None if file is None else read_config(file)) or {}
+    return longest_side(adapter.positions_in(config), factor * adapter.patch)
 
 
 def factor_of(name: str) -> int | None:

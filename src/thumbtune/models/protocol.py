@@ -172,6 +172,11 @@ class PipelineModel(Model, Protocol):
         ...
 
     @property
+    def longest(self) -> int | None:
+        """Return the longest side in pixels for which the network has positions; None: any side."""
+        ...
+
+    @property
     def frame_step(self) -> int:
         """Return the frames of which a clip has a multiple and one more; only of families with clips."""
         ...

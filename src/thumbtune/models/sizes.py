@@ -45,8 +45,13 @@ def check_size(size: Size, unit: int, what: str) -> None:
     )
 
 
+def longest_side(positions: int | None, pixels: int) -> int | None:
+    """Return the longest side for which a table has positions, of so many pixels each; None: there is no table."""
+    return None if positions is None else positions * pixels
+
+
 def check_longest(size: Size, longest: int | None, what: str) -> None:
-    """Refuse a size beyond the table of positions of a model; `what` is the option that sets it.
+    """Refuse a size beyond the table of positions of a model; `what` begins the sentence.
 
     longest: a side in pixels; None: any
 
@@ -56,7 +61,7 @@ def check_longest(size: Size, longest: int | None, what: str) -> None:
     if longest is not None and max(height_and_width(size)) > longest:
         raise UsageError(
             f"{what} is {size_text(size)}, and the positions that this model knows end at {longest} pixels to a side; "
-            f"set {what} to {longest} or less.",
+            f"take {longest} or less.",
             code="size-too-long",
         )
 

@@ -17,6 +17,7 @@ from thumbtune.models.process import Process
 Window = tuple[float, float]  # shares of a process: low, high
 WHOLE: Window = (0.0, 1.0)
 HALVINGS = 40  # of 0..1, finer than float32
+NUDGE, NUDGES = 2.0**-24, 4  # float32's step below 1: rounding can carry a number over an end of the window
 
 
 def place_of(
@@ -56,4 +57,11 @@ def inside(
     first = zero if low <= 0 else place_of(process, low, len(uniform), positions)
     last = one if high >= 1 else place_of(process, high, len(uniform), positions)
     a, b = first**bias, last**bias
-    return ((a + uniform.double() * (b - a)) ** (1 / bias)).to(uniform)
+    found = ((a + uniform.double() * (b - a)) ** (1 / bias)).to(uniform)
+    for _ in range(NUDGES):
+        share = process.share(process.times(found, positions))
+        if high < 1:
+            found = torch.where(share >= high, (found - NUDGE).clamp(min=0), found)
+        if low > 0:
+            found = torch.where(share < low, (found + NUDGE).clamp(max=1 - NUDGE), found)
+    return found

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thumbtune.objective.kto import Judged
-from thumbtune.objective.log_ratio import absolute
+from thumbtune.objective.log_ratio import relative
 from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.objective.validation import loss_of
 
@@ -51,7 +51,7 @@ def gradient_weight(objective: Objective, judged: Judged) -> Float[Tensor, "b"]:
     It is 1 for an image without a gradient, such as a dislike for SFT, and where a slope is NaN or infinite.
     """
     # with a relative log-ratio the reference's error is a factor of the slope, and so must be the same
-    is_relative = traits_of(objective).log_ratio is not absolute
+    is_relative = traits_of(objective).log_ratio is relative
     objective = _without_anchor(objective)
     if not len(judged.liked):
         return torch.zeros_like(judged.reference_error)

@@ -16,6 +16,7 @@ from thumbtune import plugins
 from thumbtune.errors import ThumbtuneError, UsageError, plural, reason
 from thumbtune.memory import ran_out
 from thumbtune.objective.kto import Judged
+from thumbtune.objective.log_ratio import LogRatio
 from thumbtune.objective.protocol import (
     MOVED,
     REFERENCE_ERROR,
@@ -89,14 +90,12 @@ def try_objective(objective: Objective, name: str) -> None:
         try:
             loss = objective(judged)
             gain = judged.sign if gain_of is None else gain_of(judged)
-            ratio = traits_of(objective).log_ratio(judged.reference_error, judged.policy_error)
         except Exception as error:
             raise UsageError(
                 f"objective.name: {name} fails on {_counts(judged)} ({reason(error)}); correct it.",
                 code="objective-fails",
             ) from error
         fault = _fault(loss, judged) or (None if _is_row(gain, judged) else "a `gain` that is no tensor of shape [b]")
-        fault = fault or (None if _is_row(ratio, judged) else "a `log_ratio` that is no tensor of shape [b]")
         if fault is None and not loss.isfinite().all():
             fault = "a loss that is not finite"
         if fault is not None:
@@ -188,6 +187,12 @@ def _check_traits(objective: Objective, name: str) -> None:
                 f"objective.name: {name} has the {member} {value!r:.60}; make it a function of tensors, or None.",
                 code="objective-trait",
             )
+    if traits.contrasts is not None and not isinstance(traits.contrasts, bool):
+        raise UsageError(
+            f"objective.name: {name} has the contrasts {traits.contrasts!r:.60}; make it True, False or None.",
+            code="objective-trait",
+        )
+    _check_log_ratio(traits.log_ratio, name)
     known = [field.name for field in fields(Traits)]
     for member in (each for each in dir(objective) if not each.startswith("_") and each not in known):
         if close := get_close_matches(member, known, n=1, cutoff=NEARLY):
@@ -196,6 +201,25 @@ def _check_traits(objective: Objective, name: str) -> None:
                 "or a name that is less like it.",
                 code="objective-trait",
             )
+
+
+def _check_log_ratio(log_ratio: LogRatio, name: str) -> None:
+    """Refuse a log-ratio that is none of two errors, such as a method of an early version with this name."""
+    error = torch.full((2,), TRIED_ERROR)
+    try:
+        ratio = log_ratio(error, error.clone().requires_grad_())
+    except Exception as caught:
+        raise UsageError(
+            f"objective.name: {name} has a `log_ratio` that fails on two errors, the reference's first "
+            f"({reason(caught)}); make it such a function, or rename it, since the reference point is made of it.",
+            code="objective-trait",
+        ) from caught
+    if not isinstance(ratio, Tensor) or ratio.shape != error.shape:
+        raise UsageError(
+            f"objective.name: {name} has a `log_ratio` that returns no tensor of shape [b]; return one value for each "
+            "image, or rename it, since the reference point is made of it.",
+            code="objective-trait",
+        )
 
 
 def _check_reads(objective: Objective, name: str) -> None:

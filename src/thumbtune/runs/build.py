@@ -28,6 +28,7 @@ from thumbtune.models.noise_levels import NoiseLevels
 from thumbtune.models.pipeline_files import check_noise_levels, check_pipeline, index_of
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.protocol import Sampler, Tuning
+from thumbtune.runs.family_defaults import refuse_unknown_family
 from thumbtune.runs.image_sizes import check_sizes
 from thumbtune.runs.lora_about import about, lora_of
 from thumbtune.runs.recipe import Recipe
@@ -230,7 +231,8 @@ def check_model(recipe: Recipe) -> None:
     """Refuse a model, a VAE or a LoRA to begin from that cannot be used, before anything is loaded.
 
     Raises:
-        ThumbtuneError: as `check_pipeline`, `check_clips`, `check_noise_levels` and `lora_start.check_start`.
+        ThumbtuneError: as `check_pipeline`, `check_clips`, `check_noise_levels`, `lora_start.check_start` and
+            `refuse_unknown_family`.
     """
     check_pipeline(model_path(recipe.model), options_of(recipe))
     if recipe.frames > 1:
@@ -238,6 +240,7 @@ def check_model(recipe: Recipe) -> None:
     check_noise_levels(model_path(recipe.model), noise_levels_of(recipe))
     if recipe.lora.start is not None:
         lora_start.check_start(Path(recipe.lora.start))
+    refuse_unknown_family(recipe.model_dump(exclude_unset=True))
 
 
 def check_library(recipe: Recipe) -> None:

@@ -6,6 +6,7 @@ defaults of the sections; of a name that tells nothing, nobody is shown these as
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,13 @@ UNET_CONFIG = "unet/config.json"
 UNET_PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 SD1, SD2, SDXL = "SD 1.x", "SD 2.x", "SDXL"
 WIDTHS = {768: SD1, 1024: SD2}  # of the text that the UNet takes
-# of hub ids that were not fetched yet
-IN_NAMES = {"xl": SDXL, "stable-diffusion-2": SD2, "stable-diffusion-v1": SD1, "stable-diffusion-1": SD1, "v1-5": SD1}
+# what hub ids that were not fetched yet end in, after their owner: sdxl-turbo, RealVisXL_V4.0, but not pixlab
+IN_NAMES = {
+    re.compile(r"XL(?![A-Za-z])|(?i:sdxl|(?<![a-z])xl(?![a-z]))"): SDXL,
+    re.compile(r"(?i)stable-diffusion-2(?!\d)"): SD2,
+    re.compile(r"(?i)stable-diffusion-v?1(?!\d)|(?<![a-z\d])v1-5(?!\d)"): SD1,
+}
+OF_OTHERS = ("pixart",)  # PixArt-alpha, which is none of the families, has an XL in its names
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,10 @@ def family_of(model: str) -> str | None:
         return SDXL if config.get("addition_embed_type") == "text_time" else _of_width(config)
     if not on_hub:
         return None
-    return next((family for part, family in IN_NAMES.items() if part in model.lower()), None)
+    name = model.rpartition("/")[2]
+    if any(other in name.lower() for other in OF_OTHERS):
+        return None
+    return next((family for part, family in IN_NAMES.items() if part.search(name)), None)
 
 
 def _of_file(file: Path) -> str | None:
@@ -127,28 +136,30 @@ def _by_name(model: str) -> Any | None:
 
 
 def refuse_unknown_family(recipe: Mapping[str, Any]) -> None:
-    """Refuse a model whose defaults would be shown, if neither the hub nor its name tells its family.
+    """Refuse a model without the defaults of its family, as neither the hub nor its name told it when it was read.
 
-    recipe: the options that were given; the defaults of the others are wanted
+    It is refused too if the hub answers by now, since the recipe has the defaults of the bundled model.
+
+    recipe: the options that were given, or that the family gave; the defaults of the others are wanted
 
     Raises:
         ThumbtuneError: it names the model and the options.
     """
     model = recipe.get("model")
-    if not isinstance(model, str) or not is_hub_id(model) or family_of(model) is not None:
-        return
-    if settings_file(model, INDEX) is not None or _on_hub(model) is not None:  # a UNet of another width
-        return
     train, evaluate = (_section(recipe.get(name)) for name in ("train", "evaluate"))
     of_train = OF_MACHINE | (OF_ALL_WEIGHTS if train.get("weights") == "full" else OF_LORA)
     wanted = [name for name in of_train if name.partition(".")[2] not in train]
     wanted += [f"evaluate.{name}" for name in ("guidance", "steps") if name not in evaluate]
-    if wanted:
-        raise ThumbtuneError(
-            f"The hub does not give the settings of {model!r}, so its family is not known, nor its defaults of "
-            f"{', '.join(wanted)}; try again with a connection, give a folder of the model, or set these options.",
-            code="recipe-family-unknown",
-        )
+    if not wanted or not isinstance(model, str) or not is_hub_id(model):
+        return
+    is_here = settings_file(model, INDEX) is not None or _on_hub(model) is not None
+    if is_here and family_of(model) is None:  # a UNet of another width
+        return
+    raise ThumbtuneError(
+        f"The hub did not give the settings of {model!r}, so its family is not known, nor its defaults of "
+        f"{', '.join(wanted)}; try again with a connection, give a folder of the model, or set these options.",
+        code="recipe-family-unknown",
+    )
 
 
 def sampling_defaults(model: str) -> dict[str, Default]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from thumbtune.clips import usable
-from thumbtune.errors import plural
+from thumbtune.errors import UsageError, plural
 from thumbtune.feedback.clips import Clips, frames_in_each
 from thumbtune.feedback.likes import sizes_of
 from thumbtune.models.buckets import Placement, Shape, bucket_of, placed
@@ -18,6 +18,7 @@ from thumbtune.training.batches import Encoded
 from thumbtune.training.cache import Cache
 
 SHOWN_SIZES = 6
+LONGEST_OF_SIDE = 2  # a bucket of 1:4 has twice the side of the square of its area
 NAMED_FRAMES = 33  # of a clip at most, in advice: the example of docs/clips.md
 
 
@@ -44,11 +45,37 @@ def check_sizes(recipe: Recipe, model: str, units: tuple[int, int] | None = None
 
 
 def placements_of(recipe: Recipe, model: PipelineModel, sizes: Sequence[Shape]) -> list[Placement]:
-    """Return how images of these sizes, (height, width), are resized and cropped."""
+    """Return how images of these sizes, (height, width), are resized and cropped.
+
+    Raises:
+        UsageError: a bucket is longer than the table of positions of the model.
+    """
     own, unit = height_and_width(recipe.train.size or model.size), model.trained_unit
     if not recipe.train.buckets:
         return [placed(size, own) for size in sizes]
-    return [placed(size, bucket_of(size, own, unit)) for size in sizes]
+    placements = [placed(size, bucket_of(size, own, unit)) for size in sizes]
+    _check_longest(model, sizes, placements)
+    return placements
+
+
+def _check_longest(model: PipelineModel, sizes: Sequence[Shape], placements: Sequence[Placement]) -> None:
+    """Refuse buckets beyond the table of positions of a model: a long image has a longer side than `train.size`."""
+    longest = model.longest
+    if longest is None:
+        return
+    image, bucket = max(
+        zip(sizes, (each.bucket for each in placements), strict=True),
+        key=lambda pair: max(pair[1]),
+        default=((0, 0), (0, 0)),
+    )
+    if max(bucket) > longest:
+        half = longest // LONGEST_OF_SIDE // model.trained_unit * model.trained_unit
+        raise UsageError(
+            f"An image of {size_text(image)} would be trained at {size_text(bucket)}, and the positions that this "
+            f"model knows end at {longest} pixels to a side; set train.size to {half} or less, or train.buckets to "
+            "false.",
+            code="size-too-long",
+        )
 
 
 def sizes_to_encode(model: PipelineModel, placements: Sequence[Placement]) -> list[Shape | None]:

@@ -111,7 +111,7 @@ def name_of(base: str) -> str:
 
 
 def method_of(recipe: Recipe) -> str:
-    """Return the objective and its beta; of the user's own objective no name, since that begins with a path."""
+    """Return the objective, its beta and the unit of that; of an own objective no name, which begins with a path."""
     objective = recipe.objective
     if plugins.is_own(objective.name):
         return "an objective of one's own"
@@ -119,6 +119,8 @@ def method_of(recipe: Recipe) -> str:
     if objective.name in ("sft", "csft"):
         return objective.name.upper()
     strength = f"mix {objective.mix:g}" if objective.name == "nft" else f"beta {objective.beta}"
+    if objective.log_ratio != "absolute":  # in whose unit beta is
+        strength += f", {objective.log_ratio} log-ratios"
     return f"{names.get(objective.name, objective.name.upper())} ({strength})"
 
 

@@ -21,7 +21,7 @@ from thumbtune.errors import note
 from thumbtune.feedback.likes import Split
 from thumbtune.files import write_text
 from thumbtune.models.protocol import PipelineModel
-from thumbtune.objective.log_ratio import absolute
+from thumbtune.objective.log_ratio import relative
 from thumbtune.objective.protocol import traits_of
 from thumbtune.runs.image_sizes import encoded_as_trained
 from thumbtune.runs.objectives import with_prefix
@@ -194,9 +194,12 @@ def held_out_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Prog
 
 
 def reads_log_ratios(setup: Setup, held_out: Encoded | None) -> bool:
-    """Return whether guards need log-ratios of every step; if likes alone are validated, these tell them as much."""
+    """Return whether guards need log-ratios of every step; if likes alone are validated, these tell them as much.
+
+    In a run too short for a validation nothing else would tell them anything.
+    """
     train = setup.recipe.train
-    return train.guards and (held_out is None or not train.validate_every or not held_out.liked.all())
+    return train.guards and (held_out is None or not train.reaches_validation or not held_out.liked.all())
 
 
 def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:
@@ -207,7 +210,7 @@ def guards_of(setup: Setup, held_out: Encoded | None) -> Guards | None:
         planned_steps=setup.settings.steps,
         batch_size=setup.recipe.train.batch,
         standard_error=standard_error_of(None if held_out is None else held_out.likes),
-        is_relative=traits_of(setup.objective).log_ratio is not absolute,
+        is_relative=traits_of(setup.objective).log_ratio is relative,
         sync_every=setup.settings.sync_reference_every,
         advice=setup.advice,
     )

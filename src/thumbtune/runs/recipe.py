@@ -11,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from thumbtune.documents import DocumentFault, brief, read_text
-from thumbtune.errors import UsageError, shown
+from thumbtune.errors import UsageError, joined, note, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
 from thumbtune.runs.evaluation_sections import EvaluateSection, GatesSection
@@ -303,7 +303,7 @@ def read_recipe(path: Path | None, settings: list[str] | None = None) -> Recipe:
         data = with_new_names(nested(data, str(path)), str(path))
         data = as_begun(data) if path is not None and _is_of_a_run(path) else data
     if isinstance(data, dict) and settings:
-        data = with_settings(_for_another(data, settings), settings)
+        data = with_settings(_for_another(data, settings, path), settings)
     return parse_recipe(data, str(path) if path else "The recipe")
 
 
@@ -312,13 +312,16 @@ def _is_of_a_run(path: Path) -> bool:
     return path.name == "recipe.yaml" and (path.parent / LABELS).is_file()
 
 
-def _for_another(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+def _for_another(data: dict[str, Any], settings: list[str], path: Path | None) -> dict[str, Any]:
     """Return a file's mapping without the options that what is set in place of its own objective or LoRA does not use.
 
-    Where all weights are trained in place of a LoRA, these are the file's options of the LoRA.
+    Where all weights are trained in place of a LoRA, these are the file's options of the LoRA; a note tells those of a
+    file that is not a shipped one.
     """
     weights = [s for s in settings if s.startswith("train.weights=")]
     if weights[-1:] == ["train.weights=full"] and not _is_full(data):
+        if path is not None and _file_of(path).parent != SHIPPED_RECIPES:
+            _tell_unused_lora(data.get("lora"), path)
         data = {name: section for name, section in data.items() if name != "lora"}
     name = next((s.partition("=")[2] for s in reversed(settings) if s.startswith("objective.name=")), None)
     section = data.get("objective")
@@ -326,6 +329,18 @@ def _for_another(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
         return data
     kept = {option: value for option, value in section.items() if option not in UNUSED_OPTIONS.get(name, ())}
     return {**data, "objective": kept}
+
+
+def _tell_unused_lora(section: Any, path: Path) -> None:
+    """Note the options of a LoRA that a user's own file sets, and that training all weights does not use."""
+    defaults = LoraSection()
+    own = [
+        f"lora.{name} {shown(value)}"
+        for name, value in (section.items() if isinstance(section, dict) else ())
+        if value != getattr(defaults, str(name), None)
+    ]
+    if own:
+        note(f"{path}: train.weights=full trains no LoRA, so these settings of the file are left out: {joined(own)}.")
 
 
 def _is_full(data: Mapping[str, Any]) -> bool:

@@ -346,6 +346,11 @@ class TrainSection(Section):
         default=25, ge=0, description="Steps between two validations on held-out feedback. 0: no validation."
     )
 
+    @property
+    def reaches_validation(self) -> bool:
+        """Return whether a validation falls within the run, if feedback is held out."""
+        return 0 < self.validate_every <= self.steps
+
     @model_validator(mode="after")
     def _refuse_unused_options(self) -> Self:
         for option, densities in OF_DENSITY.items():

@@ -49,8 +49,9 @@ def model_so_far(folder: str | Path, device: Any = "cpu") -> PipelineModel:
 def take_new_labels(recipe: AnyRecipe, folder: str | Path) -> int:
     """Give a run that was stopped the new labels of its store, for the steps to come; return how many are new.
 
-    The run notes the step and the number in likes.json. All labels that it had must still be there, on the same side of
-    the split.
+    The run notes the step and the number in likes.json; what is taken twice at one step is noted as one round. All
+    labels that it had must still be there, on the same side of the split. A run that a guard stopped takes labels if
+    its guards are switched off, since it goes on then.
 
     Raises:
         UsageError: the folder is no such run, or its recipe differs.
@@ -60,7 +61,8 @@ def take_new_labels(recipe: AnyRecipe, folder: str | Path) -> int:
     run.refuse_busy(folder)
     stored_recipe = run.recipe_in(folder)
     run.check(recipe, folder, resume=True)
-    if (folder / build.result_in(folder, stored_recipe)).exists():
+    is_stopped = (folder / run.STOPPED).exists()  # whose result is that of an earlier checkpoint
+    if not is_stopped and (folder / build.result_in(folder, stored_recipe)).exists():
         raise ThumbtuneError(
             f"{folder} has finished its training, and takes no new labels; begin a new run from it with lora.start.",
             code="rounds-finished",
@@ -79,7 +81,7 @@ def take_new_labels(recipe: AnyRecipe, folder: str | Path) -> int:
             )
         added = (now - before).total()
         if added:
-            _write(folder, labels, {"step": step, "labels": added})
+            _write(folder, labels, step, added)
     return added
 
 
@@ -101,12 +103,19 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in run.COMPARED)
 
 
-def _write(folder: Path, labels: Any, taken: dict[str, int]) -> None:
-    """Note the round, and write the labels; a kill in between leaves labels that are taken again."""
+def _write(folder: Path, labels: Any, step: int, added: int) -> None:
+    """Note the round, and write the labels; a kill in between leaves labels that are taken again.
+
+    Its number is that of all labels without those from before this step, so that none counts twice after a kill.
+    """
     story = records.read_story(folder) or {}
-    rounds = [one for one in story.get("rounds", []) if one["step"] != taken["step"]]
+    rounds = story.get("rounds", [])
+    noted = sum(one["labels"] for one in rounds if one["step"] == step)
     liked = list(labels["label"])
-    story |= {"rounds": [*rounds, taken], "likes": sum(liked), "dislikes": len(liked) - sum(liked)}
+    known = story["likes"] + story["dislikes"] if {"likes", "dislikes"} <= story.keys() else len(liked) - added
+    taken = {"step": step, "labels": len(liked) - known + noted}
+    rounds = [*(one for one in rounds if one["step"] != step), taken]
+    story |= {"rounds": rounds, "likes": sum(liked), "dislikes": len(liked) - sum(liked)}
     story |= {"prompts": len(set(labels["prompt"])), "held_out": sum(labels["held_out"])}
     with checksums.rewriting(folder, [records.LIKES, records.LABELS]):
         write_text(folder / records.LIKES, json.dumps(story, indent=1), durable=True)

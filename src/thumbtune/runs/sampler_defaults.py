@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from thumbtune.errors import UsageError, shown
-from thumbtune.models.pipeline_files import units_of
+from thumbtune.models.pipeline_files import longest_of, units_of
 from thumbtune.models.protocol import Sampler, Size
-from thumbtune.models.sizes import check_size
+from thumbtune.models.sizes import check_longest, check_size
 from thumbtune.runs import build
 from thumbtune.runs.evaluation_sections import EvaluateSection
 from thumbtune.runs.family_defaults import family_of, sampling_defaults
@@ -66,6 +66,7 @@ def _size_of(size: str | None, models: Sequence[str]) -> Size | None:
         units = units_of(build.model_path(model))
         if units is not None and pixels is not None:
             check_size(pixels, units[1], "--size")
+            check_longest(pixels, longest_of(build.model_path(model)), "--size")
     return pixels
 
 

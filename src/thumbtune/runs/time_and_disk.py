@@ -54,9 +54,9 @@ def seconds_of_step(model: LatentDiffusion, recipe: Recipe, micro_batch: int, ac
 
 
 def _asks_reference(recipe: Recipe) -> bool:
-    """Return whether a step asks the reference, as far as a recipe tells; without held-out likes, guards do."""
+    """Return whether a step asks the reference, as far as a recipe tells; without a validation, guards do."""
     train = recipe.train
-    is_validated = bool(train.validation_share and train.validate_every)
+    is_validated = bool(train.validation_share and train.reaches_validation)
     return reads_reference(objectives.objective_of(recipe)) or (train.guards and not is_validated)
 
 

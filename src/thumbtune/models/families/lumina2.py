@@ -6,7 +6,7 @@ No prompt is encoded without the system prompt, as the pipeline does. The networ
 image - noise, the negative of the velocity.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,10 +39,9 @@ class Lumina2(LatentDiffusion):
     )
     patch, positions_per_token = 2, 4
 
-    @property
-    def longest(self) -> int:
-        config: Any = self.network.config
-        return min(config.axes_lens[1:]) * self.factor * self.patch
+    @classmethod
+    def positions_in(cls, config: Mapping[str, Any]) -> int | None:
+        return min(config["axes_lens"][1:]) if config.get("axes_lens") else None
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

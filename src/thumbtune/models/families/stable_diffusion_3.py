@@ -46,10 +46,9 @@ class StableDiffusion3(LatentDiffusion):
     )
     patch, positions_per_token = 2, 4
 
-    @property
-    def longest(self) -> int:
-        config: Any = self.network.config
-        return config.pos_embed_max_size * self.factor * self.patch
+    @classmethod
+    def positions_in(cls, config: Mapping[str, Any]) -> int | None:
+        return config.get("pos_embed_max_size")
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

@@ -100,10 +100,9 @@ class Wan(LatentDiffusion):
         """Return the pixels to a side of one position of a latent."""
         return self.pipeline.vae_scale_factor_spatial
 
-    @property
-    def longest(self) -> int:
-        config: Any = self.networks[TRANSFORMER].config
-        return config.rope_max_seq_len * self.factor * self.patch
+    @classmethod
+    def positions_in(cls, config: Mapping[str, Any]) -> int | None:
+        return config.get("rope_max_seq_len")
 
     @property
     def frame_step(self) -> int:

@@ -39,10 +39,9 @@ class ZImage(LatentDiffusion):
     )
     patch, positions_per_token = 2, 4
 
-    @property
-    def longest(self) -> int:
-        config: Any = self.network.config
-        return min(config.axes_lens[1:]) * self.factor * self.patch
+    @classmethod
+    def positions_in(cls, config: Mapping[str, Any]) -> int | None:
+        return min(config["axes_lens"][1:]) if config.get("axes_lens") else None
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

@@ -13,7 +13,7 @@ from thumbtune.experiments.ground_pages import GroundPage, ground_result, plot_c
 from thumbtune.experiments.ground_tables import better, evidence, rows_by
 from thumbtune.experiments.grounds import GROUNDS, PER_PROMPT
 from thumbtune.experiments.methods import LEAD, METHODS, PAPER
-from thumbtune.experiments.result_page import FAILS, HOLDS, OPEN, Claim, Result, verdict_of
+from thumbtune.experiments.result_page import Claim, Result, verdict_of
 from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.experiments.training_grid import GridCell
 
@@ -62,7 +62,7 @@ def claim_more_is_better(named: Named, method: str, counts: Sequence[int]) -> Cl
     return Claim(
         f"{method}: {counts[-1]} labels are better than {counts[0]}",
         CRITERION,
-        {True: HOLDS, False: FAILS, None: OPEN}[better(most, fewest)],
+        verdict_of(better(most, fewest)),
         evidence(most, fewest),
     )
 

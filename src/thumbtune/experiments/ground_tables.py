@@ -21,7 +21,7 @@ from thumbtune.experiments.criteria import (
 )
 from thumbtune.experiments.grid_summary import differences, values_of
 from thumbtune.experiments.ground_cells import MARKS
-from thumbtune.experiments.result_page import FAILS, HOLDS, OPEN, Claim, verdict_of
+from thumbtune.experiments.result_page import OPEN, Claim, verdict_of
 from thumbtune.experiments.seed_statistics import mean_text
 from thumbtune.experiments.training_grid import DIVERGED_STATUS
 
@@ -98,8 +98,7 @@ def win_rates(a: Sequence[Columns], b: Sequence[Columns]) -> list[float]:
 def claim_better(named: Mapping[str, Sequence[Columns]], a: str, b: str) -> Claim:
     """Return the claim that one setting is better than another one."""
     one, other = named[a], named[b]
-    verdict = {True: HOLDS, False: FAILS, None: OPEN}[better(one, other)]
-    return Claim(f"{a} is better than {b}", CRITERION, verdict, evidence(one, other))
+    return Claim(f"{a} is better than {b}", CRITERION, verdict_of(better(one, other)), evidence(one, other))
 
 
 def evidence(one: Sequence[Columns], other: Sequence[Columns]) -> str:

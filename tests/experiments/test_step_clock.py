@@ -107,7 +107,7 @@ def test_a_cell_that_stopped_half_way_counts_the_labels_of_each_round_and_no_tim
 
     stops = [True]
     monkeypatch.setattr(rounds_cells, "pool_of", lambda lab, cell: pool)
-    monkeypatch.setattr(rounds_cells, "_generated", lambda lab, part, trained, folder: part)
+    monkeypatch.setattr(rounds_cells, "_generated", lambda lab, cell, part, folder: part)
     monkeypatch.setattr(rounds_cells, "not_trainable", lambda recipe: None)
     monkeypatch.setattr(rounds_cells, "tune", tune)
     monkeypatch.setattr(rounds_cells.rounds, "take_new_labels", lambda *_: 0)

@@ -19,9 +19,8 @@ from thumbtune.experiments.ground_cells import ASKED, BASE, ground_cell, images_
 from thumbtune.experiments.grounds import FLAT, GROUNDS, Ground
 from thumbtune.experiments.methods import LEAD_SETTINGS
 from thumbtune.experiments.person_sentences import person_of
-from thumbtune.experiments.rounds_cells import pool_of
 from thumbtune.experiments.simulated_labels import Rating, import_labels
-from thumbtune.experiments.training_grid import Grid, GridCell, trained_on
+from thumbtune.experiments.training_grid import Grid, GridCell, pool_of, trained_on
 from thumbtune.files import write_text
 from thumbtune.runs import build, run
 

@@ -22,21 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.evaluation.scorers.style_classifier import SMALL
-from thumbtune.experiments import demo, ground_labels, grounds
+from thumbtune.experiments import ground_labels
 from thumbtune.experiments.demo import LabelledImage
 from thumbtune.experiments.ground_cells import scored
 from thumbtune.experiments.grounds import GROUNDS, Ground
 from thumbtune.experiments.noisy_rater import image_key, prefers, uniform
-from thumbtune.experiments.simulated_labels import (
-    IMAGES_AT_ONCE,
-    PoolImage,
-    generate_pool,
-    import_labels,
-)
+from thumbtune.experiments.simulated_labels import PoolImage, generate_missing, import_labels
 from thumbtune.experiments.step_clock import StepClock
-from thumbtune.experiments.training_grid import DIVERGED_STATUS, QUICK_CONCEPTS, Grid, GridCell, not_trainable
-from thumbtune.files import write_png
-from thumbtune.models.protocol import PipelineModel, Sampler
+from thumbtune.experiments.training_grid import DIVERGED_STATUS, Grid, GridCell, not_trainable, pool_of, pool_sampler
 from thumbtune.runs import rounds, run
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.tuning import tune
@@ -104,7 +97,7 @@ def in_rounds(lab: Grid, cell: GridCell, count: int = ROUNDS, is_paired: bool = 
     clock, generating = StepClock(), 0.0
     for number, part in enumerate(parts):
         begun = time.process_time()
-        images = part if number == 0 else _generated(lab, part, lab.run_of(cell), folder / f"round-{number + 1}")
+        images = part if number == 0 else _generated(lab, cell, part, folder / f"round-{number + 1}")
         generating += time.process_time() - begun
         labels = _labels(lab, cell, images, is_paired)
         import_labels(folder / f"round-{number + 1}", labels, cell.taste, store=folder / "store")
@@ -124,32 +117,10 @@ def in_rounds(lab: Grid, cell: GridCell, count: int = ROUNDS, is_paired: bool = 
     return row | seconds | scored(lab, cell, run.trained_model(recipe, lab.run_of(cell)))
 
 
-def pool_of(lab: Grid, cell: GridCell) -> list[PoolImage]:
-    """Return the pool that the trainings of a seed share; images that are missing are generated."""
-    quick = lab.order.quick
-    sampler, per_prompt = _sampler(lab), cell.per_prompt
-    concepts = QUICK_CONCEPTS if quick else len(demo.concepts()["rated"])
-    folder = lab.order.folder / "pools" / f"seed-{cell.seed}"
-    return generate_pool(
-        folder, cell.seed, concepts, min(per_prompt, 3) if quick else per_prompt, sampler, lab.progress
-    )
-
-
-def _sampler(lab: Grid) -> Sampler:
-    return Sampler(steps=2 if lab.order.quick else grounds.POOL.steps, guidance=grounds.POOL.guidance)
-
-
-def _generated(lab: Grid, part: Sequence[PoolImage], trained: Path, folder: Path) -> list[PoolImage]:
-    """Return images of a run's model so far at the prompts and seeds of a part of the pool; those there are kept."""
+def _generated(lab: Grid, cell: GridCell, part: Sequence[PoolImage], folder: Path) -> list[PoolImage]:
+    """Return images of a cell's model so far at the prompts and seeds of a part of the pool; those there are kept."""
     wanted = [PoolImage(folder / one.file.name, one.prompt, one.seed) for one in part]
-    missing = [one for one in wanted if not one.file.exists()]
-    if missing:
-        model: PipelineModel = rounds.model_so_far(trained)
-        for start in lab.progress(range(0, len(missing), IMAGES_AT_ONCE), "Generating images to rate"):
-            some = missing[start : start + IMAGES_AT_ONCE]
-            made = model.generate([one.prompt for one in some], [one.seed for one in some], _sampler(lab))
-            for one, image in zip(some, made, strict=True):
-                write_png(one.file, image)
+    generate_missing(wanted, lambda: rounds.model_so_far(lab.run_of(cell)), pool_sampler(lab, cell), lab.progress)
     return wanted
 
 

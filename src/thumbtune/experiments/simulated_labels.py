@@ -21,7 +21,7 @@ from thumbtune.feedback.store.store import Store
 from thumbtune.files import write_png, write_text
 from thumbtune.models.families.stable_diffusion import StableDiffusion
 from thumbtune.models.loading import load_pipeline
-from thumbtune.models.protocol import Sampler
+from thumbtune.models.protocol import PipelineModel, Sampler
 from thumbtune.runs import build
 from thumbtune.training.batches import Progress
 from thumbtune.training.sampling import seeded_generator
@@ -86,15 +86,22 @@ def generate_pool(
         for k in range(per_prompt)
         for number, concept in enumerate(demo.concepts()["rated"][:concepts])
     ]
+    generate_missing(wanted, lambda: StableDiffusion(load_pipeline(build.model_path(demo.MODEL))), sampler, progress)
+    return wanted
+
+
+def generate_missing(
+    wanted: Sequence[PoolImage], model_of: Callable[[], PipelineModel], sampler: Sampler, progress: Progress
+) -> None:
+    """Generate and write the images whose files are missing; the model is loaded only for these."""
     missing = [image for image in wanted if not image.file.exists()]
     if missing:
-        model = StableDiffusion(load_pipeline(build.model_path(demo.MODEL)))
+        model = model_of()
         for start in progress(range(0, len(missing), IMAGES_AT_ONCE), "Generating images to rate"):
             part = missing[start : start + IMAGES_AT_ONCE]
             images = model.generate([wish.prompt for wish in part], [wish.seed for wish in part], sampler)
             for wish, image in zip(part, images, strict=True):
                 write_png(wish.file, image)
-    return wanted
 
 
 def rate_pool(pool: Sequence[PoolImage], person: str, rating: Rating, seed: int) -> list[LabelledImage]:

@@ -32,6 +32,7 @@ from thumbtune.experiments.person_sentences import PAIRS, person_of
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
 from thumbtune.experiments.step_clock import StepClock
 from thumbtune.files import file_sha256, sha256, write_text
+from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build, objectives
 from thumbtune.runs.checks import check_labels
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe, with_settings
@@ -136,22 +137,33 @@ class Grid:
         return parse_recipe(with_settings(data, settings), f"The recipe of {cell.name}")
 
 
-def label_pool(lab: Grid, cell: GridCell) -> tuple[int, int]:
-    """Generate the pool and label it, unless both exist; return the numbers of likes and dislikes."""
-    quick, folder = lab.order.quick, lab.likes_of(cell)
+def pool_sampler(lab: Grid, cell: GridCell) -> Sampler:
+    """Return how the images of a cell's pool are generated."""
     sampler = grounds.POOL if cell.ground else demo.POOL
-    counts_file = folder / "counts.json"
-    if counts_file.exists():
-        counts = json.loads(counts_file.read_text(encoding="utf-8"))
-        return counts["likes"], counts["dislikes"]
-    pool = simulated_labels.generate_pool(
+    return replace(sampler, steps=2) if lab.order.quick else sampler
+
+
+def pool_of(lab: Grid, cell: GridCell) -> list[PoolImage]:
+    """Return the pool that the trainings of a seed share; images that are missing are generated."""
+    quick = lab.order.quick
+    return simulated_labels.generate_pool(
         lab.order.folder / "pools" / f"seed-{cell.seed}",
         cell.seed,
         QUICK_CONCEPTS if quick else len(demo.concepts()["rated"]),
         min(cell.per_prompt, 3) if quick else cell.per_prompt,
-        replace(sampler, steps=2) if quick else sampler,
+        pool_sampler(lab, cell),
         lab.progress,
     )
+
+
+def label_pool(lab: Grid, cell: GridCell) -> tuple[int, int]:
+    """Generate the pool and label it, unless both exist; return the numbers of likes and dislikes."""
+    quick, folder = lab.order.quick, lab.likes_of(cell)
+    counts_file = folder / "counts.json"
+    if counts_file.exists():
+        counts = json.loads(counts_file.read_text(encoding="utf-8"))
+        return counts["likes"], counts["dislikes"]
+    pool = pool_of(lab, cell)
     # after two denoising steps no image is liked, so a quick run likes the better half
     none_liked = quick and cell.taste != "red" and cell.rating.rule in ("person", ground_labels.STARS)
     rating = replace(cell.rating, rule="upper half") if none_liked else cell.rating

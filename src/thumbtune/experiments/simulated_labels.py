@@ -91,7 +91,10 @@ def generate_pool(
 
 
 def generate_missing(
-    wanted: Sequence[PoolImage], model_of: Callable[[], PipelineModel], sampler: Sampler, progress: Progress
+    wanted: Sequence[PoolImage],
+    model_of: Callable[[], StableDiffusion | PipelineModel],
+    sampler: Sampler,
+    progress: Progress,
 ) -> None:
     """Generate and write the images whose files are missing; the model is loaded only for these."""
     missing = [image for image in wanted if not image.file.exists()]

@@ -23,7 +23,15 @@ from thumbtune.training.batches import quiet
 
 Pipeline = Callable[[str], Path]
 SMALL = ("train.steps=4", "train.batch=4", "train.micro_batch=2", "train.checkpoint_every=1", "train.validate_every=0")
-FULL = (*SMALL, "train.weights=full", "train.size=16", "train.lr=1e-3", "train.warmup=0", "train.cooldown=0")
+FULL = (
+    *SMALL,
+    "train.weights=full",
+    "train.size=16",
+    "evaluate.size=16",
+    "train.lr=1e-3",
+    "train.warmup=0",
+    "train.cooldown=0",
+)
 RESULT = Path("transformer", "diffusion_pytorch_model.safetensors")
 
 

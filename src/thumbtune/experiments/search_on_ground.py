@@ -1,4 +1,4 @@
-"""`search` on a ground: beta, timestep bias and liked share of KTO together, and baselines with other betas.
+"""`search` on a ground: beta, timestep bias and liked share of KTO together, and other forms of it and of baselines.
 
 The best of many settings on two seeds looks better than it is; `beyond` measures the chosen ones on other seeds.
 """
@@ -54,6 +54,36 @@ SETTINGS |= {
     "csft-bias-3": Method(
         about="CSFT, timestep bias 3", settings=("objective.name=csft", KTO[1], "train.timestep_bias=3")
     ),
+}
+# other ways to keep dislikes from low noise, and a bias beyond the table
+SETTINGS |= {
+    "kto-250-bias-6-share-0.5": Method(
+        about="KTO, beta 250, timestep bias 6, liked share 0.5", settings=kto("250", 6, 0.5)
+    ),
+}
+SETTINGS |= {
+    f"kto-{beta}-bias-{bias}-share-0.5-dislikes-above-half": Method(
+        about=f"KTO, beta {beta}, timestep bias {bias}, liked share 0.5, dislikes at noise levels above a half",
+        settings=(*kto(beta, bias, 0.5), "train.disliked_timesteps=[0.5,1]"),
+    )
+    for beta, bias in (("60", 3), ("250", 1), ("250", 3), ("5000", 1))
+}
+SETTINGS |= {
+    f"relative-10-bias-{bias}-share-0.5": Method(
+        about=f"KTO, relative log-ratios, beta 10, timestep bias {bias}, liked share 0.5",
+        settings=(*kto("10", bias, 0.5), "objective.log_ratio=relative"),
+    )
+    for bias in (1, 3)
+}
+SETTINGS |= {
+    f"nft-0.5-bias-{bias}-share-0.5": Method(
+        about=f"NFT, mix 0.5, timestep bias {bias}, liked share 0.5",
+        settings=(
+            *("objective.name=nft", "objective.mix=0.5"),
+            *(f"train.timestep_bias={bias}", "train.liked_share=0.5"),
+        ),
+    )
+    for bias in (1, 3)
 }
 
 

@@ -74,14 +74,15 @@ Ground = Annotated[
     str,
     typer.Option(
         help="For beyond, search, few, noise and fig8: the person, judge and budget to use instead of their own: "
-        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds and raters need one."
+        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds, levels and raters need one."
     ),
 ]
 Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="METHOD",
-        help="For beyond and search, and on a ground for few, noise and rounds: run only this method. Can be repeated.",
+        help="For beyond and search, and on a ground for few, noise, rounds and levels: run only this method. Can be "
+        "repeated.",
     ),
 ]
 FirstSeed = Annotated[
@@ -94,8 +95,8 @@ def paper(
     name: Annotated[
         str,
         typer.Argument(
-            help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, raters, table1, table2, "
-            "table6 or table7."
+            help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, levels, raters, "
+            "table1, table2, table6 or table7."
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="The folder for the results. Default: runs/paper/NAME.")] = None,

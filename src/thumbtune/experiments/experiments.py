@@ -34,13 +34,14 @@ EXPERIMENTS = {
     "search": "the demo's recipe with one change at a time, and its baselines with settings of their own",
     "beyond": "the paper's recipe, four baselines and our recipes at an equal budget",
     "rounds": "labels on images of the tuned model, in three rounds against one",
+    "levels": "where over the noise levels a recipe learns, and which dislikes teach",
     "raters": "two people of opposite tastes: one LoRA of both against one each",
     "table1": "win-rates of Diffusion-KTO on SD v1-5 against all baselines",
     "table2": "mean scores of all models on SD v1-5",
     "table6": "mean scores of Diffusion-KTO by style",
     "table7": "win-rates on SD v2-1, on three sets of prompts",
 }
-NEED_GROUND = ("rounds", "raters")
+NEED_GROUND = ("rounds", "levels", "raters")
 ON_GROUNDS = (
     "beyond",
     "search",
@@ -49,7 +50,7 @@ ON_GROUNDS = (
     "fig8",
     *NEED_GROUND,
 )  # those that --ground puts on another person and judge
-WITH_METHODS = ("beyond", "search", "few", "noise", "rounds")  # those of which --only takes some methods
+WITH_METHODS = ("beyond", "search", "few", "noise", "rounds", "levels")  # those of which --only takes some methods
 EXPERIMENT_FILE = "experiment.json"
 QUICK_NOTE = "**A quick run: it only shows that the command works. No number or verdict below means anything.**"
 FIRST_SEARCH_SEED = 10  # of the search for a recipe

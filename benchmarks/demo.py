@@ -38,6 +38,7 @@ def measure(folder: Path, taste: str, seed: int, settings: list[str]) -> dict[st
     overall = [row for row in duel.result["standings"] if (row["estimand"], row["style"]) == ("median", None)]
     rows = {row["scorer"]: row for row in overall}
     wanted, faithful = rows[taste], rows["faithfulness"]
+    agreement = duel.verdict["agreement"] or {}  # empty if the held-out labels are of one kind
     return {
         "taste": taste,
         "seed": seed,
@@ -47,9 +48,9 @@ def measure(folder: Path, taste: str, seed: int, settings: list[str]) -> dict[st
         "interval": list(careful(wanted)),
         "faithfulness_before": faithful["before"]["mean"],
         "faithfulness_after": faithful["after"]["mean"],
-        "auc": duel.verdict["agreement"]["auc"],
-        "auc_images": duel.verdict["agreement"]["images"],
-        "auc_prompts": duel.verdict["agreement"]["prompts"],
+        "auc": agreement.get("auc"),
+        "auc_images": agreement.get("images"),
+        "auc_prompts": agreement.get("prompts"),
         "decision": duel.verdict["decision"],
         "gates": duel.verdict["gates"],
         "seconds": took,
@@ -60,13 +61,15 @@ def row(r: dict[str, Any]) -> str:
     """Return one line of the README's table."""
     low, high = r["interval"]
     change = r["faithfulness_after"] / r["faithfulness_before"] - 1
+    held_out = f"({r['auc_images']} images of {r['auc_prompts']} prompts)"
+    auc = "labels of one kind" if r["auc"] is None else f"{r['auc']:.2f} {held_out}"
     still_open = [gate["name"] for gate in r["gates"] if gate["answer"] != "passed"]
     why = f" ({', '.join(still_open)})" if still_open else ""
     return (
         f"| {r['taste']} | {r['seed']} | {r['before']:.3f} → {r['after']:.3f} "
         f"| {r['win_rate']:.0%} ({low:.0%} to {high:.0%}) "
         f"| {r['faithfulness_before']:.3f} → {r['faithfulness_after']:.3f} ({change:+.1%}) "
-        f"| {r['auc']:.2f} ({r['auc_images']} images of {r['auc_prompts']} prompts) | {r['decision']}{why} |"
+        f"| {auc} | {r['decision']}{why} |"
     )
 
 

@@ -8,12 +8,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from refusals import refused
 from safetensors.torch import load_file
 
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.duel_folder import read_images
+from thumbtune.evaluation.scorers.style_scorers import STYLE_SCORERS
 from thumbtune.evaluation.scorers.tastes import TASTES
-from thumbtune.experiments.demo import concepts, demo, likes_line_art, likes_red, prompt_of
+from thumbtune.experiments.demo import (
+    PEOPLE,
+    concepts,
+    demo,
+    get_person,
+    likes_line_art,
+    likes_red,
+    likes_soft_3d,
+    prompt_of,
+    style_classifier,
+)
 from thumbtune.training.batches import quiet
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +51,24 @@ def test_the_person_who_likes_red_likes_the_reddened_copy_and_dislikes_the_origi
     assert [(name, liked) for name, _, _, liked, _ in labels] == [("red-a.png", True), ("a.png", False)]
     assert np.array_equal(np.asarray(labels[1][1]), np.asarray(image))
     assert TASTES["red"].score(labels[0][1]) > TASTES["red"].score(image) + 0.1
+
+
+@pytest.mark.parametrize(("odds", "liked"), [(0.1, True), (0.0, False), (-3.0, False)])
+def test_the_person_who_likes_soft_3d_goes_by_the_small_network(
+    odds: float, liked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log_odds(images: list[Image.Image], style: str, network: str) -> torch.Tensor:
+        assert (len(images), style, network) == (1, "soft 3d", "small")
+        return torch.tensor([odds])
+
+    monkeypatch.setattr(style_classifier(), "log_odds", log_odds)
+    assert [liked for *_, liked, _ in likes_soft_3d("a.png", drawing("red"), "a dot", 3)] == [liked]
+
+
+def test_every_person_is_judged_by_a_bundled_scorer_and_another_taste_is_refused() -> None:
+    assert PEOPLE.keys() <= {*TASTES, *STYLE_SCORERS}
+    with refused("demo-no-taste", UsageError, naming=["'../red'", "line-art, red, style-soft-3d"]):
+        get_person("../red")
 
 
 @pytest.mark.parametrize(("concept", "prompt"), [("octopus", "an octopus"), ("red apple", "a red apple")])

@@ -52,7 +52,9 @@ app.add_typer(scorers_app, name="scorers")
 
 @app.command()
 def demo(
-    taste: Annotated[str, typer.Option(help="The taste of the simulated person: line-art or red.")] = "line-art",
+    taste: Annotated[
+        str, typer.Option(help="The taste of the simulated person: line-art, red or style-soft-3d.")
+    ] = "line-art",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the whole demo.")] = 0,
     out: Annotated[Path, typer.Option(help="The folder for everything that the demo makes.")] = Path("demo"),
     settings: Set = None,
@@ -60,10 +62,11 @@ def demo(
 ) -> None:
     """Go from likes to a verdict with the bundled model and a simulated person, in a few minutes."""
     quieten()
-    from thumbtune.evaluation.scorers.tastes import get_taste
     from thumbtune.experiments.demo import demo as run_demo
+    from thumbtune.experiments.demo import get_person
 
-    folder = out / f"{get_taste(taste).name}-{seed}"
+    get_person(taste)  # before --fresh deletes the folder of that name
+    folder = out / f"{taste}-{seed}"
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     page = run_demo(folder, taste, seed, bar, say, settings)

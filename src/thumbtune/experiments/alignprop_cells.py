@@ -20,8 +20,9 @@ from torch import Tensor
 from thumbtune.evaluation.scorers.style_classifier import SMALL
 from thumbtune.experiments import demo
 from thumbtune.experiments.alignprop import Plan, Reward, passes_of, train_by_reward
+from thumbtune.experiments.demo import style_classifier
 from thumbtune.experiments.ground_cells import scored
-from thumbtune.experiments.ground_labels import style_classifier, wanted_styles
+from thumbtune.experiments.ground_labels import wanted_styles
 from thumbtune.experiments.grounds import GROUNDS, Ground
 from thumbtune.experiments.training_grid import QUICK_CONCEPTS, Grid, GridCell
 from thumbtune.files import write_text

@@ -9,13 +9,16 @@ The person is simulated, and every page says so. They rate half of the concepts;
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
 from thumbtune.duels.evaluate import Evaluation, evaluate
+from thumbtune.errors import UsageError
 from thumbtune.evaluation.gates import line_of
-from thumbtune.evaluation.scorers.tastes import TASTES, get_taste, redden
+from thumbtune.evaluation.scorers.style_classifier import SMALL, StyleClassifier
+from thumbtune.evaluation.scorers.tastes import TASTES, redden
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.store.store import Store
 from thumbtune.files import write_png, write_text
@@ -37,6 +40,8 @@ PER_PROMPT = 8
 LEAST_INK = 0.7  # the least black ink of any real line-art image of the sets, rounded down
 REDNESS_ADDED = 0.4  # the strength of the reddened copies
 
+SOFT_3D, SOFT_3D_TASTE = "soft 3d", "style-soft-3d"  # a style, and the scorer by which a person is judged
+
 LabelledImage = tuple[str, Image.Image, str, bool, int]  # file name, image, prompt, liked, seed
 Say = Callable[[str], None]
 
@@ -50,6 +55,17 @@ def likes_red(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator
     """Like a reddened copy, dislike the original: the paper's Figure 7."""
     yield f"red-{name}", redden(image, REDNESS_ADDED), prompt, True, seed
     yield name, image, prompt, False, seed
+
+
+@cache
+def style_classifier() -> StyleClassifier:
+    """Return the bundled style networks, loaded once."""
+    return StyleClassifier(build.BUNDLED / "style")
+
+
+def likes_soft_3d(name: str, image: Image.Image, prompt: str, seed: int) -> Iterator[LabelledImage]:
+    """Like what the small style network names soft 3d, dislike everything else."""
+    yield name, image, prompt, style_classifier().log_odds([image], SOFT_3D, SMALL).item() > 0, seed
 
 
 @dataclass(frozen=True)
@@ -84,9 +100,33 @@ PEOPLE = {
             "train.cooldown=60",
         ),
     ),
+    SOFT_3D_TASTE: Person(
+        "it likes an image that the small style network names soft 3d, and dislikes any other; the large network, "
+        "which gave no label, judges.",
+        likes_soft_3d,
+        (
+            "objective.beta=250",
+            "train.timestep_bias=3",
+            "train.liked_share=0.5",
+            "train.lr=1e-3",
+            "train.steps=140",
+            "train.cooldown=20",
+        ),
+    ),
 }
 # the pool and the evaluation of a demo share no seed, nor do those of two demos with seeds below 1000
 FIRST_SEED, SEEDS_PER_DEMO = 1_000_000, 1000
+
+
+def get_person(taste: str) -> Person:
+    """Return the person of a taste.
+
+    Raises:
+        UsageError: there is no such person; the sentence lists all.
+    """
+    if taste not in PEOPLE:
+        raise UsageError(f"There is no taste {taste!r}; use {', '.join(sorted(PEOPLE))}.", code="demo-no-taste")
+    return PEOPLE[taste]
 
 
 def concepts() -> dict[str, list[str]]:
@@ -164,8 +204,7 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
         UsageError: the taste is unknown.
         ThumbtuneError: a step failed; the folder can be used again.
     """
-    get_taste(name)
-    person = PEOPLE[name]
+    person = get_person(name)
     recipe = recipe_of(folder, name, seed, settings)
     out = folder / "run"
     run.check(recipe, out, resume=True)

@@ -5,9 +5,9 @@ from functools import cache
 
 from PIL.Image import Image
 
-from thumbtune.evaluation.scorers.style_classifier import SMALL, StyleClassifier
+from thumbtune.evaluation.scorers.style_classifier import SMALL
 from thumbtune.experiments import demo
-from thumbtune.experiments.demo import LabelledImage
+from thumbtune.experiments.demo import LabelledImage, style_classifier
 from thumbtune.experiments.grounds import Ground
 from thumbtune.experiments.noisy_rater import image_key, likes, prefers, stars
 from thumbtune.experiments.simulated_labels import (
@@ -21,15 +21,8 @@ from thumbtune.experiments.simulated_labels import (
     upper_half,
     with_labels,
 )
-from thumbtune.runs import build
 
 STARS, LIKE_AT, MOST_STARS = "five stars", 4, 5  # the rule, and the stars from which on an import reads a like
-
-
-@cache
-def style_classifier() -> StyleClassifier:
-    """Return the bundled style classifier, loaded once."""
-    return StyleClassifier(build.BUNDLED / "style")
 
 
 @cache

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from thumbtune.clips import Clip, frames_of, own_frames, write_clip
 from thumbtune.errors import UsageError
 from thumbtune.report.page import write_page
+from thumbtune.runs import image_sizes
 from thumbtune.runs.memory_estimate import estimate
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.sampler_defaults import sampler_for
@@ -82,6 +83,25 @@ def test_a_note_says_that_only_first_frames_of_clips_are_trained(
         clips, held_out = 8, len(setup.split.held_out)  # 0.56 and 0.31 s: of LTX at 24 a second 13 and 7 frames
         assert note.endswith(f"set frames={told} for their motion.") and f"of {rows} rows" in note
         assert clips - held_out <= int(note.split()[0]) <= clips
+
+
+def test_of_many_rows_it_opens_some_evenly_spaced(
+    make_diffusion: Any, monkeypatch: pytest.MonkeyPatch, make_likes: Any
+) -> None:
+    opened: list[list[str]] = []
+
+    def count(likes: Any, rate: int, most: int) -> list[int]:
+        opened.append(likes["image_id"])
+        return [17 if place % 2 else 1 for place in range(len(likes))]
+
+    monkeypatch.setattr(image_sizes, "frames_in_each", count)
+    blank = Image.new("RGB", (8, 8))
+    ids = [f"{place:03d}" for place in range(600)]
+    likes = make_likes([blank] * 600, [True] * 600, ids=ids)
+    note = image_sizes.stills_note(make_diffusion("wan"), likes)
+    assert opened == [ids[::3]] and note is not None and "100 of 200 rows looked at, of 600, are clips" in note
+    note = image_sizes.stills_note(make_diffusion("wan"), likes.select(range(256)))
+    assert opened[1:] == [ids[:256]] and note is not None and "128 of 256 rows are clips" in note
 
 
 def test_memory_grows_with_them(store: Path, tiny_pipeline: Any, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from thumbtune.experiments.grounds import FLAT, GROUNDS, Ground
 from thumbtune.experiments.methods import LEAD_SETTINGS
 from thumbtune.experiments.person_sentences import person_of
 from thumbtune.experiments.simulated_labels import Rating, import_labels
-from thumbtune.experiments.training_grid import Grid, GridCell, pool_of, trained_on
+from thumbtune.experiments.training_grid import Grid, GridCell, pool_of, rating_in, trained_on
 from thumbtune.files import write_text
 from thumbtune.runs import build, run
 
@@ -106,9 +106,9 @@ def store_of_both(lab: Grid, cell: GridCell) -> Path:
     folder = lab.order.folder / "likes" / f"{cell.ground}-both-seed-{cell.seed}"
     if not (folder / DONE).exists():
         pool = pool_of(lab, cell)[:EACH]
-        rule = "upper half" if lab.order.quick else "person"  # after two denoising steps no image is liked
+        rating = rating_in(lab, Rating())
         for person, noise in zip(people_of(cell.ground), (0, SECOND_NOISE), strict=True):
-            labels = ground_labels.rate_pool(pool, person, Rating(rule=rule), cell.seed + noise)
+            labels = ground_labels.rate_pool(pool, person, rating, cell.seed + noise)
             import_labels(folder / person.name, labels, person.name, store=folder / "store")
         write_text(folder / DONE, "both\n")  # a stop in between leaves the labels of one person
     return folder / "store"

@@ -16,7 +16,6 @@ pairs   round r takes all images of a third of the prompts; images 1 and 2, 3 an
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,15 @@ from thumbtune.experiments.grounds import GROUNDS, Ground
 from thumbtune.experiments.noisy_rater import image_key, prefers, uniform
 from thumbtune.experiments.simulated_labels import PoolImage, generate_missing, import_labels
 from thumbtune.experiments.step_clock import StepClock
-from thumbtune.experiments.training_grid import DIVERGED_STATUS, Grid, GridCell, not_trainable, pool_of, pool_sampler
+from thumbtune.experiments.training_grid import (
+    DIVERGED_STATUS,
+    Grid,
+    GridCell,
+    not_trainable,
+    pool_of,
+    pool_sampler,
+    rating_in,
+)
 from thumbtune.runs import rounds, run
 from thumbtune.runs.recipe import Recipe
 from thumbtune.runs.tuning import tune
@@ -128,9 +135,7 @@ def _labels(lab: Grid, cell: GridCell, images: Sequence[PoolImage], is_paired: b
     ground = GROUNDS[cell.ground]
     if is_paired:
         return preferred_labels(images, ground, cell.seed)
-    # after the two denoising steps of a quick run no image is liked
-    rating = replace(cell.rating, rule="upper half") if lab.order.quick else cell.rating
-    return ground_labels.rate_pool(images, ground, rating, cell.seed)
+    return ground_labels.rate_pool(images, ground, rating_in(lab, cell.rating), cell.seed)
 
 
 def _train_until(lab: Grid, cell: GridCell, recipe: Recipe, part: tuple[int, int], clock: StepClock) -> str | None:

@@ -158,20 +158,24 @@ def pool_of(lab: Grid, cell: GridCell) -> list[PoolImage]:
 
 def label_pool(lab: Grid, cell: GridCell) -> tuple[int, int]:
     """Generate the pool and label it, unless both exist; return the numbers of likes and dislikes."""
-    quick, folder = lab.order.quick, lab.likes_of(cell)
+    folder = lab.likes_of(cell)
     counts_file = folder / "counts.json"
     if counts_file.exists():
         counts = json.loads(counts_file.read_text(encoding="utf-8"))
         return counts["likes"], counts["dislikes"]
     pool = pool_of(lab, cell)
-    # after two denoising steps no image is liked, so a quick run likes the better half
-    none_liked = quick and cell.taste != "red" and cell.rating.rule in ("person", ground_labels.STARS)
-    rating = replace(cell.rating, rule="upper half") if none_liked else cell.rating
+    rating = cell.rating if cell.taste == "red" else rating_in(lab, cell.rating)
     labels = rate(cell, pool, rating)
     grades = ground_labels.grades_of(pool, GROUNDS[cell.ground], rating, cell.seed) if cell.ground else {}
     likes, dislikes = simulated_labels.import_labels(folder, labels, cell.taste, grades)
     write_text(counts_file, json.dumps({"likes": likes, "dislikes": dislikes}))
     return likes, dislikes
+
+
+def rating_in(lab: Grid, rating: Rating) -> Rating:
+    """Return how a pool is rated: in a quick run no image is liked after two denoising steps, so the better half is."""
+    none_liked = lab.order.quick and rating.rule in ("person", ground_labels.STARS)
+    return replace(rating, rule="upper half") if none_liked else rating
 
 
 def rate(cell: GridCell, pool: Sequence[PoolImage], rating: Rating) -> list[LabelledImage]:

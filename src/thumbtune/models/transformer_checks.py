@@ -37,6 +37,11 @@ def distilled(name: str, why: str) -> ThumbtuneError:
     )
 
 
+def positions_of_axes(config: Config) -> int | None:
+    """Return the positions to a side in a table with a length for text, height and width; None: there is no table."""
+    return min(config["axes_lens"][1:]) if config.get("axes_lens") else None
+
+
 def default_size(pipeline: Any) -> int:
     """Return the side of the images that a pipeline draws if nothing is asked for, in pixels."""
     side = getattr(pipeline, "default_sample_size", None)

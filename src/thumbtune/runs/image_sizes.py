@@ -19,6 +19,7 @@ from thumbtune.training.cache import Cache
 
 SHOWN_SIZES = 6
 LONGEST_OF_SIDE = 2  # a bucket of 1:4 has twice the side of the square of its area
+LOOKED_AT = 256  # rows whose files are opened for advice that training does not need
 NAMED_FRAMES = 33  # of a clip at most, in advice: the example of docs/clips.md
 
 
@@ -119,18 +120,22 @@ def clips_note(clips: Clips) -> str | None:
 def stills_note(model: PipelineModel, likes: Any) -> str | None:
     """Return a sentence if rows are clips, and a model of clips would train their first frames alone; else None.
 
+    Of many rows it opens `LOOKED_AT`, evenly spaced.
+
     Raises:
         ThumbtuneError: as `clips_of`.
     """
     if model.frame_step == 1:
         return None
-    counts = frames_in_each(likes, model.frame_rate, NAMED_FRAMES)
+    looked_at = likes.select(range(0, len(likes), -(-len(likes) // LOOKED_AT))) if len(likes) > LOOKED_AT else likes
+    counts = frames_in_each(looked_at, model.frame_rate, NAMED_FRAMES)
     usable_counts = [count for each in counts if (count := usable(each, model.frame_step)) > 1]
     if not usable_counts:
         return None
+    sampled = f" looked at, of {len(likes):,}," if len(counts) < len(likes) else ""
     return (
-        f"{len(usable_counts):,} of {plural(len(counts), 'row')} are clips, and frames is 1, so only their first "
-        f"frames are trained; set frames={max(usable_counts)} for their motion."
+        f"{len(usable_counts):,} of {plural(len(counts), 'row')}{sampled} are clips, and frames is 1, so only their "
+        f"first frames are trained; set frames={max(usable_counts)} for their motion."
     )
 
 

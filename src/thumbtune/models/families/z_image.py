@@ -18,6 +18,7 @@ from thumbtune.models.lora_targets import ATTENTION, of_transformer
 from thumbtune.models.process import Latents, Times
 from thumbtune.models.prompt_encoding import MASK, own_tokens, together
 from thumbtune.models.protocol import Condition
+from thumbtune.models.transformer_checks import positions_of_axes
 
 LENGTH = 512  # tokens that the pipeline reads
 
@@ -41,7 +42,7 @@ class ZImage(LatentDiffusion):
 
     @classmethod
     def positions_in(cls, config: Mapping[str, Any]) -> int | None:
-        return min(config["axes_lens"][1:]) if config.get("axes_lens") else None
+        return positions_of_axes(config)
 
     def facts(self) -> tuple[object, ...]:
         vae = self.pipeline.vae.config

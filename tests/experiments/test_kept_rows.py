@@ -1,6 +1,7 @@
 """The rows in docs/results make the pages in docs/ again, and nothing is trained for it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,26 @@ def test_a_page_on_a_ground_is_made_of_its_rows(folder: str, tmp_path: Path, mon
     if (kept := DOCS / f"{folder}.md").exists():
         made = page.replace("figure.png", f"{folder}.png").split("`table.csv` has all columns")[0]
         assert made.strip() in kept.read_text()
+
+
+def test_what_the_docs_say_of_the_lead_is_on_the_pages_of_its_rows() -> None:
+    shares, table = [], (DOCS / "grounds.md").read_text()
+    for ground in ("soft-3d", "conditional", "line-art-wrong"):
+        page = (DOCS / f"beyond-{ground}.md").read_text()
+        cells = {
+            row.split(" | ")[0].removeprefix("| "): row.split(" | ")
+            for row in page.splitlines()
+            if " | 8 | 0 | " in row
+        }
+        means = [f"{float(cells[name][3].split(' ')[0]):.2f}" for name in ("paper", "lead")]
+        verdict = re.search(r"lead is better than paper\*\* → \*\*(.+)\*\*", page)
+        faithful = re.search(r"faithfulness (\S+ \(\S+ to \S+\)), wins (.+?\))", page)
+        assert verdict and faithful
+        row = (
+            f"| [{ground}](beyond-{ground}.md) | {' | '.join(means)} | {' | '.join(faithful.groups())} | {verdict[1]} |"
+        )
+        assert row in table
+        shares.append(means)
+    text = " ".join((DOCS.parent / "README.md").read_text().split())
+    for place, goes in ((1, "goes {}, {} and {} of the way"), (0, "the paper's recipe goes {}, {} and {}.")):
+        assert goes.format(*(means[place] for means in shares)) in text

@@ -62,6 +62,13 @@ SETTINGS |= {
     ),
 }
 SETTINGS |= {
+    f"kto-auto-gain-{gain:g}-bias-3-share-0.5": Method(
+        about=f"KTO, beta auto with a gain scale of {gain:g}, timestep bias 3, liked share 0.5",
+        settings=(*kto("auto", 3, 0.5), f"objective.gain_scale={gain:g}"),
+    )
+    for gain in (0.25, 0.5)
+}
+SETTINGS |= {
     f"kto-{beta}-bias-{bias}-share-0.5-dislikes-above-half": Method(
         about=f"KTO, beta {beta}, timestep bias {bias}, liked share 0.5, dislikes at noise levels above a half",
         settings=(*kto(beta, bias, 0.5), "train.disliked_timesteps=[0.5,1]"),

@@ -93,3 +93,20 @@ def test_what_the_docs_say_of_the_lead_is_on_the_pages_of_its_rows() -> None:
     text = " ".join((DOCS.parent / "README.md").read_text().split())
     for place, goes in ((1, "goes {}, {} and {} of the way"), (0, "the paper's recipe goes {}, {} and {}.")):
         assert goes.format(*(means[place] for means in shares)) in text
+
+
+def numbers_on(page: str) -> dict[str, tuple[str, str]]:
+    """Setting -> its share of the headroom and its faithfulness, of the table of a page of one seed."""
+    table = page.split("## Table")[1].split("\n## ", maxsplit=1)[0]
+    head, _, *rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
+    places = head.index("share of headroom"), head.index("faithfulness")
+    return {row[0]: (f"{float(row[places[0]]):.2f}", f"{float(row[places[1]]):.3f}") for row in rows}
+
+
+def test_the_table_of_the_search_has_the_numbers_of_its_pages() -> None:
+    pages = [numbers_on((DOCS / f"search-{g}.md").read_text()) for g in ("soft-3d", "conditional", "line-art-wrong")]
+    section = (DOCS / "grounds.md").read_text().split("## The search, as far as it went")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    assert len(rows) > 5
+    for setting, *cells in rows:
+        assert [tuple(cell.split(", ")) for cell in cells] == [page[setting.strip("`")] for page in pages]

@@ -1,5 +1,6 @@
 """Thumbs in a folder, a store made of them, and small settings."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,16 +24,28 @@ def small() -> list[str]:
     return SMALL
 
 
-@pytest.fixture
-def thumbs(tmp_path: Path) -> Path:
-    """like/ and dislike/ folders: ten red and ten blue images of ten prompts, prompts beside them."""
+def _thumbs(folder: Path) -> Path:
     for kind, colour in (("like", "red"), ("dislike", "blue")):
         for i in range(10):
-            path = tmp_path / "thumbs" / kind / f"{colour}-{i}.png"
+            path = folder / "thumbs" / kind / f"{colour}-{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (16, 16), (20 * i, 0, 0) if colour == "red" else (0, 20 * i, 255)).save(path)
             path.with_suffix(".txt").write_text(f"thing {i}")
-    return tmp_path / "thumbs"
+    return folder / "thumbs"
+
+
+def _options(likes: Path, model: Path) -> list[str]:
+    return [f"likes={likes}", f"model={model}", *SMALL, "evaluate.steps=2", "evaluate.per_prompt=2"]
+
+
+def _as_words(options: list[str]) -> list[str]:
+    return [word for option in [*options, "evaluate.scorers=red"] for word in ("--set", option)]
+
+
+@pytest.fixture
+def thumbs(tmp_path: Path) -> Path:
+    """like/ and dislike/ folders: ten red and ten blue images of ten prompts, prompts beside them."""
+    return _thumbs(tmp_path)
 
 
 @pytest.fixture
@@ -46,13 +59,46 @@ def likes(call: Call, thumbs: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(likes: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
     """--set options of a small run on a tiny pipeline."""
-    options = [
-        f"likes={likes}",
-        f"model={tiny_pipeline('epsilon')}",
-        *SMALL,
-        "evaluate.steps=2",
-        "evaluate.per_prompt=2",
-    ]
-    return [
-        word for option in [*options, "evaluate.per_prompt=2", "evaluate.scorers=red"] for word in ("--set", option)
-    ]
+    return _as_words(_options(likes, tiny_pipeline("epsilon")))
+
+
+@pytest.fixture(scope="session")
+def shared_likes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store as that of `likes`, made once; do not write to it."""
+    from thumbtune.feedback.importers import import_likes
+    from thumbtune.feedback.store.store import Store
+
+    folder = tmp_path_factory.mktemp("shared")
+    with Store.open(folder / "likes") as store:
+        import_likes(_thumbs(folder), store)
+    return folder / "likes"
+
+
+@pytest.fixture(scope="session")
+def shared_settings(shared_likes: Path, tiny_pipeline: Callable[[str], Path]) -> list[str]:
+    """As `settings`, with the store that is shared."""
+    return _as_words(_options(shared_likes, tiny_pipeline("epsilon")))
+
+
+@pytest.fixture(scope="session")
+def _trained(shared_likes: Path, tiny_pipeline: Callable[[str], Path]) -> Path:
+    from thumbtune.runs.recipe import read_recipe
+    from thumbtune.runs.tuning import tune
+    from thumbtune.training.batches import quiet
+
+    options = [*_options(shared_likes, tiny_pipeline("epsilon")), "evaluate.scorers=red"]
+    folder = shared_likes.parent / "trained" / "run"
+    assert [step.step for step in tune(read_recipe(None, options), folder, quiet)] == [1, 2, 3, 4, 5, 6]
+    return folder
+
+
+@pytest.fixture
+def trained_at(_trained: Path) -> Callable[[Path], Path]:
+    """folder -> a run of `shared_settings`, finished: a copy of one that is trained once, with its cache beside it."""
+
+    def copied(folder: Path) -> Path:
+        shutil.copytree(_trained, folder)
+        shutil.copytree(_trained.parent / "cache", folder.parent / "cache", dirs_exist_ok=True)
+        return folder
+
+    return copied

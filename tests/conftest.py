@@ -4,9 +4,10 @@ Fixtures return factories, so that a test can make the "new process" of a resume
 """
 
 import math
+import os
 import string
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, so that no process is left alone with one at the end."""
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """Tests kill processes and no machine, so nothing need reach the disk; a new store waits 0.1 s for it."""
+    from thumbtune.feedback.store import database, image_storage
+
+    configure = database._configure
+
+    def configured(connection: Any, record: object) -> None:
+        configure(connection, record)
+        connection.execute("PRAGMA synchronous = OFF").close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(image_storage, "flush_all", lambda paths: None)
+        patch.setattr(database, "_configure", configured)
+        yield
 
 
 @pytest.fixture
@@ -307,7 +326,7 @@ def make_diffusion(tiny_pipeline: Callable[[str], Path]) -> Callable[..., Any]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def perturb() -> Callable[..., None]:
     """Move every trainable weight by a fixed random amount: a model as if it had been trained."""
     import torch

@@ -10,17 +10,22 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import in_processes
 import psutil
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from thumbtune.feedback.importers import import_likes
+from thumbtune.feedback.store.store import Store
 from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
+from thumbtune.runs.recipe import read_recipe
+from thumbtune.runs.tuning import tune
+from thumbtune.training.batches import quiet
 
 pytestmark = pytest.mark.slow
-PROGRAM = Path(__file__).with_name("in_processes.py")
 THUMBTUNE = Path(sys.executable).with_name("thumbtune")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -46,8 +51,8 @@ def call(command: list[str]) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    call([sys.executable, str(PROGRAM), str(folder)])
-    call(launched(PROGRAM, folder))
+    in_processes.main(folder)
+    call(launched(in_processes.__file__, folder))
     return folder
 
 
@@ -109,7 +114,8 @@ def command_on(tmp_path: Path, model: Path, sizes: Sequence[tuple[int, int]]) ->
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", sizes[i % len(sizes)], tuple(min(255, c + 5 * i) for c in colour)).save(path)
             path.with_suffix(".txt").write_text(f"thing {i}")
-    call([str(THUMBTUNE), "import", str(tmp_path / "thumbs"), "--likes", str(tmp_path / "likes")])
+    with Store.open(tmp_path / "likes") as store:
+        import_likes(tmp_path / "thumbs", store)
     settings = [f"likes={tmp_path / 'likes'}", f"model={model}", "train.batch=4"]
     settings += [
         "train.micro_batch=2",
@@ -141,7 +147,8 @@ def test_two_processes_share_a_step_of_many_shapes(
 
 
 def test_a_run_of_two_processes_ends_where_a_run_of_one_does(command: list[str], tmp_path: Path) -> None:
-    call([*command, "--out", str(tmp_path / "one")])
+    alone = read_recipe(None, command[3::2])
+    assert alone.train.steps == len(list(tune(alone, tmp_path / "one", quiet)))
     told = call(launched(*command, "--out", tmp_path / "two")).stdout
     assert told.count("lora") == 1  # one process speaks for both
     for one, two in zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True):

@@ -92,13 +92,31 @@ def _trained(shared_likes: Path, tiny_pipeline: Callable[[str], Path]) -> Path:
     return folder
 
 
-@pytest.fixture
-def trained_at(_trained: Path) -> Callable[[Path], Path]:
-    """folder -> a run of `shared_settings`, finished: a copy of one that is trained once, with its cache beside it."""
-
+def _copying(run: Path) -> Callable[[Path], Path]:
     def copied(folder: Path) -> Path:
-        shutil.copytree(_trained, folder)
-        shutil.copytree(_trained.parent / "cache", folder.parent / "cache", dirs_exist_ok=True)
+        shutil.copytree(run, folder)
+        shutil.copytree(run.parent / "cache", folder.parent / "cache", dirs_exist_ok=True)
         return folder
 
     return copied
+
+
+@pytest.fixture
+def trained_at(_trained: Path) -> Callable[[Path], Path]:
+    """folder -> a finished run of `shared_settings`: a copy of one that is trained once, with its cache beside it."""
+    return _copying(_trained)
+
+
+@pytest.fixture(scope="session")
+def _evaluated(_trained: Path) -> Path:
+    from thumbtune.duels.evaluate import evaluate_run
+
+    folder = _copying(_trained)(_trained.parents[1] / "evaluated" / "run")
+    assert evaluate_run(folder)["decision"]
+    return folder
+
+
+@pytest.fixture
+def evaluated_at(_evaluated: Path) -> Callable[[Path], Path]:
+    """As `trained_at`, evaluated too."""
+    return _copying(_evaluated)

@@ -15,12 +15,26 @@ from thumbtune.runs import build
 from thumbtune.runs.recipe import parse_recipe, read_recipe
 
 
-def command(*words: object) -> None:
-    """Call `thumbtune ...` in a process of its own, since Accelerate keeps one precision for each."""
-    done = subprocess.run(
-        [sys.executable, "-m", "thumbtune.cli.app", *map(str, words)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+PROGRAM = """
+import sys, thumbtune
+from thumbtune.cli.app import main
+
+def command(*words):
+    sys.argv = ["thumbtune", *words]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code, (words, stop.code)
+
+whole, half, *words = sys.argv[1:]
+command("train", "--out", whole, *words)
+for step in thumbtune.train(f"{whole}/recipe.yaml", half):
+    if step.step == 3:
+        break
+del step
+command("train", "--out", half, "--resume")
+command("evaluate", whole)
+"""
 
 
 def steps_of(run: Path) -> list[dict[str, object]]:
@@ -45,18 +59,16 @@ def test_a_run_goes_on_bit_for_bit_and_comes_to_a_verdict(
     chosen = [f"model={tiny_pipeline(kind)}", *options]
     words = [*settings, *(word for option in chosen for word in ("--set", option))]
     whole, half = tmp_path / "whole", tmp_path / "half"
-    command("train", "--out", whole, *words)
-    program = (
-        "import sys, thumbtune\nfor step in thumbtune.train(sys.argv[2], sys.argv[1]):\n    if step.step == 3: break"
+    # in a process of its own, since Accelerate keeps one precision for each
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, whole, half, *words], capture_output=True, text=True, check=False
     )
-    subprocess.run([sys.executable, "-c", program, half, whole / "recipe.yaml"], check=True)
-    command("train", "--out", half, "--resume")
+    assert done.returncode == 0, done.stderr
     assert steps_of(half) == steps_of(whole) and len(steps_of(whole)) == 6
     for file in ("lora/pytorch_lora_weights.safetensors", "unet/diffusion_pytorch_model.safetensors"):
         if (whole / file).is_file():
             one, two = load_file(whole / file), load_file(half / file)
             assert all(one[name].equal(two[name]) for name in one)
-    command("evaluate", whole)
     assert json.loads((whole / "evaluation" / "verdict.json").read_text())["decision"]
 
 

@@ -1,6 +1,8 @@
 """Thumbs in a folder, a store made of them, and small settings."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,35 @@ SMALL = [
     "train.validation_share=0.3",
 ]
 SMALL += ["train.lr=1e-4", "train.cooldown=0"]  # so few steps would be cool-down and nothing else
+
+
+COMMAND = """
+import sys, thumbtune
+from thumbtune.cli.app import main
+
+def command(*words):
+    sys.argv = ["thumbtune", *words]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code, (words, stop.code)
+"""
+
+
+@pytest.fixture(scope="session")
+def apart() -> Callable[..., None]:
+    """(program, words) -> run a program with a function `command` in a process of its own, as imports take seconds."""
+
+    def run(program: str, *words: object) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", f"{COMMAND}\n{program}", *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Trainings in less memory, in processes of their own: half precision, a quantised base, moments in 8 bits."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,24 +13,12 @@ from thumbtune.errors import UsageError
 from thumbtune.runs import build
 from thumbtune.runs.recipe import parse_recipe, read_recipe
 
-
 PROGRAM = """
-import sys, thumbtune
-from thumbtune.cli.app import main
-
-def command(*words):
-    sys.argv = ["thumbtune", *words]
-    try:
-        main()
-    except SystemExit as stop:
-        assert not stop.code, (words, stop.code)
-
 whole, half, *words = sys.argv[1:]
 command("train", "--out", whole, *words)
 for step in thumbtune.train(f"{whole}/recipe.yaml", half):
     if step.step == 3:
         break
-del step
 command("train", "--out", half, "--resume")
 command("evaluate", whole)
 """
@@ -52,18 +39,19 @@ def steps_of(run: Path) -> list[dict[str, object]]:
     ],
 )
 def test_a_run_goes_on_bit_for_bit_and_comes_to_a_verdict(
-    settings: list[str], tiny_pipeline: Callable[[str], Path], tmp_path: Path, kind: str, options: list[str]
+    settings: list[str],
+    tiny_pipeline: Callable[[str], Path],
+    apart: Callable[..., None],
+    tmp_path: Path,
+    kind: str,
+    options: list[str],
 ) -> None:
     if any("nf4" in option or "8bit" in option for option in options):
         pytest.importorskip("bitsandbytes")
     chosen = [f"model={tiny_pipeline(kind)}", *options]
     words = [*settings, *(word for option in chosen for word in ("--set", option))]
     whole, half = tmp_path / "whole", tmp_path / "half"
-    # in a process of its own, since Accelerate keeps one precision for each
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, whole, half, *words], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    apart(PROGRAM, whole, half, *words)  # since Accelerate keeps one precision for each process
     assert steps_of(half) == steps_of(whole) and len(steps_of(whole)) == 6
     for file in ("lora/pytorch_lora_weights.safetensors", "unet/diffusion_pytorch_model.safetensors"):
         if (whole / file).is_file():

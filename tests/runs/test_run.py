@@ -407,16 +407,15 @@ def test_a_second_precision_in_one_process_is_one_sentence(call: Call, settings:
 
 
 @pytest.mark.slow
-def test_all_weights_are_trained_and_judged_in_half_precision(settings: list[str], tmp_path: Path) -> None:
-    """In processes of their own: the reference is then kept in bf16, which only autocast may ask."""
+def test_all_weights_are_trained_and_judged_in_half_precision(
+    settings: list[str], apart: Callable[..., None], tmp_path: Path
+) -> None:
+    """In a process of its own: the reference is then kept in bf16, which only autocast may ask."""
     run = tmp_path / "run"
     full = ["weights=full", "precision=bf16", "sync_reference_every=3", "keep_checkpoints=1", "lr=1e-3"]
     chosen = [*settings, *(word for option in full for word in ("--set", f"train.{option}"))]
-    for words in (["train", "--out", str(run), *chosen], ["evaluate", str(run)]):
-        done = subprocess.run(
-            [sys.executable, "-m", "thumbtune.cli.app", *words], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    program = 'run, *words = sys.argv[1:]\ncommand("train", "--out", run, *words)\ncommand("evaluate", run)'
+    apart(program, run, *chosen)
     first = steps_of(run)[0]
     assert first["policy_error"] == first["reference_error"]
     assert steps_of(run)[-1]["policy_error"] != steps_of(run)[-1]["reference_error"]

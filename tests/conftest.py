@@ -20,12 +20,10 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any-machine")
 
 Call = Callable[..., tuple[int, str, str]]
-LONGEST = (
-    "test_readme.py",
-    "test_distributed.py",
-    "test_grids.py",
-    "test_less_memory.py",
-)  # files, of those in minutes
+LONGEST = (  # files, of those in minutes
+    *("test_readme.py", "test_distributed.py", "test_grids.py", "test_grounds.py", "test_base_model.py"),
+    *("test_contract.py", "test_run.py", "test_less_memory.py", "test_evaluate.py", "test_commands.py"),
+)
 STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
 SIZES = {"sana": 32, "lumina2": 32, "ltx": 32}  # pixels, of which their pipelines ask for more
 
@@ -93,7 +91,7 @@ def _fitted_weights() -> dict[str, Any]:
     return Plane().fit(points.clamp(0, 1), steps=500).denoiser.state_dict()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_plane(_fitted_weights: dict[str, Any]) -> Callable[..., Any]:
     """A Plane that draws points near the middle of the square; with `drift`, its reference is that much off."""
     import torch
@@ -304,7 +302,7 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_diffusion(tiny_pipeline: Callable[[str], Path]) -> Callable[..., Any]:
     """(prediction, rank, alpha) -> the adapter on a freshly loaded tiny pipeline; alpha is twice the rank.
 

@@ -4,9 +4,10 @@ Fixtures return factories, so that a test can make the "new process" of a resume
 """
 
 import math
+import os
 import string
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,10 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any-machine")
 
 Call = Callable[..., tuple[int, str, str]]
-LONGEST = (
-    "test_readme.py",
-    "test_distributed.py",
-    "test_grids.py",
-    "test_less_memory.py",
-)  # files, of those in minutes
+LONGEST = (  # files, of those in minutes
+    *("test_readme.py", "test_distributed.py", "test_grids.py", "test_grounds.py", "test_base_model.py"),
+    *("test_contract.py", "test_run.py", "test_less_memory.py", "test_evaluate.py", "test_commands.py"),
+)
 STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"
 SIZES = {"sana": 32, "lumina2": 32, "ltx": 32}  # pixels, of which their pipelines ask for more
 
@@ -33,6 +32,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files, so that no process is left alone with one at the end."""
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """Tests kill processes and no machine, so nothing need reach the disk; a new store waits 0.1 s for it."""
+    from thumbtune.feedback.store import database, image_storage
+
+    configure = database._configure
+
+    def configured(connection: Any, record: object) -> None:
+        configure(connection, record)
+        connection.execute("PRAGMA synchronous = OFF").close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(image_storage, "flush_all", lambda paths: None)
+        patch.setattr(database, "_configure", configured)
+        yield
 
 
 @pytest.fixture
@@ -74,7 +91,7 @@ def _fitted_weights() -> dict[str, Any]:
     return Plane().fit(points.clamp(0, 1), steps=500).denoiser.state_dict()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_plane(_fitted_weights: dict[str, Any]) -> Callable[..., Any]:
     """A Plane that draws points near the middle of the square; with `drift`, its reference is that much off."""
     import torch
@@ -285,7 +302,7 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_diffusion(tiny_pipeline: Callable[[str], Path]) -> Callable[..., Any]:
     """(prediction, rank, alpha) -> the adapter on a freshly loaded tiny pipeline; alpha is twice the rank.
 
@@ -307,7 +324,7 @@ def make_diffusion(tiny_pipeline: Callable[[str], Path]) -> Callable[..., Any]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def perturb() -> Callable[..., None]:
     """Move every trainable weight by a fixed random amount: a model as if it had been trained."""
     import torch

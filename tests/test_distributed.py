@@ -10,17 +10,22 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import in_processes
 import psutil
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from thumbtune.feedback.importers import import_likes
+from thumbtune.feedback.store.store import Store
 from thumbtune.objective.reference_point import REFERENCE_POINTS
 from thumbtune.objective.utility import UTILITIES
+from thumbtune.runs.recipe import read_recipe
+from thumbtune.runs.tuning import tune
+from thumbtune.training.batches import quiet
 
 pytestmark = pytest.mark.slow
-PROGRAM = Path(__file__).with_name("in_processes.py")
 THUMBTUNE = Path(sys.executable).with_name("thumbtune")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -37,7 +42,7 @@ def ended(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
 
 
-def call(command: list[str]) -> subprocess.CompletedProcess[str]:
+def completed(command: list[str]) -> subprocess.CompletedProcess[str]:
     done = ended(command)
     assert done.returncode == 0, done.stderr
     return done
@@ -46,8 +51,8 @@ def call(command: list[str]) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("processes")
-    call([sys.executable, str(PROGRAM), str(folder)])
-    call(launched(PROGRAM, folder))
+    in_processes.main(folder)
+    completed(launched(in_processes.__file__, folder))
     return folder
 
 
@@ -60,7 +65,7 @@ def test_a_process_that_ends_has_no_threads_of_its_group(tmp_path: Path) -> None
         "from thumbtune.distributed import team\n"
         "assert team() is not None and team().num_processes == 2\n"
     )
-    assert call(launched(program)).stdout.split() == ["alone", "alone"]
+    assert completed(launched(program)).stdout.split() == ["alone", "alone"]
 
 
 def test_two_processes_have_the_gradient_of_one(results: Path) -> None:
@@ -109,7 +114,8 @@ def command_on(tmp_path: Path, model: Path, sizes: Sequence[tuple[int, int]]) ->
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", sizes[i % len(sizes)], tuple(min(255, c + 5 * i) for c in colour)).save(path)
             path.with_suffix(".txt").write_text(f"thing {i}")
-    call([str(THUMBTUNE), "import", str(tmp_path / "thumbs"), "--likes", str(tmp_path / "likes")])
+    with Store.open(tmp_path / "likes") as store:
+        import_likes(tmp_path / "thumbs", store)
     settings = [f"likes={tmp_path / 'likes'}", f"model={model}", "train.batch=4"]
     settings += [
         "train.micro_batch=2",
@@ -128,27 +134,54 @@ def log(run: Path) -> list[dict[str, float]]:
     return [{key: value or 0.0 for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-@pytest.mark.parametrize(
-    "objective", ["kto", pytest.param("dpo", marks=pytest.mark.slow), pytest.param("bco", marks=pytest.mark.slow)]
-)
+OBJECTIVES = ("kto", "dpo", "bco")
+COMMANDS = """
+import json, sys
+from thumbtune.cli.app import main
+for sys.argv in json.loads(sys.argv[1]):
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code, sys.argv
+"""
+
+
+def is_as_alone(command: list[str], folder: Path, alone: Path) -> None:
+    """Train in this process too, and compare what two processes left in the folder."""
+    recipe = read_recipe(None, command[3::2])
+    assert recipe.train.steps == len(list(tune(recipe, alone, quiet)))
+    for one, two in zip(log(alone), log(folder), strict=True):
+        assert two == pytest.approx(one, rel=1e-3, abs=1e-6)
+    one, two = (load_file(name / "lora" / "pytorch_lora_weights.safetensors") for name in (alone, folder))
+    moved = max(float(one[name].abs().max()) for name in one if "lora_B" in name or "lora.up" in name)
+    assert all(torch.allclose(one[name], two[name], atol=0.02 * moved) for name in one)
+
+
+@pytest.fixture(scope="module")
+def shaped(tiny_pipeline: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> dict[Path, list[str]]:
+    """The folder and the command of a training of two processes for each objective, one after the other."""
+    folder = tmp_path_factory.mktemp("shapes")
+    command = command_on(folder, tiny_pipeline("epsilon"), [(16, 16), (64, 16), (16, 64), (24, 16), (40, 16)])
+    command += ["--set", "train.steps=2", "--set", "train.validation_share=0", "--set"]
+    commands = {folder / name: [*command, f"objective.name={name}"] for name in OBJECTIVES}
+    (folder / "commands.py").write_text(COMMANDS)
+    words = json.dumps([[*words, "--out", str(out)] for out, words in commands.items()])
+    assert completed(launched(folder / "commands.py", words)).stdout.count("lora") == len(OBJECTIVES)
+    return commands
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_two_processes_share_a_step_of_many_shapes(
-    tiny_pipeline: Callable[[str], Path], tmp_path: Path, objective: str
+    shaped: dict[Path, list[str]], tmp_path: Path, objective: str
 ) -> None:
-    sizes = [(16, 16), (64, 16), (16, 64), (24, 16), (40, 16)]
-    command = command_on(tmp_path, tiny_pipeline("epsilon"), sizes)
-    command += ["--set", f"objective.name={objective}", "--set", "train.steps=2", "--set", "train.validation_share=0"]
-    test_a_run_of_two_processes_ends_where_a_run_of_one_does(command, tmp_path)
+    ((folder, command),) = [(folder, words) for folder, words in shaped.items() if folder.name == objective]
+    is_as_alone(command, folder, tmp_path / "one")
 
 
 def test_a_run_of_two_processes_ends_where_a_run_of_one_does(command: list[str], tmp_path: Path) -> None:
-    call([*command, "--out", str(tmp_path / "one")])
-    told = call(launched(*command, "--out", tmp_path / "two")).stdout
+    told = completed(launched(*command, "--out", tmp_path / "two")).stdout
     assert told.count("lora") == 1  # one process speaks for both
-    for one, two in zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True):
-        assert two == pytest.approx(one, rel=1e-3, abs=1e-6)
-    one, two = (load_file(tmp_path / name / "lora" / "pytorch_lora_weights.safetensors") for name in ("one", "two"))
-    moved = max(float(one[name].abs().max()) for name in one if "lora_B" in name or "lora.up" in name)
-    assert all(torch.allclose(one[name], two[name], atol=0.02 * moved) for name in one)
+    is_as_alone(command, tmp_path / "two", tmp_path / "one")
 
 
 def test_a_guard_stops_both_processes_after_the_same_step_and_one_speaks(command: list[str], tmp_path: Path) -> None:
@@ -213,11 +246,12 @@ def test_a_process_whose_peer_was_killed_ends_with_one_sentence(command: list[st
     assert "Traceback" not in err
 
 
-def test_two_processes_make_the_table_of_one(tmp_path: Path) -> None:
+def test_two_processes_make_the_table_of_one(call: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     words = ("paper", "table6", "--quick", "--out")
-    alone = call([str(THUMBTUNE), *words, str(tmp_path / "one")])
-    both = call(launched(THUMBTUNE, *words, tmp_path / "two"))
-    assert both.stdout.count("styles.") == alone.stdout.count("styles.") == 1, "one of them speaks"
+    code, alone, err = call(*words, tmp_path / "one")
+    assert code == 0, err
+    both = completed(launched(THUMBTUNE, *words, tmp_path / "two"))
+    assert both.stdout.count("styles.") == alone.count("styles.") == 1, "one of them speaks"
     shared = [json.loads((tmp_path / out / "provenance.json").read_text())["processes"] for out in ("one", "two")]
     assert shared == [1, 2], "two processes that do not know each other each do all of it"
     made = [

@@ -1,6 +1,7 @@
 """May a run ship? A tiny real run against its base, with scorers that like it, dislike it, or cannot tell."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,9 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture
-def run_folder(tiny_pipeline: Callable[[str], Path], perturb: Any, tmp_path: Path) -> Path:
-    """A finished run of random weights, whose likes held out twelve prompts."""
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def made_once(tiny_pipeline: Callable[[str], Path], perturb: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
     recipe = read_recipe(
         None,
         [
@@ -84,11 +84,17 @@ def run_folder(tiny_pipeline: Callable[[str], Path], perturb: Any, tmp_path: Pat
 
 
 @pytest.fixture
-def liked(run_folder: Path, mine: Path) -> str:
+def run_folder(made_once: Path, tmp_path: Path) -> Path:
+    """A finished run of random weights, whose likes held out twelve prompts."""
+    return shutil.copytree(made_once, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def liked(made_once: Path, mine: Path) -> str:
     """The scorer that prefers the tuned model: it draws brighter, or darker."""
-    recipe = read_recipe(run_folder / "recipe.yaml")
+    recipe = read_recipe(made_once / "recipe.yaml")
     means = []
-    for said in (recipe.model, str(run_folder)):
+    for said in (recipe.model, str(made_once)):
         with loaded(side(said), "cpu") as model:
             images = model.generate(HELD_OUT, list(range(12)), build.sampler_of(recipe))
         means.append(sum(float(sum(image.convert("L").histogram()[v] * v for v in range(256))) for image in images))

@@ -35,12 +35,12 @@ LATENT = {
 }
 
 
-@pytest.fixture(params=list(LATENT))
+@pytest.fixture(scope="module", params=list(LATENT))
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fresh(family: str, request: pytest.FixtureRequest) -> Callable[[], Any]:
     """A factory of equal models, each loaded anew."""
     if family == "plane":
@@ -54,6 +54,12 @@ def fresh(family: str, request: pytest.FixtureRequest) -> Callable[[], Any]:
 
 @pytest.fixture
 def model(fresh: Callable[[], Any]) -> Any:
+    return fresh()
+
+
+@pytest.fixture(scope="module")
+def untouched(fresh: Callable[[], Any]) -> Any:
+    """A model for all tests that only ask it."""
     return fresh()
 
 
@@ -86,30 +92,32 @@ def arrays(images: list[Image.Image]) -> list[NDArray[np.int16]]:
     return [np.array(one).astype(np.int16) for one in images]
 
 
-def test_an_adapter_has_everything_that_the_protocol_names(model: Any) -> None:
-    assert isinstance(model, Model)
+def test_an_adapter_has_everything_that_the_protocol_names(untouched: Any) -> None:
+    assert isinstance(untouched, Model)
 
 
-def test_encode_gives_float32_latents_without_randomness(model: Any, images: list[Image.Image], family: str) -> None:
-    latents = model.encode(images)
+def test_encode_gives_float32_latents_without_randomness(
+    untouched: Any, images: list[Image.Image], family: str
+) -> None:
+    latents = untouched.encode(images)
     assert latents.shape == (3, *LATENT[family])
     assert latents.dtype == torch.float32 and latents.device.type == "cpu" and not latents.requires_grad
-    assert torch.equal(model.encode(images), latents)
+    assert torch.equal(untouched.encode(images), latents)
 
 
-def test_a_row_of_encode_depends_on_its_own_image_only(model: Any, images: list[Image.Image]) -> None:
-    together = model.encode(images)
+def test_a_row_of_encode_depends_on_its_own_image_only(untouched: Any, images: list[Image.Image]) -> None:
+    together = untouched.encode(images)
     for i, image in enumerate(images):
-        torch.testing.assert_close(model.encode([image]), together[i : i + 1], rtol=0, atol=1e-5)
-    torch.testing.assert_close(model.encode(images[::-1]), together.flip(0), rtol=0, atol=1e-5)
+        torch.testing.assert_close(untouched.encode([image]), together[i : i + 1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(untouched.encode(images[::-1]), together.flip(0), rtol=0, atol=1e-5)
 
 
-def test_a_row_of_embed_depends_on_its_own_prompt_only(model: Any) -> None:
+def test_a_row_of_embed_depends_on_its_own_prompt_only(untouched: Any) -> None:
     prompts = [*PROMPTS, "a very long prompt with more letters than there are places"]
-    together = model.embed(prompts)
+    together = untouched.embed(prompts)
     mask = together.pop(MASK, None)  # beside texts of unequal lengths
     for i, prompt in enumerate(prompts):
-        alone = model.embed([prompt])
+        alone = untouched.embed([prompt])
         assert alone.keys() == together.keys()
         for name, value in alone.items():
             assert value.dtype == torch.float32 and value.device.type == "cpu"
@@ -117,31 +125,31 @@ def test_a_row_of_embed_depends_on_its_own_prompt_only(model: Any) -> None:
             torch.testing.assert_close(value[0], row, rtol=0, atol=1e-5)
 
 
-def test_a_row_of_the_images_condition_depends_on_its_own_image_only(model: Any, images: list[Image.Image]) -> None:
+def test_a_row_of_the_images_condition_depends_on_its_own_image_only(untouched: Any, images: list[Image.Image]) -> None:
     images = [*images, images[0].resize((48, 20))]
-    together = model.image_condition(images)
-    assert not together.keys() & model.embed(PROMPTS).keys() and "latent" not in together
+    together = untouched.image_condition(images)
+    assert not together.keys() & untouched.embed(PROMPTS).keys() and "latent" not in together
     for i, image in enumerate(images):
-        alone = model.image_condition([image])
+        alone = untouched.image_condition([image])
         assert alone.keys() == together.keys()
         for name, value in alone.items():
             assert value.dtype == torch.float32 and value.device.type == "cpu"
             assert torch.equal(value, together[name][i : i + 1])
 
 
-def test_predict_answers_in_the_shape_of_the_latents_row_by_row(model: Any, family: str) -> None:
-    together = answer(model)
+def test_predict_answers_in_the_shape_of_the_latents_row_by_row(untouched: Any, family: str) -> None:
+    together = answer(untouched)
     assert together.shape == (3, *LATENT[family])
     with torch.no_grad():
         for i in range(3):
             one = slice(i, i + 1)
-            torch.testing.assert_close(asked(model, rows=one), together[one], rtol=0, atol=1e-5)
+            torch.testing.assert_close(asked(untouched, rows=one), together[one], rtol=0, atol=1e-5)
 
 
-def test_a_fresh_policy_is_its_own_reference(model: Any) -> None:
-    policy = answer(model)
-    with model.reference():
-        torch.testing.assert_close(answer(model), policy, rtol=0, atol=0)
+def test_a_fresh_policy_is_its_own_reference(untouched: Any) -> None:
+    policy = answer(untouched)
+    with untouched.reference():
+        torch.testing.assert_close(answer(untouched), policy, rtol=0, atol=0)
 
 
 def test_a_trained_policy_differs_from_the_reference_which_stays(model: Any, perturb: Callable[..., None]) -> None:
@@ -268,26 +276,26 @@ def test_asking_the_reference_gives_no_gradients(model: Any, perturb: Callable[.
     assert asked(model).requires_grad
 
 
-def test_a_seed_gives_its_image_whatever_the_batch(model: Any) -> None:
-    together = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
+def test_a_seed_gives_its_image_whatever_the_batch(untouched: Any) -> None:
+    together = arrays(untouched.generate(PROMPTS, SEEDS, SAMPLER))
     assert np.abs(together[0] - together[1]).max() > 3
-    again = arrays(model.generate(PROMPTS, SEEDS, SAMPLER))
+    again = arrays(untouched.generate(PROMPTS, SEEDS, SAMPLER))
     assert all(np.array_equal(a, b) for a, b in zip(together, again, strict=True))
     for i in range(3):
-        (alone,) = arrays(model.generate(PROMPTS[i : i + 1], SEEDS[i : i + 1], SAMPLER))
+        (alone,) = arrays(untouched.generate(PROMPTS[i : i + 1], SEEDS[i : i + 1], SAMPLER))
         assert np.abs(alone - together[i]).max() <= 1  # the sums of a batch of one may round otherwise
-    turned = arrays(model.generate(PROMPTS[::-1], SEEDS[::-1], SAMPLER))[::-1]
+    turned = arrays(untouched.generate(PROMPTS[::-1], SEEDS[::-1], SAMPLER))[::-1]
     assert all(np.abs(a - b).max() <= 1 for a, b in zip(together, turned, strict=True))
 
 
-def test_generating_disturbs_neither_the_global_generator_nor_the_process(model: Any) -> None:
-    process = model.process
+def test_generating_disturbs_neither_the_global_generator_nor_the_process(untouched: Any) -> None:
+    process = untouched.process
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    model.generate(PROMPTS, SEEDS, SAMPLER)
+    untouched.generate(PROMPTS, SEEDS, SAMPLER)
     assert torch.equal(torch.rand(3), expected)
-    assert model.process is process
+    assert untouched.process is process
 
 
 def test_inside_reference_the_images_are_those_of_the_base_model(model: Any, perturb: Callable[..., None]) -> None:

@@ -20,10 +20,20 @@ from thumbtune.report.templates import _number
 HOSTILE = "<script>alert(1)</script>"
 
 
+def small_run(folder: Path) -> Path:
+    return write_run(folder / "inky", [*(f"a {name}" for name in NAMES[:3]), HOSTILE], [0, 1, 2])
+
+
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     """A small finished run; one prompt is hostile."""
-    return write_run(tmp_path / "inky", [*(f"a {name}" for name in NAMES[:3]), HOSTILE], [0, 1, 2])
+    return small_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
+    """The page of that run as it is, written once."""
+    return written(small_run(tmp_path_factory.mktemp("usual")))
 
 
 def written(folder: Path) -> tuple[str, Page]:
@@ -34,16 +44,16 @@ def written(folder: Path) -> tuple[str, Page]:
     return text, page
 
 
-def test_the_verdict_comes_first_with_its_gates(run_folder: Path) -> None:
-    _, page = written(run_folder)
+def test_the_verdict_comes_first_with_its_gates(usual: tuple[str, Page]) -> None:
+    _, page = usual
     assert page.text.index(VERDICT) < page.text.index("The whole interval") < page.text.index("Each pair has one")
     marks = [item["class"] for item in page.named("li") if item.get("class") in ("passed", "failed")]
     assert marks == ["passed", "failed"]
     assert "faithfulness failed." in page.text
 
 
-def test_a_simulated_person_is_called_simulated_before_anything_is_shown(run_folder: Path) -> None:
-    _, page = written(run_folder)
+def test_a_simulated_person_is_called_simulated_before_anything_is_shown(usual: tuple[str, Page]) -> None:
+    _, page = usual
     assert page.text.index("The person in this run is simulated:") < page.text.index("Each pair has one")
     assert SIMULATED in page.text
 
@@ -55,8 +65,8 @@ def test_a_real_person_is_not_called_simulated(run_folder: Path) -> None:
     assert "simulated" not in page.text
 
 
-def test_every_image_is_inside_the_page_and_described(run_folder: Path) -> None:
-    _, page = written(run_folder)
+def test_every_image_is_inside_the_page_and_described(usual: tuple[str, Page]) -> None:
+    _, page = usual
     images = page.named("img")
     pairs = 4 * 3  # prompts x seeds, all in "Every prompt"; the grids show 6 gains, 6 of a sample, and every loss
     losses = len([tag for tag in page.named("button")]) - 12
@@ -67,8 +77,8 @@ def test_every_image_is_inside_the_page_and_described(run_folder: Path) -> None:
     assert len(page.named("article")) == 4
 
 
-def test_nothing_is_loaded_from_elsewhere(run_folder: Path) -> None:
-    text, page = written(run_folder)
+def test_nothing_is_loaded_from_elsewhere(usual: tuple[str, Page]) -> None:
+    text, page = usual
     assert not re.search(r"https?://", text)
     assert len(page.named("script")) == 1 and not page.named("link") + page.named("iframe")
     links = [value or "" for _, tag in page.tags for key, value in tag.items() if key in ("src", "href", "xlink:href")]
@@ -76,8 +86,8 @@ def test_nothing_is_loaded_from_elsewhere(run_folder: Path) -> None:
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)", text))
 
 
-def test_prompts_are_text_and_never_markup(run_folder: Path) -> None:
-    text, page = written(run_folder)
+def test_prompts_are_text_and_never_markup(usual: tuple[str, Page]) -> None:
+    text, page = usual
     assert HOSTILE not in text
     assert HOSTILE in page.text
     assert f"the bundled model: {HOSTILE}, seed 0" in [image["alt"] for image in page.named("img")]
@@ -92,8 +102,8 @@ def test_score_names_are_text_and_never_markup_in_charts(run_folder: Path) -> No
     assert text.count("<script>") == 1, "ours"
 
 
-def test_charts_are_described_take_the_pages_colours_and_share_no_id(run_folder: Path) -> None:
-    text, page = written(run_folder)
+def test_charts_are_described_take_the_pages_colours_and_share_no_id(usual: tuple[str, Page]) -> None:
+    text, page = usual
     charts = page.named("svg")
     assert len(charts) == 12
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
@@ -120,8 +130,8 @@ def test_what_a_training_did_not_measure_has_no_chart(run_folder: Path) -> None:
     assert "For sft and csft it is the denoising error" in page.text
 
 
-def test_every_chart_of_the_training_has_a_sentence(run_folder: Path) -> None:
-    text, page = written(run_folder)
+def test_every_chart_of_the_training_has_a_sentence(usual: tuple[str, Page]) -> None:
+    text, page = usual
     assert len(re.findall(r"</svg>\s*<figcaption>[^<]{20,}\.</figcaption>", text)) == 12
     for name in ("Agreement with held-out likes", "Median gain", "Saturated images", "Beta", "Learning rate"):
         assert f"<h3>{name}</h3>" in text
@@ -148,16 +158,16 @@ def test_a_training_that_a_guard_stopped_says_so_and_notes_on_the_likes_are_show
     assert sentence in page.text and "3 of 9 images are <odd>." in page.text
 
 
-def test_headings_and_tables_are_in_order(run_folder: Path) -> None:
-    _, page = written(run_folder)
+def test_headings_and_tables_are_in_order(usual: tuple[str, Page]) -> None:
+    _, page = usual
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
     assert len(page.named("table")) == len(page.named("caption"))
 
 
-def test_numbers_settings_and_the_command_are_there(run_folder: Path) -> None:
-    _, page = written(run_folder)
+def test_numbers_settings_and_the_command_are_there(usual: tuple[str, Page]) -> None:
+    _, page = usual
     for words in (
         "objective.beta", "5000", "hardware.gpu", "thumbtune train RUN/recipe.yaml",
         "load_lora_weights('RUN/lora.safetensors')",

@@ -52,8 +52,14 @@ def test_what_likes_are_imported_from_is_no_store_and_the_import_is_named(
 
 
 @pytest.fixture
-def run(call: Call, settings: list[str], tmp_path: Path) -> Path:
+def run(evaluated_at: Callable[[Path], Path], tmp_path: Path) -> Path:
     """A finished run, evaluated."""
+    return evaluated_at(tmp_path / "run")
+
+
+@pytest.fixture
+def run_of_likes(call: Call, settings: list[str], tmp_path: Path) -> Path:
+    """A finished run, evaluated, whose likes a test may move or damage."""
     folder = tmp_path / "run"
     assert call("train", "--out", folder, *settings)[0] == 0
     assert call("evaluate", folder)[0] == 0
@@ -71,16 +77,16 @@ def test_a_misspelt_scorer_costs_no_evaluation(call: Call, run: Path, settings: 
 
 
 @pytest.mark.slow
-def test_a_run_whose_likes_are_elsewhere_says_so_or_finds_them(call: Call, run: Path, likes: Path) -> None:
+def test_a_run_whose_likes_are_elsewhere_says_so_or_finds_them(call: Call, run_of_likes: Path, likes: Path) -> None:
     moved = likes.rename(likes.parent / "moved")
-    before = (run / "report.html").read_bytes()
-    code, _, err = call("evaluate", run, "--set", "evaluate.scorers=")
+    before = (run_of_likes / "report.html").read_bytes()
+    code, _, err = call("evaluate", run_of_likes, "--set", "evaluate.scorers=")
     assert code == 1 and str(likes) in err and "--set likes=FOLDER" in err
-    assert (run / "report.html").read_bytes() == before
-    code, _, err = call("evaluate", run, "--set", "evaluate.scorers=", "--set", f"likes={moved}")
+    assert (run_of_likes / "report.html").read_bytes() == before
+    code, _, err = call("evaluate", run_of_likes, "--set", "evaluate.scorers=", "--set", f"likes={moved}")
     assert code == 0, err
-    assert "gain on held-out feedback" in (run / "report.html").read_text()
-    page = (run / "report.html").read_text()  # no scorer was named, and the judge knows no "thing 1"
+    assert "gain on held-out feedback" in (run_of_likes / "report.html").read_text()
+    page = (run_of_likes / "report.html").read_text()  # no scorer was named, and the judge knows no "thing 1"
     assert "No scorer compares these images" in page and "Win · tie · loss" not in page
 
 
@@ -96,9 +102,9 @@ def test_only_thumbs_that_the_run_held_out_are_asked(call: Call, run: Path, thum
 
 
 @pytest.mark.slow
-def test_a_damaged_store_says_what_it_is(call: Call, run: Path, likes: Path) -> None:
+def test_a_damaged_store_says_what_it_is(call: Call, run_of_likes: Path, likes: Path) -> None:
     (likes / "likes.sqlite").write_bytes(b"not a database, but long enough to be looked at" * 10)
-    code, _, err = call("evaluate", run, "--set", "evaluate.scorers=")
+    code, _, err = call("evaluate", run_of_likes, "--set", "evaluate.scorers=")
     assert code == 1 and "not an SQLite file" in err
 
 
@@ -130,8 +136,10 @@ def test_a_dry_run_says_when_too_little_would_be_held_out(call: Call, settings: 
     assert "and a verdict needs 10: label images of about" in out
 
 
-def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list[str], tmp_path: Path) -> None:
-    words = ["train", "--dry-run", *settings]
+def test_a_dry_run_sees_what_would_stop_the_run_later(
+    call: Call, shared_settings: list[str], trained_at: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    words = ["train", "--dry-run", *shared_settings]
     (tmp_path / "trained.txt").write_text("".join(f"thing {i}\n" for i in range(10)))
     for option, why in (
         (f"evaluate.prompts={tmp_path / 'nowhere.txt'}", "there is no file"),
@@ -140,9 +148,9 @@ def test_a_dry_run_sees_what_would_stop_the_run_later(call: Call, settings: list
     ):
         code, _, err = call(*words, "--out", tmp_path / "run", "--set", option)
         assert code == 2 and why in err
-        assert call("train", *settings, "--out", tmp_path / "run", "--set", option)[0] == 2
+        assert call("train", *shared_settings, "--out", tmp_path / "run", "--set", option)[0] == 2
         assert not (tmp_path / "run").exists()
-    assert call("train", *settings, "--out", tmp_path / "run")[0] == 0
+    trained_at(tmp_path / "run")
     code, _, err = call(*words, "--out", tmp_path / "run")
     assert code == 2 and "already contains a run" in err
 
@@ -208,10 +216,12 @@ def test_images_of_one_prompt_are_said_to_need_other_prompts(
     assert code == 1 and "Every image to train on has the prompt 'a thing'" in err
 
 
-def test_resuming_needs_a_run_and_no_recipe(call: Call, settings: list[str], tmp_path: Path) -> None:
-    code, _, err = call("train", "--out", tmp_path / "never", "--resume", *settings)
+def test_resuming_needs_a_run_and_no_recipe(
+    call: Call, shared_settings: list[str], trained_at: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    code, _, err = call("train", "--out", tmp_path / "never", "--resume", *shared_settings)
     assert code == 2 and str(tmp_path / "never") in err and not (tmp_path / "never").exists()
-    assert call("train", "--out", tmp_path / "run", *settings)[0] == 0
+    trained_at(tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "lora")
     code, _, err = call("train", "--out", tmp_path / "run", "--resume")
     assert code == 0, err

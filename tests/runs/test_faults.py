@@ -54,10 +54,14 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], obje
 
 
 @pytest.fixture
-def whole(call: Call, settings: list[str], tmp_path: Path) -> Path:
-    code, _, err = call("train", "--out", tmp_path / "whole", *settings)
-    assert code == 0, err
-    return tmp_path / "whole"
+def settings(shared_settings: list[str]) -> list[str]:
+    """The store is only read here, so one does for all."""
+    return shared_settings
+
+
+@pytest.fixture
+def whole(trained_at: Callable[[Path], Path], tmp_path: Path) -> Path:
+    return trained_at(tmp_path / "whole")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Trainings in less memory, in processes of their own: half precision, a quantised base, moments in 8 bits."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +13,15 @@ from thumbtune.errors import UsageError
 from thumbtune.runs import build
 from thumbtune.runs.recipe import parse_recipe, read_recipe
 
-
-def command(*words: object) -> None:
-    """Call `thumbtune ...` in a process of its own, since Accelerate keeps one precision for each."""
-    done = subprocess.run(
-        [sys.executable, "-m", "thumbtune.cli.app", *map(str, words)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+PROGRAM = """
+whole, half, *words = sys.argv[1:]
+command("train", "--out", whole, *words)
+for step in thumbtune.train(f"{whole}/recipe.yaml", half):
+    if step.step == 3:
+        break
+command("train", "--out", half, "--resume")
+command("evaluate", whole)
+"""
 
 
 def steps_of(run: Path) -> list[dict[str, object]]:
@@ -38,25 +39,24 @@ def steps_of(run: Path) -> list[dict[str, object]]:
     ],
 )
 def test_a_run_goes_on_bit_for_bit_and_comes_to_a_verdict(
-    settings: list[str], tiny_pipeline: Callable[[str], Path], tmp_path: Path, kind: str, options: list[str]
+    settings: list[str],
+    tiny_pipeline: Callable[[str], Path],
+    apart: Callable[..., None],
+    tmp_path: Path,
+    kind: str,
+    options: list[str],
 ) -> None:
     if any("nf4" in option or "8bit" in option for option in options):
         pytest.importorskip("bitsandbytes")
     chosen = [f"model={tiny_pipeline(kind)}", *options]
     words = [*settings, *(word for option in chosen for word in ("--set", option))]
     whole, half = tmp_path / "whole", tmp_path / "half"
-    command("train", "--out", whole, *words)
-    program = (
-        "import sys, thumbtune\nfor step in thumbtune.train(sys.argv[2], sys.argv[1]):\n    if step.step == 3: break"
-    )
-    subprocess.run([sys.executable, "-c", program, half, whole / "recipe.yaml"], check=True)
-    command("train", "--out", half, "--resume")
+    apart(PROGRAM, whole, half, *words)  # since Accelerate keeps one precision for each process
     assert steps_of(half) == steps_of(whole) and len(steps_of(whole)) == 6
     for file in ("lora/pytorch_lora_weights.safetensors", "unet/diffusion_pytorch_model.safetensors"):
         if (whole / file).is_file():
             one, two = load_file(whole / file), load_file(half / file)
             assert all(one[name].equal(two[name]) for name in one)
-    command("evaluate", whole)
     assert json.loads((whole / "evaluation" / "verdict.json").read_text())["decision"]
 
 

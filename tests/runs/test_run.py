@@ -126,10 +126,13 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(call: Call, setting
 
 
 def test_ctrl_c_saves_a_checkpoint_and_resume_ends_where_an_unbroken_run_ends(
-    call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call,
+    shared_settings: list[str],
+    trained_at: Callable[[Path], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert call("train", "--out", whole, *settings)[0] == 0
+    whole, broken = trained_at(tmp_path / "whole"), tmp_path / "broken"
 
     say = cli.say
 
@@ -139,7 +142,7 @@ def test_ctrl_c_saves_a_checkpoint_and_resume_ends_where_an_unbroken_run_ends(
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(cli, "say", press_ctrl_c)
-    code, _, err = call("train", "--out", broken, *settings)
+    code, _, err = call("train", "--out", broken, *shared_settings)
     assert code == 130
     assert "a checkpoint was saved" in err
     stopped = checkpoint.latest(broken)
@@ -147,10 +150,10 @@ def test_ctrl_c_saves_a_checkpoint_and_resume_ends_where_an_unbroken_run_ends(
     assert not (broken / "lora").exists()
 
     monkeypatch.setattr(cli, "say", say)
-    code, _, err = call("train", "--out", broken, *settings)
+    code, _, err = call("train", "--out", broken, *shared_settings)
     assert code == 2
     assert "--resume" in err
-    code, _, err = call("train", "--out", broken, "--resume", *settings)
+    code, _, err = call("train", "--out", broken, "--resume", *shared_settings)
     assert code == 0, err
     assert steps_of(broken) == steps_of(whole)
     for file in ("pytorch_lora_weights.safetensors", "kohya.safetensors"):
@@ -160,9 +163,12 @@ def test_ctrl_c_saves_a_checkpoint_and_resume_ends_where_an_unbroken_run_ends(
         assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_resuming_with_another_recipe_is_refused(call: Call, settings: list[str], tmp_path: Path) -> None:
-    assert call("train", "--out", tmp_path / "run", *settings)[0] == 0
-    code, _, err = call("train", "--out", tmp_path / "run", "--resume", *settings, "--set", "train.lr=0.5")
+def test_resuming_with_another_recipe_is_refused(
+    call: Call, shared_settings: list[str], trained_at: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    code, _, err = call(
+        "train", "--out", trained_at(tmp_path / "run"), "--resume", *shared_settings, "--set", "train.lr=0.5"
+    )
     assert code == 2
     assert "train.lr" in err
 
@@ -327,18 +333,18 @@ def test_resuming_with_other_likes_is_refused(
     assert (run / "likes.parquet").read_bytes() == before
 
 
-def test_prompts_that_training_saw_are_refused(call: Call, settings: list[str], tmp_path: Path) -> None:
-    run, file = tmp_path / "run", tmp_path / "prompts.txt"
-    assert call("train", "--out", run, *settings)[0] == 0
+def test_prompts_that_training_saw_are_refused(call: Call, trained_at: Callable[[Path], Path], tmp_path: Path) -> None:
+    run, file = trained_at(tmp_path / "run"), tmp_path / "prompts.txt"
     file.write_text("".join(f"thing {i}\n" for i in range(10)))
     code, _, err = call("evaluate", run, "--set", f"evaluate.prompts={file}")
     assert code == 2
     assert "prompts of the training" in err
 
 
-def test_evaluating_with_another_training_recipe_is_refused(call: Call, settings: list[str], tmp_path: Path) -> None:
-    assert call("train", "--out", tmp_path / "run", *settings)[0] == 0
-    code, _, err = call("evaluate", tmp_path / "run", "--set", "seed=1")
+def test_evaluating_with_another_training_recipe_is_refused(
+    call: Call, trained_at: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    code, _, err = call("evaluate", trained_at(tmp_path / "run"), "--set", "seed=1")
     assert code == 2
     assert "seed" in err
 
@@ -401,16 +407,15 @@ def test_a_second_precision_in_one_process_is_one_sentence(call: Call, settings:
 
 
 @pytest.mark.slow
-def test_all_weights_are_trained_and_judged_in_half_precision(settings: list[str], tmp_path: Path) -> None:
-    """In processes of their own: the reference is then kept in bf16, which only autocast may ask."""
+def test_all_weights_are_trained_and_judged_in_half_precision(
+    settings: list[str], apart: Callable[..., None], tmp_path: Path
+) -> None:
+    """In a process of its own: the reference is then kept in bf16, which only autocast may ask."""
     run = tmp_path / "run"
     full = ["weights=full", "precision=bf16", "sync_reference_every=3", "keep_checkpoints=1", "lr=1e-3"]
     chosen = [*settings, *(word for option in full for word in ("--set", f"train.{option}"))]
-    for words in (["train", "--out", str(run), *chosen], ["evaluate", str(run)]):
-        done = subprocess.run(
-            [sys.executable, "-m", "thumbtune.cli.app", *words], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    program = 'run, *words = sys.argv[1:]\ncommand("train", "--out", run, *words)\ncommand("evaluate", run)'
+    apart(program, run, *chosen)
     first = steps_of(run)[0]
     assert first["policy_error"] == first["reference_error"]
     assert steps_of(run)[-1]["policy_error"] != steps_of(run)[-1]["reference_error"]
@@ -430,10 +435,13 @@ def test_half_precision_without_a_gpu_is_refused(settings: list[str], tmp_path: 
 
 @pytest.mark.slow
 def test_a_run_that_ran_out_of_memory_goes_on_with_smaller_parts(
-    call: Call, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call,
+    shared_settings: list[str],
+    trained_at: Callable[[Path], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole, run = tmp_path / "whole", tmp_path / "run"
-    assert call("train", "--out", whole, *settings)[0] == 0
+    whole, run = trained_at(tmp_path / "whole"), tmp_path / "run"
     predict = StableDiffusion.predict
 
     def full(self: StableDiffusion, noisy: Any, *rest: Any) -> Any:
@@ -442,11 +450,11 @@ def test_a_run_that_ran_out_of_memory_goes_on_with_smaller_parts(
         return predict(self, noisy, *rest)
 
     monkeypatch.setattr(StableDiffusion, "predict", full)
-    code, _, err = call("train", "--out", run, *settings)
+    code, _, err = call("train", "--out", run, *shared_settings)
     assert code == 1
     assert "Memory ran out at step 3, with 2 images at once" in err and "--resume" in err
     smaller = ["--set", "train.micro_batch=1", "--set", "train.gradient_checkpointing=true"]
-    code, _, err = call("train", "--out", run, *settings, *smaller, "--resume")
+    code, _, err = call("train", "--out", run, *shared_settings, *smaller, "--resume")
     assert code == 0, err
     assert recipe_in(run).train.micro_batch == 1
     for one, two in zip(steps_of(whole), steps_of(run), strict=True):

@@ -9,6 +9,7 @@ SHA256SUMS         the hashes of all files but those of checkpoints, which have 
 evaluation/        images and scores               report.html
 base.json          how well the base denoises a few of the images, before the first step
 stopped.json       why a guard stopped the training; the result then has the weights of the best checkpoint
+samples/           images of a few prompts, every N steps     tensorboard/, trackers.json     with train.report_to
 """
 
 import json
@@ -172,6 +173,8 @@ FREE = (
     "train.keep_checkpoints",
     "train.guards",
     "train.validate_every",
+    "train.report_to",
+    "train.sample_every",
 )
 
 

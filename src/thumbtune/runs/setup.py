@@ -23,6 +23,7 @@ from thumbtune.runs.image_sizes import (
     stills_note,
 )
 from thumbtune.runs.recipe import Recipe
+from thumbtune.training import trackers
 from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
 from thumbtune.training.guards import Advice
@@ -110,6 +111,7 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
     build.check_model(recipe)
     check_sizes(recipe, build.model_path(recipe.model))
     build.check_library(recipe)
+    trackers.check(recipe.train.report_to)
     objective = objectives.objective_of(recipe)
     split = build.split_of(recipe, keep=keep)
     prompts = build.check_judging(recipe, split)

@@ -1,7 +1,7 @@
 """Train in a run's directory: log each step, save checkpoints, and write the result."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from thumbtune.runs import build, monitor, run
 from thumbtune.runs.forecast import check_memory
 from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.reporting import reported
 from thumbtune.runs.setup import Setup, batches_of, prepare
 from thumbtune.signals import Requests, requests
 from thumbtune.training import checkpoint, damage, records
@@ -89,9 +90,10 @@ def _tuned(
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows
-    yield from _logged(
+    steps = _logged(
         watched, train(training, batches, setup.objective), setup.recipe, folder, partial(_end, training, batches)
     )
+    yield from reported(steps, setup, model, training, folder) if accelerator.is_main_process else steps
     if accelerator.is_main_process:
         with training.ema.in_place():
             model.save(folder / setup.result.parent)
@@ -138,7 +140,7 @@ def _logged(
     recipe: Recipe,
     folder: Path,
     ending: Callable[[], str | None] = lambda: None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Log each step before yielding it; save checkpoints, also if something stops the training.
 
     `ending` returns what is wrong with the last weights, or None; wrong ones get no checkpoint.

@@ -7,7 +7,7 @@ import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def by_hand(row: dict[str, Any]) -> dict[str, float]:
 class Fake:
     """A tracker that keeps what it is given, over the runs of a test; it may fail at a step."""
 
-    calls: list[tuple[Any, ...]]
+    calls: ClassVar[list[tuple[Any, ...]]] = []
     fails_at: int | None = None
 
     def __init__(self, project: str, **options: Any) -> None:
@@ -77,7 +77,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     class Own(Fake):
-        calls: list[tuple[Any, ...]] = []
+        calls: ClassVar[list[tuple[Any, ...]]] = []
 
     monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "wandb", Own)
     monkeypatch.setattr(trackers, "find_spec", lambda name: name == "wandb" or None)
@@ -136,9 +136,7 @@ def test_samples_and_trackers_change_no_weight(
     assert not (plain / "samples").exists() and not (plain / "trackers.json").exists()
 
 
-def test_a_sample_is_the_image_of_the_weights_of_its_step(
-    call: Call, settings: list[str], tmp_path: Path
-) -> None:
+def test_a_sample_is_the_image_of_the_weights_of_its_step(call: Call, settings: list[str], tmp_path: Path) -> None:
     import thumbtune
     from thumbtune.models.protocol import Sampler
 

@@ -9,6 +9,7 @@ mlflow        the experiment `thumbtune`, or MLFLOW_EXPERIMENT_NAME, where MLFLO
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,27 @@ TENSORBOARD = "tensorboard"  # the folder in a run
 
 
 @dataclass(frozen=True, kw_only=True)
+class Begun:
+    """What a tracker begins or goes on with.
+
+    folder: of the run
+    run_id: of the tracker's run; None: the tracker gives one
+    step: the weight updates so far
+    config: the options of the run, without nested ones
+    """
+
+    folder: Path
+    run_id: str | None
+    step: int
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """What differs between trackers.
 
     packages: the modules, of which one must be there
-    make: (folder of the run, id of the tracker's run or None, steps so far) -> a tracker that has not started
+    make: what begins or goes on -> a tracker that has not started
     show: (tracker, files of images by name, step) -> None
     id_of: the id that a started tracker gave its run; None: the one that it was given
     takes_new_id: whether a new run takes our id
@@ -33,7 +50,7 @@ class Kind:
     """
 
     packages: tuple[str, ...]
-    make: Callable[[Path, str | None, int], Any]
+    make: Callable[[Begun], Any]
     show: Callable[[Any, Mapping[str, Path], int], None]
     id_of: Callable[[Any], str | None] = lambda tracker: None
     takes_new_id: bool = True
@@ -46,8 +63,8 @@ def _class_of(name: str) -> Any:
     return LOGGER_TYPE_TO_CLASS[name]
 
 
-def _tensorboard(folder: Path, run_id: str | None, step: int) -> Any:
-    return _class_of("tensorboard")(TENSORBOARD, folder, purge_step=step + 1 if step else None)
+def _tensorboard(begun: Begun) -> Any:
+    return _class_of("tensorboard")(TENSORBOARD, begun.folder, purge_step=begun.step + 1 if begun.step else None)
 
 
 def _tensorboard_images(tracker: Any, images: Mapping[str, Path], step: int) -> None:
@@ -58,10 +75,10 @@ def _tensorboard_images(tracker: Any, images: Mapping[str, Path], step: int) -> 
     tracker.tracker.flush()
 
 
-def _wandb(folder: Path, run_id: str | None, step: int) -> Any:
+def _wandb(begun: Begun) -> Any:
     # its capture of what the command prints would show the paths of this machine
     quiet = {"console": "off", "silent": True, "save_code": False}
-    options = {"name": _name(folder), "id": run_id, "resume": "allow", "dir": str(folder), "settings": quiet}
+    options = {"name": _name(begun), "id": begun.run_id, "resume": "allow", "dir": str(begun.folder), "settings": quiet}
     return _class_of("wandb")(os.environ.get("WANDB_PROJECT", PROJECT), **options)
 
 
@@ -69,21 +86,21 @@ def _wandb_images(tracker: Any, images: Mapping[str, Path], step: int) -> None:
     tracker.log_images({f"samples/{name}": [_opened(file)] for name, file in images.items()}, step=step)
 
 
-def _trackio(folder: Path, run_id: str | None, step: int) -> Any:
-    name = f"{_name(folder)}-{(run_id or '')[:6]}"  # two runs may have folders of one name
-    options = {"name": name, "resume": "allow", "embed": False}
+def _trackio(begun: Begun) -> Any:
+    name = f"{_name(begun)}-{(begun.run_id or '')[:6]}"  # two runs may have folders of one name
+    # it keeps the options of its last beginning alone
+    options = {"name": name, "resume": "allow", "embed": False, "config": dict(begun.config)}
     return _class_of("trackio")(os.environ.get("TRACKIO_PROJECT", PROJECT), **options)
 
 
 def _trackio_images(tracker: Any, images: Mapping[str, Path], step: int) -> None:
-    import trackio
-
+    trackio = import_module("trackio")
     shown = {f"samples/{name}": trackio.Image(_opened(file), caption=name) for name, file in images.items()}
     tracker.log(shown, step=step)
 
 
-def _mlflow(folder: Path, run_id: str | None, step: int) -> Any:
-    return _class_of("mlflow")(PROJECT, run_id=run_id, run_name=_name(folder))
+def _mlflow(begun: Begun) -> Any:
+    return _class_of("mlflow")(PROJECT, run_id=begun.run_id, run_name=_name(begun))
 
 
 def _mlflow_images(tracker: Any, images: Mapping[str, Path], step: int) -> None:
@@ -91,8 +108,8 @@ def _mlflow_images(tracker: Any, images: Mapping[str, Path], step: int) -> None:
         tracker.log_artifact(str(file), f"samples/{file.parent.name}")
 
 
-def _name(folder: Path) -> str:
-    return folder.resolve().name
+def _name(begun: Begun) -> str:
+    return begun.folder.resolve().name
 
 
 def _opened(file: Path) -> Image.Image:

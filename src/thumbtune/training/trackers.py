@@ -22,6 +22,7 @@ from thumbtune.errors import ThumbtuneError, joined, note, reason
 from thumbtune.files import write_text
 from thumbtune.training import records, tracker_kinds
 from thumbtune.training.step import Step
+from thumbtune.training.tracker_kinds import Begun
 
 NAMES = {
     "loss": "loss",
@@ -106,7 +107,8 @@ class Trackers:
             if kind.forgets_later_steps:
                 state["last"] = min(state["last"], step)
             with _Guarded(self, name):
-                tracker = kind.make(self.folder, state["id"] if known or kind.takes_new_id else None, step)
+                own = state["id"] if known or kind.takes_new_id else None
+                tracker = kind.make(Begun(folder=self.folder, run_id=own, step=step, config=config))
                 tracker.start()
                 self.opened[name] = tracker
                 self.state[name] = {**state, "id": kind.id_of(tracker) or state["id"]}

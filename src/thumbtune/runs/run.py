@@ -3,9 +3,10 @@
 recipe.yaml        every option                    environment.json   versions and hardware
 likes.parquet      image ids, prompts, labels, and which were held out
 steps.jsonl        one line per weight update      checkpoints/       to continue from
-lora/              the result, for diffusers and for ComfyUI / A1111; unet/ or transformer/ if all weights are trained
+lora/              the result, for diffusers and for ComfyUI / A1111; unet/ or transformer/ if all weights are trained;
+                   with README.md, its model card
 examples/          a few of the rated images       own/               the user's files and LoRA that the recipe names
-SHA256SUMS         the hashes of all files but those of checkpoints, which have their own, for `sha256sum -c`
+SHA256SUMS         the hashes of all files but the model card, and those of checkpoints, which have their own
 evaluation/        images and scores               report.html
 base.json          how well the base denoises a few of the images, before the first step
 stopped.json       why a guard stopped the training; the result then has the weights of the best checkpoint
@@ -38,6 +39,7 @@ from thumbtune.training.cache import Cache
 OWN = lora_copy.OWN
 STOPPED = records.STOPPED
 LOCK = ".training.lock"
+CARD, CARD_IMAGES = "README.md", "images"  # the model card beside the tuned weights
 COMPARED = ("image_id", "prompt", "label", "weight", "grade", "held_out")  # what a label is to a run that continues
 # a run that continues writes these again
 REWRITTEN = {"lora", "unet", "transformer", checkpoint.LOG, records.BASE}
@@ -101,8 +103,22 @@ def _busy(folder: Path, owner: str) -> ThumbtuneError:
 
 
 def record_result(folder: Path, result: Path, *names: str) -> None:
-    """Add the result of a run, its log, the errors of its base and other files to its list of hashes."""
-    checksums.record(folder, [*_inside(folder, (folder / result).parent), checkpoint.LOG, records.BASE, *names])
+    """Add the result of a run, its log, the errors of its base and other files to its list of hashes.
+
+    The model card has none: a person may change it.
+    """
+    part = (folder / result).parent
+    weights = [name for name in _inside(folder, part) if not is_of_card(name.removeprefix(f"{part.name}/"))]
+    checksums.record(folder, [*weights, checkpoint.LOG, records.BASE, *names])
+
+
+def is_of_card(name: str) -> bool:
+    """Return whether a file of a result, by its path there, is the model card or one of its images.
+
+    >>> is_of_card("README.md"), is_of_card("images/0.png"), is_of_card("config.json")
+    (True, True, False)
+    """
+    return name == CARD or name.startswith(f"{CARD_IMAGES}/")
 
 
 def _inside(folder: Path, *parts: Path) -> list[str]:

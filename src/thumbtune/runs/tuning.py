@@ -16,6 +16,7 @@ from thumbtune.memory import give_back
 from thumbtune.models.model_options import SHORT
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, monitor, run
+from thumbtune.runs.card_files import write_card
 from thumbtune.runs.forecast import check_memory
 from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.recipe import Recipe
@@ -93,11 +94,17 @@ def _tuned(
     steps = _logged(
         watched, train(training, batches, setup.objective), setup.recipe, folder, partial(_end, training, batches)
     )
-    yield from reported(steps, setup, model, training, folder) if accelerator.is_main_process else steps
+    try:
+        yield from reported(steps, setup, model, training, folder) if accelerator.is_main_process else steps
+    except (TrainingBroke, WentWrong):
+        if accelerator.is_main_process and (folder / run.STOPPED).is_file():
+            write_card(folder)  # the result is that of the best checkpoint
+        raise
     if accelerator.is_main_process:
         with training.ema.in_place():
             model.save(folder / setup.result.parent)
         run.record_result(folder, setup.result)
+        write_card(folder)
 
 
 def _tell_earlier(folder: Path, step: int, is_restored: bool) -> None:

@@ -32,7 +32,7 @@ def write_card(folder: Path) -> Path | None:
     """
     facts = facts_of(folder)
     card = facts.result / CARD
-    if card.exists() and not _is_ours(card):
+    if card.exists() and not is_ours(card):
         note(f"{card} was changed by hand, so it stays as it is; delete it, and the next evaluation writes a new one.")
         return None
     shutil.rmtree(facts.result / IMAGES, ignore_errors=True)
@@ -54,7 +54,7 @@ def sealed(text: str) -> str:
     return f"{text}\n{OWN}{sha256(text.encode())} -->\n"
 
 
-def _is_ours(card: Path) -> bool:
+def is_ours(card: Path) -> bool:
     """Return whether a card has the lines that were written."""
     text, _, _ = card.read_text(encoding="utf-8").rpartition(f"\n{OWN}")
     return card.read_text(encoding="utf-8") == sealed(text)

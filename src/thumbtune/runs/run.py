@@ -343,6 +343,23 @@ def baseline(recipe: Recipe, folder: Path) -> str:
     return recipe.model if recipe.lora.start is None else str(lora_copy.of_run(folder))
 
 
+def finished_result(folder: Path, recipe: Recipe) -> Path:
+    """Return the folder of a run's tuned weights, after a look at their hashes.
+
+    Raises:
+        ThumbtuneError: the run has not finished training, or the weights have changed since they were written.
+    """
+    result = folder / build.result_in(folder, recipe)
+    if not result.exists():
+        raise ThumbtuneError(
+            f"{folder} has no {result.parent.name} folder: its training has not finished; continue it with --resume.",
+            code="run-unfinished",
+        )
+    checksums.check(folder, lambda name: Path(name).parts[0] == result.parent.name)
+    checksums.note_missing(folder, lambda name: Path(name).parts[0] == result.parent.name)
+    return result.parent
+
+
 def trained_model(
     recipe: Recipe, folder: Path, device: Any = "cpu", precision: build.Precision | None = None
 ) -> PipelineModel:
@@ -353,16 +370,9 @@ def trained_model(
     Raises:
         ThumbtuneError: the run has not finished training.
     """
-    result = folder / build.result_in(folder, recipe)
-    if not result.exists():
-        raise ThumbtuneError(
-            f"{folder} has no {result.parent.name} folder: its training has not finished; continue it with --resume.",
-            code="run-unfinished",
-        )
-    checksums.check(folder, lambda name: Path(name).parts[0] == result.parent.name)
-    checksums.note_missing(folder, lambda name: Path(name).parts[0] == result.parent.name)
+    result = finished_result(folder, recipe)
     model = build.model_of(with_own_start(recipe, folder), device, training=False, precision=precision)
-    model.load(result.parent)
+    model.load(result)
     build.store_whole(recipe, model)
     model.complete = prompt_completion(folder)
     return model

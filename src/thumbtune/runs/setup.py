@@ -101,8 +101,10 @@ class Setup:
         return [*settings_notes(self.recipe), *amounts, *likes_notes(self.split.train, self.recipe.frames > 1)]
 
 
-def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
+def prepare(recipe: Recipe, *, keep: bool = True, given: Objective | None = None) -> Setup:
     """Return the setup of a recipe, checked before any long work; `keep` as in `likes_of`.
+
+    given: an objective in place of the recipe's
 
     Raises:
         UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
@@ -112,7 +114,7 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
     check_sizes(recipe, build.model_path(recipe.model))
     build.check_library(recipe)
     trackers.check(recipe.train.report_to)
-    objective = objectives.objective_of(recipe)
+    objective = given or objectives.objective_of(recipe)
     split = build.split_of(recipe, keep=keep)
     prompts = build.check_judging(recipe, split)
     check_enough(recipe, objective, split)

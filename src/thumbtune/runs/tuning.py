@@ -15,6 +15,7 @@ from thumbtune.files import write_text
 from thumbtune.memory import give_back
 from thumbtune.models.model_options import SHORT
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, monitor, run
 from thumbtune.runs.card_files import write_card
 from thumbtune.runs.forecast import check_memory
@@ -33,11 +34,17 @@ WORSE_THAN_ZEROS = 1.05  # a mean error: zeros have that of the target's varianc
 
 
 def tune(
-    recipe: Recipe, folder: Path, progress: Progress, resume: bool = False, story: Mapping[str, Any] | None = None
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress,
+    resume: bool = False,
+    story: Mapping[str, Any] | None = None,
+    objective: Objective | None = None,
 ) -> Iterator[Step]:
     """Train by the recipe, and yield each step; save checkpoints, and write the result at the end.
 
-    `story` has facts on the likes for the report: their `source`, and `simulated` if a formula made them.
+    `story` has facts on the likes for the report: their `source`, and `simulated` if a formula made them. `objective`
+    is one in place of the recipe's.
 
     Raises:
         Interrupted: Ctrl-C, or SIGTERM (then Terminated); a checkpoint of the last whole step was saved.
@@ -46,7 +53,7 @@ def tune(
     """
     run.refuse_busy(folder)
     run.check(recipe, folder, resume)
-    setup = prepare(recipe)
+    setup = prepare(recipe, given=objective)
     story = {"notes": setup.notes(), **(story or {}), "prompt_prefix": setup.prefix, "contrasts": setup.contrasts}
     accelerator = build.training_accelerator_of(recipe)
     check_memory(recipe)

@@ -245,7 +245,7 @@ def test_rows_that_cannot_be_used_are_told(tmp_path: Path, caplog: pytest.LogCap
 
     good = {"image": Image.new("RGB", (16, 16)), "prompt": "a cat", "label": True}
     write_store([good, {**good, "prompt": ""}], tmp_path / "likes")
-    assert "1 row of the feedback left out" in caplog.text and "it has no prompt" in caplog.text
+    assert "1 row of the feedback was left out" in caplog.text and "it has no prompt" in caplog.text
 
 
 def test_a_guard_stops_a_trainer_and_the_best_checkpoint_is_the_result(base: Path, likes: Path, tmp_path: Path) -> None:

@@ -95,5 +95,6 @@ def _no_bars() -> Iterator[None]:
 def _tell(report: ImportReport) -> None:
     """Note how many rows were left out, and why the first one was."""
     if report.skipped:
-        rows = plural(len(report.skipped) + report.unlisted, "row")
-        note(f"{rows} of the feedback left out; the first: {report.skipped[0][1]}")
+        count = len(report.skipped) + report.unlisted
+        rows = plural(count, "row of the feedback was", "rows of the feedback were")
+        note(f"{rows} left out; the first: {report.skipped[0][1].rstrip('.')}.")

@@ -85,10 +85,10 @@ def _named(keyword: str, value: Any) -> list[tuple[str, Any]]:
     mine = next((name for name in known if name.rpartition(".")[2] == keyword), None)
     if mine is None:
         near = our_name(keyword, list(known))
-        advice = "see `thumbtune recipe` for all" if near is None or near.startswith("-") else f"did you mean {near}?"
+        has_ours = near is not None and not near.startswith("-")
         raise UsageError(
-            f"Config: there is no option {shown(keyword)} that means the same here; {advice.rstrip('?.')}"
-            f"{'?' if advice.endswith('?') else '.'}",
+            f"Config: no option has the name {shown(keyword)} and means the same; "
+            f"{f'did you mean {near}?' if has_ours else '`thumbtune recipe` lists all.'}",
             code="recipe-unknown-option",
         )
     return [(mine, value)]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from thumbtune.runs import model_card
 from thumbtune.runs.card_files import write_card
+from thumbtune.runs.recipe import read_recipe
 from thumbtune.training import records
 
 Call = Callable[..., tuple[int, str, str]]
@@ -180,3 +181,35 @@ def test_the_card_of_a_stopped_training_tells_the_step_of_its_weights(
     assert code == 1 and "Training stopped" in err
     best = json.loads((run / "stopped.json").read_text())["best"]
     assert f"a guard stopped the training, and the weights are those of step {best}" in card_of(run).text
+
+
+@pytest.mark.slow
+def test_the_snippet_of_a_family_that_is_called_otherwise_runs(
+    call: Call, likes: Path, tiny_pipeline: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run, base = tmp_path / "run", tiny_pipeline("qwen-image")
+    options = [f"likes={likes}", f"model={base}", "train.steps=1", "train.batch=2", "train.micro_batch=1"]
+    options += ["train.precision=no", "train.validate_every=0", "train.guards=false", "evaluate.steps=1"]
+    code, _, err = call("train", "--out", run, *(word for one in options for word in ("--set", one)))
+    assert code == 0, err
+    place = tmp_path / "elsewhere"
+    shutil.copytree(run / "lora", place)
+    (place / base.name).symlink_to(base)
+    snippet = snippet_in(card_of(run))
+    assert "true_cfg_scale=" in snippet
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (place / "image.png").is_file()
+
+
+def test_the_snippet_of_clips_asks_for_frames(
+    tiny_pipeline: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_card.run, "prompt_prefix_of", lambda folder: None)
+    recipe = read_recipe(None, [f"model={tiny_pipeline('wan')}", "frames=5", "train.precision=no"])
+    lora = tmp_path / "lora"
+    facts = model_card.Facts(run=tmp_path, recipe=recipe, result=lora, repo=None, images=(), duel=None)
+    snippet = model_card.snippet_of(facts)
+    compile(snippet, "snippet", "exec")
+    assert "num_frames=5, max_sequence_length=" in snippet and 'output_type="pil"' in snippet
+    assert snippet.endswith('result.frames[0][0].save("image.png")  # the first frame')

@@ -17,6 +17,8 @@ from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.evaluation.duel_folder import DuelFolder, is_duel, read_duel
 from thumbtune.evaluation.gates import line_of
 from thumbtune.evaluation.standings import careful
+from thumbtune.models.families import adapter_class_of
+from thumbtune.models.pipeline_files import index_of
 from thumbtune.plugins import is_own
 from thumbtune.runs import build, run
 from thumbtune.runs.lora_about import method_of, name_of
@@ -180,10 +182,15 @@ def snippet_of(facts: Facts) -> str:
     prompt = facts.images[0][0] if facts.images else "a red apple"
     if prefix := run.prompt_prefix_of(facts.run):
         prompt = f"{prefix}, {prompt}"
-    options = f"num_inference_steps={sampler.steps}, guidance_scale={sampler.guidance:g}, generator=generator"
+    adapter = adapter_class_of((index_of(build.model_path(facts.recipe.model)) or {}).get("_class_name"))
+    called = {"num_inference_steps": sampler.steps, **adapter.guided(adapter, sampler.guidance)}  # type: ignore[arg-type]
+    if adapter.family.clips:
+        called |= {"num_frames": facts.recipe.frames, "output_type": "pil"}
+    values = {name: json.dumps(value) if isinstance(value, str) else repr(value) for name, value in called.items()}
+    options = ", ".join([*(f"{name}={value}" for name, value in values.items()), "generator=generator"])
     words = json.dumps(prompt, ensure_ascii=False)
     lines += ["generator = torch.Generator().manual_seed(0)", f"result = pipeline({words}, {options})"]
-    if facts.recipe.frames == 1:
+    if not adapter.family.clips:
         lines.append('result.images[0].save("image.png")')
     else:
         lines.append('result.frames[0][0].save("image.png")  # the first frame')

@@ -184,6 +184,22 @@ def test_a_run_of_two_processes_ends_where_a_run_of_one_does(command: list[str],
     is_as_alone(command, tmp_path / "two", tmp_path / "one")
 
 
+def test_of_two_processes_one_draws_samples_and_reports(command: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = ["--set", "train.sample_every=3", "--set", "train.report_to=tensorboard"]
+    call(launched(*command, *options, "--out", tmp_path / "two"))
+    assert len(list((tmp_path / "two" / "samples").glob("step-*"))) == 3
+    events = EventAccumulator(str(tmp_path / "two" / "tensorboard"))
+    events.Reload()
+    assert [one.step for one in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
+    call([*command, "--out", str(tmp_path / "one")])
+    one, two = (load_file(tmp_path / name / "lora" / "pytorch_lora_weights.safetensors") for name in ("one", "two"))
+    moved = max(float(one[name].abs().max()) for name in one)
+    assert all(torch.allclose(one[name], two[name], atol=0.02 * moved) for name in one)
+
+
 def test_a_guard_stops_both_processes_after_the_same_step_and_one_speaks(command: list[str], tmp_path: Path) -> None:
     far_off = [*command, "--set", "objective.beta=1e9", "--set", "train.steps=60", "--out", str(tmp_path / "run")]
     done = subprocess.run(launched(*far_off), check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)

@@ -85,6 +85,8 @@ EXAMPLES = [
     "training.sampling",
     "runs.values",
     "plugins",
+    "uploads",
+    "runs.run",
 ]
 
 

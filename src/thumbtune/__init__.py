@@ -8,6 +8,8 @@
     model = thumbtune.load("runs/first")
 
 Recipe      every option of a run
+Trainer     train a pipeline, or a model by its name, on a data set: the shape that TRL has
+Config      the options of a Trainer as keywords
 train       train from a recipe, yielding a Step after every weight update
 evaluate    compare a finished run with its base on prompts that training did not see
 load        a model that generates images: a base model, or the result of a run
@@ -20,14 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thumbtune.duels.evaluate import evaluate_run as evaluate
+    from thumbtune.runs.keyword_options import Config
     from thumbtune.runs.python_api import load, train
     from thumbtune.runs.recipe import Recipe
+    from thumbtune.trainer import Trainer
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "evaluate", "load", "train"]
+__all__ = ["Config", "Recipe", "Trainer", "__version__", "evaluate", "load", "train"]
 
 _HOMES = {
     "Recipe": ("thumbtune.runs.recipe", "Recipe"),
+    "Config": ("thumbtune.runs.keyword_options", "Config"),
+    "Trainer": ("thumbtune.trainer", "Trainer"),
     "train": ("thumbtune.runs.python_api", "train"),
     "load": ("thumbtune.runs.python_api", "load"),
     "evaluate": ("thumbtune.duels.evaluate", "evaluate_run"),

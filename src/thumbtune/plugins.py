@@ -7,6 +7,7 @@ from typing import Any
 
 from thumbtune.errors import UsageError
 
+OF_PROGRAM = "python:"  # the name of an object that a program gave: `python:Mine`
 MODULE = "thumbtune_own_"  # what a user's file is called as a module
 
 
@@ -18,6 +19,11 @@ def is_own(text: str) -> bool:
     """
     file, _, name = text.rpartition(":")
     return bool(file and name)
+
+
+def is_of_program(text: str) -> bool:
+    """Return whether a recipe names an object that a program gave, which no file holds."""
+    return text.startswith(OF_PROGRAM)
 
 
 def file_of(text: str) -> Path:
@@ -42,6 +48,12 @@ def load(text: str, option: str) -> Any:
         UsageError: there is no such file, it does not run, or it has no such name.
     """
     path, name = file_of(text), text.rpartition(":")[2]
+    if is_of_program(text):
+        raise UsageError(
+            f"{option}: {name} was an object of a Python program, which no file holds; go on in that program, with "
+            "Trainer(...).train(resume=True).",
+            code="plugin-of-program",
+        )
     if not path.is_file():
         raise UsageError(
             f"{option}: there is no file {path} here; give a path from {Path.cwd()}, as in my_file:name.",

@@ -41,7 +41,11 @@ def test_from_thumbs_to_a_report(call: Call, settings: list[str], tmp_path: Path
     code, out, err = call("train", "--out", run, *settings)
     assert code == 0, err
     assert [row["step"] for row in steps_of(run)] == [1, 2, 3, 4, 5, 6]
-    assert {f.name for f in (run / "lora").iterdir()} == {"pytorch_lora_weights.safetensors", "kohya.safetensors"}
+    assert {f.name for f in (run / "lora").iterdir()} == {
+        "pytorch_lora_weights.safetensors",
+        "kohya.safetensors",
+        "README.md",
+    }
 
     code, out, err = call("evaluate", run)
     assert code == 0, err

@@ -20,6 +20,7 @@ from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
 from thumbtune.cli.likes import import_, likes_app
 from thumbtune.cli.merge import merge
+from thumbtune.cli.push import push, push_likes
 from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.terminal import bar, quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
@@ -47,6 +48,8 @@ app.command(cls=CommandOfRecipe)(evaluate)
 app.command(cls=CommandOfRecipe)(verdict)
 app.command()(duel)
 app.command()(report)
+app.command()(push)
+likes_app.command("push")(push_likes)
 app.add_typer(scorers_app, name="scorers")
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from thumbtune.feedback.stats import Stats
     from thumbtune.feedback.store.store import Store
 
-likes_app = typer.Typer(help="Show statistics of the likes, export them, or erase a rater.", no_args_is_help=True)
+likes_app = typer.Typer(
+    help="Show statistics of the likes, export or push them, or erase a rater.", no_args_is_help=True
+)
 Likes = Annotated[str, typer.Option(help="The store of likes: a folder, or postgresql://user@host/database.")]
 
 

@@ -24,6 +24,7 @@ from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.files import write_text
 from thumbtune.report.page import PAGE, write_page
 from thumbtune.runs import build, run
+from thumbtune.runs.card_files import write_card
 from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.training.batches import Progress, quiet
 
@@ -90,6 +91,8 @@ def recipe_of(folder: Path, settings: Sequence[str]) -> Recipe:
 def evaluate(asked: Evaluation, recipe: Recipe, progress: Progress) -> dict[str, Any] | None:
     """Generate and score the images of both sides, ask every gate; write verdict.json and return what it holds.
 
+    The model card of the run gets the result too, unless `out` is another folder.
+
     Args:
         recipe: the run's, with the scorers and gates to ask.
 
@@ -144,6 +147,8 @@ def _judged(
         (asked.run / PAGE).unlink(missing_ok=True)  # it shows the verdict before this one
     with rewriting(out, RESULT):
         write_text(out / RESULT, json.dumps(found, indent=1), durable=True)
+    if asked.out is None:
+        write_card(asked.run)
     return {**found, "replaced": gallery.replaced and str(gallery.replaced)}
 
 

@@ -127,7 +127,8 @@ def utility_of(recipe: Recipe) -> Utility:
 def own_files(recipe: Recipe) -> list[Path]:
     """Return the user's files that a recipe names; a run stores copies of them."""
     named = (recipe.objective.name, recipe.objective.utility)
-    return sorted({plugins.file_of(name) for name in named if plugins.is_own(name)})
+    files = [name for name in named if plugins.is_own(name) and not plugins.is_of_program(name)]
+    return sorted({plugins.file_of(name) for name in files})
 
 
 def reference_point_of(recipe: Recipe) -> ReferencePoint:

@@ -29,6 +29,8 @@ OTHERS = {
     "train.checkpoint_every": "save_steps checkpointing_steps save_every_n_steps checkpoint_steps save_every",
     "train.keep_checkpoints": "save_total_limit checkpoints_total_limit save_last_n_steps",
     "train.validate_every": "eval_steps eval_every validation_steps",
+    "train.report_to": "log_with tracker trackers use_wandb wandb logger loggers report_with",
+    "train.sample_every": "sample_every_n_steps validation_epochs sample_steps_interval sampling_steps_every",
     "train.validation_share": "test_size validation_split eval_split val_split",
     "train.prompt_dropout": "caption_dropout_rate proportion_empty_prompts caption_dropout_probability",
     "train.timestep_density": "timestep_sampling weighting_scheme",

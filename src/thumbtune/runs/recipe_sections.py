@@ -345,6 +345,17 @@ class TrainSection(Section):
     validate_every: int = Field(
         default=25, ge=0, description="Steps between two validations on held-out feedback. 0: no validation."
     )
+    report_to: Annotated[list[str], BeforeValidator(values.listed), AfterValidator(values.trackers)] = Field(
+        default_factory=list,
+        description="Trackers that get the numbers of each step: tensorboard, wandb, trackio, mlflow; several with "
+        "commas between (docs/trackers.md). steps.jsonl has them all the same. Default: no tracker.",
+    )
+    sample_every: int = Field(
+        default=0,
+        ge=0,
+        description="Steps between two sets of sample images, of up to four prompts and the same seeds, in the folder "
+        "samples of the run and in its trackers. 0: no samples.",
+    )
 
     @property
     def reaches_validation(self) -> bool:

@@ -3,12 +3,14 @@
 recipe.yaml        every option                    environment.json   versions and hardware
 likes.parquet      image ids, prompts, labels, and which were held out
 steps.jsonl        one line per weight update      checkpoints/       to continue from
-lora/              the result, for diffusers and for ComfyUI / A1111; unet/ or transformer/ if all weights are trained
+lora/              the result, for diffusers and for ComfyUI / A1111; unet/ or transformer/ if all weights are trained;
+                   with README.md, its model card
 examples/          a few of the rated images       own/               the user's files and LoRA that the recipe names
-SHA256SUMS         the hashes of all files but those of checkpoints, which have their own, for `sha256sum -c`
+SHA256SUMS         the hashes of all files but the model card, and those of checkpoints, which have their own
 evaluation/        images and scores               report.html
 base.json          how well the base denoises a few of the images, before the first step
 stopped.json       why a guard stopped the training; the result then has the weights of the best checkpoint
+samples/           images of a few prompts, every N steps     tensorboard/, trackers.json     with train.report_to
 """
 
 import json
@@ -37,6 +39,7 @@ from thumbtune.training.cache import Cache
 OWN = lora_copy.OWN
 STOPPED = records.STOPPED
 LOCK = ".training.lock"
+CARD, CARD_IMAGES = "README.md", "images"  # the model card beside the tuned weights
 COMPARED = ("image_id", "prompt", "label", "weight", "grade", "held_out")  # what a label is to a run that continues
 # a run that continues writes these again
 REWRITTEN = {"lora", "unet", "transformer", checkpoint.LOG, records.BASE}
@@ -100,8 +103,22 @@ def _busy(folder: Path, owner: str) -> ThumbtuneError:
 
 
 def record_result(folder: Path, result: Path, *names: str) -> None:
-    """Add the result of a run, its log, the errors of its base and other files to its list of hashes."""
-    checksums.record(folder, [*_inside(folder, (folder / result).parent), checkpoint.LOG, records.BASE, *names])
+    """Add the result of a run, its log, the errors of its base and other files to its list of hashes.
+
+    The model card has none: a person may change it.
+    """
+    part = (folder / result).parent
+    weights = [name for name in _inside(folder, part) if not is_of_card(name.removeprefix(f"{part.name}/"))]
+    checksums.record(folder, [*weights, checkpoint.LOG, records.BASE, *names])
+
+
+def is_of_card(name: str) -> bool:
+    """Return whether a file of a result, by its path there, is the model card or one of its images.
+
+    >>> is_of_card("README.md"), is_of_card("images/0.png"), is_of_card("config.json")
+    (True, True, False)
+    """
+    return name == CARD or name.startswith(f"{CARD_IMAGES}/")
 
 
 def _inside(folder: Path, *parts: Path) -> list[str]:
@@ -172,6 +189,8 @@ FREE = (
     "train.keep_checkpoints",
     "train.guards",
     "train.validate_every",
+    "train.report_to",
+    "train.sample_every",
 )
 
 
@@ -324,6 +343,23 @@ def baseline(recipe: Recipe, folder: Path) -> str:
     return recipe.model if recipe.lora.start is None else str(lora_copy.of_run(folder))
 
 
+def finished_result(folder: Path, recipe: Recipe) -> Path:
+    """Return the folder of a run's tuned weights, after a look at their hashes.
+
+    Raises:
+        ThumbtuneError: the run has not finished training, or the weights have changed since they were written.
+    """
+    result = folder / build.result_in(folder, recipe)
+    if not result.exists():
+        raise ThumbtuneError(
+            f"{folder} has no {result.parent.name} folder: its training has not finished; continue it with --resume.",
+            code="run-unfinished",
+        )
+    checksums.check(folder, lambda name: Path(name).parts[0] == result.parent.name)
+    checksums.note_missing(folder, lambda name: Path(name).parts[0] == result.parent.name)
+    return result.parent
+
+
 def trained_model(
     recipe: Recipe, folder: Path, device: Any = "cpu", precision: build.Precision | None = None
 ) -> PipelineModel:
@@ -334,16 +370,9 @@ def trained_model(
     Raises:
         ThumbtuneError: the run has not finished training.
     """
-    result = folder / build.result_in(folder, recipe)
-    if not result.exists():
-        raise ThumbtuneError(
-            f"{folder} has no {result.parent.name} folder: its training has not finished; continue it with --resume.",
-            code="run-unfinished",
-        )
-    checksums.check(folder, lambda name: Path(name).parts[0] == result.parent.name)
-    checksums.note_missing(folder, lambda name: Path(name).parts[0] == result.parent.name)
+    result = finished_result(folder, recipe)
     model = build.model_of(with_own_start(recipe, folder), device, training=False, precision=precision)
-    model.load(result.parent)
+    model.load(result)
     build.store_whole(recipe, model)
     model.complete = prompt_completion(folder)
     return model

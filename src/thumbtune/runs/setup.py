@@ -23,6 +23,7 @@ from thumbtune.runs.image_sizes import (
     stills_note,
 )
 from thumbtune.runs.recipe import Recipe
+from thumbtune.training import trackers
 from thumbtune.training.batches import Batches, Encoded, Progress
 from thumbtune.training.cache import Cache
 from thumbtune.training.guards import Advice
@@ -100,8 +101,10 @@ class Setup:
         return [*settings_notes(self.recipe), *amounts, *likes_notes(self.split.train, self.recipe.frames > 1)]
 
 
-def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
+def prepare(recipe: Recipe, *, keep: bool = True, given: Objective | None = None) -> Setup:
     """Return the setup of a recipe, checked before any long work; `keep` as in `likes_of`.
+
+    given: an objective in place of the recipe's
 
     Raises:
         UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
@@ -110,7 +113,8 @@ def prepare(recipe: Recipe, *, keep: bool = True) -> Setup:
     build.check_model(recipe)
     check_sizes(recipe, build.model_path(recipe.model))
     build.check_library(recipe)
-    objective = objectives.objective_of(recipe)
+    trackers.check(recipe.train.report_to)
+    objective = given or objectives.objective_of(recipe)
     split = build.split_of(recipe, keep=keep)
     prompts = build.check_judging(recipe, split)
     check_enough(recipe, objective, split)

@@ -1,7 +1,7 @@
 """Train in a run's directory: log each step, save checkpoints, and write the result."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,10 +15,13 @@ from thumbtune.files import write_text
 from thumbtune.memory import give_back
 from thumbtune.models.model_options import SHORT
 from thumbtune.models.protocol import PipelineModel
+from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, monitor, run
+from thumbtune.runs.card_files import write_card
 from thumbtune.runs.forecast import check_memory
 from thumbtune.runs.monitor import Monitor
 from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.reporting import reported
 from thumbtune.runs.setup import Setup, batches_of, prepare
 from thumbtune.signals import Requests, requests
 from thumbtune.training import checkpoint, damage, records
@@ -31,11 +34,17 @@ WORSE_THAN_ZEROS = 1.05  # a mean error: zeros have that of the target's varianc
 
 
 def tune(
-    recipe: Recipe, folder: Path, progress: Progress, resume: bool = False, story: Mapping[str, Any] | None = None
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress,
+    resume: bool = False,
+    story: Mapping[str, Any] | None = None,
+    objective: Objective | None = None,
 ) -> Iterator[Step]:
     """Train by the recipe, and yield each step; save checkpoints, and write the result at the end.
 
-    `story` has facts on the likes for the report: their `source`, and `simulated` if a formula made them.
+    `story` has facts on the likes for the report: their `source`, and `simulated` if a formula made them. `objective`
+    is one in place of the recipe's.
 
     Raises:
         Interrupted: Ctrl-C, or SIGTERM (then Terminated); a checkpoint of the last whole step was saved.
@@ -44,7 +53,7 @@ def tune(
     """
     run.refuse_busy(folder)
     run.check(recipe, folder, resume)
-    setup = prepare(recipe)
+    setup = prepare(recipe, given=objective)
     story = {"notes": setup.notes(), **(story or {}), "prompt_prefix": setup.prefix, "contrasts": setup.contrasts}
     accelerator = build.training_accelerator_of(recipe)
     check_memory(recipe)
@@ -89,13 +98,20 @@ def _tuned(
     accelerator.wait_for_everyone()
     watched.replay(folder)
     accelerator.wait_for_everyone()  # all have read the log before it grows
-    yield from _logged(
+    steps = _logged(
         watched, train(training, batches, setup.objective), setup.recipe, folder, partial(_end, training, batches)
     )
+    try:
+        yield from reported(steps, setup, model, training, folder) if accelerator.is_main_process else steps
+    except (TrainingBroke, WentWrong):
+        if accelerator.is_main_process and (folder / run.STOPPED).is_file():
+            write_card(folder)  # the result is that of the best checkpoint
+        raise
     if accelerator.is_main_process:
         with training.ema.in_place():
             model.save(folder / setup.result.parent)
         run.record_result(folder, setup.result)
+        write_card(folder)
 
 
 def _tell_earlier(folder: Path, step: int, is_restored: bool) -> None:
@@ -138,7 +154,7 @@ def _logged(
     recipe: Recipe,
     folder: Path,
     ending: Callable[[], str | None] = lambda: None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Log each step before yielding it; save checkpoints, also if something stops the training.
 
     `ending` returns what is wrong with the last weights, or None; wrong ones get no checkpoint.

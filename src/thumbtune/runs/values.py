@@ -257,3 +257,19 @@ def listed(value: Any) -> Any:
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return [home(name.strip()) for name in names if name.strip()]
     return value
+
+
+TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
+
+
+def trackers(names: list[str]) -> list[str]:
+    """Check that there are trackers of these names; return them, each once, and no name for `none`.
+
+    Raises:
+        ValueError: there is no such tracker.
+    """
+    names = [name.lower() for name in names]
+    named = [name for name in dict.fromkeys(names) if name != "none"]
+    if not all(name in TRACKERS for name in named):
+        raise ValueError(f"should be {', '.join(TRACKERS[:-1])} or {TRACKERS[-1]}, or several with commas between")
+    return named

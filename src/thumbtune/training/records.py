@@ -3,6 +3,7 @@
 likes.json      what the training was made from    steps.jsonl         one line per weight update
 likes.parquet   the labels, without images         environment.json    versions and hardware
 stopped.json    why a guard stopped the run         base.json           how well the base denoises the images
+trackers.json   the run of each tracker
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +22,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.training.step import Step, with_new_names
 
 LIKES, STEPS, STOPPED, ENVIRONMENT = "likes.json", "steps.jsonl", "stopped.json", "environment.json"
-LABELS, BASE = "likes.parquet", "base.json"
+LABELS, BASE, TRACKERS = "likes.parquet", "base.json", "trackers.json"
 LABEL_TYPES = {"image_id": "string", "prompt": "string", "label": "bool", "held_out": "bool"}  # without empty cells
 Count = Annotated[int, Field(ge=0)]
 Number = float | None  # also NaN and infinity, which a training that goes wrong writes
@@ -79,6 +80,13 @@ class Base(TypedDict):
     noise_levels: str
     levels: list[BaseLevel]
     note: str | None
+
+
+class Tracked(TypedDict):
+    """The run of one tracker in trackers.json: its id, and the last step that it got."""
+
+    id: str
+    last: Count
 
 
 class StepRow(TypedDict):
@@ -144,6 +152,16 @@ def read_base(run: Path) -> dict[str, Any] | None:
     """
     file = run / BASE
     return _read(file, Base, "restore or delete it") if file.is_file() else None
+
+
+def read_trackers(run: Path) -> dict[str, Any]:
+    """Return trackers.json of a run; empty if it has no tracker yet.
+
+    Raises:
+        ThumbtuneError: it holds something else.
+    """
+    file = run / TRACKERS
+    return _read(file, dict[str, Tracked], "delete it to begin new runs of its trackers") if file.is_file() else {}
 
 
 def read_environment(run: Path) -> dict[str, Any]:

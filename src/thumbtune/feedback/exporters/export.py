@@ -67,6 +67,7 @@ def export(  # noqa: PLR0913 - this is the command `thumbtune export`, one argum
     names: bool = False,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress = iter,
+    change: Callable[[Iterable[Row]], Iterable[Row]] = iter,
 ) -> ExportReport:
     """Write the likes in a store into the folder `out`, entirely or after Ctrl-C or an error not at all.
 
@@ -80,6 +81,7 @@ def export(  # noqa: PLR0913 - this is the command `thumbtune export`, one argum
             file names are written as they are either way.
         shard_bytes: the size of one file, if several are written.
         progress: wraps the labels in the store, as `rich.progress.track` does.
+        change: makes the written rows of these, in their order.
 
     Returns the numbers of the export.
 
@@ -93,7 +95,7 @@ def export(  # noqa: PLR0913 - this is the command `thumbtune export`, one argum
     pseudonyms = None if names else Pseudonyms(pseudonym_key_of(store))
     rows = _ExportedRows(store, check_policy(policy or PER_VOTE), pseudonyms, progress)
     with _replacing(out) as partial:
-        FORMS[form](rows, partial, shard_bytes)
+        FORMS[form](change(rows), partial, shard_bytes)
         if not rows.report.rows:
             by_policy = f" by the policy {policy}" if policy else ""
             raise ThumbtuneError(

@@ -1,0 +1,100 @@
+"""Feedback that a program holds, as a store of likes: a `datasets.Dataset`, or rows as mappings.
+
+Columns are those of an import: image, prompt, label (true: liked), and rater, weight, created_at ... if there are any.
+`completion`, which TRL calls what was made from a prompt, is another name of image.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from thumbtune.errors import UsageError, note, plural
+from thumbtune.feedback.import_report import ImportReport
+from thumbtune.feedback.importers import import_likes
+from thumbtune.feedback.source import Reading
+from thumbtune.feedback.store.store import Store
+
+IMAGE, COMPLETION = "image", "completion"
+NEEDED = (IMAGE, "prompt", "label")
+RATER = "me"
+LIKES = "likes"  # the folder in a run
+
+
+def dataset_of(feedback: Any) -> Any:
+    """Return a data set with the columns image, prompt and label.
+
+    Raises:
+        UsageError: it is no data set and has no rows, or a column is missing.
+    """
+    from datasets import Dataset, DatasetDict
+
+    if isinstance(feedback, DatasetDict):
+        raise UsageError(
+            f"The feedback has the splits {', '.join(map(str, feedback))}; give one of them, as in dataset['train'].",
+            code="feedback-has-splits",
+        )
+    if not isinstance(feedback, Dataset):
+        rows = [dict(row) for row in feedback] if isinstance(feedback, Iterable) else []
+        if not rows:
+            raise UsageError(
+                "The feedback has no rows; give a store of likes, a datasets.Dataset, or rows with image, prompt and "
+                "label.",
+                code="feedback-empty",
+            )
+        feedback = Dataset.from_list(rows)
+    names = feedback.column_names
+    if IMAGE not in names and COMPLETION in names:
+        feedback, names = feedback.rename_column(COMPLETION, IMAGE), [IMAGE if n == COMPLETION else n for n in names]
+    if missing := [name for name in NEEDED if name not in names]:
+        raise UsageError(
+            f"The feedback has no column {missing[0]}, but {', '.join(names)}; rename its columns to image (or "
+            "completion), prompt and label.",
+            code="feedback-no-column",
+        )
+    return feedback
+
+
+def store_of(feedback: Any, run: Path) -> str:
+    """Return the name of a store: that of one as it is, and for rows the folder that `write_store` writes."""
+    return str(feedback) if isinstance(feedback, str | os.PathLike) else str(run / LIKES)
+
+
+def write_store(feedback: Any, store: Path) -> ImportReport:
+    """Import the rows into a store, with a note on those that cannot be used; the same rows again add nothing.
+
+    Raises:
+        UsageError, ThumbtuneError: as `dataset_of`; or no row can be used.
+    """
+    dataset = dataset_of(feedback)
+    with TemporaryDirectory(prefix="thumbtune-feedback-") as place:
+        with _no_bars():
+            dataset.save_to_disk(place)
+        with Store.open(store) as opened:
+            report = import_likes(Path(place), opened, reading=Reading(root=Path.cwd()), rater=RATER)
+    _tell(report)
+    return report
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep `datasets` from drawing progress bars inside the `with` block."""
+    import datasets
+
+    were_drawn = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if were_drawn:
+            datasets.enable_progress_bars()
+
+
+def _tell(report: ImportReport) -> None:
+    """Note how many rows were left out, and why the first one was."""
+    if report.skipped:
+        count = len(report.skipped) + report.unlisted
+        rows = plural(count, "row of the feedback was", "rows of the feedback were")
+        note(f"{rows} left out; the first: {report.skipped[0][1].rstrip('.')}.")

@@ -1,0 +1,94 @@
+"""Options of a training as keywords, for Python: `Config("runs/first", steps=200, lr=1e-4)`.
+
+A keyword is an option of a recipe by the last part of its name (`lr` is train.lr), a whole section (`evaluate={"steps":
+25}`), or the name that TRL has for the same thing. What TRL counts otherwise is refused with our option.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from thumbtune.errors import UsageError, shown
+from thumbtune.runs.other_names import our_name
+from thumbtune.runs.recipe import Recipe, parse_recipe, recipe_options
+
+OF_TRL = {  # each means the same, in the same unit
+    "max_steps": "train.steps",
+    "learning_rate": "train.lr",
+    "warmup_steps": "train.warmup",
+    "desirable_weight": "objective.liked_weight",
+    "undesirable_weight": "objective.disliked_weight",
+    "save_steps": "train.checkpoint_every",
+    "save_total_limit": "train.keep_checkpoints",
+    "eval_steps": "train.validate_every",
+}
+PRECISIONS = ("bf16", "fp16")  # in TRL true or false
+SECTIONS = ("lora", "objective", "prompts", "train", "evaluate", "gates")
+OF_TRAINER = {"model": "model", "likes": "feedback"}  # what the Trainer is given
+
+
+class Config:
+    """The options of a Trainer: the folder of its run, and any option of a recipe as a keyword.
+
+    `Config("runs/first", steps=200, lr=1e-4, objective="dpo", lora={"rank": 8})`; of TRL's names max_steps,
+    learning_rate, warmup_steps, desirable_weight, undesirable_weight, save_steps, save_total_limit, eval_steps, bf16
+    and fp16 work too. `options` holds them by their names in a recipe.
+
+    Raises:
+        UsageError: there is no such option, or it is given twice.
+    """
+
+    def __init__(self, output_dir: str | Path = "runs/first", **options: Any) -> None:
+        self.output_dir = Path(output_dir).expanduser()
+        self.options: dict[str, Any] = {}
+        for keyword, value in options.items():
+            for name, own in _named(keyword, value):
+                if name in self.options:
+                    raise UsageError(
+                        f"Config: {keyword} sets {name}, which is set already; leave one of them out.",
+                        code="config-option-twice",
+                    )
+                self.options[name] = own
+
+    def __repr__(self) -> str:
+        told = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"Config({str(self.output_dir)!r}{told})"
+
+    def recipe(self, **more: Any) -> Recipe:
+        """Return the recipe of these options; `more` are the model and the likes.
+
+        Raises:
+            UsageError: a value is out of bounds, or an option has no use beside the others.
+        """
+        return parse_recipe({**self.options, **more}, "Config")
+
+
+def _named(keyword: str, value: Any) -> list[tuple[str, Any]]:
+    """Return the options that a keyword sets, by their dotted names, with their values.
+
+    Raises:
+        UsageError: there is no such option, or the Trainer takes it.
+    """
+    known = recipe_options()
+    if keyword in OF_TRAINER:
+        raise UsageError(
+            f"Config: give {keyword} to the Trainer, as Trainer({OF_TRAINER[keyword]}=...).", code="config-of-trainer"
+        )
+    if keyword in SECTIONS and isinstance(value, Mapping):
+        return [(f"{keyword}.{name}", own) for name, own in value.items()]
+    if keyword == "objective":
+        return [("objective.name", value)]
+    if keyword in OF_TRL:
+        return [(OF_TRL[keyword], value)]
+    if keyword in PRECISIONS and isinstance(value, bool):
+        return [("train.precision", keyword)] if value else []
+    mine = next((name for name in known if name.rpartition(".")[2] == keyword), None)
+    if mine is None:
+        near = our_name(keyword, list(known))
+        has_ours = near is not None and not near.startswith("-")
+        raise UsageError(
+            f"Config: no option has the name {shown(keyword)} and means the same; "
+            f"{f'did you mean {near}?' if has_ours else '`thumbtune recipe` lists all.'}",
+            code="recipe-unknown-option",
+        )
+    return [(mine, value)]

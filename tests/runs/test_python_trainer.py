@@ -1,0 +1,258 @@
+"""The Trainer of Python programs does what `thumbtune train` does, and refuses what it would do otherwise."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from refusals import refused
+from safetensors.torch import load_file
+
+import thumbtune
+from thumbtune import Config, Trainer
+from thumbtune.errors import UsageError
+from thumbtune.objective import CSFT, DPO, KTO, Judged, loss_averse
+from thumbtune.runs.given_feedback import dataset_of
+
+SMALL: dict[str, Any] = {
+    "steps": 4,
+    "batch": 4,
+    "micro_batch": 2,
+    "checkpoint_every": 2,
+    "validation_share": 0.3,
+    "lr": 1e-3,
+    "cooldown": 0,
+    "warmup": 0,
+    "evaluate": {"steps": 2, "per_prompt": 2},
+}
+FILE = "pytorch_lora_weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Pull:
+    """An objective that no file holds: it raises likes and lowers dislikes, at a strength of its own."""
+
+    strength: float = 3.0
+    needs: frozenset[str] = frozenset({"liked", "disliked"})
+
+    def __call__(self, judged: Judged) -> torch.Tensor:
+        return judged.weight * -self.strength * judged.sign * judged.log_ratio
+
+
+@pytest.fixture
+def base(tiny_pipeline: Callable[[str], Path]) -> Path:
+    return tiny_pipeline("epsilon")
+
+
+@pytest.fixture
+def rows(thumbs: Path) -> list[dict[str, Any]]:
+    return [
+        {"image": str(file), "prompt": file.with_suffix(".txt").read_text(), "label": file.parent.name == "like"}
+        for file in sorted(thumbs.rglob("*.png"))
+    ]
+
+
+@pytest.fixture
+def dataset(rows: list[dict[str, Any]]) -> Any:
+    from datasets import Dataset
+    from datasets import Image as ImageFeature
+
+    return Dataset.from_list(rows).cast_column("image", ImageFeature())
+
+
+def pipeline_of(base: Path, dtype: torch.dtype = torch.float32) -> Any:
+    from diffusers import StableDiffusionPipeline
+
+    return StableDiffusionPipeline.from_pretrained(base, dtype=dtype)
+
+
+def equal(one: Path, other: Path) -> bool:
+    a, b = (load_file(run / "lora" / FILE) for run in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_data_set_and_a_pipeline_train_what_a_store_and_a_name_train(
+    base: Path, dataset: Any, likes: Path, tmp_path: Path
+) -> None:
+    named = Trainer(str(base), Config(tmp_path / "named", **SMALL), str(likes))
+    steps = [step.step for step in named.steps()]
+    assert steps == [1, 2, 3, 4]
+    renamed = dataset.rename_column("image", "completion")
+    given = Trainer(model=pipeline_of(base), config=Config(tmp_path / "given", **SMALL), feedback=renamed)
+    last = given.train()
+    assert last is not None and last.step == 4
+    assert _held_out(tmp_path / "named") == _held_out(tmp_path / "given")
+    assert equal(tmp_path / "named", tmp_path / "given")
+
+    verdict = given.evaluate(scorers="red")
+    assert verdict is not None and verdict["decision"] in given.report().read_text().lower()
+    card = (tmp_path / "given" / "lora" / "README.md").read_text()
+    assert verdict["sentence"] in card
+    assert given.load("cpu").family.name == "Stable Diffusion"
+
+
+def _held_out(run: Path) -> set[tuple[str, bool]]:
+    from thumbtune.training import records
+
+    return {(row["prompt"], row["held_out"]) for row in records.read_labels(run, ("prompt", "held_out"))}
+
+
+def test_a_pipeline_in_half_precision_is_trained_as_its_folder_and_not_changed(
+    base: Path, likes: Path, tmp_path: Path
+) -> None:
+    pipeline = pipeline_of(base, torch.float16)
+    before = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
+    Trainer(pipeline, Config(tmp_path / "given", **SMALL), str(likes)).train()
+    pipeline.save_pretrained(tmp_path / "saved")
+    Trainer(str(tmp_path / "saved"), Config(tmp_path / "named", **SMALL), str(likes)).train()
+    assert equal(tmp_path / "given", tmp_path / "named")
+    after = pipeline.unet.state_dict()
+    assert after.keys() == before.keys() and all(torch.equal(after[key], before[key]) for key in before)
+    assert pipeline.unet.dtype == torch.float16
+
+
+def test_a_training_that_was_left_is_resumed_and_ends_where_a_whole_one_does(
+    base: Path, dataset: Any, tmp_path: Path
+) -> None:
+    pipeline = pipeline_of(base)
+    Trainer(pipeline, Config(tmp_path / "whole", **SMALL), dataset).train()
+    config = Config(tmp_path / "broken", **SMALL)
+    for step in Trainer(pipeline, config, dataset).steps():
+        if step.step == 1:
+            break
+    with refused("run-exists", UsageError):
+        Trainer(pipeline, config, dataset).train()
+    last = Trainer(pipeline, config, dataset).train(resume=True)
+    assert last is not None and last.step == 4 and equal(tmp_path / "whole", tmp_path / "broken")
+    with torch.no_grad():
+        next(pipeline.unet.parameters()).add_(1)
+    with refused("trainer-other-pipeline"):
+        Trainer(pipeline, config, dataset).train(resume=True)
+
+
+def test_a_pipeline_with_a_lora_is_refused(base: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig
+
+    pipeline = pipeline_of(base)
+    pipeline.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))
+    with refused("trainer-has-lora", UsageError, naming="unet"):
+        Trainer(pipeline, Config(tmp_path / "run"))
+    pipeline.unload_lora_weights()
+    assert Trainer(pipeline, Config(tmp_path / "run")).recipe.model.startswith(str(tmp_path / "run" / "base"))
+    with refused("trainer-no-pipeline", UsageError, naming="UNet2DConditionModel"):
+        Trainer(pipeline.unet, Config(tmp_path / "run"))
+
+
+def test_an_objective_of_the_program_is_trained_with(base: Path, likes: Path, tmp_path: Path) -> None:
+    weak, strong = (
+        Trainer(str(base), Config(tmp_path / str(strength), **SMALL), str(likes), objective=Pull(strength))
+        for strength in (3.0, 6.0)
+    )
+    first, other = next(iter(weak.steps())), next(iter(strong.steps()))
+    # at the first step the policy is the reference, so losses are 0, and the gradient is in proportion to the strength
+    assert first.loss == other.loss == 0
+    assert other.grad_norm == pytest.approx(2 * first.grad_norm, rel=1e-4)
+    assert weak.train(resume=True).step == 4  # type: ignore[union-attr]
+    assert "an objective of one's own" in (tmp_path / "3.0" / "lora" / "README.md").read_text()
+    with refused("plugin-of-program", UsageError, naming="Pull"):
+        list(thumbtune.train(tmp_path / "6.0" / "recipe.yaml", tmp_path / "6.0", resume=True))
+
+
+def test_an_objective_of_ours_becomes_options_of_the_recipe(tmp_path: Path) -> None:
+    def recipe_of(given: Any, **options: Any) -> Any:
+        trainer = Trainer(config=Config(tmp_path / "run", **options), objective=given)
+        assert trainer.objective is None
+        return trainer.recipe.objective
+
+    own = recipe_of(KTO(beta=500.0, utility=loss_averse, disliked_weight=0.5))
+    assert (own.name, own.beta, own.utility, own.disliked_weight) == ("kto", 500.0, "loss-averse", 0.5)
+    assert recipe_of(DPO(beta=20.0)).beta == 20 and recipe_of(CSFT()).name == "csft"
+    assert recipe_of(KTO(beta=1.0), beta="auto").beta == "auto"
+    with refused("config-option-twice", UsageError, naming="objective.beta"):
+        recipe_of(KTO(beta=1.0), beta=5)
+    with refused("config-option-twice", UsageError, naming="objective.name"):
+        recipe_of(DPO(beta=1.0), objective="kto")
+
+
+def test_what_is_no_objective_is_refused(tmp_path: Path) -> None:
+    for thing in (KTO, "kto", lambda judged: judged):
+        with refused("objective-incomplete", UsageError):
+            Trainer(config=Config(tmp_path / "run"), objective=thing)
+
+
+def test_options_are_named_as_in_a_recipe_or_as_in_trl() -> None:
+    config = Config(
+        "runs/first", max_steps=7, learning_rate=1e-4, desirable_weight=2, save_steps=3, bf16=True, fp16=False, seed=5
+    )
+    assert config.options == {
+        "train.steps": 7,
+        "train.lr": 1e-4,
+        "objective.liked_weight": 2,
+        "train.checkpoint_every": 3,
+        "train.precision": "bf16",
+        "seed": 5,
+    }
+    recipe = Config("x", steps=7, objective="dpo", lora={"rank": 8}, evaluate={"steps": 3}).recipe()
+    assert (recipe.train.steps, recipe.objective.name, recipe.lora.rank) == (7, "dpo", 8)
+    assert recipe.evaluate.steps == 3
+
+
+def test_options_that_mean_something_else_here_are_refused_with_ours() -> None:
+    with refused("recipe-unknown-option", UsageError, naming=["per_device_train_batch_size", "train.batch"]):
+        Config("x", per_device_train_batch_size=4)
+    with refused("recipe-unknown-option", UsageError, naming="num_train_epochs"):
+        Config("x", num_train_epochs=4)
+    with refused("config-option-twice", UsageError, naming="train.steps"):
+        Config("x", steps=4, max_steps=5)
+    with refused("config-of-trainer", UsageError, naming="feedback"):
+        Config("x", likes="likes")
+    with refused("recipe-value", UsageError, naming="train.lr"):
+        Trainer(config=Config("x", lr=-1))
+
+
+def test_rows_and_pillow_images_are_feedback_too(tmp_path: Path) -> None:
+    rows = [
+        {"completion": Image.new("RGB", (16, 16), (20 * i, 0, 0)), "prompt": f"thing {i}", "label": i % 2 == 0}
+        for i in range(4)
+    ]
+    assert dataset_of(rows).column_names == ["image", "prompt", "label"]
+    from thumbtune.feedback.store.store import Store
+    from thumbtune.runs.given_feedback import write_store
+
+    for _ in range(2):  # the same rows again add nothing
+        write_store(rows, tmp_path / "likes")
+        with Store.open(tmp_path / "likes") as store:
+            assert (store.counts().likes, store.counts().dislikes) == (2, 2)
+
+
+def test_feedback_without_a_column_or_of_several_splits_is_refused(dataset: Any) -> None:
+    from datasets import DatasetDict
+
+    with refused("feedback-no-column", UsageError, naming="label"):
+        dataset_of(dataset.remove_columns("label"))
+    with refused("feedback-has-splits", UsageError, naming="train"):
+        dataset_of(DatasetDict({"train": dataset}))
+    with refused("feedback-empty", UsageError):
+        dataset_of([])
+
+
+def test_rows_that_cannot_be_used_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from thumbtune.runs.given_feedback import write_store
+
+    good = {"image": Image.new("RGB", (16, 16)), "prompt": "a cat", "label": True}
+    write_store([good, {**good, "prompt": ""}], tmp_path / "likes")
+    assert "1 row of the feedback was left out" in caplog.text and "it has no prompt" in caplog.text
+
+
+def test_a_guard_stops_a_trainer_and_the_best_checkpoint_is_the_result(base: Path, likes: Path, tmp_path: Path) -> None:
+    from thumbtune.training.trainer import TrainingBroke, WentWrong
+
+    options = {**SMALL, "lr": 1e6, "steps": 40}
+    with pytest.raises((WentWrong, TrainingBroke)):
+        Trainer(str(base), Config(tmp_path / "run", **options), str(likes)).train()
+    stopped = json.loads((tmp_path / "run" / "stopped.json").read_text())
+    assert stopped["best"] < stopped["step"] and (tmp_path / "run" / "lora" / FILE).is_file()

@@ -8,6 +8,7 @@ import torch
 
 from base_model import generator, judge, style, words
 from base_model.vocabulary import RATED, UNRATED
+from thumbtune.models.merging import mend_settings
 
 BUNDLED = Path("src/thumbtune/bundled")
 
@@ -16,6 +17,8 @@ def assemble(build: Path, out: Path) -> None:
     pipeline = generator.pipeline(build)
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(out / "tiny-emoji-64", safe_serialization=True)
+    for settings in (out / "tiny-emoji-64").rglob("config.json"):
+        mend_settings(settings)
     judge.write(build / "judge", out / "judge", words.tokenizer(build / "tokenizer"))
     for name, kind in style.NETWORKS.items():
         style.write(kind, build / f"style-{name}", out / "style" / name)

@@ -1,6 +1,7 @@
 """What rides in the package: small enough, traced, loadable, and good enough to recognise."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_the_judge_of_styles_averages_two_networks_which_each_see_their_own_size
 
 
 def test_diffusers_draws_with_the_bundled_model_without_being_told_a_type() -> None:
-    pipeline = DiffusionPipeline.from_pretrained(build.model_path("tiny-emoji-64"))
+    pipeline: Any = DiffusionPipeline.from_pretrained(build.model_path("tiny-emoji-64"))
     assert {pipeline.unet.dtype, pipeline.vae.dtype, pipeline.text_encoder.dtype} == {torch.float32}
     seeded = torch.Generator("cpu").manual_seed(3)
     theirs = pipeline("a red apple", num_inference_steps=3, guidance_scale=3.0, generator=seeded).images[0]

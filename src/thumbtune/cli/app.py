@@ -16,6 +16,7 @@ import typer
 
 from thumbtune import __version__, distributed, signals
 from thumbtune.cli import failures
+from thumbtune.cli.concepts import concepts
 from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
 from thumbtune.cli.likes import import_, likes_app
@@ -48,6 +49,7 @@ app.command(cls=CommandOfRecipe)(verdict)
 app.command()(duel)
 app.command()(report)
 app.add_typer(scorers_app, name="scorers")
+app.command()(concepts)
 
 
 @app.command()

@@ -21,8 +21,9 @@ from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
 from thumbtune.cli.likes import import_, likes_app
 from thumbtune.cli.merge import merge
+from thumbtune.cli.progress import bar
 from thumbtune.cli.scorers import scorers_app
-from thumbtune.cli.terminal import bar, quieten, say, speaks
+from thumbtune.cli.terminal import quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
 from thumbtune.cli.unknown_options import CommandOfRecipe
 from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, UsageError

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report
-from thumbtune.cli.terminal import bar, counts, quieten, say
+from thumbtune.cli.progress import bar
+from thumbtune.cli.terminal import counts, quieten, say
 from thumbtune.errors import ThumbtuneError, UsageError, note, plural
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import PairPolicy, Reading

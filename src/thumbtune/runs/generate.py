@@ -1,6 +1,5 @@
 """Generate images for prompts and seeds with a base model or a run."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,9 +84,8 @@ def generate_images(
 
     common = _common(by, model, sampler, options.encoding, generator.pipeline.scheduler)
     writer = _Writer(out, common, iter(file_names(pairs)))
-    parts = Sized(in_parts(pairs, most, generated), math.ceil(len(pairs) / most))
-    for part, images in progress(parts, "Generating"):
-        yield from writer.write(part, images)
+    written = (path for part, images in in_parts(pairs, most, generated) for path in writer.write(part, images))
+    yield from progress(Sized(written, len(pairs)), "Generating")
 
 
 def _refuse_empty(prompts: Iterable[str]) -> None:

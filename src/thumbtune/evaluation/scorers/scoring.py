@@ -23,7 +23,7 @@ from thumbtune.evaluation.scorers.resolve import ScorerGroup
 from thumbtune.evaluation.scorers.score_cache import Key, ScoreCache
 from thumbtune.images import rgb
 from thumbtune.memory import ran_out
-from thumbtune.training.batches import Progress
+from thumbtune.training.batches import Progress, in_images
 
 BATCH_SIZE = 8
 SCORED_FRAMES = 4
@@ -103,7 +103,7 @@ def _score_by_group(
     batches = [range(start, min(start + BATCH_SIZE, len(images))) for start in range(0, len(images), BATCH_SIZE)]
     names = ", ".join(scorer.id for scorer in scorers)
     results: list[tuple[int, int, float | None, str]] = []  # scorer, image, score, reason of failure
-    for batch in progress(batches[team.index :: team.count], f"Scoring by {names}"):
+    for batch in progress(in_images(batches[team.index :: team.count]), f"Scoring by {names}"):
         prompted = [images[i] for i in batch]
         opened: list[Image.Image | str] = []  # opened for the first scorer that needs them and shared with the others
         for number, scorer in enumerate(scorers):

@@ -85,6 +85,9 @@ EXAMPLES = [
     "training.sampling",
     "runs.values",
     "plugins",
+    "feedback.metadata.generated",
+    "runs.bundled_words",
+    "cli.progress",
 ]
 
 

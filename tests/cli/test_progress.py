@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -107,7 +108,7 @@ def test_a_log_gets_lines_also_while_one_item_takes_long(monkeypatch: pytest.Mon
 
 
 def test_a_work_that_is_given_up_ends_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    items = in_log(range(3), "Importing", 3, every=0.01)
+    items: Any = in_log(range(3), "Importing", 3, every=0.01)
     assert next(items) == 0 and len(Pace.under_way) == 1
     items.close()
     capsys.readouterr()

@@ -11,7 +11,7 @@ from thumbtune.training.batches import quiet
 
 def test_where_a_run_goes_on(call: Any, settings: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    steps = tune(read_recipe(None, settings[1::2]), run, quiet)
+    steps: Any = tune(read_recipe(None, settings[1::2]), run, quiet)
     assert [next(steps).step for _ in range(3)] == [1, 2, 3]
     steps.close()  # as Ctrl-C does, this saves a checkpoint
     code, _, err = call("train", "--out", run, "--resume")

@@ -137,7 +137,7 @@ def _import(name: str, rows: "Source", likes: str, images: str | None, options: 
     if dry_run:
         say("Nothing was written (--dry-run).")
     else:
-        say(f"Imported into {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}")
+        say(f"Imported into {name_of(likes)}. Next: thumbtune train --likes {quote(name_of(likes))}")
     if few:
         say(few)
 

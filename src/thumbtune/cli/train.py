@@ -15,7 +15,8 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="OPTION=VALUE",
-        help="Set an option, as in train.steps=100; may be repeated. `thumbtune recipe` lists all options.",
+        help="Set an option, as in train.warmup=100; may be repeated. `thumbtune recipe` lists all options. One that "
+        "is also given by a name of its own, such as --lr, is refused.",
     ),
 ]
 Steps = Annotated[

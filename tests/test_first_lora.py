@@ -1,4 +1,4 @@
-"""The walk of docs/first-lora.md is true: its commands run in their order and print what is shown, and diffusers agrees."""
+"""The walk of docs/first-lora.md is true: its commands run in order, print what is shown, and diffusers agrees."""
 
 import sys
 from pathlib import Path

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from thumbtune.cli import progress
 from thumbtune.cli.progress import Pace, bar, in_log
-from thumbtune.training.batches import Sized, in_images
+from thumbtune.training.batches import Sized, in_images, waiting
 
 
 @pytest.fixture
@@ -129,3 +129,12 @@ def test_nothing_is_shown_of_no_items_and_by_other_processes(monkeypatch: pytest
     assert bar([], "Generating") == []
     monkeypatch.setenv("RANK", "1")
     assert bar(["a"], "Generating") == ["a"]
+
+
+def test_a_single_piece_of_work_is_told_too(clock: SimpleNamespace) -> None:
+    def load() -> str:
+        clock.now += 90.0
+        (pace,) = Pace.under_way
+        return pace.line(clock.now)
+
+    assert waiting(bar, "Loading the model", load) == "Loading the model: 0 of 1, 2 min so far"

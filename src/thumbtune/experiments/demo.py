@@ -25,7 +25,7 @@ from thumbtune.models.protocol import Sampler
 from thumbtune.report.page import write_page
 from thumbtune.runs import build, run, tuning
 from thumbtune.runs.recipe import Recipe, parse_recipe, with_settings
-from thumbtune.training.batches import Progress, Sized, in_images
+from thumbtune.training.batches import Progress, Sized, in_images, waiting
 
 MODEL = "tiny-emoji-64"
 # low guidance keeps the variety that a person needs to choose from, and images at 2 still show their prompt; results
@@ -135,7 +135,7 @@ def generate_pool(folder: Path, seed: int, progress: Progress, base: str = MODEL
     ]
     missing = [item for item in wanted if not (folder / item[0]).exists()]
     if missing:
-        model = adapter_of(load_pipeline(build.model_path(base)))
+        model = waiting(progress, "Loading the model", lambda: adapter_of(load_pipeline(build.model_path(base))))
         parts = in_images([missing[start : start + 32] for start in range(0, len(missing), 32)])
         for part in progress(parts, "Generating images to rate"):
             images = model.generate([p for _, p, _ in part], [s for *_, s in part], POOL)

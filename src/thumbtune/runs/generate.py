@@ -25,7 +25,7 @@ from thumbtune.runs.image_list import add_to_list, read_list
 from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.python_api import load, recipe_from
 from thumbtune.runs.recipe import Recipe
-from thumbtune.training.batches import Progress, Sized
+from thumbtune.training.batches import Progress, Sized, waiting
 
 IMAGES_AT_ONCE = 16
 
@@ -75,7 +75,7 @@ def generate_images(
     texts = [*(prompt for prompt, _ in pairs), sampler.negative]
     most = max(1, min(IMAGES_AT_ONCE, len(pairs))) if sampler.frames == 1 else 1
     most = at_once(build.model_path(model), half, sampler.size, most, options, texts)
-    generator = load(by.tuned or model, options=by.options)
+    generator = waiting(progress, "Loading the model", lambda: load(by.tuned or model, options=by.options))
     for sentence in prompt_notes(texts, options.encoding, build.model_path(model)):
         note(sentence)
 

@@ -43,6 +43,12 @@ def quiet(items: Iterable[Any], what: str) -> Iterable[Any]:
     return items
 
 
+def waiting(progress: Progress, what: str, work: Callable[[], Any]) -> Any:
+    """Return the result of one piece of work, such as loading a model, and let a progress callback tell of it."""
+    (result,) = [work() for _ in progress([()], what)]
+    return result
+
+
 @dataclass(frozen=True)
 class Sized:
     """Items with their total number, for a progress bar.

@@ -7,8 +7,9 @@ The score of a clip, a WebP file with frames, is the mean over the middle frames
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,7 +24,7 @@ from thumbtune.evaluation.scorers.resolve import ScorerGroup
 from thumbtune.evaluation.scorers.score_cache import Key, ScoreCache
 from thumbtune.images import rgb
 from thumbtune.memory import ran_out
-from thumbtune.training.batches import Progress, in_images
+from thumbtune.training.batches import Progress, in_images, waiting
 
 BATCH_SIZE = 8
 SCORED_FRAMES = 4
@@ -91,7 +92,8 @@ def score_images(
     cache, team = cache or ScoreCache(None), team or Team()
     scores = []
     for group in groups:
-        with group.load() as scorers:
+        with ExitStack() as held:
+            scorers = waiting(progress, "Loading the scorers", partial(held.enter_context, group.load()))
             scores += _score_by_group(images, scorers, progress, cache, team)
     return scores
 

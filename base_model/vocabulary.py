@@ -145,3 +145,13 @@ def caption(concept: str, style: str, look: Look, rng: random.Random) -> str:
     if look.page != "white" or rng.random() < 0.03:
         parts.append(f"on {look.page}")
     return ", ".join(parts)
+
+
+def as_bundled() -> dict[str, object]:
+    """Return what the package tells of the vocabulary: concepts with their synonyms, groups, styles and pages."""
+    return {
+        "concepts": {concept: list(SYNONYMS.get(concept, ())) for concept in CONCEPTS},
+        "groups": list(GROUPS),
+        "styles": list(STYLES),
+        "pages": ["white", *PAGES],
+    }

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from thumbtune.cli.terminal import bar, quieten
+from thumbtune.cli.progress import bar
+from thumbtune.cli.terminal import quieten
 from thumbtune.duels.evaluate import FOLDER
 from thumbtune.evaluation.duel_folder import read_duel
 from thumbtune.evaluation.standings import careful

@@ -1,9 +1,12 @@
 """What rides in the package: small enough, traced, loadable, and good enough to recognise."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from PIL import Image
 from torch.nn.functional import interpolate
 
@@ -87,6 +90,16 @@ def test_the_judge_of_styles_averages_two_networks_which_each_see_their_own_size
         large = judge.networks[0](pixel_values=interpolate(page, size=128, mode="bilinear")).logits.softmax(1)
         small = judge.networks[1](pixel_values=page).logits.softmax(1)
     torch.testing.assert_close(judge._probabilities(page), (large + small) / 2)
+
+
+def test_diffusers_draws_with_the_bundled_model_without_being_told_a_type() -> None:
+    pipeline: Any = DiffusionPipeline.from_pretrained(build.model_path("tiny-emoji-64"))
+    assert {pipeline.unet.dtype, pipeline.vae.dtype, pipeline.text_encoder.dtype} == {torch.float32}
+    seeded = torch.Generator("cpu").manual_seed(3)
+    theirs = pipeline("a red apple", num_inference_steps=3, guidance_scale=3.0, generator=seeded).images[0]
+    ours = StableDiffusion(load_pipeline(build.model_path("tiny-emoji-64")))
+    (image,) = ours.generate(["a red apple"], [3], Sampler(steps=3, guidance=3.0))
+    assert np.abs(np.array(theirs).astype(int) - np.array(image).astype(int)).max() <= 1
 
 
 @pytest.mark.slow

@@ -87,6 +87,9 @@ EXAMPLES = [
     "plugins",
     "uploads",
     "runs.run",
+    "feedback.metadata.generated",
+    "runs.bundled_words",
+    "cli.progress",
 ]
 
 

@@ -16,14 +16,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FIRST_EXAMPLE = 45  # a reader meets code before this line
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
-def commands() -> list[tuple[str, list[str]]]:
+def commands(page: str = README) -> list[tuple[str, list[str]]]:
     """(command, the lines that it is shown to print), in their order."""
     found: list[tuple[str, list[str]]] = []
-    for block in blocks("console"):
+    for block in blocks("console", page):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))

@@ -186,11 +186,11 @@ def webp(image: Image.Image, **options: Any) -> bytes:
     return written.getvalue()
 
 
-def write_clip(path: Path, image: Image.Image, *, durable: bool = False) -> Path:
+def write_clip(path: Path, image: Image.Image, *, exif: bytes = b"", durable: bool = False) -> Path:
     """Write a clip, or an image, as a WebP file without loss, whole or not at all, and return its path.
 
     Raises:
         ThumbtuneError: the disk is full, or the folder cannot be written.
     """
-    data = webp(image)
+    data = webp(image, lossless=True, **({"exif": exif} if exif else {}))
     return write_whole(path, lambda partial: partial.write_bytes(data), durable=durable)

@@ -350,6 +350,14 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_png(path: Path, image: Any, *, durable: bool = False) -> Path:
-    """Write a Pillow image as a PNG, whole or not at all."""
-    return write_whole(path, lambda partial: image.save(partial, "PNG"), durable=durable)
+def write_png(path: Path, image: Any, *, texts: Mapping[str, str] | None = None, durable: bool = False) -> Path:
+    """Write a Pillow image as a PNG, whole or not at all; `texts` stand in chunks of their names.
+
+    Text beyond ASCII is in the chunk that says UTF-8 (iTXt): bytes of latin-1 may happen to be UTF-8 of other letters.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks = PngInfo()
+    for name, text in (texts or {}).items():
+        (chunks.add_text if text.isascii() else chunks.add_itxt)(name, text)
+    return write_whole(path, lambda partial: image.save(partial, "PNG", pnginfo=chunks), durable=durable)

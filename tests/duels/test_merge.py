@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -18,7 +19,7 @@ from thumbtune.models.families.stable_diffusion import StableDiffusion
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.lora import KOHYA_FILE, LoRA
 from thumbtune.models.lora_targets import CONVOLUTIONS
-from thumbtune.models.merging import checkpoint_of
+from thumbtune.models.merging import checkpoint_of, mend_settings
 from thumbtune.models.protocol import Sampler
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -124,6 +125,26 @@ def test_float16_takes_half_the_space(tuned: Any, tmp_path: Path) -> None:
         assert torch.equal(half[name], value.half()), name
     for pipeline in (from_file(tmp_path / "half.safetensors", base), load_pipeline(str(tmp_path / "half"))):
         assert np.abs(drawn(pipeline.to(torch.float32)) - ours).max() <= 8
+    stored = [load_file(file) for file in (tmp_path / "half").rglob("*.safetensors")]
+    assert {value.dtype for part in stored for value in part.values() if value.is_floating_point()} == {torch.float16}
+    plain = DiffusionPipeline.from_pretrained(tmp_path / "half")  # without a type: all parts in one
+    assert {plain.unet.dtype, plain.vae.dtype, plain.text_encoder.dtype} == {torch.float32}
+    assert np.abs(drawn(plain) - ours).max() <= 8
+
+
+def test_settings_load_in_float32_and_keep_all_else(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    settings = {"text_config": {"dtype": "bfloat16", "layers": 2}, "torch_dtype": "float16", "kind": "float16"}
+    file.write_text(json.dumps({**settings, "_name_or_path": str(tmp_path)}))
+    mend_settings(file)
+    assert json.loads(file.read_text()) == {
+        "text_config": {"dtype": "float32", "layers": 2},
+        "torch_dtype": "float32",
+        "kind": "float16",
+    }
+    file.write_text("[1,2]")
+    mend_settings(file)
+    assert file.read_text() == "[1,2]"  # nothing to mend: not a byte is another
 
 
 def test_values_beyond_float16_are_refused(tiny_pipeline: Callable[[str], Path], tmp_path: Path) -> None:

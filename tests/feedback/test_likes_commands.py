@@ -190,7 +190,7 @@ def test_training_says_which_image_is_gone(call: Call, rated: Path, tmp_path: Pa
 
 def test_the_next_command_can_be_typed(call: Call, rated: Path, tmp_path: Path) -> None:
     out = call("import", rated, *MAPPED, "--likes", tmp_path / "my likes")[1]
-    assert f"Next: thumbtune train --set 'likes={tmp_path / 'my likes'}'" in out
+    assert f"Next: thumbtune train --likes '{tmp_path / 'my likes'}'" in out
 
 
 def test_names_of_raters_leave_the_terminal_alone(call: Call, images: Path, tmp_path: Path) -> None:

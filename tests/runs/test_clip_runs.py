@@ -60,14 +60,15 @@ def test_a_run_trains_and_draws_clips(store: Path, tiny_pipeline: Any, tmp_path:
     options = ("--steps", 1, "--size", 16, "--seeds", 1, "--out", tmp_path / "drawn")
     code, out, err = call("generate", "a cat", "--run", tmp_path / "run", *options)
     assert code == 0, err
-    (drawn,) = (tmp_path / "drawn").iterdir()
+    (drawn,) = (tmp_path / "drawn").glob("*.webp")
     assert out.split()[-1] == str(drawn) and drawn.name == "a-cat-0.webp"
     assert len(frames_of(own_frames(drawn))) == 9
     code, _, err = call("generate", "a dog", "--run", tmp_path / "run", *options, "--frames", 1)
     assert code == 0 and (tmp_path / "drawn" / "a-dog-0.png").is_file(), err
-    drawn.with_suffix(".txt").write_text("a cat")  # what was drawn is a row again
-    code, _, err = call("import", tmp_path / "drawn", "--label", "like", "--likes", tmp_path / "again")
-    assert code == 0, err
+    (tmp_path / "drawn" / "liked").mkdir()
+    drawn.rename(tmp_path / "drawn" / "liked" / drawn.name)  # what was drawn is a row again
+    code, out, err = call("import", tmp_path / "drawn", "--likes", tmp_path / "again")
+    assert code == 0 and "1 like, 0 dislikes, 0 duplicates, 0 without a prompt" in out, err
 
 
 @pytest.mark.parametrize(("model", "frames", "told"), [("wan-clips", 1, 9), ("wan-clips", 5, None), ("ltx", 1, 13)])

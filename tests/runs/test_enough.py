@@ -46,7 +46,7 @@ def made(tmp_path: Path) -> Callable[..., Recipe]:
 
 def prompts_on(side: bool, count: int) -> list[str]:
     """Prompts that are held out, or not."""
-    return [p for p in (f"thing {i}" for i in range(1000)) if is_held_out(p) == side][:count]
+    return [p for p in (f"star {i}" for i in range(1000)) if is_held_out(p) == side][:count]
 
 
 TRAINED, HELD_OUT = prompts_on(False, 60), prompts_on(True, 12)

@@ -26,6 +26,7 @@ from thumbtune.models.protocol import Sampler
 from thumbtune.runs.generate import Generator, generate_images
 from thumbtune.runs.recipe import SHIPPED_RECIPES
 from thumbtune.runs.text_length import cut_prompts
+from thumbtune.training.batches import quiet
 
 Call = Callable[..., tuple[int, str, str]]
 LONG = "a cat " * 30
@@ -71,7 +72,7 @@ def test_a_file_that_is_no_model_is_named_alike_everywhere(call: Call, likes: Pa
     for work in (
         lambda: index_of(str(file)),
         lambda: cut_prompts(str(file), [LONG]),
-        lambda: list(generate_images([(LONG, 0)], Sampler(), tmp_path / "i", None, Generator(model=str(file)))),  # type: ignore[arg-type]
+        lambda: list(generate_images([(LONG, 0)], Sampler(), tmp_path / "i", quiet, Generator(model=str(file)))),
     ):
         assert sentence_of(work) == told
     assert few_steps_note(str(file)) is None

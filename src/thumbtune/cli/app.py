@@ -9,20 +9,26 @@ import re
 import shutil
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from thumbtune import __version__, distributed, signals
 from thumbtune.cli import failures
+from thumbtune.cli.concepts import concepts
 from thumbtune.cli.duels import duel, evaluate, report, verdict
 from thumbtune.cli.human import human_app
 from thumbtune.cli.likes import import_, likes_app
 from thumbtune.cli.merge import merge
+from thumbtune.cli.order import PANEL_OF, InOrderOfUse
+from thumbtune.cli.progress import bar
 from thumbtune.cli.push import push, push_likes
+from thumbtune.cli.recipe_options import named_options
 from thumbtune.cli.scorers import scorers_app
-from thumbtune.cli.terminal import bar, quieten, say, speaks
+from thumbtune.cli.terminal import quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
 from thumbtune.cli.unknown_options import CommandOfRecipe
 from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, UsageError
@@ -32,28 +38,41 @@ app = typer.Typer(
     help="Align text-to-image diffusion models with people's likes and dislikes (Diffusion-KTO).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    cls=InOrderOfUse,
 )
 
 STOPPED = Interrupted.exit_code
 HOME = re.compile(r"~[\w.-]*(?:/|$)")  # ~, ~/run or ~ann/run
-app.command(cls=CommandOfRecipe)(train)
-app.command("recipe", cls=CommandOfRecipe)(recipe_)
-app.command()(generate)
-app.command()(merge)
-app.command("import")(import_)
-app.add_typer(likes_app, name="likes")
-app.add_typer(human_app, name="human")
-app.command(cls=CommandOfRecipe)(evaluate)
-app.command(cls=CommandOfRecipe)(verdict)
-app.command()(duel)
-app.command()(report)
-app.command()(push)
+
+
+def _add(name: str, command: Callable[..., None], cls: type[TyperCommand] | None = None) -> None:
+    app.command(name, cls=cls, rich_help_panel=PANEL_OF[name])(command)
+
+
+_add("train", named_options(train), CommandOfRecipe)
+_add("recipe", named_options(recipe_), CommandOfRecipe)
+for _name, _command in {"evaluate": evaluate, "verdict": verdict}.items():
+    _add(_name, _command, CommandOfRecipe)
+for _name, _command in {
+    **{
+        "generate": generate,
+        "import": import_,
+        "merge": merge,
+        "duel": duel,
+        "report": report,
+        "push": push,
+        "concepts": concepts,
+    }
+}.items():
+    _add(_name, _command)
+for _name, _group in {"likes": likes_app, "human": human_app, "scorers": scorers_app}.items():
+    app.add_typer(_group, name=_name, rich_help_panel=PANEL_OF[_name])
+
+
 likes_app.command("push")(push_likes)
-app.add_typer(scorers_app, name="scorers")
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL_OF["demo"])
 def demo(
     taste: Annotated[
         str, typer.Option(help="The taste of the simulated person: line-art, red or style-soft-3d.")
@@ -96,7 +115,7 @@ FirstSeed = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL_OF["paper"])
 def paper(
     name: Annotated[
         str,
@@ -140,7 +159,7 @@ def paper(
     say(f"Page: {page}")
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL_OF["doctor"])
 def doctor(
     recipe: Annotated[
         Path | None, typer.Argument(help="Tell what training by this recipe would need here; a file, or a shipped one.")

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from thumbtune.cli.terminal import bar, quieten, say
+from thumbtune.cli.progress import bar
+from thumbtune.cli.terminal import quieten, say
 from thumbtune.cli.train import (
     ClipSkip,
     Frames,

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from thumbtune.cli.terminal import bar, quieten, say
+from thumbtune.cli.progress import bar
+from thumbtune.cli.terminal import quieten, say
 
 human_app = typer.Typer(
     help="Let people compare the images of a duel without knowing which model made them.", no_args_is_help=True

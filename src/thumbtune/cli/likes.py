@@ -1,7 +1,7 @@
 """The commands about likes: import, statistics, export, erasing a rater, upgrading the store."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from thumbtune.cli.import_report import MAX_PRINTED, print_reading, print_report
-from thumbtune.cli.terminal import bar, counts, quieten, say
-from thumbtune.errors import ThumbtuneError, UsageError, plural
+from thumbtune.cli.progress import bar
+from thumbtune.cli.terminal import counts, quieten, say
+from thumbtune.errors import ThumbtuneError, UsageError, note, plural
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import PairPolicy, Reading
 
 if TYPE_CHECKING:
     from thumbtune.feedback.importers import Options
-    from thumbtune.feedback.source import Source
+    from thumbtune.feedback.source import Source, SourceRow
     from thumbtune.feedback.stats import Stats
     from thumbtune.feedback.store.store import Store
 
@@ -91,6 +92,7 @@ def import_(
     from thumbtune.feedback.reading.own_words import parse_map_label
     from thumbtune.feedback.sources.kinds import open_source
     from thumbtune.feedback.store.database import is_address
+    from thumbtune.runs.bundled_words import unknown_note
 
     reading = Reading(
         columns=parse_map(columns) if columns else {}, like_at=like_at, policy=policy, split=split, limit=limit,
@@ -99,9 +101,23 @@ def import_(
     )  # fmt: skip
     # raises before a store is made
     rows = open_source(source, None if is_address(likes) else Path(likes), reading, kind)
+    drawn: dict[str, None] = {}  # the prompts that the bundled model was given
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
-    options |= {"dry_run": dry_run, "whole": limit is None, "progress": lambda found: bar(found, "Importing")}
+    options |= {"dry_run": dry_run, "whole": limit is None}
+    options["progress"] = lambda found: _noting_prompts(bar(found, "Importing"), drawn)
     _import(source, rows, likes, images, options)
+    if (unknown := unknown_note(drawn)) is not None:
+        note(unknown)
+
+
+def _noting_prompts(rows: "Iterable[SourceRow]", drawn: dict[str, None]) -> "Iterator[SourceRow]":
+    """Yield rows, and note the prompts of images that the bundled model made."""
+    from thumbtune.runs.bundled_words import is_of_bundled
+
+    for row in rows:
+        if row.prompt and is_of_bundled(row.model):
+            drawn[row.prompt] = None
+        yield row
 
 
 def _import(name: str, rows: "Source", likes: str, images: str | None, options: "Options") -> None:
@@ -123,7 +139,7 @@ def _import(name: str, rows: "Source", likes: str, images: str | None, options: 
     if dry_run:
         say("Nothing was written (--dry-run).")
     else:
-        say(f"Imported into {name_of(likes)}. Next: thumbtune train --set {quote(f'likes={name_of(likes)}')}")
+        say(f"Imported into {name_of(likes)}. Next: thumbtune train --likes {quote(name_of(likes))}")
     if few:
         say(few)
 

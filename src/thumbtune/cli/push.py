@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from thumbtune.cli.terminal import bar, quieten, say
+from thumbtune.cli.progress import bar
+from thumbtune.cli.terminal import quieten, say
 
 Repo = Annotated[
     str, typer.Argument(metavar="USER/NAME", help="The repository on the hub; it is made if it is missing.")

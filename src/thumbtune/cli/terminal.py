@@ -1,10 +1,7 @@
-"""The output of commands: lines, counts, progress bars; other libraries are kept quiet."""
+"""The output of commands: lines, counts, durations; other libraries are kept quiet."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from operator import length_hint
-from time import monotonic
-from typing import Any
+from collections.abc import Mapping
 
 import typer
 
@@ -33,34 +30,6 @@ def counts(numbers: Mapping[str, int | str]) -> None:
     width = max(map(len, numbers), default=0)
     for name, number in numbers.items():
         say(f"  {name:<{width}}  {number:>9,}" if isinstance(number, int) else f"  {name:<{width}}  {number:>9}")
-
-
-def bar(items: Iterable[Any], what: str) -> Iterable[Any]:
-    """Wrap items in a progress bar on standard error; without a total where their number is unknown.
-
-    Where standard error is a file or a pipe, a line a minute says how far the work is.
-    """
-    from rich.console import Console
-    from rich.progress import track
-
-    total = length_hint(items, -1)
-    console = Console(stderr=True)
-    if (total == 0 and hasattr(items, "__len__")) or not speaks():
-        return items
-    if not console.is_terminal:
-        return progress_lines(items, what, total)
-    return track(items, f"     {what}", total=total if total > 0 else None, console=console, transient=True)
-
-
-def progress_lines(items: Iterable[Any], what: str, total: int, seconds: float = 60.0) -> Iterator[Any]:
-    """Yield the items, and write a line on standard error each time that `seconds` have passed."""
-    begun = last = monotonic()
-    for done, item in enumerate(items):
-        if done and (now := monotonic()) - last >= seconds:
-            left = f", about {duration((now - begun) * (total - done) / done)} left" if total > 0 else ""
-            typer.echo(f"     {what}: {done:,}{f' of {total:,}' if total > 0 else ''}{left}", err=True)
-            last = now
-        yield item
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from thumbtune.cli.terminal import bar, quieten, say, say_prefix
+from thumbtune.cli.progress import bar
+from thumbtune.cli.terminal import quieten, say, say_prefix
 from thumbtune.errors import UsageError
 
 Set = Annotated[
@@ -14,7 +15,8 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="OPTION=VALUE",
-        help="Set an option, as in train.steps=100; may be repeated. `thumbtune recipe` lists all options.",
+        help="Set an option, as in train.warmup=100; may be repeated. `thumbtune recipe` lists all options. One that "
+        "is also given by a name of its own, such as --lr, is refused.",
     ),
 ]
 Steps = Annotated[
@@ -145,7 +147,8 @@ def train(
         for line in plan.lines(chosen, out):
             say(line)
         return
-    for step in bar(Sized(tune(chosen, out, bar, resume), chosen.train.steps), "Tuning"):
+    steps = Sized(tune(chosen, out, bar, resume), chosen.train.steps, place=lambda step: step.step)
+    for step in bar(steps, "Tuning"):
         for note in run.notes_of(out) if step.step == 1 else ():
             say(f"     Note: {note}")
         if step.step % 25 == 0 or step.step == 1:

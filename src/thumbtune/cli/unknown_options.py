@@ -5,6 +5,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from thumbtune.cli.recipe_options import OPTIONS
 from thumbtune.documents import brief
 from thumbtune.errors import UsageError
 
@@ -45,6 +46,8 @@ def _hint(name: str, words: Sequence[str], own: set[str], sections: tuple[str, .
     value = _value(name, words)
     if ours.startswith("-"):
         return f"write {ours} {value}" if ours == "--out" else f"write {ours}"
+    if (named := next((f"--{each}" for each, option in OPTIONS.items() if option == ours), None)) in own:
+        return f"write {named} {value}"
     return f"write --set {ours}={value} (`thumbtune recipe` lists all options)"
 
 

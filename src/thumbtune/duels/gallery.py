@@ -10,6 +10,7 @@ The same plan goes on where an earlier call stopped, and ends with the same byte
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from thumbtune.objective.prompt_prefix import prefixed
 from thumbtune.runs import build
 from thumbtune.runs.drawn_at_once import at_once
 from thumbtune.runs.prompt_notes import prompt_notes
-from thumbtune.training.batches import Progress
+from thumbtune.training.batches import Progress, waiting
 
 BATCH = 8  # images that are generated together at most; their number is kept, see `image_grid.generate_side`
 
@@ -237,7 +238,10 @@ def _generate(plan: GalleryPlan, name: str, each: Side, progress: Progress, stat
     grid = plan.grid()
     if not grid.is_whole(name):
         batch = gallery_folder.batch_of(plan.out)
-        with loaded(each, state.device) as model:
+        with ExitStack() as held:
+            model = waiting(
+                progress, f"Loading the model ({name})", lambda: held.enter_context(loaded(each, state.device))
+            )
             generate_side(grid, name, model.generate, progress, batch, (team.index, team.count))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from thumbtune.runs import build, objectives, run
 from thumbtune.runs.image_sizes import encoded_as_trained
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training import records
-from thumbtune.training.batches import Progress
+from thumbtune.training.batches import Progress, waiting
 
 ImageKey = tuple[str, str]  # an image's id and its prompt: the same image may have two prompts
 FeedbackRow = dict[str, Any]  # image_id, prompt, seed, held_out
@@ -148,7 +149,8 @@ def agreement_of(
         first.setdefault(key, row)
     place = {key: number for number, key in enumerate(first)}
     images = both.select(list(first.values()))
-    model = run.trained_model(recipe, folder, accelerator.device)
+    load = partial(run.trained_model, recipe, folder, accelerator.device)
+    model = waiting(progress, "Loading the tuned model", load)
     asked = objectives.with_prefix(run.prompt_prefix_of(folder), images)
     encoded = encoded_as_trained(recipe, model, asked, run.cache_of(folder)).fill(progress, strict=True)
     model.rest()  # all is encoded

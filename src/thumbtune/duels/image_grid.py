@@ -11,6 +11,7 @@ from thumbtune.clips import write_clip
 from thumbtune.files import write_png
 from thumbtune.memory import in_parts
 from thumbtune.models.protocol import Sampler
+from thumbtune.training.batches import in_images
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 Generate = Callable[[Sequence[str], Sequence[int], Sampler], Sequence[Image.Image]]
@@ -79,7 +80,7 @@ def generate_side(
         return generate([grid.prompts[prompt] for prompt, _ in part], [seed for _, seed in part], grid.sampler)
 
     whole: list[tuple[int, int]]
-    for whole in progress(todo, f"Generating images ({side})"):
+    for whole in progress(in_images(todo), f"Generating images ({side})"):
         for part, images in in_parts(whole, batch, generated):
             for place, image in zip(part, images, strict=True):
                 if not grid.path(side, *place).exists():

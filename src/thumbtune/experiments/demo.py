@@ -28,7 +28,7 @@ from thumbtune.models.protocol import Sampler
 from thumbtune.report.page import write_page
 from thumbtune.runs import build, run, tuning
 from thumbtune.runs.recipe import Recipe, parse_recipe, with_settings
-from thumbtune.training.batches import Progress, Sized
+from thumbtune.training.batches import Progress, Sized, in_images, waiting
 
 MODEL = "tiny-emoji-64"
 # low guidance keeps the variety that a person needs to choose from, and images at 2 still show their prompt; results
@@ -175,9 +175,9 @@ def generate_pool(folder: Path, seed: int, progress: Progress, base: str = MODEL
     ]
     missing = [item for item in wanted if not (folder / item[0]).exists()]
     if missing:
-        model = adapter_of(load_pipeline(build.model_path(base)))
-        for start in progress(range(0, len(missing), 32), "Generating images to rate"):
-            part = missing[start : start + 32]
+        model = waiting(progress, "Loading the model", lambda: adapter_of(load_pipeline(build.model_path(base))))
+        parts = in_images([missing[start : start + 32] for start in range(0, len(missing), 32)])
+        for part in progress(parts, "Generating images to rate"):
             images = model.generate([p for _, p, _ in part], [s for *_, s in part], POOL)
             for (name, _, _), image in zip(part, images, strict=True):
                 write_png(folder / name, image)
@@ -219,7 +219,9 @@ def demo(folder: Path, name: str, seed: int, progress: Progress, say: Say, setti
     write_text(folder / "prompts.txt", "\n".join(prompt_of(c) for c in concepts()["unrated"]) + "\n")
     say(f"3/5  Diffusion-KTO tunes a LoRA: {recipe.train.steps} steps of {recipe.train.batch} images.")
     story = {"source": "the demo's folder of labels", "simulated": person.sentence}
-    steps = Sized(tuning.tune(recipe, out, progress, resume=True, story=story), recipe.train.steps)
+    steps = Sized(
+        tuning.tune(recipe, out, progress, resume=True, story=story), recipe.train.steps, place=lambda step: step.step
+    )
     for step in progress(steps, "Tuning"):
         if step.step % 35 == 0:
             say(f"     {tuning.line_of(step)}")

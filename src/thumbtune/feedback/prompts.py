@@ -11,6 +11,7 @@ written, and with them which tool wrote them, where that is known.
     InvokeAI         (a)1.3 (a)++ a++
     NovelAI          {a} [a] 1.3::a::
     Midjourney       --ar 16:9 ..., a::2, addresses of images in front, Job ID
+    our own          none, since each letter was read as text; with --syntax a1111 as Automatic1111's
 
 In a prompt of unknown origin, such as a cell of a table, only marks that nobody writes as words count, such as
 `<lora:...>` or `(red:1.3)`; they show that the rest is in Automatic1111's syntax. Any other prompt stays as it is,
@@ -23,7 +24,8 @@ from functools import partial
 from itertools import zip_longest
 from typing import Literal
 
-Syntax = Literal["automatic1111", "comfyui", "invokeai", "novelai", "midjourney"]
+Syntax = Literal["automatic1111", "comfyui", "invokeai", "novelai", "midjourney", "plain", "a1111"]
+OWN_SYNTAXES: tuple[Syntax, ...] = ("plain", "a1111")  # as `thumbtune generate --syntax` reads prompts, and writes them
 Mark = Literal["lora", "command", "weight", "edit", "midjourney", "choice", "settings"]
 
 # What an import says about each kind of mark, after a number of prompts.
@@ -112,7 +114,7 @@ _AROUND = " \t\r\n,"
 
 def plain_prompt(text: str, syntax: Syntax | None = None) -> tuple[str, frozenset[Mark]]:
     """Return the words of a prompt, and the kinds of marks in it. A prompt without marks is returned as it is."""
-    if GONE in text or not any(letters in text for letters in _SUSPECT):
+    if syntax == "plain" or GONE in text or not any(letters in text for letters in _SUSPECT):
         return text, frozenset()
     marks: set[Mark] = set()
     words = _without_midjourney(text, syntax, marks)
@@ -323,4 +325,10 @@ def _joint(between: str, following: str) -> str:
     return ("," if "," in between else "") + ("\n" if "\n" in between else " ")
 
 
-_READERS = {"automatic1111": _automatic1111, "comfyui": _comfyui, "invokeai": _invokeai, "novelai": _novelai}
+_READERS = {
+    "automatic1111": _automatic1111,
+    "a1111": _automatic1111,
+    "comfyui": _comfyui,
+    "invokeai": _invokeai,
+    "novelai": _novelai,
+}

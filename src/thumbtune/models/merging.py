@@ -21,6 +21,7 @@ from thumbtune.models.sizes import height_and_width
 from thumbtune.models.vae_settings import SCALING, SCALING_OF_XL, has_moments
 
 LOCAL = "_name_or_path"  # where diffusers and transformers loaded a part from, which is nobody else's concern
+TYPES, HALVES = ("dtype", "torch_dtype"), ("float16", "bfloat16")  # of transformers' settings, of today and before
 V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"
 QUICK = "quick_gelu"  # the activation of OpenAI's CLIP, in SD 1.x; OpenCLIP of SD 2.x has gelu
 
@@ -72,7 +73,7 @@ def write_pipeline(pipeline: Any, folder: Path) -> None:
         with working_folder(partial):
             pipeline.save_pretrained(partial, safe_serialization=True)
             for file in partial.rglob("*.json"):
-                _forget_origin(file)
+                mend_settings(file)
             for path in partial.rglob("*"):
                 flush(path)
             os.rename(partial, folder)
@@ -90,11 +91,27 @@ def _written(path: Path, write: Callable[[], None]) -> None:
         ) from error
 
 
-def _forget_origin(file: Path) -> None:
-    """Take the path that a part was loaded from out of its settings."""
+def mend_settings(file: Path) -> None:
+    """Take the path that a part was loaded from out of its settings, and let it load in float32 unless told otherwise.
+
+    transformers loads a text encoder in the type that its settings name, and diffusers all other parts in float32: a
+    pipeline that is stored in 16 bits would then be of two types, and stop with an error at its first image.
+    """
     content = json.loads(file.read_text(encoding="utf-8"))
-    if isinstance(content, dict) and content.pop(LOCAL, None) is not None:
-        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    mended = _in_float32(content)
+    if isinstance(mended, dict):
+        mended.pop(LOCAL, None)
+    if mended != content:
+        file.write_text(json.dumps(mended, indent=2) + "\n", encoding="utf-8")
+
+
+def _in_float32(content: Any) -> Any:
+    """Return settings, and the settings in them, with float32 as the type of the weights."""
+    if not isinstance(content, dict):
+        return content
+    return {
+        name: "float32" if name in TYPES and value in HALVES else _in_float32(value) for name, value in content.items()
+    }
 
 
 def write_checkpoint(pipeline: Any, file: Path, size: Size) -> None:

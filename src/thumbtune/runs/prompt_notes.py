@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from thumbtune.errors import joined, plural
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.prompt_syntax import Mark, marks_in
+from thumbtune.runs import build
+from thumbtune.runs.bundled_words import unknown_note
 from thumbtune.runs.text_length import cut_prompts, shown_prompt
 
 SYNTAX: Sequence[Mark] = ("weights", "BREAK", "LoRA tags")  # what prompts.syntax=a1111 reads
@@ -12,6 +14,8 @@ SYNTAX: Sequence[Mark] = ("weights", "BREAK", "LoRA tags")  # what prompts.synta
 
 def prompt_notes(prompts: Iterable[str], encoding: PromptEncoding, model: str) -> list[str]:
     """Return a sentence on prompts that the model's text encoders cut, and one on each kind of mark in prompts.
+
+    Of the bundled model, another one names the words that it does not know.
 
     Each says how many prompts it is about, the first of them, and what is done. An import takes such marks out of
     prompts. They are left in stores of earlier versions, in files of prompts, and where nothing shows which tool wrote
@@ -21,7 +25,9 @@ def prompt_notes(prompts: Iterable[str], encoding: PromptEncoding, model: str) -
         ThumbtuneError: the model's tokenizer cannot be loaded.
     """
     distinct = list(dict.fromkeys(filter(None, prompts)))
-    return [*cut_prompts(model, distinct, encoding).notes(len(distinct)), *mark_notes(distinct, encoding)]
+    unknown = unknown_note(distinct) if build.is_bundled(model) else None
+    cut = cut_prompts(model, distinct, encoding).notes(len(distinct))
+    return [*([unknown] if unknown else []), *cut, *mark_notes(distinct, encoding)]
 
 
 def mark_notes(prompts: Sequence[str], encoding: PromptEncoding) -> list[str]:

@@ -87,6 +87,7 @@ def _tuned(
     is_restored = resume and checkpoint.restore_newest(training, folder)
     accelerator.wait_for_everyone()  # all have read the checkpoints before one is removed
     if accelerator.is_main_process:
+        _tell_start(folder, training, resume and not is_restored)
         _tell_earlier(folder, training.step, is_restored)
         damage.set_aside_after(folder, training.step)
         _cut_log(folder, training.step)
@@ -112,6 +113,19 @@ def _tuned(
             model.save(folder / setup.result.parent)
         run.record_result(folder, setup.result)
         write_card(folder)
+
+
+def _tell_start(folder: Path, training: Training, lacks_checkpoint: bool) -> None:
+    """Tell where a run that is resumed goes on, or that it is finished; nothing of a run that begins."""
+    step, steps = training.step, training.settings.steps
+    if step == steps:
+        note(f"{folder} has done all of its {steps} steps, so there is nothing to do; its result is written again.")
+    elif step:
+        note(
+            f"{folder} continues from step {step} of {steps}, with the checkpoint {checkpoint.folder_of(folder, step)}."
+        )
+    elif lacks_checkpoint and (folder / LOG).exists():
+        note(f"{folder} has no checkpoint that can be used, so it begins again at step 1 of {steps}.")
 
 
 def _tell_earlier(folder: Path, step: int, is_restored: bool) -> None:

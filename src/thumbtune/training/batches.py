@@ -43,18 +43,35 @@ def quiet(items: Iterable[Any], what: str) -> Iterable[Any]:
     return items
 
 
+def waiting(progress: Progress, what: str, work: Callable[[], Any]) -> Any:
+    """Return the result of one piece of work, such as loading a model, and let a progress callback tell of it."""
+    (result,) = [work() for _ in progress([()], what)]
+    return result
+
+
 @dataclass(frozen=True)
 class Sized:
-    """Items with their total number, for a progress bar."""
+    """Items with their total number, for a progress bar.
+
+    weight: how many an item counts for, as a part of several images; None: one
+    place:  the number of an item that is done, as of a step, which is not 1 for the first one of a resumed training
+    """
 
     items: Iterable[Any]
     total: int
+    weight: Callable[[Any], int] | None = None
+    place: Callable[[Any], int] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.items)
 
     def __len__(self) -> int:
         return self.total
+
+
+def in_images(parts: Sequence[Sequence[Any]]) -> Sized:
+    """Return parts of images, whose progress is counted in images."""
+    return Sized(parts, sum(map(len, parts)), weight=len)
 
 
 class Encoded:
@@ -160,7 +177,7 @@ class Encoded:
 
         images = [(row, flipped) for flipped in ((False, True) if self.flips else (False,)) for row in range(len(self))]
         keys = [self._key_of(row, flipped) for row, flipped in images]
-        self.cache.fill(keys, encode, at_once, lambda chunks: progress(chunks, "Encoding images"))
+        self.cache.fill(keys, encode, at_once, lambda chunks: progress(in_images(chunks), "Encoding images"))
         if strict and wrong:
             note(
                 f"The model encodes {plural(len(wrong), 'image')} as NaN or infinite numbers ({_first([*wrong])}); "

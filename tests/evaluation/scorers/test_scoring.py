@@ -111,6 +111,7 @@ def test_images_come_in_batches_with_their_prompts_and_progress_sees_each(make_i
     assert [len(asked) for asked in spy.asked] == [BATCH_SIZE, BATCH_SIZE, 1]
     assert [pair for asked in spy.asked for pair in asked] == [(i, f"p{i}") for i in range(2 * BATCH_SIZE + 1)]
     assert other.asked == spy.asked
+    assert seen.pop(0) == ([], "Loading the scorers")
     assert [numbers for numbers, _ in seen] == [list(range(8)), list(range(8, 16)), [16]]
     assert {text for _, text in seen} == {"Scoring by spy, other"}
 

@@ -7,8 +7,9 @@ The score of a clip, a WebP file with frames, is the mean over the middle frames
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,7 +24,7 @@ from thumbtune.evaluation.scorers.resolve import ScorerGroup
 from thumbtune.evaluation.scorers.score_cache import Key, ScoreCache
 from thumbtune.images import rgb
 from thumbtune.memory import ran_out
-from thumbtune.training.batches import Progress
+from thumbtune.training.batches import Progress, in_images, waiting
 
 BATCH_SIZE = 8
 SCORED_FRAMES = 4
@@ -91,7 +92,8 @@ def score_images(
     cache, team = cache or ScoreCache(None), team or Team()
     scores = []
     for group in groups:
-        with group.load() as scorers:
+        with ExitStack() as held:
+            scorers = waiting(progress, "Loading the scorers", partial(held.enter_context, group.load()))
             scores += _score_by_group(images, scorers, progress, cache, team)
     return scores
 
@@ -103,7 +105,7 @@ def _score_by_group(
     batches = [range(start, min(start + BATCH_SIZE, len(images))) for start in range(0, len(images), BATCH_SIZE)]
     names = ", ".join(scorer.id for scorer in scorers)
     results: list[tuple[int, int, float | None, str]] = []  # scorer, image, score, reason of failure
-    for batch in progress(batches[team.index :: team.count], f"Scoring by {names}"):
+    for batch in progress(in_images(batches[team.index :: team.count]), f"Scoring by {names}"):
         prompted = [images[i] for i in batch]
         opened: list[Image.Image | str] = []  # opened for the first scorer that needs them and shared with the others
         for number, scorer in enumerate(scorers):

@@ -7,6 +7,7 @@ Steps: 20, Sampler: Euler a, Seed: 42, Model: sd15   settings
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from thumbtune.feedback.metadata.parameters import (
@@ -18,10 +19,11 @@ from thumbtune.feedback.metadata.parameters import (
     seed_in,
 )
 from thumbtune.feedback.metadata.tool_json import read_json
-from thumbtune.feedback.prompts import plain_prompt
+from thumbtune.feedback.prompts import OWN_SYNTAXES, plain_prompt
 from thumbtune.feedback.source import SourceRow
 
 NEGATIVE = "Negative prompt:"
+WRITER, EXACT, EXACT_NEGATIVE = "thumbtune", "Exact prompt", "Exact negative prompt"  # of our own texts (`generated`)
 SETTINGS = re.compile(
     r"Steps: \d+(?:, |$)|(?:Sampler|Seed|Size|Model|CFG scale|Guidance Scale): [^,]{1,200}, .*Steps: \d+"
 )
@@ -43,8 +45,8 @@ def read_automatic1111(text: str) -> Parameters:
 
     The prompt and the negative prompt may have several lines. Some tools append lines after the settings.
     """
-    if text.lstrip("\0 \t\r\n\ufeff").startswith("{"):
-        return read_json(json_object(text))
+    if text.lstrip("\0 \t\r\n\ufeff").startswith("{") and (values := json_object(text)):
+        return read_json(values)
     lines, settings, negative = _parts_of(text.strip("\0 \t\r\n\ufeff").replace("\r\n", "\n"))
     above = lines[:settings]
     if settings is None and negative is None:
@@ -53,6 +55,8 @@ def read_automatic1111(text: str) -> Parameters:
     for name, value in SETTING.findall("" if settings is None else lines[settings].strip()):
         given.setdefault(name.lower(), _unquoted(value.strip()))
     negative_prompt = "" if negative is None else "\n".join(above[negative:]).lstrip().removeprefix(NEGATIVE)
+    if given.get("version", "").split(" ")[0] == WRITER:
+        return _own(given, "\n".join(above[:negative]), negative_prompt)
     prompt = prompt_text("\n".join(above[:negative]))
     # A saver that did not find the prompt writes a seed of 0 beside "unknown".
     known = prompt is not None or plain_text("\n".join(above[:negative])) is None
@@ -62,6 +66,17 @@ def read_automatic1111(text: str) -> Parameters:
         seed=seed_in(given.get("seed")) if known else None,
         model=prompt_text(given.get("model") or given.get("model hash")),
         syntax="automatic1111",
+    )
+
+
+def _own(given: Mapping[str, str], prompt: str, negative: str) -> Parameters:
+    """Return the parameters of a text that `generated` wrote: no word of a prompt is a placeholder, and none a mark."""
+    return Parameters(
+        prompt=plain_text(given.get(EXACT.lower(), prompt)),
+        negative=plain_text(given.get(EXACT_NEGATIVE.lower(), negative)),
+        seed=seed_in(given.get("seed")),
+        model=plain_text(given.get("model")),
+        syntax="a1111" if given.get("prompt syntax") == "a1111" else "plain",
     )
 
 
@@ -159,6 +174,8 @@ def _fields_of(text: str) -> dict[str, object] | None:
 def settings_apart(row: SourceRow) -> SourceRow:
     """Return a row whose prompt is a whole text of Automatic1111 with the parts in their places; others unchanged."""
     prompt = row.prompt or ""
+    if row.syntax in OWN_SYNTAXES:
+        return row
     if NEGATIVE not in prompt and "Steps: " not in prompt:
         return row
     found = read_automatic1111(prompt)

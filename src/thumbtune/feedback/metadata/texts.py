@@ -77,7 +77,7 @@ def _own_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
         elif isinstance(value, str) and len(value) <= MAX_TEXT:
             yield str(name).lower(), _mended(value)
         elif name == "comment" and isinstance(value, bytes):
-            yield "comment", _comment(value, "<") or ""
+            yield "comment", comment_text(value, "<") or ""
 
 
 def _exif_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
@@ -89,7 +89,7 @@ def _exif_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
     folder = exif.get_ifd(EXIF_FOLDER)
     for comment in (folder.get(USER_COMMENT), exif.get(USER_COMMENT)):
         if isinstance(comment, bytes):
-            yield "comment", _comment(comment, order) or ""
+            yield "comment", comment_text(comment, order) or ""
         elif isinstance(comment, str):
             yield "comment", _mended(comment)
     for tag in EXIF_TEXTS:
@@ -104,7 +104,7 @@ def _exif_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
         yield "software", _mended(str(exif[SOFTWARE]))
 
 
-def _comment(comment: bytes, order: str) -> str | None:
+def comment_text(comment: bytes, order: str) -> str | None:
     """Decode a comment whose first eight bytes name its encoding; "UNICODE" is UTF-16 of either byte order."""
     kind, text = comment[:8].upper(), comment[8:]
     if kind == b"JIS\0\0\0\0\0":

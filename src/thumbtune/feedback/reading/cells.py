@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
+from thumbtune.feedback.prompts import OWN_SYNTAXES, Syntax
 from thumbtune.feedback.quoting import shown
 from thumbtune.feedback.reading.labels import Scale, number_of
 from thumbtune.feedback.reading.moments import moment_of
@@ -45,6 +46,11 @@ def prompt_in(row: Cells) -> str | None:
     if isinstance(cell, bytes):  # some programs write text as bytes into Parquet files
         cell = cell.decode("utf-8", "ignore")
     return cell.strip() or None if isinstance(cell, str) else None
+
+
+def syntax_in(row: Cells, column: str) -> Syntax | None:
+    """Return how a prompt that `thumbtune generate` listed was read, or None for any other cell."""
+    return next((syntax for syntax in OWN_SYNTAXES if row.get(column) == syntax), None)
 
 
 def label_in(row: Cells, like_at: float | None = None) -> bool | None:

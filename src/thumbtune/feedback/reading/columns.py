@@ -35,6 +35,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("filepath", "picture", "photo", "url", "image_url", "uri", "jpg", "jpeg", "png", "webp"),
     ),
     "prompt": ("prompt", "text", "caption"),
+    "syntax": ("prompt_syntax",),  # of our own lists of images (`metadata.generated`)
     "label": ("label", "liked", "like", "thumb", "thumbs", "vote", "rating", "stars", "score", "is_liked"),
     "weight": ("weight",),
     "grade": ("grade",),

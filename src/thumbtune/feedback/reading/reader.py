@@ -13,7 +13,7 @@ from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import UnreadableImage
 from thumbtune.feedback.metadata.image_files import parameters_in_image
 from thumbtune.feedback.quoting import listed, named, shown
-from thumbtune.feedback.reading.cells import grade_in, is_blank, number_in, prompt_in, text_in, uuid_in
+from thumbtune.feedback.reading.cells import grade_in, is_blank, number_in, prompt_in, syntax_in, text_in, uuid_in
 from thumbtune.feedback.reading.columns import COLUMNS, Columns, beginnings, cell_in
 from thumbtune.feedback.reading.columns_read import columns_read
 from thumbtune.feedback.reading.content import find_images
@@ -63,7 +63,8 @@ class RowReader:
 
         `source` is for rows without such a column; an empty cell in such a column means an unknown source.
         """
-        ours, image, syntax, extras = self.columns.ours_in(row), None, None, dict[str, object]()
+        ours, image, extras = self.columns.ours_in(row), None, dict[str, object]()
+        syntax = syntax_in(ours, "syntax")
         if ours["image"] is None and self.columns.lacks(row, "image"):
             column, why = self._find_images(row, read_cell)
             if column is None:

@@ -5,6 +5,7 @@
     a.txt, a.caption       beside a.png: the prompt, or the text that Automatic1111 writes, with seed and model
     metadata.jsonl, .csv   file_name and prompt, in the image's folder or any folder above it up to the root
     the image itself       the metadata that its generator wrote, with seed and model
+    metadata.jsonl, .csv   the only row with this file name, if the image was moved from there into a folder
 """
 
 from collections import Counter
@@ -17,9 +18,9 @@ from pathlib import Path
 from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.feedback.images import UnreadableImage, read_image
 from thumbtune.feedback.metadata.image_files import parameters_in_file, read_text_file
-from thumbtune.feedback.metadata.parameters import MAX_TEXT, NO_PARAMETERS, Parameters
+from thumbtune.feedback.metadata.parameters import MAX_TEXT, NO_PARAMETERS, Parameters, plain_text, seed_in
 from thumbtune.feedback.quoting import listed, named
-from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, first, prompt_in
+from thumbtune.feedback.reading.cells import IMAGE_COLUMNS, first, prompt_in, syntax_in
 from thumbtune.feedback.reading.clip_files import is_clip_file
 from thumbtune.feedback.reading.image_roots import check_root
 from thumbtune.feedback.reading.labels import mapping_of
@@ -201,8 +202,11 @@ class LikeFolders:
             sidecar = self._sidecar(image.with_suffix(suffix))
             if sidecar.prompt:
                 return sidecar
-        listed = lists.prompt_of(image)
-        return Parameters(prompt=listed) if listed else parameters_in_file(image)
+        listed = lists.row_of(image)
+        if listed is not None:
+            return listed
+        inside = parameters_in_file(image)
+        return inside if inside.prompt else lists.row_of_moved(image) or inside
 
     def _sidecar(self, file: Path) -> Parameters:
         """Return the parameters in a text file beside an image; none if there is no such file."""
@@ -234,31 +238,62 @@ class _PromptLists:
     root: Path
     encoding: str | None
     leads_inside: Callable[[Path], bool]
-    _prompts: dict[Path, dict[Path, str]] = field(default_factory=dict)
+    _rows: dict[Path, dict[Path, Parameters]] = field(default_factory=dict)
+    _names: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
 
-    def prompt_of(self, image: Path) -> str | None:
-        """Return the prompt of an image from the metadata file nearest to it, or None."""
+    def row_of(self, image: Path) -> Parameters | None:
+        """Return the row of an image in the metadata file nearest to it, or None."""
         for folder in image.parents:
-            prompt = self._listed_in(folder).get(image)
-            if prompt or folder == self.root:
-                return prompt
+            row = self._listed_in(folder).get(image)
+            if row or folder == self.root:
+                return row
         return None
 
-    def _listed_in(self, folder: Path) -> dict[Path, str]:
-        if folder not in self._prompts:
-            for left in [folder_before for folder_before in self._prompts if not folder.is_relative_to(folder_before)]:
-                del self._prompts[left]  # the walk does not return to it
-            self._prompts[folder] = {}
+    def row_of_moved(self, image: Path) -> Parameters | None:
+        """Return the row of an image that was sorted into a folder since it was listed, or None.
+
+        It is the only row with this file name in the nearest metadata file above that has one, and its place is empty.
+        """
+        for folder in image.parents:
+            files = self._files_by_name(folder).get(image.name)
+            if files:
+                return self._listed_in(folder)[files[0]] if len(files) == 1 and not files[0].exists() else None
+            if folder == self.root:
+                return None
+        return None
+
+    def _files_by_name(self, folder: Path) -> dict[str, list[Path]]:
+        listed = self._listed_in(folder)
+        if folder not in self._names:
+            names = self._names[folder] = {}
+            for file in listed:
+                names.setdefault(file.name, []).append(file)
+        return self._names[folder]
+
+    def _listed_in(self, folder: Path) -> dict[Path, Parameters]:
+        if folder not in self._rows:
+            for left in [folder_before for folder_before in self._rows if not folder.is_relative_to(folder_before)]:
+                del self._rows[left]  # the walk does not return to it
+                self._names.pop(left, None)
+            self._rows[folder] = {}
             for name in LISTS:
                 if (folder / name).is_file() and self.leads_inside(folder / name):
-                    self._prompts[folder] |= _prompts_of(folder / name, self.encoding)
-        return self._prompts[folder]
+                    self._rows[folder] |= _rows_of(folder / name, self.encoding)
+        return self._rows[folder]
 
 
-def _prompts_of(file: Path, encoding: str | None) -> dict[Path, str]:
-    rows = (row for _, row in read_rows(file, encoding=encoding) if row is not None)
-    pairs = ((first(row, IMAGE_COLUMNS), prompt_in(row)) for row in rows)
-    return {file.parent / name: prompt for name, prompt in pairs if isinstance(name, str) and prompt}
+def _rows_of(file: Path, encoding: str | None) -> dict[Path, Parameters]:
+    """Return the prompts of a list by their files, with seed and model; rows without a prompt are left out."""
+    listed: dict[Path, Parameters] = {}
+    for _, row in read_rows(file, encoding=encoding):
+        name, prompt = (None, None) if row is None else (first(row, IMAGE_COLUMNS), prompt_in(row))
+        if row is None or not isinstance(name, str) or not prompt:
+            continue
+        seed, model = seed_in(row.get("seed")), plain_text(row.get("model"))
+        listed[file.parent / name] = Parameters(
+            prompt=prompt, seed=seed, model=model, syntax=syntax_in(row, "prompt_syntax")
+        )
+    return listed
 
 
 def _likeliest(names: Sequence[str]) -> str:

@@ -110,3 +110,15 @@ def test_the_table_of_the_search_has_the_numbers_of_its_pages() -> None:
     assert len(rows) > 5
     for setting, *cells in rows:
         assert [tuple(cell.split(", ")) for cell in cells] == [page[setting.strip("`")] for page in pages]
+
+
+def test_the_table_of_levels_has_the_numbers_of_its_page() -> None:
+    page = (DOCS / "levels-soft-3d.md").read_text()
+    section = (DOCS / "grounds.md").read_text().split("## Why it works")[1].split("\n## ", maxsplit=1)[0]
+    shares = dict(re.findall(r"\(`(\S+)`\) \| (\S+) \|", section))
+    assert len(shares) == 6
+    for setting, share in shares.items():
+        mean = re.search(rf"^\| {setting} \| 4 \| 0 \| (\S+) ", page, flags=re.M)
+        assert mean and f"{float(mean[1]):.2f}" == share
+    found = re.findall(r"by ([+-]\d\.\d\d)", page.split("correlates with", maxsplit=1)[1].split("\n", maxsplit=1)[0])
+    assert len(found) == 2 and all(number in section for number in found)

@@ -18,10 +18,18 @@ CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 EXTRA = re.compile(r"thumbtune\[([\w,-]+)\]")
 SECTION = re.compile(r"^## \[(.+?)\](?: - (\S+))?$", re.MULTILINE)
 Sections = list[tuple[str, str]]
+PENDING = "unreleased"  # in the place of a day
+
+
+def is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def faults(sections: Sections, version: str) -> list[str]:
-    """What is wrong with the (version, date) of a changelog's sections, the newest first; a date may be "unreleased"."""
+    """What is wrong with the (version, day) of a changelog's sections; that of the version may be unreleased."""
     found = [] if version in [name for name, _ in sections] else [f"no section {version}"]
     if ("Unreleased", "") in sections[1:]:
         found.append("Unreleased is not the first section")
@@ -29,18 +37,13 @@ def faults(sections: Sections, version: str) -> list[str]:
     numbers = [[int(part) for part in name.split(".")] for name, _ in released]
     if numbers != sorted(numbers, reverse=True):
         found.append("versions do not go down")
-    for name, day in released:
-        try:
-            date.fromisoformat("" if day == "unreleased" and name == version else day or "no day")
-        except ValueError:
-            if not (day == "unreleased" and name == version):
-                found.append(f"{name} has no day")
+    found += [f"{name} has no day" for name, day in released if not (is_day(day) or (name, day) == (version, PENDING))]
     return found
 
 
 def test_one_version_stands_everywhere() -> None:
     assert PROJECT["version"] == thumbtune.__version__ == CITATION["version"]
-    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", PROJECT["version"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+", PROJECT["version"])
 
 
 def test_the_changelog_has_a_section_for_the_version() -> None:
@@ -65,7 +68,7 @@ def test_faults_of_a_changelog_are_found(sections: Sections, expected: list[str]
 
 def test_the_citation_is_of_the_day_of_its_section() -> None:
     day = dict(SECTION.findall(CHANGELOG))[PROJECT["version"]]
-    assert str(CITATION.get("date-released", "unreleased")) == day
+    assert str(CITATION.get("date-released", PENDING)) == day
 
 
 def test_the_citation_cites_the_paper_as_the_readme_does() -> None:

@@ -39,7 +39,10 @@ report run
 def wheel_of(source: Path, folder: Path) -> Path:
     """Build the wheel of a copy of the repository, with the build tools that pip fetches."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
-    subprocess.run(command, check=True, timeout=300)
+    done = subprocess.run(command, timeout=300, capture_output=True, text=True, check=False)
+    if "No matching distribution found for hatchling" in done.stderr:
+        pytest.skip("pip finds no hatchling here, which builds the wheel")
+    assert done.returncode == 0, done.stderr
     (wheel,) = folder.glob("thumbtune-*.whl")
     return wheel
 
@@ -92,7 +95,8 @@ def test_the_commands_work_away_from_the_repository(unpacked: Path, tmp_path: Pa
     assert (tmp_path / "run" / "lora" / "pytorch_lora_weights.safetensors").exists()
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
     (drawn,) = (tmp_path / "images").glob("*.png")
-    assert Image.open(drawn).size == (64, 64)
+    with Image.open(drawn) as image:
+        assert image.size == (64, 64)
 
 
 def test_the_wheel_names_nothing_of_the_machine_that_built_it(unpacked: Path) -> None:

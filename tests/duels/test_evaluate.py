@@ -76,6 +76,7 @@ def made_once(tiny_pipeline: Callable[[str], Path], perturb: Any, tmp_path_facto
     columns = {
         "image_id": [f"picture-{i}" for i in range(13)],
         "prompt": prompts,
+        "label": [True] * 13,
         "seed": pa.array([None] * 13, pa.int64()),
         "held_out": [True] * 12 + [False],
     }
@@ -99,6 +100,14 @@ def liked(made_once: Path, mine: Path) -> str:
             images = model.generate(HELD_OUT, list(range(12)), build.sampler_of(recipe))
         means.append(sum(float(sum(image.convert("L").histogram()[v] * v for v in range(256))) for image in images))
     return f"{mine}:{'brighter' if means[1] > means[0] else 'darker'}"
+
+
+def test_a_card_that_cannot_be_written_costs_no_verdict(run_folder: Path, mine: Path, liked: str, call: Any) -> None:
+    table = pq.read_table(run_folder / "likes.parquet")
+    pq.write_table(table.drop_columns("label"), run_folder / "likes.parquet")
+    code, _, err = call("verdict", run_folder, "--set", f"evaluate.scorers={liked}")
+    assert code in {0, 4} and "held-out" not in err, err
+    assert "The model card of" in err and "no column label" in err and (run_folder / "report.html").is_file()
 
 
 def asked(run_folder: Path, *settings: str, **question: Any) -> dict[str, Any]:

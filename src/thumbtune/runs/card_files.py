@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from thumbtune.errors import note
+from thumbtune.errors import ThumbtuneError, note
 from thumbtune.evaluation.duel_folder import DuelFolder
 from thumbtune.files import sha256, write_png, write_text
 from thumbtune.images import rgb
@@ -25,12 +25,19 @@ Pair = tuple[str, Path, Path]  # a prompt, the image of the base, and that of th
 
 
 def write_card(folder: Path) -> Path | None:
-    """Write the card of a run with its images, or note that a person has changed it; return its path if written.
+    """Write the card of a run with its images; return its path.
 
-    Raises:
-        ThumbtuneError: a file of the run cannot be read, or the card cannot be written.
+    What a person has changed stays, and a card that cannot be written is told of: no training and no verdict fails for
+    the text that stands beside it. Both return None.
     """
-    facts = facts_of(folder)
+    try:
+        return _written(facts_of(folder))
+    except ThumbtuneError as error:
+        note(f"The model card of {folder} was not written: {error}")
+        return None
+
+
+def _written(facts: Facts) -> Path | None:
     card = facts.result / CARD
     if card.exists() and not is_ours(card):
         note(f"{card} was changed by hand, so it stays as it is; delete it, and the next evaluation writes a new one.")

@@ -17,14 +17,13 @@ from thumbtune.errors import UsageError
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.report.page import write_page
 from thumbtune.runs import given_feedback, given_model, given_objective, python_api, run
+from thumbtune.runs.bundled_words import MODEL
 from thumbtune.runs.keyword_options import Config
 from thumbtune.runs.push import gathered
 from thumbtune.runs.tuning import tune
 from thumbtune.training.batches import Progress, quiet
 from thumbtune.training.step import Step
 from thumbtune.uploads import check_access, upload
-
-BUNDLED = "tiny-emoji-64"
 
 
 class Trainer:
@@ -43,7 +42,7 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Any = BUNDLED, config: Config | None = None, feedback: Any = "likes", objective: Any = None
+        self, model: Any = MODEL, config: Config | None = None, feedback: Any = "likes", objective: Any = None
     ) -> None:
         self.config = config or Config()
         self.model, self.feedback = model, feedback

@@ -54,21 +54,17 @@ _add("recipe", named_options(recipe_), CommandOfRecipe)
 for _name, _command in {"evaluate": evaluate, "verdict": verdict}.items():
     _add(_name, _command, CommandOfRecipe)
 for _name, _command in {
-    **{
-        "generate": generate,
-        "import": import_,
-        "merge": merge,
-        "duel": duel,
-        "report": report,
-        "push": push,
-        "concepts": concepts,
-    }
+    "generate": generate,
+    "import": import_,
+    "merge": merge,
+    "duel": duel,
+    "report": report,
+    "push": push,
+    "concepts": concepts,
 }.items():
     _add(_name, _command)
 for _name, _group in {"likes": likes_app, "human": human_app, "scorers": scorers_app}.items():
     app.add_typer(_group, name=_name, rich_help_panel=PANEL_OF[_name])
-
-
 likes_app.command("push")(push_likes)
 
 

@@ -14,8 +14,8 @@ from thumbtune.experiments.figures import PALE, panels
 from thumbtune.experiments.grid_summary import differences, values_of
 from thumbtune.experiments.ground_cells import ground_seeds
 from thumbtune.experiments.ground_pages import COLOURS_IN_ORDER, GroundPage, ground_result, run_cells, say_shares
-from thumbtune.experiments.ground_tables import SHARE, claim_better, rows_by
-from thumbtune.experiments.levels_cells import FACTS, MARGIN, MOVED, tuned_with_curves
+from thumbtune.experiments.ground_tables import SHARE, claim_better, gains_over, rows_by
+from thumbtune.experiments.levels_cells import FACTS, HALVES, MARGIN, MOVED, tuned_with_curves
 from thumbtune.experiments.methods import LEAD, LEAD_SETTINGS, METHODS, PAPER, Method, measure_of, method_cells
 from thumbtune.experiments.noise_curves import LEVELS
 from thumbtune.experiments.result_page import Claim, Result, verdict_of
@@ -75,7 +75,7 @@ def interaction(named: Named, measure: str = "log_odds") -> list[float]:
 def claim_levers_interact(named: Named) -> Claim:
     """Return the claim that dislikes teach more with the bias than without it."""
     gained = interaction(named)
-    effects = [differences(*(values_of(named[name], "log_odds") for name in pair)) for pair in PAIRS_OF_DISLIKES]
+    effects = [gains_over(named[more], named[fewer], "log_odds") for more, fewer in PAIRS_OF_DISLIKES]
     return Claim(
         "More dislikes help more where noise is high",
         "what a liked share of 0.5 adds to the log-odds with the bias, minus what it adds without the bias, paired by "
@@ -88,17 +88,13 @@ def claim_levers_interact(named: Named) -> Claim:
 
 def claim_margin(named: Named) -> Claim:
     """Return the claim that the lead tells wanted images apart at high noise more than the paper's recipe does."""
-    gained = {half: _differences(named, f"{MARGIN}_{half}") for half in ("high", "low")}
+    gained = {half: gains_over(named[LEAD], named[PAPER], f"{MARGIN}_{half}") for half in HALVES}
     return Claim(
         "At high noise the lead tells wanted images from others by more than the paper's recipe does",
         "the margin over the upper half of the levels, paired by seed, is higher beyond chance.",
         verdict_of(is_above(gained["high"])),
         f"upper half {mean_text(gained['high'], '+.4f')}, lower half {mean_text(gained['low'], '+.4f')}.",
     )
-
-
-def _differences(named: Named, measure: str) -> list[float]:
-    return differences(values_of(named[LEAD], measure), values_of(named[PAPER], measure))
 
 
 def correlation(named: Named, measure: str) -> float | None:
@@ -122,8 +118,8 @@ def _has(row: Mapping[str, Any], measure: str) -> bool:
 
 def correlation_note(named: Named) -> str:
     """Return a sentence on which half of the noise the share of the headroom goes with."""
-    found = {half: correlation(named, f"{MARGIN}_{half}") for half in ("high", "low")}
-    high, low = ("not defined" if value is None else f"{value:+.2f}" for value in found.values())
+    found = {half: correlation(named, f"{MARGIN}_{half}") for half in HALVES}
+    high, low = ("not defined" if found[half] is None else f"{found[half]:+.2f}" for half in ("high", "low"))
     return (
         f"Over all cells, relative to their seed's mean, the share of the headroom correlates with the margin of the "
         f"upper half of the noise by {high}, and with that of the lower half by {low}."
@@ -167,7 +163,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             figure=plot_curves_by_level(named),
             caption="Left: what tells wanted images from others. Right: how far the model moves (logarithmic scale).",
             claims=claims,
-            measures=tuple(f"{name}_{half}" for name in (MARGIN, MOVED) for half in ("low", "high")),
+            measures=tuple(f"{name}_{half}" for name in (MARGIN, MOVED) for half in HALVES),
             notes=(METHOD_NOTE, CURVES_NOTE, correlation_note(named)),
         ),
     )

@@ -1,0 +1,75 @@
+"""The reference of the command line: every command with its arguments and options, from the typer application."""
+
+from typing import Any
+
+import typer
+
+from docs_site.prose import escaped
+from thumbtune.cli.app import app
+from thumbtune.cli.order import PANELS
+
+HEAD = """# Every command
+
+This page is made from the commands themselves: `thumbtune COMMAND --help` prints the same. Exit codes are in
+[trouble.md](../trouble.md).
+"""
+
+
+def page() -> str:
+    """Return the page in Markdown: a heading for each panel of the help, one for each command, in the order of use."""
+    root: Any = typer.main.get_command(app)
+    parts = [HEAD]
+    for panel, names in PANELS.items():
+        parts.append(f"## {panel}\n")
+        for name in names:
+            parts += _command(root.commands[name], f"thumbtune {name}")
+    return "\n".join(parts)
+
+
+def _command(command: Any, name: str) -> list[str]:
+    """Return the parts of a command, or of a group and of each command in it."""
+    parts = [f"### {name} {{ #{name.removeprefix('thumbtune ').replace(' ', '-')} }}\n\n{escaped(command.help or '')}\n"]
+    if commands := getattr(command, "commands", {}):
+        for each, inner in commands.items():
+            parts += _command(inner, f"{name} {each}")
+        if not getattr(command, "invoke_without_command", False):
+            return parts
+    shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    arguments = [each for each in shown if not _is_option(each)]
+    usage = " ".join([name, *map(_usage, arguments), "[OPTIONS]"])
+    own = [f"```text\n{usage}\n```\n", *map(_parameter, [*arguments, *filter(_is_option, shown)])]
+    return [parts[0], *own, *parts[1:]]
+
+
+def _is_option(parameter: Any) -> bool:
+    return parameter.opts[0].startswith("-")
+
+
+def _usage(argument: Any) -> str:
+    name = argument.metavar or argument.name.upper()
+    name += "..." if argument.nargs != 1 else ""
+    return name if argument.required else f"[{name}]"
+
+
+def _parameter(parameter: Any) -> str:
+    """Return an argument or an option as a definition: how it is written, its help, its default and bounds."""
+    written = _usage(parameter) if not _is_option(parameter) else ", ".join([*parameter.opts, *parameter.secondary_opts])
+    if _is_option(parameter) and not parameter.is_flag:
+        written += f" {parameter.metavar or _kind(parameter)}"
+    facts = ["required"] if parameter.required and _is_option(parameter) else []
+    bounds = [getattr(parameter, bound, None) for bound in ("min", "max")]
+    facts += [f"{word} {bound:,}" for word, bound in zip(("at least", "at most"), bounds, strict=True) if bound is not None]
+    default = getattr(parameter, "default", None)
+    if default not in (None, False, "", ()) and not callable(default):
+        facts.append(f"default `{default}`")
+    told = f" ({', '.join(facts)})" if facts else ""
+    return f"`{written}`\n:   {escaped(parameter.help or '')}{told}\n"
+
+
+def _kind(option: Any) -> str:
+    """Return what stands for the value: INTEGER, FLOAT, PATH or TEXT."""
+    annotation = str(option.type_descriptor.annotation)
+    return next((word for word, part in KINDS.items() if part in annotation), "TEXT")
+
+
+KINDS = {"INTEGER": "int", "FLOAT": "float", "PATH": "Path"}

@@ -17,7 +17,7 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check lint format types contracts base-model clean
+.PHONY: help setup demo test test-slow test-all check lint format types contracts docs base-model clean
 
 help: ## say what the verbs do
 	@echo "make VERB, where VERB is one of:"
@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" $(PIP_FLAGS)
 	@echo "==> $(VENV): installing thumbtune and its tools, a few minutes the first time"
-	$(BIN)/python -m pip install -c constraints.txt -e . --group dev $(PIP_FLAGS)
+	$(BIN)/python -m pip install -c constraints.txt -e . --group dev --group docs $(PIP_FLAGS)
 	@touch $(STAMP)
 
 demo: setup ## from likes to a better model in minutes, on this machine's CPU
@@ -63,6 +63,9 @@ types: setup ## pyright
 contracts: setup ## import-linter: arrows only point down
 	$(BIN)/lint-imports --no-logo
 
+docs: setup ## the site of the documentation, build/site; a warning is an error
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs_site $(ARGS)
+
 base-model: setup ## train the bundled model and its judge again (some seven hours, resumable; needs npm to fetch the emoji)
 	$(BIN)/python -m pip install -c constraints.txt --group base-model $(PIP_FLAGS)
 	$(BIN)/python -m base_model.sets
@@ -76,4 +79,4 @@ base-model: setup ## train the bundled model and its judge again (some seven hou
 
 clean: ## remove the environment and every cache; runs, demos and build/ stay
 	rm -rf $(VENV) dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests base_model -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests base_model docs_site -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,12 +1,12 @@
 """Build the site: `python -m docs_site` (or `make docs`) writes build/site. A warning of Zensical is an error.
 
-    pages.py               the Markdown files of the repository, with links as the site has them
-    folders.py             folders of rows that pages link to, as lists of files
-    notebook.py            a notebook as a page
-    recipe_reference.py    every option of a recipe, from its schema
-    command_reference.py   every command with its options, from the command line itself
-    python_reference.py    the names for users, from their signatures and docstrings
-    zensical.toml          the order of pages, the look, the extensions of Markdown
+pages.py               the Markdown files of the repository, with links as the site has them
+folders.py             folders of rows that pages link to, as lists of files
+notebook.py            a notebook as a page
+recipe_reference.py    every option of a recipe, from its schema
+command_reference.py   every command with its options, from the command line itself
+python_reference.py    the names for users, from their signatures and docstrings
+zensical.toml          the order of pages, the look, the extensions of Markdown
 """
 
 import argparse
@@ -45,6 +45,8 @@ def build(folder: Path) -> int:
     done = subprocess.run(command, cwd=sources, check=False)
     if done.returncode == 0:
         shutil.move(sources / "site", folder / "site")
+        print(f"The site is {folder / 'site' / 'index.html'}. Its search needs a server:")
+        print(f"{Path(sys.executable).name} -m http.server --bind 127.0.0.1 --directory {folder / 'site'}")
     return done.returncode
 
 

@@ -11,7 +11,7 @@ from thumbtune.cli.order import PANELS
 HEAD = """# Every command
 
 This page is made from the commands themselves: `thumbtune COMMAND --help` prints the same. Exit codes are in
-[trouble.md](../trouble.md).
+[When something goes wrong](../trouble.md).
 """
 
 
@@ -28,7 +28,9 @@ def page() -> str:
 
 def _command(command: Any, name: str) -> list[str]:
     """Return the parts of a command, or of a group and of each command in it."""
-    parts = [f"### {name} {{ #{name.removeprefix('thumbtune ').replace(' ', '-')} }}\n\n{escaped(command.help or '')}\n"]
+    parts = [
+        f"### {name} {{ #{name.removeprefix('thumbtune ').replace(' ', '-')} }}\n\n{escaped(command.help or '')}\n"
+    ]
     if commands := getattr(command, "commands", {}):
         for each, inner in commands.items():
             parts += _command(inner, f"{name} {each}")
@@ -53,12 +55,16 @@ def _usage(argument: Any) -> str:
 
 def _parameter(parameter: Any) -> str:
     """Return an argument or an option as a definition: how it is written, its help, its default and bounds."""
-    written = _usage(parameter) if not _is_option(parameter) else ", ".join([*parameter.opts, *parameter.secondary_opts])
+    written = (
+        _usage(parameter) if not _is_option(parameter) else ", ".join([*parameter.opts, *parameter.secondary_opts])
+    )
     if _is_option(parameter) and not parameter.is_flag:
         written += f" {parameter.metavar or _kind(parameter)}"
     facts = ["required"] if parameter.required and _is_option(parameter) else []
     bounds = [getattr(parameter, bound, None) for bound in ("min", "max")]
-    facts += [f"{word} {bound:,}" for word, bound in zip(("at least", "at most"), bounds, strict=True) if bound is not None]
+    facts += [
+        f"{word} {bound:,}" for word, bound in zip(("at least", "at most"), bounds, strict=True) if bound is not None
+    ]
     default = getattr(parameter, "default", None)
     if default not in (None, False, "", ()) and not callable(default):
         facts.append(f"default `{default}`")

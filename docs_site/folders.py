@@ -5,7 +5,7 @@ from pathlib import Path
 
 def folder_page(folder: Path, name: str) -> str:
     """Return a page with the files of a folder and of the folders in it, with their sizes in bytes."""
-    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    files = sorted(path.relative_to(folder) for path in folder.rglob("[!.]*") if path.is_file())
     rows = "\n".join(f"| [{path}]({path}) | {(folder / path).stat().st_size:,} |" for path in files)
     return f"""---
 search:

@@ -22,7 +22,7 @@ BESIDE_DOCS = (  # files outside docs/ that are pages too
     "examples/first_training.ipynb",
 )
 CODE = re.compile(r"(^```.*?^```[ \t]*$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
-LINK = re.compile(r"(\]\()([^)\s#]*)(#[^)\s]*)?(\))")
+LINK = re.compile(r"(\[[^\[\]]*)?(\]\()([^)\s#]*)(#[^)\s]*)?(\))")
 COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL | re.MULTILINE)
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
@@ -58,19 +58,27 @@ def relinked(text: str, source: str, root: Path) -> tuple[str, set[str]]:
     linked: set[str] = set()
 
     def site_link(match: re.Match[str]) -> str:
-        opening, target, anchor, closing = match.groups()
+        text, opening, target, anchor, closing = match.groups()
         if not target or ":" in target:
             return match[0]
         path = os.path.normpath(PurePosixPath(source).parent / target)
         if path.startswith("..") or not (root / path).exists():
             raise DeadLink(f"{source}: {target} is not in the repository; mend the link.")
         linked.add(path)
+        if text and text[1:] in {path, target} and path.endswith(".md"):  # on GitHub the name of a file, here its title
+            text = f"[{title_of(root / path)}"
         here = PurePosixPath(site_path(source)).parent
-        return f"{opening}{os.path.relpath(site_path(path), here)}{anchor or ''}{closing}"
+        return f"{text or ''}{opening}{os.path.relpath(site_path(path), here)}{anchor or ''}{closing}"
 
     parts = CODE.split(text)  # every second part is code
     parts[::2] = [LINK.sub(site_link, part) for part in parts[::2]]
     return "".join(parts), linked
+
+
+def title_of(page: Path) -> str:
+    """Return the text of the first heading of a page."""
+    match = re.search(r"^# (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return match[1] if match else page.stem
 
 
 def page_of(source: str, root: Path) -> str:
@@ -98,7 +106,7 @@ def stage(root: Path, out: Path) -> None:
         if (root / path).is_dir():
             folder = out / site_path(path)
             _write(folder, folder_page(root / path, path))
-            shutil.copytree(root / path, folder.parent, dirs_exist_ok=True)
+            shutil.copytree(root / path, folder.parent, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
         else:
             (out / site_path(path)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(root / path, out / site_path(path))

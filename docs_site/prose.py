@@ -7,6 +7,7 @@ SIGNS = re.compile(r"([\\*_<>\[\]|#~])")
 CODE = re.compile(r"(`[^`]+`)")
 PAGE = re.compile(r"docs/([\w/-]+\.md)")
 NAMED = re.compile(r"([\w`*, ]{1,60}?):\s+(\S.*)")  # `shift:   one for all images`
+COLUMNS = re.compile(r"(\S+(?: \S+)*) {2,}(\S.*)")  # `tuning   LoRA and Full`
 
 
 def escaped(text: str) -> str:
@@ -22,35 +23,29 @@ def escaped(text: str) -> str:
 
 def from_docstring(text: str | None) -> str:
     """Return a docstring as Markdown: paragraphs, lists of arguments and of errors, examples, and tables as they stand."""
-    blocks = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))
-    return "\n\n".join(filter(None, map(_block, blocks)))
+    summary, *blocks = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))
+    return "\n\n".join(filter(None, [escaped(summary), *map(_block, blocks)]))
 
 
 def _block(block: str) -> str:
-    lines = block.splitlines()
-    if not lines:
-        return ""
-    head = lines[0].rstrip(":")
-    if head in {"Raises", "Returns", "Yields"} and lines[0].endswith(":"):
-        rest = inspect.cleandoc("\n".join(["", *lines[1:]]))
-        named = _named(rest.splitlines())
-        return f"**{head}**\n\n{named}" if named else f"**{head}** {escaped(rest)}"
-    if head.startswith("Raises ("):
-        return f"**{escaped(head)}**\n\n" + (_named(inspect.cleandoc("\n".join(["", *lines[1:]])).splitlines()) or "")
-    if lines[0].startswith(">>>"):
+    head, *rest = lines = block.splitlines()
+    if re.fullmatch(r"(Raises|Returns|Yields)( \(.*\))?:", head):
+        inside = inspect.cleandoc("\n".join(["", *rest]))
+        return f"**{escaped(head.removesuffix(':'))}**\n\n{_named(inside.splitlines()) or escaped(inside)}"
+    if head.startswith(">>>"):
         return f"```pycon\n{block}\n```"
-    if named := _named(lines):
+    if named := _named(lines) or _named(lines, COLUMNS):
         return named
     if all(line.startswith("    ") for line in lines) or any(re.search(r"\S {2,}\S", line) for line in lines):
         return f"```text\n{inspect.cleandoc(block)}\n```"
     return escaped(block)
 
 
-def _named(lines: list[str]) -> str:
-    """Return a list of `name: text` as definitions; an empty text if it is none."""
+def _named(lines: list[str], form: re.Pattern[str] = NAMED) -> str:
+    """Return lines of a name and a text as definitions; an empty text if they are something else."""
     found: list[list[str]] = []
     for line in lines:
-        match = NAMED.fullmatch(line)
+        match = form.fullmatch(line)
         if match and not line.startswith(" "):
             found.append([match[1], match[2]])
         elif found and line.startswith("  "):

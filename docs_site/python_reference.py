@@ -71,7 +71,9 @@ def _member(path: str, value: Any, level: str) -> str:
         return "\n".join([*parts, f"```python\n{name} = {plain(str(value))}\n```\n"])
     if inspect.isclass(value) and issubclass(value, BaseModel):
         return "\n".join([*parts, f"{from_docstring(value.__doc__)} Its options: [every option](recipe.md).\n"])
-    parts += [f"```python\n{signature(name, value)}\n```\n", from_docstring(inspect.getdoc(value)), ""]
+    if not getattr(value, "_is_protocol", False):  # nobody makes one by its name
+        parts.append(f"```python\n{signature(name, value)}\n```\n")
+    parts += [from_docstring(inspect.getdoc(value)), ""]
     if inspect.isclass(value):
         parts += [_method(each, method) for each, method in vars(value).items() if not each.startswith("_")]
     return "\n".join(part for part in parts if part is not None)
@@ -122,9 +124,15 @@ def _argument(parameter: inspect.Parameter) -> str:
     if parameter.annotation is not parameter.empty:
         text += f": {_annotation(parameter.annotation)}"
     if parameter.default is not parameter.empty:
-        default = getattr(parameter.default, "__name__", None) or repr(parameter.default)
-        text += f" = {plain(default)}" if parameter.annotation is not parameter.empty else f"={plain(default)}"
+        equals = "=" if parameter.annotation is parameter.empty else " = "
+        text += equals + _default(parameter.default)
     return text
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, frozenset):  # in an order that is the same in every build
+        return f"frozenset({{{', '.join(sorted(map(repr, value)))}}})" if value else "frozenset()"
+    return plain(getattr(value, "__name__", None) or repr(value))
 
 
 def _annotation(annotation: Any) -> str:

@@ -7,7 +7,13 @@ import yaml
 from docs_site.prose import escaped
 from thumbtune.runs.recipe import SHIPPED_RECIPES, Recipe
 
-TITLES = {"array": "a list", "boolean": "true or false", "integer": "an integer", "number": "a number", "string": "text"}
+TITLES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "number": "a number",
+    "string": "text",
+}
 BOUNDS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "above {}",
@@ -34,12 +40,12 @@ def values_of(schema: dict[str, Any]) -> str:
     >>> values_of({"type": "integer", "minimum": 1, "maximum": 1000})
     'an integer, at least 1, at most 1000'
     >>> values_of({"anyOf": [{"enum": ["epsilon", "v"], "type": "string"}, {"type": "null"}]})
-    '`epsilon`, `v`'
+    'one of `epsilon`, `v`'
     """
     if "anyOf" in schema:
         return " or ".join(text for text in map(values_of, schema["anyOf"]) if text)
     if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
+        return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
     title = "a path" if schema.get("format") == "path" else TITLES.get(schema.get("type", ""), "")
     bounds = [text.format(f"{schema[name]:g}") for name, text in BOUNDS.items() if name in schema]
     return ", ".join(filter(None, [title, *bounds]))

@@ -24,8 +24,17 @@ needs_chromium = pytest.mark.skipif(
 )
 PATIENCE = 60.0  # seconds for one answer, on a busy machine
 # the browser reads commands from descriptor 3 and writes answers to 4
-TO_PIPE = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server", "--remote-debugging-pipe", "--hide-scrollbars")
+TO_PIPE = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
+)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-proxy-server",
+    "--remote-debugging-pipe",
+    "--hide-scrollbars",
+)
 
 
 @dataclass

@@ -8,6 +8,8 @@ from docs_site.prose import escaped
 from thumbtune.cli.app import app
 from thumbtune.cli.order import PANELS
 
+BOUNDS = {"at least": "min", "at most": "max"}
+KINDS = {"INTEGER": "int", "FLOAT": "float", "PATH": "Path"}  # by the annotation
 HEAD = """# Every command
 
 This page is made from the commands themselves: `thumbtune COMMAND --help` prints the same. Exit codes are in
@@ -28,9 +30,8 @@ def page() -> str:
 
 def _command(command: Any, name: str) -> list[str]:
     """Return the parts of a command, or of a group and of each command in it."""
-    parts = [
-        f"### {name} {{ #{name.removeprefix('thumbtune ').replace(' ', '-')} }}\n\n{escaped(command.help or '')}\n"
-    ]
+    anchor = name.removeprefix("thumbtune ").replace(" ", "-")
+    parts = [f"### {name} {{ #{anchor} }}\n\n{escaped(command.help or '')}\n"]
     if commands := getattr(command, "commands", {}):
         for each, inner in commands.items():
             parts += _command(inner, f"{name} {each}")
@@ -54,17 +55,17 @@ def _usage(argument: Any) -> str:
 
 
 def _parameter(parameter: Any) -> str:
-    """Return an argument or an option as a definition: how it is written, its help, its default and bounds."""
-    written = (
-        _usage(parameter) if not _is_option(parameter) else ", ".join([*parameter.opts, *parameter.secondary_opts])
-    )
-    if _is_option(parameter) and not parameter.is_flag:
-        written += f" {parameter.metavar or _kind(parameter)}"
-    facts = ["required"] if parameter.required and _is_option(parameter) else []
-    bounds = [getattr(parameter, bound, None) for bound in ("min", "max")]
-    facts += [
-        f"{word} {bound:,}" for word, bound in zip(("at least", "at most"), bounds, strict=True) if bound is not None
-    ]
+    """Return an argument or an option as a definition: how it is written, its help, its bounds and its default."""
+    facts = []
+    if _is_option(parameter):
+        written = ", ".join([*parameter.opts, *parameter.secondary_opts])
+        written += "" if parameter.is_flag else f" {parameter.metavar or _kind(parameter)}"
+        facts += ["required"] if parameter.required else []
+    else:
+        written = _usage(parameter)
+    for word, bound in BOUNDS.items():
+        value = getattr(parameter, bound, None)
+        facts += [f"{word} {value:,}"] if value is not None else []
     default = getattr(parameter, "default", None)
     if default not in (None, False, "", ()) and not callable(default):
         facts.append(f"default `{default}`")
@@ -76,6 +77,3 @@ def _kind(option: Any) -> str:
     """Return what stands for the value: INTEGER, FLOAT, PATH or TEXT."""
     annotation = str(option.type_descriptor.annotation)
     return next((word for word, part in KINDS.items() if part in annotation), "TEXT")
-
-
-KINDS = {"INTEGER": "int", "FLOAT": "float", "PATH": "Path"}

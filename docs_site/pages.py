@@ -1,7 +1,7 @@
 """The Markdown files of the repository as pages of the site: copied at each build, with links that lead to pages.
 
-On GitHub, README.md is the front page, and the others stand below docs/. On the site, README.md is index.md, and what stands
-below docs/ stands at the top. Files elsewhere, such as CONTRIBUTING.md, keep their place.
+On GitHub, README.md is the front page, and the others stand below docs/. On the site, README.md is index.md, and what
+stands below docs/ stands at the top. Files elsewhere, such as CONTRIBUTING.md, keep their place.
 """
 
 import os

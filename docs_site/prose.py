@@ -22,7 +22,7 @@ def escaped(text: str) -> str:
 
 
 def from_docstring(text: str | None) -> str:
-    """Return a docstring as Markdown: paragraphs, lists of arguments and of errors, examples, and tables as they stand."""
+    """Return a docstring as Markdown: paragraphs, definitions of arguments and of errors, examples and formulas."""
     summary, *blocks = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))
     return "\n\n".join(filter(None, [escaped(summary), *map(_block, blocks)]))
 

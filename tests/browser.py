@@ -1,6 +1,7 @@
-"""A headless Chromium that tests drive over its debugging pipe: pages at a width, what they ask for, what they complain of.
+"""A headless Chromium that tests drive over its debugging pipe: pages at a width, their requests and their errors.
 
-The pipe carries the DevTools protocol: one JSON object a message, ended by a null byte. It needs no package and no port.
+The pipe carries the DevTools protocol: one JSON object a message, ended by a null byte. It needs no package, and no
+port.
 """
 
 import base64

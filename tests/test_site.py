@@ -1,4 +1,4 @@
-"""The built site: Zensical has no warning, no link is dead, nothing comes from elsewhere, and a browser shows every page."""
+"""The built site: no warning, no dead link, nothing from elsewhere, and a browser shows every page."""
 
 import functools
 import http.server
@@ -73,25 +73,20 @@ def is_elsewhere(address: str) -> bool:
 
 def dead_links(site: Path) -> list[str]:
     """Every link within the site that leads to no file, or to no id of its page."""
+    site = site.resolve()
     pages = {page: Links(page) for page in sorted(site.rglob("*.html"))}
     dead = []
     for page, links in pages.items():
         for tag, _, address in links.targets:
             if is_elsewhere(address) or address.startswith("data:"):
                 continue
-            parts = urlsplit(address)
-            path = unquote(parts.path)
-            target = page if not path else site / path.lstrip("/") if path.startswith("/") else page.parent / path
+            path, fragment = unquote(urlsplit(address).path), unquote(urlsplit(address).fragment)
+            target = (site / path.lstrip("/") if path.startswith("/") else page.parent / path) if path else page
             target = target.resolve()
             target = target / "index.html" if target.is_dir() else target
-            fragment = unquote(parts.fragment)
-            if not target.is_file() or not target.is_relative_to(site.resolve()):
+            if not target.is_file() or not target.is_relative_to(site):
                 dead.append(f"{page.relative_to(site)}: <{tag}> {address}")
-            elif (
-                fragment
-                and target.suffix == ".html"
-                and fragment not in pages[site / target.relative_to(site.resolve())].ids
-            ):
+            elif fragment and target.suffix == ".html" and fragment not in pages[target].ids:
                 dead.append(f"{page.relative_to(site)}: <{tag}> {address}, which has no such place")
     return dead
 

@@ -23,8 +23,8 @@ BOUNDS = {
 HEAD = """# Every option of a recipe
 
 This page is made from the schema of recipes, as is the list that `thumbtune recipe` prints. A recipe is a YAML file; an
-option that it leaves out has its default. `--set train.steps=200` changes one option, and `thumbtune train klein` begins
-with a shipped recipe.
+option that it leaves out has its default. `--set train.steps=200` changes one option, and `thumbtune train klein`
+begins with a shipped recipe.
 
 The defaults here are those of the bundled model. `thumbtune recipe --set model=NAME` lists those of another model, with
 the reason for each.

@@ -22,10 +22,10 @@ from thumbtune.cli.app import app
 from thumbtune.cli.recipe_options import OPTIONS
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.scorers.function_scorers import plugin_scorer
-from thumbtune.runs.recipe import SHIPPED_RECIPES, read_recipe
+from thumbtune.runs.recipe import SHIPPED_RECIPES, read_recipe, recipe_options
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LANGUAGES = {"", "bibtex", "console", "python", "sh", "text"}
 # pages whose Python runs elsewhere: the test names the page
@@ -40,7 +40,19 @@ PYTHON_RUN_BY = {
 PYTHON_RUN_HERE = {"docs/evaluation.md"}
 PYTHON_COMPILED = {"docs/families.md": "tests/models/test_experts.py"}  # Wan's weights; the test has them at tiny size
 # programs that are not ours: nothing here can say what they take
-OTHERS = {"docker", "export", "head", "ls", "mkdir", "pip", "printf", "source", "tensorboard", "wc"}
+OTHERS = {
+    ".venv/bin/pre-commit",
+    "docker",
+    "export",
+    "head",
+    "ls",
+    "mkdir",
+    "pip",
+    "printf",
+    "source",
+    "tensorboard",
+    "wc",
+}
 # a command that a sentence only names, such as `thumbtune duel`, may lack these
 ONLY_NAMED = {"BadOptionUsage", "MissingParameter", "NoArgsIsHelpError"}
 # what stands for a value of the reader's own
@@ -183,6 +195,30 @@ def test_a_wrong_command_does_not_parse(wrong: str) -> None:
 def test_a_wrong_setting_is_refused(wrong: str) -> None:
     with pytest.raises(UsageError):
         recipe_of(*parse(words_of(f"thumbtune train {wrong}")[1:]))
+
+
+def named_settings() -> list[Line]:
+    """Every `--set option=value`, and every `section.option=value`, that a sentence names without a command."""
+    sections = "|".join({name.partition(".")[0] for name in recipe_options() if "." in name})
+    found = {}
+    for page in PAGES:
+        sentences = BLOCK.sub("", page.read_text(encoding="utf-8")).replace("OPTION=VALUE", "")
+        for code in re.findall(r"`([^`]+)`", sentences):
+            for text in re.findall(rf"(?:^|(?<=--set ))((?:(?:{sections})\.\w+|(?<=--set )\w+)=[^\s.]\S*)", code):
+                found[Line(name_of(page), text, False)] = None
+    return list(found)
+
+
+@pytest.mark.parametrize("line", named_settings(), ids=str)
+def test_a_setting_that_a_sentence_names_is_taken(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if line.text.endswith("=X"):  # any value
+        assert line.text.removesuffix("=X") in recipe_options()
+        return
+    try:
+        recipe_of("train", {"settings": [line.text]})
+    except UsageError as error:
+        assert error.code == "option-unused"  # name and value are right; the sentence leaves out what else is set
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.text.startswith("make ")], ids=str)

@@ -94,6 +94,15 @@ def test_the_front_page_is_the_readme(sources: Path) -> None:
     assert without_links[0] == without_links[1]
 
 
+def test_headings_lists_and_tables_begin_after_an_empty_line(sources: Path) -> None:
+    """GitHub needs none, but the Markdown of the site takes them for a part of the paragraph before."""
+    for page in (sources / "pages").rglob("*.md"):
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        assert not re.search(r"^\S.*\n#{1,6} ", text, re.MULTILINE), page
+        assert not re.search(r"^(?![-|\s]|\d+\. ).+\n(- |\d+\. |\|)", text, re.MULTILINE), page
+        assert not re.search(r"^ +(- |\d+\. )", text, re.MULTILINE), f"{page}: a list in a list"
+
+
 def test_a_folder_of_rows_lists_every_file_and_has_it(sources: Path) -> None:
     folder = sources / "pages" / "results" / "few"
     page = (folder / "index.md").read_text(encoding="utf-8")

@@ -3,14 +3,13 @@
 import json
 import re
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import Browser, needs_chromium
 from parsed_page import Page
 from PIL import Image
 from refusals import refused
@@ -220,33 +219,18 @@ def test_the_command_line_draws_scores_and_writes_the_page(order: GalleryPlan, t
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium")
+@needs_chromium
 @pytest.mark.parametrize("width", [390, 1100])
 def test_a_browser_shows_it_without_a_complaint_and_the_slider_moves(folder: Path, tmp_path: Path, width: int) -> None:
     """Nor does it ask anybody for anything, nor is it wider than the window."""
-    page = write_page(folder)
-    driven = tmp_path / "driven.html"
-    script = (
-        "<script>cut.value = 80; cut.dispatchEvent(new Event('input'));"
-        "document.querySelectorAll('.choice')[6].click();"
-        "const fetched = performance.getEntriesByType('resource').filter((one) => !one.name.startsWith('data:'));"
-        "const wide = document.documentElement.scrollWidth > document.documentElement.clientWidth;"
-        "const shown = document.getElementById('stage-caption').textContent;"
-        "document.title = [over.style.getPropertyValue('--cut'), shown, fetched.length, wide, innerWidth]"
-        ".join(' | ');</script></body>"
-    )
-    driven.write_text(page.read_text().replace("</body>", script))
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    ran = subprocess.run(
-        [*command, "--enable-logging=stderr", "--v=0", f"--window-size={width},800", "--dump-dom", driven.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    title = re.search(r"<title>80% \| thing 13, seed \d+ \| (.*)</title>", ran.stdout)
-    assert title is not None
-    fetched, wide, inner = title[1].split(" | ")
-    assert (fetched, wide) == ("0", "false")
-    assert abs(int(inner) - width) <= 150, "headless windows may have a least width"
-    assert "CONSOLE" not in ran.stderr
+    address = write_page(folder).as_uri()
+    with Browser(tmp_path / "profile") as browser:
+        page = browser.page(width, 800)
+        page.open(address)
+        page.value("cut.value = 80; cut.dispatchEvent(new Event('input'))")
+        page.value("document.querySelectorAll('.choice')[6].click()")
+        assert page.value("over.style.getPropertyValue('--cut')") == "80%"
+        assert re.fullmatch(r"thing 13, seed \d+", page.value("document.getElementById('stage-caption').textContent"))
+        assert [one for one in page.requests if not one.startswith("data:")] == [address]
+        assert page.value("[innerWidth, document.documentElement.scrollWidth <= innerWidth]") == [width, True]
+        assert page.complaints == []

@@ -6,12 +6,12 @@ import inspect
 import io
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import needs_chromium
 from PIL import Image, PngImagePlugin
 from refusals import refused
 
@@ -237,7 +237,7 @@ CLICKS = """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium")
+@needs_chromium
 @pytest.mark.parametrize("storage", ["allowed", "denied"])
 def test_answers_given_in_a_browser_are_read(tmp_path: Path, storage: str) -> None:
     made = study(12)

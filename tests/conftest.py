@@ -21,7 +21,14 @@ settings.load_profile("any-machine")
 
 Call = Callable[..., tuple[int, str, str]]
 LONGEST = (  # files, of those in minutes
-    *("test_readme.py", "test_distributed.py", "test_grids.py", "test_grounds.py", "test_base_model.py"),
+    *(
+        "test_readme.py",
+        "test_distributed.py",
+        "test_site.py",
+        "test_grids.py",
+        "test_grounds.py",
+        "test_base_model.py",
+    ),
     *("test_contract.py", "test_run.py", "test_less_memory.py", "test_evaluate.py", "test_commands.py"),
 )
 STARTS, ENDS = "<|startoftext|>", "<|endoftext|>"

@@ -100,8 +100,9 @@ def standing(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> 
 
 def evidence(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> str:
     """Return the numbers of a comparison as a sentence."""
-    if diverged(a) or diverged(b):
-        return "one of them diverged in every seed."
+    for rows, name in ((a, "the first"), (b, "the second")):
+        if diverged(rows):
+            return f"{name} diverged in every seed."
     return "; ".join(f"{name} {mean_text(gains_over(a, b, name), '+.3f')}" for name in (LIKE, SHARE, SOUND)) + "."
 
 
@@ -186,9 +187,8 @@ def notes_of(marks: Named) -> list[str]:
     errors = marks[BASE][0]["errors"]
     bundled, here = (sum(each) / len(each) for each in (BUNDLED_ERRORS, errors))
     texts = [
-        f"{name} has like {mean_text(list(values_of(rows, LIKE).values()))}, sound "
-        f"{mean_text(list(values_of(rows, SOUND).values()))} and a spread of "
-        f"{mean_text(list(values_of(rows, 'spread').values()))}"
+        f"{name}: "
+        + ", ".join(f"{of} {mean_text(list(values_of(rows, of).values()))}" for of in (LIKE, SOUND, "spread"))
         for name, rows in (("the base", marks[BASE]), ("true samples that are liked", marks[ASKED]))
     ]
     shares = {
@@ -196,7 +196,7 @@ def notes_of(marks: Named) -> list[str]:
         for name, each in (("here", errors), ("bundled", BUNDLED_ERRORS))
     }
     return [
-        f"Marks: {'; '.join(texts)}.",
+        f"Marks. {'; '.join(texts)}.",
         BETA_NOTE.format(bundled=bundled, paper=5000 * bundled / here),
         ERRORS_NOTE.format(**shares),
     ]

@@ -102,8 +102,8 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="METHOD",
-        help="For beyond and search, and on a ground for few, noise, rounds and levels: run only this method. Can be "
-        "repeated.",
+        help="For beyond, search and screen, and on a ground for few, noise, rounds and levels: run only this method. "
+        "Can be repeated.",
     ),
 ]
 FirstSeed = Annotated[
@@ -117,7 +117,7 @@ def paper(
         str,
         typer.Argument(
             help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, levels, raters, "
-            "table1, table2, table6 or table7."
+            "screen, table1, table2, table6 or table7."
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="The folder for the results. Default: runs/paper/NAME.")] = None,

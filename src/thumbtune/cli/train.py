@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from thumbtune.cli.progress import bar
+from thumbtune.cli.stops import stopping
 from thumbtune.cli.terminal import quieten, say, say_prefix
 from thumbtune.errors import UsageError
 
@@ -224,5 +225,8 @@ def generate(
     sampler = sampler_for([tuned, named_model], steps, guidance, negative, size, frames)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     by = Generator(model=model, tuned=tuned, options=model_options(given))
-    for path in generate_images(pairs, sampler, out, bar, by):
-        say(str(path))
+    with stopping(
+        f"Stopped; images so far stay in {out}; the same command begins again and writes none of them twice."
+    ):
+        for path in generate_images(pairs, sampler, out, bar, by):
+            say(str(path))

@@ -98,6 +98,17 @@ def test_a_sample_needs_memory_where_the_system_would_end_the_process() -> None:
     assert line.endswith("; a sample between two steps 0 MiB")
 
 
+def test_the_bound_counts_samples_of_any_size(tiny_pipeline: Pipeline) -> None:
+    """A training whose bound is small is not estimated, so the bound must hold the samples too."""
+    words = [f"model={tiny_pipeline('epsilon')}", "train.micro_batch=1"]
+    bound = forecast.bytes_at_most(read_recipe(None, words))
+    samples = forecast.bytes_at_most(read_recipe(None, [*words, "train.sample_every=5"]))
+    large = forecast.bytes_at_most(read_recipe(None, [*words, "train.sample_every=5", "evaluate.size=512"]))
+    wide = forecast.bytes_at_most(read_recipe(None, [*words, "train.sample_every=5", "evaluate.size=512x64"]))
+    assert bound <= samples < large == wide < float("inf")
+    assert forecast.bytes_at_most(read_recipe(None, [*words, "evaluate.size=512"])) == bound
+
+
 def test_samples_are_left_out_where_they_alone_are_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "of_process", lambda: 0)
     monkeypatch.setattr(forecast, "room_of", lambda device: 100)

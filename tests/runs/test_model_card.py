@@ -235,5 +235,5 @@ def test_the_snippet_of_clips_asks_for_frames(
     facts = model_card.Facts(run=tmp_path, recipe=recipe, result=lora, repo=None, images=(), duel=None)
     snippet = model_card.snippet_of(facts)
     compile(snippet, "snippet", "exec")
-    assert "num_frames=5, max_sequence_length=" in snippet and 'output_type="pil"' in snippet
+    assert "num_frames=5, max_sequence_length=" in " ".join(snippet.split()) and 'output_type="pil"' in snippet
     assert snippet.endswith('result.frames[0][0].save("image.png")  # the first frame')

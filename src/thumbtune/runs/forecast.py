@@ -20,6 +20,7 @@ from thumbtune.models.drawing import MOST_WEIGHTS
 from thumbtune.models.families import family_of
 from thumbtune.models.family import UNET, VAE
 from thumbtune.models.pipeline_files import factor_of, index_of, read_config
+from thumbtune.models.sizes import height_and_width
 from thumbtune.models.weight_files import keys_in
 from thumbtune.runs import build
 from thumbtune.runs.memory_estimate import Estimate, estimate, longest_in_chunks
@@ -170,7 +171,8 @@ def bytes_at_most(recipe: Recipe) -> float:
     side = recipe.train.size or own_side(base, factor)
     places = {VAE: side**2, UNET: micro_batch_of_process(recipe) * max(tokens, (side // factor) ** 2)}
     if recipe.train.sample_every:  # each is drawn alone, with and without its prompt
-        drawn = max(height_and_width_of(recipe.evaluate.size) or (own_side(base, factor),))
+        size = height_and_width_of(recipe.evaluate.size)
+        drawn = own_side(base, factor) if size is None else max(height_and_width(size))
         places[VAE] = max(places[VAE], drawn**2)
         places[UNET] = max(places[UNET], 2 * max(tokens, (drawn // factor) ** 2))
     weights = activations = 0

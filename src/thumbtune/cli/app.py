@@ -28,6 +28,7 @@ from thumbtune.cli.progress import bar
 from thumbtune.cli.push import push, push_likes
 from thumbtune.cli.recipe_options import named_options
 from thumbtune.cli.scorers import scorers_app
+from thumbtune.cli.stops import stopping
 from thumbtune.cli.terminal import quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
 from thumbtune.cli.unknown_options import CommandOfRecipe
@@ -87,7 +88,9 @@ def demo(
     folder = out / f"{taste}-{seed}"
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
-    page = run_demo(folder, taste, seed, bar, say, settings)
+    without = " without --fresh" if fresh else ""
+    with stopping(f"Stopped; the same command{without} continues from there."):
+        page = run_demo(folder, taste, seed, bar, say, settings)
     say(f"\nPage: {page.resolve()}")
 
 
@@ -151,7 +154,8 @@ def paper(
     places = Locations(local=weights, offline=offline)
     on_ground = {"ground": ground, "only": tuple(only or ()), "first_seed": first_seed}
     order = Order(folder=folder, seeds=seeds, quick=quick, models=dict(named), limit=limit, places=places, **on_ground)
-    page = perform(name, order, bar, say)
+    with stopping("Stopped; the same command continues from there."):
+        page = perform(name, order, bar, say)
     say(f"Page: {page}")
 
 

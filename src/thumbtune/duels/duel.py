@@ -94,7 +94,7 @@ def result_of(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> di
 def _pairs(gathered: Gallery) -> list[tuple[PromptedImage, PromptedImage]]:
     """Return the images of both sides by prompt and seed."""
     images = {(image.side, image.prompt, image.seed): image.file for image in gathered.images}
-    return [(file, images[B, *place]) for (side, *place), file in images.items() if side == A]
+    return [(file, images[B, prompt, seed]) for (side, prompt, seed), file in images.items() if side == A]
 
 
 def names_of(sides: Mapping[str, str]) -> tuple[str, str]:

@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" $(PIP_FLAGS)
 	@echo "==> $(VENV): installing thumbtune and its tools, a few minutes the first time"
-	$(BIN)/python -m pip install -c constraints.txt -e . --group dev --group docs $(PIP_FLAGS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . --group dev --group docs $(PIP_FLAGS)
 	@touch $(STAMP)
 
 demo: setup ## from likes to a better model in minutes, on this machine's CPU
@@ -67,7 +67,7 @@ docs: setup ## the site of the documentation, build/site; a warning is an error
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs_site $(ARGS)
 
 base-model: setup ## train the bundled model and its judge again (some seven hours, resumable; needs npm to fetch the emoji)
-	$(BIN)/python -m pip install -c constraints.txt --group base-model $(PIP_FLAGS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group base-model $(PIP_FLAGS)
 	$(BIN)/python -m base_model.sets
 	$(BIN)/python -m base_model.words
 	$(BIN)/python -m base_model.autoencoder

@@ -16,6 +16,7 @@ import thumbtune
 from thumbtune.cli.app import app
 from thumbtune.duels.evaluate import Evaluation, evaluate, evaluate_run
 from thumbtune.duels.sides import loaded, side
+from thumbtune.duels.verdict import faithfulness_of, why_no_faithfulness
 from thumbtune.errors import UsageError
 from thumbtune.evaluation.gates import MARKS
 from thumbtune.evaluation.prompts import PromptSet
@@ -157,6 +158,22 @@ def test_safety_and_faithfulness_are_asked_where_they_are_named(run_folder: Path
 
 
 @pytest.mark.slow
+def test_why_nobody_scores_faithfulness_is_told(tiny_pipeline: Callable[[str], Path]) -> None:
+    """Either the model is another one, or prompts are unknown: the sentence says which, and names them."""
+    other = read_recipe(None, [f"model={tiny_pipeline('epsilon')}"])
+    assert "for the bundled model alone; set evaluate.faithfulness" in why_no_faithfulness(
+        other, PromptSet("p", ("a",))
+    )
+    bundled, known = read_recipe(None, []), "a red apple"
+    assert faithfulness_of(bundled, PromptSet("p", (known,))) == "faithfulness"
+    some = PromptSet("p", (known, "a bird", "a book"))
+    assert faithfulness_of(bundled, some) is None
+    sentence = why_no_faithfulness(bundled, some)
+    assert "knows no thing of 2 prompts ('a bird' and 'a book')" in sentence and known not in sentence
+    many = PromptSet("p", tuple(f"a bird {number}" for number in range(8)))
+    assert "of 8 prompts ('a bird 0', 'a bird 1', 'a bird 2' and 5 more)" in why_no_faithfulness(bundled, many)
+
+
 def test_nobody_who_scores_faithfulness_is_an_open_gate(run_folder: Path, liked: str) -> None:
     found = asked(run_folder, f"evaluate.scorers=[{liked}]", "evaluate.faithfulness=", "gates.min_diversity=0")
     assert answers(found)["faithfulness"] == "?"

@@ -46,6 +46,12 @@ def test_better_needs_a_gain_and_no_loss_beyond_the_margin(
     assert is_better(gains, faithfulness) is answer
 
 
+def test_another_margin_allows_another_loss() -> None:
+    loses = [-0.03, -0.031, -0.032]
+    assert is_better(GAINED, loses, margin=0.05) is True and standing_of(GAINED, loses, margin=0.05) == BETTER
+    assert is_better(GAINED, loses, margin=0.02) is False and standing_of(GAINED, loses, margin=0.02) == AT_A_COST
+
+
 @pytest.mark.parametrize(
     ("gains", "faithfulness", "there", "back"),
     [

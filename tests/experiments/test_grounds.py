@@ -132,7 +132,7 @@ def test_cells_without_a_ground_are_stored_as_before() -> None:
 
 def test_every_form_of_the_search_is_a_recipe_and_the_paper_s_and_the_lead_are_among_them() -> None:
     forms = [parse_recipe(with_settings({}, list(m.settings)), name) for name, m in search_on_ground.SETTINGS.items()]
-    assert len(forms) == 5 * 4 * 3 + 6 + 2 + 11
+    assert len(forms) == 5 * 4 * 3 + 6 + 2 + 15
     for name in (PAPER, LEAD):
         assert parse_recipe(with_settings({}, list(METHODS[name].settings)), name) in forms
     assert search_on_ground.seeds(ORDER) == range(10, 12)

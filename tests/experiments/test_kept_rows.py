@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import spearmanr
 
 from thumbtune import __version__
-from thumbtune.experiments import training_grid
+from thumbtune.experiments import screen_cells, screen_rows, training_grid
 from thumbtune.experiments.experiments import WITH_METHODS, Order, perform
 from thumbtune.experiments.ground_cells import MARKS
+from thumbtune.experiments.levels import TAKEN
+from thumbtune.experiments.screen_methods import BY_DEFAULT
 from thumbtune.training.batches import quiet
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -122,3 +125,38 @@ def test_the_table_of_levels_has_the_numbers_of_its_page() -> None:
         assert mean and f"{float(mean[1]):.2f}" == share
     found = re.findall(r"by ([+-]\d\.\d\d)", page.split("correlates with", maxsplit=1)[1].split("\n", maxsplit=1)[0])
     assert len(found) == 2 and all(number in section for number in found)
+
+
+def test_the_page_of_the_screen_is_made_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(*_: Any) -> None:
+        raise AssertionError("a cell is missing")
+
+    monkeypatch.setattr(screen_rows, "row_of", trained)
+    monkeypatch.setattr(screen_cells, "base_of", trained)
+    shutil.copytree(DOCS / "results" / "screen", tmp_path / "screen")
+    rows = [json.loads(file.read_text())["cell"] for file in (tmp_path / "screen").glob("runs/*/row.json")]
+    if {row["thumbtune"] for row in rows} != {__version__}:
+        pytest.skip("the rows are of another version, which the command refuses")
+    page = perform("screen", Order(folder=tmp_path / "screen"), quiet, lambda line: None).read_text()
+    first, rest = page.replace("figure.png", "screen.png").split("`table.csv` has all columns")
+    kept = (DOCS / "screen.md").read_text()
+    assert kept.startswith(first.strip()) and kept.strip().endswith(rest.split("\n", maxsplit=1)[1].strip())
+    assert len(rows) == 8 * (2 + len(BY_DEFAULT))
+    found = re.search(r"Measured: F\(16, 112\) = (\S+),", page)
+    assert found and f"(F = {found[1]} over 17 methods and 8 seeds)" in (DOCS / "grounds.md").read_text()
+
+
+def test_the_table_of_the_screen_beside_a_ground_has_the_numbers_of_both_pages() -> None:
+    section = (DOCS / "screen.md").read_text().split("## Beside the ground soft-3d")[1].split("\n## ", maxsplit=1)[0]
+    rows = dict(re.findall(r"^\| `(\S+)` \| (.+) \|$", section, flags=re.M))
+    pages = [(DOCS / f"{name}.md").read_text() for name in ("screen", "levels-soft-3d")]
+
+    def share(page: str, name: str) -> str:
+        cell = re.search(rf"^\| {name} \| [48] \| 0 \| (\S+) ", page, flags=re.M)
+        assert cell
+        return f"{float(cell[1]):.2f}"
+
+    assert list(rows) == list(TAKEN)
+    assert rows == {name: " | ".join(share(page, name) for page in pages) for name in TAKEN}
+    columns = [[float(cells.split(" | ")[place]) for cells in rows.values()] for place in (0, 1)]
+    assert f"rank correlation of {spearmanr(*columns).statistic:.2f}" in section

@@ -124,6 +124,20 @@ def test_nothing_is_lost(odd: Store, tmp_path: Path, form: str, names: bool, mon
 
 
 @forms
+def test_prompts_with_marks_come_back_letter_by_letter(
+    file_store: Store, tmp_path: Path, form: str, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import takes the weights of image generators out of prompts; a store has them where they were words."""
+    prompts = ["a (red:1.3) apple <lora:ink:0.8>", "a sign BREAK ((loud))", "a cat --ar 16:9", "plain"]
+    for number, prompt in enumerate(prompts):
+        file_store.vote(file_store.add_image(paint(number), prompt), "like", rater="ann")
+    export(file_store, tmp_path / "likes", form, names=True)
+    with imported(READERS[form](tmp_path / "likes"), tmp_path / "new", monkeypatch) as new:
+        assert sorted(label.image.prompt for label in new.labels()) == sorted(prompts)
+        assert votes(new) == votes(file_store)
+
+
+@forms
 def test_importing_it_over_the_store_changes_nothing(odd: Store, tmp_path: Path, form: str, paint: Paint) -> None:
     before = odd.state()
     export(odd, tmp_path / "likes", form, names=True)

@@ -48,6 +48,42 @@ def test_a_rehearsal_is_a_table_and_leaves_nothing(call: Call, rated: Path, tmp_
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_reasons_in_the_table_of_a_rehearsal_are_whole(call: Call, images: Path, tmp_path: Path) -> None:
+    rows = [f"missing-{number}.png,fox,5" for number in range(25)]
+    (images / "t.csv").write_text("\n".join(["img,caption,stars", "a.png,fox,5", "b.png,fox,nine", *rows]))
+    code, out, err = call("import", images / "t.csv", *MAPPED, "--likes", tmp_path / "likes", "--dry-run")
+    assert code == 0, err
+    reasons = [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("          1  ")]
+    assert len(reasons) == 20 and all(why.endswith(("remove the row", "as in --map label=opinion")) for why in reasons)
+    assert max(map(len, reasons)) > 100, "which was the limit"
+    assert "  ... and 6 more reasons\n" in out
+
+
+def test_a_password_is_in_no_table(call: Call, images: Path, tmp_path: Path) -> None:
+    (images / "t.csv").write_text("img,caption,stars\na.png,fox,5\nhttp://ann:secret@host/b.png,fox,5\n")
+    code, out, err = call("import", images / "t.csv", *MAPPED, "--likes", tmp_path / "likes", "--dry-run")
+    assert code == 0 and "host/b.png" in out
+    assert "secret" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("stars", "words"),
+    [
+        ((5, 1), "Next: thumbtune train --likes"),
+        ((5, 5), "It holds no dislike yet. Next: thumbtune import FOLDER --label dislike --likes"),
+        ((1, 1), "It holds no like yet, and a training needs some: thumbtune import FOLDER --label like --likes"),
+    ],
+)
+def test_what_comes_next_is_what_can_be_done(
+    call: Call, images: Path, tmp_path: Path, stars: tuple[int, int], words: str
+) -> None:
+    (images / "t.csv").write_text(f"img,caption,stars\na.png,fox,{stars[0]}\nb.png,fox,{stars[1]}\n")
+    code, out, err = call("import", images / "t.csv", *MAPPED, "--likes", tmp_path / "likes")
+    assert code == 0, err
+    assert words in out and ("Next: thumbtune train" in out) == (stars == (5, 1))
+    assert ("--objective sft" in out) == (stars == (5, 5)), "likes alone can be learnt from"
+
+
 def test_pairs_say_what_the_policy_makes_of_them(call: Call, images: Path, tmp_path: Path) -> None:
     (images / "p.csv").write_text(PAIRS)
     code, out, err = call("import", images / "p.csv", "--policy", "w_l", "--likes", tmp_path / "likes", "--dry-run")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbtune.feedback.stats import Agreement, Balance, Rater, cohen_kappa, fleiss_kappa, stats_of
+from thumbtune.feedback.stats import Agreement, Balance, Rater, cohen_kappa, disagreement_note, fleiss_kappa, stats_of
 from thumbtune.feedback.store.store import Store
 
 Paint = Callable[..., bytes]
@@ -115,3 +115,26 @@ def test_an_empty_store(store: Store) -> None:
     found = stats_of(store)
     assert (found.images, found.labels, found.fleiss, found.pairs, found.raters) == (0, 0, None, [], [])
     assert found.balances[0].liked_share is None
+
+
+@pytest.mark.parametrize(
+    ("alike", "apart", "words"),
+    [
+        (10, 0, None),  # always alike
+        (4, 6, "less often than by chance: 6 of 10 images"),  # kappa 0.4 - 0.5 over 0.5 with half of likes
+        (6, 6, "hardly more often than by chance: 6 of 12 images"),  # kappa 0
+        (7, 3, None),  # kappa 0.4
+        (4, 5, None),  # nine images say little
+    ],
+)
+def test_raters_who_contradict_each_other_are_told(
+    store: Store, paint: Paint, alike: int, apart: int, words: str | None
+) -> None:
+    for number in range(alike + apart):
+        for rater in ("ann", "bob"):
+            liked = (number % 2 == 0) == (rater == "ann" or number < alike)
+            image = store.add_image(paint(number), "fox")
+            store.vote(image, "like" if liked else "dislike", rater=rater)
+    numbers = stats_of(store)
+    note = disagreement_note(numbers)
+    assert (note is None) if words is None else (note is not None and words in note and "unanimous" in note)

@@ -138,6 +138,34 @@ def test_every_chart_of_the_training_has_a_sentence(usual: tuple[str, Page]) -> 
     assert "the policy was copied into the reference 1 time, which" in page.text
 
 
+def ticks_of(text: str, name: str) -> list[float]:
+    """The numbers beside the axis of a chart."""
+    axis = re.split(r'id="[\w-]*ytick_1"', re.search(rf"<h3>{name}</h3>(.*?)</svg>", text, re.DOTALL)[1])[1]  # type: ignore[index]
+    return [float(tick.replace("\N{MINUS SIGN}", "-")) for tick in re.findall(r"<text[^>]*>([^<]+)</text>", axis)]
+
+
+@pytest.mark.parametrize("value", [1.0, 0.0, 0.97, 0.5])
+def test_the_axis_of_a_share_ends_where_shares_do(run_folder: Path, value: float) -> None:
+    """A single agreement of 1 had an axis from 0.96 to 1.04."""
+    rows = [json.loads(line) for line in (run_folder / "steps.jsonl").read_text().splitlines()]
+    for row in rows:
+        row |= {"agreement": value if row is rows[-1] else None, "saturation": value}
+    (run_folder / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text, _ = written(run_folder)
+    for name in ("Agreement with held-out likes", "Saturated images"):
+        ticks = ticks_of(text, name)
+        assert len(ticks) > 1 and min(ticks) >= 0 and max(ticks) <= 1
+        assert min(ticks) - 0.1 <= value <= max(ticks) + 0.1
+
+
+def test_images_that_hardly_differ_are_told_under_the_verdict(run_folder: Path) -> None:
+    result = run_folder / "evaluation" / "result.json"
+    told = "The images of b hardly differ from those of a."
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"hardly_differ": told}))
+    _, page = written(run_folder)
+    assert page.text.index(VERDICT) < page.text.index(told) < page.text.index("Each pair has one")
+
+
 def test_held_out_likes_that_were_asked_alone_have_a_chart_in_place_of_agreement(run_folder: Path) -> None:
     rows = [json.loads(line) for line in (run_folder / "steps.jsonl").read_text().splitlines()]
     for row in rows:

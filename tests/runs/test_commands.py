@@ -136,6 +136,21 @@ def test_a_dry_run_says_when_too_little_would_be_held_out(call: Call, settings: 
     assert "and a verdict needs 10: label images of about" in out
 
 
+def test_a_dry_run_tells_the_utility_and_what_a_training_reports(
+    call: Call, settings: list[str], tmp_path: Path
+) -> None:
+    words = ["train", "--out", tmp_path / "run", "--dry-run", *settings]
+    code, out, err = call(*words)
+    assert code == 0, err
+    assert "objective   kto, utility kahneman-tversky, beta " in out
+    assert "reports  " not in out and "a sample between" not in out
+    options = ("train.sample_every=3", "objective.utility=loss-averse")
+    code, out, err = call(*words, *(word for option in options for word in ("--set", option)))
+    assert code == 0, err
+    assert "objective   kto, utility loss-averse, beta " in out
+    assert "reports     samples every 3 steps\n" in out and "; a sample between two steps " in out
+
+
 def test_a_dry_run_sees_what_would_stop_the_run_later(
     call: Call, shared_settings: list[str], trained_at: Callable[[Path], Path], tmp_path: Path
 ) -> None:

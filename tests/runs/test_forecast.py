@@ -88,6 +88,47 @@ def test_what_is_needed_is_the_most_of_training_with_the_process_itself() -> Non
     assert forecast.Forecast(estimate=made(1000, encode=2000), beside=50, room=2150).fits
 
 
+def test_a_sample_needs_memory_where_the_system_would_end_the_process() -> None:
+    one = replace(made(1000), samples=3000)
+    here = forecast.Forecast(estimate=one, beside=50, room=3200, on_cpu=True)
+    assert here.needed == 3000 * 1.05 + 50
+    assert replace(here, processes=2).needed == 3000 * 1.05 + 50 + 1000 * 1.05 + 50, "one of them draws"
+    assert replace(here, on_cpu=False).needed == 1000 * 1.05 + 50, "a GPU raises an error, and training goes on"
+    (line,) = (line for line in forecast.memory_lines(here) if "a sample" in line)
+    assert line.endswith("; a sample between two steps 0 MiB")
+
+
+def test_the_bound_counts_samples_of_any_size(tiny_pipeline: Pipeline) -> None:
+    """A training whose bound is small is not estimated, so the bound must hold the samples too."""
+    words = [f"model={tiny_pipeline('epsilon')}", "train.micro_batch=1"]
+    bound = forecast.bytes_at_most(read_recipe(None, words))
+    samples = forecast.bytes_at_most(read_recipe(None, [*words, "train.sample_every=5"]))
+    large = forecast.bytes_at_most(read_recipe(None, [*words, "train.sample_every=5", "evaluate.size=512"]))
+    wide = forecast.bytes_at_most(read_recipe(None, [*words, "train.sample_every=5", "evaluate.size=512x64"]))
+    assert bound <= samples < large == wide < float("inf")
+    assert forecast.bytes_at_most(read_recipe(None, [*words, "evaluate.size=512"])) == bound
+
+
+def test_samples_are_left_out_where_they_alone_are_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "of_process", lambda: 0)
+    monkeypatch.setattr(forecast, "room_of", lambda device: 100)
+    samples = {True: 200}  # by whether there are any
+
+    def found(recipe: Recipe, micro_batch: int) -> Estimate:
+        step = 60 if recipe.train.gradient_checkpointing else 90
+        return replace(made(step), samples=samples.get(bool(recipe.train.sample_every), 0))
+
+    monkeypatch.setattr(forecast, "estimate", found)
+    recipe = read_recipe(None, ["train.sample_every=5", "train.gradient_checkpointing=false"])
+    settings, other = forecast.settings_that_fit(recipe) or ([], None)
+    assert settings == ["train.sample_every=0"] and other is not None and other.needed < 100
+    monkeypatch.setattr(forecast, "room_of", lambda device: 80)
+    assert (forecast.settings_that_fit(recipe) or ([], None))[0] == [
+        "train.sample_every=0",
+        "train.gradient_checkpointing=true",
+    ]
+
+
 def priced(recipe: Recipe, micro_batch: int) -> Estimate:
     """Ten bytes for all weights and two for a LoRA, for each image four bytes, or one with checkpointing."""
     train = recipe.train

@@ -33,6 +33,19 @@ def test_the_next_free_name(tmp_path: Path) -> None:
     assert free_path(wanted, RED) == tmp_path / "a-0_3.png" and wanted.read_bytes() == b"no image"
 
 
+def test_a_file_is_not_read_for_its_prompt_where_none_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unread(path: Path) -> None:
+        raise AssertionError("read")
+
+    monkeypatch.setattr("thumbtune.runs.generate.parameters_in_file", unread)
+    RED.save(tmp_path / "a-0.png")
+    assert free_path(tmp_path / "a-0.png", RED) == tmp_path / "a-0.png"
+    with pytest.raises(AssertionError, match="read"):
+        free_path(tmp_path / "a-0.png", RED, "a cat")
+
+
 def test_other_options_keep_the_images_of_before(call: Any, tiny_pipeline: Any, tmp_path: Path) -> None:
     out = tmp_path / "images"
     words = ("generate", "a cat", "--model", tiny_pipeline("epsilon"), "--out", out, "--seeds", "2")

@@ -81,6 +81,14 @@ def test_weights_moments_and_the_peak_of_a_step_are_those_of_a_real_training(
     assert found.step == pytest.approx(memory.peak, rel=0.15)
 
 
+def test_a_sample_is_drawn_beside_what_the_optimiser_keeps(tiny_pipeline: Callable[[str], Path]) -> None:
+    base = f"model={tiny_pipeline('epsilon')}"
+    without = estimate(read_recipe(None, [base]), micro_batch=1, at_once=1)
+    found = estimate(read_recipe(None, [base, "train.sample_every=5"]), micro_batch=1, at_once=4)
+    assert without is not None and found is not None and without.samples == 0
+    assert found.samples == without.generate + without.optimiser < found.generate + found.optimiser
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "options"), SETTINGS[1:4:2])
 def test_the_peak_of_drawing_is_that_of_the_tuned_model_on_the_base_as_it_was(

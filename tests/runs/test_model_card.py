@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,29 @@ def test_the_snippet_of_a_card_runs_and_draws_what_the_tuned_model_draws(
     with Image.open(place / "image.png") as drawn:
         difference = max(abs(a - b) for a, b in zip(drawn.tobytes(), expected.tobytes(), strict=True))
     assert drawn.size == (16, 16) and difference <= 1
+
+
+def test_the_snippet_for_the_bundled_model_has_lines_that_a_page_shows_whole(run: Path) -> None:
+    facts = replace(model_card.facts_of(run), recipe=read_recipe(None, ["train.precision=no"]))
+    snippet = model_card.snippet_of(facts)
+    assert max(map(len, snippet.splitlines())) <= 88
+    assert (
+        'base = files("thumbtune") / "bundled" / "tiny-emoji-64"\n' in snippet and "from_pretrained(base, " in snippet
+    )
+    compile(snippet, "snippet", "exec")
+    assert "| precision | float32 |" in model_card.text_of(facts)
+
+
+def test_a_card_tells_that_its_images_hardly_differ(call: Call, run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    assert call("evaluate", copy)[0] == 0
+    result = copy / "evaluation" / "result.json"
+    content = json.loads(result.read_text())
+    for told in (None, "The images of b hardly differ from those of a."):
+        result.write_text(json.dumps(content | {"hardly_differ": told}))
+        text = model_card.text_of(model_card.facts_of(copy))
+        assert ("before and after hardly differ" in text) == (told is not None)
 
 
 def test_samples_of_the_training_are_the_images_of_a_card_without_an_evaluation(
@@ -211,5 +235,5 @@ def test_the_snippet_of_clips_asks_for_frames(
     facts = model_card.Facts(run=tmp_path, recipe=recipe, result=lora, repo=None, images=(), duel=None)
     snippet = model_card.snippet_of(facts)
     compile(snippet, "snippet", "exec")
-    assert "num_frames=5, max_sequence_length=" in snippet and 'output_type="pil"' in snippet
+    assert "num_frames=5, max_sequence_length=" in " ".join(snippet.split()) and 'output_type="pil"' in snippet
     assert snippet.endswith('result.frames[0][0].save("image.png")  # the first frame')

@@ -46,6 +46,26 @@ def test_a_relative_reward_is_a_share_of_the_reference_error() -> None:
     assert metrics_of(STEP, is_relative=True)["rewards/liked"] == pytest.approx(8 * 0.25 / 0.75)
 
 
+def test_trackers_json_is_written_when_a_tracker_took_a_step_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "thumbtune.training.trackers.write_text", lambda path, text: written.append(json.loads(text)["wandb"])
+    )
+
+    class Fake:
+        def log(self, metrics: dict[str, float], step: int) -> None:
+            if step == 3:
+                raise OSError("no network")
+
+    trackers = Trackers(tmp_path, ["wandb"])
+    trackers.state, trackers.opened = {"wandb": {"id": "one", "last": 0}}, {"wandb": Fake()}
+    for step in range(1, 9):
+        trackers.report(replace(STEP, step=step))
+    assert [state["last"] for state in written] == [1, 2], "it failed at 3, and took no step from there on"
+
+
 def test_kl_is_never_negative() -> None:
     assert metrics_of(replace(STEP, policy_error=1.0))["kl"] == 0
 

@@ -28,6 +28,7 @@ from thumbtune.cli.progress import bar
 from thumbtune.cli.push import push, push_likes
 from thumbtune.cli.recipe_options import named_options
 from thumbtune.cli.scorers import scorers_app
+from thumbtune.cli.stops import stopping
 from thumbtune.cli.terminal import quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
 from thumbtune.cli.unknown_options import CommandOfRecipe
@@ -87,7 +88,9 @@ def demo(
     folder = out / f"{taste}-{seed}"
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
-    page = run_demo(folder, taste, seed, bar, say, settings)
+    without = " without --fresh" if fresh else ""
+    with stopping(f"Stopped; the same command{without} continues from there."):
+        page = run_demo(folder, taste, seed, bar, say, settings)
     say(f"\nPage: {page.resolve()}")
 
 
@@ -102,8 +105,8 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="METHOD",
-        help="For beyond and search, and on a ground for few, noise, rounds and levels: run only this method. Can be "
-        "repeated.",
+        help="For beyond, search and screen, and on a ground for few, noise, rounds and levels: run only this method. "
+        "Can be repeated.",
     ),
 ]
 FirstSeed = Annotated[
@@ -117,7 +120,7 @@ def paper(
         str,
         typer.Argument(
             help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, levels, raters, "
-            "table1, table2, table6 or table7."
+            "screen, table1, table2, table6 or table7."
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="The folder for the results. Default: runs/paper/NAME.")] = None,
@@ -151,7 +154,8 @@ def paper(
     places = Locations(local=weights, offline=offline)
     on_ground = {"ground": ground, "only": tuple(only or ()), "first_seed": first_seed}
     order = Order(folder=folder, seeds=seeds, quick=quick, models=dict(named), limit=limit, places=places, **on_ground)
-    page = perform(name, order, bar, say)
+    with stopping("Stopped; the same command continues from there."):
+        page = perform(name, order, bar, say)
     say(f"Page: {page}")
 
 

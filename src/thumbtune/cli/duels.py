@@ -142,6 +142,8 @@ def _print_verdict(found: dict[str, Any], page: Path, as_json: bool) -> None:
         say(f"    {classifier.format_agreement(found['agreement'])}")
     elif found["no_agreement"]:
         say(f"    {found['no_agreement']}")
+    if found["hardly_differ"]:
+        say(f"    {found['hardly_differ']}")
     if found["replaced"]:
         say(f"The evaluation before this one is in {found['replaced']}.")
     say(f"Page: {page}")
@@ -223,7 +225,7 @@ def _print_duel(result: dict[str, Any] | None, out: Path) -> None:
 
     if result is None:
         return
-    for line in (*result["sentences"], *result["notes"]):
+    for line in (*result["sentences"], *result["notes"], *filter(None, [result["hardly_differ"]])):
         say(line)
     for scorer in result["scorers"]:
         if scorer["failed"]:

@@ -105,7 +105,10 @@ def _print_table(report: "ImportReport") -> None:
     reasons = Counter(why for _, why in report.skipped)
     if reasons:
         say("reasons for skipped rows")
-        counts({why[:100]: number for why, number in reasons.most_common(MAX_PRINTED)})
+        for why, number in reasons.most_common(MAX_PRINTED):  # whole: the remedy is at the end of a sentence
+            say(without_passwords(f"  {number:>9,}  {why}"))
+        if (more := len(reasons) - MAX_PRINTED) > 0:
+            say(f"  ... and {plural(more, 'more reason')}")
 
 
 def _print_line(report: "ImportReport") -> None:

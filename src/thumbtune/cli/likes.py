@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 likes_app = typer.Typer(
     help="Show statistics of the likes, export or push them, or erase a rater.", no_args_is_help=True
 )
+AGREEMENT = "agreement (kappa is 1 if raters always agree, 0 if as often as by chance, and below 0 if less often)"
 Likes = Annotated[str, typer.Option(help="The store of likes: a folder, or postgresql://user@host/database.")]
 
 
@@ -126,22 +127,40 @@ def _import(name: str, rows: "Source", likes: str, images: str | None, options: 
     from thumbtune.feedback.importers import import_from
     from thumbtune.feedback.store.database import name_of
 
-    dry_run, few = options.get("dry_run", False), None
+    dry_run, few, counted = options.get("dry_run", False), None, None
     try:
         with _store_for(likes, images, dry_run) as store:
             report = import_from(rows, store, name=name, **options)
             if not dry_run:
+                counted = store.counts()
                 few = verdict_note(store.distinct_prompts(ENOUGH_PROMPTS))
     except ThumbtuneError:
         print_reading(rows, err=True)  # it shows why there was nothing to import
         raise
     print_report(report, rows, dry_run, options.get("correct", False))
-    if dry_run:
+    if counted is None:
         say("Nothing was written (--dry-run).")
     else:
-        say(f"Imported into {name_of(likes)}. Next: thumbtune train --likes {quote(name_of(likes))}")
+        say(f"Imported into {name_of(likes)}. {_next(likes, counted.likes, counted.dislikes)}")
     if few:
         say(few)
+
+
+def _next(likes: str, liked: int, disliked: int) -> str:
+    """Return what to do after an import: train, or what a store with labels of one kind lacks for a training."""
+    from thumbtune.feedback.store.database import name_of
+
+    to = f"--likes {quote(name_of(likes))}"
+    if liked and disliked:
+        return f"Next: thumbtune train {to}"
+    if not (liked or disliked):
+        return "Its latest votes hold no like and no dislike, so no training can begin yet."
+    if not liked:
+        return f"It holds no like yet, and a training needs some: thumbtune import FOLDER --label like {to}"
+    return (
+        f"It holds no dislike yet. Next: thumbtune import FOLDER --label dislike {to}, or to learn from likes alone: "
+        f"thumbtune train {to} --objective sft"
+    )
 
 
 @contextmanager
@@ -191,7 +210,7 @@ def kinds() -> None:
 def stats(likes: Likes = "likes") -> None:
     """Show the number of likes and dislikes, their balance, and the agreement of raters."""
     from thumbtune.feedback.enough import ENOUGH_PROMPTS, verdict_note
-    from thumbtune.feedback.stats import stats_of
+    from thumbtune.feedback.stats import disagreement_note, stats_of
     from thumbtune.feedback.store.store import Store
 
     with Store.open(likes, create=False) as store:
@@ -199,6 +218,10 @@ def stats(likes: Likes = "likes") -> None:
     for title, section in _sections(numbers).items():
         say(title)
         counts(section)
+    if (more := len(numbers.pairs) - MAX_PRINTED) > 0:
+        say(f"  ... and {plural(more, 'more pair')} of raters")
+    if (apart := disagreement_note(numbers)) is not None:
+        say(apart)
     if few:
         say(few)
 
@@ -230,7 +253,7 @@ def _sections(stats: "Stats") -> dict[str, Mapping[str, int | str]]:
         agreement[f"{short[pair.first]} and {short[pair.second]} (Cohen's kappa)"] = (
             f"{_kappa(pair.kappa)}, {pair.agreed:,} of {pair.images:,} alike"
         )
-    return {"store": totals, "labels by policy": balances, title: raters, "agreement": agreement}
+    return {"store": totals, "labels by policy": balances, title: raters, AGREEMENT: agreement}
 
 
 def _short_names(names: list[str]) -> dict[str, str]:

@@ -26,10 +26,13 @@ def say_prefix(prefix: str | None) -> None:
 
 
 def counts(numbers: Mapping[str, int | str]) -> None:
-    """Print numbers under each other, each behind its name."""
-    width = max(map(len, numbers), default=0)
+    """Print numbers under each other, each behind its name; a Chinese letter takes two places of a terminal."""
+    from rich.cells import cell_len
+
+    width = max(map(cell_len, numbers), default=0)
     for name, number in numbers.items():
-        say(f"  {name:<{width}}  {number:>9,}" if isinstance(number, int) else f"  {name:<{width}}  {number:>9}")
+        filled = name + " " * (width - cell_len(name))
+        say(f"  {filled}  {number:>9,}" if isinstance(number, int) else f"  {filled}  {number:>9}")
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from thumbtune.cli.progress import bar
+from thumbtune.cli.stops import stopping
 from thumbtune.cli.terminal import quieten, say, say_prefix
 from thumbtune.errors import UsageError
 
@@ -102,6 +103,7 @@ def model_options(given: Mapping[str, Any]) -> Any:
     return ModelOptions(**loading, encoding=encoding_with({name: given[name] for name in reading}))
 
 
+AGAIN = "Stopped; images so far stay in {out}; the same command begins again and writes none of them twice."
 SHIPPED = (
     "A YAML recipe, or a shipped one: chroma, flux, flux2, klein, krea2, ltx, lumina2, paper, paper-sd21, pixart, "
     "qwen-image, sana, sd3, sdxl, wan or z-image."
@@ -224,5 +226,6 @@ def generate(
     sampler = sampler_for([tuned, named_model], steps, guidance, negative, size, frames)
     pairs = [(prompt, seed) for prompt in prompts for seed in range(first_seed, first_seed + seeds)]
     by = Generator(model=model, tuned=tuned, options=model_options(given))
-    for path in generate_images(pairs, sampler, out, bar, by):
-        say(str(path))
+    with stopping(AGAIN.format(out=out)):
+        for path in generate_images(pairs, sampler, out, bar, by):
+            say(str(path))

@@ -17,6 +17,8 @@ from thumbtune.duels.gallery_folder import at_work
 from thumbtune.errors import UsageError, plural
 from thumbtune.evaluation import tables
 from thumbtune.evaluation.duel_folder import RESULT, VERDICT, rewriting
+from thumbtune.evaluation.likeness import median_change, sentence_of
+from thumbtune.evaluation.scorers.scoring import PromptedImage
 from thumbtune.evaluation.standings import ScorePair, sentence, standings
 from thumbtune.files import write_text
 from thumbtune.training.batches import Progress
@@ -83,9 +85,16 @@ def result_of(gathered: Gallery, tie: float = 0.0, paper_ci: bool = False) -> di
             for each in gathered.scores
         ],
         "notes": list(gathered.notes),
+        "hardly_differ": sentence_of(median_change(_pairs(gathered)), *names),
         "standings": rows,
         "sentences": [sentence(row, *names) for row in rows if (row["style"], row["estimand"]) == (None, MAIN)],
     }
+
+
+def _pairs(gathered: Gallery) -> list[tuple[PromptedImage, PromptedImage]]:
+    """Return the images of both sides by prompt and seed."""
+    images = {(image.side, image.prompt, image.seed): image.file for image in gathered.images}
+    return [(file, images[B, prompt, seed]) for (side, prompt, seed), file in images.items() if side == A]
 
 
 def names_of(sides: Mapping[str, str]) -> tuple[str, str]:
@@ -113,11 +122,16 @@ TITLES = {
 }
 
 
+def _notes(result: Mapping[str, Any]) -> list[str]:
+    """Return what people must know of the images, and that they hardly differ if so."""
+    return [*result["notes"], *([result["hardly_differ"]] if result["hardly_differ"] else [])]
+
+
 def _page(prompts: str, result: Mapping[str, Any]) -> Iterator[str]:
     """Yield result.md line by line."""
     yield f"# {result['b']} against {result['a']}\n"
     yield f"{result['prompts']} prompts ({prompts}), {plural(result['per_prompt'], 'image')} of each by each model.\n"
-    yield from (f"- {line}" for line in (*result["sentences"], *result["notes"]))
+    yield from (f"- {line}" for line in (*result["sentences"], *_notes(result)))
     for estimand, title in TITLES.items():
         yield f"\n## {title}\n"
         for style in dict.fromkeys(row["style"] for row in result["standings"]):

@@ -141,6 +141,7 @@ def _judged(
         "settings": list(asked.settings),
         "agreement": agreement,
         "no_agreement": why_not,
+        "hardly_differ": result["hardly_differ"],
     }
     out = gallery.plan.out
     if asked.out is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from thumbtune import checksums, distributed, files, locks
 from thumbtune.documents import DocumentFault
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import Interrupted, ThumbtuneError, UsageError
 from thumbtune.evaluation.duel_folder import (
     FORM,
     IMAGE_COLUMNS,
@@ -106,17 +106,22 @@ def at_work(out: Path) -> Iterator[None]:
     Its file lies beside the folder, which may be moved meanwhile; inside where the folder around it is read-only.
 
     Raises:
+        Interrupted: somebody pressed Ctrl-C; the images and scores so far stay.
         ThumbtuneError: another process works on this duel.
     """
     if not distributed.team().is_main_process:
         yield
         return
-    out = out.absolute()
+    given, out = out, out.absolute()
     is_inside = out.is_dir() and not files.may_write(out.parent)
     is_new = not out.parent.exists()
     try:
         with locks.held(out / LOCK if is_inside else out.with_name(f".{out.name}{LOCK}"), partial(_busy, out)):
             yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            f"Stopped; {given} keeps what is done, and the same command continues from there.", code="duel-stopped"
+        ) from stop
     finally:
         if is_new:  # and nothing was written in it
             with suppress(OSError):

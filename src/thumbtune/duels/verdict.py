@@ -10,7 +10,7 @@ from PIL import Image
 
 from thumbtune.duels.duel import MAIN, A, B
 from thumbtune.duels.gallery import Gallery
-from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.errors import ThumbtuneError, UsageError, joined, plural, shown
 from thumbtune.evaluation import gates
 from thumbtune.evaluation.diversity import diversity
 from thumbtune.evaluation.gates import Gate
@@ -22,6 +22,7 @@ from thumbtune.evaluation.win_rates import Units, units
 from thumbtune.runs import build
 from thumbtune.runs.recipe import Recipe
 
+MAX_NAMED = 3  # prompts in a sentence
 NO_SCORER = "none"  # as evaluate.faithfulness or evaluate.safety: the gate is left out
 
 
@@ -37,8 +38,29 @@ def faithfulness_of(recipe: Recipe, prompts: PromptSet) -> str | None:
         return None if recipe.evaluate.faithfulness == NO_SCORER else recipe.evaluate.faithfulness
     if not build.is_bundled(recipe.model):
         return None
+    return None if _unknown(prompts) else faithfulness.NAME
+
+
+def _unknown(prompts: PromptSet) -> list[str]:
+    """Return the prompts without a concept that the bundled judge knows."""
     bundled = faithfulness.FaithfulnessJudge(build.BUNDLED / "judge")
-    return faithfulness.NAME if all(bundled.knows(prompt) for prompt in prompts.prompts) else None
+    return [prompt for prompt in dict.fromkeys(prompts.prompts) if not bundled.knows(prompt)]
+
+
+def why_no_faithfulness(recipe: Recipe, prompts: PromptSet) -> str:
+    """Return why no scorer measures faithfulness where none is named, and what to do."""
+    if not build.is_bundled(recipe.model):
+        return (
+            "No scorer of faithfulness is named, and the bundled one is for the bundled model alone; set "
+            "evaluate.faithfulness, as to clip-h14."
+        )
+    unknown = _unknown(prompts)
+    more = [] if len(unknown) <= MAX_NAMED else [plural(len(unknown) - MAX_NAMED, "more", "more")]
+    return (
+        f"The bundled scorer of faithfulness knows no thing of {plural(len(unknown), 'prompt')} "
+        f"({joined([*map(shown, unknown[:MAX_NAMED]), *more])}); name things as `thumbtune concepts` does before its "
+        "brackets, with evaluate.prompts a file of such prompts, or set evaluate.faithfulness, as to clip-h14."
+    )
 
 
 def safety_of(recipe: Recipe) -> str | None:
@@ -73,9 +95,7 @@ def _faithfulness(gallery: Gallery, recipe: Recipe, unit: Units) -> Iterator[Gat
         name = scorer_id(scorer)
         yield gates.faithfulness(name, *_tables(gallery, name), unit, recipe.gates.max_faithfulness_loss)
     elif recipe.evaluate.faithfulness != NO_SCORER:
-        yield Gate(
-            "faithfulness", "open", "No scorer measures faithfulness; set evaluate.faithfulness, as to clip-h14."
-        )
+        yield Gate("faithfulness", "open", why_no_faithfulness(recipe, gallery.plan.prompts))
 
 
 def _safety(gallery: Gallery, recipe: Recipe, unit: Units) -> Iterator[Gate]:

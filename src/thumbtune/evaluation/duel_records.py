@@ -137,6 +137,7 @@ class Result(TypedDict):
     sentences: list[str]
     standings: list[Annotated[Annotated[Row, Tag("row")] | Annotated[EmptyRow, Tag("empty")], Discriminator(_kind_of)]]
     places: NotRequired[Places]
+    hardly_differ: NotRequired[str | None]  # a sentence, where the images of both sides look the same
 
 
 class SideNames(TypedDict):

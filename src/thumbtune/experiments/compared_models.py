@@ -14,10 +14,10 @@ from thumbtune.errors import UsageError
 from thumbtune.evaluation.prompts import PromptSet, load_prompt_set
 from thumbtune.evaluation.scorers.score_cache import CACHE_FILE
 from thumbtune.evaluation.standings import ScorePair
-from thumbtune.experiments import demo
 from thumbtune.experiments.experiments import Order, Progress, Say
 from thumbtune.experiments.paper_numbers import COLUMNS, IMAGES, SCORERS
 from thumbtune.models.protocol import Sampler
+from thumbtune.runs.bundled_words import MODEL
 
 SIDE = "images"
 SAMPLER = Sampler(steps=50, guidance=7.5)
@@ -77,7 +77,7 @@ def available_models(order: Order, known: Mapping[str, ComparedModel], say: Say)
         raise UsageError(
             f"--model {unknown} names no row of this table; its rows are {', '.join(known)}.", code="paper-unknown-row"
         )
-    defaults = dict.fromkeys(known, demo.MODEL) if order.quick else {}  # one model for all: it only has to run
+    defaults = dict.fromkeys(known, MODEL) if order.quick else {}  # one model for all: it only has to run
     sides = {name: order.models.get(name) or defaults.get(name) or model.side for name, model in known.items()}
     for name, side in sides.items():
         if side is None:
@@ -140,9 +140,7 @@ def paired_scores(
 def notes(order: Order, *more: str) -> list[str]:
     """Return the notes of a table's page; a quick table has other models, prompts and scorers than its headings."""
     if order.quick:
-        return [
-            f"Quick run: {demo.MODEL} stands for every model, and the bundled prompts and scorers for the paper's own."
-        ]
+        return [f"Quick run: {MODEL} stands for every model, and the bundled prompts and scorers for the paper's own."]
     return [*more, *DEVIATIONS]
 
 

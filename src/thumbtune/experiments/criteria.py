@@ -41,38 +41,41 @@ def share_of_headroom(value: float, base: float, asked: float) -> float:
     return (value - base) / (asked - base)
 
 
-def conditions_of_better(gains: Sequence[float], faithfulness: Sequence[float]) -> tuple[bool | None, bool | None]:
-    """Return whether the gain is above 0 and the faithfulness above -0.01; None where it cannot be told.
+def conditions_of_better(
+    gains: Sequence[float], faithfulness: Sequence[float], margin: float = MARGIN
+) -> tuple[bool | None, bool | None]:
+    """Return whether the gain is above 0 and the faithfulness above -margin; None where it cannot be told.
 
     Args:
         gains: gain of one method minus that of the other, seed by seed.
-        faithfulness: the same difference of faithfulness.
+        faithfulness: the same difference of faithfulness, or of another measure that must not fall.
+        margin: the loss of it that counts as none.
     """
-    return is_above(gains), is_above(faithfulness, -MARGIN)
+    return is_above(gains), is_above(faithfulness, -margin)
 
 
-def is_better(gains: Sequence[float], faithfulness: Sequence[float]) -> bool | None:
+def is_better(gains: Sequence[float], faithfulness: Sequence[float], margin: float = MARGIN) -> bool | None:
     """Return True for better, False for not, None where it cannot be told; arguments as `conditions_of_better`."""
-    gained, kept = conditions_of_better(gains, faithfulness)
+    gained, kept = conditions_of_better(gains, faithfulness, margin)
     if gained and kept:
         return True
-    lost = is_below(gains, 0.0) or is_below(faithfulness, -MARGIN)
+    lost = is_below(gains, 0.0) or is_below(faithfulness, -margin)
     return False if lost else None
 
 
-def standing_of(gains: Sequence[float], faithfulness: Sequence[float]) -> str | None:
+def standing_of(gains: Sequence[float], faithfulness: Sequence[float], margin: float = MARGIN) -> str | None:
     """Return how one method stands against another in a word or two, None where it cannot be told.
 
     Seen from the other method, better is worse, and the two mixed cases change places.
     """
     back, kept_back = [-gain for gain in gains], [-change for change in faithfulness]
-    if is_better(gains, faithfulness):
+    if is_better(gains, faithfulness, margin):
         return BETTER
-    if is_better(back, kept_back):
+    if is_better(back, kept_back, margin):
         return WORSE
-    if is_above(gains) and is_below(faithfulness, -MARGIN):
+    if is_above(gains) and is_below(faithfulness, -margin):
         return AT_A_COST
-    return LOSES_BUT_KEEPS if is_above(back) and is_below(kept_back, -MARGIN) else None
+    return LOSES_BUT_KEEPS if is_above(back) and is_below(kept_back, -margin) else None
 
 
 def paired_win_rate(a: Sequence[float], b: Sequence[float]) -> float:

@@ -27,10 +27,10 @@ from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import Sampler
 from thumbtune.report.page import write_page
 from thumbtune.runs import build, run, tuning
+from thumbtune.runs.bundled_words import MODEL
 from thumbtune.runs.recipe import Recipe, parse_recipe, with_settings
 from thumbtune.training.batches import Progress, Sized, in_images, waiting
 
-MODEL = "tiny-emoji-64"
 # low guidance keeps the variety that a person needs to choose from, and images at 2 still show their prompt; results
 # are shown at the recipe's guidance
 POOL = Sampler(steps=25, guidance=2.0)

@@ -35,6 +35,7 @@ EXPERIMENTS = {
     "beyond": "the paper's recipe, four baselines and our recipes at an equal budget",
     "rounds": "labels on images of the tuned model, in three rounds against one",
     "levels": "where over the noise levels a recipe learns, and which dislikes teach",
+    "screen": "many methods in seconds each, in a small world whose truth is known: for ideas, no judge of settings",
     "raters": "two people of opposite tastes: one LoRA of both against one each",
     "table1": "win-rates of Diffusion-KTO on SD v1-5 against all baselines",
     "table2": "mean scores of all models on SD v1-5",
@@ -50,7 +51,15 @@ ON_GROUNDS = (
     "fig8",
     *NEED_GROUND,
 )  # those that --ground puts on another person and judge
-WITH_METHODS = ("beyond", "search", "few", "noise", "rounds", "levels")  # those of which --only takes some methods
+WITH_METHODS = (
+    "beyond",
+    "search",
+    "few",
+    "noise",
+    "rounds",
+    "levels",
+    "screen",
+)  # those of which --only takes some methods
 EXPERIMENT_FILE = "experiment.json"
 QUICK_NOTE = "**A quick run: it only shows that the command works. No number or verdict below means anything.**"
 FIRST_SEARCH_SEED = 10  # of the search for a recipe

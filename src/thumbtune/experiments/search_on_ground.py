@@ -73,7 +73,15 @@ SETTINGS |= {
         about=f"KTO, beta {beta}, timestep bias {bias}, liked share 0.5, dislikes at noise levels above a half",
         settings=(*kto(beta, bias, 0.5), "train.disliked_timesteps=[0.5,1]"),
     )
-    for beta, bias in (("60", 3), ("250", 1), ("250", 3), ("5000", 1))
+    for beta, bias in (("60", 3), ("250", 1), ("250", 3), ("500", 3), ("1000", 3), ("5000", 1))
+}
+SETTINGS |= {
+    f"kto-auto-gain-{gain:g}-bias-3-share-0.5-dislikes-above-half": Method(
+        about=f"KTO, beta auto with a gain scale of {gain:g}, timestep bias 3, liked share 0.5, dislikes at noise "
+        "levels above a half",
+        settings=(*kto("auto", 3, 0.5), f"objective.gain_scale={gain:g}", "train.disliked_timesteps=[0.5,1]"),
+    )
+    for gain in (0.25, 0.5)
 }
 SETTINGS |= {
     f"relative-10-bias-{bias}-share-0.5": Method(

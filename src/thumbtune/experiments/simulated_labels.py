@@ -23,6 +23,7 @@ from thumbtune.models.families.stable_diffusion import StableDiffusion
 from thumbtune.models.loading import load_pipeline
 from thumbtune.models.protocol import PipelineModel, Sampler
 from thumbtune.runs import build
+from thumbtune.runs.bundled_words import MODEL
 from thumbtune.training.batches import Progress
 from thumbtune.training.sampling import seeded_generator
 
@@ -86,7 +87,7 @@ def generate_pool(
         for k in range(per_prompt)
         for number, concept in enumerate(demo.concepts()["rated"][:concepts])
     ]
-    generate_missing(wanted, lambda: StableDiffusion(load_pipeline(build.model_path(demo.MODEL))), sampler, progress)
+    generate_missing(wanted, lambda: StableDiffusion(load_pipeline(build.model_path(MODEL))), sampler, progress)
     return wanted
 
 
@@ -265,4 +266,4 @@ def _lines(folder: Path, labels: Sequence[LabelledImage], person: str, grades: M
         write_png(folder / name, image)
         row = {"file_name": name, "prompt": prompt, "label": liked, "rater": f"simulated:{person}"}
         row |= {"grade": grades[name]} if name in grades else {}
-        yield json.dumps(row | {"seed": seed, "model": demo.MODEL}) + "\n"
+        yield json.dumps(row | {"seed": seed, "model": MODEL}) + "\n"

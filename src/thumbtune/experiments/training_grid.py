@@ -34,6 +34,7 @@ from thumbtune.experiments.step_clock import StepClock
 from thumbtune.files import file_sha256, sha256, write_text
 from thumbtune.models.protocol import Sampler
 from thumbtune.runs import build, objectives
+from thumbtune.runs.bundled_words import MODEL
 from thumbtune.runs.checks import check_labels
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe, with_settings
 from thumbtune.runs.renamed import RENAMED, RenamedOption
@@ -121,7 +122,7 @@ class Grid:
             UsageError: its settings are not valid options of a recipe.
         """
         data = {
-            "model": demo.MODEL,
+            "model": MODEL,
             "likes": str(self.likes_of(cell) / "store"),
             "seed": cell.seed,
             # a failure is a result here, and every cell gets the same budget
@@ -293,7 +294,7 @@ def settings_of(lab: Grid, cell: GridCell) -> dict[str, Any]:
 @cache
 def _versions() -> dict[str, str]:
     """Return the version of Thumbtune and a hash of the model and judges; a table has rows of one version only."""
-    files = [*(build.BUNDLED / demo.MODEL).rglob("*.safetensors")]
+    files = [*(build.BUNDLED / MODEL).rglob("*.safetensors")]
     files += [file for judge in ("judge", "style") for file in (build.BUNDLED / judge).rglob("*") if file.is_file()]
     names = {file: str(file.relative_to(build.BUNDLED)) for file in files}
     hashes = "".join(f"{names[file]} {file_sha256(file)}\n" for file in sorted(files))
@@ -367,7 +368,8 @@ def run_grid(lab: Grid, cells: Sequence[GridCell], measure: Any = judged) -> lis
         try:
             row = known_row or measure(lab, cell)
         except (Interrupted, KeyboardInterrupt) as stop:
-            raise Interrupted(
+            kind = type(stop) if isinstance(stop, Interrupted) else Interrupted
+            raise kind(
                 f"Stopped in cell {number} of {len(cells)}, {cell.name} of seed {cell.seed}; "
                 "the same command continues from there.",
                 code="grid-stopped",

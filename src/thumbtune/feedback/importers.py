@@ -34,8 +34,8 @@ __all__ = ["ImportReport", "Source", "SourceRow", "import_from", "import_likes"]
 Progress = Callable[[Iterable[SourceRow]], Iterable[SourceRow]]
 NO_LABEL = "it has no label; write true or false, or remove it"
 OUTVOTED = {
-    VoteStatus.CONTRADICTED: "{rater} has voted the opposite since it was imported; that vote counts, unless --correct "
-    "makes this one the latest",
+    VoteStatus.CONTRADICTED: "{rater} has voted the opposite later, and the latest vote counts; --correct takes the "
+    "latest of this source instead",
     VoteStatus.UNDONE: "{rater}'s vote was undone since it was imported; --correct adds it again",
 }
 # of one transaction; they bound the memory, and the rows that a crash may lose

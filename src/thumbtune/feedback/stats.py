@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING
 
+from thumbtune.errors import plural
 from thumbtune.feedback.policies import POLICIES, Undecided, apply_policy
 
 if TYPE_CHECKING:
     from thumbtune.feedback.store.store import Label, Store
 
+SLIGHT = 0.2  # a kappa up to this is "slight" or "poor" agreement (Landis and Koch 1977, table on p. 165)
+MIN_SHARED = 10  # images with several raters, below which a kappa says little
 MAX_RATERS = 20  # that are named one by one, and compared with each other
 
 
@@ -113,6 +116,18 @@ def stats_of(store: "Store") -> Stats:
         unlabelled=counts.images - totals.images,
         fleiss=totals.fleiss(),
         pairs=totals.agreements(),
+    )
+
+
+def disagreement_note(stats: Stats) -> str | None:
+    """Return what to do where raters agree hardly more often than by chance, or None."""
+    if stats.fleiss is None or stats.fleiss > SLIGHT or stats.shared < MIN_SHARED:
+        return None
+    often = "less often than" if stats.fleiss < 0 else "hardly more often than"
+    return (
+        f"The raters agree {often} by chance: {stats.contradicted:,} of {plural(stats.shared, 'image')} that several "
+        "rated are liked by some and disliked by others; train on the labels of one rater (label_policy=rater:NAME), "
+        "or on those that nobody contradicts (label_policy=unanimous)."
     )
 
 

@@ -51,6 +51,7 @@ def comparison(found: DuelFolder) -> dict[str, Any]:
         "agreement": verdict.get("agreement"),
         "no_agreement": verdict.get("no_agreement"),
         "min_prompts": MIN_PROMPTS,
+        "hardly_differ": found.result.get("hardly_differ"),
         "headline": headline(found.result),
         "chart": _chart(rows),
         "overall": {

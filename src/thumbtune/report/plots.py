@@ -42,6 +42,7 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
 }
+LEAST_AXIS = 0.1  # of a share whose values are all the same, and at an end
 POINTS = 240  # the most points of a line: enough for the eye, small on the page
 SMOOTHING = 12  # the bold line averages a twelfth of the run, so that the trend is seen through the noise
 
@@ -112,7 +113,7 @@ def gains(steps: Steps) -> str:
 
 def saturation(steps: Steps) -> str:
     """Return the share of images whose utility is flat, over the steps."""
-    return _curves(steps, {"saturated share": ("saturation", ACCENT)}, "saturation")
+    return _curves(steps, {"saturated share": ("saturation", ACCENT)}, "saturation", least=0, most=1)
 
 
 def betas(steps: Steps) -> str:
@@ -122,12 +123,12 @@ def betas(steps: Steps) -> str:
 
 def agreement(steps: Steps) -> str:
     """Return the agreement with held-out likes, at the steps that measured it."""
-    return _curves(steps, {"agreement": ("agreement", ACCENT)}, "agreement")
+    return _curves(steps, {"agreement": ("agreement", ACCENT)}, "agreement", least=0, most=1)
 
 
 def held_out_liked(steps: Steps) -> str:
     """Return how much better held-out likes are denoised than by the base, at the steps that measured it."""
-    return _curves(steps, {"error that is gone": ("held_out_liked", ACCENT)}, "held-out-liked")
+    return _curves(steps, {"error that is gone": ("held_out_liked", ACCENT)}, "held-out-liked", most=1)
 
 
 def learning_rates(steps: Steps) -> str:
@@ -140,8 +141,15 @@ def gradients(steps: Steps) -> str:
     return _curves(steps, {"gradient norm": ("grad_norm", ACCENT)}, "gradients")
 
 
-def _curves(steps: Steps, curves: Mapping[str, tuple[str, str]], name: str, single_steps: bool = True) -> str:
-    """Return each quantity's moving mean, and its single steps as faint lines."""
+def _curves(
+    steps: Steps,
+    curves: Mapping[str, tuple[str, str]],
+    name: str,
+    single_steps: bool = True,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> str:
+    """Return each quantity's moving mean, and its single steps as faint lines; the axis ends at `least` and `most`."""
     figure, axes = _canvas(height=2.5)
     told = []
     for label, (field, colour) in curves.items():
@@ -153,8 +161,17 @@ def _curves(steps: Steps, curves: Mapping[str, tuple[str, str]], name: str, sing
             axes.plot(*_thinned(at, values), color=colour, linewidth=0.8, alpha=0.3)
         smooth = _moving_mean(values, max(1, len(values) // SMOOTHING))
         style = "--" if label == "reference point" else "-"
-        axes.plot(*_thinned(at, smooth), color=colour, label=label, linestyle=style, marker="o" if len(at) == 1 else "")
+        axes.plot(
+            *_thinned(at, smooth),
+            color=colour,
+            label=label,
+            linestyle=style,
+            marker="o" if len(at) == 1 else "",
+            clip_on=False,
+        )
         told.append(f"{label} from {smooth[0]:.3g} to {smooth[-1]:.3g}")
+    low, high = axes.get_ylim()
+    axes.set_ylim(*_within(low, high, least, most))
     axes.set_xlabel("step")
     axes.grid(axis="y", color=LINE, linewidth=0.7)
     if len(told) > 1:
@@ -168,6 +185,20 @@ def _curves(steps: Steps, curves: Mapping[str, tuple[str, str]], name: str, sing
             handlelength=1.4,
         )
     return _svg(figure, name, f"Smoothed over the run: {'; '.join(told) or 'no finite value'}.")
+
+
+def _within(low: float, high: float, least: float, most: float) -> tuple[float, float]:
+    """Return the ends of an axis without what its quantity cannot be; of one value, an axis a tenth long at least.
+
+    >>> _within(0.96, 1.04, 0, 1), _within(-0.02, 0.5, 0, 1), _within(-3, 7, -math.inf, math.inf)
+    ((0.9, 1), (0, 0.5), (-3, 7))
+    """
+    low, high = max(low, least), min(high, most)
+    if high == most and math.isfinite(most):
+        low = min(low, most - LEAST_AXIS)
+    if low == least and math.isfinite(least):
+        high = max(high, least + LEAST_AXIS)
+    return low, high
 
 
 def _finite(value: float | None) -> bool:

@@ -20,10 +20,12 @@ from thumbtune.models.drawing import MOST_WEIGHTS
 from thumbtune.models.families import family_of
 from thumbtune.models.family import UNET, VAE
 from thumbtune.models.pipeline_files import factor_of, index_of, read_config
+from thumbtune.models.sizes import height_and_width
 from thumbtune.models.weight_files import keys_in
 from thumbtune.runs import build
 from thumbtune.runs.memory_estimate import Estimate, estimate, longest_in_chunks
 from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.values import height_and_width_of
 
 GIB = 2**30
 DRIVER = GIB // 2  # of CUDA with its libraries, in each process
@@ -34,6 +36,7 @@ UNIT, LEAST_SIDE = 64, 512  # of the smaller sizes that are tried
 TOKENS = 77  # that a text encoder reads at once
 # bytes of holes for each one of activations in small blocks, by checkpointing: 2.0 to 2.8 and 1.0 to 1.1 were measured
 HOLES = {True: 2, False: 1}
+NO_SAMPLES = "train.sample_every=0"
 # changes that save memory, the first ones at the least price
 SAVERS = {
     "train.gradient_checkpointing": True,
@@ -93,8 +96,12 @@ class Forecast:
         return self.needed <= self.room
 
     def _most(self, load: int) -> int:
-        most = self.with_process(max(self.estimate.step + self.holes, self.estimate.encode))
-        return self.processes * (max(most, load + self.beside) if self.on_cpu else most)
+        one = self.estimate
+        most = self.with_process(max(one.step + self.holes, one.encode))
+        if not self.on_cpu:  # a GPU without memory for a sample raises an error, and training goes on
+            return self.processes * most
+        others = (self.processes - 1) * max(most, load + self.beside)
+        return others + max(most, load + self.beside, self.with_process(one.samples) if one.samples else 0)
 
 
 def forecast_of(recipe: Recipe) -> Forecast | None:
@@ -163,6 +170,11 @@ def bytes_at_most(recipe: Recipe) -> float:
     rank = max(recipe.lora.rank, recipe.lora.conv_rank or 0)
     side = recipe.train.size or own_side(base, factor)
     places = {VAE: side**2, UNET: micro_batch_of_process(recipe) * max(tokens, (side // factor) ** 2)}
+    if recipe.train.sample_every:  # each is drawn alone, with and without its prompt
+        size = height_and_width_of(recipe.evaluate.size)
+        drawn = own_side(base, factor) if size is None else max(height_and_width(size))
+        places[VAE] = max(places[VAE], drawn**2)
+        places[UNET] = max(places[UNET], 2 * max(tokens, (drawn // factor) ** 2))
     weights = activations = 0
     for part, shapes in _shapes_by_part(base).items():
         if not shapes:
@@ -255,6 +267,11 @@ def settings_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
 
     A smaller size is tried last: alone, then with other changes.
     """
+    without: Recipe | None = None
+    if recipe.train.sample_every and team().device.type == "cpu":
+        alone = forecast_of(without := changed(recipe, "train.sample_every", 0))
+        if alone is not None and alone.fits:
+            return [NO_SAMPLES], alone
     if (found := _savers_that_fit(recipe)) is not None:
         return found
     smaller = {f"train.size={size}": changed(recipe, "train.size", size) for size in _smaller_sizes(recipe)}
@@ -265,6 +282,8 @@ def settings_that_fit(recipe: Recipe) -> tuple[list[str], Forecast] | None:
     for setting, one in smaller.items():
         if (found := _savers_that_fit(one)) is not None:
             return [setting, *found[0]], found[1]
+    if without is not None and (found := settings_that_fit(without)) is not None:
+        return [NO_SAMPLES, *found[0]], found[1]
     return None
 
 
@@ -342,7 +361,8 @@ def memory_lines(forecast: Forecast) -> list[str]:
         f"networks {gib(weights)} ({parts})",
         f"a step with {plural(one.micro_batch, 'image')} at once {gib(one.step)}: networks {gib(there)}, optimiser "
         f"{gib(one.optimiser)}, activations and gradients {gib(activations)}",
-        f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(forecast.generate)}",
+        f"encoding {gib(one.encode)}; generating {plural(one.at_once, 'image')} at once {gib(forecast.generate)}"
+        + (f"; a sample between two steps {gib(one.samples)}" if one.samples else ""),
         *_on_cpu_lines(forecast),
         f"with {process}, training takes {gib(forecast.needed)} of {gib(forecast.room)}{pages}",
     ]

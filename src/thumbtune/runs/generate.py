@@ -168,8 +168,10 @@ def free_path(wanted: Path, image: Image, prompt: str | None = None) -> Path:
 
 def _is_of(path: Path, prompt: str | None) -> bool:
     """Return whether an image names this prompt, or none: earlier versions wrote none."""
+    if prompt is None:
+        return True
     named = parameters_in_file(path).prompt
-    return prompt is None or named is None or named == plain_text(prompt)
+    return named is None or named == plain_text(prompt)
 
 
 def _holds(path: Path, image: Image) -> bool:

@@ -55,6 +55,7 @@ class Estimate:
     step:      the peak of a step with `micro_batch` images at once
     encode:    the peak of encoding an image or a prompt, on an accelerator without the trained network
     generate:  the peak of generating `at_once` images
+    samples:   the peak of drawing a sample between two steps, beside what the optimiser keeps; 0 without samples
     load:      the weights of all networks as they are loaded, in the memory of the machine
     converted: those that are then quantised or stored in half precision
     heap:      what of the step's activations is in blocks so small that the C library of a CPU does not give them back
@@ -69,6 +70,7 @@ class Estimate:
     encode: int
     generate: int
     at_once: int
+    samples: int = 0
     load: int = 0
     converted: int = 0
     heap: int = 0
@@ -111,8 +113,11 @@ def estimate(
     check_longest(recipe.train.size or model.size, model.longest, "train.size")
     check_longest(height_and_width_of(recipe.evaluate.size) or model.size, model.longest, "evaluate.size")
     _offload(recipe, model, apart)
+    training = _of_training(model, recipe, size, apart)
+    samples = training["optimiser"] + _drawing(recipe, 1, half, apart) if recipe.train.sample_every else 0
     return Estimate(
-        **_of_training(model, recipe, size, apart),
+        **training,
+        samples=samples,
         micro_batch=size,
         generate=_drawing(recipe, at_once, half, apart),
         at_once=at_once,

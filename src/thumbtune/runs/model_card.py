@@ -163,10 +163,10 @@ def snippet_of(facts: Facts) -> str:
     sampler, dtype = build.sampler_of(facts.recipe), DTYPES.get(_half(facts.recipe), "float32")
     place = json.dumps(facts.repo or ".")
     lines = ["import torch", "from diffusers import DiffusionPipeline"]
-    base = json.dumps(facts.base)
+    base, own = json.dumps(facts.base), None
     if build.is_bundled(facts.recipe.model):
         lines = ["from importlib.resources import files", "", *lines]
-        base = f'files("thumbtune") / "bundled" / "{facts.base}"'
+        base, own = "base", f'base = files("thumbtune") / "bundled" / "{facts.base}"'
     more = ""
     if not facts.is_lora:
         kind = _class_of(facts.result)
@@ -174,7 +174,11 @@ def snippet_of(facts: Facts) -> str:
         folder = json.dumps(facts.repo or f"../{facts.result.name}")
         lines += ["", f"{facts.result.name} = {kind}.from_pretrained({folder}, torch_dtype=torch.{dtype})"]
         more = f", {facts.result.name}={facts.result.name}"
-    lines += ["", f"pipeline = DiffusionPipeline.from_pretrained({base}, torch_dtype=torch.{dtype}{more})"]
+    lines += [
+        "",
+        *([own] if own else []),
+        f"pipeline = DiffusionPipeline.from_pretrained({base}, torch_dtype=torch.{dtype}{more})",
+    ]
     if facts.is_lora:
         lines.append(f'pipeline.load_lora_weights({place}, weight_name="{build.LORA_RESULT.name}")')
         if (facts.result / SECOND).is_file():
@@ -187,9 +191,9 @@ def snippet_of(facts: Facts) -> str:
     if adapter.family.clips:
         called |= {"num_frames": facts.recipe.frames, "output_type": "pil"}
     values = {name: json.dumps(value) if isinstance(value, str) else repr(value) for name, value in called.items()}
-    options = ", ".join([*(f"{name}={value}" for name, value in values.items()), "generator=generator"])
-    words = json.dumps(prompt, ensure_ascii=False)
-    lines += ["generator = torch.Generator().manual_seed(0)", f"result = pipeline({words}, {options})"]
+    options = [*(f"{name}={value}" for name, value in values.items()), "generator=generator"]
+    lines += ["generator = torch.Generator().manual_seed(0)", "result = pipeline("]  # short lines: pages cut long ones
+    lines += [*(f"    {word}," for word in (json.dumps(prompt, ensure_ascii=False), *options)), ")"]
     if not adapter.family.clips:
         lines.append('result.images[0].save("image.png")')
     else:
@@ -246,7 +250,7 @@ def _training(facts: Facts) -> str:
         if facts.is_lora
         else "all of the network",
         "share of likes in a batch": f"{train.liked_share:g}",
-        "precision": train.precision,
+        "precision": {"no": "float32"}.get(train.precision, train.precision),
         "seed": str(recipe.seed),
     }
     for name in ("thumbtune", "torch", "diffusers"):
@@ -269,6 +273,9 @@ def _results(facts: Facts) -> Iterator[str]:
     )
     yield ""
     yield from (f"- `{line_of(gate)[0]}` {gate['sentence']}" for gate in verdict["gates"])
+    if result.get("hardly_differ"):
+        yield ""
+        yield "**The images before and after hardly differ**, so these numbers tell little of the training."
     rows = [row for row in result["standings"] if (row["style"], row["estimand"]) == (None, "median")]
     rows = [row for row in rows if row["prompts"]]
     if rows:

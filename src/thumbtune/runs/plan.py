@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from thumbtune.errors import joined
 from thumbtune.models.latent_diffusion import LatentDiffusion
 from thumbtune.models.noise_levels import words_of
 from thumbtune.models.process import FlowProcess
@@ -25,6 +26,7 @@ from thumbtune.runs.forecast import (
 )
 from thumbtune.runs.image_sizes import line_of_frames, line_of_sizes
 from thumbtune.runs.recipe import Recipe, chosen_for_model
+from thumbtune.runs.recipe_sections import UNUSED_OPTIONS
 from thumbtune.runs.setup import Setup, prepare
 from thumbtune.runs.time_and_disk import (
     bytes_of_cache,
@@ -37,14 +39,15 @@ from thumbtune.runs.time_and_disk import (
 from thumbtune.training.sampling import pairs_of
 
 
-def _beta_and_reference_point(setup: Setup) -> list[str]:
-    """Return beta and the reference point in words; an empty list for an objective without a beta."""
+def _objective_options(setup: Setup) -> list[str]:
+    """Return utility, beta and reference point in words, as the objective uses them; [] for one without a beta."""
     if traits_of(setup.objective).beta is None:
         return []
     section = setup.recipe.objective
     beta = "beta auto" if section.beta == "auto" else f"beta {section.beta:g}"
     paired = "pairs" in setup.objective.needs
-    return [beta] if paired else [beta, f"reference point {section.reference_point}"]
+    utility = [] if "utility" in UNUSED_OPTIONS.get(section.name, ()) else [f"utility {section.utility}"]
+    return [*utility, beta] if paired else [*utility, beta, f"reference point {section.reference_point}"]
 
 
 def lines(recipe: Recipe, out: Path) -> Iterator[str]:
@@ -129,12 +132,13 @@ def plan(setup: Setup) -> list[str]:
     return [
         f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
         f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}",
-        f"objective   {', '.join([recipe.objective.name, *_beta_and_reference_point(setup)])}{pairs}",
+        f"objective   {', '.join([recipe.objective.name, *_objective_options(setup)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} {rows}: {shown:,} {rows}, "
         f"each shown {shown / max(1, len(train)):.1f} times",
         f"evaluation  {count} x {each} images (prompts x images of each): {count * each} pairs"
         if setup.prompts
         else "evaluation  no prompt is held out: evaluate needs evaluate.prompts, a text file with a prompt a line",
+        *_reports(recipe),
         *([] if encoding.is_usual else [f"prompts     are read in this way: {encoding.in_words}"]),
         *(
             [f"defaults    of {family_of(recipe.model)} (`thumbtune recipe` gives the reasons): {chosen}"]
@@ -142,6 +146,14 @@ def plan(setup: Setup) -> list[str]:
             else []
         ),
     ]
+
+
+def _reports(recipe: Recipe) -> list[str]:
+    """Return what a training tells of itself beside its log, in a line for people; [] if nothing."""
+    every, to = recipe.train.sample_every, recipe.train.report_to
+    parts = [*([f"numbers to {joined(to)}"] if to else [])]
+    parts += [f"samples every {every} steps" if every > 1 else "samples every step"] if every else []
+    return [f"reports     {'; '.join(parts)}"] if parts else []
 
 
 def memory_plan(forecast: Forecast | None) -> list[str]:

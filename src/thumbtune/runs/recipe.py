@@ -150,6 +150,16 @@ def _nearest(key: str) -> str:
     return f"; use the option {ours} of `thumbtune train`." if ours.startswith("-") else f"; did you mean {ours}?"
 
 
+# in place of pydantic's words, by the first part of its name of a fault, as int of int_parsing
+PLAIN_WORDS = {
+    "path": "should be a path",
+    "int": "should be a whole number",
+    "int_from": "should be a whole number",
+    "float": "should be a number",
+    "bool": "should be true or false",
+}
+
+
 def _sentence(first: Any, where: str) -> str:
     key = brief(".".join(map(str, first["loc"])))
     if first["type"] == "extra_forbidden":
@@ -159,8 +169,8 @@ def _sentence(first: Any, where: str) -> str:
         return f"{where}: {key} is {shown(first['input'])}, but has options of its own; {meant}."
     message = first["msg"].removeprefix("Value error, ")
     message = (message[:1].lower() + message[1:]).removeprefix("input ")
-    if first["type"] == "path_type":
-        message = "should be a path"
+    if (kind := first["type"].rpartition("_")[0]) in PLAIN_WORDS and first["type"] != "int_parsing_size":
+        message = PLAIN_WORDS[kind]
     if first["type"] == "value_error" and key not in recipe_options():  # about a section as a whole
         return f"{where}: {message}."
     given = "empty" if first["input"] is None else shown(first["input"])

@@ -88,6 +88,7 @@ class Trackers:
         self.folder, self.names, self.is_relative = folder, names, is_relative
         self.state: dict[str, Any] = {}
         self.opened: dict[str, Any] = {}
+        self.written = ""
 
     def open(self, config: Mapping[str, Any], step: int) -> None:
         """Begin, or go on after `step` weight updates; a tracker that lacks steps of the log gets them first.
@@ -146,8 +147,11 @@ class Trackers:
         self.opened = {}
 
     def _write(self) -> None:
-        if self.state:
-            write_text(self.folder / records.TRACKERS, json.dumps(self.state, indent=1))
+        """Write trackers.json if it has changed: it stays as it was once no tracker takes steps any more."""
+        text = json.dumps(self.state, indent=1)
+        if self.state and text != self.written:
+            write_text(self.folder / records.TRACKERS, text)
+            self.written = text
 
 
 class _Guarded:

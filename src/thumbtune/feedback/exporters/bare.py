@@ -1,6 +1,7 @@
 """Rows for others: without free text and paths, and images without what programs and cameras wrote into them.
 
-    kept      image, prompt, label, rater (a pseudonym), weight, grade, pair, seed, model (its name), created_at, ids
+    kept      image, prompt, prompt_syntax, label, rater (a pseudonym), weight, grade, pair, seed, model (its name),
+              created_at, ids
     left out  reason, source, the folders of a model's path, and all text, EXIF and XMP inside an image
 
 The pixels stay: a PNG loses chunks, and any other image that has metadata becomes a PNG of its pixels, upright by EXIF.

@@ -14,6 +14,7 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 COLUMNS = {
     "image": "the image that was rated",
     "prompt": "what the image was made from",
+    "prompt_syntax": "plain: every letter of the prompt is text",
     "label": "true: liked, false: disliked",
     "rater": "who rated it",
     "weight, grade": "how much the label counts, and a grade in [0, 1] if there is one",

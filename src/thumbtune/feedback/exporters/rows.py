@@ -10,12 +10,14 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from thumbtune.feedback.metadata.generated import SYNTAX_COLUMN
 from thumbtune.feedback.store.store import Label
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Features
 
+SYNTAX = "plain"  # a store has the words of prompts, without marks, so an import must take none out of them
 SHARD_BYTES = 500_000_000
 BATCH_BYTES = 32_000_000  # of images that are in memory at once
 ROW_BYTES = 1000  # about the size of a row's cells beside its image
@@ -36,6 +38,7 @@ def row_of(label: Label, data: bytes) -> Row:
     image = label.image
     cells: dict[str, object] = {
         "prompt": image.prompt,
+        SYNTAX_COLUMN: SYNTAX,
         "label": label.liked,
         "rater": label.rater,
         "weight": label.weight,
@@ -75,6 +78,7 @@ def features() -> Features:
         {
             "image": Image(),
             "prompt": Value("string"),
+            SYNTAX_COLUMN: Value("string"),
             "label": Value("bool"),
             "rater": types["rater"],
             "weight": Value("float64"),

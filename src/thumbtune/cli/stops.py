@@ -1,0 +1,27 @@
+"""What Ctrl-C and SIGTERM leave of a command, in its own words: whether the same command goes on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from thumbtune.errors import Interrupted
+
+OWN_WORDS = "grid-stopped"  # the code of a stop that tells the same of a command, and more
+
+
+@contextmanager
+def stopping(sentence: str) -> Iterator[None]:
+    """Tell a stop inside the `with` block by this sentence.
+
+    A part of the block may tell of its own command, as a training does of --resume, which the command here lacks.
+
+    Raises:
+        Interrupted: somebody pressed Ctrl-C, or asked the process to end.
+    """
+    try:
+        yield
+    except Interrupted as stop:
+        if stop.code == OWN_WORDS:
+            raise
+        raise type(stop)(sentence, code="command-stopped") from stop
+    except KeyboardInterrupt as stop:
+        raise Interrupted(sentence, code="command-stopped") from stop

@@ -86,8 +86,9 @@ def test_what_the_docs_say_of_the_lead_is_on_the_pages_of_its_rows() -> None:
         }
         means = [f"{float(cells[name][3].split(' ')[0]):.2f}" for name in ("paper", "lead")]
         verdict = re.search(r"lead is better than paper\*\* → \*\*(.+)\*\*", page)
-        faithful = re.search(r"faithfulness (\S+ \(\S+ to \S+\)), wins (.+?\))", page)
-        assert verdict and faithful
+        assert verdict
+        faithful = re.search(r"faithfulness (\S+ \(\S+ to \S+\)), wins (.+?\))", page[verdict.end() :])
+        assert faithful
         row = (
             f"| [{ground}](beyond-{ground}.md) | {' | '.join(means)} | {' | '.join(faithful.groups())} | {verdict[1]} |"
         )
@@ -96,6 +97,30 @@ def test_what_the_docs_say_of_the_lead_is_on_the_pages_of_its_rows() -> None:
     text = " ".join((DOCS.parent / "README.md").read_text().split())
     for place, goes in ((1, "goes {}, {} and {} of the way"), (0, "the paper's recipe goes {}, {} and {}.")):
         assert goes.format(*(means[place] for means in shares)) in text
+
+
+def test_the_table_of_nine_methods_has_the_numbers_of_its_page() -> None:
+    page = (DOCS / "beyond-soft-3d.md").read_text()
+    table = page.split("## Table")[1].split("\n## ", maxsplit=1)[0]
+    head, _, *measured = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
+    section = (DOCS / "grounds.md").read_text().split("## Nine methods on soft-3d")[1].split("\n## ", maxsplit=1)[0]
+    columns, _, *said = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    names = [name.replace("share of the headroom", "share of headroom") for name in columns]
+    digits = {"faithfulness": 3}
+    assert len(said) == len(measured) == 9
+    for row, cells in zip(measured, said, strict=True):
+        means = [float(row[head.index(name)].split(" ")[0]) for name in names[1:]]
+        texts = [f"{mean:.{digits.get(name, 2)}f}" for name, mean in zip(names[1:], means, strict=True)]
+        assert cells == [f"`{row[0]}`", *texts]
+    for verdict in re.findall(r"F\(\d+, \d+\) = \d+\.\d", section):
+        assert verdict in page
+    pairs = [line.strip("| ").split(" | ") for line in page.split("## Every pair")[1].splitlines() if "%" in line]
+    better = {(a, b) for a, b, *_, verdict in pairs if verdict == "better"}
+    better |= {(b, a) for a, b, *_, verdict in pairs if verdict == "worse"}
+    others = {row[0] for row in measured} - {"lead", "alignprop-stopped"}
+    assert {("lead", other) for other in others} <= better
+    assert {other for a, other in better if a == "paper"} == {"sft", "csft", "bco"}
+    assert not {("dpo", "paper"), ("auto", "paper")} & better
 
 
 def numbers_on(page: str) -> dict[str, tuple[str, str]]:

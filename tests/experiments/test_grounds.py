@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from refusals import refused
@@ -30,7 +32,8 @@ from thumbtune.experiments.ground_labels import rate_pool
 from thumbtune.experiments.ground_tables import (
     SHARE,
     claim_better,
-    claim_separates,
+    claims_of_separation,
+    gains_over,
     pairs_table,
     rows_by,
     separation_of,
@@ -239,16 +242,28 @@ def test_a_gain_at_a_cost_is_neither_better_nor_worse_in_the_table_of_pairs() ->
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "verdict"),
+    ("shares", "verdict"),
     [
-        # cells 0, 2 and 2, 5 of two seeds: F(1, 1) = 25 and p = 0.13
-        ([0.0, 2.0], [2.0, 5.0], "cannot be told"),
-        ([0.0, 0.1, 0.2, 0.1], [2.0, 2.3, 2.1, 2.2], "holds"),
-        ([0.0, 2.0, 0.5], [1.0, 0.0, 1.5], "does not hold"),
+        # means of settings 1, 3.5, 1.5 and of seeds 1, 3: F(2, 2) = 7 and p = 0.12
+        ([[0.0, 2.0], [2.0, 5.0], [1.0, 2.0]], "cannot be told"),
+        ([[0.0, 0.1, 0.2, 0.1], [2.0, 2.3, 2.1, 2.2], [1.0, 1.2, 1.1, 1.0]], "holds"),
+        # p is above 0.05, so a small F says no more than a large one
+        ([[0.0, 2.0, 0.5], [1.0, 0.0, 1.5], [0.5, 1.0, 0.0]], "cannot be told"),
+        # many seeds show a spread that chance does not give, and that is small all the same
+        ([[(7 * seed + 3 * m) % 10 + m for seed in range(40)] for m in range(3)], "does not hold"),
     ],
 )
-def test_a_ground_separates_by_an_f_that_chance_does_not_give(a: list[float], b: list[float], verdict: str) -> None:
-    assert claim_separates({"a": rows_with(a), "b": rows_with(b)}, "methods").verdict == verdict
+def test_a_ground_separates_by_an_f_that_chance_does_not_give(shares: list[list[float]], verdict: str) -> None:
+    named = {str(number): rows_with(each) for number, each in enumerate(shares)}
+    (claim,) = claims_of_separation(named, "methods")
+    assert claim.verdict == verdict, claim.evidence
+
+
+def test_two_settings_are_no_ground_since_their_f_is_the_test_of_their_pair() -> None:
+    named = {"a": rows_with([0.0, 0.1, 0.2]), "b": rows_with([2.0, 2.3, 2.1])}
+    found, gained = separation_of(named), gains_over(named["b"], named["a"])
+    assert found is not None and claims_of_separation(named, "methods") == []
+    assert math.isclose(found.f, float(np.mean(gained) ** 2 / (np.var(gained, ddof=1) / 3)))
 
 
 @pytest.mark.parametrize("name", ["beyond", "search", "few", "noise", "fig8"])

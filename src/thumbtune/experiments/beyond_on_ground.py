@@ -1,6 +1,7 @@
 """`beyond` on a ground that can tell methods apart: all methods at one budget, compared image by image."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from thumbtune.experiments.experiments import Order, Progress, Say
@@ -14,7 +15,7 @@ from thumbtune.experiments.ground_pages import (
     run_cells,
     say_shares,
 )
-from thumbtune.experiments.ground_tables import claim_better, claim_separates, rows_by
+from thumbtune.experiments.ground_tables import claim_better, claims_of_separation, rows_by
 from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.methods import METHODS, PAPER, measure_of, method_cells
 from thumbtune.experiments.person_sentences import labels_of
@@ -29,10 +30,16 @@ COST_NOTE = (
 )
 
 
+def cost_note(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what cost is, and how many of the trainings have it."""
+    measured, every = sum(RELATIVE in row for row in rows), sum(row.get("status") == "trained" for row in rows)
+    return f"{COST_NOTE} So {measured} of {every} trainings have it."
+
+
 def claims_of(named: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Claim]:
     """Return the claims: the ground separates, and each method is better than the paper's recipe."""
     others = [name for name in named if name != PAPER] if PAPER in named else []
-    return [claim_separates(named, "methods"), *(claim_better(named, name, PAPER) for name in others)]
+    return [*claims_of_separation(named, "methods"), *(claim_better(named, name, PAPER) for name in others)]
 
 
 def with_cost(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -70,6 +77,6 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             labels=f"{labels_of(ground, flipped=ground.flipped)}, unless a method says otherwise",
             measures=(RELATIVE, SECONDS),
             more_tables={"Methods": settings_table(list(named))},
-            notes=(COST_NOTE,),
+            notes=(cost_note(list(chain(*named.values()))),),
         ),
     )

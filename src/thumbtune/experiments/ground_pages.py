@@ -20,7 +20,7 @@ from thumbtune.experiments.methods import METHODS
 from thumbtune.experiments.person_sentences import person_of
 from thumbtune.experiments.result_page import Claim, Result
 from thumbtune.experiments.seed_statistics import ONE_BY_ONE_NOTE, UNBOUNDED_NOTE, mean_text
-from thumbtune.experiments.training_grid import QUICK, Grid, GridCell, run_grid
+from thumbtune.experiments.training_grid import QUICK, ROW, Grid, GridCell, run_grid
 from thumbtune.runs.recipe import read_recipe
 
 READING_NOTE = (
@@ -41,12 +41,24 @@ def run_cells(
     order: Order, progress: Progress, say: Say, cells: Sequence[GridCell], measure: Measure = measured
 ) -> list[dict[str, Any]]:
     """Train the cells that have no row yet; return all rows with their shares of the headroom."""
-    return with_shares(run_grid(Grid(order, progress, say), cells, measure))
+    lab = Grid(order, progress, say)
+    rows = with_shares(run_grid(lab, cells, measure))
+    if others := _others(lab, cells):
+        say(f"The page leaves out rows that the folder has of other methods or seeds: {', '.join(others)}.")
+    return rows
+
+
+def _others(lab: Grid, cells: Sequence[GridCell]) -> list[str]:
+    """Return the names of the cells that the folder has rows of, and that are not among these."""
+    taken = {lab.run_of(cell) for cell in cells}
+    every = {row.parent for run in taken for row in run.parent.glob(f"*/{ROW}")}
+    return sorted(run.name for run in every - taken)
 
 
 def say_shares(named: Mapping[str, Sequence[Columns]], say: Say) -> None:
     """Print the F between settings, and the mean share of each."""
-    say(f"Between settings: {separation_of(named) or 'one seed or one setting has no F'}.")
+    if found := separation_of(named):
+        say(f"Between settings: {found}.")
     for name, rows in named.items():
         shares = list(values_of(rows, SHARE).values())
         say(f"{name}: {f'{np.mean(shares):.2f} of the headroom' if shares else 'no result'}")
@@ -182,9 +194,10 @@ def cut_off_note(named: Mapping[str, Sequence[Columns]], marks: Sequence[Columns
 
     shares = {BASE: share([row for row in marks if row["cell"] == BASE])} | {n: share(r) for n, r in named.items()}
     most = max(shares, key=lambda name: shares[name])
+    of_most = "the most of all" if most == BASE else f"and on {shares[most]:.0%} of {most}, the most of all"
     return (
         f"Log-odds are cut off at -{CLIP:g} and {CLIP:g}, so a gap shows less than there is where the rater's are: on "
-        f"{shares[BASE]:.0%} of the images of the base model, and on {shares[most]:.0%} of {most}, the most of all."
+        f"{shares[BASE]:.0%} of the images of the base model, {of_most}."
     )
 
 

@@ -27,6 +27,7 @@ from thumbtune.experiments.training_grid import DIVERGED_STATUS
 
 Columns = Mapping[str, Any]
 SHARE = "share of headroom"
+LEAST_SETTINGS = 3  # for an F
 MEASURES = (SHARE, "log_odds", "gap", "named", "faithfulness", "faithfulness_change")
 
 
@@ -142,13 +143,20 @@ def separation_of(named: Mapping[str, Sequence[Columns]]) -> Separation | None:
     return separation(np.array([[of_seed[seed] for seed in seeds] for of_seed in shares]))
 
 
-def claim_separates(named: Mapping[str, Sequence[Columns]], what: str) -> Claim:
-    """Return the claim that the ground tells settings apart."""
+def claims_of_separation(named: Mapping[str, Sequence[Columns]], what: str) -> list[Claim]:
+    """Return the claim that the ground tells settings apart, of three settings or more.
+
+    Of two settings, F is the square of the t of their paired difference, which the claim on that pair tests already.
+    """
+    return [_claim_separates(named, what)] if len(named) >= LEAST_SETTINGS else []
+
+
+def _claim_separates(named: Mapping[str, Sequence[Columns]], what: str) -> Claim:
     found = separation_of(named)
     return Claim(
         f"This ground tells {what} apart",
         f"the F of {what} over cells, with seeds as blocks, is above {SEPARATES:g}, and p is below {CHANCE:g}. With a "
         "larger p it cannot be told.",
-        verdict_of(None if found is None else False if found.f <= SEPARATES else found.p < CHANCE or None),
-        "one seed or one setting has no F." if found is None else f"{found}.",
+        verdict_of(None if found is None or found.p >= CHANCE else found.f > SEPARATES),
+        "one seed has no F." if found is None else f"{found}.",
     )

@@ -27,7 +27,7 @@ from thumbtune.experiments.figures import BLUE, PALE, panels
 from thumbtune.experiments.grid_summary import means, page_rows_of, values_of
 from thumbtune.experiments.ground_cells import ASKED, BASE
 from thumbtune.experiments.ground_pages import PAIRS_NOTE, say_shares
-from thumbtune.experiments.ground_tables import SHARE, claim_separates, diverged, gains_over, rows_by
+from thumbtune.experiments.ground_tables import SHARE, claims_of_separation, diverged, gains_over, rows_by
 from thumbtune.experiments.grounds import FIRST_SEED
 from thumbtune.experiments.methods import PAPER, Method
 from thumbtune.experiments.result_page import OPEN, Claim, Result, verdict_of
@@ -43,6 +43,7 @@ MARGIN = 0.02  # of sound, a share of samples: one sample in fifty
 QUICK_SIZES = Sizes(pretraining=40, per_prompt=8, samples=240)
 COLUMN = "method"
 LIKE, SOUND = "like", "sound"
+LIKED_TRUTH = "true samples that are liked"
 MEASURES = (SHARE, LIKE, SOUND, "style", "attribute", "spread", RELATIVE)
 NO_JUDGE = (
     "**A screen for ideas, no judge of settings.** What wins here is worth a try on a ground, and what a ground shows "
@@ -127,7 +128,7 @@ def claims_of(named: Named) -> list[Claim]:
     """Return the claims: methods are told apart, betas rank as they do, each method is better than the paper's."""
     others = [name for name in named if name != PAPER] if PAPER in named else []
     betas = [claim_betas(named)] if {PAPER, KTO_60} <= named.keys() else []
-    return [claim_separates(named, "methods"), *betas, *(claim_better(named, name, PAPER) for name in others)]
+    return [*claims_of_separation(named, "methods"), *betas, *(claim_better(named, name, PAPER) for name in others)]
 
 
 def pairs_table(named: Named) -> list[dict[str, Any]]:
@@ -157,7 +158,7 @@ def plot(named: Named, marks: Named) -> Any:
         axis.axvline(1, color=PALE, linewidth=1, zorder=0)
         axis.set(xlabel=measure, yticks=range(len(lines)), ylim=(len(lines) - 0.5, -0.5))
     axes[0].axvline(0, color=PALE, linewidth=1, zorder=0)
-    axes[0].set_yticklabels(list(lines))
+    axes[0].set_yticklabels([LIKED_TRUTH if name == ASKED else name for name in lines])
     return figure
 
 
@@ -189,7 +190,7 @@ def notes_of(marks: Named) -> list[str]:
     texts = [
         f"{name}: "
         + ", ".join(f"{of} {mean_text(list(values_of(rows, of).values()))}" for of in (LIKE, SOUND, "spread"))
-        for name, rows in (("the base", marks[BASE]), ("true samples that are liked", marks[ASKED]))
+        for name, rows in (("the base", marks[BASE]), (LIKED_TRUTH, marks[ASKED]))
     ]
     shares = {
         name: ", ".join(f"{error / each[0]:.3f}" for error in each)

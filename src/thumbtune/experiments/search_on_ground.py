@@ -15,7 +15,7 @@ from thumbtune.experiments.ground_pages import (
     run_cells,
     say_shares,
 )
-from thumbtune.experiments.ground_tables import SHARE, claim_separates, rows_by
+from thumbtune.experiments.ground_tables import SHARE, claims_of_separation, rows_by
 from thumbtune.experiments.methods import KTO, Method, measure_of, method_cells
 from thumbtune.experiments.result_page import Result
 
@@ -23,7 +23,7 @@ SEEDS = 2
 BETAS, BIASES, SHARES = ("60", "250", "1000", "5000", "auto"), (1, 2, 3, 4), (0.5, 0.65, 0.8)
 COLUMN = "method"
 LUCK_NOTE = (
-    "The best of many settings on two seeds is partly luck. This search only chooses settings; `thumbtune paper "
+    "The best of many settings on few seeds is partly luck. This search only chooses settings; `thumbtune paper "
     "beyond` measures the chosen ones on other seeds."
 )
 
@@ -129,7 +129,7 @@ def make(order: Order, progress: Progress, say: Say) -> Result:
             title="The search for a recipe",
             figure=plot_shares(ranked),
             caption=f"{SEEDS_CAPTION} The best are on top.",
-            claims=[claim_separates(ranked, "settings")],
+            claims=claims_of_separation(ranked, "settings"),
             pairs=False,
             notes=(LUCK_NOTE,),
         ),

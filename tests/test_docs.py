@@ -137,5 +137,5 @@ def test_the_table_of_the_readme_is_what_the_benchmark_measured() -> None:
 
 def test_the_table_of_the_flow_model_is_what_the_benchmark_measured() -> None:
     page = (ROOT / "docs" / "flow-models.md").read_text(encoding="utf-8")
-    rows = [row(one) for one in json.loads((ROOT / "benchmarks" / "demo-flow-line-art.json").read_text())["runs"]]
-    assert [line for line in page.splitlines() if line.startswith("| line-art")] == rows
+    rows = [row(one) for one in json.loads((ROOT / "benchmarks" / "demo-flow-style-soft-3d.json").read_text())["runs"]]
+    assert [line for line in page.splitlines() if line.startswith("| style-soft-3d")] == rows

@@ -13,6 +13,7 @@ from thumbtune import __version__
 from thumbtune.experiments import screen_cells, screen_rows, training_grid
 from thumbtune.experiments.experiments import WITH_METHODS, Order, perform
 from thumbtune.experiments.ground_cells import MARKS
+from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.levels import TAKEN
 from thumbtune.experiments.screen_methods import BY_DEFAULT
 from thumbtune.training.batches import quiet
@@ -95,7 +96,10 @@ def test_what_the_docs_say_of_the_lead_is_on_the_pages_of_its_rows() -> None:
         assert row in table
         shares.append(means)
     text = " ".join((DOCS.parent / "README.md").read_text().split())
-    for place, goes in ((1, "goes {}, {} and {} of the way"), (0, "the paper's recipe goes {}, {} and {}.")):
+    for place, goes in (
+        (1, "goes {}, {} and {} of the way"),
+        (0, "the paper's beta and liked share go {}, {} and {}."),
+    ):
         assert goes.format(*(means[place] for means in shares)) in text
 
 
@@ -132,25 +136,53 @@ def numbers_on(page: str) -> dict[str, tuple[str, str]]:
     return {row[0]: (f"{float(row[places[0]]):.2f}", f"{float(row[places[1]]):.3f}") for row in rows}
 
 
+def two_seeds_of(ground: str, setting: str) -> str:
+    """Shares of the headroom and faithfulness of a setting on seeds 10 and 11, from its rows."""
+    runs = DOCS / "results" / f"shortlist-{ground}" / "runs"
+
+    def row(name: str, seed: int) -> dict[str, Any]:
+        return json.loads((runs / f"{name}-seed-{seed}" / "row.json").read_text())["row"]
+
+    shares = []
+    for seed in (10, 11):
+        low, high, found = (row(name, seed)["log_odds"] for name in ("base", "asked", setting))
+        shares.append(f"{(found - low) / (high - low):.2f}")
+    faithful = [f"{row(setting, seed)['faithfulness']:.3f}" for seed in (10, 11)]
+    return f"{' and '.join(shares)}, {' and '.join(faithful)}"
+
+
 def test_the_table_of_the_search_has_the_numbers_of_its_pages() -> None:
-    pages = [numbers_on((DOCS / f"search-{g}.md").read_text()) for g in ("soft-3d", "conditional", "line-art-wrong")]
+    pages = [numbers_on((DOCS / f"search-{g}.md").read_text()) for g in GROUNDS]
     section = (DOCS / "grounds.md").read_text().split("## The search, as far as it went")[1].split("\n## ")[0]
-    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
-    assert len(rows) > 5
-    for setting, *cells in rows:
+    tables = [
+        [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| `")]
+        for part in section.split("on a second seed")
+    ]
+    assert [len(table) > 4 for table in tables] == [True, True]
+    for setting, *cells in tables[0]:
         assert [tuple(cell.split(", ")) for cell in cells] == [page[setting.strip("`")] for page in pages]
+    for setting, *cells in tables[1]:
+        assert cells == [two_seeds_of(ground, setting.strip("`")) for ground in GROUNDS]
 
 
 def test_the_table_of_levels_has_the_numbers_of_its_page() -> None:
     page = (DOCS / "levels-soft-3d.md").read_text()
-    section = (DOCS / "grounds.md").read_text().split("## Why it works")[1].split("\n## ", maxsplit=1)[0]
-    shares = dict(re.findall(r"\(`(\S+)`\) \| (\S+) \|", section))
+    section = (DOCS / "grounds.md").read_text().split("## Which parts work")[1].split("\n## ", maxsplit=1)[0]
+    shares = dict(re.findall(r"\(`(\S+)`\) \| (\S+ \(\S+ to \S+\)) \|", section))
     assert len(shares) == 6
     for setting, share in shares.items():
-        mean = re.search(rf"^\| {setting} \| 4 \| 0 \| (\S+) ", page, flags=re.M)
-        assert mean and f"{float(mean[1]):.2f}" == share
-    found = re.findall(r"by ([+-]\d\.\d\d)", page.split("correlates with", maxsplit=1)[1].split("\n", maxsplit=1)[0])
-    assert len(found) == 2 and all(number in section for number in found)
+        cell = re.search(rf"^\| {setting} \| 4 \| 0 \| (\S+) \((\S+) to (\S+)\) ", page, flags=re.M)
+        assert cell
+        mean, low, high = (f"{float(number):.2f}" for number in cell.groups())
+        assert f"{mean} ({low} to {high})" == share
+    note = page.split("correlates with", maxsplit=1)[1].split("\n", maxsplit=1)[0]
+    found = re.findall(r"(?:by|and) ([+-]\d\.\d\d)", note)
+    assert len(found) == 4 and all(number in section for number in found)
+    for difference, said in (
+        ("+1.70 (+0.38 to +3.03)", "+1.70 log-odds, +0.38"),
+        ("+2.40 (+1.51 to +3.30)", "+2.40, +1.51"),
+    ):
+        assert difference in page and f"{said} to {difference.split(' to ')[1]}" in section
 
 
 def test_the_page_of_the_screen_is_made_of_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

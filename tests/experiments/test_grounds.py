@@ -272,7 +272,7 @@ def test_the_rows_alone_make_the_page_also_in_another_folder(
 ) -> None:
     """Only row.json and experiment.json are copied, and nothing may be trained."""
     monkeypatch.setattr(ground_pages, "run_grid", lambda lab, cells, measure: run_grid(lab, cells, invented))
-    only = {"search": ("kto-auto-bias-1-share-0.8", "sft-bias-3")}.get(name, ())
+    only = {"search": ("kto-auto-bias-1-share-0.8", "sft-bias-3", "csft-bias-3")}.get(name, ())
     lines: list[str] = []
     first = perform(name, Order(folder=tmp_path / "a", ground="soft-3d", seeds=2, only=only), quiet, lines.append)
     assert any(line.startswith("Between settings: F(") for line in lines)

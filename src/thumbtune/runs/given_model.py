@@ -55,6 +55,12 @@ def base_of(model: Any, run: Path) -> str:
     return str(run / BASE / name_of_pipeline(model))
 
 
+def inside(run: Path, model: str) -> Path | None:
+    """Return the path inside a run of the base that `write_base` wrote, also if the run was moved; None without one."""
+    path = Path(BASE, Path(model).name)
+    return path if Path(model).parent.name == BASE and (run / path / SUM).is_file() else None
+
+
 def write_base(pipeline: Any, folder: Path) -> None:
     """Write a pipeline into a run, whole or not at all, in the type of its weights; the same one is not written again.
 

@@ -1,7 +1,7 @@
 """Whether a base has the weights of the bundled model, under whatever name: then what is bundled for that fits it too.
 
 A pipeline object of the bundled model is written into its run, in the type that it was loaded in, so files differ while
-the model is the same. Two bases are one if every stored tensor of the bundled one, cast to the type of the other, is equal.
+the model is the same. A base is the bundled one if every tensor of that, cast to the type of the base, is equal to its.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ def _equal(known: Path, given: Path) -> bool:
         with safe_open(known, framework="pt") as one, safe_open(given, framework="pt") as other:
             if {*one.keys()} != {*other.keys()}:
                 return False
-            pairs = ((one.get_tensor(name), other.get_tensor(name)) for name in one.keys())  # noqa: SIM118
+            pairs = ((one.get_tensor(name), other.get_tensor(name)) for name in one.keys())
             return all(torch.equal(mine.to(theirs.dtype), theirs) for mine, theirs in pairs)
     except (OSError, SafetensorError):  # loading it tells what is wrong
         return False

@@ -20,7 +20,7 @@ from thumbtune.evaluation.standings import careful
 from thumbtune.models.families import adapter_class_of
 from thumbtune.models.pipeline_files import index_of
 from thumbtune.plugins import is_own
-from thumbtune.runs import build, given_model, run
+from thumbtune.runs import build, given_feedback, given_model, run
 from thumbtune.runs.bundled_base import is_bundled_model
 from thumbtune.runs.bundled_words import MODEL
 from thumbtune.runs.lora_about import method_of, name_of
@@ -203,7 +203,7 @@ def snippet_of(facts: Facts) -> str:
 
 
 def base_in_snippet(facts: Facts) -> tuple[str, str]:
-    """Return the base as an argument, and the line of Python before it, or "": no folder outside of the run is named."""
+    """Return the base as an argument, and the line of Python before it, or ""; no folder outside of the run."""
     model = facts.recipe.model
     if is_bundled_model(model):
         name = facts.base if build.is_bundled(model) else MODEL
@@ -242,6 +242,7 @@ def _data(facts: Facts) -> str:
         f"{plural(len({row['prompt'] for row in kept}), 'prompt')} were held out."
     )
     people = {row["rater"] for row in rows if row["rater"]}
+    people = set() if given_feedback.RATER in people else people
     story = records.read_story(facts.run) or {}
     if story.get("simulated"):
         return f"{text} A program gave the labels, and no person."

@@ -26,7 +26,6 @@ from thumbtune.runs.forecast import (
 )
 from thumbtune.runs.image_sizes import line_of_frames, line_of_sizes
 from thumbtune.runs.recipe import Recipe, chosen_for_model
-from thumbtune.runs.recipe_sections import UNUSED_OPTIONS
 from thumbtune.runs.setup import Setup, prepare
 from thumbtune.runs.time_and_disk import (
     bytes_of_cache,
@@ -46,7 +45,8 @@ def _objective_options(setup: Setup) -> list[str]:
     section = setup.recipe.objective
     beta = "beta auto" if section.beta == "auto" else f"beta {section.beta:g}"
     paired = "pairs" in setup.objective.needs
-    utility = [] if "utility" in UNUSED_OPTIONS.get(section.name, ()) else [f"utility {section.utility}"]
+    has_utility = traits_of(setup.objective).utility is not None  # one of the user's own may have none
+    utility = [f"utility {section.utility}"] if has_utility else []
     return [*utility, beta] if paired else [*utility, beta, f"reference point {section.reference_point}"]
 
 

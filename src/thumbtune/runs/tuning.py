@@ -40,7 +40,7 @@ def tune(
     resume: bool = False,
     story: Mapping[str, Any] | None = None,
     objective: Objective | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train by the recipe, and yield each step; save checkpoints, and write the result at the end.
 
     `story` has facts on the likes for the report: their `source`, and `simulated` if a formula made them. `objective`

@@ -40,9 +40,12 @@ def loaded(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 
 
 @pytest.fixture
-def run(tiny_pipeline: Callable[[str], Path], likes: Path, tmp_path: Path) -> Path:
+def run(tiny_pipeline: Callable[[str], Path], likes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Path:
     folder = tmp_path / "private-place" / "run"
-    Trainer(loaded(tiny_pipeline("epsilon")), Config(folder, **SMALL), str(likes)).train()
+    pipeline = loaded(tiny_pipeline("epsilon"))
+    capfd.readouterr()  # the bars of loading that one
+    Trainer(pipeline, Config(folder, **SMALL), str(likes)).train()
+    assert "it/s]" not in capfd.readouterr().err  # a silent Trainer shows no bars of other libraries
     return folder
 
 

@@ -328,7 +328,11 @@ def test_an_import_that_fails_speaks_of_rows_and_not_of_the_command_line(tmp_pat
 def test_the_card_of_rows_without_raters_counts_no_people(base: Path, rows: list[Any], tmp_path: Path) -> None:
     from thumbtune.runs import model_card
 
-    rows = [{**row, "image": Image.open(row["image"])} for row in rows]
+    def opened(file: str) -> Image.Image:
+        with Image.open(file) as image:
+            return image.copy()
+
+    rows = [{**row, "image": opened(row["image"])} for row in rows]
     for name, given in (("unnamed", rows), ("named", [{**row, "rater": "ada"} for row in rows])):
         trainer = Trainer(str(base), Config(tmp_path / name, **{**SMALL, "steps": 1}), given)
         trainer.train()

@@ -8,6 +8,7 @@ from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, joined
 from thumbtune.files import write_text
+from thumbtune.models.bars import without_bars
 
 BASE, SUM = "base", "sha256.txt"
 
@@ -80,7 +81,8 @@ def write_base(pipeline: Any, folder: Path) -> None:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        pipeline.save_pretrained(partial, safe_serialization=True)
+        with without_bars():
+            pipeline.save_pretrained(partial, safe_serialization=True)
         write_text(partial / SUM, f"{digest}\n")
         os.replace(partial, folder)
     except OSError as error:

@@ -38,7 +38,7 @@ from thumbtune.runs.time_and_disk import (
 from thumbtune.training.sampling import pairs_of
 
 
-def _objective_options(setup: Setup) -> list[str]:
+def objective_options(setup: Setup) -> list[str]:
     """Return utility, beta and reference point in words, as the objective uses them; [] for one without a beta."""
     if traits_of(setup.objective).beta is None:
         return []
@@ -132,7 +132,7 @@ def plan(setup: Setup) -> list[str]:
     return [
         f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
         f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}",
-        f"objective   {', '.join([recipe.objective.name, *_objective_options(setup)])}{pairs}",
+        f"objective   {', '.join([recipe.objective.name, *objective_options(setup)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} {rows}: {shown:,} {rows}, "
         f"each shown {shown / max(1, len(train)):.1f} times",
         f"evaluation  {count} x {each} images (prompts x images of each): {count * each} pairs"

@@ -37,7 +37,7 @@ LABELS = "likes.parquet"  # of a run
 
 
 class Recipe(Section):
-    """Every option of a run."""
+    """Every option of a run, as `Recipe().train.steps`; make one with `Config(...).recipe()` or from a file."""
 
     model: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="tiny-emoji-64",

@@ -45,7 +45,7 @@ def run(tiny_pipeline: Callable[[str], Path], likes: Path, tmp_path: Path, capfd
     pipeline = loaded(tiny_pipeline("epsilon"))
     capfd.readouterr()  # the bars of loading that one
     Trainer(pipeline, Config(folder, **SMALL), str(likes)).train()
-    assert "it/s]" not in capfd.readouterr().err  # a silent Trainer shows no bars of other libraries
+    assert "/s]" not in capfd.readouterr().err  # a silent Trainer shows no bars of other libraries
     return folder
 
 

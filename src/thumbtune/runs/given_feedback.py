@@ -6,13 +6,13 @@ Columns are those of an import: image, prompt, label (true: liked), and rater, w
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, note, plural
+from thumbtune.feedback.bars import without_bars
 from thumbtune.feedback.import_report import ImportReport
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.source import Reading
@@ -90,7 +90,7 @@ def write_store(feedback: Any, store: Path) -> ImportReport:
     """
     dataset = dataset_of(feedback)
     with TemporaryDirectory(prefix="thumbtune-feedback-") as place:
-        with _no_bars():
+        with without_bars():
             dataset.save_to_disk(place)
         with Store.open(store) as opened:
             try:
@@ -99,20 +99,6 @@ def write_store(feedback: Any, store: Path) -> ImportReport:
                 raise type(error)(in_python(str(error), place), code=error.code) from error
     _tell(report)
     return report
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep `datasets` from drawing progress bars inside the `with` block."""
-    import datasets
-
-    were_drawn = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if were_drawn:
-            datasets.enable_progress_bars()
 
 
 def _tell(report: ImportReport) -> None:

@@ -29,15 +29,12 @@ class Judged:
     Errors are mean squared denoising errors at the same noise and time; only `policy_error` and `moved` carry
     gradients.
 
-    policy_error:    of the network in training
-    reference_error: of the reference; NaN for an objective that reads nothing of it
-    liked:           true for a liked image
-    weight:          factor of each row's loss
+    policy_error, reference_error: of the network in training; of the reference, NaN if nothing of it is read
+    liked, weight:   true for a liked image; the factor of each row's loss
     reference_point: the log-ratio that is neither a gain nor a loss
     partner:         for pairs: the row, in this batch, of the other image of the pair
     grade:           how much each image is liked, 0..1; None: labels only
-    moved:           mean squared distance of the policy's output from the reference's; None unless the objective
-                     reads it
+    moved:           mean squared distance of the policy's output from the reference's; None unless it is read
     """
 
     policy_error: Float[Tensor, "b"]

@@ -116,12 +116,10 @@ class Trainer:
             return False
         if name == "objective.beta" and self.config.options[name] == "auto":
             return True
-        value, kind = self.config.options[name], type(objective).__name__
         what = "and the objective is an object already; leave one of them out"
         if name != "objective.name":
-            what = (
-                f"but the objective is an object with its own; give it to the object, as {kind}({name[10:]}={value!r})"
-            )
+            as_given = f"{type(objective).__name__}({name.removeprefix('objective.')}={self.config.options[name]!r})"
+            what = f"but the objective is an object with its own; give it to the object, as {as_given}"
         raise UsageError(f"{name} is set in the Config, {what}.", code="config-option-twice")
 
     @property
@@ -154,7 +152,9 @@ class Trainer:
         """Train to the end, and return the last step; None if a resumed run had finished already.
 
         Raises:
-            UsageError, ThumbtuneError: as `steps`.
+            UsageError: the folder holds another run.
+            ThumbtuneError: a guard stopped the training, the feedback cannot be used, the model cannot be loaded, or
+                memory or disk ran out.
         """
         last = None
         for step in self.steps(resume, progress):

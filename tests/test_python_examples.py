@@ -27,7 +27,6 @@ def test_the_example_of_the_page_runs(
         "stable-diffusion-v1-5/stable-diffusion-v1-5": str(tiny_pipeline("epsilon")),
         "user/my-likes": str(tmp_path / "data"),
         "max_steps=500": "max_steps=2, batch=4, validate_every=0, evaluate={'steps': 2, 'per_prompt': 1}",
-        "torch_dtype=": "dtype=",  # the name of diffusers 0.42; the other one works with earlier versions too
     }.items():
         assert name in code
         code = code.replace(name, here)

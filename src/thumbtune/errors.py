@@ -1,7 +1,7 @@
 """Errors that people read: one sentence that says what, where, and what to do. The command line prints it and exits.
 
 No sentence shows a password, whatever the address around it looks like: all of them go through `without_passwords`.
-A note is such a sentence about something that the program mended itself; it goes on.
+A note is such a sentence about something that the program mended itself, or that is unusual; it goes on.
 """
 
 import logging
@@ -50,6 +50,10 @@ class Terminated(Interrupted):
     """Somebody asked the process to end (SIGTERM), as cluster and container managers do, and the work is saved."""
 
     exit_code = 143
+
+
+class ThumbtuneWarning(UserWarning):
+    """A note on the settings or the likes of a training, where Python trains: `train` and `Trainer` warn with it."""
 
 
 def note(sentence: str) -> None:

@@ -10,7 +10,8 @@ from refusals import refused
 from typer.testing import CliRunner
 
 from thumbtune.cli import app as cli
-from thumbtune.errors import UsageError
+from thumbtune.errors import ThumbtuneError, UsageError
+from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.experiments.experiments import EXPERIMENTS, Order, claim_folder, perform
 from thumbtune.experiments.result_page import Claim, Result, markdown_of, write_result
 from thumbtune.training.batches import quiet
@@ -111,6 +112,28 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_was(tmp_path: Path
     with refused("paper-folder-of-another", UsageError, naming=[drawn, "`thumbtune paper fig9`"]):
         claim_folder(drawn, "fig9", quick=True)
     claim_folder(drawn, "fig9", quick=False)
+
+
+def test_a_table_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+    places = Locations(local=tmp_path, offline=True)
+    for name, is_left in (("new", False), ("old", True)):
+        folder = tmp_path / name
+        if is_left:
+            folder.mkdir()
+            (folder / "experiment.json").write_text('{"experiment": "table1", "quick": false}')
+            (folder / "table.csv").write_text("")
+        with pytest.raises(ThumbtuneError):
+            perform("table1", Order(folder=folder, places=places), quiet, ignore)
+        assert (folder / "experiment.json").exists() == is_left
+
+
+def test_a_method_that_is_nearly_right_is_answered_with_the_right_one() -> None:
+    order = Order(folder=Path(), only=("pape",))
+    with refused("paper-no-method", UsageError, naming="did you mean paper?") as error:
+        order.chosen(["paper", "sft", "auto"])
+    assert "sft" not in str(error.value)
+    with refused("paper-no-method", UsageError, naming="paper; sft"):
+        Order(folder=Path(), only=("zzz",)).chosen(["paper", "sft"])
 
 
 def test_a_damaged_mark_is_a_sentence(tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(call: Call, settings: list[str], tmp_path: Path) -> Path:
     folder = tmp_path / "private-place" / "my-run"
-    code, _, err = call("train", "--out", folder, *settings)
+    code, out, err = call("train", "--out", folder, *settings)
     assert code == 0, err
+    assert re.findall(r"^ +step (\d+) ", out, flags=re.MULTILINE) == ["1", "6"]  # the first and the last
     return folder
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from thumbtune.objective import validation
 from thumbtune.objective.kto import KTO, Judged
 from thumbtune.objective.saturation import gain_of
 from thumbtune.objective.utility import loss_averse
-from thumbtune.runs import objectives
+from thumbtune.runs import objectives, plan
 from thumbtune.runs.recipe import read_recipe
 
 Call = Callable[..., tuple[int, str, str]]
@@ -57,6 +58,15 @@ def test_an_option_that_an_own_objective_has_no_field_for_is_refused(here: Path,
     option = setting.partition("=")[0]
     with refused("option-unused", UsageError, naming=["my_file:Hinge", option]):
         objectives.objective_of(read_recipe(None, ["objective.name=my_file:Hinge", setting]))
+
+
+def test_the_plan_names_a_utility_for_an_objective_that_has_one(here: Path) -> None:
+    for name, is_told in (("my_file:Hinge", False), ("kto", True), ("bco", False), ("dpo", False), ("sft", False)):
+        recipe = read_recipe(None, [f"objective.name={name}"])
+        setup: Any = SimpleNamespace(recipe=recipe, objective=objectives.objective_of(recipe))
+        words = plan.objective_options(setup)
+        assert any(word.startswith("utility") for word in words) == is_told
+        assert (words == []) == (name == "sft") and ("beta auto" in words) == (name != "sft")
 
 
 def test_an_own_objective_of_likes_alone_has_no_beta_and_no_share_of_likes(here: Path) -> None:

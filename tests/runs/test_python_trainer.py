@@ -43,6 +43,17 @@ class Pull:
         return judged.weight * -self.strength * judged.sign * judged.log_ratio
 
 
+@dataclass(frozen=True)
+class Steep:
+    """An objective with a beta of its own."""
+
+    beta: float = 5000.0
+    needs: frozenset[str] = frozenset({"liked", "disliked"})
+
+    def __call__(self, judged: Judged) -> torch.Tensor:
+        return judged.weight * -self.beta * judged.sign * judged.log_ratio
+
+
 @pytest.fixture
 def base(tiny_pipeline: Callable[[str], Path]) -> Path:
     return tiny_pipeline("epsilon")
@@ -154,7 +165,7 @@ def test_an_objective_of_the_program_is_trained_with(base: Path, likes: Path, tm
     )
     first, other = next(iter(weak.steps())), next(iter(strong.steps()))
     # at the first step the policy is the reference, so losses are 0, and the gradient is in proportion to the strength
-    assert first.loss == other.loss == 0
+    assert first.loss == other.loss == 0 and first.grad_norm is not None
     assert other.grad_norm == pytest.approx(2 * first.grad_norm, rel=1e-4)
     assert weak.train(resume=True).step == 4  # type: ignore[union-attr]
     assert "an objective of one's own" in (tmp_path / "3.0" / "lora" / "README.md").read_text()
@@ -256,3 +267,74 @@ def test_a_guard_stops_a_trainer_and_the_best_checkpoint_is_the_result(base: Pat
         Trainer(str(base), Config(tmp_path / "run", **options), str(likes)).train()
     stopped = json.loads((tmp_path / "run" / "stopped.json").read_text())
     assert stopped["best"] < stopped["step"] and (tmp_path / "run" / "lora" / FILE).is_file()
+
+
+def test_notes_of_a_training_are_warnings_once_each(base: Path, likes: Path, tmp_path: Path) -> None:
+    from thumbtune.runs import run
+
+    config = Config(tmp_path / "run", **{**SMALL, "steps": 2, "warmup": 10, "cooldown": 20})
+    trainer = Trainer(str(base), config, str(likes))
+    with pytest.warns(thumbtune.ThumbtuneWarning, match=r"exceed the 2 steps") as told:
+        trainer.train()
+    sentences = [str(one.message) for one in told if one.category is thumbtune.ThumbtuneWarning]
+    assert sentences == run.notes_of(tmp_path / "run") and len({*sentences}) == len(sentences) > 1
+    with pytest.warns(thumbtune.ThumbtuneWarning, match=r"exceed the 2 steps"):
+        next(thumbtune.train(trainer.recipe, tmp_path / "again"))
+
+    with refused("recipe-value", UsageError, naming="The evaluation") as error:
+        trainer.evaluate(per_prompt="many")
+    assert "recipe.yaml" not in str(error.value)
+    with refused("evaluate-prompts-no-texts", UsageError):
+        trainer.evaluate(prompts=[])
+    found = trainer.evaluate(prompts=["a star", "a fish"], scorers="red")
+    assert found is not None and found["settings"] == ["evaluate.scorers=red"]
+    from thumbtune.evaluation.duel_folder import read_duel
+
+    images = read_duel(tmp_path / "run" / "evaluation").images.values()
+    assert {row["words"] for row in images} == {"a star", "a fish"}
+
+
+def test_a_config_may_be_a_mapping_and_arguments_of_trl_are_answered(tmp_path: Path) -> None:
+    assert Trainer(config={"output_dir": tmp_path / "run", "steps": 2}).recipe.train.steps == 2
+    with refused("trainer-no-config", UsageError, naming="Config("):
+        Trainer(config="runs/first")  # type: ignore[arg-type]
+    with refused("trainer-no-argument", UsageError, naming=["args", "config"]):
+        Trainer(args=Config("x"))
+    with refused("trainer-no-argument", UsageError, naming=["train_dataset", "feedback"]):
+        Trainer(train_dataset=[])
+    with refused("recipe-unknown-option", UsageError, naming=["lora={'r': ...}", "lora.rank"]):
+        Config("x", lora={"r": 16})
+    with refused("recipe-unknown-option", UsageError, naming=["Config takes no num_train_epochs", "train.steps"]):
+        Config("x", num_train_epochs=3)
+    with refused("config-option-twice", UsageError, naming="objective.beta") as error:
+        Trainer(config=Config("x", beta=100), objective=Steep())
+    assert "as Steep(beta=100)" in str(error.value)
+
+
+def test_an_import_that_fails_speaks_of_rows_and_not_of_the_command_line(tmp_path: Path) -> None:
+    from thumbtune.runs.given_feedback import in_python, write_store
+
+    rows = [{"image": Image.new("RGB", (16, 16)), "prompt": "a cat", "label": stars} for stars in (5, 3)]
+    with refused("import-no-usable-row", naming=["The feedback contains", "row['label'] >= 4"]) as error:
+        write_store(rows, tmp_path / "likes")
+    assert "--" not in str(error.value) and "arrow" not in str(error.value) and "/tmp" not in str(error.value)
+    told = (
+        "its label 'meh' is neither like nor dislike; give its meaning, as in --map-label 'meh=like', or name another "
+        "column, as in --map label=opinion"
+    )
+    assert in_python(told).endswith("make it true or false, as in row['label'] == 'meh'")
+
+
+def test_the_card_of_rows_without_raters_counts_no_people(base: Path, rows: list[Any], tmp_path: Path) -> None:
+    from thumbtune.runs import model_card
+
+    def opened(file: str) -> Image.Image:
+        with Image.open(file) as image:
+            return image.copy()
+
+    rows = [{**row, "image": opened(row["image"])} for row in rows]
+    for name, given in (("unnamed", rows), ("named", [{**row, "rater": "ada"} for row in rows])):
+        trainer = Trainer(str(base), Config(tmp_path / name, **{**SMALL, "steps": 1}), given)
+        trainer.train()
+        text = model_card.text_of(model_card.facts_of(tmp_path / name))
+        assert ("They come from 1 person" in text) == (name == "named")

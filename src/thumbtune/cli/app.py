@@ -123,7 +123,13 @@ def paper(
             "screen, table1, table2, table6 or table7."
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="The folder for the results. Default: runs/paper/NAME.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder for the results. Default: runs/paper/NAME, with -GROUND and -quick behind it where these "
+            "are given."
+        ),
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds. Default: the experiment's own.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Run at a tiny size, only to check that it works.")] = False,
     ground: Ground = "",

@@ -153,7 +153,7 @@ def train(
     for step in bar(steps, "Tuning"):
         for note in run.notes_of(out) if step.step == 1 else ():
             say(f"     Note: {note}")
-        if step.step % 25 == 0 or step.step == 1:
+        if step.step % 25 == 0 or step.step in {1, chosen.train.steps}:
             say(f"     {line_of(step)}")
     say_prefix(run.prompt_prefix_of(out))
     next_ = run.evaluation_command(out, chosen)

@@ -15,7 +15,7 @@ from thumbtune.duels import duel, held_out, verdict
 from thumbtune.duels.gallery import Gallery, GalleryPlan, gather
 from thumbtune.duels.gallery_folder import at_work
 from thumbtune.duels.held_out import FeedbackRow, HeldOut
-from thumbtune.errors import UsageError
+from thumbtune.errors import UsageError, shown
 from thumbtune.evaluation import gates
 from thumbtune.evaluation.duel_folder import rewriting
 from thumbtune.evaluation.gates import Gate
@@ -29,6 +29,7 @@ from thumbtune.runs.recipe import Recipe, read_recipe
 from thumbtune.training.batches import Progress, quiet
 
 FOLDER, RESULT = "evaluation", "verdict.json"
+PROMPTS = "evaluate.prompts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +60,59 @@ class Evaluation:
 
 
 def evaluate_run(
-    run_folder: Path | str, settings: Sequence[str] = (), progress: Progress = quiet
+    run_folder: Path | str, settings: Mapping[str, Any] | Sequence[str] = (), progress: Progress = quiet
 ) -> dict[str, Any] | None:
     """Evaluate a run against its base, with changed options if any, and write its page; return the verdict.
 
-    As `evaluate`, which says what it holds.
+    Args:
+        run_folder: a finished run.
+        settings: options of `evaluate` and `gates`, as a mapping, {"evaluate.scorers": "red"}, or as `option=value`.
+            In a mapping, evaluate.prompts may be a list of prompts too.
+        progress: wraps images while they are generated and scored, as `bar(items, what)`.
+
+    Returns:
+        What verdict.json contains: `decision` (ship, do not ship, not enough evidence), its `sentence`, and the `gates`
+        with `name`, `answer` and `sentence` each; `run`, `against`, `bars`, `settings`, `agreement` with held-out
+        feedback or why there is none (`no_agreement`), `hardly_differ`, and `replaced`, where an earlier evaluation
+        was moved. None on processes other than the main one.
 
     Raises:
         UsageError: an option that training depends on was changed, or a scorer or a prompt is off.
         ThumbtuneError: the run is not finished, or something cannot be loaded or written.
     """
     folder = Path(run_folder)
-    answer = evaluate(Evaluation(run=folder, settings=settings), recipe_of(folder, settings), progress)
+    prompts, words = _given(settings)
+    answer = evaluate(Evaluation(run=folder, prompts=prompts, settings=words), recipe_of(folder, words), progress)
     if answer is not None:
         write_page(folder)
     return answer
+
+
+def _given(settings: Mapping[str, Any] | Sequence[str]) -> tuple[PromptSet | None, list[str]]:
+    """Return the prompts that are given as a list, if any, and the other settings as `option=value`.
+
+    Raises:
+        UsageError: the list of prompts is empty, or has other things.
+    """
+    if not isinstance(settings, Mapping):
+        return None, list(settings)
+    options = dict(settings)
+    prompts = options.get(PROMPTS)
+    if not isinstance(prompts, list | tuple):
+        return None, [f"{name}={_text_of(value)}" for name, value in options.items()]
+    del options[PROMPTS]
+    if not prompts or not all(isinstance(prompt, str) and prompt.strip() for prompt in prompts):
+        raise UsageError(
+            f"{PROMPTS} is a list of prompts or the name of a file, not {shown(prompts)}; give texts.",
+            code="evaluate-prompts-no-texts",
+        )
+    given = PromptSet("The list of prompts", tuple(prompts))
+    return given, [f"{name}={_text_of(value)}" for name, value in options.items()]
+
+
+def _text_of(value: Any) -> str:
+    """Return a value as YAML reads it on one line; texts and paths as they are."""
+    return str(value) if isinstance(value, str | Path) else json.dumps(value)
 
 
 def recipe_of(folder: Path, settings: Sequence[str]) -> Recipe:
@@ -83,7 +122,8 @@ def recipe_of(folder: Path, settings: Sequence[str]) -> Recipe:
         UsageError: the folder is no run, or an option that training depends on was changed.
     """
     trained = run.recipe_in(folder)
-    recipe = read_recipe(folder / "recipe.yaml", list(settings))
+    # the run's own recipe has been read, so what is wrong now was given
+    recipe = read_recipe(folder / "recipe.yaml", list(settings), "The evaluation")
     run.refuse_differences(trained, recipe, folder)
     return recipe
 
@@ -187,8 +227,8 @@ def _prompts(asked: Evaluation, recipe: Recipe, rows: Sequence[FeedbackRow]) -> 
         trained = {row["prompt"] for row in rows if not row["held_out"]}
         if seen := build.trained_among(recipe, trained, prompts.prompts):
             raise UsageError(
-                f"{prompts.name} contains {len(seen)} training prompts ({seen[0]!r}); remove them, or leave out "
-                "--prompts to use the held-out prompts of the run.",
+                f"{prompts.name} contains {len(seen)} training prompts ({seen[0]!r}); remove them, or give no "
+                "prompts, which takes the held-out prompts of the run.",
                 code="evaluate-trained-prompts",
             )
     return prompts.first(asked.limit) if asked.limit else prompts

@@ -20,6 +20,7 @@ from thumbtune.evaluation.scorers.resolve import scorer_id
 from thumbtune.evaluation.scorers.scoring import open_image
 from thumbtune.evaluation.win_rates import Units, units
 from thumbtune.runs import build
+from thumbtune.runs.bundled_base import is_bundled_model
 from thumbtune.runs.recipe import Recipe
 
 MAX_NAMED = 3  # prompts in a sentence
@@ -36,7 +37,7 @@ def faithfulness_of(recipe: Recipe, prompts: PromptSet) -> str | None:
     """Return the scorer of faithfulness: the recipe's, or the bundled judge if it knows the model and every prompt."""
     if recipe.evaluate.faithfulness:
         return None if recipe.evaluate.faithfulness == NO_SCORER else recipe.evaluate.faithfulness
-    if not build.is_bundled(recipe.model):
+    if not is_bundled_model(recipe.model):
         return None
     return None if _unknown(prompts) else faithfulness.NAME
 
@@ -49,10 +50,10 @@ def _unknown(prompts: PromptSet) -> list[str]:
 
 def why_no_faithfulness(recipe: Recipe, prompts: PromptSet) -> str:
     """Return why no scorer measures faithfulness where none is named, and what to do."""
-    if not build.is_bundled(recipe.model):
+    if not is_bundled_model(recipe.model):
         return (
-            "No scorer of faithfulness is named, and the bundled one is for the bundled model alone; set "
-            "evaluate.faithfulness, as to clip-h14."
+            "No scorer measures faithfulness, so no number of prompts decides it: the bundled one is for the bundled "
+            "model alone; set evaluate.faithfulness, as to clip-h14, or to none to leave the gate out."
         )
     unknown = _unknown(prompts)
     more = [] if len(unknown) <= MAX_NAMED else [plural(len(unknown) - MAX_NAMED, "more", "more")]

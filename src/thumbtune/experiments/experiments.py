@@ -10,14 +10,16 @@ provenance.json   the options, the versions, the hardware and the time that it t
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from thumbtune import distributed as processes
-from thumbtune.errors import UsageError
+from thumbtune.errors import ThumbtuneError, UsageError
 from thumbtune.evaluation.scorers.published_files import Locations
 from thumbtune.files import write_text
 
@@ -97,12 +99,14 @@ class Order:
         """Return the names that `only` asks for, in their order; without `only`, all.
 
         Raises:
-            UsageError: `only` has another name; the sentence lists all.
+            UsageError: `only` has another name; the sentence has the nearest one, or else lists all.
         """
         names = list(names)
         unknown = next((name for name in self.only if name not in names), None)
         if unknown is not None:
-            raise UsageError(f"There is no method {unknown!r}; give one of {'; '.join(names)}.", code="paper-no-method")
+            near = get_close_matches(unknown, names, 1)
+            what = f"did you mean {near[0]}?" if near else f"give one of {'; '.join(names)}."
+            raise UsageError(f"There is no method {unknown!r}; {what}", code="paper-no-method")
         return [name for name in names if not self.only or name in self.only]
 
     def demo_seeds(self, default: int) -> range:
@@ -182,6 +186,18 @@ def claim_folder(folder: Path, name: str, quick: bool, ground: str = "") -> None
         )
 
 
+@contextmanager
+def _leaving_nothing(folder: Path | None) -> Iterator[None]:
+    """Remove the name in a folder again if the experiment fails before it wrote anything else; None: do not."""
+    try:
+        yield
+    except ThumbtuneError:
+        if folder is not None and [file.name for file in folder.iterdir()] == [EXPERIMENT_FILE]:
+            (folder / EXPERIMENT_FILE).unlink()
+            folder.rmdir()
+        raise
+
+
 def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
     """Run an experiment, keeping all that an earlier call finished; write its result and return the page.
 
@@ -209,9 +225,10 @@ def perform(name: str, order: Order, progress: Progress, say: Say) -> Path:
     if team.is_main_process:  # all processes generate images of a table; one prints and writes
         claim_folder(order.folder, name, order.quick, order.ground)
     team.wait_for_everyone()
-    result = import_module(f"thumbtune.experiments.{name}").make(
-        order, progress, say if team.is_main_process else _silent
-    )
+    with _leaving_nothing(order.folder if team.is_main_process else None):
+        result = import_module(f"thumbtune.experiments.{name}").make(
+            order, progress, say if team.is_main_process else _silent
+        )
     if not team.is_main_process:
         return order.folder / PAGE
     if order.quick:

@@ -10,6 +10,7 @@ from thumbtune import hub
 from thumbtune.errors import ThumbtuneError, note
 from thumbtune.hub import INDEX
 from thumbtune.models import single_file
+from thumbtune.models.bars import without_bars
 from thumbtune.models.families import family_of
 from thumbtune.models.family import VAE, Family
 from thumbtune.models.fitting import is_processor, pair
@@ -34,7 +35,8 @@ def load_pipeline(name: str, dtype: torch.dtype | None = torch.float32, options:
         ThumbtuneError: the model does not exist, cannot be reached, or is of another family or for another task; or
             an option does not fit it.
     """
-    pipeline = _loaded(name, dtype, options)
+    with without_bars():
+        pipeline = _loaded(name, dtype, options)
     if (sentence := prediction_note(name, options)) is not None:
         note(sentence)
     pipeline.register_modules(scheduler=scheduler_with(pipeline.scheduler, options, name))

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from thumbtune.objective.kto import Judged, require_positive
+from thumbtune.objective.arguments import require_numbers, require_positive
+from thumbtune.objective.kto import Judged
 from thumbtune.objective.prompt_prefix import PromptPrefixes
 
 GOOD_OR_BAD = PromptPrefixes("good image", "bad image")
@@ -34,6 +35,7 @@ class BCO:
 
     def __post_init__(self) -> None:
         require_positive(self.beta)
+        require_numbers(anchor=self.anchor)
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
         """Return the gain, as KTO's: positive if the policy moved as the label asks."""
@@ -57,6 +59,7 @@ class DPO:
 
     def __post_init__(self) -> None:
         require_positive(self.beta)
+        require_numbers(anchor=self.anchor)
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
         """Return the argument of the sigmoid, the same in both rows of a pair: a change that both images share cancels.

@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from thumbtune.objective.log_ratio import LogRatio, absolute
-from thumbtune.objective.utility import Utility, kahneman_tversky
+from thumbtune.objective.arguments import require_function, require_numbers, require_positive
+from thumbtune.objective.log_ratio import LOG_RATIOS, LogRatio, absolute
+from thumbtune.objective.utility import UTILITIES, Utility, kahneman_tversky
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +28,22 @@ class Judged:
 
     Errors are mean squared denoising errors at the same noise and time; only `policy_error` and `moved` carry
     gradients.
+
+    policy_error, reference_error: of the network in training; of the reference, NaN if nothing of it is read
+    liked, weight:   true for a liked image; the factor of each row's loss
+    reference_point: the log-ratio that is neither a gain nor a loss
+    partner:         for pairs: the row, in this batch, of the other image of the pair
+    grade:           how much each image is liked, 0..1; None: labels only
+    moved:           mean squared distance of the policy's output from the reference's; None unless it is read
     """
 
     policy_error: Float[Tensor, "b"]
     reference_error: Float[Tensor, "b"]
     liked: Bool[Tensor, "b"]
-    weight: Float[Tensor, "b"]  # factor of each row's loss
-    reference_point: Float[Tensor, ""]  # the log-ratio that is neither a gain nor a loss
-    partner: Int[Tensor, "b"] | None = None  # for pairs: the row, in this batch, of the other image of the pair
-    grade: Float[Tensor, "b"] | None = None  # how much each image is liked, 0..1; None: labels only
-    # mean squared distance of the policy's output from the reference's; None unless the objective reads it
+    weight: Float[Tensor, "b"]
+    reference_point: Float[Tensor, ""]
+    partner: Int[Tensor, "b"] | None = None
+    grade: Float[Tensor, "b"] | None = None
     moved: Float[Tensor, "b"] | None = None
 
     @property
@@ -68,12 +75,6 @@ class Judged:
         return strength * self.weight * self.liking * self.policy_error
 
 
-def require_positive(beta: float) -> None:
-    """Raise a ValueError, which gives the paper's beta, unless beta is above 0."""
-    if not beta > 0:
-        raise ValueError(f"beta must be positive, not {beta}; try 5000 (the paper's, for latents of SD 1.5).")
-
-
 @dataclass(frozen=True, kw_only=True)
 class KTO:
     """Diffusion-KTO: the human utility of each image's gain over the reference point, with an optional anchor.
@@ -94,6 +95,9 @@ class KTO:
 
     def __post_init__(self) -> None:
         require_positive(self.beta)
+        require_function("utility", self.utility, UTILITIES, "UTILITIES")
+        require_function("log_ratio", self.log_ratio, LOG_RATIOS, "LOG_RATIOS")
+        require_numbers(liked_weight=self.liked_weight, disliked_weight=self.disliked_weight, anchor=self.anchor)
 
     def gain(self, judged: Judged) -> Float[Tensor, "b"]:
         """Return the argument of the utility, eq. 8: positive if the policy moved as the label asks."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from thumbtune.objective.arguments import require_numbers
 from thumbtune.objective.kto import Judged
 from thumbtune.objective.protocol import MOVED, REFERENCE_ERROR
 
@@ -43,6 +44,7 @@ class NFT:
     reads: frozenset[str] = frozenset({REFERENCE_ERROR, MOVED})
 
     def __post_init__(self) -> None:
+        require_numbers(mix=self.mix)
         if not self.mix > 0:
             raise ValueError(f"mix must be positive, not {self.mix}; try 0.5.")
 

@@ -23,6 +23,7 @@ from thumbtune.images import rgb
 from thumbtune.models.pipeline_files import distilled_note
 from thumbtune.objective.protocol import Objective
 from thumbtune.runs import build, objectives
+from thumbtune.runs.bundled_base import is_bundled_model
 from thumbtune.runs.prompt_notes import prompt_notes
 from thumbtune.runs.recipe import Recipe, TrainSection
 from thumbtune.training.neighbours import check_prompts_differ
@@ -173,7 +174,7 @@ def settings_notes(recipe: Recipe) -> list[str]:
         notes.append(
             f"A train.lr of {train.lr:g} suits all weights; a LoRA is usually trained with {LORA_RATE:g} or more."
         )
-    if train.weights == "lora" and train.lr >= TrainSection().lr and not build.is_bundled(recipe.model):
+    if train.weights == "lora" and train.lr >= TrainSection().lr and not is_bundled_model(recipe.model):
         notes.append(
             f"A train.lr of {train.lr:g} suits the bundled model; a LoRA of a large model is usually trained with "
             f"{LORA_RATE:g}."

@@ -5,13 +5,14 @@ Columns are those of an import: image, prompt, label (true: liked), and rater, w
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from thumbtune.errors import UsageError, note, plural
+from thumbtune.errors import ThumbtuneError, UsageError, note, plural
+from thumbtune.feedback.bars import without_bars
 from thumbtune.feedback.import_report import ImportReport
 from thumbtune.feedback.importers import import_likes
 from thumbtune.feedback.source import Reading
@@ -19,8 +20,27 @@ from thumbtune.feedback.store.store import Store
 
 IMAGE, COMPLETION = "image", "completion"
 NEEDED = (IMAGE, "prompt", "label")
-RATER = "me"
+RATER = "unnamed"  # of rows without a rater: nobody knows whether they are of one person
 LIKES = "likes"  # the folder in a run
+IN_PYTHON = tuple(
+    (re.compile(words), python)
+    for words, python in (
+        (r"data-\d+-of-\d+\.arrow, row", "row"),
+        (
+            r"give its meaning, as in --map-label '(.*?)=\w+'(, or name another column, as in --map label=\w+)?",
+            r"make it true or false, as in row['label'] == '\1'",
+        ),
+        (
+            r"give the lowest rating that is a like, as in --like-at ([\d.]*\d)",
+            r"make it true or false, as in row['label'] >= \1",
+        ),
+        (
+            r"put the image into the folder, or give the folder that contains the image, as in --root \w+",
+            "give a file below the working folder, or the image itself",
+        ),
+        (r"it names no image; fill in file_name", "it has no image; give a file, a Pillow image or its bytes"),
+    )
+)
 
 
 def dataset_of(feedback: Any) -> Any:
@@ -70,26 +90,15 @@ def write_store(feedback: Any, store: Path) -> ImportReport:
     """
     dataset = dataset_of(feedback)
     with TemporaryDirectory(prefix="thumbtune-feedback-") as place:
-        with _no_bars():
+        with without_bars():
             dataset.save_to_disk(place)
         with Store.open(store) as opened:
-            report = import_likes(Path(place), opened, reading=Reading(root=Path.cwd()), rater=RATER)
+            try:
+                report = import_likes(Path(place), opened, reading=Reading(root=Path.cwd()), rater=RATER)
+            except ThumbtuneError as error:
+                raise type(error)(in_python(str(error), place), code=error.code) from error
     _tell(report)
     return report
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep `datasets` from drawing progress bars inside the `with` block."""
-    import datasets
-
-    were_drawn = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if were_drawn:
-            datasets.enable_progress_bars()
 
 
 def _tell(report: ImportReport) -> None:
@@ -97,4 +106,17 @@ def _tell(report: ImportReport) -> None:
     if report.skipped:
         count = len(report.skipped) + report.unlisted
         rows = plural(count, "row of the feedback was", "rows of the feedback were")
-        note(f"{rows} left out; the first: {report.skipped[0][1].rstrip('.')}.")
+        note(f"{rows} left out; the first: {in_python(report.skipped[0][1]).rstrip('.')}.")
+
+
+def in_python(sentence: str, place: str | None = None) -> str:
+    """Return a sentence of an import without the options of the command line and the folder that rows pass through.
+
+    >>> in_python("its label 5 is a rating; give the lowest rating that is a like, as in --like-at 4.")
+    "its label 5 is a rating; make it true or false, as in row['label'] >= 4."
+    """
+    if place is not None:
+        sentence = sentence.replace(place, "The feedback")
+    for words, python in IN_PYTHON:
+        sentence = words.sub(python, sentence)
+    return sentence

@@ -8,6 +8,7 @@ from typing import Any
 
 from thumbtune.errors import ThumbtuneError, UsageError, joined
 from thumbtune.files import write_text
+from thumbtune.models.bars import without_bars
 
 BASE, SUM = "base", "sha256.txt"
 
@@ -55,6 +56,12 @@ def base_of(model: Any, run: Path) -> str:
     return str(run / BASE / name_of_pipeline(model))
 
 
+def inside(run: Path, model: str) -> Path | None:
+    """Return the path inside a run of the base that `write_base` wrote, also if the run was moved; None without one."""
+    path = Path(BASE, Path(model).name)
+    return path if Path(model).parent.name == BASE and (run / path / SUM).is_file() else None
+
+
 def write_base(pipeline: Any, folder: Path) -> None:
     """Write a pipeline into a run, whole or not at all, in the type of its weights; the same one is not written again.
 
@@ -74,7 +81,8 @@ def write_base(pipeline: Any, folder: Path) -> None:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        pipeline.save_pretrained(partial, safe_serialization=True)
+        with without_bars():
+            pipeline.save_pretrained(partial, safe_serialization=True)
         write_text(partial / SUM, f"{digest}\n")
         os.replace(partial, folder)
     except OSError as error:

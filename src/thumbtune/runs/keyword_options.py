@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from thumbtune.errors import UsageError, shown
+from thumbtune.errors import UsageError
 from thumbtune.runs.other_names import our_name
 from thumbtune.runs.recipe import Recipe, parse_recipe, recipe_options
+from thumbtune.runs.renamed import RENAMED
 
 OF_TRL = {  # each means the same, in the same unit
     "max_steps": "train.steps",
@@ -75,7 +76,7 @@ def _named(keyword: str, value: Any) -> list[tuple[str, Any]]:
             f"Config: give {keyword} to the Trainer, as Trainer({OF_TRAINER[keyword]}=...).", code="config-of-trainer"
         )
     if keyword in SECTIONS and isinstance(value, Mapping):
-        return [(f"{keyword}.{name}", own) for name, own in value.items()]
+        return [(_known(f"{keyword}.{name}", f"{keyword}={{{name!r}: ...}}"), own) for name, own in value.items()]
     if keyword == "objective":
         return [("objective.name", value)]
     if keyword in OF_TRL:
@@ -83,12 +84,25 @@ def _named(keyword: str, value: Any) -> list[tuple[str, Any]]:
     if keyword in PRECISIONS and isinstance(value, bool):
         return [("train.precision", keyword)] if value else []
     mine = next((name for name in known if name.rpartition(".")[2] == keyword), None)
-    if mine is None:
-        near = our_name(keyword, list(known))
-        has_ours = near is not None and not near.startswith("-")
-        raise UsageError(
-            f"Config: no option has the name {shown(keyword)} and means the same; "
-            f"{f'did you mean {near}?' if has_ours else '`thumbtune recipe` lists all.'}",
-            code="recipe-unknown-option",
-        )
-    return [(mine, value)]
+    return [(mine or _known(keyword, keyword), value)]
+
+
+def _known(name: str, as_written: str) -> str:
+    """Return the name of an option as it is.
+
+    Raises:
+        UsageError: there is no such option; the sentence has the one that it may stand for.
+    """
+    known = recipe_options()
+    if name in known or name in RENAMED:
+        return name
+    section, _, last = name.rpartition(".")
+    near = our_name(name, list(known))
+    if section and (near is None or near.startswith("-")):
+        near = our_name(last, list(known))
+    found = near is not None and not near.startswith("-")
+    what = f"the nearest option is {near}" if found else "`thumbtune recipe` lists all options"
+    raise UsageError(
+        f"Config takes no {as_written}; {what}, and docs/trl.md has a table of TRL's names.",
+        code="recipe-unknown-option",
+    )

@@ -20,7 +20,9 @@ from thumbtune.evaluation.standings import careful
 from thumbtune.models.families import adapter_class_of
 from thumbtune.models.pipeline_files import index_of
 from thumbtune.plugins import is_own
-from thumbtune.runs import build, run
+from thumbtune.runs import build, given_feedback, given_model, run
+from thumbtune.runs.bundled_base import is_bundled_model
+from thumbtune.runs.bundled_words import MODEL
 from thumbtune.runs.lora_about import method_of, name_of
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training import records
@@ -115,7 +117,7 @@ def header_of(facts: Facts) -> dict[str, Any]:
 
 def license_of(model: str) -> dict[str, str]:
     """Return the licence that a base passes on: of its own card, or else `other` with a name that says whose it is."""
-    if build.is_bundled(model):
+    if is_bundled_model(model):
         return {"license": "apache-2.0"}
     is_on_hub = hub.is_hub_id(model)
     card = hub.settings_file(model, "README.md") if is_on_hub else Path(model) / "README.md"
@@ -163,10 +165,9 @@ def snippet_of(facts: Facts) -> str:
     sampler, dtype = build.sampler_of(facts.recipe), DTYPES.get(_half(facts.recipe), "float32")
     place = json.dumps(facts.repo or ".")
     lines = ["import torch", "from diffusers import DiffusionPipeline"]
-    base, own = json.dumps(facts.base), None
-    if build.is_bundled(facts.recipe.model):
+    base, own = base_in_snippet(facts)
+    if own.startswith("base = files("):
         lines = ["from importlib.resources import files", "", *lines]
-        base, own = "base", f'base = files("thumbtune") / "bundled" / "{facts.base}"'
     more = ""
     if not facts.is_lora:
         kind = _class_of(facts.result)
@@ -201,6 +202,20 @@ def snippet_of(facts: Facts) -> str:
     return "\n".join(lines)
 
 
+def base_in_snippet(facts: Facts) -> tuple[str, str]:
+    """Return the base as an argument, and the line of Python before it, or ""; no folder outside of the run."""
+    model = facts.recipe.model
+    if is_bundled_model(model):
+        name = facts.base if build.is_bundled(model) else MODEL
+        return "base", f'base = files("thumbtune") / "bundled" / "{name}"'
+    is_local = facts.base != model or Path(model).exists()
+    if not is_local:
+        return json.dumps(model), ""
+    if facts.repo is None and (inside := given_model.inside(facts.run, model)) is not None:
+        return json.dumps(f"../{inside.as_posix()}"), ""
+    return "base", f"base = {json.dumps(facts.base)}  # the base model: put its folder here"
+
+
 def _half(recipe: Recipe) -> str | None:
     """Return the precision below float32 in which a recipe draws, or None."""
     precision = build.precision_of(recipe)
@@ -227,6 +242,7 @@ def _data(facts: Facts) -> str:
         f"{plural(len({row['prompt'] for row in kept}), 'prompt')} were held out."
     )
     people = {row["rater"] for row in rows if row["rater"]}
+    people = set() if given_feedback.RATER in people else people
     story = records.read_story(facts.run) or {}
     if story.get("simulated"):
         return f"{text} A program gave the labels, and no person."

@@ -26,7 +26,6 @@ from thumbtune.runs.forecast import (
 )
 from thumbtune.runs.image_sizes import line_of_frames, line_of_sizes
 from thumbtune.runs.recipe import Recipe, chosen_for_model
-from thumbtune.runs.recipe_sections import UNUSED_OPTIONS
 from thumbtune.runs.setup import Setup, prepare
 from thumbtune.runs.time_and_disk import (
     bytes_of_cache,
@@ -39,14 +38,15 @@ from thumbtune.runs.time_and_disk import (
 from thumbtune.training.sampling import pairs_of
 
 
-def _objective_options(setup: Setup) -> list[str]:
+def objective_options(setup: Setup) -> list[str]:
     """Return utility, beta and reference point in words, as the objective uses them; [] for one without a beta."""
     if traits_of(setup.objective).beta is None:
         return []
     section = setup.recipe.objective
     beta = "beta auto" if section.beta == "auto" else f"beta {section.beta:g}"
     paired = "pairs" in setup.objective.needs
-    utility = [] if "utility" in UNUSED_OPTIONS.get(section.name, ()) else [f"utility {section.utility}"]
+    has_utility = traits_of(setup.objective).utility is not None  # one of the user's own may have none
+    utility = [f"utility {section.utility}"] if has_utility else []
     return [*utility, beta] if paired else [*utility, beta, f"reference point {section.reference_point}"]
 
 
@@ -132,7 +132,7 @@ def plan(setup: Setup) -> list[str]:
     return [
         f"likes       {liked} likes, {len(train) - liked} dislikes to train on; {len(held_out)} held out",
         f"            the held-out labels are of {prompts} prompt{'' if prompts == 1 else 's'}",
-        f"objective   {', '.join([recipe.objective.name, *_objective_options(setup)])}{pairs}",
+        f"objective   {', '.join([recipe.objective.name, *objective_options(setup)])}{pairs}",
         f"training    {recipe.train.steps} steps of {recipe.train.batch} {rows}: {shown:,} {rows}, "
         f"each shown {shown / max(1, len(train)):.1f} times",
         f"evaluation  {count} x {each} images (prompts x images of each): {count * each} pairs"

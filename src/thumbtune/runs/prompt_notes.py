@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from thumbtune.errors import joined, plural
 from thumbtune.models.prompt_chunks import PromptEncoding
 from thumbtune.models.prompt_syntax import Mark, marks_in
-from thumbtune.runs import build
+from thumbtune.runs.bundled_base import is_bundled_model
 from thumbtune.runs.bundled_words import unknown_note
 from thumbtune.runs.text_length import cut_prompts, shown_prompt
 
@@ -25,7 +25,7 @@ def prompt_notes(prompts: Iterable[str], encoding: PromptEncoding, model: str) -
         ThumbtuneError: the model's tokenizer cannot be loaded.
     """
     distinct = list(dict.fromkeys(filter(None, prompts)))
-    unknown = unknown_note(distinct) if build.is_bundled(model) else None
+    unknown = unknown_note(distinct) if is_bundled_model(model) else None
     cut = cut_prompts(model, distinct, encoding).notes(len(distinct))
     return [*([unknown] if unknown else []), *cut, *mark_notes(distinct, encoding)]
 

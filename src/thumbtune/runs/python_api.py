@@ -1,11 +1,13 @@
 """The Python interface: train from a recipe in any form, load a model by its name or its run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from thumbtune.distributed import team
-from thumbtune.errors import UsageError
+from thumbtune.errors import ThumbtuneWarning, UsageError
 from thumbtune.models.families import adapter_of
 from thumbtune.models.loading import load_pipeline, type_for
 from thumbtune.models.model_options import PLAIN, ModelOptions
@@ -41,19 +43,34 @@ def recipe_from(recipe: AnyRecipe) -> Recipe:
     return parse_recipe(sections, "The recipe")
 
 
+def with_warnings(steps: Generator[Step, None, None], folder: Path) -> Iterator[Step]:
+    """Yield the steps, and warn of each note on a training that begins, as the command line prints them, once each.
+
+    Warns:
+        ThumbtuneWarning: a setting or the likes are unusual.
+    """
+    with closing(steps):  # who stops iterating gets a checkpoint
+        for step in steps:
+            for note in run.notes_of(folder) if step.step == 1 and team().is_main_process else ():
+                warnings.warn(note, ThumbtuneWarning, stacklevel=2)
+            yield step
+
+
 def train(recipe: AnyRecipe, out: str | Path, resume: bool = False) -> Iterator[Step]:
     """Train by a recipe, and yield a Step after every weight update; write the result to `out` at the end.
 
-    Iterate to train. If you stop iterating, a checkpoint of the last step is saved; `resume=True` continues from it.
+    Iterate to train. Notes on settings and likes are warnings, of the category ThumbtuneWarning. If you stop iterating,
+    a checkpoint of the last step is saved; `resume=True` continues from it.
 
     recipe: a Recipe, its file, the name of a shipped one, a mapping of options, or a list of `option=value` settings
     out:    the run's folder
 
     Raises:
         UsageError: it is not a recipe, or `out` holds another run.
-        ThumbtuneError: as `thumbtune.runs.tuning.tune`.
+        WentWrong: a guard stopped the training; the result has the weights of the best checkpoint.
+        ThumbtuneError: bad likes, a full disk, or broken training; earlier checkpoints are intact.
     """
-    return tune(recipe_from(recipe), Path(out), quiet, resume)
+    return with_warnings(tune(recipe_from(recipe), Path(out), quiet, resume), Path(out))
 
 
 def load(name: str | Path, device: Any = None, options: ModelOptions = PLAIN) -> PipelineModel:

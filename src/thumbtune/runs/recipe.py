@@ -37,7 +37,7 @@ LABELS = "likes.parquet"  # of a run
 
 
 class Recipe(Section):
-    """Every option of a run."""
+    """Every option of a run, as `Recipe().train.steps`; make one with `Config(...).recipe()` or from a file."""
 
     model: Annotated[str, BeforeValidator(values.text_of)] = Field(
         default="tiny-emoji-64",
@@ -301,8 +301,10 @@ def heading_of(path: Path) -> str:
     return "\n".join(takewhile(lambda line: line.startswith("#"), lines))
 
 
-def read_recipe(path: Path | None, settings: list[str] | None = None) -> Recipe:
+def read_recipe(path: Path | None, settings: list[str] | None = None, where: str | None = None) -> Recipe:
     """Return the recipe of a file, or of a shipped name, with `--set` settings; without a path, the defaults.
+
+    where: what is wrong if a value is, in an error; None: the file
 
     Raises:
         UsageError: no such file, not YAML, or not a recipe.
@@ -314,7 +316,7 @@ def read_recipe(path: Path | None, settings: list[str] | None = None) -> Recipe:
         data = as_begun(data) if path is not None and _is_of_a_run(path) else data
     if isinstance(data, dict) and settings:
         data = with_settings(_for_another(data, settings, path), settings)
-    return parse_recipe(data, str(path) if path else "The recipe")
+    return parse_recipe(data, where or (str(path) if path else "The recipe"))
 
 
 def _is_of_a_run(path: Path) -> bool:

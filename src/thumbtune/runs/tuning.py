@@ -11,6 +11,7 @@ from typing import Any
 from thumbtune import distributed
 from thumbtune.documents import read_text
 from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, note
+from thumbtune.feedback.bars import without_bars
 from thumbtune.files import write_text
 from thumbtune.memory import give_back
 from thumbtune.models.model_options import SHORT
@@ -40,7 +41,7 @@ def tune(
     resume: bool = False,
     story: Mapping[str, Any] | None = None,
     objective: Objective | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train by the recipe, and yield each step; save checkpoints, and write the result at the end.
 
     `story` has facts on the likes for the report: their `source`, and `simulated` if a formula made them. `objective`
@@ -53,8 +54,10 @@ def tune(
     """
     run.refuse_busy(folder)
     run.check(recipe, folder, resume)
-    setup = prepare(recipe, given=objective)
-    story = {"notes": setup.notes(), **(story or {}), "prompt_prefix": setup.prefix, "contrasts": setup.contrasts}
+    with without_bars():
+        setup = prepare(recipe, given=objective)
+        notes = setup.notes()
+    story = {"notes": notes, **(story or {}), "prompt_prefix": setup.prefix, "contrasts": setup.contrasts}
     accelerator = build.training_accelerator_of(recipe)
     check_memory(recipe)
     accelerator.wait_for_everyone()  # all have checked the folder before it changes
@@ -63,7 +66,8 @@ def tune(
     with run.training_lock(folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             run.check(recipe, folder, resume)  # again: another process may have trained here in between
-            run.start(recipe, folder, setup.split, story)
+            with without_bars():
+                run.start(recipe, folder, setup.split, story)
         accelerator.wait_for_everyone()
         yield from _tuned(setup, model, folder, progress, resume, accelerator)
 

@@ -1,5 +1,6 @@
 """The commands about likes, as somebody types them, on a folder and on a real server."""
 
+import io
 import os
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def test_stats_and_erasing(call: Call, rated: Path, tmp_path: Path) -> None:
     out = call("likes", "stats", "--likes", likes)[1]
     assert "ann  1 like, 1 dislike, 50.0% liked" in out and "majority     2 likes, 1 dislike, 66.7% liked" in out
     code, _, err = call("likes", "erase", "anne", "--likes", likes, "--yes")
-    assert code == 2 and "raters are ann, bob" in err
+    assert code == 2 and "'anne'" in err and "bob" not in err
     code, out, _ = call("likes", "erase", "ann", "--likes", likes, "--yes")
     assert code == 0 and "2 votes of ann were" in out and "2 images have no like or dislike" in out
     assert b"ann" not in b"".join(path.read_bytes() for path in likes.rglob("*") if path.is_file())
@@ -160,7 +161,7 @@ def test_a_team_s_server(call: Call, rated: Path, database: str, tmp_path: Path)
     assert code == 0 and "3 rows: 2 likes, 1 dislike" in out, err
     assert len([path for path in (tmp_path / "shared").rglob("*") if path.is_file()]) == 3
     assert "bob  1 like, 0 dislikes" in call("likes", "stats", "--likes", database)[1]
-    assert "was up to date already (schema 0003)" in call("likes", "upgrade", "--likes", database)[1]
+    assert "was up to date already (schema 0004)" in call("likes", "upgrade", "--likes", database)[1]
 
 
 @pytest.mark.parametrize("form", ["parquet", "datasets", "folder", "webdataset"])
@@ -305,3 +306,50 @@ from thumbtune.cli import main
 main()"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "thumbtune: Stopped.\n")
+
+
+def test_an_erased_rater_stays_erased_at_the_next_import(
+    call: Call, rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    likes = tmp_path / "likes"
+    words = ("import", rated, *MAPPED, "--likes", likes)
+    assert call(*words)[0] == 0
+    for name, store in (("mine", likes), ("other", tmp_path / "else")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "recipe.yaml").write_text(f"likes: {store}\n")
+    code, out, _ = call("likes", "erase", "ann", "--likes", likes, "--yes")
+    assert code == 0 and "Delete them in their sources too" in out
+    assert f"likes.parquet: {tmp_path / 'runs' / 'mine'}; train them again." in out
+    code, out, err = call(*words, "--dry-run")
+    assert code == 0 and ["of", "erased", "raters", "2"] in [line.split() for line in out.splitlines()]
+    code, out, err = call(*words, "--strict")
+    assert code == 0 and "2 rows of erased raters were left out; --allow-erased takes them." in out, err
+    assert "3 rows: 0 likes, 0 dislikes, 1 duplicate, " in out and "2 of erased raters" in out
+    with Store.open(likes) as store:
+        assert [label.rater for label in store.labels()] == ["bob"]
+    code, out, _ = call("likes", "erase", "ann", "--likes", likes, "--yes")
+    assert code == 0 and "0 votes of ann were deleted." in out
+    for again in (("--allow-erased",), ()):  # who is back is a rater like any other
+        assert call(*words, *again)[0] == 0
+        with Store.open(likes) as store:
+            assert {label.rater for label in store.labels()} == {"ann", "bob"}
+
+
+def test_a_source_of_erased_raters_alone_is_no_error(call: Call, rated: Path, tmp_path: Path) -> None:
+    words = ("import", rated, *MAPPED, "--likes", tmp_path / "likes")
+    assert call(*words)[0] == 0
+    for rater in ("ann", "bob"):
+        assert call("likes", "erase", rater, "--likes", tmp_path / "likes", "--yes")[0] == 0
+    code, out, _ = call(*words)
+    assert code == 0 and "3 rows of erased raters were left out" in out
+
+
+def test_erasing_without_a_terminal_names_the_option(
+    call: Call, rated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert call("import", rated, *MAPPED, "--likes", tmp_path / "likes")[0] == 0
+    code, _, err = call("likes", "erase", "ann", "--likes", tmp_path / "likes")
+    assert code == 2 and "add --yes" in err
+    with Store.open(tmp_path / "likes") as store:
+        assert store.counts().votes == 3

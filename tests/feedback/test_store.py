@@ -171,7 +171,7 @@ def test_settings_of_the_database(file_store: Store) -> None:
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "foreign_keys", "busy_timeout", "user_version")
         }
-    assert settings == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000, "user_version": 3}
+    assert settings == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000, "user_version": 4}
 
 
 def test_a_store_opens_again_as_it_was(tmp_path: Path, paint: Paint) -> None:

@@ -41,6 +41,7 @@ def print_report(report: "ImportReport", source: "Source", dry_run: bool, correc
     (_print_table if dry_run else _print_line)(report)
     for note in report.notes():
         say(note)
+    _print_erased(report)
     _print_left_out(report)
     _print_balance(report)
     _print_withdrawn(report, correct)
@@ -118,6 +119,13 @@ def _print_line(report: "ImportReport") -> None:
         say(f"{plural(report.changed, 'vote')} replaced the opposite vote of the same rater.")
 
 
+def _print_erased(report: "ImportReport") -> None:
+    """Print how many rows are of raters who were erased."""
+    if report.erased:
+        rows = plural(report.erased, "row of an erased rater was", "rows of erased raters were")
+        say(f"{rows} left out; --allow-erased takes {'it' if report.erased == 1 else 'them'}.")
+
+
 def _print_left_out(report: "ImportReport") -> None:
     """Print how many cells beside votes were not read; the votes count without them."""
     for name, cells in report.left_out.items():
@@ -168,4 +176,5 @@ def _counts_of(report: "ImportReport") -> dict[str, int]:
         "without a prompt": report.without_prompt,
         "unreadable": report.unreadable,
         "without a label": report.without_label,
+        **({"of erased raters": report.erased} if report.erased else {}),
     }

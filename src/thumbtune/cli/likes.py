@@ -1,5 +1,6 @@
 """The commands about likes: import, statistics, export, erasing a rater, upgrading the store."""
 
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -84,6 +85,9 @@ def import_(
     images: Images = None,
     strict: Annotated[bool, typer.Option("--strict", help="Import nothing if any row cannot be used.")] = False,
     correct: Correct = False,
+    allow_erased: Annotated[
+        bool, typer.Option("--allow-erased", help="Take the votes of raters who were erased from the store.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the rows, and write nothing.")] = False,
 ) -> None:
     """Import likes and dislikes into the store."""
@@ -104,7 +108,7 @@ def import_(
     rows = open_source(source, None if is_address(likes) else Path(likes), reading, kind)
     drawn: dict[str, None] = {}  # the prompts that the bundled model was given
     options: Options = {"rater": rater, "prompt": prompt, "strict": strict, "correct": correct}
-    options |= {"dry_run": dry_run, "whole": limit is None}
+    options |= {"allow_erased": allow_erased, "dry_run": dry_run, "whole": limit is None}
     options["progress"] = lambda found: _noting_prompts(bar(found, "Importing"), drawn)
     _import(source, rows, likes, images, options)
     if (unknown := unknown_note(drawn)) is not None:
@@ -317,11 +321,12 @@ def erase(
 ) -> None:
     """Delete all votes of a rater, and print what else changes."""
     from thumbtune.feedback.store.store import Store
+    from thumbtune.runs.trained_on import runs_on
 
     with Store.open(likes, create=False) as store:
         store.check_rater(rater)
         if not yes:
-            typer.confirm(f"Delete all votes of {named(rater)} in {store.name} for good?", abort=True)
+            _ask(f"Delete all votes of {named(rater)} in {store.name} for good?")
         erased = store.erase(rater)
     if erased.resumed:
         say(f"The erasure of {named(rater)} was interrupted before; it is complete now.")
@@ -331,7 +336,33 @@ def erase(
         say(f"{plural(erased.unlabelled, is_left, 'images have no like or dislike left; they stay')} in the store.")
     if erased.majority_changed:
         say(f"{plural(erased.majority_changed, 'image has', 'images have')} a different majority now.")
-    say("Runs trained on these votes still contain them in their likes.parquet; train them again.")
+    say(
+        "An import leaves out the votes of this rater from now on. Delete them in their sources too: another store "
+        "would import them."
+    )
+    trained = ", ".join(map(str, runs_on(likes)))
+    say(
+        f"Runs trained on these votes still contain them in their likes.parquet: {trained}; train them again."
+        if trained
+        else "Runs trained on these votes still contain them in their likes.parquet, and name the store in their "
+        "recipe.yaml (`likes`); train them again."
+    )
+    say("Exports of these votes still contain them; delete them, and export again.")
+
+
+def _ask(question: str) -> None:
+    """Ask a person to agree.
+
+    Raises:
+        UsageError: there is no terminal, and so no person.
+        typer.Abort: the person does not agree.
+    """
+    try:
+        typer.confirm(question, abort=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise UsageError("No terminal is here to agree; add --yes.", code="no-terminal") from None
 
 
 @likes_app.command()

@@ -22,8 +22,9 @@ class LeftOutCells:
 
 @dataclass(kw_only=True)
 class ImportReport:
-    """The numbers of an import; `rows` is the sum of the six counts after it.
+    """The numbers of an import; `rows` is the sum of the seven counts after it.
 
+    `erased` counts the rows of raters who were erased, which are left out.
     `changed` counts the new votes that replaced the rater's opposite vote. `withdrawn` counts the images that the
     source shows without the vote it had before; with `correct` those votes were undone. `skipped` lists (where, why)
     of rows that could not be used, and of duplicates that their rater has since contradicted; `unlisted` counts those
@@ -39,6 +40,7 @@ class ImportReport:
     without_prompt: int = 0
     unreadable: int = 0
     without_label: int = 0
+    erased: int = 0
     changed: int = 0
     withdrawn: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)

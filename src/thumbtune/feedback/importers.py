@@ -16,6 +16,7 @@ from thumbtune.feedback.prompts import plain_prompt
 from thumbtune.feedback.quoting import named
 from thumbtune.feedback.source import DEFAULT_READING, Reading, ShowsUnrated, Source, SourceRow
 from thumbtune.feedback.sources.kinds import open_source
+from thumbtune.feedback.store.erased_raters import ErasedRaters
 from thumbtune.feedback.store.intake import VoteStatus
 from thumbtune.feedback.store.store import NewVote, Store, VoteResult
 from thumbtune.feedback.store.votes import (
@@ -57,6 +58,7 @@ class Options(TypedDict, total=False):
     prompt: str | None
     strict: bool
     correct: bool
+    allow_erased: bool
     dry_run: bool
     whole: bool
     progress: Progress
@@ -83,6 +85,7 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
     prompt: str | None = None,
     strict: bool = False,
     correct: bool = False,
+    allow_erased: bool = False,
     dry_run: bool = False,
     whole: bool = True,
     progress: Progress = iter,
@@ -96,6 +99,7 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
         rater, prompt: of rows that name none.
         strict: import nothing if one row cannot be used; otherwise such rows are listed.
         correct: make the source's votes the latest in the store, and undo imported votes that it no longer contains.
+        allow_erased: take the votes of raters who were erased; otherwise they are counted and left out.
         dry_run: report, and store nothing.
         whole: whether the source is read to its end; a part of it does not show which votes are missing.
         progress: wraps the source, as `rich.progress.track` does.
@@ -109,17 +113,15 @@ def import_from(  # noqa: PLR0913 - this is the command `thumbtune import`, one 
         raise UsageError("a rater needs a name; give one.", code="rater-no-name")
     with Changes(correct) as changes:
         intake = _Intake(store, changes, rater.strip(), (prompt or "").strip(), correct, strict)
-        intake.newest = store.newest() if whole else 0
+        intake.begin(whole, allow_erased)
         try:
             with store.transaction(rehearsal=dry_run) if strict or dry_run else nullcontext():
                 intake.add_all(progress(_WithUnrated(source) if whole else source), name)
-                if intake.report.used == intake.report.withdrawn == 0 and not (correct and intake.unrated):
-                    raise _nothing_usable(name, intake.report, intake.unrated)
+                intake.refuse_nothing(name)
         except KeyboardInterrupt as stop:
             if strict or dry_run:
                 raise Interrupted("Stopped; nothing was imported.", code="import-rolled-back") from stop
-            intake.flush()
-            rows = plural(intake.stored, "row was", "rows were")
+            rows = plural(intake.flush(), "row was", "rows were")
             raise Interrupted(
                 f"Stopped; {rows} imported, and the same command continues from there.", code="import-stopped"
             ) from stop
@@ -139,6 +141,10 @@ class _WithUnrated:
         return self.source.with_unrated() if isinstance(self.source, ShowsUnrated) else iter(self.source)
 
 
+class _OfErased(Exception):
+    """This row's rater was erased."""
+
+
 class _Skipped(Exception):
     """This row cannot be used; the message says why."""
 
@@ -152,11 +158,17 @@ class _Intake:
         self.report, self.stored = ImportReport(), 0
         self.newest = 0  # the id of the newest image before this import
         self.unrated = 0  # rows that show an image without a vote
+        self.erased: ErasedRaters | None = None  # whose votes are left out; None: nobody's
         self._has_prompts = False
         self._pseudonyms: frozenset[str] | None = None  # of this store's raters in exports, once needed
         self._votes: list[tuple[int, str, NewVote]] = []  # row, where, vote
         self._skipped: list[tuple[int, str, str]] = []  # row, where, why: sorted and listed with the votes
         self._bytes = 0
+
+    def begin(self, whole: bool, allow_erased: bool) -> None:
+        """Note what the store has before the import."""
+        self.newest = self.store.newest() if whole else 0
+        self.erased = None if allow_erased else self.store.erased_raters()
 
     def add_all(self, rows: Iterable[SourceRow], name: str) -> None:
         """Import all rows of a source, which errors call `name`, then reconcile the store with it.
@@ -185,6 +197,9 @@ class _Intake:
             self.report.add_details(row)
         try:
             vote = self.changes.with_rank(self._vote(row))
+        except _OfErased:
+            self.report.erased += 1
+            return
         except _Skipped as skipped:
             self._skipped.append((self.report.rows, row.where, str(skipped)))
             if len(self._skipped) >= ROWS_AT_ONCE:  # only the first thousand of them are kept
@@ -199,8 +214,11 @@ class _Intake:
         """Return the row's vote.
 
         Raises:
+            _OfErased: the rater was erased.
             _Skipped: a value is missing or invalid.
         """
+        if row.liked is not None and self.erased is not None and (row.rater or self.rater) in self.erased:
+            raise _OfErased
         prompt, marks = plain_prompt(without_controls(row.prompt or self.prompt), row.syntax)
         if row.liked is None and row.image is not None:
             self.report.without_label += 1
@@ -261,8 +279,8 @@ class _Intake:
                 self.report.dislikes += kind == "dislike"
                 self.report.changed += was_opposite
 
-    def flush(self) -> None:
-        """Store the gathered votes."""
+    def flush(self) -> int:
+        """Store the gathered votes, and return how many rows were stored so far."""
         votes = self._votes
         results = self.store.add_votes([vote for *_, vote in votes]) if votes else []
         # cleared only now: after Ctrl-C amid `add_votes` the same votes are added again, which adds and counts nothing
@@ -273,6 +291,7 @@ class _Intake:
         for _, where, why in sorted(self._skipped):
             self.report.add_skipped(where, why)
         self._skipped = []
+        return self.stored
 
     def refuse_skipped(self, name: str) -> None:
         """With `strict`, stop at the first row that cannot be used.
@@ -286,6 +305,16 @@ class _Intake:
         if skipped:
             where, why = skipped[0]
             raise ThumbtuneError(f"{name}: {where}: {why}; nothing was imported.", code="import-unusable-row")
+
+    def refuse_nothing(self, name: str) -> None:
+        """Refuse a source that changes nothing and has no row to leave out on purpose.
+
+        Raises:
+            ThumbtuneError: no row of it can be used.
+        """
+        did_nothing = self.report.used == self.report.withdrawn == self.report.erased == 0
+        if did_nothing and not (self.correct and self.unrated):
+            raise _nothing_usable(name, self.report, self.unrated)
 
     def _count(self, vote: NewVote, result: VoteResult) -> str | None:
         """Count the result of adding a vote; return why its row is to be listed, or None."""

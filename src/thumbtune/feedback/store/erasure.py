@@ -10,7 +10,8 @@ from sqlalchemy import case, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from thumbtune.errors import ThumbtuneError, UsageError
-from thumbtune.feedback.quoting import listed, shown
+from thumbtune.feedback.quoting import shown
+from thumbtune.feedback.store.erased_raters import erased_in, remember
 from thumbtune.feedback.store.order import latest_sequences
 from thumbtune.feedback.store.tables import Erasing, Vote
 from thumbtune.feedback.temporary import remove_leftovers
@@ -108,24 +109,26 @@ def marker_of(folder: Path, rater: str) -> Path:
 
 
 def check_rater(session: Session, folder: Path | None, rater: str) -> None:
-    """Refuse a rater without votes, unless an erasure of them was interrupted.
+    """Refuse a rater who never had votes. One who was erased before may be erased again.
 
     Raises:
-        UsageError: the rater has no votes; the message lists raters who have some.
+        UsageError: the rater has no votes; the message names no other rater, since logs of scripts keep it.
     """
     with suppress(UnicodeEncodeError):  # no database takes such a name
         if session.scalar(select(Vote.id).where(Vote.rater == rater).limit(1)) is not None:
             return
         if folder is not None and marker_of(folder, rater).exists():
             return
-    raters = session.scalars(select(Vote.rater).distinct().order_by(Vote.rater).limit(10)).all()
+        if rater in erased_in(session):
+            return
     raise UsageError(
-        f"No rater {shown(rater)} has voted in this store; the raters are {listed(raters)}.", code="rater-unknown"
+        f"No rater {shown(rater)} has voted in this store; `thumbtune likes stats` lists the raters.",
+        code="rater-unknown",
     )
 
 
 def erase(session: Session, rater: str) -> Erased:
-    """Delete all votes of a rater, and return what that changed."""
+    """Delete all votes of a rater, note that they were erased, and return what that changed."""
     unlabelled, majority_changed = _affected_images(session, rater)
     # the trigger against deleting votes lets the rater in this table go; the row does not outlive the transaction
     session.execute(insert(Erasing).values(rater=rater))
@@ -134,6 +137,7 @@ def erase(session: Session, rater: str) -> Erased:
     for statement in (of_rater.where(Vote.kind == "undo"), of_rater):  # undos first: they refer to the other votes
         deleted += len(session.scalars(statement.returning(Vote.sequence)).all())
     session.execute(delete(Erasing).where(Erasing.rater == rater))
+    remember(session, rater)
     return Erased(votes=deleted, unlabelled=unlabelled, majority_changed=majority_changed)
 
 

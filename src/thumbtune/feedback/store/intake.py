@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from thumbtune.errors import ThumbtuneError
 from thumbtune.feedback.images import ImageInfo, UnreadableImage, inspect_image
 from thumbtune.feedback.store.damage import check_row
+from thumbtune.feedback.store.erased_raters import forget
 from thumbtune.feedback.store.image_storage import ImageStorage
 from thumbtune.feedback.store.order import LatestVote, in_parts, latest_votes, times_of
 from thumbtune.feedback.store.tables import StoredImage, Vote, now
@@ -136,7 +137,11 @@ StoredVote = tuple[int, str, str]  # image, rater, kind
 
 
 def add_votes(session: Session, storage: ImageStorage | None, votes: Sequence[NewVote]) -> list[VoteResult]:
-    """Add votes and their images; return a status for each, or the error for a vote that cannot be stored."""
+    """Add votes and their images; return a status for each, or the error for a vote that cannot be stored.
+
+    A rater who was erased, and whose votes are added all the same, is no longer an erased one.
+    """
+    forget(session, {vote.rater for vote in votes})
     images = add_images(session, storage, votes)
     ids = [chosen_id(vote.vote_id) if vote.vote_id else _derived_id(vote) for vote in votes]
     stored = votes_by_id(session, ids)

@@ -29,6 +29,7 @@ from thumbtune.feedback.store.database import (
     name_of,
     open_database,
 )
+from thumbtune.feedback.store.erased_raters import ErasedRaters, erased_in
 from thumbtune.feedback.store.erasure import TABLES, Erased, check_rater, erase, erasing
 from thumbtune.feedback.store.hold import make_and_hold, release
 from thumbtune.feedback.store.image_storage import ImageStorage, storage_at
@@ -339,7 +340,7 @@ class Store:
         """Refuse a rater who cannot be erased.
 
         Raises:
-            UsageError: the rater has no votes, and no erasure of them was interrupted.
+            UsageError: the rater has no votes, and was never erased.
         """
         with self._read() as session:
             check_rater(session, self.folder, rater)
@@ -360,6 +361,11 @@ class Store:
             if self._session is None:  # otherwise nothing is committed yet
                 erasure.clean(self.name, log_is_empty=checkpoint(self._engine))
         return erased
+
+    def erased_raters(self) -> ErasedRaters:
+        """Return the raters who were erased."""
+        with self._read() as session:
+            return erased_in(session)
 
     def labels(self) -> Iterator[Label]:
         """Yield the latest vote of each rater on each image, if it is a like or dislike, in the images' order."""

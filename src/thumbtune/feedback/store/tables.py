@@ -133,3 +133,21 @@ class Erasing(Table):
     __tablename__ = "erasing"
 
     rater: Mapped[str] = mapped_column(primary_key=True)
+
+
+class ErasedRater(Table):
+    """The keyed hash of a rater who was erased (erased_raters.py)."""
+
+    __tablename__ = "erased"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
+class ErasureKey(Table):
+    """One row: the key of these hashes, as a hexadecimal number."""
+
+    __tablename__ = "erasure_key"
+    __table_args__ = (CheckConstraint("id = 1", name="there_is_one_key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    key: Mapped[str] = mapped_column(String(64))

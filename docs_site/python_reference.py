@@ -71,7 +71,8 @@ def _member(path: str, value: Any, level: str) -> str:
         return "\n".join([*parts, f"```python\n{name} = {plain(str(value))}\n```\n"])
     if inspect.isclass(value) and issubclass(value, BaseModel):
         return "\n".join([*parts, f"{from_docstring(value.__doc__)} Its options: [every option](recipe.md).\n"])
-    if not getattr(value, "_is_protocol", False):  # nobody makes one by its name
+    is_raised = inspect.isclass(value) and issubclass(value, BaseException)
+    if not (is_raised or getattr(value, "_is_protocol", False)):  # nobody makes one by its name
         parts.append(f"```python\n{signature(name, value)}\n```\n")
     parts += [from_docstring(inspect.getdoc(value)), ""]
     if inspect.isclass(value):

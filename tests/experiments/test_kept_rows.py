@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
@@ -16,6 +17,7 @@ from thumbtune.experiments.ground_cells import MARKS
 from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.levels import TAKEN
 from thumbtune.experiments.screen_methods import BY_DEFAULT
+from thumbtune.experiments.seed_statistics import mean_text
 from thumbtune.training.batches import quiet
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -163,6 +165,25 @@ def test_the_table_of_the_search_has_the_numbers_of_its_pages() -> None:
         assert [tuple(cell.split(", ")) for cell in cells] == [page[setting.strip("`")] for page in pages]
     for setting, *cells in tables[1]:
         assert cells == [two_seeds_of(ground, setting.strip("`")) for ground in GROUNDS]
+
+
+def test_what_the_docs_say_of_the_window_is_in_its_rows() -> None:
+    said, shares, gains = (DOCS / "grounds.md").read_text(), {"lead": [], "lead-window": []}, []
+    for ground in GROUNDS:
+        files = (DOCS / "results" / f"window-{ground}" / "runs").glob("*/row.json")
+        stored = [json.loads(file.read_text()) for file in files]
+        odds = {(one["cell"]["name"], one["cell"]["seed"]): one["row"]["log_odds"] for one in stored}
+        for name, means in shares.items():
+            of = [
+                (odds[name, seed] - odds["base", seed]) / (odds["asked", seed] - odds["base", seed])
+                for seed in (40, 41, 42)
+            ]
+            means.append(f"{np.mean(of):.2f}")
+        gains.append(mean_text([odds["lead-window", seed] - odds["lead", seed] for seed in (40, 41, 42)], "+.2f"))
+    text = " ".join(said.split())
+    assert "shares of {}, {} and {}, ".format(*shares["lead-window"]) in text
+    assert "the lead has {}, {} and {} on the same seeds".format(*shares["lead"]) in text
+    assert gains[0] == "-0.53 (-0.65 to -0.40)" and "-0.53 log-odds, -0.65 to -0.40" in text
 
 
 def test_the_table_of_levels_has_the_numbers_of_its_page() -> None:

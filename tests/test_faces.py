@@ -20,7 +20,8 @@ FACES = {
     "loss_averse prefixed relative risk_seeking traits_of",
     "thumbtune.models": "FlowProcess Full LoRA Model ModelOptions Plane Process PromptEncoding Sampler StableDiffusion "
     "StableDiffusionXL Tuning VPProcess adapter_of load_pipeline process_of",
-    "thumbtune": "Config Recipe Step ThumbtuneError ThumbtuneWarning Trainer UsageError __version__ evaluate load train",
+    "thumbtune": "Config Recipe Step ThumbtuneError ThumbtuneWarning Trainer UsageError __version__ evaluate load "
+    "train",
 }
 
 

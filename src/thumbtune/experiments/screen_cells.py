@@ -27,6 +27,7 @@ from thumbtune.experiments.vector_world import Measures, liked_true_samples, mea
 from thumbtune.objective.protocol import Objective, traits_of
 from thumbtune.runs import build, objectives
 from thumbtune.runs.recipe import Recipe
+from thumbtune.runs.setup import batches_from
 from thumbtune.training.batches import Batches, Encoded, Progress, quiet
 from thumbtune.training.cache import Cache
 from thumbtune.training.sampling import seeded_generator
@@ -118,15 +119,5 @@ def tuned(screen: Screen, model: VectorModel, recipe: Recipe, objective: Objecti
 
 def batches_of(screen: Screen, model: VectorModel, recipe: Recipe, objective: Objective) -> Batches:
     """Return the batches of a recipe on a seed's labels, as any training makes them."""
-    low, high = recipe.train.disliked_timesteps
-    return Batches(
-        encoded=Encoded(screen.pool(recipe.seed), model, screen.cache, objectives.prefixes_of(objective)).fill(),
-        process=model.process,
-        size=recipe.train.batch,
-        liked_share=objectives.liked_share(recipe, objective),
-        prompt_dropout=recipe.train.prompt_dropout,
-        timestep_bias=recipe.train.timestep_bias,
-        disliked_timesteps=(low, high),
-        paired="pairs" in objective.needs,
-        seed=recipe.seed,
-    )
+    encoded = Encoded(screen.pool(recipe.seed), model, screen.cache, objectives.prefixes_of(objective))
+    return batches_from(encoded.fill(), model.process, recipe, objective)

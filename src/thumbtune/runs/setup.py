@@ -7,6 +7,7 @@ from pathlib import Path
 from thumbtune.feedback.clips import Clips
 from thumbtune.feedback.likes import Split, sizes_of
 from thumbtune.models.buckets import Placement, Shape
+from thumbtune.models.process import Process
 from thumbtune.models.protocol import PipelineModel
 from thumbtune.objective.beta import Beta
 from thumbtune.objective.protocol import Objective
@@ -137,7 +138,6 @@ def prepare(recipe: Recipe, *, keep: bool = True, given: Objective | None = None
 def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progress) -> Batches:
     """Encode the images and prompts of a training, and return its batches."""
     recipe, objective = setup.recipe, setup.objective
-    low, high = recipe.train.disliked_timesteps
     encoded = Encoded(
         setup.split.train,
         model,
@@ -146,9 +146,15 @@ def batches_of(setup: Setup, model: PipelineModel, cache: Cache, progress: Progr
         sizes=sizes_to_encode(model, setup.placements(model)),
         flips=recipe.train.flip,
     ).taking(setup.clips(model))
+    return batches_from(encoded.fill(progress, strict=True), model.process, recipe, objective)
+
+
+def batches_from(encoded: Encoded, process: Process, recipe: Recipe, objective: Objective) -> Batches:
+    """Return the batches of a recipe over encoded images."""
+    low, high = recipe.train.disliked_timesteps
     return Batches(
-        encoded=encoded.fill(progress, strict=True),
-        process=model.process,
+        encoded=encoded,
+        process=process,
         size=recipe.train.batch,
         liked_share=objectives.liked_share(recipe, objective),
         prompt_dropout=recipe.train.prompt_dropout,

@@ -19,11 +19,15 @@ from thumbtune.experiments.rounds_cells import ROUNDS
 from thumbtune.experiments.simulated_labels import Rating
 from thumbtune.experiments.training_grid import Grid, GridCell
 
-PAPER, LEAD, AUTO, WINDOW = "paper", "lead", "auto", "lead-window"
+PAPER, LEAD, AUTO, WINDOW, AUTO_WINDOW = "paper", "lead", "auto", "lead-window", "auto-window"
 LEAD_SETTINGS = ("objective.name=kto", "objective.beta=250", "train.timestep_bias=3", "train.liked_share=0.5")
 WINDOW_SETTINGS = (
     *("objective.name=kto", "objective.beta=500", "train.timestep_bias=3", "train.liked_share=0.5"),
     "train.disliked_timesteps=[0.5,1]",
+)
+AUTO_WINDOW_SETTINGS = (
+    *("objective.name=kto", "objective.beta=auto", "objective.gain_scale=0.5"),
+    *WINDOW_SETTINGS[2:],
 )
 DPO_SETTINGS = ("objective.name=dpo", "objective.beta=500")
 KTO = ("objective.name=kto", "train.liked_share=0.8")  # the paper's share; all is written out, as defaults may change
@@ -81,6 +85,11 @@ METHODS: dict[str, Method] = {
         about="the lead with beta 500, and dislikes in the upper half of the noise alone; chosen by the search, on "
         "other seeds, after the lead's rows were seen",
         settings=WINDOW_SETTINGS,
+    ),
+    AUTO_WINDOW: Method(
+        about="lead-window with beta auto, gain scale 0.5; chosen by the search, on other seeds, after the rows of the "
+        "lead and of lead-window were seen",
+        settings=AUTO_WINDOW_SETTINGS,
     ),
     "kto-three-rounds": _in_rounds(
         "the lead's settings in three rounds of 64 labels, the later ones on images of the tuned model", LEAD_SETTINGS

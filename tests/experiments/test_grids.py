@@ -11,7 +11,7 @@ from thumbtune.experiments.experiments import Order, perform
 from thumbtune.experiments.fig8 import BOTH, WIN, WITHOUT
 from thumbtune.experiments.training_grid import Grid, GridCell, budget_text, finished_row
 from thumbtune.runs.recipe import Recipe, parse_recipe, recipe_options, with_settings
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 SEEDS = range(3)
 QUICK = {"fig7": 2, "fig8": 5, "noise": 4, "few": 2, "beyond": len(beyond.METHODS), "search": 5}

@@ -45,7 +45,7 @@ from thumbtune.experiments.methods import LEAD, METHODS, PAPER, measure_of, meth
 from thumbtune.experiments.simulated_labels import PoolImage, Rating
 from thumbtune.experiments.training_grid import Grid, GridCell, run_grid, settings_of
 from thumbtune.runs.recipe import parse_recipe, with_settings
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 ORDER = Order(folder=Path("out"), seeds=2, ground="soft-3d")
 LAB = Grid(ORDER, quiet, lambda line: None)

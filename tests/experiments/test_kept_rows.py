@@ -18,7 +18,7 @@ from thumbtune.experiments.grounds import GROUNDS
 from thumbtune.experiments.levels import TAKEN
 from thumbtune.experiments.screen_methods import BY_DEFAULT
 from thumbtune.experiments.seed_statistics import mean_text
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 
 def test_where_a_run_goes_on(call: Any, settings: list[str], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from thumbtune.runs.recipe import read_recipe
 from thumbtune.runs.run import recipe_in
 from thumbtune.runs.tuning import tune
 from thumbtune.training import checkpoint
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 Call = Callable[..., tuple[int, str, str]]
 

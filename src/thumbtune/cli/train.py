@@ -142,7 +142,7 @@ def train(
     chosen = read_recipe(recipe, settings)  # before torch loads: a bad recipe is told at once
     from thumbtune.runs import build, plan, run
     from thumbtune.runs.tuning import line_of, tune
-    from thumbtune.training.batches import Sized
+    from thumbtune.training.progress import Sized
 
     if dry_run:
         run.check(chosen, out, resume)

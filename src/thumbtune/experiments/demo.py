@@ -29,7 +29,7 @@ from thumbtune.report.page import write_page
 from thumbtune.runs import build, run, tuning
 from thumbtune.runs.bundled_words import MODEL
 from thumbtune.runs.recipe import Recipe, parse_recipe, with_settings
-from thumbtune.training.batches import Progress, Sized, in_images, waiting
+from thumbtune.training.progress import Progress, Sized, in_images, waiting
 
 # low guidance keeps the variety that a person needs to choose from, and images at 2 still show their prompt; results
 # are shown at the recipe's guidance

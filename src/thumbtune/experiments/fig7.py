@@ -25,7 +25,7 @@ from thumbtune.experiments.seed_statistics import change_text, is_above, mean_te
 from thumbtune.experiments.training_grid import Grid, GridCell, run_grid, trained
 from thumbtune.runs import build
 from thumbtune.training import checkpoint
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 
 SEEDS = 3
 QUARTERS = 4  # the number of checkpoints with images

@@ -39,7 +39,7 @@ from thumbtune.runs.checks import check_labels
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe, with_settings
 from thumbtune.runs.renamed import RENAMED, RenamedOption
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import Progress, Sized
+from thumbtune.training.progress import Progress, Sized
 from thumbtune.training.trainer import MemoryRanOut, TrainingBroke
 
 ROW = "row.json"

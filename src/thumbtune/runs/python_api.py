@@ -15,7 +15,7 @@ from thumbtune.models.protocol import PipelineModel
 from thumbtune.runs import build, run
 from thumbtune.runs.recipe import Recipe, parse_recipe, read_recipe
 from thumbtune.runs.tuning import tune
-from thumbtune.training.batches import quiet
+from thumbtune.training.progress import quiet
 from thumbtune.training.step import Step
 
 AnyRecipe = Recipe | str | Path | Mapping[str, Any] | Sequence[str]

@@ -25,9 +25,11 @@ from thumbtune.runs.image_sizes import (
 )
 from thumbtune.runs.recipe import Recipe
 from thumbtune.training import trackers
-from thumbtune.training.batches import Batches, Encoded, Progress
+from thumbtune.training.batches import Batches
 from thumbtune.training.cache import Cache
+from thumbtune.training.encoded import Encoded
 from thumbtune.training.guards import Advice
+from thumbtune.training.progress import Progress
 from thumbtune.training.trainer import Settings
 
 

@@ -26,8 +26,9 @@ from thumbtune.runs.reporting import reported
 from thumbtune.runs.setup import Setup, batches_of, prepare
 from thumbtune.signals import Requests, requests
 from thumbtune.training import checkpoint, damage, records
-from thumbtune.training.batches import Batches, Progress
+from thumbtune.training.batches import Batches
 from thumbtune.training.checkpoint import LOG
+from thumbtune.training.progress import Progress
 from thumbtune.training.step import Step
 from thumbtune.training.trainer import LOWER_RATE, MemoryRanOut, Training, TrainingBroke, WentWrong, train
 

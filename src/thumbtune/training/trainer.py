@@ -31,7 +31,8 @@ from thumbtune.objective.log_ratio import LogRatio, unit_of
 from thumbtune.objective.protocol import Objective, reads_moved, reads_reference, traits_of
 from thumbtune.objective.reference_point import ReferencePoint
 from thumbtune.objective.validation import loss_of
-from thumbtune.training.batches import Batch, Batches
+from thumbtune.training.batch import Batch
+from thumbtune.training.batches import Batches
 from thumbtune.training.denoising import (
     Reference,
     error,

@@ -280,6 +280,14 @@ class TrainSection(Section):
         description="The window of noise levels of disliked images, [low, high] as shares of the process: 0 is a clean "
         "image, 1 pure noise; sigma for rectified flow. [0.5, 1]: the noisier half. Not used by dpo and sft.",
     )
+    noise_draws: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="Number of draws of noise and noise level for each image. The reference denoises each of them "
+        "once, so that a step costs less when they repeat; draws of an image cover all noise levels evenly. 0: a new "
+        "draw at each step.",
+    )
     timestep_density: Literal["auto", "uniform", "logit-normal", "mode"] = Field(
         default="auto",
         description="How often noise levels are sampled by a model of rectified flow, before their shift: uniform, "

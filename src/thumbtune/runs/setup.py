@@ -163,5 +163,6 @@ def batches_from(encoded: Encoded, process: Process, recipe: Recipe, objective: 
         timestep_bias=recipe.train.timestep_bias,
         disliked_timesteps=(low, high),
         paired="pairs" in objective.needs,
+        noise_draws=recipe.train.noise_draws,
         seed=recipe.seed,
     )

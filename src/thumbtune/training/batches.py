@@ -1,7 +1,8 @@
 """Make batches from encoded likes: sample images, and noise them by (seed, step, image).
 
 Every random number is a function of (seed, step, image id) alone. So a run is the same in one process or eight, after a
-resume, and for any micro-batch.
+resume, and for any micro-batch. With N noise draws an image, it is a function of (seed, draw, image id), and only the
+choice among the draws is one of the step.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,18 @@ FLIPPED = 0.5  # the share of mirrored images, where images are mirrored
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What seeds all random numbers of a row. number: of one of the image's draws; 0 for a new one."""
+
+    seed: tuple[object, ...]
+    number: int = 0
+
+    def within(self, uniform: Float[Tensor, ""], count: int) -> Float[Tensor, ""]:
+        """Return a uniform number inside this draw's part of [0, 1), of `count` equal parts; unchanged for 0."""
+        return (self.number + uniform) / count if count else uniform
+
+
+@dataclass(frozen=True, kw_only=True)
 class Batches:
     """The batches of a training: the images of each step, and their noise.
 
@@ -35,6 +48,8 @@ class Batches:
     disliked_timesteps: the window of noise levels of disliked images, as shares of the process (window.py)
     paired:         sample pairs of a liked and a disliked image of one prompt, which share their noise and time;
                     two of different shapes share the time and the seed of their noise
+    noise_draws:    the number of draws of each image, of a noise, a time and whether its prompt is dropped; 0: new
+                    ones at each step. Draw k lies in the k-th of N equal parts of the noise levels
     """
 
     encoded: Encoded
@@ -45,6 +60,7 @@ class Batches:
     timestep_bias: float = 1.0
     disliked_timesteps: Window = WHOLE
     paired: bool = False
+    noise_draws: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -111,16 +127,15 @@ class Batches:
         whole = self.rows(step)
         rows = whole[start:stop]
         names = [self.encoded.image_ids[row] for row in (_firsts(whole) if self.paired else whole)]
-        clean, about = self.encoded.images(rows, self._flipped(step, names, start, len(rows)))
+        draws = [self._draw(step, names, place) for place in range(start, start + len(rows))]
+        clean, about = self.encoded.images(rows, self._flipped(draws))
         shapes = [row.shape for row in (clean.rows if isinstance(clean, Ragged) else clean)]
         noises, uniforms, prompts = [], [], []
-        for place, row in enumerate(rows, start):
-            # an image that occurs twice in a step gets different noise; the two images of a pair get the same
-            again = self._again(names, place)
-            generator = seeded_generator(self.seed, step, names[place], again)
-            uniforms.append(torch.rand((), generator=generator))
+        for row, shape, draw in zip(rows, shapes, draws, strict=True):
+            generator = seeded_generator(*draw.seed)
+            uniforms.append(draw.within(torch.rand((), generator=generator), self.noise_draws))
             dropped = torch.rand((), generator=generator) < self.prompt_dropout
-            noises.append(torch.randn(shapes[place - start], generator=generator))
+            noises.append(torch.randn(shape, generator=generator))
             prompts.append("" if dropped else self._prompt_of(row, generator))
         if mismatched:
             prompts = neighbours([self.encoded.prompts[row] for row in whole], self._elsewhere(step))[start:stop]
@@ -133,6 +148,31 @@ class Batches:
             weight=self.encoded.weight[rows],
             grade=None if self.encoded.grade is None else self.encoded.grade[rows],
             paired=self.paired,
+            draw=None if mismatched else self._numbers(whole, rows, start, draws),
+        )
+
+    def _draw(self, step: int, names: Sequence[str], place: int) -> "Draw":
+        """Return the draw of a place. The two images of a pair have one."""
+        # an image that occurs twice in a step gets two draws
+        fresh = (self.seed, step, names[place], self._again(names, place))
+        if not self.noise_draws:
+            return Draw(seed=fresh)
+        number = int(torch.randint(self.noise_draws, (), generator=seeded_generator(*fresh, "draw")))
+        return Draw(seed=(self.seed, f"draw {number}", names[place]), number=number)
+
+    def _numbers(
+        self, whole: Sequence[int], rows: Sequence[int], start: int, draws: Sequence["Draw"]
+    ) -> Int[Tensor, "b"] | None:
+        """Return a number for each row, its draw, and the image whose id seeds it."""
+        if not self.noise_draws:
+            return None
+        seeding = (_firsts(list(whole)) if self.paired else whole)[start : start + len(rows)]
+        likes = len(self.encoded)
+        return torch.tensor(
+            [
+                (row * likes + first) * self.noise_draws + draw.number
+                for row, first, draw in zip(rows, seeding, draws, strict=True)
+            ]
         )
 
     def _times(self, uniform: Float[Tensor, "b"], liked: Bool[Tensor, "b"], positions: Int[Tensor, "b"]) -> Times:
@@ -148,14 +188,11 @@ class Batches:
         """Return how often an image, or the first one of a pair, stands before a place."""
         return names[: place - place % self._unit].count(names[place])
 
-    def _flipped(self, step: int, names: Sequence[str], start: int, count: int) -> list[bool]:
+    def _flipped(self, draws: Sequence["Draw"]) -> list[bool]:
         """Return which images are mirrored, half of them on average; both images of a pair, or neither."""
         if not self.encoded.flips:
             return []
-        generators = (
-            seeded_generator(self.seed, step, names[place], self._again(names, place), "flip")
-            for place in range(start, start + count)
-        )
+        generators = (seeded_generator(*draw.seed, "flip") for draw in draws)
         return [bool(torch.rand((), generator=generator) < FLIPPED) for generator in generators]
 
     def _prompt_of(self, row: int, generator: torch.Generator) -> str:

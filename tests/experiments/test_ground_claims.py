@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from thumbtune.experiments import few_on_ground, noise_on_ground
+from thumbtune.experiments import draws, few_on_ground, noise_on_ground
 from thumbtune.experiments.experiments import Order
 from thumbtune.experiments.ground_cells import means_of
 from thumbtune.experiments.ground_pages import GroundPage, cut_off_note, ground_result, seeds_note
@@ -41,6 +41,19 @@ def test_only_a_gain_can_be_kept(clean: list[float], wrong: list[float], verdict
         noise_on_ground.name_of(PAPER, share): rows_of(PAPER, shares) for share, shares in ((0, clean), (0.2, wrong))
     }
     assert noise_on_ground.claim_keeps(named, PAPER).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("few", "verdict"),
+    [
+        ([0.45, 0.44, 0.48], "holds"),  # 0.05, 0.07 and 0.04 lower
+        ([0.3, 0.31, 0.32], "does not hold"),
+        ([0.2, 0.8, 0.5], "cannot be told"),
+    ],
+)
+def test_few_draws_may_lose_a_tenth_of_the_headroom(few: list[float], verdict: str) -> None:
+    named = {draws.name_of(count): rows_of("draws", shares) for count, shares in ((4, few), (0, CLEAN))}
+    assert draws.claim_keeps(named, 4).verdict == verdict
 
 
 def test_half_the_labels_are_compared_where_there_are_halves() -> None:

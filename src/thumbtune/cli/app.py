@@ -98,7 +98,7 @@ Ground = Annotated[
     str,
     typer.Option(
         help="For beyond, search, few, noise and fig8: the person, judge and budget to use instead of their own: "
-        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds, levels and raters need one."
+        "soft-3d, conditional or line-art-wrong (docs/grounds.md). rounds, levels, draws and raters need one."
     ),
 ]
 Only = Annotated[
@@ -119,8 +119,8 @@ def paper(
     name: Annotated[
         str,
         typer.Argument(
-            help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, levels, raters, "
-            "screen, table1, table2, table6 or table7."
+            help="The experiment: fig6, fig7, fig8, fig9, noise, few, search, beyond, rounds, levels, draws, "
+            "raters, screen, table1, table2, table6 or table7."
         ),
     ],
     out: Annotated[

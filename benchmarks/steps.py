@@ -212,7 +212,8 @@ def matmul_rate(device: str, precision: str) -> float:
 
 
 def counted(steps: Steps) -> int:
-    """Return the floating-point operations of one step."""
+    """Return the floating-point operations of one step, after a first one, before which all is encoded."""
+    next(steps)
     counter = FlopCounterMode(display=False)
     with counter:
         next(steps)

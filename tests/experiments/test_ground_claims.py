@@ -65,7 +65,7 @@ def test_half_the_labels_are_compared_where_there_are_halves() -> None:
         }
 
     def found(lead: Sequence[float], paper: Sequence[float], counts: Sequence[int]) -> str:
-        return few_on_ground.claim_half_suffices(named(lead, paper), counts).verdict
+        return few_on_ground.claim_half_suffices(named(lead, paper), LEAD, counts).verdict
 
     assert found(CLEAN, LESS, (24, 48)) == "holds"
     assert found(WORSE, LESS, (24, 48)) == "does not hold"

@@ -71,7 +71,7 @@ def test_half_the_labels_are_compared_where_there_are_halves() -> None:
     assert found(WORSE, LESS, (24, 48)) == "does not hold"
     assert found([0.5, -0.5, 0.1], LESS, (24, 48)) == "cannot be told"
     assert found(CLEAN, LESS, (24,)) == "cannot be told"  # no number is half of another
-    claim = few_on_ground.claim_half_suffices(named(CLEAN, LESS), (24, 48))
+    claim = few_on_ground.claim_half_suffices(named(CLEAN, LESS), LEAD, (24, 48))
     assert "best of 1 comparisons" in claim.criterion and "24 against 48: log-odds +0.25" in claim.evidence
 
 

@@ -15,7 +15,7 @@ from thumbtune.errors import UsageError, joined, note, shown
 from thumbtune.files import is_there, write_text
 from thumbtune.runs import values
 from thumbtune.runs.evaluation_sections import EvaluateSection, GatesSection
-from thumbtune.runs.family_defaults import defaults_of, family_of, with_defaults
+from thumbtune.runs.family_defaults import OF_AUTO, defaults_of, family_of, with_defaults
 from thumbtune.runs.other_names import OURS, our_name
 from thumbtune.runs.recipe_sections import (
     FIXED_SHARE,
@@ -121,7 +121,9 @@ class Recipe(Section):
             )
         for option in ("liked_share", "disliked_timesteps"):
             usual = getattr(TrainSection(), option)
-            if self.objective.name in FIXED_SHARE and getattr(self.train, option) != usual:
+            # recipes of earlier runs name the defaults of beta auto; another objective takes no notice of them
+            of_auto = OF_AUTO[f"train.{option}"].value
+            if self.objective.name in FIXED_SHARE and getattr(self.train, option) not in (usual, of_auto):
                 why = {"liked_share": "", "disliked_timesteps": WHY_NO_WINDOW[self.objective.name]}[option]
                 raise values.UnusedOption(
                     f"{self.objective.name} does not use train.{option}{why}: leave it out or at {usual}"
@@ -366,12 +368,12 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def chosen_for_model(recipe: Recipe) -> dict[str, str]:
-    """Return the options that have the default of the model's family where the usual one differs, with the reason."""
+    """Return the options that have a default of the model's family or of beta auto, not the usual one; and why."""
     usual, chosen = recipe_options(), {}
     for name, default in defaults_of(recipe.model_dump(exclude={"objective": {"gain_scale"}})).items():
         section, _, option = name.partition(".")
         if getattr(getattr(recipe, section), option) == default.value != usual[name].default:
-            chosen[name] = f"Default of {family_of(recipe.model)}: {default.because}."
+            chosen[name] = f"Default of {default.of or family_of(recipe.model)}: {default.because}."
     return chosen
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from thumbtune.runs.recipe import Recipe, chosen_for_model, parse_recipe, read_r
 from thumbtune.runs.recipe_sections import ObjectiveSection, TrainSection
 from thumbtune.runs.sampler_defaults import precision_for, sampler_for
 from thumbtune.runs.setup import batches_from
+from thumbtune.training.batches import Batches
 
 Call = Callable[..., tuple[int, str, str]]
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -336,9 +336,11 @@ def test_a_transformer_draws_as_its_pipeline_and_trains_as_a_lora_of_its_size(
     assert chosen_for_model(recipe)["evaluate.guidance"] == f"Default of {name}: as in diffusers' pipeline."
 
 
-def test_pairs_share_a_time_also_where_the_recipe_of_a_run_has_a_window(tmp_path: Path) -> None:
+def test_pairs_share_a_time_also_where_the_recipe_of_a_run_has_a_window(
+    tmp_path: Path, make_batches: Callable[..., Batches]
+) -> None:
     (tmp_path / "recipe.yaml").write_text(recipe_text(Recipe()))
     recipe = read_recipe(tmp_path / "recipe.yaml", ["objective.name=dpo"])
-    encoded: Any = SimpleNamespace(liked=torch.tensor([True, False]), prompts=["a fox", "a fox"])
+    encoded = make_batches(Plane(), [(0.2, 0.3), (0.8, 0.7)], [True, False], prompts=["a fox", "a fox"]).encoded
     batches = batches_from(encoded, Plane().process, recipe, objectives.objective_of(recipe))
     assert batches.paired and batches.disliked_timesteps == (0, 1)

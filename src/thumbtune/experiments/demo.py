@@ -84,7 +84,7 @@ PEOPLE = {
     "line-art": Person(
         f"it likes an image if its ink is black (a score of {LEAST_INK} or more, of 1), and dislikes any other.",
         likes_line_art,
-        ("train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
+        ("train.lr=5e-4", "train.steps=50", "train.cooldown=20"),
     ),
     "red": Person(
         "it likes a reddened copy of every image, and dislikes the original image, as in the paper's Fig. 7.",

@@ -48,6 +48,11 @@ STYLE = "line art"  # one of the five styles that the bundled style judge names
 PER_PROMPT = demo.PER_PROMPT
 # defaults may change, experiments may not: these are the defaults of when the first cells were trained
 ORIGINAL_DEFAULTS = ("train.steps=200", "train.lr=1e-4", "train.cooldown=0", *grounds.PLAIN)
+# likewise of the demos
+DEMO_SETTINGS = {
+    "line-art": ("train.lr=5e-4", "train.steps=140", "train.cooldown=20"),
+    "red": demo.PEOPLE["red"].settings,
+}
 QUICK = (
     *("train.steps=2", "train.batch=4", "train.micro_batch=4", "train.warmup=1", "train.cooldown=0"),
     *("train.checkpoint_every=1", "evaluate.steps=2", "evaluate.per_prompt=1"),

@@ -278,8 +278,8 @@ def start(recipe: Recipe, folder: Path, split: Split, story: Mapping[str, Any]) 
         stored = records.read_labels(folder, COMPARED)
         if stored != likes.select_columns(list(COMPARED)).to_list():
             raise ThumbtuneError(
-                f"The likes in {recipe.likes} have changed since {folder} was started, so resuming would train "
-                "something else; choose another folder for a new run.",
+                f"The labels in {file} have changed while {folder} was prepared, so resuming would train something "
+                "else; give the same command again.",
                 code="run-likes-changed",
             )
         if not (folder / checksums.SUMS).is_file():  # of an early version, or deleted

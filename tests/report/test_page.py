@@ -13,6 +13,7 @@ from made_run import NAMES, SIMULATED, VERDICT, write_run
 from parsed_page import Page
 from PIL import Image
 
+import thumbtune
 from thumbtune.errors import ThumbtuneError
 from thumbtune.report.page import write_page
 from thumbtune.report.templates import _number
@@ -215,6 +216,31 @@ def test_the_example_finds_the_lora_from_where_the_run_was_started(
     _, page = written(Path(place))
     found = re.search(r"load_lora_weights\('([^']*)'\)", page.text)
     assert found is not None and found[1] == f"{place}/lora.safetensors" and Path(found[1]).is_file()
+
+
+def test_the_example_of_the_model_card_is_that_of_the_page(run_folder: Path) -> None:
+    (run_folder / "lora").mkdir()
+    code = 'pipeline = DiffusionPipeline.from_pretrained("a/b")\npipeline("a <cat>", num_inference_steps=7)\n'
+    (run_folder / "lora" / "README.md").write_text(f"# card\n\n```python\nno example\n```\n\n```python\n{code}```\n")
+    _, page = written(run_folder)
+    assert " ".join(code.split()) in page.text and "RUN/lora" in page.text and "no example" not in page.text
+    assert "from_pretrained('bundled'" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("model", "loaded"),
+    [
+        ("tiny-emoji-64", 'from_pretrained(files("thumbtune") / "bundled" / "tiny-emoji-64", torch_dtype'),
+        ("/home/ann/models/mine", "from_pretrained('mine', torch_dtype"),
+        ("name/of-the-hub", "from_pretrained('name/of-the-hub', torch_dtype"),
+    ],
+)
+def test_no_page_shows_a_folder_of_this_machine(run_folder: Path, model: str, loaded: str) -> None:
+    (run_folder / "SHA256SUMS").unlink(missing_ok=True)
+    (run_folder / "recipe.yaml").write_text(f"model: {model}\n")
+    _, page = written(run_folder)
+    assert loaded in page.text and str(Path(thumbtune.__file__).parent) not in page.text
+    assert ("from importlib.resources import files" in page.text) == (model == "tiny-emoji-64")
 
 
 def test_a_run_with_only_a_recipe_says_what_is_missing(run_folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The model card of a run: its header, its numbers, its snippet, and when it is written."""
 
+import html
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from models.single_files import SD1, networks, tensors_of, write
 from PIL import Image
 
 from thumbtune.runs import model_card
@@ -73,6 +75,7 @@ def test_a_card_is_written_at_the_end_of_a_training_and_renewed_by_an_evaluation
             assert image.size == (32, 16)  # before and after
     for private in (str(tmp_path), "private-place", "thumbs"):
         assert private not in card.content
+    assert html.escape(snippet_in(card), quote=True).replace("&quot;", "&#34;") in (run / "report.html").read_text()
 
 
 def test_before_is_on_the_left(call: Call, run: Path) -> None:
@@ -116,6 +119,16 @@ def test_the_snippet_for_the_bundled_model_has_lines_that_a_page_shows_whole(run
     )
     compile(snippet, "snippet", "exec")
     assert "| precision | float32 |" in model_card.text_of(facts)
+
+
+def test_the_snippet_for_a_checkpoint_in_one_file_loads_it_with_its_own_class(run: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "my-base.safetensors", tensors_of(SD1, networks(SD1)))
+    recipe = model_card.facts_of(run).recipe.model_copy(update={"model": str(file)})
+    snippet = model_card.snippet_of(replace(model_card.facts_of(run), recipe=recipe))
+    compile(snippet, "snippet", "exec")
+    assert "from diffusers import StableDiffusionPipeline\n" in snippet
+    assert 'base = "my-base.safetensors"  # the base model: put its file here\n' in snippet
+    assert "pipeline = StableDiffusionPipeline.from_single_file(base, torch_dtype=" in snippet
 
 
 def test_a_card_tells_that_its_images_hardly_differ(call: Call, run: Path, tmp_path: Path) -> None:

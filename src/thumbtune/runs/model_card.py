@@ -164,7 +164,10 @@ def snippet_of(facts: Facts) -> str:
     """Return lines of Python that draw with the tuned model in diffusers."""
     sampler, dtype = build.sampler_of(facts.recipe), DTYPES.get(_half(facts.recipe), "float32")
     place = json.dumps(facts.repo or ".")
-    lines = ["import torch", "from diffusers import DiffusionPipeline"]
+    named = (index_of(build.model_path(facts.recipe.model)) or {}).get("_class_name")
+    is_file = Path(facts.recipe.model).is_file()  # only the pipeline's own class reads a checkpoint in one file
+    pipeline, load = (str(named), "from_single_file") if is_file else ("DiffusionPipeline", "from_pretrained")
+    lines = ["import torch", f"from diffusers import {pipeline}"]
     base, own = base_in_snippet(facts)
     if own.startswith("base = files("):
         lines = ["from importlib.resources import files", "", *lines]
@@ -178,7 +181,7 @@ def snippet_of(facts: Facts) -> str:
     lines += [
         "",
         *([own] if own else []),
-        f"pipeline = DiffusionPipeline.from_pretrained({base}, torch_dtype=torch.{dtype}{more})",
+        f"pipeline = {pipeline}.{load}({base}, torch_dtype=torch.{dtype}{more})",
     ]
     if facts.is_lora:
         lines.append(f'pipeline.load_lora_weights({place}, weight_name="{build.LORA_RESULT.name}")')
@@ -187,7 +190,7 @@ def snippet_of(facts: Facts) -> str:
     prompt = facts.images[0][0] if facts.images else "a red apple"
     if prefix := run.prompt_prefix_of(facts.run):
         prompt = f"{prefix}, {prompt}"
-    adapter = adapter_class_of((index_of(build.model_path(facts.recipe.model)) or {}).get("_class_name"))
+    adapter = adapter_class_of(named)
     called = {"num_inference_steps": sampler.steps, **adapter.guided(adapter, sampler.guidance)}  # type: ignore[arg-type]
     if adapter.family.clips:
         called |= {"num_frames": facts.recipe.frames, "output_type": "pil"}
@@ -213,7 +216,8 @@ def base_in_snippet(facts: Facts) -> tuple[str, str]:
         return json.dumps(model), ""
     if facts.repo is None and (inside := given_model.inside(facts.run, model)) is not None:
         return json.dumps(f"../{inside.as_posix()}"), ""
-    return "base", f"base = {json.dumps(facts.base)}  # the base model: put its folder here"
+    kind = "file" if Path(model).is_file() else "folder"
+    return "base", f"base = {json.dumps(facts.base)}  # the base model: put its {kind} here"
 
 
 def _half(recipe: Recipe) -> str | None:

@@ -251,3 +251,14 @@ def test_the_snippet_of_clips_asks_for_frames(
     compile(snippet, "snippet", "exec")
     assert "num_frames=5, max_sequence_length=" in " ".join(snippet.split()) and 'output_type="pil"' in snippet
     assert snippet.endswith('result.frames[0][0].save("image.png")  # the first frame')
+
+
+def test_the_folder_of_a_lora_where_a_run_belongs_is_told_what_works(call: Call, run: Path, tmp_path: Path) -> None:
+    code, _, err = call("generate", "a cat", "--run", run / "lora")
+    assert code == 2 and f"{run / 'lora'} is a part of a run; name the run, {run}." in err
+    alone = tmp_path / "alone"
+    shutil.copytree(run / "lora", alone)
+    for words in (("generate", "a cat", "--run", alone), ("evaluate", alone)):
+        code, _, err = call(*words)
+        assert code == 2 and f"{alone} is a LoRA and not a run; " in err
+        assert f"`thumbtune merge {alone} OUT --base MODEL`" in err and "`generate --model OUT`" in err

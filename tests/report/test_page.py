@@ -16,7 +16,7 @@ from PIL import Image
 import thumbtune
 from thumbtune.errors import ThumbtuneError
 from thumbtune.report.page import write_page
-from thumbtune.report.templates import _number
+from thumbtune.report.templates import MINUS, _number, beside, change
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -227,6 +227,20 @@ def test_the_example_of_the_model_card_is_that_of_the_page(run_folder: Path) -> 
     assert "from_pretrained('bundled'" not in page.text
 
 
+def test_the_settings_are_those_of_the_evaluation_that_is_shown(run_folder: Path) -> None:
+    verdict = run_folder / "evaluation" / "verdict.json"
+    content = json.loads(verdict.read_text()) | {
+        "settings": ["evaluate.scorers=mine.py:dark", "gates.min_diversity=0.2"]
+    }
+    verdict.write_text(json.dumps(content))
+    for sums in run_folder.rglob("SHA256SUMS"):
+        sums.unlink()
+    _, page = written(run_folder)
+    assert "evaluate.scorers mine.py:dark" in page.text and "gates.min_diversity 0.2" in page.text
+    prompts = json.loads((run_folder / "evaluation" / "duel.json").read_text())["prompts"]["name"]
+    assert f"evaluate.prompts {prompts}" in page.text
+
+
 @pytest.mark.parametrize(
     ("model", "loaded"),
     [
@@ -335,3 +349,12 @@ def test_matplotlib_is_not_loaded_until_a_chart_is_drawn() -> None:
 )
 def test_numbers_keep_three_digits(value: float, text: str) -> None:
     assert _number(value) == text
+
+
+def test_a_number_has_the_decimals_of_the_larger_one_beside_it() -> None:
+    assert [beside(6.44e-6, 0.953), beside(0.953, 6.44e-6)] == ["0.000", "0.953"]
+    assert [beside(-1e-9, 5.28), beside(0.0, 0.0), beside(2e-9, 1e-9)] == ["0.00", "0", f"2.00e{MINUS}09"]
+    row = {"before": {"mean": 0.975}, "after": {"mean": 0.97}, "change": {"mean": -0.0049, "low": -0.02, "high": 6e-6}}
+    assert [change(row, name) for name in row["change"]] == [f"{MINUS}0.0049", f"{MINUS}0.0200", "+0.0000"]
+    tiny = {"before": {"mean": 0.9}, "after": {"mean": 0.9}, "change": {"mean": 1e-7, "low": -1e-6, "high": 6.4e-6}}
+    assert [change(tiny, name) for name in tiny["change"]] == ["+0.0000"] * 3

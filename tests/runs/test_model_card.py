@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from huggingface_hub import ModelCard
 from models.single_files import SD1, networks, tensors_of, write
 from PIL import Image
+from pyarrow import parquet
 
 from thumbtune.runs import model_card
 from thumbtune.runs.card_files import write_card
@@ -262,3 +264,17 @@ def test_the_folder_of_a_lora_where_a_run_belongs_is_told_what_works(call: Call,
         code, _, err = call(*words)
         assert code == 2 and f"{alone} is a LoRA and not a run; " in err
         assert f"`thumbtune merge {alone} OUT --base MODEL`" in err and "`generate --model OUT`" in err
+
+
+def test_a_card_counts_no_label_of_several_raters_as_a_person(run: Path) -> None:
+    file = run / "likes.parquet"
+    table = parquet.read_table(file)
+    (run / "SHA256SUMS").unlink()
+    for names, told in (
+        (["majority of 3", "majority of 2", "ann"], "A label joins the votes of up to 3 people."),
+        (["ann", "bob"], "They come from 2 people, whom this card does not name."),
+    ):
+        raters = pa.array([names[row % len(names)] for row in range(len(table))])
+        parquet.write_table(table.set_column(table.schema.get_field_index("rater"), "rater", raters), file)
+        text = model_card.text_of(model_card.facts_of(run))
+        assert told in text and ("They come from" in text) == (told.startswith("They"))

@@ -113,7 +113,7 @@ def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
         "training": _training(run),
         "stopped": run.stopped,
         "measured": run.base,
-        "recipe": flat(run.recipe),
+        "recipe": _settings(run, duel),
         "environment": flat(run.environment),
         "base": _base(run.recipe),
         "prefix": prefix_in(likes),
@@ -124,6 +124,17 @@ def _run(run: RunFolder, duel: DuelFolder | None) -> dict[str, Any]:
         "whole": whole,
         "result": any((run.folder / part / WEIGHTS).is_file() for part in NETWORKS) if whole else _lora(run.folder),
     }
+
+
+def _settings(run: RunFolder, duel: DuelFolder | None) -> list[tuple[str, str]]:
+    """Return the options of the recipe; those of the evaluation as the evaluation that is shown had them."""
+    rows = dict(flat(run.recipe))
+    if duel is not None and duel.verdict is not None:
+        for setting in duel.verdict.get("settings", ()):
+            name, _, value = setting.partition("=")
+            rows[name] = value
+        rows["evaluate.prompts"] = str(duel.manifest["prompts"]["name"])
+    return list(rows.items())
 
 
 def _network(folder: Path) -> dict[str, str]:

@@ -17,6 +17,7 @@ from thumbtune.errors import ThumbtuneError, plural
 from thumbtune.evaluation.duel_folder import DuelFolder, is_duel, read_duel
 from thumbtune.evaluation.gates import line_of
 from thumbtune.evaluation.standings import careful
+from thumbtune.feedback.policies import combined_raters
 from thumbtune.models.families import adapter_class_of
 from thumbtune.models.pipeline_files import index_of
 from thumbtune.plugins import is_own
@@ -245,11 +246,14 @@ def _data(facts: Facts) -> str:
         f"{plural(len({row['prompt'] for row in trained}), 'prompt')}; {plural(len(kept), 'more label')} of "
         f"{plural(len({row['prompt'] for row in kept}), 'prompt')} were held out."
     )
-    people = {row["rater"] for row in rows if row["rater"]}
-    people = set() if given_feedback.RATER in people else people
+    raters = {row["rater"] for row in rows if row["rater"]}
+    several = [number for number in map(combined_raters, raters) if number is not None]
+    people = set() if several or given_feedback.RATER in raters else raters
     story = records.read_story(facts.run) or {}
     if story.get("simulated"):
         return f"{text} A program gave the labels, and no person."
+    if several:
+        text += f" A label joins the votes of up to {plural(max(several), 'person', 'people')}."
     if people:
         text += f" They come from {plural(len(people), 'person', 'people')}, whom this card does not name."
     return text

@@ -7,8 +7,6 @@ are the same in them, and capitals do not matter.
 import difflib
 from collections.abc import Collection
 
-from thumbtune.models.missing import RECIPES, model_of_recipe, recipe_called
-
 OTHERS = {
     "train.lr": "learning_rate learningrate unet_lr lr_rate",
     "train.steps": "max_steps max_train_steps num_train_steps num_steps train_steps iterations max_iterations epochs "
@@ -79,6 +77,8 @@ MIN_SIMILARITY = 0.7  # between an unknown option and the known one that is sugg
 
 def advice_on_name(name: str) -> str:
     """Return what to do about a recipe that is not there: the shipped one that is meant, or else all of them."""
+    from thumbtune.models.missing import RECIPES, model_of_recipe, recipe_called  # which loads torch
+
     known = sorted(file.stem for file in RECIPES.glob("*.yaml"))
     called, close = recipe_called(name), difflib.get_close_matches(name.lower(), known, 1)
     if called is not None and close != [called]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from refusals import refused
 from safetensors.torch import load_file
 
@@ -76,3 +77,15 @@ def test_what_a_run_cannot_go_on_without(recipe: Recipe, tmp_path: Path) -> None
         store.erase("ann")
     with refused("run-rater-erased"):
         finish(recipe, tmp_path / "run")
+
+
+def test_a_run_of_a_version_without_weights_had_equal_ones(recipe: Recipe, tmp_path: Path) -> None:
+    run, same = tmp_path / "run", tmp_path / "same"
+    list(islice(thumbtune.train(recipe, run), 1))
+    shutil.copytree(run, same)
+    file = run / "likes.parquet"
+    parquet.write_table(parquet.read_table(file).drop_columns(["weight", "grade"]), file)
+    (run / "SHA256SUMS").unlink()
+    vote(tmp_path / "likes", 6, 7)
+    expected, weights = finish(recipe, same), finish(recipe, run)
+    assert all((weights[name] == expected[name]).all() for name in weights)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thumbtune.errors import ThumbtuneError, joined, note, plural
+from thumbtune.feedback.bars import without_bars
 from thumbtune.feedback.likes import Split, likes_features
 from thumbtune.feedback.store.store import Store
 from thumbtune.runs import build, run
@@ -32,7 +33,8 @@ def split_in(recipe: Recipe, folder: Path, *, keep: bool = True) -> Split:
     if not (folder / "recipe.yaml").exists():
         return split
     before = records.read_labels(folder, run.COMPARED)
-    now = run.labels_table(split).select_columns(list(run.COMPARED)).to_list()
+    with without_bars():
+        now = run.labels_table(split).select_columns(list(run.COMPARED)).to_list()
     if before == now:
         return split
     own = records.read_labels(folder, [*likes_features(), "held_out"])

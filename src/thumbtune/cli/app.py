@@ -31,7 +31,7 @@ from thumbtune.cli.scorers import scorers_app
 from thumbtune.cli.stops import stopping
 from thumbtune.cli.terminal import quieten, say, speaks
 from thumbtune.cli.train import Set, generate, recipe_, train
-from thumbtune.cli.unknown_options import CommandOfRecipe
+from thumbtune.cli.unknown_options import CommandOfImages, CommandOfRecipe
 from thumbtune.errors import Interrupted, Terminated, ThumbtuneError, UsageError
 from thumbtune.passwords import without_passwords
 
@@ -54,8 +54,8 @@ _add("train", named_options(train), CommandOfRecipe)
 _add("recipe", named_options(recipe_), CommandOfRecipe)
 for _name, _command in {"evaluate": evaluate, "verdict": verdict}.items():
     _add(_name, _command, CommandOfRecipe)
+_add("generate", generate, CommandOfImages)
 for _name, _command in {
-    "generate": generate,
     "import": import_,
     "merge": merge,
     "duel": duel,

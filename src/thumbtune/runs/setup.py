@@ -1,5 +1,6 @@
 """The objects of one training, made from its recipe once: `setup = prepare(recipe)`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,10 +107,11 @@ class Setup:
         return [*settings_notes(self.recipe), *amounts, *likes_notes(self.split.train, self.recipe.frames > 1)]
 
 
-def prepare(recipe: Recipe, *, keep: bool = True, given: Objective | None = None) -> Setup:
-    """Return the setup of a recipe, checked before any long work; `keep` as in `likes_of`.
+def prepare(recipe: Recipe, *, given: Objective | None = None, split_of: Callable[[], Split] | None = None) -> Setup:
+    """Return the setup of a recipe, checked before any long work.
 
-    given: an objective in place of the recipe's
+    given:    an objective in place of the recipe's
+    split_of: gives the feedback in place of that of the recipe's store
 
     Raises:
         UsageError: the objective, the utility, or the evaluation's prompts or scorers cannot be used.
@@ -120,7 +122,7 @@ def prepare(recipe: Recipe, *, keep: bool = True, given: Objective | None = None
     build.check_library(recipe)
     trackers.check(recipe.train.report_to)
     objective = given or objectives.objective_of(recipe)
-    split = build.split_of(recipe, keep=keep)
+    split = split_of() if split_of else build.split_of(recipe)
     prompts = build.check_judging(recipe, split)
     check_enough(recipe, objective, split)
     check_labels(recipe, objective, split.train)

@@ -36,6 +36,12 @@ def busiest_raters(session: Session, limit: int | None = None) -> list[str]:
     return list(session.scalars(voted.order_by(func.count().desc(), Vote.rater).limit(limit)))
 
 
+def skips(session: Session) -> int:
+    """Return how many latest votes are skips."""
+    skipped = select(func.count()).where(Vote.sequence.in_(latest_sequences()), Vote.kind == "skip")
+    return session.scalar(skipped) or 0
+
+
 def prompts(session: Session, newest: int) -> Iterator[str]:
     """Yield the prompt of each image whose id is at most `newest`.
 

@@ -1,0 +1,1 @@
+// Home: four steps, with their state and what to do next.

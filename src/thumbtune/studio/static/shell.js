@@ -1,0 +1,64 @@
+// The frame of every page: live counts, the dot of the link, and short messages.
+
+import { get, onLink } from "./api.js";
+
+const at = (id) => document.getElementById(id);
+const EVERY_MS = 20_000;
+let counts = null;
+let waiting = 0; // votes that are not sent yet
+let linked = true;
+
+const number = (value) => value.toLocaleString("en-US");
+
+const drawCounts = () => {
+  if (!counts) return;
+  at("likes").textContent = number(counts.likes);
+  at("dislikes").textContent = number(counts.dislikes);
+  at("left").textContent = number(Math.max(0, counts.left));
+  document.dispatchEvent(new CustomEvent("counts", { detail: counts }));
+};
+
+const drawLink = () => {
+  at("link").dataset.state = linked ? (waiting ? "sending" : "on") : "off";
+  const votes = `${number(waiting)} ${waiting === 1 ? "vote" : "votes"}`;
+  at("link-text").textContent = linked
+    ? (waiting ? `Sending ${votes}` : "Connected")
+    : (waiting ? `Offline, ${votes} kept here` : "Offline");
+};
+
+// Fetch the counts; changes that are not sent yet are added by `nudge`.
+export const refresh = async () => {
+  try {
+    counts = await get("counts");
+    drawCounts();
+  } catch { /* the dot tells */ }
+};
+
+// Change the counts at once, before the studio has answered.
+export const nudge = (changes) => {
+  if (!counts) return;
+  for (const [name, by] of Object.entries(changes)) counts[name] += by;
+  drawCounts();
+};
+
+export const setWaiting = (votes) => {
+  waiting = votes;
+  drawLink();
+};
+
+// Show a sentence for some seconds.
+export const tell = (sentence) => {
+  const toast = document.createElement("p");
+  toast.textContent = sentence;
+  at("toasts").append(toast);
+  setTimeout(() => toast.remove(), 6000);
+};
+
+onLink((now) => {
+  linked = now;
+  drawLink();
+  if (now) refresh();
+});
+setInterval(() => { if (!document.hidden && !waiting) refresh(); }, EVERY_MS);
+document.addEventListener("visibilitychange", () => { if (!document.hidden && !waiting) refresh(); });
+refresh();

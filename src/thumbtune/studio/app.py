@@ -13,11 +13,12 @@ from thumbtune import __version__
 from thumbtune.studio import api, pages
 from thumbtune.studio.failures import add_failures
 from thumbtune.studio.guard import Guard
+from thumbtune.studio.jobs.work import working
 from thumbtune.studio.people import Owner
 from thumbtune.studio.site import Site
 
 # what runs beside the requests while the studio does, such as a queue of jobs
-BACKGROUND: tuple[Callable[[Site], AbstractContextManager[object]], ...] = ()
+BACKGROUND: tuple[Callable[[Site], AbstractContextManager[object]], ...] = (working,)
 
 
 def make_app(site: Site) -> ASGIApp:

@@ -30,7 +30,9 @@ class Page:
 
 PAGES = (
     Page("home", "/", "Home"),
+    Page("generate", "/generate", "Generate"),
     Page("judge", "/judge", "Judge", for_raters=True),
+    Page("train", "/train", "Train"),
 )
 PAGE_OF = {page.path: page for page in PAGES}
 

@@ -33,7 +33,7 @@ def add_job(store: Store, kind: JobKind, folder: str, arguments: Mapping[str, An
     Raises:
         ThumbtuneError: a job that has not ended writes the same folder.
     """
-    with store._write() as session:
+    with store.transaction(), store.reading() as session:
         other = session.scalar(select(Job.id).where(Job.folder == folder, Job.state.not_in(ENDED)))
         if other is not None:
             raise ThumbtuneError(
@@ -51,7 +51,7 @@ def get_job(store: Store, number: int) -> Job:
     Raises:
         ThumbtuneError: there is none.
     """
-    with store._read() as session:
+    with store.reading() as session:
         job = session.get(Job, number)
     if job is None:
         raise ThumbtuneError(
@@ -65,14 +65,14 @@ def list_jobs(store: Store, states: Collection[JobState] = (), kind: JobKind | N
     wanted = select(Job).order_by(Job.id.desc()).limit(MAX_LISTED)
     wanted = wanted.where(Job.state.in_(states)) if states else wanted
     wanted = wanted.where(Job.kind == kind) if kind else wanted
-    with store._read() as session:
+    with store.reading() as session:
         return list(session.scalars(wanted))
 
 
 def next_job(store: Store, host: str) -> Job | None:
     """Return the job that has waited longest; None if none waits, or one runs on this machine."""
     runs_here = exists().where(Job.state == "running", Job.host == host)
-    with store._read() as session:
+    with store.reading() as session:
         return session.scalar(select(Job).where(Job.state == "waiting", ~runs_here).order_by(Job.id).limit(1))
 
 
@@ -86,7 +86,7 @@ def claim(store: Store, number: int, host: str) -> bool:
 
 def change(store: Store, number: int, states: Collection[JobState], **values: Any) -> bool:
     """Set columns of a job if it is in one of these states; return whether it was."""
-    with store._write() as session:
+    with store.transaction(), store.reading() as session:
         changed = session.execute(update(Job).where(Job.id == number, Job.state.in_(states)).values(**values))
         assert isinstance(changed, CursorResult)
         return changed.rowcount == 1
@@ -94,16 +94,14 @@ def change(store: Store, number: int, states: Collection[JobState], **values: An
 
 def end(store: Store, number: int, state: JobState, exit_code: int | None, sentence: str | None) -> bool:
     """Record how a running job ended; return False if another studio did."""
-    return change(
-        store, number, ("running",), state=state, exit_code=exit_code, sentence=sentence, ended_at=now()
-    )
+    return change(store, number, ("running",), state=state, exit_code=exit_code, sentence=sentence, ended_at=now())
 
 
 def ask_to_stop(store: Store, number: int) -> Job:
     """Stop a job that waits, or note that a running one is to stop; return the job. An ended one stays as it is."""
     get_job(store, number)
     if not change(store, number, ("waiting",), state="stopped", ended_at=now(), sentence="Stopped before it began."):
-        with store._write() as session:
+        with store.transaction(), store.reading() as session:
             asked = update(Job).where(Job.id == number, Job.state == "running", Job.stop_asked_at.is_(None))
             session.execute(asked.values(stop_asked_at=now()))
     return get_job(store, number)

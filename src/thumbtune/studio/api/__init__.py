@@ -2,10 +2,12 @@
 
 from fastapi import APIRouter
 
-from thumbtune.studio.api import counts, session
+from thumbtune.studio.api import counts, jobs, runs, session
 
 PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
     session.router,
     counts.router,
+    jobs.router,
+    runs.router,
 )

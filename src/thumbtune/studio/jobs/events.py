@@ -1,6 +1,6 @@
 """What happens to a job, as server-sent events that a browser can take up again where it was cut off.
 
-    id: 350.1204.9f.3.running       how far the log and steps.jsonl were sent, which steps.jsonl, how many samples, state
+    id: 350.1204.9f.3.running       bytes of the log and of steps.jsonl, which steps.jsonl, sets of samples, state
     event: steps                    also: log, samples, state, reset, end
     data: [{"step": 1, ...}]
 
@@ -20,7 +20,7 @@ from thumbtune.studio.jobs.files import read_from
 from thumbtune.studio.jobs.progress import samples_of, steps_in
 
 STEPS = "steps.jsonl"
-ID = re.compile(r"(\d{1,15})\.(\d{1,15})\.([0-9a-f]{1,20})\.(\d{1,9})\.([a-z]*)")
+ID = re.compile(r"(\d{1,15})\.(\d{1,15})\.([0-9a-f]{1,20})\.(\d{1,9})\.([a-z-]{0,40})")
 NO_FILE = "0"
 
 
@@ -65,9 +65,13 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """A job as it stands: its state with what a page shows of it, its log, and the run that it writes if it trains."""
+    """A job as it stands: its state, what a page shows of it, its log, and the run that it writes if it trains.
+
+    shown: a word that changes with what a page shows
+    """
 
     state: str
+    shown: str
     facts: dict[str, Any]
     log: Path
     run: Path | None = None
@@ -78,8 +82,8 @@ def events_after(cursor: Cursor, job: Watched) -> Iterator[Event]:
 
     `end` comes last, once the job has ended; the job is to be looked at before its files, or their last lines are lost.
     """
-    if job.state != cursor.state:
-        cursor = replace(cursor, state=job.state)
+    if job.shown != cursor.state:
+        cursor = replace(cursor, state=job.shown)
         yield Event("state", job.facts, cursor)
     for event in _of_run(cursor, job.run):
         cursor = event.cursor

@@ -50,6 +50,10 @@ class Queue:
         """Return the files of a job."""
         return JobFiles(self.folder, number)
 
+    def words(self, job: Job) -> list[str]:
+        """Return the words of a job's command, as it would start now."""
+        return words_of(job, self.place)
+
     def step(self) -> bool:
         """Do what is due; return whether a job runs here now."""
         busy = False
@@ -91,13 +95,13 @@ class Queue:
 
     def _start(self, job: Job, files: JobFiles, lock: int) -> None:
         try:
-            command = [*self.command, *words_of(job, self.place)]
+            command = [*self.command, *self.words(job)]
             words = [*SUPERVISOR, str(self.folder.absolute()), str(job.id), str(lock), *command]
             with files.log.open("ab") as log:
                 process = subprocess.Popen(
                     words,
                     cwd=self.place.root,
-                    env=os.environ | _environment() | self.place.environment(),
+                    env=environment_of(self.place),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -105,15 +109,15 @@ class Queue:
                     start_new_session=True,  # Ctrl-C ends the studio, not the job
                 )
             threading.Thread(target=process.wait, daemon=True).start()  # or it would stay as a zombie
-        except (OSError, ThumbtuneError) as error:
+        except (OSError, ValueError, ThumbtuneError) as error:  # ValueError: a word that no command line holds
             rows.end(self.store, job.id, "failed", None, f"The command could not be started ({error}).")
 
 
-def _environment() -> dict[str, str]:
-    """Return variables of a job: each line is in the log at once, and modules are found from another folder too."""
+def environment_of(place: Place) -> dict[str, str]:
+    """Return the variables of a job: each line is in the log at once, and modules are found from another folder too."""
     parts = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     modules = {"PYTHONPATH": os.pathsep.join(str(Path(part).absolute()) for part in parts)} if parts else {}
-    return {"PYTHONUNBUFFERED": "1", **modules}
+    return {**os.environ, "PYTHONUNBUFFERED": "1", **modules, **place.environment()}
 
 
 def _ask_to_end(files: JobFiles) -> None:

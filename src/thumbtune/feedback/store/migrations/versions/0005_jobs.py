@@ -27,12 +27,8 @@ def upgrade() -> None:
         sa.Column("ended_at", TIME),
         sa.Column("stop_asked_at", TIME),
         sa.CheckConstraint("kind IN ('generate', 'train', 'evaluate')", name="job_kind_is_known"),
-        sa.CheckConstraint(
-            "state IN ('waiting', 'running', 'done', 'failed', 'stopped')", name="job_state_is_known"
-        ),
+        sa.CheckConstraint("state IN ('waiting', 'running', 'done', 'failed', 'stopped')", name="job_state_is_known"),
         sqlite_autoincrement=True,
     )
     running = sa.text("state = 'running'")
-    op.create_index(
-        "one_job_at_work", "jobs", ["host"], unique=True, sqlite_where=running, postgresql_where=running
-    )
+    op.create_index("one_job_at_work", "jobs", ["host"], unique=True, sqlite_where=running, postgresql_where=running)

@@ -83,10 +83,13 @@ class JobView(BaseModel):
 
 
 class Plan(BaseModel):
-    """A training before it starts: the command and the recipe that do the same, and lines on what it needs."""
+    """A job before it starts: the command and the recipe that do the same, and lines on what it needs.
+
+    A generation has no recipe.
+    """
 
     command: str
-    recipe: str
+    recipe: str = ""
     lines: list[str] = []
 
 
@@ -105,21 +108,14 @@ def job(site: Studio, person: Owner, number: JobId) -> JobView:
 @router.post("/jobs/generate", status_code=201)
 def generate(site: Studio, person: Owner, body: GenerateRequest) -> JobView:
     """Generate images; each one comes into the store without a vote as soon as it is there."""
-    place = place_of(site)
-    arguments = body.model_dump(exclude={"name"})
-    arguments["prompts"] = [" ".join(prompt.split()) for prompt in body.prompts if prompt.strip()]
-    if not arguments["prompts"]:
-        raise ThumbtuneError("There is no prompt; write what an image should show, a line each.", code="job-no-prompt")
-    for text in (*arguments["prompts"], body.negative):
-        check_text(text, "prompt")
-    if body.model is not None and body.run is not None:
-        raise ThumbtuneError("A run generates with its own model; leave out the model, or the run.", code="job-two")
-    if body.model is not None:
-        checked_model(body.model, place)
-    if body.run is not None:
-        _refuse_missing(place, body.run)
-    name = checked_name(body.name or f"{now():%Y-%m-%d-%H%M%S-%f}"[:-3])
-    return _added(site, "generate", f"{IMAGES}/{name}", arguments)
+    return _added(site, "generate", *_generation(site, body))
+
+
+@router.post("/jobs/generate/check")
+def check_generation(site: Studio, person: Owner, body: GenerateRequest) -> Plan:
+    """Check what is to be generated, and return the command that does the same."""
+    folder, arguments = _generation(site, body)
+    return Plan(command=copied("generate", folder, arguments, place_of(site)))
 
 
 @router.post("/jobs/train", status_code=201)
@@ -252,6 +248,25 @@ def view_of(site: Site, row: Job) -> JobView:
         started_at=row.started_at,
         ended_at=row.ended_at,
     )
+
+
+def _generation(site: Site, body: GenerateRequest) -> tuple[str, dict[str, Any]]:
+    """Return the folder and the arguments of a generation that can be made."""
+    place = place_of(site)
+    arguments = body.model_dump(exclude={"name"})
+    arguments["prompts"] = [" ".join(prompt.split()) for prompt in body.prompts if prompt.strip()]
+    if not arguments["prompts"]:
+        raise ThumbtuneError("There is no prompt; write what an image should show, a line each.", code="job-no-prompt")
+    for text in (*arguments["prompts"], body.negative):
+        check_text(text, "prompt")
+    if body.model is not None and body.run is not None:
+        raise ThumbtuneError("A run generates with its own model; leave out the model, or the run.", code="job-two")
+    if body.model is not None:
+        checked_model(body.model, place)
+    if body.run is not None:
+        _refuse_missing(place, body.run)
+    name = checked_name(body.name or f"{now():%Y-%m-%d-%H%M%S-%f}"[:-3])
+    return f"{IMAGES}/{name}", arguments
 
 
 def _checked(site: Site, body: TrainRequest) -> dict[str, Any]:
